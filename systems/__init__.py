@@ -1,0 +1,56 @@
+"""What is controlled: plants, constraints, costs, references, laws of chance, and the task that joins them.
+
+Knows no solver, no network and no controller.
+"""
+
+from systems.constraints import Box, Budget, Chance, Constraint, Ellipsoid, Hard, Inequality, Polytope, Soft
+from systems.costs import Cost, Nonlinear, Quadratic
+from systems.discretise import Discretisation, exact
+from systems.distributions import Distribution, Fixed, Gaussian, Uniform
+from systems.equilibrium import Equilibrium, equilibrium, linearise
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.linear import LinearPlant, linear_plant
+from systems.plant import Plant
+from systems.references import Reference, SetPoint, Sinusoid, Trajectory
+from systems.signals import Signal, Signals, Vector, signals
+from systems.task import Observation, Task
+
+__all__ = [
+    "Box",
+    "Budget",
+    "Chance",
+    "Constraint",
+    "Cost",
+    "DimensionMismatch",
+    "Discretisation",
+    "Distribution",
+    "Ellipsoid",
+    "Equilibrium",
+    "Fixed",
+    "Gaussian",
+    "Hard",
+    "Inequality",
+    "InvalidValue",
+    "LinearPlant",
+    "Nonlinear",
+    "Observation",
+    "Plant",
+    "Polytope",
+    "Quadratic",
+    "Reference",
+    "SetPoint",
+    "Signal",
+    "Signals",
+    "Sinusoid",
+    "Soft",
+    "Task",
+    "Trajectory",
+    "Uniform",
+    "UnknownName",
+    "Vector",
+    "equilibrium",
+    "exact",
+    "linear_plant",
+    "linearise",
+    "signals",
+]

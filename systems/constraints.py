@@ -1,0 +1,264 @@
+"""What must hold. A constraint is an expression g(x, u) with g <= 0 where it is safe, everywhere and always."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import casadi as ca
+import numpy as np
+
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.plant import Plant
+from systems.signals import Signals, Vector
+
+__all__ = [
+    "Box",
+    "Budget",
+    "Chance",
+    "Constraint",
+    "Ellipsoid",
+    "Hard",
+    "Inequality",
+    "Polytope",
+    "Requirement",
+    "Soft",
+]
+
+
+@dataclass(frozen=True)
+class Hard:
+    """Must always hold."""
+
+
+@dataclass(frozen=True)
+class Soft:
+    """May be violated at a price: ``weight`` times the violation (exact penalty, L1) per step."""
+
+    weight: float
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Must hold with at least this probability in every step."""
+
+    probability: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """May be violated in expectation this often: ``limit`` steps per episode, or as a discounted sum."""
+
+    limit: float
+    per: Literal["episode", "discounted"]
+
+
+Requirement = Hard | Soft | Chance | Budget
+
+
+@dataclass(frozen=True)
+class Constraint(ABC):
+    """A named condition on state and input. Decorate it with :meth:`soft`, :meth:`chance` or :meth:`budget`."""
+
+    name: str
+    requirement: Requirement = field(default_factory=Hard, kw_only=True)
+
+    @abstractmethod
+    def expression(self, x: Vector, u: Vector) -> Any:
+        """g(x, u) as a CasADi column; every row must be <= 0."""
+
+    def soft(self, weight: float) -> Self:
+        """The same condition, violated at ``weight`` per unit of violation and step."""
+        if not 0 < weight < np.inf:
+            raise InvalidValue(f"{self.name}: soft weight {weight}; expected a positive number")
+        return dataclasses.replace(self, requirement=Soft(weight))
+
+    def chance(self, probability: float) -> Self:
+        """The same condition, to hold with at least this probability in every step."""
+        if not 0 < probability < 1:
+            raise InvalidValue(
+                f"{self.name}: probability {probability}; expected a number between 0 and 1, such as 0.9"
+            )
+        return dataclasses.replace(self, requirement=Chance(probability))
+
+    def budget(self, limit: float, per: Literal["episode", "discounted"] = "episode") -> Self:
+        """The same condition, violated in at most ``limit`` steps per episode (or as a discounted sum) on average."""
+        if not 0 <= limit < np.inf:
+            raise InvalidValue(f"{self.name}: budget {limit}; expected a number of at least 0")
+        if per not in ("episode", "discounted"):
+            raise InvalidValue(f"{self.name}: budget per '{per}'; expected 'episode' or 'discounted'")
+        return dataclasses.replace(self, requirement=Budget(limit, per))
+
+    def function(self, plant: Plant) -> ca.Function:
+        """g as a CasADi function ``g(x, u) -> (rows, 1)`` for this plant.
+
+        Raises:
+            UnknownName: the condition speaks of a signal the plant has not.
+            InvalidValue: it does not return a column of expressions in x and u.
+        """
+        x, u = plant.state.symbol(), plant.input.symbol()
+        result = self.expression(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
+        try:
+            column = (
+                ca.SX(result)
+                if isinstance(result, (ca.SX, ca.DM))
+                else ca.vertcat(*map(ca.SX, _rows(result)))
+            )
+            return ca.Function("g", [x, u], [ca.vec(column)], ["x", "u"], ["g"])
+        except (TypeError, RuntimeError, NotImplementedError) as error:
+            raise InvalidValue(
+                f"constraint '{self.name}' must return CasADi expressions in x and u (each <= 0 where safe), "
+                f"returned {type(result).__name__}: {str(error).splitlines()[-1]}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Box(Constraint):
+    """Bounds on states and inputs by name: ``Box("track", {"position": (-2.4, 2.4)})``.
+
+    An infinite bound is no condition.
+
+    Raises:
+        InvalidValue: NaN, or lower above upper.
+    """
+
+    bounds: Mapping[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.bounds.items():
+            if not low <= high:  # also catches NaN
+                raise InvalidValue(
+                    f"constraint '{self.name}': {name} bounded by ({low}, {high}); expected two numbers, lower <= upper "
+                    "(infinite for no bound)"
+                )
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        rows = []
+        for name, (low, high) in self.bounds.items():
+            value = _signal(name, x, u)
+            rows += [low - value] if np.isfinite(low) else []
+            rows += [value - high] if np.isfinite(high) else []
+        return ca.vertcat(*rows)
+
+    def interval(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds for these signals, each (n,), infinite where there is none."""
+        pairs = [self.bounds.get(name, (-np.inf, np.inf)) for name in declared.names]
+        return np.array([low for low, _ in pairs], dtype=float), np.array(
+            [high for _, high in pairs], dtype=float
+        )
+
+    def support(self, direction: Mapping[str, float]) -> float:
+        """Largest value of the linear form ``direction`` over the box."""
+        total = 0.0
+        for name, weight in direction.items():
+            low, high = self.bounds.get(name, (-np.inf, np.inf))
+            total += 0.0 if weight == 0 else weight * (high if weight > 0 else low)
+        return total
+
+    def contains(self, x: np.ndarray, declared: Signals) -> np.ndarray:
+        """Whether each of the points (..., n) lies inside; (...,) of bool. NaN lies outside."""
+        lower, upper = self.interval(declared)
+        return ((x >= lower) & (x <= upper)).all(axis=-1)
+
+
+@dataclass(frozen=True)
+class Polytope(Constraint):
+    """H s <= h for the named signals s.
+
+    Args:
+        signals: names of states or inputs, in the order of the columns of H.
+        H: (rows, len(signals)). h: (rows,).
+    """
+
+    signals: Sequence[str]
+    H: np.ndarray
+    h: np.ndarray
+
+    def __post_init__(self) -> None:
+        H, h = np.array(self.H, dtype=float), np.array(self.h, dtype=float)
+        if H.ndim != 2 or H.shape[1] != len(self.signals) or h.shape != (len(H),):
+            raise DimensionMismatch(
+                f"constraint '{self.name}': H {H.shape} and h {h.shape} do not fit {len(self.signals)} signals; "
+                "expected (rows, signals) and (rows,)"
+            )
+        if not np.isfinite(H).all() or np.isnan(h).any():
+            raise InvalidValue(f"constraint '{self.name}': H must be finite and h must not be NaN")
+        object.__setattr__(self, "H", H)
+        object.__setattr__(self, "h", h)
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        s = ca.vertcat(*[_signal(name, x, u) for name in self.signals])
+        return ca.SX(self.H) @ s - ca.SX(self.h)
+
+    def support(self, direction: Mapping[str, float]) -> float:
+        """Largest value of the linear form over the polytope, infinite where unbounded, by one linear program."""
+        from scipy.optimize import linprog
+
+        c = np.array([direction.get(name, 0.0) for name in self.signals])
+        found = linprog(-c, self.H, self.h, bounds=(None, None))
+        return -found.fun if found.success else np.inf
+
+
+@dataclass(frozen=True)
+class Ellipsoid(Constraint):
+    """(s - centre)' P (s - centre) <= level for the named signals s.
+
+    Args:
+        signals: names of states or inputs. P: (k, k), positive definite. centre: (k,), the origin where left out.
+    """
+
+    signals: Sequence[str]
+    P: np.ndarray
+    level: float = 1.0
+    centre: Sequence[float] | np.ndarray = ()
+
+    def __post_init__(self) -> None:
+        k = len(self.signals)
+        P = np.array(self.P, dtype=float)
+        centre = np.array(self.centre, dtype=float) if len(self.centre) else np.zeros(k)
+        if P.shape != (k, k) or centre.shape != (k,):
+            raise DimensionMismatch(
+                f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals"
+            )
+        if not np.allclose(P, P.T) or not (np.linalg.eigvalsh(P) > 0).all():
+            raise InvalidValue(f"constraint '{self.name}': P must be symmetric and positive definite")
+        if not self.level > 0:
+            raise InvalidValue(f"constraint '{self.name}': level {self.level}; expected a positive number")
+        object.__setattr__(self, "P", P)
+        object.__setattr__(self, "centre", centre)
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        s = ca.vertcat(*[_signal(name, x, u) for name in self.signals]) - ca.SX(self.centre)
+        return s.T @ ca.SX(self.P) @ s - self.level
+
+    def support(self, direction: Mapping[str, float]) -> float:
+        """Largest value of the linear form over the ellipsoid: c'centre + sqrt(level c' P^-1 c)."""
+        c = np.array([direction.get(name, 0.0) for name in self.signals])
+        return float(c @ self.centre + np.sqrt(self.level * c @ np.linalg.solve(self.P, c)))
+
+
+@dataclass(frozen=True)
+class Inequality(Constraint):
+    """Any condition g(x, u) <= 0 written as an expression.
+
+    ``Inequality("keep out", lambda x, u: 1 - x.px**2 - x.py**2)`` keeps a point out of the unit disc.
+    """
+
+    g: Callable[[Vector, Vector], Any]
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        return self.g(x, u)
+
+
+def _signal(name: str, x: Vector, u: Vector) -> Any:
+    for vector in (x, u):
+        if name in vector.names:
+            return vector[name]
+    raise UnknownName.among(name, [*x.names, *u.names], "state or input")
+
+
+def _rows(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (list, tuple, np.ndarray, Vector)) else [result]

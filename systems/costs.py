@@ -1,0 +1,145 @@
+"""What is wanted: the stage cost of one sample and, where asked, the cost of the last state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.errors import DimensionMismatch, InvalidValue
+from systems.plant import Plant
+from systems.signals import Signals, Vector
+
+__all__ = ["Cost", "Nonlinear", "Quadratic", "Weight"]
+
+Weight = Mapping[str, float] | Sequence[float] | np.ndarray
+"""A diagonal by name (0 where left out) or in order, or a full matrix."""
+
+
+class Cost(ABC):
+    """l(x, u; x_r, u_r), charged once per sample, and V_f(x; x_r), charged once at the end."""
+
+    @abstractmethod
+    def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        """Stage cost, a CasADi scalar, for the state, the input and the reference of one sample."""
+
+    def terminal(self, x: Vector, x_ref: Vector) -> Any:
+        """Cost of the last state, a CasADi scalar; zero unless a cost says otherwise."""
+        return ca.SX(0)
+
+    def stage_function(self, plant: Plant) -> ca.Function:
+        """``l(x, u, xr, ur) -> (1, 1)``."""
+        x, xr = (Vector(plant.state, plant.state.symbol(), "state") for _ in range(2))
+        u, ur = (Vector(plant.input, plant.input.symbol(), "input") for _ in range(2))
+        value = _scalar(self.stage(x, u, xr, ur), "the stage cost")
+        arguments = [x.column, u.column, xr.column, ur.column]
+        return _function("stage_cost", arguments, value, ["x", "u", "xr", "ur"])
+
+    def terminal_function(self, plant: Plant) -> ca.Function:
+        """``Vf(x, xr) -> (1, 1)``."""
+        x, xr = (Vector(plant.state, plant.state.symbol(), "state") for _ in range(2))
+        value = _scalar(self.terminal(x, xr), "the terminal cost")
+        return _function("terminal_cost", [x.column, xr.column], value, ["x", "xr"])
+
+
+@dataclass(frozen=True)
+class Quadratic(Cost):
+    """(x - x_r)' Q (x - x_r) + (u - u_r)' R (u - u_r), and (x - x_r)' P (x - x_r) at the end where P is given.
+
+    Args:
+        Q, R, P: weights by signal name, as a diagonal, or as symmetric positive semidefinite matrices.
+    """
+
+    Q: Weight
+    R: Weight
+    P: Weight | None = None
+
+    def matrices(self, plant: Plant) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Q (n, n), R (m, m), P (n, n) for this plant; P is zero where none was given.
+
+        Raises:
+            DimensionMismatch: shapes that do not fit the plant.
+            InvalidValue: a matrix that is not symmetric positive semidefinite.
+        """
+        return (
+            _matrix(self.Q, plant.state, "Q"),
+            _matrix(self.R, plant.input, "R"),
+            _matrix(self.P if self.P is not None else {}, plant.state, "P"),
+        )
+
+    def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        Q = _matrix(self.Q, x.signals, "Q")
+        R = _matrix(self.R, u.signals, "R")
+        return _form(x.column - x_ref.column, Q) + _form(u.column - u_ref.column, R)
+
+    def terminal(self, x: Vector, x_ref: Vector) -> Any:
+        return _form(x.column - x_ref.column, _matrix(self.P if self.P is not None else {}, x.signals, "P"))
+
+
+@dataclass(frozen=True)
+class Nonlinear(Cost):
+    """Any stage cost, as an expression of state, input and their references.
+
+    ``Nonlinear(lambda x, u, xr, ur: 1 - ca.cos(x.angle) + 0.01 * u.torque**2)``
+    """
+
+    stage_cost: Callable[[Vector, Vector, Vector, Vector], Any]
+    terminal_cost: Callable[[Vector, Vector], Any] | None = None
+
+    def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        return self.stage_cost(x, u, x_ref, u_ref)
+
+    def terminal(self, x: Vector, x_ref: Vector) -> Any:
+        return ca.SX(0) if self.terminal_cost is None else self.terminal_cost(x, x_ref)
+
+
+def _form(z: Any, weight: np.ndarray) -> Any:
+    """z' W z written as a sum of squares where W is diagonal, which every reader encloses most tightly."""
+    if np.array_equal(weight, np.diag(np.diag(weight))):
+        return sum((w * z[i] ** 2 for i, w in enumerate(np.diag(weight)) if w), start=ca.SX(0))
+    return ca.bilin(ca.SX(weight), z, z)
+
+
+def _matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
+    n = len(declared)
+    if isinstance(weight, Mapping) or np.ndim(weight) == 1:
+        matrix = np.diag(declared.array(weight, what=f"diagonal of {what}"))
+    else:
+        matrix = np.array(weight, dtype=float)
+    if matrix.shape != (n, n):
+        raise DimensionMismatch(
+            f"{what} has shape {matrix.shape}; expected ({n}, {n}) for {', '.join(declared.names)}"
+        )
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+        raise InvalidValue(f"{what} must be finite and symmetric; symmetrise it as ({what} + {what}.T) / 2")
+    smallest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
+    if smallest < -1e-9 * max(1.0, float(np.abs(matrix).max(initial=0.0))):
+        raise InvalidValue(
+            f"{what} is not positive semidefinite: its smallest eigenvalue is {smallest:.3g}; a cost must not reward "
+            "distance from the reference"
+        )
+    return matrix
+
+
+def _scalar(value: Any, what: str) -> ca.SX:
+    try:
+        scalar = ca.SX(value)
+    except (TypeError, NotImplementedError) as error:
+        raise InvalidValue(f"{what} returned {type(value).__name__}; return one CasADi expression") from error
+    if scalar.shape != (1, 1):
+        raise DimensionMismatch(f"{what} returned shape {scalar.shape}; return one CasADi scalar")
+    return scalar
+
+
+def _function(name: str, arguments: list[Any], value: Any, names: list[str]) -> ca.Function:
+    try:
+        return ca.Function(name, arguments, [value], names, ["cost"])
+    except RuntimeError as error:
+        raise InvalidValue(
+            f"{name} holds symbols that are not among its arguments ({', '.join(names)}); "
+            f"CasADi says: {str(error).splitlines()[-1]}"
+        ) from error

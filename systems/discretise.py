@@ -1,0 +1,142 @@
+"""From x' = f(x, u, w) to x+ = F(x, u, w): the integrators, written once for every arithmetic."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import casadi as ca
+import numpy as np
+
+from systems.errors import InvalidValue
+from systems.linear import LinearPlant
+from systems.plant import Plant
+
+__all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
+
+Integrator = Literal["rk4", "euler", "exact"]
+
+
+def euler(ode: Callable[[Any], Any], x: Any, dt: float) -> Any:
+    """One explicit Euler step; ``x`` may be CasADi, numpy, torch or an interval."""
+    return x + dt * ode(x)
+
+
+def rk4(ode: Callable[[Any], Any], x: Any, dt: float) -> Any:
+    """One classical Runge-Kutta step (Kutta, 1901); ``x`` may be CasADi, numpy, torch or an interval."""
+    k1 = ode(x)
+    k2 = ode(x + (0.5 * dt) * k1)
+    k3 = ode(x + (0.5 * dt) * k2)
+    k4 = ode(x + dt * k3)
+    return x + (dt / 6.0) * (k1 + 2.0 * (k2 + k3) + k4)
+
+
+def exact(plant: Plant, dt: float) -> LinearPlant:
+    """Zero-order-hold discretisation of a plant whose equations are affine, by one matrix exponential (Van Loan, 1978).
+
+    Raises:
+        InvalidValue: the equations are not affine in state, input and disturbance.
+    """
+    from scipy.linalg import expm  # scipy is slow to import and only needed here
+
+    f = plant.casadi()
+    x, u, w, p = f.sx_in()
+    jacobians = [ca.jacobian(f(x, u, w, p), z) for z in (x, u, w)]
+    if any(ca.symvar(jacobian) for jacobian in jacobians):
+        raise InvalidValue(
+            f"{plant.name} is not linear, so it has no exact discretisation; use integrator='rk4', or linearise it first"
+        )
+    a, b, e = (np.array(ca.DM(ca.evalf(jacobian))) for jacobian in jacobians)
+    c = np.array(f(0, 0, 0, 0))
+    n, columns = len(a), np.hstack([b, e, c])
+    block = np.zeros((n + columns.shape[1],) * 2)
+    block[:n, :n], block[:n, n:] = a, columns
+    power = expm(block * dt)[:n]
+    m, q = b.shape[1], e.shape[1]
+    ad, bd, ed, cd = np.split(power, [n, n + m, n + m + q], axis=1)
+    limits = tuple(zip(*(bound.tolist() for bound in plant.bounds), strict=True))
+    return LinearPlant(ad, bd, ed, cd[:, 0], dt, plant.state, plant.input, plant.disturbance, limits)
+
+
+@dataclass(frozen=True)
+class Discretisation:
+    """A plant seen at samples: which plant, how far apart, by which integrator. Input and disturbance are held in between.
+
+    Args:
+        dt: seconds between samples.
+        integrator: ``rk4``, ``euler`` or ``exact`` (affine plants only). Ignored by plants that are discrete by nature.
+        substeps: equal integrator steps per sample.
+    """
+
+    plant: Plant
+    dt: float
+    integrator: Integrator = "rk4"
+    substeps: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dt < np.inf:
+            raise InvalidValue(f"dt = {self.dt}; the sample time must be a positive number of seconds")
+        if self.integrator not in ("rk4", "euler", "exact"):
+            raise InvalidValue(f"integrator '{self.integrator}' is unknown; use 'rk4', 'euler' or 'exact'")
+        if not isinstance(self.substeps, int) or self.substeps < 1:
+            raise InvalidValue(f"substeps = {self.substeps}; expected a whole number of at least 1")
+        own = getattr(self.plant, "dt", None)
+        if self.plant.is_discrete and own is not None and not np.isclose(own, self.dt, rtol=1e-9, atol=0):
+            raise InvalidValue(
+                f"{self.plant.name} is discrete with dt = {own} s, asked for at dt = {self.dt} s; give both the same dt"
+            )
+
+    def __str__(self) -> str:
+        if self.plant.is_discrete:
+            return f"discrete plant, {self.dt:g} s"
+        return f"{self.integrator}{f' x {self.substeps}' if self.substeps > 1 else ''}, {self.dt:g} s"
+
+    def function(self, parameters: Sequence[str] = ()) -> ca.Function:
+        """x+ as a CasADi function ``F(x, u, w, p) -> next``; the parameters named stay symbols, as in ``Plant.casadi``."""
+        source = self._source(parameters)
+        x, u, w, p = source.sx_in()
+        step = self._stepper(source)
+        return ca.Function(
+            f"{self.plant.name}_step", [x, u, w, p], [step(x, u, w, p)], ["x", "u", "w", "p"], ["next"]
+        )
+
+    def lower(
+        self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()
+    ) -> Callable[..., Any]:
+        """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
+
+        The equations are lowered and the integrator runs in the arithmetic itself: shorter programs than an unrolled step.
+        """
+        from systems.lowering import lower
+
+        return self._stepper(lower(self._source(parameters), to=to))
+
+    def _source(self, parameters: Sequence[str]) -> ca.Function:
+        if self._is_exact:
+            if parameters:
+                raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
+            return exact(self.plant, self.dt).casadi()
+        return self.plant.casadi(parameters)
+
+    @property
+    def _is_exact(self) -> bool:
+        return self.integrator == "exact" and not self.plant.is_discrete
+
+    def _stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
+        if self.plant.is_discrete or self._is_exact:
+            return source
+        advance = {"rk4": rk4, "euler": euler}[self.integrator]
+        h = self.dt / self.substeps
+
+        def step(x: Any, u: Any, w: Any, p: Any) -> Any:
+            for _ in range(self.substeps):
+                x = advance(lambda z: source(z, u, w, p), x, h)
+            return x
+
+        return step
+
+    def replace(self, plant: Plant) -> Discretisation:
+        """The same sampling of another plant."""
+        return dataclasses.replace(self, plant=plant)

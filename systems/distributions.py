@@ -1,0 +1,123 @@
+"""Laws of chance, for initial states and for disturbances.
+
+Each law is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw from the same
+definition and a verifier can read the support.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from systems.errors import DimensionMismatch, InvalidValue
+from systems.signals import Signals, Values
+
+__all__ = ["AffineMap", "Distribution", "Fixed", "Gaussian", "Uniform"]
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """offset (n,) + factor (n, n) z, with z drawn independently from the ``base`` law."""
+
+    base: Literal["uniform", "normal"]
+    offset: np.ndarray
+    factor: np.ndarray
+
+
+class Distribution(ABC):
+    """The law of a random vector of named signals."""
+
+    @abstractmethod
+    def affine(self, declared: Signals) -> AffineMap:
+        """The law as an affine map of a standard draw, for these signals."""
+
+    @abstractmethod
+    def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest box that surely holds a draw: lower and upper, each (n,), maybe infinite."""
+
+    def sample(self, declared: Signals, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
+        """Independent draws of shape (*shape, n)."""
+        law = self.affine(declared)
+        draw = rng.random if law.base == "uniform" else rng.standard_normal
+        return law.offset + draw((*shape, len(declared))) @ law.factor.T
+
+    def mean(self, declared: Signals) -> np.ndarray:
+        """Expected value (n,)."""
+        law = self.affine(declared)
+        return law.offset + law.factor @ np.full(len(declared), 0.5 if law.base == "uniform" else 0.0)
+
+    def covariance(self, declared: Signals) -> np.ndarray:
+        """Covariance (n, n)."""
+        law = self.affine(declared)
+        return law.factor @ law.factor.T * (1.0 / 12.0 if law.base == "uniform" else 1.0)
+
+
+@dataclass(frozen=True)
+class Fixed(Distribution):
+    """Always this value (zero where left out): a fixed start, or no disturbance."""
+
+    value: Values = ()
+
+    def affine(self, declared: Signals) -> AffineMap:
+        value = declared.array(self.value if len(self.value) else {}, what="fixed value")
+        return AffineMap("uniform", value, np.zeros((len(declared),) * 2))
+
+    def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
+        value = self.affine(declared).offset
+        return value, value
+
+
+@dataclass(frozen=True)
+class Uniform(Distribution):
+    """Uniform on a box, the signals independent; a signal left out of both mappings is zero."""
+
+    lower: Values
+    upper: Values
+
+    def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
+        lower = declared.array(self.lower, what="lower bound of a uniform law")
+        upper = declared.array(self.upper, what="upper bound of a uniform law")
+        if not np.isfinite([lower, upper]).all() or (lower > upper).any():
+            raise InvalidValue(f"uniform law from {lower} to {upper}; expected finite bounds, lower <= upper")
+        return lower, upper
+
+    def affine(self, declared: Signals) -> AffineMap:
+        lower, upper = self.support(declared)
+        return AffineMap("uniform", lower, np.diag(upper - lower))
+
+
+@dataclass(frozen=True)
+class Gaussian(Distribution):
+    """Normal law with this covariance (full, or standard deviations by name or in order) and mean (zero where left out)."""
+
+    deviation: Values = ()
+    average: Values = ()
+    covariance_matrix: np.ndarray | None = None
+
+    def affine(self, declared: Signals) -> AffineMap:
+        n = len(declared)
+        mean = declared.array(self.average if len(self.average) else {}, what="mean of a Gaussian")
+        if self.covariance_matrix is None:
+            deviation = declared.array(
+                self.deviation if len(self.deviation) else {}, what="deviation of a Gaussian"
+            )
+            if not np.isfinite(deviation).all() or (deviation < 0).any():
+                raise InvalidValue(f"standard deviations {deviation}; expected finite numbers of at least 0")
+            return AffineMap("normal", mean, np.diag(deviation))
+        covariance = np.asarray(self.covariance_matrix, dtype=float)
+        if covariance.shape != (n, n):
+            raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected ({n}, {n})")
+        values, vectors = np.linalg.eigh(covariance)
+        if not np.allclose(covariance, covariance.T) or values.min(initial=0.0) < -1e-12 * max(
+            1.0, values.max(initial=0.0)
+        ):
+            raise InvalidValue("a covariance must be symmetric and positive semidefinite")
+        return AffineMap("normal", mean, vectors * np.sqrt(np.maximum(values, 0.0)))
+
+    def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
+        law = self.affine(declared)
+        reach = np.where(np.abs(law.factor).sum(axis=1) > 0, np.inf, 0.0)
+        return law.offset - reach, law.offset + reach

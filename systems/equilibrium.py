@@ -1,0 +1,91 @@
+"""Equilibria of a plant, and its linearisation there. Derivatives come from CasADi, never by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+
+from systems.discretise import Discretisation
+from systems.errors import InvalidValue
+from systems.linear import LinearPlant
+from systems.plant import Plant
+from systems.signals import Values
+
+__all__ = ["Equilibrium", "equilibrium", "linearise"]
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """State (n,) and input (m,) at which the undisturbed plant stands still, and how still: the largest residual."""
+
+    x: np.ndarray
+    u: np.ndarray
+    residual: float
+
+
+def equilibrium(plant: Plant, x: Values = (), u: Values = (), tolerance: float = 1e-9) -> Equilibrium:
+    """The equilibrium nearest to a guess: minimises |x - guess|^2 + |u - guess|^2 subject to standing still within the
+    actuators' limits.
+
+    Args:
+        plant: continuous (ode = 0) or discrete (step = x).
+        x, u: guesses, by name or in order; zero where left out.
+
+    Raises:
+        InvalidValue: none found near the guess.
+    """
+    x0 = plant.state.array(x if len(x) else {}, what="guess of the state")
+    u0 = plant.input.array(u if len(u) else {}, what="guess of the input")
+    f = plant.casadi()
+    xs, us = plant.state.symbol(), plant.input.symbol()
+    drift = f(xs, us, 0, 0) - (xs if plant.is_discrete else 0)
+    z, guess = ca.vertcat(xs, us), np.concatenate([x0, u0])
+    solver = ca.nlpsol(
+        "equilibrium",
+        "ipopt",
+        {"x": z, "f": ca.sumsqr(z - guess), "g": drift},
+        {
+            "print_time": False,
+            "ipopt": {"print_level": 0, "sb": "yes", "tol": tolerance * 0.1},
+            "error_on_fail": False,
+        },
+    )
+    lower, upper = plant.bounds
+    infinite = np.full(len(x0), np.inf)
+    start = np.concatenate([x0, np.clip(u0, lower, upper)])
+    lbx, ubx = np.concatenate([-infinite, lower]), np.concatenate([infinite, upper])
+    found = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
+    xe, ue = found[: len(x0)], found[len(x0) :]
+    still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
+    residual = float(np.max(np.abs(still), initial=0.0))
+    if not residual <= 1e3 * tolerance:
+        raise InvalidValue(
+            f"{plant.name} has no equilibrium near x = {x0}, u = {u0} within its input limits: the best point found still "
+            f"moves at {residual:.3g}; give a better guess or check the limits"
+        )
+    return Equilibrium(xe, ue, residual)
+
+
+def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlant:
+    """First-order expansion at (x, u), in the *absolute* variables: f(x, u, w) ~ A x + B u + E w + c.
+
+    Args:
+        model: a plant, or its discretisation; the latter gives the derivatives of the very step that is simulated.
+
+    Returns:
+        A continuous or discrete LinearPlant with the plant's signal names and input limits.
+    """
+    plant = model.plant if isinstance(model, Discretisation) else model
+    f = model.function() if isinstance(model, Discretisation) else model.casadi()
+    dt = model.dt if isinstance(model, Discretisation) or model.is_discrete else None
+    xs, us = plant.state.array(x, what="state"), plant.input.array(u, what="input")
+    sx, su, sw, sp = f.sx_in()
+    value = f(sx, su, sw, sp)
+    at = ca.Function("at", [sx, su, sw, sp], [value, *(ca.jacobian(value, z) for z in (sx, su, sw))])
+    v, a, b, e = (np.array(m) for m in at(xs, us, 0, 0))
+    limits = tuple(zip(*(bound.tolist() for bound in plant.bounds), strict=True))
+    return LinearPlant(
+        a, b, e, v[:, 0] - a @ xs - b @ us, dt, plant.state, plant.input, plant.disturbance, limits
+    )

@@ -1,0 +1,71 @@
+"""Cart with a free pole, and its two standard tasks: balance it, swing it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+
+from systems.constraints import Box
+from systems.costs import Quadratic
+from systems.distributions import Uniform
+from systems.plant import Plant
+from systems.signals import Vector, signals
+from systems.task import Task
+
+__all__ = ["CartPole", "cartpole"]
+
+
+@dataclass(frozen=True)
+class CartPole(Plant):
+    """Cart with a uniform pole on a frictionless pivot; angle = 0 upright. Barto, Sutton & Anderson (1983), without friction.
+
+    With M = cart_mass, m = pole_mass, l = half_length and F = force + push:
+
+        temp    = (F + m l angle'^2 sin(angle)) / (M + m)
+        angle'' = (g sin(angle) - cos(angle) temp) / (l (4/3 - m cos(angle)^2 / (M + m)))
+        cart''  = temp - m l angle'' cos(angle) / (M + m)
+    """
+
+    cart_mass: float = 1.0  # kg
+    pole_mass: float = 0.1  # kg
+    half_length: float = 0.5  # m, pivot to centre of mass
+    gravity: float = 9.81  # m/s^2
+    max_force: float = 10.0  # N
+
+    state = signals("position [m]", "angle [rad]", "velocity [m/s]", "rate [rad/s]")
+    input = signals("force [N]")
+    disturbance = signals("push [N]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        mass = self.cart_mass + self.pole_mass
+        sine, cosine = ca.sin(x.angle), ca.cos(x.angle)
+        temp = (u.force + w.push + self.pole_mass * self.half_length * x.rate**2 * sine) / mass
+        swing = (self.gravity * sine - cosine * temp) / (
+            self.half_length * (4.0 / 3.0 - self.pole_mass * cosine**2 / mass)
+        )
+        return x.velocity, x.rate, temp - self.pole_mass * self.half_length * swing * cosine / mass, swing
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"force": (-self.max_force, self.max_force)}
+
+
+def cartpole() -> Task:
+    """Balance the pole and bring the cart to the middle of its track, pushed at random."""
+    return Task(
+        name="cartpole",
+        plant=CartPole(),
+        dt=0.05,
+        steps=120,
+        cost=Quadratic(Q={"position": 1.0, "angle": 5.0, "velocity": 0.1, "rate": 0.1}, R={"force": 0.01}),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
+        initial=Uniform(
+            {"position": -1.0, "angle": -0.3, "velocity": -0.5, "rate": -0.5},
+            {"position": 1.0, "angle": 0.3, "velocity": 0.5, "rate": 0.5},
+        ),
+        disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
+        domain=Box("model", {"position": (-4.8, 4.8), "angle": (-1.4, 1.4)}),
+        tolerance={"position": 0.2, "angle": 0.1},
+    )

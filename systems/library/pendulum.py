@@ -1,0 +1,91 @@
+"""Torque-limited pendulum, and its two standard tasks: balance it, swing it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+
+from systems.constraints import Box
+from systems.costs import Nonlinear, Quadratic
+from systems.distributions import Uniform
+from systems.plant import Plant
+from systems.signals import Vector, signals
+from systems.task import Observation, Task
+
+__all__ = ["Pendulum", "pendulum", "pendulum_swing_up"]
+
+
+@dataclass(frozen=True)
+class Pendulum(Plant):
+    """Point mass on a rod, upright at angle 0, too weak a motor to lift it slowly.
+
+    angle'' = (g / l) sin(angle) - b / (m l^2) angle' + (torque + push) / (m l^2)
+
+    The default values are the small-torque pendulum used to certify neural controllers (Yang, Dai, Shi, Hsieh, Tedrake &
+    Zhang, 2024): the largest torque barely exceeds m g l = 0.736 N m.
+    """
+
+    mass: float = 0.15  # kg
+    length: float = 0.5  # m
+    damping: float = 0.1  # N m s
+    gravity: float = 9.81  # m/s^2
+    max_torque: float = 0.75  # N m
+
+    state = signals("angle [rad]", "rate [rad/s]")
+    input = signals("torque [N m]")
+    disturbance = signals("push [N m]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        inertia = self.mass * self.length**2
+        torque = u.torque + w.push - self.damping * x.rate
+        return x.rate, self.gravity / self.length * ca.sin(x.angle) + torque / inertia
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"torque": (-self.max_torque, self.max_torque)}
+
+
+def pendulum() -> Task:
+    """Balance: stay upright from starts around it, pushed a little. Euler with 50 ms, as in the published certificates."""
+    return Task(
+        name="pendulum",
+        plant=Pendulum(),
+        dt=0.05,
+        steps=100,
+        cost=Quadratic(Q={"angle": 1.0, "rate": 1.0}, R={"torque": 1.0}),
+        initial=Uniform({"angle": -0.6, "rate": -1.0}, {"angle": 0.6, "rate": 1.0}),
+        disturbance=Uniform({"push": -0.02}, {"push": 0.02}),
+        domain=Box("model", {"angle": (-12.0, 12.0), "rate": (-12.0, 12.0)}),
+        tolerance={"angle": 0.2, "rate": 0.3},
+        integrator="euler",
+    )
+
+
+def pendulum_swing_up() -> Task:
+    """Swing up from anywhere, with the numbers of Gymnasium's Pendulum-v1.
+
+    Gymnasium's uniform rod (m = 1 kg, l = 1 m, g = 10 m/s^2) moves as a point mass of 0.75 kg at 2/3 m does. Its cost,
+    wrapped angle^2 + 0.1 rate^2 + 0.001 torque^2, its 200 samples of 50 ms and its starts are kept; its speed limit of
+    8 rad/s (a clipping of the state) and its semi-implicit Euler step are not.
+    """
+
+    def stage(x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        wrapped = ca.atan2(ca.sin(x.angle), ca.cos(x.angle))
+        return wrapped**2 + 0.1 * x.rate**2 + 0.001 * u.torque**2
+
+    return Task(
+        name="pendulum-swing-up",
+        plant=Pendulum(mass=0.75, length=2.0 / 3.0, damping=0.0, gravity=10.0, max_torque=2.0),
+        dt=0.05,
+        steps=200,
+        cost=Nonlinear(stage),
+        initial=Uniform({"angle": -ca.pi, "rate": -1.0}, {"angle": ca.pi, "rate": 1.0}),
+        tolerance={"angle": 0.1, "rate": 0.5},
+        discount=0.99,
+        observation=Observation(
+            signals("cosine [-]", "sine [-]", "rate [rad/s]"),
+            lambda x, x_ref: (ca.cos(x.angle), ca.sin(x.angle), x.rate),
+        ),
+    )

@@ -1,0 +1,120 @@
+"""Where the state and the input should be at each sample."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from systems.errors import DimensionMismatch, InvalidValue
+from systems.plant import Plant
+from systems.signals import Values
+
+__all__ = ["Reference", "SetPoint", "Sinusoid", "Trajectory"]
+
+
+class Reference(ABC):
+    """x_r(k) and u_r(k) for the samples k = 0, 1, 2, ..."""
+
+    @property
+    @abstractmethod
+    def is_constant(self) -> bool:
+        """True where the reference is the same at every sample."""
+
+    @abstractmethod
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reference at the samples ``k`` of shape (...): states (..., n) and inputs (..., m)."""
+
+
+@dataclass(frozen=True)
+class SetPoint(Reference):
+    """The same state and input for ever, by name or in order; zero where left out."""
+
+    x: Values = ()
+    u: Values = ()
+
+    @property
+    def is_constant(self) -> bool:
+        return True
+
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shape = np.shape(k)
+        x = plant.state.array(self.x if len(self.x) else {}, what="reference of the state")
+        u = plant.input.array(self.u if len(self.u) else {}, what="reference of the input")
+        return np.broadcast_to(x, (*shape, len(x))), np.broadcast_to(u, (*shape, len(u)))
+
+
+@dataclass(frozen=True)
+class Sinusoid(Reference):
+    """mean + sine sin(frequency k) + cosine cos(frequency k), for the state and the input.
+
+    Args:
+        frequency: rad per sample.
+        x_mean, x_sine, x_cosine, u_mean, u_sine, u_cosine: by name or in order; zero where left out.
+    """
+
+    frequency: float
+    x_mean: Values = ()
+    x_sine: Values = ()
+    x_cosine: Values = ()
+    u_mean: Values = ()
+    u_sine: Values = ()
+    u_cosine: Values = ()
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.frequency):
+            raise InvalidValue(f"frequency = {self.frequency}; expected a finite number of rad per sample")
+
+    @property
+    def is_constant(self) -> bool:
+        return False
+
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        phase = self.frequency * np.asarray(k, dtype=float)[..., None]
+        found = []
+        for declared, parts in (
+            (plant.state, (self.x_mean, self.x_sine, self.x_cosine)),
+            (plant.input, (self.u_mean, self.u_sine, self.u_cosine)),
+        ):
+            mean, sine, cosine = (
+                declared.array(p if len(p) else {}, what="sinusoidal reference") for p in parts
+            )
+            found.append(mean + sine * np.sin(phase) + cosine * np.cos(phase))
+        return found[0], found[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory(Reference):
+    """A listed reference; after its end the last entry is held.
+
+    Args:
+        x: (samples, n). u: (samples, m), zero where left out.
+    """
+
+    x: np.ndarray
+    u: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in (("x", self.x), ("u", self.u)):
+            if array is not None and (np.ndim(array) != 2 or not np.isfinite(array).all()):
+                raise InvalidValue(f"trajectory {name}: expected finite numbers of shape (samples, signals)")
+        if self.u is not None and len(self.u) != len(self.x):
+            raise DimensionMismatch(
+                f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many"
+            )
+
+    @property
+    def is_constant(self) -> bool:
+        return False
+
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        u = self.u if self.u is not None else np.zeros((len(self.x), len(plant.input)))
+        for declared, array in ((plant.state, self.x), (plant.input, u)):
+            if np.shape(array)[1] != len(declared):
+                raise DimensionMismatch(
+                    f"trajectory has {np.shape(array)[1]} columns for {len(declared)} signals: {', '.join(declared.names)}"
+                )
+        index = np.clip(np.asarray(k, dtype=int), 0, len(self.x) - 1)
+        return np.asarray(self.x, dtype=float)[index], np.asarray(u, dtype=float)[index]

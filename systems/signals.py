@@ -1,0 +1,164 @@
+"""Names and units of vectors, and CasADi columns that are read by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+
+__all__ = ["Signal", "Signals", "Values", "Vector", "signals"]
+
+Values = Mapping[str, float] | Sequence[float] | np.ndarray
+"""Numbers for a vector of signals: in their order, or by name (the names left out take a default)."""
+
+_DECLARATION = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*(\[(?P<unit>[^\[\]]*)\])?\s*$")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One named quantity and its unit, such as ``position [m]``."""
+
+    name: str
+    unit: str = "-"
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.unit}]"
+
+
+class Signals(tuple[Signal, ...]):
+    """An ordered set of named signals. Made by :func:`signals`."""
+
+    __slots__ = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(signal.name for signal in self)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return tuple(signal.unit for signal in self)
+
+    def where(self, name: str) -> int:
+        """Position of the signal called ``name``.
+
+        Raises:
+            UnknownName: no signal has this name.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise UnknownName.among(name, self.names, "signal") from None
+
+    def array(self, values: Values, default: float = 0.0, what: str = "values") -> np.ndarray:
+        """Numbers in the order of the signals, from a sequence or from a mapping by name.
+
+        Returns:
+            float64 array of shape (n,).
+
+        Raises:
+            UnknownName: a key is no signal.
+            DimensionMismatch: a sequence of another length.
+            InvalidValue: a NaN.
+        """
+        if isinstance(values, Mapping):
+            array = np.full(len(self), float(default))
+            for name, value in values.items():
+                array[self.where(name)] = float(value)
+        else:
+            array = np.asarray(values, dtype=float)
+            if array.shape != (len(self),):
+                raise DimensionMismatch(
+                    f"{what}: given an array of shape {array.shape}, expected ({len(self)},) for "
+                    f"{', '.join(self.names) or 'no signals'}; give one number per signal or a mapping by name"
+                )
+        if np.isnan(array).any():
+            bad = [name for name, number in zip(self.names, array, strict=True) if np.isnan(number)]
+            raise InvalidValue(f"{what}: NaN given for {', '.join(bad)}; give a number (or infinity)")
+        return array
+
+    def symbol(self, kind: Any = ca.SX) -> Any:
+        """A fresh CasADi column with one symbol per signal, shape (n, 1)."""
+        return ca.vertcat(*[kind.sym(name) for name in self.names]) if self else kind(0, 1)
+
+
+def signals(*declarations: str) -> Signals:
+    """Declares signals: ``signals("position [m]", "angle [rad]")``.
+
+    Raises:
+        InvalidValue: a declaration that is not ``name [unit]`` with an identifier as name, or a name given twice.
+    """
+    found = []
+    for text in declarations:
+        match = _DECLARATION.match(text)
+        if match is None:
+            raise InvalidValue(
+                f"signal '{text}' is not of the form 'name [unit]', such as 'cart_speed [m/s]'; "
+                "the name must be an identifier, so that x.name can be written"
+            )
+        found.append(Signal(match["name"], (match["unit"] or "-").strip()))
+    names = [signal.name for signal in found]
+    taken = sorted({"column", "names", "signals"}.intersection(names))
+    if taken:
+        raise InvalidValue(
+            f"no signal may be called {', '.join(taken)}: x.{taken[0]} already means something else"
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidValue(
+            f"signal names given twice: {', '.join(twice)}; every signal needs a name of its own"
+        )
+    return Signals(found)
+
+
+class Vector:
+    """A CasADi column whose entries are read by signal name.
+
+    ``x.angle``, ``x["angle"]``, ``x[1]`` and ``position, angle = x`` all work; ``x.column`` is the bare (n, 1) column.
+    A name that was not declared raises :class:`UnknownName`, so a misspelt state cannot slip into an equation.
+    """
+
+    __slots__ = ("_owner", "column", "signals")
+
+    def __init__(self, declared: Signals, column: Any, owner: str = "") -> None:
+        if column.shape[0] != len(declared) or column.shape[1] != 1:
+            raise DimensionMismatch(
+                f"{owner or 'vector'}: column of shape {column.shape} given for {len(declared)} signals "
+                f"({', '.join(declared.names)})"
+            )
+        self.signals = declared
+        self._owner = owner
+        self.column = column
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, key: str | int) -> Any:
+        if isinstance(key, str):
+            if key not in self.signals.names:
+                raise UnknownName.among(key, self.signals.names, f"{self._owner} signal".strip())
+            return self.column[self.signals.where(key)]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"{self._owner}: index {key} of a vector of {len(self)}")
+        return self.column[key]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries, in order."""
+        return self.signals.names
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.column[i] for i in range(len(self.signals)))
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def __repr__(self) -> str:
+        return f"Vector({', '.join(map(str, self.signals))})"

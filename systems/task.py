@@ -1,0 +1,208 @@
+"""The task: one frozen object that feeds every controller of a comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import casadi as ca
+import numpy as np
+
+from systems.constraints import Box, Constraint, Hard
+from systems.costs import Cost, Quadratic
+from systems.discretise import Discretisation, Integrator
+from systems.distributions import Distribution, Fixed
+from systems.errors import InvalidValue
+from systems.plant import Plant
+from systems.references import Reference, SetPoint
+from systems.signals import Signal, Signals, Values, Vector
+
+if TYPE_CHECKING:
+    import torch
+
+    from systems.envs.gym import GymEnv
+    from systems.envs.vector import VectorEnv
+
+__all__ = ["Observation", "Task"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a learner sees, as an expression of the state and its present reference, such as the sine of an angle.
+
+    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"), lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
+    """
+
+    signals: Signals
+    expression: Callable[[Vector, Vector], Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A plant and what is to be done with it.
+
+    Args:
+        name: what tables and folders call it.
+        plant: the nominal plant, which controllers know.
+        dt: seconds between samples. steps: samples per run.
+        cost: charged once per sample. reference: where to be.
+        constraints: conditions on state and input; the actuators' own limits come from the plant.
+        initial: law of the initial state. disturbance: law of ``w``, drawn anew at every sample.
+        domain: box of states in which the model is meant to hold; a run that leaves it stops, and every remaining step
+            is charged the stage cost of the point where it left.
+        tolerance: half-widths around the reference within which a run counts as arrived, by state name (infinite where
+            left out) or in order; 5 % of the spread of the initial law where not given.
+        discount: of the learner's return, per sample.
+        integrator, substeps: see :class:`Discretisation`.
+        observation: what a learner sees; the state (and its reference, if that moves) where not given.
+        truth: the plant that really runs in a comparison, where it differs from the nominal one.
+    """
+
+    name: str
+    plant: Plant
+    dt: float
+    steps: int
+    cost: Cost
+    initial: Distribution
+    constraints: tuple[Constraint, ...] = ()
+    reference: Reference = field(default_factory=SetPoint)
+    disturbance: Distribution = field(default_factory=Fixed)
+    domain: Box | None = None
+    tolerance: Values | None = None
+    discount: float = 0.99
+    integrator: Integrator = "rk4"
+    substeps: int = 1
+    observation: Observation | None = None
+    truth: Plant | None = None
+
+    def __post_init__(self) -> None:
+        plant = self.plant
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise InvalidValue(
+                f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1"
+            )
+        if not 0 < self.discount <= 1:
+            raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        names = [constraint.name for constraint in self.constraints]
+        if len(set(names)) < len(names):
+            raise InvalidValue(f"task '{self.name}': constraint names given twice among {', '.join(names)}")
+        # Everything below raises its own error where it does not fit the plant; a task that exists is a task that runs.
+        _ = self.dynamics, plant.bounds, self.input_bounds
+        if isinstance(self.cost, Quadratic):
+            self.cost.matrices(plant)
+        self.cost.stage_function(plant)
+        self.cost.terminal_function(plant)
+        for constraint in self.constraints:
+            constraint.function(plant)
+        self.reference.at(plant, 0)
+        self.initial.support(plant.state)
+        self.disturbance.support(plant.disturbance)
+        if self.domain is not None:
+            for name in self.domain.bounds:
+                plant.state.where(name)
+        _ = self.arrival
+        self.observe_function()
+        if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
+            plant.state,
+            plant.input,
+            plant.disturbance,
+        ):
+            raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
+
+    # ---- what every reader asks ----
+
+    @property
+    def dynamics(self) -> Discretisation:
+        """The nominal plant at samples."""
+        return Discretisation(self.plant, self.dt, self.integrator, self.substeps)
+
+    @property
+    def true_dynamics(self) -> Discretisation:
+        """The plant that really runs, at samples."""
+        return self.dynamics.replace(self.truth or self.plant)
+
+    @property
+    def input_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Actuator limits tightened by the task's own hard boxes: lower and upper, each (m,), infinite where there is none.
+
+        Raises:
+            InvalidValue: the boxes leave no input.
+        """
+        lower, upper = (bound.copy() for bound in self.plant.bounds)
+        for constraint in self.constraints:
+            if isinstance(constraint, Box) and isinstance(constraint.requirement, Hard):
+                low, high = constraint.interval(self.plant.input)
+                lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        if (lower > upper).any():
+            raise InvalidValue(
+                f"task '{self.name}': no input satisfies the limits; lower {lower}, upper {upper}"
+            )
+        return lower, upper
+
+    @property
+    def arrival(self) -> np.ndarray:
+        """Half-widths (n,) around the reference within which a run counts as arrived."""
+        state = self.plant.state
+        if self.tolerance is not None:
+            return state.array(self.tolerance, default=np.inf, what="tolerance")
+        spread = 3.0 * np.sqrt(np.diag(self.initial.covariance(state)))
+        offset = np.abs(self.initial.mean(state) - self.reference.at(self.plant, 0)[0])
+        width = 0.05 * (spread + offset)
+        return np.where(width > 0, width, np.inf)
+
+    @property
+    def observation_signals(self) -> Signals:
+        """Names and units of what a learner sees."""
+        if self.observation is not None:
+            return self.observation.signals
+        state = self.plant.state
+        if self.reference.is_constant:
+            return state
+        return Signals((*state, *(Signal(f"{s.name}_reference", s.unit) for s in state)))
+
+    def observe_function(self) -> ca.Function:
+        """``o(x, xr) -> (len(observation_signals), 1)``, what a learner sees."""
+        state = self.plant.state
+        x, xr = state.symbol(), state.symbol()
+        if self.observation is None:
+            seen = x if self.reference.is_constant else ca.vertcat(x, xr)
+        else:
+            entries = self.observation.expression(Vector(state, x, "state"), Vector(state, xr, "reference"))
+            seen = ca.vertcat(*[ca.SX(entry) for entry in entries])
+        if seen.shape[0] != len(self.observation_signals):
+            raise InvalidValue(
+                f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "
+                f"{len(self.observation_signals)} declared signals"
+            )
+        return ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+
+    def margin_function(self) -> ca.Function:
+        """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated."""
+        x, u = self.plant.state.symbol(), self.plant.input.symbol()
+        rows = [ca.mmax(constraint.function(self.plant)(x, u)) for constraint in self.constraints]
+        return ca.Function(
+            "margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"]
+        )
+
+    # ---- environments ----
+
+    def env(self, seed: int | None = None) -> GymEnv:
+        """This task as a Gymnasium environment; needs the package ``gymnasium``."""
+        from systems.envs.gym import GymEnv
+
+        return GymEnv(self, seed=seed)
+
+    def vector_env(
+        self, n: int, device: str | torch.device = "cpu", seed: int = 0, dtype: torch.dtype | None = None
+    ) -> VectorEnv:
+        """``n`` copies of this task as one batched torch simulator with automatic reset; needs the package ``torch``."""
+        from systems.envs.vector import VectorEnv
+
+        return VectorEnv(self, n, device=device, seed=seed, dtype=dtype)
+
+    def with_truth(self, truth: Plant) -> Task:
+        """The same task with another plant really running."""
+        return dataclasses.replace(self, truth=truth)

@@ -1,0 +1,53 @@
+"""The layers of docs/architecture.md, enforced."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "systems": {"systems"},
+    "ctrl": {"systems", "ctrl"},
+    "mpc": {"systems", "ctrl", "mpc"},
+    "safe_rl": {"systems", "ctrl", "mpc", "safe_rl"},
+}
+TORCH_AT_IMPORT = {"systems/lowering/torch_backend.py", "systems/envs/vector.py"}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Top-level names of everything imported anywhere in a module."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_upward_only(package: str) -> None:
+    ours = set(MAY_IMPORT)
+    for path in (ROOT / package).rglob("*.py"):
+        wrong = (imported(ast.parse(path.read_text())) & ours) - MAY_IMPORT[package]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize("package", ["systems", "ctrl", "mpc"])
+def test_torch_is_imported_at_the_top_of_few_files(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        if str(path.relative_to(ROOT)) in TORCH_AT_IMPORT:
+            continue
+        top = ast.Module([n for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)], [])
+        assert "torch" not in imported(top), path
+
+
+@pytest.mark.parametrize("package", ["systems", "ctrl", "mpc"])
+def test_importing_a_package_does_not_import_torch(package: str) -> None:
+    code = f"import sys, {package}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
