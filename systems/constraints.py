@@ -102,11 +102,7 @@ class Constraint(ABC):
         x, u = plant.state.symbol(), plant.input.symbol()
         result = self.expression(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
         try:
-            column = (
-                ca.SX(result)
-                if isinstance(result, (ca.SX, ca.DM))
-                else ca.vertcat(*map(ca.SX, _rows(result)))
-            )
+            column = ca.SX(result) if isinstance(result, (ca.SX, ca.DM)) else ca.vertcat(*map(ca.SX, _rows(result)))
             return ca.Function("g", [x, u], [ca.vec(column)], ["x", "u"], ["g"])
         except (TypeError, RuntimeError, NotImplementedError) as error:
             raise InvalidValue(
@@ -146,9 +142,7 @@ class Box(Constraint):
     def interval(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds for these signals, each (n,), infinite where there is none."""
         pairs = [self.bounds.get(name, (-np.inf, np.inf)) for name in declared.names]
-        return np.array([low for low, _ in pairs], dtype=float), np.array(
-            [high for _, high in pairs], dtype=float
-        )
+        return np.array([low for low, _ in pairs], dtype=float), np.array([high for _, high in pairs], dtype=float)
 
     def support(self, direction: Mapping[str, float]) -> float:
         """Largest value of the linear form ``direction`` over the box."""
@@ -220,9 +214,7 @@ class Ellipsoid(Constraint):
         P = np.array(self.P, dtype=float)
         centre = np.array(self.centre, dtype=float) if len(self.centre) else np.zeros(k)
         if P.shape != (k, k) or centre.shape != (k,):
-            raise DimensionMismatch(
-                f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals"
-            )
+            raise DimensionMismatch(f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals")
         if not np.allclose(P, P.T) or not (np.linalg.eigvalsh(P) > 0).all():
             raise InvalidValue(f"constraint '{self.name}': P must be symmetric and positive definite")
         if not self.level > 0:

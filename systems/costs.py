@@ -111,9 +111,7 @@ def _matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
     else:
         matrix = np.array(weight, dtype=float)
     if matrix.shape != (n, n):
-        raise DimensionMismatch(
-            f"{what} has shape {matrix.shape}; expected ({n}, {n}) for {', '.join(declared.names)}"
-        )
+        raise DimensionMismatch(f"{what} has shape {matrix.shape}; expected ({n}, {n}) for {', '.join(declared.names)}")
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
         raise InvalidValue(f"{what} must be finite and symmetric; symmetrise it as ({what} + {what}.T) / 2")
     smallest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))

@@ -98,13 +98,9 @@ class Discretisation:
         source = self._source(parameters)
         x, u, w, p = source.sx_in()
         step = self._stepper(source)
-        return ca.Function(
-            f"{self.plant.name}_step", [x, u, w, p], [step(x, u, w, p)], ["x", "u", "w", "p"], ["next"]
-        )
+        return ca.Function(f"{self.plant.name}_step", [x, u, w, p], [step(x, u, w, p)], ["x", "u", "w", "p"], ["next"])
 
-    def lower(
-        self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()
-    ) -> Callable[..., Any]:
+    def lower(self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()) -> Callable[..., Any]:
         """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
 
         The equations are lowered and the integrator runs in the arithmetic itself: shorter programs than an unrolled step.

@@ -101,9 +101,7 @@ class Gaussian(Distribution):
         n = len(declared)
         mean = declared.array(self.average if len(self.average) else {}, what="mean of a Gaussian")
         if self.covariance_matrix is None:
-            deviation = declared.array(
-                self.deviation if len(self.deviation) else {}, what="deviation of a Gaussian"
-            )
+            deviation = declared.array(self.deviation if len(self.deviation) else {}, what="deviation of a Gaussian")
             if not np.isfinite(deviation).all() or (deviation < 0).any():
                 raise InvalidValue(f"standard deviations {deviation}; expected finite numbers of at least 0")
             return AffineMap("normal", mean, np.diag(deviation))

@@ -86,6 +86,4 @@ def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlan
     at = ca.Function("at", [sx, su, sw, sp], [value, *(ca.jacobian(value, z) for z in (sx, su, sw))])
     v, a, b, e = (np.array(m) for m in at(xs, us, 0, 0))
     limits = tuple(zip(*(bound.tolist() for bound in plant.bounds), strict=True))
-    return LinearPlant(
-        a, b, e, v[:, 0] - a @ xs - b @ us, dt, plant.state, plant.input, plant.disturbance, limits
-    )
+    return LinearPlant(a, b, e, v[:, 0] - a @ xs - b @ us, dt, plant.state, plant.input, plant.disturbance, limits)

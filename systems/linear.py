@@ -50,9 +50,7 @@ class LinearPlant(Plant):
         e = np.zeros((n, 0)) if self.E is None else _matrix(self.E, "E", rows=n)
         c = np.zeros(n) if self.c is None else _matrix(np.reshape(self.c, (-1, 1)), "c", rows=n)[:, 0]
         if self.dt is not None and not 0 < self.dt < np.inf:
-            raise InvalidValue(
-                f"dt = {self.dt}; a discrete plant needs a positive number of seconds between samples"
-            )
+            raise InvalidValue(f"dt = {self.dt}; a discrete plant needs a positive number of seconds between samples")
         for name, value in {"A": a, "B": b, "E": e, "c": c}.items():
             value.setflags(write=False)
             object.__setattr__(self, name, value)
@@ -147,9 +145,7 @@ def _matrix(value: Any, name: str, rows: int | None) -> np.ndarray:
     array = np.array(value, dtype=float)
     if array.ndim != 2 or (rows is not None and array.shape[0] != rows):
         wanted = f"({rows}, columns)" if rows is not None else "(n, n)"
-        raise DimensionMismatch(
-            f"{name} has shape {array.shape}; expected {wanted}; write a column as [[1.0], [2.0]]"
-        )
+        raise DimensionMismatch(f"{name} has shape {array.shape}; expected {wanted}; write a column as [[1.0], [2.0]]")
     if not np.isfinite(array).all():
         raise InvalidValue(f"{name} has entries that are not finite numbers")
     return array

@@ -73,18 +73,12 @@ class Plant(ABC):
         names = [*self.state.names, *self.input.names, *self.disturbance.names]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise InvalidValue(
-                f"{self.name}: {', '.join(twice)} named twice among state, input and disturbance"
-            )
+            raise InvalidValue(f"{self.name}: {', '.join(twice)} named twice among state, input and disturbance")
         if self.is_discrete and getattr(self, "dt", None) is None:
-            raise InvalidValue(
-                f"{self.name} is discrete by nature but has no dt; add a field dt: float, in seconds"
-            )
+            raise InvalidValue(f"{self.name} is discrete by nature but has no dt; add a field dt: float, in seconds")
         for name, value in self.parameters.items():
             if not isinstance(value, (ca.SX, ca.MX)) and not np.isfinite(value):
-                raise InvalidValue(
-                    f"{self.name}.{name} = {value}; a physical parameter must be a finite number"
-                )
+                raise InvalidValue(f"{self.name}.{name} = {value}; a physical parameter must be a finite number")
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
         """Time derivative of the state, one expression per state, in order."""
@@ -167,9 +161,7 @@ class Plant(ABC):
         )
         column = _column(result, f"{self.name}.{'step' if self.is_discrete else 'ode'}", self.state)
         try:
-            return ca.Function(
-                f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output]
-            )
+            return ca.Function(f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output])
         except RuntimeError as error:
             raise InvalidValue(
                 f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
@@ -180,9 +172,7 @@ class Plant(ABC):
 def _column(result: Any, where: str, state: Signals) -> ca.SX:
     """What the user's equations returned, as an SX column with one row per state."""
     if result is None:
-        raise InvalidValue(
-            f"{where} returned None; return one expression per state: {', '.join(state.names)}"
-        )
+        raise InvalidValue(f"{where} returned None; return one expression per state: {', '.join(state.names)}")
     try:
         if isinstance(result, Vector):
             column = result.column

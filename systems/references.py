@@ -78,9 +78,7 @@ class Sinusoid(Reference):
             (plant.state, (self.x_mean, self.x_sine, self.x_cosine)),
             (plant.input, (self.u_mean, self.u_sine, self.u_cosine)),
         ):
-            mean, sine, cosine = (
-                declared.array(p if len(p) else {}, what="sinusoidal reference") for p in parts
-            )
+            mean, sine, cosine = (declared.array(p if len(p) else {}, what="sinusoidal reference") for p in parts)
             found.append(mean + sine * np.sin(phase) + cosine * np.cos(phase))
         return found[0], found[1]
 
@@ -101,9 +99,7 @@ class Trajectory(Reference):
             if array is not None and (np.ndim(array) != 2 or not np.isfinite(array).all()):
                 raise InvalidValue(f"trajectory {name}: expected finite numbers of shape (samples, signals)")
         if self.u is not None and len(self.u) != len(self.x):
-            raise DimensionMismatch(
-                f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many"
-            )
+            raise DimensionMismatch(f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many")
 
     @property
     def is_constant(self) -> bool:

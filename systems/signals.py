@@ -105,14 +105,10 @@ def signals(*declarations: str) -> Signals:
     names = [signal.name for signal in found]
     taken = sorted({"column", "names", "signals"}.intersection(names))
     if taken:
-        raise InvalidValue(
-            f"no signal may be called {', '.join(taken)}: x.{taken[0]} already means something else"
-        )
+        raise InvalidValue(f"no signal may be called {', '.join(taken)}: x.{taken[0]} already means something else")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InvalidValue(
-            f"signal names given twice: {', '.join(twice)}; every signal needs a name of its own"
-        )
+        raise InvalidValue(f"signal names given twice: {', '.join(twice)}; every signal needs a name of its own")
     return Signals(found)
 
 

@@ -80,9 +80,7 @@ class Task:
     def __post_init__(self) -> None:
         plant = self.plant
         if not isinstance(self.steps, int) or self.steps < 1:
-            raise InvalidValue(
-                f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1"
-            )
+            raise InvalidValue(f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1")
         if not 0 < self.discount <= 1:
             raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
         object.__setattr__(self, "constraints", tuple(self.constraints))
@@ -137,9 +135,7 @@ class Task:
                 low, high = constraint.interval(self.plant.input)
                 lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         if (lower > upper).any():
-            raise InvalidValue(
-                f"task '{self.name}': no input satisfies the limits; lower {lower}, upper {upper}"
-            )
+            raise InvalidValue(f"task '{self.name}': no input satisfies the limits; lower {lower}, upper {upper}")
         return lower, upper
 
     @property
@@ -183,9 +179,7 @@ class Task:
         """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated."""
         x, u = self.plant.state.symbol(), self.plant.input.symbol()
         rows = [ca.mmax(constraint.function(self.plant)(x, u)) for constraint in self.constraints]
-        return ca.Function(
-            "margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"]
-        )
+        return ca.Function("margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"])
 
     # ---- environments ----
 

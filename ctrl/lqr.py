@@ -1,0 +1,153 @@
+"""Linear-quadratic regulators: the gains, and the saturated regulator of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import casadi as ca
+import numpy as np
+from scipy import linalg
+
+from ctrl.controller import Decision, NotApplicable, Source, Status
+from systems import DimensionMismatch, InvalidValue, LinearPlant, Task, linearise
+
+__all__ = ["LQR", "Gain", "NotStabilisable", "local_model", "lqr"]
+
+
+class NotStabilisable(NotApplicable):
+    """The Riccati equation has no stabilising solution."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """u = -K x minimises the cost x'Qx + u'Ru + 2x'Nu (integrated or summed), which is then x(0)'P x(0).
+
+    K is (m, n), P (n, n) and symmetric.
+    """
+
+    K: np.ndarray
+    P: np.ndarray
+
+
+def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None = None) -> Gain:
+    """Infinite-horizon regulator by the algebraic Riccati equation (Kalman, 1960), of the plant's own kind of time.
+
+    Args:
+        plant: continuous or discrete; its affine term c is ignored (shift the origin to an equilibrium first).
+        Q: (n, n). R: (m, m), positive definite. N: (n, m), zero where left out.
+
+    Raises:
+        NotStabilisable: no gain stabilises the plant, or the cost does not see an unstable mode.
+    """
+    A, B = plant.A, plant.B
+    n, m = B.shape
+    N = np.zeros((n, m)) if N is None else np.asarray(N, dtype=float)
+    for name, matrix, shape in (("Q", Q, (n, n)), ("R", R, (m, m)), ("N", N, (n, m))):
+        if np.shape(matrix) != shape:
+            raise DimensionMismatch(f"{name} has shape {np.shape(matrix)}; expected {shape} for {n} states, {m} inputs")
+    if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
+        raise InvalidValue("R must be positive definite: give every input a positive weight")
+    try:
+        if plant.is_discrete:
+            P = linalg.solve_discrete_are(A, B, Q, R, s=N)
+            K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A + N.T)
+            stable = np.abs(np.linalg.eigvals(A - B @ K)).max(initial=0.0) < 1
+        else:
+            P = linalg.solve_continuous_are(A, B, Q, R, s=N)
+            K = np.linalg.solve(R, B.T @ P + N.T)
+            stable = np.linalg.eigvals(A - B @ K).real.max(initial=-1.0) < 0
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise NotStabilisable(_why(plant, str(error))) from error
+    if not stable:
+        raise NotStabilisable(_why(plant, "the closed loop is not stable"))
+    return Gain(K, 0.5 * (P + P.T))
+
+
+def _why(plant: LinearPlant, said: str) -> str:
+    """Names the modes no input reaches (Hautus test), the usual reason."""
+    values = np.linalg.eigvals(plant.A)
+    unstable = values[np.abs(values) >= 1 if plant.is_discrete else values.real >= 0]
+    n = len(plant.A)
+    lost = [v for v in unstable if np.linalg.matrix_rank(np.hstack([v * np.eye(n) - plant.A, plant.B]), tol=1e-9) < n]
+    if lost:
+        shown = ", ".join(f"{v:.4g}" for v in lost)
+        return (
+            f"the plant is not stabilisable: no input reaches its unstable modes {shown}; add an actuator, or drop them"
+        )
+    return f"no stabilising regulator found ({said}); every unstable mode must appear in the cost: check Q"
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """What a task looks like around its reference: x+ - x_r = A (x - x_r) + B (u - u_r), cost x'Qx + u'Ru + 2x'Nu."""
+
+    plant: LinearPlant
+    Q: np.ndarray
+    R: np.ndarray
+    N: np.ndarray
+    x_ref: np.ndarray
+    u_ref: np.ndarray
+
+
+def local_model(task: Task) -> LocalModel:
+    """Linearises the sampled plant and takes half the Hessian of the stage cost, both at the task's first reference.
+
+    Raises:
+        NotApplicable: the Hessian there is not convex, so it defines no regulator.
+    """
+    x_ref, u_ref = task.reference.at(task.plant, 0)
+    plant = linearise(task.dynamics, x_ref, u_ref)
+    l = task.cost.stage_function(task.plant)
+    x, u = task.plant.state.symbol(), task.plant.input.symbol()
+    z = ca.vertcat(x, u)
+    hessian, _ = ca.hessian(l(x, u, x_ref, u_ref), z)
+    H = 0.5 * np.array(ca.Function("hessian", [x, u], [hessian])(x_ref, u_ref))
+    n = len(x_ref)
+    smallest = np.linalg.eigvalsh(H).min(initial=0.0) if np.isfinite(H).all() else -np.inf
+    if smallest < -1e-9 or np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) <= 0:
+        raise NotApplicable(
+            f"task '{task.name}': the stage cost is not convex at the reference, or an input there costs nothing; "
+            "a linear-quadratic regulator needs both"
+        )
+    return LocalModel(plant, H[:n, :n], H[n:, n:], H[:n, n:], x_ref, u_ref)
+
+
+class LQR:
+    """The regulator of a task: u = clip(u_r - K (x - x_r)) with the input bounds of the task.
+
+    Args:
+        task: linearised, and its cost expanded, at its first reference.
+
+    Attributes:
+        K: (m, n). P: (n, n), the cost-to-go of the linearised, unsaturated loop.
+
+    Raises:
+        NotApplicable: no regulator exists for this task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        model = local_model(task)
+        gain = lqr(model.plant, model.Q, model.R, model.N)
+        self.K, self.P = gain.K, gain.P
+        self.task = task
+        self._lower, self._upper = task.input_bounds
+        steps = 1 if task.reference.is_constant else task.steps + 1
+        self._x_ref, self._u_ref = task.reference.at(task.plant, np.arange(steps))
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample k; a state that is not finite gives the reference input and says so."""
+        began = perf_counter()
+        u = self.batch(np.asarray(x, dtype=float), k)
+        if np.isfinite(u).all():
+            return Decision(u, seconds=perf_counter() - began)
+        backup = np.clip(self._u_ref[min(k, len(self._u_ref) - 1)], self._lower, self._upper)
+        return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
+
+    def batch(self, x: np.ndarray, k: int) -> np.ndarray:
+        """Inputs (..., m) for states (..., n)."""
+        i = min(k, len(self._x_ref) - 1)
+        return np.minimum(np.maximum(self._u_ref[i] - (x - self._x_ref[i]) @ self.K.T, self._lower), self._upper)
