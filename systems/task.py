@@ -32,7 +32,8 @@ __all__ = ["Observation", "Task"]
 class Observation:
     """What a learner sees, as an expression of the state and its present reference, such as the sine of an angle.
 
-    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"), lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
+    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"),
+    lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
     """
 
     signals: Signals
@@ -124,7 +125,7 @@ class Task:
 
     @property
     def input_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Actuator limits tightened by the task's own hard boxes: lower and upper, each (m,), infinite where there is none.
+        """Actuator limits tightened by the task's own hard boxes: lower and upper (m,), infinite where none.
 
         Raises:
             InvalidValue: the boxes leave no input.
@@ -192,7 +193,7 @@ class Task:
     def vector_env(
         self, n: int, device: str | torch.device = "cpu", seed: int = 0, dtype: torch.dtype | None = None
     ) -> VectorEnv:
-        """``n`` copies of this task as one batched torch simulator with automatic reset; needs the package ``torch``."""
+        """``n`` copies of this task as one batched torch simulator with automatic reset; needs the package torch."""
         from systems.envs.vector import VectorEnv
 
         return VectorEnv(self, n, device=device, seed=seed, dtype=dtype)

@@ -20,7 +20,7 @@ __all__ = ["CartPole", "cartpole"]
 
 @dataclass(frozen=True)
 class CartPole(Plant):
-    """Cart with a uniform pole on a frictionless pivot; angle = 0 upright. Barto, Sutton & Anderson (1983), without friction.
+    """Cart with a uniform pole on a pivot, angle = 0 upright. Barto, Sutton & Anderson (1983), without their friction.
 
     With M = cart_mass, m = pole_mass, l = half_length and F = force + push:
 
