@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import casadi as ca
 import numpy as np
 
-from systems.constraints import Box, Constraint, Hard
+from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
@@ -175,6 +175,17 @@ class Task:
                 f"{len(self.observation_signals)} declared signals"
             )
         return ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+
+    def stage_cost_function(self) -> ca.Function:
+        """``l(x, u, xr, ur) -> (1, 1)``: what one sample is charged, the cost and the price of violated soft constraints."""
+        price = self.cost.stage_function(self.plant)
+        arguments = price.sx_in()
+        total = price(*arguments)
+        for constraint in self.constraints:
+            if isinstance(constraint.requirement, Soft):
+                g = constraint.function(self.plant)(*arguments[:2])
+                total += constraint.requirement.weight * ca.sum1(ca.fmax(g, 0.0))
+        return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
 
     def margin_function(self) -> ca.Function:
         """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated."""
