@@ -177,7 +177,7 @@ class Task:
         return ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
 
     def stage_cost_function(self) -> ca.Function:
-        """``l(x, u, xr, ur) -> (1, 1)``: what one sample is charged, the cost and the price of violated soft constraints."""
+        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints."""
         price = self.cost.stage_function(self.plant)
         arguments = price.sx_in()
         total = price(*arguments)
