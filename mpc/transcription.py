@@ -1,4 +1,4 @@
-"""From a task to an optimal control problem: the conditions of each stage, the price of the end, the nonlinear program."""
+"""From a task to an optimal control problem: conditions of each stage, price of the end, the nonlinear program."""
 
 from __future__ import annotations
 
