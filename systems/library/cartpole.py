@@ -9,18 +9,18 @@ from typing import Any
 import casadi as ca
 
 from systems.constraints import Box
-from systems.costs import Quadratic
+from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
 from systems.plant import Plant
 from systems.signals import Vector, signals
-from systems.task import Task
+from systems.task import Observation, Task
 
-__all__ = ["CartPole", "cartpole"]
+__all__ = ["CartPole", "cartpole", "cartpole_swing_up"]
 
 
 @dataclass(frozen=True)
 class CartPole(Plant):
-    """Cart with a uniform pole on a frictionless pivot; angle = 0 upright. Barto, Sutton & Anderson (1983), without friction.
+    """Cart with a uniform pole on a pivot; angle = 0 upright. Barto, Sutton & Anderson (1983), without friction.
 
     With M = cart_mass, m = pole_mass, l = half_length and F = force + push:
 
@@ -68,4 +68,34 @@ def cartpole() -> Task:
         disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
         domain=Box("model", {"position": (-4.8, 4.8), "angle": (-1.4, 1.4)}),
         tolerance={"position": 0.2, "angle": 0.1},
+    )
+
+
+def cartpole_swing_up() -> Task:
+    """Swing the pole up from hanging and balance it, on the same track.
+
+    The cost has the Hessian of the balancing task's at the upright position: 2 (1 - cos(angle)) stands for angle^2.
+    """
+
+    def stage(x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        lean = 10.0 * (1.0 - ca.cos(x.angle))
+        return x.position**2 + lean + 0.1 * x.velocity**2 + 0.1 * x.rate**2 + 0.01 * u.force**2
+
+    return Task(
+        name="cartpole-swing-up",
+        plant=CartPole(),
+        dt=0.05,
+        steps=120,
+        cost=Nonlinear(stage),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
+        initial=Uniform(
+            {"position": -0.2, "angle": ca.pi - 0.2, "velocity": -0.1, "rate": -0.1},
+            {"position": 0.2, "angle": ca.pi + 0.2, "velocity": 0.1, "rate": 0.1},
+        ),
+        domain=Box("model", {"position": (-4.8, 4.8)}),
+        tolerance={"position": 0.3, "angle": 0.2, "velocity": 0.5, "rate": 0.5},
+        observation=Observation(
+            signals("position [m]", "cosine [-]", "sine [-]", "velocity [m/s]", "rate [rad/s]"),
+            lambda x, x_ref: (x.position, ca.cos(x.angle), ca.sin(x.angle), x.velocity, x.rate),
+        ),
     )

@@ -24,8 +24,8 @@ class Pendulum(Plant):
 
     angle'' = (g / l) sin(angle) - b / (m l^2) angle' + (torque + push) / (m l^2)
 
-    The default values are the small-torque pendulum used to certify neural controllers (Yang, Dai, Shi, Hsieh, Tedrake &
-    Zhang, 2024): the largest torque barely exceeds m g l = 0.736 N m.
+    The default values are the small-torque pendulum used to certify neural controllers (Yang, Dai, Shi, Hsieh, Tedrake
+    & Zhang, 2024): the largest torque barely exceeds m g l = 0.736 N m.
     """
 
     mass: float = 0.15  # kg
@@ -48,7 +48,7 @@ class Pendulum(Plant):
 
 
 def pendulum() -> Task:
-    """Balance: stay upright from starts around it, pushed a little. Euler with 50 ms, as in the published certificates."""
+    """Balance: stay upright from starts around it, pushed a little. Euler with 50 ms, as in published certificates."""
     return Task(
         name="pendulum",
         plant=Pendulum(),
