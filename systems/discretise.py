@@ -12,6 +12,7 @@ import numpy as np
 
 from systems.errors import InvalidValue
 from systems.linear import LinearPlant
+from systems.lowering import lower
 from systems.plant import Plant
 
 __all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
@@ -106,8 +107,6 @@ class Discretisation:
         The equations are lowered and the integrator runs in the arithmetic itself: a shorter program than the unrolled
         step.
         """
-        from systems.lowering import lower
-
         return self._stepper(lower(self._source(parameters), to=to))
 
     def _source(self, parameters: Sequence[str]) -> ca.Function:
