@@ -71,4 +71,4 @@ class BatchController(Controller, Protocol):
 
 
 class NotApplicable(ValueError):
-    """Raised by a controller's constructor for a task it cannot control, with the reason: a comparison then skips it."""
+    """A controller cannot control this task, for the reason given; a comparison skips it and says so."""

@@ -98,10 +98,10 @@ def local_model(task: Task) -> LocalModel:
     """
     x_ref, u_ref = task.reference.at(task.plant, 0)
     plant = linearise(task.dynamics, x_ref, u_ref)
-    l = task.cost.stage_function(task.plant)
+    stage = task.cost.stage_function(task.plant)
     x, u = task.plant.state.symbol(), task.plant.input.symbol()
     z = ca.vertcat(x, u)
-    hessian, _ = ca.hessian(l(x, u, x_ref, u_ref), z)
+    hessian, _ = ca.hessian(stage(x, u, x_ref, u_ref), z)
     H = 0.5 * np.array(ca.Function("hessian", [x, u], [hessian])(x_ref, u_ref))
     n = len(x_ref)
     smallest = np.linalg.eigvalsh(H).min(initial=0.0) if np.isfinite(H).all() else -np.inf

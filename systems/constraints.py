@@ -127,8 +127,8 @@ class Box(Constraint):
         for name, (low, high) in self.bounds.items():
             if not low <= high:  # also catches NaN
                 raise InvalidValue(
-                    f"constraint '{self.name}': {name} bounded by ({low}, {high}); expected two numbers, lower <= upper "
-                    "(infinite for no bound)"
+                    f"constraint '{self.name}': {name} bounded by ({low}, {high}); expected two numbers, lower <= "
+                    "upper (infinite for no bound)"
                 )
 
     def expression(self, x: Vector, u: Vector) -> Any:
@@ -155,7 +155,7 @@ class Box(Constraint):
     def contains(self, x: np.ndarray, declared: Signals) -> np.ndarray:
         """Whether each of the points (..., n) lies inside; (...,) of bool. NaN lies outside."""
         lower, upper = self.interval(declared)
-        return ((x >= lower) & (x <= upper)).all(axis=-1)
+        return np.asarray(((x >= lower) & (x <= upper)).all(axis=-1))
 
 
 @dataclass(frozen=True)

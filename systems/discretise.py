@@ -12,6 +12,7 @@ import numpy as np
 
 from systems.errors import InvalidValue
 from systems.linear import LinearPlant
+from systems.lowering import lower
 from systems.plant import Plant
 
 __all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
@@ -46,7 +47,7 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
     jacobians = [ca.jacobian(f(x, u, w, p), z) for z in (x, u, w)]
     if any(ca.symvar(jacobian) for jacobian in jacobians):
         raise InvalidValue(
-            f"{plant.name} is not linear, so it has no exact discretisation; use integrator='rk4', or linearise it first"
+            f"{plant.name} is not linear, so it has no exact discretisation; use integrator='rk4' or linearise it"
         )
     a, b, e = (np.array(ca.DM(ca.evalf(jacobian))) for jacobian in jacobians)
     c = np.array(f(0, 0, 0, 0))
@@ -62,7 +63,7 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
 
 @dataclass(frozen=True)
 class Discretisation:
-    """A plant seen at samples: which plant, how far apart, by which integrator. Input and disturbance are held in between.
+    """A plant seen at samples: how far apart, by which integrator. Input and disturbance are held in between.
 
     Args:
         dt: seconds between samples.
@@ -94,7 +95,7 @@ class Discretisation:
         return f"{self.integrator}{f' x {self.substeps}' if self.substeps > 1 else ''}, {self.dt:g} s"
 
     def function(self, parameters: Sequence[str] = ()) -> ca.Function:
-        """x+ as a CasADi function ``F(x, u, w, p) -> next``; the parameters named stay symbols, as in ``Plant.casadi``."""
+        """x+ as a CasADi function ``F(x, u, w, p) -> next``; ``parameters`` as in ``Plant.casadi``."""
         source = self._source(parameters)
         x, u, w, p = source.sx_in()
         step = self._stepper(source)
@@ -103,10 +104,9 @@ class Discretisation:
     def lower(self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()) -> Callable[..., Any]:
         """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
 
-        The equations are lowered and the integrator runs in the arithmetic itself: shorter programs than an unrolled step.
+        The equations are lowered and the integrator runs in the arithmetic itself: a shorter program than the unrolled
+        step.
         """
-        from systems.lowering import lower
-
         return self._stepper(lower(self._source(parameters), to=to))
 
     def _source(self, parameters: Sequence[str]) -> ca.Function:

@@ -1,7 +1,7 @@
 """Laws of chance, for initial states and for disturbances.
 
-Each law is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw from the same
-definition and a verifier can read the support.
+Each law is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw from the
+same definition and a verifier can read the support.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True)
 class Gaussian(Distribution):
-    """Normal law with this covariance (full, or standard deviations by name or in order) and mean (zero where left out)."""
+    """Normal law: standard deviations by name or in order, or a full covariance; mean zero where left out."""
 
     deviation: Values = ()
     average: Values = ()

@@ -69,8 +69,8 @@ def equilibrium(
     residual = float(np.max(np.abs(still), initial=0.0))
     if not residual <= 1e3 * tolerance:
         raise InvalidValue(
-            f"{plant.name} has no equilibrium near x = {x0}, u = {u0} within its input limits: the best point found still "
-            f"moves at {residual:.3g}; give a better guess or check the limits"
+            f"{plant.name} has no equilibrium near x = {x0}, u = {u0} within its input limits: the best point "
+            f"found still moves at {residual:.3g}; give a better guess or check the limits"
         )
     return Equilibrium(xe, ue, residual)
 

@@ -1,4 +1,4 @@
-"""What goes wrong when a plant or task is written down. Every message says what was given, what was expected, how to mend it."""
+"""What goes wrong when a plant or task is written down: what was given, what was expected, how to mend it."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class LinearPlant(Plant):
 
 
 def linear_plant(system: Any) -> LinearPlant:
-    """A plant from ``control.StateSpace``, ``scipy.signal.StateSpace`` or anything else that has A and B (and maybe dt).
+    """A plant from ``control.StateSpace``, ``scipy.signal.StateSpace`` or anything else with A and B (and maybe dt).
 
     Signal names are taken over where the object has ``state_labels`` and ``input_labels``.
 
@@ -125,9 +125,8 @@ def linear_plant(system: Any) -> LinearPlant:
         raise InvalidValue("the discrete model does not say its sample time (dt=True); set dt in seconds")
 
     def labels(kind: str) -> Signals | None:
-        names = getattr(system, f"{kind}_labels", None)
-        usable = names and all(str(name).isidentifier() for name in names)
-        return signals(*map(str, names)) if usable else None
+        names = [str(name) for name in getattr(system, f"{kind}_labels", None) or ()]
+        return signals(*names) if names and all(name.isidentifier() for name in names) else None
 
     state, inputs = labels("state"), labels("input")
     if state and inputs and set(state.names) & set(inputs.names):

@@ -110,7 +110,8 @@ class Trajectory(Reference):
         for declared, array in ((plant.state, self.x), (plant.input, u)):
             if np.shape(array)[1] != len(declared):
                 raise DimensionMismatch(
-                    f"trajectory has {np.shape(array)[1]} columns for {len(declared)} signals: {', '.join(declared.names)}"
+                    f"trajectory has {np.shape(array)[1]} columns for {len(declared)} signals: "
+                    f"{', '.join(declared.names)}"
                 )
         index = np.clip(np.asarray(k, dtype=int), 0, len(self.x) - 1)
         return np.asarray(self.x, dtype=float)[index], np.asarray(u, dtype=float)[index]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import casadi as ca
 import numpy as np
 
-from systems.constraints import Box, Constraint, Hard
+from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
@@ -32,7 +32,8 @@ __all__ = ["Observation", "Task"]
 class Observation:
     """What a learner sees, as an expression of the state and its present reference, such as the sine of an angle.
 
-    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"), lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
+    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"),
+    lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
     """
 
     signals: Signals
@@ -124,7 +125,7 @@ class Task:
 
     @property
     def input_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Actuator limits tightened by the task's own hard boxes: lower and upper, each (m,), infinite where there is none.
+        """Actuator limits tightened by the task's own hard boxes: lower and upper (m,), infinite where none.
 
         Raises:
             InvalidValue: the boxes leave no input.
@@ -175,6 +176,17 @@ class Task:
             )
         return ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
 
+    def stage_cost_function(self) -> ca.Function:
+        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints."""
+        price = self.cost.stage_function(self.plant)
+        arguments = price.sx_in()
+        total = price(*arguments)
+        for constraint in self.constraints:
+            if isinstance(constraint.requirement, Soft):
+                g = constraint.function(self.plant)(*arguments[:2])
+                total += constraint.requirement.weight * ca.sum1(ca.fmax(g, 0.0))
+        return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
+
     def margin_function(self) -> ca.Function:
         """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated."""
         x, u = self.plant.state.symbol(), self.plant.input.symbol()
@@ -192,7 +204,7 @@ class Task:
     def vector_env(
         self, n: int, device: str | torch.device = "cpu", seed: int = 0, dtype: torch.dtype | None = None
     ) -> VectorEnv:
-        """``n`` copies of this task as one batched torch simulator with automatic reset; needs the package ``torch``."""
+        """``n`` copies of this task as one batched torch simulator with automatic reset; needs the package torch."""
         from systems.envs.vector import VectorEnv
 
         return VectorEnv(self, n, device=device, seed=seed, dtype=dtype)

@@ -20,7 +20,7 @@ __all__ = ["CartPole", "cartpole", "cartpole_swing_up"]
 
 @dataclass(frozen=True)
 class CartPole(Plant):
-    """Cart with a uniform pole on a pivot; angle = 0 upright. Barto, Sutton & Anderson (1983), without friction.
+    """Cart with a uniform pole on a pivot, angle = 0 upright. Barto, Sutton & Anderson (1983), without their friction.
 
     With M = cart_mass, m = pole_mass, l = half_length and F = force + push:
 
@@ -58,12 +58,12 @@ def cartpole() -> Task:
         name="cartpole",
         plant=CartPole(),
         dt=0.05,
-        steps=120,
+        steps=100,
         cost=Quadratic(Q={"position": 1.0, "angle": 5.0, "velocity": 0.1, "rate": 0.1}, R={"force": 0.01}),
         constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
         initial=Uniform(
-            {"position": -1.0, "angle": -0.3, "velocity": -0.5, "rate": -0.5},
-            {"position": 1.0, "angle": 0.3, "velocity": 0.5, "rate": 0.5},
+            {"position": -1.8, "angle": -0.35, "velocity": -1.0, "rate": -1.0},
+            {"position": 1.8, "angle": 0.35, "velocity": 1.0, "rate": 1.0},
         ),
         disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
         domain=Box("model", {"position": (-4.8, 4.8), "angle": (-1.4, 1.4)}),

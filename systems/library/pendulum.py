@@ -48,7 +48,7 @@ class Pendulum(Plant):
 
 
 def pendulum() -> Task:
-    """Balance: stay upright from starts around it, pushed a little. Euler with 50 ms, as in published certificates."""
+    """Balance: stay upright from starts around it, pushed a little. Euler, 50 ms, as in the published certificates."""
     return Task(
         name="pendulum",
         plant=Pendulum(),
