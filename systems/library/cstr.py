@@ -126,4 +126,5 @@ def stirred_tank() -> Task:
             },
         ),
         tolerance={"concentration_b": 0.02},
+        substeps=2,
     )
