@@ -1,9 +1,9 @@
 """Gradients that stop at the branch not taken.
 
-`where(c, sqrt(x), 0)` is right in its values for every x, but automatic differentiation multiplies the zero
-that arrives at the branch not taken by the infinite or undefined slope of the branch, and NaN goes on to x. So
-every value that enters a branch in which that can happen is masked: `mask(c, x)` is x, with a gradient of zero
-where c is false.
+`where(c, sqrt(x), 0)` is right in its values for every x, but automatic differentiation multiplies the
+zero that arrives at the branch not taken by the infinite or undefined slope of the branch, and NaN goes on
+to x. So every value that enters a branch in which that can happen is masked: `mask(c, x)` is x, with a
+gradient of zero where c is false.
 """
 
 from __future__ import annotations
