@@ -38,8 +38,10 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
     """Zero-order-hold discretisation of a plant whose equations are affine, by one matrix exponential (Van Loan, 1978).
 
     Raises:
-        InvalidValue: the equations are not affine in state, input and disturbance.
+        InvalidValue: the equations are not affine in state, input and disturbance, or the plant is discrete already.
     """
+    if plant.is_discrete:
+        raise InvalidValue(f"{plant.name} is discrete by nature; there is nothing to discretise, use it as it is")
     from scipy.linalg import expm  # scipy is slow to import and only needed here
 
     f = plant.casadi()
