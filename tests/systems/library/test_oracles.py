@@ -326,8 +326,8 @@ def test_stirred_tank_has_no_hidden_mass() -> None:
     assert made[0] == pytest.approx(-made[1], rel=1e-12)
 
 
-# Derivatives from the unit test of the CommonRoad vehicle models (vehicle 2, steering rate 0.15 rad/s); the acceleration
-# is what their engine limit leaves of it.
+# Derivatives from the unit test of the CommonRoad vehicle models (vehicle 2, steering rate 0.15 rad/s); the
+# acceleration is what their engine limit leaves of it.
 KS = (
     [3.9579422297936526, 0.0391650102771405, 0.0378491427211811, 16.3546957860883566, 0.0294717351052816],
     [16.3475935934250209, 0.4819314886013121, 0.1500000000000000, 5.1464424102339752, 0.2401426578627629],
