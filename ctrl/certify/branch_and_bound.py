@@ -120,17 +120,33 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) ->
         if refuted.any():
             point = suspect[np.argmax(refuted)]
             return Outcome("refuted", boxes, perf_counter() - began, core, point=point)
-        l, h, spread, middle = l[~done], h[~done], spread[~done], middle[~done]
-        rows = np.arange(len(l))
-        axis = np.argmax(np.where((l < middle) & (middle < h), spread, -1.0), axis=1)
-        cut = middle[rows, axis]
-        if not ((l[rows, axis] < cut) & (cut < h[rows, axis])).all():
-            spent = "a box cannot be halved any further in double precision"
-            return Outcome("open", boxes, perf_counter() - began, core, reason=spent)
-        left, right = h.copy(), l.copy()
-        left[rows, axis] = right[rows, axis] = cut
-        low, high = np.concatenate([low, l, right]), np.concatenate([high, left, h])
+        l, h, spread = l[~done], h[~done], spread[~done]
+        for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
+            if not len(l):
+                break
+            halves = _halve(l, h, spread)
+            if halves is None:
+                spent = "a box cannot be halved any further in double precision"
+                return Outcome("open", boxes, perf_counter() - began, core, reason=spent)
+            l, h, spread = halves
+            if len(low) + len(l) >= 512:
+                break
+        low, high = np.concatenate([low, l]), np.concatenate([high, h])
     return Outcome("proved", boxes, perf_counter() - began, core)
+
+
+def _halve(low: np.ndarray, high: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Boxes (b, n) halved along the direction of the largest spread, and their spreads; None where none can be."""
+    middle = Interval(low, high).mid
+    splittable = (low < middle) & (middle < high)
+    if not splittable.any(axis=1).all():
+        return None
+    rows = np.arange(len(low))
+    axis = np.argmax(np.where(splittable, spread, -1.0), axis=1)
+    left, right, less = high.copy(), low.copy(), spread.copy()
+    left[rows, axis] = right[rows, axis] = middle[rows, axis]
+    less[rows, axis] *= 0.5
+    return np.concatenate([low, right]), np.concatenate([left, high]), np.concatenate([less, less])
 
 
 def _core(loop: ClosedLoop, region: Region, kappa: float) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from ctrl.certify.jet import Jet
 from ctrl.controller import NotApplicable
 from ctrl.intervals import product, reshape
 from ctrl.laws.exact import evaluate_exactly, jumps
-from ctrl.laws.law import Law, clip
+from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task
 from systems.lowering import lower
 from systems.lowering.interval import Interval
@@ -84,6 +84,14 @@ class ClosedLoop:
         """The state (n,) to be held."""
         return self.task.reference.at(self.task.plant, 0)[0]
 
+    @property
+    def domain(self) -> tuple[np.ndarray, np.ndarray]:
+        """The box of states in which the model is meant to hold, lower and upper (n,), infinite where there is none."""
+        n = len(self.task.plant.state)
+        if self.task.domain is None:
+            return np.full(n, -np.inf), np.full(n, np.inf)
+        return self.task.domain.interval(self.task.plant.state)
+
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
         """Whether f(x) = x holds exactly, and a bound on the largest entry of f(x) - x.
 
@@ -96,12 +104,7 @@ class ClosedLoop:
         u = self.law.exact(point)
         if u is None:
             return False, bound
-        lower, upper = self._bounds
-        u = [
-            min(max(a, Fraction(lo)) if np.isfinite(lo) else a, Fraction(hi)) if np.isfinite(hi) else
-            (max(a, Fraction(lo)) if np.isfinite(lo) else a)
-            for a, lo, hi in zip(u, lower.tolist(), upper.tolist(), strict=True)
-        ]  # fmt: skip
+        u = clip_exactly(u, *self._bounds)
         step = read(self.task.dynamics.function(self._names))
         p = [Fraction(a) for a in self._plant[1].tolist()]
         (after,) = evaluate_exactly(step, point, u, [Fraction(0)] * len(self._still), p)

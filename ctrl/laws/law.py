@@ -10,7 +10,7 @@ import numpy as np
 
 from systems.lowering.interval import Interval
 
-__all__ = ["Law", "clip"]
+__all__ = ["Law", "clip", "clip_exactly"]
 
 
 class Law(ABC):
@@ -50,3 +50,15 @@ def clip(value: Interval, jacobian: Interval, lower: np.ndarray, upper: np.ndarr
     slope = Interval(np.where(inside, 1.0, 0.0), np.where(beyond & ~inside, 0.0, 1.0))
     clipped = Interval(np.clip(value.lo, lower, upper), np.clip(value.hi, lower, upper))
     return clipped, jacobian * slope[..., None]
+
+
+def clip_exactly(u: Sequence[Fraction], lower: np.ndarray, upper: np.ndarray) -> list[Fraction]:
+    """The same saturation of one input in rational arithmetic; the bounds may be infinite."""
+    clipped = []
+    for value, low, high in zip(u, lower.tolist(), upper.tolist(), strict=True):
+        if value < low:  # exact: Python compares rationals and doubles without rounding
+            value = Fraction(low)
+        elif value > high:
+            value = Fraction(high)
+        clipped.append(value)
+    return clipped

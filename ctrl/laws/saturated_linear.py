@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from ctrl.intervals import matvec
-from ctrl.laws.law import Law, clip
+from ctrl.laws.law import Law, clip, clip_exactly
 from systems import DimensionMismatch, InvalidValue
 from systems.lowering.interval import Interval
 
@@ -70,12 +70,11 @@ class SaturatedLinear(Law):
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         away = [a - Fraction(b) for a, b in zip(x, self.x_ref.tolist(), strict=True)]
-        u = []
-        for row, u_ref, low, high in zip(self.K.tolist(), self.u_ref, self.lower, self.upper, strict=True):
-            value = Fraction(float(u_ref)) - sum(Fraction(k) * d for k, d in zip(row, away, strict=True))
-            value = max(value, Fraction(float(low))) if np.isfinite(low) else value
-            u.append(min(value, Fraction(float(high))) if np.isfinite(high) else value)
-        return u
+        u = [
+            Fraction(u_ref) - sum((Fraction(k) * d for k, d in zip(row, away, strict=True)), Fraction(0))
+            for row, u_ref in zip(self.K.tolist(), self.u_ref.tolist(), strict=True)
+        ]
+        return clip_exactly(u, self.lower, self.upper)
 
     def _linear(self, x: Interval) -> Interval:
         return self.u_ref - matvec(self.K, x - self.x_ref)
