@@ -54,16 +54,16 @@ def quadratic_form(P: NDArray[np.float64], x: Interval) -> Interval:
 
 
 def congruence(M: Interval) -> tuple[NDArray[np.float64], Interval]:
-    """T and an enclosure of T M T' for symmetric matrices (..., n, n), T such that the middle of M becomes the identity.
+    """T and an enclosure of T M T' for symmetric matrices M (..., n, n), with T M T' about the identity.
 
     T comes from a floating-point eigendecomposition, and nothing depends on its accuracy: the enclosure of T M T' is
     computed for the very T that is returned. Where M is not finite, T is zero.
     """
     middle = np.where(np.isfinite(M.lo) & np.isfinite(M.hi), M.mid, np.nan)
     middle = 0.5 * (middle + middle.swapaxes(-1, -2))
-    finite = np.isfinite(middle).all(axis=(-1, -2))
+    finite = np.asarray(np.isfinite(middle).all(axis=(-1, -2)))
     values, vectors = np.linalg.eigh(np.where(finite[..., None, None], middle, 0.0))
-    usable = finite & (values > 0).all(axis=-1)
+    usable = np.asarray(finite & (values > 0).all(axis=-1))
     scale = 1.0 / np.sqrt(np.where(usable[..., None], values, 1.0))
     T = np.where(usable[..., None, None], (vectors * scale[..., None, :]).swapaxes(-1, -2), 0.0)
     return T, product(product(T, M), T.swapaxes(-1, -2))
@@ -72,8 +72,8 @@ def congruence(M: Interval) -> tuple[NDArray[np.float64], Interval]:
 def least_eigenvalue(M: Interval) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """T (..., n, n) and a lower bound (...,) of the eigenvalues of T M T' for every symmetric matrix in M.
 
-    By Gershgorin's discs. A positive bound proves that every symmetric matrix in M is positive definite (Sylvester's law
-    of inertia; T is then regular, since y'T = 0 would make y'T M T'y = 0).
+    By Gershgorin's discs. A positive bound proves that every symmetric matrix in M is positive definite (Sylvester's
+    law of inertia; T is then regular, since T'y = 0 would make y'T M T'y = 0).
     """
     T, G = congruence(M)
     n = G.shape[-1]

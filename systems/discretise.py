@@ -12,6 +12,7 @@ import numpy as np
 
 from systems.errors import InvalidValue
 from systems.linear import LinearPlant
+from systems.lowering import lower
 from systems.plant import Plant
 
 __all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
@@ -106,12 +107,10 @@ class Discretisation:
         The equations are lowered and the integrator runs in the arithmetic itself: a shorter program than the unrolled
         step.
         """
-        from systems.lowering import lower
-
         return self.stepper(lower(self.equations(parameters), to=to))
 
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
-        """What the integrator advances: x' of a continuous plant, x+ of one that is discrete (or discretised exactly)."""
+        """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
         if self._is_exact:
             if parameters:
                 raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
@@ -123,7 +122,7 @@ class Discretisation:
         return self.integrator == "exact" and not self.plant.is_discrete
 
     def stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
-        """x+ = F(x, u, w, p) from the :meth:`equations` in any arithmetic that can add states and scale them by numbers."""
+        """x+ = F(x, u, w, p) from the :meth:`equations` in any arithmetic that can add states and scale them."""
         if self.plant.is_discrete or self._is_exact:
             return source
         advance = {"rk4": rk4, "euler": euler}[self.integrator]

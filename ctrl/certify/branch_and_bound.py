@@ -58,7 +58,8 @@ class Outcome:
 
     Args:
         answer: whether the decrease is proved, refuted by ``point``, or left open for ``reason``.
-        boxes: examined. seconds: wall time. core: half-widths (n,) of the box around the centre that one Jacobian covers.
+        boxes: examined. seconds: wall time.
+        core: half-widths (n,) of the box around the centre that one Jacobian covers.
     """
 
     answer: Literal["proved", "refuted", "open"]
@@ -70,8 +71,10 @@ class Outcome:
 
 
 def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float) -> np.ndarray:
-    """Whether the points (b, n) of the region are proved to refute the claim: V(f(x)) > (1 - kappa) V(x), or f(x) beyond
-    the region's box. (b,) of bool."""
+    """Whether each of the points (b, n) is proved to refute the claim; (b,) of bool.
+
+    It lies in the region, and V(f(x)) > (1 - kappa) V(x) or f(x) lies beyond the region's box.
+    """
     point = Interval.of(x)
     after = loop.enclose(point)
     growth = region.V.enclose(after) - (1.0 - Interval.of(kappa)) * region.V.enclose(point)
@@ -84,8 +87,8 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) ->
 
     The centre must be a fixed point of f. Boxes are discarded where V > level, settled where an upper bound of the
     change of V is negative, and else halved along the direction that blurs the bound most. Near the centre the change
-    of V vanishes and no such bound is negative: there f(x) - centre = J (x - centre), and one interval matrix inequality
-    over a whole box settles all of it, the centre's neighbours included.
+    of V vanishes and no such bound is negative: there f(x) - centre = J (x - centre), and one interval matrix
+    inequality over a whole box settles all of it, the centre's neighbours included.
     """
     began = perf_counter()
     low, high = (bound[None] for bound in region.hull)
@@ -98,40 +101,38 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) ->
         if boxes >= budget.boxes or perf_counter() - began > budget.seconds:
             spent = f"{len(low):,} boxes left open after {boxes:,} boxes and {perf_counter() - began:.1f} s"
             return Outcome("open", boxes, perf_counter() - began, core, reason=spent)
-        low, l = low[:-_CHUNK], low[-_CHUNK:]
-        high, h = high[:-_CHUNK], high[-_CHUNK:]
-        boxes += len(l)
-        near = (l >= centre - core).all(axis=1) & (h <= centre + core).all(axis=1)
-        relevant = ~near & ~(region.V.enclose(Interval(l, h)).lo > region.level)
-        l, h = l[relevant], h[relevant]
-        if not len(l):
+        low, left = low[:-_CHUNK], low[-_CHUNK:]
+        high, right = high[:-_CHUNK], high[-_CHUNK:]
+        boxes += len(left)
+        near = (left >= centre - core).all(axis=1) & (right <= centre + core).all(axis=1)
+        relevant = ~near & ~(region.V.enclose(Interval(left, right)).lo > region.level)
+        left, right = left[relevant], right[relevant]
+        if not len(left):
             continue
-        box = Interval(l, h)
+        box = Interval(left, right)
         middle = box.mid
         after = loop.enclose(Interval.of(middle))
         slopes = loop.enclose_jacobian(box).jacobian
         change = region.V.change(box, middle, after, slopes, kappa)
-        done, spread = change.upper < 0, change.spread
+        done, spread, doubtful = change.upper < 0, change.spread, change.at_middle.hi >= 0
         if not whole:
             inside, blur = _stays(region, box, middle, after, slopes)
-            done, spread = done & inside, np.maximum(spread, blur)
-        suspect = middle[~done & ~(change.at_middle.hi < 0)] if whole else middle[~done]
-        refuted = violates(loop, region, suspect, kappa) if len(suspect) else np.zeros(0, dtype=bool)
-        if refuted.any():
-            point = suspect[np.argmax(refuted)]
-            return Outcome("refuted", boxes, perf_counter() - began, core, point=point)
-        l, h, spread = l[~done], h[~done], spread[~done]
+            done, spread, doubtful = done & inside, np.maximum(spread, blur), doubtful | ~inside
+        suspects = middle[~done & doubtful]
+        if len(suspects) and (refuted := violates(loop, region, suspects, kappa)).any():
+            return Outcome("refuted", boxes, perf_counter() - began, core, point=suspects[np.argmax(refuted)])
+        left, right, spread = left[~done], right[~done], spread[~done]
         for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
-            if not len(l):
+            if not len(left):
                 break
-            halves = _halve(l, h, spread)
+            halves = _halve(left, right, spread)
             if halves is None:
                 spent = "a box cannot be halved any further in double precision"
                 return Outcome("open", boxes, perf_counter() - began, core, reason=spent)
-            l, h, spread = halves
-            if len(low) + len(l) >= 512:
+            left, right, spread = halves
+            if len(low) + len(left) >= 512:
                 break
-        low, high = np.concatenate([low, l]), np.concatenate([high, h])
+        low, high = np.concatenate([low, left]), np.concatenate([high, right])
     return Outcome("proved", boxes, perf_counter() - began, core)
 
 
@@ -150,7 +151,7 @@ def _halve(low: np.ndarray, high: np.ndarray, spread: np.ndarray) -> tuple[np.nd
 
 
 def _core(loop: ClosedLoop, region: Region, kappa: float) -> np.ndarray | None:
-    """Half-widths (n,) of the largest box around the centre, among some, on which one interval Jacobian shows decrease."""
+    """Half-widths (n,) of a box around the centre, as large as may be, on which one interval Jacobian shows decrease."""
     low, high = region.hull
     centre = region.V.centre
     half = np.maximum(np.minimum(centre - low, high - centre), 0.0)[None] * 2.0 ** -np.arange(0, 40, 0.5)[:, None]
@@ -174,5 +175,5 @@ def _stays(
     for j in range(d.shape[1]):
         lower = (Interval.of(lower) - reach[..., j]).lo
         upper = (Interval.of(upper) + reach[..., j]).hi
-    inside = ((lower >= region.lower) & (upper <= region.upper)).all(axis=1)
+    inside = np.asarray(((lower >= region.lower) & (upper <= region.upper)).all(axis=1))
     return inside, np.where(inside[:, None], 0.0, blur.max(axis=1))

@@ -29,8 +29,8 @@ __all__ = ["ClosedLoop"]
 class ClosedLoop:
     """x+ = f(x) = F(x, clip(u(x)), 0): nominal plant, law clipped to the task's input bounds, no disturbance.
 
-    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. The parameters are
-    kept as symbols and enter as points, so that CasADi does not fold them into rounded constants.
+    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. The parameters
+    are kept as symbols and enter as points, so that CasADi does not fold them into rounded constants.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
@@ -45,8 +45,8 @@ class ClosedLoop:
         found = jumps(self._plant[0])
         if found:
             raise NotApplicable(
-                f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not describe "
-                "it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
+                f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
+                "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
             )
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))

@@ -80,7 +80,8 @@ def phase_portrait(
     )
     if sampled_level is not None:
         outer = centre + np.sqrt(sampled_level) * ring
-        axes.plot(*outer.T, color="black", linestyle="dotted", linewidth=1.2, label=f"sampled: V <= {sampled_level:.4g}")
+        label = f"sampled: V <= {sampled_level:.4g}"
+        axes.plot(*outer.T, color="tab:orange", linestyle="dotted", linewidth=1.6, label=label)
     if certificate.counterexample is not None:
         axes.plot(*certificate.counterexample[plane], "x", color="black", markersize=8, label="counterexample")
     axes.plot(*centre, "+", color="black", markersize=8)

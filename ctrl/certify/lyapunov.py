@@ -59,7 +59,11 @@ class Lyapunov(ABC):
 
     @abstractmethod
     def decreases_around(self, jacobian: Interval, kappa: float) -> np.ndarray:
-        """Whether V(centre + J d) < (1 - kappa) V(centre + d) is proved for all d != 0 and all J (..., n, n) enclosed."""
+        """Whether V(centre + J d) < (1 - kappa) V(centre + d) is proved for all d != 0 and all J enclosed.
+
+        Args:
+            jacobian: (..., n, n).
+        """
 
     def change(
         self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float
@@ -162,7 +166,7 @@ class Quadratic(Lyapunov):
         growth = self._growth(jacobian, kappa)
         n = len(self.P)
         diagonal = np.eye(n, dtype=bool)
-        # d_i^2 lies between 0 and its bound, so a negative diagonal entry helps nothing, and a positive one counts once.
+        # d_i^2 lies between 0 and its bound: a negative diagonal entry does not help, a positive one counts in full.
         size = Interval.of(np.where(diagonal, np.maximum(growth.hi, 0.0), abs(growth).hi))
         reach = Interval.of(d.hi)
         spread = (reach * (abs(slope) + matvec(size, reach))).hi

@@ -62,7 +62,7 @@ def certify(
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
     region = Region(V, float(level), *loop.domain)
-    outcome, origin = _decide(loop, region, kappa, budget or Budget())
+    outcome, origin = _decide(loop, V, region, kappa, budget or Budget())
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         kind=kind,
@@ -86,10 +86,10 @@ def certify(
     )
 
 
-def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) -> tuple[Outcome, str]:
+def _decide(loop: ClosedLoop, V: Quadratic, region: Region, kappa: float, budget: Budget) -> tuple[Outcome, str]:
     """The outcome of the search, and what was found out about the reference."""
     began = perf_counter()
-    centre, reference = region.V.centre, loop.reference
+    centre, reference = V.centre, loop.reference
     still, drift = loop.drift(centre)
     nothing = np.zeros_like(centre)
     if not still:
@@ -105,7 +105,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) -> t
         reason = f"V is centred at {centre}, the reference of the task is {reference}"
         return Outcome("refuted", 0, perf_counter() - began, nothing, None, reason), "not the centre of V"
     # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256)
+    sampled = sampled_limit(loop, V, kappa, ceiling=region.level, rays=256)
     if sampled.violation is not None and violates(loop, region, sampled.violation[None], kappa)[0]:
         outcome = Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation)
     else:
@@ -165,8 +165,8 @@ def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> f
     what lies surely inside counts. Directions in which the box has no width do not count as volume.
 
     Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three standard
-        deviations around the mean is taken.
+        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
+        standard deviations around the mean is taken.
     """
     if not certificate.is_proved:
         return 0.0

@@ -82,6 +82,8 @@ def sampled_limit(
         if V(found[0]) > 0.8 * level:
             break
         level = 1.02 * float(V(found[0]))
+        if level < 1e-9 * top:  # it breaks at the reference itself
+            break
     if not len(found):
         return SampledLimit(top, None, samples)
     scale = 0.1

@@ -15,7 +15,8 @@ Value = Fraction | None
 
 # Where these occur, a Jacobian does not see every change of the function, and the mean value theorem fails.
 DISCONTINUOUS = frozenset(
-    "where lt le eq ne not and or truth real sign floor ceil fmod copysign atan2 share remainder".split()
+    ["where", "lt", "le", "eq", "ne", "not", "and", "or", "truth", "real"]
+    + ["sign", "floor", "ceil", "fmod", "copysign", "atan2", "share", "remainder"]
 )
 
 _RULES: dict[str, Callable[..., Value]] = {
@@ -35,11 +36,11 @@ _RULES: dict[str, Callable[..., Value]] = {
     "log": lambda a: Fraction(0) if a == 1 else None,
     "acos": lambda a: Fraction(0) if a == 1 else None,
     "sqrt": lambda a: a if a in (0, 1) else None,
-    **{
-        op: lambda a: Fraction(0) if a == 0 else None
-        for op in "sin tan asin atan sinh tanh asinh atanh expm1 log1p".split()
-    },
-    **{op: lambda a: Fraction(1) if a == 0 else None for op in "cos cosh exp".split()},
+    **dict.fromkeys(
+        ["sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p"],
+        lambda a: Fraction(0) if a == 0 else None,
+    ),
+    **dict.fromkeys(["cos", "cosh", "exp"], lambda a: Fraction(1) if a == 0 else None),
 }
 
 
@@ -59,7 +60,7 @@ def evaluate_exactly(program: Program, *inputs: Sequence[Fraction]) -> list[list
 
 
 def jumps(function: ca.Function) -> list[str]:
-    """Operations of a function at which it may jump, or be undefined without its derivative showing it; none is good."""
+    """Operations at which a function may jump, or be undefined without its derivative showing it; best none."""
     program = read(function)
     found = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
     for i in program.instructions:

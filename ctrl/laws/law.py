@@ -16,7 +16,7 @@ __all__ = ["Law", "clip", "clip_exactly"]
 class Law(ABC):
     """u(x), continuous and without memory, with enclosures over boxes of states.
 
-    The enclosures are outward rounded: they hold for the law evaluated in real arithmetic, its numbers the doubles given.
+    The enclosures are outward rounded: they hold for the law in real arithmetic, its numbers the doubles given.
     """
 
     @abstractmethod

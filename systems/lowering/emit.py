@@ -66,9 +66,7 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     return namespace["lowered"], source
 
 
-def _expression(
-    instruction: Instruction, name: Mapping[int, str], program: Program, arithmetic: Arithmetic
-) -> str:
+def _expression(instruction: Instruction, name: Mapping[int, str], program: Program, arithmetic: Arithmetic) -> str:
     if instruction.op == "input":
         which, row, column = instruction.args
         place = f"{row}, {column}" if len(program.inputs[int(which)].shape) == 2 else f"{row}"
@@ -92,7 +90,5 @@ def _last_uses(program: Program) -> dict[int, int]:
     for instruction in program.instructions:
         if instruction.op != "input":
             last.update({a: instruction.out for a in instruction.args if isinstance(a, int)})
-    last.update(
-        {a: len(program.instructions) for entry in program.entries for a in entry if isinstance(a, int)}
-    )
+    last.update({a: len(program.instructions) for entry in program.entries for a in entry if isinstance(a, int)})
     return last

@@ -90,9 +90,7 @@ def _like(tensors: list[Tensor]) -> Tensor:
     return torch.empty(0, dtype=dtype, device=used[0].device)
 
 
-def _assemble(
-    components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...], like: Tensor
-) -> Tensor:
+def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...], like: Tensor) -> Tensor:
     if not components:
         return like.new_empty((*batch, *shape))
     parts = [c if isinstance(c, Tensor) else like.new_full((), c) for c in components]
