@@ -65,9 +65,7 @@ class Lyapunov(ABC):
             jacobian: (..., n, n).
         """
 
-    def change(
-        self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float
-    ) -> Change:
+    def change(self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float) -> Change:
         """Bounds of g over boxes, by the mean value theorem for g.
 
         Args:
@@ -147,9 +145,7 @@ class Quadratic(Lyapunov):
     def decreases_around(self, jacobian: Interval, kappa: float) -> np.ndarray:
         return least_eigenvalue(-self._growth(jacobian, kappa))[1] > 0
 
-    def change(
-        self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float
-    ) -> Change:
+    def change(self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float) -> Change:
         """Bounds of g over boxes, by the exact second-order expansion of V.
 
         With d = x - middle and f(x) - centre = y + J d, where y = f(middle) - centre,
