@@ -151,7 +151,7 @@ def _halve(low: np.ndarray, high: np.ndarray, spread: np.ndarray) -> tuple[np.nd
 
 
 def _core(loop: ClosedLoop, region: Region, kappa: float) -> np.ndarray | None:
-    """Half-widths (n,) of a box around the centre, as large as may be, on which one interval Jacobian shows decrease."""
+    """Half-widths (n,) of a box around the centre, large if possible, on which one interval Jacobian shows decrease."""
     low, high = region.hull
     centre = region.V.centre
     half = np.maximum(np.minimum(centre - low, high - centre), 0.0)[None] * 2.0 ** -np.arange(0, 40, 0.5)[:, None]

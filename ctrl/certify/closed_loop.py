@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -14,7 +14,7 @@ import numpy as np
 from ctrl.certify.jet import Jet
 from ctrl.controller import NotApplicable
 from ctrl.intervals import product, reshape
-from ctrl.laws.exact import evaluate_exactly, jumps
+from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task
 from systems.lowering import lower
@@ -29,8 +29,8 @@ __all__ = ["ClosedLoop"]
 class ClosedLoop:
     """x+ = f(x) = F(x, clip(u(x)), 0): nominal plant, law clipped to the task's input bounds, no disturbance.
 
-    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. The parameters
-    are kept as symbols and enter as points, so that CasADi does not fold them into rounded constants.
+    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. These
+    numbers are kept as symbols and enter as points, so that CasADi cannot fold them into rounded constants.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
@@ -42,12 +42,7 @@ class ClosedLoop:
     def __post_init__(self) -> None:
         if not self.task.reference.is_constant:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
-        found = jumps(self._plant[0])
-        if found:
-            raise NotApplicable(
-                f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
-                "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
-            )
+        _ = self._plant
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
         if given != (m,):
@@ -104,26 +99,41 @@ class ClosedLoop:
         u = self.law.exact(point)
         if u is None:
             return False, bound
-        u = clip_exactly(u, *self._bounds)
-        step = read(self.task.dynamics.function(self._names))
-        p = [Fraction(a) for a in self._plant[1].tolist()]
-        (after,) = evaluate_exactly(step, point, u, [Fraction(0)] * len(self._still), p)
-        return after == point, bound
+        inputs, p = clip_exactly(u, *self._bounds), [Fraction(a) for a in self._plant[1].tolist()]
+        program = read(self._plant[0])
+
+        def equations(
+            z: ExactColumn, u: Sequence[Fraction], w: Sequence[Fraction], p: Sequence[Fraction]
+        ) -> ExactColumn:
+            (value,) = evaluate_exactly(program, z.entries, u, w, p)
+            if value is None:
+                raise NotExact
+            return ExactColumn(tuple(value))
+
+        try:
+            step = self.task.dynamics.stepper(equations)
+            after = step(ExactColumn(tuple(point)), inputs, [Fraction(0)] * len(self._still), p)
+        except NotExact:
+            return False, bound
+        return list(after.entries) == point, bound
 
     # ---- lowered functions ----
 
     @cached_property
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
-        """The equations with the plant's parameters as symbols, and the values of those."""
+        """The equations with parameters and literal numbers as the input p, and the values of those."""
         dynamics = self.task.dynamics
-        if dynamics.integrator == "exact":
-            return dynamics.equations(), np.zeros(0)
-        values = dynamics.plant.parameters
-        return dynamics.equations(tuple(values)), np.array([float(v) for v in values.values()])
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.task.plant.parameters) if len(self._plant[1]) else ()
+        values = {} if dynamics.integrator == "exact" else dynamics.plant.parameters
+        f = dynamics.equations(tuple(values))
+        if found := jumps(f):
+            raise NotApplicable(
+                f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
+                "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
+            )
+        free, numbers = with_symbolic_numbers(f)
+        x, u, w, p, c = free.sx_in()
+        joined = ca.Function(f.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"])
+        return joined, np.concatenate([np.array([float(v) for v in values.values()]), numbers])
 
     @cached_property
     def _still(self) -> np.ndarray:

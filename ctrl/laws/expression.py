@@ -12,7 +12,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.intervals import reshape
-from ctrl.laws.exact import evaluate_exactly, jumps
+from ctrl.laws.exact import evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
 from systems.lowering import jacobian, lower
@@ -27,7 +27,7 @@ __all__ = ["Expression"]
 class Expression(Law):
     """u = u(x) from a CasADi function of one column (n, 1) with one output (m, 1), such as a network written in CasADi.
 
-    Its Jacobian is CasADi's; constants count as the doubles that CasADi holds.
+    Its Jacobian is CasADi's, with the numbers of the expression taken as the doubles they are.
 
     Raises:
         DimensionMismatch: a function of another form.
@@ -53,14 +53,18 @@ class Expression(Law):
         return self._value(x)
 
     def enclose(self, x: Interval) -> Interval:
-        return self._boxes(x)
+        return self._boxes(x, self._free[1])
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         m, n = self.function.size1_out(0), self.function.size1_in(0)
-        return reshape(self._slopes(x), (*x.shape[:-1], m, n))
+        return reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         return evaluate_exactly(read(self.function), x)[0]
+
+    @cached_property
+    def _free(self) -> tuple[ca.Function, np.ndarray]:
+        return with_symbolic_numbers(self.function)
 
     @cached_property
     def _value(self) -> Any:
@@ -68,8 +72,8 @@ class Expression(Law):
 
     @cached_property
     def _boxes(self) -> Any:
-        return lower(self.function, to="interval")
+        return lower(self._free[0], to="interval")
 
     @cached_property
     def _slopes(self) -> Any:
-        return lower(jacobian(self.function), to="interval")
+        return lower(jacobian(self._free[0]), to="interval")

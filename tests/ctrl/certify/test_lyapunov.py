@@ -73,6 +73,10 @@ def test_decrease_around_the_centre() -> None:
     assert V.decreases_around(Interval.of(half), 0.74)
     assert not V.decreases_around(Interval.of(half), 0.75)  # then equality holds
     assert not V.decreases_around(Interval.of(np.eye(2)), 0.0)
+    scalar = Quadratic(np.eye(1), np.zeros(1))
+    assert scalar.decreases_around(Interval([[-0.9]], [[0.9]]), 0.0)
+    assert not scalar.decreases_around(Interval([[-0.9]], [[1.1]]), 0.0)
+    assert not scalar.decreases_around(Interval([[-1.1]], [[1.1]]), 0.0)
     assert not V.decreases_around(Interval(half - 10, half + 10), 0.0)
     assert not V.decreases_around(Interval(np.full((2, 2), -np.inf), np.full((2, 2), np.inf)), 0.0)
 

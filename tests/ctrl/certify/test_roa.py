@@ -21,6 +21,7 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
+from ctrl.certify.branch_and_bound import Region, decreases
 from ctrl.certify.figure import phase_portrait
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.lqr import LQR
@@ -47,15 +48,15 @@ DOUBLE_INTEGRATOR = ([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]])
 
 
 def exactly_breaks(certificate: Certificate, x: np.ndarray) -> bool:
-    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, in 300-bit ball arithmetic, independent of ours."""
+    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, by 300-bit balls, independent of our arithmetic."""
     flint = pytest.importorskip("flint")
     flint.ctx.prec = 300
     arb, plant = flint.arb, TASK.plant
-    m, l, b, g = (arb(v) for v in (plant.mass, plant.length, plant.damping, plant.gravity))
+    m, length, b, g = (arb(v) for v in (plant.mass, plant.length, plant.damping, plant.gravity))
     angle, rate = arb(float(x[0])), arb(float(x[1]))
     u = -(arb(LAW.K[0, 0]) * angle + arb(LAW.K[0, 1]) * rate)
     u = min(max(u, arb(-plant.max_torque)), arb(plant.max_torque))
-    acceleration = g / l * angle.sin() + (u - b * rate) / (m * l**2)
+    acceleration = g / length * angle.sin() + (u - b * rate) / (m * length**2)
     after = (angle + arb(TASK.dt) * rate, rate + arb(TASK.dt) * acceleration)
 
     def value(z: tuple[object, object]) -> object:
@@ -93,8 +94,6 @@ def test_the_pendulum_is_refused_above_it_with_a_counterexample() -> None:
 
 
 def test_the_search_itself_finds_counterexamples() -> None:
-    from ctrl.certify.branch_and_bound import Region, decreases
-
     loop = ClosedLoop(TASK, LAW)
     for factor in (1.001, 1.01, 2.0):
         region = Region(V, factor * LIMIT.level, *loop.domain)
@@ -238,6 +237,15 @@ def test_a_set_cut_by_the_domain_must_not_leave_it() -> None:
     assert refused.counterexample is not None
     after = ClosedLoop(narrow, LAW)(refused.counterexample)
     assert abs(refused.counterexample[0]) <= 0.3 < abs(after[0])
+
+
+def test_the_search_itself_notices_states_that_leave_the_domain() -> None:
+    narrow = dataclasses.replace(TASK, domain=Box("model", {"angle": (-0.3, 0.3)}))
+    loop = ClosedLoop(narrow, LAW)
+    outcome = decreases(loop, Region(V, 0.99 * LIMIT.level, *loop.domain), 0.0, Budget())
+    assert outcome.answer == "refuted"
+    assert outcome.point is not None
+    assert abs(outcome.point[0]) <= 0.3 < abs(loop(outcome.point)[0])
 
 
 # ---- linear plants, where the answer is known ----
