@@ -96,15 +96,15 @@ def simulate(
     loop = _Loop(task, starts, disturbances)
     if isinstance(controller, BatchController):
         controller.reset()
-        result = loop.run(lambda x, k: loop.batch(controller, x, k), slice(None))
+        result = loop.run(lambda x, k: loop.batch(controller, x, k), slice(None), loop.successor(len(loop.starts)))
         _time(controller, result)
         if progress:
             progress(len(result))
         return result
-    runs = []
+    runs, one = [], loop.successor(1)
     for i in range(len(loop.starts)):
         controller.reset()
-        runs.append(loop.run(lambda x, k: loop.single(controller, x[0], k), slice(i, i + 1)))
+        runs.append(loop.run(lambda x, k: loop.single(controller, x[0], k), slice(i, i + 1), one))
         if progress:
             progress(1)
     return stack(runs)
@@ -133,16 +133,27 @@ class _Loop:
         self.lower, self.upper = plant.bounds
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
         self.u_ref = np.clip(self.u_ref, self.lower, self.upper)
-        self.next_state = task.true_dynamics.lower("numpy")
+        self.domain = (-np.inf, np.inf) if task.domain is None else task.domain.interval(plant.state)
         self.stage = lower(task.stage_cost_function(), to="numpy")
         self.final = lower(task.cost.terminal_function(plant), to="numpy")
         self.margins = lower(task.margin_function(), to="numpy")
 
     def inside(self, x: np.ndarray) -> np.ndarray:
-        domain = self.task.domain
-        return np.isfinite(x).all(axis=-1) if domain is None else domain.contains(x, self.task.plant.state)
+        return np.asarray((np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])).all(axis=-1))
 
-    def run(self, decide: Callable[[np.ndarray, int], Decided], rows: slice) -> Trajectories:
+    def successor(self, runs: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """x+ of (x, u, w): array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
+        if runs == 1:
+            return _Single(self.task)
+        many = self.task.true_dynamics.lower("numpy")
+        return lambda x, u, w: many(x, u, w, NOTHING)
+
+    def run(
+        self,
+        decide: Callable[[np.ndarray, int], Decided],
+        rows: slice,
+        successor: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    ) -> Trajectories:
         """The loop itself, for some of the runs at once."""
         w, steps = self.disturbances[rows], self.steps
         b, m = len(w), len(self.task.plant.input)
@@ -161,7 +172,7 @@ class _Loop:
             seconds[:, k] = taken
             inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), self.u_ref[left])
             with np.errstate(all="ignore"):  # a plant may blow up; that ends the run below
-                after = self.next_state(x, inputs[:, k], w[:, k], NOTHING)
+                after = successor(x, inputs[:, k], w[:, k])
             finite = np.isfinite(after).all(axis=-1)
             states[:, k + 1] = np.where((going & finite)[:, None], after, x)
             left[going & ~(finite & self.inside(after))] = k + 1
@@ -214,6 +225,27 @@ class _Loop:
         if not np.isfinite(u).all():
             raise InvalidValue(f"{name}.step returned {u} at sample {k}; an input must be finite whatever happened")
         return u
+
+
+class _Single:
+    """x+ of one run through CasADi's buffers, which saves the conversions a call would make."""
+
+    def __init__(self, task: Task) -> None:
+        plant = task.plant
+        self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
+        self.buffer, self.evaluate = self.function.buffer()
+        self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
+        self.after = np.zeros((1, len(plant.state)))
+        for i, argument in enumerate(self.arguments):
+            if argument.size:
+                self.buffer.set_arg(i, memoryview(argument))
+        self.buffer.set_res(0, memoryview(self.after))
+
+    def __call__(self, *given: np.ndarray) -> np.ndarray:
+        for argument, value in zip(self.arguments, given, strict=True):
+            argument[:] = value
+        self.evaluate()
+        return self.after
 
 
 def _time(controller: BatchController, result: Trajectories) -> None:

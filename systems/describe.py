@@ -27,10 +27,12 @@ def describe(thing: Any) -> Any:
     Frozen dataclasses become dictionaries of their fields under their class name; plants, costs, constraints and
     observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
     """
-    if isinstance(thing, Task):
-        return _task(thing)
-    if isinstance(thing, Plant):
-        return _plant(thing)
+    if isinstance(thing, (Task, Plant)):
+        try:
+            ca.SX.set_precision(15)  # CasADi prints the constants of an expression with 6 digits otherwise
+            return _task(thing) if isinstance(thing, Task) else _plant(thing)
+        finally:
+            ca.SX.set_precision(6)
     if isinstance(thing, Signals):
         return [str(signal) for signal in thing]
     if isinstance(thing, Enum):
@@ -56,7 +58,10 @@ def describe(thing: Any) -> Any:
 
 def _task(task: Task) -> dict[str, Any]:
     """A task with its expressions spelt out in the names of its signals."""
-    fields = _fields(task)
+    fields = {"class": "Task"}
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        fields[field.name] = _plant(value) if isinstance(value, Plant) else describe(value)
     fields["dynamics"] = f"{task.dynamics}"
     fields["cost"] = {**_named(task.cost), "stage": _text(task.cost, task.plant), "terminal": _end(task.cost, task.plant)}
     fields["constraints"] = [_constraint(constraint, task.plant) for constraint in task.constraints]

@@ -1,0 +1,182 @@
+"""The comparison on one page: traces and phase portraits side by side, then cost and solve time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import casadi as ca
+import numpy as np
+
+from ctrl.compare.metrics import settling_times
+from ctrl.simulate import Trajectories
+from systems import Box, Task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ctrl.compare.run import Comparison
+
+__all__ = ["STYLE", "figure", "phase_plane"]
+
+STYLE = Path(__file__).with_name("trivium.mplstyle")
+ROWS = 6  # signals shown at most, so that the page stays a page
+THIN = {"linewidth": 0.4, "alpha": 0.3}
+UNSAFE = {"facecolor": "#D55E00", "alpha": 0.10, "linewidth": 0}
+
+
+def figure(comparison: Comparison) -> Figure:
+    """Draws all of it; one column and one colour per controller.
+
+    Rows: states and inputs over time (every run thin, the median thick, reference dashed, the unsafe side of box
+    constraints and actuator limits shaded), the phase plane (dots: starts that settle; crosses: those that do not). Below:
+    cost against solve time, the distribution of cost, the distribution of solve time with the deadline.
+    """
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context(STYLE):
+        colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+        colour = {name: colours[i % len(colours)] for i, name in enumerate(comparison.runs)}
+        task, names = comparison.task, list(comparison.runs)
+        shown, plane = _shown(task), phase_plane(task)
+        rows = len(shown) + (plane is not None)
+        width = max(7.0, 1.9 * len(names) + 0.8)
+        page = Figure(figsize=(width, 1.05 * len(shown) + 1.7 * (plane is not None) + 2.3), layout="constrained")
+        upper, lower = page.subfigures(2, 1, height_ratios=[1.05 * len(shown) + 1.7 * (plane is not None), 2.3])
+        heights = [1.0] * len(shown) + [1.6] * (plane is not None)
+        grid = upper.subplots(rows, len(names), squeeze=False, sharey="row", height_ratios=heights)
+        for column, name in zip(grid.T, names, strict=True):
+            runs = comparison.runs[name]
+            column[0].set_title(name, color=colour[name])
+            for axes, signal in zip(column, shown, strict=False):
+                _trace(axes, task, runs, signal, colour[name])
+                axes.label_outer()
+                axes.sharex(column[0])
+                axes.tick_params(labelbottom=signal == shown[-1])
+            column[len(shown) - 1].set_xlabel("time [s]")
+            if plane is not None:
+                _phase(column[-1], task, runs, plane, colour[name])
+        for axes, signal in zip(grid[:, 0], shown, strict=False):
+            axes.set_ylabel(_label(task, signal))
+        if plane is not None:
+            grid[-1, 0].set_ylabel(str(task.plant.state[plane[1]]))
+        _summary(lower.subplots(1, 3), comparison, colour)
+        from ctrl.compare.table import problem
+
+        page.suptitle(problem(comparison), fontsize=7, color="0.35")
+    return page
+
+
+def _shown(task: Task) -> list[tuple[str, int]]:
+    """Which signals get a row: all, or the states a constraint or the target speaks of before the others."""
+    n, m = len(task.plant.state), len(task.plant.input)
+    inputs = [("u", j) for j in range(min(m, 2))]
+    spoken = {name for c in task.constraints if isinstance(c, Box) for name in c.bounds}
+    order = sorted(range(n), key=lambda i: (task.plant.state[i].name not in spoken) + np.isinf(task.arrival[i]))
+    return [("x", i) for i in sorted(order[: ROWS - len(inputs)])] + inputs
+
+
+def _label(task: Task, signal: tuple[str, int]) -> str:
+    declared = (task.plant.state if signal[0] == "x" else task.plant.input)[signal[1]]
+    return f"{declared.name.replace('_', ' ')}\n[{declared.unit}]"
+
+
+def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], colour: str) -> None:
+    """One signal of all runs over time."""
+    kind, i = signal
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(runs.states.shape[1]))
+    values, reference = (runs.states[..., i], x_ref[:, i]) if kind == "x" else (runs.inputs[..., i], u_ref[:-1, i])
+    time = task.dt * np.arange(values.shape[1])
+    style: dict[str, Any] = {} if kind == "x" else {"drawstyle": "steps-post"}
+    axes.plot(time, values.T, color=colour, rasterized=True, **THIN, **style)
+    axes.plot(time, np.median(values, axis=0), color=colour, linewidth=1.6, **style)
+    axes.plot(time, np.broadcast_to(reference, time.shape), color="0.2", linestyle=(0, (4, 3)), linewidth=0.7)
+    low, high = _limits(task, signal)
+    # Limits are shaded only as far as the runs come near them: a bound far away must not flatten the traces.
+    bottom, top = float(values.min()), float(values.max())
+    span = max(top - bottom, 1e-9)
+    if np.isfinite(high) and high <= top + 0.6 * span:
+        axes.axhspan(high, high + 100 * span, **UNSAFE)
+        top = max(top, high + 0.08 * span)
+    if np.isfinite(low) and low >= bottom - 0.6 * span:
+        axes.axhspan(low - 100 * span, low, **UNSAFE)
+        bottom = min(bottom, low - 0.08 * span)
+    now = axes.get_ylim() if getattr(axes, "_trivium", False) else (bottom, top)
+    axes.set_ylim(min(now[0], bottom - 0.03 * span), max(now[1], top + 0.03 * span))
+    axes.set_xlim(0, time[-1])
+
+
+def _limits(task: Task, signal: tuple[str, int]) -> tuple[float, float]:
+    """Tightest box around one signal, of all constraints and the actuator."""
+    kind, i = signal
+    declared = task.plant.state if kind == "x" else task.plant.input
+    boxes = [constraint.interval(declared) for constraint in task.constraints if isinstance(constraint, Box)]
+    boxes += [task.plant.bounds] if kind == "u" else []
+    return (
+        float(max((low[i] for low, _ in boxes), default=-np.inf)),
+        float(min((high[i] for _, high in boxes), default=np.inf)),
+    )
+
+
+def phase_plane(task: Task) -> tuple[int, int] | None:
+    """Two states to look at: a coordinate and its own speed, the costliest such pair; else the first two; None for one."""
+    plant, n = task.plant, len(task.plant.state)
+    if n < 2:
+        return None
+    pairs = []
+    if not plant.is_discrete:
+        f = plant.casadi()
+        x, u, w, p = f.sx_in()
+        rate = f(x, u, w, p)
+        pairs = [(i, j) for i in range(n) for j in range(n) if ca.is_equal(rate[i], x[j], 2)]
+    if not pairs:
+        return 0, 1
+    stage = task.cost.stage_function(plant)
+    x, u, xr, ur = stage.sx_in()
+    hessian, _ = ca.hessian(stage(x, u, xr, ur), x)
+    weight = np.diag(np.array(ca.Function("weight", [x, u, xr, ur], [hessian])(0, 0, 0, 0)))
+    return max(pairs, key=lambda pair: np.nan_to_num(weight[pair[0]]))
+
+
+def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], colour: str) -> None:
+    """All runs in two of the states, with what became of their starts."""
+    i, j = plane
+    axes.plot(runs.states[..., i].T, runs.states[..., j].T, color=colour, rasterized=True, **THIN)
+    settled = np.isfinite(settling_times(task, runs))
+    start = runs.states[:, 0]
+    axes.plot(start[settled, i], start[settled, j], ".", color=colour, markersize=3, markeredgewidth=0)
+    axes.plot(start[~settled, i], start[~settled, j], "x", color="black", markersize=3.5, markeredgewidth=0.7)
+    target, _ = task.reference.at(task.plant, np.arange(task.steps if not task.reference.is_constant else 1))
+    axes.plot(target[:, i], target[:, j], "+k--" if len(target) == 1 else "k--", linewidth=0.7, markersize=6)
+    axes.set_xlabel(str(task.plant.state[i]))
+
+
+def _summary(panels: Any, comparison: Comparison, colour: dict[str, str]) -> None:
+    """Cost against solve time, and how cost and solve time are distributed."""
+    trade, costs, times = panels
+    deadline = 1e3 * comparison.task.dt
+    for name, metrics in comparison.metrics.items():
+        runs, c = comparison.runs[name], colour[name]
+        taken = 1e3 * np.sort(runs.seconds[np.isfinite(runs.seconds)])
+        estimate = metrics.cost
+        if np.isfinite(estimate.value):
+            error = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+            bars = error if np.isfinite(error).all() else None
+            reach = np.abs([[metrics.step_p50 - taken.min() / 1e3], [metrics.step_p99 - metrics.step_p50]]) * 1e3
+            trade.errorbar(1e3 * metrics.step_p50, estimate.value, bars, reach, "o", color=c, markersize=4, linewidth=1)
+        cost = np.sort(runs.cost[np.isfinite(runs.cost)])
+        costs.step(cost, np.arange(1, len(cost) + 1) / len(runs), where="post", color=c, label=name)
+        times.step(taken, np.arange(1, len(taken) + 1) / len(taken), where="post", color=c, label=name)
+    for axes in (trade, times):
+        axes.set_xscale("log")
+        axes.axvline(deadline, color="0.2", linestyle=(0, (4, 3)), linewidth=0.8)
+        axes.set_xlabel("time of one step [ms]")
+    times.annotate("dt", (deadline, 0.02), xytext=(-2, 0), textcoords="offset points", ha="right", color="0.2")
+    trade.set(ylabel="cost (mean, 95 %)", title="Cost against solve time")
+    costs.set(xlabel="cost of a run", ylabel="share of runs", ylim=(0, 1.02), title="Cost of all runs")
+    times.set(ylabel="share of steps", ylim=(0, 1.02), title="Solve time of all steps")
+    if all((runs.cost > 0).all() for runs in comparison.runs.values()):
+        costs.set_xscale("log")
+    times.legend(loc="lower right")
