@@ -63,7 +63,11 @@ def _task(task: Task) -> dict[str, Any]:
         value = getattr(task, field.name)
         fields[field.name] = _plant(value) if isinstance(value, Plant) else describe(value)
     fields["dynamics"] = f"{task.dynamics}"
-    fields["cost"] = {**_named(task.cost), "stage": _text(task.cost, task.plant), "terminal": _end(task.cost, task.plant)}
+    fields["cost"] = {
+        **_named(task.cost),
+        "stage": _text(task.cost, task.plant),
+        "terminal": _end(task.cost, task.plant),
+    }
     fields["constraints"] = [_constraint(constraint, task.plant) for constraint in task.constraints]
     fields["arrival"] = describe(task.arrival)
     if isinstance(task.observation, Observation):

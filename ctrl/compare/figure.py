@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ __all__ = ["STYLE", "figure", "phase_plane"]
 
 STYLE = Path(__file__).with_name("trivium.mplstyle")
 ROWS = 6  # signals shown at most, so that the page stays a page
-THIN = {"linewidth": 0.4, "alpha": 0.3}
-UNSAFE = {"facecolor": "#D55E00", "alpha": 0.10, "linewidth": 0}
+THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
+UNSAFE: dict[str, Any] = {"facecolor": "0.88", "edgecolor": "0.5", "linewidth": 0.6}
+DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth": 0.8}
 
 
 def figure(comparison: Comparison) -> Figure:
@@ -58,8 +60,9 @@ def figure(comparison: Comparison) -> Figure:
             column[len(shown) - 1].set_xlabel("time [s]")
             if plane is not None:
                 _phase(column[-1], task, runs, plane, colour[name])
-        for axes, signal in zip(grid[:, 0], shown, strict=False):
-            axes.set_ylabel(_label(task, signal))
+        for row, signal in zip(grid, shown, strict=False):
+            _scale(row, task, comparison, signal)
+            row[0].set_ylabel(_label(task, signal))
         if plane is not None:
             grid[-1, 0].set_ylabel(str(task.plant.state[plane[1]]))
         _summary(lower.subplots(1, 3), comparison, colour)
@@ -90,22 +93,35 @@ def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], 
     values, reference = (runs.states[..., i], x_ref[:, i]) if kind == "x" else (runs.inputs[..., i], u_ref[:-1, i])
     time = task.dt * np.arange(values.shape[1])
     style: dict[str, Any] = {} if kind == "x" else {"drawstyle": "steps-post"}
-    axes.plot(time, values.T, color=colour, rasterized=True, **THIN, **style)
-    axes.plot(time, np.median(values, axis=0), color=colour, linewidth=1.6, **style)
-    axes.plot(time, np.broadcast_to(reference, time.shape), color="0.2", linestyle=(0, (4, 3)), linewidth=0.7)
-    low, high = _limits(task, signal)
-    # Limits are shaded only as far as the runs come near them: a bound far away must not flatten the traces.
-    bottom, top = float(values.min()), float(values.max())
-    span = max(top - bottom, 1e-9)
-    if np.isfinite(high) and high <= top + 0.6 * span:
-        axes.axhspan(high, high + 100 * span, **UNSAFE)
-        top = max(top, high + 0.08 * span)
-    if np.isfinite(low) and low >= bottom - 0.6 * span:
-        axes.axhspan(low - 100 * span, low, **UNSAFE)
-        bottom = min(bottom, low - 0.08 * span)
-    now = axes.get_ylim() if getattr(axes, "_trivium", False) else (bottom, top)
-    axes.set_ylim(min(now[0], bottom - 0.03 * span), max(now[1], top + 0.03 * span))
+    axes.plot(time, values.T, color=colour, **THIN, **style)
+    axes.plot(time, np.median(values, axis=0), color=_darker(colour), linewidth=1.6, **style)
+    axes.plot(time, np.broadcast_to(reference, time.shape), **DASHED)
     axes.set_xlim(0, time[-1])
+
+
+def _scale(row: Sequence[Axes], task: Task, comparison: Comparison, signal: tuple[str, int]) -> None:
+    """One vertical scale for all controllers, with the unsafe side of the limits that the runs come near."""
+    kind, i = signal
+    values = [(runs.states if kind == "x" else runs.inputs)[..., i] for runs in comparison.runs.values()]
+    bottom, top = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    span = max(top - bottom, 1e-9)
+    low, high = _limits(task, signal)
+    # A bound far away must not flatten the traces.
+    if np.isfinite(high) and high <= top + 0.6 * span:
+        top = max(top, high + 0.08 * span)
+        for axes in row:
+            axes.axhspan(high, high + 100 * span, **UNSAFE)
+    if np.isfinite(low) and low >= bottom - 0.6 * span:
+        bottom = min(bottom, low - 0.08 * span)
+        for axes in row:
+            axes.axhspan(low - 100 * span, low, **UNSAFE)
+    row[0].set_ylim(bottom - 0.03 * span, top + 0.03 * span)
+
+
+def _darker(colour: str) -> Any:
+    from matplotlib.colors import to_rgb
+
+    return tuple(0.55 * part for part in to_rgb(colour))
 
 
 def _limits(task: Task, signal: tuple[str, int]) -> tuple[float, float]:
@@ -143,7 +159,7 @@ def phase_plane(task: Task) -> tuple[int, int] | None:
 def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], colour: str) -> None:
     """All runs in two of the states, with what became of their starts."""
     i, j = plane
-    axes.plot(runs.states[..., i].T, runs.states[..., j].T, color=colour, rasterized=True, **THIN)
+    axes.plot(runs.states[..., i].T, runs.states[..., j].T, color=colour, **THIN)
     settled = np.isfinite(settling_times(task, runs))
     start = runs.states[:, 0]
     axes.plot(start[settled, i], start[settled, j], ".", color=colour, markersize=3, markeredgewidth=0)
@@ -156,27 +172,35 @@ def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], c
 def _summary(panels: Any, comparison: Comparison, colour: dict[str, str]) -> None:
     """Cost against solve time, and how cost and solve time are distributed."""
     trade, costs, times = panels
-    deadline = 1e3 * comparison.task.dt
+    points = {}
     for name, metrics in comparison.metrics.items():
-        runs, c = comparison.runs[name], colour[name]
+        runs, c, estimate = comparison.runs[name], colour[name], metrics.cost
         taken = 1e3 * np.sort(runs.seconds[np.isfinite(runs.seconds)])
-        estimate = metrics.cost
-        if np.isfinite(estimate.value):
+        p50, p99 = 1e3 * metrics.step_p50, 1e3 * metrics.step_p99
+        if np.isfinite([estimate.value, p50]).all():
             error = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
             bars = error if np.isfinite(error).all() else None
-            reach = np.abs([[metrics.step_p50 - taken.min() / 1e3], [metrics.step_p99 - metrics.step_p50]]) * 1e3
-            trade.errorbar(1e3 * metrics.step_p50, estimate.value, bars, reach, "o", color=c, markersize=4, linewidth=1)
+            trade.errorbar(p50, estimate.value, bars, [[0.0], [p99 - p50]], "o", color=c, markersize=4, linewidth=1)
+            points[p50] = min(estimate.value, points.get(p50, np.inf))
         cost = np.sort(runs.cost[np.isfinite(runs.cost)])
         costs.step(cost, np.arange(1, len(cost) + 1) / len(runs), where="post", color=c, label=name)
         times.step(taken, np.arange(1, len(taken) + 1) / len(taken), where="post", color=c, label=name)
+    front = sorted(points.items())
+    front = [(t, c) for k, (t, c) in enumerate(front) if c <= min((b for _, b in front[:k]), default=np.inf)]
+    trade.step(*np.reshape(front, (-1, 2)).T, where="post", color="0.6", linewidth=0.7, zorder=0)
+    deadline = 1e3 * comparison.task.dt
     for axes in (trade, times):
         axes.set_xscale("log")
-        axes.axvline(deadline, color="0.2", linestyle=(0, (4, 3)), linewidth=0.8)
-        axes.set_xlabel("time of one step [ms]")
-    times.annotate("dt", (deadline, 0.02), xytext=(-2, 0), textcoords="offset points", ha="right", color="0.2")
-    trade.set(ylabel="cost (mean, 95 %)", title="Cost against solve time")
-    costs.set(xlabel="cost of a run", ylabel="share of runs", ylim=(0, 1.02), title="Cost of all runs")
-    times.set(ylabel="share of steps", ylim=(0, 1.02), title="Solve time of all steps")
-    if all((runs.cost > 0).all() for runs in comparison.runs.values()):
+        axes.axvline(deadline, **DASHED)
+        axes.annotate(
+            "dt", (deadline, 1.0), (0, 2), ("data", "axes fraction"), "offset points", ha="center", color="0.2"
+        )
+    trade.set(xlabel="one step, p50 to p99 [ms]", ylabel="mean cost, 95 %")
+    costs.set(xlabel="cost of a run", ylabel="share of runs", ylim=(0, 1.02))
+    times.set(xlabel="one step [ms]", ylabel="share of steps", ylim=(0, 1.02))
+    every = np.concatenate([runs.cost for runs in comparison.runs.values()])
+    means = [metrics.cost.value for metrics in comparison.metrics.values()]
+    if (every > 0).all():
         costs.set_xscale("log")
-    times.legend(loc="lower right")
+        trade.set_yscale("log" if max(means) > 5 * min(means) else "linear")
+    costs.legend(loc="best")

@@ -174,9 +174,7 @@ def _run(
 _BUILT: dict[str, Controller] = {}
 
 
-def _chunk(
-    token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray
-) -> tuple[int, Trajectories]:
+def _chunk(token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray) -> tuple[int, Trajectories]:
     """Some of the runs, in a worker. Its controller is made once and kept for the chunks that follow."""
     if token not in _BUILT:
         _BUILT.clear()
