@@ -46,7 +46,7 @@ def load(group: Group, name: str) -> Any:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise NotFound(
-            f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (is the package installed? pip install -e .)'}."
+            f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (pip install -e . registers them)'}."
             f"{hint} Your own: path/to/file.py:{kind.capitalize()}"
         )
     point = known[name]
@@ -56,8 +56,8 @@ def load(group: Group, name: str) -> Any:
         owner = point.dist.name if point.dist else "an unknown package"
         missing = f"; pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else ""
         raise BrokenEntryPoint(
-            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}. "
-            f"Mend or uninstall {owner}; everything else keeps working"
+            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}"
+            f". Mend or uninstall {owner}; everything else keeps working"
         ) from error
 
 

@@ -81,9 +81,9 @@ def simulate(
 ) -> Trajectories:
     """Runs the controller on the task's true plant from every start.
 
-    A :class:`BatchController` answers all runs at once, and some of the states it visited are put to its ``step`` again to
-    learn what one step takes; any other controller is reset and runs one start after the other. Inputs are clipped to the
-    plant's limits, as its actuators would.
+    A :class:`BatchController` answers all runs at once, and some of the states it visited are put to its ``step`` again
+    to learn what one step takes; any other controller is reset and runs one start after the other. Inputs are clipped
+    to the plant's limits, as its actuators would.
 
     Args:
         starts: (b, n), finite. disturbances: (b, steps, q), held over each sample; says how long the runs are.

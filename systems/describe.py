@@ -65,8 +65,8 @@ def _task(task: Task) -> dict[str, Any]:
     fields["dynamics"] = f"{task.dynamics}"
     fields["cost"] = {
         **_named(task.cost),
-        "stage": _text(task.cost, task.plant),
-        "terminal": _end(task.cost, task.plant),
+        "stage": _stage(task.cost, task.plant),
+        "terminal": _terminal(task.cost, task.plant),
     }
     fields["constraints"] = [_constraint(constraint, task.plant) for constraint in task.constraints]
     fields["arrival"] = describe(task.arrival)
@@ -92,13 +92,13 @@ def _constraint(constraint: Constraint, plant: Plant) -> dict[str, Any]:
     return {**fields, "g": str(g)}
 
 
-def _text(cost: Cost, plant: Plant) -> str:
+def _stage(cost: Cost, plant: Plant) -> str:
     stage = cost.stage_function(plant)
     names = [(plant.state, ""), (plant.input, ""), (plant.state, "_reference"), (plant.input, "_reference")]
     return str(stage(*(_symbols(declared, suffix) for declared, suffix in names)))
 
 
-def _end(cost: Cost, plant: Plant) -> str:
+def _terminal(cost: Cost, plant: Plant) -> str:
     return str(cost.terminal_function(plant)(_symbols(plant.state), _symbols(plant.state, "_reference")))
 
 

@@ -17,8 +17,8 @@ __all__ = ["draw", "objection"]
 def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Initial states (runs, n) and disturbances (runs, steps, q) for every controller alike.
 
-    The two come from generators of their own, so the first starts and disturbances of a longer comparison are those of a
-    shorter one with the same seed.
+    The two come from generators of their own, so the first starts and disturbances of a longer comparison are those of
+    a shorter one with the same seed.
 
     Args:
         starts: how many to draw from the task's law for each seed, or the states themselves, (runs, n).
@@ -57,7 +57,7 @@ def _refuse(task: Task, starts: np.ndarray) -> None:
 
 
 def objection(task: Task, x: np.ndarray) -> str | None:
-    """Why no run of the task may start at x (n,), or None: not finite, outside the domain, a hard constraint violated."""
+    """Why no run may start at x (n,), or None: not finite, outside the domain, a hard constraint violated."""
     if not np.isfinite(x).all():
         return "it is not finite"
     if task.domain is not None and not task.domain.contains(x, task.plant.state):

@@ -25,15 +25,16 @@ STYLE = Path(__file__).with_name("trivium.mplstyle")
 ROWS = 6  # signals shown at most, so that the page stays a page
 THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
 UNSAFE: dict[str, Any] = {"facecolor": "0.88", "edgecolor": "0.5", "linewidth": 0.6}
+FAILED: dict[str, Any] = {"color": "black", "markersize": 3.0, "markeredgewidth": 0.6}
 DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth": 0.8}
 
 
 def figure(comparison: Comparison) -> Figure:
     """Draws all of it; one column and one colour per controller.
 
-    Rows: states and inputs over time (every run thin, the median thick, reference dashed, the unsafe side of box
-    constraints and actuator limits shaded), the phase plane (dots: starts that settle; crosses: those that do not). Below:
-    cost against solve time, the distribution of cost, the distribution of solve time with the deadline.
+    Rows: states and inputs over time (every run thin up to where it left the domain, median thick, reference dashed,
+    the unsafe side of box constraints and actuator limits shaded), the phase plane (dots: starts that settle; crosses:
+    those that do not). Below: cost against solve time, the distribution of cost, that of solve time with the deadline.
     """
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -59,6 +60,7 @@ def figure(comparison: Comparison) -> Figure:
                 axes.tick_params(labelbottom=signal == shown[-1])
             column[len(shown) - 1].set_xlabel("time [s]")
             if plane is not None:
+                column[-1].sharex(grid[-1, 0])
                 _phase(column[-1], task, runs, plane, colour[name])
         for row, signal in zip(grid, shown, strict=False):
             _scale(row, task, comparison, signal)
@@ -93,7 +95,11 @@ def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], 
     values, reference = (runs.states[..., i], x_ref[:, i]) if kind == "x" else (runs.inputs[..., i], u_ref[:-1, i])
     time = task.dt * np.arange(values.shape[1])
     style: dict[str, Any] = {} if kind == "x" else {"drawstyle": "steps-post"}
-    axes.plot(time, values.T, color=colour, **THIN, **style)
+    held = (np.arange(len(time)) > runs.left[:, None]) & ~runs.stayed[:, None]
+    axes.plot(time, np.where(held, np.nan, values).T, color=colour, **THIN, **style)
+    if kind == "x":
+        gone = np.flatnonzero(~runs.stayed)
+        axes.plot(time[runs.left[gone]], values[gone, runs.left[gone]], "x", **FAILED)
     axes.plot(time, np.median(values, axis=0), color=_darker(colour), linewidth=1.6, **style)
     axes.plot(time, np.broadcast_to(reference, time.shape), **DASHED)
     axes.set_xlim(0, time[-1])
@@ -137,7 +143,7 @@ def _limits(task: Task, signal: tuple[str, int]) -> tuple[float, float]:
 
 
 def phase_plane(task: Task) -> tuple[int, int] | None:
-    """Two states to look at: a coordinate and its own speed, the costliest such pair; else the first two; None for one."""
+    """Two states to look at: a coordinate and its own speed, the costliest such pair, else the first two."""
     plant, n = task.plant, len(task.plant.state)
     if n < 2:
         return None
@@ -163,7 +169,7 @@ def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], c
     settled = np.isfinite(settling_times(task, runs))
     start = runs.states[:, 0]
     axes.plot(start[settled, i], start[settled, j], ".", color=colour, markersize=3, markeredgewidth=0)
-    axes.plot(start[~settled, i], start[~settled, j], "x", color="black", markersize=3.5, markeredgewidth=0.7)
+    axes.plot(start[~settled, i], start[~settled, j], "x", **FAILED)
     target, _ = task.reference.at(task.plant, np.arange(task.steps if not task.reference.is_constant else 1))
     axes.plot(target[:, i], target[:, j], "+k--" if len(target) == 1 else "k--", linewidth=0.7, markersize=6)
     axes.set_xlabel(str(task.plant.state[i]))
@@ -192,9 +198,7 @@ def _summary(panels: Any, comparison: Comparison, colour: dict[str, str]) -> Non
     for axes in (trade, times):
         axes.set_xscale("log")
         axes.axvline(deadline, **DASHED)
-        axes.annotate(
-            "dt", (deadline, 1.0), (0, 2), ("data", "axes fraction"), "offset points", ha="center", color="0.2"
-        )
+        axes.text(deadline, 1.02, "dt", transform=axes.get_xaxis_transform(), ha="center", color="0.2")
     trade.set(xlabel="one step, p50 to p99 [ms]", ylabel="mean cost, 95 %")
     costs.set(xlabel="cost of a run", ylabel="share of runs", ylim=(0, 1.02))
     times.set(xlabel="one step [ms]", ylabel="share of steps", ylim=(0, 1.02))

@@ -17,7 +17,7 @@ __all__ = ["Estimate", "Metrics", "Rate", "cost_ratios", "mean", "measure", "wil
 
 LEVEL = 0.95
 ROUNDING = 1e-6
-"""Margins up to this count as kept: a solver stands on a bound only to its own tolerance. The worst margin is not rounded."""
+"""Margins up to this count as kept: a solver stands on a bound to its own tolerance. The worst is shown unrounded."""
 STAY = 0.1
 """Share of the run for which a state must have stayed at the reference, up to the end, to count as settled."""
 
@@ -102,7 +102,7 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
 
 
 def settling_times(task: Task, runs: Trajectories) -> np.ndarray:
-    """Seconds (b,) from which on the state is within ``task.arrival`` of the reference; infinite where it does not stay."""
+    """Seconds (b,) from which on the state is within ``task.arrival`` of the reference; infinite where never."""
     steps = runs.states.shape[1] - 1
     x_ref, _ = task.reference.at(task.plant, np.arange(steps + 1))
     offset = np.where(turning(task), _wrapped(runs.states - x_ref), runs.states - x_ref)
@@ -160,8 +160,8 @@ def mean(values: np.ndarray) -> Estimate:
 def cost_ratios(costs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """Each controller's mean cost over the smallest mean cost, from paired runs.
 
-    The interval is Student's t on the linearised ratio (the delta method); as starts and disturbances are shared, what is
-    hard for all of them cancels.
+    The interval is Student's t on the linearised ratio (the delta method); as starts and disturbances are shared, what
+    is hard for all of them cancels.
     """
     best = min(costs, key=lambda name: float(np.mean(costs[name])))
     base, found = costs[best], {}

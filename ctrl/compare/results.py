@@ -49,7 +49,7 @@ def prepare(folder: str | Path) -> Path:
             pass
     except OSError as error:
         raise OutputError(
-            f"cannot write results to '{folder}': {error.strerror or error}; choose a folder that can be written, --out DIR"
+            f"cannot write results to '{folder}': {error.strerror or error}; choose another folder (--out DIR)"
         ) from error
     return folder
 

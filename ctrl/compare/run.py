@@ -91,12 +91,12 @@ def compare(
 ) -> Comparison:
     """Runs every controller from the same starts under the same disturbances.
 
-    A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory has
-    its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on how many
-    there are. Progress is shown on the terminal.
+    A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
+    has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
+    how many there are. Progress is shown on the terminal.
 
     Args:
-        controllers: by name, controllers or factories, such as ``{"lqr": LQR, "mpc": lambda task: MPC(task, horizon=20)}``.
+        controllers: by name, controllers or factories, such as ``{"lqr": LQR, "mpc": lambda task: MPC(task, 20)}``.
         starts: how many to draw from the task's law for each seed, or the initial states, (runs, n).
         seeds: of starts and disturbances.
         workers: processes, as many as there are cores where left out.

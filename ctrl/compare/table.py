@@ -1,4 +1,4 @@
-"""The comparison as a table on the terminal: the problem once, then one line per controller, with units and intervals."""
+"""The comparison as a table: the problem once, then one line per controller, with units and intervals."""
 
 from __future__ import annotations
 
