@@ -47,7 +47,7 @@ class Collector:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
-        return self._advance(self.policy.sample(self.policy.scale(self.observation), noise)[0])
+        return self._advance(self.policy.explore(self.policy.scale(self.observation), noise))
 
     @torch.no_grad()
     def wander(self) -> Batch:

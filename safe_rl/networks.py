@@ -37,23 +37,24 @@ class MLP(nn.Module):
 
 @final
 class Ensemble(nn.Module):
-    """`members` networks of one shape, evaluated together: (b, sizes[0]) -> (members, b, sizes[-1]).
+    """`members` networks of one shape, evaluated together: (b, sizes[0]) -> (members, sizes[-1], b).
 
-    Twins cost one batched product per layer instead of two products, which is what counts for small networks.
+    Twins cost one batched product per layer instead of two, which is what counts for small networks. Units come
+    before samples, because products with few columns are slow and each output is then one contiguous row.
     """
 
     def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.members = members
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.weights = nn.ParameterList(_uniform((members, i, o), i, generator) for i, o in pairs)
-        self.biases = nn.ParameterList(_uniform((members, 1, o), i, generator) for i, o in pairs)
+        self.weights = nn.ParameterList(_uniform((members, o, i), i, generator) for i, o in pairs)
+        self.biases = nn.ParameterList(_uniform((members, o, 1), i, generator) for i, o in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.expand(self.members, *x.shape)
+        x = x.t().expand(self.members, x.shape[1], x.shape[0])
         last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
+            x = torch.baddbmm(bias, weight, x)
             if i < last:
                 x = F.gelu(x)
         return x

@@ -74,14 +74,24 @@ class Policy(nn.Module):
     def sample(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised action (..., m) and its log-density (...,), reparametrised by standard normal `noise`.
 
-        `scaled` are scaled observations. log(1 - tanh(v)^2) = 2 (log 2 - v - softplus(-2 v)) does not lose digits.
+        `scaled` are scaled observations. With v the action before the tanh, log(1 - tanh(v)^2) is written as
+        2 (log 2 - v - softplus(-2 v)), which does not lose digits where tanh saturates.
         """
+        before, log_std = self._gaussian(scaled, noise)
+        # torch's softplus(v, beta) is log(1 + exp(beta v)) / beta, hence softplus(-2 v) = -2 softplus(v, beta=-2).
+        squash = torch.sub(before, F.softplus(before, beta=-2), alpha=2)
+        negative = torch.add(torch.sub(log_std, squash, alpha=2), noise.square(), alpha=0.5)
+        constant = self.action_size * (2.0 * _LOG_2 + _HALF_LOG_2PI)
+        return torch.tanh(before), -constant - negative.sum(dim=-1)
+
+    def explore(self, scaled: Tensor, noise: Tensor) -> Tensor:
+        """The action of `sample` alone."""
+        return torch.tanh(self._gaussian(scaled, noise)[0])
+
+    def _gaussian(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.network(scaled).chunk(2, dim=-1)
         log_std = log_std.clamp(*LOG_STD_RANGE)
-        before = mean + log_std.exp() * noise
-        squash = 2.0 * (_LOG_2 - before - F.softplus(-2.0 * before))
-        density = -0.5 * noise.square() - log_std - squash - _HALF_LOG_2PI
-        return torch.tanh(before), density.sum(dim=-1)
+        return torch.addcmul(mean, log_std.exp(), noise), log_std
 
     def forward(self, observation: Tensor) -> Tensor:
         """Mean action in physical units: (..., o) -> (..., m)."""
@@ -100,7 +110,7 @@ class Policy(nn.Module):
             return self(observation)
         shape = (*observation.shape[:-1], self.action_size)
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=observation.dtype)
-        return self.physical(self.sample(self.scale(observation), noise)[0])
+        return self.physical(self.explore(self.scale(observation), noise))
 
     def numpy(self) -> NumpyPolicy:
         """A frozen copy of the mean action in numpy, float64: microseconds per call, for use in a control step."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +59,7 @@ class DSACT(Learner):
     see `DSACTSettings`.
     """
 
+    settings_type: ClassVar[type[DSACTSettings]] = DSACTSettings
     settings: DSACTSettings
 
     def __init__(
@@ -70,7 +70,9 @@ class DSACT(Learner):
         device: torch.device | str = "cpu",
     ) -> None:
         s = settings or DSACTSettings()
-        super().__init__(task, seed, s, device, environments=s.environments, hidden=s.hidden)
+        super().__init__(
+            task, seed, s, device, environments=s.environments, hidden=s.hidden, threads=s.threads
+        )
         o, m = self.policy.observation_size, self.policy.action_size
         self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
         self.critics = Ensemble(2, [o + m, *s.hidden, 2], self.generator)
@@ -106,7 +108,7 @@ class DSACT(Learner):
         with torch.no_grad():
             value = self.reward_scale * seen.reward.mean() / (1.0 - survival)
             for critics in (self.critics, self.target_critics):
-                critics.biases[-1][..., 0] += value
+                critics.biases[-1][:, 0] += value
 
     def iterate(self) -> None:
         if self.updates % self.settings.updates_per_step == 0:
@@ -160,13 +162,52 @@ class DSACT(Learner):
                 torch._foreach_lerp_(self._targets, self._sources, s.averaging)
         self.updates += 1
 
+    def diagnostics(self) -> dict[str, float]:
+        return {
+            "temperature": float(self.log_alpha.detach().exp()),
+            "deviation": float(self.mean_std.mean()),
+            "reward_scale": float(self.reward_scale),
+        }
+
+    def learner_state(self) -> dict[str, Any]:
+        return {
+            "networks": {name: module.state_dict() for name, module in self._modules().items()},
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
+            "buffer": self.buffer.state_dict(),
+            "log_alpha": self.log_alpha.detach(),
+            "mean_std": self.mean_std,
+            "reward_scale": self.reward_scale,
+        }
+
+    def load_learner_state(self, state: dict[str, Any]) -> None:
+        for name, module in self._modules().items():
+            module.load_state_dict(state["networks"][name])
+        for name, optimiser in self._optimisers().items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.buffer.load_state_dict(state["buffer"])
+        with torch.no_grad():
+            self.log_alpha.copy_(state["log_alpha"])
+        self.mean_std.copy_(state["mean_std"])
+        self.reward_scale.copy_(state["reward_scale"])
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "policy": self.policy,
+            "target_policy": self.target_policy,
+            "critics": self.critics,
+            "target_critics": self.target_critics,
+        }
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}
+
     def _noise(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self.generator, device=self.device)
 
 
 def value_distribution(critics: Ensemble, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the twins' returns, each (2, b)."""
-    mean, raw = critics(torch.cat((observation, action), dim=1)).unbind(dim=-1)
+    mean, raw = critics(torch.cat((observation, action), dim=1)).unbind(dim=1)
     return mean, F.softplus(raw)
 
 

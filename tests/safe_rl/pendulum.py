@@ -32,8 +32,7 @@ class PendulumEnvironment:
         self.n, self.limit, self.reward_factor = n, steps, reward_factor
         self.generator = torch.Generator().manual_seed(seed)
         self.state = torch.zeros(n, 2)
-        # Spread over the time limit, so that the episodes of a batch do not all end together.
-        self.count = torch.arange(n) * steps // n
+        self.count = torch.zeros(n, dtype=torch.int64)
 
     def _start(self) -> Tensor:
         return (2.0 * torch.rand(self.n, 2, generator=self.generator) - 1.0) * torch.tensor([math.pi, 1.0])
@@ -44,6 +43,7 @@ class PendulumEnvironment:
 
     def reset(self) -> Tensor:
         self.state = self._start()
+        self.count = torch.zeros(self.n, dtype=torch.int64)
         return self._observe()
 
     def step(self, action: Tensor) -> Step:
