@@ -23,7 +23,8 @@ class Batch(NamedTuple):
 class ReplayBuffer:
     """Ring of the last `capacity` transitions.
 
-    All quantities of a transition lie side by side in one row, so that storing is one copy and sampling one gather.
+    All quantities of a transition lie side by side in one row, so that storing is one copy and sampling one
+    gather.
 
     Args:
         capacity: rows kept; memory is taken from the system only as rows are filled.
@@ -92,7 +93,8 @@ class ReplayBuffer:
         assert isinstance(rows, Tensor)
         if rows.shape[0] > self.capacity or rows.shape[1] != sum(self.widths):
             raise ValueError(
-                f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
+                f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows "
+                f"of {sum(self.widths)}"
             )
         self.size = rows.shape[0]
         self._table[: self.size] = rows.to(self._table)

@@ -1,8 +1,8 @@
 """Files that are whole or refused: written atomically, checked before they are read, never executed.
 
-Layout: magic (8 bytes), format version and length of the payload (little endian), SHA-256 of the payload, payload. The
-payload is a `torch.save` archive of tensors, numbers, strings, lists and dicts, read with `weights_only=True`, which
-builds those and nothing else: a file from a stranger cannot run code.
+Layout: magic (8 bytes), format version and length of the payload (little endian), SHA-256 of the payload,
+payload. The payload is a `torch.save` archive of tensors, numbers, strings, lists and dicts, read with
+`weights_only=True`, which builds those and nothing else: a file from a stranger cannot run code.
 """
 
 from __future__ import annotations
@@ -65,10 +65,14 @@ def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path"
+        ) from error
     if not data.startswith(MAGIC):
         what = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
-        raise CheckpointError(f"{path}: {what}, not a checkpoint of this package; give a file written by save()")
+        raise CheckpointError(
+            f"{path}: {what}, not a checkpoint of this package; give a file written by save()"
+        )
     if len(data) < _HEADER.size:
         raise CheckpointError(f"{path}: cut off inside its header ({len(data)} bytes); use an older copy")
     _, version, length, digest = _HEADER.unpack_from(data)

@@ -77,7 +77,7 @@ class Collector:
         return rows
 
     def summary(self) -> EpisodeSummary:
-        """Read the books and start new ones. Waits for the device, so call it now and then, not every step."""
+        """Read the books and start new ones. Waits for the device: call it now and then, not every step."""
         *sums, episodes = self._finished.tolist()
         self._finished.zero_()
         means = [value / episodes if episodes else float("nan") for value in sums]

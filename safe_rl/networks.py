@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -22,7 +23,7 @@ class MLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(_uniform((o, i), i, generator) for i, o in pairs)
         self.biases = nn.ParameterList(_uniform((o,), i, generator) for i, o in pairs)
 
@@ -39,14 +40,15 @@ class MLP(nn.Module):
 class Ensemble(nn.Module):
     """`members` networks of one shape, evaluated together: (b, sizes[0]) -> (members, sizes[-1], b).
 
-    Twins cost one batched product per layer instead of two, which is what counts for small networks. Units come
-    before samples, because products with few columns are slow and each output is then one contiguous row.
+    Twins cost one batched product per layer instead of two, which is what counts for small networks. Units
+    come before samples, because products with few columns are slow and each output is then one contiguous
+    row.
     """
 
     def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.members = members
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(_uniform((members, o, i), i, generator) for i, o in pairs)
         self.biases = nn.ParameterList(_uniform((members, o, 1), i, generator) for i, o in pairs)
 

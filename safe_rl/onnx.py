@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,10 @@ def export_onnx(
     discount: float | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the mean action as an ONNX graph, and `<name>.json`, its contract. Returns the path of the contract.
+    """Write the mean action as an ONNX graph, and `<name>.json`, its contract, whose path is returned.
 
-    The graph takes `observation` (batch, o), raw, and gives `action` (batch, m) in physical units; scaling, tanh and
-    input bounds are inside. Both are float32.
+    The graph takes `observation` (batch, o), raw, and gives `action` (batch, m) in physical units; scaling,
+    tanh and input bounds are inside. Both are float32.
 
     Args:
         observation_signals, action_signals: names with units, such as "angle [rad]", for the contract.
@@ -51,7 +52,7 @@ def export_onnx(
         ) from error
     example = torch.zeros(2, policy.observation_size, device=policy.observation_mean.device)
     program = torch.onnx.export(
-        policy,
+        copy.deepcopy(policy).eval(),
         (example,),
         dynamo=True,
         input_names=["observation"],

@@ -25,8 +25,8 @@ _LOG_2 = 0.6931471805599453
 class Policy(nn.Module):
     """u = centre + half * tanh(mean(z) + std(z) * noise), z = (observation - mean) / std.
 
-    Everything between a raw observation and an input in physical units is inside, so a policy can be moved to another
-    program as one object. `act` and `forward` take the mean action.
+    Everything between a raw observation and an input in physical units is inside, so a policy can be moved to
+    another program as one object. `act` and `forward` take the mean action.
 
     Args:
         action_low, action_high: (m,), physical units, finite.
@@ -47,10 +47,12 @@ class Policy(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if not bool((torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()):
+        if not bool(
+            (torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()
+        ):
             raise ValueError(
-                f"input bounds {action_low.tolist()} to {action_high.tolist()} were given; a tanh policy needs "
-                "finite bounds with low < high: bound every input of the task"
+                f"input bounds {action_low.tolist()} to {action_high.tolist()} were given; a tanh "
+                "policy needs finite bounds with low < high: bound every input of the task"
             )
         self.hidden = tuple(hidden)
         self.observation_size = observation_size
@@ -78,7 +80,7 @@ class Policy(nn.Module):
         2 (log 2 - v - softplus(-2 v)), which does not lose digits where tanh saturates.
         """
         before, log_std = self._gaussian(scaled, noise)
-        # torch's softplus(v, beta) is log(1 + exp(beta v)) / beta, hence softplus(-2 v) = -2 softplus(v, beta=-2).
+        # torch's softplus(v, beta) is log(1 + exp(beta v)) / beta, so softplus(-2 v) = -2 softplus(v, -2).
         squash = torch.sub(before, F.softplus(before, beta=-2), alpha=2)
         negative = torch.add(torch.sub(log_std, squash, alpha=2), noise.square(), alpha=0.5)
         constant = self.action_size * (2.0 * _LOG_2 + _HALF_LOG_2PI)
@@ -100,10 +102,11 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Action in physical units, (..., o) -> (..., m): the mean one, or a sample when a generator is given."""
+        """Action in physical units, (..., o) -> (..., m): the mean one, or with a generator a sample."""
         if observation.shape[-1:] != (self.observation_size,):
             raise ValueError(
-                f"observation of shape {tuple(observation.shape)} given, (..., {self.observation_size}) expected"
+                f"observation of shape {tuple(observation.shape)} given, "
+                f"(..., {self.observation_size}) expected"
             )
         observation = observation.to(self.observation_mean)
         if generator is None:
@@ -113,7 +116,7 @@ class Policy(nn.Module):
         return self.physical(self.explore(self.scale(observation), noise))
 
     def numpy(self) -> NumpyPolicy:
-        """A frozen copy of the mean action in numpy, float64: microseconds per call, for use in a control step."""
+        """A frozen copy of the mean action in numpy, float64: microseconds per call, for control steps."""
         return NumpyPolicy(self)
 
     def save(self, path: str | Path) -> None:
@@ -138,7 +141,9 @@ class Policy(nn.Module):
             )
             policy.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
+            raise CheckpointError(
+                f"{path}: not the content of a policy ({error}); save the policy again"
+            ) from error
         return policy
 
 

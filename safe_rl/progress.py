@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the log. Means are over the episodes that ended since the line before, NaN when none did."""
+    """One line of the log. Means are over the episodes that ended since the line before; NaN if none did."""
 
     updates: int
     steps: int  # transitions seen

@@ -25,10 +25,10 @@ REPORT_EVERY = 200  # updates; reading the books waits for the device
 
 @contextmanager
 def quick_arithmetic(threads: int) -> Iterator[None]:
-    """CPU threads and subnormal numbers as a learner wants them; the number of threads is restored at the end.
+    """CPU threads and subnormal numbers as a learner wants them; the number of threads is restored.
 
-    Subnormals are flushed to zero: tails of the activation's derivative reach them, and then a product takes several
-    times as long. torch cannot tell what the setting was; it is left at torch's default, not flushed.
+    Subnormals are flushed to zero: tails of the activation's derivative reach them, and then a product takes
+    several times as long. torch cannot tell what the setting was; it is left at torch's default, not flushed.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -60,9 +60,10 @@ def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int 
 class Learner(ABC):
     """A policy in the making.
 
-    A subclass holds its networks and writes `prepare`, `iterate`, `diagnostics` and the two halves of its state; the loop,
-    the files and the books are here. Randomness comes from `generator` and from the environment's own, never from torch's
-    global one, so a learner's numbers do not depend on what else the program draws.
+    A subclass holds its networks and writes `prepare`, `iterate`, `diagnostics` and the two halves of its
+    state; the loop, the files and the books are here. Randomness comes from `generator` and from the
+    environment's own, never from torch's global one, so a learner's numbers do not depend on what else the
+    program draws.
 
     Args:
         task: gives the environment, the discount and the name.
@@ -93,13 +94,18 @@ class Learner(ABC):
         self.discount = float(task.discount)
         if not 0.0 <= self.discount < 1.0:
             raise ValueError(
-                f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, such as 0.99"
+                f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, "
+                "such as 0.99"
             )
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         environment = task.vector_env(environments, device=self.device, seed=seed)
         self.constraint_names = tuple(environment.constraint_names)
         self.policy = Policy(
-            environment.observation_size, environment.action_low, environment.action_high, hidden, self.generator
+            environment.observation_size,
+            environment.action_low,
+            environment.action_high,
+            hidden,
+            self.generator,
         )
         self.collector = Collector(environment, self.policy, self.generator)
         self.updates = 0
@@ -120,7 +126,7 @@ class Learner(ABC):
 
     @abstractmethod
     def learner_state(self) -> dict[str, Any]:
-        """Networks, optimisers, memory, moving averages: all that `iterate` reads and this class does not hold."""
+        """Networks, optimisers, memory, averages: all that `iterate` reads and this class does not hold."""
 
     @abstractmethod
     def load_learner_state(self, state: dict[str, Any]) -> None:
@@ -140,19 +146,20 @@ class Learner(ABC):
 
         Args:
             progress: show a progress bar where the output is a terminal.
-            checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every` updates and at
-                the end. A learner that starts afresh refuses to write over an existing one.
+            checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
+                updates and at the end. A learner that starts afresh refuses to write over an existing one.
             evaluate_every: evaluate the mean action every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
         """
         if updates < self.updates:
             raise ValueError(
-                f"{updates} updates were asked for and {self.updates} are already made; `updates` counts from the "
-                f"beginning: ask for more than {self.updates}"
+                f"{updates} updates were asked for and {self.updates} are already made; `updates` counts "
+                f"from the beginning: ask for more than {self.updates}"
             )
         if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
             raise FileExistsError(
-                f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"
+                f"{checkpoint} exists and would be lost; resume with "
+                f"{type(self).__name__}.load(path, task) or move it"
             )
         described = {"task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
         folder = None if log is None else Path(log)
@@ -215,7 +222,7 @@ class Learner(ABC):
 
     @classmethod
     def load(cls, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Self:
-        """A learner that goes on exactly where the saved one was (same machine type, device and library versions).
+        """A learner that goes on exactly where the saved one was (given the same hardware and versions).
 
         Raises:
             CheckpointError: the file is damaged or foreign, or belongs to another task.
@@ -223,16 +230,20 @@ class Learner(ABC):
         content = read_checkpoint(path, cls.__name__)
         try:
             fields = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in content["settings"].items()
             }
-            learner = cls(task, content["seed"], cls.settings_type(**fields), device)  # type: ignore[call-arg, arg-type]
+            learner = cls(task, content["seed"], cls.settings_type(**fields), device)  # type: ignore[call-arg]
             stored, here = content["identity"], learner._identity()
             differing = [
-                f"{key} {stored.get(key)} (this task: {here[key]})" for key in here if stored.get(key) != here[key]
+                f"{key} {stored.get(key)} (this task: {here[key]})"
+                for key in here
+                if stored.get(key) != here[key]
             ]
             if differing:
                 raise CheckpointError(
-                    f"{path}: made for another task: {'; '.join(differing)}; load it with the task it was made for"
+                    f"{path}: made for another task: {'; '.join(differing)}; "
+                    "load it with the task it was made for"
                 )
             learner.updates = int(content["updates"])
             learner.history = [Record(**record) for record in content["history"]]

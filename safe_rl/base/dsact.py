@@ -31,7 +31,7 @@ class DSACTSettings:
     initial_log_temperature: float = 0.0
     """log(alpha) at the start."""
     averaging: float = 0.005
-    """tau: share of the new weights in the targets, and of the new batch in the mean standard deviations s_i."""
+    """tau: share of the new weights in the targets, and of a new batch in the mean deviations s_i."""
     delay: int = 2
     """Policy, temperature and targets move once in so many updates."""
     batch_size: int = 256
@@ -78,7 +78,7 @@ class DSACT(Learner):
         self.critics = Ensemble(2, [o + m, *s.hidden, 2], self.generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.target_policy = copy.deepcopy(self.policy).requires_grad_(False)
-        self.log_alpha = nn.Parameter(torch.tensor(s.initial_log_temperature, device=self.device))
+        self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
         self.mean_std = torch.zeros(2, 1, device=self.device)
         self.reward_scale = torch.ones((), device=self.device)
         self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), lr=s.critic_rate, fused=True)
@@ -119,7 +119,8 @@ class DSACT(Learner):
         """One step of DSAC-T on a batch."""
         s, eps = self.settings, 0.1
         noise = self._noise(batch.action.shape)
-        observation, successor = self.policy.scale(batch.observation), self.policy.scale(batch.next_observation)
+        observation = self.policy.scale(batch.observation)
+        successor = self.policy.scale(batch.next_observation)
         alpha = self.log_alpha.detach().exp()
 
         # Targets: y for the mean is free of the sampling of returns, y_z for the deviation is not.

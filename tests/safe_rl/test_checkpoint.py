@@ -60,7 +60,9 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, stop: int) -> 
 def test_saving_and_evaluating_do_not_disturb_the_run(tmp_path: Path) -> None:
     plain = DSACT(PendulumTask(), settings=TINY).learn(60, progress=False)
     watched = DSACT(PendulumTask(), settings=TINY)
-    watched.learn(60, progress=False, checkpoint=tmp_path / "run", checkpoint_every=7, evaluate_every=20, log=tmp_path)
+    watched.learn(
+        60, progress=False, checkpoint=tmp_path / "run", checkpoint_every=7, evaluate_every=20, log=tmp_path
+    )
     for x, y in zip(everything(plain)[:-4], everything(watched)[:-4], strict=True):
         assert torch.equal(x, y)
     assert [record.evaluation is not None for record in watched.history] == [True] * 3
@@ -72,7 +74,8 @@ def test_killed_run_resumes_to_the_last_bit(tmp_path: Path) -> None:
     path = tmp_path / "run"
     code = (
         "from tests.safe_rl.test_checkpoint import *\n"
-        f"DSACT(PendulumTask(), settings=TINY).learn(10**9, progress=False, checkpoint={str(path)!r}, checkpoint_every=20)"
+        "learner = DSACT(PendulumTask(), settings=TINY)\n"
+        f"learner.learn(10**9, progress=False, checkpoint={str(path)!r}, checkpoint_every=20)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
@@ -95,7 +98,7 @@ def test_killed_run_resumes_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_fresh_learner_does_not_write_over_a_run(tmp_path: Path) -> None:
     (tmp_path / "run").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="resume with DSACT.load"):
+    with pytest.raises(FileExistsError, match=r"resume with DSACT\.load"):
         DSACT(PendulumTask(), settings=TINY).learn(10, progress=False, checkpoint=tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == b"precious"
 
@@ -186,7 +189,9 @@ def test_checkpoint_of_another_task_or_kind_is_refused(good: Path, tmp_path: Pat
         DSACT.load(tmp_path / "hollow", PendulumTask())
 
 
-def test_write_that_fails_leaves_the_old_file(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_that_fails_leaves_the_old_file(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run"
     path.write_bytes(good.read_bytes())
 

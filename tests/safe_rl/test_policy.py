@@ -34,7 +34,7 @@ def test_log_density_is_that_of_the_transformed_gaussian() -> None:
     mean, log_std = policy.network(scaled).chunk(2, dim=-1)
     law = torch.distributions.Normal(mean, log_std.clamp(-20.0, 0.5).exp())
     before = law.mean + law.stddev * noise
-    expected = (law.log_prob(before) - torch.log1p(-torch.tanh(before) ** 2)).sum(-1)
+    expected = (law.log_prob(before) - torch.log1p(-(torch.tanh(before) ** 2))).sum(-1)
     torch.testing.assert_close(action, torch.tanh(before))
     torch.testing.assert_close(log_density, expected, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(policy.explore(scaled, noise), action)
