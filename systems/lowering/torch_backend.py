@@ -1,0 +1,101 @@
+"""Lowering to torch: batched, on any device, in any floating type, differentiable by autograd."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.program import Program
+
+_UNARY = (
+    "sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh floor ceil sign expm1 log1p erf erfinv"
+).split()
+
+ARITHMETIC = Arithmetic(
+    name="torch",
+    templates={
+        **{op: f"torch.{op}({{0}})" for op in _UNARY},
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "{0} / {1}",
+        "neg": "-{0}",
+        "sq": "{0} * {0}",
+        "twice": "2.0 * {0}",
+        "inv": "1.0 / {0}",
+        "fabs": "torch.abs({0})",
+        "pow": "{0} ** {1}",
+        "constpow": "{0} ** {1}",
+        "atan2": "torch.atan2({0}, {1})",
+        "fmin": "torch.fmin({0}, {1})",
+        "fmax": "torch.fmax({0}, {1})",
+        "fmod": "torch.fmod({0}, {1})",
+        "copysign": "torch.copysign({0}, {1})",
+        "hypot": "torch.hypot({0}, {1})",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "not": "~{0}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "truth": "{0} != 0",
+        "real": "{0}.to(like.dtype)",
+        "where": "torch.where({0}, {1}, {2})",
+        "share": "0.5 * (({0} <= {1}).to(like.dtype) - ({1} <= {0}).to(like.dtype) + 1.0)",
+    },
+    namespace={"torch": torch},
+    # A tensor filled on its own device: no copy from the host, no synchronisation.
+    constant="torch.full((), {0}, dtype=like.dtype, device=like.device)",
+    arrays=frozenset({"atan2", "fmin", "fmax", "fmod", "copysign", "hypot"}),
+    extra=("like",),
+)
+
+
+@final
+class TorchFunction:
+    """A CasADi function on tensors: `f(x, u)` with tensors `(..., n)` whose batches broadcast.
+
+    Returns one tensor `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several outputs, of
+    the inputs' floating type and on their device; its components are contiguous in memory.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._run, self.source = emit(program, ARITHMETIC)
+
+    def __call__(self, *inputs: Any) -> Any:
+        tensors = [torch.as_tensor(a) for a in inputs]
+        batch = self.program.batch([tuple(a.shape) for a in tensors])
+        like = _like(tensors)
+        results = self._run(*(a.to(like) for a in tensors), like)
+        outputs = [
+            _assemble(components, port.shape, batch, like)
+            for components, port in zip(results, self.program.outputs, strict=True)
+        ]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _like(tensors: list[Tensor]) -> Tensor:
+    """An empty tensor of the type and on the device in which to compute."""
+    used = [a for a in tensors if a.numel() and a.is_floating_point()]
+    if not used:
+        return torch.empty(0, dtype=torch.get_default_dtype(), device=tensors[0].device if tensors else None)
+    dtype = used[0].dtype
+    for a in used[1:]:
+        dtype = torch.promote_types(dtype, a.dtype)
+    return torch.empty(0, dtype=dtype, device=used[0].device)
+
+
+def _assemble(
+    components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...], like: Tensor
+) -> Tensor:
+    if not components:
+        return like.new_empty((*batch, *shape))
+    parts = [c if isinstance(c, Tensor) else like.new_full((), c) for c in components]
+    # The signal is the slowest axis in memory, so that components stay contiguous from step to step.
+    out = torch.stack([part.expand(batch) for part in parts])
+    return out.movedim(0, -1) if len(shape) == 1 else out.unflatten(0, shape).movedim((0, 1), (-2, -1))
