@@ -21,7 +21,7 @@ _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 class CompilerMissing(RuntimeError):
-    """No C compiler on this machine, or one that fails; the message says what was tried and how to mend it."""
+    """No C compiler that works on this machine; the message says what was tried and how to mend it."""
 
 
 @overload
@@ -36,10 +36,10 @@ def compile_c(
     """The same functions, compiled into one shared library.
 
     Args:
-        functions: one CasADi function or several with different names. Derivatives are compiled only when given:
-            compile `jacobian(f)` beside `f` where it is needed.
-        folder: where the library is kept, named after its content, so that the same functions are compiled once; by
-            default the user's cache folder (`$XDG_CACHE_HOME/trivium`, else `~/.cache/trivium`).
+        functions: one CasADi function, or several with different names. Derivatives are compiled only when
+            given: compile `jacobian(f)` beside `f` where it is needed.
+        folder: where the library is kept, named after its content, so that the same functions are compiled
+            once; by default the user's cache folder (`$XDG_CACHE_HOME/trivium`, else `~/.cache/trivium`).
 
     Returns:
         A `casadi.Function`, or a tuple of them in the order given.
@@ -119,6 +119,6 @@ def _build(source: str, compiler: list[str], library: Path) -> None:
         if done.returncode:
             raise CompilerMissing(
                 f"{shlex.join(command)} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}\n"
-                "set $CC to a working C compiler"
+                "set $CC to a working C compiler; a function may not bear the name of one in C's library"
             )
         os.replace(built, library)  # atomic: another process sees a whole library or none

@@ -1,4 +1,4 @@
-"""From a program to a Python function: source text, written once from one table of templates per arithmetic."""
+"""From a program to Python source text, by one table of templates per arithmetic."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from systems.lowering.program import Instruction, NotLowerable, Operand, Program
 class Arithmetic:
     """How one arithmetic writes each operation.
 
-    `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python floats,
-    so that they take the precision of what they meet; where a library function accepts arrays only (`arrays`), or
-    where there is nothing to meet, they appear as `constant`, in which `{0}` is the number. `extra` are further
-    arguments of the emitted function, which templates may use by name.
+    `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python
+    floats, so that they take the precision of what they meet; where a library function accepts arrays only
+    (`arrays`), or where there is nothing to meet, they appear as `constant`, in which `{0}` is the number.
+    `extra` are further arguments of the emitted function, which templates may use by name.
     """
 
     name: str
@@ -28,8 +28,8 @@ class Arithmetic:
 
 
 def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], str]:
-    """The compiled function and its source: it takes the inputs and `extra`, and returns one tuple of components
-    (row-major; Python floats where constant) per output.
+    """The compiled function and its source: it takes the inputs and `extra`, and returns one tuple of
+    components (row-major; Python floats where constant) per output.
 
     Raises:
         NotLowerable: the arithmetic has no template for an operation of the program.
@@ -49,7 +49,8 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     for instruction in program.instructions:
         text = _expression(instruction, name, program, arithmetic)
         if instruction.op != "input":
-            # A name is reused once its value is dead: the memory of a large batch goes back while still in cache.
+            # A name is reused once its value is dead: the memory of a large batch goes back while still in
+            # cache.
             for a in {a for a in instruction.args if isinstance(a, int)}:
                 if last[a] == instruction.out:
                     free.append(name[a])

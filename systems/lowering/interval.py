@@ -1,8 +1,9 @@
 """Intervals of reals, batched, outward rounded: whatever the operands contain, the result contains.
 
-Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. Where an expression is not
-defined on part of an operand, the operand is cut to the domain; where it is defined nowhere, or is a quotient by an
-interval with zero inside, the result is the whole line. No result is NaN. Rounding is explained in `rounding.py`.
+Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. Where an expression
+is not defined on part of an operand, the operand is cut to the domain; where it is defined nowhere, or is a
+quotient by an interval with zero inside, the result is the whole line. No result is NaN. Rounding is
+explained in `rounding.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Truth:
 class Interval:
     """Boxes [lo, hi]: two float64 arrays of equal shape, the batch in front and the signal last, `(..., n)`.
 
-    Operators take intervals, numbers and arrays (as points) on either side; numbers are taken as exact doubles.
+    Operators take intervals, numbers and arrays (as points) on either side; numbers are taken as exact
+    doubles.
 
     Raises:
         ValueError: a bound is NaN, or a lower bound above its upper bound.

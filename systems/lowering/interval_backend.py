@@ -11,10 +11,31 @@ from systems.lowering.emit import Arithmetic, emit
 from systems.lowering.interval import Interval
 from systems.lowering.program import Program
 
-_UNARY = (
-    "sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh floor ceil sign expm1 log1p truth real"
-).split()
-_BINARY = "atan2 fmin fmax copysign hypot share".split()
+_UNARY = [
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "floor",
+    "ceil",
+    "sign",
+    "expm1",
+    "log1p",
+    "truth",
+    "real",
+]
+_BINARY = ["atan2", "fmin", "fmax", "copysign", "hypot", "share"]
 
 ARITHMETIC = Arithmetic(
     name="interval",
@@ -50,8 +71,9 @@ ARITHMETIC = Arithmetic(
 class IntervalFunction:
     """A CasADi function on boxes: `f(x, u)` with `Interval`s (or arrays, as points) `(..., n)`.
 
-    Returns an `Interval` `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several outputs,
-    that contains every value of the function on the box in exact arithmetic, its constants taken as exact doubles.
+    Returns an `Interval` `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several
+    outputs, that contains every value of the function on the box in exact arithmetic, its constants taken as
+    exact doubles.
     """
 
     def __init__(self, program: Program) -> None:

@@ -1,4 +1,5 @@
-"""Elementary functions of intervals, each with its own rule; a library value is padded by what it may be wrong by."""
+"""Elementary functions of intervals, each by its own rule; library values are padded by their possible
+error."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def expm1(x: Interval) -> Interval:
 
 
 def sin(x: Interval) -> Interval:
-    return _wave(np.sin, x, _HALF_PI, LIBRARY * np.minimum(np.maximum(np.negative(x.lo), x.hi), 1.0))
+    return _wave(np.sin, x, _HALF_PI, LIBRARY * np.minimum(np.maximum(np.negative(x.lo), x.hi), 1.0) + TINY)
 
 
 def cos(x: Interval) -> Interval:
@@ -72,8 +73,8 @@ def cos(x: Interval) -> Interval:
 def _wave(f: Unary, x: Interval, peak: float, pad: Any) -> Interval:
     """A sine with a maximum at `peak`, evaluated by f to within `pad`.
 
-    The ends bound it unless a peak or a trough lies between them. Whether one does is decided with _SLACK to spare:
-    at that distance from it the function differs from its extremum by less than its rounding error.
+    The ends bound it unless a peak or a trough lies between them. Whether one does is decided with _SLACK to
+    spare: at that distance from it the function differs from its extremum by less than its rounding error.
     """
     with np.errstate(all="ignore"):
         first, last = (x.lo - peak) * _TURN - _SLACK, (x.hi - peak) * _TURN + _SLACK
@@ -87,7 +88,8 @@ def _wave(f: Unary, x: Interval, peak: float, pad: Any) -> Interval:
 
 
 def tan(x: Interval) -> Interval:
-    """Increasing between poles; the pad is what an error of LIBRARY in the argument does, (1 + tan^2) times it."""
+    """Increasing between poles; padded by what an error of LIBRARY in the argument does, 1 + tan^2 times
+    it."""
     with np.errstate(all="ignore"):
         first, last = (x.lo - _HALF_PI) * 2 * _TURN - _SLACK, (x.hi - _HALF_PI) * 2 * _TURN + _SLACK
         pole = (np.floor(last) >= np.ceil(first)) | ~((x.lo >= -_FAR) & (x.hi <= _FAR))
@@ -207,11 +209,11 @@ def fmax(a: Operand, b: Operand) -> Interval:
 def copysign(x: Operand, y: Operand) -> Interval:
     # Zero has two signs as a double and none as a real, so it counts as both.
     size, y = abs(Interval.of(x)), Interval.of(y)
-    return where(y < 0.0, -size, where(0.0 < y, size, size.hull(-size)))
+    return where(y < 0.0, -size, where(y > 0.0, size, size.hull(-size)))
 
 
 def share(a: Operand, b: Operand) -> Interval:
-    """Slope of fmin(a, b) with respect to a: 1 where a < b, 0 where a > b, anything between where they may meet."""
+    """Slope of fmin(a, b) in a: 1 where a < b, 0 where a > b, anything between where they may meet."""
     a, b = Interval.of(a), Interval.of(b)
     return _raw(np.where(a.hi < b.lo, 1.0, 0.0), np.where(b.hi < a.lo, 0.0, 1.0))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import casadi as ca
 
 
@@ -23,7 +25,7 @@ def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca
     results = [function.name_out(i) for i in range(function.n_out())]
     which = _find(wrt, names, f"input of {function.name()}")
     output = _find(of, results, f"output of {function.name()}")
-    inputs = function.sx_in() if function.is_a("SXFunction") else function.mx_in()
+    inputs: Any = function.sx_in() if function.is_a("SXFunction") else function.mx_in()
     value = function.call(inputs, True, False)[output]
     derivative = ca.jacobian(value, inputs[which])
     name = f"{function.name()}_jacobian_{names[which]}"

@@ -10,7 +10,22 @@ from numpy.typing import NDArray
 from systems.lowering.emit import Arithmetic, emit
 from systems.lowering.program import Program
 
-_UNARY = "sqrt exp log sin cos tan sinh cosh tanh floor ceil sign expm1 log1p".split()
+_UNARY = [
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "floor",
+    "ceil",
+    "sign",
+    "expm1",
+    "log1p",
+]
 
 ARITHMETIC = Arithmetic(
     name="numpy",
@@ -56,8 +71,8 @@ ARITHMETIC = Arithmetic(
 class NumpyFunction:
     """A CasADi function on numpy arrays: `f(x, u)` with arrays `(..., n)` whose batches broadcast.
 
-    Returns one array `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several outputs.
-    The result has the inputs' floating type; its components are contiguous in memory.
+    Returns one array `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several
+    outputs. The result has the inputs' floating type; its components are contiguous in memory.
     """
 
     def __init__(self, program: Program) -> None:

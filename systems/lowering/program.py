@@ -1,9 +1,10 @@
-"""A CasADi function read as a straight-line program: one assignment per value, no dead code, `if_else` as `where`.
+"""A CasADi function read as a straight-line program in single assignment, with `if_else` as `where`.
 
-CasADi stores a branch as `if_else_zero(c, a) + if_else_zero(!c, b)`. Read literally in another arithmetic it is a
-product or a sum of two terms: NaN from the branch not taken would leak, and an interval would be far too wide.
-Here it is read as one `where(c, a, b)`. The derivative of `fmin`/`fmax`, stored as `(a<=b) / ((a<=b) + (b<=a))`,
-becomes one operation `share(a, b)` for the same reason: as a quotient its interval would be the whole line.
+CasADi stores a branch as `if_else_zero(c, a) + if_else_zero(!c, b)`. Read literally in another arithmetic it
+is a product or a sum of two terms: NaN from the branch not taken would leak, and an interval would be far too
+wide. Here it is read as one `where(c, a, b)`. The derivative of `fmin`/`fmax`, stored as `(a<=b) / ((a<=b) +
+(b<=a))`, becomes one operation `share(a, b)` for the same reason: as a quotient its interval would be the
+whole line.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Port:
-    """Name and shape of one input or output as an array without its batch: `(n,)` for columns, else `(r, c)`."""
+    """Name and shape of one input or output without its batch: `(n,)` for columns, else `(r, c)`."""
 
     name: str
     shape: tuple[int, ...]
@@ -103,7 +104,7 @@ def read(function: ca.Function) -> Program:
             row, column = outputs[which][nonzero]
             entries[which][row * expanded.size2_out(which) + column] = reader.real(work[arguments[0]])
         elif op in ("call", "parameter"):
-            raise NotLowerable(f"{function.name()} calls a function that CasADi does not inline ({op})")
+            raise _not_expandable(function, "it calls a function that CasADi does not inline")
         else:
             work[results[0]] = reader.operation(op, tuple(work[i] for i in arguments))
     return _without_dead_code(
@@ -126,11 +127,14 @@ def _expand(function: ca.Function) -> ca.Function:
     try:
         return function.expand()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise NotLowerable(
-            f"{function.name()} cannot be expanded into scalar operations ({reason}): "
-            "write it without interpolants, integrators, solvers and external calls"
-        ) from error
+        raise _not_expandable(function, str(error).strip().splitlines()[-1]) from error
+
+
+def _not_expandable(function: ca.Function, reason: str) -> NotLowerable:
+    return NotLowerable(
+        f"{function.name()} cannot be expanded into scalar operations ({reason}): "
+        "write it without interpolants, integrators, solvers and external calls"
+    )
 
 
 def _places(sparsity: ca.Sparsity) -> list[tuple[int, int]]:

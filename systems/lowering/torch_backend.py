@@ -8,11 +8,33 @@ import torch
 from torch import Tensor
 
 from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.guards import guarded
 from systems.lowering.program import Program
 
-_UNARY = (
-    "sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh floor ceil sign expm1 log1p erf erfinv"
-).split()
+_UNARY = [
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "floor",
+    "ceil",
+    "sign",
+    "expm1",
+    "log1p",
+    "erf",
+    "erfinv",
+]
 
 ARITHMETIC = Arithmetic(
     name="torch",
@@ -45,6 +67,7 @@ ARITHMETIC = Arithmetic(
         "truth": "{0} != 0",
         "real": "{0}.to(like.dtype)",
         "where": "torch.where({0}, {1}, {2})",
+        "mask": "torch.where({0}, {1}, {1}.detach())",
         "share": "0.5 * (({0} <= {1}).to(like.dtype) - ({1} <= {0}).to(like.dtype) + 1.0)",
     },
     namespace={"torch": torch},
@@ -59,13 +82,13 @@ ARITHMETIC = Arithmetic(
 class TorchFunction:
     """A CasADi function on tensors: `f(x, u)` with tensors `(..., n)` whose batches broadcast.
 
-    Returns one tensor `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several outputs, of
-    the inputs' floating type and on their device; its components are contiguous in memory.
+    Returns one tensor `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several
+    outputs, of the inputs' floating type and on their device; its components are contiguous in memory.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._run, self.source = emit(program, ARITHMETIC)
+        self._run, self.source = emit(guarded(program), ARITHMETIC)
 
     def __call__(self, *inputs: Any) -> Any:
         tensors = [torch.as_tensor(a) for a in inputs]
