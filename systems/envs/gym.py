@@ -14,6 +14,8 @@ from systems.task import Task
 
 __all__ = ["GymEnv"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @final
 class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -44,8 +46,8 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         for name, bounds in zip(task.plant.input.names, zip(low, high, strict=True), strict=True):
             if not np.isfinite(bounds).all():
                 raise InvalidValue(
-                    f"task '{task.name}': input {name} is bounded by {bounds}, and learners act in finite boxes; give it "
-                    f"limits() in {task.plant.name} or a hard Box constraint"
+                    f"task '{task.name}': input {name} is bounded by {bounds}, and learners act in finite boxes; "
+                    f"give it limits() in {task.plant.name} or a hard Box constraint"
                 )
         size = len(task.observation_signals)
         self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
@@ -94,4 +96,5 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._seen(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
 
     def _seen(self) -> np.ndarray:
-        return self._model.observe(self._x, self._k).astype(np.float32)
+        seen = self._model.observe(self._x, self._k)
+        return np.clip(seen, -_LARGEST, _LARGEST).astype(np.float32)  # before a run blows up in 64 bits, it does in 32

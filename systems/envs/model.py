@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 import casadi as ca
 import numpy as np
 
+from systems.constraints import Box
 from systems.errors import DimensionMismatch
 from systems.lowering import lower
 from systems.task import Task
@@ -38,14 +39,15 @@ class Model:
     """The nominal plant of a task at samples, with what each sample is charged.
 
     A sample that starts in x and applies u costs l(x, u). It ends the run where its successor x' lies outside
-    ``task.domain`` or is no finite number. Every remaining sample is then charged l(x', u_r), the stage cost of the point
-    where the run left at the input of the reference, so the return is that of staying there for ever: with discount d,
+    ``task.domain`` or is no finite number. Every remaining sample is then charged l(x', u_r), the stage cost of the
+    point where the run left at the input of the reference, so the return is that of staying there for ever: with
+    discount d,
 
         reward = -l(x, u) - d / (1 - d) l(x', u_r),
 
     and with d = 1 the factor is the number of samples that remain. Where x' or l(x', u_r) is no finite number, l(x, u)
     takes its place. The constraints of a sample are judged at (x, u), and where the sample ends the run at (x', u_r) as
-    well; NaN counts as violated.
+    well; a state that is no finite number violates them all.
 
     All methods are pure functions on arrays with the batch in front; in torch they are differentiable.
 
@@ -74,13 +76,13 @@ class Model:
         # The whole step as one straight-line program: eager backends pay per operation, and this one has the fewest.
         self._advance = lower(task.dynamics.function(parameters), to)
         self._judge = lower(_judge(task), to)
-        self._judge_rest = lower(_judge_rest(task), to)
+        self._judge_end = lower(_judge_end(task), to)
         self._observe = lower(_observe(task), to)
         # One sample beyond the run, because the last successor is charged too.
         tables = task.reference.at(plant, np.arange(task.steps + 1))
         self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
         self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
-        self._domain = tuple(self.array(bound) for bound in task.domain.interval(plant.state)) if task.domain else ()
+        self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
         self._expected = self.array(task.disturbance.mean(plant.disturbance))
         self._nothing = self.array(np.zeros(0))
 
@@ -114,17 +116,19 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
             after = self.advance(x, u, w)
             cost, margin = self._judge(x, u, *self._reference(k))
-            rest, margin_after = self._judge_rest(after, *self._reference(k + 1))
-            cost, rest = cost[..., 0], rest[..., 0]
-            # This sum is a finite number only where every state and the cost are.
-            finite = xp.abs(after.sum(-1) + rest) <= self._largest
-            stays = finite & (xp.clip(after, *self._domain) == after).all(-1) if self._domain else finite
-            left = ~stays
-            for_ever = self._remaining(k) * xp.where(finite, rest, cost)
-            reward = -cost - xp.where(left, for_ever, 0.0)
-            violated = ~(margin <= 0) | (~(margin_after <= 0) & left[..., None])
-            state = xp.where(finite[..., None], after, x)
-        return Outcome(state, reward, violated, margin, left)
+            verdict, margin_after = self._judge_end(after, *self._reference(k + 1))
+            cost, rest, total, outside = cost[..., 0], verdict[..., 0], verdict[..., 1], verdict[..., 2]
+            finite = xp.abs(total) <= self._largest
+            left = ~(finite & (outside <= 0))
+            state, violated = after, ~(margin <= 0)
+            # On an accelerator, reading a flag would stop the queue; here it saves work for what hardly ever happens.
+            if not self._on_host or not finite.all():
+                state = xp.where(finite[..., None], after, x)
+                rest = xp.where(finite, rest, cost)
+            if not self._on_host or left.any():
+                cost = cost + xp.where(left, self._remaining(k) * rest, 0.0)
+                violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= 0)))
+        return Outcome(state, -cost, violated, margin, left)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
@@ -150,7 +154,7 @@ class Model:
         return Rollout(self._xp.stack(states), self._xp.stack(costs), self._xp.stack(margins))
 
     def _reference(self, k: Any) -> tuple[Any, ...]:
-        """x_r (..., n) and u_r (..., m) at the samples k; nothing where a constant reference is part of the programs."""
+        """x_r (..., n) and u_r (..., m) at the samples k; nothing where it is constant and part of the programs."""
         return tuple(self._xp.moveaxis(table[:, k], 0, -1) for table in self._references)
 
     def _remaining(self, k: Any) -> Any:
@@ -171,11 +175,26 @@ def _judge(task: Task) -> ca.Function:
     return _bound(task, "judge", [x, u], xr, ur, [cost, task.margin_function()(x, u)])
 
 
-def _judge_rest(task: Task) -> ca.Function:
-    """``(x, [xr, ur]) -> (stage cost, margins)`` at the input of the reference."""
+def _judge_end(task: Task) -> ca.Function:
+    """``(x, [xr, ur]) -> ((stage cost, total, outside), margins)`` at the input of the reference.
+
+    ``total`` is a finite number only where the stage cost and every state are; ``outside`` is positive outside the
+    domain.
+    """
     x, _, xr, ur = _symbols(task)
     cost = task.cost.stage_function(task.plant)(x, ur, xr, ur)
-    return _bound(task, "judge_rest", [x], xr, ur, [cost, task.margin_function()(x, ur)])
+    rows = []
+    for value, low, high in zip(
+        ca.vertsplit(x), *(task.domain or Box("none", {})).interval(task.plant.state), strict=True
+    ):
+        # The product is negative between the bounds: fewer operations than the larger of two differences.
+        sides = [value - bound for bound in (low, high) if np.isfinite(bound)]
+        rows += (
+            [sides[0] * sides[1] if len(sides) == 2 else sides[0] * (1 if np.isfinite(high) else -1)] if sides else []
+        )
+    outside = ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
+    verdict = ca.vertcat(cost, ca.sum1(x) + cost, outside)
+    return _bound(task, "judge_end", [x], xr, ur, [verdict, task.margin_function()(x, ur)])
 
 
 def _observe(task: Task) -> ca.Function:

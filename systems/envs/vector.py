@@ -33,8 +33,8 @@ class VectorEnv:
     """``n`` copies of a task, stepped together; the same rules and numbers as :class:`systems.envs.gym.GymEnv`.
 
     Nothing in a step waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
-    ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the pure
-    functions ``env.model.advance`` and ``env.model.rollout`` are the differentiable form.
+    ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the
+    pure functions ``env.model.advance`` and ``env.model.rollout`` are the differentiable form.
 
     Args:
         task: what is to be done.
@@ -103,10 +103,17 @@ class VectorEnv:
         truncated = k >= self.task.steps
         following = self.model.observe(outcome.state, k)
         over = outcome.terminated | truncated
-        start = self._start.draw(self.n, self._generator)
-        self._x = torch.where(over[:, None], start, outcome.state)
-        self._k = torch.where(over, 0, k)
-        seen = self.model.observe(self._x, self._k)
+        self._k = k.masked_fill_(over, 0)
+        if self.device.type == "cpu":
+            # Counting rows would stop an accelerator's queue; here it saves drawing n starts for the few that end.
+            rows = over.nonzero().squeeze(1)
+            start = self._start.draw(len(rows), self._generator)
+            self._x = _replaced(outcome.state, rows, start)
+            seen = _replaced(following, rows, self.model.observe(start, torch.zeros_like(rows)))
+        else:
+            start = self._start.draw(self.n, self._generator)
+            self._x = torch.where(over[:, None], start, outcome.state)
+            seen = self.model.observe(self._x, self._k)
         return Transition(
             seen, following, outcome.reward, outcome.violated.to(self.dtype), outcome.terminated, truncated
         )
@@ -129,6 +136,11 @@ class VectorEnv:
         self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
         self._k = state["samples"].to(self._k).clone()
         self._generator.set_state(state["generator"])
+
+
+def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
+    """A copy of x (n, signals) with some rows replaced, components still contiguous."""
+    return x.mT.index_copy(1, rows, by.mT).mT
 
 
 @final
