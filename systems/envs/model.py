@@ -171,7 +171,7 @@ def _symbols(task: Task) -> tuple[ca.SX, ca.SX, ca.SX, ca.SX]:
 def _judge(task: Task) -> ca.Function:
     """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
     x, u, xr, ur = _symbols(task)
-    cost = task.cost.stage_function(task.plant)(x, u, xr, ur)
+    cost = task.stage_cost_function()(x, u, xr, ur)
     return _bound(task, "judge", [x, u], xr, ur, [cost, task.margin_function()(x, u)])
 
 
@@ -182,7 +182,7 @@ def _judge_end(task: Task) -> ca.Function:
     domain.
     """
     x, _, xr, ur = _symbols(task)
-    cost = task.cost.stage_function(task.plant)(x, ur, xr, ur)
+    cost = task.stage_cost_function()(x, ur, xr, ur)
     rows = []
     for value, low, high in zip(
         ca.vertsplit(x), *(task.domain or Box("none", {})).interval(task.plant.state), strict=True
