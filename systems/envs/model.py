@@ -72,11 +72,10 @@ class Model:
         self.task = task
         self._xp: Any = importlib.import_module(to)
         self._placed = {"dtype": dtype or self._xp.float64} | ({"device": device} if to == "torch" else {})
-        self._largest = float(self._xp.finfo(self._placed["dtype"]).max)
-        # The whole step as one straight-line program: eager backends pay per operation, and this one has the fewest.
+        # Whole samples as straight-line programs: eager backends pay per operation and per call.
+        self._sample = lower(_sample(task), to)
         self._advance = lower(task.dynamics.function(parameters), to)
         self._judge = lower(_judge(task), to)
-        self._judge_end = lower(_judge_end(task), to)
         self._observe = lower(_observe(task), to)
         # One sample beyond the run, because the last successor is charged too.
         tables = task.reference.at(plant, np.arange(task.steps + 1))
@@ -84,7 +83,10 @@ class Model:
         self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
         self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
         self._expected = self.array(task.disturbance.mean(plant.disturbance))
-        self._nothing = self.array(np.zeros(0))
+        self._nothing, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
+        self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
+        discount = task.discount
+        self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
         """The same numbers in the arithmetic, type and place of this model."""
@@ -114,20 +116,19 @@ class Model:
         """
         xp = self._xp
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
-            after = self.advance(x, u, w)
-            cost, margin = self._judge(x, u, *self._reference(k))
-            verdict, margin_after = self._judge_end(after, *self._reference(k + 1))
-            cost, rest, total, outside = cost[..., 0], verdict[..., 0], verdict[..., 1], verdict[..., 2]
+            references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
+            after, verdict, margin, margin_after = self._sample(x, u, w, *references)
+            cost, rest, total, outside = (verdict[..., i] for i in range(4))
             finite = xp.abs(total) <= self._largest
-            left = ~(finite & (outside <= 0))
-            state, violated = after, ~(margin <= 0)
+            left = ~(finite & (outside <= self._zero))
+            state, violated = after, ~(margin <= self._zero)
             # On an accelerator, reading a flag would stop the queue; here it saves work for what hardly ever happens.
             if not self._on_host or not finite.all():
                 state = xp.where(finite[..., None], after, x)
                 rest = xp.where(finite, rest, cost)
             if not self._on_host or left.any():
-                cost = cost + xp.where(left, self._remaining(k) * rest, 0.0)
-                violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= 0)))
+                cost = cost + xp.where(left, self._remaining(k) * rest, self._zero)
+                violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= self._zero)))
         return Outcome(state, -cost, violated, margin, left)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
@@ -159,53 +160,57 @@ class Model:
 
     def _remaining(self, k: Any) -> Any:
         """How many samples the point of departure is charged for."""
-        discount = self.task.discount
-        return discount / (1.0 - discount) if discount < 1.0 else self.task.steps - 1 - k
+        return self.task.steps - 1 - k if self._for_ever is None else self._for_ever
 
 
-def _symbols(task: Task) -> tuple[ca.SX, ca.SX, ca.SX, ca.SX]:
-    state, inputs = task.plant.state, task.plant.input
-    return state.symbol(), inputs.symbol(), state.symbol(), inputs.symbol()
+def _sample(task: Task) -> ca.Function:
+    """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside), margins, margins')``.
+
+    Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
+    only where ``rest`` and every entry of x' are; ``outside`` is positive outside the domain.
+    """
+    plant = task.plant
+    x, u, w = plant.state.symbol(), plant.input.symbol(), plant.disturbance.symbol()
+    references = [symbol for _ in range(2) for symbol in (plant.state.symbol(), plant.input.symbol())]
+    stage, margins = task.stage_cost_function(), task.margin_function()
+    after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
+    rest = stage(after, references[3], *references[2:])
+    verdict = ca.vertcat(stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after))
+    return _bound(task, [x, u, w], references, [after, verdict, margins(x, u), margins(after, references[3])])
+
+
+def _outside(task: Task, x: ca.SX) -> ca.SX:
+    """Positive outside the domain, in any arithmetic and without rounding."""
+    rows = []
+    for value, low, high in zip(ca.vertsplit(x), *(task.domain or _ANYWHERE).interval(task.plant.state), strict=True):
+        below, above = low - value, value - high
+        if np.isfinite(low) and np.isfinite(high):
+            rows.append(-below * above)  # negative between the bounds: cheaper than the larger of the two
+        elif np.isfinite(low) or np.isfinite(high):
+            rows.append(below if np.isfinite(low) else above)
+    return ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
 
 
 def _judge(task: Task) -> ca.Function:
     """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
-    x, u, xr, ur = _symbols(task)
-    cost = task.stage_cost_function()(x, u, xr, ur)
-    return _bound(task, "judge", [x, u], xr, ur, [cost, task.margin_function()(x, u)])
-
-
-def _judge_end(task: Task) -> ca.Function:
-    """``(x, [xr, ur]) -> ((stage cost, total, outside), margins)`` at the input of the reference.
-
-    ``total`` is a finite number only where the stage cost and every state are; ``outside`` is positive outside the
-    domain.
-    """
-    x, _, xr, ur = _symbols(task)
-    cost = task.stage_cost_function()(x, ur, xr, ur)
-    rows = []
-    for value, low, high in zip(
-        ca.vertsplit(x), *(task.domain or Box("none", {})).interval(task.plant.state), strict=True
-    ):
-        # The product is negative between the bounds: fewer operations than the larger of two differences.
-        sides = [value - bound for bound in (low, high) if np.isfinite(bound)]
-        rows += (
-            [sides[0] * sides[1] if len(sides) == 2 else sides[0] * (1 if np.isfinite(high) else -1)] if sides else []
-        )
-    outside = ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
-    verdict = ca.vertcat(cost, ca.sum1(x) + cost, outside)
-    return _bound(task, "judge_end", [x], xr, ur, [verdict, task.margin_function()(x, ur)])
+    plant = task.plant
+    x, u, xr, ur = (signals.symbol() for signals in (plant.state, plant.input, plant.state, plant.input))
+    results = [task.stage_cost_function()(x, u, xr, ur), task.margin_function()(x, u)]
+    return _bound(task, [x, u], [xr, ur], results)
 
 
 def _observe(task: Task) -> ca.Function:
     """``(x, [xr, ur]) -> observation``."""
-    x, _, xr, ur = _symbols(task)
-    return _bound(task, "observe", [x], xr, ur, [task.observe_function()(x, xr)])
+    x, xr, ur = task.plant.state.symbol(), task.plant.state.symbol(), task.plant.input.symbol()
+    return _bound(task, [x], [xr, ur], [task.observe_function()(x, xr)])
 
 
-def _bound(task: Task, name: str, read: list[ca.SX], xr: ca.SX, ur: ca.SX, results: list[ca.SX]) -> ca.Function:
-    """A function of ``read`` and the reference, with a constant reference written in as numbers."""
+def _bound(task: Task, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
+    """A function of ``read`` and the references, with a constant reference written in as numbers."""
     if not task.reference.is_constant:
-        return ca.Function(name, [*read, xr, ur], results)
-    numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)]
-    return ca.Function(name, read, ca.substitute(results, [xr, ur], numbers))
+        return ca.Function("sample", [*read, *references], results)
+    numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)] * (len(references) // 2)
+    return ca.Function("sample", read, ca.substitute(results, references, numbers))
+
+
+_ANYWHERE = Box("anywhere", {})

@@ -165,5 +165,6 @@ class _Law:
             return self._offset.expand(self._size, n).mT
         placed = {"dtype": self._offset.dtype, "device": self._offset.device}
         z = self._draw(self._size, n, generator=generator, **placed)
-        spread = self._factor @ z if self._scale is None else self._scale * z
-        return (self._offset + spread).mT
+        if self._scale is None:
+            return (self._offset + self._factor @ z).mT
+        return torch.addcmul(self._offset, self._scale, z).mT
