@@ -1,5 +1,6 @@
 """What a controller is, and how it fares: protocol, LQR, closed loop, comparison."""
 
+from ctrl.check import check_controller, check_plant, check_task
 from ctrl.compare import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
 from ctrl.lqr import LQR, Gain, lqr
@@ -16,6 +17,9 @@ __all__ = [
     "Source",
     "Status",
     "Trajectories",
+    "check_controller",
+    "check_plant",
+    "check_task",
     "compare",
     "lqr",
     "simulate",

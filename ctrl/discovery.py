@@ -54,10 +54,11 @@ def load(group: Group, name: str) -> Any:
         return point.load()
     except Exception as error:  # whatever a third party's module does on import
         owner = point.dist.name if point.dist else "an unknown package"
-        missing = f"; pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else ""
+        root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        missing = f"; pip install {root}" if root and root != point.module.partition(".")[0] else ""
         raise BrokenEntryPoint(
             f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}"
-            f". Mend or uninstall {owner}; everything else keeps working"
+            f". Mend or reinstall {owner}, or uninstall it; everything else keeps working"
         ) from error
 
 
@@ -78,7 +79,10 @@ def load_task(name: str) -> Task:
             )
         found = getattr(found, tasks[0])
     if not isinstance(found, Task) and callable(found) and not isinstance(found, type):
-        found = found()
+        try:
+            found = found()
+        except Exception as error:  # the user's own function may do anything
+            raise BrokenEntryPoint(f"task '{name}' cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(found, Task):
         kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
         raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")

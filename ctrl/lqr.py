@@ -142,8 +142,9 @@ class LQR:
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample k; a state that is not finite gives the reference input and says so."""
         began = perf_counter()
-        u = self.batch(np.asarray(x, dtype=float), k)
-        if np.isfinite(u).all():
+        x = np.asarray(x, dtype=float)
+        if np.isfinite(x).all():
+            u = self.batch(x, k)
             return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._u_ref[min(k, len(self._u_ref) - 1)], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)

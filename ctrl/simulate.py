@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Trajectories:
     """What b runs of one controller did.
 
     A run that left the domain at sample ``left`` stays there: its state is held, its input is the reference's, and each
-    remaining sample costs what it costs to be at that point with that input.
+    remaining sample costs what it costs to be at that point with that input. Where the next state was no finite number,
+    the state and input before it are held instead, and every constraint counts as violated.
 
     Args:
         states: (b, steps + 1, n). inputs: (b, steps, m), as the actuators applied them.
@@ -132,7 +133,6 @@ class _Loop:
         self.steps = self.disturbances.shape[1]
         self.lower, self.upper = plant.bounds
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
-        self.u_ref = np.clip(self.u_ref, self.lower, self.upper)
         self.domain = (-np.inf, np.inf) if task.domain is None else task.domain.interval(plant.state)
         self.stage = lower(task.stage_cost_function(), to="numpy")
         self.final = lower(task.cost.terminal_function(plant), to="numpy")
@@ -162,23 +162,26 @@ class _Loop:
         statuses, sources = (np.full((b, steps), -1, dtype=np.int8) for _ in range(2))
         states[:, 0] = self.starts[rows]
         left = np.where(self.inside(states[:, 0]), -1, 0)
+        held, blown = np.broadcast_to(self.u_ref[0], (b, m)).copy(), np.zeros(b, dtype=bool)
         for k in range(steps):
             x, going = states[:, k], left < 0
             if not going.any():
-                states[:, k + 1 :], inputs[:, k:] = x[:, None], self.u_ref[left][:, None]
+                states[:, k + 1 :], inputs[:, k:] = x[:, None], held[:, None]
                 break
             u, status, source, taken = decide(x, k)
             statuses[:, k], sources[:, k] = np.where(going, status, -1), np.where(going, source, -1)
             seconds[:, k] = taken
-            inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), self.u_ref[left])
+            inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), held)
             with np.errstate(all="ignore"):  # a plant may blow up; that ends the run below
                 after = successor(x, inputs[:, k], w[:, k])
             finite = np.isfinite(after).all(axis=-1)
             states[:, k + 1] = np.where((going & finite)[:, None], after, x)
             left[going & ~(finite & self.inside(after))] = k + 1
-        return self._charge(states, inputs, seconds, statuses, sources, left)
+            blown |= going & ~finite
+            held = np.where((left == k + 1)[:, None], np.where(finite[:, None], self.u_ref[k + 1], inputs[:, k]), held)
+        return self._charge(blown, states, inputs, seconds, statuses, sources, left)
 
-    def _charge(self, states: np.ndarray, inputs: np.ndarray, *rest: np.ndarray) -> Trajectories:
+    def _charge(self, blown: np.ndarray, states: np.ndarray, inputs: np.ndarray, *rest: np.ndarray) -> Trajectories:
         left, steps = rest[-1], self.steps
         # The reference, too, stands still once a run has stopped: every remaining sample costs the same.
         at = np.minimum(np.arange(steps + 1), np.where(left < 0, steps, left)[:, None])
@@ -187,6 +190,7 @@ class _Loop:
             costs = self.stage(x, inputs, self.x_ref[at[:, :-1]], self.u_ref[at[:, :-1]])[..., 0]
             terminal = self.final(states[:, -1], self.x_ref[at[:, -1]])[..., 0]
             margins = self.margins(x, inputs)
+        margins[blown[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
         return Trajectories(states, inputs, costs, terminal, margins, *rest)
 
     def single(self, controller: Controller, x: np.ndarray, k: int) -> Decided:
@@ -233,7 +237,8 @@ class _Single:
     def __init__(self, task: Task) -> None:
         plant = task.plant
         self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
-        self.buffer, self.evaluate = self.function.buffer()
+        buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
+        self.buffer, self.evaluate = buffers
         self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
         self.after = np.zeros((1, len(plant.state)))
         for i, argument in enumerate(self.arguments):

@@ -58,7 +58,7 @@ def describe(thing: Any) -> Any:
 
 def _task(task: Task) -> dict[str, Any]:
     """A task with its expressions spelt out in the names of its signals."""
-    fields = {"class": "Task"}
+    fields: dict[str, Any] = {"class": "Task"}
     for field in dataclasses.fields(task):
         value = getattr(task, field.name)
         fields[field.name] = _plant(value) if isinstance(value, Plant) else describe(value)

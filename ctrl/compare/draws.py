@@ -28,8 +28,11 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         InvalidValue: no starts, a start that is not finite, lies outside the domain or violates a hard constraint.
         DimensionMismatch: starts that do not fit the plant.
     """
-    given = None if isinstance(starts, (int, np.integer)) else np.atleast_2d(np.asarray(starts, dtype=float))
-    count = int(starts) if given is None else len(given)  # type: ignore[call-overload]
+    if isinstance(starts, (int, np.integer)):
+        given, count = None, int(starts)
+    else:
+        given = np.atleast_2d(np.asarray(starts, dtype=float))
+        count = len(given)
     if count < 1 or not len(seeds):
         raise InvalidValue(f"{count} starts for {len(seeds)} seeds; expected at least one of each")
     if given is not None:

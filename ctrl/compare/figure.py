@@ -47,7 +47,9 @@ def figure(comparison: Comparison) -> Figure:
         rows = len(shown) + (plane is not None)
         width = max(7.0, 1.9 * len(names) + 0.8)
         page = Figure(figsize=(width, 1.05 * len(shown) + 1.7 * (plane is not None) + 2.3), layout="constrained")
-        upper, lower = page.subfigures(2, 1, height_ratios=[1.05 * len(shown) + 1.7 * (plane is not None), 2.3])
+        upper, lower = page.subfigures(  # type: ignore[misc]  # two rows make an array of two
+            2, 1, height_ratios=[1.05 * len(shown) + 1.7 * (plane is not None), 2.3]
+        )
         heights = [1.0] * len(shown) + [1.6] * (plane is not None)
         grid = upper.subplots(rows, len(names), squeeze=False, sharey="row", height_ratios=heights)
         for column, name in zip(grid.T, names, strict=True):
@@ -178,7 +180,7 @@ def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], c
 def _summary(panels: Any, comparison: Comparison, colour: dict[str, str]) -> None:
     """Cost against solve time, and how cost and solve time are distributed."""
     trade, costs, times = panels
-    points = {}
+    points: dict[float, float] = {}
     for name, metrics in comparison.metrics.items():
         runs, c, estimate = comparison.runs[name], colour[name], metrics.cost
         taken = 1e3 * np.sort(runs.seconds[np.isfinite(runs.seconds)])

@@ -81,7 +81,7 @@ class Metrics:
 def measure(task: Task, runs: Trajectories) -> Metrics:
     """All metrics of one controller's runs."""
     names = [constraint.name for constraint in task.constraints]
-    broken = (runs.margins > ROUNDING).any(axis=1)  # (b, constraints)
+    broken = np.any(runs.margins > ROUNDING, axis=1)  # (b, constraints)
     when = settling_times(task, runs)
     arrived = when[np.isfinite(when)]
     taken = runs.seconds[np.isfinite(runs.seconds)]
@@ -106,7 +106,7 @@ def settling_times(task: Task, runs: Trajectories) -> np.ndarray:
     steps = runs.states.shape[1] - 1
     x_ref, _ = task.reference.at(task.plant, np.arange(steps + 1))
     offset = np.where(turning(task), _wrapped(runs.states - x_ref), runs.states - x_ref)
-    outside = (np.abs(offset) > task.arrival).any(axis=-1)
+    outside: np.ndarray = np.any(np.abs(offset) > task.arrival, axis=-1)
     since = steps + 1 - np.argmax(outside[:, ::-1], axis=1)
     since = np.where(outside.any(axis=1), since, 0)
     stays = runs.stayed & (since <= steps - np.ceil(STAY * steps))

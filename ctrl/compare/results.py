@@ -101,8 +101,8 @@ def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()
         page = comparison.figure()
         page.savefig(aside / "figure.png", dpi=200)
         page.savefig(aside / "figure.pdf", dpi=300)
-        for file in sorted(aside.iterdir()):
-            os.replace(file, folder / file.name)
+        for part in sorted(aside.iterdir()):
+            os.replace(part, folder / part.name)
     except OSError as error:
         raise OutputError(f"cannot write results to '{folder}': {error.strerror or error}") from error
     finally:

@@ -144,7 +144,7 @@ def compare(
 def _build(given: Controller | Factory, task: Task) -> Controller:
     if isinstance(given, Controller) and not isinstance(given, type):
         return given
-    controller = given(task)  # type: ignore[operator]  # not a controller, so it makes one
+    controller = given(task)  # not a controller, so it makes one
     if not isinstance(controller, Controller):
         raise InvalidValue(f"the factory returned {type(controller).__name__}, which has no reset() and step(x, k)")
     return controller

@@ -47,10 +47,10 @@ def table(comparison: Comparison) -> Group:
     grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
     grid.add_column("")
     for head in (
-        "cost [95 %]", "/ best", "violated", "worst margin", "settled", "settling\n[s]", "step p50/p99\n[ms]",
-        "missed\n(> dt)", "RoA sampled\n/ proved [%]",
+        "cost\n[95 %]", "cost\n/ best", "violated\n[95 %]", "worst\nmargin", "settled =\nsampled RoA", "proved\nRoA",
+        "settling\n[s]", "step p50\n/ p99 [ms]", "missed\n(> dt)",
     ):  # fmt: skip
-        grid.add_column(head, justify="right", no_wrap=True)
+        grid.add_column(head, justify="right")
     ratios = comparison.ratios
     best = min(ratios, key=lambda name: ratios[name].value)
     clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != best)
@@ -63,23 +63,22 @@ def table(comparison: Comparison) -> Group:
 
 def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, best: bool) -> list[Text]:
     worst = max(metrics.worst_margin.items(), key=lambda item: item[1], default=None)
-    roa = f"{100 * metrics.settled.value:.0f}"
     cells = [
         _interval(metrics.cost),
         "1" if ratio.low == ratio.high else _interval(ratio),
-        _rate(metrics.violated) if metrics.violations else "no constraint",
+        _rate(metrics.violated) if metrics.violations else "-",
         f"{worst[1]:+.2g} ({worst[0]})" if worst else "-",
         _rate(metrics.settled),
+        "-" if proved is None else f"{100 * proved:.1f} %",
         _number(metrics.settling),
-        f"{_number(1e3 * metrics.step_p50)} / {_number(1e3 * metrics.step_p99)}",
+        f"{_number(1e3 * metrics.step_p50)} /\u00a0{_number(1e3 * metrics.step_p99)}",
         f"{metrics.missed.k}/{metrics.missed.n}",
-        f"{roa} / {'-' if proved is None else f'{100 * proved:.0f}'}",
     ]
     return [Text(cell, style="bold" if best and i == 0 else "") for i, cell in enumerate(cells)]
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    notes = []
+    notes: list[str] = []
     for name, metrics in comparison.metrics.items():
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
         parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
@@ -110,10 +109,10 @@ def _interval(estimate: Estimate) -> str:
 def _rate(rate: Rate) -> str:
     low, high = rate.interval
     if rate.k == 0:
-        return f"0/{rate.n} (≤{100 * high:.1f} %)"
+        return f"0/{rate.n} (≤{100 * high:.1f}\u00a0%)"
     if rate.k == rate.n:
-        return f"{rate.k}/{rate.n} (≥{100 * low:.1f} %)"
-    return f"{rate.k}/{rate.n} ({100 * low:.0f}-{100 * high:.0f} %)"
+        return f"{rate.k}/{rate.n} (≥{100 * low:.1f}\u00a0%)"
+    return f"{rate.k}/{rate.n} ({100 * low:.0f}-{100 * high:.0f}\u00a0%)"
 
 
 def _number(value: float) -> str:
