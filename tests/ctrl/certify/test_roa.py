@@ -48,7 +48,7 @@ DOUBLE_INTEGRATOR = ([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]])
 
 
 def exactly_breaks(certificate: Certificate, x: np.ndarray) -> bool:
-    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, by 300-bit balls, independent of our arithmetic."""
+    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, in 300-bit balls, no code shared with ours."""
     flint = pytest.importorskip("flint")
     flint.ctx.prec = 300
     arb, plant = flint.arb, TASK.plant
