@@ -91,6 +91,4 @@ def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int =
             return known.minimal()
         rows = np.vstack([rows, new])
         if len(rows) > max_rows:
-            raise SetNotFound(
-                f"the maximal invariant set has more than {max_rows} rows before redundant ones are removed"
-            )
+            raise SetNotFound(f"the maximal invariant set has more than {max_rows} rows before redundant ones are removed")
