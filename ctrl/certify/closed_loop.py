@@ -97,7 +97,7 @@ class ClosedLoop:
         bound = float(abs(moved).hi.max(initial=0.0))
         point = [Fraction(a) for a in x.tolist()]
         u = self.law.exact(point)
-        if u is None:
+        if u is None or not np.isfinite(self._plant[1]).all():
             return False, bound
         inputs, p = clip_exactly(u, *self._bounds), [Fraction(a) for a in self._plant[1].tolist()]
         program = read(self._plant[0])

@@ -20,8 +20,8 @@ from systems.lowering.interval import Interval
 __all__ = ["certify", "largest_level", "proved_share", "riccati"]
 
 _ROUNDING = (
-    "doubles rounded outward; holds for real arithmetic on the parameters, gains, bounds and dt given as doubles, "
-    "not for the rounding of a running controller"
+    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
+    "bounds and dt the doubles given; not for the rounding of a running controller"
 )
 
 
@@ -126,36 +126,36 @@ def largest_level(
     resolution: float = 2e-3,
     budget: Budget | None = None,
 ) -> Certificate:
-    """The highest level that is proved, within ``resolution`` of the sampled limit, by bisection from above.
+    """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
     Args:
-        budget: for all attempts together.
+        resolution: bisection stops at this share of the sampled limit.
+        budget: for all attempts together; each gets at most half of what is left.
 
     Returns:
-        The proved certificate of the highest level, or the last attempt where none is proved. Its boxes and seconds are
-        those of its own proof.
+        The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
+        attempt where none is proved.
     """
     began = perf_counter()
     budget = budget or Budget()
     V = riccati(task) if V is None else V
     top = sampled_limit(ClosedLoop(task, law), V, kappa).level
-    proved, failed = 0.0, 1.0
-    share, boxes = 1.0 - resolution, budget.boxes
+    proved, failed, share = 0.0, 1.0, 1.0 - resolution
+    boxes = budget.boxes
     best: Certificate | None = None
     while True:
-        seconds = budget.seconds - (perf_counter() - began)
-        # An attempt that fails by lack of time must leave time for a lower level.
-        attempt = certify(task, law, V, share * top, kappa, Budget(max(boxes // 2, 1), max(0.5 * seconds, 0.0)))
+        left = budget.seconds - (perf_counter() - began)
+        attempt = certify(task, law, V, share * top, kappa, Budget(max(boxes // 2, 1), max(0.5 * left, 0.0)))
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
         else:
             failed = share
-            best = best or attempt
-            best = best if best.is_proved else attempt
-        if failed - proved <= resolution or seconds <= 0 or boxes <= 0:
+            best = best if best is not None and best.is_proved else attempt
+        if failed - proved <= resolution or left <= 0.02 * budget.seconds or boxes <= 0.02 * budget.boxes:
             return best
-        share = 0.5 * (proved + failed) if failed < 1.0 - 2 * resolution or proved > 0 else 0.99
+        # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
+        share = 0.4 * failed if proved == 0.0 and attempt.kind is Kind.UNDECIDED else 0.5 * (proved + failed)
 
 
 def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:

@@ -48,7 +48,7 @@ DOUBLE_INTEGRATOR = ([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]])
 
 
 def exactly_breaks(certificate: Certificate, x: np.ndarray) -> bool:
-    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, by 300-bit balls, independent of our arithmetic."""
+    """Whether V(f(x)) > (1 - kappa) V(x) at a point of the pendulum, in 300-bit balls, no code shared with ours."""
     flint = pytest.importorskip("flint")
     flint.ctx.prec = 300
     arb, plant = flint.arb, TASK.plant
@@ -246,6 +246,16 @@ def test_the_search_itself_notices_states_that_leave_the_domain() -> None:
     assert outcome.answer == "refuted"
     assert outcome.point is not None
     assert abs(outcome.point[0]) <= 0.3 < abs(loop(outcome.point)[0])
+
+
+def test_the_neighbourhood_of_the_reference_must_not_leave_the_domain_either() -> None:
+    # A contracting quarter turn: one Jacobian shows decrease everywhere at once, yet (0.95, 0) goes to (0, 0.855).
+    turn = linear([[0.0, -0.9], [0.9, 0.0]], [[0.0], [0.0]], domain=Box("flat", {"x1": (-1.0, 1.0), "x2": (-0.5, 0.5)}))
+    loop = ClosedLoop(turn, SaturatedLinear(np.zeros((1, 2)), [0, 0], [0], [-1], [1]))
+    ball = Quadratic(np.eye(2), np.zeros(2))
+    outcome = decreases(loop, Region(ball, 10.0, *loop.domain), 0.0, Budget())
+    assert outcome.answer == "refuted"
+    assert decreases(loop, Region(ball, 0.249, *loop.domain), 0.0, Budget()).answer == "proved"
 
 
 # ---- linear plants, where the answer is known ----
