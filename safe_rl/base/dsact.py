@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from safe_rl.buffer import Batch, ReplayBuffer
 from safe_rl.environment import LearnableTask
 from safe_rl.networks import Ensemble
+from safe_rl.optimiser import Adam
 from safe_rl.training import Learner
 
 
@@ -81,15 +82,9 @@ class DSACT(Learner):
         self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
         self.mean_std = torch.zeros(2, 1, device=self.device)
         self.reward_scale = torch.ones((), device=self.device)
-        self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), lr=s.critic_rate, fused=True)
-        self._actor_parameters = [*self.policy.parameters(), self.log_alpha]
-        self.actor_optimiser = torch.optim.Adam(
-            [
-                {"params": list(self.policy.parameters()), "lr": s.policy_rate},
-                {"params": [self.log_alpha], "lr": s.temperature_rate},
-            ],
-            fused=True,
-        )
+        policy = list(self.policy.parameters())
+        self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
+        self.actor_optimiser = Adam([(policy, s.policy_rate), ([self.log_alpha], s.temperature_rate)])
         self._sources: list[Tensor] = [*self.critics.parameters(), *self.policy.parameters()]
         self._targets: list[Tensor] = [*self.target_critics.parameters(), *self.target_policy.parameters()]
 
@@ -146,19 +141,18 @@ class DSACT(Learner):
             variance = sigma.square()
             q_gradient = weight * (q - y) / (variance + eps)
             sigma_gradient = weight * (variance - deviation.square()) / (variance * sigma + eps)
-        parameters = list(self.critics.parameters())
-        gradients = torch.autograd.grad((q, sigma), parameters, (q_gradient, sigma_gradient))
-        _step(self.critic_optimiser, parameters, gradients)
+        parameters = self.critic_optimiser.parameters
+        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, (q_gradient, sigma_gradient)))
 
         # Policy and temperature, then all targets.
         if (self.updates + 1) % s.delay == 0:
             action, log_density = self.policy.sample(observation, self._noise(batch.action.shape))
             q, _ = value_distribution(self.critics, observation, action)
             loss = (alpha * log_density - q.amin(dim=0)).mean()
-            gradients = torch.autograd.grad(loss, self._actor_parameters[:-1])
+            gradients = torch.autograd.grad(loss, self.actor_optimiser.parameters[:-1])
             # Gradient of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
             surplus = self.policy.action_size - log_density.detach().mean()
-            _step(self.actor_optimiser, self._actor_parameters, (*gradients, surplus))
+            self.actor_optimiser.step((*gradients, surplus))
             with torch.no_grad():
                 torch._foreach_lerp_(self._targets, self._sources, s.averaging)
         self.updates += 1
@@ -199,7 +193,7 @@ class DSACT(Learner):
             "target_critics": self.target_critics,
         }
 
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def _optimisers(self) -> dict[str, Adam]:
         return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}
 
     def _noise(self, shape: torch.Size) -> Tensor:
@@ -210,9 +204,3 @@ def value_distribution(critics: Ensemble, observation: Tensor, action: Tensor) -
     """Mean and standard deviation of the twins' returns, each (2, b)."""
     mean, raw = critics(torch.cat((observation, action), dim=1)).unbind(dim=1)
     return mean, F.softplus(raw)
-
-
-def _step(optimiser: torch.optim.Optimizer, parameters: list[Any], gradients: tuple[Tensor, ...]) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimiser.step()
