@@ -103,17 +103,14 @@ class VectorEnv:
         truncated = k >= self.task.steps
         following = self.model.observe(outcome.state, k)
         over = outcome.terminated | truncated
-        self._k = k.masked_fill_(over, 0)
         if self.device.type == "cpu":
             # Counting rows would stop an accelerator's queue; here it saves drawing n starts for the few that end.
             rows = over.nonzero().squeeze(1)
-            start = self._start.draw(len(rows), self._generator)
-            self._x = _replaced(outcome.state, rows, start)
-            seen = _replaced(following, rows, self.model.observe(start, torch.zeros_like(rows)))
+            self._x = _replaced(outcome.state, rows, self._start.draw(len(rows), self._generator))
         else:
-            start = self._start.draw(self.n, self._generator)
-            self._x = torch.where(over[:, None], start, outcome.state)
-            seen = self.model.observe(self._x, self._k)
+            self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
+        self._k = k.masked_fill(over, 0)
+        seen = self.model.observe(self._x, self._k)
         return Transition(
             seen, following, outcome.reward, outcome.violated.to(self.dtype), outcome.terminated, truncated
         )
