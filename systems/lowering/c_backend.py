@@ -1,0 +1,118 @@
+"""C by CasADi's own generator, compiled on this machine and loaded back as CasADi functions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import casadi as ca
+
+# No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
+_FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
+_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+class CompilerMissing(RuntimeError):
+    """No C compiler that works on this machine; the message says what was tried and how to mend it."""
+
+
+@overload
+def compile_c(functions: ca.Function, folder: str | Path | None = None) -> ca.Function: ...
+@overload
+def compile_c(functions: Sequence[ca.Function], folder: str | Path | None = None) -> tuple[ca.Function, ...]: ...
+def compile_c(
+    functions: ca.Function | Sequence[ca.Function], folder: str | Path | None = None
+) -> ca.Function | tuple[ca.Function, ...]:
+    """The same functions, compiled into one shared library.
+
+    Args:
+        functions: one CasADi function, or several with different names. Derivatives are compiled only when
+            given: compile `jacobian(f)` beside `f` where it is needed.
+        folder: where the library is kept, named after its content, so that the same functions are compiled
+            once; by default the user's cache folder (`$XDG_CACHE_HOME/trivium`, else `~/.cache/trivium`).
+
+    Returns:
+        A `casadi.Function`, or a tuple of them in the order given.
+
+    Raises:
+        CompilerMissing: no compiler was found, or it could not compile the generated code.
+        ValueError: two functions of one name, or a function with free variables.
+    """
+    given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
+    names = [f.name() for f in given]
+    if len(set(names)) != len(names):
+        raise ValueError(f"functions of one library need different names, and these are {', '.join(names)}")
+    for f in given:
+        if f.has_free():
+            raise ValueError(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
+    source = _generate(given)
+    compiler = find_compiler()
+    key = hashlib.sha256("\0".join([source, *compiler, *_FLAGS]).encode()).hexdigest()[:24]
+    home = _cache() if folder is None else Path(folder)
+    library = home / f"{names[0]}-{key}{_SUFFIX}"
+    if not library.exists():
+        _build(source, compiler, library)
+    loaded = tuple(ca.external(name, str(library)) for name in names)
+    return loaded[0] if isinstance(functions, ca.Function) else loaded
+
+
+def find_compiler() -> list[str]:
+    """The command of a C compiler: `$CC`, else the first of cc, gcc, clang on the path.
+
+    Raises:
+        CompilerMissing: there is none.
+    """
+    chosen = shlex.split(os.environ.get("CC", ""))
+    if chosen:
+        if shutil.which(chosen[0]) is None:
+            raise CompilerMissing(f"$CC names {chosen[0]!r}, which is not on the path: correct $CC or unset it")
+        return chosen
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    raise CompilerMissing(
+        "compiling C needs a compiler, and none of $CC, cc, gcc, clang was found: install one "
+        "(Debian: apt install gcc; macOS: xcode-select --install; Windows: MinGW-w64) or set $CC to its path"
+    )
+
+
+def _generate(functions: tuple[ca.Function, ...]) -> str:
+    generator = ca.CodeGenerator("lowered.c")
+    for f in functions:
+        generator.add(f)
+    return str(generator.dump())
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = (Path(base) if base else Path.home() / ".cache") / "trivium"
+        home.mkdir(parents=True, exist_ok=True)
+        if os.access(home, os.W_OK):
+            return home
+    except (OSError, RuntimeError):
+        pass
+    return Path(tempfile.mkdtemp(prefix="trivium-"))  # no home to write to: not kept between processes
+
+
+def _build(source: str, compiler: list[str], library: Path) -> None:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as scratch:
+        code, built = Path(scratch) / "lowered.c", Path(scratch) / library.name
+        code.write_text(source)
+        command = [*compiler, *_FLAGS, str(code), "-o", str(built), *([] if os.name == "nt" else ["-lm"])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CompilerMissing(
+                f"{shlex.join(command)} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}\n"
+                "set $CC to a working C compiler; a function may not bear the name of one in C's library"
+            )
+        os.replace(built, library)  # atomic: another process sees a whole library or none

@@ -1,0 +1,98 @@
+"""From a program to Python source text, by one table of templates per arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from systems.lowering.program import Instruction, NotLowerable, Operand, Program
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How one arithmetic writes each operation.
+
+    `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python
+    floats, so that they take the precision of what they meet; where a library function accepts arrays only
+    (`arrays`), or where there is nothing to meet, they appear as `constant`, in which `{0}` is the number.
+    `extra` are further arguments of the emitted function, which templates may use by name. `component` reads one
+    entry of a column.
+    """
+
+    name: str
+    templates: Mapping[str, str]
+    namespace: Mapping[str, Any]
+    constant: str = "{0}"
+    arrays: frozenset[str] = frozenset()
+    extra: tuple[str, ...] = ()
+    component: str = "{0}[..., {1}]"
+
+
+def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], str]:
+    """The compiled function and its source: it takes the inputs and `extra`, and returns one tuple of
+    components (row-major; Python floats where constant) per output.
+
+    Raises:
+        NotLowerable: the arithmetic has no template for an operation of the program.
+    """
+    missing = sorted({i.op for i in program.instructions if i.op != "input"} - set(arithmetic.templates))
+    if missing:
+        raise NotLowerable(
+            f"{program.name} uses {', '.join(missing)}, which {arithmetic.name} arithmetic does not have: "
+            f"it has {', '.join(sorted(arithmetic.templates))}"
+        )
+    arguments = ", ".join([f"i{k}" for k in range(len(program.inputs))] + list(arithmetic.extra))
+    lines = [f"def lowered({arguments}):"]
+    name: dict[int, str] = {}
+    last = _last_uses(program)
+    free: list[str] = []
+    slots = 0
+    for instruction in program.instructions:
+        text = _expression(instruction, name, program, arithmetic)
+        if instruction.op != "input":
+            # A name is reused once its value is dead: the memory of a large batch goes back while still in
+            # cache.
+            for a in {a for a in instruction.args if isinstance(a, int)}:
+                if last[a] == instruction.out:
+                    free.append(name[a])
+        if free:
+            name[instruction.out] = free.pop()
+        else:
+            name[instruction.out], slots = f"v{slots}", slots + 1
+        lines.append(f"    {name[instruction.out]} = {text}")
+    entries = ("".join(_operand(a, name, "({0})") + ", " for a in entry) for entry in program.entries)
+    lines.append("    return (" + "".join(f"({entry}), " for entry in entries) + ")")
+    source = "\n".join(lines) + "\n"
+    namespace = {"inf": float("inf"), "nan": float("nan"), **arithmetic.namespace}
+    exec(compile(source, f"<{program.name} in {arithmetic.name} arithmetic>", "exec"), namespace)
+    return namespace["lowered"], source
+
+
+def _expression(instruction: Instruction, name: Mapping[int, str], program: Program, arithmetic: Arithmetic) -> str:
+    if instruction.op == "input":
+        which, row, column = instruction.args
+        if len(program.inputs[int(which)].shape) == 2:
+            return f"i{which}[..., {row}, {column}]"
+        return arithmetic.component.format(f"i{which}", row)
+    lonely = instruction.op in arithmetic.arrays or all(isinstance(a, float) for a in _numbers(instruction))
+    constant = arithmetic.constant if lonely else "({0})"
+    texts = [_operand(a, name, constant) for a in instruction.args]
+    return arithmetic.templates[instruction.op].format(*texts)
+
+
+def _numbers(instruction: Instruction) -> tuple[Operand, ...]:
+    return instruction.args[1:] if instruction.op == "where" else instruction.args
+
+
+def _operand(a: Operand, name: Mapping[int, str], constant: str) -> str:
+    return name[a] if isinstance(a, int) else constant.format(repr(a))
+
+
+def _last_uses(program: Program) -> dict[int, int]:
+    last: dict[int, int] = {}
+    for instruction in program.instructions:
+        if instruction.op != "input":
+            last.update({a: instruction.out for a in instruction.args if isinstance(a, int)})
+    last.update({a: len(program.instructions) for entry in program.entries for a in entry if isinstance(a, int)})
+    return last

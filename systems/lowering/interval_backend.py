@@ -1,0 +1,104 @@
+"""Lowering to outward-rounded interval arithmetic, for proofs."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+
+from systems.lowering import interval_functions
+from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.interval import Interval
+from systems.lowering.program import Program
+
+_UNARY = [
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "floor",
+    "ceil",
+    "sign",
+    "expm1",
+    "log1p",
+    "truth",
+    "real",
+]
+_BINARY = ["atan2", "fmin", "fmax", "copysign", "hypot", "share"]
+
+ARITHMETIC = Arithmetic(
+    name="interval",
+    templates={
+        **{op: f"{op}({{0}})" for op in _UNARY},
+        **{op: f"{op}({{0}}, {{1}})" for op in _BINARY},
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "{0} / {1}",
+        "neg": "-{0}",
+        "sq": "{0}.sq()",
+        "twice": "2.0 * {0}",
+        "inv": "1.0 / {0}",
+        "fabs": "abs({0})",
+        "pow": "power({0}, {1})",
+        "constpow": "power({0}, {1})",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "not": "~{0}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "where": "where({0}, {1}, {2})",
+    },
+    namespace={**vars(interval_functions)},
+    constant="Interval.of({0})",
+)
+
+
+@final
+class IntervalFunction:
+    """A CasADi function on boxes: `f(x, u)` with `Interval`s (or arrays, as points) `(..., n)`.
+
+    Returns an `Interval` `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several
+    outputs, that contains every value of the function on the box in exact arithmetic, its constants taken as
+    exact doubles.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._run, self.source = emit(program, ARITHMETIC)
+
+    def __call__(self, *inputs: Any) -> Any:
+        boxes = [Interval.of(a) for a in inputs]
+        batch = self.program.batch([a.shape for a in boxes])
+        results = self._run(*boxes)
+        outputs = [
+            _assemble(components, port.shape, batch)
+            for components, port in zip(results, self.program.outputs, strict=True)
+        ]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...]) -> Interval:
+    # The signal is the slowest axis in memory, so that components stay contiguous from step to step.
+    lo, hi = np.empty((len(components), *batch)), np.empty((len(components), *batch))
+    for k, component in enumerate(components):
+        part = Interval.of(component)
+        lo[k], hi[k] = part.lo, part.hi
+    axes = (*range(len(shape), len(shape) + len(batch)), *range(len(shape)))
+    result = Interval.of(0.0)
+    result.lo = lo.reshape(*shape, *batch).transpose(axes)
+    result.hi = hi.reshape(*shape, *batch).transpose(axes)
+    return result

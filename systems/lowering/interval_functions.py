@@ -1,0 +1,244 @@
+"""Elementary functions of intervals, each by its own rule; library values are padded by their possible
+error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from systems.lowering.interval import Interval, Truth, _raw
+from systems.lowering.rounding import LIBRARY, MAX, TINY, above, below
+
+_HALF_PI = np.pi / 2
+_TURN = 1 / (2 * np.pi)
+# Up to here an extremum of a sine is located to 1e-10 of a period, less than _SLACK; beyond, [-1, 1].
+_FAR = 2.0**20
+_SLACK = 2.0**-30
+
+Unary = Callable[[Any], Any]
+Operand = Interval | float
+
+
+def _increasing(f: Unary, x: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:
+    with np.errstate(all="ignore"):
+        lo, hi = below(f(x.lo), LIBRARY, TINY), above(f(x.hi), LIBRARY, TINY)
+    if least > -np.inf:
+        lo = np.maximum(lo, least)
+    if most < np.inf:
+        hi = np.minimum(hi, most)
+    return _raw(lo, hi)
+
+
+def _on_domain(f: Unary, x: Interval, least: float, most: float) -> Interval:
+    """An increasing function on `[least, most]`, of the part of x that lies there."""
+    outside = (x.hi < least) | (x.lo > most)
+    return _increasing(f, _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most))).opened(outside)
+
+
+def sqrt(x: Interval) -> Interval:
+    lo, hi = np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0)
+    root = _raw(np.maximum(below(np.sqrt(lo)), 0.0), above(np.sqrt(hi)))
+    return root.opened(x.hi < 0.0)
+
+
+def exp(x: Interval) -> Interval:
+    return _increasing(np.exp, x, least=0.0)
+
+
+def log(x: Interval) -> Interval:
+    with np.errstate(all="ignore"):
+        lo = below(np.log(np.maximum(x.lo, 0.0)), LIBRARY, TINY)
+        hi = above(np.log(np.maximum(x.hi, 0.0)), LIBRARY, TINY)
+    return _raw(lo, hi).opened(x.hi <= 0.0)
+
+
+def log1p(x: Interval) -> Interval:
+    return _on_domain(np.log1p, x, -1.0, np.inf).opened(x.hi <= -1.0)
+
+
+def expm1(x: Interval) -> Interval:
+    return _increasing(np.expm1, x, least=-1.0)
+
+
+def sin(x: Interval) -> Interval:
+    return _wave(np.sin, x, _HALF_PI, LIBRARY * np.minimum(np.maximum(np.negative(x.lo), x.hi), 1.0) + TINY)
+
+
+def cos(x: Interval) -> Interval:
+    return _wave(np.cos, x, 0.0, LIBRARY)
+
+
+def _wave(f: Unary, x: Interval, peak: float, pad: Any) -> Interval:
+    """A sine with a maximum at `peak`, evaluated by f to within `pad`.
+
+    The ends bound it unless a peak or a trough lies between them. Whether one does is decided with _SLACK to
+    spare: at that distance from it the function differs from its extremum by less than its rounding error.
+    """
+    with np.errstate(all="ignore"):
+        first, last = (x.lo - peak) * _TURN - _SLACK, (x.hi - peak) * _TURN + _SLACK
+        top = np.floor(last) >= np.ceil(first)
+        bottom = np.floor(last - 0.5) >= np.ceil(first - 0.5)
+        far = ~((x.lo >= -_FAR) & (x.hi <= _FAR))
+        a, b = f(x.lo), f(x.hi)
+        lo = np.maximum(np.minimum(a, b) - pad, -1.0)
+        hi = np.minimum(np.maximum(a, b) + pad, 1.0)
+    return _raw(_put(lo, bottom | far, -1.0), _put(hi, top | far, 1.0))
+
+
+def tan(x: Interval) -> Interval:
+    """Increasing between poles; padded by what an error of LIBRARY in the argument does, 1 + tan^2 times
+    it."""
+    with np.errstate(all="ignore"):
+        first, last = (x.lo - _HALF_PI) * 2 * _TURN - _SLACK, (x.hi - _HALF_PI) * 2 * _TURN + _SLACK
+        pole = (np.floor(last) >= np.ceil(first)) | ~((x.lo >= -_FAR) & (x.hi <= _FAR))
+        lo, hi = np.tan(x.lo), np.tan(x.hi)
+        lo = lo - LIBRARY * np.minimum(np.abs(x.lo), 1.0) * (1.0 + lo * lo) - TINY
+        hi = hi + LIBRARY * np.minimum(np.abs(x.hi), 1.0) * (1.0 + hi * hi) + TINY
+    return _raw(lo, hi).opened(pole)
+
+
+def asin(x: Interval) -> Interval:
+    return _on_domain(np.arcsin, x, -1.0, 1.0)
+
+
+def acos(x: Interval) -> Interval:
+    return -_on_domain(lambda v: -np.arccos(v), x, -1.0, 1.0)
+
+
+def atan(x: Interval) -> Interval:
+    return _increasing(np.arctan, x)
+
+
+def atan2(y: Operand, x: Operand) -> Interval:
+    """Angle of (x, y): extreme at corners, unless the box meets the negative real axis or the origin."""
+    y, x = Interval.of(y), Interval.of(x)
+    corners = [np.arctan2(a, b) for a in (y.lo, y.hi) for b in (x.lo, x.hi)]
+    lo = np.minimum(np.minimum(corners[0], corners[1]), np.minimum(corners[2], corners[3]))
+    hi = np.maximum(np.maximum(corners[0], corners[1]), np.maximum(corners[2], corners[3]))
+    lo, hi = below(lo, LIBRARY, TINY), above(hi, LIBRARY, TINY)
+    cut = (x.lo <= 0.0) & (y.lo <= 0.0) & (y.hi >= 0.0)
+    return _raw(_put(lo, cut, -4 * np.arctan(1.0) * (1 + LIBRARY)), _put(hi, cut, np.pi * (1 + LIBRARY)))
+
+
+def sinh(x: Interval) -> Interval:
+    return _increasing(np.sinh, x)
+
+
+def cosh(x: Interval) -> Interval:
+    return _increasing(np.cosh, abs(x), least=1.0)
+
+
+def tanh(x: Interval) -> Interval:
+    return _increasing(np.tanh, x, -1.0, 1.0)
+
+
+def asinh(x: Interval) -> Interval:
+    return _increasing(np.arcsinh, x)
+
+
+def acosh(x: Interval) -> Interval:
+    return _on_domain(np.arccosh, x, 1.0, np.inf)
+
+
+def atanh(x: Interval) -> Interval:
+    return _on_domain(np.arctanh, x, -1.0, 1.0)
+
+
+def power(x: Operand, exponent: Operand) -> Interval:
+    """x to a constant power, or exp(exponent log x) where x is not negative and the exponent varies."""
+    if not isinstance(exponent, Interval):
+        return _constant_power(Interval.of(x), float(exponent))
+    x = Interval.of(x)
+    return exp(exponent * log(x)).opened(x.lo < 0.0)
+
+
+def _constant_power(x: Interval, exponent: float) -> Interval:
+    if not abs(exponent) <= MAX:
+        return _raw(np.zeros(x.shape), np.zeros(x.shape)).opened(np.ones(x.shape, bool))
+    if exponent == 0.0:
+        return _raw(np.ones(x.shape), np.ones(x.shape))
+    if exponent < 0.0:
+        return 1.0 / _constant_power(x, -exponent)
+    if exponent == 1.0:
+        return x
+    if exponent == 2.0:
+        return x.sq()
+
+    def raised(v: Any) -> Any:
+        return np.power(v, exponent)
+
+    if exponent % 2.0 == 1.0:
+        return _increasing(raised, x)
+    if exponent % 2.0 == 0.0:
+        return _increasing(raised, abs(x), least=0.0)
+    positive = _raw(np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0))
+    return _increasing(raised, positive, least=0.0).opened(x.hi < 0.0)
+
+
+def hypot(x: Operand, y: Operand) -> Interval:
+    a, b = abs(Interval.of(x)), abs(Interval.of(y))
+    with np.errstate(all="ignore"):
+        lo = np.maximum(below(np.hypot(a.lo, b.lo), LIBRARY, TINY), 0.0)
+        return _raw(lo, above(np.hypot(a.hi, b.hi), LIBRARY, TINY))
+
+
+def sign(x: Interval) -> Interval:
+    return _raw(np.sign(x.lo), np.sign(x.hi))
+
+
+def floor(x: Interval) -> Interval:
+    return _raw(np.floor(x.lo), np.floor(x.hi))
+
+
+def ceil(x: Interval) -> Interval:
+    return _raw(np.ceil(x.lo), np.ceil(x.hi))
+
+
+def fmin(a: Operand, b: Operand) -> Interval:
+    a, b = Interval.of(a), Interval.of(b)
+    return _raw(np.minimum(a.lo, b.lo), np.minimum(a.hi, b.hi))
+
+
+def fmax(a: Operand, b: Operand) -> Interval:
+    a, b = Interval.of(a), Interval.of(b)
+    return _raw(np.maximum(a.lo, b.lo), np.maximum(a.hi, b.hi))
+
+
+def copysign(x: Operand, y: Operand) -> Interval:
+    # Zero has two signs as a double and none as a real, so it counts as both.
+    size, y = abs(Interval.of(x)), Interval.of(y)
+    return where(y < 0.0, -size, where(y > 0.0, size, size.hull(-size)))
+
+
+def share(a: Operand, b: Operand) -> Interval:
+    """Slope of fmin(a, b) in a: 1 where a < b, 0 where a > b, anything between where they may meet."""
+    a, b = Interval.of(a), Interval.of(b)
+    return _raw(np.where(a.hi < b.lo, 1.0, 0.0), np.where(b.hi < a.lo, 0.0, 1.0))
+
+
+def where(condition: Truth, a: Operand, b: Operand) -> Interval:
+    """a where the condition holds, b where it does not, their hull where it is undecided."""
+    a, b = Interval.of(a), Interval.of(b)
+    sure, impossible = condition.sure, ~condition.possible
+    lo = np.where(sure, a.lo, np.where(impossible, b.lo, np.minimum(a.lo, b.lo)))
+    hi = np.where(sure, a.hi, np.where(impossible, b.hi, np.maximum(a.hi, b.hi)))
+    return _raw(lo, hi)
+
+
+def truth(x: Operand) -> Truth:
+    """Whether x differs from zero."""
+    return Interval.of(x) != 0.0
+
+
+def real(statement: Truth) -> Interval:
+    """1 for true, 0 for false, [0, 1] for undecided."""
+    return _raw(np.where(statement.sure, 1.0, 0.0), np.where(statement.possible, 1.0, 0.0))
+
+
+def _put(c: Any, mask: Any, value: float) -> Any:
+    if isinstance(c, np.ndarray):
+        np.copyto(c, value, where=mask)
+        return c
+    return value if mask else c

@@ -1,0 +1,40 @@
+"""Jacobians of CasADi functions as CasADi functions, to be lowered like any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import casadi as ca
+
+
+def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca.Function:
+    """Jacobian of one output with respect to one input, by CasADi's own differentiation.
+
+    Args:
+        function: any differentiable CasADi function.
+        wrt: name or number of the input, n entries.
+        of: name or number of the output, m entries.
+
+    Returns:
+        A function of the same inputs whose one output is the m x n Jacobian.
+
+    Raises:
+        ValueError: no such input or output.
+    """
+    names = [function.name_in(i) for i in range(function.n_in())]
+    results = [function.name_out(i) for i in range(function.n_out())]
+    which = _find(wrt, names, f"input of {function.name()}")
+    output = _find(of, results, f"output of {function.name()}")
+    inputs: Any = function.sx_in() if function.is_a("SXFunction") else function.mx_in()
+    value = function.call(inputs, True, False)[output]
+    derivative = ca.jacobian(value, inputs[which])
+    name = f"{function.name()}_jacobian_{names[which]}"
+    return ca.Function(name, inputs, [derivative], names, [f"jacobian_{names[which]}"])
+
+
+def _find(wanted: str | int, names: list[str], what: str) -> int:
+    if isinstance(wanted, str) and wanted in names:
+        return names.index(wanted)
+    if isinstance(wanted, int) and 0 <= wanted < len(names):
+        return wanted
+    raise ValueError(f"{wanted!r} is no {what}: choose from {', '.join(names)}")
