@@ -87,6 +87,7 @@ class LinearMPC:
         self._recourse.reset()
         self.solver.reset()
 
+    @np.errstate(over="ignore", invalid="ignore")  # numbers that overflow are found by the checks on the result
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
 

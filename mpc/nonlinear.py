@@ -24,14 +24,16 @@ Solver = Literal["fatrop", "ipopt"]
 class NonlinearMPC:
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
-    Every solve starts from the last good plan, shifted to the present sample. What fatrop cannot solve, ipopt tries.
+    Every solve starts from the last good plan, shifted to the present sample, and is fatrop's. What fatrop cannot
+    solve, ipopt tries; and ipopt makes the first plan, and a new one where the old no longer fits the measurement, because
+    fatrop's search direction repeats for ever where data far from a solution keep its factorisation from succeeding.
     Should both fail, :class:`Recourse` falls back on the last good plan and then on the local regulator.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference. See :func:`mpc.transcription.transcribe`.
         horizon: samples looked ahead. With the terminal cost of the regulator, 25 samples reach its neighbourhood for
             the tasks of the library; without one, the horizon must cover the whole manoeuvre.
-        solver: ``fatrop`` (with ipopt as fall-back) or ``ipopt`` alone.
+        solver: ``fatrop`` (with ipopt as described) or ``ipopt`` alone.
         max_iterations: of each solver in one step.
 
     Raises:
@@ -39,6 +41,7 @@ class NonlinearMPC:
     """
 
     COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
+    FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
 
     def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
         if solver not in get_args(Solver):
@@ -69,6 +72,7 @@ class NonlinearMPC:
         """Forgets the last plan."""
         self._recourse.reset()
 
+    @np.errstate(over="ignore", invalid="ignore")  # numbers that overflow are found by the checks on the result
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
 
@@ -89,10 +93,11 @@ class NonlinearMPC:
             parameter = np.concatenate([x, pairs[: len(pairs) - u_ref.shape[1]]])
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
-        if guess is None or not np.isfinite(guess).all():  # an old plan of an unstable plant may run away
-            guess = self._cold(x, x_ref, u_ref)
+        solvers = self.solvers
+        if guess is None:
+            guess, solvers = self._cold(x, x_ref, u_ref), solvers[-1:]
         iterations, best = 0, Solution(Status.NUMERICAL, guess, guess, 0, np.inf)
-        for solver in self.solvers:
+        for solver in solvers:
             found = solver.solve(guess, parameter)
             iterations += found.iterations
             if found.residual <= best.residual or not best.is_usable:
@@ -108,13 +113,16 @@ class NonlinearMPC:
         share = np.linspace(0.0, 1.0, self.horizon + 1)[:, None]
         return self._assemble((1.0 - share) * x + share * x_ref, np.clip(u_ref[:-1], self._lower, self._upper))
 
-    def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> np.ndarray:
-        """The plan from sample ``k`` on, prolonged by the backup law; its first state is the measured one."""
+    def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> np.ndarray | None:
+        """The plan from sample ``k`` on, prolonged by the backup law; None where the measured state is far from it."""
         done = min(max(k - plan.k, 0), self.horizon)
         xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
         for i in range(self.horizon - done, self.horizon):
             us[i] = self._recourse.backup(xs[i], k + i)
             xs[i + 1] = np.array(self._step(xs[i], us[i], 0, []))[:, 0]
+        # An old plan of an unstable plant may have run away as well.
+        if not (np.isfinite(xs).all() and (np.abs(x - xs[0]) <= self.FAR * (1.0 + np.abs(x))).all()):
+            return None
         xs[0] = x
         return self._assemble(xs, us)
 

@@ -128,6 +128,7 @@ class QPSolver(ABC):
             self.reset()  # a working set that led nowhere must not be the start of the next solve
         return Solution(status, z, multipliers, iterations, residual)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def residual(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> float:
@@ -161,7 +162,7 @@ def natural_residual(
 
     It is zero exactly where value and multiplier are feasible and complementary (natural map; Facchinei & Pang, 2003).
     """
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         y = value + multipliers
         inside = np.minimum(np.maximum(y, lower), upper)
         excess = y - inside

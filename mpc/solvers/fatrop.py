@@ -13,10 +13,16 @@ __all__ = ["Fatrop"]
 
 
 class Fatrop(NLPSolver):
-    """Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F."""
+    """Only for guesses near a solution: its inertia correction has no limit, so that numbers which overflow, or a rank
+    that stays deficient, keep it busy for ever, and no iteration limit ends that. Most such runs need many iterations.
+
+    Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F.
+    """
+
+    PATIENCE = 50  # iterations; a warm start takes 5 to 15
 
     def __init__(self, problem: NonlinearProgram, max_iterations: int = 200) -> None:
-        super().__init__(problem, max_iterations)
+        super().__init__(problem, min(max_iterations, self.PATIENCE))
 
     def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
         options: dict[str, Any] = {
@@ -25,6 +31,7 @@ class Fatrop(NLPSolver):
             "expand": True,
             "error_on_fail": False,
             "print_time": False,
+            "show_eval_warnings": False,
             # A small first barrier parameter: most guesses are shifted solutions, which are nearly optimal.
             "fatrop": {"print_level": 0, "max_iter": self.max_iterations, "tol": 1e-8, "mu_init": 1e-2},
         }

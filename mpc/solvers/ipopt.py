@@ -33,6 +33,7 @@ class Ipopt(NLPSolver):
             "expand": True,
             "error_on_fail": False,
             "print_time": False,
+            "show_eval_warnings": False,
             "ipopt": {"print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8},
         }
         return ca.nlpsol("ipopt", "ipopt", problem, options)

@@ -81,6 +81,7 @@ class NLPSolver(ABC):
             status = Status.NUMERICAL
         return Solution(status, z, multipliers, int(stats["iter_count"]), residual)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def residual(self, z: np.ndarray, bounds: np.ndarray, multipliers: np.ndarray, p: np.ndarray) -> float:
         """Largest violation of stationarity, feasibility and complementarity; infinite where not finite.
 

@@ -12,7 +12,10 @@ from ctrl.controller import Controller, NotApplicable, Status
 from ctrl.lqr import LQR
 from mpc import LinearMPC, NonlinearMPC
 from mpc.solvers.base import Solution
+from mpc.solvers.fatrop import Fatrop
+from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import NLPSolver
+from mpc.transcription import transcribe
 from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Quadratic, Soft, Task, Trajectory
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up
@@ -67,7 +70,8 @@ def test_its_optimum_is_that_of_an_independent_program(solver: str) -> None:
     starts = [[1.0, 0.3, 0.5, 0.5], [-0.4, -0.2, 0.0, 0.3], [2.3, 0.0, 1.5, 0.0], [2.6, 0.1, 0.0, 0.0]]
     for x0 in map(np.array, starts):  # the last two leave the track
         controller.reset()
-        decision = controller.step(x0, 0)
+        controller.step(0.9 * x0, 0)
+        decision = controller.step(x0, 0)  # now from a guess, so by fatrop
         cost, u = cartpole_by_hand(x0, 20, P)
         assert decision.status is Status.SOLVED
         assert decision.residual < 1e-5
@@ -75,6 +79,34 @@ def test_its_optimum_is_that_of_an_independent_program(solver: str) -> None:
         np.testing.assert_allclose(controller.plan.u[:, 0], u, atol=2e-4)
         np.testing.assert_allclose(decision.input, u[:1], atol=1e-5)
         assert price(task, controller.plan.x, controller.plan.u, P) == pytest.approx(cost, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Fatrop, Ipopt])
+def test_back_ends_find_the_optimum_from_nowhere(kind: type[Fatrop] | type[Ipopt]) -> None:
+    task = cartpole()
+    problem, x0 = transcribe(task, 20), np.array([1.0, 0.3, 0.5, 0.5])
+    found = kind(problem.program).solve(np.zeros(len(problem.program.lower)), x0)
+    _, u = cartpole_by_hand(x0, 20, LQR(task).P)
+    assert found.status is Status.SOLVED
+    np.testing.assert_allclose(found.point[problem.input_at[:, 0]], u, atol=2e-4)
+    solver = kind(problem.program, 2)
+    short = solver.solve(np.zeros(len(problem.program.lower)), x0)
+    assert (short.status, short.is_usable) == (Status.MAX_ITERATIONS, False)
+    for guess, p in ((np.nan, x0), (0.0, x0 * np.inf)):
+        nothing = solver.solve(np.full(len(problem.program.lower), guess), p)
+        assert (nothing.status, nothing.residual) == (Status.NUMERICAL, np.inf)
+
+
+def test_states_beyond_all_bounds_are_answered() -> None:
+    # Handed to fatrop, several of these would never come back.
+    controller = NonlinearMPC(cartpole())
+    for scale in (1e2, 1e3, 1e4, 1e6, 1e10, 1e200):
+        for sign in (1.0, -1.0):
+            decision = controller.step(sign * scale * np.ones(4), 0)
+            assert decision.status is not Status.SOLVED
+            assert np.isfinite(decision.input).all()
+            controller.step(np.zeros(4), 0)  # a plan at rest, so that the next one is a jump
+    assert controller.step(np.zeros(4), 1).status is Status.SOLVED
 
 
 def test_on_a_linear_plant_it_is_the_linear_controller() -> None:
