@@ -25,8 +25,8 @@ class NonlinearMPC:
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
     Every solve starts from the last good plan, shifted to the present sample, and is fatrop's. What fatrop cannot
-    solve, ipopt tries; and ipopt makes the first plan, and a new one where the old no longer fits the measurement, because
-    fatrop's search direction repeats for ever where data far from a solution keep its factorisation from succeeding.
+    solve, ipopt tries; and ipopt makes the first plan, and a new one where the old no longer fits the measurement,
+    because fatrop may repeat its search direction for ever where data far from a solution defeat its factorisation.
     Should both fail, :class:`Recourse` falls back on the last good plan and then on the local regulator.
 
     Args:
