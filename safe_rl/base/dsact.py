@@ -71,9 +71,7 @@ class DSACT(Learner):
         device: torch.device | str = "cpu",
     ) -> None:
         s = settings or DSACTSettings()
-        super().__init__(
-            task, seed, s, device, environments=s.environments, hidden=s.hidden, threads=s.threads
-        )
+        super().__init__(task, seed, s, device, environments=s.environments, hidden=s.hidden, threads=s.threads)
         o, m = self.policy.observation_size, self.policy.action_size
         self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
         self.critics = Ensemble(2, [o + m, *s.hidden, 2], self.generator)

@@ -53,7 +53,9 @@ def price(task: Task, x: np.ndarray, u: np.ndarray, P: np.ndarray) -> float:
     first, rest = task.cost.stage_function(task.plant), task.stage_cost_function()
     xr, ur = task.reference.at(task.plant, 0)
     total = float(first(x[0], u[0], xr, ur)) + sum(float(rest(x[k], u[k], xr, ur)) for k in range(1, len(u)))
-    track = sum(c.requirement.weight * max(0.0, float(ca.mmax(c.function(task.plant)(x[-1], 0)))) for c in task.constraints)
+    track = sum(
+        c.requirement.weight * max(0.0, float(ca.mmax(c.function(task.plant)(x[-1], 0)))) for c in task.constraints
+    )
     return total + track + float(x[-1] @ P @ x[-1])
 
 

@@ -38,9 +38,7 @@ def test_fixed_target_gives_its_mean_and_deviation(mean: float, deviation: float
                 means.append(q.detach().flatten())
                 deviations.append(sigma.detach().flatten())
     # Clipping a normal variable at three deviations takes 0.2 % off its own.
-    torch.testing.assert_close(
-        torch.stack(means).mean(0), torch.full((2,), mean), atol=0.03 * deviation, rtol=0.0
-    )
+    torch.testing.assert_close(torch.stack(means).mean(0), torch.full((2,), mean), atol=0.03 * deviation, rtol=0.0)
     torch.testing.assert_close(
         torch.stack(deviations).mean(0), torch.full((2,), 0.997 * deviation), atol=0.03 * deviation, rtol=0.0
     )
