@@ -243,8 +243,8 @@ class _Single:
         self.after = np.zeros((1, len(plant.state)))
         for i, argument in enumerate(self.arguments):
             if argument.size:
-                self.buffer.set_arg(i, memoryview(argument))
-        self.buffer.set_res(0, memoryview(self.after))
+                self.buffer.set_arg(i, argument.data)
+        self.buffer.set_res(0, self.after.data)
 
     def __call__(self, *given: np.ndarray) -> np.ndarray:
         for argument, value in zip(self.arguments, given, strict=True):
