@@ -56,8 +56,8 @@ class DSACT(Learner):
     """Distributional soft actor-critic with expected value substitution, twin value distributions and
     variance-based adjustment of the critics' gradient.
 
-    `update` is the whole rule. Form: the one of GOPS (`dsact`) and of DACER's repository, with the clipping
-    bound 3 s_i and the gradient scale s_i^2; the later DSAC-v2 repository settles at half the
+    `update` is the whole rule. Form: the one of GOPS (`dsact`) and of DACER's repository, with the
+    clipping bound 3 s_i and the gradient scale s_i^2; the later DSAC-v2 repository settles at half the
     variance.
 
     Implementation details. As in the authors' settings: GELU, batch of 256, delay 2, 10 000 warm-up
@@ -69,8 +69,8 @@ class DSACT(Learner):
       log(alpha) (theirs 3e-4), which starts at -2 instead of 1;
     - target averaging 0.02 instead of 0.005, the same for the moving averages s_i; on the pendulum this alone
       cuts the updates needed to a third;
-    - 40 environments stepped once for every two updates instead of 20 for every update: the same data for half
-      the overhead;
+    - 40 environments stepped once for every two updates instead of 20 for every update: the same data for
+      half the overhead;
     - observations are scaled by mean and standard deviation of the warm-up data, then frozen;
     - rewards are divided by the size of a return under uniform actions, mean |r| / (1 - discount * share of
       steps that do not terminate), and multiplied by `return_scale`; units of the reward thus do not matter;

@@ -161,5 +161,5 @@ def test_discount_outside_its_range_is_refused(discount: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_pendulum_swings_up(seed: int) -> None:
-    learner = DSACT(PendulumTask(), seed=seed).learn(4_000, progress=False)
+    learner = DSACT(PendulumTask(), seed=seed).learn(8_000, progress=False)
     assert evaluate(learner.policy, PendulumTask(), episodes=100, seed=1234) > -200.0
