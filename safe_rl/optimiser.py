@@ -13,7 +13,7 @@ from torch import Tensor
 class Adam:
     """The fused kernel of `torch.optim.Adam`, called directly.
 
-    For networks of this size the bookkeeping of `torch.optim` costs three times as much as the step, and its first
+    For networks of this size the bookkeeping of `torch.optim` costs twice as much as the step, and its first
     step imports torch's compiler, which takes seconds. The numbers are the same to the last bit.
 
     Args:
