@@ -239,8 +239,8 @@ class _Single:
         self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
         buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
         self.buffer, self.evaluate = buffers
-        self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
-        self.after = np.zeros((1, len(plant.state)))
+        self.arguments: list[Any] = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
+        self.after: Any = np.zeros((1, len(plant.state)))
         for i, argument in enumerate(self.arguments):
             if argument.size:
                 self.buffer.set_arg(i, memoryview(argument))
