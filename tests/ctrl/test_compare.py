@@ -165,7 +165,7 @@ def test_a_second_comparison_replaces_the_first(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write results to .*file.*choose another folder"):
+    with pytest.raises(OutputError, match=r"cannot write results to .*file.*choose another folder"):
         prepare(tmp_path / "file" / "results")
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from ctrl import LQR, simulate
 from ctrl.compare.metrics import Rate, cost_ratios, mean, measure, settling_times, turning, wilson
-from ctrl.simulate import Trajectories
+from ctrl.trajectories import Trajectories
 from systems import Box
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up
@@ -108,7 +108,9 @@ def test_violations_margins_deadlines_by_hand() -> None:
     margins[0, 3, 0], margins[1, 7, 1], margins[0, 9, 1], margins[2, 0, 0] = 0.25, 0.1, 0.2, 1e-9
     seconds = np.full((4, 120), np.nan)
     seconds[0] = np.linspace(0.001, 0.120, 120)
-    metrics = measure(task, runs_of(np.zeros((4, 121, 4)), margins=margins, seconds=seconds, left=np.array([-1, -1, 5, 9])))
+    metrics = measure(
+        task, runs_of(np.zeros((4, 121, 4)), margins=margins, seconds=seconds, left=np.array([-1, -1, 5, 9]))
+    )
     assert metrics.violated == Rate(2, 4)
     assert metrics.violations == {"track": Rate(1, 4), "rate": Rate(2, 4)}
     assert metrics.worst_margin == {"track": 0.25, "rate": 0.2}

@@ -120,7 +120,7 @@ def test_a_moving_reference_is_charged_at_its_own_sample() -> None:
     )  # fmt: skip
     x0, w = draws(task, 2)
     runs = simulate(task, LQR(task), x0, w)
-    states, inputs, costs, _ = naive(task, LQR(task), x0[1], w[1])
+    states, _, costs, _ = naive(task, LQR(task), x0[1], w[1])
     np.testing.assert_allclose(runs.states[1], states, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(runs.costs[1], costs, rtol=1e-9, atol=1e-12)
     x_ref, _ = task.reference.at(task.plant, task.steps)
