@@ -10,6 +10,7 @@ from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibrium import Equilibrium, equilibrium, linearise
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
 from systems.linear import LinearPlant, linear_plant
+from systems.lowering import lower
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
 from systems.signals import Signal, Signals, Vector, signals
@@ -52,5 +53,6 @@ __all__ = [
     "exact",
     "linear_plant",
     "linearise",
+    "lower",
     "signals",
 ]

@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_STATEMENTS = (ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_NOT, ca.OP_AND, ca.OP_OR)
+
+
 @dataclass(frozen=True)
 class Hard:
     """Must always hold."""
@@ -97,18 +100,29 @@ class Constraint(ABC):
 
         Raises:
             UnknownName: the condition speaks of a signal the plant has not.
-            InvalidValue: it does not return a column of expressions in x and u.
+            InvalidValue: it does not return a column of expressions in x and u, returns none or a comparison.
         """
         x, u = plant.state.symbol(), plant.input.symbol()
         result = self.expression(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
         try:
             column = ca.SX(result) if isinstance(result, (ca.SX, ca.DM)) else ca.vertcat(*map(ca.SX, _rows(result)))
-            return ca.Function("g", [x, u], [ca.vec(column)], ["x", "u"], ["g"])
+            g = ca.Function("g", [x, u], [ca.vec(column)], ["x", "u"], ["g"])
         except (TypeError, RuntimeError, NotImplementedError) as error:
             raise InvalidValue(
                 f"constraint '{self.name}' must return CasADi expressions in x and u (each <= 0 where safe), "
                 f"returned {type(result).__name__}: {str(error).splitlines()[-1]}"
             ) from error
+        if column.numel() == 0:
+            raise InvalidValue(
+                f"constraint '{self.name}' bounds nothing; give at least one finite bound, or leave it out"
+            )
+        entries = [column[i] for i in range(column.numel())]
+        if any(not entry.is_leaf() and entry.op() in _STATEMENTS for entry in entries):
+            raise InvalidValue(
+                f"constraint '{self.name}' returned a comparison; return the expression g that must be <= 0, such as "
+                "x.position - 2 for x.position <= 2"
+            )
+        return g
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,10 @@ class Box(Constraint):
     bounds: Mapping[str, tuple[float, float]]
 
     def __post_init__(self) -> None:
-        for name, (low, high) in self.bounds.items():
+        for name, bound in self.bounds.items():
+            if np.shape(bound) != (2,):
+                raise InvalidValue(f"constraint '{self.name}': {name} bounded by {bound!r}; give a pair (lower, upper)")
+            low, high = bound
             if not low <= high:  # also catches NaN
                 raise InvalidValue(
                     f"constraint '{self.name}': {name} bounded by ({low}, {high}); expected two numbers, lower <= "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import casadi as ca
@@ -11,7 +12,7 @@ from systems.discretise import Discretisation
 from systems.errors import InvalidValue
 from systems.linear import LinearPlant
 from systems.plant import Plant
-from systems.signals import Values
+from systems.signals import Signals, Values
 
 __all__ = ["Equilibrium", "equilibrium", "linearise"]
 
@@ -25,16 +26,20 @@ class Equilibrium:
     residual: float
 
 
-def equilibrium(plant: Plant, x: Values = (), u: Values = (), tolerance: float = 1e-9) -> Equilibrium:
+def equilibrium(
+    plant: Plant, x: Values = (), u: Values = (), tolerance: float = 1e-9, hold: Sequence[str] = ()
+) -> Equilibrium:
     """The equilibrium nearest to a guess: minimises |x - guess|^2 + |u - guess|^2 subject to standing still within the
     actuators' limits.
 
     Args:
         plant: continuous (ode = 0) or discrete (step = x).
         x, u: guesses, by name or in order; zero where left out.
+        hold: states or inputs that must keep their guessed value, to choose one of many equilibria.
 
     Raises:
         InvalidValue: none found near the guess.
+        UnknownName: a name to hold that is neither state nor input.
     """
     x0 = plant.state.array(x if len(x) else {}, what="guess of the state")
     u0 = plant.input.array(u if len(u) else {}, what="guess of the input")
@@ -56,6 +61,8 @@ def equilibrium(plant: Plant, x: Values = (), u: Values = (), tolerance: float =
     infinite = np.full(len(x0), np.inf)
     start = np.concatenate([x0, np.clip(u0, lower, upper)])
     lbx, ubx = np.concatenate([-infinite, lower]), np.concatenate([infinite, upper])
+    held = [Signals((*plant.state, *plant.input)).where(name) for name in hold]
+    lbx[held] = ubx[held] = guess[held]
     found = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
     xe, ue = found[: len(x0)], found[len(x0) :]
     still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)

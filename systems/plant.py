@@ -100,8 +100,14 @@ class Plant(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The scalar fields by name (not ``dt``, which is no physics)."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """The scalar fields by name (not ``dt``, which is no physics).
+
+        Raises:
+            InvalidValue: the class is no dataclass.
+        """
+        if not dataclasses.is_dataclass(self):
+            raise InvalidValue(f"{self.name} is not a dataclass; write @dataclass(frozen=True) above its class")
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         kinds = (int, float, ca.SX, ca.MX)
         return {name: value for name, value in fields.items() if isinstance(value, kinds) and name != "dt"}
 
@@ -110,12 +116,16 @@ class Plant(ABC):
         """Lower and upper actuator limits, each (m,), infinite where there is none.
 
         Raises:
-            InvalidValue: a limit that is NaN, or lower above upper.
+            UnknownName: a limit of something that is no input.
+            InvalidValue: a limit that is no pair or NaN, or lower above upper.
         """
         lower = np.full(len(self.input), -np.inf)
         upper = np.full(len(self.input), np.inf)
-        for name, (low, high) in self.limits().items():
+        for name, limit in self.limits().items():
             i = self.input.where(name)
+            if np.shape(limit) != (2,):
+                raise InvalidValue(f"{self.name}: the limits of {name} are {limit!r}; give a pair (lower, upper)")
+            low, high = limit
             if not low <= high:  # also catches NaN
                 raise InvalidValue(
                     f"{self.name}: limits of {name} are ({low}, {high}); the lower must not exceed the upper"
@@ -149,17 +159,26 @@ class Plant(ABC):
         Raises:
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
-            InvalidValue: it returns something that is no function of its arguments.
+            InvalidValue: it returns something that is no function of its arguments, or branches on a signal in Python.
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
         law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
-        result = law(
-            Vector(self.state, x, f"{self.name} state"),
-            Vector(self.input, u, f"{self.name} input"),
-            Vector(self.disturbance, w, f"{self.name} disturbance"),
-        )
-        column = _column(result, f"{self.name}.{'step' if self.is_discrete else 'ode'}", self.state)
+        where = f"{self.name}.{law.__name__}"
+        try:
+            result = law(
+                Vector(self.state, x, f"{self.name} state"),
+                Vector(self.input, u, f"{self.name} input"),
+                Vector(self.disturbance, w, f"{self.name} disturbance"),
+            )
+        except RuntimeError as error:
+            if "truth value" not in str(error):
+                raise
+            raise InvalidValue(
+                f"{where} decides by the value of a signal, with if, and, or, min or max; signals are symbols here: "
+                "write casadi.if_else(condition, a, b), casadi.fmin or casadi.fmax"
+            ) from error
+        column = _column(result, where, self.state)
         try:
             return ca.Function(f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output])
         except RuntimeError as error:

@@ -96,8 +96,11 @@ class Trajectory(Reference):
 
     def __post_init__(self) -> None:
         for name, array in (("x", self.x), ("u", self.u)):
-            if array is not None and (np.ndim(array) != 2 or not np.isfinite(array).all()):
-                raise InvalidValue(f"trajectory {name}: expected finite numbers of shape (samples, signals)")
+            if array is not None and (np.ndim(array) != 2 or len(array) == 0 or not np.isfinite(array).all()):
+                raise InvalidValue(
+                    f"trajectory {name} has shape {np.shape(array)}; expected finite numbers of shape "
+                    "(samples, signals), at least one sample"
+                )
         if self.u is not None and len(self.u) != len(self.x):
             raise DimensionMismatch(f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many")
 

@@ -80,10 +80,19 @@ class Task:
 
     def __post_init__(self) -> None:
         plant = self.plant
-        if not isinstance(self.steps, int) or self.steps < 1:
+        if not isinstance(plant, Plant):
+            raise InvalidValue(
+                f"task '{self.name}': plant = {plant!r}; expected an instance of a Plant, such as CartPole()"
+            )
+        if not isinstance(self.steps, (int, np.integer)) or self.steps < 1:
             raise InvalidValue(f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1")
         if not 0 < self.discount <= 1:
             raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
+        if isinstance(self.constraints, Constraint):
+            raise InvalidValue(
+                f"task '{self.name}': constraints is one constraint; give a tuple, such as (constraint,)"
+            )
+        object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         names = [constraint.name for constraint in self.constraints]
         if len(set(names)) < len(names):
@@ -102,7 +111,8 @@ class Task:
         if self.domain is not None:
             for name in self.domain.bounds:
                 plant.state.where(name)
-        _ = self.arrival
+        if (self.arrival < 0).any():
+            raise InvalidValue(f"task '{self.name}': tolerance = {self.tolerance}; a half-width must not be negative")
         self.observe_function()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
             plant.state,
@@ -168,7 +178,7 @@ class Task:
             seen = x if self.reference.is_constant else ca.vertcat(x, xr)
         else:
             entries = self.observation.expression(Vector(state, x, "state"), Vector(state, xr, "reference"))
-            seen = ca.vertcat(*[ca.SX(entry) for entry in entries])
+            seen = ca.vertcat(*map(ca.SX, entries)) if isinstance(entries, (list, tuple)) else ca.SX(entries)
         if seen.shape[0] != len(self.observation_signals):
             raise InvalidValue(
                 f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "

@@ -9,13 +9,13 @@ from typing import Any
 import casadi as ca
 
 from systems.constraints import Box
-from systems.costs import Quadratic
+from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
 from systems.plant import Plant
 from systems.signals import Vector, signals
-from systems.task import Task
+from systems.task import Observation, Task
 
-__all__ = ["CartPole", "cartpole"]
+__all__ = ["CartPole", "cartpole", "cartpole_swing_up"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,44 @@ def cartpole() -> Task:
         name="cartpole",
         plant=CartPole(),
         dt=0.05,
-        steps=120,
+        steps=100,
         cost=Quadratic(Q={"position": 1.0, "angle": 5.0, "velocity": 0.1, "rate": 0.1}, R={"force": 0.01}),
-        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(10.0),),
         initial=Uniform(
-            {"position": -1.0, "angle": -0.3, "velocity": -0.5, "rate": -0.5},
-            {"position": 1.0, "angle": 0.3, "velocity": 0.5, "rate": 0.5},
+            {"position": -1.8, "angle": -0.35, "velocity": -1.0, "rate": -1.0},
+            {"position": 1.8, "angle": 0.35, "velocity": 1.0, "rate": 1.0},
         ),
         disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
-        domain=Box("model", {"position": (-4.8, 4.8), "angle": (-1.4, 1.4)}),
+        domain=Box("model", {"position": (-3.0, 3.0), "angle": (-0.8, 0.8)}),
         tolerance={"position": 0.2, "angle": 0.1},
+    )
+
+
+def cartpole_swing_up() -> Task:
+    """Swing the pole up from hanging and balance it, on the same track.
+
+    The cost has the Hessian of the balancing task's at the upright position: 2 (1 - cos(angle)) stands for angle^2.
+    """
+
+    def stage(x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        lean = 10.0 * (1.0 - ca.cos(x.angle))
+        return x.position**2 + lean + 0.1 * x.velocity**2 + 0.1 * x.rate**2 + 0.01 * u.force**2
+
+    return Task(
+        name="cartpole-swing-up",
+        plant=CartPole(),
+        dt=0.05,
+        steps=120,
+        cost=Nonlinear(stage),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(10.0),),
+        initial=Uniform(
+            {"position": -0.2, "angle": ca.pi - 0.2, "velocity": -0.1, "rate": -0.1},
+            {"position": 0.2, "angle": ca.pi + 0.2, "velocity": 0.1, "rate": 0.1},
+        ),
+        domain=Box("model", {"position": (-4.8, 4.8)}),
+        tolerance={"position": 0.3, "angle": 0.2, "velocity": 0.5, "rate": 0.5},
+        observation=Observation(
+            signals("position [m]", "cosine [-]", "sine [-]", "velocity [m/s]", "rate [rad/s]"),
+            lambda x, x_ref: (x.position, ca.cos(x.angle), ca.sin(x.angle), x.velocity, x.rate),
+        ),
     )

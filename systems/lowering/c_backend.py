@@ -27,9 +27,7 @@ class CompilerMissing(RuntimeError):
 @overload
 def compile_c(functions: ca.Function, folder: str | Path | None = None) -> ca.Function: ...
 @overload
-def compile_c(
-    functions: Sequence[ca.Function], folder: str | Path | None = None
-) -> tuple[ca.Function, ...]: ...
+def compile_c(functions: Sequence[ca.Function], folder: str | Path | None = None) -> tuple[ca.Function, ...]: ...
 def compile_c(
     functions: ca.Function | Sequence[ca.Function], folder: str | Path | None = None
 ) -> ca.Function | tuple[ca.Function, ...]:
@@ -54,9 +52,7 @@ def compile_c(
         raise ValueError(f"functions of one library need different names, and these are {', '.join(names)}")
     for f in given:
         if f.has_free():
-            raise ValueError(
-                f"{f.name()} has free variables {f.get_free()}: make them inputs of the function"
-            )
+            raise ValueError(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
     source = _generate(given)
     compiler = find_compiler()
     key = hashlib.sha256("\0".join([source, *compiler, *_FLAGS]).encode()).hexdigest()[:24]
@@ -77,9 +73,7 @@ def find_compiler() -> list[str]:
     chosen = shlex.split(os.environ.get("CC", ""))
     if chosen:
         if shutil.which(chosen[0]) is None:
-            raise CompilerMissing(
-                f"$CC names {chosen[0]!r}, which is not on the path: correct $CC or unset it"
-            )
+            raise CompilerMissing(f"$CC names {chosen[0]!r}, which is not on the path: correct $CC or unset it")
         return chosen
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):

@@ -83,9 +83,7 @@ class Interval:
         if np.isfinite(point).all():
             return _raw(point, point)
         lost = np.isnan(point)
-        return _raw(
-            np.where(lost, -np.inf, np.minimum(point, MAX)), np.where(lost, np.inf, np.maximum(point, -MAX))
-        )
+        return _raw(np.where(lost, -np.inf, np.minimum(point, MAX)), np.where(lost, np.inf, np.maximum(point, -MAX)))
 
     point = of
 

@@ -60,9 +60,7 @@ class Program:
         """Check the shapes of the inputs and return the batch shape they broadcast to."""
         if len(shapes) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)
-            raise TypeError(
-                f"{self.name} was given {len(shapes)} inputs and takes {len(self.inputs)}: ({names})"
-            )
+            raise TypeError(f"{self.name} was given {len(shapes)} inputs and takes {len(self.inputs)}: ({names})")
         batches = []
         for port, shape in zip(self.inputs, shapes, strict=True):
             depth = len(port.shape)
@@ -265,8 +263,6 @@ def _without_dead_code(program: Program) -> Program:
     def renamed(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
         return tuple(number[a] if isinstance(a, int) else a for a in operands)
 
-    instructions = tuple(
-        Instruction(i.op, i.args if i.op == "input" else renamed(i.args), number[i.out]) for i in kept
-    )
+    instructions = tuple(Instruction(i.op, i.args if i.op == "input" else renamed(i.args), number[i.out]) for i in kept)
     entries = tuple(renamed(entry) for entry in program.entries)
     return Program(program.name, program.inputs, program.outputs, instructions, entries)

@@ -1,0 +1,64 @@
+"""Kinematic car following a circle at constant speed, in two path coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+
+from systems.constraints import Box
+from systems.costs import Quadratic
+from systems.distributions import Uniform
+from systems.plant import Plant
+from systems.references import SetPoint
+from systems.signals import Vector, signals
+from systems.task import Task
+
+__all__ = ["PathTracking", "path_tracking"]
+
+
+@dataclass(frozen=True)
+class PathTracking(Plant):
+    """Distance from and angle to a circle of radius R, driven at speed v with wheelbase L.
+
+    offset'  = v sin(angle)
+    angle'   = v steering / L - cos(angle) / (R / v - sin(angle))
+
+    ``steering`` is the tangent of the front wheels' angle. Equations and default values are those of the published code
+    of Yang, Dai, Shi, Hsieh, Tedrake & Zhang (2024), so that certificates can be compared. The circle's own geometry
+    has v cos(angle) / (R - offset) for the second term; both equal v / R on the circle.
+    """
+
+    speed: float = 2.0  # m/s
+    wheelbase: float = 1.0  # m
+    radius: float = 10.0  # m
+    max_steering: float = 0.84  # -, about the tangent of 40 degrees
+
+    state = signals("offset [m]", "angle [rad]")
+    input = signals("steering [-]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        bend = ca.cos(x.angle) / (self.radius / self.speed - ca.sin(x.angle))
+        return self.speed * ca.sin(x.angle), self.speed * u.steering / self.wheelbase - bend
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"steering": (-self.max_steering, self.max_steering)}
+
+
+def path_tracking() -> Task:
+    """Come to the circle and stay on it; Euler with 50 ms and the box of the published certificates, 3 m and 3 rad."""
+    plant = PathTracking()
+    return Task(
+        name="path-tracking",
+        plant=plant,
+        dt=0.05,
+        steps=150,
+        cost=Quadratic(Q={"offset": 1.0, "angle": 1.0}, R={"steering": 10.0}),
+        reference=SetPoint(u={"steering": plant.wheelbase / plant.radius}),
+        initial=Uniform({"offset": -1.0, "angle": -0.5}, {"offset": 1.0, "angle": 0.5}),
+        domain=Box("model", {"offset": (-3.0, 3.0), "angle": (-3.0, 3.0)}),
+        tolerance={"offset": 0.1, "angle": 0.1},
+        integrator="euler",
+    )
