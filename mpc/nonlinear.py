@@ -88,7 +88,9 @@ class NonlinearMPC:
             pairs = np.hstack([x_ref, u_ref]).ravel()
             parameter = np.concatenate([x, pairs[: len(pairs) - u_ref.shape[1]]])
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
-        guess = self._shifted(plan, x, k) if plan is not None else self._cold(x, x_ref, u_ref)
+        guess = None if plan is None else self._shifted(plan, x, k)
+        if guess is None or not np.isfinite(guess).all():  # an old plan of an unstable plant may run away
+            guess = self._cold(x, x_ref, u_ref)
         iterations, best = 0, Solution(Status.NUMERICAL, guess, guess, 0, np.inf)
         for solver in self.solvers:
             found = solver.solve(guess, parameter)

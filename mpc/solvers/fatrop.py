@@ -13,7 +13,7 @@ __all__ = ["Fatrop"]
 
 
 class Fatrop(NLPSolver):
-    """Needs stage order: variables [x0 u0 x1 ...], rows [gap 0, path 0, gap 1, ...] with gap k = x_{k+1} - F(x_k, u_k)."""
+    """Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F."""
 
     def __init__(self, problem: NonlinearProgram, max_iterations: int = 200) -> None:
         super().__init__(problem, max_iterations)

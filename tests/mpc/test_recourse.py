@@ -11,8 +11,7 @@ import pytest
 from ctrl.controller import Controller, Source, Status
 from ctrl.lqr import LQR
 from mpc import LinearMPC, NonlinearMPC
-from systems import Box, DimensionMismatch, LinearPlant, Nonlinear, Task
-from systems.library.cartpole import cartpole
+from systems import Box, DimensionMismatch, Fixed, LinearPlant, Nonlinear, Task
 from systems.library.pendulum import pendulum
 
 
@@ -109,8 +108,7 @@ def test_a_start_that_violates_a_state_constraint_may_come_back(make: type[Linea
 
 def test_without_a_regulator_the_reference_input_is_the_backup() -> None:
     plant = LinearPlant(np.eye(1), np.eye(1), dt=0.1, input_limits=((0.2, 1.0),))
-    task = dataclasses.replace(cartpole(), name="bare", constraints=(), domain=None, tolerance=None)
-    bare = Task("bare", plant, 0.1, 10, Nonlinear(lambda x, u, xr, ur: x.x1**4), task.disturbance)
+    bare = Task("bare", plant, 0.1, 10, Nonlinear(lambda x, u, xr, ur: x.x1**4), Fixed())
     controller = NonlinearMPC(bare, horizon=3)
     assert "terminal cost of the task" in controller.terminal
     decision = controller.step(np.array([np.nan]), 0)
