@@ -29,6 +29,8 @@ class DSACTSettings:
     """Adam step of the policy."""
     temperature_rate: float = 3e-3
     """Adam step of log(alpha)."""
+    decay: int = 16_000
+    """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
     initial_log_temperature: float = -2.0
     """log(alpha) at the start."""
     averaging: float = 0.02
@@ -139,6 +141,7 @@ class DSACT(Learner):
         observation = self.policy.scale(batch.observation)
         successor = self.policy.scale(batch.next_observation)
         alpha = self.log_alpha.detach().exp()
+        rate = max(0.1, 1.0 - 0.9 * self.updates / s.decay)
 
         # Targets: y for the mean is free of the sampling of returns, y_z for the deviation is not.
         with torch.no_grad():
@@ -164,7 +167,7 @@ class DSACT(Learner):
             q_gradient = weight * (q - y) / (variance + eps)
             sigma_gradient = weight * (variance - deviation.square()) / (variance * sigma + eps)
         parameters = self.critic_optimiser.parameters
-        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, (q_gradient, sigma_gradient)))
+        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, (q_gradient, sigma_gradient)), rate)
 
         # Policy and temperature, then all targets.
         if (self.updates + 1) % s.delay == 0:
@@ -174,7 +177,7 @@ class DSACT(Learner):
             gradients = torch.autograd.grad(loss, self.actor_optimiser.parameters[:-1])
             # Gradient of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
             surplus = self.policy.action_size - log_density.detach().mean()
-            self.actor_optimiser.step((*gradients, surplus))
+            self.actor_optimiser.step((*gradients, surplus), rate)
             with torch.no_grad():
                 torch._foreach_lerp_(self._targets, self._sources, s.averaging)
         self.updates += 1
