@@ -20,9 +20,10 @@ __all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_
 
 @dataclass(frozen=True, eq=False)
 class LinearOptimalControl:
-    """min (s - r)'P(s - r) + prices over s = [x0 u0 x1 u1 ... xN], with x+ = A x + B u + c from the measured x0.
+    """min (s - r)'P(s - r) + prices over s = [x0 u0 x1 u1 ... xN], with x+ = A x + B u + c_k from the measured x0.
 
-    ``r`` stacks the references in the same order. Everything is in absolute variables.
+    ``r`` stacks the references in the same order. Everything is in absolute variables. The c_k come with the
+    references: with c_k = F(x_r, u_r) - A x_r - B u_r the model is exact on the reference even where that moves.
 
     Args:
         model: the linearisation and the stage cost. gain: its regulator, whose P prices the last state.
@@ -56,6 +57,8 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
         InvalidValue: the horizon.
     """
     check_horizon(horizon)
+    if not len(task.plant.input):
+        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
     model = local_model(task)
     gain = lqr(model.plant, model.Q, model.R, model.N)
     n, m = model.plant.B.shape
@@ -136,72 +139,97 @@ def _terminal_set(task: Task, model: LocalModel, gain: Gain, C: np.ndarray, offs
 
 @dataclass(frozen=True, eq=False)
 class ParametricQP:
-    """A quadratic program whose data are affine in the measured state x and the stacked references r.
+    """A quadratic program whose data are affine in the measured state x and the course [r, c_0 .. c_(N-1)].
 
-    f = f_state x + f_reference r + f_constant; bounds = bounds of the problem + shift x;
-    s = expand z + expand_state x + expand_constant.
+    r stacks the references and c_k is the affine term of stage k. Then f = f_state x + f_course course + f_constant,
+    the bounds are those of the problem + shift_state x + shift_course course, and
+    s = expand z + expand_state x + expand_course course + expand_constant.
     """
 
     problem: QuadraticProgram
     f_state: np.ndarray
-    f_reference: sp.csr_matrix
+    f_course: sp.csr_matrix
     f_constant: np.ndarray
-    shift: np.ndarray
+    shift_state: np.ndarray
+    shift_course: sp.csr_matrix
     expand: np.ndarray | sp.csr_matrix
     expand_state: np.ndarray
+    expand_course: sp.csr_matrix
     expand_constant: np.ndarray
 
 
 def condensed(control: LinearOptimalControl) -> ParametricQP:
-    """Only the inputs are variables: u = u_r - K (x - x_r) + z.
+    """Only the inputs are variables: u = u_r - K (x - x_r) + z, with the first reference.
 
     K is the regulator's gain where the plant is not stable, since powers of an unstable A would ruin the conditioning
     (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise, which leaves input bounds as bounds on variables.
     """
-    model, plant = control.model, control.model.plant
-    (A, B, c), (horizon, m) = (plant.A, plant.B, plant.c), control.input_at.shape
-    n, d = len(A), control.P.shape[0]
+    model, A, B = control.model, control.model.plant.A, control.model.plant.B
+    (horizon, m), n, d = control.input_at.shape, len(A), control.P.shape[0]
     unstable = np.abs(np.linalg.eigvals(A)).max(initial=0.0) > 1.0 + 1e-6
     K = control.gain.K if unstable else np.zeros((m, n))
-    # s = T z + Tx x + t, stage by stage.
-    T, Tx, t = np.zeros((d, horizon * m)), np.zeros((d, n)), np.zeros(d)
+    # s = T z + Tx x + Tc (c_0 .. c_(N-1)) + t, stage by stage.
+    T, Tx, Tc, t = np.zeros((d, horizon * m)), np.zeros((d, n)), np.zeros((d, horizon * n)), np.zeros(d)
     Tx[control.state_at[0]] = np.eye(n)
     for k in range(horizon):
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]
-        T[u], Tx[u], t[u] = -K @ T[x], -K @ Tx[x], model.u_ref - K @ (t[x] - model.x_ref)
+        for part in (T, Tx, Tc, t):
+            part[u] = -K @ part[x]
         T[u, k * m + np.arange(m)] += 1.0
-        T[ahead], Tx[ahead], t[ahead] = A @ T[x] + B @ T[u], A @ Tx[x] + B @ Tx[u], A @ t[x] + B @ t[u] + c
-    PT = control.P @ T
-    H, GTx, Gt = 2.0 * T.T @ PT, control.G @ Tx, control.G @ t
-    G = control.G @ T
+        t[u] += model.u_ref + K @ model.x_ref
+        for part in (T, Tx, Tc, t):
+            part[ahead] = A @ part[x] + B @ part[u]
+        Tc[ahead, k * n + np.arange(n)] += 1.0
+    pull = 2.0 * (control.P @ T).T
+    H, G = pull @ T, control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
+    Gt = control.G @ t
     problem = QuadraticProgram(
         sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
     )
-    return ParametricQP(problem, 2.0 * PT.T @ Tx, sp.csr_matrix(-2.0 * PT.T), 2.0 * PT.T @ t, -GTx, T, Tx, t)
+    blank = sp.csr_matrix((d, d))
+    return ParametricQP(
+        problem,
+        f_state=pull @ Tx,
+        f_course=sp.csr_matrix(np.hstack([-pull, pull @ Tc])),
+        f_constant=pull @ t,
+        shift_state=-control.G @ Tx,
+        shift_course=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
+        expand=T,
+        expand_state=Tx,
+        expand_course=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
+        expand_constant=t,
+    )
 
 
 def sparse(control: LinearOptimalControl) -> ParametricQP:
     """All of s is variable; x0 = x and the dynamics are equality rows."""
-    plant = control.model.plant
-    horizon, n, d = len(control.input_at), len(plant.A), control.P.shape[0]
+    A, B = sp.csr_matrix(control.model.plant.A), sp.csr_matrix(control.model.plant.B)
+    horizon, n, d = len(control.input_at), A.shape[0], control.P.shape[0]
     selection = sp.identity(d, format="csr")
-    rows = [selection[control.state_at[0]]]
+    gaps = [selection[control.state_at[0]]]
     for k in range(horizon):
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]
-        rows.append(selection[ahead] - sp.csr_matrix(plant.A) @ selection[x] - sp.csr_matrix(plant.B) @ selection[u])
-    equal = np.concatenate([np.zeros(n), np.tile(plant.c, horizon)])
-    shift = np.zeros((len(equal) + len(control.lower), n))
-    shift[:n] = np.eye(n)
+        gaps.append(selection[ahead] - A @ selection[x] - B @ selection[u])
+    equal, others = (horizon + 1) * n, len(control.price)
+    zero = np.zeros(equal)
     problem = QuadraticProgram(
         2.0 * control.P,
-        sp.vstack([*rows, control.G], format="csc"),
-        np.concatenate([np.full(len(equal), np.inf), control.price]),
-        np.concatenate([equal, control.lower]),
-        np.concatenate([equal, control.upper]),
+        sp.vstack([*gaps, control.G], format="csc"),
+        np.concatenate([np.full(equal, np.inf), control.price]),
+        np.concatenate([zero, control.lower]),
+        np.concatenate([zero, control.upper]),
     )
-    identity = sp.identity(d, format="csr")
-    nothing = np.zeros((d, n))
+    drift = sp.vstack([sp.csr_matrix((n, horizon * n)), sp.identity(horizon * n), sp.csr_matrix((others, horizon * n))])
     return ParametricQP(
-        problem, nothing, sp.csr_matrix(-2.0 * control.P), np.zeros(d), shift, identity, nothing, np.zeros(d)
-    )  # fmt: skip
+        problem,
+        f_state=np.zeros((d, n)),
+        f_course=sp.csr_matrix(sp.hstack([-2.0 * control.P, sp.csr_matrix((d, horizon * n))])),
+        f_constant=np.zeros(d),
+        shift_state=np.eye(equal + others, n),
+        shift_course=sp.csr_matrix(sp.hstack([sp.csr_matrix((equal + others, d)), drift])),
+        expand=sp.identity(d, format="csr"),
+        expand_state=np.zeros((d, n)),
+        expand_course=sp.csr_matrix((d, d + horizon * n)),
+        expand_constant=np.zeros(d),
+    )

@@ -29,7 +29,8 @@ class LinearMPC:
     and stable. Soft constraints are charged weight times violation; they do not shrink the terminal set.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference.
+        task: gives plant, cost, constraints, bounds, reference. The model of a nonlinear plant is exact on a moving
+            reference and has the slopes of its first sample.
         horizon: samples looked ahead. The infinite rest is in the terminal cost, so it only has to be long enough for
             the inputs to bring the start into the terminal set.
         terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
@@ -68,7 +69,8 @@ class LinearMPC:
         limit = () if max_iterations is None else (max_iterations,)
         self.solver: QPSolver = kind(self.form.problem, *limit)
         self._recourse = Recourse(task)
-        self._f = self.form.f_constant + self.form.f_reference @ self._references(0)
+        self._along = task.dynamics.function().map(horizon)
+        self._data = self._course_data(0)
 
     @property
     def terminal(self) -> str:
@@ -99,18 +101,30 @@ class LinearMPC:
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         form = self.form
         if not self.task.reference.is_constant:
-            self._f = form.f_constant + form.f_reference @ self._references(k)
-        shift = form.shift @ x
-        found = self.solver.solve(self._f + form.f_state @ x, form.problem.lower + shift, form.problem.upper + shift)
+            self._data = self._course_data(k)
+        f, lower, upper, offset = self._data
+        shift = form.shift_state @ x
+        found = self.solver.solve(f + form.f_state @ x, lower + shift, upper + shift)
         plan = None
         if found.is_usable:
-            s = form.expand @ found.point + form.expand_state @ x + form.expand_constant
+            s = form.expand @ found.point + form.expand_state @ x + offset
             plan = Plan(s[self.problem.state_at], s[self.problem.input_at], k)
         return Outcome(found.status, plan, found.iterations, found.residual)
 
-    def _references(self, k: int) -> np.ndarray:
-        """The references of samples k .. k + horizon, stacked as the stages are."""
+    def _course_data(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower, upper and the offset of s for the references of samples k .. k + horizon, at x = 0."""
+        form, plant = self.form, self.problem.model.plant
         x_ref, u_ref = self.task.reference.at(self.task.plant, np.arange(k, k + self.horizon + 1))
         r = np.empty(self.problem.P.shape[0])
         r[self.problem.state_at], r[self.problem.input_at] = x_ref, u_ref[:-1]
-        return r
+        ahead = np.array(self._along(x_ref[:-1].T, u_ref[:-1].T, 0, [])).T
+        drift = ahead - x_ref[:-1] @ plant.A.T - u_ref[:-1] @ plant.B.T
+        course = np.concatenate([r, drift.ravel()])
+        shift = form.shift_course @ course
+        f = form.f_course @ course + form.f_constant
+        return (
+            f,
+            form.problem.lower + shift,
+            form.problem.upper + shift,
+            form.expand_course @ course + form.expand_constant,
+        )

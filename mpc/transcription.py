@@ -154,6 +154,8 @@ def transcribe(task: Task, horizon: int) -> OptimalControl:
     it. The state constraints of stage 0 are left out, since the measured state is what it is.
     """
     check_horizon(horizon)
+    if not len(task.plant.input):
+        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
     plant, moving = task.plant, not task.reference.is_constant
     n, m = len(plant.state), len(plant.input)
     step, stage = task.dynamics.function(), task.cost.stage_function(plant)

@@ -133,7 +133,7 @@ def test_the_forms_and_the_back_ends_agree_on_the_cartpole() -> None:
     posed = cartpole()
     controllers = [LinearMPC(posed, solver=solver) for solver in SOLVERS]
     assert controllers[0].form.problem.H.shape != controllers[1].form.problem.H.shape
-    for x in posed.initial.sample(posed.plant.state, np.random.default_rng(0), (30,)) * 2.0:
+    for x in posed.initial.sample(posed.plant.state, np.random.default_rng(0), (30,)):
         a, b = (controller.step(x, 0) for controller in controllers)
         assert a.status is b.status is Status.SOLVED
         np.testing.assert_allclose(a.input, b.input, atol=1e-5)
@@ -185,6 +185,20 @@ def test_follows_an_admissible_trajectory_exactly() -> None:
         assert abs(controller.step(x_ref[3], 9).input - u_ref[3]) > 1e-2  # the window moves with k
 
 
+def test_the_model_is_exact_on_a_moving_reference_of_a_nonlinear_plant() -> None:
+    posed = pendulum()
+    step, u = posed.dynamics.function(), 0.3 * np.sin(0.2 * np.arange(60))[:, None]
+    x = np.zeros((60, 2))
+    for k in range(59):
+        x[k + 1] = np.array(step(x[k], u[k], 0, []))[:, 0]
+    assert np.abs(x[:, 0]).max() > 0.5  # far enough to be nonlinear
+    moving = dataclasses.replace(posed, reference=Trajectory(x, u))
+    for solver in SOLVERS:
+        controller = LinearMPC(moving, horizon=8, solver=solver)
+        for k in (0, 12, 33, 51):
+            np.testing.assert_allclose(controller.step(x[k], k).input, u[k], atol=1e-6)
+
+
 def test_a_set_point_away_from_the_origin_and_an_affine_term() -> None:
     hover = LinearPlant(MASS.A, MASS.B, c=-0.5 * MASS.B[:, 0], dt=0.2, input_limits=((-1.0, 1.0),))
     controller = LinearMPC(task(hover, reference=SetPoint({"x1": 0.7}, {"u1": 0.5})))
@@ -230,6 +244,9 @@ def test_misuse_and_tasks_that_do_not_fit() -> None:
     with pytest.raises(NotApplicable, match="interior"):
         LinearMPC(task(MASS, Box("edge", {"x1": (0.0, 1.0)})), terminal="set")
     assert "interior" in LinearMPC(task(MASS, Box("edge", {"x1": (0.0, 1.0)}))).terminal
+    idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
+    with pytest.raises(NotApplicable, match="no input"):
+        LinearMPC(task(idle))
     stuck = LinearPlant(np.diag([1.2, 0.5]), np.array([[0.0], [1.0]]), dt=0.2)
     with pytest.raises(NotStabilisable):
         LinearMPC(task(stuck))

@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.controller import Controller, Status
+from ctrl.controller import Controller, NotApplicable, Status
 from ctrl.lqr import LQR
 from mpc import LinearMPC, NonlinearMPC
 from mpc.solvers.base import Solution
@@ -28,7 +28,7 @@ def cartpole_by_hand(x0: np.ndarray, horizon: int, P: np.ndarray) -> tuple[float
 
     opti, h = ca.Opti(), 0.05
     x, u, over = opti.variable(4, horizon + 1), opti.variable(1, horizon), opti.variable(1, horizon)
-    cost = ca.bilin(P, x[:, -1], x[:, -1]) + 100.0 * ca.sum2(over)
+    cost = ca.bilin(P, x[:, -1], x[:, -1]) + 10.0 * ca.sum2(over)
     opti.subject_to(x[:, 0] == x0)
     opti.subject_to(over >= 0)
     opti.subject_to(opti.bounded(-10, u, 10))
@@ -179,6 +179,9 @@ def test_misuse() -> None:
     for horizon in (0, -1, 1.5, True):
         with pytest.raises(InvalidValue, match="horizon"):
             NonlinearMPC(pendulum(), horizon=horizon)  # type: ignore[arg-type]
+    idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
+    with pytest.raises(NotApplicable, match="no input"):
+        NonlinearMPC(Task("idle", idle, 0.2, 5, Quadratic(Q=[1], R=[]), Fixed()))
     with pytest.raises(InvalidValue, match="solver 'snopt'"):
         NonlinearMPC(pendulum(), solver="snopt")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="max_iterations"):
