@@ -33,6 +33,8 @@ class DSACTSettings:
     """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
     initial_log_temperature: float = -2.0
     """log(alpha) at the start."""
+    entropy: float = -1.0
+    """Target entropy per input, of actions counted in [-1, 1]."""
     averaging: float = 0.02
     """tau: share of the new weights in the targets, and of a new batch in the mean deviations s_i."""
     delay: int = 2
@@ -176,7 +178,7 @@ class DSACT(Learner):
             loss = (alpha * log_density - q.amin(dim=0)).mean()
             gradients = torch.autograd.grad(loss, self.actor_optimiser.parameters[:-1])
             # Gradient of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
-            surplus = self.policy.action_size - log_density.detach().mean()
+            surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
             self.actor_optimiser.step((*gradients, surplus), rate)
             with torch.no_grad():
                 torch._foreach_lerp_(self._targets, self._sources, s.averaging)
