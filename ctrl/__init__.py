@@ -4,7 +4,8 @@ from ctrl.check import check_controller, check_plant, check_task
 from ctrl.compare import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
 from ctrl.lqr import LQR, Gain, lqr
-from ctrl.simulate import Trajectories, simulate
+from ctrl.simulate import simulate
+from ctrl.trajectories import Trajectories
 
 __all__ = [
     "LQR",

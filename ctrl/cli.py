@@ -43,6 +43,7 @@ class Compare:
     def run(self) -> int:
         from rich.console import Console
 
+        from ctrl.certify import proved_region
         from ctrl.compare import compare
         from ctrl.compare.results import default_folder, prepare, save
         from ctrl.compare.table import WIDTH
@@ -51,7 +52,7 @@ class Compare:
         task = _with_truth(load_task(self.task), self.true)
         factories, broken = _factories(self.controllers)
         folder = prepare(self.out or default_folder(task))  # a fault here must show before the work
-        comparison = compare(task, factories, self.starts, self.seed, self.workers)
+        comparison = compare(task, factories, self.starts, self.seed, self.workers, proof=proved_region)
         console = Console()
         Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
         for name, reason in broken.items():

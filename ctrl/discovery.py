@@ -139,7 +139,7 @@ def _file(path: Path) -> ModuleType:
 
 def _carry(module: ModuleType) -> None:
     """Lets worker processes receive what the module defines: they cannot import it by its name."""
-    from joblib.externals import cloudpickle
+    import cloudpickle  # what joblib sends work with
 
     cloudpickle.register_pickle_by_value(module)
 

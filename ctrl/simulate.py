@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from ctrl.controller import BatchController, Controller, Decision, Source, Status
+from ctrl.trajectories import Trajectories, stack
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.lowering import lower
 
-__all__ = ["TIMED", "Trajectories", "simulate", "stack"]
+__all__ = ["TIMED", "simulate"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
@@ -23,54 +22,6 @@ STATUSES, SOURCES = tuple(Status), tuple(Source)
 NOTHING = np.zeros(0)
 
 Decided = tuple[np.ndarray, "np.ndarray | int", "np.ndarray | int", "np.ndarray | float"]
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Trajectories:
-    """What b runs of one controller did.
-
-    A run that left the domain at sample ``left`` stays there: its state is held, its input is the reference's, and each
-    remaining sample costs what it costs to be at that point with that input. Where the next state was no finite number,
-    the state and input before it are held instead, and every constraint counts as violated.
-
-    Args:
-        states: (b, steps + 1, n). inputs: (b, steps, m), as the actuators applied them.
-        costs: (b, steps), charged per sample. terminal: (b,), charged for the last state.
-        margins: (b, steps, constraints), the largest g of each; positive means violated.
-        seconds: (b, steps), wall time of ``step``; NaN where it was not timed.
-        statuses, sources: (b, steps), places in ``Status`` and ``Source``; -1 once the run has stopped.
-        left: (b,), the sample at which the run was outside the domain or no longer finite; -1 for never.
-    """
-
-    states: np.ndarray
-    inputs: np.ndarray
-    costs: np.ndarray
-    terminal: np.ndarray
-    margins: np.ndarray
-    seconds: np.ndarray
-    statuses: np.ndarray
-    sources: np.ndarray
-    left: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.states)
-
-    @property
-    def cost(self) -> np.ndarray:
-        """What each run was charged in all, (b,)."""
-        return np.asarray(self.costs.sum(axis=1) + self.terminal)
-
-    @property
-    def stayed(self) -> np.ndarray:
-        """Whether each run stayed inside the domain, (b,) of bool."""
-        return np.asarray(self.left < 0)
-
-
-def stack(parts: Sequence[Trajectories]) -> Trajectories:
-    """The runs of all parts, in order."""
-    names = [field.name for field in dataclasses.fields(Trajectories)]
-    return Trajectories(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def simulate(
@@ -243,8 +194,8 @@ class _Single:
         self.after = np.zeros((1, len(plant.state)))
         for i, argument in enumerate(self.arguments):
             if argument.size:
-                self.buffer.set_arg(i, memoryview(argument))
-        self.buffer.set_res(0, memoryview(self.after))
+                self.buffer.set_arg(i, argument.data)
+        self.buffer.set_res(0, self.after.data)
 
     def __call__(self, *given: np.ndarray) -> np.ndarray:
         for argument, value in zip(self.arguments, given, strict=True):

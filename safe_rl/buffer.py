@@ -93,8 +93,7 @@ class ReplayBuffer:
         assert isinstance(rows, Tensor)
         if rows.shape[0] > self.capacity or rows.shape[1] != sum(self.widths):
             raise ValueError(
-                f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows "
-                f"of {sum(self.widths)}"
+                f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
             )
         self.size = rows.shape[0]
         self._table[: self.size] = rows.to(self._table)

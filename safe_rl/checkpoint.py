@@ -65,14 +65,10 @@ def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror or error}); check the path"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     if not data.startswith(MAGIC):
         what = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
-        raise CheckpointError(
-            f"{path}: {what}, not a checkpoint of this package; give a file written by save()"
-        )
+        raise CheckpointError(f"{path}: {what}, not a checkpoint of this package; give a file written by save()")
     if len(data) < _HEADER.size:
         raise CheckpointError(f"{path}: cut off inside its header ({len(data)} bytes); use an older copy")
     _, version, length, digest = _HEADER.unpack_from(data)
@@ -84,9 +80,7 @@ def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
     payload = memoryview(data)[_HEADER.size :]
     if len(payload) != length:
         word = "cut off" if len(payload) < length else "followed by foreign bytes"
-        raise CheckpointError(
-            f"{path}: {word}: {len(payload)} bytes of content, {length} announced; use an older copy"
-        )
+        raise CheckpointError(f"{path}: {word}: {len(payload)} bytes of content, {length} announced; use an older copy")
     if hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path}: altered since it was written (checksum differs); use an older copy")
     try:

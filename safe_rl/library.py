@@ -37,7 +37,9 @@ def dsact(task: Task) -> PolicyController:
         NotApplicable: an input of the task has no bounds.
     """
     lower, upper = task.input_bounds
-    if not all(map(float.__lt__, lower.tolist(), upper.tolist())) or max(abs(lower).max(), abs(upper).max()) == float("inf"):
+    if not all(map(float.__lt__, lower.tolist(), upper.tolist())) or max(abs(lower).max(), abs(upper).max()) == float(
+        "inf"
+    ):
         raise NotApplicable(f"task '{task.name}': a policy needs finite bounds, lower < upper, on every input")
     settings = DSACTSettings()
     # The plant that really runs is not the learner's to know.

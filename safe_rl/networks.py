@@ -26,14 +26,13 @@ class MLP(nn.Module):
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(_uniform((o, i), i, generator) for i, o in pairs)
         self.biases = nn.ParameterList(_uniform((o,), i, generator) for i, o in pairs)
+        # The same tensors again: looking them up in a ParameterList costs as much as a small product.
+        self._layers = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        last = len(self.weights) - 1
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = F.linear(x, weight, bias)
-            if i < last:
-                x = F.gelu(x)
-        return x
+        for weight, bias in self._layers[:-1]:
+            x = F.gelu(F.linear(x, weight, bias))
+        return F.linear(x, *self._layers[-1])
 
 
 @final
@@ -51,12 +50,11 @@ class Ensemble(nn.Module):
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(_uniform((members, o, i), i, generator) for i, o in pairs)
         self.biases = nn.ParameterList(_uniform((members, o, 1), i, generator) for i, o in pairs)
+        self._layers = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.t().expand(self.members, x.shape[1], x.shape[0])
-        last = len(self.weights) - 1
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, weight, x)
-            if i < last:
-                x = F.gelu(x)
-        return x
+        for weight, bias in self._layers[:-1]:
+            x = F.gelu(torch.baddbmm(bias, weight, x))
+        weight, bias = self._layers[-1]
+        return torch.baddbmm(bias, weight, x)

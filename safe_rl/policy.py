@@ -47,9 +47,7 @@ class Policy(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if not bool(
-            (torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()
-        ):
+        if not bool((torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()):
             raise ValueError(
                 f"input bounds {action_low.tolist()} to {action_high.tolist()} were given; a tanh "
                 "policy needs finite bounds with low < high: bound every input of the task"
@@ -105,8 +103,7 @@ class Policy(nn.Module):
         """Action in physical units, (..., o) -> (..., m): the mean one, or with a generator a sample."""
         if observation.shape[-1:] != (self.observation_size,):
             raise ValueError(
-                f"observation of shape {tuple(observation.shape)} given, "
-                f"(..., {self.observation_size}) expected"
+                f"observation of shape {tuple(observation.shape)} given, (..., {self.observation_size}) expected"
             )
         observation = observation.to(self.observation_mean)
         if generator is None:
@@ -141,9 +138,7 @@ class Policy(nn.Module):
             )
             policy.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: not the content of a policy ({error}); save the policy again"
-            ) from error
+            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
         return policy
 
 

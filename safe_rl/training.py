@@ -94,8 +94,7 @@ class Learner(ABC):
         self.discount = float(task.discount)
         if not 0.0 <= self.discount < 1.0:
             raise ValueError(
-                f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, "
-                "such as 0.99"
+                f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, such as 0.99"
             )
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         environment = task.vector_env(environments, device=self.device, seed=seed)
@@ -158,8 +157,7 @@ class Learner(ABC):
             )
         if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
             raise FileExistsError(
-                f"{checkpoint} exists and would be lost; resume with "
-                f"{type(self).__name__}.load(path, task) or move it"
+                f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"
             )
         described = {"task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
         folder = None if log is None else Path(log)
@@ -230,20 +228,16 @@ class Learner(ABC):
         content = read_checkpoint(path, cls.__name__)
         try:
             fields = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in content["settings"].items()
+                name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
             }
             learner = cls(task, content["seed"], cls.settings_type(**fields), device)  # type: ignore[call-arg]
             stored, here = content["identity"], learner._identity()
             differing = [
-                f"{key} {stored.get(key)} (this task: {here[key]})"
-                for key in here
-                if stored.get(key) != here[key]
+                f"{key} {stored.get(key)} (this task: {here[key]})" for key in here if stored.get(key) != here[key]
             ]
             if differing:
                 raise CheckpointError(
-                    f"{path}: made for another task: {'; '.join(differing)}; "
-                    "load it with the task it was made for"
+                    f"{path}: made for another task: {'; '.join(differing)}; load it with the task it was made for"
                 )
             learner.updates = int(content["updates"])
             learner.history = [Record(**record) for record in content["history"]]

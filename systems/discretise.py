@@ -106,10 +106,9 @@ class Discretisation:
     def lower(self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()) -> Callable[..., Any]:
         """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
 
-        The equations are lowered and the integrator runs in the arithmetic itself: a shorter program than the unrolled
-        step.
+        One program for the whole step: eager arithmetics pay per operation, and the unrolled step has the fewest.
         """
-        return self.stepper(lower(self.equations(parameters), to=to))
+        return lower(self.function(parameters), to=to)
 
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
         """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""

@@ -4,7 +4,7 @@ from ctrl.certify.branch_and_bound import Budget
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov, Quadratic
-from ctrl.certify.roa import certify, largest_level, proved_share, riccati
+from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
 from ctrl.certify.sampling import SampledLimit, sampled_limit
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SampledLimit",
     "certify",
     "largest_level",
+    "proved_region",
     "proved_share",
     "riccati",
     "sampled_limit",

@@ -21,7 +21,7 @@ AGREEMENT = 1e-9
 
 def check_plant(plant: Plant | type[Plant]) -> Report:
     """Whether a plant, or its class with default parameters, can be read by everything that reads plants."""
-    name = plant.__name__ if isinstance(plant, type) else plant.name
+    name = plant.__name__ if isinstance(plant, type) else type(plant).__name__
     first = attempt(
         "can be made",
         lambda: None if _made(plant) is not None else "",
@@ -31,8 +31,9 @@ def check_plant(plant: Plant | type[Plant]) -> Report:
         return Report(name, (first,))
     made = _made(plant)
     equations = attempt("equations give one expression per state", lambda: f"{made.casadi()}")
-    checks = [first, equations, attempt("actuator limits are ordered", lambda: _bounds(made))]
-    if equations.passed:
+    limits = attempt("actuator limits are ordered", lambda: _bounds(made))
+    checks = [first, equations, limits]
+    if equations.passed and limits.passed:
         checks += _numbers(made)
     return Report(name, tuple(checks))
 

@@ -10,7 +10,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.compare.metrics import settling_times
-from ctrl.simulate import Trajectories
+from ctrl.trajectories import Trajectories
 from systems import Box, Task
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from ctrl.controller import Status
-from ctrl.simulate import Trajectories
+from ctrl.trajectories import Trajectories
 from systems import Task
 from systems.lowering import lower
 

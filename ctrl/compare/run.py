@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from ctrl.compare.draws import draw
 from ctrl.compare.metrics import Estimate, Metrics, cost_ratios, measure
 from ctrl.controller import BatchController, Controller, NotApplicable
-from ctrl.simulate import Trajectories, simulate, stack
+from ctrl.simulate import simulate
+from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
 
 if TYPE_CHECKING:

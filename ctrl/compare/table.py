@@ -45,9 +45,9 @@ def _kind(plant: Plant) -> str:
 def table(comparison: Comparison) -> Group:
     """The problem, the table and what did not go as it should."""
     grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for head in (
-        "cost\n[95 %]", "cost\n/ best", "violated\n[95 %]", "worst\nmargin", "settled =\nsampled RoA", "proved\nRoA",
+        "cost\n[95 %]", "cost\n/ best", "violated\n[95 %]", "worst\nmargin", "RoA\nsampled", "RoA\nproved",
         "settling\n[s]", "step p50\n/ p99 [ms]", "missed\n(> dt)",
     ):  # fmt: skip
         grid.add_column(head, justify="right")

@@ -62,8 +62,8 @@ def cartpole() -> Task:
         cost=Quadratic(Q={"position": 1.0, "angle": 5.0, "velocity": 0.1, "rate": 0.1}, R={"force": 0.01}),
         constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(10.0),),
         initial=Uniform(
-            {"position": -1.8, "angle": -0.35, "velocity": -1.0, "rate": -1.0},
-            {"position": 1.8, "angle": 0.35, "velocity": 1.0, "rate": 1.0},
+            {"position": -1.6, "angle": -0.3, "velocity": -0.8, "rate": -0.8},
+            {"position": 1.6, "angle": 0.3, "velocity": 0.8, "rate": 0.8},
         ),
         disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
         domain=Box("model", {"position": (-3.0, 3.0), "angle": (-0.8, 0.8)}),

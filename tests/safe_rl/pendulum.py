@@ -28,8 +28,10 @@ class PendulumEnvironment:
     device = torch.device("cpu")
     dtype = torch.float32
 
-    def __init__(self, n: int, seed: int, steps: int = 200, reward_factor: float = 1.0) -> None:
-        self.n, self.limit, self.reward_factor = n, steps, reward_factor
+    def __init__(
+        self, n: int, seed: int, steps: int = 200, reward_factor: float = 1.0, speed_limit: float = 6.0
+    ) -> None:
+        self.n, self.limit, self.reward_factor, self.speed_limit = n, steps, reward_factor, speed_limit
         self.generator = torch.Generator().manual_seed(seed)
         self.state = torch.zeros(n, 2)
         self.count = torch.zeros(n, dtype=torch.int64)
@@ -58,7 +60,7 @@ class PendulumEnvironment:
         truncated = self.count >= self.limit
         self.state = torch.where(truncated.unsqueeze(1), self._start(), self.state)
         self.count = torch.where(truncated, 0, self.count)
-        fast = (rate.abs() > 6.0).to(torch.float32).unsqueeze(1)
+        fast = (rate.abs() > self.speed_limit).to(torch.float32).unsqueeze(1)
         terminated = torch.zeros(self.n, dtype=torch.bool)
         return Step(self._observe(), successor, -self.reward_factor * cost, fast, terminated, truncated)
 
@@ -76,6 +78,7 @@ class PendulumTask:
     discount: float = 0.99
     steps: int = 200
     reward_factor: float = 1.0
+    speed_limit: float = 6.0  # rad/s, the named constraint "fast"
 
     def vector_env(self, n: int, *, device: torch.device | str = "cpu", seed: int = 0) -> PendulumEnvironment:
-        return PendulumEnvironment(n, seed, self.steps, self.reward_factor)
+        return PendulumEnvironment(n, seed, self.steps, self.reward_factor, self.speed_limit)

@@ -60,9 +60,7 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, stop: int) -> 
 def test_saving_and_evaluating_do_not_disturb_the_run(tmp_path: Path) -> None:
     plain = DSACT(PendulumTask(), settings=TINY).learn(60, progress=False)
     watched = DSACT(PendulumTask(), settings=TINY)
-    watched.learn(
-        60, progress=False, checkpoint=tmp_path / "run", checkpoint_every=7, evaluate_every=20, log=tmp_path
-    )
+    watched.learn(60, progress=False, checkpoint=tmp_path / "run", checkpoint_every=7, evaluate_every=20, log=tmp_path)
     for x, y in zip(everything(plain)[:-4], everything(watched)[:-4], strict=True):
         assert torch.equal(x, y)
     assert [record.evaluation is not None for record in watched.history] == [True] * 3
@@ -189,9 +187,7 @@ def test_checkpoint_of_another_task_or_kind_is_refused(good: Path, tmp_path: Pat
         DSACT.load(tmp_path / "hollow", PendulumTask())
 
 
-def test_write_that_fails_leaves_the_old_file(
-    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_that_fails_leaves_the_old_file(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run"
     path.write_bytes(good.read_bytes())
 

@@ -1,0 +1,308 @@
+"""Checks: sound objects pass, and each broken one is refused for its own reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+import pytest
+
+from ctrl import LQR, Decision, Status, check_controller, check_plant, check_task
+from ctrl.check import CheckFailed, Report
+from systems import Box, Fixed, Gaussian, Nonlinear, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems.library.cartpole import CartPole, cartpole
+from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
+
+TASK = cartpole()
+
+
+def failing(report: Report) -> str:
+    return "\n".join(map(str, report.failures))
+
+
+def warned(report: Report) -> str:
+    return "\n".join(map(str, report.warnings))
+
+
+# ---- what is sound passes ----
+
+
+@pytest.mark.parametrize("plant", [CartPole, Pendulum(), Pendulum])
+def test_sound_plants_pass(plant) -> None:
+    report = check_plant(plant)
+    assert report.passed, report
+    assert not report.warnings, report
+    report.raise_if_failed()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("systems.envs.gym") is None, reason="there are no environments")
+@pytest.mark.parametrize("make", [cartpole, pendulum, pendulum_swing_up])
+def test_sound_tasks_pass(make) -> None:
+    report = check_task(make())
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("given", [LQR, LQR(TASK)])
+def test_sound_controllers_pass(given) -> None:
+    report = check_controller(given, TASK)
+    assert report.passed, report
+    assert not report.warnings, report
+    assert "batch equals step" in str(report)
+
+
+# ---- broken plants ----
+
+
+class Base(Plant):
+    state = signals("x [m]", "v [m/s]")
+    input = signals("f [N]")
+
+    def limits(self):
+        return {"f": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Short(Base):
+    def ode(self, x, u, w):
+        return (x.v,)
+
+
+@dataclass(frozen=True)
+class Misspelt(Base):
+    def ode(self, x, u, w):
+        return x.velocity, u.f
+
+
+@dataclass(frozen=True)
+class Needy(Base):
+    mass: float
+
+    def ode(self, x, u, w):
+        return x.v, u.f / self.mass
+
+
+@dataclass(frozen=True)
+class Rooted(Base):
+    def ode(self, x, u, w):
+        return x.v, u.f + ca.sqrt(x.x)
+
+
+@dataclass(frozen=True)
+class Cusp(Base):
+    def ode(self, x, u, w):
+        return x.v, u.f + ca.sqrt(x.x**2 + x.v**2)
+
+
+@dataclass(frozen=True)
+class Idle(Base):
+    def ode(self, x, u, w):
+        return x.v, -x.x
+
+
+@dataclass(frozen=True)
+class Upside(Base):
+    def ode(self, x, u, w):
+        return x.v, u.f
+
+    def limits(self):
+        return {"f": (1.0, -1.0)}
+
+
+@dataclass(frozen=True)
+class Runaway(Base):
+    def ode(self, x, u, w):
+        return x.x, u.f  # nothing reaches x, and it grows
+
+
+@pytest.mark.parametrize(
+    ("plant", "check", "why"),
+    [
+        (Short, "one expression per state", "x, v"),
+        (Misspelt, "one expression per state", "velocity"),
+        (Needy, "can be made", "mass"),
+        (Rooted, "finite at 64 points", "equation of v is not finite"),
+        (Upside, "limits are ordered", "lower must not exceed"),
+        (Idle, "every input moves something", "f appears in no equation"),
+        (3, "can be made", "not a Plant"),
+    ],
+)
+def test_broken_plants_are_refused(plant, check: str, why: str) -> None:
+    report = check_plant(plant) if plant != 3 else check_plant(type("Three", (), {})())
+    assert check in failing(report)
+    assert why in failing(report)
+    with pytest.raises(CheckFailed, match=check):
+        report.raise_if_failed()
+
+
+def test_doubtful_plants_are_warned_of() -> None:
+    assert "finite at the origin" in warned(check_plant(Cusp))
+    assert check_plant(Cusp).passed
+    assert "not stabilisable" in warned(check_plant(Runaway))
+    assert check_plant(Runaway).passed
+
+
+# ---- broken tasks ----
+
+
+def changed(**changes) -> Task:
+    return dataclasses.replace(TASK, **changes)
+
+
+@pytest.mark.parametrize(
+    ("task", "check", "why"),
+    [
+        (changed(initial=Gaussian({"angle": 1.0})), "drawn starts", "outside the domain"),
+        (changed(constraints=(Box("fence", {"position": (-0.5, 0.5)}),)), "drawn starts", "'fence'"),
+        (changed(reference=SetPoint({"angle": 2.0})), "reference lies inside", "outside the domain"),
+        (changed(reference=SetPoint(u={"force": 11.0})), "reference lies inside", "force"),
+        (
+            changed(cost=Nonlinear(lambda x, u, xr, ur: ca.log(x.position) ** 2 + u.force**2)),
+            "stage cost",
+            "stage cost at x",
+        ),
+        (changed(truth=CartPole(half_length=1e-300)), "one sample leads", "next state"),
+    ],
+)
+def test_broken_tasks_are_refused(task: Task, check: str, why: str) -> None:
+    report = check_task(task)
+    assert check in failing(report), report
+    assert why in failing(report), report
+
+
+def test_doubtful_tasks_are_warned_of() -> None:
+    assert "drifts off it" in warned(check_task(changed(reference=SetPoint({"angle": 0.3}))))
+    assert "four times the substeps" in warned(check_task(changed(dt=0.6)))
+    assert "no state has a tolerance" in warned(check_task(changed(initial=Fixed(), tolerance=None)))
+
+
+def test_a_task_of_a_broken_plant_says_so() -> None:
+    task = Task("t", Idle(), 0.1, 10, Quadratic([1.0, 1.0], [1.0]), Uniform([-1.0] * 2, [1.0] * 2))
+    assert "its plant keeps the contract" in failing(check_task(task))
+    assert "f appears in no equation" in failing(check_task(task))
+
+
+# ---- mutated controllers ----
+
+
+class Good:
+    """A sound controller with memory; each mutant breaks one clause of the contract."""
+
+    def __init__(self, task: Task) -> None:
+        self.law, self.last = LQR(task), np.zeros(1)
+
+    def reset(self) -> None:
+        self.last = np.zeros(1)
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        decision = self.law.step(x, k)
+        self.last = 0.9 * decision.input + 0.1 * self.last
+        return dataclasses.replace(decision, input=self.last)
+
+
+class Forgetless(Good):
+    def reset(self) -> None:
+        pass
+
+
+class Beyond(Good):
+    def step(self, x, k):
+        return Decision(2.0 * super().step(x, k).input + 9.0)
+
+
+class Row(Good):
+    def step(self, x, k):
+        return Decision(super().step(x, k).input[None])
+
+
+class Scalar(Good):
+    def step(self, x, k):
+        return float(super().step(x, k).input[0])
+
+
+class Poisoned(Good):
+    def step(self, x, k):
+        return Decision(np.clip(-self.law.K @ x, -10, 10))
+
+
+class Raising(Good):
+    def step(self, x, k):
+        if not np.isfinite(x).all():
+            raise ValueError("bad state")
+        return super().step(x, k)
+
+
+class Fragile(Good):
+    def step(self, x, k):
+        if np.abs(x).max() > 1e4:
+            raise OverflowError("too far")
+        return super().step(x, k)
+
+
+class Impatient(Good):
+    def step(self, x, k):
+        return Decision(np.zeros((1000, 1))[k])
+
+
+class Scribbling(Good):
+    def step(self, x, k):
+        decision = super().step(x, k)
+        x *= 0.5
+        return decision
+
+
+class Random(Good):
+    def step(self, x, k):
+        return Decision(np.random.default_rng().uniform(-1, 1, 1))
+
+
+class Divided(LQR):
+    def batch(self, x, k):
+        return super().batch(x, k) * (0.5 if np.ndim(x) == 2 else 1.0)
+
+
+class Wordy(Good):
+    def step(self, x, k):
+        return dataclasses.replace(super().step(x, k), status="fine")
+
+
+class Mute(Good):
+    def step(self, x, k):
+        return dataclasses.replace(super().step(np.nan_to_num(x, posinf=0.0), k), status=Status.SOLVED)
+
+
+def test_the_sound_original_passes() -> None:
+    assert check_controller(Good, TASK).passed
+
+
+@pytest.mark.parametrize(
+    ("mutant", "check", "why"),
+    [
+        (Forgetless, "repeats itself after reset", "the same run gave"),
+        (Beyond, "answers drawn starts", "beyond its bounds"),
+        (Row, "answers drawn starts", "shape (1, 1)"),
+        (Scalar, "answers drawn starts", "not a Decision"),
+        (Poisoned, "not finite", "the input is [nan]"),
+        (Raising, "not finite", "step raised ValueError"),
+        (Fragile, "answers far away", "step raised OverflowError"),
+        (Impatient, "answers late samples", "step raised IndexError"),
+        (Scribbling, "leaves its argument alone", "changed the state"),
+        (Random, "repeats itself after reset", "the same run gave"),
+        (Divided, "batch equals step", "differs"),
+        (Wordy, "answers drawn starts", "'fine'"),
+        (lambda task: 3, "can be made", "no reset() and step(x, k)"),
+        (3, "can be made", "no reset() and step(x, k)"),
+    ],
+)
+def test_mutants_are_refused(mutant, check: str, why: str) -> None:
+    report = check_controller(mutant, TASK)
+    assert check in failing(report), report
+    assert why in failing(report), report
+
+
+def test_a_controller_that_keeps_quiet_about_nan_is_warned_of() -> None:
+    report = check_controller(Mute, TASK)
+    assert report.passed, report
+    assert "says so by its status" in warned(report)

@@ -1,0 +1,204 @@
+"""The command line and what it finds, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctrl import LQR
+from ctrl.discovery import BrokenEntryPoint, NotFound, entry_points, load, load_task, place
+from systems import Task
+
+ROOT = Path(__file__).parents[2]
+CARTPOLE = "systems.library.cartpole:cartpole"
+OWN = '''
+from dataclasses import dataclass
+import numpy as np
+from ctrl import LQR, Decision
+from systems import Plant, Quadratic, Task, Uniform, signals
+
+@dataclass(frozen=True)
+class Mass(Plant):
+    mass: float = 1.0
+    state = signals("position [m]", "speed [m/s]")
+    input = signals("force [N]")
+    def ode(self, x, u, w):
+        return x.speed, u.force / self.mass
+    def limits(self):
+        return {"force": (-2.0, 2.0)}
+
+@dataclass(frozen=True)
+class Wrong(Mass):
+    def ode(self, x, u, w):
+        return x.speed, u.thrust / self.mass
+
+task = Task("mass", Mass(), 0.1, 60, Quadratic({"position": 1.0, "speed": 0.1}, {"force": 0.1}),
+            Uniform({"position": -1.0}, {"position": 1.0}))
+
+class Relay:
+    """Full force against the position."""
+    def __init__(self, task):
+        self.lower, self.upper = task.input_bounds
+    def reset(self):
+        pass
+    def step(self, x, k):
+        return Decision(self.lower if x[0] + x[1] > 0 else self.upper)
+
+class Learner:
+    def __init__(self, task, seed):
+        self.made, self.seed = 0, seed
+    @classmethod
+    def load(cls, path, task):
+        found = cls(task, 0)
+        found.made, found.seed = map(int, open(path).read().split())
+        return found
+    def learn(self, updates, progress, checkpoint):
+        self.made, self.before = updates, self.made
+        print("learned from", self.before, "to", updates, "with seed", self.seed)
+    def save(self, path):
+        open(path, "w").write(f"{self.made} {self.seed}")
+'''
+ENTRY_POINTS = """
+[trivium.controllers]
+regulator = ctrl.lqr:LQR
+shattered = no_such_module_anywhere:Thing
+[trivium.tasks]
+cart = systems.library.cartpole:cartpole
+[trivium.learners]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a plant of one's own and an installed package, one of whose entry points is broken."""
+    (tmp_path / "own.py").write_text(OWN)
+    info = tmp_path / "site" / "guest-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trivium(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "MPLBACKEND": "Agg", "COLUMNS": "120"}
+    return subprocess.run(
+        [sys.executable, "-m", "ctrl.cli", *arguments], cwd=home, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def refused(home: Path, *arguments: str) -> str:
+    """What a misuse prints: one message, no traceback, exit code 2."""
+    done = trivium(home, *arguments)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.startswith("trivium: ")
+    return done.stderr
+
+
+def test_compare_a_plant_of_ones_own_with_a_law_of_ones_own(home: Path) -> None:
+    done = trivium(
+        home, "compare", "own.py:task", "--controllers", "regulator", "own.py:Relay", "--starts", "8", "--seed", "4",
+        "--workers", "2", "--out", "results", "--true", "mass=1.5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mass 1 -> 1.5" in done.stdout
+    table = json.loads((home / "results" / "table.json").read_text())
+    assert [row["controller"] for row in table] == ["regulator", "Relay"]
+    assert table[0]["runs"] == 8
+    versions = json.loads((home / "results" / "versions.json").read_text())
+    assert versions["seeds"] == [4]
+    assert versions["command"][:3] == ["trivium", "compare", "own.py:task"]
+
+
+def test_a_broken_entry_point_is_named_and_the_rest_goes_on(home: Path) -> None:
+    done = trivium(home, "compare", "cart", "--starts", "4", "--out", "results", "--controllers", "regulator")
+    assert done.returncode == 0, done.stderr
+    said = refused(home, "compare", "cart", "--controllers", "regulator", "shattered")
+    assert "'shattered' = 'no_such_module_anywhere:Thing' of guest cannot be loaded" in said
+    assert "No module named 'no_such_module_anywhere'" in said
+    listed = trivium(home, "list")
+    assert listed.returncode == 1
+    assert "BROKEN" in listed.stdout
+    assert "regulator" in listed.stdout
+    assert "Balance the pole" in listed.stdout
+
+
+def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
+    said = refused(home, "compare", "carrt")
+    assert "unknown task 'carrt'; known:" in said
+    assert "Did you mean 'cart'?" in said
+    assert "Did you mean 'regulator'?" in refused(home, "compare", "cart", "--controllers", "regulater")
+    assert "no file 'nowhere.py'" in refused(home, "compare", "nowhere.py:task")
+    assert "Did you mean 'task'?" in refused(home, "compare", "own.py:taks")
+    assert "expected a Task" in refused(home, "compare", "own.py:Mass")
+    assert "unknown learner 'dsacct'" in refused(home, "train", "cart", "--learner", "dsacct")
+    assert "Did you mean 'mass'?" in refused(home, "compare", "own.py:task", "--true", "maas=2")
+    assert "expected name=value" in refused(home, "compare", "own.py:task", "--true", "mass=heavy")
+
+
+def test_an_output_folder_that_cannot_be_written_stops_before_the_work(home: Path) -> None:
+    (home / "file").write_text("in the way")
+    said = refused(home, "compare", "cart", "--controllers", "regulator", "--out", "file/results")
+    assert "cannot write results to 'file/results'" in said
+
+
+def test_check_says_what_is_wrong(home: Path) -> None:
+    good = trivium(home, "check", "own.py:Mass")
+    assert good.returncode == 0, good
+    assert "Mass: 12 checks, 0 failed" in good.stdout or "Mass: 11 checks, 0 failed" in good.stdout
+    bad = trivium(home, "check", "own.py:Wrong")
+    assert bad.returncode == 1
+    assert "thrust" in bad.stdout
+    law = trivium(home, "check", "own.py:Relay", "--task", "own.py:task")
+    assert law.returncode == 0, law.stdout
+    assert "Relay on task 'mass'" in law.stdout
+    assert "--task" in refused(home, "check", "own.py:Relay")
+
+
+def test_train_saves_and_goes_on(home: Path) -> None:
+    command = ["train", "own.py:task", "--learner", "own.py:Learner", "--seed", "7", "--out", "trained"]
+    first = trivium(home, *command, "--updates", "10")
+    assert "learned from 0 to 10 with seed 7" in first.stdout, first
+    assert json.loads((home / "trained" / "task.json").read_text())["name"] == "mass"
+    again = trivium(home, *command, "--updates", "30")
+    assert "learned from 10 to 30 with seed 7" in again.stdout, again
+    assert "expected at least 1" in refused(home, *command, "--updates", "0")
+
+
+def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
+    for command in ((), ("compare",), ("list",), ("check",), ("train",)):
+        done = trivium(home, *command, "--help")
+        assert done.returncode == 0
+        assert "usage: trivium" in done.stdout
+    slow = ("matplotlib", "torch", "joblib", "scipy.stats")
+    code = f"import sys, ctrl.cli; sys.exit(any(m in sys.modules for m in {slow}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert trivium(home, "compar").returncode == 2
+
+
+def test_names_and_places(home: Path) -> None:
+    assert {"regulator", "shattered"} <= set(entry_points("trivium.controllers"))
+    assert load("trivium.controllers", "regulator") is LQR
+    assert isinstance(load_task("cart"), Task)
+    assert load_task("own.py").name == "mass", "a file with one task needs no name behind it"
+    assert load_task("own.py:task") is load_task("own.py:task")
+    assert load_task(CARTPOLE).name == "cartpole"
+    assert place("ctrl.lqr:LQR") is LQR
+    with pytest.raises(BrokenEntryPoint, match="of guest cannot be loaded"):
+        load("trivium.controllers", "shattered")
+    for wrong in ("own.py:Nothing", "no-module:x", "no_module_here:x", "ctrl.lqr:Nothing"):
+        with pytest.raises(NotFound):
+            place(wrong)
+    (home / "broken.py").write_text("import nothing_of_the_kind\n")
+    with pytest.raises(BrokenEntryPoint, match="nothing_of_the_kind"):
+        place("broken.py:task")
+    (home / "two.py").write_text("from systems.library.cartpole import cartpole\na, b = cartpole(), cartpole()\n")
+    with pytest.raises(NotFound, match=r"2 tasks \(a, b\)"):
+        load_task("two.py")

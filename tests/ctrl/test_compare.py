@@ -1,0 +1,192 @@
+"""The comparison: common random numbers, workers, refusals, table, figure, folder."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from laws import Elsewhere, Momentum, faulty, not_applicable
+
+from ctrl import LQR, NotApplicable, compare
+from ctrl.compare.draws import draw, objection
+from ctrl.compare.figure import phase_plane
+from ctrl.compare.results import OutputError, prepare, save
+from ctrl.compare.table import difference
+from systems import Box, DimensionMismatch, Fixed, InvalidValue, LinearPlant
+from systems.library.cartpole import CartPole, cartpole
+from systems.library.pendulum import pendulum_swing_up
+
+TASK = dataclasses.replace(cartpole(), steps=40)
+KEYS = [
+    "controller", "cost", "cost_low", "cost_high", "violations", "runs", "step_p50_ms", "step_p99_ms", "missed",
+    "roa_sampled", "roa_proved",
+]  # fmt: skip
+
+
+def test_all_controllers_see_the_same_numbers() -> None:
+    one = compare(TASK, {"a": LQR, "b": LQR(TASK)}, starts=7, seeds=3)
+    two = compare(TASK, {"c": Momentum}, starts=7, seeds=3, workers=1)
+    np.testing.assert_array_equal(one.runs["a"].states, one.runs["b"].states)
+    np.testing.assert_array_equal(one.starts, two.starts)
+    np.testing.assert_array_equal(one.disturbances, two.disturbances)
+    np.testing.assert_array_equal(two.runs["c"].states[:, 0], one.runs["a"].states[:, 0])
+
+
+def test_a_longer_comparison_begins_like_a_shorter_one() -> None:
+    (short, w_short), (long, w_long) = draw(TASK, 5, (1,)), draw(TASK, 9, (1,))
+    np.testing.assert_array_equal(short, long[:5])
+    np.testing.assert_array_equal(w_short, w_long[:5])
+    assert not np.allclose(draw(TASK, 5, (2,))[0], short)
+
+
+def test_several_seeds_follow_each_other() -> None:
+    both, w = draw(TASK, 4, (5, 6))
+    assert both.shape == (8, 4)
+    assert w.shape == (8, 40, 1)
+    np.testing.assert_array_equal(both[4:], draw(TASK, 4, (6,))[0])
+    assert not np.allclose(w[:4], w[4:])
+
+
+def test_numbers_do_not_depend_on_the_number_of_workers() -> None:
+    alone = compare(TASK, {"m": Momentum}, starts=9, workers=1).runs["m"]
+    spread = compare(TASK, {"m": Momentum}, starts=9, workers=2).runs["m"]
+    for name in ("states", "inputs", "costs", "margins", "statuses", "left"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(spread, name), err_msg=name)
+
+
+def test_runs_are_really_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVIUM_TEST_PARENT", str(os.getpid()))
+    compared = compare(TASK, {"lqr": LQR, "here": Elsewhere}, starts=8, workers=2)
+    assert "made in another process" in compared.failed["here"]
+
+
+def test_given_starts_are_used() -> None:
+    starts = np.array([[0.1, 0.0, 0.0, 0.0], [0.0, 0.1, 0.0, 0.0]])
+    np.testing.assert_array_equal(compare(TASK, {"lqr": LQR}, starts=starts).runs["lqr"].states[:, 0], starts)
+
+
+def test_an_infeasible_start_is_refused_by_name() -> None:
+    fenced = dataclasses.replace(TASK, constraints=(Box("fence", {"position": (-1.5, 1.5), "force": (-5.0, 5.0)}),))
+    good = np.zeros(4)
+    with pytest.raises(InvalidValue, match=r"run 1 .*position = 2.*fence.* by 0\.5"):
+        compare(fenced, {"lqr": LQR}, starts=[good, [2.0, 0.0, 0.0, 0.0]])
+    with pytest.raises(InvalidValue, match=r"run 0 .*outside the domain.*angle in \[-1.4, 1.4\]"):
+        compare(TASK, {"lqr": LQR}, starts=[[0.0, 2.0, 0.0, 0.0]])
+    with pytest.raises(InvalidValue, match="not finite"):
+        compare(TASK, {"lqr": LQR}, starts=[[np.nan, 0.0, 0.0, 0.0]])
+    with pytest.raises(DimensionMismatch, match="position, angle"):
+        compare(TASK, {"lqr": LQR}, starts=[[0.0, 0.0]])
+    assert objection(fenced, good) is None, "a bound on the input forbids no start"
+    soft = dataclasses.replace(TASK, constraints=(Box("fence", {"position": (-1.5, 1.5)}).soft(1.0),))
+    assert objection(soft, np.array([2.0, 0.0, 0.0, 0.0])) is None, "a soft constraint may be violated"
+
+
+def test_one_fault_does_not_cost_the_others() -> None:
+    compared = compare(TASK, {"no": not_applicable, "bad": faulty, "lqr": LQR}, starts=3)
+    assert list(compared.runs) == ["lqr"]
+    assert compared.skipped == {"no": "needs a linear plant"}
+    assert "ZeroDivisionError: gain of nothing (laws.py" in compared.failed["bad"]
+    assert "no: skipped, needs a linear plant" in str(compared)
+    assert "bad: FAILED, ZeroDivisionError" in str(compared)
+
+
+def test_misuse_is_refused() -> None:
+    with pytest.raises(NotApplicable, match="needs a linear plant"):
+        compare(TASK, {"no": not_applicable}, starts=3)
+    with pytest.raises(InvalidValue, match="no controllers"):
+        compare(TASK, {})
+    with pytest.raises(InvalidValue, match="'x' is int"):
+        compare(TASK, {"x": 3})  # type: ignore[dict-item]
+    for wrong in ({"starts": 0}, {"seeds": -1}, {"workers": 0}, {"seeds": ()}):
+        with pytest.raises(InvalidValue):
+            compare(TASK, {"lqr": LQR}, **wrong)  # type: ignore[arg-type]
+
+
+def test_table_states_the_problem_and_counts() -> None:
+    task = TASK.with_truth(CartPole(pole_mass=0.15))
+    told = str(compare(task, {"lqr": LQR, "momentum": Momentum}, starts=20, workers=1))
+    assert "cartpole · 40 steps of 0.05 s (rk4, 0.05 s) · 20 starts · seed 0 · true plant = nominal with" in told
+    assert "pole_mass 0.1 -> 0.15" in told
+    assert "0/20 (≤16.1" in told.replace("\u00a0", " ")
+    assert difference(TASK) == "true plant = nominal"
+
+
+def test_a_single_run_has_no_interval() -> None:
+    compared = compare(TASK, {"lqr": LQR, "m": Momentum}, starts=1)
+    assert np.isnan(compared.metrics["lqr"].cost.low)
+    assert str(compared)
+
+
+def test_the_proof_fills_its_column() -> None:
+    compared = compare(TASK, {"lqr": LQR}, starts=3, proof=lambda task, law: 0.625 if task is TASK else None)
+    assert compared.proved == {"lqr": 0.625}
+    assert "62.5 %" in str(compared)
+
+
+def test_folder_holds_everything_and_the_json_keeps_its_keys(tmp_path: Path) -> None:
+    compared = compare(TASK, {"lqr": LQR, "momentum": Momentum, "no": not_applicable}, starts=6, workers=1)
+    folder = save(compared, tmp_path / "deep" / "results", command=["trivium", "compare"])
+    wanted = {"table.csv", "table.json", "figure.png", "figure.pdf", "task.json", "versions.json"}
+    assert {path.name for path in folder.iterdir()} == wanted, "nothing missing, nothing left over"
+    table = json.loads((folder / "table.json").read_text(), parse_constant=pytest.fail)  # NaN and Infinity are no JSON
+    assert [list(row) for row in table] == [KEYS, KEYS]
+    assert [row["controller"] for row in table] == ["lqr", "momentum"]
+    for row in table:
+        assert row["cost_low"] < row["cost"] < row["cost_high"]
+        assert row["runs"] == 6
+        assert 0 < row["step_p50_ms"] <= row["step_p99_ms"]
+        assert 0 <= row["roa_sampled"] <= 1
+        assert row["roa_proved"] is None
+    with open(folder / "table.csv", newline="") as file:
+        assert [row["controller"] for row in csv.DictReader(file)] == ["lqr", "momentum"]
+    task = json.loads((folder / "task.json").read_text(), parse_constant=pytest.fail)
+    assert "sin(angle)" in task["plant"]["ode"]
+    assert task["constraints"][0]["g"] == "[(-2.4-position), (position-2.4)]"
+    assert "1.33333333333333" in task["plant"]["ode"], "constants are written in full"
+    versions = json.loads((folder / "versions.json").read_text())
+    assert versions["seeds"] == [0]
+    assert versions["skipped"] == {"no": "needs a linear plant"}
+    assert versions["packages"]["casadi"]
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_second_comparison_replaces_the_first(tmp_path: Path) -> None:
+    for starts in (3, 4):
+        save(compare(TASK, {"lqr": LQR}, starts=starts), tmp_path)
+    assert json.loads((tmp_path / "table.json").read_text())[0]["runs"] == 4
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"cannot write results to .*file.*choose another folder"):
+        prepare(tmp_path / "file" / "results")
+
+
+def test_figure_has_a_column_per_controller_and_labels_with_units() -> None:
+    before = matplotlib.rcParams["font.size"]
+    page = compare(TASK, {"lqr": LQR, "momentum": Momentum}, starts=5, workers=1).figure()
+    axes = page.get_axes()
+    assert len(axes) == 2 * 6 + 3
+    labels = {a.get_ylabel() for a in axes} | {a.get_xlabel() for a in axes}
+    assert {"position\n[m]", "force\n[N]", "time [s]", "angle [rad]", "rate [rad/s]"} <= labels
+    assert matplotlib.rcParams["font.size"] == before, "the style stays inside"
+
+
+def test_figures_of_other_shapes() -> None:
+    """One state, no input worth the name of bounds, a fixed start, a swing-up from everywhere."""
+    from systems import Quadratic, Task
+
+    lag = Task("lag", LinearPlant([[-1.0]], [[1.0]]), 0.1, 10, Quadratic([1.0], [1.0]), Fixed([1.0]))
+    assert phase_plane(lag) is None
+    assert len(compare(lag, {"lqr": LQR}, starts=2).figure().get_axes()) == 2 + 3
+    swing = dataclasses.replace(pendulum_swing_up(), steps=30)
+    assert phase_plane(swing) == (0, 1)
+    assert phase_plane(TASK) == (1, 3), "the costliest coordinate against its speed"
+    compare(swing, {"lqr": LQR}, starts=3).figure()

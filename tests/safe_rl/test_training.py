@@ -1,0 +1,97 @@
+"""The loop: what it shows, what it records, what `predict` and `evaluate` give."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from safe_rl import DSACT, DSACTSettings, Policy, evaluate
+from tests.safe_rl.pendulum import PendulumTask
+
+TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
+
+
+def test_books_agree_with_the_rewards_and_costs_seen() -> None:
+    """All episodes of the run, recomputed from the replay memory."""
+    settings = DSACTSettings(hidden=(8,), batch_size=8, warmup=40, environments=4, updates_per_step=1)
+    learner = DSACT(PendulumTask(steps=10, speed_limit=1.0), settings=settings)
+    learner.learn(190, progress=False)  # with the warm-up 200 steps: 20 episodes in each of 4 environments
+    rows = learner.buffer.contents()
+    record = learner.history[0]
+    assert (record.updates, record.steps, record.episodes, record.mean_length) == (190, 800, 80, 10.0)
+    assert record.mean_return == pytest.approx(float(rows.reward.sum()) / 80, rel=1e-5)
+    assert record.mean_costs["fast"] == pytest.approx(float(rows.cost.sum()) / 80, rel=1e-5)
+    assert record.mean_costs["fast"] > 0
+
+
+def test_warm_up_fixes_the_scaling_of_observations() -> None:
+    learner = DSACT(PendulumTask(), settings=TINY)
+    learner.prepare()
+    scaled = learner.policy.scale(learner.buffer.contents().observation)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(scaled.std(0), torch.ones(3), atol=1e-4, rtol=0.0)
+    frozen = learner.policy.observation_mean.clone()
+    learner.learn(20, progress=False)
+    assert torch.equal(frozen, learner.target_policy.observation_mean)
+
+
+def test_evaluation_counts_each_environment_once() -> None:
+    """Against a loop by hand; the mean action only, first episodes only."""
+    task = PendulumTask(steps=30)
+    policy = DSACT(task, settings=TINY).policy
+    environment = task.vector_env(6, seed=5)
+    observation, total = environment.reset(), 0.0
+    for _ in range(30):
+        step = environment.step(policy.act(observation))
+        observation, total = step.observation, total + float(step.reward.sum())
+    assert evaluate(policy, task, episodes=6, seed=5) == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_predict_takes_and_gives_arrays() -> None:
+    learner = DSACT(PendulumTask(), settings=TINY)
+    action, memory = learner.predict(np.zeros(3))
+    assert memory is None
+    assert action.shape == (1,)
+    assert learner.predict(np.zeros((5, 3)))[0].shape == (5, 1)
+    np.testing.assert_array_equal(action, learner.predict(np.zeros(3))[0])
+    drawn = [float(learner.predict(np.zeros(3), deterministic=False)[0][0]) for _ in range(4)]
+    assert len(set(drawn)) == 4
+    with pytest.raises(ValueError, match=r"shape \(4,\) given"):
+        learner.predict(np.zeros(4))
+
+
+def test_log_is_written_and_nothing_is_drawn_outside_a_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    DSACT(PendulumTask(steps=20), settings=TINY).learn(230, progress=True, log=tmp_path)
+    shown = capfd.readouterr()
+    assert "updates/s" not in shown.out + shown.err
+    with open(tmp_path / "progress.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["updates"]) for line in lines] == [200, 230]
+    assert float(lines[0]["charts/return"]) < 0
+    assert "costs/fast" in lines[0]
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert (settings["task"], settings["hidden"]) == ("pendulum", [16, 16])
+
+
+def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    DSACT(PendulumTask(steps=20), settings=TINY).learn(20, progress=False, log=tmp_path)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert {"charts/return", "costs/fast", "learner/temperature"} <= set(events.Tags()["scalars"])
+
+
+def test_policy_of_a_learner_moves_alone(tmp_path: Path) -> None:
+    learner = DSACT(PendulumTask(), settings=TINY).learn(10, progress=False)
+    learner.policy.save(tmp_path / "policy")
+    observation = torch.tensor([[0.5, 0.8, 1.0]])
+    assert torch.equal(Policy.load(tmp_path / "policy").act(observation), learner.policy.act(observation))
