@@ -111,8 +111,10 @@ class DynamicCar(Plant):
 
 def _lane(name: str, plant: Plant, model: Mapping[str, tuple[float, float]]) -> Task:
     dt, steps, speed = 0.05, 120, 15.0
-    path = np.zeros((steps + 1, len(plant.state)))
-    path[:, plant.state.where("x")] = speed * dt * np.arange(steps + 1)
+    # The lane goes on beyond the run, so that a controller that looks ahead does not see it end.
+    samples = np.arange(2 * steps + 1)
+    path = np.zeros((len(samples), len(plant.state)))
+    path[:, plant.state.where("x")] = speed * dt * samples
     path[:, plant.state.where("speed")] = speed
     start = {"x": 0.5, "y": 1.0, "heading": 0.1}
     return Task(
