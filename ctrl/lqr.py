@@ -12,6 +12,7 @@ from scipy import linalg
 from ctrl.controller import Decision, NotApplicable, Source, Status
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task, linearise
+from systems.references import Schedule
 
 __all__ = ["LQR", "Gain", "NotStabilisable", "local_model", "lqr"]
 
@@ -133,8 +134,7 @@ class LQR:
         self.K, self.P = gain.K, gain.P
         self.task = task
         self._lower, self._upper = task.input_bounds
-        steps = 1 if task.reference.is_constant else task.steps + 1
-        self._x_ref, self._u_ref = task.reference.at(task.plant, np.arange(steps))
+        self._reference = Schedule(task.reference, task.plant, task.steps + 1)
 
     def reset(self) -> None:
         """Nothing to forget."""
@@ -146,15 +146,14 @@ class LQR:
         if np.isfinite(x).all():
             u = self.batch(x, k)
             return Decision(u, seconds=perf_counter() - began)
-        backup = np.clip(self._u_ref[min(k, len(self._u_ref) - 1)], self._lower, self._upper)
+        backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
-        i = min(k, len(self._x_ref) - 1)
-        return saturated_linear(x, self.K, self._x_ref[i], self._u_ref[i], self._lower, self._upper)
+        return saturated_linear(x, self.K, *self._reference(k), self._lower, self._upper)
 
     @property
     def law(self) -> SaturatedLinear:
         """The regulator in closed form, of which something can be proved; for a moving reference, its first sample."""
-        return SaturatedLinear(self.K, self._x_ref[0], self._u_ref[0], self._lower, self._upper)
+        return SaturatedLinear(self.K, *self._reference(0), self._lower, self._upper)

@@ -82,7 +82,7 @@ class _Loop:
             if not np.isfinite(array).all():
                 raise InvalidValue(f"{name} hold numbers that are not finite")
         self.steps = self.disturbances.shape[1]
-        self.lower, self.upper = plant.bounds
+        self.lower, self.upper = task.true_dynamics.plant.bounds
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
         self.domain = (-np.inf, np.inf) if task.domain is None else task.domain.interval(plant.state)
         self.stage = lower(task.stage_cost_function(), to="numpy")

@@ -12,6 +12,7 @@ from ctrl.controller import Decision, NotApplicable, Source, Status
 from safe_rl.policy import Policy
 from systems import Task
 from systems.lowering import lower
+from systems.references import Schedule
 
 __all__ = ["PolicyController"]
 
@@ -40,9 +41,7 @@ class PolicyController:
         plain = task.observation is None and task.reference.is_constant
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
-        steps = 1 if task.reference.is_constant else task.steps + 1
-        self._x_ref, u_ref = task.reference.at(task.plant, np.arange(steps))
-        self._backup = np.clip(u_ref, self._lower, self._upper)
+        self._reference = Schedule(task.reference, task.plant, task.steps + 1)
 
     @classmethod
     def load(cls, task: Task, path: str | Path) -> PolicyController:
@@ -58,10 +57,10 @@ class PolicyController:
         u = self.batch(np.asarray(x, dtype=float), k)
         if np.isfinite(u).all():
             return Decision(u, seconds=perf_counter() - began)
-        backup = self._backup[min(k, len(self._backup) - 1)]
+        backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
-        seen = x if self._observe is None else self._observe(x, self._x_ref[min(k, len(self._x_ref) - 1)])
+        seen = x if self._observe is None else self._observe(x, self._reference(k)[0])
         return np.minimum(np.maximum(self._act(seen), self._lower), self._upper)

@@ -208,6 +208,8 @@ class Polytope(Constraint):
         """Largest value of the linear form over the polytope, infinite where unbounded, by one linear program."""
         from scipy.optimize import linprog
 
+        if _free(direction, self.signals):
+            return np.inf
         c = np.array([direction.get(name, 0.0) for name in self.signals])
         found = linprog(-c, self.H, self.h, bounds=(None, None))
         return -found.fun if found.success else np.inf
@@ -244,7 +246,10 @@ class Ellipsoid(Constraint):
         return s.T @ ca.SX(self.P) @ s - self.level
 
     def support(self, direction: Mapping[str, float]) -> float:
-        """Largest value of the linear form over the ellipsoid: c'centre + sqrt(level c' P^-1 c)."""
+        """Largest value of the linear form over the ellipsoid: c'centre + sqrt(level c' P^-1 c), infinite in other
+        signals' directions."""
+        if _free(direction, self.signals):
+            return np.inf
         c = np.array([direction.get(name, 0.0) for name in self.signals])
         return float(c @ self.centre + np.sqrt(self.level * c @ np.linalg.solve(self.P, c)))
 
@@ -260,6 +265,11 @@ class Inequality(Constraint):
 
     def expression(self, x: Vector, u: Vector) -> Any:
         return self.g(x, u)
+
+
+def _free(direction: Mapping[str, float], bounded: Sequence[str]) -> bool:
+    """Whether a linear form has weight on a signal that the set does not bound."""
+    return any(weight != 0 and name not in bounded for name, weight in direction.items())
 
 
 def _signal(name: str, x: Vector, u: Vector) -> Any:

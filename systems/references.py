@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from systems.errors import DimensionMismatch, InvalidValue
 from systems.plant import Plant
 from systems.signals import Values
 
-__all__ = ["Reference", "SetPoint", "Sinusoid", "Trajectory"]
+__all__ = ["Reference", "Schedule", "SetPoint", "Sinusoid", "Trajectory"]
 
 
 class Reference(ABC):
@@ -26,6 +27,26 @@ class Reference(ABC):
     @abstractmethod
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reference at the samples ``k`` of shape (...): states (..., n) and inputs (..., m)."""
+
+
+@final
+class Schedule:
+    """A reference by sample number, its first ``samples`` tabulated: what a control step reads.
+
+    ``x_ref, u_ref = Schedule(task.reference, task.plant, task.steps + 1)(k)``
+    """
+
+    def __init__(self, reference: Reference, plant: Plant, samples: int) -> None:
+        self._reference, self._plant = reference, plant
+        self._x, self._u = reference.at(plant, np.arange(1 if reference.is_constant else samples))
+
+    def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """x_r (n,) and u_r (m,) at sample k."""
+        if k < len(self._x):
+            return self._x[k], self._u[k]
+        if self._reference.is_constant:
+            return self._x[0], self._u[0]
+        return self._reference.at(self._plant, k)
 
 
 @dataclass(frozen=True)

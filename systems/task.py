@@ -150,6 +150,13 @@ class Task:
         return lower, upper
 
     @property
+    def applied_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the true plant's actuators leave of ``input_bounds``: lower and upper, each (m,)."""
+        lower, upper = self.input_bounds
+        least, most = self.true_dynamics.plant.bounds
+        return np.clip(lower, least, most), np.clip(upper, least, most)
+
+    @property
     def arrival(self) -> np.ndarray:
         """Half-widths (n,) around the reference within which a run counts as arrived."""
         state = self.plant.state

@@ -12,13 +12,13 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov
 from systems.lowering.interval import Interval
 
-__all__ = ["Budget", "Outcome", "Region", "decreases", "violates"]
+__all__ = ["Effort", "Outcome", "Region", "decreases", "violates"]
 
 _CHUNK = 8192  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
 
 
 @dataclass(frozen=True)
-class Budget:
+class Effort:
     """When to give up: boxes examined, seconds."""
 
     boxes: int = 2_000_000
@@ -82,7 +82,7 @@ def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float) -> n
     return ((growth.lo > 0) | leaves) & region.surely_holds(point)
 
 
-def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Budget) -> Outcome:
+def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> Outcome:
     """Decides whether V(f(x)) < (1 - kappa) V(x) for all x in the region but the centre, and f(x) stays in its box.
 
     The centre must be a fixed point of f. Boxes are discarded where V > level, settled where an upper bound of the

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from ctrl.certify.branch_and_bound import Region
-from ctrl.certify.lyapunov import Quadratic
+from ctrl.certify.lyapunov import QuadraticLyapunov
 from systems import Signals
 from systems.lowering.interval import Interval
 
@@ -50,7 +50,7 @@ class Certificate:
     kind: Kind
     task: str
     law: str
-    V: Quadratic
+    V: QuadraticLyapunov
     level: float
     kappa: float
     state: Signals

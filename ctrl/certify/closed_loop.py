@@ -27,7 +27,9 @@ __all__ = ["ClosedLoop"]
 @final
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """x+ = f(x) = F(x, clip(u(x)), 0): nominal plant, law clipped to the task's input bounds, no disturbance.
+    """x+ = f(x) = F(x, clip(u(x)), 0): the plant that really runs, no disturbance.
+
+    The law is clipped to the task's input bounds, and these to the true plant's limits.
 
     The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. These
     numbers are kept as symbols and enter as points, so that CasADi cannot fold them into rounded constants.
@@ -72,7 +74,7 @@ class ClosedLoop:
             return Jet(value, product(by_state, z.jacobian) + product(by_input, slope))
 
         identity = Interval.of(np.broadcast_to(np.eye(n), (*batch, n, n)))
-        return self.task.dynamics.stepper(equations)(Jet(x, identity), u, self._still, self._plant[1])
+        return self.task.true_dynamics.stepper(equations)(Jet(x, identity), u, self._still, self._plant[1])
 
     @property
     def reference(self) -> np.ndarray:
@@ -111,7 +113,7 @@ class ClosedLoop:
             return ExactColumn(tuple(value))
 
         try:
-            step = self.task.dynamics.stepper(equations)
+            step = self.task.true_dynamics.stepper(equations)
             after = step(ExactColumn(tuple(point)), inputs, [Fraction(0)] * len(self._still), p)
         except NotExact:
             return False, bound
@@ -122,7 +124,7 @@ class ClosedLoop:
     @cached_property
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
         """The equations with parameters and literal numbers as the input p, and the values of those."""
-        dynamics = self.task.dynamics
+        dynamics = self.task.true_dynamics
         values = {} if dynamics.integrator == "exact" else dynamics.plant.parameters
         f = dynamics.equations(tuple(values))
         if found := jumps(f):
@@ -141,15 +143,15 @@ class ClosedLoop:
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.task.input_bounds
+        return self.task.applied_bounds
 
     @cached_property
     def _numbers(self) -> Callable[..., np.ndarray]:
-        return self.task.dynamics.stepper(lower(self._plant[0], to="numpy"))
+        return self.task.true_dynamics.stepper(lower(self._plant[0], to="numpy"))
 
     @cached_property
     def _boxes(self) -> Callable[..., Interval]:
-        return self.task.dynamics.stepper(lower(self._plant[0], to="interval"))
+        return self.task.true_dynamics.stepper(lower(self._plant[0], to="interval"))
 
     @cached_property
     def _physics(self) -> Any:

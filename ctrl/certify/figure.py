@@ -8,7 +8,7 @@ import numpy as np
 
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Quadratic
+from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.laws.law import Law
 from systems import Task
 
@@ -96,7 +96,7 @@ def phase_portrait(
     return figure
 
 
-def _ring(V: Quadratic, plane: list[int]) -> np.ndarray:
+def _ring(V: QuadraticLyapunov, plane: list[int]) -> np.ndarray:
     """Points (k, 2) of the plane on V = 1, relative to the centre."""
     angle = np.linspace(0.0, 2 * np.pi, 400)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -14,7 +14,7 @@ from systems import DimensionMismatch, InvalidValue
 from systems.lowering.interval import Interval
 from systems.lowering.interval_functions import sqrt
 
-__all__ = ["Change", "Lyapunov", "Quadratic"]
+__all__ = ["Change", "Lyapunov", "QuadraticLyapunov"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Lyapunov(ABC):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Quadratic(Lyapunov):
+class QuadraticLyapunov(Lyapunov):
     """V(x) = (x - centre)' P (x - centre).
 
     Args:

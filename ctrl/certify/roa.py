@@ -7,10 +7,10 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Budget, Outcome, Region, decreases, violates
+from ctrl.certify.branch_and_bound import Effort, Outcome, Region, decreases, violates
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Quadratic
+from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
@@ -26,18 +26,18 @@ _ROUNDING = (
 )
 
 
-def riccati(task: Task) -> Quadratic:
+def riccati(task: Task) -> QuadraticLyapunov:
     """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator."""
-    return Quadratic(LQR(task).P, task.reference.at(task.plant, 0)[0])
+    return QuadraticLyapunov(LQR(task).P, task.reference.at(task.plant, 0)[0])
 
 
 def certify(
     task: Task,
     law: Law,
-    V: Quadratic | None = None,
+    V: QuadraticLyapunov | None = None,
     level: float | None = None,
     kappa: float = 0.0,
-    budget: Budget | None = None,
+    budget: Effort | None = None,
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level} is a region of attraction of the undisturbed closed loop.
 
@@ -63,7 +63,7 @@ def certify(
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
     region = Region(V, float(level), *loop.domain)
-    outcome, origin = _decide(loop, V, region, kappa, budget or Budget())
+    outcome, origin = _decide(loop, V, region, kappa, budget or Effort())
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         kind=kind,
@@ -74,7 +74,7 @@ def certify(
         kappa=kappa,
         state=task.plant.state,
         domain=None if region.is_whole else loop.domain,
-        dynamics=str(task.dynamics),
+        dynamics=str(task.true_dynamics),
         dt=task.dt,
         boxes=outcome.boxes,
         seconds=perf_counter() - began,
@@ -87,7 +87,9 @@ def certify(
     )
 
 
-def _decide(loop: ClosedLoop, V: Quadratic, region: Region, kappa: float, budget: Budget) -> tuple[Outcome, str]:
+def _decide(
+    loop: ClosedLoop, V: QuadraticLyapunov, region: Region, kappa: float, budget: Effort
+) -> tuple[Outcome, str]:
     """The outcome of the search, and what was found out about the reference."""
     began = perf_counter()
     centre, reference = V.centre, loop.reference
@@ -122,10 +124,10 @@ def _decide(loop: ClosedLoop, V: Quadratic, region: Region, kappa: float, budget
 def largest_level(
     task: Task,
     law: Law,
-    V: Quadratic | None = None,
+    V: QuadraticLyapunov | None = None,
     kappa: float = 0.0,
     resolution: float = 2e-3,
-    budget: Budget | None = None,
+    budget: Effort | None = None,
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
@@ -138,7 +140,7 @@ def largest_level(
         attempt where none is proved.
     """
     began = perf_counter()
-    budget = budget or Budget()
+    budget = budget or Effort()
     V = riccati(task) if V is None else V
     top = sampled_limit(ClosedLoop(task, law), V, kappa).level
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
@@ -146,7 +148,7 @@ def largest_level(
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
-        attempt = certify(task, law, V, share * top, kappa, Budget(max(boxes // 2, 1), max(0.5 * left, 0.0)))
+        attempt = certify(task, law, V, share * top, kappa, Effort(max(boxes // 2, 1), max(0.5 * left, 0.0)))
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -172,7 +174,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> 
     law = getattr(controller, "law", None)
     if not isinstance(law, Law):
         return None
-    budget = Budget(seconds=seconds)
+    budget = Effort(seconds=seconds)
     try:
         if len(task.plant.state) <= 2:
             certificate = largest_level(task, law, budget=budget)

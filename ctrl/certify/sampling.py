@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Quadratic
+from ctrl.certify.lyapunov import QuadraticLyapunov
 from systems import InvalidValue
 
 __all__ = ["SampledLimit", "sampled_limit"]
@@ -30,7 +30,7 @@ class SampledLimit:
 
 def sampled_limit(
     loop: ClosedLoop,
-    V: Quadratic,
+    V: QuadraticLyapunov,
     kappa: float = 0.0,
     ceiling: float | None = None,
     rays: int = 2048,
@@ -99,7 +99,7 @@ def sampled_limit(
     return SampledLimit(float(V(found[0])), found[0], samples)
 
 
-def _ceiling(loop: ClosedLoop, V: Quadratic) -> float:
+def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov) -> float:
     initial = loop.task.initial.support(loop.task.plant.state)
     for (lower, upper), factor in ((loop.domain, 1.0), (initial, 1e3)):
         reach = np.maximum(np.abs(lower - V.centre), np.abs(upper - V.centre))

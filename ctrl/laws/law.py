@@ -44,12 +44,14 @@ def clip(value: Interval, jacobian: Interval, lower: np.ndarray, upper: np.ndarr
     """Value (..., m) and Jacobian (..., m, n) after saturation to [lower, upper], each (m,).
 
     The slope of the saturation is 1 where the box stays within the bounds, 0 where it stays beyond, else in [0, 1].
+    Where the Jacobian before is unbounded, the law may be undefined in the box, which a slope of 0 must not hide.
     """
     inside = (value.lo >= lower) & (value.hi <= upper)
     beyond = (value.hi <= lower) | (value.lo >= upper)
     slope = Interval(np.where(inside, 1.0, 0.0), np.where(beyond & ~inside, 0.0, 1.0))
     clipped = Interval(np.clip(value.lo, lower, upper), np.clip(value.hi, lower, upper))
-    return clipped, jacobian * slope[..., None]
+    unbounded = ~(np.isfinite(jacobian.lo) & np.isfinite(jacobian.hi))
+    return clipped, (jacobian * slope[..., None]).opened(unbounded)
 
 
 def clip_exactly(u: Sequence[Fraction], lower: np.ndarray, upper: np.ndarray) -> list[Fraction]:

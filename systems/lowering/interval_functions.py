@@ -32,15 +32,18 @@ def _increasing(f: Unary, x: Interval, least: float = -np.inf, most: float = np.
 
 
 def _on_domain(f: Unary, x: Interval, least: float, most: float) -> Interval:
-    """An increasing function on `[least, most]`, of the part of x that lies there."""
-    outside = (x.hi < least) | (x.lo > most)
+    """An increasing function on `[least, most]`; the whole line as soon as a part of x lies outside.
+
+    A bound on the part inside alone would hide that the function is undefined elsewhere in the box.
+    """
+    outside = (x.lo < least) | (x.hi > most)
     return _increasing(f, _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most))).opened(outside)
 
 
 def sqrt(x: Interval) -> Interval:
     lo, hi = np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0)
     root = _raw(np.maximum(below(np.sqrt(lo)), 0.0), above(np.sqrt(hi)))
-    return root.opened(x.hi < 0.0)
+    return root.opened(x.lo < 0.0)
 
 
 def exp(x: Interval) -> Interval:
@@ -51,11 +54,11 @@ def log(x: Interval) -> Interval:
     with np.errstate(all="ignore"):
         lo = below(np.log(np.maximum(x.lo, 0.0)), LIBRARY, TINY)
         hi = above(np.log(np.maximum(x.hi, 0.0)), LIBRARY, TINY)
-    return _raw(lo, hi).opened(x.hi <= 0.0)
+    return _raw(lo, hi).opened(x.lo < 0.0)
 
 
 def log1p(x: Interval) -> Interval:
-    return _on_domain(np.log1p, x, -1.0, np.inf).opened(x.hi <= -1.0)
+    return _on_domain(np.log1p, x, -1.0, np.inf)
 
 
 def expm1(x: Interval) -> Interval:
@@ -174,7 +177,7 @@ def _constant_power(x: Interval, exponent: float) -> Interval:
     if exponent % 2.0 == 0.0:
         return _increasing(raised, abs(x), least=0.0)
     positive = _raw(np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0))
-    return _increasing(raised, positive, least=0.0).opened(x.hi < 0.0)
+    return _increasing(raised, positive, least=0.0).opened(x.lo < 0.0)
 
 
 def hypot(x: Operand, y: Operand) -> Interval:

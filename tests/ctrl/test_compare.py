@@ -76,7 +76,7 @@ def test_an_infeasible_start_is_refused_by_name() -> None:
     good = np.zeros(4)
     with pytest.raises(InvalidValue, match=r"run 1 .*position = 2.*fence.* by 0\.5"):
         compare(fenced, {"lqr": LQR}, starts=[good, [2.0, 0.0, 0.0, 0.0]])
-    with pytest.raises(InvalidValue, match=r"run 0 .*outside the domain.*angle in \[-1.4, 1.4\]"):
+    with pytest.raises(InvalidValue, match=r"run 0 .*outside the domain.*angle in \[-0.8, 0.8\]"):
         compare(TASK, {"lqr": LQR}, starts=[[0.0, 2.0, 0.0, 0.0]])
     with pytest.raises(InvalidValue, match="not finite"):
         compare(TASK, {"lqr": LQR}, starts=[[np.nan, 0.0, 0.0, 0.0]])

@@ -108,8 +108,8 @@ def test_equals_a_loop_written_out_in_casadi(make) -> None:
         expected = naive(TASK, LQR(TASK), x0[i], w[i])
         for name, value in zip(("states", "inputs", "costs", "margins"), expected, strict=True):
             np.testing.assert_allclose(getattr(runs, name)[i], value, rtol=1e-9, atol=1e-10, err_msg=name)
-    assert runs.states.shape == (3, 121, 4)
-    assert runs.margins.shape == (3, 120, 1)
+    assert runs.states.shape == (3, TASK.steps + 1, 4)
+    assert runs.margins.shape == (3, TASK.steps, 1)
 
 
 def test_a_moving_reference_is_charged_at_its_own_sample() -> None:
@@ -268,3 +268,19 @@ def test_soft_constraints_have_their_price() -> None:
     task = task_of(Integrator(), constraints=(Box("wall", {"position": (-0.5, 0.5)}).soft(10.0),))
     runs = simulate(task, Constant(0.0), np.array([[1.0, 0.0]]), np.zeros((1, 30, 0)))
     np.testing.assert_allclose(runs.costs, 1.0 + 10 * 0.5)
+
+
+def test_the_true_actuators_limit_the_input() -> None:
+    task = TASK.with_truth(dataclasses.replace(TASK.plant, max_force=0.5))
+    x0, w = draws(task, 4)
+    runs = simulate(task, LQR(task), x0, w)
+    assert np.abs(runs.inputs).max() == 0.5
+
+
+def test_a_regulator_follows_its_reference_beyond_the_run() -> None:
+    from systems import Sinusoid
+
+    task = dataclasses.replace(task_of(Integrator()), reference=Sinusoid(0.3, x_sine={"position": 0.5}))
+    controller, late = LQR(task), 3 * task.steps
+    x_ref, u_ref = task.reference.at(task.plant, late)
+    np.testing.assert_allclose(controller.step(x_ref, late).input, u_ref, atol=1e-12)

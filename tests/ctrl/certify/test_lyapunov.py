@@ -1,11 +1,11 @@
-"""Quadratic Lyapunov functions: bounds hold, and are not needlessly wide."""
+"""QuadraticLyapunov Lyapunov functions: bounds hold, and are not needlessly wide."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Lyapunov, Quadratic, riccati
+from ctrl.certify import ClosedLoop, Lyapunov, QuadraticLyapunov, riccati
 from ctrl.lqr import LQR
 from systems import DimensionMismatch, InvalidValue
 from systems.library.cartpole import cartpole
@@ -13,7 +13,7 @@ from systems.library.pendulum import pendulum
 from systems.lowering.interval import Interval
 
 P = np.array([[30.0, 2.3], [2.3, 1.4]])
-V = Quadratic(P, np.array([0.3, -1.0]))
+V = QuadraticLyapunov(P, np.array([0.3, -1.0]))
 
 
 def boxes(n: int, count: int = 200, seed: int = 0) -> Interval:
@@ -44,7 +44,7 @@ def test_the_bounding_box_touches_the_ellipse() -> None:
 
 def test_the_volume_of_an_ellipse() -> None:
     assert np.isclose(V.volume(4.0), np.pi * 4.0 / np.sqrt(np.linalg.det(P)))
-    ball = Quadratic(np.eye(3), np.zeros(3))
+    ball = QuadraticLyapunov(np.eye(3), np.zeros(3))
     assert np.isclose(ball.volume(4.0), 4 / 3 * np.pi * 8.0)
 
 
@@ -73,7 +73,7 @@ def test_decrease_around_the_centre() -> None:
     assert V.decreases_around(Interval.of(half), 0.74)
     assert not V.decreases_around(Interval.of(half), 0.75)  # then equality holds
     assert not V.decreases_around(Interval.of(np.eye(2)), 0.0)
-    scalar = Quadratic(np.eye(1), np.zeros(1))
+    scalar = QuadraticLyapunov(np.eye(1), np.zeros(1))
     assert scalar.decreases_around(Interval([[-0.9]], [[0.9]]), 0.0)
     assert not scalar.decreases_around(Interval([[-0.9]], [[1.1]]), 0.0)
     assert not scalar.decreases_around(Interval([[-1.1]], [[1.1]]), 0.0)
@@ -92,6 +92,6 @@ def test_decrease_around_the_centre() -> None:
 )
 def test_a_matrix_that_bounds_no_region_is_refused(P: list[list[float]], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
-        Quadratic(np.array(P), np.zeros(2))
+        QuadraticLyapunov(np.array(P), np.zeros(2))
     with pytest.raises(DimensionMismatch):
-        Quadratic(np.eye(2), np.zeros(3))
+        QuadraticLyapunov(np.eye(2), np.zeros(3))

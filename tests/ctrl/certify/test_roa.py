@@ -6,17 +6,19 @@ import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 
+import casadi as ca
 import numpy as np
 import pytest
 
 from ctrl.certify import (
-    Budget,
     Certificate,
     ClosedLoop,
+    Effort,
     Kind,
-    Quadratic,
+    QuadraticLyapunov,
     certify,
     largest_level,
+    proved_region,
     proved_share,
     riccati,
     sampled_limit,
@@ -25,8 +27,7 @@ from ctrl.certify.branch_and_bound import Region, decreases
 from ctrl.certify.figure import phase_portrait
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.lqr import LQR
-from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, SetPoint, Task, Uniform
-from systems import Quadratic as QuadraticCost
+from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform
 from systems.library.pendulum import pendulum
 from systems.lowering.interval import Interval
 
@@ -40,7 +41,7 @@ def linear(A: object, B: object, limit: float = np.inf, **fields: object) -> Tas
     plant = LinearPlant(np.array(A), np.array(B), dt=0.1, input_limits=((-limit, limit),) if np.isfinite(limit) else ())
     n, m = plant.B.shape
     start = Uniform(-np.ones(n), np.ones(n))
-    task = Task("linear", plant, 0.1, 50, QuadraticCost(np.eye(n), np.eye(m)), start)
+    task = Task("linear", plant, 0.1, 50, Quadratic(np.eye(n), np.eye(m)), start)
     return dataclasses.replace(task, **fields)  # type: ignore[arg-type]
 
 
@@ -97,7 +98,7 @@ def test_the_search_itself_finds_counterexamples() -> None:
     loop = ClosedLoop(TASK, LAW)
     for factor in (1.001, 1.01, 2.0):
         region = Region(V, factor * LIMIT.level, *loop.domain)
-        outcome = decreases(loop, region, 0.0, Budget())
+        outcome = decreases(loop, region, 0.0, Effort())
         assert outcome.answer == "refuted"
         assert outcome.boxes > 0
         assert outcome.point is not None
@@ -158,8 +159,8 @@ MUTATIONS: dict[str, Callable[[float], Certificate]] = {
     "level": lambda c: certify(TASK, LAW, V, 1.03 * c),
     "slow sampling": lambda c: certify(dataclasses.replace(TASK, dt=0.2), LAW, V, c),
     "kappa": lambda c: certify(TASK, LAW, V, c, kappa=0.2),
-    "other V": lambda c: certify(TASK, LAW, Quadratic(np.eye(2), np.zeros(2)), c),
-    "tilted V": lambda c: certify(TASK, LAW, Quadratic(V.P * [[1, -1], [-1, 1]], np.zeros(2)), c),
+    "other V": lambda c: certify(TASK, LAW, QuadraticLyapunov(np.eye(2), np.zeros(2)), c),
+    "tilted V": lambda c: certify(TASK, LAW, QuadraticLyapunov(V.P * [[1, -1], [-1, 1]], np.zeros(2)), c),
     "heavier": lambda c: certify(
         dataclasses.replace(TASK, plant=dataclasses.replace(TASK.plant, mass=0.17)), LAW, V, c
     ),
@@ -174,7 +175,7 @@ def test_every_mutation_is_refused(name: str) -> None:
     assert certificate.reason
     assert "REFUSED" in str(certificate)
     with pytest.raises(InvalidValue):
-        Quadratic(-V.P, np.zeros(2))
+        QuadraticLyapunov(-V.P, np.zeros(2))
 
 
 def test_a_centre_beside_the_reference_is_refused() -> None:
@@ -182,7 +183,7 @@ def test_a_centre_beside_the_reference_is_refused() -> None:
     certificate = certify(task, LAW, V, 1.0)
     assert certificate.kind is Kind.REFUSED
     assert "reference" in certificate.reason
-    moved = certify(TASK, LAW, Quadratic(V.P, np.array([0.01, 0.0])), 1.0)
+    moved = certify(TASK, LAW, QuadraticLyapunov(V.P, np.array([0.01, 0.0])), 1.0)
     assert moved.kind is Kind.REFUSED
     assert "does not rest" in moved.reason
 
@@ -198,7 +199,7 @@ def test_an_equilibrium_that_holds_only_to_rounding_is_not_proved() -> None:
 
 
 def test_too_small_a_budget_is_undecided() -> None:
-    for budget in (Budget(boxes=50), Budget(seconds=0.0)):
+    for budget in (Effort(boxes=50), Effort(seconds=0.0)):
         certificate = certify(TASK, LAW, V, 0.99 * LIMIT.level, budget=budget)
         assert certificate.kind is Kind.UNDECIDED
         assert "left open" in certificate.reason
@@ -242,7 +243,7 @@ def test_a_set_cut_by_the_domain_must_not_leave_it() -> None:
 def test_the_search_itself_notices_states_that_leave_the_domain() -> None:
     narrow = dataclasses.replace(TASK, domain=Box("model", {"angle": (-0.3, 0.3)}))
     loop = ClosedLoop(narrow, LAW)
-    outcome = decreases(loop, Region(V, 0.99 * LIMIT.level, *loop.domain), 0.0, Budget())
+    outcome = decreases(loop, Region(V, 0.99 * LIMIT.level, *loop.domain), 0.0, Effort())
     assert outcome.answer == "refuted"
     assert outcome.point is not None
     assert abs(outcome.point[0]) <= 0.3 < abs(loop(outcome.point)[0])
@@ -252,10 +253,10 @@ def test_the_neighbourhood_of_the_reference_must_not_leave_the_domain_either() -
     # A contracting quarter turn: one Jacobian shows decrease everywhere at once, yet (0.95, 0) goes to (0, 0.855).
     turn = linear([[0.0, -0.9], [0.9, 0.0]], [[0.0], [0.0]], domain=Box("flat", {"x1": (-1.0, 1.0), "x2": (-0.5, 0.5)}))
     loop = ClosedLoop(turn, SaturatedLinear(np.zeros((1, 2)), [0, 0], [0], [-1], [1]))
-    ball = Quadratic(np.eye(2), np.zeros(2))
-    outcome = decreases(loop, Region(ball, 10.0, *loop.domain), 0.0, Budget())
+    ball = QuadraticLyapunov(np.eye(2), np.zeros(2))
+    outcome = decreases(loop, Region(ball, 10.0, *loop.domain), 0.0, Effort())
     assert outcome.answer == "refuted"
-    assert decreases(loop, Region(ball, 0.249, *loop.domain), 0.0, Budget()).answer == "proved"
+    assert decreases(loop, Region(ball, 0.249, *loop.domain), 0.0, Effort()).answer == "proved"
 
 
 # ---- linear plants, where the answer is known ----
@@ -272,7 +273,7 @@ def test_a_stable_linear_loop_is_proved_at_any_level() -> None:
 
 def test_the_decay_of_a_scalar_loop_is_met_exactly() -> None:
     task = linear([[0.5]], [[1.0]])
-    idle, V = SaturatedLinear([[0.0]], [0], [0], [-1], [1]), Quadratic([[1.0]], [0.0])
+    idle, V = SaturatedLinear([[0.0]], [0], [0], [-1], [1]), QuadraticLyapunov([[1.0]], [0.0])
     # x+ = x / 2, so V falls by 3/4, neither more nor less.
     assert certify(task, idle, V, 1.0, kappa=0.75 - 1e-12).is_proved
     assert certify(task, idle, V, 1.0, kappa=0.75).kind is Kind.UNDECIDED
@@ -283,7 +284,7 @@ def test_an_unstable_linear_loop_is_refused_at_any_level() -> None:
     task = linear([[1.001, 0.0], [0.0, 0.5]], [[1.0], [1.0]])
     idle = SaturatedLinear(np.zeros((1, 2)), [0, 0], [0], [-1], [1])
     for level in (1e-9, 1.0, 1e9):
-        certificate = certify(task, idle, Quadratic(np.eye(2), np.zeros(2)), level)
+        certificate = certify(task, idle, QuadraticLyapunov(np.eye(2), np.zeros(2)), level)
         assert certificate.kind is Kind.REFUSED
         assert certificate.counterexample is not None
         x = [Fraction(v) for v in certificate.counterexample.tolist()]
@@ -294,7 +295,7 @@ def test_an_unstable_linear_loop_is_refused_at_any_level() -> None:
 def test_a_loop_that_keeps_its_distance_is_neither_proved_nor_refused() -> None:
     task = linear(np.eye(2), np.zeros((2, 1)), reference=SetPoint())
     idle = SaturatedLinear(np.zeros((1, 2)), [0, 0], [0], [-1], [1])
-    assert certify(task, idle, Quadratic(np.eye(2), np.zeros(2)), 1.0).kind is Kind.UNDECIDED
+    assert certify(task, idle, QuadraticLyapunov(np.eye(2), np.zeros(2)), 1.0).kind is Kind.UNDECIDED
 
 
 def test_the_saturated_double_integrator() -> None:
@@ -384,3 +385,26 @@ def test_boxes_that_hold_are_inside() -> None:
     truly = (V(corners) <= region.level).all(axis=0)
     assert not (region.surely_holds(box) & ~truly).any()
     assert region.surely_holds(box).sum() > 0.5 * truly.sum()
+
+
+def test_saturation_does_not_hide_where_a_law_is_undefined() -> None:
+    """3 + sqrt(x + 1), clipped at 1, is constant wherever it is defined; at x = -1.1 it is no number."""
+    plant = LinearPlant([[0.5]], [[1.0]], c=[-1.0], dt=1.0, input_limits=((-1.0, 1.0),))
+    cost = Quadratic({"x1": 1.0}, {"u1": 1.0})
+    task = Task("gap", plant, 1.0, 10, cost, Fixed(), reference=SetPoint(u={"u1": 1.0}))
+    x = ca.SX.sym("x")
+    law = Expression(ca.Function("law", [x], [3 + ca.sqrt(x + 1)]))
+    V = QuadraticLyapunov(np.eye(1), np.zeros(1))
+    assert certify(task, law, V, level=0.81).is_proved
+    assert not certify(task, law, V, level=1.44).is_proved
+
+
+def test_the_proof_is_about_the_plant_that_really_runs() -> None:
+    task = pendulum()
+    assert proved_region(task, LQR(task)) == 1.0
+    heavy = task.with_truth(dataclasses.replace(task.plant, mass=3 * task.plant.mass))
+    assert proved_region(heavy, LQR(heavy)) == 0.0
+    weak = task.with_truth(dataclasses.replace(task.plant, max_torque=0.3))
+    share = proved_region(weak, LQR(weak))
+    assert share is not None
+    assert 0.0 < share < 1.0
