@@ -21,7 +21,8 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
     a shorter one with the same seed.
 
     Args:
-        starts: how many to draw from the task's law for each seed, or the states themselves, (runs, n).
+        starts: how many to draw from the task's law for each seed, or the states themselves, (runs, n). Runs that
+            equal another in start and disturbances are left out.
         seeds: each brings its own starts (unless they are given) and disturbances, one after the other.
 
     Raises:
@@ -44,7 +45,15 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         chance = [np.random.default_rng([int(seed), stream]) for stream in range(2)]
         states.append(task.initial.sample(task.plant.state, chance[0], (count,)) if given is None else given)
         disturbances.append(task.disturbance.sample(task.plant.disturbance, chance[1], (count, task.steps)))
-    return np.concatenate(states), np.concatenate(disturbances)
+    return _distinct(np.concatenate(states), np.concatenate(disturbances))
+
+
+def _distinct(states: np.ndarray, disturbances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Runs that differ. Where nothing is left to chance copies of a run are no evidence, and intervals must not count them."""
+    runs = np.hstack([states, disturbances.reshape(len(states), -1)])
+    _, first = np.unique(runs, axis=0, return_index=True)
+    kept = np.sort(first)
+    return states[kept], disturbances[kept]
 
 
 def _refuse(task: Task, starts: np.ndarray) -> None:

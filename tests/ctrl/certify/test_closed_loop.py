@@ -14,7 +14,7 @@ from ctrl.certify import ClosedLoop
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.lqr import LQR
-from systems import Plant, SetPoint, Sinusoid, Task, Uniform, Vector, signals
+from systems import Plant, Quadratic, SetPoint, Sinusoid, Task, Uniform, Vector, signals
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 from systems.lowering.interval import Interval
