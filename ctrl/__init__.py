@@ -1,10 +1,10 @@
 """What a controller is, and how it fares: protocol, LQR, closed loop, comparison."""
 
 from ctrl.check import check_controller, check_plant, check_task
-from ctrl.compare import Comparison, compare
+from ctrl.comparison import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
-from ctrl.lqr import LQR, Gain, lqr
-from ctrl.simulate import simulate
+from ctrl.loop import simulate
+from ctrl.regulator import LQR, Gain, lqr
 from ctrl.trajectories import Trajectories
 
 __all__ = [

@@ -44,9 +44,9 @@ class Compare:
         from rich.console import Console
 
         from ctrl.certify import proved_region
-        from ctrl.compare import compare
-        from ctrl.compare.results import default_folder, prepare, save
-        from ctrl.compare.table import WIDTH
+        from ctrl.comparison import compare
+        from ctrl.comparison.results import default_folder, prepare, save
+        from ctrl.comparison.table import WIDTH
         from ctrl.discovery import load_task
 
         task = _with_truth(load_task(self.task), self.true)
@@ -135,7 +135,7 @@ class Train:
     def run(self) -> int:
         import json
 
-        from ctrl.compare.results import prepare
+        from ctrl.comparison.results import prepare
         from ctrl.discovery import load, load_task
         from systems.describe import describe
 

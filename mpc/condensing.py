@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.controller import NotApplicable
-from ctrl.lqr import Gain, LocalModel, local_model, lqr
+from ctrl.regulator import Gain, LocalModel, local_model, lqr
 from ctrl.sets import Polyhedron, SetNotFound, maximal_invariant_set
 from mpc.solvers.base import QuadraticProgram
 from mpc.transcription import check_horizon, conditions, is_equilibrium

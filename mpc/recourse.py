@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import DimensionMismatch, Task
 
 __all__ = ["Outcome", "Plan", "Recourse"]

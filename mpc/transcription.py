@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Box, Hard, InvalidValue, LinearPlant, Polytope, Soft, Task
 

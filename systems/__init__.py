@@ -7,7 +7,7 @@ from systems.constraints import Box, Budget, Chance, Constraint, Ellipsoid, Hard
 from systems.costs import Cost, Nonlinear, Quadratic
 from systems.discretise import Discretisation, exact
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
-from systems.equilibrium import Equilibrium, equilibrium, linearise
+from systems.equilibria import Equilibrium, equilibrium, linearise
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower

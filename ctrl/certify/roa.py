@@ -14,7 +14,7 @@ from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 

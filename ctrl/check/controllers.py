@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ctrl.check.report import Check, Objection, Report, attempt
-from ctrl.compare.draws import draw
+from ctrl.comparison.draws import draw
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
 from systems import Task
 

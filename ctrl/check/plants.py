@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.check.report import Check, Objection, Report, attempt
-from ctrl.lqr import NotStabilisable, lqr
+from ctrl.regulator import NotStabilisable, lqr
 from systems import Plant, equilibrium, linearise
 from systems.lowering import lower
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.check.plants import check_plant
 from ctrl.check.report import Check, Objection, Report, attempt
-from ctrl.compare.draws import draw, objection
+from ctrl.comparison.draws import draw, objection
 from systems import Task
 from systems.lowering import lower
 

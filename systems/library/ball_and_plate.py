@@ -11,7 +11,7 @@ import casadi as ca
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed
-from systems.equilibrium import linearise
+from systems.equilibria import linearise
 from systems.linear import LinearPlant
 from systems.plant import Plant
 from systems.references import SetPoint

@@ -11,7 +11,7 @@ import casadi as ca
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
-from systems.equilibrium import equilibrium
+from systems.equilibria import equilibrium
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals

@@ -65,7 +65,7 @@ class Learner:
 '''
 ENTRY_POINTS = """
 [trivium.controllers]
-regulator = ctrl.lqr:LQR
+regulator = ctrl.regulator:LQR
 shattered = no_such_module_anywhere:Thing
 [trivium.tasks]
 cart = systems.library.cartpole:cartpole
@@ -190,10 +190,10 @@ def test_names_and_places(home: Path) -> None:
     assert load_task("own.py").name == "mass", "a file with one task needs no name behind it"
     assert load_task("own.py:task") is load_task("own.py:task")
     assert load_task(CARTPOLE).name == "cartpole"
-    assert place("ctrl.lqr:LQR") is LQR
+    assert place("ctrl.regulator:LQR") is LQR
     with pytest.raises(BrokenEntryPoint, match="of guest cannot be loaded"):
         load("trivium.controllers", "shattered")
-    for wrong in ("own.py:Nothing", "no-module:x", "no_module_here:x", "ctrl.lqr:Nothing"):
+    for wrong in ("own.py:Nothing", "no-module:x", "no_module_here:x", "ctrl.regulator:Nothing"):
         with pytest.raises(NotFound):
             place(wrong)
     (home / "broken.py").write_text("import nothing_of_the_kind\n")

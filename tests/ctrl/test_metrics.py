@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ctrl import LQR, simulate
-from ctrl.compare.metrics import Rate, cost_ratios, mean, measure, settling_times, turning, wilson
+from ctrl.comparison.metrics import Rate, cost_ratios, mean, measure, settling_times, turning, wilson
 from ctrl.trajectories import Trajectories
 from systems import Box
 from systems.library.cartpole import cartpole

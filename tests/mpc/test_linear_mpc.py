@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Controller, NotApplicable, Source, Status
-from ctrl.lqr import LQR, NotStabilisable, local_model, lqr
+from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
 from mpc import LinearMPC
 from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Polytope, Quadratic, SetPoint, Task, Trajectory
 from systems.library.cartpole import cartpole

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Controller, NotApplicable, Status
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from mpc import LinearMPC, NonlinearMPC
 from mpc.solvers.base import Solution
 from mpc.solvers.fatrop import Fatrop

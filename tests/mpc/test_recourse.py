@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Controller, Source, Status
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from mpc import LinearMPC, NonlinearMPC
 from systems import Box, DimensionMismatch, Fixed, LinearPlant, Nonlinear, Task
 from systems.library.pendulum import pendulum

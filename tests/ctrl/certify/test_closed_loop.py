@@ -13,7 +13,7 @@ import pytest
 from ctrl.certify import ClosedLoop
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import Plant, Quadratic, SetPoint, Sinusoid, Task, Uniform, Vector, signals
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum

@@ -26,7 +26,7 @@ from ctrl.certify import (
 from ctrl.certify.branch_and_bound import Region, decreases
 from ctrl.certify.figure import phase_portrait
 from ctrl.laws import Expression, SaturatedLinear
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform
 from systems.library.pendulum import pendulum
 from systems.lowering.interval import Interval

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.laws import Expression, Law, SaturatedLinear
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum

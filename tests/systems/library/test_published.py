@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.signal import cont2discrete
 
-from ctrl.lqr import lqr
+from ctrl.regulator import lqr
 from systems import equilibrium, linearise
 from systems.library import (
     CartPole,

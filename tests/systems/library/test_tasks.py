@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from systems import Discretisation, Task
 from systems.constraints import Hard
 from systems.library import cartpole, cartpole_swing_up, van_der_pol_reversed

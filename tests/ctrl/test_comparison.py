@@ -14,10 +14,10 @@ import pytest
 from laws import Elsewhere, Momentum, faulty, not_applicable
 
 from ctrl import LQR, NotApplicable, compare
-from ctrl.compare.draws import draw, objection
-from ctrl.compare.figure import phase_plane
-from ctrl.compare.results import OutputError, prepare, save
-from ctrl.compare.table import difference
+from ctrl.comparison.draws import draw, objection
+from ctrl.comparison.figure import phase_plane
+from ctrl.comparison.results import OutputError, prepare, save
+from ctrl.comparison.table import difference
 from systems import Box, DimensionMismatch, Fixed, InvalidValue, LinearPlant
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up

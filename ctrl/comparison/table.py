@@ -9,12 +9,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ctrl.compare.metrics import ROUNDING, Estimate, Metrics, Rate
+from ctrl.comparison.metrics import ROUNDING, Estimate, Metrics, Rate
 from ctrl.controller import Status
 from systems import Plant, Task
 
 if TYPE_CHECKING:
-    from ctrl.compare.run import Comparison
+    from ctrl.comparison.run import Comparison
 
 __all__ = ["difference", "problem", "table", "text"]
 

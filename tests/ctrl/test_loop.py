@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Decision, Status, simulate
-from ctrl.simulate import TIMED
+from ctrl.loop import TIMED
 from systems import Box, DimensionMismatch, InvalidValue, Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.library.cartpole import CartPole, cartpole
 

@@ -49,7 +49,7 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
 
 
 def _distinct(states: np.ndarray, disturbances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs that differ. Where nothing is left to chance copies of a run are no evidence, and intervals must not count them."""
+    """Runs that differ. Copies of a run are no evidence, and intervals must not count them."""
     runs = np.hstack([states, disturbances.reshape(len(states), -1)])
     _, first = np.unique(runs, axis=0, return_index=True)
     kept = np.sort(first)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrl import LQR, NotApplicable, Status, lqr, simulate
-from ctrl.lqr import NotStabilisable, local_model
+from ctrl.regulator import NotStabilisable, local_model
 from systems import (
     DimensionMismatch,
     Fixed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import casadi as ca
 import numpy as np
 
-from ctrl.compare.metrics import settling_times
+from ctrl.comparison.metrics import settling_times
 from ctrl.trajectories import Trajectories
 from systems import Box, Task
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ctrl.compare.run import Comparison
+    from ctrl.comparison.run import Comparison
 
 __all__ = ["STYLE", "figure", "phase_plane"]
 
@@ -70,7 +70,7 @@ def figure(comparison: Comparison) -> Figure:
         if plane is not None:
             grid[-1, 0].set_ylabel(str(task.plant.state[plane[1]]))
         _summary(lower.subplots(1, 3), comparison, colour)
-        from ctrl.compare.table import problem
+        from ctrl.comparison.table import problem
 
         page.suptitle(problem(comparison), fontsize=7, color="0.35")
     return page

@@ -20,7 +20,7 @@ from systems import Task
 from systems.describe import describe
 
 if TYPE_CHECKING:
-    from ctrl.compare.run import Comparison
+    from ctrl.comparison.run import Comparison
 
 __all__ = ["OutputError", "default_folder", "prepare", "rows", "save"]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctrl.compare.draws import draw
-from ctrl.compare.metrics import Estimate, Metrics, cost_ratios, measure
+from ctrl.comparison.draws import draw
+from ctrl.comparison.metrics import Estimate, Metrics, cost_ratios, measure
 from ctrl.controller import BatchController, Controller, NotApplicable
-from ctrl.simulate import simulate
+from ctrl.loop import simulate
 from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
 
@@ -35,7 +35,7 @@ Proof = Callable[[Task, Controller], float | None]
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came out. ``print`` it, or ask for its ``figure``; ``ctrl.compare.results.save`` writes all of it.
+    """What came out. ``print`` it, or ask for its ``figure``; ``ctrl.comparison.results.save`` writes all of it.
 
     Args:
         seeds, starts, disturbances: what every controller faced.
@@ -67,17 +67,17 @@ class Comparison:
 
     def figure(self) -> Figure:
         """Traces, phase portraits, cost and solve times on one page."""
-        from ctrl.compare.figure import figure
+        from ctrl.comparison.figure import figure
 
         return figure(self)
 
     def __rich__(self) -> Any:
-        from ctrl.compare.table import table
+        from ctrl.comparison.table import table
 
         return table(self)
 
     def __str__(self) -> str:
-        from ctrl.compare.table import text
+        from ctrl.comparison.table import text
 
         return text(self)
 
