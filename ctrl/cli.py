@@ -28,7 +28,8 @@ class Compare:
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Names of controllers, or path/to/file.py:MyController; all that are installed where left out."""
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy; all installed ones
+    where left out."""
     starts: int = 128
     """Initial states, drawn from the task's law."""
     seed: int = 0
@@ -153,9 +154,11 @@ class Train:
             learner = learner_type(task, seed=self.seed)
             content = json.dumps(describe(task), indent=2, allow_nan=False, ensure_ascii=False)
             (folder / "task.json").write_text(content + "\n", encoding="utf-8")
-        learner.learn(self.updates, progress=True, checkpoint=checkpoint)
-        learner.save(checkpoint)
+        learner.learn(self.updates, progress=True, checkpoint=checkpoint, log=folder)
         print(f"saved: {checkpoint}")
+        policy = folder / f"{kind}.policy"
+        learner.policy.save(policy)
+        print(f"saved: {policy}\nto compare it: trivium compare {self.task} --controllers lqr {policy}")
         return 0
 
 
@@ -203,8 +206,8 @@ def _factories(names: tuple[str, ...]) -> tuple[dict[str, Any], Mapping[str, str
 
 
 def _short(name: str) -> str:
-    """``my_law.py:Relay`` goes by ``Relay`` in tables."""
-    return name.rpartition(":")[2] if ":" in name else name
+    """``my_law.py:Relay`` goes by ``Relay`` in tables, ``runs/x/my.policy`` by ``my``."""
+    return name.rpartition(":")[2] if ":" in name else Path(name).stem if "/" in name else name
 
 
 def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:

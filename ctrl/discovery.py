@@ -15,7 +15,7 @@ from systems import Task
 
 __all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "load", "load_task", "place"]
 
-Group = Literal["trivium.controllers", "trivium.tasks", "trivium.learners"]
+Group = Literal["trivium.controllers", "trivium.tasks", "trivium.learners", "trivium.files"]
 
 
 class NotFound(ValueError):
@@ -34,12 +34,22 @@ def entry_points(group: Group) -> dict[str, metadata.EntryPoint]:
 def load(group: Group, name: str) -> Any:
     """What is called ``name``: an entry point, ``path/to/file.py:Thing`` or ``module:Thing``.
 
+    A controller may also be a file that was saved, such as a trained policy: the group ``trivium.files`` says by the
+    file's ending what reads it, a function of a task and a path.
+
     Raises:
         NotFound: no such name, file or attribute; lists what there is.
         BrokenEntryPoint: it is there but importing it fails; names the cause.
     """
     if ":" in name or name.endswith(".py"):
         return place(name)
+    ending = Path(name).suffix.removeprefix(".")
+    if group == "trivium.controllers" and ending and ending in entry_points("trivium.files"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise NotFound(f"no file '{name}' in {Path.cwd()}")
+        read = load("trivium.files", ending)
+        return lambda task: read(task, path)
     known = entry_points(group)
     if name not in known:
         kind = group.removeprefix("trivium.").removesuffix("s")

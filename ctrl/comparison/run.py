@@ -7,6 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, final
 
@@ -35,7 +36,7 @@ Proof = Callable[[Task, Controller], float | None]
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came out. ``print`` it, or ask for its ``figure``; ``ctrl.comparison.results.save`` writes all of it.
+    """What came out. ``print`` it, ask for its ``figure``, or ``save`` all of it in a folder.
 
     Args:
         seeds, starts, disturbances: what every controller faced.
@@ -70,6 +71,12 @@ class Comparison:
         from ctrl.comparison.figure import figure
 
         return figure(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes table, figure, task and versions to a folder; see :func:`ctrl.comparison.results.save`."""
+        from ctrl.comparison.results import save
+
+        return save(self, folder)
 
     def __rich__(self) -> Any:
         from ctrl.comparison.table import table

@@ -57,11 +57,15 @@ class Learner:
         found = cls(task, 0)
         found.made, found.seed = map(int, open(path).read().split())
         return found
-    def learn(self, updates, progress, checkpoint):
+    def learn(self, updates, progress, checkpoint, log):
         self.made, self.before = updates, self.made
         print("learned from", self.before, "to", updates, "with seed", self.seed)
+        open(checkpoint, "w").write(f"{self.made} {self.seed}")
+    @property
+    def policy(self):
+        return self
     def save(self, path):
-        open(path, "w").write(f"{self.made} {self.seed}")
+        open(path, "w").write(f"policy of seed {self.seed}")
 '''
 ENTRY_POINTS = """
 [trivium.controllers]
@@ -170,6 +174,8 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     again = trivium(home, *command, "--updates", "30")
     assert "learned from 10 to 30 with seed 7" in again.stdout, again
     assert "expected at least 1" in refused(home, *command, "--updates", "0")
+    assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
+    assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
@@ -202,3 +208,16 @@ def test_names_and_places(home: Path) -> None:
     (home / "two.py").write_text("from systems.library.cartpole import cartpole\na, b = cartpole(), cartpole()\n")
     with pytest.raises(NotFound, match=r"2 tasks \(a, b\)"):
         load_task("two.py")
+
+
+def test_a_saved_policy_is_a_controller(home: Path) -> None:
+    (home / "saved.gain").write_text("0.5")
+    code = "from ctrl import LQR\ndef read(task, path):\n    print('gain', path.read_text())\n    return LQR(task)\n"
+    (home / "site" / "reader.py").write_text(code)
+    (home / "site" / "guest-0.1.dist-info" / "entry_points.txt").write_text(
+        ENTRY_POINTS + "[trivium.files]\ngain = reader:read\n"
+    )
+    done = trivium(home, "compare", "cart", "--controllers", "saved.gain", "--starts", "2", "--out", "results")
+    assert done.returncode == 0, done
+    assert "gain 0.5" in done.stdout
+    assert "no file 'absent.gain'" in refused(home, "compare", "cart", "--controllers", "absent.gain")
