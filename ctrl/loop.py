@@ -84,7 +84,7 @@ class _Loop:
         self.steps = self.disturbances.shape[1]
         self.lower, self.upper = task.true_dynamics.plant.bounds
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
-        self.domain = (-np.inf, np.inf) if task.domain is None else task.domain.interval(plant.state)
+        self.domain = task.domain_bounds
         self.stage = lower(task.stage_cost_function(), to="numpy")
         self.final = lower(task.cost.terminal_function(plant), to="numpy")
         self.margins = lower(task.margin_function(), to="numpy")
@@ -141,6 +141,11 @@ class _Loop:
             costs = self.stage(x, inputs, self.x_ref[at[:, :-1]], self.u_ref[at[:, :-1]])[..., 0]
             terminal = self.final(states[:, -1], self.x_ref[at[:, -1]])[..., 0]
             margins = self.margins(x, inputs)
+            # A run that leaves with its last sample has no later one in which to be judged where it ended.
+            late = left == steps
+            if late.any():
+                ended = self.margins(states[late, -1], self.u_ref[np.full(late.sum(), steps)])
+                margins[late, -1] = np.fmax(margins[late, -1], ended)
         margins[blown[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
         return Trajectories(states, inputs, costs, terminal, margins, *rest)
 

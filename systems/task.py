@@ -157,6 +157,14 @@ class Task:
         return np.clip(lower, least, most), np.clip(upper, least, most)
 
     @property
+    def domain_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The box of states in which the model is meant to hold: lower and upper, each (n,), infinite where none."""
+        n = len(self.plant.state)
+        if self.domain is None:
+            return np.full(n, -np.inf), np.full(n, np.inf)
+        return self.domain.interval(self.plant.state)
+
+    @property
     def arrival(self) -> np.ndarray:
         """Half-widths (n,) around the reference within which a run counts as arrived."""
         state = self.plant.state

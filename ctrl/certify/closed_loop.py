@@ -83,11 +83,8 @@ class ClosedLoop:
 
     @property
     def domain(self) -> tuple[np.ndarray, np.ndarray]:
-        """The box of states in which the model is meant to hold, lower and upper (n,), infinite where there is none."""
-        n = len(self.task.plant.state)
-        if self.task.domain is None:
-            return np.full(n, -np.inf), np.full(n, np.inf)
-        return self.task.domain.interval(self.task.plant.state)
+        """``Task.domain_bounds``."""
+        return self.task.domain_bounds
 
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
         """Whether f(x) = x holds exactly, and a bound on the largest entry of f(x) - x.

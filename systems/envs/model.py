@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, final
 import casadi as ca
 import numpy as np
 
-from systems.constraints import Box
 from systems.errors import DimensionMismatch
 from systems.lowering import lower
 from systems.task import Task
@@ -82,7 +81,7 @@ class Model:
         self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
         self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
         self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
-        self._expected = self.array(task.disturbance.mean(plant.disturbance))
+        self._still = self.array(np.zeros(len(plant.disturbance)))
         self._nothing, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
         discount = task.discount
@@ -103,9 +102,9 @@ class Model:
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
 
-        ``w`` left out is the expected disturbance.
+        ``w`` left out means undisturbed, as the models of all controllers are.
         """
-        return self._advance(x, u, self._expected if w is None else w, self._nothing if p is None else p)
+        return self._advance(x, u, self._still if w is None else w, self._nothing if p is None else p)
 
     def step(self, x: Any, u: Any, w: Any, k: Any) -> Outcome:
         """One sample and all that it is charged.
@@ -135,7 +134,7 @@ class Model:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
 
         Args:
-            x: first states (..., n). u: inputs (T, ..., m). w: disturbances (T, ..., q), expected ones where left out.
+            x: first states (..., n). u: inputs (T, ..., m). w: disturbances (T, ..., q), none where left out.
             p: parameters (..., len(parameters)). start: which sample of the run comes first.
 
         Raises:
@@ -182,7 +181,7 @@ def _sample(task: Task) -> ca.Function:
 def _outside(task: Task, x: ca.SX) -> ca.SX:
     """Positive outside the domain, in any arithmetic and without rounding."""
     rows = []
-    for value, low, high in zip(ca.vertsplit(x), *(task.domain or _ANYWHERE).interval(task.plant.state), strict=True):
+    for value, low, high in zip(ca.vertsplit(x), *task.domain_bounds, strict=True):
         below, above = low - value, value - high
         if np.isfinite(low) and np.isfinite(high):
             rows.append(-below * above)  # negative between the bounds: cheaper than the larger of the two
@@ -211,6 +210,3 @@ def _bound(task: Task, read: list[ca.SX], references: list[ca.SX], results: list
         return ca.Function("sample", [*read, *references], results)
     numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)] * (len(references) // 2)
     return ca.Function("sample", read, ca.substitute(results, references, numbers))
-
-
-_ANYWHERE = Box("anywhere", {})

@@ -10,7 +10,7 @@ import pytest
 
 from ctrl import LQR, Decision, Status, simulate
 from ctrl.loop import TIMED
-from systems import Box, DimensionMismatch, InvalidValue, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems import Box, DimensionMismatch, Fixed, InvalidValue, Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.library.cartpole import CartPole, cartpole
 
 TASK = cartpole().with_truth(CartPole(pole_mass=0.17))
@@ -284,3 +284,32 @@ def test_a_regulator_follows_its_reference_beyond_the_run() -> None:
     controller, late = LQR(task), 3 * task.steps
     x_ref, u_ref = task.reference.at(task.plant, late)
     np.testing.assert_allclose(controller.step(x_ref, late).input, u_ref, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [8, 40])
+def test_the_loop_and_the_environment_judge_alike(steps: int) -> None:
+    """Same states, stage costs and violations, also of runs that leave the domain, at their last sample or before."""
+    fence = Box("fence", {"angle": (-0.8, 0.8)})
+    task = dataclasses.replace(TASK, steps=steps, constraints=(fence,), disturbance=Fixed(), domain=fence, truth=None)
+    x0, w = task.initial.sample(task.plant.state, np.random.default_rng(0), (64,)), np.zeros((64, steps, 1))
+
+    class Push:
+        def reset(self) -> None: ...
+
+        def step(self, x: np.ndarray, k: int) -> Decision:
+            return Decision(np.array([10.0]))
+
+    runs = simulate(task, Push(), x0, w)
+    assert (runs.left >= 0).any()
+    env = task.env()
+    for i in range(len(x0)):
+        env.reset(seed=0, options={"state": x0[i]})
+        ended, violated, k = False, False, 0
+        while not ended and k < steps:
+            _, reward, ended, _, info = env.step(np.array([10.0], dtype=np.float32))
+            violated |= bool(info["costs"]["fence"])
+            if not ended:
+                assert reward == pytest.approx(-runs.costs[i, k], rel=1e-6)
+            k += 1
+        assert runs.left[i] == (k if ended else -1)
+        assert (runs.margins[i] > 0).any() == violated
