@@ -80,6 +80,8 @@ class DSACT(Learner):
     - observations are scaled by mean and standard deviation of the warm-up data, then frozen;
     - rewards are divided by the size of a return under uniform actions, mean |r| / (1 - discount * share of
       steps that do not terminate), and multiplied by `return_scale`; units of the reward thus do not matter;
+    - `mean_policy`, an average of the policy's weights (Polyak & Juditsky, 1992), is what to use after learning:
+      a single policy still wanders around it. It has no part in the update;
     - the critics' output bias starts at the mean of that scaled return instead of near 0.
 
     A time limit ends an episode but not its value; only `terminated` does.

@@ -63,7 +63,12 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(
     monkeypatch.setattr(DSACT, "iterate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         library.dsact(cartpole())
-    monkeypatch.setattr(DSACT, "iterate", lambda learner: (made.append(learner.updates), iterate(learner)))
+
+    def counted(learner: DSACT) -> None:
+        made.append(learner.updates)
+        iterate(learner)
+
+    monkeypatch.setattr(DSACT, "iterate", counted)
     np.testing.assert_array_equal(inputs(cartpole()), expected)
     assert made == [*range(22), *range(15, 40)]  # goes on from the last checkpoint, not from the beginning
 
