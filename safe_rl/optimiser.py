@@ -34,7 +34,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], scale: float = 1.0) -> None:
-        """Move every parameter against its gradient; gradients in order, step sizes times `scale`."""
+        """Move every parameter against its gradient; gradients as `parameters`, step sizes times `scale`."""
         torch._foreach_add_(self._steps, 1.0)
         for part, rate in self._groups:
             torch._fused_adam_(

@@ -22,6 +22,10 @@ UPDATES = 30_000
 """Updates of a policy that is trained on the spot."""
 
 
+CHECKPOINT_EVERY = 5_000
+"""Updates that an interruption can cost at most."""
+
+
 def cache_folder() -> Path:
     """Where trained policies are kept: ``$TRIVIUM_CACHE``, else ``trivium`` in the user's cache folder."""
     chosen = os.environ.get("TRIVIUM_CACHE")
@@ -48,7 +52,7 @@ def dsact(task: Task) -> PolicyController:
         "task": described,
         "settings": dataclasses.asdict(settings),
         "updates": UPDATES,
-        "version": metadata.version("trivium-control"),
+        "version": _version(),
     }
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
@@ -63,7 +67,14 @@ def dsact(task: Task) -> PolicyController:
     except (FileNotFoundError, CheckpointError):
         running.unlink(missing_ok=True)
         learner = DSACT(task, seed=0, settings=settings)
-    learner.learn(UPDATES, checkpoint=running, checkpoint_every=10_000)
-    learner.policy.save(finished)
+    learner.learn(UPDATES, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+    learner.mean_policy.save(finished)
     running.unlink()
-    return PolicyController(task, learner.policy)
+    return PolicyController(task, learner.mean_policy)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("trivium-control")
+    except metadata.PackageNotFoundError:
+        return "not installed"  # a checkout on the path

@@ -37,6 +37,8 @@ class DSACTSettings:
     """Target entropy per input, of actions counted in [-1, 1]."""
     averaging: float = 0.02
     """tau: share of the new weights in the targets, and of a new batch in the mean deviations s_i."""
+    mean_updates: int = 1000
+    """Updates over which `DSACT.mean_policy` averages the policy's weights."""
     delay: int = 2
     """Policy, temperature and targets move once in so many updates."""
     batch_size: int = 256
@@ -78,6 +80,8 @@ class DSACT(Learner):
     - observations are scaled by mean and standard deviation of the warm-up data, then frozen;
     - rewards are divided by the size of a return under uniform actions, mean |r| / (1 - discount * share of
       steps that do not terminate), and multiplied by `return_scale`; units of the reward thus do not matter;
+    - `mean_policy`, an average of the policy's weights (Polyak & Juditsky, 1992), is what to use after learning:
+      a single policy still wanders around it. It has no part in the update;
     - the critics' output bias starts at the mean of that scaled return instead of near 0.
 
     A time limit ends an episode but not its value; only `terminated` does.
@@ -108,10 +112,13 @@ class DSACT(Learner):
         self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
         self.mean_std = torch.zeros(2, 1, device=self.device)
         self.reward_scale = torch.ones((), device=self.device)
+        self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
+        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
         policy = list(self.policy.parameters())
         self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
         self.actor_optimiser = Adam([(policy, s.policy_rate), ([self.log_alpha], s.temperature_rate)])
         self._sources: list[Tensor] = [*self.critics.parameters(), *self.policy.parameters()]
+        self._means: list[Tensor] = list(self.mean_policy.parameters())
         self._targets: list[Tensor] = [*self.target_critics.parameters(), *self.target_policy.parameters()]
 
     def prepare(self) -> None:
@@ -120,7 +127,7 @@ class DSACT(Learner):
             self.buffer.add(self.collector.wander())
         seen = self.buffer.contents()
         std, mean = torch.std_mean(seen.observation, dim=0)
-        for policy in (self.policy, self.target_policy):
+        for policy in (self.policy, self.target_policy, self.mean_policy):
             policy.observation_mean.copy_(mean)
             policy.observation_std.copy_(torch.where(std > 1e-6 * (1.0 + mean.abs()), std, 1.0))
         survival = self.discount * (1.0 - seen.terminated.mean())
@@ -182,6 +189,8 @@ class DSACT(Learner):
             self.actor_optimiser.step((*gradients, surplus), rate)
             with torch.no_grad():
                 torch._foreach_lerp_(self._targets, self._sources, s.averaging)
+                share = s.delay / min(self.updates + 1, max(s.mean_updates, s.delay))
+                torch._foreach_lerp_(self._means, self.actor_optimiser.parameters[:-1], share)
         self.updates += 1
 
     def diagnostics(self) -> dict[str, float]:
@@ -216,6 +225,7 @@ class DSACT(Learner):
         return {
             "policy": self.policy,
             "target_policy": self.target_policy,
+            "mean_policy": self.mean_policy,
             "critics": self.critics,
             "target_critics": self.target_critics,
         }

@@ -81,7 +81,7 @@ def test_update_follows_the_published_loss(monkeypatch: pytest.MonkeyPatch) -> N
     parameters = list(learner.critics.parameters())
     expected = torch.autograd.grad(loss, parameters)
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(learner.critic_optimiser, "step", seen.extend)
+    monkeypatch.setattr(learner.critic_optimiser, "step", lambda gradients, _: seen.extend(gradients))
     learner.update(batch)
     assert len(seen) == len(parameters)
     for gradient, reference in zip(seen, expected, strict=True):
