@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctrl.compare.draws import draw
+from ctrl.comparison.draws import draw
 from ctrl.controller import NotApplicable
-from ctrl.simulate import simulate
+from ctrl.loop import simulate
 from mpc import NonlinearMPC
 from safe_rl import DSACT, DSACTSettings, library
 from systems import Task
