@@ -9,16 +9,18 @@ import os
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from ctrl.controller import NotApplicable
 from safe_rl.base.dsact import DSACT, DSACTSettings
 from safe_rl.checkpoint import CheckpointError
 from safe_rl.controller import PolicyController
 from systems import Task
-from systems.describe import describe
+from systems.describe import fingerprint
 
 __all__ = ["UPDATES", "cache_folder", "dsact"]
 
-UPDATES = 30_000
+UPDATES = 20_000
 """Updates of a policy that is trained on the spot."""
 
 
@@ -41,15 +43,13 @@ def dsact(task: Task) -> PolicyController:
         NotApplicable: an input of the task has no bounds.
     """
     lower, upper = task.input_bounds
-    if not all(map(float.__lt__, lower.tolist(), upper.tolist())) or max(abs(lower).max(), abs(upper).max()) == float(
-        "inf"
-    ):
-        raise NotApplicable(f"task '{task.name}': a policy needs finite bounds, lower < upper, on every input")
+    if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
+        raise NotApplicable(f"task '{task.name}': a policy needs inputs, each with finite bounds, lower < upper")
+    if task.discount >= 1:
+        raise NotApplicable(f"task '{task.name}': a learner needs a discount below 1, such as 0.99")
     settings = DSACTSettings()
-    # The plant that really runs is not the learner's to know.
-    described = describe(dataclasses.replace(task, truth=None, name=""))
     recipe = {
-        "task": described,
+        "task": fingerprint(task),
         "settings": dataclasses.asdict(settings),
         "updates": UPDATES,
         "version": _version(),

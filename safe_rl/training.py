@@ -19,6 +19,8 @@ from safe_rl.collector import Collector
 from safe_rl.environment import LearnableTask
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
+from systems import Task
+from systems.describe import fingerprint
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -96,8 +98,10 @@ class Learner(ABC):
             raise ValueError(
                 f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, such as 0.99"
             )
-        self.generator = torch.Generator(device=self.device).manual_seed(seed)
-        environment = task.vector_env(environments, device=self.device, seed=seed)
+        # Two streams that share nothing; the same seed in both would tie the first weights to the first starts.
+        own, chance = np.random.SeedSequence(seed).generate_state(2)
+        self.generator = torch.Generator(device=self.device).manual_seed(int(own))
+        environment = task.vector_env(environments, device=self.device, seed=int(chance))
         self.constraint_names = tuple(environment.constraint_names)
         self.policy = Policy(
             environment.observation_size,
@@ -257,7 +261,7 @@ class Learner(ABC):
         """What a checkpoint must agree on with the task it is loaded for."""
         environment = self.collector.environment
         return {
-            "task": self.task.name,
+            "task": f"{self.task.name} {fingerprint(self.task) if isinstance(self.task, Task) else ''}".strip(),
             "discount": self.discount,
             "observation size": environment.observation_size,
             "action low": environment.action_low.tolist(),

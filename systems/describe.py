@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -18,7 +21,7 @@ from systems.plant import Plant
 from systems.signals import Signals
 from systems.task import Observation, Task
 
-__all__ = ["describe"]
+__all__ = ["describe", "fingerprint"]
 
 
 def describe(thing: Any) -> Any:
@@ -28,11 +31,8 @@ def describe(thing: Any) -> Any:
     observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
     """
     if isinstance(thing, (Task, Plant)):
-        try:
-            ca.SX.set_precision(15)  # CasADi prints the constants of an expression with 6 digits otherwise
+        with _all_digits():
             return _task(thing) if isinstance(thing, Task) else _plant(thing)
-        finally:
-            ca.SX.set_precision(6)
     if isinstance(thing, Signals):
         return [str(signal) for signal in thing]
     if isinstance(thing, Enum):
@@ -54,6 +54,41 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, (ca.SX, ca.MX, ca.DM)):
         return str(thing)
     return _callable(thing) if callable(thing) else repr(thing)
+
+
+def fingerprint(task: Task) -> str:
+    """A short text that is the same for two tasks exactly where a learner could not tell them apart.
+
+    Two texts of the same expressions agree wherever they stand; name, true plant, length of the comparison's tolerance
+    and other things a learner never meets do not count.
+    """
+    with _all_digits():
+        seen = _task(dataclasses.replace(task, name="", truth=None, tolerance=None))
+    del seen["arrival"]
+    return hashlib.sha256(json.dumps(_expressions(seen), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _all_digits() -> Iterator[None]:
+    """CasADi prints the constants of an expression with 6 digits otherwise."""
+    try:
+        ca.SX.set_precision(17)
+        yield
+    finally:
+        ca.SX.set_precision(6)
+
+
+def _expressions(thing: Any) -> Any:
+    """The same without the places of functions: what they compute is there as an expression."""
+    if isinstance(thing, dict):
+        return {key: _expressions(value) for key, value in thing.items() if not isinstance(value, _Place)}
+    return [_expressions(entry) for entry in thing] if isinstance(thing, list) else thing
+
+
+class _Place(str):
+    """Where a function stands."""
+
+    __slots__ = ()
 
 
 def _task(task: Task) -> dict[str, Any]:
@@ -115,8 +150,8 @@ def _fields(thing: Any) -> dict[str, Any]:
     return {"class": type(thing).__name__, **named}
 
 
-def _callable(thing: Any) -> str:
+def _callable(thing: Any) -> _Place:
     """Where a function stands; what it computes is shown by the object that calls it."""
     code = inspect.unwrap(thing).__code__ if inspect.isfunction(inspect.unwrap(thing)) else None
     name = getattr(thing, "__qualname__", type(thing).__name__)
-    return f"{name} at line {code.co_firstlineno} of {thing.__module__}" if code else name
+    return _Place(f"{name} at line {code.co_firstlineno} of {thing.__module__}" if code else name)

@@ -29,7 +29,7 @@ class DSACTSettings:
     """Adam step of the policy."""
     temperature_rate: float = 3e-3
     """Adam step of log(alpha)."""
-    decay: int = 16_000
+    decay: int = 20_000
     """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
     initial_log_temperature: float = -2.0
     """log(alpha) at the start."""
@@ -43,7 +43,7 @@ class DSACTSettings:
     """Policy, temperature and targets move once in so many updates."""
     batch_size: int = 256
     """Transitions per update."""
-    capacity: int = 1_000_000
+    capacity: int = 100_000
     """Transitions kept in the replay memory."""
     warmup: int = 10_000
     """Transitions under uniform actions before the first update; they also fix the scales."""
