@@ -112,7 +112,7 @@ def compare(
         proof: asked once for each controller, for the column of proved regions.
 
     Raises:
-        InvalidValue: nothing to compare, controllers without names, a start that is not allowed, a controller that is neither of the two.
+        InvalidValue: nothing to compare, no mapping, a start that is not allowed, something that is neither of the two.
         NotApplicable: no controller is left to compare; the message has every reason.
     """
     if not controllers:
