@@ -103,11 +103,7 @@ class Task:
             raise InvalidValue(f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1")
         if not 0 < self.discount <= 1:
             raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
-        if isinstance(self.constraints, Constraint):
-            raise InvalidValue(
-                f"task '{self.name}': constraints is one constraint; give a tuple, such as (constraint,)"
-            )
-        expect(self.constraints, Iterable, f"{subject}: constraints", "such as a tuple of constraints")
+        expect(self.constraints, Iterable, f"{subject}: constraints", "such as a tuple: (constraint,)")
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         for constraint in self.constraints:

@@ -133,6 +133,8 @@ def _enclosed(f: ca.Function, at: Samples) -> None:
 
 
 def _stabilisable(plant: Plant, at: Samples) -> str:
+    if not plant.input:
+        return "there is no input to stabilise it with"
     try:
         still = equilibrium(plant, at.x_ref, at.u_ref)
         local = linearise(plant, still.x, still.u)

@@ -142,8 +142,8 @@ def _listed(task: Task) -> str:
 
 
 def _bounded(task: Task) -> None:
-    finite = np.isfinite(task.input_bounds).all(axis=0)
-    unbounded = [name for name, is_finite in zip(task.plant.input.names, finite, strict=True) if not is_finite]
+    bounds = zip(task.plant.input.names, *task.input_bounds, strict=True)
+    unbounded = [name for name, low, high in bounds if not np.isfinite([low, high]).all()]
     if unbounded:
         raise Objection(f"{', '.join(unbounded)} may be anything")
 

@@ -68,7 +68,11 @@ def task(**changes: Any) -> Task:
             UnknownName,
             "unknown state signal 'angle'",
         ),
-        ({"constraints": Box("b", {"speed": (0, 1)})}, InvalidValue, "constraints is one constraint; give a tuple"),
+        (
+            {"constraints": Box("b", {"speed": (0, 1)})},
+            InvalidValue,
+            r"constraints = Box.*such as a tuple: \(constraint,\)",
+        ),
         ({"constraints": (Box("b", {"sped": (0, 1)}),)}, UnknownName, "'sped'.*Did you mean 'speed'"),
         ({"constraints": (Box("b", {"speed": (0, 1)}),) * 2}, InvalidValue, "constraint names given twice among b, b"),
         ({"constraints": (Box("b", {}),)}, InvalidValue, "constraint 'b' bounds nothing"),
