@@ -12,6 +12,7 @@ from scipy import linalg
 from ctrl.controller import Decision, NotApplicable, Source, Status
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task, linearise
+from systems.errors import expect
 from systems.references import Schedule
 
 __all__ = ["LQR", "Gain", "NotStabilisable", "local_model", "lqr"]
@@ -41,7 +42,10 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
 
     Raises:
         NotStabilisable: no gain stabilises the plant, or the cost does not see an unstable mode.
+        DimensionMismatch: a weight of another shape.
+        InvalidValue: the plant is not linear, or R is not positive definite.
     """
+    expect(plant, LinearPlant, "the plant of lqr", "such as linearise(plant, x, u): linearise it first")
     A, B = plant.A, plant.B
     n, m = B.shape
     N = np.zeros((n, m)) if N is None else np.asarray(N, dtype=float)
@@ -126,9 +130,11 @@ class LQR:
 
     Raises:
         NotApplicable: no regulator exists for this task.
+        InvalidValue: it is no task.
     """
 
     def __init__(self, task: Task) -> None:
+        expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         model = local_model(task)
         gain = lqr(model.plant, model.Q, model.R, model.N)
         self.K, self.P = gain.K, gain.P
@@ -140,9 +146,18 @@ class LQR:
         """Nothing to forget."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k; a state that is not finite gives the reference input and says so."""
+        """Decides at sample k; a state that is not finite gives the reference input and says so.
+
+        Raises:
+            DimensionMismatch: x has another shape than (n,).
+        """
         began = perf_counter()
         x = np.asarray(x, dtype=float)
+        if x.shape != self.K.shape[1:]:
+            raise DimensionMismatch(
+                f"LQR.step: given a state of shape {x.shape}, expected {self.K.shape[1:]} for "
+                f"{', '.join(self.task.plant.state.names)}; batch(x, k) answers many states"
+            )
         if np.isfinite(x).all():
             u = self.batch(x, k)
             return Decision(u, seconds=perf_counter() - began)

@@ -12,6 +12,7 @@ import casadi as ca
 import numpy as np
 
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
@@ -64,7 +65,7 @@ Requirement = Hard | Soft | Chance | Budget
 
 @dataclass(frozen=True)
 class Constraint(ABC):
-    """A named condition on state and input. Decorate it with :meth:`soft`, :meth:`chance` or :meth:`budget`."""
+    """A named condition on state and input. Decorate it with one of :meth:`soft`, :meth:`chance` and :meth:`budget`."""
 
     name: str
     requirement: Requirement = field(default_factory=Hard, kw_only=True)
@@ -77,7 +78,7 @@ class Constraint(ABC):
         """The same condition, violated at ``weight`` per unit of violation and step."""
         if not 0 < weight < np.inf:
             raise InvalidValue(f"{self.name}: soft weight {weight}; expected a positive number")
-        return dataclasses.replace(self, requirement=Soft(weight))
+        return self._requiring(Soft(weight))
 
     def chance(self, probability: float) -> Self:
         """The same condition, to hold with at least this probability in every step."""
@@ -85,7 +86,7 @@ class Constraint(ABC):
             raise InvalidValue(
                 f"{self.name}: probability {probability}; expected a number between 0 and 1, such as 0.9"
             )
-        return dataclasses.replace(self, requirement=Chance(probability))
+        return self._requiring(Chance(probability))
 
     def budget(self, limit: float, per: Literal["episode", "discounted"] = "episode") -> Self:
         """The same condition, violated in at most ``limit`` steps per episode (or as a discounted sum) on average."""
@@ -93,14 +94,24 @@ class Constraint(ABC):
             raise InvalidValue(f"{self.name}: budget {limit}; expected a number of at least 0")
         if per not in ("episode", "discounted"):
             raise InvalidValue(f"{self.name}: budget per '{per}'; expected 'episode' or 'discounted'")
-        return dataclasses.replace(self, requirement=Budget(limit, per))
+        return self._requiring(Budget(limit, per))
+
+    def _requiring(self, requirement: Requirement) -> Self:
+        had, wanted = type(self.requirement), type(requirement)
+        if had not in (Hard, wanted):
+            raise InvalidValue(
+                f"{self.name}: already {had.__name__.lower()}; {wanted.__name__.lower()} would drop that; a constraint "
+                "has one requirement: write two constraints, each with its own name"
+            )
+        return dataclasses.replace(self, requirement=requirement)
 
     def function(self, plant: Plant) -> ca.Function:
         """g as a CasADi function ``g(x, u) -> (rows, 1)`` for this plant.
 
         Raises:
             UnknownName: the condition speaks of a signal the plant has not.
-            InvalidValue: it does not return a column of expressions in x and u, returns none or a comparison.
+            InvalidValue: it does not return a column of expressions in x and u, returns none or a comparison,
+                or holds a NaN.
         """
         x, u = plant.state.symbol(), plant.input.symbol()
         result = self.expression(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
@@ -122,7 +133,7 @@ class Constraint(ABC):
                 f"constraint '{self.name}' returned a comparison; return the expression g that must be <= 0, such as "
                 "x.position - 2 for x.position <= 2"
             )
-        return g
+        return without_nan(g, f"constraint '{self.name}'")
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,9 @@ class Inequality(Constraint):
     """
 
     g: Callable[[Vector, Vector], Any]
+
+    def __post_init__(self) -> None:
+        expect_arguments(self.g, "x, u", f"constraint '{self.name}'")
 
     def expression(self, x: Vector, u: Vector) -> Any:
         return self.g(x, u)

@@ -11,6 +11,7 @@ import casadi as ca
 import numpy as np
 
 from systems.errors import DimensionMismatch, InvalidValue
+from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
@@ -90,6 +91,11 @@ class Nonlinear(Cost):
     stage_cost: Callable[[Vector, Vector, Vector, Vector], Any]
     terminal_cost: Callable[[Vector, Vector], Any] | None = None
 
+    def __post_init__(self) -> None:
+        expect_arguments(self.stage_cost, "x, u, xr, ur", "the stage cost")
+        if self.terminal_cost is not None:
+            expect_arguments(self.terminal_cost, "x, xr", "the terminal cost")
+
     def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
         return self.stage_cost(x, u, x_ref, u_ref)
 
@@ -135,9 +141,10 @@ def _scalar(value: Any, what: str) -> ca.SX:
 
 def _function(name: str, arguments: list[Any], value: Any, names: list[str]) -> ca.Function:
     try:
-        return ca.Function(name, arguments, [value], names, ["cost"])
+        f = ca.Function(name, arguments, [value], names, ["cost"])
     except RuntimeError as error:
         raise InvalidValue(
             f"{name} holds symbols that are not among its arguments ({', '.join(names)}); "
             f"CasADi says: {str(error).splitlines()[-1]}"
         ) from error
+    return without_nan(f, f"the {name.replace('_', ' ')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import casadi as ca
@@ -79,8 +80,8 @@ class Discretisation:
     substeps: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.dt < np.inf:
-            raise InvalidValue(f"dt = {self.dt}; the sample time must be a positive number of seconds")
+        if not isinstance(self.dt, Real) or not 0 < self.dt < np.inf:
+            raise InvalidValue(f"dt = {self.dt!r}; the sample time must be a positive number of seconds")
         if self.integrator not in ("rk4", "euler", "exact"):
             raise InvalidValue(f"integrator '{self.integrator}' is unknown; use 'rk4', 'euler' or 'exact'")
         if not isinstance(self.substeps, int) or self.substeps < 1:

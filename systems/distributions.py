@@ -7,6 +7,7 @@ same definition and a verifier can read the support.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,10 +73,22 @@ class Fixed(Distribution):
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """Uniform on a box, the signals independent; a signal left out of both mappings is zero."""
+    """Uniform on a box, the signals independent; a signal left out of both mappings is zero.
+
+    Raises:
+        InvalidValue: a signal bounded in one of the mappings only.
+    """
 
     lower: Values
     upper: Values
+
+    def __post_init__(self) -> None:
+        if isinstance(self.lower, Mapping) and isinstance(self.upper, Mapping):
+            alone = sorted(set(self.lower) ^ set(self.upper))
+            if alone:
+                raise InvalidValue(
+                    f"uniform law with one bound only for {', '.join(alone)}; name the same signals in both mappings"
+                )
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         lower = declared.array(self.lower, what="lower bound of a uniform law")

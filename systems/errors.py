@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["DimensionMismatch", "InvalidValue", "UnknownName"]
+__all__ = ["DimensionMismatch", "InvalidValue", "UnknownName", "expect"]
 
 
 class InvalidValue(ValueError):
@@ -26,3 +28,17 @@ class UnknownName(ValueError, AttributeError):
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return cls(f"unknown {what} '{name}'; known: {', '.join(names) or 'none'}.{hint}")
+
+
+def expect(value: Any, kind: type, what: str, hint: str) -> None:
+    """Refuses an object of another kind.
+
+    Args:
+        what: whose value this is, such as ``"task 't': reference"``. hint: how to mend it.
+
+    Raises:
+        InvalidValue: it is no instance of ``kind``.
+    """
+    if not isinstance(value, kind):
+        given = f"the class {value.__name__}" if isinstance(value, type) else reprlib.repr(value)
+        raise InvalidValue(f"{what} = {given}; expected an instance of {kind.__name__}, {hint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import casadi as ca
@@ -49,8 +50,8 @@ class LinearPlant(Plant):
         b = _matrix(self.B, "B", rows=n)
         e = np.zeros((n, 0)) if self.E is None else _matrix(self.E, "E", rows=n)
         c = np.zeros(n) if self.c is None else _matrix(np.reshape(self.c, (-1, 1)), "c", rows=n)[:, 0]
-        if self.dt is not None and not 0 < self.dt < np.inf:
-            raise InvalidValue(f"dt = {self.dt}; a discrete plant needs a positive number of seconds between samples")
+        if self.dt is not None and not (isinstance(self.dt, Real) and 0 < self.dt < np.inf):
+            raise InvalidValue(f"dt = {self.dt!r}; a discrete plant needs a positive number of seconds between samples")
         for name, value in {"A": a, "B": b, "E": e, "c": c}.items():
             value.setflags(write=False)
             object.__setattr__(self, name, value)

@@ -11,6 +11,7 @@ import casadi as ca
 import numpy as np
 
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.expressions import without_nan
 from systems.signals import Signals, Vector, signals
 
 __all__ = ["Plant"]
@@ -117,11 +118,17 @@ class Plant(ABC):
 
         Raises:
             UnknownName: a limit of something that is no input.
-            InvalidValue: a limit that is no pair or NaN, or lower above upper.
+            InvalidValue: limits that are no mapping, a limit that is no pair or NaN, or lower above upper.
         """
         lower = np.full(len(self.input), -np.inf)
         upper = np.full(len(self.input), np.inf)
-        for name, limit in self.limits().items():
+        limits = self.limits()
+        if not isinstance(limits, Mapping):
+            raise InvalidValue(
+                f"{self.name}.limits() returned {limits!r}; return a mapping by input, such as "
+                f'{{"{next(iter(self.input.names), "force")}": (-1.0, 1.0)}}'
+            )
+        for name, limit in limits.items():
             i = self.input.where(name)
             if np.shape(limit) != (2,):
                 raise InvalidValue(f"{self.name}: the limits of {name} are {limit!r}; give a pair (lower, upper)")
@@ -159,7 +166,8 @@ class Plant(ABC):
         Raises:
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
-            InvalidValue: it returns something that is no function of its arguments, or branches on a signal in Python.
+            InvalidValue: it returns something that is no function of its arguments, branches on a signal in
+                Python, or holds a NaN.
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
@@ -180,12 +188,13 @@ class Plant(ABC):
             ) from error
         column = _column(result, where, self.state)
         try:
-            return ca.Function(f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output])
+            f = ca.Function(f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output])
         except RuntimeError as error:
             raise InvalidValue(
                 f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
+        return without_nan(f, where)
 
 
 def _column(result: Any, where: str, state: Signals) -> ca.SX:

@@ -95,6 +95,11 @@ def signals(*declarations: str) -> Signals:
     """
     found = []
     for text in declarations:
+        if not isinstance(text, str):
+            raise InvalidValue(
+                f"signal {text!r} is {type(text).__name__}, not a string; write one string per signal, such as "
+                'signals("position [m]", "speed [m/s]"), or signals(*names) for a list'
+            )
         match = _DECLARATION.match(text)
         if match is None:
             raise InvalidValue(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import casadi as ca
@@ -14,7 +15,8 @@ from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, expect
+from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
 from systems.signals import Signal, Signals, Values, Vector
@@ -38,6 +40,10 @@ class Observation:
 
     signals: Signals
     expression: Callable[[Vector, Vector], Any]
+
+    def __post_init__(self) -> None:
+        expect(self.signals, Signals, "the signals of an observation", 'such as signals("sine [-]", "rate [rad/s]")')
+        expect_arguments(self.expression, "x, xr", "the observation")
 
 
 @dataclass(frozen=True)
@@ -79,21 +85,29 @@ class Task:
     truth: Plant | None = None
 
     def __post_init__(self) -> None:
-        plant = self.plant
-        if not isinstance(plant, Plant):
-            raise InvalidValue(
-                f"task '{self.name}': plant = {plant!r}; expected an instance of a Plant, such as CartPole()"
-            )
+        plant, subject = self.plant, f"task '{self.name}'"
+        for what, value, kind, hint in (
+            ("plant", plant, Plant, "such as CartPole()"),
+            ("cost", self.cost, Cost, "such as Quadratic(Q, R), or Nonlinear(lambda x, u, xr, ur: ...)"),
+            ("initial", self.initial, Distribution, "such as Fixed(state) or Uniform(lower, upper)"),
+            ("reference", self.reference, Reference, "such as SetPoint(state), or Trajectory(states) for a table"),
+            ("disturbance", self.disturbance, Distribution, "such as Fixed(value) or Uniform(lower, upper)"),
+            ("domain", self.domain, Box, 'such as Box("domain", {state: (lower, upper)})'),
+            ("observation", self.observation, Observation, 'such as Observation(signals("a"), lambda x, xr: x.a)'),
+            ("truth", self.truth, Plant, "such as CartPole(pole_mass=0.2)"),
+            ("discount", self.discount, Real, "such as 0.99"),
+        ):
+            if value is not None or what not in ("domain", "observation", "truth"):
+                expect(value, kind, f"{subject}: {what}", hint)
         if not isinstance(self.steps, (int, np.integer)) or self.steps < 1:
             raise InvalidValue(f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1")
         if not 0 < self.discount <= 1:
             raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
-        if isinstance(self.constraints, Constraint):
-            raise InvalidValue(
-                f"task '{self.name}': constraints is one constraint; give a tuple, such as (constraint,)"
-            )
+        expect(self.constraints, Iterable, f"{subject}: constraints", "such as a tuple: (constraint,)")
         object.__setattr__(self, "steps", int(self.steps))
         object.__setattr__(self, "constraints", tuple(self.constraints))
+        for constraint in self.constraints:
+            expect(constraint, Constraint, f"{subject}: a constraint", 'such as Box("track", {state: (lower, upper)})')
         names = [constraint.name for constraint in self.constraints]
         if len(set(names)) < len(names):
             raise InvalidValue(f"task '{self.name}': constraint names given twice among {', '.join(names)}")
@@ -199,7 +213,8 @@ class Task:
                 f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "
                 f"{len(self.observation_signals)} declared signals"
             )
-        return ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+        f = ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+        return without_nan(f, f"the observation of task '{self.name}'")
 
     def stage_cost_function(self) -> ca.Function:
         """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints."""

@@ -51,8 +51,14 @@ def certify(
 
     Raises:
         NotApplicable: the closed loop has no enclosure, or the reference moves.
-        InvalidValue: a level that is not positive, or kappa outside [0, 1).
+        InvalidValue: a controller instead of a law, a level that is not positive, or kappa outside [0, 1).
     """
+    if isinstance(law, Controller) and not isinstance(law, Law):
+        name = law.__name__ if isinstance(law, type) else type(law).__name__
+        hint = (
+            f"give its law: {name}(task).law" if hasattr(law, "law") else "only a law in closed form can be certified"
+        )
+        raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began = perf_counter()
     loop = ClosedLoop(task, law)
     V = riccati(task) if V is None else V

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import casadi as ca
 import numpy as np
 
 from ctrl.check.report import Check, Objection, Report, attempt
+from ctrl.check.samples import Samples, around_origin
 from ctrl.regulator import NotStabilisable, lqr
 from systems import Plant, equilibrium, linearise
 from systems.lowering import lower
 
-__all__ = ["check_plant"]
+__all__ = ["check_plant", "plant_report"]
 
-POINTS = 64
 AGREEMENT = 1e-9
 
 
 def check_plant(plant: Plant | type[Plant]) -> Report:
-    """Whether a plant, or its class with default parameters, can be read by everything that reads plants."""
+    """Whether a plant, or its class with default parameters, can be read by everything that reads plants.
+
+    The plant is asked around the origin; :func:`check_task` asks it in the task's domain.
+    """
+    return plant_report(plant, around_origin)
+
+
+def plant_report(plant: Plant | type[Plant], sample: Callable[[Plant], Samples]) -> Report:
+    """The checks of a plant at the points that ``sample`` gives for it."""
     name = plant.__name__ if isinstance(plant, type) else type(plant).__name__
     first = attempt(
         "can be made",
@@ -34,7 +43,7 @@ def check_plant(plant: Plant | type[Plant]) -> Report:
     limits = attempt("actuator limits are ordered", lambda: _bounds(made))
     checks = [first, equations, limits]
     if equations.passed and limits.passed:
-        checks += _numbers(made)
+        checks += _numbers(made, sample(made))
     return Report(name, tuple(checks))
 
 
@@ -45,12 +54,12 @@ def _made(plant: Plant | type[Plant]) -> Plant:
     return made
 
 
-def _numbers(plant: Plant) -> list[Check]:
+def _numbers(plant: Plant, at: Samples) -> list[Check]:
     f = plant.casadi()
     x, u, w, p = f.sx_in()
     value = f(x, u, w, p)
     jacobian = ca.Function("jacobian", [x, u, w, p], [ca.jacobian(value, ca.vertcat(x, u, w))])
-    points = _points(plant)
+    points = (at.x, at.u, at.w)
 
     def finite(of: ca.Function, x: Any, u: Any, w: Any, where: str) -> None:
         found = np.array(of(x, u, w, 0))
@@ -62,29 +71,23 @@ def _numbers(plant: Plant) -> list[Check]:
         for x, u, w in zip(*points, strict=True):
             finite(of, x, u, w, f"at x = {np.round(x, 3)}, u = {np.round(u, 3)}")
 
-    smooth = "avoid sqrt(0), 0/0, atan2(0, 0): add a small constant where a quantity may vanish"
+    smooth = "avoid sqrt(0), 0/0, atan2(0, 0): add a small constant where a quantity may vanish" + (
+        f", {at.mend}" if at.mend else ""
+    )
+    middle = f"at {at.centre}"
     return [
-        attempt("finite at 64 points around the origin, with inputs up to their limits", lambda: everywhere(f), smooth),
-        attempt("has finite derivatives there", lambda: everywhere(jacobian), smooth),
-        attempt("finite at the origin", lambda: finite(jacobian, 0, 0, 0, "at the origin"), smooth, warning=True),
+        attempt(f"finite {at.where}", lambda: everywhere(f), smooth),
+        attempt(f"has finite derivatives {at.where}", lambda: everywhere(jacobian), smooth),
+        attempt(f"finite {middle}", lambda: finite(jacobian, at.x_ref, at.u_ref, 0, middle), smooth, warning=True),
         attempt("every input moves something", lambda: _idle(plant, value, u, "input"), "drop it, or use it"),
         attempt("every disturbance moves something", lambda: _idle(plant, value, w, "disturbance"), "", warning=True),
         attempt("reads the same in numpy", lambda: _agrees(f, "numpy", points)),
         *([attempt("reads the same in torch", lambda: _agrees(f, "torch", points))] if _has("torch") else []),
-        attempt("interval arithmetic encloses it", lambda: _enclosed(f, points)),
-        attempt("stabilisable about its equilibrium nearest the origin", lambda: _stabilisable(plant), warning=True),
+        attempt("interval arithmetic encloses it", lambda: _enclosed(f, at)),
+        attempt(
+            f"stabilisable about its equilibrium nearest {at.centre}", lambda: _stabilisable(plant, at), warning=True
+        ),
     ]
-
-
-def _points(plant: Plant) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States and disturbances within one unit of 0; inputs over their limits, or one unit where there are none."""
-    chance = np.random.default_rng(0)
-    lower, upper = (np.where(np.isfinite(b), b, side) for b, side in zip(plant.bounds, (-1.0, 1.0), strict=True))
-    share = np.concatenate(
-        [np.zeros((1, len(lower))), np.ones((1, len(lower))), chance.random((POINTS - 2, len(lower)))]
-    )
-    x, w = (chance.uniform(-1, 1, (POINTS, len(s))) for s in (plant.state, plant.disturbance))
-    return x, lower + share * (upper - lower), w
 
 
 def _bounds(plant: Plant) -> str:
@@ -118,18 +121,22 @@ def _agrees(f: ca.Function, to: Any, points: tuple[np.ndarray, ...]) -> str:
     return f"largest difference {gap:.1g}"
 
 
-def _enclosed(f: ca.Function, points: tuple[np.ndarray, ...]) -> None:
+def _enclosed(f: ca.Function, at: Samples) -> None:
     from systems.lowering.interval import Interval
 
-    boxes = [Interval(point - 1e-3, point + 1e-3) for point in points]
+    points = (at.x, at.u, at.w)
+    states = Interval(np.maximum(at.x - 1e-3, at.lower), np.minimum(at.x + 1e-3, at.upper))
+    boxes = [states, *(Interval(point - 1e-3, point + 1e-3) for point in points[1:])]
     found, expected = lower(f, to="interval")(*boxes, Interval(np.zeros(0), np.zeros(0))), _expected(f, points)
     if not ((found.lo <= expected) & (expected <= found.hi) | np.isnan(expected)).all():
         raise Objection("an enclosure misses the value CasADi gives")
 
 
-def _stabilisable(plant: Plant) -> str:
+def _stabilisable(plant: Plant, at: Samples) -> str:
+    if not plant.input:
+        return "there is no input to stabilise it with"
     try:
-        still = equilibrium(plant)
+        still = equilibrium(plant, at.x_ref, at.u_ref)
         local = linearise(plant, still.x, still.u)
         lqr(local, np.eye(len(plant.state)), np.eye(len(plant.input)))
     except NotStabilisable as error:

@@ -8,20 +8,23 @@ import warnings
 
 import numpy as np
 
-from ctrl.check.plants import check_plant
+from ctrl.check.plants import plant_report
 from ctrl.check.report import Check, Objection, Report, attempt
+from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
-from systems import Task
+from systems import Task, Trajectory
 from systems.lowering import lower
 
 __all__ = ["check_task"]
 
 DRAWS = 256
+HORIZON = 30  # samples that a controller may look beyond the end of a run
+STILL = 1e-6  # per second: what moves less stands still
 
 
 def check_task(task: Task) -> Report:
     """Whether a task can be run, learned and solved as it is written; its plant is checked with it."""
-    plant = check_plant(task.plant)
+    plant = plant_report(task.plant, lambda _: of_task(task))
     checks = [
         Check("its plant keeps the contract", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),
         *(check for check in plant.checks if not check.passed),
@@ -34,7 +37,13 @@ def check_task(task: Task) -> Report:
         attempt(
             "the reference is an equilibrium, or a motion of the plant",
             lambda: _reference_holds(task),
-            "systems.equilibrium(plant, x, u) finds one; without one no controller can stay there",
+            warning=True,
+        ),
+        attempt("the reference is listed beyond the run", lambda: _listed(task), warning=True),
+        attempt(
+            "every input is bounded",
+            lambda: _bounded(task),
+            f"learners and Gymnasium act in finite boxes: give limits() to {task.plant.name}, or a hard Box constraint",
             warning=True,
         ),
         attempt("one sample leads from every drawn start to a finite state", lambda: _moves(task), "shorten dt"),
@@ -52,7 +61,7 @@ def check_task(task: Task) -> Report:
             warning=True,
         ),
     ]
-    if importlib.util.find_spec("gymnasium") is not None:
+    if importlib.util.find_spec("gymnasium") is not None and np.isfinite(task.input_bounds).all():
         checks.append(attempt("its environment passes Gymnasium's check_env", lambda: _environment(task)))
     return Report(f"task '{task.name}'", tuple(checks))
 
@@ -88,10 +97,55 @@ def _reference_holds(task: Task) -> str:
     after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
     gap = np.abs(after - x_ref[1:]) / task.dt
     k, i = np.unravel_index(np.argmax(gap), gap.shape)
-    if not gap[k, i] <= 1e-6:
-        state = task.plant.state[int(i)]
-        raise Objection(f"at sample {k} the plant drifts off it: {state.name} at {gap[k, i]:.3g} {state.unit}/s")
-    return f"largest drift {gap.max(initial=0.0):.1g} per second"
+    found = f"largest drift {gap.max(initial=0.0):.1g} per second"
+    if gap[k, i] <= STILL:
+        return found
+    residual = _residual(task) if task.reference.is_constant else np.inf
+    pushed = [name for name, mean in zip(task.plant.disturbance.names, w[0], strict=True) if mean != 0]
+    if residual <= STILL and not pushed:
+        return f"an equilibrium to {residual:.1g}, {found}"
+    if residual <= STILL:
+        mend = f"it is an equilibrium, but the mean of the disturbance ({', '.join(pushed)}) pushes the plant off it"
+    elif task.reference.is_constant:
+        mend = "systems.equilibrium(plant, x, u) finds one; without one no controller can stay there"
+    else:
+        mend = "no controller can follow it exactly; list what the plant itself can do, or accept the error"
+    raise Objection(f"at sample {k} the plant drifts off it: {_rates(task, gap[k])}; {mend}")
+
+
+def _rates(task: Task, rates: np.ndarray) -> str:
+    """The states that move, and how fast."""
+    moving = zip(task.plant.state, rates, strict=True)
+    return ", ".join(f"{signal.name} at {rate:.3g} {signal.unit}/s" for signal, rate in moving if not rate <= STILL)
+
+
+def _residual(task: Task) -> float:
+    """How far from standing still the undisturbed plant is at its reference, in the terms of its own equations."""
+    x_ref, u_ref = task.reference.at(task.plant, 0)
+    value = np.array(task.plant.casadi()(x_ref, u_ref, 0, 0))[:, 0] - (x_ref if task.plant.is_discrete else 0.0)
+    return float(np.max(np.abs(value), initial=0.0))
+
+
+def _listed(task: Task) -> str:
+    x = np.asarray(task.reference.x) if isinstance(task.reference, Trajectory) else np.zeros((1, 1))
+    wanted = task.steps + HORIZON
+    if len(x) == 1 or len(x) >= wanted:
+        return ""
+    rates = np.abs(x[-1] - x[-2]) / task.dt
+    if (rates > STILL).any():
+        raise Objection(
+            f"it lists {len(x)} samples for a run of {task.steps} and still moves at its end ({_rates(task, rates)}), "
+            "where the last sample is held: a controller that looks ahead brakes for that; make it longer by a "
+            f"controller's horizon, to {wanted} samples"
+        )
+    return "it ends at rest"
+
+
+def _bounded(task: Task) -> None:
+    bounds = zip(task.plant.input.names, *task.input_bounds, strict=True)
+    unbounded = [name for name, low, high in bounds if not np.isfinite([low, high]).all()]
+    if unbounded:
+        raise Objection(f"{', '.join(unbounded)} may be anything")
 
 
 def _moves(task: Task) -> None:

@@ -20,6 +20,7 @@ from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
 from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
+from systems.errors import expect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,11 +112,12 @@ def compare(
         proof: asked once for each controller, for the column of proved regions.
 
     Raises:
-        InvalidValue: nothing to compare, a start that is not allowed, a controller that is neither of the two.
+        InvalidValue: nothing to compare, no mapping, a start that is not allowed, something that is neither of the two.
         NotApplicable: no controller is left to compare; the message has every reason.
     """
     if not controllers:
         raise InvalidValue('no controllers given; expected some, such as {"lqr": LQR}')
+    expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')
     for name, given in controllers.items():
         if not (callable(given) or isinstance(given, Controller)):
             raise InvalidValue(

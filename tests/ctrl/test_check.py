@@ -12,7 +12,20 @@ import pytest
 
 from ctrl import LQR, Decision, Status, check_controller, check_plant, check_task
 from ctrl.check import CheckFailed, Report
-from systems import Box, Fixed, Gaussian, Nonlinear, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems import (
+    Box,
+    Fixed,
+    Gaussian,
+    Nonlinear,
+    Plant,
+    Quadratic,
+    SetPoint,
+    Task,
+    Trajectory,
+    Uniform,
+    equilibrium,
+    signals,
+)
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 
@@ -182,6 +195,85 @@ def test_a_task_of_a_broken_plant_says_so() -> None:
     task = Task("t", Idle(), 0.1, 10, Quadratic([1.0, 1.0], [1.0]), Uniform([-1.0] * 2, [1.0] * 2))
     assert "its plant keeps the contract" in failing(check_task(task))
     assert "f appears in no equation" in failing(check_task(task))
+
+
+@dataclass(frozen=True)
+class Tank(Plant):
+    """A model that holds for positive levels only."""
+
+    state = signals("level [m]")
+    input = signals("inflow [m3/s]")
+    disturbance = signals("leak [m3/s]")
+
+    def ode(self, x, u, w):
+        return (u.inflow - ca.sqrt(x.level) - w.leak,)
+
+    def limits(self):
+        return {"inflow": (0.0, 2.0)}
+
+
+def tank(**changes) -> Task:
+    still = SetPoint([1.0], [1.0])
+    plain = Task("tank", Tank(), 0.1, 20, Quadratic([1.0], [1.0]), Uniform([0.5], [1.5]), reference=still)
+    return dataclasses.replace(plain, **changes)
+
+
+def test_a_plant_is_asked_where_its_task_takes_place() -> None:
+    assert "finite at 64 points around the origin" in failing(check_plant(Tank()))
+    for task in (
+        tank(),
+        tank(initial=Fixed([1.0])),
+        tank(domain=Box("filled", {"level": (0.1, 3.0)})),
+        tank(domain=Box("filled", {"level": (0.1, np.inf)}), initial=Gaussian([0.1], [1.0])),
+    ):
+        report = check_task(task)
+        assert not [check for check in report.failures if "64 points" in check.name], report
+        assert not report.failures, report
+    report = check_task(tank(domain=Box("any", {"level": (-1.0, 3.0)})))
+    assert "has finite derivatives at 64 points of the domain" in failing(report)
+    assert "give the task a domain without such states" in failing(report)
+
+
+def test_drift_is_explained_by_its_cause() -> None:
+    def drift(task: Task) -> str:
+        return "\n".join(line for line in warned(check_task(task)).splitlines() if "drifts off it" in line)
+
+    beside = drift(tank(reference=SetPoint([1.0], [0.5])))
+    assert "level at 0.4" in beside
+    assert "systems.equilibrium(plant, x, u) finds one" in beside
+    found = equilibrium(Tank(), [0.8], [0.9])
+    assert not drift(tank(reference=SetPoint(found.x, found.u)))
+    leaking = drift(tank(disturbance=Fixed([0.2])))
+    assert "the mean of the disturbance (leak) pushes the plant off it" in leaking
+    assert "finds one" not in leaking
+    moving = drift(tank(reference=Trajectory(np.linspace(0.5, 1.5, 60)[:, None], np.ones((60, 1)))))
+    assert "list what the plant itself can do" in moving
+    assert "finds one" not in moving
+
+
+def test_a_reference_that_ends_in_motion_is_warned_of() -> None:
+    def listed(x: np.ndarray) -> bool:
+        report = check_task(tank(reference=Trajectory(x[:, None], np.ones((len(x), 1)))))
+        return "listed beyond the run" in warned(report)
+
+    ramp = 0.5 + 0.01 * np.arange(60.0)
+    assert listed(ramp[:21])
+    assert listed(ramp[:49])
+    assert not listed(ramp[:50]), "as long as the run and a horizon"
+    assert not listed(np.append(ramp[:20], ramp[19])), "it ends at rest"
+    assert not listed(ramp[:1])
+
+
+def test_unbounded_inputs_are_warned_of_and_no_failure() -> None:
+    @dataclass(frozen=True)
+    class Free(Tank):
+        def limits(self):
+            return {"inflow": (0.0, np.inf)}
+
+    report = check_task(tank(plant=Free()))
+    assert report.passed, report
+    assert "every input is bounded: inflow may be anything" in warned(report)
+    assert "every input is bounded" not in warned(check_task(tank()))
 
 
 # ---- mutated controllers ----

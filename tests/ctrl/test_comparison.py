@@ -101,6 +101,8 @@ def test_misuse_is_refused() -> None:
         compare(TASK, {"no": not_applicable}, starts=3)
     with pytest.raises(InvalidValue, match="no controllers"):
         compare(TASK, {})
+    with pytest.raises(InvalidValue, match=r"controllers = .*LQR.*by the name"):
+        compare(TASK, [LQR])  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="'x' is int"):
         compare(TASK, {"x": 3})  # type: ignore[dict-item]
     for wrong in ({"starts": 0}, {"seeds": -1}, {"workers": 0}, {"seeds": ()}):

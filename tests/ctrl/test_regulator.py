@@ -99,6 +99,22 @@ def test_wrong_weights_are_refused() -> None:
         lqr(plant, np.eye(2), np.zeros((2, 2)))
 
 
+def test_lqr_asks_for_a_linear_plant() -> None:
+    with pytest.raises(InvalidValue, match=r"the plant of lqr = .*LinearPlant.*linearise it first"):
+        lqr(cartpole().plant, np.eye(4), np.eye(1))
+
+
+def test_the_regulator_asks_for_a_task() -> None:
+    with pytest.raises(InvalidValue, match=r"the task of LQR = .*an instance of Task"):
+        LQR(cartpole().plant)
+
+
+@pytest.mark.parametrize("x", [np.zeros(3), np.zeros((2, 4)), 0.0, np.full(5, np.nan)])
+def test_a_state_of_another_shape_is_refused(x) -> None:
+    with pytest.raises(DimensionMismatch, match=r"given a state of shape .*, expected \(4,\) for position"):
+        LQR(cartpole()).step(x, 0)
+
+
 def test_a_cost_without_curvature_has_no_regulator() -> None:
     task = dataclasses.replace(pendulum(), cost=Nonlinear(lambda x, u, xr, ur: -(x.angle**2) + u.torque**2))
     with pytest.raises(NotApplicable, match="not convex at the reference"):

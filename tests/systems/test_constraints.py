@@ -91,6 +91,17 @@ def test_decorations() -> None:
     assert BOX.requirement == Hard()
 
 
+def test_a_requirement_is_not_dropped_for_another() -> None:
+    assert BOX.soft(1.0).soft(2.0).requirement == Soft(2.0)
+    for decorate, message in (
+        (lambda: BOX.soft(1.0).chance(0.9), "room: already soft; chance would drop that"),
+        (lambda: BOX.chance(0.9).budget(1.0), "room: already chance; budget would drop that"),
+        (lambda: BOX.budget(1.0).soft(1.0), "room: already budget; soft would drop that"),
+    ):
+        with pytest.raises(InvalidValue, match=message):
+            decorate()
+
+
 @pytest.mark.parametrize(
     ("decorate", "message"),
     [

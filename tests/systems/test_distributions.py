@@ -61,10 +61,10 @@ def test_no_signals_at_all() -> None:
             InvalidValue,
             r"uniform law from \[1. 0. 0.\] to \[0. 0. 0.\].*lower <= upper",
         ),
-        (Uniform({"a": -np.inf}, {}), InvalidValue, "expected finite bounds"),
-        (Uniform({"a": np.nan}, {}), InvalidValue, "lower bound of a uniform law: NaN given for a"),
+        (Uniform({"a": -np.inf}, {"a": 0.0}), InvalidValue, "expected finite bounds"),
+        (Uniform({"a": np.nan}, {"a": 0.0}), InvalidValue, "lower bound of a uniform law: NaN given for a"),
         (Uniform([0.0], [1.0]), DimensionMismatch, r"lower bound of a uniform law: given an array of shape \(1,\)"),
-        (Uniform({"d": 0.0}, {}), UnknownName, "unknown signal 'd'; known: a, b, c"),
+        (Uniform({"d": 0.0}, {"d": 0.0}), UnknownName, "unknown signal 'd'; known: a, b, c"),
         (Fixed({"d": 0.0}), UnknownName, "unknown signal 'd'"),
         (Gaussian({"a": -1.0}), InvalidValue, "standard deviations .* at least 0"),
         (Gaussian(covariance_matrix=np.eye(2)), DimensionMismatch, r"covariance of shape \(2, 2\); expected \(3, 3\)"),
@@ -76,3 +76,9 @@ def test_no_signals_at_all() -> None:
 def test_bad_laws(law, error, message) -> None:
     with pytest.raises(error, match=message):
         law.support(ABC)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [({"a": -1.0}, {}), ({}, {"a": 1.0}), ({"a": -1.0}, {"b": 1.0})])
+def test_a_uniform_law_has_two_bounds_for_every_name(lower, upper) -> None:
+    with pytest.raises(InvalidValue, match=r"one bound only for a.*name the same signals in both"):
+        Uniform(lower, upper)

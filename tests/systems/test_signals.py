@@ -85,3 +85,9 @@ def test_a_misspelt_entry_of_a_vector_raises() -> None:
     assert not hasattr(x, "plane")
     with pytest.raises(DimensionMismatch, match=r"column of shape \(2, 1\) given for 3 signals"):
         Vector(XY, ca.SX.sym("z", 2), "state")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ("a", "b"), 3])
+def test_a_list_of_names_is_no_name(names) -> None:
+    with pytest.raises(InvalidValue, match=r"not a string; write one string per signal.*signals\(\*names\)"):
+        signals(names)

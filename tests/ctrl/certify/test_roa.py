@@ -345,6 +345,9 @@ def test_the_sampled_limit_needs_a_bound() -> None:
 
 
 def test_misuse_is_refused() -> None:
+    for controller in (LQR(TASK), LQR):
+        with pytest.raises(InvalidValue, match=r"the law is LQR, a controller; give its law: LQR\(task\).law"):
+            certify(TASK, controller)
     for level in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(InvalidValue, match="level"):
             certify(TASK, LAW, V, level)
