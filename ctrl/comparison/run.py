@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.comparison.draws import draw
-from ctrl.comparison.metrics import Estimate, Metrics, cost_ratios, measure
+from ctrl.comparison.metrics import Metrics, measure
+from ctrl.comparison.statistics import Estimate, cost_ratios
 from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
 from ctrl.trajectories import Trajectories, stack
