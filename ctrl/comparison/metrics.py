@@ -58,9 +58,9 @@ class Metrics:
 def measure(task: Task, runs: Trajectories) -> Metrics:
     """All metrics of one controller's runs."""
     names = [constraint.name for constraint in task.constraints]
-    broken: np.ndarray = violated_samples(runs.margins).any(axis=1)  # (b, constraints)
+    broken = np.asarray(violated_samples(runs.margins).any(axis=1))  # (b, constraints)
     hard = np.array([isinstance(c.requirement, Hard) for c in task.constraints], dtype=bool)
-    broke_hard: np.ndarray = broken[:, hard].any(axis=1)
+    broke_hard = np.asarray(broken[:, hard].any(axis=1))
     when = settling_times(task, runs)
     arrived = when[np.isfinite(when)]
     taken = runs.seconds[np.isfinite(runs.seconds)]
