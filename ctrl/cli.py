@@ -46,19 +46,19 @@ class Compare:
 
         from ctrl.certify import proved_region
         from ctrl.comparison import compare
-        from ctrl.comparison.results import default_folder, prepare, save
+        from ctrl.comparison.results import default_folder, reserved, save
         from ctrl.comparison.table import WIDTH
         from ctrl.discovery import load_task
 
         task = _with_truth(load_task(self.task), self.true)
         factories, broken = _factories(self.controllers)
-        folder = prepare(self.out or default_folder(task))  # a fault here must show before the work
-        comparison = compare(task, factories, self.starts, self.seed, self.workers, proof=proved_region)
-        console = Console()
-        Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
-        for name, reason in broken.items():
-            print(f"{name}: not available, {reason}")
-        print(f"saved: {save(comparison, folder, ['trivium', *sys.argv[1:]])}")
+        with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
+            comparison = compare(task, factories, self.starts, self.seed, self.workers, proof=proved_region)
+            console = Console()
+            Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+            for name, reason in broken.items():
+                print(f"{name}: not available, {reason}")
+            print(f"saved: {save(comparison, folder, ['trivium', *sys.argv[1:]])}")
         return 1 if comparison.failed else 0
 
 
@@ -145,7 +145,7 @@ class Train:
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
         kind = getattr(learner_type, "__name__", self.learner).lower()
-        folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}")
+        folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}", task)
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             learner = learner_type.load(checkpoint, task)

@@ -145,7 +145,7 @@ class _Loop:
             late = left == steps
             if late.any():
                 ended = self.margins(states[late, -1], self.u_ref[np.full(late.sum(), steps)])
-                margins[late, -1] = np.fmax(margins[late, -1], ended)
+                margins[late, -1] = np.maximum(margins[late, -1], ended)  # an undefined one stays undefined
         margins[blown[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
         return Trajectories(states, inputs, costs, terminal, margins, *rest)
 

@@ -81,9 +81,11 @@ def objection(task: Task, x: np.ndarray) -> str | None:
             rows = g(state, u)
             bound = ca.which_depends(rows, u, 1, True)  # rows that an input can still mend are no objection
             value = np.array(ca.Function("at", [state, u], [rows])(x, 0))[:, 0]
-            worst = max((v for v, depends in zip(value, bound, strict=True) if not depends), default=0.0)
-            if not worst <= 0:
-                return f"it violates the hard constraint '{constraint.name}' by {worst:.4g}"
+            fixed = value[~np.array(bound, dtype=bool)]
+            if np.isnan(fixed).any():
+                return f"the hard constraint '{constraint.name}' is undefined there"
+            if (fixed > 0).any():
+                return f"it violates the hard constraint '{constraint.name}' by {fixed.max():.4g}"
     return None
 
 

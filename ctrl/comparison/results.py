@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from systems.describe import describe
 if TYPE_CHECKING:
     from ctrl.comparison.run import Comparison
 
-__all__ = ["OutputError", "default_folder", "prepare", "rows", "save"]
+__all__ = ["OutputError", "default_folder", "details", "prepare", "reserved", "rows", "save"]
 
 PACKAGES = ("trivium-control", "numpy", "scipy", "casadi", "daqp", "piqp", "torch", "joblib", "matplotlib")
 
@@ -36,13 +37,19 @@ def default_folder(task: Task) -> Path:
     return Path("runs") / f"{task.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def prepare(folder: str | Path) -> Path:
+def prepare(folder: str | Path, task: Task | None = None) -> Path:
     """Makes the folder and writes to it, so that a fault shows before the work and not after it.
 
     Raises:
-        OutputError: it cannot be made or written.
+        OutputError: it cannot be made or written, or holds results of another task than the one given.
     """
     folder = Path(folder).expanduser()
+    held = _held(folder) if task is not None else None
+    if task is not None and held not in (None, task.name):
+        raise OutputError(
+            f"'{folder}' holds results of task '{held}', which those of task '{task.name}' would overwrite; "
+            "choose another folder (--out DIR)"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -52,6 +59,36 @@ def prepare(folder: str | Path) -> Path:
             f"cannot write results to '{folder}': {error.strerror or error}; choose another folder (--out DIR)"
         ) from error
     return folder
+
+
+def _held(folder: Path) -> str | None:
+    """Name of the task whose results lie in the folder; None where there are none."""
+    try:
+        return str(json.loads((folder / "task.json").read_text(encoding="utf-8"))["name"])
+    except OSError:  # no such file; one that cannot be read cannot be replaced either, which shows when it is tried
+        return None
+    except (ValueError, KeyError, TypeError):
+        return "unknown (its task.json is none of ours)"
+
+
+@contextmanager
+def reserved(folder: str | Path, task: Task) -> Iterator[Path]:
+    """The folder, prepared; where the work in between fails or is interrupted, no empty folder stays behind.
+
+    Raises:
+        OutputError: see :func:`prepare`.
+    """
+    wanted = Path(folder).expanduser()
+    made = [path for path in (wanted, *wanted.parents) if not path.exists()]
+    try:
+        yield prepare(wanted, task)
+    except BaseException:
+        for path in made:
+            try:
+                path.rmdir()  # refuses where there is something in it
+            except OSError:
+                break
+        raise
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -79,23 +116,54 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
+def details(comparison: Comparison) -> list[dict[str, Any]]:
+    """One object per controller: :func:`rows`, and everything else that was measured.
+
+    Numbers that do not exist are None. Worst margins are as they are: ``nan`` says that a margin was undefined, ``inf``
+    that a run diverged. ``hard_violated`` counts the runs that broke a hard constraint, ``left`` those that left the
+    domain; ``samples[...]`` counts samples by how the computation ended.
+    """
+    found, ratios = [], comparison.ratios
+    for row, (name, metrics) in zip(rows(comparison), comparison.metrics.items(), strict=True):
+        ratio = ratios[name]
+        more = {
+            "cost_ratio": ratio.value,
+            "cost_ratio_low": ratio.low,
+            "cost_ratio_high": ratio.high,
+            "settling_s": metrics.settling,
+            "settled": metrics.settled.k,
+            "left": metrics.left.k,
+            "hard_violated": metrics.broke_hard.k,
+        }
+        row |= {key: _finite(value) for key, value in more.items()}
+        for verdict in metrics.verdicts:
+            constraint = verdict.constraint
+            row[f"violated[{constraint}]"] = metrics.violations[constraint].k
+            row[f"worst_margin[{constraint}]"] = metrics.worst_margin[constraint]
+            row[f"verdict[{constraint}]"] = "kept" if verdict.kept else "not kept"
+        row |= {f"samples[{status}]": count for status, count in metrics.statuses.items()}
+        found.append(row)
+    return found
+
+
 def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()) -> Path:
-    """Writes ``table.csv``, ``table.json``, ``figure.png``, ``figure.pdf``, ``task.json`` and ``versions.json``.
+    """Writes ``table.csv`` (:func:`details`), ``table.json`` (:func:`rows`), ``figure.png``, ``figure.pdf``,
+    ``task.json`` and ``versions.json``.
 
     They are written aside and moved into place one by one when all are complete; no file is ever half written.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds results of another task.
     """
-    folder = prepare(folder)
+    folder = prepare(folder, comparison.task)
     aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
-        table = rows(comparison)
+        table = details(comparison)
         with open(aside / "table.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
-        _json(aside / "table.json", table)
+        _json(aside / "table.json", rows(comparison))
         _json(aside / "task.json", describe(comparison.task))
         _json(aside / "versions.json", _versions(comparison, command))
         page = comparison.figure()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.comparison.draws import draw
-from ctrl.comparison.metrics import Estimate, Metrics, cost_ratios, measure
+from ctrl.comparison.metrics import Metrics, measure
+from ctrl.comparison.statistics import Estimate, cost_ratios
 from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
 from ctrl.trajectories import Trajectories, stack
@@ -175,10 +179,28 @@ def _run(
         done: dict[int, Trajectories] = {}
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
             work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
-            for i, part in Parallel(return_as="generator_unordered")(work):
+            with _sheltered():
+                parts = Parallel(return_as="generator_unordered")(work)
+            for i, part in parts:
                 done[i] = part
                 advance(len(part))
         return stack([done[i] for i in range(len(chunks))])
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Processes started within ignore interrupts from the terminal, as they inherit from this one.
+
+    Theirs would each print a traceback; this one's is enough, as it ends them. One that falls within is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no change
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _BUILT: dict[str, Controller] = {}

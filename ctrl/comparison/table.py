@@ -9,9 +9,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ctrl.comparison.metrics import ROUNDING, Estimate, Metrics, Rate
+from ctrl.comparison.metrics import Metrics
+from ctrl.comparison.statistics import Estimate, Rate, cheapest
+from ctrl.comparison.verdicts import ROUNDING, Verdict
 from ctrl.controller import Status
-from systems import Plant, Task
+from systems import Budget, Chance, Plant, Task
 
 if TYPE_CHECKING:
     from ctrl.comparison.run import Comparison
@@ -47,34 +49,40 @@ def table(comparison: Comparison) -> Group:
     grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
     grid.add_column("", no_wrap=True)
     for head in (
-        "cost\n[95 %]", "cost\n/ best", "violated\n[95 %]", "worst\nmargin", "RoA\nsampled", "RoA\nproved",
+        "cost\n[95 %]", "cost\n/ cheapest", "violated\n[95 %]", "worst\nmargin", "RoA\nsampled", "RoA\nproved",
         "settling\n[s]", "step p50\n/ p99 [ms]", "missed\n(> dt)",
     ):  # fmt: skip
         grid.add_column(head, justify="right")
     ratios = comparison.ratios
-    best = min(ratios, key=lambda name: ratios[name].value)
-    clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != best)
+    least = cheapest({name: ratio.value for name, ratio in ratios.items()})
+    clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
     for name, metrics in comparison.metrics.items():
-        style = "bold" if clear and name == best else None
-        cells = _cells(metrics, ratios[name], comparison.proved.get(name), clear and name == best)
-        grid.add_row(Text(name, style or ""), *cells)
+        bold = clear and name == least
+        cells = _cells(metrics, ratios[name], comparison.proved.get(name), bold)
+        grid.add_row(Text(name + _mark(metrics), "bold" if bold else ""), *cells)
     return Group(Text(problem(comparison)), grid, *(Text(note, style="dim") for note in _notes(comparison)))
 
 
-def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, best: bool) -> list[Text]:
-    worst = max(metrics.worst_margin.items(), key=lambda item: item[1], default=None)
+def _mark(metrics: Metrics) -> str:
+    """A star on who bought a low cost with hard constraints or the domain."""
+    return "*" if metrics.unsafe.k else ""
+
+
+def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, bold: bool) -> list[Text]:
+    # An undefined margin is worse than any number.
+    worst = max(metrics.worst_margin.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
     cells = [
         _interval(metrics.cost),
         "1" if ratio.low == ratio.high else _interval(ratio),
         _rate(metrics.violated) if metrics.violations else "-",
-        f"{worst[1]:+.2g} ({worst[0]})" if worst else "-",
+        f"{_margin(worst[1])} ({worst[0]})" if worst else "-",
         _rate(metrics.settled),
         "-" if proved is None else f"{100 * proved:.1f} %",
         _number(metrics.settling),
         f"{_number(1e3 * metrics.step_p50)} /\u00a0{_number(1e3 * metrics.step_p99)}",
         f"{metrics.missed.k}/{metrics.missed.n}",
     ]
-    return [Text(cell, style="bold" if best and i == 0 else "") for i, cell in enumerate(cells)]
+    return [Text(cell, style="bold" if bold and i == 0 else "") for i, cell in enumerate(cells)]
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -82,19 +90,44 @@ def _notes(comparison: Comparison) -> list[str]:
     for name, metrics in comparison.metrics.items():
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
         parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
+        if metrics.broke_hard.k:
+            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} runs")
         if metrics.left.k:
             parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
         if len(metrics.violations) > 1:
             parts += [f"'{c}' violated in {_rate(rate)}" for c, rate in metrics.violations.items() if rate.k]
-        notes += [f"{name}: {', '.join(parts)}"] if parts else []
+        notes += [f"{_mark(metrics)}{name}: {', '.join(parts)}"] if parts else []
+        notes += [f"{name}: {judged}" for verdict in metrics.verdicts if (judged := _judged(verdict, comparison.task))]
     notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
     key = (
         "intervals at 95 %: cost Student's t, its ratio from paired runs, rates Wilson; bold: cheaper than all others "
-        f"beyond noise; violated: runs with a margin above {ROUNDING:g}; settled: arrives and stays; "
+        "beyond noise; *: broke a hard constraint or left the domain, so its cost is no fair one; "
+        f"violated: runs with a margin above {ROUNDING:g} or undefined, soft constraints included; "
+        "settled: arrives and stays; "
         f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
     )
     return [*notes, key]
+
+
+def _judged(verdict: Verdict, task: Task) -> str | None:
+    """What a chance constraint or a budget requires, what was measured of it, and whether that speaks against it."""
+    required, measured = verdict.requirement, verdict.measured
+    found = f"'{verdict.constraint}' {'kept' if verdict.kept else 'NOT KEPT'}: "
+    if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
+        allowed, when = 100 * (1 - required.probability), verdict.sample * task.dt
+        found += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"
+        return f"{found}; allowed {allowed:.3g}\u00a0%"
+    if isinstance(required, Budget) and isinstance(measured, Estimate):
+        what = "violated samples per run" + (
+            f" discounted by {task.discount:g}" if required.per == "discounted" else ""
+        )
+        return f"{found}{_interval(measured)} {what} on average; allowed {required.limit:g}"
+    return None
+
+
+def _margin(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:+.2g}"
 
 
 def _interval(estimate: Estimate) -> str:

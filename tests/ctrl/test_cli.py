@@ -153,6 +153,25 @@ def test_an_output_folder_that_cannot_be_written_stops_before_the_work(home: Pat
     assert "cannot write results to 'file/results'" in said
 
 
+def test_results_of_another_task_are_safe(home: Path) -> None:
+    (home / "results").mkdir()
+    (home / "results" / "task.json").write_text('{"name": "mass"}')
+    said = refused(home, "compare", "cart", "--controllers", "regulator", "--out", "results")
+    assert "'results' holds results of task 'mass'" in said
+    assert "--out DIR" in said
+    assert [path.name for path in (home / "results").iterdir()] == ["task.json"]
+
+
+def test_an_interrupt_is_reported_once_and_leaves_no_folder(home: Path) -> None:
+    (home / "impatient.py").write_text(
+        "import os, signal\nfrom ctrl import LQR\n"
+        "def law(task):\n    os.kill(os.getpid(), signal.SIGINT)\n    return LQR(task)\n"
+    )
+    done = trivium(home, "compare", "own.py:task", "--controllers", "impatient.py:law", "--starts", "2")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert not (home / "runs").exists()
+
+
 def test_check_says_what_is_wrong(home: Path) -> None:
     good = trivium(home, "check", "own.py:Mass")
     assert good.returncode == 0, good

@@ -8,17 +8,19 @@ import json
 import os
 from pathlib import Path
 
+import casadi as ca
 import matplotlib
 import numpy as np
 import pytest
 from laws import Elsewhere, Momentum, faulty, not_applicable
 
-from ctrl import LQR, NotApplicable, compare
+from ctrl import LQR, Comparison, NotApplicable, Status, compare
+from ctrl.comparison import Rate
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
-from ctrl.comparison.results import OutputError, prepare, save
+from ctrl.comparison.results import OutputError, prepare, reserved, save
 from ctrl.comparison.table import difference
-from systems import Box, DimensionMismatch, Fixed, InvalidValue, LinearPlant
+from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
 
@@ -119,6 +121,69 @@ def test_table_states_the_problem_and_counts() -> None:
     assert difference(TASK) == "true plant = nominal"
 
 
+def told(compared: Comparison) -> str:
+    """The table on one line, with plain spaces."""
+    return " ".join(str(compared).replace("\u00a0", " ").split())
+
+
+def test_footnotes_say_whether_chances_and_budgets_were_kept() -> None:
+    rate = Box("rate", {"rate": (-0.1, 0.1)})
+    task = dataclasses.replace(
+        TASK,
+        constraints=(
+            rate.chance(0.9),
+            dataclasses.replace(rate, name="seldom").budget(0.5),
+            dataclasses.replace(rate, name="later").budget(1e3, per="discounted"),
+            Box("track", {"position": (-2.4, 2.4)}),
+        ),
+    )
+    compared = compare(task, {"lqr": LQR}, starts=20)
+    verdicts = compared.metrics["lqr"].verdicts
+    assert [verdict.kept for verdict in verdicts] == [False, False, True, True]
+    said = told(compared)
+    assert "lqr: 'rate' NOT KEPT: violated by" in said
+    assert "of the runs at its worst sample" in said
+    assert "; allowed 10 %" in said
+    assert "lqr: 'seldom' NOT KEPT:" in said
+    assert "violated samples per run on average; allowed 0.5" in said
+    assert "lqr: 'later' kept:" in said
+    assert "discounted by 0.99 on average; allowed 1000" in said
+    assert "'track' kept" not in said, "a hard constraint has a column"
+
+
+def test_who_breaks_a_hard_constraint_is_not_called_cheapest_without_a_mark() -> None:
+    fenced = dataclasses.replace(
+        TASK,
+        constraints=(Box("crawl", {"velocity": (-0.5, 0.5)}),),
+        initial=Uniform({"position": 1.0}, {"position": 2.0}),
+    )
+    compared = compare(fenced, {"lqr": LQR, "other": Momentum}, starts=6, workers=1)
+    assert compared.metrics["lqr"].broke_hard.k == 6
+    assert compared.metrics["lqr"].left.k == 0
+    assert "lqr*" in str(compared)
+    assert "*lqr: broke a hard constraint in 6 runs" in told(compared)
+    kept = compare(TASK, {"lqr": LQR}, starts=3)
+    assert kept.metrics["lqr"].unsafe.k == 0
+    assert "lqr*" not in str(kept)
+
+
+def test_an_undefined_margin_is_shown_and_no_json_has_it(tmp_path: Path) -> None:
+    torn = Inequality("torn", lambda x, u: ca.sqrt(x.position) - 10)
+    steep = dataclasses.replace(TASK, constraints=(torn,))
+    assert objection(steep, np.full(4, -0.5)) == "the hard constraint 'torn' is undefined there"
+    task = dataclasses.replace(TASK, constraints=(torn.budget(0.0), Box("track", {"position": (-2.4, 2.4)})), steps=5)
+    compared = compare(task, {"lqr": LQR}, starts=[[-0.5, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0]])
+    assert compared.metrics["lqr"].violations["torn"] == Rate(1, 2)
+    assert "undefined (torn)" in told(compared)
+    folder = save(compared, tmp_path)
+    table = json.loads((folder / "table.json").read_text(), parse_constant=pytest.fail)
+    assert table[0]["violations"] == 1
+    with open(folder / "table.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row["worst_margin[torn]"] == "nan"
+    assert float(row["worst_margin[track]"]) < 0
+
+
 def test_a_single_run_has_no_interval() -> None:
     compared = compare(TASK, {"lqr": LQR, "m": Momentum}, starts=1)
     assert np.isnan(compared.metrics["lqr"].cost.low)
@@ -146,7 +211,18 @@ def test_folder_holds_everything_and_the_json_keeps_its_keys(tmp_path: Path) -> 
         assert 0 <= row["roa_sampled"] <= 1
         assert row["roa_proved"] is None
     with open(folder / "table.csv", newline="") as file:
-        assert [row["controller"] for row in csv.DictReader(file)] == ["lqr", "momentum"]
+        lines = list(csv.DictReader(file))
+    assert [row["controller"] for row in lines] == ["lqr", "momentum"]
+    for row, name in zip(lines, compared.runs, strict=True):
+        metrics = compared.metrics[name]
+        assert [int(row[key]) for key in ("settled", "left", "hard_violated", "violated[track]")] == [
+            metrics.settled.k, metrics.left.k, metrics.broke_hard.k, metrics.violations["track"].k,
+        ]  # fmt: skip
+        assert float(row["cost_ratio"]) == compared.ratios[name].value
+        assert float(row["worst_margin[track]"]) == metrics.worst_margin["track"]
+        assert row["verdict[track]"] == "kept"
+        assert int(row["samples[solved]"]) == metrics.statuses[Status.SOLVED]
+        assert row["settling_s"] == ("" if np.isnan(metrics.settling) else str(metrics.settling))
     task = json.loads((folder / "task.json").read_text(), parse_constant=pytest.fail)
     assert "sin(angle)" in task["plant"]["ode"]
     assert task["constraints"][0]["g"] == "[(-2.4-position), (position-2.4)]"
@@ -163,6 +239,35 @@ def test_a_second_comparison_replaces_the_first(tmp_path: Path) -> None:
     for starts in (3, 4):
         save(compare(TASK, {"lqr": LQR}, starts=starts), tmp_path)
     assert json.loads((tmp_path / "table.json").read_text())[0]["runs"] == 4
+
+
+def test_results_of_another_task_are_not_overwritten(tmp_path: Path) -> None:
+    save(compare(TASK, {"lqr": LQR}, starts=3), tmp_path)
+    before = (tmp_path / "table.json").read_bytes()
+    other = dataclasses.replace(TASK, name="other")
+    with pytest.raises(OutputError, match=r"holds results of task 'cartpole', which those of task 'other' would"):
+        save(compare(other, {"lqr": LQR}, starts=4), tmp_path)
+    assert (tmp_path / "table.json").read_bytes() == before
+    (tmp_path / "task.json").write_text("[]")
+    with pytest.raises(OutputError, match=r"its task\.json is none of ours"):
+        prepare(tmp_path, TASK)
+
+
+def test_no_empty_folder_stays_behind(tmp_path: Path) -> None:
+    def interrupted(results: Path, left_over: str = "") -> None:
+        with reserved(results, TASK) as folder:
+            assert folder.is_dir()
+            if left_over:
+                (folder / left_over).write_text("something")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "deep" / "results")
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "mine" / "results", left_over="kept")
+    assert (tmp_path / "mine" / "results" / "kept").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ctrl import LQR, simulate
-from ctrl.comparison.metrics import Rate, cost_ratios, mean, measure, settling_times, turning, wilson
+from ctrl.comparison.metrics import measure, settling_times, turning
+from ctrl.comparison.statistics import Estimate, Rate, cost_ratios, mean, wilson
+from ctrl.comparison.verdicts import Verdict, judge
 from ctrl.trajectories import Trajectories
-from systems import Box
+from systems import Box, Constraint
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up
 
 TASK = cartpole()
+TRACK = Box("track", {"position": (-1.0, 1.0)})
 
 
 def runs_of(states: np.ndarray, **changes: np.ndarray) -> Trajectories:
@@ -133,3 +136,64 @@ def test_a_good_regulator_settles_and_a_loose_cart_does_not() -> None:
     assert bad.settled.k == 0
     assert bad.left == Rate(16, 16)
     assert bad.cost.low > good.cost.high
+
+
+def judged(constraint: Constraint, violated: np.ndarray, discount: float = 0.99) -> Verdict:
+    """The verdict on runs that violate where told, (b, steps) of bool."""
+    task = dataclasses.replace(TASK, constraints=(constraint,), discount=discount)
+    return judge(task, np.where(violated, 0.5, -0.5)[..., None])[0]
+
+
+def test_a_chance_constraint_is_judged_at_its_worst_sample() -> None:
+    violated = np.zeros((100, 120), dtype=bool)
+    violated[np.arange(100), np.arange(100)] = True  # every run once, never two at the same sample
+    scattered = judged(TRACK.chance(0.9), violated)
+    assert (scattered.kept, scattered.measured, scattered.counts) == (True, Rate(1, 100), True)
+    violated[:20, 70] = True
+    worse = judged(TRACK.chance(0.9), violated)
+    # 21 of 100 (run 70 is one of them): Wilson's lower end 0.142 > 0.1.
+    assert (worse.kept, worse.measured, worse.sample) == (False, Rate(21, 100), 70)
+    assert judged(TRACK.chance(0.8), violated).kept, "21 % of 100 runs is no evidence against 20 %"
+    assert not judged(TRACK, violated).kept
+    assert not judged(TRACK.soft(2.0), violated).counts
+
+
+def test_a_budget_is_judged_by_its_mean() -> None:
+    violated = np.zeros((4, 120), dtype=bool)
+    violated[:2, :3] = True  # 3, 3, 0, 0 samples: 1.5 on average
+    expected = mean(np.array([3.0, 3.0, 0.0, 0.0]))
+    assert judged(TRACK.budget(1.0), violated).measured == expected
+    assert judged(TRACK.budget(1.0), violated).kept, "four runs that vary so much prove nothing"
+    assert not judged(TRACK.budget(0.0), violated).kept, "of nothing allowed, one is too many"
+    many = np.tile(violated, (50, 1))
+    assert (judged(TRACK.budget(1.0), many).kept, judged(TRACK.budget(1.5), many).kept) == (False, True)
+    discounted = judged(TRACK.budget(0.9, per="discounted"), violated[:2], discount=0.5)
+    assert discounted.measured == Estimate(1.75, 1.75, 1.75)  # 1 + 1/2 + 1/4
+    assert not discounted.kept
+    assert not judged(TRACK.budget(2.0), violated[:1]).kept, "of one run there is the number alone"
+
+
+def test_an_undefined_margin_counts_as_violated() -> None:
+    task = dataclasses.replace(TASK, constraints=(TRACK, Box("rate", {"rate": (-1.0, 1.0)}).budget(0.0)))
+    margins = np.full((3, 120, 2), -0.5)
+    margins[1, 5, 0] = margins[2, 7, 1] = np.nan
+    metrics = measure(task, runs_of(np.zeros((3, 121, 4)), margins=margins))
+    assert metrics.violations == {"track": Rate(1, 3), "rate": Rate(1, 3)}
+    assert metrics.violated == Rate(2, 3)
+    assert metrics.broke_hard == Rate(1, 3), "the other one is a budget"
+    assert np.isnan(metrics.worst_margin["track"])
+    assert [verdict.kept for verdict in metrics.verdicts] == [False, False]
+
+
+def test_unsafe_runs_broke_something_hard_or_left() -> None:
+    task = dataclasses.replace(TASK, constraints=(TRACK, Box("rate", {"rate": (-1.0, 1.0)}).soft(1.0)))
+    margins = np.full((4, 120, 2), -0.5)
+    margins[0, 3, 0] = margins[1, :, 1] = 0.5
+    metrics = measure(task, runs_of(np.zeros((4, 121, 4)), margins=margins, left=np.array([-1, -1, 5, -1])))
+    assert (metrics.broke_hard, metrics.unsafe, metrics.violated) == (Rate(1, 4), Rate(2, 4), Rate(2, 4))
+
+
+def test_the_cheapest_has_a_number() -> None:
+    costs = {"undefined": np.array([np.nan, 1.0]), "b": np.array([4.0, 4.0]), "a": np.array([2.0, 2.0])}
+    assert cost_ratios(costs)["b"].value == 2.0
+    assert cost_ratios(costs)["a"] == Estimate(1.0, 1.0, 1.0)

@@ -1,0 +1,73 @@
+"""Whether runs kept a constraint, judged by what the task requires of it: always, with a probability, or on average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ctrl.comparison.statistics import Estimate, Rate, mean
+from systems import Budget, Chance, Soft, Task
+from systems.constraints import Constraint, Requirement
+
+__all__ = ["ROUNDING", "Verdict", "judge", "violated_samples"]
+
+ROUNDING = 1e-6
+"""Margins up to this count as kept: a solver stands on a bound to its own tolerance. The worst is shown unrounded."""
+
+
+@final
+@dataclass(frozen=True)
+class Verdict:
+    """One constraint, what is required of it, and what was measured.
+
+    Args:
+        kept: no evidence at 95 % against the requirement; for hard and soft ones, no violated sample at all.
+        measured: of a hard or soft constraint, the runs that violate it at any sample; of a chance constraint, the runs
+            that violate it at the sample where most do; of a budget, the violated samples per run, discounted if the
+            budget is.
+        sample: of a chance constraint, the sample where most runs violate it.
+    """
+
+    constraint: str
+    requirement: Requirement
+    kept: bool
+    measured: Rate | Estimate
+    sample: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """False where a violation has its price in the cost already."""
+        return not isinstance(self.requirement, Soft)
+
+
+def violated_samples(margins: np.ndarray) -> np.ndarray:
+    """Which samples violate, of the shape of the margins. A margin that is undefined (NaN) is no margin."""
+    violated: np.ndarray = np.logical_not(np.asarray(margins) <= ROUNDING)
+    return violated
+
+
+def judge(task: Task, margins: np.ndarray) -> tuple[Verdict, ...]:
+    """The verdicts on all of the task's constraints, in order, from margins (b, steps, constraints)."""
+    violated = violated_samples(margins)
+    return tuple(_verdict(c, violated[..., i], task.discount) for i, c in enumerate(task.constraints))
+
+
+def _verdict(constraint: Constraint, violated: np.ndarray, discount: float) -> Verdict:
+    runs, steps = violated.shape
+    name, requirement = constraint.name, constraint.requirement
+    if isinstance(requirement, Chance):
+        # The requirement is on every single step; the interval is that of one step, not of the choice of the worst.
+        counts = violated.sum(axis=0)
+        sample = int(np.argmax(counts))
+        rate = Rate(int(counts[sample]), runs)
+        return Verdict(name, requirement, not rate.interval[0] > 1 - requirement.probability, rate, sample)
+    if isinstance(requirement, Budget):
+        weights = discount ** np.arange(steps) if requirement.per == "discounted" else np.ones(steps)
+        spent = mean(violated @ weights)
+        # Of nothing allowed, one violation is too many: no interval around a positive mean can make it none.
+        over = spent.low > requirement.limit if np.isfinite(spent.low) else spent.value > requirement.limit
+        return Verdict(name, requirement, not (over or spent.value > requirement.limit == 0), spent)
+    rate = Rate(int(violated.any(axis=1).sum()), runs)
+    return Verdict(name, requirement, rate.k == 0, rate)
