@@ -54,8 +54,8 @@ def additive_noise(task: Task, plant: LinearPlant) -> AdditiveNoise:
     if bent:
         names = (*task.plant.state.names, *task.plant.input.names, *task.plant.disturbance.names)
         raise NotApplicable(
-            f"task '{task.name}': the plant is not affine in {', '.join(names[i] for i in bent)}; tightened constraints "
-            "cover additive noise only. Use the nonlinear MPC, or a task around a LinearPlant"
+            f"task '{task.name}': the plant is not affine in {', '.join(names[i] for i in bent)}; tightened "
+            "constraints cover additive noise only. Use the nonlinear MPC, or a task around a LinearPlant"
         )
     law = task.disturbance.affine(task.plant.disturbance)
     middle, half = (0.5, 0.5) if law.base == "uniform" else (0.0, 1.0)
@@ -166,8 +166,8 @@ class ErrorDynamics:
     def ellipsoid(self, probability: float, steps: int | None = None, gaussian: bool | None = None) -> np.ndarray:
         """P (n, n) with Pr(e' P^-1 e <= 1) >= ``probability``, for e(``steps``) or, where left out, in the limit.
 
-        The covariance scaled by chi2_n(p) for normal noise, and by n / (1 - p) otherwise (Chebyshev's inequality), which
-        is also what ``gaussian`` = False asks for.
+        The covariance scaled by chi2_n(p) for normal noise, and by n / (1 - p) otherwise (Chebyshev's inequality),
+        which is also what ``gaussian`` = False asks for.
         """
         if not 0 < probability < 1:
             raise InvalidValue(f"probability {probability}; expected a number between 0 and 1, such as 0.9")

@@ -8,16 +8,17 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import Decision, Source, Status
 from ctrl.feasible import FeasibleSet
-from mpc.recourse import Plan, Recourse
+from mpc.disturbed import loop_of, rows_of
 from mpc.reachable import ErrorDynamics
+from mpc.recourse import Plan, Recourse
 from mpc.solvers.base import QPSolver, Solution
 from mpc.solvers.daqp import DAQP
-from mpc.tightened import loop_of, program_margins, rows_of, terminal_steps, tightened_program
+from mpc.tightened import program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
 from mpc.transcription import check_horizon
-from systems import InvalidValue, Task
+from systems import Box, InvalidValue, Task
 
 __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
 
@@ -29,16 +30,16 @@ class StochasticMPC:
     v - K (x - z); the cost is that of the prediction from the measured state. Every M = ``recondition_every`` samples
     z is set to the measured state; in between it goes on along its own prediction (Köhler, Geuss & Zeilinger, 2023):
 
-        M = 1:         every prediction starts at the measured state (robust-stochastic MPC; Kouvaritakis & Cannon, 2016),
+        M = 1:  every prediction starts at the measured state (robust-stochastic MPC; Kouvaritakis & Cannon, 2016),
         M = math.inf:  z is never reset (indirect feedback MPC; Hewing, Wabersich & Zeilinger, 2020).
 
-    Once feasible, always feasible, if the disturbance follows its law. The probabilities are conditional on the state at
-    the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law.
+    Once feasible, always feasible, if the disturbance follows its law. The probabilities are conditional on the state
+    at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law.
 
     Args:
-        task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of their
-            half-spaces the full one; budgets become chances; soft constraints are charged on the prediction from the
-            measured state.
+        task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
+            their half-spaces the full one; budgets become chances; soft constraints are charged on the prediction from
+            the measured state.
         horizon: samples with free inputs.
         recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
         tightening: how margins follow from the law; see :data:`mpc.tightening.Tightening`.
@@ -89,7 +90,8 @@ class StochasticMPC:
         self.loop = loop_of(task, K)
         self.K, self.error = self.loop.K, ErrorDynamics(self.loop.A, self.loop.noise)
         every_row = rows_of(task, self.loop, joint, input_probability)
-        self.rows, soft = (every_row.where(chosen) for chosen in (np.isinf(every_row.price), np.isfinite(every_row.price)))
+        hard = np.isinf(every_row.price)
+        self.rows, soft = every_row.where(hard), every_row.where(~hard)
         rows = self.rows
         self.margins = margins(self.error, rows.D, rows.probability, rows.of_state, recondition_every, tightening)
         self.terminal_steps = self._extra(terminal_steps)
@@ -161,8 +163,12 @@ class StochasticMPC:
             u = self._input(xi)
         return Decision(u, status, source, iterations, residual, perf_counter() - began)
 
-    def feasible_set(self) -> FeasibleSet:
-        """The states at which a run can begin: those of k = 0, on which the state constraints themselves are not imposed."""
+    def feasible_set(self, within: Box | None = None) -> FeasibleSet:
+        """The states at which a run can begin, which constraints on the state alone need not hold at.
+
+        Args:
+            within: bounds on the states asked about.
+        """
         program, n = self.program, len(self.loop.A)
         d = program.problem.H.shape[0]
         margin = program_margins(program, self.margins, 0)
@@ -170,9 +176,15 @@ class StochasticMPC:
         rows = sp.hstack([sp.csc_matrix(program.on_nominal), program.problem.A], format="csr")
         at_reference = program.on_nominal @ self.loop.model.x_ref
         upper, lower = program.problem.upper - margin + at_reference, program.problem.lower + margin + at_reference
+        state = self.task.plant.state
+        if within is not None:
+            least, most = within.interval(state)
+            rows = sp.vstack([rows, sp.eye(n, n + d)], format="csr")
+            lower, upper = np.append(lower, least), np.append(upper, most)
+            hard = np.append(hard, np.ones(n, dtype=bool))
         up, down = hard & np.isfinite(upper), hard & np.isfinite(lower)
         return FeasibleSet(
-            self.task.plant.state,
+            state,
             sp.csc_matrix((0, n + d)),
             np.zeros(0),
             sp.vstack([rows[up], -rows[down]], format="csc"),

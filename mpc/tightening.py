@@ -30,8 +30,8 @@ class Margins:
         margin(j) = q_p(d' sum_{l < r} A^l w_l) + sum_{r <= l < j} max_w d' A^l w:
 
     what has happened since the last re-conditioning counts with its probability; what came before will have been
-    measured, and must not make the problem infeasible then, so it counts in full. M = 1 is the tightening of Kouvaritakis
-    & Cannon (2016), M infinite that of Hewing, Wabersich & Zeilinger (2020).
+    measured, and must not make the problem infeasible then, so it counts in full. M = 1 is the tightening of
+    Kouvaritakis & Cannon (2016), M infinite that of Hewing, Wabersich & Zeilinger (2020).
 
     For a row of the state alone, "before j" excludes j: the state measured at j can no longer be changed. A row with an
     input includes it, since that input is decided anew.
