@@ -65,6 +65,8 @@ class StochasticMPC:
     """
 
     LONGEST_GAP = 10_000  # samples without a call after which a new run is assumed
+    COLD_AFTER = 3  # failures in a row after which the measured state is tried as well
+    TOLERANCE = 1e-6  # residual of an unfinished point that is used: z goes on from it, so what it violates would stay
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class StochasticMPC:
         self._zeta: np.ndarray | None = None  # nominal state minus reference at sample _k
         self._nu = np.zeros((self.horizon, len(self._lower)))  # the rest of the last good plan, zero behind its end
         self._left = 0  # of its samples
+        self._failures = 0  # in a row, where there was a measurement
         self._k = self._start = 0  # _start: the sample of the last re-conditioning
 
     @property
@@ -152,11 +155,13 @@ class StochasticMPC:
                 for zeta, start in self._attempts(xi, k):
                     solution = self._solve(xi, zeta, k - start)
                     status, residual = solution.status, solution.residual
-                    iterations, found = iterations + solution.iterations, solution.is_usable
+                    iterations += solution.iterations
+                    found = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
                     if found:
                         self._zeta, self._start, self._k = zeta, start, k
                         self._nu, self._left = solution.point.reshape(self._nu.shape), self.horizon
                         break
+                self._failures = 0 if found else self._failures + 1
             source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
             if not found:
                 source = Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
@@ -197,7 +202,10 @@ class StochasticMPC:
         """Nominal states to try, each with the sample of its re-conditioning."""
         if self._zeta is None or k - self._start >= self.recondition_every:
             return [(xi, k)]
-        return [(xi, self._start), (self._zeta, self._start)] if self.recovery else [(self._zeta, self._start)]
+        attempts = [(self._zeta, self._start)]
+        if self.recovery:
+            attempts.insert(0, (xi, self._start))
+        return [*attempts, (xi, k)] if self._failures >= self.COLD_AFTER else attempts
 
     def _solve(self, xi: np.ndarray, zeta: np.ndarray, phase: int) -> Solution:
         program, margin = self.program, self._margin(phase)
