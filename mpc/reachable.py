@@ -8,7 +8,7 @@ from typing import Literal
 import casadi as ca
 import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
-from scipy.stats import chi2, norm
+from scipy.special import gammaincinv, ndtri
 
 from ctrl.controller import NotApplicable
 from mpc.quantiles import uniform_sum_quantiles
@@ -139,7 +139,7 @@ class ErrorDynamics:
         """
         probability = np.asarray(probability, dtype=float)
         if self.noise.base == "normal":
-            return self._scaled(norm.ppf(probability), self.deviation(directions, steps))
+            return self._scaled(ndtri(probability), self.deviation(directions, steps))
         weights = np.abs(self.weights(directions, steps))
         rows = [uniform_sum_quantiles(weights[:, i], p) for i, p in enumerate(probability)]
         return np.vstack([np.zeros((1, len(rows))), np.array(rows).reshape(len(rows), steps).T])
@@ -173,7 +173,7 @@ class ErrorDynamics:
             raise InvalidValue(f"probability {probability}; expected a number between 0 and 1, such as 0.9")
         n = len(self.A)
         normal = self.noise.base == "normal" if gaussian is None else gaussian
-        level = float(chi2.ppf(probability, n)) if normal else n / (1.0 - probability)
+        level = float(2.0 * gammaincinv(n / 2.0, probability)) if normal else n / (1.0 - probability)
         return level * (self.stationary_covariance() if steps is None else self.covariance(steps)[-1])
 
     @staticmethod

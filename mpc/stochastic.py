@@ -217,9 +217,7 @@ class StochasticMPC:
         """The margins of a phase; they settle, so only so many are ever computed."""
         # A re-conditioning may be overdue, after faults; whole periods beyond the settling change nothing.
         period = 1 if math.isinf(self.recondition_every) else int(self.recondition_every)
-        excess = phase - self.margins.settled
-        if excess > 0:
-            phase -= -(-excess // period) * period if excess >= period else 0
+        phase -= max(phase - self.margins.settled, 0) // period * period
         if phase not in self._phases:
             self._phases[phase] = program_margins(self.program, self.margins, phase)
         return self._phases[phase]

@@ -143,8 +143,8 @@ def _refuse_unbounded(recondition_every: float, tightening: Tightening, sure: np
         )
     if sure.any():
         raise NotApplicable(
-            "the disturbance is unbounded, so no feedback keeps a hard constraint on the state for ever; state a "
-            "probability by .chance(p), or use a bounded law such as Uniform"
+            "the disturbance is unbounded, so no feedback keeps a hard constraint for ever; state a probability by "
+            ".chance(p), or by input_probability for input bounds, or use a bounded law such as Uniform"
         )
 
 
