@@ -15,7 +15,7 @@ from mpc.solvers.base import QuadraticProgram
 from mpc.transcription import check_horizon, conditions, is_equilibrium
 from systems import Task
 
-__all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_control", "sparse"]
+__all__ = ["LinearOptimalControl", "ParametricQP", "affine_conditions", "condensed", "linear_optimal_control", "sparse"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
     stage = np.block([[model.Q, model.N], [model.N.T, model.R]])
     cost = sp.block_diag([*[stage] * horizon, gain.P], format="csc")
     rule = conditions(task)
-    C, offset = _affine(task)
+    C, offset = affine_conditions(task)
     least, most = task.input_bounds
     limited = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
     selection = sp.identity(d, format="csr")
@@ -103,7 +103,7 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
     )  # fmt: skip
 
 
-def _affine(task: Task) -> tuple[np.ndarray, np.ndarray]:
+def affine_conditions(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """C (rows, n + m) and offset (rows,) of the task's conditions, v(x, u) = C (x, u) + offset."""
     rule = conditions(task)
     x, u = rule.value.sx_in()

@@ -1,0 +1,142 @@
+"""A task as a stabilised linear loop under additive noise, and its constraints as rows of that loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_discrete_lyapunov
+
+from ctrl.controller import NotApplicable
+from ctrl.lqr import LocalModel, local_model, lqr
+from mpc.condensing import affine_conditions
+from mpc.reachable import AdditiveNoise, additive_noise
+from mpc.transcription import conditions
+from systems import Budget, Chance, InvalidValue, Task
+
+__all__ = ["Loop", "Rows", "loop_of", "rows_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The plant under u = u_r - K (x - x_r) + nu: (x - x_r)+ = A (x - x_r) + B nu + drift + noise of zero mean.
+
+    Args:
+        model: linearisation (exact) and stage cost. noise: of one sample, its mean being part of the drift.
+        K: (m, n). A: (n, n), the closed loop. B: (n, m). drift: (n,), zero where the reference is an equilibrium.
+        P: (n, n), cost-to-go of this loop without noise.
+    """
+
+    model: LocalModel
+    noise: AdditiveNoise
+    K: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    drift: np.ndarray
+    P: np.ndarray
+
+    @property
+    def rest(self) -> np.ndarray:
+        """Where x - x_r comes to rest with nu = 0."""
+        return np.linalg.solve(np.eye(len(self.A)) - self.A, self.drift)
+
+
+def loop_of(task: Task, K: np.ndarray | None) -> Loop:
+    """The task's plant under a gain, that of its regulator where left out.
+
+    Raises:
+        NotApplicable: a plant that is not affine, a reference that moves, no regulator, a gain that does not stabilise.
+        InvalidValue: the shape of the gain.
+    """
+    if not len(task.plant.input):
+        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    if not task.reference.is_constant:
+        raise NotApplicable(f"task '{task.name}': its reference moves; stochastic MPC regulates to a set-point")
+    model = local_model(task)
+    noise = additive_noise(task, model.plant)
+    n, m = model.plant.B.shape
+    K = lqr(model.plant, model.Q, model.R, model.N).K if K is None else np.array(K, dtype=float)
+    if K.shape != (m, n) or not np.isfinite(K).all():
+        raise InvalidValue(f"gain K of shape {K.shape}; expected ({m}, {n}), finite, for u = -K x")
+    A = model.plant.A - model.plant.B @ K
+    radius = np.abs(np.linalg.eigvals(A)).max(initial=0.0)
+    if not radius < 1.0:
+        raise NotApplicable(f"the gain does not stabilise the plant: A - B K has an eigenvalue of modulus {radius:.4g}")
+    drift = model.plant.A @ model.x_ref + model.plant.B @ model.u_ref + model.plant.c + noise.mean - model.x_ref
+    stage = model.Q + K.T @ model.R @ K - model.N @ K - K.T @ model.N.T
+    P = np.asarray(solve_discrete_lyapunov(A.T, stage))
+    return Loop(model, noise, K, A, model.plant.B, drift, 0.5 * (P + P.T))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """lower <= D (x - x_r) + F nu <= upper, each side to be kept with ``probability``, or at a price.
+
+    Args:
+        D: (rows, n). F: (rows, m). lower, upper: (rows,). of_state: (rows,), F being zero before the feedback.
+        probability: (rows,), 1 for a hard row. price: (rows,), finite for a soft row. names: of the constraints.
+    """
+
+    D: np.ndarray
+    F: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    of_state: np.ndarray
+    probability: np.ndarray
+    price: np.ndarray
+    names: tuple[str, ...]
+
+    def where(self, chosen: np.ndarray) -> Rows:
+        """Some of the rows."""
+        return Rows(
+            self.D[chosen],
+            self.F[chosen],
+            self.lower[chosen],
+            self.upper[chosen],
+            self.of_state[chosen],
+            self.probability[chosen],
+            self.price[chosen],
+            tuple(name for name, take in zip(self.names, chosen, strict=True) if take),
+        )
+
+
+def rows_of(task: Task, loop: Loop, joint: bool, input_probability: float | None) -> Rows:
+    """The input bounds and the constraints of a task as rows in x - x_r and nu.
+
+    A budget of so many violations per episode is a chance constraint on every step, with its risk split among the
+    half-spaces (Boole's inequality), as ``joint`` asks of chance constraints too.
+    """
+    rule, (C, offset) = conditions(task), affine_conditions(task)
+    n, m = loop.B.shape
+    sides = np.isfinite(rule.lower).astype(int) + np.isfinite(rule.upper)
+    probability = np.ones(len(rule.names))
+    for constraint in task.constraints:
+        own = np.array([name == constraint.name for name in rule.names], dtype=bool)
+        requirement = constraint.requirement
+        risk = 0.0
+        if isinstance(requirement, Chance):
+            risk = (1.0 - requirement.probability) / (max(1, sides[own].sum()) if joint else 1)
+        elif isinstance(requirement, Budget):
+            count = task.steps if requirement.per == "episode" else 1.0 / (1.0 - min(task.discount, 1.0 - 1e-9))
+            risk = requirement.limit / count / max(1, sides[own].sum())
+        probability[own] = 1.0 - risk
+    if input_probability is None:
+        chances = [c.requirement.probability for c in task.constraints if isinstance(c.requirement, Chance)]
+        input_probability = 1.0 if loop.noise.is_bounded else max(chances, default=1.0)
+    least, most = task.input_bounds
+    limited = np.isfinite(least) | np.isfinite(most)
+    G = np.vstack([np.hstack([np.zeros((m, n)), np.eye(m)])[limited], C])
+    reference = np.concatenate([loop.model.x_ref, loop.model.u_ref])
+    at_reference = np.concatenate([loop.model.u_ref[limited], C @ reference + offset])
+    kept = np.concatenate([np.ones(limited.sum(), dtype=bool), probability > 0])
+    count = int(limited.sum())
+    return Rows(
+        G[:, :n] - G[:, n:] @ loop.K,
+        G[:, n:],
+        np.concatenate([least[limited], rule.lower]) - at_reference,
+        np.concatenate([most[limited], rule.upper]) - at_reference,
+        np.concatenate([np.zeros(count, dtype=bool), ~rule.on_input]),
+        np.concatenate([np.full(count, input_probability), probability]),
+        np.concatenate([np.full(count, np.inf), rule.price]),
+        ("input bounds",) * count + rule.names,
+    ).where(kept)

@@ -1,0 +1,267 @@
+"""Stochastic model predictive control of linear plants under chance constraints: one scheme, two classical limits."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+import numpy as np
+import scipy.sparse as sp
+
+from ctrl.controller import Decision, Source, Status
+from ctrl.feasible import FeasibleSet
+from mpc.disturbed import loop_of, rows_of
+from mpc.reachable import ErrorDynamics
+from mpc.recourse import Plan, Recourse
+from mpc.solvers.base import QPSolver, Solution
+from mpc.solvers.daqp import DAQP
+from mpc.tightened import program_margins, terminal_steps, tightened_program
+from mpc.tightening import Tightening, check_interval, margins
+from mpc.transcription import check_horizon
+from systems import Box, InvalidValue, Task
+
+__all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
+
+
+class StochasticMPC:
+    """Keeps each half-space of a chance constraint with its probability, and hard constraints surely.
+
+    A nominal prediction z carries the constraints, tightened by what the error x - z may become under the feedback
+    v - K (x - z); the cost is that of the prediction from the measured state. Every M = ``recondition_every`` samples
+    z is set to the measured state; in between it goes on along its own prediction (Köhler, Geuss & Zeilinger, 2023):
+
+        M = 1:  every prediction starts at the measured state (robust-stochastic MPC; Kouvaritakis & Cannon, 2016),
+        M = math.inf:  z is never reset (indirect feedback MPC; Hewing, Wabersich & Zeilinger, 2020).
+
+    Once feasible, always feasible, if the disturbance follows its law. The probabilities are conditional on the state
+    at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law.
+
+    Args:
+        task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
+            their half-spaces the full one; budgets become chances; soft constraints are charged on the prediction from
+            the measured state.
+        horizon: samples with free inputs.
+        recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
+        tightening: how margins follow from the law; see :data:`mpc.tightening.Tightening`.
+        K: (m, n), feedback u = -K x of the tube and behind the horizon; the task's regulator where left out. See also
+            :func:`mpc.tube.tube_gain`.
+        terminal_steps: samples behind the horizon on which constraints are imposed; as many as imply all others where
+            left out, which recursive feasibility needs.
+        joint: whether the probability is that of a whole constraint, its risk split evenly among its half-spaces.
+        input_probability: with which input bounds are kept; surely where left out, or, if no feedback can do that
+            because the law is unbounded, with the largest probability among the chance constraints.
+        recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
+            Zeilinger, 2018); the probabilities are then no longer proved.
+        max_iterations: of the solver in one step; its own default where left out.
+
+    Attributes:
+        K, error: the feedback, and the law of the error under it. margins: by samples since re-conditioning.
+        rows: the constraints they belong to. terminal_steps: in use.
+
+    Raises:
+        NotApplicable: a plant, reference or constraint that is not as above; a disturbance too large for a constraint,
+            or unbounded where its worst case is needed.
+        InvalidValue: horizon, interval, tightening, gain or another number out of its range.
+    """
+
+    LONGEST_GAP = 10_000  # samples without a call after which a new run is assumed
+    COLD_AFTER = 3  # failures in a row after which the measured state is tried as well
+    TOLERANCE = 1e-6  # residual of an unfinished point that is used: z goes on from it, so what it violates would stay
+
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 6,
+        recondition_every: float = 1,
+        tightening: Tightening = "exact",
+        K: np.ndarray | None = None,
+        terminal_steps: int | None = None,
+        joint: bool = False,
+        input_probability: float | None = None,
+        recovery: bool = False,
+        max_iterations: int | None = None,
+    ) -> None:
+        check_horizon(horizon)
+        check_interval(recondition_every)
+        if input_probability is not None and not 0 < input_probability <= 1:
+            raise InvalidValue(f"input_probability = {input_probability}; expected 0 < input_probability <= 1")
+        if max_iterations is not None and max_iterations < 1:
+            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        self.task, self.horizon = task, horizon
+        self.recondition_every, self.recovery = recondition_every, recovery
+        self.loop = loop_of(task, K)
+        self.K, self.error = self.loop.K, ErrorDynamics(self.loop.A, self.loop.noise)
+        every_row = rows_of(task, self.loop, joint, input_probability)
+        hard = np.isinf(every_row.price)
+        self.rows, soft = every_row.where(hard), every_row.where(~hard)
+        rows = self.rows
+        self.margins = margins(self.error, rows.D, rows.probability, rows.of_state, recondition_every, tightening)
+        self.terminal_steps = self._extra(terminal_steps)
+        self.program = tightened_program(self.loop, rows, soft, horizon, self.terminal_steps)
+        limit = () if max_iterations is None else (max_iterations,)
+        self.solver: QPSolver = DAQP(self.program.problem, *limit)
+        self._recourse = Recourse(task)
+        self._lower, self._upper = task.input_bounds
+        self._phases: dict[int, np.ndarray] = {}
+        self.reset()
+
+    def _extra(self, given: int | None) -> int:
+        if given is None:
+            return terminal_steps(self.task, self.loop, self.rows, self.margins, self.horizon)
+        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
+            raise InvalidValue(f"terminal_steps = {given}; expected a whole number of samples, at least 0")
+        return int(given)
+
+    def reset(self) -> None:
+        """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
+        self.solver.reset()
+        self._zeta: np.ndarray | None = None  # nominal state minus reference at sample _k
+        self._nu = np.zeros((self.horizon, len(self._lower)))  # the rest of the last good plan, zero behind its end
+        self._left = 0  # of its samples
+        self._failures = 0  # in a row, where there was a measurement
+        self._k = self._start = 0  # _start: the sample of the last re-conditioning
+
+    @property
+    def nominal(self) -> np.ndarray | None:
+        """The nominal state z (n,) of the last sample, None before the first good one."""
+        return None if self._zeta is None else self.loop.model.x_ref + self._zeta
+
+    @property
+    def plan(self) -> Plan | None:
+        """The nominal prediction of the last sample, None before the first good one."""
+        if self._zeta is None:
+            return None
+        model, zeta = self.loop.model, [self._zeta]
+        for nu in self._nu:
+            zeta.append(self.loop.A @ zeta[-1] + self.loop.B @ nu + self.loop.drift)
+        z = np.array(zeta)
+        return Plan(model.x_ref + z, model.u_ref - z[:-1] @ self.K.T + self._nu, self._k)
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
+
+        Without a usable solution the last plan goes on, under the feedback K; behind its end, K alone.
+
+        Raises:
+            DimensionMismatch: ``x`` has another shape.
+        """
+        began = perf_counter()
+        x = self._recourse.measured(x)
+        self._advance(k)
+        with np.errstate(over="ignore", invalid="ignore"):
+            xi = x - self.loop.model.x_ref
+            status, iterations, residual, found = Status.NUMERICAL, 0, np.inf, False
+            if np.isfinite(xi).all():
+                for zeta, start in self._attempts(xi, k):
+                    solution = self._solve(xi, zeta, k - start)
+                    status, residual = solution.status, solution.residual
+                    iterations += solution.iterations
+                    found = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
+                    if found:
+                        self._zeta, self._start, self._k = zeta, start, k
+                        self._nu, self._left = solution.point.reshape(self._nu.shape), self.horizon
+                        break
+                self._failures = 0 if found else self._failures + 1
+            source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
+            if not found:
+                source = Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
+            u = self._input(xi)
+        return Decision(u, status, source, iterations, residual, perf_counter() - began)
+
+    def feasible_set(self, within: Box | None = None) -> FeasibleSet:
+        """The states at which a run can begin, which constraints on the state alone need not hold at.
+
+        Args:
+            within: bounds on the states asked about.
+        """
+        program, n = self.program, len(self.loop.A)
+        d = program.problem.H.shape[0]
+        margin = program_margins(program, self.margins, 0)
+        hard = ~program.problem.soft
+        rows = sp.hstack([sp.csc_matrix(program.on_nominal), program.problem.A], format="csr")
+        at_reference = program.on_nominal @ self.loop.model.x_ref
+        upper, lower = program.problem.upper - margin + at_reference, program.problem.lower + margin + at_reference
+        state = self.task.plant.state
+        if within is not None:
+            least, most = within.interval(state)
+            rows = sp.vstack([rows, sp.eye(n, n + d)], format="csr")
+            lower, upper = np.append(lower, least), np.append(upper, most)
+            hard = np.append(hard, np.ones(n, dtype=bool))
+        up, down = hard & np.isfinite(upper), hard & np.isfinite(lower)
+        return FeasibleSet(
+            state,
+            sp.csc_matrix((0, n + d)),
+            np.zeros(0),
+            sp.vstack([rows[up], -rows[down]], format="csc"),
+            np.concatenate([upper[up], -lower[down]]),
+            sp.csc_matrix((0, n + d)),
+            np.zeros(0),
+        )
+
+    def _attempts(self, xi: np.ndarray, k: int) -> list[tuple[np.ndarray, int]]:
+        """Nominal states to try, each with the sample of its re-conditioning."""
+        if self._zeta is None or k - self._start >= self.recondition_every:
+            return [(xi, k)]
+        attempts = [(self._zeta, self._start)]
+        if self.recovery:
+            attempts.insert(0, (xi, self._start))
+        return [*attempts, (xi, k)] if self._failures >= self.COLD_AFTER else attempts
+
+    def _solve(self, xi: np.ndarray, zeta: np.ndarray, phase: int) -> Solution:
+        program, margin = self.program, self._margin(phase)
+        shift = program.on_nominal @ zeta + program.on_measured @ xi
+        lower, upper = program.problem.lower + margin - shift, program.problem.upper - margin - shift
+        return self.solver.solve(program.f_state @ xi + program.f_constant, lower, upper)
+
+    def _margin(self, phase: int) -> np.ndarray:
+        """The margins of a phase; they settle, so only so many are ever computed."""
+        # A re-conditioning may be overdue, after faults; whole periods beyond the settling change nothing.
+        period = 1 if math.isinf(self.recondition_every) else int(self.recondition_every)
+        phase -= max(phase - self.margins.settled, 0) // period * period
+        if phase not in self._phases:
+            self._phases[phase] = program_margins(self.program, self.margins, phase)
+        return self._phases[phase]
+
+    def _advance(self, k: int) -> None:
+        """Moves the nominal state and the plan on to sample ``k``; time that runs backwards begins a new run."""
+        if self._zeta is None:
+            self._k = k
+            return
+        elapsed = k - self._k
+        if not 0 <= elapsed <= self.LONGEST_GAP:
+            self.reset()
+            self._k = k
+            return
+        for _ in range(elapsed):
+            self._zeta = self.loop.A @ self._zeta + self.loop.B @ self._nu[0] + self.loop.drift
+            self._nu = np.vstack([self._nu[1:], np.zeros((1, self._nu.shape[1]))])
+            self._left = max(self._left - 1, 0)
+        self._k = k
+
+    def _input(self, xi: np.ndarray) -> np.ndarray:
+        """v - K (x - z) = u_r - K (x - x_r) + nu: the nominal state cancels. Without a measurement, v."""
+        u_ref = self.loop.model.u_ref
+        u = u_ref - self.K @ xi + self._nu[0]
+        if not np.isfinite(u).all():
+            u = u_ref + self._nu[0] - (0.0 if self._zeta is None else self.K @ self._zeta)
+        return np.minimum(np.maximum(u, self._lower), self._upper)
+
+
+def robust_stochastic_mpc(task: Task) -> StochasticMPC:
+    """:class:`StochasticMPC` that starts every prediction at the measured state."""
+    return StochasticMPC(task, recondition_every=1)
+
+
+def indirect_feedback_mpc(task: Task) -> StochasticMPC:
+    """:class:`StochasticMPC` whose nominal state is never reset."""
+    return StochasticMPC(task, recondition_every=math.inf)
+
+
+def robust_mpc(task: Task) -> StochasticMPC:
+    """:class:`StochasticMPC` that keeps chance constraints surely (Chisci, Rossiter & Zappa, 2001)."""
+    return StochasticMPC(task, tightening="worst-case")
+
+
+def nominal_mpc(task: Task) -> StochasticMPC:
+    """:class:`StochasticMPC` that ignores the disturbance."""
+    return StochasticMPC(task, tightening="none")
