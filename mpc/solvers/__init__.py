@@ -1,0 +1,1 @@
+"""Back-ends, one per file: data in, status and point out."""

@@ -1,0 +1,94 @@
+"""Polyhedral sets of states: redundancy removal and maximal positively invariant sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+
+from systems import DimensionMismatch, InvalidValue
+
+__all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
+
+
+class SetNotFound(ValueError):
+    """No set of the wanted kind was found, for the reason given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Polyhedron:
+    """{x: H x <= h}, maybe unbounded, maybe empty.
+
+    Args:
+        H: (rows, n). h: (rows,).
+    """
+
+    H: np.ndarray
+    h: np.ndarray
+
+    def __post_init__(self) -> None:
+        H, h = np.asarray(self.H, dtype=float), np.asarray(self.h, dtype=float)
+        if H.ndim != 2 or h.shape != (len(H),):
+            raise DimensionMismatch(f"H {H.shape} and h {h.shape}; expected (rows, n) and (rows,)")
+        if not np.isfinite(H).all() or not np.isfinite(h).all():
+            raise InvalidValue("H and h must be finite; leave out rows that are no condition")
+        object.__setattr__(self, "H", H)
+        object.__setattr__(self, "h", h)
+
+    def contains(self, x: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
+        """Whether each of the points (..., n) lies inside, up to ``tolerance`` in h; (...,) of bool."""
+        return np.asarray((x @ self.H.T <= self.h + tolerance).all(axis=-1))
+
+    def support(self, direction: np.ndarray) -> float:
+        """Largest direction' x over the set by one linear program; infinite where unbounded, -infinite where empty."""
+        if not len(self.H):
+            return np.inf if np.any(direction) else 0.0
+        found = linprog(-np.asarray(direction), self.H, self.h, bounds=(None, None), method="highs")
+        return -found.fun if found.status == 0 else -np.inf if found.status == 2 else np.inf
+
+    def minimal(self, tolerance: float = 1e-9) -> Polyhedron:
+        """The same set without the rows that follow from the others, each row tested by one linear program."""
+        keep = list(range(len(self.h)))
+        for i in reversed(range(len(self.h))):
+            others = [j for j in keep if j != i]
+            # The row itself, relaxed, keeps the linear program bounded.
+            relaxed = Polyhedron(self.H[[*others, i]], np.append(self.h[others], self.h[i] + 1.0))
+            if relaxed.support(self.H[i]) <= self.h[i] + tolerance:
+                keep = others
+        return Polyhedron(self.H[keep], self.h[keep])
+
+
+def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int = 400) -> Polyhedron:
+    """The largest set of states from which x+ = A x stays in ``admissible`` for ever (Gilbert & Tan, 1991, algorithm 3.2).
+
+    Args:
+        A: (n, n), all eigenvalues inside the unit circle.
+        admissible: contains the origin in its interior.
+        max_rows: gives up beyond so many rows.
+
+    Returns:
+        The set, without redundant rows, each scaled to h = 1.
+
+    Raises:
+        SetNotFound: A is not stable, the origin is not in the interior, or the set needs more than ``max_rows`` rows.
+    """
+    A = np.asarray(A, dtype=float)
+    if A.shape != (admissible.H.shape[1],) * 2:
+        raise DimensionMismatch(f"A has shape {A.shape}; expected ({admissible.H.shape[1]},) * 2")
+    if np.abs(np.linalg.eigvals(A)).max(initial=0.0) >= 1:
+        raise SetNotFound("the closed loop is not stable, so it has no maximal invariant set around the origin")
+    if not (admissible.h > 0).all():
+        raise SetNotFound("the origin is not in the interior of the constraints; move the reference away from them")
+    first = admissible.H / admissible.h[:, None]
+    ahead, rows = first, first
+    limit = 1.0 + 1e-9
+    while True:
+        ahead = ahead @ A
+        known = Polyhedron(rows, np.ones(len(rows)))
+        new = [row for row in ahead if np.abs(row).max(initial=0.0) > 1e-14 and known.support(row) > limit]
+        if not new:
+            return known.minimal()
+        rows = np.vstack([rows, new])
+        if len(rows) > max_rows:
+            raise SetNotFound(f"the maximal invariant set has more than {max_rows} rows before redundant ones are removed")

@@ -1,0 +1,115 @@
+"""Linear model predictive control: one quadratic program per sample."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from ctrl.controller import Decision, Status
+from mpc.condensing import condensed, linear_optimal_control, sparse
+from mpc.recourse import Outcome, Plan, Recourse
+from mpc.solvers.base import QPSolver
+from mpc.solvers.daqp import DAQP
+from mpc.solvers.piqp import PIQP
+from systems import InvalidValue, Task
+
+__all__ = ["LinearMPC"]
+
+Solver = Literal["daqp", "piqp"]
+Terminal = Literal["set", "cost"]
+
+
+class LinearMPC:
+    """Minimises the task's cost, to second order, on its linearisation at the first reference, under its constraints.
+
+    The last state costs what the unconstrained regulator would still pay, and has to lie where that regulator never
+    violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear loop stays feasible and
+    stable. Soft constraints are charged weight times violation; they do not shrink the terminal set.
+
+    Args:
+        task: gives plant, cost, constraints, bounds, reference.
+        horizon: samples looked ahead. The infinite rest is in the terminal cost, so it only has to be long enough for the
+            input bounds to bring the start into the terminal set.
+        terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
+        solver: ``daqp`` (condensed) or ``piqp`` (sparse); where left out, by size.
+        max_iterations: of the solver in one step; its own default where left out.
+
+    Raises:
+        NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set although asked for.
+        InvalidValue: a horizon below 1, an unknown solver or terminal.
+    """
+
+    CONDENSED = 150  # horizon times inputs up to which the condensed form is the faster one
+    LOOSE = 1e-3  # largest residual of a point that is used although the solver did not finish
+
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 30,
+        terminal: Terminal | None = None,
+        solver: Solver | None = None,
+        max_iterations: int | None = None,
+    ) -> None:
+        if terminal not in (None, "set", "cost"):
+            raise InvalidValue(f"terminal '{terminal}' is unknown; use 'set', 'cost', or leave it out")
+        if solver not in (None, "daqp", "piqp"):
+            raise InvalidValue(f"solver '{solver}' is unknown; use 'daqp', 'piqp', or leave it out")
+        if max_iterations is not None and max_iterations < 1:
+            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        self.task, self.horizon = task, horizon
+        self.problem = linear_optimal_control(task, horizon, {"set": True, "cost": False, None: None}[terminal])
+        small = self.problem.input_at.size <= self.CONDENSED
+        name = solver or ("daqp" if small else "piqp")
+        self.form = condensed(self.problem) if name == "daqp" else sparse(self.problem)
+        kind: type[DAQP] | type[PIQP] = DAQP if name == "daqp" else PIQP
+        limit = () if max_iterations is None else (max_iterations,)
+        self.solver: QPSolver = kind(self.form.problem, *limit)
+        self._recourse = Recourse(task)
+        self._f = self.form.f_constant + self.form.f_reference @ self._references(0)
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost and set that were chosen, in words."""
+        return self.problem.terminal
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last good prediction, None before the first."""
+        return self._recourse.plan
+
+    def reset(self) -> None:
+        """Forgets the last plan and the solver's working set."""
+        self._recourse.reset()
+        self.solver.reset()
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
+
+        Raises:
+            DimensionMismatch: ``x`` has another shape.
+        """
+        began = perf_counter()
+        x = self._recourse.measured(x)
+        outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
+        return self._recourse.decide(x, k, outcome, began)
+
+    def _solve(self, x: np.ndarray, k: int) -> Outcome:
+        form = self.form
+        if not self.task.reference.is_constant:
+            self._f = form.f_constant + form.f_reference @ self._references(k)
+        shift = form.shift @ x
+        found = self.solver.solve(self._f + form.f_state @ x, form.problem.lower + shift, form.problem.upper + shift)
+        plan = None
+        if found.status is Status.SOLVED or found.residual <= self.LOOSE:
+            s = form.expand @ found.point + form.expand_state @ x + form.expand_constant
+            plan = Plan(s[self.problem.state_at], s[self.problem.input_at], k)
+        return Outcome(found.status, plan, found.iterations, found.residual)
+
+    def _references(self, k: int) -> np.ndarray:
+        """The references of samples k .. k + horizon, stacked as the stages are."""
+        x_ref, u_ref = self.task.reference.at(self.task.plant, np.arange(k, k + self.horizon + 1))
+        r = np.empty(self.problem.P.shape[0])
+        r[self.problem.state_at], r[self.problem.input_at] = x_ref, u_ref[:-1]
+        return r

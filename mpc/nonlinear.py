@@ -1,0 +1,121 @@
+"""Nonlinear model predictive control, solved to convergence at every sample."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Literal, get_args
+
+import numpy as np
+
+from ctrl.controller import Decision, Status
+from mpc.recourse import Outcome, Plan, Recourse
+from mpc.solvers.base import Solution
+from mpc.solvers.fatrop import Fatrop
+from mpc.solvers.ipopt import Ipopt
+from mpc.solvers.nlp import NLPSolver
+from mpc.transcription import transcribe
+from systems import InvalidValue, Task
+
+__all__ = ["NonlinearMPC"]
+
+Solver = Literal["fatrop", "ipopt"]
+
+
+class NonlinearMPC:
+    """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
+
+    Every solve starts from the last good plan, shifted to the present sample. What fatrop cannot solve, ipopt tries.
+    Should both fail, :class:`Recourse` falls back on the last good plan and then on the local regulator.
+
+    Args:
+        task: gives plant, cost, constraints, bounds, reference. See :func:`mpc.transcription.transcribe`.
+        horizon: samples looked ahead. With the terminal cost of the regulator, 25 samples reach its neighbourhood for
+            the tasks of the library; without one, the horizon must cover the whole manoeuvre.
+        solver: ``fatrop`` (with ipopt as fall-back) or ``ipopt`` alone.
+        max_iterations: of each solver in one step.
+
+    Raises:
+        InvalidValue: a horizon below 1, an unknown solver.
+    """
+
+    COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
+    LOOSE = 1e-3  # largest residual of a point that is used although the solver did not finish
+
+    def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
+        if solver not in get_args(Solver):
+            raise InvalidValue(f"solver '{solver}' is unknown; use {' or '.join(map(repr, get_args(Solver)))}")
+        if max_iterations < 1:
+            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        self.task, self.horizon = task, horizon
+        self.problem = transcribe(task, horizon)
+        program = self.problem.program
+        kinds: list[type[Fatrop] | type[Ipopt]] = [Fatrop, Ipopt] if solver == "fatrop" else [Ipopt]
+        self.solvers: list[NLPSolver] = [kind(program, max_iterations) for kind in kinds]
+        self._step = task.dynamics.function()
+        self._recourse = Recourse(task)
+        self._lower, self._upper = task.input_bounds
+        self._guess = np.zeros(len(program.lower))
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost that was chosen, in words."""
+        return self.problem.chosen
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last good prediction, None before the first."""
+        return self._recourse.plan
+
+    def reset(self) -> None:
+        """Forgets the last plan."""
+        self._recourse.reset()
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
+
+        Raises:
+            DimensionMismatch: ``x`` has another shape.
+        """
+        began = perf_counter()
+        x = self._recourse.measured(x)
+        outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
+        return self._recourse.decide(x, k, outcome, began)
+
+    def _solve(self, x: np.ndarray, k: int) -> Outcome:
+        window = np.arange(k, k + self.horizon + 1)
+        x_ref, u_ref = self.task.reference.at(self.task.plant, window)
+        parameter = x
+        if self.problem.moving:
+            pairs = np.hstack([x_ref, u_ref]).ravel()
+            parameter = np.concatenate([x, pairs[: len(pairs) - u_ref.shape[1]]])
+        plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
+        guess = self._shifted(plan, x, k) if plan is not None else self._cold(x, x_ref, u_ref)
+        iterations, solution = 0, None
+        for solver in self.solvers:
+            solution = solver.solve(guess, parameter)
+            iterations += solution.iterations
+            if solution.status is Status.SOLVED or solution.residual <= self.LOOSE:
+                plan = Plan(solution.point[self.problem.state_at], solution.point[self.problem.input_at], k)
+                return Outcome(solution.status, plan, iterations, solution.residual)
+        assert isinstance(solution, Solution)  # there is at least one solver
+        return Outcome(solution.status, None, iterations, solution.residual)
+
+    def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> np.ndarray:
+        """Straight line from the measured state to the reference, with the reference input."""
+        share = np.linspace(0.0, 1.0, self.horizon + 1)[:, None]
+        return self._assemble((1.0 - share) * x + share * x_ref, np.clip(u_ref[:-1], self._lower, self._upper))
+
+    def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> np.ndarray:
+        """The plan from sample ``k`` on, prolonged by the backup law; its first state is the measured one."""
+        done = min(max(k - plan.k, 0), self.horizon)
+        xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
+        for i in range(self.horizon - done, self.horizon):
+            us[i] = self._recourse.backup(xs[i], k + i)
+            xs[i + 1] = np.array(self._step(xs[i], us[i], 0, []))[:, 0]
+        xs[0] = x
+        return self._assemble(xs, us)
+
+    def _assemble(self, xs: np.ndarray, us: np.ndarray) -> np.ndarray:
+        self._guess[:] = 0.0
+        self._guess[self.problem.state_at], self._guess[self.problem.input_at] = xs, us
+        return self._guess

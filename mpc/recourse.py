@@ -1,0 +1,102 @@
+"""What every online controller does with the outcome of a solve, good or bad: keep the plan, or fall back on the last one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.lqr import LQR
+from systems import DimensionMismatch, Task
+
+__all__ = ["Outcome", "Plan", "Recourse"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A prediction from sample ``k``: states x (horizon + 1, n) and inputs u (horizon, m)."""
+
+    x: np.ndarray
+    u: np.ndarray
+    k: int
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How one solve ended; ``plan`` is None where its point cannot be used."""
+
+    status: Status
+    plan: Plan | None = None
+    iterations: int = 0
+    residual: float = np.inf
+
+
+class Recourse:
+    """Turns outcomes into decisions: accepted plan, else shifted last good plan, else backup law.
+
+    The shifted plan is followed with the feedback of the local regulator around it where there is one, and blindly in a
+    sample without a measurement. The backup is the saturated regulator, or the reference input where no regulator exists.
+
+    Attributes:
+        plan: the last good plan, None at first. failures: samples since.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._lower, self._upper = task.input_bounds
+        try:
+            self.regulator: LQR | None = LQR(task)
+        except NotApplicable:
+            self.regulator = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the plan."""
+        self.plan: Plan | None = None
+        self.failures = 0
+
+    def measured(self, x: np.ndarray) -> np.ndarray:
+        """The measurement as floats (n,).
+
+        Raises:
+            DimensionMismatch: another shape, which is misuse and no numerical accident.
+        """
+        x = np.asarray(x, dtype=float)
+        state = self.task.plant.state
+        if x.shape != (len(state),):
+            raise DimensionMismatch(
+                f"state of shape {x.shape}; expected ({len(state)},): {', '.join(state.names)}; one state per call"
+            )
+        return x
+
+    def decide(self, x: np.ndarray, k: int, outcome: Outcome, began: float) -> Decision:
+        """The decision at sample ``k`` in state ``x``; ``began`` is the ``perf_counter`` at the start of the step."""
+        if outcome.plan is not None:
+            self.plan, self.failures = outcome.plan, 0
+            source = Source.OPTIMAL if outcome.status is Status.SOLVED else Source.SUBOPTIMAL
+            u = self._clip(outcome.plan.u[0])
+        else:
+            self.failures += 1
+            u, source = self._fall_back(x, k)
+        return Decision(u, outcome.status, source, outcome.iterations, outcome.residual, perf_counter() - began)
+
+    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        if self.plan is not None and 0 <= k - self.plan.k < len(self.plan.u):
+            i = k - self.plan.k
+            u = self.plan.u[i]
+            if self.regulator is not None:
+                corrected = u - self.regulator.K @ (x - self.plan.x[i])
+                u = corrected if np.isfinite(corrected).all() else u
+            return self._clip(u), Source.SHIFTED_PLAN
+        return self.backup(x, k), Source.BACKUP
+
+    def backup(self, x: np.ndarray, k: int) -> np.ndarray:
+        """The backup law: the saturated regulator, or the reference input where there is none."""
+        if self.regulator is not None:
+            return self.regulator.step(x, k).input
+        return self._clip(np.array(self.task.reference.at(self.task.plant, k)[1]))
+
+    def _clip(self, u: np.ndarray) -> np.ndarray:
+        return np.minimum(np.maximum(u, self._lower), self._upper)

@@ -1,0 +1,164 @@
+"""What a back-end is: data in, status and point out. Every point is checked here, whatever the solver says of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from ctrl.controller import Status
+from systems import DimensionMismatch, InvalidValue
+
+__all__ = ["QPSolver", "QuadraticProgram", "Solution", "natural_residual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Where a solver stopped.
+
+    Args:
+        status: how it ended; SOLVED only where our own residual check agrees.
+        point: (variables,), not necessarily finite unless ``residual`` is.
+        multipliers: (rows,), positive where an upper and negative where a lower bound pushes.
+        iterations: of the solver. residual: largest scaled violation of the optimality conditions, infinite if unknown.
+    """
+
+    status: Status
+    point: np.ndarray
+    multipliers: np.ndarray
+    iterations: int
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticProgram:
+    """min z'Hz/2 + f'z + sum_i price_i dist(a_i'z, [lower_i, upper_i]); an infinite price makes row i a hard constraint.
+
+    ``f``, ``lower`` and ``upper`` come with every solve. Which bounds are finite and which are equal never changes.
+
+    Args:
+        H: (d, d), positive semidefinite. A: (rows, d), its rows a_i'. price: (rows,), positive.
+        lower, upper: (rows,), the bounds of one instance. A row needs at least one finite bound.
+    """
+
+    H: sp.csc_matrix
+    A: sp.csc_matrix
+    price: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def __post_init__(self) -> None:
+        d, rows = self.H.shape[0], self.A.shape[0]
+        vectors = (self.price, self.lower, self.upper)
+        if self.H.shape != (d, d) or self.A.shape[1] != d or any(v.shape != (rows,) for v in vectors):
+            shapes = ", ".join(str(v.shape) for v in vectors)
+            raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, price and bounds {shapes} do not fit together")
+        if not (np.isfinite(self.lower) | np.isfinite(self.upper)).all():
+            raise InvalidValue("a row without any finite bound is no condition; leave it out")
+        if not (self.price > 0).all():
+            raise InvalidValue("the price of a row must be positive, infinite for a hard constraint")
+
+    @property
+    def soft(self) -> np.ndarray:
+        """Mask (rows,) of the rows that may be violated."""
+        return np.isfinite(self.price)
+
+    @property
+    def equality(self) -> np.ndarray:
+        """Mask (rows,) of the hard rows whose bounds are equal."""
+        return (self.lower == self.upper) & ~self.soft
+
+
+class QPSolver(ABC):
+    """One quadratic program, solved again and again for other ``f`` and bounds.
+
+    Args:
+        problem: what stays the same.
+        max_iterations: of one solve.
+    """
+
+    TOLERANCE = 1e-5  # largest residual of a point that counts as solved
+
+    def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
+        self.problem = problem
+        self.max_iterations = max_iterations
+        # Dense products of small matrices are several times faster than sparse ones.
+        small = problem.A.shape[0] * problem.A.shape[1] <= 100_000
+        self._h = problem.H.toarray() if small else problem.H.tocsr()
+        self._a = problem.A.toarray() if small else problem.A.tocsr()
+        self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets the warm start."""
+
+    @abstractmethod
+    def _solve(
+        self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[Status, np.ndarray, np.ndarray, int]:
+        """Status, point, multipliers of the rows, iterations, for data that are numbers with lower <= upper."""
+
+    def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
+        """Solves for these data; never raises because of numbers.
+
+        Args:
+            f: (d,). lower, upper: (rows,), infinite where there is no bound.
+        """
+        if not np.isfinite(f).all() or np.isnan(lower).any() or np.isnan(upper).any():
+            return Solution(Status.NUMERICAL, np.full(len(f), np.nan), np.full(len(lower), np.nan), 0, np.inf)
+        if (lower > upper).any():
+            return Solution(Status.INFEASIBLE, np.full(len(f), np.nan), np.full(len(lower), np.nan), 0, np.inf)
+        status, z, multipliers, iterations = self._solve(f, lower, upper)
+        residual = self.residual(z, multipliers, f, lower, upper)
+        if status is Status.SOLVED and not residual <= self.TOLERANCE:
+            status = Status.NUMERICAL
+        if status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and self.excludes(multipliers, lower, upper):
+            status = Status.INFEASIBLE
+        if status is not Status.SOLVED:
+            self.reset()  # a working set that led nowhere must not be the start of the next solve
+        return Solution(status, z, multipliers, iterations, residual)
+
+    def residual(
+        self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> float:
+        """Largest scaled violation of stationarity, feasibility and complementarity; infinite where not finite."""
+        if not (np.isfinite(z).all() and np.isfinite(multipliers).all()):
+            return np.inf
+        curvature, push, value = self._h @ z, self._at @ multipliers, self._a @ z
+        scale = 1.0 + max(np.abs(g).max(initial=0.0) for g in (curvature, push, f))
+        stationarity = np.abs(curvature + f + push).max(initial=0.0) / scale
+        return float(max(stationarity, natural_residual(value, multipliers, lower, upper, self.problem.price)))
+
+
+    def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
+        """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` meets the hard rows.
+
+        Any y with A'y = 0 and sum_i max over [lower, upper] of y_i v_i < 0 is such a proof; diverging multipliers are one.
+        """
+        y = np.where(self.problem.soft, 0.0, multipliers)
+        largest = np.abs(y).max(initial=0.0)
+        if not 0 < largest < np.inf:
+            return False
+        y /= largest
+        y[(y > 0) & np.isinf(upper) | (y < 0) & np.isinf(lower)] = 0.0
+        bound = np.where(y > 0, upper, np.where(y < 0, lower, 0.0))
+        return bool(y @ bound < -radius * np.abs(self._at @ y).max(initial=0.0) - 1e-9)
+
+
+def natural_residual(
+    value: np.ndarray, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, price: np.ndarray | float = np.inf
+) -> float:
+    """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties price dist(v, [lower, upper]).
+
+    It is zero exactly where value and multiplier are feasible and complementary (natural map; Facchinei & Pang, 2003).
+    """
+    with np.errstate(invalid="ignore"):
+        y = value + multipliers
+        inside = np.minimum(np.maximum(y, lower), upper)
+        excess = y - inside
+        wanted = inside + np.sign(excess) * np.maximum(np.abs(excess) - price, 0.0)
+        gap = np.abs(value - wanted) / (1.0 + np.abs(value))
+    largest = float(gap.max(initial=0.0))
+    return largest if np.isfinite(largest) else np.inf

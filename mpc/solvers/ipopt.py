@@ -1,0 +1,41 @@
+"""ipopt: the general interior-point solver (Wächter & Biegler, 2006), as fall-back and as reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import casadi as ca
+
+from ctrl.controller import Status
+from mpc.solvers.nlp import NLPSolver, NonlinearProgram
+
+__all__ = ["Ipopt"]
+
+_STATUS = {
+    "Solve_Succeeded": Status.SOLVED,
+    "Solved_To_Acceptable_Level": Status.SOLVED,
+    "Infeasible_Problem_Detected": Status.INFEASIBLE,
+    "Maximum_Iterations_Exceeded": Status.MAX_ITERATIONS,
+    "Maximum_CpuTime_Exceeded": Status.TIMEOUT,
+    "Maximum_WallTime_Exceeded": Status.TIMEOUT,
+    "Diverging_Iterates": Status.UNBOUNDED,
+}
+
+
+class Ipopt(NLPSolver):
+    """With the linear solver MUMPS, the one that comes with CasADi."""
+
+    def __init__(self, problem: NonlinearProgram, max_iterations: int = 500) -> None:
+        super().__init__(problem, max_iterations)
+
+    def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
+        options = {
+            "expand": True,
+            "error_on_fail": False,
+            "print_time": False,
+            "ipopt": {"print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8},
+        }
+        return ca.nlpsol("ipopt", "ipopt", problem, options)
+
+    def _status(self, stats: dict[str, Any]) -> Status:
+        return _STATUS.get(stats["return_status"], Status.NUMERICAL)

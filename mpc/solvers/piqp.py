@@ -1,0 +1,105 @@
+"""PIQP: proximal interior-point solver for sparse quadratic programs (Schwan, Jiang, Kuhn & Jones, 2023)."""
+
+from __future__ import annotations
+
+import numpy as np
+import piqp
+import scipy.sparse as sp
+
+from ctrl.controller import Status
+from mpc.solvers.base import QPSolver, QuadraticProgram
+
+__all__ = ["PIQP"]
+
+_STATUS = {
+    piqp.PIQP_SOLVED: Status.SOLVED,
+    piqp.PIQP_MAX_ITER_REACHED: Status.MAX_ITERATIONS,
+    piqp.PIQP_PRIMAL_INFEASIBLE: Status.INFEASIBLE,
+    piqp.PIQP_DUAL_INFEASIBLE: Status.UNBOUNDED,
+}
+
+
+class PIQP(QPSolver):
+    """Cold-started at every solve, as interior points are, on a factorisation that knows the stages of the horizon.
+
+    A soft row gets a slack variable of its own.
+    """
+
+    def __init__(self, problem: QuadraticProgram, max_iterations: int = 100) -> None:
+        super().__init__(problem, max_iterations)
+        soft, equality = problem.soft, problem.equality
+        d, q = problem.H.shape[0], int(soft.sum())
+        self._equality, self._hard = np.flatnonzero(equality), np.flatnonzero(~equality & ~soft)
+        self._soft = np.flatnonzero(soft)
+        A = problem.A.tocsr()
+        # The slack of a row is filed behind the last variable it speaks of: appended at the end, the slacks would couple
+        # all stages and the factorisation would lose the band.
+        last = np.array([A.indices[A.indptr[i] : A.indptr[i + 1]].max(initial=0) for i in self._soft], dtype=float)
+        order = np.argsort(np.concatenate([np.arange(d, dtype=float), last + 0.5]), kind="stable")
+        self._place = np.argsort(order)  # variable i of (z, slacks) is variable place[i] of the solver
+        shuffle = sp.identity(d + q, format="csc")[:, order]
+        H = (shuffle.T @ sp.block_diag([problem.H, sp.csc_matrix((q, q))], format="csc") @ shuffle).tocsc()
+        slack = sp.identity(q, format="csc")
+
+        # PIQP zeroes, for good, a row that has no finite bound, so each side of a soft row stands only if it is bounded.
+        self._over = np.flatnonzero(np.isfinite(problem.upper[self._soft]))
+        self._under = np.flatnonzero(np.isfinite(problem.lower[self._soft]))
+
+        def rows(which: np.ndarray, extra: sp.csc_matrix) -> sp.csc_matrix:
+            return (sp.hstack([A[which], extra], format="csc") @ shuffle).tocsc()
+
+        def alone(which: np.ndarray) -> sp.csc_matrix:
+            return rows(which, sp.csc_matrix((len(which), q)))
+
+        G = sp.vstack(
+            [
+                alone(self._hard),
+                rows(self._soft[self._over], -slack[self._over]),
+                rows(self._soft[self._under], slack[self._under]),
+            ],
+            format="csc",
+        )
+        self._f = np.zeros(d + q)
+        self._f[self._place[d:]] = problem.price[soft]
+        self._b = np.zeros(len(self._equality))
+        self._low, self._high = np.full(G.shape[0], -np.inf), np.full(G.shape[0], np.inf)
+        self._set_bounds(problem.lower, problem.upper)
+        least = np.full(d + q, -np.inf)
+        least[self._place[d:]] = 0.0
+        self._d = d
+        self._solver = piqp.SparseSolver()
+        settings = self._solver.settings
+        settings.kkt_solver = piqp.KKTSolver.sparse_multistage
+        settings.max_iter = max_iterations
+        settings.eps_abs = settings.eps_rel = 1e-9
+        settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = 1e-9
+        self._solver.setup(
+            H, self._f, alone(self._equality), self._b, G, self._low, self._high, least, np.full(d + q, np.inf)
+        )
+
+    def reset(self) -> None:
+        """Nothing is carried from solve to solve."""
+
+    def _set_bounds(self, lower: np.ndarray, upper: np.ndarray) -> None:
+        h, over = len(self._hard), len(self._over)
+        self._b[:] = lower[self._equality]
+        self._low[:h], self._high[:h] = lower[self._hard], upper[self._hard]
+        self._high[h : h + over] = upper[self._soft[self._over]]
+        self._low[h + over :] = lower[self._soft[self._under]]
+
+    def _solve(
+        self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[Status, np.ndarray, np.ndarray, int]:
+        self._f[self._place[: self._d]] = f
+        self._set_bounds(lower, upper)
+        self._solver.update(c=self._f, b=self._b, h_l=self._low, h_u=self._high)
+        status = _STATUS.get(self._solver.solve(), Status.NUMERICAL)
+        found = self._solver.result
+        push = np.asarray(found.z_u) - np.asarray(found.z_l)
+        h, over = len(self._hard), len(self._over)
+        multipliers = np.zeros(len(lower))
+        multipliers[self._equality] = found.y
+        multipliers[self._hard] = push[:h]
+        multipliers[self._soft[self._over]] += push[h : h + over]
+        multipliers[self._soft[self._under]] += push[h + over :]
+        return status, np.array(found.x)[self._place[: self._d]], multipliers, int(found.info.iter)
