@@ -10,6 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task, linearise
 
 __all__ = ["LQR", "Gain", "NotStabilisable", "local_model", "lqr"]
@@ -141,8 +142,9 @@ class LQR:
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample k; a state that is not finite gives the reference input and says so."""
         began = perf_counter()
-        u = self.batch(np.asarray(x, dtype=float), k)
-        if np.isfinite(u).all():
+        x = np.asarray(x, dtype=float)
+        if np.isfinite(x).all():
+            u = self.batch(x, k)
             return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._u_ref[min(k, len(self._u_ref) - 1)], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
@@ -150,4 +152,9 @@ class LQR:
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
         i = min(k, len(self._x_ref) - 1)
-        return np.minimum(np.maximum(self._u_ref[i] - (x - self._x_ref[i]) @ self.K.T, self._lower), self._upper)
+        return saturated_linear(x, self.K, self._x_ref[i], self._u_ref[i], self._lower, self._upper)
+
+    @property
+    def law(self) -> SaturatedLinear:
+        """The regulator in closed form, of which something can be proved; for a moving reference, its first sample."""
+        return SaturatedLinear(self.K, self._x_ref[0], self._u_ref[0], self._lower, self._upper)

@@ -60,7 +60,7 @@ class Polyhedron:
 
 
 def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int = 400) -> Polyhedron:
-    """The largest set of states from which x+ = A x stays in ``admissible`` for ever (Gilbert & Tan, 1991, algorithm 3.2).
+    """The largest set from which x+ = A x stays in ``admissible`` for ever (Gilbert & Tan, 1991, algorithm 3.2).
 
     Args:
         A: (n, n), all eigenvalues inside the unit circle.
@@ -91,4 +91,4 @@ def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int =
             return known.minimal()
         rows = np.vstack([rows, new])
         if len(rows) > max_rows:
-            raise SetNotFound(f"the maximal invariant set has more than {max_rows} rows before redundant ones are removed")
+            raise SetNotFound(f"the maximal invariant set needs more than {max_rows} rows")

@@ -68,10 +68,10 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
     C, offset = _affine(task)
     least, most = task.input_bounds
     limited = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
-    blocks, lower, upper, price = [], [least[limited]] * horizon, [most[limited]] * horizon, []
-    selection = sp.csr_matrix((np.ones(d), (np.arange(d), np.arange(d))))
-    blocks += [selection[input_at[k][limited]] for k in range(horizon)]
-    price += [np.full(len(limited), np.inf)] * horizon
+    selection = sp.identity(d, format="csr")
+    blocks = [selection[input_at[k][limited]] for k in range(horizon)]
+    lower, upper = [least[limited]] * horizon, [most[limited]] * horizon
+    price = [np.full(len(limited), np.inf)] * horizon
     for k in range(horizon + 1):
         i = rule.at(k, horizon)
         columns = state_at[k] if k == horizon else np.concatenate([state_at[k], input_at[k]])
@@ -93,9 +93,10 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
         lower.append(np.full(len(terminal_set.h), -np.inf))
         upper.append(terminal_set.h + terminal_set.H @ model.x_ref)
         price.append(np.full(len(terminal_set.h), np.inf))
-    G = sp.vstack(blocks, format="csc") if blocks else sp.csc_matrix((0, d))
+    G = sp.vstack(blocks, format="csc")
+    low, high, prices = (np.concatenate(parts) for parts in (lower, upper, price))
     return LinearOptimalControl(
-        model, gain, cost, G, *map(np.concatenate, (lower, upper, price)), state_at, input_at, terminal_set, said
+        model, gain, cost, G, low, high, prices, state_at, input_at, terminal_set, said
     )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _affine(task: Task) -> tuple[np.ndarray, np.ndarray]:
     bent = {name for i, name in enumerate(rule.names) if ca.symvar(jacobian[i, :])}
     if bent:
         raise NotApplicable(
-            f"task '{task.name}': {', '.join(sorted(bent))} is not affine in state and input, which a linear MPC needs; "
+            f"task '{task.name}': {', '.join(sorted(bent))} is not affine in state and input, as a linear MPC needs; "
             "use a polytope inside it, or the nonlinear MPC"
         )
     return np.array(ca.DM(ca.evalf(jacobian))), np.array(rule.value(0, 0))[:, 0]
@@ -137,8 +138,8 @@ def _terminal_set(task: Task, model: LocalModel, gain: Gain, C: np.ndarray, offs
 class ParametricQP:
     """A quadratic program whose data are affine in the measured state x and the stacked references r.
 
-    f = f_state x + f_reference r + f_constant; bounds = bounds of the problem + shift x; s = expand z + expand_state x +
-    expand_constant.
+    f = f_state x + f_reference r + f_constant; bounds = bounds of the problem + shift x;
+    s = expand z + expand_state x + expand_constant.
     """
 
     problem: QuadraticProgram
@@ -177,16 +178,14 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     problem = QuadraticProgram(
         sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
     )
-    return ParametricQP(
-        problem, 2.0 * PT.T @ Tx, sp.csr_matrix(-2.0 * PT.T), 2.0 * PT.T @ t, -GTx, T, Tx, t
-    )  # fmt: skip
+    return ParametricQP(problem, 2.0 * PT.T @ Tx, sp.csr_matrix(-2.0 * PT.T), 2.0 * PT.T @ t, -GTx, T, Tx, t)
 
 
 def sparse(control: LinearOptimalControl) -> ParametricQP:
     """All of s is variable; x0 = x and the dynamics are equality rows."""
     plant = control.model.plant
-    (horizon, m), n, d = control.input_at.shape, len(plant.A), control.P.shape[0]
-    selection = sp.csr_matrix((np.ones(d), (np.arange(d), np.arange(d))))
+    horizon, n, d = len(control.input_at), len(plant.A), control.P.shape[0]
+    selection = sp.identity(d, format="csr")
     rows = [selection[control.state_at[0]]]
     for k in range(horizon):
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]

@@ -39,7 +39,6 @@ class NonlinearMPC:
     """
 
     COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
-    LOOSE = 1e-3  # largest residual of a point that is used although the solver did not finish
 
     def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
         if solver not in get_args(Solver):
@@ -90,15 +89,17 @@ class NonlinearMPC:
             parameter = np.concatenate([x, pairs[: len(pairs) - u_ref.shape[1]]])
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         guess = self._shifted(plan, x, k) if plan is not None else self._cold(x, x_ref, u_ref)
-        iterations, solution = 0, None
+        iterations, best = 0, Solution(Status.NUMERICAL, guess, guess, 0, np.inf)
         for solver in self.solvers:
-            solution = solver.solve(guess, parameter)
-            iterations += solution.iterations
-            if solution.status is Status.SOLVED or solution.residual <= self.LOOSE:
-                plan = Plan(solution.point[self.problem.state_at], solution.point[self.problem.input_at], k)
-                return Outcome(solution.status, plan, iterations, solution.residual)
-        assert isinstance(solution, Solution)  # there is at least one solver
-        return Outcome(solution.status, None, iterations, solution.residual)
+            found = solver.solve(guess, parameter)
+            iterations += found.iterations
+            if found.residual <= best.residual or not best.is_usable:
+                best = found
+            if best.status is Status.SOLVED:
+                break
+        at = self.problem
+        new = Plan(best.point[at.state_at], best.point[at.input_at], k) if best.is_usable else None
+        return Outcome(best.status, new, iterations, best.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> np.ndarray:
         """Straight line from the measured state to the reference, with the reference input."""

@@ -1,4 +1,4 @@
-"""What every online controller does with the outcome of a solve, good or bad: keep the plan, or fall back on the last one."""
+"""What every online controller does with the outcome of a solve: keep the plan, or fall back on the last one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Outcome:
 class Recourse:
     """Turns outcomes into decisions: accepted plan, else shifted last good plan, else backup law.
 
-    The shifted plan is followed with the feedback of the local regulator around it where there is one, and blindly in a
-    sample without a measurement. The backup is the saturated regulator, or the reference input where no regulator exists.
+    The shifted plan is followed with the feedback of the local regulator around it where there is one, and blindly in
+    a sample without a measurement. The backup is the saturated regulator, or the reference input where none exists.
 
     Attributes:
         plan: the last good plan, None at first. failures: samples since.

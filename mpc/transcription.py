@@ -1,4 +1,4 @@
-"""From a task to an optimal control problem: the conditions of each stage, the price of the end, the nonlinear program."""
+"""From a task to an optimal control problem: conditions of each stage, price of the end, the nonlinear program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from ctrl.lqr import LQR
 from mpc.solvers.nlp import NonlinearProgram
-from systems import Box, Hard, InvalidValue, LinearPlant, Soft, Task
+from systems import Box, Hard, InvalidValue, LinearPlant, Polytope, Soft, Task
 
 __all__ = ["Conditions", "OptimalControl", "Terminal", "check_horizon", "conditions", "terminal", "transcribe"]
 
@@ -67,7 +67,10 @@ def conditions(task: Task) -> Conditions:
             lower += [constraint.bounds[name][0] for name in kept]
             upper += [constraint.bounds[name][1] for name in kept]
         else:
-            rows = ca.vertsplit(constraint.function(plant)(x, u)) if constraint.function(plant).size1_out(0) else []
+            column = constraint.function(plant)(x, u)
+            rows = [column[i] for i in range(column.shape[0])]
+            if isinstance(constraint, Polytope):
+                rows = [row for row, h in zip(rows, constraint.h, strict=True) if np.isfinite(h)]
             lower += [-np.inf] * len(rows)
             upper += [0.0] * len(rows)
         values += rows

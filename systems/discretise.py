@@ -98,20 +98,20 @@ class Discretisation:
 
     def function(self, parameters: Sequence[str] = ()) -> ca.Function:
         """x+ as a CasADi function ``F(x, u, w, p) -> next``; ``parameters`` as in ``Plant.casadi``."""
-        source = self._source(parameters)
+        source = self.equations(parameters)
         x, u, w, p = source.sx_in()
-        step = self._stepper(source)
+        step = self.stepper(source)
         return ca.Function(f"{self.plant.name}_step", [x, u, w, p], [step(x, u, w, p)], ["x", "u", "w", "p"], ["next"])
 
     def lower(self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()) -> Callable[..., Any]:
         """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
 
-        The equations are lowered and the integrator runs in the arithmetic itself: a shorter program than the unrolled
-        step.
+        One program for the whole step: eager arithmetics pay per operation, and the unrolled step has the fewest.
         """
-        return self._stepper(lower(self._source(parameters), to=to))
+        return lower(self.function(parameters), to=to)
 
-    def _source(self, parameters: Sequence[str]) -> ca.Function:
+    def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
+        """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
         if self._is_exact:
             if parameters:
                 raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
@@ -122,7 +122,8 @@ class Discretisation:
     def _is_exact(self) -> bool:
         return self.integrator == "exact" and not self.plant.is_discrete
 
-    def _stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
+    def stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
+        """x+ = F(x, u, w, p) from the :meth:`equations` in any arithmetic that can add states and scale them."""
         if self.plant.is_discrete or self._is_exact:
             return source
         advance = {"rk4": rk4, "euler": euler}[self.integrator]

@@ -108,6 +108,10 @@ class Gaussian(Distribution):
         covariance = np.asarray(self.covariance_matrix, dtype=float)
         if covariance.shape != (n, n):
             raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected ({n}, {n})")
+        if not np.isfinite(covariance).all():
+            raise InvalidValue(
+                "a covariance must be symmetric and positive semidefinite; this one holds NaN or infinity"
+            )
         values, vectors = np.linalg.eigh(covariance)
         if not np.allclose(covariance, covariance.T) or values.min(initial=0.0) < -1e-12 * max(
             1.0, values.max(initial=0.0)

@@ -1,0 +1,7 @@
+"""Laws: controllers in closed form, with outward-rounded enclosures of value and slope."""
+
+from ctrl.laws.expression import Expression
+from ctrl.laws.law import Law
+from ctrl.laws.saturated_linear import SaturatedLinear
+
+__all__ = ["Expression", "Law", "SaturatedLinear"]

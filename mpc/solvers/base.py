@@ -14,6 +14,9 @@ from systems import DimensionMismatch, InvalidValue
 __all__ = ["QPSolver", "QuadraticProgram", "Solution", "natural_residual"]
 
 
+LOOSE = 1e-3  # largest residual of a point that is used although its solver did not finish
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """Where a solver stopped.
@@ -31,10 +34,17 @@ class Solution:
     iterations: int
     residual: float
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the point may be acted on: solved, or stopped so close to a solution that it makes no difference."""
+        return self.status is Status.SOLVED or (
+            self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL) and self.residual <= LOOSE
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraticProgram:
-    """min z'Hz/2 + f'z + sum_i price_i dist(a_i'z, [lower_i, upper_i]); an infinite price makes row i a hard constraint.
+    """min z'Hz/2 + f'z + sum_i price_i dist(a_i'z, [lower_i, upper_i]); an infinite price makes row i hard.
 
     ``f``, ``lower`` and ``upper`` come with every solve. Which bounds are finite and which are equal never changes.
 
@@ -54,7 +64,7 @@ class QuadraticProgram:
         vectors = (self.price, self.lower, self.upper)
         if self.H.shape != (d, d) or self.A.shape[1] != d or any(v.shape != (rows,) for v in vectors):
             shapes = ", ".join(str(v.shape) for v in vectors)
-            raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, price and bounds {shapes} do not fit together")
+            raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, price and bounds {shapes} do not fit")
         if not (np.isfinite(self.lower) | np.isfinite(self.upper)).all():
             raise InvalidValue("a row without any finite bound is no condition; leave it out")
         if not (self.price > 0).all():
@@ -95,9 +105,7 @@ class QPSolver(ABC):
         """Forgets the warm start."""
 
     @abstractmethod
-    def _solve(
-        self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
-    ) -> tuple[Status, np.ndarray, np.ndarray, int]:
+    def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
         """Status, point, multipliers of the rows, iterations, for data that are numbers with lower <= upper."""
 
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
@@ -131,11 +139,10 @@ class QPSolver(ABC):
         stationarity = np.abs(curvature + f + push).max(initial=0.0) / scale
         return float(max(stationarity, natural_residual(value, multipliers, lower, upper, self.problem.price)))
 
-
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
         """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` meets the hard rows.
 
-        Any y with A'y = 0 and sum_i max over [lower, upper] of y_i v_i < 0 is such a proof; diverging multipliers are one.
+        Such is any y with A'y = 0 and sum_i max over [lower, upper] of y_i v_i < 0; diverging multipliers are one.
         """
         y = np.where(self.problem.soft, 0.0, multipliers)
         largest = np.abs(y).max(initial=0.0)

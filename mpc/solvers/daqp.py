@@ -72,9 +72,7 @@ class DAQP(QPSolver):
     def reset(self) -> None:
         self._sense = self._cold
 
-    def _solve(
-        self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
-    ) -> tuple[Status, np.ndarray, np.ndarray, int]:
+    def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
         d, q, hard, soft = self._d, self._q, self._hard, self._soft
         if not self._is_set_up:
             return Status.NUMERICAL, np.full(d, np.nan), np.full(len(lower), np.nan), 0

@@ -1,4 +1,4 @@
-"""fatrop: interior-point solver that exploits the stages of optimal control (Vanroye, Sathya, De Schutter & Decré, 2023)."""
+"""fatrop: interior-point solver for the stages of optimal control (Vanroye, Sathya, De Schutter & Decré, 2023)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Fatrop"]
 
 
 class Fatrop(NLPSolver):
-    """Needs stage order: variables [x0 u0 x1 u1 ...], rows [gap 0, path 0, gap 1, ...] with gap k = x_{k+1} - F(x_k, u_k)."""
+    """Needs stage order: variables [x0 u0 x1 ...], rows [gap 0, path 0, gap 1, ...] with gap k = x_{k+1} - F(x_k, u_k)."""
 
     def __init__(self, problem: NonlinearProgram, max_iterations: int = 200) -> None:
         super().__init__(problem, max_iterations)
 
     def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
-        options = {
+        options: dict[str, Any] = {
             "structure_detection": "auto",
             "equality": (self.problem.g_lower == self.problem.g_upper).tolist(),
             "expand": True,

@@ -29,7 +29,7 @@ class Ipopt(NLPSolver):
         super().__init__(problem, max_iterations)
 
     def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
-        options = {
+        options: dict[str, Any] = {
             "expand": True,
             "error_on_fail": False,
             "print_time": False,

@@ -1,4 +1,4 @@
-"""Nonlinear programs through CasADi: one problem class, one checked solve; the back-ends only name options and codes."""
+"""Nonlinear programs through CasADi: one problem class, one checked solve; back-ends only name options and codes."""
 
 from __future__ import annotations
 

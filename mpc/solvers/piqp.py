@@ -32,8 +32,8 @@ class PIQP(QPSolver):
         self._equality, self._hard = np.flatnonzero(equality), np.flatnonzero(~equality & ~soft)
         self._soft = np.flatnonzero(soft)
         A = problem.A.tocsr()
-        # The slack of a row is filed behind the last variable it speaks of: appended at the end, the slacks would couple
-        # all stages and the factorisation would lose the band.
+        # The slack of a row is filed behind the last variable it speaks of: appended at the end, the slacks would
+        # couple all stages and the factorisation would lose the band.
         last = np.array([A.indices[A.indptr[i] : A.indptr[i + 1]].max(initial=0) for i in self._soft], dtype=float)
         order = np.argsort(np.concatenate([np.arange(d, dtype=float), last + 0.5]), kind="stable")
         self._place = np.argsort(order)  # variable i of (z, slacks) is variable place[i] of the solver
@@ -41,7 +41,7 @@ class PIQP(QPSolver):
         H = (shuffle.T @ sp.block_diag([problem.H, sp.csc_matrix((q, q))], format="csc") @ shuffle).tocsc()
         slack = sp.identity(q, format="csc")
 
-        # PIQP zeroes, for good, a row that has no finite bound, so each side of a soft row stands only if it is bounded.
+        # PIQP zeroes, for good, a row without finite bound, so each side of a soft row stands only if it is bounded.
         self._over = np.flatnonzero(np.isfinite(problem.upper[self._soft]))
         self._under = np.flatnonzero(np.isfinite(problem.lower[self._soft]))
 
@@ -72,7 +72,8 @@ class PIQP(QPSolver):
         settings.kkt_solver = piqp.KKTSolver.sparse_multistage
         settings.max_iter = max_iterations
         settings.eps_abs = settings.eps_rel = 1e-9
-        settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = 1e-9
+        # A weakly active row is only as sharp as the square root of the gap.
+        settings.eps_duality_gap_abs, settings.eps_duality_gap_rel = 1e-9, 1e-12
         self._solver.setup(
             H, self._f, alone(self._equality), self._b, G, self._low, self._high, least, np.full(d + q, np.inf)
         )
@@ -87,9 +88,7 @@ class PIQP(QPSolver):
         self._high[h : h + over] = upper[self._soft[self._over]]
         self._low[h + over :] = lower[self._soft[self._under]]
 
-    def _solve(
-        self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
-    ) -> tuple[Status, np.ndarray, np.ndarray, int]:
+    def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
         self._f[self._place[: self._d]] = f
         self._set_bounds(lower, upper)
         self._solver.update(c=self._f, b=self._b, h_l=self._low, h_u=self._high)

@@ -60,13 +60,13 @@ def cartpole() -> Task:
         dt=0.05,
         steps=100,
         cost=Quadratic(Q={"position": 1.0, "angle": 5.0, "velocity": 0.1, "rate": 0.1}, R={"force": 0.01}),
-        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(10.0),),
         initial=Uniform(
             {"position": -1.8, "angle": -0.35, "velocity": -1.0, "rate": -1.0},
             {"position": 1.8, "angle": 0.35, "velocity": 1.0, "rate": 1.0},
         ),
         disturbance=Uniform({"push": -0.5}, {"push": 0.5}),
-        domain=Box("model", {"position": (-4.8, 4.8), "angle": (-1.4, 1.4)}),
+        domain=Box("model", {"position": (-3.0, 3.0), "angle": (-0.8, 0.8)}),
         tolerance={"position": 0.2, "angle": 0.1},
     )
 
@@ -87,7 +87,7 @@ def cartpole_swing_up() -> Task:
         dt=0.05,
         steps=120,
         cost=Nonlinear(stage),
-        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(100.0),),
+        constraints=(Box("track", {"position": (-2.4, 2.4)}).soft(10.0),),
         initial=Uniform(
             {"position": -0.2, "angle": ca.pi - 0.2, "velocity": -0.1, "rate": -0.1},
             {"position": 0.2, "angle": ca.pi + 0.2, "velocity": 0.1, "rate": 0.1},

@@ -16,7 +16,8 @@ class Arithmetic:
     `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python
     floats, so that they take the precision of what they meet; where a library function accepts arrays only
     (`arrays`), or where there is nothing to meet, they appear as `constant`, in which `{0}` is the number.
-    `extra` are further arguments of the emitted function, which templates may use by name.
+    `extra` are further arguments of the emitted function, which templates may use by name. `component` reads one
+    entry of a column.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Arithmetic:
     constant: str = "{0}"
     arrays: frozenset[str] = frozenset()
     extra: tuple[str, ...] = ()
+    component: str = "{0}[..., {1}]"
 
 
 def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], str]:
@@ -70,8 +72,9 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
 def _expression(instruction: Instruction, name: Mapping[int, str], program: Program, arithmetic: Arithmetic) -> str:
     if instruction.op == "input":
         which, row, column = instruction.args
-        place = f"{row}, {column}" if len(program.inputs[int(which)].shape) == 2 else f"{row}"
-        return f"i{which}[..., {place}]"
+        if len(program.inputs[int(which)].shape) == 2:
+            return f"i{which}[..., {row}, {column}]"
+        return arithmetic.component.format(f"i{which}", row)
     lonely = instruction.op in arithmetic.arrays or all(isinstance(a, float) for a in _numbers(instruction))
     constant = arithmetic.constant if lonely else "({0})"
     texts = [_operand(a, name, constant) for a in instruction.args]

@@ -94,7 +94,7 @@ class NumpyFunction:
 
 def _floating_type(arrays: list[NDArray[Any]]) -> np.dtype[Any]:
     # An empty input (no disturbance, no parameters) has no say in the precision.
-    types = [a.dtype for a in arrays if a.size and a.dtype.kind == "f"]
+    types = [a.dtype for a in arrays if a.shape[-1:] != (0,) and a.dtype.kind == "f"]
     return np.result_type(*types) if types else np.dtype(np.float64)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.fuse import fused
 from systems.lowering.guards import guarded
 from systems.lowering.program import Program
 
@@ -68,14 +70,20 @@ ARITHMETIC = Arithmetic(
         "real": "{0}.to(like.dtype)",
         "where": "torch.where({0}, {1}, {2})",
         "mask": "torch.where({0}, {1}, {1}.detach())",
+        "muladd": "torch.addcmul({0}, {1}, {2})",
+        "mulsub": "torch.addcmul({0}, {1}, {2}, value=-1)",
         "share": "0.5 * (({0} <= {1}).to(like.dtype) - ({1} <= {0}).to(like.dtype) + 1.0)",
     },
     namespace={"torch": torch},
-    # A tensor filled on its own device: no copy from the host, no synchronisation.
-    constant="torch.full((), {0}, dtype=like.dtype, device=like.device)",
-    arrays=frozenset({"atan2", "fmin", "fmax", "fmod", "copysign", "hypot"}),
-    extra=("like",),
+    # Constants are tensors without dimensions, made once per type and device: a Python number costs as much again as
+    # the operation it takes part in.
+    constant="c['{0}']",
+    extra=("c", "like"),
+    component="{0}[{1}]",
 )
+# An exponent that is a number has fast paths, so powers keep theirs.
+_NUMBERS_STAY = frozenset({"pow", "constpow"})
+ARITHMETIC = replace(ARITHMETIC, arrays=frozenset(ARITHMETIC.templates) - _NUMBERS_STAY)
 
 
 @final
@@ -88,29 +96,52 @@ class TorchFunction:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._run, self.source = emit(guarded(program), ARITHMETIC)
+        rewritten = fused(guarded(program))
+        self._run, self.source = emit(rewritten, ARITHMETIC)
+        self._numbers = {repr(a) for i in rewritten.instructions if i.op != "input" for a in i.args}
+        self._constants: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
 
     def __call__(self, *inputs: Any) -> Any:
         tensors = [torch.as_tensor(a) for a in inputs]
         batch = self.program.batch([tuple(a.shape) for a in tensors])
         like = _like(tensors)
-        results = self._run(*(a.to(like) for a in tensors), like)
+        components = [
+            _in(a, like).unbind(-1) if len(port.shape) == 1 else _in(a, like)
+            for a, port in zip(tensors, self.program.inputs, strict=True)
+        ]
+        results = self._run(*components, self._placed(like), like)
         outputs = [
             _assemble(components, port.shape, batch, like)
             for components, port in zip(results, self.program.outputs, strict=True)
         ]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
+    def _placed(self, like: Tensor) -> dict[str, Tensor]:
+        """The constants as tensors of this type on this device."""
+        key = like.dtype, like.device
+        if key not in self._constants:
+            with torch.inference_mode(False):  # what is made there could never take part in a gradient
+                self._constants[key] = {
+                    number: torch.full((), float(number), dtype=like.dtype, device=like.device)
+                    for number in self._numbers
+                }
+        return self._constants[key]
+
+
+def _in(a: Tensor, like: Tensor) -> Tensor:
+    return a if a.dtype == like.dtype and a.device == like.device else a.to(like)
+
 
 def _like(tensors: list[Tensor]) -> Tensor:
-    """An empty tensor of the type and on the device in which to compute."""
-    used = [a for a in tensors if a.numel() and a.is_floating_point()]
+    """A tensor of the type and on the device in which to compute."""
+    used = [a for a in tensors if a.is_floating_point() and a.shape[-1:] != (0,)]
     if not used:
         return torch.empty(0, dtype=torch.get_default_dtype(), device=tensors[0].device if tensors else None)
     dtype = used[0].dtype
     for a in used[1:]:
-        dtype = torch.promote_types(dtype, a.dtype)
-    return torch.empty(0, dtype=dtype, device=used[0].device)
+        if a.dtype != dtype:
+            dtype = torch.promote_types(dtype, a.dtype)
+    return used[0] if used[0].dtype == dtype else torch.empty(0, dtype=dtype, device=used[0].device)
 
 
 def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...], like: Tensor) -> Tensor:
@@ -118,5 +149,5 @@ def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[
         return like.new_empty((*batch, *shape))
     parts = [c if isinstance(c, Tensor) else like.new_full((), c) for c in components]
     # The signal is the slowest axis in memory, so that components stay contiguous from step to step.
-    out = torch.stack([part.expand(batch) for part in parts])
+    out = torch.stack([part if part.shape == batch else part.expand(batch) for part in parts])
     return out.movedim(0, -1) if len(shape) == 1 else out.unflatten(0, shape).movedim((0, 1), (-2, -1))

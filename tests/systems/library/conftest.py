@@ -102,3 +102,15 @@ def probe(request: pytest.FixtureRequest, task: Task) -> Probe:
 def task_probes(task: Task) -> list[Probe]:
     """All functions of one task."""
     return probes(task)
+
+
+@pytest.fixture
+def rates() -> Callable[..., np.ndarray]:
+    """``rates(plant, x, u, w)``: the time derivative of the state, (n,); input and disturbance zero where left out."""
+
+    def evaluate(plant: Plant, x: Any, u: Any = None, w: Any = None) -> np.ndarray:
+        u = np.zeros(len(plant.input)) if u is None else u
+        w = np.zeros(len(plant.disturbance)) if w is None else w
+        return plant.casadi()(x, u, w, []).full()[:, 0]
+
+    return evaluate

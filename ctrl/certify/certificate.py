@@ -1,0 +1,112 @@
+"""Certificates: what is claimed, how it was shown, and all that is needed to show it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final
+
+import numpy as np
+
+from ctrl.certify.branch_and_bound import Region
+from ctrl.certify.lyapunov import Quadratic
+from systems import Signals
+from systems.lowering.interval import Interval
+
+__all__ = ["Certificate", "Kind"]
+
+
+class Kind(StrEnum):
+    """How a claim stands."""
+
+    PROVED = "proved"  # by outward-rounded arithmetic
+    SAMPLED = "sampled"  # no counterexample among many points; nothing more
+    REFUSED = "refused"  # a point is proved to break it, or it makes no sense
+    UNDECIDED = "undecided"  # budget spent, or the arithmetic is too coarse
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A claim about a region of attraction of an undisturbed closed loop x+ = f(x).
+
+    The claim: from every x0 in S = {V <= level} (cut to ``domain`` where that is given) the states x(k) stay in S and
+    converge to the reference, because V(f(x)) < (1 - kappa) V(x) on S but the reference, which is a fixed point.
+
+    Args:
+        kind: how the claim stands. task, law: what it speaks of.
+        V: the Lyapunov function. level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
+        state: names and units of x.
+        domain: lower and upper (n,) of the box that S is cut to, None where {V <= level} lies in the task's domain.
+        dynamics: integrator and sample time, such as "euler, 0.05 s". dt: seconds per sample.
+        boxes: examined. seconds: spent.
+        volume: of S, to rounding error; for a cut S, of {V <= level}.
+        origin: how the neighbourhood of the reference was treated. rounding: what the arithmetic covers.
+        core: half-widths (n,) of the box around the reference that was settled at once.
+        counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
+        reason: why it is refused or undecided.
+    """
+
+    kind: Kind
+    task: str
+    law: str
+    V: Quadratic
+    level: float
+    kappa: float
+    state: Signals
+    domain: tuple[np.ndarray, np.ndarray] | None
+    dynamics: str
+    dt: float
+    boxes: int
+    seconds: float
+    volume: float
+    origin: str
+    rounding: str
+    core: np.ndarray
+    counterexample: np.ndarray | None = None
+    reason: str = ""
+
+    @property
+    def is_proved(self) -> bool:
+        return self.kind is Kind.PROVED
+
+    @property
+    def region(self) -> Region:
+        """The set S."""
+        n = len(self.state)
+        lower, upper = self.domain or (np.full(n, -np.inf), np.full(n, np.inf))
+        return Region(self.V, self.level, lower, upper)
+
+    @property
+    def claim(self) -> str:
+        """The claim in one sentence."""
+        cut = "" if self.domain is None else " within the domain of the task"
+        return (
+            f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
+            f"[{_numbers(self.V.centre)}] under {self.law}, without disturbance"
+        )
+
+    def contains(self, x: np.ndarray) -> np.ndarray:
+        """Whether each of the states (..., n) surely lies in S; (...,) of bool."""
+        return self.region.surely_holds(Interval.of(x))
+
+    def __str__(self) -> str:
+        kappa = f"(1 - {self.kappa:g}) V(x)" if self.kappa else "V(x)"
+        lines = [
+            f"{self.kind.upper()}: {self.claim}",
+            f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
+            f"  condition   V(f(x)) < {kappa}, V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]",
+            f"  region      level {self.level!r}, volume {self.volume:.6g}",
+            f"  reference   {self.origin}",
+            f"  arithmetic  {self.rounding}",
+            f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s",
+        ]
+        if self.counterexample is not None:
+            lines.append(f"  broken at   [{_numbers(self.counterexample)}]")
+        if self.reason:
+            lines.append(f"  because     {self.reason}")
+        return "\n".join(lines)
+
+
+def _numbers(array: np.ndarray) -> str:
+    return ", ".join(f"{a:.6g}" for a in array)

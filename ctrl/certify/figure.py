@@ -1,0 +1,103 @@
+"""The figure of a certificate: phase portrait, certified level set, sampled level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ctrl.certify.certificate import Certificate
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.lyapunov import Quadratic
+from ctrl.laws.law import Law
+from systems import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["phase_portrait"]
+
+
+def phase_portrait(
+    task: Task,
+    law: Law,
+    certificate: Certificate,
+    sampled_level: float | None = None,
+    states: tuple[str, str] | None = None,
+    grid: int = 15,
+    steps: int | None = None,
+) -> Figure:
+    """Trajectories of the undisturbed loop in the plane of two states, the others starting at the reference.
+
+    Solid: the certified level set (dashed grey where the claim is not proved). Dotted: the sampled level. Trajectories
+    that end within the task's tolerance of the reference are blue, the others red; a point that refutes the claim is
+    marked. Levels are cut through the reference along the plane shown.
+
+    Args:
+        states: names of the two states, the first two where left out.
+        grid: starts per axis. steps: samples per trajectory, the task's own where left out.
+    """
+    from matplotlib.figure import Figure  # slow to import, and only needed here
+
+    loop = ClosedLoop(task, law)
+    V, plant = certificate.V, task.plant
+    names = states or (plant.state.names[0], plant.state.names[1])
+    plane = [plant.state.where(name) for name in names]
+    low, high = V.bounding_box(max(certificate.level, sampled_level or 0.0))
+    margin = 0.35 * (high - low)
+    low, high = (low - margin)[plane], (high + margin)[plane]
+
+    first, second = (np.linspace(a, b, grid) for a, b in zip(low, high, strict=True))
+    x = np.tile(V.centre, (grid * grid, 1))
+    x[:, plane] = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
+    runs = [x]
+    lower, upper = loop.domain
+    for _ in range(steps or task.steps):
+        inside = ((x >= lower) & (x <= upper)).all(axis=1, keepdims=True)
+        x = np.where(inside, loop(x), x)  # a run that leaves the domain stops there
+        runs.append(x)
+    path = np.stack(runs)[:, :, plane]
+    arrived = (np.abs(x - loop.reference) <= task.arrival).all(axis=1)
+
+    figure = Figure(figsize=(6.0, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    for mask, colour, label in ((~arrived, "tab:red", "does not arrive"), (arrived, "tab:blue", "arrives")):
+        if mask.any():
+            axes.plot(path[:, mask, 0], path[:, mask, 1], color=colour, linewidth=0.5, alpha=0.45)
+            axes.plot(path[0, mask, 0], path[0, mask, 1], ".", color=colour, markersize=3, label=f"start that {label}")
+    ring = _ring(V, plane)
+    centre = V.centre[plane]
+    solid = certificate.is_proved
+    level = centre + np.sqrt(certificate.level) * ring
+    if certificate.domain is not None:
+        level = np.clip(level, certificate.domain[0][plane], certificate.domain[1][plane])
+    axes.plot(
+        *level.T,
+        color="black" if solid else "grey",
+        linestyle="solid" if solid else "dashed",
+        linewidth=2.0,
+        label=f"{certificate.kind}: V <= {certificate.level:.4g}",
+    )
+    if sampled_level is not None:
+        outer = centre + np.sqrt(sampled_level) * ring
+        label = f"sampled: V <= {sampled_level:.4g}"
+        axes.plot(*outer.T, color="tab:orange", linestyle="dotted", linewidth=1.6, label=label)
+    if certificate.counterexample is not None:
+        axes.plot(*certificate.counterexample[plane], "x", color="black", markersize=8, label="counterexample")
+    axes.plot(*centre, "+", color="black", markersize=8)
+    axes.set(
+        xlim=(low[0], high[0]),
+        ylim=(low[1], high[1]),
+        xlabel=str(plant.state[plane[0]]),
+        ylabel=str(plant.state[plane[1]]),
+        title=f"{task.name}: {certificate.law}, undisturbed",
+    )
+    axes.legend(loc="upper right", fontsize="small")
+    return figure
+
+
+def _ring(V: Quadratic, plane: list[int]) -> np.ndarray:
+    """Points (k, 2) of the plane on V = 1, relative to the centre."""
+    angle = np.linspace(0.0, 2 * np.pi, 400)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return circle @ np.linalg.inv(np.linalg.cholesky(V.P[np.ix_(plane, plane)]))

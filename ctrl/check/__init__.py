@@ -1,0 +1,8 @@
+"""What is wrong with a plant, a task or a controller of one's own, and how to mend it."""
+
+from ctrl.check.controllers import check_controller
+from ctrl.check.plants import check_plant
+from ctrl.check.report import Check, CheckFailed, Report
+from ctrl.check.tasks import check_task
+
+__all__ = ["Check", "CheckFailed", "Report", "check_controller", "check_plant", "check_task"]

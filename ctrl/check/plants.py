@@ -1,0 +1,140 @@
+"""Checks of a plant."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from ctrl.check.report import Check, Objection, Report, attempt
+from ctrl.lqr import NotStabilisable, lqr
+from systems import Plant, equilibrium, linearise
+from systems.lowering import lower
+
+__all__ = ["check_plant"]
+
+POINTS = 64
+AGREEMENT = 1e-9
+
+
+def check_plant(plant: Plant | type[Plant]) -> Report:
+    """Whether a plant, or its class with default parameters, can be read by everything that reads plants."""
+    name = plant.__name__ if isinstance(plant, type) else plant.name
+    first = attempt(
+        "can be made",
+        lambda: None if _made(plant) is not None else "",
+        "declare state and input as signals(...), give every field a default, write ode or step",
+    )
+    if not first.passed:
+        return Report(name, (first,))
+    made = _made(plant)
+    equations = attempt("equations give one expression per state", lambda: f"{made.casadi()}")
+    checks = [first, equations, attempt("actuator limits are ordered", lambda: _bounds(made))]
+    if equations.passed:
+        checks += _numbers(made)
+    return Report(name, tuple(checks))
+
+
+def _made(plant: Plant | type[Plant]) -> Plant:
+    made = plant() if isinstance(plant, type) else plant
+    if not isinstance(made, Plant):
+        raise Objection(f"it is {type(made).__name__}, not a Plant; derive from systems.Plant")
+    return made
+
+
+def _numbers(plant: Plant) -> list[Check]:
+    f = plant.casadi()
+    x, u, w, p = f.sx_in()
+    value = f(x, u, w, p)
+    jacobian = ca.Function("jacobian", [x, u, w, p], [ca.jacobian(value, ca.vertcat(x, u, w))])
+    points = _points(plant)
+
+    def finite(of: ca.Function, x: Any, u: Any, w: Any, where: str) -> None:
+        found = np.array(of(x, u, w, 0))
+        if not np.isfinite(found).all():
+            rows = [plant.state.names[i] for i in np.flatnonzero(~np.isfinite(found).all(axis=1))]
+            raise Objection(f"the equation of {', '.join(rows)} is not finite {where}")
+
+    def everywhere(of: ca.Function) -> None:
+        for x, u, w in zip(*points, strict=True):
+            finite(of, x, u, w, f"at x = {np.round(x, 3)}, u = {np.round(u, 3)}")
+
+    smooth = "avoid sqrt(0), 0/0, atan2(0, 0): add a small constant where a quantity may vanish"
+    return [
+        attempt("finite at 64 points around the origin, with inputs up to their limits", lambda: everywhere(f), smooth),
+        attempt("has finite derivatives there", lambda: everywhere(jacobian), smooth),
+        attempt("finite at the origin", lambda: finite(jacobian, 0, 0, 0, "at the origin"), smooth, warning=True),
+        attempt("every input moves something", lambda: _idle(plant, value, u, "input"), "drop it, or use it"),
+        attempt("every disturbance moves something", lambda: _idle(plant, value, w, "disturbance"), "", warning=True),
+        attempt("reads the same in numpy", lambda: _agrees(f, "numpy", points)),
+        *([attempt("reads the same in torch", lambda: _agrees(f, "torch", points))] if _has("torch") else []),
+        attempt("interval arithmetic encloses it", lambda: _enclosed(f, points)),
+        attempt("stabilisable about its equilibrium nearest the origin", lambda: _stabilisable(plant), warning=True),
+    ]
+
+
+def _points(plant: Plant) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """States and disturbances within one unit of 0; inputs over their limits, or one unit where there are none."""
+    chance = np.random.default_rng(0)
+    lower, upper = (np.where(np.isfinite(b), b, side) for b, side in zip(plant.bounds, (-1.0, 1.0), strict=True))
+    share = np.concatenate(
+        [np.zeros((1, len(lower))), np.ones((1, len(lower))), chance.random((POINTS - 2, len(lower)))]
+    )
+    x, w = (chance.uniform(-1, 1, (POINTS, len(s))) for s in (plant.state, plant.disturbance))
+    return x, lower + share * (upper - lower), w
+
+
+def _bounds(plant: Plant) -> str:
+    lower, upper = plant.bounds
+    ranges = zip(plant.input, lower, upper, strict=True)
+    return ", ".join(f"{signal} in [{low:g}, {high:g}]" for signal, low, high in ranges)
+
+
+def _idle(plant: Plant, value: Any, symbols: Any, role: str) -> None:
+    read = ca.which_depends(value, symbols, 1, False) if symbols.shape[0] else []
+    idle = [name for name, used in zip(getattr(plant, role).names, read, strict=True) if not used]
+    if idle:
+        raise Objection(f"{role} {', '.join(idle)} appears in no equation")
+
+
+def _expected(f: ca.Function, points: tuple[np.ndarray, ...]) -> np.ndarray:
+    return np.array([np.array(f(x, u, w, 0))[:, 0] for x, u, w in zip(*points, strict=True)])
+
+
+def _agrees(f: ca.Function, to: Any, points: tuple[np.ndarray, ...]) -> str:
+    arguments: list[Any] = [*points, np.zeros(0)]
+    if to == "torch":
+        import torch
+
+        arguments = [torch.as_tensor(argument) for argument in arguments]
+    found, expected = np.asarray(lower(f, to=to)(*arguments)), _expected(f, points)
+    with np.errstate(all="ignore"):
+        gap = np.nanmax(np.abs(found - expected) / (1 + np.abs(expected)), initial=0.0)
+    if not gap <= AGREEMENT:
+        raise Objection(f"differs from CasADi by {gap:.3g} (relative)")
+    return f"largest difference {gap:.1g}"
+
+
+def _enclosed(f: ca.Function, points: tuple[np.ndarray, ...]) -> None:
+    from systems.lowering.interval import Interval
+
+    boxes = [Interval(point - 1e-3, point + 1e-3) for point in points]
+    found, expected = lower(f, to="interval")(*boxes, Interval(np.zeros(0), np.zeros(0))), _expected(f, points)
+    if not ((found.lo <= expected) & (expected <= found.hi) | np.isnan(expected)).all():
+        raise Objection("an enclosure misses the value CasADi gives")
+
+
+def _stabilisable(plant: Plant) -> str:
+    try:
+        still = equilibrium(plant)
+        local = linearise(plant, still.x, still.u)
+        lqr(local, np.eye(len(plant.state)), np.eye(len(plant.input)))
+    except NotStabilisable as error:
+        raise Objection(str(error)) from error
+    return f"x = {np.round(still.x, 4)}, u = {np.round(still.u, 4)}"
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

@@ -1,0 +1,80 @@
+"""What was checked, what came out, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["Check", "CheckFailed", "Objection", "Report", "attempt"]
+
+
+class CheckFailed(ValueError):
+    """Something does not keep the contract; the message lists what, why and how to mend it."""
+
+
+class Objection(Exception):
+    """Raised inside a check to say what is wrong."""
+
+
+@final
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer.
+
+    Args:
+        name: the contract, in words. passed: whether it is kept.
+        explanation: what is wrong, why, and how to mend it; what was found where it passed.
+        warning: a failure is worth knowing but forbids nothing.
+    """
+
+    name: str
+    passed: bool
+    explanation: str = ""
+    warning: bool = False
+
+    def __str__(self) -> str:
+        mark = "ok     " if self.passed else "warning" if self.warning else "FAILED "
+        return f"{mark}  {self.name}" + (f": {self.explanation}" if self.explanation else "")
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """All checks of one object; ``print`` it, or have it raise."""
+
+    subject: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed; warnings do not count."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed and not check.warning)
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed and check.warning)
+
+    def __str__(self) -> str:
+        found = f"{len(self.checks)} checks, {len(self.failures)} failed, {len(self.warnings)} warnings"
+        return "\n".join([f"{self.subject}: {found}", *(f"  {check}" for check in self.checks)])
+
+    def raise_if_failed(self) -> None:
+        """Raises :class:`CheckFailed` with every failure, if there is any."""
+        if not self.passed:
+            raise CheckFailed("\n".join([f"{self.subject}:", *(f"  {check}" for check in self.failures)]))
+
+
+def attempt(name: str, test: Callable[[], str | None], mend: str = "", warning: bool = False) -> Check:
+    """Runs one test. It fails by raising; what it returns explains what was found."""
+    try:
+        return Check(name, True, test() or "")
+    except Objection as objection:
+        why = str(objection)
+    except Exception as error:  # the object under test may do anything
+        why = f"{type(error).__name__}: {error}"
+    return Check(name, False, f"{why}; {mend}" if mend else why, warning)

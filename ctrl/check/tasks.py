@@ -1,0 +1,153 @@
+"""Checks of a task."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import warnings
+
+import numpy as np
+
+from ctrl.check.plants import check_plant
+from ctrl.check.report import Check, Objection, Report, attempt
+from ctrl.compare.draws import draw, objection
+from systems import Task
+from systems.lowering import lower
+
+__all__ = ["check_task"]
+
+DRAWS = 256
+
+
+def check_task(task: Task) -> Report:
+    """Whether a task can be run, learned and solved as it is written; its plant is checked with it."""
+    plant = check_plant(task.plant)
+    checks = [
+        Check("its plant keeps the contract", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),
+        *(check for check in plant.checks if not check.passed),
+        attempt(
+            f"{DRAWS} drawn starts lie inside the domain and the hard constraints",
+            lambda: _starts(task),
+            "narrow the law of initial states, or widen the domain or the constraint",
+        ),
+        attempt("the reference lies inside the domain and the hard constraints", lambda: _reference_allowed(task)),
+        attempt(
+            "the reference is an equilibrium, or a motion of the plant",
+            lambda: _reference_holds(task),
+            "systems.equilibrium(plant, x, u) finds one; without one no controller can stay there",
+            warning=True,
+        ),
+        attempt("one sample leads from every drawn start to a finite state", lambda: _moves(task), "shorten dt"),
+        attempt(
+            "the integrator is fine enough",
+            lambda: _fine(task),
+            "raise substeps or shorten dt, unless this very recursion is meant",
+            warning=True,
+        ),
+        attempt("stage cost, terminal cost and margins are finite", lambda: _costs(task)),
+        attempt(
+            "arrival can be measured",
+            lambda: _arrival(task),
+            "give tolerance={state: half-width}",
+            warning=True,
+        ),
+    ]
+    if importlib.util.find_spec("gymnasium") is not None:
+        checks.append(attempt("its environment passes Gymnasium's check_env", lambda: _environment(task)))
+    return Report(f"task '{task.name}'", tuple(checks))
+
+
+def _draws(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    starts, disturbances = draw(task, DRAWS, (0,))
+    return starts, disturbances[:, 0]
+
+
+def _starts(task: Task) -> None:
+    starts, _ = _draws(task)
+    reasons = [why for x in starts if (why := objection(task, x))]
+    if reasons:
+        raise Objection(f"{len(reasons)} of {DRAWS} may not start, the first because {reasons[0]}")
+
+
+def _reference_allowed(task: Task) -> None:
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
+    for k in (0,) if task.reference.is_constant else range(task.steps + 1):
+        why = objection(task, x_ref[k])
+        if why:
+            raise Objection(f"at sample {k} {why}")
+    lower, upper = task.input_bounds
+    beyond: np.ndarray = np.any((u_ref < lower) | (u_ref > upper), axis=0)
+    if beyond.any():
+        names = [name for name, out in zip(task.plant.input.names, beyond, strict=True) if out]
+        raise Objection(f"the reference of {', '.join(names)} is beyond its bounds {lower}, {upper}")
+
+
+def _reference_holds(task: Task) -> str:
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
+    w = np.broadcast_to(task.disturbance.mean(task.plant.disturbance), (task.steps, len(task.plant.disturbance)))
+    after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
+    gap = np.abs(after - x_ref[1:]) / task.dt
+    k, i = np.unravel_index(np.argmax(gap), gap.shape)
+    if not gap[k, i] <= 1e-6:
+        state = task.plant.state[int(i)]
+        raise Objection(f"at sample {k} the plant drifts off it: {state.name} at {gap[k, i]:.3g} {state.unit}/s")
+    return f"largest drift {gap.max(initial=0.0):.1g} per second"
+
+
+def _moves(task: Task) -> None:
+    x, w = _draws(task)
+    lower, upper = (np.where(np.isfinite(bound), bound, 0.0) for bound in task.input_bounds)
+    step = task.true_dynamics.lower("numpy")
+    for u in (lower, upper):
+        with np.errstate(all="ignore"):
+            after = step(x, np.broadcast_to(u, (len(x), len(u))), w, np.zeros(0))
+        if not np.isfinite(after).all():
+            bad = int(np.flatnonzero(~np.isfinite(after).all(axis=1))[0])
+            raise Objection(f"from x = {np.round(x[bad], 3)} with u = {u} the next state is {after[bad]}")
+
+
+def _fine(task: Task) -> str:
+    if task.integrator != "rk4" or task.plant.is_discrete:
+        return f"{task.dynamics} is taken as meant"
+    x, w = _draws(task)
+    _, u = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
+    coarse, fine = (
+        dataclasses.replace(task, substeps=factor * task.substeps).dynamics.lower("numpy")(x, u, w, np.zeros(0))
+        for factor in (1, 4)
+    )
+    error = float(np.max(np.abs(coarse - fine) / (1e-3 + np.abs(fine - x).max(axis=0)), initial=0.0))
+    if not error <= 1e-2:
+        raise Objection(f"a sample differs by {100 * error:.2g} % from one with four times the substeps")
+    return f"a sample differs by {100 * error:.1g} % from one with four times the substeps"
+
+
+def _costs(task: Task) -> None:
+    x, _ = _draws(task)
+    x_ref, u_ref = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
+    found = {
+        "stage cost": lower(task.stage_cost_function(), to="numpy")(x, u_ref, x_ref, u_ref),
+        "terminal cost": lower(task.cost.terminal_function(task.plant), to="numpy")(x, x_ref),
+        "margin of a constraint": lower(task.margin_function(), to="numpy")(x, u_ref),
+    }
+    for what, values in found.items():
+        if not np.isfinite(values).all():
+            bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            raise Objection(f"the {what} at x = {np.round(x[bad], 3)} is {values[bad]}")
+
+
+def _arrival(task: Task) -> str:
+    if not np.isfinite(task.arrival).any():
+        raise Objection("no state has a tolerance, so every run counts as settled from its first sample")
+    return ", ".join(
+        f"{signal.name} within {width:.3g} {signal.unit}"
+        for signal, width in zip(task.plant.state, task.arrival, strict=True)
+        if np.isfinite(width)
+    )
+
+
+def _environment(task: Task) -> None:
+    from gymnasium.utils.env_checker import check_env
+
+    with warnings.catch_warnings():  # its warnings are advice on spaces that units decide
+        warnings.simplefilter("ignore")
+        check_env(task.env(seed=0), skip_render_check=True)

@@ -1,0 +1,230 @@
+"""The command line: ``trivium compare | list | check | train``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import tyro
+
+# Everything slow is imported by the command that needs it, so that --help answers at once.
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Run controllers on one task from the same starts under the same disturbances; print a table, write a folder.
+
+    Examples:
+      trivium compare cartpole
+      trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
+      trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
+    controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """Names of controllers, or path/to/file.py:MyController; all that are installed where left out."""
+    starts: int = 128
+    """Initial states, drawn from the task's law."""
+    seed: int = 0
+    """Of starts and disturbances."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the results; runs/TASK-TIME where left out."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
+    true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from ctrl.compare import compare
+        from ctrl.compare.results import default_folder, prepare, save
+        from ctrl.compare.table import WIDTH
+        from ctrl.discovery import load_task
+
+        task = _with_truth(load_task(self.task), self.true)
+        factories, broken = _factories(self.controllers)
+        folder = prepare(self.out or default_folder(task))  # a fault here must show before the work
+        comparison = compare(task, factories, self.starts, self.seed, self.workers)
+        console = Console()
+        Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+        for name, reason in broken.items():
+            print(f"{name}: not available, {reason}")
+        print(f"saved: {save(comparison, folder, ['trivium', *sys.argv[1:]])}")
+        return 1 if comparison.failed else 0
+
+
+@dataclass(frozen=True)
+class List:
+    """List the tasks, controllers and learners that are installed."""
+
+    def run(self) -> int:
+        from ctrl.discovery import BrokenEntryPoint, Group, entry_points, load
+
+        wrong = 0
+        for group in get_args(Group):
+            print(group.removeprefix("trivium."))
+            for name, point in entry_points(group).items():
+                try:
+                    described = (load(group, name).__doc__ or "").strip().split("\n")[0]
+                except BrokenEntryPoint as error:
+                    described, wrong = f"BROKEN: {error}", 1
+                print(f"  {name:<20} {point.value:<40} {described}")
+        return wrong
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say what is wrong with a plant, a task or a controller of your own, and how to mend it.
+
+    Examples:
+      trivium check my_plant.py:Mass
+      trivium check my_plant.py:task
+      trivium check my_law.py:Relay --task my_plant.py:task
+    """
+
+    thing: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THING")]
+    """Name of a task, or path/to/file.py:Thing, or module:Thing: a plant, a task, a controller or its factory."""
+    task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
+    """The task a controller is checked on."""
+
+    def run(self) -> int:
+        report = self._report()
+        print(report)
+        return 0 if report.passed else 1
+
+    def _report(self) -> Any:
+        from ctrl.check import check_controller, check_plant, check_task
+        from ctrl.discovery import NotFound, load, load_task, place
+        from systems import Plant, Task
+
+        if self.task is not None:
+            return check_controller(load("trivium.controllers", self.thing), load_task(self.task))
+        if ":" not in self.thing:
+            return check_task(load_task(self.thing))
+        found = place(self.thing)
+        if isinstance(found, Plant) or (isinstance(found, type) and issubclass(found, Plant)):
+            return check_plant(found)
+        if isinstance(found, Task) or (callable(found) and not isinstance(found, type)):
+            return check_task(load_task(self.thing))
+        raise NotFound(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a learner on a task, or go on where an interrupted training in the same folder stopped."""
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
+    learner: str = "dsact"
+    """Name of a learner (see `trivium list`), or path/to/file.py:MyLearner."""
+    updates: int = 12_000
+    """Gradient updates in all, those before an interruption included."""
+    seed: int = 0
+    """Of the learner and of its environments."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the checkpoint; runs/TASK-LEARNER-seedSEED where left out."""
+
+    def run(self) -> int:
+        import json
+
+        from ctrl.compare.results import prepare
+        from ctrl.discovery import load, load_task
+        from systems.describe import describe
+
+        if self.updates < 1:
+            raise Misuse(f"--updates {self.updates}; expected at least 1")
+        task = load_task(self.task)
+        learner_type = load("trivium.learners", self.learner)
+        kind = getattr(learner_type, "__name__", self.learner).lower()
+        folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}")
+        checkpoint = folder / "checkpoint.pt"
+        if checkpoint.exists():
+            learner = learner_type.load(checkpoint, task)
+            print(f"going on from {checkpoint}")
+        else:
+            learner = learner_type(task, seed=self.seed)
+            content = json.dumps(describe(task), indent=2, allow_nan=False, ensure_ascii=False)
+            (folder / "task.json").write_text(content + "\n", encoding="utf-8")
+        learner.learn(self.updates, progress=True, checkpoint=checkpoint)
+        learner.save(checkpoint)
+        print(f"saved: {checkpoint}")
+        return 0
+
+
+class Misuse(ValueError):
+    """The command line asks for something that cannot be."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the console script. Exit codes: 0 done, 1 something failed, 2 misuse."""
+    command = tyro.cli(
+        Annotated[Compare, tyro.conf.subcommand("compare")]
+        | Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Train, tyro.conf.subcommand("train")],
+        prog="trivium",
+        description="One plant, three roads: compare controllers, check your own, train learners.",
+        args=arguments,
+    )
+    try:
+        return command.run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # every error of ours is one of these
+        print(f"trivium: {error}", file=sys.stderr)
+        return 2
+
+
+def _factories(names: tuple[str, ...]) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Controllers by name. One that is asked for must load; of all that are installed, those that do not are listed."""
+    from ctrl.discovery import BrokenEntryPoint, entry_points, load
+
+    if names:
+        return {_short(name): load("trivium.controllers", name) for name in names}, {}
+    found, broken = {}, {}
+    for name in entry_points("trivium.controllers"):
+        try:
+            found[name] = load("trivium.controllers", name)
+        except BrokenEntryPoint as error:
+            broken[name] = str(error)
+    if not found:
+        reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
+        raise Misuse(f"no controllers to compare: {reasons}")
+    return found, broken
+
+
+def _short(name: str) -> str:
+    """``my_law.py:Relay`` goes by ``Relay`` in tables."""
+    return name.rpartition(":")[2] if ":" in name else name
+
+
+def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:
+    """The task with some parameters of the true plant changed."""
+    import dataclasses
+
+    from systems import UnknownName
+
+    if not changes:
+        return task
+    plant, values = task.truth or task.plant, {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in plant.parameters:
+            raise UnknownName.among(name, plant.parameters, f"parameter of {plant.name}")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise Misuse(f"--true {change}; expected name=value with a number, such as {name}=1.5") from None
+    return task.with_truth(dataclasses.replace(plant, **values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Starts and disturbances, drawn before any controller is asked: common random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from systems import DimensionMismatch, Hard, InvalidValue, Task
+
+__all__ = ["draw", "objection"]
+
+
+def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Initial states (runs, n) and disturbances (runs, steps, q) for every controller alike.
+
+    The two come from generators of their own, so the first starts and disturbances of a longer comparison are those of
+    a shorter one with the same seed.
+
+    Args:
+        starts: how many to draw from the task's law for each seed, or the states themselves, (runs, n).
+        seeds: each brings its own starts (unless they are given) and disturbances, one after the other.
+
+    Raises:
+        InvalidValue: no starts, a start that is not finite, lies outside the domain or violates a hard constraint.
+        DimensionMismatch: starts that do not fit the plant.
+    """
+    if isinstance(starts, (int, np.integer)):
+        given, count = None, int(starts)
+    else:
+        given = np.atleast_2d(np.asarray(starts, dtype=float))
+        count = len(given)
+    if count < 1 or not len(seeds):
+        raise InvalidValue(f"{count} starts for {len(seeds)} seeds; expected at least one of each")
+    if given is not None:
+        _refuse(task, given)
+    states, disturbances = [], []
+    for seed in seeds:
+        if not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise InvalidValue(f"seed {seed!r}; expected a whole number of at least 0")
+        chance = [np.random.default_rng([int(seed), stream]) for stream in range(2)]
+        states.append(task.initial.sample(task.plant.state, chance[0], (count,)) if given is None else given)
+        disturbances.append(task.disturbance.sample(task.plant.disturbance, chance[1], (count, task.steps)))
+    return np.concatenate(states), np.concatenate(disturbances)
+
+
+def _refuse(task: Task, starts: np.ndarray) -> None:
+    n = len(task.plant.state)
+    if starts.ndim != 2 or starts.shape[1] != n:
+        raise DimensionMismatch(
+            f"starts of shape {starts.shape}; expected (runs, {n}) for {', '.join(task.plant.state.names)}"
+        )
+    for run, x in enumerate(starts):
+        why = objection(task, x)
+        if why:
+            raise InvalidValue(f"run {run} cannot start at {_point(task, x)}: {why}; give another start")
+
+
+def objection(task: Task, x: np.ndarray) -> str | None:
+    """Why no run may start at x (n,), or None: not finite, outside the domain, a hard constraint violated."""
+    if not np.isfinite(x).all():
+        return "it is not finite"
+    if task.domain is not None and not task.domain.contains(x, task.plant.state):
+        return f"it is outside the domain {_bounds(task.domain.bounds)}"
+    for constraint in task.constraints:
+        if isinstance(constraint.requirement, Hard):
+            g = constraint.function(task.plant)
+            state, u = g.sx_in()
+            rows = g(state, u)
+            bound = ca.which_depends(rows, u, 1, True)  # rows that an input can still mend are no objection
+            value = np.array(ca.Function("at", [state, u], [rows])(x, 0))[:, 0]
+            worst = max((v for v, depends in zip(value, bound, strict=True) if not depends), default=0.0)
+            if not worst <= 0:
+                return f"it violates the hard constraint '{constraint.name}' by {worst:.4g}"
+    return None
+
+
+def _point(task: Task, x: np.ndarray) -> str:
+    return ", ".join(f"{name} = {value:.4g}" for name, value in zip(task.plant.state.names, x, strict=True))
+
+
+def _bounds(bounds: Any) -> str:
+    return ", ".join(f"{name} in [{low:g}, {high:g}]" for name, (low, high) in bounds.items())

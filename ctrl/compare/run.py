@@ -1,0 +1,218 @@
+"""The comparison: every controller, the same task, the same starts, the same disturbances."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ctrl.compare.draws import draw
+from ctrl.compare.metrics import Estimate, Metrics, cost_ratios, measure
+from ctrl.controller import BatchController, Controller, NotApplicable
+from ctrl.simulate import Trajectories, simulate, stack
+from systems import InvalidValue, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "Factory", "compare"]
+
+Factory = Callable[[Task], Controller]
+"""Makes a controller for a task, or raises :class:`NotApplicable` with the reason. A controller's class is one."""
+
+Proof = Callable[[Task, Controller], float | None]
+"""Share of the starts' support (by volume) proved to reach the reference, or None where nothing can be proved."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What came out. ``print`` it, or ask for its ``figure``; ``ctrl.compare.results.save`` writes all of it.
+
+    Args:
+        seeds, starts, disturbances: what every controller faced.
+        runs: trajectories by controller. metrics: what was measured of them.
+        proved: region of attraction by proof, as a share of the starts' support; None where there is no proof.
+        skipped: why a controller does not apply. failed: what stopped one that should have.
+        seconds: wall time by controller, its making included. workers: processes used.
+    """
+
+    task: Task
+    seeds: tuple[int, ...]
+    starts: np.ndarray
+    disturbances: np.ndarray
+    runs: Mapping[str, Trajectories]
+    proved: Mapping[str, float | None]
+    skipped: Mapping[str, str]
+    failed: Mapping[str, str]
+    seconds: Mapping[str, float]
+    workers: int
+    metrics: Mapping[str, Metrics] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", {name: measure(self.task, runs) for name, runs in self.runs.items()})
+
+    @property
+    def ratios(self) -> Mapping[str, Estimate]:
+        """Mean cost over the smallest mean cost, from paired runs."""
+        return cost_ratios({name: runs.cost for name, runs in self.runs.items()})
+
+    def figure(self) -> Figure:
+        """Traces, phase portraits, cost and solve times on one page."""
+        from ctrl.compare.figure import figure
+
+        return figure(self)
+
+    def __rich__(self) -> Any:
+        from ctrl.compare.table import table
+
+        return table(self)
+
+    def __str__(self) -> str:
+        from ctrl.compare.table import text
+
+        return text(self)
+
+
+def compare(
+    task: Task,
+    controllers: Mapping[str, Controller | Factory],
+    starts: int | ArrayLike = 128,
+    seeds: int | Sequence[int] = 0,
+    workers: int | None = None,
+    proof: Proof | None = None,
+) -> Comparison:
+    """Runs every controller from the same starts under the same disturbances.
+
+    A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
+    has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
+    how many there are. Progress is shown on the terminal.
+
+    Args:
+        controllers: by name, controllers or factories, such as ``{"lqr": LQR, "mpc": lambda task: MPC(task, 20)}``.
+        starts: how many to draw from the task's law for each seed, or the initial states, (runs, n).
+        seeds: of starts and disturbances.
+        workers: processes, as many as there are cores where left out.
+        proof: asked once for each controller, for the column of proved regions.
+
+    Raises:
+        InvalidValue: nothing to compare, a start that is not allowed, a controller that is neither of the two.
+        NotApplicable: no controller is left to compare; the message has every reason.
+    """
+    if not controllers:
+        raise InvalidValue('no controllers given; expected some, such as {"lqr": LQR}')
+    for name, given in controllers.items():
+        if not (callable(given) or isinstance(given, Controller)):
+            raise InvalidValue(
+                f"controller '{name}' is {type(given).__name__}; expected something with reset() and step(x, k), "
+                "or a function of the task that returns such a thing"
+            )
+    workers = _cores() if workers is None else workers
+    if workers < 1:
+        raise InvalidValue(f"workers = {workers}; expected at least 1")
+    seeds = (seeds,) if isinstance(seeds, (int, np.integer)) else tuple(seeds)
+    x0, w = draw(task, starts, seeds)
+    runs: dict[str, Trajectories] = {}
+    proved: dict[str, float | None] = {}
+    skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    for name, given in controllers.items():
+        began = perf_counter()
+        try:
+            controller = _build(given, task)
+            result = _run(name, given, controller, task, x0, w, workers)
+            proved[name] = proof(task, controller) if proof else None
+            runs[name], seconds[name] = result, perf_counter() - began
+        except NotApplicable as reason:
+            skipped[name] = str(reason)
+        except Exception as error:  # one controller's fault must not cost the others their results
+            failed[name] = _fault(error)
+    if not runs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
+        raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
+    return Comparison(task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers)
+
+
+def _build(given: Controller | Factory, task: Task) -> Controller:
+    if isinstance(given, Controller) and not isinstance(given, type):
+        return given
+    controller = given(task)  # not a controller, so it makes one
+    if not isinstance(controller, Controller):
+        raise InvalidValue(f"the factory returned {type(controller).__name__}, which has no reset() and step(x, k)")
+    return controller
+
+
+def _run(
+    name: str, given: Any, controller: Controller, task: Task, x0: np.ndarray, w: np.ndarray, workers: int
+) -> Trajectories:
+    is_factory = isinstance(given, type) or not isinstance(given, Controller)
+    alone = isinstance(controller, BatchController) or not is_factory or workers == 1 or len(x0) < 2 * workers
+    with _Progress(name, len(x0)) as advance:
+        if alone:
+            return simulate(task, controller, x0, w, advance)
+        from joblib import Parallel, delayed, parallel_config
+
+        chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
+        token = uuid.uuid4().hex
+        done: dict[int, Trajectories] = {}
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+            work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
+            for i, part in Parallel(return_as="generator_unordered")(work):
+                done[i] = part
+                advance(len(part))
+        return stack([done[i] for i in range(len(chunks))])
+
+
+_BUILT: dict[str, Controller] = {}
+
+
+def _chunk(token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray) -> tuple[int, Trajectories]:
+    """Some of the runs, in a worker. Its controller is made once and kept for the chunks that follow."""
+    if token not in _BUILT:
+        _BUILT.clear()
+        _BUILT[token] = factory(task)
+    return i, simulate(task, _BUILT[token], x0, w)
+
+
+class _Progress:
+    """A bar on the terminal while one controller runs; nothing where the output is no terminal."""
+
+    def __init__(self, name: str, runs: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        # Drawn between runs only: a thread that redraws would take time from the very steps that are timed.
+        self._bar = Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
+        self._task = self._bar.add_task(name, total=runs)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._bar.start()
+        return self._advance
+
+    def _advance(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+        self._bar.refresh()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fault(error: Exception) -> str:
+    """An exception in one line, with the place it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+    said = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {said}{where}"

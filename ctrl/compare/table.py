@@ -1,0 +1,127 @@
+"""The comparison as a table: the problem once, then one line per controller, with units and intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ctrl.compare.metrics import ROUNDING, Estimate, Metrics, Rate
+from ctrl.controller import Status
+from systems import Plant, Task
+
+if TYPE_CHECKING:
+    from ctrl.compare.run import Comparison
+
+__all__ = ["difference", "problem", "table", "text"]
+
+WIDTH = 132
+
+
+def problem(comparison: Comparison) -> str:
+    """What every controller faced, in one line."""
+    task, seeds = comparison.task, comparison.seeds
+    steps = f"{task.steps} steps of {task.dt:g} s ({task.true_dynamics})"
+    seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+    return f"{task.name} · {steps} · {len(comparison.starts)} starts · {seed} · {difference(task)}"
+
+
+def difference(task: Task) -> str:
+    """How the plant that runs differs from the one the controllers know."""
+    if task.truth is None or task.truth == task.plant:
+        return "true plant = nominal"
+    true, known = task.truth.parameters, task.plant.parameters
+    changes = [f"{name} {known[name]:g} -> {true[name]:g}" for name in known if known[name] != true.get(name, math.nan)]
+    return f"true plant = nominal with {', '.join(changes)}" if changes else f"true plant: another {_kind(task.truth)}"
+
+
+def _kind(plant: Plant) -> str:
+    return plant.name
+
+
+def table(comparison: Comparison) -> Group:
+    """The problem, the table and what did not go as it should."""
+    grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
+    grid.add_column("")
+    for head in (
+        "cost\n[95 %]", "cost\n/ best", "violated\n[95 %]", "worst\nmargin", "settled =\nsampled RoA", "proved\nRoA",
+        "settling\n[s]", "step p50\n/ p99 [ms]", "missed\n(> dt)",
+    ):  # fmt: skip
+        grid.add_column(head, justify="right")
+    ratios = comparison.ratios
+    best = min(ratios, key=lambda name: ratios[name].value)
+    clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != best)
+    for name, metrics in comparison.metrics.items():
+        style = "bold" if clear and name == best else None
+        cells = _cells(metrics, ratios[name], comparison.proved.get(name), clear and name == best)
+        grid.add_row(Text(name, style or ""), *cells)
+    return Group(Text(problem(comparison)), grid, *(Text(note, style="dim") for note in _notes(comparison)))
+
+
+def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, best: bool) -> list[Text]:
+    worst = max(metrics.worst_margin.items(), key=lambda item: item[1], default=None)
+    cells = [
+        _interval(metrics.cost),
+        "1" if ratio.low == ratio.high else _interval(ratio),
+        _rate(metrics.violated) if metrics.violations else "-",
+        f"{worst[1]:+.2g} ({worst[0]})" if worst else "-",
+        _rate(metrics.settled),
+        "-" if proved is None else f"{100 * proved:.1f} %",
+        _number(metrics.settling),
+        f"{_number(1e3 * metrics.step_p50)} /\u00a0{_number(1e3 * metrics.step_p99)}",
+        f"{metrics.missed.k}/{metrics.missed.n}",
+    ]
+    return [Text(cell, style="bold" if best and i == 0 else "") for i, cell in enumerate(cells)]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    notes: list[str] = []
+    for name, metrics in comparison.metrics.items():
+        odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
+        parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
+        if metrics.left.k:
+            parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
+        if len(metrics.violations) > 1:
+            parts += [f"'{c}' violated in {_rate(rate)}" for c, rate in metrics.violations.items() if rate.k]
+        notes += [f"{name}: {', '.join(parts)}"] if parts else []
+    notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
+    notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
+    key = (
+        "intervals at 95 %: cost Student's t, its ratio from paired runs, rates Wilson; bold: cheaper than all others "
+        f"beyond noise; violated: runs with a margin above {ROUNDING:g}; settled: arrives and stays; "
+        f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
+    )
+    return [*notes, key]
+
+
+def _interval(estimate: Estimate) -> str:
+    half = estimate.high - estimate.value
+    if not math.isfinite(half):
+        return _number(estimate.value)
+    # As many decimals as the interval supports: two significant digits of its half-width.
+    decimals = min(max(0, 1 - math.floor(math.log10(half))), 4) if half > 0 else 3
+    return f"{estimate.value:.{decimals}f} ±{half:.{decimals}f}"
+
+
+def _rate(rate: Rate) -> str:
+    low, high = rate.interval
+    if rate.k == 0:
+        return f"0/{rate.n} (≤{100 * high:.1f}\u00a0%)"
+    if rate.k == rate.n:
+        return f"{rate.k}/{rate.n} (≥{100 * low:.1f}\u00a0%)"
+    return f"{rate.k}/{rate.n} ({100 * low:.0f}-{100 * high:.0f}\u00a0%)"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
+
+
+def text(comparison: Comparison) -> str:
+    """The table as plain text."""
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as caught:
+        console.print(table(comparison))
+    return caught.get()

@@ -1,0 +1,154 @@
+"""Controllers, tasks and learners by name: entry points of installed packages, or a file of the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from systems import Task
+
+__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "load", "load_task", "place"]
+
+Group = Literal["trivium.controllers", "trivium.tasks", "trivium.learners"]
+
+
+class NotFound(ValueError):
+    """Nothing goes by this name."""
+
+
+class BrokenEntryPoint(ImportError):
+    """A package promises something that cannot be loaded."""
+
+
+def entry_points(group: Group) -> dict[str, metadata.EntryPoint]:
+    """What installed packages offer, by name; nothing is imported."""
+    return {point.name: point for point in sorted(metadata.entry_points(group=group))}
+
+
+def load(group: Group, name: str) -> Any:
+    """What is called ``name``: an entry point, ``path/to/file.py:Thing`` or ``module:Thing``.
+
+    Raises:
+        NotFound: no such name, file or attribute; lists what there is.
+        BrokenEntryPoint: it is there but importing it fails; names the cause.
+    """
+    if ":" in name or name.endswith(".py"):
+        return place(name)
+    known = entry_points(group)
+    if name not in known:
+        kind = group.removeprefix("trivium.").removesuffix("s")
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise NotFound(
+            f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (pip install -e . registers them)'}."
+            f"{hint} Your own: path/to/file.py:{kind.capitalize()}"
+        )
+    point = known[name]
+    try:
+        return point.load()
+    except Exception as error:  # whatever a third party's module does on import
+        owner = point.dist.name if point.dist else "an unknown package"
+        root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        missing = f"; pip install {root}" if root and root != point.module.partition(".")[0] else ""
+        raise BrokenEntryPoint(
+            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}"
+            f". Mend or reinstall {owner}, or uninstall it; everything else keeps working"
+        ) from error
+
+
+def load_task(name: str) -> Task:
+    """The task called ``name``; see :func:`load`. A function without arguments that returns a task will do, and so will
+    a file alone that holds exactly one task.
+
+    Raises:
+        NotFound: it is no task.
+    """
+    found = load("trivium.tasks", name)
+    if isinstance(found, ModuleType):
+        tasks = [attribute for attribute, value in vars(found).items() if isinstance(value, Task)]
+        if len(tasks) != 1:
+            raise NotFound(
+                f"'{name}' holds {len(tasks)} tasks ({', '.join(tasks) or 'none'}); say which: {name}:"
+                f"{tasks[0] if tasks else 'task'}"
+            )
+        found = getattr(found, tasks[0])
+    if not isinstance(found, Task) and callable(found) and not isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:  # the user's own function may do anything
+            raise BrokenEntryPoint(f"task '{name}' cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Task):
+        kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
+        raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
+    return found
+
+
+def place(text: str) -> Any:
+    """``path/to/file.py:Thing`` or ``module:Thing``; the module itself where ``:Thing`` is left out.
+
+    Raises:
+        NotFound: no such file, module or attribute.
+        BrokenEntryPoint: importing it fails.
+    """
+    source, _, attribute = text.rpartition(":") if ":" in text else (text, "", "")
+    try:
+        module = _file(Path(source).expanduser()) if source.endswith(".py") else _module(source)
+    except NotFound:
+        raise
+    except Exception as error:  # the user's own module may do anything
+        raise BrokenEntryPoint(f"'{source}' cannot be imported: {type(error).__name__}: {error}") from error
+    thing: Any = module
+    for part in attribute.split(".") if attribute else ():
+        if not hasattr(thing, part):
+            known = [name for name in vars(module) if not name.startswith("_")]
+            close = difflib.get_close_matches(part, known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise NotFound(f"'{source}' has no '{attribute}'.{hint}")
+        thing = getattr(thing, part)
+    return thing
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise NotFound(f"no file '{path}' in {Path.cwd()}")
+    path = path.resolve()
+    name = f"trivium_user_{path.stem}_{abs(hash(str(path))):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise NotFound(f"'{path}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # its neighbours, as when Python runs the file
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    _carry(module)
+    return module
+
+
+def _carry(module: ModuleType) -> None:
+    """Lets worker processes receive what the module defines: they cannot import it by its name."""
+    from joblib.externals import cloudpickle
+
+    cloudpickle.register_pickle_by_value(module)
+
+
+def _module(name: str) -> ModuleType:
+    if not name or not all(part.isidentifier() for part in name.split(".")):
+        raise NotFound(f"'{name}' is neither a Python file (path/to/file.py) nor a module (package.module)")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    if importlib.util.find_spec(name.split(".")[0]) is None:
+        raise NotFound(f"no module '{name}'; give path/to/file.py:Thing, or install it")
+    return importlib.import_module(name)

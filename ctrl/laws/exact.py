@@ -1,0 +1,171 @@
+"""Straight-line programs without rounding: in rational arithmetic, and with their literal numbers kept as symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+import casadi as ca
+import numpy as np
+
+from systems.lowering.program import Instruction, Operand, Program, read
+
+__all__ = ["DISCONTINUOUS", "ExactColumn", "NotExact", "evaluate_exactly", "jumps", "with_symbolic_numbers"]
+
+Value = Fraction | None
+
+# Where these occur, a Jacobian does not see every change of the function, and the mean value theorem fails.
+DISCONTINUOUS = frozenset(
+    {"where", "lt", "le", "eq", "ne", "not", "and", "or", "truth", "real", "share", "sign", "floor", "ceil", "fmod"}
+    | {"remainder", "copysign", "atan2"}
+)
+
+_RULES: dict[str, Callable[..., Value]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else None,
+    "neg": lambda a: -a,
+    "sq": lambda a: a * a,
+    "twice": lambda a: 2 * a,
+    "inv": lambda a: 1 / a if a else None,
+    "fabs": abs,
+    "fmin": min,
+    "fmax": max,
+    "pow": lambda a, b: _power(a, b),
+    "constpow": lambda a, b: _power(a, b),
+    "log": lambda a: Fraction(0) if a == 1 else None,
+    "acos": lambda a: Fraction(0) if a == 1 else None,
+    "sqrt": lambda a: a if a in (0, 1) else None,
+    **dict.fromkeys(
+        ["sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p"],
+        lambda a: Fraction(0) if a == 0 else None,
+    ),
+    **dict.fromkeys(["cos", "cosh", "exp"], lambda a: Fraction(1) if a == 0 else None),
+}
+
+
+_SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "sq": lambda a: a * a,
+    "twice": lambda a: 2 * a,
+    "inv": lambda a: 1 / a,
+    **{op: getattr(ca, op) for op in ("fabs", "fmin", "fmax", "sqrt", "exp", "log", "expm1", "log1p", "hypot")},
+    **{op: getattr(ca, op) for op in ("sin", "cos", "tan", "asin", "acos", "atan")},
+    **{op: getattr(ca, op) for op in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
+}
+
+
+def evaluate_exactly(program: Program, *inputs: Sequence[Fraction]) -> list[list[Fraction] | None]:
+    """The outputs at rational inputs, one list of entries (row-major) per output; None where one is not known exactly.
+
+    Transcendental functions are known where their value is rational for a trivial reason: sin 0, cos 0, log 1, ...
+    """
+    values: list[Value] = []
+    for instruction in program.instructions:
+        values.append(_evaluate(instruction, values, inputs))
+    outputs = []
+    for entry in program.entries:
+        row = [values[a] if isinstance(a, int) else _rational(a) for a in entry]
+        outputs.append(None if any(value is None for value in row) else [v for v in row if v is not None])
+    return outputs
+
+
+class NotExact(ArithmeticError):
+    """A value that is not known to be rational."""
+
+
+@final
+@dataclass(frozen=True)
+class ExactColumn:
+    """A column of rationals with what an integrator needs: sums, and multiples by doubles as the numbers they are."""
+
+    entries: tuple[Fraction, ...]
+
+    __array_ufunc__ = None
+
+    def __add__(self, other: ExactColumn) -> ExactColumn:
+        return ExactColumn(tuple(a + b for a, b in zip(self.entries, other.entries, strict=True)))
+
+    def __mul__(self, scale: float) -> ExactColumn:
+        return ExactColumn(tuple(a * Fraction(float(scale)) for a in self.entries))
+
+    __rmul__ = __mul__
+
+
+def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarray]:
+    """The same function with its literal numbers as one more input, and their values.
+
+    CasADi folds a product of two literals into one rounded number when it differentiates; symbols it cannot fold, so a
+    derivative of the result is the derivative in exact arithmetic. Exponents stay numbers: where they are integers, as
+    :func:`jumps` asks for, their derivatives are exact.
+
+    Raises:
+        ValueError: the function branches; see :func:`jumps`.
+    """
+    if found := jumps(function):
+        raise ValueError(f"{function.name()} uses {', '.join(found)}, which are not differentiated")
+    program = read(function)
+    inputs = [ca.SX.sym(port.name, port.size) for port in program.inputs]
+    numbers: dict[float, ca.SX] = {}
+
+    def number(a: Operand) -> ca.SX:
+        if isinstance(a, int):
+            return values[a]
+        return numbers.setdefault(a, ca.SX.sym(f"number{len(numbers)}"))
+
+    values: list[ca.SX] = []
+    for i in program.instructions:
+        if i.op == "input":
+            values.append(inputs[int(i.args[0])][int(i.args[1])])
+        elif i.op in ("pow", "constpow"):
+            values.append(number(i.args[0]) ** float(i.args[1]))
+        else:
+            values.append(_SYMBOLIC[i.op](*map(number, i.args)))
+    outputs = [
+        ca.vertcat(*[values[a] if isinstance(a, int) else ca.SX(a) for a in entry]) if entry else ca.SX(0, 1)
+        for entry in program.entries
+    ]
+    names = [port.name for port in program.inputs]
+    column = ca.vertcat(*numbers.values()) if numbers else ca.SX(0, 1)
+    free = ca.Function(function.name(), [*inputs, column], outputs, [*names, "numbers"], function.name_out())
+    return free, np.array(list(numbers))
+
+
+def jumps(function: ca.Function) -> list[str]:
+    """Operations at which a function may jump, or be undefined without its derivative showing it; best none."""
+    program = read(function)
+    found = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
+    for i in program.instructions:
+        if i.op in ("pow", "constpow") and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
+            found.add(i.op)
+    return sorted(found)
+
+
+def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Sequence[Fraction], ...]) -> Value:
+    if instruction.op == "input":
+        which, row, column = (int(a) for a in instruction.args)
+        if column:
+            return None  # matrices as inputs do not occur in plants and laws
+        return inputs[which][row]
+    args = [values[a] if isinstance(a, int) else _rational(a) for a in instruction.args]
+    rule = _RULES.get(instruction.op)
+    if rule is None or any(a is None for a in args):
+        return None
+    return rule(*args)
+
+
+def _rational(number: float) -> Value:
+    return Fraction(number) if abs(number) < float("inf") else None
+
+
+def _power(a: Fraction, b: Fraction) -> Value:
+    if b.denominator != 1 or abs(b) > 64 or (a == 0 and b <= 0):
+        return None
+    return a ** int(b)

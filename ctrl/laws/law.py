@@ -1,0 +1,64 @@
+"""What a law is: a controller in closed form, of which something can be proved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from systems.lowering.interval import Interval
+
+__all__ = ["Law", "clip", "clip_exactly"]
+
+
+class Law(ABC):
+    """u(x), continuous and without memory, with enclosures over boxes of states.
+
+    The enclosures are outward rounded: they hold for the law in real arithmetic, its numbers the doubles given.
+    """
+
+    @abstractmethod
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Inputs (..., m) for states (..., n), in floating point: what a controller would apply."""
+
+    @abstractmethod
+    def enclose(self, x: Interval) -> Interval:
+        """Every value over the boxes (..., n), as boxes (..., m)."""
+
+    @abstractmethod
+    def enclose_jacobian(self, x: Interval) -> Interval:
+        """Every slope over the boxes (..., n), as (..., m, n).
+
+        At kinks this is Clarke's generalised Jacobian (1983), for which the mean value theorem still holds: between any
+        two points of a box, u(y) - u(x) = J (y - x) with a J in the enclosure.
+        """
+
+    @abstractmethod
+    def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
+        """The value at one rational point in exact arithmetic, None where it is not known to be rational."""
+
+
+def clip(value: Interval, jacobian: Interval, lower: np.ndarray, upper: np.ndarray) -> tuple[Interval, Interval]:
+    """Value (..., m) and Jacobian (..., m, n) after saturation to [lower, upper], each (m,).
+
+    The slope of the saturation is 1 where the box stays within the bounds, 0 where it stays beyond, else in [0, 1].
+    """
+    inside = (value.lo >= lower) & (value.hi <= upper)
+    beyond = (value.hi <= lower) | (value.lo >= upper)
+    slope = Interval(np.where(inside, 1.0, 0.0), np.where(beyond & ~inside, 0.0, 1.0))
+    clipped = Interval(np.clip(value.lo, lower, upper), np.clip(value.hi, lower, upper))
+    return clipped, jacobian * slope[..., None]
+
+
+def clip_exactly(u: Sequence[Fraction], lower: np.ndarray, upper: np.ndarray) -> list[Fraction]:
+    """The same saturation of one input in rational arithmetic; the bounds may be infinite."""
+    clipped = []
+    for value, low, high in zip(u, lower.tolist(), upper.tolist(), strict=True):
+        if value < low:  # exact: Python compares rationals and doubles without rounding
+            value = Fraction(low)
+        elif value > high:
+            value = Fraction(high)
+        clipped.append(value)
+    return clipped

@@ -1,0 +1,84 @@
+"""Linear feedback with saturation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+import numpy as np
+
+from ctrl.intervals import matvec
+from ctrl.laws.law import Law, clip, clip_exactly
+from systems import DimensionMismatch, InvalidValue
+from systems.lowering.interval import Interval
+
+__all__ = ["SaturatedLinear", "saturated_linear"]
+
+
+def saturated_linear(
+    x: np.ndarray, K: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """clip(u_ref - K (x - x_ref), lower, upper) for states (..., n), inputs (..., m)."""
+    return np.minimum(np.maximum(u_ref - (x - x_ref) @ K.T, lower), upper)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SaturatedLinear(Law):
+    """u = clip(u_ref - K (x - x_ref), lower, upper).
+
+    Args:
+        K: (m, n). x_ref: (n,). u_ref, lower, upper: (m,); the bounds may be infinite.
+
+    Raises:
+        DimensionMismatch: shapes that do not fit. InvalidValue: NaN, infinite gains, or lower above upper.
+    """
+
+    K: np.ndarray
+    x_ref: np.ndarray
+    u_ref: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def __post_init__(self) -> None:
+        fields = ("K", "x_ref", "u_ref", "lower", "upper")
+        K, x_ref, u_ref, lower, upper = (np.array(getattr(self, name), dtype=float) for name in fields)
+        if K.ndim != 2:
+            raise DimensionMismatch(f"K has shape {K.shape}; expected a matrix (m, n), one row per input")
+        m, n = K.shape
+        for name, array, size in zip(fields[1:], (x_ref, u_ref, lower, upper), (n, m, m, m), strict=True):
+            if array.shape != (size,):
+                raise DimensionMismatch(f"{name} has shape {array.shape}; expected ({size},) for K of shape {K.shape}")
+        if not (np.isfinite(K).all() and np.isfinite(x_ref).all() and np.isfinite(u_ref).all()):
+            raise InvalidValue("K, x_ref and u_ref must be finite numbers")
+        if not (lower <= upper).all():  # also catches NaN
+            raise InvalidValue(f"input bounds from {lower} to {upper}; expected numbers, lower <= upper")
+        for name, array in zip(fields, (K, x_ref, u_ref, lower, upper), strict=True):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return saturated_linear(x, self.K, self.x_ref, self.u_ref, self.lower, self.upper)
+
+    def enclose(self, x: Interval) -> Interval:
+        return clip(self._linear(x), self._slope(x), self.lower, self.upper)[0]
+
+    def enclose_jacobian(self, x: Interval) -> Interval:
+        return clip(self._linear(x), self._slope(x), self.lower, self.upper)[1]
+
+    def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
+        away = [a - Fraction(b) for a, b in zip(x, self.x_ref.tolist(), strict=True)]
+        u = [
+            Fraction(u_ref) - sum((Fraction(k) * d for k, d in zip(row, away, strict=True)), Fraction(0))
+            for row, u_ref in zip(self.K.tolist(), self.u_ref.tolist(), strict=True)
+        ]
+        return clip_exactly(u, self.lower, self.upper)
+
+    def _linear(self, x: Interval) -> Interval:
+        return self.u_ref - matvec(self.K, x - self.x_ref)
+
+    def _slope(self, x: Interval) -> Interval:
+        slope = np.broadcast_to(-self.K, (*x.shape[:-1], *self.K.shape))
+        return Interval.of(slope)

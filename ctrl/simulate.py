@@ -1,0 +1,264 @@
+"""The closed loop: one definition for every controller."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, final
+
+import numpy as np
+
+from ctrl.controller import BatchController, Controller, Decision, Source, Status
+from systems import DimensionMismatch, InvalidValue, Task
+from systems.lowering import lower
+
+__all__ = ["TIMED", "Trajectories", "simulate", "stack"]
+
+TIMED = 1000
+"""Steps of a batch controller that are repeated one by one to measure what a single step takes."""
+
+STATUSES, SOURCES = tuple(Status), tuple(Source)
+NOTHING = np.zeros(0)
+
+Decided = tuple[np.ndarray, "np.ndarray | int", "np.ndarray | int", "np.ndarray | float"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """What b runs of one controller did.
+
+    A run that left the domain at sample ``left`` stays there: its state is held, its input is the reference's, and each
+    remaining sample costs what it costs to be at that point with that input. Where the next state was no finite number,
+    the state and input before it are held instead, and every constraint counts as violated.
+
+    Args:
+        states: (b, steps + 1, n). inputs: (b, steps, m), as the actuators applied them.
+        costs: (b, steps), charged per sample. terminal: (b,), charged for the last state.
+        margins: (b, steps, constraints), the largest g of each; positive means violated.
+        seconds: (b, steps), wall time of ``step``; NaN where it was not timed.
+        statuses, sources: (b, steps), places in ``Status`` and ``Source``; -1 once the run has stopped.
+        left: (b,), the sample at which the run was outside the domain or no longer finite; -1 for never.
+    """
+
+    states: np.ndarray
+    inputs: np.ndarray
+    costs: np.ndarray
+    terminal: np.ndarray
+    margins: np.ndarray
+    seconds: np.ndarray
+    statuses: np.ndarray
+    sources: np.ndarray
+    left: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def cost(self) -> np.ndarray:
+        """What each run was charged in all, (b,)."""
+        return np.asarray(self.costs.sum(axis=1) + self.terminal)
+
+    @property
+    def stayed(self) -> np.ndarray:
+        """Whether each run stayed inside the domain, (b,) of bool."""
+        return np.asarray(self.left < 0)
+
+
+def stack(parts: Sequence[Trajectories]) -> Trajectories:
+    """The runs of all parts, in order."""
+    names = [field.name for field in dataclasses.fields(Trajectories)]
+    return Trajectories(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def simulate(
+    task: Task,
+    controller: Controller,
+    starts: np.ndarray,
+    disturbances: np.ndarray,
+    progress: Callable[[int], None] | None = None,
+) -> Trajectories:
+    """Runs the controller on the task's true plant from every start.
+
+    A :class:`BatchController` answers all runs at once, and some of the states it visited are put to its ``step`` again
+    to learn what one step takes; any other controller is reset and runs one start after the other. Inputs are clipped
+    to the plant's limits, as its actuators would.
+
+    Args:
+        starts: (b, n), finite. disturbances: (b, steps, q), held over each sample; says how long the runs are.
+        progress: called with the number of runs just finished.
+
+    Raises:
+        DimensionMismatch: arrays that do not fit the task, or a controller whose inputs do not.
+        InvalidValue: a start or a disturbance that is not finite, or a controller that returned a NaN.
+    """
+    loop = _Loop(task, starts, disturbances)
+    if isinstance(controller, BatchController):
+        controller.reset()
+        result = loop.run(lambda x, k: loop.batch(controller, x, k), slice(None), loop.successor(len(loop.starts)))
+        _time(controller, result)
+        if progress:
+            progress(len(result))
+        return result
+    runs, one = [], loop.successor(1)
+    for i in range(len(loop.starts)):
+        controller.reset()
+        runs.append(loop.run(lambda x, k: loop.single(controller, x[0], k), slice(i, i + 1), one))
+        if progress:
+            progress(1)
+    return stack(runs)
+
+
+class _Loop:
+    """The task's functions on arrays, and the loop over samples."""
+
+    def __init__(self, task: Task, starts: np.ndarray, disturbances: np.ndarray) -> None:
+        plant = task.plant
+        self.task, self.starts = task, np.array(starts, dtype=float)
+        self.disturbances = np.array(disturbances, dtype=float)
+        b, q = len(self.starts), len(plant.disturbance)
+        for name, array, shape in (
+            ("starts", self.starts, (b, len(plant.state))),
+            ("disturbances", self.disturbances, (b, *self.disturbances.shape[1:2], q)),
+        ):
+            if array.shape != shape or not b:
+                raise DimensionMismatch(
+                    f"{name} of shape {array.shape} given for {b} runs of task '{task.name}'; expected {shape}"
+                    + ("" if b else " with at least one run")
+                )
+            if not np.isfinite(array).all():
+                raise InvalidValue(f"{name} hold numbers that are not finite")
+        self.steps = self.disturbances.shape[1]
+        self.lower, self.upper = plant.bounds
+        self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
+        self.domain = (-np.inf, np.inf) if task.domain is None else task.domain.interval(plant.state)
+        self.stage = lower(task.stage_cost_function(), to="numpy")
+        self.final = lower(task.cost.terminal_function(plant), to="numpy")
+        self.margins = lower(task.margin_function(), to="numpy")
+
+    def inside(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray((np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])).all(axis=-1))
+
+    def successor(self, runs: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """x+ of (x, u, w): array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
+        if runs == 1:
+            return _Single(self.task)
+        many = self.task.true_dynamics.lower("numpy")
+        return lambda x, u, w: many(x, u, w, NOTHING)
+
+    def run(
+        self,
+        decide: Callable[[np.ndarray, int], Decided],
+        rows: slice,
+        successor: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    ) -> Trajectories:
+        """The loop itself, for some of the runs at once."""
+        w, steps = self.disturbances[rows], self.steps
+        b, m = len(w), len(self.task.plant.input)
+        states = np.empty((b, steps + 1, self.starts.shape[1]))
+        inputs, seconds = np.empty((b, steps, m)), np.full((b, steps), np.nan)
+        statuses, sources = (np.full((b, steps), -1, dtype=np.int8) for _ in range(2))
+        states[:, 0] = self.starts[rows]
+        left = np.where(self.inside(states[:, 0]), -1, 0)
+        held, blown = np.broadcast_to(self.u_ref[0], (b, m)).copy(), np.zeros(b, dtype=bool)
+        for k in range(steps):
+            x, going = states[:, k], left < 0
+            if not going.any():
+                states[:, k + 1 :], inputs[:, k:] = x[:, None], held[:, None]
+                break
+            u, status, source, taken = decide(x, k)
+            statuses[:, k], sources[:, k] = np.where(going, status, -1), np.where(going, source, -1)
+            seconds[:, k] = taken
+            inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), held)
+            with np.errstate(all="ignore"):  # a plant may blow up; that ends the run below
+                after = successor(x, inputs[:, k], w[:, k])
+            finite = np.isfinite(after).all(axis=-1)
+            states[:, k + 1] = np.where((going & finite)[:, None], after, x)
+            left[going & ~(finite & self.inside(after))] = k + 1
+            blown |= going & ~finite
+            held = np.where((left == k + 1)[:, None], np.where(finite[:, None], self.u_ref[k + 1], inputs[:, k]), held)
+        return self._charge(blown, states, inputs, seconds, statuses, sources, left)
+
+    def _charge(self, blown: np.ndarray, states: np.ndarray, inputs: np.ndarray, *rest: np.ndarray) -> Trajectories:
+        left, steps = rest[-1], self.steps
+        # The reference, too, stands still once a run has stopped: every remaining sample costs the same.
+        at = np.minimum(np.arange(steps + 1), np.where(left < 0, steps, left)[:, None])
+        x = states[:, :-1]
+        with np.errstate(all="ignore"):  # a run that diverged without a domain may cost infinitely much
+            costs = self.stage(x, inputs, self.x_ref[at[:, :-1]], self.u_ref[at[:, :-1]])[..., 0]
+            terminal = self.final(states[:, -1], self.x_ref[at[:, -1]])[..., 0]
+            margins = self.margins(x, inputs)
+        margins[blown[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
+        return Trajectories(states, inputs, costs, terminal, margins, *rest)
+
+    def single(self, controller: Controller, x: np.ndarray, k: int) -> Decided:
+        """One state's decision, timed."""
+        x = x.copy()  # a controller that writes to its argument must not write history
+        began = perf_counter()
+        decision = controller.step(x, k)
+        taken = perf_counter() - began
+        u = self._checked(decision, controller, k)
+        return u[None], STATUSES.index(decision.status), SOURCES.index(decision.source), taken
+
+    def batch(self, controller: BatchController, x: np.ndarray, k: int) -> Decided:
+        """All states' inputs; rows that came back without a finite number are put to ``step``, which has a way out."""
+        shape = (len(x), len(self.lower))
+        u = np.array(controller.batch(x.copy(), k), dtype=float)
+        if u.shape != shape:
+            raise DimensionMismatch(
+                f"{type(controller).__name__}.batch returned shape {u.shape} for {len(x)} states; expected {shape}"
+            )
+        statuses, sources = (np.zeros(len(x), dtype=np.int8) for _ in range(2))
+        for i in np.flatnonzero(~np.isfinite(u).all(axis=1)):
+            decision = controller.step(x[i].copy(), k)
+            u[i] = self._checked(decision, controller, k)
+            statuses[i], sources[i] = STATUSES.index(decision.status), SOURCES.index(decision.source)
+        return u, statuses, sources, np.nan
+
+    def _checked(self, decision: Decision, controller: Controller, k: int) -> np.ndarray:
+        u, name = np.asarray(getattr(decision, "input", decision), dtype=float), type(controller).__name__
+        if not isinstance(decision, Decision):
+            raise InvalidValue(f"{name}.step returned {type(decision).__name__}; expected a Decision")
+        if u.shape != self.lower.shape:
+            raise DimensionMismatch(
+                f"{name}.step returned an input of shape {u.shape}; expected {self.lower.shape} for "
+                f"{', '.join(self.task.plant.input.names)}"
+            )
+        if not np.isfinite(u).all():
+            raise InvalidValue(f"{name}.step returned {u} at sample {k}; an input must be finite whatever happened")
+        return u
+
+
+class _Single:
+    """x+ of one run through CasADi's buffers, which saves the conversions a call would make."""
+
+    def __init__(self, task: Task) -> None:
+        plant = task.plant
+        self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
+        buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
+        self.buffer, self.evaluate = buffers
+        self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
+        self.after = np.zeros((1, len(plant.state)))
+        for i, argument in enumerate(self.arguments):
+            if argument.size:
+                self.buffer.set_arg(i, memoryview(argument))
+        self.buffer.set_res(0, memoryview(self.after))
+
+    def __call__(self, *given: np.ndarray) -> np.ndarray:
+        for argument, value in zip(self.arguments, given, strict=True):
+            argument[:] = value
+        self.evaluate()
+        return self.after
+
+
+def _time(controller: BatchController, result: Trajectories) -> None:
+    """Times single steps at visited states, spread evenly; a batch's time divided by its size would say nothing."""
+    runs, samples = np.nonzero(result.statuses >= 0)
+    for i in np.unique(np.linspace(0, len(runs) - 1, TIMED).astype(int)) if len(runs) else ():
+        run, k = runs[i], int(samples[i])
+        x = result.states[run, k].copy()
+        began = perf_counter()
+        controller.step(x, k)
+        result.seconds[run, k] = perf_counter() - began

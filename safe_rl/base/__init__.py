@@ -1,0 +1,1 @@
+"""Base learners, one per file: how a policy follows the reward."""

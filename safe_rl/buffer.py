@@ -1,0 +1,100 @@
+"""Replay memory: one table on the learner's device, one row per transition."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Transitions, batch in front."""
+
+    observation: Tensor  # (b, o)
+    next_observation: Tensor  # (b, o), before any automatic reset
+    action: Tensor  # (b, m), normalised to [-1, 1]
+    reward: Tensor  # (b,), as the environment gave it
+    cost: Tensor  # (b, c), one column per named constraint
+    terminated: Tensor  # (b,), 1 where nothing follows; a time limit is 0
+
+
+@final
+class ReplayBuffer:
+    """Ring of the last `capacity` transitions.
+
+    All quantities of a transition lie side by side in one row, so that storing is one copy and sampling one
+    gather.
+
+    Args:
+        capacity: rows kept; memory is taken from the system only as rows are filled.
+        observation_size, action_size, constraints: widths o, m and c.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_size: int,
+        action_size: int,
+        constraints: int,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"a replay buffer of {capacity} rows was asked for; give at least one")
+        self.capacity = capacity
+        self.widths = [observation_size, observation_size, action_size, 1, constraints, 1]
+        self._table = torch.empty(capacity, sum(self.widths), dtype=torch.float32, device=device)
+        self.size = 0
+        self.position = 0
+
+    def add(self, rows: Batch) -> None:
+        """Append rows; the oldest make room."""
+        block = torch.cat(
+            (
+                rows.observation,
+                rows.next_observation,
+                rows.action,
+                rows.reward.unsqueeze(1),
+                rows.cost,
+                rows.terminated.unsqueeze(1),
+            ),
+            dim=1,
+        )
+        n = block.shape[0]
+        if n > self.capacity:
+            raise ValueError(f"{n} rows do not fit into a buffer of {self.capacity}; enlarge its capacity")
+        first = min(n, self.capacity - self.position)
+        self._table[self.position : self.position + first] = block[:first]
+        if first < n:
+            self._table[: n - first] = block[first:]
+        self.position = (self.position + n) % self.capacity
+        self.size = min(self.size + n, self.capacity)
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """Rows drawn uniformly, with replacement."""
+        index = torch.randint(self.size, (batch_size,), generator=generator, device=self._table.device)
+        return self._split(self._table.index_select(0, index))
+
+    def contents(self) -> Batch:
+        """All rows held, as views, in the order of the table."""
+        return self._split(self._table[: self.size])
+
+    def _split(self, rows: Tensor) -> Batch:
+        observation, successor, action, reward, cost, terminated = rows.split(self.widths, dim=1)
+        return Batch(observation, successor, action, reward.squeeze(1), cost, terminated.squeeze(1))
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """The filled part only; a copy, so that later steps do not reach it."""
+        return {"rows": self._table[: self.size].clone(), "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        rows = state["rows"]
+        assert isinstance(rows, Tensor)
+        if rows.shape[0] > self.capacity or rows.shape[1] != sum(self.widths):
+            raise ValueError(
+                f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
+            )
+        self.size = rows.shape[0]
+        self._table[: self.size] = rows.to(self._table)
+        self.position = int(state["position"])

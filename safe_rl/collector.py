@@ -1,0 +1,100 @@
+"""Steps the environments and keeps the books: what was seen, what the episodes returned and cost."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from safe_rl.buffer import Batch
+from safe_rl.environment import VectorEnvironment
+from safe_rl.policy import Policy
+
+
+class EpisodeSummary(NamedTuple):
+    """Means over the episodes that ended since the last summary; NaN when none did."""
+
+    episodes: int
+    mean_return: float
+    mean_cost: tuple[float, ...]  # per named constraint
+    mean_length: float  # steps
+
+
+@final
+class Collector:
+    """Runs a policy, or uniform actions, in a vector environment; undiscounted sums stay on the device.
+
+    Args:
+        environment: stepped in place; its current observation is held here.
+        policy: gives the physical units of actions; read, never changed.
+        generator: the only source of randomness besides the environment's own.
+    """
+
+    def __init__(self, environment: VectorEnvironment, policy: Policy, generator: torch.Generator) -> None:
+        self.environment = environment
+        self.policy = policy
+        self.generator = generator
+        self.observation = environment.reset().to(torch.float32)
+        self.steps = 0  # transitions seen, over all environments
+        width = 2 + len(environment.constraint_names)
+        self._running = torch.zeros(environment.n, width, device=generator.device)
+        self._finished = torch.zeros(width + 1, dtype=torch.float64, device=generator.device)
+
+    @torch.no_grad()
+    def explore(self) -> Batch:
+        """One step of every environment under samples of the policy."""
+        shape = (self.environment.n, self.policy.action_size)
+        noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        return self._advance(self.policy.explore(self.policy.scale(self.observation), noise))
+
+    @torch.no_grad()
+    def wander(self) -> Batch:
+        """One step of every environment under uniform actions."""
+        shape = (self.environment.n, self.policy.action_size)
+        uniform = torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return self._advance(2.0 * uniform - 1.0)
+
+    def _advance(self, action: Tensor) -> Batch:
+        seen = self.environment.step(self.policy.physical(action))
+        rows = Batch(
+            self.observation,
+            seen.next_observation.to(torch.float32),
+            action,
+            seen.reward.to(torch.float32),
+            seen.cost.to(torch.float32),
+            seen.terminated.to(torch.float32),
+        )
+        self.observation = seen.observation.to(torch.float32)
+        self.steps += self.environment.n
+        sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
+        self._running += F.pad(sums, (0, 1), value=1.0)
+        over = (seen.terminated | seen.truncated).unsqueeze(1)
+        ended = self._running * over
+        self._running -= ended
+        self._finished += F.pad(ended, (0, 1)).sum(dim=0).add_(F.pad(over.sum(0), (ended.shape[1], 0)))
+        return rows
+
+    def summary(self) -> EpisodeSummary:
+        """Read the books and start new ones. Waits for the device: call it now and then, not every step."""
+        *sums, episodes = self._finished.tolist()
+        self._finished.zero_()
+        means = [value / episodes if episodes else float("nan") for value in sums]
+        return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "environment": self.environment.state_dict(),
+            "observation": self.observation,
+            "steps": self.steps,
+            "running": self._running,
+            "finished": self._finished,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.environment.load_state_dict(state["environment"])
+        self.observation = state["observation"].to(self.observation)
+        self.steps = int(state["steps"])
+        self._running.copy_(state["running"])
+        self._finished.copy_(state["finished"])

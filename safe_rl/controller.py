@@ -1,0 +1,67 @@
+"""A learned policy as a controller: state in, decision out, without torch in the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from ctrl.controller import Decision, NotApplicable, Source, Status
+from safe_rl.policy import Policy
+from systems import Task
+from systems.lowering import lower
+
+__all__ = ["PolicyController"]
+
+
+@final
+class PolicyController:
+    """The mean action of a policy on a task: u = clip(pi(o(x, x_r))), o as the task defines it.
+
+    Args:
+        task: gives observation, reference and input bounds. policy: trained on it.
+
+    Raises:
+        NotApplicable: the policy observes or acts on other signals than the task has.
+    """
+
+    def __init__(self, task: Task, policy: Policy) -> None:
+        observed, inputs = len(task.observation_signals), len(task.plant.input)
+        if (policy.observation_size, policy.action_size) != (observed, inputs):
+            raise NotApplicable(
+                f"the policy maps {policy.observation_size} observations to {policy.action_size} inputs; task "
+                f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
+            )
+        self.policy = policy
+        self._act = policy.numpy()
+        # A plain state needs no program; the call would cost more than the network.
+        plain = task.observation is None and task.reference.is_constant
+        self._observe = None if plain else lower(task.observe_function(), to="numpy")
+        self._lower, self._upper = task.input_bounds
+        steps = 1 if task.reference.is_constant else task.steps + 1
+        self._x_ref, u_ref = task.reference.at(task.plant, np.arange(steps))
+        self._backup = np.clip(u_ref, self._lower, self._upper)
+
+    @classmethod
+    def load(cls, task: Task, path: str | Path) -> PolicyController:
+        """From a file that ``Policy.save`` wrote."""
+        return cls(task, Policy.load(path))
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample k; a state that is not finite gives the reference input and says so."""
+        began = perf_counter()
+        u = self.batch(np.asarray(x, dtype=float), k)
+        if np.isfinite(u).all():
+            return Decision(u, seconds=perf_counter() - began)
+        backup = self._backup[min(k, len(self._backup) - 1)]
+        return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
+
+    def batch(self, x: np.ndarray, k: int) -> np.ndarray:
+        """Inputs (..., m) for states (..., n)."""
+        seen = x if self._observe is None else self._observe(x, self._x_ref[min(k, len(self._x_ref) - 1)])
+        return np.minimum(np.maximum(self._act(seen), self._lower), self._upper)

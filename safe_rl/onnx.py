@@ -1,0 +1,98 @@
+"""Export of a policy to ONNX, with a contract in JSON beside it for whoever embeds it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from safe_rl.policy import Policy
+
+
+def export_onnx(
+    policy: Policy,
+    path: str | Path,
+    *,
+    observation_signals: Sequence[str] | None = None,
+    action_signals: Sequence[str] | None = None,
+    discount: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the mean action as an ONNX graph, and `<name>.json`, its contract, whose path is returned.
+
+    The graph takes `observation` (batch, o), raw, and gives `action` (batch, m) in physical units; scaling,
+    tanh and input bounds are inside. Both are float32.
+
+    Args:
+        observation_signals, action_signals: names with units, such as "angle [rad]", for the contract.
+        discount, settings: how the policy was made, for the contract.
+
+    Raises:
+        ValueError: signals that do not match the sizes of the policy.
+        ImportError: onnx or onnxscript is not installed.
+    """
+    path = Path(path)
+    for what, signals, size in (
+        ("observation", observation_signals, policy.observation_size),
+        ("action", action_signals, policy.action_size),
+    ):
+        if signals is not None and len(signals) != size:
+            raise ValueError(f"{len(signals)} {what} signals given, the policy has {size}: {list(signals)}")
+    try:
+        import onnx
+        import onnxscript
+    except ImportError as error:
+        raise ImportError(
+            f"export needs {error.name}, which is not installed; pip install 'trivium-control[rl]'"
+        ) from error
+    example = torch.zeros(2, policy.observation_size, device=policy.observation_mean.device)
+    program = torch.onnx.export(
+        copy.deepcopy(policy).eval(),
+        (example,),
+        dynamo=True,
+        input_names=["observation"],
+        output_names=["action"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    program.save(str(path))
+    low, high = policy.action_centre - policy.action_half, policy.action_centre + policy.action_half
+    contract = {
+        "model": path.name,
+        "input": {
+            "name": "observation",
+            "shape": ["batch", policy.observation_size],
+            "type": "float32",
+            "signals": None if observation_signals is None else list(observation_signals),
+            "scaling": "inside",
+            "mean": policy.observation_mean.tolist(),
+            "std": policy.observation_std.tolist(),
+        },
+        "output": {
+            "name": "action",
+            "shape": ["batch", policy.action_size],
+            "type": "float32",
+            "signals": None if action_signals is None else list(action_signals),
+            "low": low.tolist(),
+            "high": high.tolist(),
+        },
+        "discount": discount,
+        "settings": None if settings is None else dict(settings),
+        "versions": {
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxscript": onnxscript.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    contract_path = path.with_suffix(".json")
+    contract_path.write_text(json.dumps(contract, indent=2) + "\n")
+    return contract_path

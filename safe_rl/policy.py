@@ -1,0 +1,173 @@
+"""The tanh-Gaussian policy, with the scaling of observations and the input bounds inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erf
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from safe_rl.networks import MLP
+
+LOG_STD_RANGE = (-20.0, 0.5)  # Duan et al. (2023), as in the authors' code
+_HALF_LOG_2PI = 0.9189385332046727
+_LOG_2 = 0.6931471805599453
+
+
+@final
+class Policy(nn.Module):
+    """u = centre + half * tanh(mean(z) + std(z) * noise), z = (observation - mean) / std.
+
+    Everything between a raw observation and an input in physical units is inside, so a policy can be moved to
+    another program as one object. `act` and `forward` take the mean action.
+
+    Args:
+        action_low, action_high: (m,), physical units, finite.
+        hidden: widths of the hidden layers.
+    """
+
+    observation_mean: Tensor
+    observation_std: Tensor
+    action_centre: Tensor
+    action_half: Tensor
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_low: Tensor,
+        action_high: Tensor,
+        hidden: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if not bool((torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()):
+            raise ValueError(
+                f"input bounds {action_low.tolist()} to {action_high.tolist()} were given; a tanh "
+                "policy needs finite bounds with low < high: bound every input of the task"
+            )
+        self.hidden = tuple(hidden)
+        self.observation_size = observation_size
+        self.action_size = action_low.shape[0]
+        device = generator.device
+        self.network = MLP([observation_size, *hidden, 2 * self.action_size], generator)
+        low, high = action_low.to(device, torch.float32), action_high.to(device, torch.float32)
+        self.register_buffer("observation_mean", torch.zeros(observation_size, device=device))
+        self.register_buffer("observation_std", torch.ones(observation_size, device=device))
+        self.register_buffer("action_centre", (high + low) / 2)
+        self.register_buffer("action_half", (high - low) / 2)
+
+    def scale(self, observation: Tensor) -> Tensor:
+        """Raw to scaled observations."""
+        return (observation - self.observation_mean) / self.observation_std
+
+    def physical(self, action: Tensor) -> Tensor:
+        """Normalised actions in [-1, 1] to physical units."""
+        return torch.addcmul(self.action_centre, self.action_half, action)
+
+    def sample(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised action (..., m) and its log-density (...,), reparametrised by standard normal `noise`.
+
+        `scaled` are scaled observations. With v the action before the tanh, log(1 - tanh(v)^2) is written as
+        2 (log 2 - v - softplus(-2 v)), which does not lose digits where tanh saturates.
+        """
+        before, log_std = self._gaussian(scaled, noise)
+        # torch's softplus(v, beta) is log(1 + exp(beta v)) / beta, so softplus(-2 v) = -2 softplus(v, -2).
+        squash = torch.sub(before, F.softplus(before, beta=-2), alpha=2)
+        negative = torch.add(torch.sub(log_std, squash, alpha=2), noise.square(), alpha=0.5)
+        constant = self.action_size * (2.0 * _LOG_2 + _HALF_LOG_2PI)
+        return torch.tanh(before), -constant - negative.sum(dim=-1)
+
+    def explore(self, scaled: Tensor, noise: Tensor) -> Tensor:
+        """The action of `sample` alone."""
+        return torch.tanh(self._gaussian(scaled, noise)[0])
+
+    def _gaussian(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.network(scaled).chunk(2, dim=-1)
+        log_std = log_std.clamp(*LOG_STD_RANGE)
+        return torch.addcmul(mean, log_std.exp(), noise), log_std
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Mean action in physical units: (..., o) -> (..., m)."""
+        mean = self.network(self.scale(observation))[..., : self.action_size]
+        return self.physical(torch.tanh(mean))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Action in physical units, (..., o) -> (..., m): the mean one, or with a generator a sample."""
+        if observation.shape[-1:] != (self.observation_size,):
+            raise ValueError(
+                f"observation of shape {tuple(observation.shape)} given, (..., {self.observation_size}) expected"
+            )
+        observation = observation.to(self.observation_mean)
+        if generator is None:
+            return self(observation)
+        shape = (*observation.shape[:-1], self.action_size)
+        noise = torch.randn(shape, generator=generator, device=generator.device, dtype=observation.dtype)
+        return self.physical(self.explore(self.scale(observation), noise))
+
+    def numpy(self) -> NumpyPolicy:
+        """A frozen copy of the mean action in numpy, float64: microseconds per call, for control steps."""
+        return NumpyPolicy(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
+        content: dict[str, Any] = {
+            "observation_size": self.observation_size,
+            "hidden": list(self.hidden),
+            "state": self.state_dict(),
+        }
+        write_checkpoint(path, "policy", content)
+
+    @staticmethod
+    def load(path: str | Path) -> Policy:
+        """Read what `save` wrote. Raises CheckpointError."""
+        content = read_checkpoint(path, "policy")
+        try:
+            state = content["state"]
+            half, centre = state["action_half"].cpu(), state["action_centre"].cpu()
+            generator = torch.Generator()
+            policy = Policy(
+                int(content["observation_size"]), centre - half, centre + half, content["hidden"], generator
+            )
+            policy.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
+        return policy
+
+
+@final
+class NumpyPolicy:
+    """Mean action of a `Policy`, (..., o) -> (..., m), float64, without torch."""
+
+    def __init__(self, policy: Policy) -> None:
+        def array(tensor: Tensor) -> NDArray[np.float64]:
+            return tensor.detach().cpu().numpy().astype(np.float64)
+
+        weights = [array(w).T for w in policy.network.weights]
+        biases = [array(b) for b in policy.network.biases]
+        m = policy.action_size
+        weights[-1], biases[-1] = weights[-1][:, :m], biases[-1][:m]
+        # The scaling is affine: folded into the first layer it costs nothing.
+        std = array(policy.observation_std)
+        biases[0] = biases[0] - (array(policy.observation_mean) / std) @ weights[0]
+        weights[0] = weights[0] / std[:, None]
+        self._layers = [(np.ascontiguousarray(w), b) for w, b in zip(weights, biases, strict=True)]
+        self._centre, self._half = array(policy.action_centre), array(policy.action_half)
+        self.observation_size, self.action_size = policy.observation_size, m
+
+    def __call__(self, observation: ArrayLike) -> NDArray[np.float64]:
+        x = np.asarray(observation, dtype=np.float64)
+        if x.shape[-1:] != (self.observation_size,):
+            raise ValueError(f"observation of shape {x.shape} given, (..., {self.observation_size}) expected")
+        for weight, bias in self._layers[:-1]:
+            x = x @ weight + bias
+            x = 0.5 * x * (1.0 + erf(x * 0.7071067811865476))
+        weight, bias = self._layers[-1]
+        return self._centre + self._half * np.tanh(x @ weight + bias)

@@ -1,0 +1,122 @@
+"""An object as plain data, for files that say what was run."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.constraints import Constraint
+from systems.costs import Cost
+from systems.plant import Plant
+from systems.signals import Signals
+from systems.task import Observation, Task
+
+__all__ = ["describe"]
+
+
+def describe(thing: Any) -> Any:
+    """Numbers, text, lists and dictionaries that JSON can hold, with every expression as CasADi writes it.
+
+    Frozen dataclasses become dictionaries of their fields under their class name; plants, costs, constraints and
+    observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
+    """
+    if isinstance(thing, (Task, Plant)):
+        try:
+            ca.SX.set_precision(15)  # CasADi prints the constants of an expression with 6 digits otherwise
+            return _task(thing) if isinstance(thing, Task) else _plant(thing)
+        finally:
+            ca.SX.set_precision(6)
+    if isinstance(thing, Signals):
+        return [str(signal) for signal in thing]
+    if isinstance(thing, Enum):
+        return describe(thing.value)
+    if thing is None or isinstance(thing, (bool, str)):
+        return thing
+    if isinstance(thing, (int, np.integer)):
+        return int(thing)
+    if isinstance(thing, (float, np.floating)):
+        return float(thing) if math.isfinite(thing) else str(float(thing))
+    if isinstance(thing, np.ndarray):
+        return describe(thing.tolist())
+    if isinstance(thing, Mapping):
+        return {str(key): describe(value) for key, value in thing.items()}
+    if isinstance(thing, (list, tuple, set, frozenset)):
+        return [describe(entry) for entry in thing]
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return _fields(thing)
+    if isinstance(thing, (ca.SX, ca.MX, ca.DM)):
+        return str(thing)
+    return _callable(thing) if callable(thing) else repr(thing)
+
+
+def _task(task: Task) -> dict[str, Any]:
+    """A task with its expressions spelt out in the names of its signals."""
+    fields: dict[str, Any] = {"class": "Task"}
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        fields[field.name] = _plant(value) if isinstance(value, Plant) else describe(value)
+    fields["dynamics"] = f"{task.dynamics}"
+    fields["cost"] = {
+        **_named(task.cost),
+        "stage": _stage(task.cost, task.plant),
+        "terminal": _terminal(task.cost, task.plant),
+    }
+    fields["constraints"] = [_constraint(constraint, task.plant) for constraint in task.constraints]
+    fields["arrival"] = describe(task.arrival)
+    if isinstance(task.observation, Observation):
+        observed = task.observe_function()
+        x, xr = _symbols(task.plant.state), _symbols(task.plant.state, "_reference")
+        fields["observation"] = {"signals": describe(task.observation.signals), "expression": str(observed(x, xr))}
+    return fields
+
+
+def _plant(plant: Plant) -> dict[str, Any]:
+    x, u, w = (_symbols(declared) for declared in (plant.state, plant.input, plant.disturbance))
+    law = {"next" if plant.is_discrete else "ode": str(plant.casadi()(x, u, w, ca.SX(0, 1)))}
+    signals = {role: describe(getattr(plant, role)) for role in ("state", "input", "disturbance")}
+    lower, upper = plant.bounds
+    fields = _fields(plant) if dataclasses.is_dataclass(plant) else _named(plant)
+    return {**fields, **signals, **law, "input_bounds": describe([lower, upper])}
+
+
+def _constraint(constraint: Constraint, plant: Plant) -> dict[str, Any]:
+    g = constraint.function(plant)(_symbols(plant.state), _symbols(plant.input))
+    fields = _fields(constraint) if dataclasses.is_dataclass(constraint) else _named(constraint)
+    return {**fields, "g": str(g)}
+
+
+def _stage(cost: Cost, plant: Plant) -> str:
+    stage = cost.stage_function(plant)
+    names = [(plant.state, ""), (plant.input, ""), (plant.state, "_reference"), (plant.input, "_reference")]
+    return str(stage(*(_symbols(declared, suffix) for declared, suffix in names)))
+
+
+def _terminal(cost: Cost, plant: Plant) -> str:
+    return str(cost.terminal_function(plant)(_symbols(plant.state), _symbols(plant.state, "_reference")))
+
+
+def _symbols(declared: Signals, suffix: str = "") -> Any:
+    return ca.vertcat(*[ca.SX.sym(name + suffix) for name in declared.names]) if declared else ca.SX(0, 1)
+
+
+def _named(thing: Any) -> dict[str, Any]:
+    return {"class": type(thing).__name__, **(_fields(thing) if dataclasses.is_dataclass(thing) else {})}
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    named = {field.name: describe(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+    return {"class": type(thing).__name__, **named}
+
+
+def _callable(thing: Any) -> str:
+    """Where a function stands; what it computes is shown by the object that calls it."""
+    code = inspect.unwrap(thing).__code__ if inspect.isfunction(inspect.unwrap(thing)) else None
+    name = getattr(thing, "__qualname__", type(thing).__name__)
+    return f"{name} at line {code.co_firstlineno} of {thing.__module__}" if code else name

@@ -1,0 +1,100 @@
+"""A task as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from systems.envs.model import Model
+from systems.errors import DimensionMismatch, InvalidValue
+from systems.task import Task
+
+__all__ = ["GymEnv"]
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@final
+class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """One run of a task after the other, with the nominal plant, in physical units.
+
+    Actions (m,) are the inputs, clipped to ``task.input_bounds``; observations (o,) are ``task.observation_signals``.
+    Both spaces are ``float32`` boxes, the state within is kept in 64 bits. The reward is minus the stage cost; leaving
+    ``task.domain`` terminates and is charged as :class:`Model` says; ``task.steps`` samples truncate.
+
+    ``info`` holds ``state`` (n,), and after a step ``cost`` (how many named constraints the step violated), ``costs``
+    (1.0 or 0.0 by name) and ``margins`` (largest g by name; positive means violated).
+
+    Args:
+        task: what is to be done.
+        seed: of the first ``reset()`` that names none.
+
+    Raises:
+        InvalidValue: an input has no bound, so there is no box to act in.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, the type Gymnasium declares
+    render_mode: str | None = None
+
+    def __init__(self, task: Task, seed: int | None = None) -> None:
+        self.task = task
+        self._model = Model(task, "numpy")
+        low, high = task.input_bounds
+        for name, bounds in zip(task.plant.input.names, zip(low, high, strict=True), strict=True):
+            if not np.isfinite(bounds).all():
+                raise InvalidValue(
+                    f"task '{task.name}': input {name} is bounded by {bounds}, and learners act in finite boxes; "
+                    f"give it limits() in {task.plant.name} or a hard Box constraint"
+                )
+        size = len(task.observation_signals)
+        self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32)
+        self._names = tuple(constraint.name for constraint in task.constraints)
+        self._first_seed = seed
+        self._x: np.ndarray | None = None
+        self._k = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draws a start. ``options={"state": (n,)}`` starts there instead, to repeat a run."""
+        super().reset(seed=self._first_seed if seed is None else seed)
+        self._first_seed = None  # later resets go on with the same stream
+        state = self.task.plant.state
+        given = (options or {}).get("state")
+        self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
+        self._k = 0
+        return self._seen(), {"state": self._x.copy()}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Applies the action for one sample.
+
+        Raises:
+            DimensionMismatch, InvalidValue: an action of another shape, or with NaN.
+            RuntimeError: there was no ``reset()``.
+        """
+        if self._x is None:
+            raise RuntimeError("step() before the first reset(); call reset() to draw a start")
+        u = np.asarray(action, dtype=float)
+        if u.shape != self.action_space.shape:
+            raise DimensionMismatch(f"action of shape {u.shape}; expected {self.action_space.shape}")
+        if np.isnan(u).any():
+            raise InvalidValue(f"action {u} holds NaN; give numbers, which are clipped to {self.task.input_bounds}")
+        w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
+        outcome = self._model.step(self._x, self._model.clip(u), w, self._k)
+        self._x, self._k = outcome.state, self._k + 1
+        violated = outcome.violated.astype(float)
+        info = {
+            "state": self._x.copy(),
+            "cost": float(violated.sum()),
+            "costs": dict(zip(self._names, violated.tolist(), strict=True)),
+            "margins": dict(zip(self._names, outcome.margin.tolist(), strict=True)),
+        }
+        return self._seen(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
+
+    def _seen(self) -> np.ndarray:
+        seen = self._model.observe(self._x, self._k)
+        return np.clip(seen, -_LARGEST, _LARGEST).astype(np.float32)  # before a run blows up in 64 bits, it does in 32

@@ -1,0 +1,216 @@
+"""One sample of a task in numpy or torch: the rules that every environment of ours shares, written once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal, NamedTuple, final
+
+import casadi as ca
+import numpy as np
+
+from systems.constraints import Box
+from systems.errors import DimensionMismatch
+from systems.lowering import lower
+from systems.task import Task
+
+__all__ = ["Model", "Outcome", "Rollout"]
+
+
+class Outcome(NamedTuple):
+    """What one sample brought; the batch (...) is that of the state."""
+
+    state: Any  # (..., n), finite: the successor, or the state before it where the successor is no finite number
+    reward: Any  # (...)
+    violated: Any  # (..., c) of bool, one column per constraint
+    margin: Any  # (..., c), the largest g of each constraint at the start of the sample
+    terminated: Any  # (...) of bool
+
+
+class Rollout(NamedTuple):
+    """An open-loop run of T samples."""
+
+    states: Any  # (T + 1, ..., n)
+    costs: Any  # (T, ...), stage costs
+    margins: Any  # (T, ..., c), the largest g of each constraint
+
+
+@final
+class Model:
+    """The nominal plant of a task at samples, with what each sample is charged.
+
+    A sample that starts in x and applies u costs l(x, u). It ends the run where its successor x' lies outside
+    ``task.domain`` or is no finite number. Every remaining sample is then charged l(x', u_r), the stage cost of the
+    point where the run left at the input of the reference, so the return is that of staying there for ever: with
+    discount d,
+
+        reward = -l(x, u) - d / (1 - d) l(x', u_r),
+
+    and with d = 1 the factor is the number of samples that remain. Where x' or l(x', u_r) is no finite number, l(x, u)
+    takes its place. The constraints of a sample are judged at (x, u), and where the sample ends the run at (x', u_r) as
+    well; a state that is no finite number violates them all.
+
+    All methods are pure functions on arrays with the batch in front; in torch they are differentiable.
+
+    Args:
+        task: what is simulated.
+        to: the arithmetic. dtype, device: of the constants; 64 bits on the processor where left out.
+        parameters: names of plant parameters that :meth:`advance` and :meth:`rollout` take as ``p``.
+
+    Raises:
+        UnknownName: no parameter has this name.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        to: Literal["numpy", "torch"],
+        dtype: Any = None,
+        device: Any = None,
+        parameters: tuple[str, ...] = (),
+    ) -> None:
+        plant = task.plant
+        self.task = task
+        self._xp: Any = importlib.import_module(to)
+        self._placed = {"dtype": dtype or self._xp.float64} | ({"device": device} if to == "torch" else {})
+        # Whole samples as straight-line programs: eager backends pay per operation and per call.
+        self._sample = lower(_sample(task), to)
+        self._advance = lower(task.dynamics.function(parameters), to)
+        self._judge = lower(_judge(task), to)
+        self._observe = lower(_observe(task), to)
+        # One sample beyond the run, because the last successor is charged too.
+        tables = task.reference.at(plant, np.arange(task.steps + 1))
+        self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
+        self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
+        self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
+        self._expected = self.array(task.disturbance.mean(plant.disturbance))
+        self._nothing, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
+        self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
+        discount = task.discount
+        self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
+
+    def array(self, values: np.ndarray) -> Any:
+        """The same numbers in the arithmetic, type and place of this model."""
+        return self._xp.asarray(np.array(values, order="C"), **self._placed)
+
+    def clip(self, u: Any) -> Any:
+        """Inputs (..., m) as the actuators apply them."""
+        return self._xp.clip(u, *self.input_bounds)
+
+    def observe(self, x: Any, k: Any) -> Any:
+        """What a learner sees (..., o) in the states (..., n) at the samples k, (...) of whole numbers."""
+        return self._observe(x, *self._reference(k))
+
+    def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
+        """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
+
+        ``w`` left out is the expected disturbance.
+        """
+        return self._advance(x, u, self._expected if w is None else w, self._nothing if p is None else p)
+
+    def step(self, x: Any, u: Any, w: Any, k: Any) -> Outcome:
+        """One sample and all that it is charged.
+
+        Args:
+            x: states (..., n). u: inputs within their bounds (..., m). w: disturbances (..., q).
+            k: which sample of the run this is, from 0 to ``task.steps - 1``, (...) of whole numbers.
+        """
+        xp = self._xp
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
+            references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
+            after, verdict, margin, margin_after = self._sample(x, u, w, *references)
+            cost, rest, total, outside = (verdict[..., i] for i in range(4))
+            finite = xp.abs(total) <= self._largest
+            left = ~(finite & (outside <= self._zero))
+            state, violated = after, ~(margin <= self._zero)
+            # On an accelerator, reading a flag would stop the queue; here it saves work for what hardly ever happens.
+            if not self._on_host or not finite.all():
+                state = xp.where(finite[..., None], after, x)
+                rest = xp.where(finite, rest, cost)
+            if not self._on_host or left.any():
+                cost = cost + xp.where(left, self._remaining(k) * rest, self._zero)
+                violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= self._zero)))
+        return Outcome(state, -cost, violated, margin, left)
+
+    def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
+        """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
+
+        Args:
+            x: first states (..., n). u: inputs (T, ..., m). w: disturbances (T, ..., q), expected ones where left out.
+            p: parameters (..., len(parameters)). start: which sample of the run comes first.
+
+        Raises:
+            DimensionMismatch: the inputs go beyond the end of the run.
+        """
+        if start + len(u) > self.task.steps:
+            raise DimensionMismatch(
+                f"{len(u)} inputs from sample {start} on go beyond the {self.task.steps} samples of '{self.task.name}'"
+            )
+        states, costs, margins = [x], [], []
+        for k in range(len(u)):
+            cost, margin = self._judge(x, u[k], *self._reference(start + k))
+            x = self.advance(x, u[k], None if w is None else w[k], p)
+            states.append(x)
+            costs.append(cost[..., 0])
+            margins.append(margin)
+        return Rollout(self._xp.stack(states), self._xp.stack(costs), self._xp.stack(margins))
+
+    def _reference(self, k: Any) -> tuple[Any, ...]:
+        """x_r (..., n) and u_r (..., m) at the samples k; nothing where it is constant and part of the programs."""
+        return tuple(self._xp.moveaxis(table[:, k], 0, -1) for table in self._references)
+
+    def _remaining(self, k: Any) -> Any:
+        """How many samples the point of departure is charged for."""
+        return self.task.steps - 1 - k if self._for_ever is None else self._for_ever
+
+
+def _sample(task: Task) -> ca.Function:
+    """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside), margins, margins')``.
+
+    Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
+    only where ``rest`` and every entry of x' are; ``outside`` is positive outside the domain.
+    """
+    plant = task.plant
+    x, u, w = plant.state.symbol(), plant.input.symbol(), plant.disturbance.symbol()
+    references = [symbol for _ in range(2) for symbol in (plant.state.symbol(), plant.input.symbol())]
+    stage, margins = task.stage_cost_function(), task.margin_function()
+    after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
+    rest = stage(after, references[3], *references[2:])
+    verdict = ca.vertcat(stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after))
+    return _bound(task, [x, u, w], references, [after, verdict, margins(x, u), margins(after, references[3])])
+
+
+def _outside(task: Task, x: ca.SX) -> ca.SX:
+    """Positive outside the domain, in any arithmetic and without rounding."""
+    rows = []
+    for value, low, high in zip(ca.vertsplit(x), *(task.domain or _ANYWHERE).interval(task.plant.state), strict=True):
+        below, above = low - value, value - high
+        if np.isfinite(low) and np.isfinite(high):
+            rows.append(-below * above)  # negative between the bounds: cheaper than the larger of the two
+        elif np.isfinite(low) or np.isfinite(high):
+            rows.append(below if np.isfinite(low) else above)
+    return ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
+
+
+def _judge(task: Task) -> ca.Function:
+    """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
+    plant = task.plant
+    x, u, xr, ur = (signals.symbol() for signals in (plant.state, plant.input, plant.state, plant.input))
+    results = [task.stage_cost_function()(x, u, xr, ur), task.margin_function()(x, u)]
+    return _bound(task, [x, u], [xr, ur], results)
+
+
+def _observe(task: Task) -> ca.Function:
+    """``(x, [xr, ur]) -> observation``."""
+    x, xr, ur = task.plant.state.symbol(), task.plant.state.symbol(), task.plant.input.symbol()
+    return _bound(task, [x], [xr, ur], [task.observe_function()(x, xr)])
+
+
+def _bound(task: Task, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
+    """A function of ``read`` and the references, with a constant reference written in as numbers."""
+    if not task.reference.is_constant:
+        return ca.Function("sample", [*read, *references], results)
+    numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)] * (len(references) // 2)
+    return ca.Function("sample", read, ca.substitute(results, references, numbers))
+
+
+_ANYWHERE = Box("anywhere", {})

@@ -1,0 +1,167 @@
+"""Many copies of a task as one batched torch simulator with automatic reset."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from systems.distributions import Distribution
+from systems.envs.model import Model
+from systems.errors import DimensionMismatch, InvalidValue
+from systems.signals import Signals
+from systems.task import Task
+
+__all__ = ["Transition", "VectorEnv"]
+
+
+class Transition(NamedTuple):
+    """One step of every environment. Those that ended were reset at once, which only ``observation`` shows."""
+
+    observation: Tensor  # (n, o), after the automatic reset: where the next action is taken
+    next_observation: Tensor  # (n, o), of the true successor
+    reward: Tensor  # (n,)
+    cost: Tensor  # (n, c), 1 for each named constraint the step violated, else 0
+    terminated: Tensor  # (n,) bool: left the domain, no future
+    truncated: Tensor  # (n,) bool: the time was up, the value goes on
+
+
+@final
+class VectorEnv:
+    """``n`` copies of a task, stepped together; the same rules and numbers as :class:`systems.envs.gym.GymEnv`.
+
+    Nothing in a step waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
+    ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the
+    pure functions ``env.model.advance`` and ``env.model.rollout`` are the differentiable form.
+
+    Args:
+        task: what is to be done.
+        n: copies. device, dtype: where and in which floating type, 32 bits where left out.
+        seed: of the environment's own generator, the only source of its randomness.
+
+    Raises:
+        InvalidValue: n is no whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        n: int,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(n, int) or n < 1:
+            raise InvalidValue(f"n = {n}; expected a whole number of environments, at least 1")
+        self.task, self.n = task, n
+        self.device = torch.device(device)
+        self.dtype = dtype or torch.float32
+        self.model = Model(task, "torch", self.dtype, self.device)
+        self.observation_size = len(task.observation_signals)
+        self.action_size = len(task.plant.input)
+        self.action_low, self.action_high = self.model.input_bounds
+        self.constraint_names = tuple(constraint.name for constraint in task.constraints)
+        self._start = _Law(task.initial, task.plant.state, self.model)
+        self._disturbance = _Law(task.disturbance, task.plant.disturbance, self.model)
+        self._generator = torch.Generator(self.device)
+        self._generator.manual_seed(seed)
+        self._x = self._start.draw(n, self._generator)
+        self._k = torch.zeros(n, dtype=torch.long, device=self.device)
+
+    @property
+    def state(self) -> Tensor:
+        """The present states (n, states), after automatic resets."""
+        return self._x
+
+    @property
+    def samples(self) -> Tensor:
+        """How many samples each present run is old, (n,) of int64."""
+        return self._k
+
+    @torch.no_grad()
+    def reset(self) -> Tensor:
+        """Starts every run anew; the first observations (n, o)."""
+        self._x = self._start.draw(self.n, self._generator)
+        self._k = torch.zeros_like(self._k)
+        return self.model.observe(self._x, self._k)
+
+    @torch.no_grad()
+    def step(self, action: Tensor) -> Transition:
+        """Applies the actions (n, m) for one sample and starts the runs that ended anew.
+
+        Raises:
+            DimensionMismatch: actions of another shape.
+        """
+        if action.shape != (self.n, self.action_size):
+            raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
+        w = self._disturbance.draw(self.n, self._generator)
+        u = self.model.clip(action.to(self.dtype))
+        outcome = self.model.step(self._x, u, w, self._k)
+        k = self._k + 1
+        truncated = k >= self.task.steps
+        following = self.model.observe(outcome.state, k)
+        over = outcome.terminated | truncated
+        if self.device.type == "cpu":
+            # Counting rows would stop an accelerator's queue; here it saves drawing n starts for the few that end.
+            rows = over.nonzero().squeeze(1)
+            self._x = _replaced(outcome.state, rows, self._start.draw(len(rows), self._generator))
+        else:
+            self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
+        self._k = k.masked_fill(over, 0)
+        seen = self.model.observe(self._x, self._k)
+        return Transition(
+            seen, following, outcome.reward, outcome.violated.to(self.dtype), outcome.terminated, truncated
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""
+        return {"state": self._x.clone(), "samples": self._k.clone(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where :meth:`state_dict` was taken.
+
+        Raises:
+            DimensionMismatch: it comes from another number of environments or another task.
+        """
+        if state["state"].shape != self._x.shape or state["samples"].shape != self._k.shape:
+            raise DimensionMismatch(
+                f"saved states of shape {tuple(state['state'].shape)}; this environment has {tuple(self._x.shape)}"
+            )
+        # The signal is the slowest axis in memory, as everywhere in a step.
+        self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
+        self._k = state["samples"].to(self._k).clone()
+        self._generator.set_state(state["generator"])
+
+
+def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
+    """A copy of x (n, signals) with some rows replaced, components still contiguous."""
+    return x.mT.index_copy(1, rows, by.mT).mT
+
+
+@final
+class _Law:
+    """Draws of a law of chance in torch, components contiguous."""
+
+    def __init__(self, law: Distribution, declared: Signals, model: Model) -> None:
+        affine = law.affine(declared)
+        factor = affine.factor
+        self._size = len(declared)
+        self._draw = torch.rand if affine.base == "uniform" else torch.randn
+        self._offset = model.array(affine.offset[:, None])
+        self._is_fixed = not factor.any()
+        self._scale = (
+            model.array(np.diag(factor)[:, None]) if np.array_equal(factor, np.diag(np.diag(factor))) else None
+        )
+        self._factor = model.array(factor)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, signals)."""
+        if self._is_fixed:
+            return self._offset.expand(self._size, n).mT
+        placed = {"dtype": self._offset.dtype, "device": self._offset.device}
+        z = self._draw(self._size, n, generator=generator, **placed)
+        if self._scale is None:
+            return (self._offset + self._factor @ z).mT
+        return torch.addcmul(self._offset, self._scale, z).mT

@@ -1,0 +1,125 @@
+"""DAQP and PIQP against CVXPY on random programs with hard, soft and equality rows."""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from ctrl.controller import Status
+from mpc.solvers.base import QPSolver, QuadraticProgram, natural_residual
+from mpc.solvers.daqp import DAQP
+from mpc.solvers.piqp import PIQP
+from systems import DimensionMismatch, InvalidValue
+
+D, ROWS = 6, 12
+EQUAL = np.arange(ROWS) == 2
+SOFT = np.arange(ROWS) >= 7
+
+
+class Oracle:
+    """The same program in CVXPY, compiled once."""
+
+    def __init__(self) -> None:
+        self.root, self.A = cp.Parameter((D, D)), cp.Parameter((ROWS, D))
+        self.f, self.low, self.high = cp.Parameter(D), cp.Parameter(ROWS), cp.Parameter(ROWS)
+        self.price = cp.Parameter(ROWS, nonneg=True)
+        self.z, over = cp.Variable(D), cp.Variable(ROWS, nonneg=True)
+        value = self.A @ self.z
+        self.problem = cp.Problem(
+            cp.Minimize(0.5 * cp.sum_squares(self.root @ self.z) + self.f @ self.z + self.price @ over),
+            [value <= self.high + over, value >= self.low - over, over[~SOFT] == 0],
+        )
+
+    def solve(self) -> str:
+        self.problem.solve(cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+        return str(self.problem.status)
+
+
+def test_both_agree_with_cvxpy_and_call_the_same_programs_infeasible() -> None:
+    rng, oracle = np.random.default_rng(0), Oracle()
+    assert oracle.problem.is_dpp()
+    seen = {"optimal": 0, "infeasible": 0}
+    for _ in range(25):
+        oracle.root.value, oracle.A.value = rng.normal(size=(D, D)), rng.normal(size=(ROWS, D))
+        oracle.A.value[0] = -2.0 * np.eye(D)[3]  # two bounds on one variable, one of them turned around
+        oracle.A.value[1] = np.eye(D)[3]
+        H = oracle.root.value.T @ oracle.root.value
+        price = np.where(SOFT, rng.choice([0.1, 1.0, 100.0], ROWS), np.inf)
+        oracle.price.value = np.where(SOFT, price, 0.0)
+        problem = QuadraticProgram(
+            sp.csc_matrix(H), sp.csc_matrix(oracle.A.value), price, np.where(EQUAL, 1.0, -1.0), np.ones(ROWS)
+        )
+        solvers = [DAQP(problem), PIQP(problem)]
+        for _ in range(4):  # the same solver again and again: warm starts, also after infeasible data
+            f, high = 10 * rng.normal(size=D), rng.uniform(-0.5, 1.0, ROWS)
+            low = np.where(EQUAL, high, high - rng.uniform(0.1, 2.0, ROWS))
+            oracle.f.value, oracle.low.value, oracle.high.value = f, low, high
+            truth = oracle.solve()
+            seen[truth] += 1
+            for solver in solvers:
+                found = solver.solve(f, low, high)
+                if truth == "infeasible":
+                    assert found.status is Status.INFEASIBLE
+                    assert not found.is_usable
+                else:
+                    assert found.status is Status.SOLVED
+                    assert found.residual <= QPSolver.TOLERANCE
+                    condition = np.linalg.cond(H)
+                    np.testing.assert_allclose(found.point, oracle.z.value, atol=1e-8 * condition + 1e-6, rtol=1e-6)
+    assert min(seen.values()) > 20
+
+
+@pytest.mark.parametrize("kind", [DAQP, PIQP])
+def test_numbers_that_are_none_are_a_status(kind: type[DAQP] | type[PIQP]) -> None:
+    identity = sp.identity(2, format="csc")
+    solver = kind(QuadraticProgram(identity, identity, np.full(2, np.inf), -np.ones(2), np.ones(2)))
+    for f, low, high, status in (
+        ([np.nan, 0], [-1, -1], [1, 1], Status.NUMERICAL),
+        ([0, 0], [np.nan, -1], [1, 1], Status.NUMERICAL),
+        ([0, 0], [2, -1], [1, 1], Status.INFEASIBLE),
+        ([-3, 0.5], [-1, -1], [1, 1], Status.SOLVED),
+    ):
+        found = solver.solve(*(np.array(v, dtype=float) for v in (f, low, high)))
+        assert found.status is status
+    np.testing.assert_allclose(found.point, [1.0, -0.5], atol=1e-7)
+    np.testing.assert_allclose(found.multipliers, [2.0, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [DAQP, PIQP])
+def test_a_budget_of_one_iteration_is_reported(kind: type[DAQP] | type[PIQP]) -> None:
+    rng = np.random.default_rng(1)
+    A = sp.csc_matrix(rng.normal(size=(20, 5)))
+    problem = QuadraticProgram(sp.identity(5, format="csc"), A, np.full(20, np.inf), -np.ones(20), np.ones(20))
+    found = kind(problem, 1).solve(np.full(5, 10.0), -0.1 * np.ones(20), 0.1 * np.ones(20))
+    assert found.status is Status.MAX_ITERATIONS
+    assert not found.is_usable
+
+
+def test_residual_finds_each_kind_of_error() -> None:
+    low, high = np.array([-1.0]), np.array([1.0])
+
+    def residual(value: float, multiplier: float, price: float = np.inf) -> float:
+        return natural_residual(np.array([value]), np.array([multiplier]), low, high, price)
+
+    assert residual(0.5, 0.0) == 0.0
+    assert residual(1.0, 3.0) == 0.0
+    assert residual(1.5, 0.0) > 0.1  # infeasible
+    assert residual(1.0, -3.0) > 0.1  # pushes the wrong way
+    assert residual(0.0, 3.0) > 0.1  # pushes without contact
+    assert residual(1.5, 2.0, price=2.0) == 0.0  # violated at the full price
+    assert residual(1.5, 1.0, price=2.0) > 0.1  # violated below the price
+    assert residual(1.0, 3.0, price=2.0) > 0.1  # pays more than the price
+    assert residual(np.nan, 0.0) == np.inf
+
+
+def test_programs_that_make_no_sense_are_refused() -> None:
+    identity = sp.identity(2, format="csc")
+    one, wide = np.ones(2), np.full(2, np.inf)
+    with pytest.raises(DimensionMismatch, match="do not fit"):
+        QuadraticProgram(identity, identity, np.ones(3), -one, one)
+    with pytest.raises(InvalidValue, match="price"):
+        QuadraticProgram(identity, identity, 0 * one, -one, one)
+    with pytest.raises(InvalidValue, match="finite bound"):
+        QuadraticProgram(identity, identity, one, -wide, wide)

@@ -1,0 +1,99 @@
+"""The policy in its four forms: torch, numpy, file, ONNX."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from safe_rl.onnx import export_onnx
+from safe_rl.policy import Policy
+
+
+def make_policy(observation_size: int = 3) -> Policy:
+    generator = torch.Generator().manual_seed(7)
+    low, high = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 10.0])
+    policy = Policy(observation_size, low, high, (24, 16), generator)
+    policy.observation_mean.copy_(torch.linspace(-5.0, 5.0, observation_size))
+    policy.observation_std.copy_(torch.linspace(0.1, 30.0, observation_size))
+    return policy
+
+
+def observations(n: int) -> torch.Tensor:
+    return 10.0 * torch.randn(n, 3, generator=torch.Generator().manual_seed(8))
+
+
+def test_log_density_is_that_of_the_transformed_gaussian() -> None:
+    policy = make_policy().double()
+    scaled = observations(200).double() / 5.0
+    noise = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    action, log_density = policy.sample(scaled, noise)
+    mean, log_std = policy.network(scaled).chunk(2, dim=-1)
+    law = torch.distributions.Normal(mean, log_std.clamp(-20.0, 0.5).exp())
+    before = law.mean + law.stddev * noise
+    expected = (law.log_prob(before) - torch.log1p(-(torch.tanh(before) ** 2))).sum(-1)
+    torch.testing.assert_close(action, torch.tanh(before))
+    torch.testing.assert_close(log_density, expected, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(policy.explore(scaled, noise), action)
+
+
+def test_numpy_form_equals_torch() -> None:
+    policy = make_policy()
+    x = observations(500)
+    fast = policy.numpy()
+    exact = policy.double().act(x.double()).numpy()
+    np.testing.assert_allclose(fast(x.double().numpy()), exact, atol=1e-12 * 10, rtol=0)
+    assert fast(x[0].numpy()).shape == (2,)
+    assert fast(x.reshape(5, 100, 3).numpy()).shape == (5, 100, 2)
+
+
+def test_actions_stay_inside_the_bounds() -> None:
+    policy = make_policy()
+    x = 1e6 * observations(500)
+    sampled = policy.act(x, torch.Generator().manual_seed(0))
+    for action in (policy.act(x), sampled, torch.as_tensor(policy.numpy()(x.numpy()))):
+        assert (action >= torch.tensor([-2.0, 0.0])).all()
+        assert (action <= torch.tensor([2.0, 10.0])).all()
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 2), ()])
+def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        make_policy().act(torch.zeros(shape))
+    with pytest.raises(ValueError, match="expected"):
+        make_policy().numpy()(np.zeros(shape))
+
+
+def test_unbounded_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="finite bounds"):
+        Policy(2, torch.tensor([-np.inf]), torch.tensor([1.0]), (4,), torch.Generator())
+
+
+def test_file_gives_the_policy_back(tmp_path: Path) -> None:
+    policy = make_policy()
+    policy.save(tmp_path / "policy")
+    assert torch.equal(Policy.load(tmp_path / "policy").act(observations(20)), policy.act(observations(20)))
+
+
+def test_onnx_equals_torch_and_states_its_contract(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    policy = make_policy()
+    contract = export_onnx(
+        policy, tmp_path / "policy.onnx", observation_signals=["a [m]", "b [rad]", "c [m/s]"], discount=0.99
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
+    span = 10.0
+    for n in (1, 7, 300):
+        x = observations(n)
+        (action,) = session.run(None, {"observation": x.numpy()})
+        np.testing.assert_allclose(action, policy.act(x).numpy(), atol=1e-6 * span, rtol=0)
+    stated = json.loads(contract.read_text())
+    assert stated["output"]["high"] == [2.0, 10.0]
+    assert stated["input"]["signals"] == ["a [m]", "b [rad]", "c [m/s]"]
+    assert stated["discount"] == 0.99
+    with pytest.raises(ValueError, match="1 action signals given, the policy has 2"):
+        export_onnx(policy, tmp_path / "p.onnx", action_signals=["force [N]"])

@@ -1,0 +1,78 @@
+"""Laws of chance: draws, moments and supports agree with each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from systems import DimensionMismatch, Fixed, Gaussian, InvalidValue, Uniform, UnknownName, signals
+
+ABC = signals("a", "b", "c")
+COVARIANCE = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
+LAWS = {
+    "fixed": Fixed({"b": 2.0}),
+    "uniform": Uniform({"a": -1.0, "b": 2.0}, {"a": 3.0, "b": 2.0}),
+    "deviations": Gaussian({"a": 0.5, "c": 2.0}, average={"b": 1.0}),
+    "covariance": Gaussian(average=[1, 2, 3], covariance_matrix=COVARIANCE),
+}
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_draws_have_the_moments_and_the_support(law) -> None:
+    n = 40_000
+    draws = law.sample(ABC, np.random.default_rng(0), (n // 2, 2))
+    assert draws.shape == (n // 2, 2, 3)
+    draws = draws.reshape(n, 3)
+    mean, covariance = law.mean(ABC), law.covariance(ABC)
+    deviation = np.sqrt(np.diag(covariance))
+    assert (np.abs(draws.mean(axis=0) - mean) <= 5 * deviation / np.sqrt(n) + 1e-12).all()
+    np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.08)
+    lower, upper = law.support(ABC)
+    assert ((draws >= lower) & (draws <= upper)).all()
+    # A signal without spread is exactly its value in draws and support alike.
+    for i in np.flatnonzero(deviation == 0):
+        assert lower[i] == upper[i] == mean[i]
+
+
+def test_moments_by_hand() -> None:
+    np.testing.assert_allclose(LAWS["uniform"].mean(ABC), [1, 2, 0])
+    np.testing.assert_allclose(np.diag(LAWS["uniform"].covariance(ABC)), [16 / 12, 0, 0])
+    np.testing.assert_allclose(LAWS["covariance"].covariance(ABC), COVARIANCE, atol=1e-12)
+    np.testing.assert_allclose(np.diag(LAWS["deviations"].covariance(ABC)), [0.25, 0, 4])
+
+
+def test_the_same_seed_gives_the_same_draws() -> None:
+    for law in LAWS.values():
+        first, second = (law.sample(ABC, np.random.default_rng(7), (5,)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_no_signals_at_all() -> None:
+    assert Fixed().sample(signals(), np.random.default_rng(0), (4,)).shape == (4, 0)
+    assert Uniform({}, {}).support(signals())[0].shape == (0,)
+    assert Gaussian().covariance(signals()).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("law", "error", "message"),
+    [
+        (
+            Uniform({"a": 1.0}, {"a": 0.0}),
+            InvalidValue,
+            r"uniform law from \[1. 0. 0.\] to \[0. 0. 0.\].*lower <= upper",
+        ),
+        (Uniform({"a": -np.inf}, {}), InvalidValue, "expected finite bounds"),
+        (Uniform({"a": np.nan}, {}), InvalidValue, "lower bound of a uniform law: NaN given for a"),
+        (Uniform([0.0], [1.0]), DimensionMismatch, r"lower bound of a uniform law: given an array of shape \(1,\)"),
+        (Uniform({"d": 0.0}, {}), UnknownName, "unknown signal 'd'; known: a, b, c"),
+        (Fixed({"d": 0.0}), UnknownName, "unknown signal 'd'"),
+        (Gaussian({"a": -1.0}), InvalidValue, "standard deviations .* at least 0"),
+        (Gaussian(covariance_matrix=np.eye(2)), DimensionMismatch, r"covariance of shape \(2, 2\); expected \(3, 3\)"),
+        (Gaussian(covariance_matrix=-np.eye(3)), InvalidValue, "symmetric and positive semidefinite"),
+        (Gaussian(covariance_matrix=np.triu(np.ones((3, 3)))), InvalidValue, "symmetric and positive semidefinite"),
+        (Gaussian(covariance_matrix=np.full((3, 3), np.nan)), InvalidValue, "symmetric and positive semidefinite"),
+    ],
+)
+def test_bad_laws(law, error, message) -> None:
+    with pytest.raises(error, match=message):
+        law.support(ABC)
