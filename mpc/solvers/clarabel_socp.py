@@ -73,7 +73,7 @@ class ClarabelSolver(ConicSolver):
         P = sp.triu(sp.csc_matrix(2.0 * S.T @ S), format="csc")
         self._solver = clarabel.DefaultSolver(P, self._q, sp.csc_matrix(A[:, self._rest]), b, cones, settings)
         self._bounds = bounds
-        self._last = self._good = np.zeros(d)
+        self._last = self._good = np.zeros(d), np.zeros(T.shape[1])
         self.input = np.zeros(len(bounds[0]))
         self.iterations, self.residual = 0, np.inf
 
@@ -85,9 +85,9 @@ class ClarabelSolver(ConicSolver):
         n = self.program.state_at.shape[1]
         self._solver.update(q=self._q + self._gradient @ parameter, b=self._b + self._slope @ parameter)
         found = self._solver.solve()
-        z = np.zeros(len(self._last))
+        z = np.zeros(self.program.S.shape[1])
         z[self.program.state_at[0]], z[self._rest] = parameter[:n], found.x
-        self._last, self.iterations = z, int(found.iterations)
+        self._last, self.iterations = (z, parameter.copy()), int(found.iterations)
         self.residual = float(max(found.r_prim, found.r_dual))
         status = _STATUS.get(str(found.status), Status.NUMERICAL)
         if status is Status.SOLVED and not (self.residual <= self.LOOSE and np.isfinite(z).all()):
@@ -103,4 +103,8 @@ class ClarabelSolver(ConicSolver):
 
     def point(self) -> np.ndarray:
         """See :class:`ConicSolver`."""
-        return self._good
+        return self._good[0]
+
+    def parameter(self) -> np.ndarray:
+        """See :class:`ConicSolver`."""
+        return self._good[1]

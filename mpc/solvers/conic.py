@@ -40,3 +40,7 @@ class ConicSolver(ABC):
     @abstractmethod
     def point(self) -> np.ndarray:
         """The last point z (d,) that was kept."""
+
+    @abstractmethod
+    def parameter(self) -> np.ndarray:
+        """The parameter (t,) of the point that was kept last."""

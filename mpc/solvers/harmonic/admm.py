@@ -17,7 +17,7 @@ from mpc.solvers.harmonic.dense import times, transposed
 __all__ = ["admm", "advance"]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def admm(JT, KT, o, hu, hl, low, high, rho, y, multiplier, v, space, max_iterations, report):  # type: ignore[no-untyped-def]
     """True where the iterates have converged; v then holds the projection.
 
@@ -76,7 +76,7 @@ def admm(JT, KT, o, hu, hl, low, high, rho, y, multiplier, v, space, max_iterati
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def advance(following, cosine, sine, boxed, cones, y, multiplier, space):  # type: ignore[no-untyped-def]
     """One sample on: rows take the values of their successors, harmonic triples are turned by the frequency.
 

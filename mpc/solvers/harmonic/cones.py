@@ -4,6 +4,9 @@ Scaling of Nesterov & Todd (1997) in the formulas of Vandenberghe, The CVXOPT li
 (2010), section 4: for s, z inside the cone a matrix W with W z = W^-1 s,
 
     W = beta [w0, w'; w, I + w w' / (1 + w0)],   w0^2 - |w|^2 = 1.
+
+W^-2 has the eigenvectors (1, -w/|w|), (1, w/|w|) and the one across, with eigenvalues beta^-2 times k^2, k^-2 and 1, where
+k = w0 + |w|. Near the boundary k grows without bound, and only products in these directions keep their accuracy.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ from numba import njit
 # Sums may be reordered, so that loops become vector instructions; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
 
-__all__ = ["FAST", "diamond", "inside", "product", "quotient", "reach", "scale", "scaling", "unscale"]
+__all__ = ["FAST", "diamond", "inside", "join", "product", "quotient", "reach", "scale", "scaling", "spectrum", "split", "unscale"]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def inside(t: float, a: float, b: float) -> float:
     """t - |(a, b)|, positive in the interior."""
     return t - math.sqrt(a * a + b * b)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def scaling(s0: float, s1: float, s2: float, z0: float, z1: float, z2: float) -> tuple[float, float, float, float]:
     """(beta, w0, w1, w2) of W for interior points s and z."""
     sa = math.sqrt(s1 * s1 + s2 * s2)
@@ -39,7 +42,7 @@ def scaling(s0: float, s1: float, s2: float, z0: float, z1: float, z2: float) ->
     return math.sqrt(sj / zj), math.sqrt(1.0 + w1 * w1 + w2 * w2) if w0 > 0.0 else w0, w1, w2
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def scale(
     beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float
 ) -> tuple[float, float, float]:
@@ -49,7 +52,7 @@ def scale(
     return beta * (w0 * x0 + dot), beta * (x1 + c * w1), beta * (x2 + c * w2)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def unscale(
     beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float
 ) -> tuple[float, float, float]:
@@ -59,7 +62,32 @@ def unscale(
     return (w0 * x0 - dot) / beta, (x1 + c * w1) / beta, (x2 + c * w2) / beta
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
+def spectrum(beta: float, w0: float, w1: float, w2: float) -> tuple[float, float, float, float, float]:
+    """Eigenvalues of W^-2 over the squared lengths of its eigenvectors, in the order of the text above, then w / |w|."""
+    norm = math.sqrt(w1 * w1 + w2 * w2)
+    b = 1.0 / (beta * beta)
+    k = (w0 + norm) ** 2
+    if norm > 0.0:
+        return 0.5 * b * k, 0.5 * b / k, b, w1 / norm, w2 / norm
+    return 0.5 * b, 0.5 * b, b, 1.0, 0.0
+
+
+@njit(nogil=True, error_model="numpy")
+def split(c: float, s: float, x0: float, x1: float, x2: float) -> tuple[float, float, float]:
+    """Products of x with the three eigenvectors."""
+    along = c * x1 + s * x2
+    return x0 - along, x0 + along, c * x2 - s * x1
+
+
+@njit(nogil=True, error_model="numpy")
+def join(c: float, s: float, first: float, second: float, across: float) -> tuple[float, float, float]:
+    """Sum of the three eigenvectors with these factors."""
+    along = second - first
+    return first + second, along * c - across * s, along * s + across * c
+
+
+@njit(nogil=True, error_model="numpy")
 def product(
     x0: float, x1: float, x2: float, y0: float, y1: float, y2: float
 ) -> tuple[float, float, float]:
@@ -67,7 +95,7 @@ def product(
     return x0 * y0 + x1 * y1 + x2 * y2, x0 * y1 + y0 * x1, x0 * y2 + y0 * x2
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def quotient(
     x0: float, x1: float, x2: float, y0: float, y1: float, y2: float
 ) -> tuple[float, float, float]:
@@ -80,7 +108,7 @@ def quotient(
     return q0, c * x1 + y1 / x0, c * x2 + y2 / x0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def reach(s0: float, s1: float, s2: float, d0: float, d1: float, d2: float) -> float:
     """Largest step from the interior point s along d that stays in the cone, at most 1e30."""
     norm = math.sqrt(s1 * s1 + s2 * s2)
@@ -94,7 +122,7 @@ def reach(s0: float, s1: float, s2: float, d0: float, d1: float, d2: float) -> f
     return 1.0 / distance if distance > 1e-30 else 1e30
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def diamond(
     mean: float, a: float, b: float, low: float, high: float
 ) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from mpc.solvers.harmonic.cones import FAST
 __all__ = ["factor", "normal", "solve", "times", "transposed"]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def times(JT, v, y):  # type: ignore[no-untyped-def]
     """y = J v."""
     f, rows = JT.shape
@@ -26,7 +26,7 @@ def times(JT, v, y):  # type: ignore[no-untyped-def]
             y[r] += a * JT[i, r] + b * JT[i + 1, r] + c * JT[i + 2, r] + d * JT[i + 3, r]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def transposed(JT, p, v):  # type: ignore[no-untyped-def]
     """v = J'p."""
     f, rows = JT.shape
@@ -41,7 +41,7 @@ def transposed(JT, p, v):  # type: ignore[no-untyped-def]
         v[i], v[i + 1], v[i + 2], v[i + 3] = a, b, c, d
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def normal(JT, WT, P):  # type: ignore[no-untyped-def]
     """Lower triangle of P = I + J'W J from J and W J, in blocks of 4 by 2."""
     f, rows = JT.shape
@@ -70,7 +70,7 @@ def normal(JT, WT, P):  # type: ignore[no-untyped-def]
             P[k, k] += 1.0
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def factor(P):  # type: ignore[no-untyped-def]
     """Cholesky factor in the lower triangle, its diagonal inverted; False where P is not positive definite."""
     f = P.shape[0]
@@ -102,7 +102,7 @@ def factor(P):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def solve(P, v):  # type: ignore[no-untyped-def]
     """v = P^-1 v by the factor of :func:`factor`."""
     f = P.shape[0]

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numba import njit
 
-from mpc.solvers.harmonic.cones import FAST, inside, product, quotient, reach, scale, scaling, unscale
+from mpc.solvers.harmonic.cones import FAST, inside, join, product, quotient, reach, scale, scaling, spectrum, split, unscale
 from mpc.solvers.harmonic.dense import factor, normal, solve, times, transposed
 
 __all__ = ["INFEASIBLE", "MAX_ITERATIONS", "NUMERICAL", "SOLVED", "interior_point", "space_needed"]
@@ -24,16 +24,17 @@ SOLVED, MAX_ITERATIONS, INFEASIBLE, NUMERICAL = 0, 1, 2, 3
 GAP = 1e-12  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
 LOOSE = 1e-9  # gap of a point that still counts as solved where rounding lets it come no closer
 FEASIBLE = 1e-9  # violation of the rows, in half-widths of their bounds
+REFINE = 1e-4  # relative gap below which the linear systems are solved with one step of iterative refinement
 RADIUS = 1e7  # infeasible means: no v of this length is feasible
 BLIND = FAST | {"nnan"}  # for maxima, where NaN is caught elsewhere
 
 
-def space_needed(f: int, rows: int, boxed: int, cones: int) -> int:
+def space_needed(f: int, boxed: int, cones: int) -> int:
     """Numbers of workspace for :func:`interior_point`."""
-    return f * rows + f * f + 2 * f + 12 * boxed + 22 * cones
+    return 2 * (f + 1) * (boxed + 3 * cones + 3) + f * f + 4 * f + 2 + 12 * boxed + 27 * cones
 
 
-@njit(cache=True, nogil=True, fastmath=BLIND)
+@njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def _largest_ratio(d, s):  # type: ignore[no-untyped-def]
     """max -d / s, at least 0."""
     found = 0.0
@@ -42,7 +43,7 @@ def _largest_ratio(d, s):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True, fastmath=BLIND)
+@njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def _largest(x):  # type: ignore[no-untyped-def]
     """max |x|."""
     found = 0.0
@@ -51,7 +52,7 @@ def _largest(x):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def _lift(su, sl, S, mu, ml):  # type: ignore[no-untyped-def]
     """Moves a point along the centre of the cones, into their interior, where it is not there already."""
     depth = 1e30
@@ -70,7 +71,7 @@ def _lift(su, sl, S, mu, ml):  # type: ignore[no-untyped-def]
             S[k, 0] += 1.0 - depth
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def _push(zu, zl, Z, triple, sign, cones, p):  # type: ignore[no-untyped-def]
     """p with G'z = J'p, the constraints being G v + s = h."""
     boxed = zu.shape[0]
@@ -85,45 +86,44 @@ def _push(zu, zl, Z, triple, sign, cones, p):  # type: ignore[no-untyped-def]
         p[r + 2 * cones] -= Z[k, 2]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _weigh(JT, su, sl, zu, zl, S, Z, W, L, triple, sign, cones, p, WT):  # type: ignore[no-untyped-def]
-    """Scaling at (s, z): W and lambda of the cones, and the transposed product (G' W^-2 G)-weights times J."""
-    f, rows = JT.shape
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
+def _weigh(JT, su, sl, zu, zl, S, Z, W, E, L, triple, sign, cones, p, XT, WT):  # type: ignore[no-untyped-def]
+    """Scaling at (s, z): W, the spectrum of W^-2 and lambda of the cones; X and W X with P = I + X'W X.
+
+    The rows of X are the box rows of J and, for every cone, the three eigenvectors of W^-2 times its rows: weighted rows keep
+    P accurate however large the weights become.
+    """
+    f = JT.shape[0]
     boxed = su.shape[0]
     for r in range(boxed):
         p[r] = zu[r] / su[r] + zl[r] / sl[r]
     for i in range(f):
         for r in range(boxed):
             WT[i, r] = p[r] * JT[i, r]
-        for r in range(boxed, rows):
-            WT[i, r] = 0.0
     for k in range(S.shape[0]):
         z0, z1, z2 = Z[k, 0], Z[k, 1], Z[k, 2]
         beta, w0, w1, w2 = scaling(S[k, 0], S[k, 1], S[k, 2], z0, z1, z2)
         W[k, 0], W[k, 1], W[k, 2], W[k, 3] = beta, w0, w1, w2
         L[k, 0], L[k, 1], L[k, 2] = scale(beta, w0, w1, w2, z0, z1, z2)
-        b = 1.0 / (beta * beta)
-        d00, d01, d02 = b * (2.0 * w0 * w0 - 1.0), 2.0 * b * sign[k] * w0 * w1, 2.0 * b * sign[k] * w0 * w2
-        d11, d12, d22 = b * (2.0 * w1 * w1 + 1.0), 2.0 * b * w1 * w2, b * (2.0 * w2 * w2 + 1.0)
-        e = boxed + triple[k]
-        s, c = e + cones, e + 2 * cones
+        first, second, across, c, s = spectrum(beta, w0, w1, w2)
+        E[k, 0], E[k, 1], E[k, 2], E[k, 3], E[k, 4] = first, second, across, c, s
+        e, r = boxed + triple[k], boxed + 3 * k
         for i in range(f):
-            j0, j1, j2 = JT[i, e], JT[i, s], JT[i, c]
-            WT[i, e] += d00 * j0 + d01 * j1 + d02 * j2
-            WT[i, s] += d01 * j0 + d11 * j1 + d12 * j2
-            WT[i, c] += d02 * j0 + d12 * j1 + d22 * j2
+            x0, x1, x2 = split(c, s, sign[k] * JT[i, e], -JT[i, e + cones], -JT[i, e + 2 * cones])
+            XT[i, r], XT[i, r + 1], XT[i, r + 2] = x0, x1, x2
+            WT[i, r], WT[i, r + 1], WT[i, r + 2] = first * x0, second * x1, across * x2
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def _target_boxes(keep, centre, second, rs, s, z, ds, dz, mask, g):  # type: ignore[no-untyped-def]
     """g = W^-2 (keep rs - W (lambda \\ complementarity)) of one side of the rows."""
     for r in range(s.shape[0]):
         g[r] = mask[r] * (keep * rs[r] * z[r] - s[r] * z[r] - second * ds[r] * dz[r] + centre) / s[r]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _target_cones(keep, centre, second, RS, S, W, L, DS, DZ, G):  # type: ignore[no-untyped-def]
-    """The same of the cones."""
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
+def _target_cones(keep, centre, second, RS, S, W, E, L, DS, DZ, G):  # type: ignore[no-untyped-def]
+    """The same of the cones, as factors of the eigenvectors of W^-2."""
     for k in range(S.shape[0]):
         beta, w0, w1, w2 = W[k, 0], W[k, 1], W[k, 2], W[k, 3]
         t0, t1, t2 = S[k, 0], S[k, 1], S[k, 2]  # W (lambda \ lambda o lambda) = W lambda = s
@@ -135,11 +135,21 @@ def _target_cones(keep, centre, second, RS, S, W, L, DS, DZ, G):  # type: ignore
             q0, q1, q2 = quotient(l0, l1, l2, c0 - centre, c1, c2)
             t0, t1, t2 = scale(beta, w0, w1, w2, l0 + q0, l1 + q1, l2 + q2)
         r0, r1, r2 = keep * RS[k, 0] - t0, keep * RS[k, 1] - t1, keep * RS[k, 2] - t2
-        a0, a1, a2 = unscale(beta, w0, w1, w2, r0, r1, r2)
-        G[k, 0], G[k, 1], G[k, 2] = unscale(beta, w0, w1, w2, a0, a1, a2)
+        r0, r1, r2 = split(E[k, 3], E[k, 4], r0, r1, r2)
+        G[k, 0], G[k, 1], G[k, 2] = E[k, 0] * r0, E[k, 1] * r1, E[k, 2] * r2
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy")
+def _restored(kept, v, report):  # type: ignore[no-untyped-def]
+    """The best point again."""
+    f = v.shape[0]
+    for i in range(f):
+        v[i] = kept[i]
+    report[1], report[2] = kept[f], kept[f + 1]
+    return SOLVED
+
+
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
 def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
     """Solves one problem; returns a status code, writes v and the report [iterations, residual, gap].
 
@@ -153,10 +163,18 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
     """
     f, rows = JT.shape
     nb, nk = hu.shape[0], H.shape[0]
-    WT, P = space[: f * rows].reshape(f, rows), space[f * rows : f * (rows + f)].reshape(f, f)
-    at = f * (rows + f)
-    dv, rx = space[at : at + f], space[at + f : at + 2 * f]
-    at += 2 * f
+    wide = nb + 3 * nk + (-3 * nk) % 4
+    XT, WT = space[: f * wide].reshape(f, wide), space[f * wide : 2 * f * wide].reshape(f, wide)
+    at = 2 * f * wide
+    P = space[at : at + f * f].reshape(f, f)
+    at += f * f
+    for i in range(f):
+        for r in range(nb):
+            XT[i, r] = JT[i, r]
+        for r in range(nb + 3 * nk, wide):
+            XT[i, r] = WT[i, r] = 0.0
+    dv, rx, correction = space[at : at + f], space[at + f : at + 2 * f], space[at + 2 * f : at + 3 * f]
+    at += 3 * f
     B = space[at : at + 12 * nb].reshape(12, nb)
     at += 12 * nb
     su, sl, zu, zl, dsu, dsl, dzu, dzl, ru, rl, gu, gl = (
@@ -166,6 +184,10 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
     at += 18 * nk
     S, Z, DS, DZ, RS, L = C[0], C[1], C[2], C[3], C[4], C[5]
     W = space[at : at + 4 * nk].reshape(nk, 4)
+    at += 4 * nk
+    E = space[at : at + 5 * nk].reshape(nk, 5)
+    at += 5 * nk
+    x, g, kept = space[at : at + wide], space[at + wide : at + 2 * wide], space[at + 2 * wide : at + 2 * wide + f + 2]
     G = DZ  # the target of the cones is consumed before their dz is written
     degree = float(nk)
     for r in range(nb):
@@ -187,7 +209,7 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
     _lift(su, sl, S, mu, ml)
     _lift(zu, zl, Z, mu, ml)
 
-    iteration = 0
+    iteration, close = 0, False
     while True:
         _push(zu, zl, Z, triple, sign, cones, p)
         transposed(JT, p, rx)
@@ -214,48 +236,74 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
         size = max(1.0, 0.5 * norm)
         residual = max(violation, _largest(rx) / math.sqrt(size))
         report[0], report[1], report[2] = iteration, residual, gap / size
-        if not (math.isfinite(residual) and math.isfinite(gap) and math.isfinite(size)):
+        finite = math.isfinite(residual) and math.isfinite(gap) and math.isfinite(size)
+        if finite and residual <= FEASIBLE and gap <= LOOSE * size:
+            if gap <= GAP * size:
+                return SOLVED
+            close = True
+            for i in range(f):
+                kept[i] = v[i]
+            kept[f], kept[f + 1] = residual, gap / size
+        elif close:
+            # Rounding has won; the point before was as good as can be had.
+            return _restored(kept, v, report)
+        if not finite:
             return NUMERICAL
-        close = residual <= FEASIBLE and gap <= LOOSE * size
-        if close and gap <= GAP * size:
-            return SOLVED
         # z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius.
         if hz < 0.0 and -hz > RADIUS * math.sqrt(certificate):
             return INFEASIBLE
         if iteration >= max_iterations:
-            return SOLVED if close else MAX_ITERATIONS
+            return _restored(kept, v, report) if close else MAX_ITERATIONS
 
-        _weigh(JT, su, sl, zu, zl, S, Z, W, L, triple, sign, cones, p, WT)
-        normal(JT, WT, P)
+        _weigh(JT, su, sl, zu, zl, S, Z, W, E, L, triple, sign, cones, p, XT, WT)
+        normal(XT, WT, P)
         if not factor(P):
-            return SOLVED if close else NUMERICAL
+            return _restored(kept, v, report) if close else NUMERICAL
         keep, centre, second, step = 1.0, 0.0, 0.0, 0.0
         for corrector in range(2):
             _target_boxes(keep, centre, second, ru, su, zu, dsu, dzu, mu, gu)
             _target_boxes(keep, centre, second, rl, sl, zl, dsl, dzl, ml, gl)
-            _target_cones(keep, centre, second, RS, S, W, L, DS, DZ, G)
-            _push(gu, gl, G, triple, sign, cones, p)
-            transposed(JT, p, dv)
+            _target_cones(keep, centre, second, RS, S, W, E, L, DS, DZ, G)
+            for r in range(nb):
+                g[r] = gu[r] - gl[r]
+            for k in range(nk):
+                r = nb + 3 * k
+                g[r], g[r + 1], g[r + 2] = G[k, 0], G[k, 1], G[k, 2]
+            transposed(XT, g, dv)
             for i in range(f):
                 dv[i] = -keep * rx[i] - dv[i]
             solve(P, dv)
-            times(JT, dv, y)
+            times(XT, dv, x)
+            if gap < REFINE * size:
+                # Weights as large as these cost the solution digits; one correction brings them back.
+                for r in range(nb):
+                    g[r] += p[r] * x[r]
+                for k in range(nk):
+                    for i in range(3):
+                        g[nb + 3 * k + i] += E[k, i] * x[nb + 3 * k + i]
+                transposed(XT, g, correction)
+                for i in range(f):
+                    correction[i] = -keep * rx[i] - dv[i] - correction[i]
+                solve(P, correction)
+                for i in range(f):
+                    dv[i] += correction[i]
+                times(XT, correction, g)
+                for r in range(wide):
+                    x[r] += g[r]
             for r in range(nb):
-                dzu[r] = gu[r] + y[r] * zu[r] / su[r]
-                dzl[r] = gl[r] - y[r] * zl[r] / sl[r]
-                dsu[r], dsl[r] = mu[r] * (-keep * ru[r] - y[r]), ml[r] * (-keep * rl[r] + y[r])
+                dzu[r] = gu[r] + x[r] * zu[r] / su[r]
+                dzl[r] = gl[r] - x[r] * zl[r] / sl[r]
+                dsu[r], dsl[r] = mu[r] * (-keep * ru[r] - x[r]), ml[r] * (-keep * rl[r] + x[r])
             longest = max(_largest_ratio(dsu, su), _largest_ratio(dsl, sl))
             # Where a bound is missing z is zero, and so is dz.
             for r in range(nb):
                 longest = max(longest, -mu[r] * dzu[r] / (zu[r] + 1.0 - mu[r]), -ml[r] * dzl[r] / (zl[r] + 1.0 - ml[r]))
             step = 1.0 / max(longest, 1e-30)
             for k in range(nk):
-                beta, w0, w1, w2 = W[k, 0], W[k, 1], W[k, 2], W[k, 3]
-                e = nb + triple[k]
-                d0, d1, d2 = sign[k] * y[e], -y[e + cones], -y[e + 2 * cones]
-                a0, a1, a2 = unscale(beta, w0, w1, w2, d0, d1, d2)
-                b0, b1, b2 = unscale(beta, w0, w1, w2, a0, a1, a2)
-                DZ[k, 0], DZ[k, 1], DZ[k, 2] = G[k, 0] + b0, G[k, 1] + b1, G[k, 2] + b2
+                x0, x1, x2, c, s = x[nb + 3 * k], x[nb + 3 * k + 1], x[nb + 3 * k + 2], E[k, 3], E[k, 4]
+                a0, a1, a2 = G[k, 0] + E[k, 0] * x0, G[k, 1] + E[k, 1] * x1, G[k, 2] + E[k, 2] * x2
+                DZ[k, 0], DZ[k, 1], DZ[k, 2] = join(c, s, a0, a1, a2)
+                d0, d1, d2 = join(c, s, 0.5 * x0, 0.5 * x1, x2)
                 DS[k, 0], DS[k, 1], DS[k, 2] = -keep * RS[k, 0] - d0, -keep * RS[k, 1] - d1, -keep * RS[k, 2] - d2
                 step = min(step, reach(S[k, 0], S[k, 1], S[k, 2], DS[k, 0], DS[k, 1], DS[k, 2]))
                 step = min(step, reach(Z[k, 0], Z[k, 1], Z[k, 2], DZ[k, 0], DZ[k, 1], DZ[k, 2]))
@@ -264,7 +312,7 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
                 keep, centre, second = 1.0 - sigma, sigma * gap / degree, 1.0
         step = min(1.0, 0.99 * step)
         if not step > 1e-12:
-            return SOLVED if close else NUMERICAL
+            return _restored(kept, v, report) if close else NUMERICAL
         for i in range(f):
             v[i] += step * dv[i]
         for r in range(nb):

@@ -39,16 +39,16 @@ class CompiledSolver(ConicSolver):
         quick: int = 0,
     ) -> None:
         # numba takes half a second to import; only who solves pays for it.
-        from mpc.solvers.harmonic.compiled import step
+        from mpc.solvers.harmonic.compiled import compiled_step
         from mpc.solvers.harmonic.interior_point import space_needed
 
-        self._step = step
+        self._step = compiled_step()
         self.program = program
         self.projection = projection = reduce(program)
         data, index = _pack(projection, program, bounds, frequency, self.RHO, max_iterations, quick)
         self._data, self._index = data, index
         f, rows, boxed, triples, cones = index[:5].tolist()
-        self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + space_needed(f, rows, boxed, cones))
+        self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + space_needed(f, boxed, cones))
         m, free = len(bounds[0]), projection.Z.shape[1]
         self._result = np.zeros(4 + f + m)
         self._parameter = np.zeros(projection.O.shape[1])
@@ -84,6 +84,10 @@ class CompiledSolver(ConicSolver):
         """See :class:`ConicSolver`."""
         reduced, (v, parameter) = self.projection, self._good
         return reduced.Z @ v + reduced.Y @ parameter + reduced.y
+
+    def parameter(self) -> np.ndarray:
+        """See :class:`ConicSolver`."""
+        return self._good[1]
 
 
 def _pack(

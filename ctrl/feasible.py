@@ -1,0 +1,136 @@
+"""Feasible sets of predictive controllers (their domains of attraction) by support directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+
+from systems import InvalidValue, Signals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FeasibleSet", "HasFeasibleSet", "Section", "plot_sections"]
+
+
+@dataclass(frozen=True, eq=False)
+class FeasibleSet:
+    """The states x for which some z solves the constraints of a controller:
+
+        G (x, z) = g,   A (x, z) <= b,   each triple of d - C (x, z) lies in {(t, a, b): |(a, b)| <= t}
+
+    Args:
+        state: names and units of x, the first entries of (x, z).
+        G, g: equality constraints. A, b: inequality constraints. C, d: cones, three rows each.
+    """
+
+    state: Signals
+    G: sp.csc_matrix
+    g: np.ndarray
+    A: sp.csc_matrix
+    b: np.ndarray
+    C: sp.csc_matrix
+    d: np.ndarray
+
+    def support(self, direction: Mapping[str, float], at: Mapping[str, float]) -> np.ndarray | None:
+        """The state that lies furthest along ``direction``.
+
+        Args:
+            direction: weights by state name. at: the states held at given values.
+
+        Returns:
+            (n,), or None where no state with these values is feasible.
+
+        Raises:
+            InvalidValue: the set is unbounded in this direction.
+        """
+        import clarabel
+
+        n, width = len(self.state), self.G.shape[1]
+        fixed = [self.state.where(name) for name in at]
+        pick = sp.csc_matrix((np.ones(len(fixed)), (range(len(fixed)), fixed)), shape=(len(fixed), width))
+        matrix = sp.vstack([self.G, pick, self.A, self.C], format="csc")
+        right = np.concatenate([self.g, np.array([at[name] for name in at], dtype=float), self.b, self.d])
+        cones = [clarabel.ZeroConeT(len(self.g) + len(fixed)), clarabel.NonnegativeConeT(len(self.b))]
+        cones += [clarabel.SecondOrderConeT(3)] * (len(self.d) // 3)
+        q = np.zeros(width)
+        q[:n] = -self.state.array(direction, what="direction")
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        found = clarabel.DefaultSolver(sp.csc_matrix((width, width)), q, matrix, right, cones, settings).solve()
+        status = str(found.status)
+        if "PrimalInfeasible" in status:
+            return None
+        if "DualInfeasible" in status:
+            shown = ", ".join(f"{name} {weight:+.3g}" for name, weight in direction.items())
+            raise InvalidValue(f"the feasible set is unbounded along ({shown}); hold more states by 'at'")
+        return np.array(found.x[:n])
+
+    def section(self, plane: tuple[str, str], at: Mapping[str, float] | None = None, directions: int = 24) -> Section:
+        """The part of the set in a plane, by evenly spread support directions.
+
+        Args:
+            plane: the two states that vary. at: values of states held; zero where left out, free where infinite.
+            directions: of the support; the polygon through the points found lies inside the set.
+        """
+        values = {name: 0.0 for name in self.state.names if name not in plane} | dict(at or {})
+        held = {name: value for name, value in values.items() if np.isfinite(value)}
+        i, j = (self.state.where(name) for name in plane)
+        points = []
+        for angle in 2.0 * np.pi * np.arange(directions) / directions:
+            x = self.support({plane[0]: np.cos(angle), plane[1]: np.sin(angle)}, held)
+            if x is None:
+                return Section(plane, np.zeros((0, 2)))
+            points.append(x[[i, j]])
+        return Section(plane, np.array(points))
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A polygon inside a planar section of a feasible set, its corners (k, 2) in order; none where it is empty."""
+
+    plane: tuple[str, str]
+    corners: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """In the product of the two units."""
+        if not len(self.corners):
+            return 0.0
+        x, y = self.corners.T
+        return float(0.5 * abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
+
+@runtime_checkable
+class HasFeasibleSet(Protocol):
+    """A controller that can say from where it works."""
+
+    def feasible_set(self) -> FeasibleSet:
+        """The states at which its problem has a solution, for its reference at sample 0."""
+
+
+def plot_sections(sections: Mapping[str, Section]) -> Figure:
+    """Sections of several controllers over each other, by name, with their areas.
+
+    Raises:
+        InvalidValue: none given, or of different planes.
+    """
+    from matplotlib.figure import Figure
+
+    if len({section.plane for section in sections.values()}) != 1:
+        raise InvalidValue("sections of one and the same plane are needed to be drawn over each other")
+    figure = Figure(figsize=(5.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, section in sections.items():
+        closed = np.vstack([section.corners, section.corners[:1]])
+        axes.plot(*closed.T, label=f"{name}: {section.area:.4g}")
+        axes.fill(*closed.T, alpha=0.15)
+    plane = next(iter(sections.values())).plane
+    axes.set_xlabel(plane[0])
+    axes.set_ylabel(plane[1])
+    axes.legend(title="area of the feasible set")
+    return figure
