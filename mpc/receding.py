@@ -25,7 +25,7 @@ Solver = Literal["interior-point", "admm", "clarabel"]
 """``interior-point``: the dedicated solver, equally fast at every sample. ``admm``: the same, after a short attempt from the
 last answer that makes easy samples many times faster. ``clarabel``: the reference."""
 
-QUICK = 60  # iterations of the short attempt
+QUICK = 30  # iterations of the short attempt
 
 
 @dataclass(frozen=True, eq=False)

@@ -308,7 +308,7 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
                 step = min(step, reach(S[k, 0], S[k, 1], S[k, 2], DS[k, 0], DS[k, 1], DS[k, 2]))
                 step = min(step, reach(Z[k, 0], Z[k, 1], Z[k, 2], DZ[k, 0], DZ[k, 1], DZ[k, 2]))
             if corrector == 0:
-                sigma = (1.0 - min(1.0, step)) ** 3
+                sigma = max(1e-3, (1.0 - min(1.0, step)) ** 3)
                 keep, centre, second = 1.0 - sigma, sigma * gap / degree, 1.0
         step = min(1.0, 0.99 * step)
         if not step > 1e-12:

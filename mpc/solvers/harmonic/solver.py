@@ -28,7 +28,7 @@ class CompiledSolver(ConicSolver):
             and the worst step slower by their own cost.
     """
 
-    RHO = 0.5  # penalty of ADMM; rows are scaled to half-width 1 and the objective to v'v / 2
+    RHO = 0.1  # penalty of ADMM; rows are scaled to half-width 1 and the objective to v'v / 2
 
     def __init__(
         self,
