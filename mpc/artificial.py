@@ -11,7 +11,15 @@ from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
 from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task, linearise
 
-__all__ = ["Model", "OffsetWeights", "check_horizon", "equality_program", "harmonic_program", "model", "tracking_program"]
+__all__ = [
+    "Model",
+    "OffsetWeights",
+    "check_horizon",
+    "equality_program",
+    "harmonic_program",
+    "model",
+    "tracking_program",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +40,8 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class OffsetWeights:
-    """Prices of the distance between artificial and wanted reference, as in the papers: (Te, Se) of the mean, (Th, Sh) of
-    the amplitudes. Te, Th are (n, n); Se, Sh are (m, m); all symmetric and positive semidefinite."""
+    """Prices of the distance between artificial and wanted reference, as in the papers: (Te, Se) of the mean, (Th, Sh)
+    of the amplitudes. Te, Th are (n, n); Se, Sh are (m, m); all symmetric and positive semidefinite."""
 
     Te: np.ndarray
     Th: np.ndarray
@@ -77,7 +85,8 @@ def harmonic_program(system: Model, horizon: int, frequency: float, weights: Off
 
 
 def tracking_program(system: Model, horizon: int, weights: OffsetWeights, eps: float) -> ConicProgram:
-    """MPC for tracking with an artificial steady state (Limon, Alvarado, Alamo & Camacho, 2008), ending on it: x_N = x_e.
+    """MPC for tracking with an artificial steady state (Limon, Alvarado, Alamo & Camacho, 2008), with the end
+    x_N = x_e.
 
     The parameter is p = (x, x_re, u_re).
     """
@@ -179,7 +188,8 @@ class _Writer:
         self.equalities.append((G, B, np.zeros(self.n) if constant is None else constant))
 
     def _predict(self, *end: tuple[np.ndarray, np.ndarray], parameter: np.ndarray | None = None) -> None:
-        """The measured state, then the dynamics; the state after the last input is given by ``end`` or by a parameter."""
+        """The measured state, then the dynamics; the state after the last input is given by ``end`` or by a
+        parameter."""
         A, B, c = self.system.A, self.system.B, self.system.c
         self._equal((self.state_at[0], np.eye(self.n)), parameter=np.arange(self.n))
         for j in range(self.N):

@@ -16,18 +16,19 @@ __all__ = ["ConicProgram", "Projection", "reduce"]
 class ConicProgram:
     """min |S z - T p - t|^2  subject to  G z = B p + b,  lower <= C z <= upper,  |(s, c)| <= high - e, e - low.
 
-    The parameter p = (x, r) holds the measured state and the reference. The first n rows of G say that the first predicted
-    state is the measured one.
+    The parameter p = (x, r) holds the measured state and the reference. The first n rows of G say that the first
+    predicted state is the measured one.
 
     Args:
         S: (residuals, d). T: (residuals, len(p)). t: (residuals,).
         G: (equalities, d). B: (equalities, len(p)). b: (equalities,).
         C: (rows, d). lower, upper: (rows,), infinite where there is no bound.
         D: (3 cones, d), its triples (e, s, c). low, high: (cones,), infinite where there is no bound.
-        state_at: (horizon, n) and input_at: (horizon, m), indices into z. The state after them is the end of the prediction.
+        state_at: (horizon, n) and input_at: (horizon, m), indices into z. The state after them is the end of the
+            prediction.
         mean_at, sine_at, cosine_at: (n + m,) indices of the artificial reference in z, empty where there is none.
-        measured: (k, n) matrix and its lower and upper bounds (k,): the conditions on the measured state alone, which no
-            decision can change; they matter for the feasible set only.
+        measured: (k, n) matrix and its lower and upper bounds (k,): the conditions on the measured state alone, which
+            no decision can change; they matter for the feasible set only.
     """
 
     S: np.ndarray

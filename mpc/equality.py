@@ -37,8 +37,8 @@ class EqualityMPC(RecedingHorizon):
     def _wanted_by(self, task: Task) -> Wanted:
         if not (task.reference.is_constant and _stands_still(self._model, *task.reference.at(task.plant, 0))):
             raise NotApplicable(
-                f"task '{task.name}': its reference is no equilibrium, where a prediction could end; use a set-point at "
-                "which the plant stands still, or MPC for tracking or harmonic MPC"
+                f"task '{task.name}': its reference is no equilibrium, where a prediction could end; use a set-point "
+                "at which the plant stands still, or MPC for tracking or harmonic MPC"
             )
         return Steady(task, parts=1)
 

@@ -57,7 +57,9 @@ class FrequencySweep:
         solved = self.failures == 0
         above.plot(self.frequencies[solved], self.cost[solved], "o-", label="closed-loop cost")
         if not solved.all():
-            above.plot(self.frequencies[~solved], self.cost[~solved], "x", color="tab:red", label="some samples infeasible")
+            above.plot(
+                self.frequencies[~solved], self.cost[~solved], "x", color="tab:red", label="some samples infeasible"
+            )
         above.set_ylabel("cost")
         handles = above.get_legend_handles_labels()
         if np.isfinite(self.area).any():
@@ -87,13 +89,13 @@ def choose_frequency(
     starts: int = 4,
     seed: int = 0,
 ) -> FrequencySweep:
-    """Runs the nominal linear loop at each frequency, from starts of the task's own law, and takes the frequency with the
-    fewest unsolved samples and then the least cost.
+    """Runs the nominal linear loop at each frequency, from starts of the task's own law, and takes the frequency with
+    the fewest unsolved samples and then the least cost.
 
     Args:
         task, horizon: as for :class:`mpc.harmonic.HarmonicMPC`.
-        frequencies: candidates; where left out, 16 from a twentieth of a radian per horizon to 2.5 rad per sample, and 4
-            more around the best of them.
+        frequencies: candidates; where left out, 16 from a quarter radian per horizon to 2.5 rad per sample, and
+            4 more around the best of them.
         controller: makes the controller of a frequency, the default one where left out.
         plane: two states; the area of that section of the feasible set is then computed too, for the figure.
         starts: draws beside the mean of the law of initial states. seed: of the draws.
@@ -110,7 +112,9 @@ def choose_frequency(
     draws = [task.initial.mean(state)]
     if not isinstance(task.initial, Fixed):
         draws += list(task.initial.sample(state, np.random.default_rng(seed), (starts,)))
-    grid = np.geomspace(0.25 / horizon, 2.5, 16) if frequencies is None else np.sort(np.asarray(frequencies, dtype=float))
+    grid = (
+        np.geomspace(0.25 / horizon, 2.5, 16) if frequencies is None else np.sort(np.asarray(frequencies, dtype=float))
+    )
     found = {float(w): _try(make, w, task, system, draws, plane) for w in grid}
     if frequencies is None:
         i = min(range(len(grid)), key=lambda j: found[float(grid[j])][:2])
@@ -124,7 +128,9 @@ def choose_frequency(
     amplitudes = np.array([_largest_harmonic(system, w) for w in tried])
     names = [*task.plant.state.names, *task.plant.input.names]
     rows = np.hstack([system.outputs.E, system.outputs.F])
-    labels = tuple(" ".join(names[i] if v == 1 else f"{v:+.3g} {names[i]}" for i, v in enumerate(row) if v) for row in rows)
+    labels = tuple(
+        " ".join(names[i] if v == 1 else f"{v:+.3g} {names[i]}" for i, v in enumerate(row) if v) for row in rows
+    )
     failures, cost, area = (np.array([result[i] for result in results]) for i in range(3))
     return FrequencySweep(task.name, horizon, tried, cost, failures, area, amplitudes, labels, best)
 
@@ -163,9 +169,9 @@ def _try(
 
 
 def _largest_harmonic(system: Model, frequency: float) -> np.ndarray:
-    """(outputs,): amplitudes, in half-widths, of the largest admissible harmonic made by one input around the middle of the
-    bounds; of all inputs the one that moves the state furthest."""
-    n, m = system.B.shape
+    """(outputs,): amplitudes, in half-widths, of the largest admissible harmonic made by one input around the middle of
+    the bounds; of all inputs the one that moves the state furthest."""
+    n = len(system.A)
     out = system.outputs
     width = 0.5 * (out.upper - out.lower)
     width[~np.isfinite(width)] = np.inf

@@ -14,8 +14,8 @@ __all__ = ["HarmonicMPC"]
 
 
 class HarmonicMPC(RecedingHorizon):
-    """MPC with an artificial harmonic reference, for set-points (Krupa, Limon & Alamo, 2022), sinusoids and any trajectory
-    (Krupa, Limon & Alamo, 2023):
+    """MPC with an artificial harmonic reference, for set-points (Krupa, Limon & Alamo, 2022), sinusoids and any
+    trajectory (Krupa, Limon & Alamo, 2023):
 
         min  sum_j |x_j - x_h(j)|_Q^2 + |u_j - u_h(j)|_R^2 + |x_e - x_re|_Te^2 + |u_e - u_re|_Se^2
              + |x_s - x_rs|_Th^2 + |x_c - x_rc|_Th^2 + |u_s - u_rs|_Sh^2 + |u_c - u_rc|_Sh^2
@@ -23,24 +23,25 @@ class HarmonicMPC(RecedingHorizon):
              x_h(j) = x_e + x_s sin(w (j - N)) + x_c cos(w (j - N)),  u_h likewise, a trajectory of the plant,
              |(y_s, y_c)_i| <= min(upper_i - eps - y_e,i,  y_e,i - lower_i - eps)   for every output y = E x + F u.
 
-    It needs no terminal set, stays feasible for any change of the reference, and works from far more states than MPC for
-    tracking with an equally short horizon. A reference that cannot be followed is replaced by the nearest harmonic that can.
+    It needs no terminal set, stays feasible for any change of the reference, and works from far more states than MPC
+    for tracking with an equally short horizon. A reference that cannot be followed is replaced by the nearest harmonic
+    that can.
 
     Args:
         task: its plant is linearised where its reference starts; its cost must be quadratic, its constraints boxes and
-            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not asked of the measured
-            state.
+            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not asked of the
+            measured state.
         horizon: samples looked ahead, N.
         frequency: w in rad per sample. Where left out: that of a sinusoidal reference, else chosen by
             :func:`mpc.frequency.choose_frequency`.
-        Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where left
-            out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
+        Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where
+            left out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
         solver: see :data:`mpc.receding.Solver`. max_iterations: of it, in one step.
 
     Raises:
-        NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable or a
-            horizon shorter than its controllability index, a direction without price.
+        NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable
+            or a horizon shorter than its controllability index, a direction without price.
         InvalidValue: a horizon below 1, a frequency that is not finite, an eps without room.
 
     Examples:

@@ -69,9 +69,9 @@ def outputs(task: Task) -> Outputs:
                 continue
             factor = np.linalg.norm(known) / length
             if cosine > 0:
-                bound[1] = min(bound[1], limit * factor)
+                bound[1] = min(bound[1], limit * float(factor))
             else:
-                bound[0] = max(bound[0], -limit * factor)
+                bound[0] = max(bound[0], -limit * float(factor))
             break
         else:
             # The first entry positive, so that a box reads as it was written.

@@ -1,4 +1,5 @@
-"""The receding-horizon step shared by harmonic, tracking and equality MPC: solve, or follow the last good prediction."""
+"""The receding-horizon step shared by harmonic, tracking and equality MPC: solve, or follow the last good
+prediction."""
 
 from __future__ import annotations
 
@@ -22,15 +23,16 @@ from systems import InvalidValue, Reference, Task
 __all__ = ["Prediction", "RecedingHorizon", "Solver"]
 
 Solver = Literal["interior-point", "admm", "clarabel"]
-"""``interior-point``: the dedicated solver, equally fast at every sample. ``admm``: the same, after a short attempt from the
-last answer that makes easy samples many times faster. ``clarabel``: the reference."""
+"""``interior-point``: the dedicated solver, equally fast at every sample. ``admm``: the same, after a short attempt
+from the last answer that makes easy samples many times faster. ``clarabel``: the reference."""
 
 QUICK = 30  # iterations of the short attempt
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A solved problem: the plan of ``horizon`` samples, and the artificial reference on which it ends and goes on for ever.
+    """A solved problem: the plan of ``horizon`` samples, and the artificial reference on which it ends and goes on for
+    ever.
 
     Args:
         x: (horizon, n). u: (horizon, m).
@@ -59,8 +61,8 @@ class Prediction:
 class RecedingHorizon(ABC):
     """Steps a parametric cone program through time.
 
-    A solve that fails leaves the last good point alone: its prediction, which never ends, is followed instead, corrected by
-    the local regulator. Before there is one, the backup law of :class:`Recourse` acts.
+    A solve that fails leaves the last good point alone: its prediction, which never ends, is followed instead,
+    corrected by the local regulator. Before there is one, the backup law of :class:`Recourse` acts.
 
     Args:
         task: see the final classes. program: the problem. frequency: of the artificial reference, 0 where it is steady.
@@ -71,7 +73,7 @@ class RecedingHorizon(ABC):
     """
 
     COLD_AFTER = 3  # failures in a row after which the last good point is no warm start any more
-    LOOSE = 1e-4  # largest residual of a point that is used although the solver did not finish
+    LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
 
     def __init__(
         self, task: Task, program: ConicProgram, frequency: float, solver: Solver, max_iterations: int
@@ -130,7 +132,7 @@ class RecedingHorizon(ABC):
         residual = solver.residual
         if status is Status.SOLVED:
             source = Source.OPTIMAL
-        elif status is Status.MAX_ITERATIONS and residual <= self.LOOSE:
+        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= self.LOOSE:
             source = Source.SUBOPTIMAL
             solver.keep()
         else:
@@ -162,7 +164,7 @@ class RecedingHorizon(ABC):
         parts[0] = z[program.mean_at] if len(program.mean_at) else wanted
         if len(program.sine_at):
             parts[1], parts[2] = z[program.sine_at], z[program.cosine_at]
-        return Prediction(z[program.state_at], z[program.input_at], *parts, self.frequency)
+        return Prediction(z[program.state_at], z[program.input_at], parts[0], parts[1], parts[2], self.frequency)
 
     @property
     def cost(self) -> float:
@@ -170,8 +172,8 @@ class RecedingHorizon(ABC):
         return self.program.cost(self.solver.point(), self.solver.parameter())
 
     def feasible_set(self) -> FeasibleSet:
-        """The states at which the problem has a solution, for the reference at sample 0; the bounds on the state hold from
-        sample 0 on."""
+        """The states at which the problem has a solution, for the reference at sample 0; the bounds on the state hold
+        from sample 0 on."""
         program, n = self.program, self._n
         d = program.G.shape[1]
         wanted = self._wanted.at(0).ravel()

@@ -38,8 +38,8 @@ class Steady(Wanted):
 
 
 class Harmonic(Wanted):
-    """A sinusoidal reference of the frequency of the artificial harmonic: the same parameters, turned to the phase at the
-    end of the horizon (Krupa, Limon & Alamo, Harmonic based MPC for tracking sinusoidal references, 2023)."""
+    """A sinusoidal reference of the frequency of the artificial harmonic: the same parameters, turned to the phase at
+    the end of the horizon (Krupa, Limon & Alamo, Harmonic based MPC for tracking sinusoidal references, 2023)."""
 
     def __init__(self, task: Task, horizon: int) -> None:
         reference, plant = task.reference, task.plant
@@ -90,7 +90,7 @@ def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:
     root = np.exp(-0.5 * j / horizon)
     if np.linalg.cond(basis * root[:, None]) > 1e8:
         raise InvalidValue(
-            f"{window + 1} samples do not determine a harmonic of {frequency:.4g} rad per sample; lengthen the window, or "
-            "choose a frequency away from 0 and from pi"
+            f"{window + 1} samples do not determine a harmonic of {frequency:.4g} rad per sample; lengthen the window, "
+            "or choose a frequency away from 0 and from pi"
         )
     return np.linalg.pinv(basis * root[:, None]) * root

@@ -1,8 +1,9 @@
-"""The same projection by the alternating direction method of multipliers, compiled: quick where its last answer was nearly right.
+"""The same projection by the alternating direction method of multipliers, compiled: quick where its last answer was
+nearly right.
 
-Splitting y = J v + o (Boyd, Parikh, Chu, Peleato & Eckstein, 2011, section 5), which in harmonic MPC goes back to Krupa,
-Limon, Bemporad & Alamo (2022). It may need thousands of iterations where a harmonic cone sits near its apex, so its answer
-is accepted on converged residuals only.
+Splitting y = J v + o (Boyd, Parikh, Chu, Peleato & Eckstein, 2011, section 5), which in harmonic MPC goes back to
+Krupa, Limon, Bemporad & Alamo (2022). It may need thousands of iterations where a harmonic cone sits near its apex, so
+its answer is accepted on converged residuals only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,20 @@ from mpc.solvers.harmonic.cones import FAST, diamond
 from mpc.solvers.harmonic.dense import times, transposed
 
 __all__ = ["admm", "advance"]
+
+
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
+def _within(o, hu, hl, low, high):  # type: ignore[no-untyped-def]
+    """Whether v = 0 is feasible, and so the projection. False for NaN."""
+    nb, nc = hu.shape[0], low.shape[0]
+    for r in range(nb):
+        if not (hu[r] >= 0.0 and hl[r] >= 0.0):
+            return False
+    for k in range(nc):
+        mean, amplitude = o[nb + k], math.sqrt(o[nb + nc + k] ** 2 + o[nb + 2 * nc + k] ** 2)
+        if not (amplitude <= high[k] - mean and amplitude <= mean - low[k]):
+            return False
+    return True
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
@@ -31,6 +46,13 @@ def admm(JT, KT, o, hu, hl, low, high, rho, y, multiplier, v, space, max_iterati
     f, rows = JT.shape
     nb, nc = hu.shape[0], low.shape[0]
     t, p, a = space[:rows], space[rows : 2 * rows], space[2 * rows : 2 * rows + f]
+    if _within(o, hu, hl, low, high):
+        for i in range(f):
+            v[i] = 0.0
+        for r in range(rows):
+            y[r], multiplier[r] = o[r], 0.0
+        report[0], report[1], report[2] = 1.0, 0.0, 0.0
+        return True
     for iteration in range(1, max_iterations + 1):
         for r in range(rows):
             p[r] = rho * (y[r] - o[r]) - multiplier[r]

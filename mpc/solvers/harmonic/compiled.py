@@ -27,8 +27,8 @@ def times_small(ZT, v, u):  # type: ignore[no-untyped-def]
 
 
 def compile_step(version: int) -> Any:
-    """The compiled step. ``version`` identifies the code it calls: numba's cache looks at the constants a function encloses
-    and at the file it stands in, but not at the other files its code comes from."""
+    """The compiled step. ``version`` identifies the code it calls: numba's cache looks at the constants a function
+    encloses and at the file it stands in, but not at the other files its code comes from."""
 
     @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
     def step(parameter, data, index, space, result):  # type: ignore[no-untyped-def]
@@ -36,8 +36,8 @@ def compile_step(version: int) -> Any:
 
         Args:
             parameter: (t,). data, index: what :class:`mpc.solvers.harmonic.solver.CompiledSolver` packed.
-            space: workspace. result: [report (4), v (f), u (m)], written; the report is iterations of the interior point,
-                residual, relative gap, iterations of ADMM.
+            space: workspace. result: [report (4), v (f), u (m)], written; the report is iterations of the interior
+                point, residual, relative gap, iterations of ADMM.
         """
         if version < 0:
             return NUMERICAL
@@ -123,6 +123,7 @@ def compile_step(version: int) -> Any:
                 u[i] += YT[j, i] * parameter[j]
             u[i] = min(max(u[i], least[i]), most[i])
         return status
+
     return step
 
 

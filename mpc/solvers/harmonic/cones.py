@@ -5,8 +5,8 @@ Scaling of Nesterov & Todd (1997) in the formulas of Vandenberghe, The CVXOPT li
 
     W = beta [w0, w'; w, I + w w' / (1 + w0)],   w0^2 - |w|^2 = 1.
 
-W^-2 has the eigenvectors (1, -w/|w|), (1, w/|w|) and the one across, with eigenvalues beta^-2 times k^2, k^-2 and 1, where
-k = w0 + |w|. Near the boundary k grows without bound, and only products in these directions keep their accuracy.
+W^-2 has the eigenvectors (1, -w/|w|), (1, w/|w|) and the one across, with eigenvalues beta^-2 times k^2, k^-2 and 1,
+where k = w0 + |w|. Near the boundary k grows without bound, and only products in these directions keep their accuracy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,20 @@ from numba import njit
 # Sums may be reordered, so that loops become vector instructions; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
 
-__all__ = ["FAST", "diamond", "inside", "join", "product", "quotient", "reach", "scale", "scaling", "spectrum", "split", "unscale"]
+__all__ = [
+    "FAST",
+    "diamond",
+    "inside",
+    "join",
+    "product",
+    "quotient",
+    "reach",
+    "scale",
+    "scaling",
+    "spectrum",
+    "split",
+    "unscale",
+]
 
 
 @njit(nogil=True, error_model="numpy")
@@ -43,9 +56,7 @@ def scaling(s0: float, s1: float, s2: float, z0: float, z1: float, z2: float) ->
 
 
 @njit(nogil=True, error_model="numpy")
-def scale(
-    beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float
-) -> tuple[float, float, float]:
+def scale(beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float) -> tuple[float, float, float]:
     """W x."""
     dot = w1 * x1 + w2 * x2
     c = x0 + dot / (1.0 + w0)
@@ -64,7 +75,8 @@ def unscale(
 
 @njit(nogil=True, error_model="numpy")
 def spectrum(beta: float, w0: float, w1: float, w2: float) -> tuple[float, float, float, float, float]:
-    """Eigenvalues of W^-2 over the squared lengths of its eigenvectors, in the order of the text above, then w / |w|."""
+    """Eigenvalues of W^-2 over the squared lengths of its eigenvectors, in the order of the text above;
+    then w / |w|."""
     norm = math.sqrt(w1 * w1 + w2 * w2)
     b = 1.0 / (beta * beta)
     k = (w0 + norm) ** 2
@@ -88,17 +100,13 @@ def join(c: float, s: float, first: float, second: float, across: float) -> tupl
 
 
 @njit(nogil=True, error_model="numpy")
-def product(
-    x0: float, x1: float, x2: float, y0: float, y1: float, y2: float
-) -> tuple[float, float, float]:
+def product(x0: float, x1: float, x2: float, y0: float, y1: float, y2: float) -> tuple[float, float, float]:
     """Jordan product of x and y."""
     return x0 * y0 + x1 * y1 + x2 * y2, x0 * y1 + y0 * x1, x0 * y2 + y0 * x2
 
 
 @njit(nogil=True, error_model="numpy")
-def quotient(
-    x0: float, x1: float, x2: float, y0: float, y1: float, y2: float
-) -> tuple[float, float, float]:
+def quotient(x0: float, x1: float, x2: float, y0: float, y1: float, y2: float) -> tuple[float, float, float]:
     """The q with x o q = y, for x in the interior."""
     norm = math.sqrt(x1 * x1 + x2 * x2)
     determinant = (x0 - norm) * (x0 + norm)
@@ -123,9 +131,7 @@ def reach(s0: float, s1: float, s2: float, d0: float, d1: float, d2: float) -> f
 
 
 @njit(nogil=True, error_model="numpy")
-def diamond(
-    mean: float, a: float, b: float, low: float, high: float
-) -> tuple[float, float, float]:
+def diamond(mean: float, a: float, b: float, low: float, high: float) -> tuple[float, float, float]:
     """Projection onto |(a, b)| <= min(mean - low, high - mean).
 
     Projecting onto the two cones one after the other is exact, because their faces are orthogonal (Krupa, Limon,

@@ -2,9 +2,9 @@
 
     min |v|^2 / 2   subject to   -hl <= J v <= hu  (rows),   |(s, c)| <= h -+ e  (triples (e, s, c) of rows)
 
-Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from the
-optimum without inequality constraints. A row of J appears once although it is bounded on two sides, and a triple once
-although it lies in two cones, so an iteration costs one product J'WJ, one Cholesky factorisation and two solves.
+Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from
+the optimum without inequality constraints. A row of J appears once although it is bounded on two sides, and a triple
+once although it lies in two cones, so an iteration costs one product J'WJ, one Cholesky factorisation and two solves.
 Predictor and corrector of Mehrotra (1992), scaling of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
 """
 
@@ -15,7 +15,19 @@ import math
 import numpy as np
 from numba import njit
 
-from mpc.solvers.harmonic.cones import FAST, inside, join, product, quotient, reach, scale, scaling, spectrum, split, unscale
+from mpc.solvers.harmonic.cones import (
+    FAST,
+    inside,
+    join,
+    product,
+    quotient,
+    reach,
+    scale,
+    scaling,
+    spectrum,
+    split,
+    unscale,
+)
 from mpc.solvers.harmonic.dense import factor, normal, solve, times, transposed
 
 __all__ = ["INFEASIBLE", "MAX_ITERATIONS", "NUMERICAL", "SOLVED", "interior_point", "space_needed"]
@@ -24,6 +36,7 @@ SOLVED, MAX_ITERATIONS, INFEASIBLE, NUMERICAL = 0, 1, 2, 3
 GAP = 1e-12  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
 LOOSE = 1e-9  # gap of a point that still counts as solved where rounding lets it come no closer
 FEASIBLE = 1e-9  # violation of the rows, in half-widths of their bounds
+STATIONARY = 1e-8  # error of the gradient relative to max(1, |v|), which bounds |v - v*| too
 REFINE = 1e-4  # relative gap below which the linear systems are solved with one step of iterative refinement
 RADIUS = 1e7  # infeasible means: no v of this length is feasible
 BLIND = FAST | {"nnan"}  # for maxima, where NaN is caught elsewhere
@@ -90,8 +103,8 @@ def _push(zu, zl, Z, triple, sign, cones, p):  # type: ignore[no-untyped-def]
 def _weigh(JT, su, sl, zu, zl, S, Z, W, E, L, triple, sign, cones, p, XT, WT):  # type: ignore[no-untyped-def]
     """Scaling at (s, z): W, the spectrum of W^-2 and lambda of the cones; X and W X with P = I + X'W X.
 
-    The rows of X are the box rows of J and, for every cone, the three eigenvectors of W^-2 times its rows: weighted rows keep
-    P accurate however large the weights become.
+    The rows of X are the box rows of J and, for every cone, the three eigenvectors of W^-2 times its rows: weighted
+    rows keep P accurate however large the weights become.
     """
     f = JT.shape[0]
     boxed = su.shape[0]
@@ -161,7 +174,7 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
         v: (f,), written. y, p: (rows,), written: J v, and the multiplier, with v = -J'p. space: workspace.
         report: (3,), written.
     """
-    f, rows = JT.shape
+    f = JT.shape[0]
     nb, nk = hu.shape[0], H.shape[0]
     wide = nb + 3 * nk + (-3 * nk) % 4
     XT, WT = space[: f * wide].reshape(f, wide), space[f * wide : 2 * f * wide].reshape(f, wide)
@@ -192,6 +205,10 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
     degree = float(nk)
     for r in range(nb):
         degree += mu[r] + ml[r]
+        # What a failed solve left behind must not reach this one: zero times NaN is NaN.
+        dsu[r] = dsl[r] = dzu[r] = dzl[r] = 0.0
+    for r in range(wide):
+        g[r] = 0.0
     report[0], report[1], report[2] = 0.0, np.inf, np.inf
 
     # Start at the least-squares solution of G v = h, with s and z lifted into the cones (Vandenberghe, section 5.3).
@@ -234,11 +251,12 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
                 gap += S[k, i] * Z[k, i]
                 hz += H[k, i] * Z[k, i]
         size = max(1.0, 0.5 * norm)
-        residual = max(violation, _largest(rx) / math.sqrt(size))
+        dual = _largest(rx) / math.sqrt(size)
+        residual = max(violation, dual)
         report[0], report[1], report[2] = iteration, residual, gap / size
         finite = math.isfinite(residual) and math.isfinite(gap) and math.isfinite(size)
-        if finite and residual <= FEASIBLE and gap <= LOOSE * size:
-            if gap <= GAP * size:
+        if finite and violation <= FEASIBLE and dual <= 10.0 * STATIONARY and gap <= LOOSE * size:
+            if dual <= STATIONARY and gap <= GAP * size:
                 return SOLVED
             close = True
             for i in range(f):
@@ -248,6 +266,7 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
             # Rounding has won; the point before was as good as can be had.
             return _restored(kept, v, report)
         if not finite:
+            report[1] = report[2] = np.inf
             return NUMERICAL
         # z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius.
         if hz < 0.0 and -hz > RADIUS * math.sqrt(certificate):

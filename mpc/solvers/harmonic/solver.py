@@ -16,8 +16,9 @@ _STATUS = (Status.SOLVED, Status.MAX_ITERATIONS, Status.INFEASIBLE, Status.NUMER
 class CompiledSolver(ConicSolver):
     """Condensed interior point, compiled by numba when first built and cached on disk; the GIL is released in a solve.
 
-    One iteration costs about rows f^2 / 2 + f^3 / 6 multiplications, f = m horizon + 3 m - n being the free variables of a
-    harmonic MPC. That beats a factorisation along the horizon up to f of a few dozen and grows with its third power beyond.
+    One iteration costs about rows f^2 / 2 + f^3 / 6 multiplications, f = m horizon + 3 m - n being the free variables
+    of a harmonic MPC. That beats a factorisation along the horizon up to f of a few dozen and grows with its third
+    power beyond.
 
     Args:
         program: what stays the same.
@@ -47,7 +48,7 @@ class CompiledSolver(ConicSolver):
         self.projection = projection = reduce(program)
         data, index = _pack(projection, program, bounds, frequency, self.RHO, max_iterations, quick)
         self._data, self._index = data, index
-        f, rows, boxed, triples, cones = index[:5].tolist()
+        f, rows, boxed, _, cones = index[:5].tolist()
         self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + space_needed(f, boxed, cones))
         m, free = len(bounds[0]), projection.Z.shape[1]
         self._result = np.zeros(4 + f + m)
