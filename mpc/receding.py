@@ -146,7 +146,8 @@ class RecedingHorizon(ABC):
         """Samples since the point kept, 0 where it is no use as a warm start."""
         if self._good is None or self._recourse.failures >= self.COLD_AFTER:
             return 0
-        return max(k - self._good, 0)
+        elapsed = k - self._good
+        return elapsed if 0 < elapsed < self.horizon else 0
 
     def _continued(self, k: int) -> Plan | None:
         """The last good prediction at sample ``k``."""

@@ -11,6 +11,7 @@ from numba import njit
 
 from mpc.solvers.harmonic.admm import admm, advance
 from mpc.solvers.harmonic.cones import FAST
+from mpc.solvers.harmonic.dense import times
 from mpc.solvers.harmonic.interior_point import NUMERICAL, SOLVED, interior_point
 
 __all__ = ["compiled_step"]
@@ -42,11 +43,12 @@ def compile_step(version: int) -> Any:
         if version < 0:
             return NUMERICAL
         f, rows, nb, nc, nk, t, m = index[0], index[1], index[2], index[3], index[4], index[5], index[6]
-        max_iterations, quick, warm = index[7], index[8], index[9]
-        triple, following = index[10 : 10 + nk], index[10 + nk : 10 + nk + nb]
-        JT = data[: f * rows].reshape(f, rows)
-        start = data[f * rows : f * (rows + f)].reshape(f, f)
-        at = f * (rows + f)
+        max_iterations, quick, warm, wide = index[7], index[8], index[9], index[10]
+        triple, following = index[11 : 11 + nk], index[11 + nk : 11 + nk + nb]
+        G = data[: f * wide].reshape(f, wide)
+        at = f * wide
+        start = data[at : at + f * f].reshape(f, f)
+        at += f * f
         OT = data[at : at + t * rows].reshape(t, rows)
         at += t * rows
         o0 = data[at : at + rows]
@@ -64,8 +66,10 @@ def compile_step(version: int) -> Any:
 
         o, hu, hl = space[:rows], space[rows : rows + nb], space[rows + nb : rows + 2 * nb]
         used = rows + 2 * nb
-        H = space[used : used + 3 * nk].reshape(nk, 3)
+        H = space[used : used + 3 * nk].reshape(3, nk)
         used += 3 * nk
+        p = space[used : used + wide]
+        used += wide
         for r in range(rows):
             o[r] = o0[r]
         for i in range(t):
@@ -78,8 +82,8 @@ def compile_step(version: int) -> Any:
         report[3] = 0.0
         status = -1
         if quick > 0:
-            KT = data[at : at + f * rows].reshape(f, rows)
-            at += f * rows
+            JT, KT = data[at : at + f * rows].reshape(f, rows), data[at + f * rows : at + 2 * f * rows].reshape(f, rows)
+            at += 2 * f * rows
             low, high = data[at : at + nc], data[at + nc : at + 2 * nc]
             at += 2 * nc
             rho, cosine, sine = data[at], data[at + 1], data[at + 2]
@@ -106,14 +110,20 @@ def compile_step(version: int) -> Any:
                 hl[r] = box[3, r] * (o[r] - box[1, r]) if box[3, r] > 0.0 else 0.0
             for k in range(nk):
                 e = nb + triple[k]
-                H[k, 0], H[k, 1], H[k, 2] = sign[k] * (bound[k] - o[e]), o[e + nc], o[e + 2 * nc]
-            status = interior_point(
-                JT, start, hu, hl, box[2], box[3], H, triple, sign, nc, v, y, multiplier, space[used:], max_iterations,
-                report,
-            )  # fmt: skip
-            for r in range(rows):
-                y[r] += o[r]
-        if status == SOLVED:
+                H[0, k], H[1, k], H[2, k] = sign[k] * (bound[k] - o[e]), o[e + nc], o[e + 2 * nc]
+            status = interior_point(G, start, hu, hl, box[2], box[3], H, v, p, space[used:], max_iterations, report)
+            if quick > 0 and status == SOLVED:
+                # What ADMM would have ended with.
+                times(JT, v, y)
+                for r in range(rows):
+                    y[r] += o[r]
+                    multiplier[r] = p[r] if r < nb else 0.0
+                for k in range(nk):
+                    e = nb + triple[k]
+                    multiplier[e] += sign[k] * p[nb + k]
+                    multiplier[e + nc] -= p[nb + nk + k]
+                    multiplier[e + 2 * nc] -= p[nb + 2 * nk + k]
+        if quick > 0 and status == SOLVED:
             for r in range(rows):
                 kept[r], kept[rows + r] = y[r], multiplier[r]
         times_small(ZT, v, u)

@@ -1,7 +1,8 @@
-"""Arithmetic of the 3-dimensional second-order cone {(t, a, b): sqrt(a^2 + b^2) <= t}, compiled.
+"""Arithmetic of many 3-dimensional second-order cones {(t, a, b): sqrt(a^2 + b^2) <= t} at once, compiled.
 
-Scaling of Nesterov & Todd (1997) in the formulas of Vandenberghe, The CVXOPT linear and quadratic cone program solvers
-(2010), section 4: for s, z inside the cone a matrix W with W z = W^-1 s,
+Points are arrays (3, cones), so that the loops over the cones become vector instructions. Scaling of Nesterov & Todd
+(1997) in the formulas of Vandenberghe, The CVXOPT linear and quadratic cone program solvers (2010), section 4: for s, z
+inside the cone a matrix W with W z = W^-1 s,
 
     W = beta [w0, w'; w, I + w w' / (1 + w0)],   w0^2 - |w|^2 = 1.
 
@@ -15,119 +16,91 @@ import math
 
 from numba import njit
 
+__all__ = ["BLIND", "FAST", "combine", "complementarity", "diamond", "normalise", "scaling", "steepest"]
+
 # Sums may be reordered, so that loops become vector instructions; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
-
-__all__ = [
-    "FAST",
-    "diamond",
-    "inside",
-    "join",
-    "product",
-    "quotient",
-    "reach",
-    "scale",
-    "scaling",
-    "spectrum",
-    "split",
-    "unscale",
-]
+BLIND = FAST | {"nnan"}  # for maxima, where NaN is caught elsewhere
 
 
 @njit(nogil=True, error_model="numpy")
-def inside(t: float, a: float, b: float) -> float:
-    """t - |(a, b)|, positive in the interior."""
-    return t - math.sqrt(a * a + b * b)
+def normalise(S, U):  # type: ignore[no-untyped-def]
+    """U (5, cones): 1 / root, the point over its root, and 1 / (1 + its first entry), root^2 being t^2 - a^2 - b^2."""
+    for k in range(S.shape[1]):
+        norm = math.sqrt(S[1, k] * S[1, k] + S[2, k] * S[2, k])
+        inverse = 1.0 / math.sqrt((S[0, k] - norm) * (S[0, k] + norm))
+        first = S[0, k] * inverse
+        U[0, k], U[1, k], U[2, k], U[3, k] = inverse, first, S[1, k] * inverse, S[2, k] * inverse
+        U[4, k] = 1.0 / (1.0 + first)
+
+
+@njit(nogil=True, error_model="numpy", fastmath=BLIND)
+def steepest(U, D):  # type: ignore[no-untyped-def]
+    """The inverse of the largest step along D (3, cones) that stays in the cones, at least 0, from the point of U."""
+    found = 0.0
+    for k in range(D.shape[1]):
+        # In coordinates where the point is (root, 0, 0) the step is root / (|d_vector| - d_scalar).
+        scalar = U[1, k] * D[0, k] - U[2, k] * D[1, k] - U[3, k] * D[2, k]
+        c = (scalar + D[0, k]) * U[4, k]
+        a, b = D[1, k] - c * U[2, k], D[2, k] - c * U[3, k]
+        found = max(found, (math.sqrt(a * a + b * b) - scalar) * U[0, k])
+    return found
 
 
 @njit(nogil=True, error_model="numpy")
-def scaling(s0: float, s1: float, s2: float, z0: float, z1: float, z2: float) -> tuple[float, float, float, float]:
-    """(beta, w0, w1, w2) of W for interior points s and z."""
-    sa = math.sqrt(s1 * s1 + s2 * s2)
-    za = math.sqrt(z1 * z1 + z2 * z2)
-    sj = math.sqrt((s0 - sa) * (s0 + sa))
-    zj = math.sqrt((z0 - za) * (z0 + za))
-    dot = (s0 * z0 + s1 * z1 + s2 * z2) / (sj * zj)
-    gamma = 0.5 / math.sqrt(0.5 * (1.0 + dot))
-    w0 = gamma * (s0 / sj + z0 / zj)
-    w1 = gamma * (s1 / sj - z1 / zj)
-    w2 = gamma * (s2 / sj - z2 / zj)
-    return math.sqrt(sj / zj), math.sqrt(1.0 + w1 * w1 + w2 * w2) if w0 > 0.0 else w0, w1, w2
+def scaling(US, UZ, Z, W, E, L):  # type: ignore[no-untyped-def]
+    """W (6, cones): beta, 1 / beta, w0, w1, w2, 1 / (1 + w0); E (5, cones): eigenvalues of W^-2 over the squared lengths
+    of its eigenvectors, and w / |w|; L (3, cones): lambda = W z."""
+    for k in range(Z.shape[1]):
+        dot = US[1, k] * UZ[1, k] + US[2, k] * UZ[2, k] + US[3, k] * UZ[3, k]
+        gamma = 0.5 / math.sqrt(0.5 * (1.0 + dot))
+        w1, w2 = gamma * (US[2, k] - UZ[2, k]), gamma * (US[3, k] - UZ[3, k])
+        square = w1 * w1 + w2 * w2
+        norm, w0 = math.sqrt(square), math.sqrt(1.0 + square)
+        ratio = US[0, k] / UZ[0, k]
+        inverse = math.sqrt(ratio)
+        beta = 1.0 / inverse
+        stretch = (w0 + norm) * (w0 + norm)
+        over = 1.0 / max(norm, 1e-300)
+        W[0, k], W[1, k], W[2, k], W[3, k], W[4, k], W[5, k] = beta, inverse, w0, w1, w2, 1.0 / (1.0 + w0)
+        E[0, k], E[1, k], E[2, k] = 0.5 * ratio * stretch, 0.5 * ratio / stretch, ratio
+        E[3, k], E[4, k] = w1 * over, w2 * over
+        along = w1 * Z[1, k] + w2 * Z[2, k]
+        c = Z[0, k] + along * W[5, k]
+        L[0, k], L[1, k], L[2, k] = beta * (w0 * Z[0, k] + along), beta * (Z[1, k] + c * w1), beta * (Z[2, k] + c * w2)
 
 
 @njit(nogil=True, error_model="numpy")
-def scale(beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float) -> tuple[float, float, float]:
-    """W x."""
-    dot = w1 * x1 + w2 * x2
-    c = x0 + dot / (1.0 + w0)
-    return beta * (w0 * x0 + dot), beta * (x1 + c * w1), beta * (x2 + c * w2)
+def complementarity(centre, W, L, DS, DZ, T):  # type: ignore[no-untyped-def]
+    """T = W (lambda \\ (lambda o lambda + (W^-1 ds) o (W dz) - centre e)), what the corrector has to remove."""
+    for k in range(L.shape[1]):
+        beta, inverse, w0, w1, w2, q = W[0, k], W[1, k], W[2, k], W[3, k], W[4, k], W[5, k]
+        along = w1 * DS[1, k] + w2 * DS[2, k]
+        c = along * q - DS[0, k]
+        a0, a1, a2 = inverse * (w0 * DS[0, k] - along), inverse * (DS[1, k] + c * w1), inverse * (DS[2, k] + c * w2)
+        along = w1 * DZ[1, k] + w2 * DZ[2, k]
+        c = along * q + DZ[0, k]
+        b0, b1, b2 = beta * (w0 * DZ[0, k] + along), beta * (DZ[1, k] + c * w1), beta * (DZ[2, k] + c * w2)
+        p0, p1, p2 = a0 * b0 + a1 * b1 + a2 * b2 - centre, a0 * b1 + b0 * a1, a0 * b2 + b0 * a2
+        l0, l1, l2 = L[0, k], L[1, k], L[2, k]
+        norm = math.sqrt(l1 * l1 + l2 * l2)
+        determinant = (l0 - norm) * (l0 + norm)
+        dot = l1 * p1 + l2 * p2
+        c = (dot / l0 - p0) / determinant
+        r0, r1, r2 = l0 + (l0 * p0 - dot) / determinant, l1 + c * l1 + p1 / l0, l2 + c * l2 + p2 / l0
+        along = w1 * r1 + w2 * r2
+        c = r0 + along * q
+        T[0, k], T[1, k], T[2, k] = beta * (w0 * r0 + along), beta * (r1 + c * w1), beta * (r2 + c * w2)
 
 
 @njit(nogil=True, error_model="numpy")
-def unscale(
-    beta: float, w0: float, w1: float, w2: float, x0: float, x1: float, x2: float
-) -> tuple[float, float, float]:
-    """W^-1 x."""
-    dot = w1 * x1 + w2 * x2
-    c = -x0 + dot / (1.0 + w0)
-    return (w0 * x0 - dot) / beta, (x1 + c * w1) / beta, (x2 + c * w2) / beta
-
-
-@njit(nogil=True, error_model="numpy")
-def spectrum(beta: float, w0: float, w1: float, w2: float) -> tuple[float, float, float, float, float]:
-    """Eigenvalues of W^-2 over the squared lengths of its eigenvectors, in the order of the text above;
-    then w / |w|."""
-    norm = math.sqrt(w1 * w1 + w2 * w2)
-    b = 1.0 / (beta * beta)
-    k = (w0 + norm) ** 2
-    if norm > 0.0:
-        return 0.5 * b * k, 0.5 * b / k, b, w1 / norm, w2 / norm
-    return 0.5 * b, 0.5 * b, b, 1.0, 0.0
-
-
-@njit(nogil=True, error_model="numpy")
-def split(c: float, s: float, x0: float, x1: float, x2: float) -> tuple[float, float, float]:
-    """Products of x with the three eigenvectors."""
-    along = c * x1 + s * x2
-    return x0 - along, x0 + along, c * x2 - s * x1
-
-
-@njit(nogil=True, error_model="numpy")
-def join(c: float, s: float, first: float, second: float, across: float) -> tuple[float, float, float]:
-    """Sum of the three eigenvectors with these factors."""
-    along = second - first
-    return first + second, along * c - across * s, along * s + across * c
-
-
-@njit(nogil=True, error_model="numpy")
-def product(x0: float, x1: float, x2: float, y0: float, y1: float, y2: float) -> tuple[float, float, float]:
-    """Jordan product of x and y."""
-    return x0 * y0 + x1 * y1 + x2 * y2, x0 * y1 + y0 * x1, x0 * y2 + y0 * x2
-
-
-@njit(nogil=True, error_model="numpy")
-def quotient(x0: float, x1: float, x2: float, y0: float, y1: float, y2: float) -> tuple[float, float, float]:
-    """The q with x o q = y, for x in the interior."""
-    norm = math.sqrt(x1 * x1 + x2 * x2)
-    determinant = (x0 - norm) * (x0 + norm)
-    dot = x1 * y1 + x2 * y2
-    q0 = (x0 * y0 - dot) / determinant
-    c = (dot / x0 - y0) / determinant
-    return q0, c * x1 + y1 / x0, c * x2 + y2 / x0
-
-
-@njit(nogil=True, error_model="numpy")
-def reach(s0: float, s1: float, s2: float, d0: float, d1: float, d2: float) -> float:
-    """Largest step from the interior point s along d that stays in the cone, at most 1e30."""
-    norm = math.sqrt(s1 * s1 + s2 * s2)
-    root = math.sqrt((s0 - norm) * (s0 + norm))
-    # In coordinates where s is (1, 0, 0) the step is 1 / (|d_vector| - d_scalar).
-    b0, b1, b2 = s0 / root, s1 / root, s2 / root
-    scalar = b0 * d0 - b1 * d1 - b2 * d2
-    c = (scalar + d0) / (1.0 + b0)
-    v1, v2 = d1 - c * b1, d2 - c * b2
-    distance = (math.sqrt(v1 * v1 + v2 * v2) - scalar) / root
-    return 1.0 / distance if distance > 1e-30 else 1e30
+def combine(E, F, D):  # type: ignore[no-untyped-def]
+    """D = sum of the eigenvectors of W^-2 with the factors F (3, cones)."""
+    for k in range(F.shape[1]):
+        along = F[1, k] - F[0, k]
+        D[0, k] = F[0, k] + F[1, k]
+        D[1, k] = along * E[3, k] - F[2, k] * E[4, k]
+        D[2, k] = along * E[4, k] + F[2, k] * E[3, k]
 
 
 @njit(nogil=True, error_model="numpy")

@@ -1,11 +1,11 @@
 """Projection onto boxes and second-order cones by a primal-dual interior-point method, compiled.
 
-    min |v|^2 / 2   subject to   -hl <= J v <= hu  (rows),   |(s, c)| <= h -+ e  (triples (e, s, c) of rows)
+    min |v|^2 / 2   subject to   -hl <= G v <= hu  (first rows),   H - G v in cones  (last rows)
 
 Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from
-the optimum without inequality constraints. A row of J appears once although it is bounded on two sides, and a triple
-once although it lies in two cones, so an iteration costs one product J'WJ, one Cholesky factorisation and two solves.
-Predictor and corrector of Mehrotra (1992), scaling of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
+the optimum without inequality constraints. A row appears once although it is bounded on two sides, so an iteration costs
+one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra (1992), scaling of
+Nesterov & Todd (1997), formulas of Vandenberghe (2010).
 """
 
 from __future__ import annotations
@@ -15,19 +15,7 @@ import math
 import numpy as np
 from numba import njit
 
-from mpc.solvers.harmonic.cones import (
-    FAST,
-    inside,
-    join,
-    product,
-    quotient,
-    reach,
-    scale,
-    scaling,
-    spectrum,
-    split,
-    unscale,
-)
+from mpc.solvers.harmonic.cones import BLIND, FAST, combine, complementarity, normalise, scaling, steepest
 from mpc.solvers.harmonic.dense import factor, normal, solve, times, transposed
 
 __all__ = ["INFEASIBLE", "MAX_ITERATIONS", "NUMERICAL", "SOLVED", "interior_point", "space_needed"]
@@ -39,21 +27,12 @@ FEASIBLE = 1e-9  # violation of the rows, in half-widths of their bounds
 STATIONARY = 1e-8  # error of the gradient relative to max(1, |v|), which bounds |v - v*| too
 REFINE = 1e-4  # relative gap below which the linear systems are solved with one step of iterative refinement
 RADIUS = 1e7  # infeasible means: no v of this length is feasible
-BLIND = FAST | {"nnan"}  # for maxima, where NaN is caught elsewhere
+CENTRING = 1e-3  # least centring, so that a pair that is nearly zero twice does not fall behind the others
 
 
-def space_needed(f: int, boxed: int, cones: int) -> int:
+def space_needed(f: int, wide: int, boxed: int, cones: int) -> int:
     """Numbers of workspace for :func:`interior_point`."""
-    return 2 * (f + 1) * (boxed + 3 * cones + 3) + f * f + 4 * f + 2 + 12 * boxed + 27 * cones
-
-
-@njit(nogil=True, error_model="numpy", fastmath=BLIND)
-def _largest_ratio(d, s):  # type: ignore[no-untyped-def]
-    """max -d / s, at least 0."""
-    found = 0.0
-    for k in range(s.shape[0]):
-        found = max(found, -d[k] / s[k])
-    return found
+    return 2 * f * wide + f * f + 4 * f + 2 + 5 * wide + 18 * boxed + 42 * cones
 
 
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
@@ -62,6 +41,15 @@ def _largest(x):  # type: ignore[no-untyped-def]
     found = 0.0
     for k in range(x.shape[0]):
         found = max(found, abs(x[k]))
+    return found
+
+
+@njit(nogil=True, error_model="numpy", fastmath=BLIND)
+def _largest_ratio(d, inverse):  # type: ignore[no-untyped-def]
+    """max -d inverse, at least 0."""
+    found = 0.0
+    for k in range(d.shape[0]):
+        found = max(found, -d[k] * inverse[k])
     return found
 
 
@@ -74,85 +62,58 @@ def _lift(su, sl, S, mu, ml):  # type: ignore[no-untyped-def]
             depth = min(depth, su[r])
         if ml[r] > 0.0:
             depth = min(depth, sl[r])
-    for k in range(S.shape[0]):
-        depth = min(depth, inside(S[k, 0], S[k, 1], S[k, 2]))
+    for k in range(S.shape[1]):
+        depth = min(depth, S[0, k] - math.sqrt(S[1, k] * S[1, k] + S[2, k] * S[2, k]))
     if depth < 1e-8:
         for r in range(su.shape[0]):
             su[r] += mu[r] * (1.0 - depth)
             sl[r] += ml[r] * (1.0 - depth)
-        for k in range(S.shape[0]):
-            S[k, 0] += 1.0 - depth
+        for k in range(S.shape[1]):
+            S[0, k] += 1.0 - depth
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _push(zu, zl, Z, triple, sign, cones, p):  # type: ignore[no-untyped-def]
-    """p with G'z = J'p, the constraints being G v + s = h."""
-    boxed = zu.shape[0]
-    for r in range(boxed):
+def _push(zu, zl, Z, p):  # type: ignore[no-untyped-def]
+    """p such that the dual residual is v + G'p."""
+    nb, nk = zu.shape[0], Z.shape[1]
+    for r in range(nb):
         p[r] = zu[r] - zl[r]
-    for r in range(boxed, p.shape[0]):
-        p[r] = 0.0
-    for k in range(Z.shape[0]):
-        r = boxed + triple[k]
-        p[r] += sign[k] * Z[k, 0]
-        p[r + cones] -= Z[k, 1]
-        p[r + 2 * cones] -= Z[k, 2]
+    for i in range(3):
+        for k in range(nk):
+            p[nb + i * nk + k] = Z[i, k]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _weigh(JT, su, sl, zu, zl, S, Z, W, E, L, triple, sign, cones, p, XT, WT):  # type: ignore[no-untyped-def]
-    """Scaling at (s, z): W, the spectrum of W^-2 and lambda of the cones; X and W X with P = I + X'W X.
+def _weigh(G, weight, nb, nk, E, X, Y):  # type: ignore[no-untyped-def]
+    """X and Y = W X with G' W^-2 G = X'W X, and the weights of the cones.
 
-    The rows of X are the box rows of J and, for every cone, the three eigenvectors of W^-2 times its rows: weighted
-    rows keep P accurate however large the weights become.
+    The rows of X are the box rows of G and, for every cone, the three eigenvectors of W^-2 times its rows: weighted
+    rows keep the product accurate however large the weights become.
     """
-    f = JT.shape[0]
-    boxed = su.shape[0]
-    for r in range(boxed):
-        p[r] = zu[r] / su[r] + zl[r] / sl[r]
-    for i in range(f):
-        for r in range(boxed):
-            WT[i, r] = p[r] * JT[i, r]
-    for k in range(S.shape[0]):
-        z0, z1, z2 = Z[k, 0], Z[k, 1], Z[k, 2]
-        beta, w0, w1, w2 = scaling(S[k, 0], S[k, 1], S[k, 2], z0, z1, z2)
-        W[k, 0], W[k, 1], W[k, 2], W[k, 3] = beta, w0, w1, w2
-        L[k, 0], L[k, 1], L[k, 2] = scale(beta, w0, w1, w2, z0, z1, z2)
-        first, second, across, c, s = spectrum(beta, w0, w1, w2)
-        E[k, 0], E[k, 1], E[k, 2], E[k, 3], E[k, 4] = first, second, across, c, s
-        e, r = boxed + triple[k], boxed + 3 * k
-        for i in range(f):
-            x0, x1, x2 = split(c, s, sign[k] * JT[i, e], -JT[i, e + cones], -JT[i, e + 2 * cones])
-            XT[i, r], XT[i, r + 1], XT[i, r + 2] = x0, x1, x2
-            WT[i, r], WT[i, r + 1], WT[i, r + 2] = first * x0, second * x1, across * x2
+    for i in range(3):
+        for k in range(nk):
+            weight[nb + i * nk + k] = E[i, k]
+    for i in range(G.shape[0]):
+        for k in range(nk):
+            j0, j1, j2 = G[i, nb + k], G[i, nb + nk + k], G[i, nb + 2 * nk + k]
+            along = E[3, k] * j1 + E[4, k] * j2
+            X[i, nb + k], X[i, nb + nk + k] = j0 - along, j0 + along
+            X[i, nb + 2 * nk + k] = E[3, k] * j2 - E[4, k] * j1
+        for r in range(nb + 3 * nk):
+            Y[i, r] = weight[r] * X[i, r]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _target_boxes(keep, centre, second, rs, s, z, ds, dz, mask, g):  # type: ignore[no-untyped-def]
-    """g = W^-2 (keep rs - W (lambda \\ complementarity)) of one side of the rows."""
-    for r in range(s.shape[0]):
-        g[r] = mask[r] * (keep * rs[r] * z[r] - s[r] * z[r] - second * ds[r] * dz[r] + centre) / s[r]
+def _target(keep, centre, second, ru, rl, su, sl, zu, zl, dsu, dsl, dzu, dzl, iu, il, mu, ml, gu, gl, g):  # type: ignore[no-untyped-def]
+    """The constant part of dz of the box rows, per side and summed."""
+    for r in range(su.shape[0]):
+        a = keep * ru[r] * zu[r] - su[r] * zu[r] - second * dsu[r] * dzu[r] + centre
+        b = keep * rl[r] * zl[r] - sl[r] * zl[r] - second * dsl[r] * dzl[r] + centre
+        gu[r], gl[r] = mu[r] * a * iu[r], ml[r] * b * il[r]
+        g[r] = gu[r] - gl[r]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _target_cones(keep, centre, second, RS, S, W, E, L, DS, DZ, G):  # type: ignore[no-untyped-def]
-    """The same of the cones, as factors of the eigenvectors of W^-2."""
-    for k in range(S.shape[0]):
-        beta, w0, w1, w2 = W[k, 0], W[k, 1], W[k, 2], W[k, 3]
-        t0, t1, t2 = S[k, 0], S[k, 1], S[k, 2]  # W (lambda \ lambda o lambda) = W lambda = s
-        if second > 0.0:
-            a0, a1, a2 = unscale(beta, w0, w1, w2, DS[k, 0], DS[k, 1], DS[k, 2])
-            b0, b1, b2 = scale(beta, w0, w1, w2, DZ[k, 0], DZ[k, 1], DZ[k, 2])
-            c0, c1, c2 = product(a0, a1, a2, b0, b1, b2)
-            l0, l1, l2 = L[k, 0], L[k, 1], L[k, 2]
-            q0, q1, q2 = quotient(l0, l1, l2, c0 - centre, c1, c2)
-            t0, t1, t2 = scale(beta, w0, w1, w2, l0 + q0, l1 + q1, l2 + q2)
-        r0, r1, r2 = keep * RS[k, 0] - t0, keep * RS[k, 1] - t1, keep * RS[k, 2] - t2
-        r0, r1, r2 = split(E[k, 3], E[k, 4], r0, r1, r2)
-        G[k, 0], G[k, 1], G[k, 2] = E[k, 0] * r0, E[k, 1] * r1, E[k, 2] * r2
-
-
-@njit(nogil=True, error_model="numpy")
 def _restored(kept, v, report):  # type: ignore[no-untyped-def]
     """The best point again."""
     f = v.shape[0]
@@ -163,105 +124,101 @@ def _restored(kept, v, report):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
+def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
     """Solves one problem; returns a status code, writes v and the report [iterations, residual, gap].
 
     Args:
-        JT: (f, rows), J transposed: box rows first, padded, then the e, the s and the c rows of all ``cones`` triples.
-        start: (f, f), factor of I + G'G.
-        hu, hl: (boxed,), upper bound and minus lower bound of J v. mu, ml: (boxed,), 1 where the bound exists, else 0.
-        H: (k, 3), right-hand sides of the k cones. triple: (k,) which triple. sign: (k,) +1 upper, -1 lower.
-        v: (f,), written. y, p: (rows,), written: J v, and the multiplier, with v = -J'p. space: workspace.
+        G: (f, wide), transposed: box rows, padded; then the first, the second and the third rows of all cones; padded.
+        start: (f, f), factor of I + G'G, where a row counts once for every bound.
+        hu, hl: (boxed,), upper bound and minus lower bound. mu, ml: (boxed,), 1 where the bound exists, else 0.
+        H: (3, cones). v: (f,), written. p: (wide,), written: the multiplier, with v = -G'p. space: workspace.
         report: (3,), written.
     """
-    f = JT.shape[0]
-    nb, nk = hu.shape[0], H.shape[0]
-    wide = nb + 3 * nk + (-3 * nk) % 4
-    XT, WT = space[: f * wide].reshape(f, wide), space[f * wide : 2 * f * wide].reshape(f, wide)
+    f, wide = G.shape
+    nb, nk = hu.shape[0], H.shape[1]
+    X, Y = space[: f * wide].reshape(f, wide), space[f * wide : 2 * f * wide].reshape(f, wide)
     at = 2 * f * wide
     P = space[at : at + f * f].reshape(f, f)
     at += f * f
-    for i in range(f):
-        for r in range(nb):
-            XT[i, r] = JT[i, r]
-        for r in range(nb + 3 * nk, wide):
-            XT[i, r] = WT[i, r] = 0.0
     dv, rx, correction = space[at : at + f], space[at + f : at + 2 * f], space[at + 2 * f : at + 3 * f]
-    at += 3 * f
-    B = space[at : at + 12 * nb].reshape(12, nb)
-    at += 12 * nb
-    su, sl, zu, zl, dsu, dsl, dzu, dzl, ru, rl, gu, gl = (
-        B[0], B[1], B[2], B[3], B[4], B[5], B[6], B[7], B[8], B[9], B[10], B[11]
-    )  # fmt: skip
-    C = space[at : at + 18 * nk].reshape(6, nk, 3)
-    at += 18 * nk
-    S, Z, DS, DZ, RS, L = C[0], C[1], C[2], C[3], C[4], C[5]
-    W = space[at : at + 4 * nk].reshape(nk, 4)
-    at += 4 * nk
-    E = space[at : at + 5 * nk].reshape(nk, 5)
-    at += 5 * nk
-    x, g, kept = space[at : at + wide], space[at + wide : at + 2 * wide], space[at + 2 * wide : at + 2 * wide + f + 2]
-    G = DZ  # the target of the cones is consumed before their dz is written
+    kept = space[at + 3 * f : at + 4 * f + 2]
+    at += 4 * f + 2
+    y, x, g, aim, weight = (
+        space[at : at + wide],
+        space[at + wide : at + 2 * wide],
+        space[at + 2 * wide : at + 3 * wide],
+        space[at + 3 * wide : at + 4 * wide],
+        space[at + 4 * wide : at + 5 * wide],
+    )
+    at += 5 * wide
+    B = space[at : at + 18 * nb].reshape(18, nb)
+    at += 18 * nb
+    su, sl, zu, zl, dsu, dsl, dzu, dzl, ru, rl = B[0], B[1], B[2], B[3], B[4], B[5], B[6], B[7], B[8], B[9]
+    gu, gl, iu, il, ju, jl, wu, wl = B[10], B[11], B[12], B[13], B[14], B[15], B[16], B[17]
+    C = space[at : at + 42 * nk].reshape(42, nk)
+    S, Z, DS, DZ, RS, L, T = C[0:3], C[3:6], C[6:9], C[9:12], C[12:15], C[15:18], C[18:21]
+    US, UZ, W, E, F = C[21:26], C[26:31], C[31:37], C[37:42], C[18:21]
+    # What a failed solve left behind must not reach this one: zero times NaN is NaN.
+    for r in range(wide):
+        g[r] = aim[r] = weight[r] = p[r] = 0.0
+    for i in range(f):
+        for r in range(wide):
+            X[i, r] = Y[i, r] = 0.0
+        for r in range(nb):
+            X[i, r] = G[i, r]
     degree = float(nk)
     for r in range(nb):
         degree += mu[r] + ml[r]
-        # What a failed solve left behind must not reach this one: zero times NaN is NaN.
         dsu[r] = dsl[r] = dzu[r] = dzl[r] = 0.0
-    for r in range(wide):
-        g[r] = 0.0
     report[0], report[1], report[2] = 0.0, np.inf, np.inf
 
     # Start at the least-squares solution of G v = h, with s and z lifted into the cones (Vandenberghe, section 5.3).
-    _push(hu, hl, H, triple, sign, cones, p)
-    transposed(JT, p, v)
+    _push(hu, hl, H, p)
+    transposed(G, p, v)
     solve(start, v)
-    times(JT, v, y)
+    times(G, v, y)
     for r in range(nb):
         zu[r], zl[r] = mu[r] * (y[r] - hu[r]), ml[r] * (-y[r] - hl[r])
         su[r], sl[r] = 1.0 - mu[r] - zu[r], 1.0 - ml[r] - zl[r]
-    for k in range(nk):
-        e = nb + triple[k]
-        Z[k, 0], Z[k, 1], Z[k, 2] = sign[k] * y[e] - H[k, 0], -y[e + cones] - H[k, 1], -y[e + 2 * cones] - H[k, 2]
-        S[k, 0], S[k, 1], S[k, 2] = -Z[k, 0], -Z[k, 1], -Z[k, 2]
+    for i in range(3):
+        for k in range(nk):
+            Z[i, k] = y[nb + i * nk + k] - H[i, k]
+            S[i, k] = -Z[i, k]
     _lift(su, sl, S, mu, ml)
     _lift(zu, zl, Z, mu, ml)
 
     iteration, close = 0, False
     while True:
-        _push(zu, zl, Z, triple, sign, cones, p)
-        transposed(JT, p, rx)
+        _push(zu, zl, Z, p)
+        transposed(G, p, rx)
         certificate = norm = gap = hz = 0.0
         for i in range(f):
             certificate += rx[i] * rx[i]
             rx[i] += v[i]
             norm += v[i] * v[i]
-        times(JT, v, y)
+        times(G, v, y)
         for r in range(nb):
             ru[r], rl[r] = mu[r] * (su[r] + y[r] - hu[r]), ml[r] * (sl[r] - y[r] - hl[r])
             gap += su[r] * zu[r] + sl[r] * zl[r]
             hz += hu[r] * zu[r] + hl[r] * zl[r]
         violation = max(_largest(ru), _largest(rl))
-        for k in range(nk):
-            e = nb + triple[k]
-            RS[k, 0] = S[k, 0] + sign[k] * y[e] - H[k, 0]
-            RS[k, 1] = S[k, 1] - y[e + cones] - H[k, 1]
-            RS[k, 2] = S[k, 2] - y[e + 2 * cones] - H[k, 2]
-            violation = max(violation, abs(RS[k, 0]), abs(RS[k, 1]), abs(RS[k, 2]))
-            for i in range(3):
-                gap += S[k, i] * Z[k, i]
-                hz += H[k, i] * Z[k, i]
+        for i in range(3):
+            for k in range(nk):
+                RS[i, k] = S[i, k] + y[nb + i * nk + k] - H[i, k]
+                gap += S[i, k] * Z[i, k]
+                hz += H[i, k] * Z[i, k]
+            violation = max(violation, _largest(RS[i]))
         size = max(1.0, 0.5 * norm)
         dual = _largest(rx) / math.sqrt(size)
-        residual = max(violation, dual)
-        report[0], report[1], report[2] = iteration, residual, gap / size
-        finite = math.isfinite(residual) and math.isfinite(gap) and math.isfinite(size)
+        report[0], report[1], report[2] = iteration, max(violation, dual), gap / size
+        finite = math.isfinite(violation + dual) and math.isfinite(gap) and math.isfinite(size)
         if finite and violation <= FEASIBLE and dual <= 10.0 * STATIONARY and gap <= LOOSE * size:
             if dual <= STATIONARY and gap <= GAP * size:
                 return SOLVED
             close = True
             for i in range(f):
                 kept[i] = v[i]
-            kept[f], kept[f + 1] = residual, gap / size
+            kept[f], kept[f + 1] = report[1], report[2]
         elif close:
             # Rounding has won; the point before was as good as can be had.
             return _restored(kept, v, report)
@@ -274,60 +231,71 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
         if iteration >= max_iterations:
             return _restored(kept, v, report) if close else MAX_ITERATIONS
 
-        _weigh(JT, su, sl, zu, zl, S, Z, W, E, L, triple, sign, cones, p, XT, WT)
-        normal(XT, WT, P)
+        for r in range(nb):
+            iu[r], il[r] = 1.0 / su[r], 1.0 / sl[r]
+            wu[r], wl[r] = zu[r] * iu[r], zl[r] * il[r]
+            weight[r] = wu[r] + wl[r]
+            # Where a bound is missing z is zero, and so is dz.
+            ju[r], jl[r] = mu[r] / (zu[r] + 1.0 - mu[r]), ml[r] / (zl[r] + 1.0 - ml[r])
+        normalise(S, US)
+        normalise(Z, UZ)
+        scaling(US, UZ, Z, W, E, L)
+        _weigh(G, weight, nb, nk, E, X, Y)
+        normal(X, Y, P)
         if not factor(P):
             return _restored(kept, v, report) if close else NUMERICAL
         keep, centre, second, step = 1.0, 0.0, 0.0, 0.0
         for corrector in range(2):
-            _target_boxes(keep, centre, second, ru, su, zu, dsu, dzu, mu, gu)
-            _target_boxes(keep, centre, second, rl, sl, zl, dsl, dzl, ml, gl)
-            _target_cones(keep, centre, second, RS, S, W, E, L, DS, DZ, G)
-            for r in range(nb):
-                g[r] = gu[r] - gl[r]
+            # The right-hand side, and dz = g + W^-2 G dv; that of the cones as factors of the eigenvectors of W^-2.
+            _target(keep, centre, second, ru, rl, su, sl, zu, zl, dsu, dsl, dzu, dzl, iu, il, mu, ml, gu, gl, g)
+            if corrector == 0:
+                for i in range(3):
+                    for k in range(nk):
+                        T[i, k] = RS[i, k] - S[i, k]  # W (lambda \\ lambda o lambda) = W lambda = s
+            else:
+                complementarity(centre, W, L, DS, DZ, T)
+                for i in range(3):
+                    for k in range(nk):
+                        T[i, k] = keep * RS[i, k] - T[i, k]
             for k in range(nk):
-                r = nb + 3 * k
-                g[r], g[r + 1], g[r + 2] = G[k, 0], G[k, 1], G[k, 2]
-            transposed(XT, g, dv)
+                along = E[3, k] * T[1, k] + E[4, k] * T[2, k]
+                g[nb + k], g[nb + nk + k] = E[0, k] * (T[0, k] - along), E[1, k] * (T[0, k] + along)
+                g[nb + 2 * nk + k] = E[2, k] * (E[3, k] * T[2, k] - E[4, k] * T[1, k])
+            transposed(X, g, dv)
             for i in range(f):
                 dv[i] = -keep * rx[i] - dv[i]
             solve(P, dv)
-            times(XT, dv, x)
+            times(X, dv, x)
             if gap < REFINE * size:
-                # Weights as large as these cost the solution digits; one correction brings them back.
-                for r in range(nb):
-                    g[r] += p[r] * x[r]
-                for k in range(nk):
-                    for i in range(3):
-                        g[nb + 3 * k + i] += E[k, i] * x[nb + 3 * k + i]
-                transposed(XT, g, correction)
+                # Weights as large as near the end cost the solution digits; a correction brings them back.
+                for r in range(wide):
+                    aim[r] = g[r] + weight[r] * x[r]
+                transposed(X, aim, correction)
                 for i in range(f):
                     correction[i] = -keep * rx[i] - dv[i] - correction[i]
                 solve(P, correction)
                 for i in range(f):
                     dv[i] += correction[i]
-                times(XT, correction, g)
+                times(X, correction, aim)
                 for r in range(wide):
-                    x[r] += g[r]
+                    x[r] += aim[r]
             for r in range(nb):
-                dzu[r] = gu[r] + x[r] * zu[r] / su[r]
-                dzl[r] = gl[r] - x[r] * zl[r] / sl[r]
+                dzu[r], dzl[r] = gu[r] + x[r] * wu[r], gl[r] - x[r] * wl[r]
                 dsu[r], dsl[r] = mu[r] * (-keep * ru[r] - x[r]), ml[r] * (-keep * rl[r] + x[r])
-            longest = max(_largest_ratio(dsu, su), _largest_ratio(dsl, sl))
-            # Where a bound is missing z is zero, and so is dz.
-            for r in range(nb):
-                longest = max(longest, -mu[r] * dzu[r] / (zu[r] + 1.0 - mu[r]), -ml[r] * dzl[r] / (zl[r] + 1.0 - ml[r]))
-            step = 1.0 / max(longest, 1e-30)
             for k in range(nk):
-                x0, x1, x2, c, s = x[nb + 3 * k], x[nb + 3 * k + 1], x[nb + 3 * k + 2], E[k, 3], E[k, 4]
-                a0, a1, a2 = G[k, 0] + E[k, 0] * x0, G[k, 1] + E[k, 1] * x1, G[k, 2] + E[k, 2] * x2
-                DZ[k, 0], DZ[k, 1], DZ[k, 2] = join(c, s, a0, a1, a2)
-                d0, d1, d2 = join(c, s, 0.5 * x0, 0.5 * x1, x2)
-                DS[k, 0], DS[k, 1], DS[k, 2] = -keep * RS[k, 0] - d0, -keep * RS[k, 1] - d1, -keep * RS[k, 2] - d2
-                step = min(step, reach(S[k, 0], S[k, 1], S[k, 2], DS[k, 0], DS[k, 1], DS[k, 2]))
-                step = min(step, reach(Z[k, 0], Z[k, 1], Z[k, 2], DZ[k, 0], DZ[k, 1], DZ[k, 2]))
+                F[0, k], F[1, k], F[2, k] = 0.5 * x[nb + k], 0.5 * x[nb + nk + k], x[nb + 2 * nk + k]
+            combine(E, F, DS)  # G dv
+            for i in range(3):
+                for k in range(nk):
+                    DS[i, k] = -keep * RS[i, k] - DS[i, k]
+                    F[i, k] = g[nb + i * nk + k] + E[i, k] * x[nb + i * nk + k]
+            combine(E, F, DZ)
+            longest = max(_largest_ratio(dsu, iu), _largest_ratio(dsl, il))
+            longest = max(longest, _largest_ratio(dzu, ju), _largest_ratio(dzl, jl))
+            longest = max(longest, steepest(US, DS), steepest(UZ, DZ))
+            step = 1.0 / max(longest, 1e-30)
             if corrector == 0:
-                sigma = max(1e-3, (1.0 - min(1.0, step)) ** 3)
+                sigma = max(CENTRING, (1.0 - min(1.0, step)) ** 3)
                 keep, centre, second = 1.0 - sigma, sigma * gap / degree, 1.0
         step = min(1.0, 0.99 * step)
         if not step > 1e-12:
@@ -339,8 +307,8 @@ def interior_point(JT, start, hu, hl, mu, ml, H, triple, sign, cones, v, y, p, s
             sl[r] += step * dsl[r]
             zu[r] += step * dzu[r]
             zl[r] += step * dzl[r]
-        for k in range(nk):
-            for i in range(3):
-                S[k, i] += step * DS[k, i]
-                Z[k, i] += step * DZ[k, i]
+        for i in range(3):
+            for k in range(nk):
+                S[i, k] += step * DS[i, k]
+                Z[i, k] += step * DZ[i, k]
         iteration += 1

@@ -49,7 +49,8 @@ class CompiledSolver(ConicSolver):
         data, index = _pack(projection, program, bounds, frequency, self.RHO, max_iterations, quick)
         self._data, self._index = data, index
         f, rows, boxed, _, cones = index[:5].tolist()
-        self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + space_needed(f, boxed, cones))
+        wide = int(index[10])
+        self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + wide + space_needed(f, wide, boxed, cones))
         m, free = len(bounds[0]), projection.Z.shape[1]
         self._result = np.zeros(4 + f + m)
         self._parameter = np.zeros(projection.O.shape[1])
@@ -118,22 +119,24 @@ def _pack(
     triple = np.concatenate([upper, lower])
     sign = np.concatenate([np.ones(len(upper)), -np.ones(len(lower))])
     bound = np.concatenate([reduced.high[upper], reduced.low[lower]])
-    # G'G counts a row once for every bound and cone it appears in.
-    count = np.zeros(rows)
+    # The rows of every cone, where JT has those of every triple.
+    G = np.zeros((f, _padded(nb + 3 * len(triple))))
+    G[:, :nb] = JT[:, :nb]
+    mean, sine, cosine = (JT[:, nb + i * triples + triple] for i in range(3))
+    G[:, nb : nb + 3 * len(triple)] = np.hstack([sign * mean, -sine, -cosine])
+    count = np.ones(G.shape[1])
     count[:nb] = box[2] + box[3]
-    times = np.isfinite(reduced.high).astype(float) + np.isfinite(reduced.low)
-    count[nb : nb + 3 * triples] = np.tile(times, 3)
-    start = _inverted(np.linalg.cholesky(np.eye(f) + (JT * count) @ JT.T))
+    start = _inverted(np.linalg.cholesky(np.eye(f) + (G * count) @ G.T))
     first = program.input_at[0]
     ZT = np.zeros((f, len(first)))
     ZT[:free] = reduced.Z[first].T
-    parts = [JT, start, OT, o, box, sign, bound, ZT, reduced.Y[first].T, reduced.y[first], bounds[0], bounds[1]]
+    parts = [G, start, OT, o, box, sign, bound, ZT, reduced.Y[first].T, reduced.y[first], bounds[0], bounds[1]]
     KT = np.linalg.solve(np.linalg.cholesky(np.eye(f) + rho * JT @ JT.T), JT)
-    parts += [KT, reduced.low, reduced.high, np.array([rho, np.cos(frequency), np.sin(frequency)])]
+    parts += [JT, KT, reduced.low, reduced.high, np.array([rho, np.cos(frequency), np.sin(frequency)])]
     data = np.concatenate([np.ravel(part) for part in parts])
     following = np.full(nb, -1)
     following[:boxed] = _following(program)
-    sizes = [f, rows, nb, triples, len(triple), parameters, len(first), max_iterations, quick, 0]
+    sizes = [f, rows, nb, triples, len(triple), parameters, len(first), max_iterations, quick, 0, G.shape[1]]
     return data, np.concatenate([sizes, triple, following]).astype(np.int64)
 
 
