@@ -3,8 +3,8 @@
     python -m benchmarks.harmonic
 
 Three runs of 200 steps each: oscillating masses to a set-point; the same with a new set-point every 20 steps, partly
-inadmissible; one axis of the ball and plate to 1.8 m. Every solver gets the same states and references. No solver sees an
-infinite bound. The time of a step is the least of several repetitions, whole calls from Python included; the table
+inadmissible; one axis of the ball and plate to 1.8 m. Every solver gets the same states and references. No solver sees
+an infinite bound. The time of a step is the least of several repetitions, whole calls from Python included; the table
 shows median and 99th percentile over the steps. Ratios are of medians on the first run, smaller is better.
 """
 
@@ -90,20 +90,21 @@ def least(call: Callable[[], object], repetitions: int) -> float:
     return 1e6 * best
 
 
-def time_controller(run: Run, solver: HarmonicMPC, warm: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Microseconds (steps,) and inputs (steps, m) of whole ``step`` calls; where the solver keeps its last answer, a step is
-    run once in its turn, and the whole run several times."""
-    inputs = []
-    times = np.full(STEPS, np.inf)
-    for _ in range(5 if warm else 1):
+def time_controller(run: Run, solver: HarmonicMPC, turns: int, repetitions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds (steps,) and inputs (steps, m) of whole ``step`` calls, each repeated at once, and the run in turns;
+    a solver that starts from its last answer must not see a sample twice."""
+    times, inputs = np.full(STEPS, np.inf), np.zeros((STEPS, len(solver.task.plant.input)))
+    for _ in range(turns):
         solver.reset()
-        inputs = []
         for k, (x, reference) in enumerate(zip(run.states, run.references, strict=True)):
             if k == 0 or reference is not run.references[k - 1]:
                 solver.follow(reference)
-            times[k] = min(times[k], least(lambda x=x, k=k: inputs.append(solver.step(x, k).input), 1 if warm else 15))
-        inputs = inputs[:: 1 if warm else 15]
-    return times, np.array(inputs)
+
+            def step(x: np.ndarray = x, k: int = k) -> None:
+                inputs[k] = solver.step(x, k).input
+
+            times[k] = min(times[k], least(step, repetitions))
+    return times, inputs
 
 
 def cvxpy_problem(program: ConicProgram) -> tuple[cp.Problem, cp.Parameter, cp.Variable]:
@@ -190,7 +191,7 @@ def growth() -> dict[str, float]:
         controller = HarmonicMPC(task, horizon, 3 * 1.627 * 0.2)
         plant, x, times = exact(task.plant, task.dt), task.initial.mean(task.plant.state), []
         for k in range(20):
-            times.append(least(lambda x=x, k=k: controller.step(x, k), 5))
+            times.append(least(lambda at=x, k=k, step=controller.step: step(at, k), 5))
             x = plant.A @ x + plant.B @ controller.step(x, k).input
         free = controller.solver.projection.Z.shape[1]  # type: ignore[attr-defined]
         found[name] = float(np.median(times))
@@ -211,7 +212,7 @@ def main() -> None:
         print(run.name)
         # The reference is as exact as Clarabel gets; where a cone sits at its apex that is some 3e-5.
         _, reference, failed = time_clarabel(run, 1e-11, 1)
-        own, inputs = time_controller(run, run.controller, warm=False)
+        own, inputs = time_controller(run, run.controller, 2, 10)
         note = f"{run.unsolved} of {STEPS} not converged"
         report("harmonic MPC", own, error(inputs, reference), note)
         make = masses_controller if i < 2 else axis_controller
@@ -220,7 +221,7 @@ def main() -> None:
             fast.task, fast.horizon, fast.frequency, Te=fast.weights.Te, Th=fast.weights.Th, Se=fast.weights.Se,
             Sh=fast.weights.Sh, solver="admm",
         )  # fmt: skip
-        quick, inputs_fast = time_controller(run, fast, warm=True)
+        quick, inputs_fast = time_controller(run, fast, 5, 1)
         report("harmonic MPC, solver='admm'", quick, error(inputs_fast, reference))
         direct, inputs_direct, missed = time_clarabel(run, 1e-8, 3)
         report("Clarabel direct", direct, error(inputs_direct, reference), f"{missed} of {STEPS} not converged")

@@ -39,6 +39,9 @@ class HarmonicMPC(RecedingHorizon):
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
         solver: see :data:`mpc.receding.Solver`. max_iterations: of it, in one step.
 
+    A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,
+    over the horizon and half as much again.
+
     Raises:
         NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable
             or a horizon shorter than its controllability index, a direction without price.
@@ -87,9 +90,8 @@ class HarmonicMPC(RecedingHorizon):
             return Steady(task, parts=3)
         if isinstance(reference, Sinusoid) and abs(reference.frequency - self.frequency) < 1e-12:
             return Harmonic(task, self.horizon)
-        period = 2.0 * np.pi / max(abs(self.frequency), 1e-9)
-        window = int(np.clip(np.ceil(period), 3 * self.horizon, 1000))
-        return LocalFit(task, self.horizon, self.frequency, window)
+        # Half a horizon beyond its end decides where the prediction heads; more spoils the fit of what is near.
+        return LocalFit(task, self.horizon, self.frequency, max(3, 3 * self.horizon // 2))
 
 
 def _frequency(task: Task, horizon: int) -> float:

@@ -79,7 +79,7 @@ class LocalFit(Wanted):
 def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:
     """(3, window + 1): weighted least squares of samples j = 0..window by 1, sin(w (j - N)), cos(w (j - N)).
 
-    The weights fall as exp(-j / horizon): what lies beyond the horizon is fitted again before it matters.
+    The weights fall as exp(-j / horizon): what lies far ahead is fitted again before it matters.
 
     Raises:
         InvalidValue: fewer than three samples, or a frequency at which the three functions are not independent.
@@ -88,7 +88,7 @@ def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:
     phase = frequency * (j - horizon)
     basis = np.column_stack([np.ones(len(j)), np.sin(phase), np.cos(phase)])
     root = np.exp(-0.5 * j / horizon)
-    if np.linalg.cond(basis * root[:, None]) > 1e8:
+    if len(j) < 3 or np.linalg.cond(basis * root[:, None]) > 1e8:
         raise InvalidValue(
             f"{window + 1} samples do not determine a harmonic of {frequency:.4g} rad per sample; lengthen the window, "
             "or choose a frequency away from 0 and from pi"

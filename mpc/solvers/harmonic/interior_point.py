@@ -3,9 +3,9 @@
     min |v|^2 / 2   subject to   -hl <= G v <= hu  (first rows),   H - G v in cones  (last rows)
 
 Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from
-the optimum without inequality constraints. A row appears once although it is bounded on two sides, so an iteration costs
-one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra (1992), scaling of
-Nesterov & Todd (1997), formulas of Vandenberghe (2010).
+the optimum without inequality constraints. A row appears once although it is bounded on two sides, so an iteration
+costs one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra (1992), scaling
+of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpc.solvers.harmonic.dense import factor, normal, solve, times, transposed
 __all__ = ["INFEASIBLE", "MAX_ITERATIONS", "NUMERICAL", "SOLVED", "interior_point", "space_needed"]
 
 SOLVED, MAX_ITERATIONS, INFEASIBLE, NUMERICAL = 0, 1, 2, 3
-GAP = 1e-12  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
+GAP = 1e-11  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
 LOOSE = 1e-9  # gap of a point that still counts as solved where rounding lets it come no closer
 FEASIBLE = 1e-9  # violation of the rows, in half-widths of their bounds
 STATIONARY = 1e-8  # error of the gradient relative to max(1, |v|), which bounds |v - v*| too
