@@ -260,3 +260,35 @@ def test_uncontrollable_plants_and_missing_weights_are_refused() -> None:
     twice = Model(np.eye(1), np.ones((1, 2)), np.zeros(1), idle, np.eye(1), np.zeros((2, 2)))
     with pytest.raises(NotApplicable, match="not unique"):
         reduce(harmonic_program(twice, 5, 0.3, OffsetWeights(np.eye(1), np.eye(1), twice.R, twice.R), 1e-4))
+
+
+def test_a_short_predictor_does_not_make_it_run_in_circles() -> None:
+    # A state at the edge of the feasible set, found by random changes of a sinusoidal reference.
+    controller = axis_controller(axis())
+    parameter = np.array(
+        [
+            0.0695606635,
+            -0.0501993449,
+            0.0170869382,
+            0.0696089105,
+            0.0274898314,
+            0.0697391326,
+            0.0414051872,
+            0.18035929,
+            0.0,
+            -0.0135579724,
+            0.0553800626,
+            0.0070060514,
+            -0.0364317233,
+            0.0,
+            0.0772094432,
+            0.0632614679,
+            0.0374812827,
+            -0.0725633908,
+            0.0,
+        ]
+    )
+    reference = ClarabelSolver(controller.program, axis().input_bounds)
+    assert reference.solve(parameter, 0) is Status.SOLVED
+    assert controller.solver.solve(parameter, 0) is Status.SOLVED
+    np.testing.assert_allclose(controller.solver.input, reference.input, atol=1e-6)

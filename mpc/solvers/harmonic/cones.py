@@ -71,8 +71,8 @@ def scaling(US, UZ, Z, W, E, L):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy")
-def complementarity(centre, W, L, DS, DZ, T):  # type: ignore[no-untyped-def]
-    """T = W (lambda \\ (lambda o lambda + (W^-1 ds) o (W dz) - centre e)), what the corrector has to remove."""
+def complementarity(centre, second, W, L, DS, DZ, T):  # type: ignore[no-untyped-def]
+    """T = W (lambda \\ (lambda o lambda + second (W^-1 ds) o (W dz) - centre e)), what the corrector has to remove."""
     for k in range(L.shape[1]):
         beta, inverse, w0, w1, w2, q = W[0, k], W[1, k], W[2, k], W[3, k], W[4, k], W[5, k]
         along = w1 * DS[1, k] + w2 * DS[2, k]
@@ -81,7 +81,8 @@ def complementarity(centre, W, L, DS, DZ, T):  # type: ignore[no-untyped-def]
         along = w1 * DZ[1, k] + w2 * DZ[2, k]
         c = along * q + DZ[0, k]
         b0, b1, b2 = beta * (w0 * DZ[0, k] + along), beta * (DZ[1, k] + c * w1), beta * (DZ[2, k] + c * w2)
-        p0, p1, p2 = a0 * b0 + a1 * b1 + a2 * b2 - centre, a0 * b1 + b0 * a1, a0 * b2 + b0 * a2
+        p0 = second * (a0 * b0 + a1 * b1 + a2 * b2) - centre
+        p1, p2 = second * (a0 * b1 + b0 * a1), second * (a0 * b2 + b0 * a2)
         l0, l1, l2 = L[0, k], L[1, k], L[2, k]
         norm = math.sqrt(l1 * l1 + l2 * l2)
         determinant = (l0 - norm) * (l0 + norm)

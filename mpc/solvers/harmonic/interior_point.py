@@ -253,7 +253,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
                     for k in range(nk):
                         T[i, k] = RS[i, k] - S[i, k]  # W (lambda \\ lambda o lambda) = W lambda = s
             else:
-                complementarity(centre, W, L, DS, DZ, T)
+                complementarity(centre, second, W, L, DS, DZ, T)
                 for i in range(3):
                     for k in range(nk):
                         T[i, k] = keep * RS[i, k] - T[i, k]
@@ -296,7 +296,9 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
             step = 1.0 / max(longest, 1e-30)
             if corrector == 0:
                 sigma = max(CENTRING, (1.0 - min(1.0, step)) ** 3)
-                keep, centre, second = 1.0 - sigma, sigma * gap / degree, 1.0
+                keep, centre = 1.0 - sigma, sigma * gap / degree
+                # After a very short predictor its second-order term misleads, and steps may repeat for ever.
+                second = 1.0 if step > 0.1 else step
         step = min(1.0, 0.99 * step)
         if not step > 1e-12:
             return _restored(kept, v, report) if close else NUMERICAL
