@@ -28,7 +28,7 @@ class EqualityMPC(RecedingHorizon):
     """
 
     def __init__(
-        self, task: Task, horizon: int = 10, solver: Solver = "interior-point", max_iterations: int = 40
+        self, task: Task, horizon: int = 10, solver: Solver = "interior-point", max_iterations: int = 80
     ) -> None:
         check_horizon(horizon)
         self._model = model(task)

@@ -65,7 +65,7 @@ class HarmonicMPC(RecedingHorizon):
         Sh: Weight | None = None,
         eps: float = 1e-4,
         solver: Solver = "interior-point",
-        max_iterations: int = 40,
+        max_iterations: int = 80,
     ) -> None:
         check_horizon(horizon)
         if frequency is None:

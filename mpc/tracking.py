@@ -38,7 +38,7 @@ class TrackingMPC(RecedingHorizon):
         S: Weight | None = None,
         eps: float = 1e-4,
         solver: Solver = "interior-point",
-        max_iterations: int = 40,
+        max_iterations: int = 80,
     ) -> None:
         check_horizon(horizon)
         system = model(task)

@@ -24,7 +24,8 @@ class CompiledSolver(ConicSolver):
         program: what stays the same.
         bounds: lower and upper bound of the input, each (m,).
         frequency: by which the artificial harmonic turns in a sample; used to advance the warm start.
-        max_iterations: of the interior point.
+        max_iterations: of the interior point. Ordinary samples take 8 to 16; with the state at the edge of the feasible
+            set and the reference far outside, 50 have been seen.
         quick: iterations of warm-started ADMM tried first, 0 for none. They make the settled phase several times faster
             and the worst step slower by their own cost.
     """
@@ -36,7 +37,7 @@ class CompiledSolver(ConicSolver):
         program: ConicProgram,
         bounds: tuple[np.ndarray, np.ndarray],
         frequency: float = 0.0,
-        max_iterations: int = 40,
+        max_iterations: int = 80,
         quick: int = 0,
     ) -> None:
         # numba takes half a second to import; only who solves pays for it.
