@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ctrl.feasible import plot_sections
-from ctrl.simulate import simulate
+from ctrl.loop import simulate
 from mpc import StochasticMPC, nominal_mpc, robust_mpc
 from systems import Box
 from systems.library.segway import segway

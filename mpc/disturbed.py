@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
 
 from ctrl.controller import NotApplicable
-from ctrl.lqr import LocalModel, local_model, lqr
+from ctrl.regulator import LocalModel, local_model, lqr
 from mpc.condensing import affine_conditions
 from mpc.reachable import AdditiveNoise, additive_noise
 from mpc.transcription import conditions

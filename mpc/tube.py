@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.lqr import NotStabilisable
+from ctrl.regulator import NotStabilisable
 from systems import DimensionMismatch
 
 __all__ = ["tube_gain"]

@@ -15,7 +15,7 @@ from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
-__all__ = ["Cost", "Nonlinear", "Quadratic", "Weight"]
+__all__ = ["Cost", "Nonlinear", "Quadratic", "Weight", "weight_matrix"]
 
 Weight = Mapping[str, float] | Sequence[float] | np.ndarray
 """A diagonal by name (0 where left out) or in order, or a full matrix."""
@@ -67,18 +67,18 @@ class Quadratic(Cost):
             InvalidValue: a matrix that is not symmetric positive semidefinite.
         """
         return (
-            _matrix(self.Q, plant.state, "Q"),
-            _matrix(self.R, plant.input, "R"),
-            _matrix(self.P if self.P is not None else {}, plant.state, "P"),
+            weight_matrix(self.Q, plant.state, "Q"),
+            weight_matrix(self.R, plant.input, "R"),
+            weight_matrix(self.P if self.P is not None else {}, plant.state, "P"),
         )
 
     def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
-        Q = _matrix(self.Q, x.signals, "Q")
-        R = _matrix(self.R, u.signals, "R")
+        Q = weight_matrix(self.Q, x.signals, "Q")
+        R = weight_matrix(self.R, u.signals, "R")
         return _form(x.column - x_ref.column, Q) + _form(u.column - u_ref.column, R)
 
     def terminal(self, x: Vector, x_ref: Vector) -> Any:
-        return _form(x.column - x_ref.column, _matrix(self.P if self.P is not None else {}, x.signals, "P"))
+        return _form(x.column - x_ref.column, weight_matrix(self.P if self.P is not None else {}, x.signals, "P"))
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,12 @@ def _form(z: Any, weight: np.ndarray) -> Any:
     return ca.bilin(ca.SX(weight), z, z)
 
 
-def _matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
+def weight_matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
+    """The weight as a matrix (n, n) for these signals; ``what`` names it in errors.
+
+    Raises:
+        DimensionMismatch: another shape. InvalidValue: not finite, not symmetric, or not positive semidefinite.
+    """
     n = len(declared)
     if isinstance(weight, Mapping) or np.ndim(weight) == 1:
         matrix = np.diag(declared.array(weight, what=f"diagonal of {what}"))

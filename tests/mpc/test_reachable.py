@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 from ctrl.controller import NotApplicable
-from ctrl.lqr import local_model
+from ctrl.regulator import local_model
 from mpc.reachable import AdditiveNoise, ErrorDynamics, additive_noise
 from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Task, Uniform
 from systems.library.pendulum import pendulum

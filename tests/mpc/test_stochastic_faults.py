@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Source, Status
-from ctrl.lqr import LQR
+from ctrl.regulator import LQR
 from mpc import StochasticMPC
 from systems import Box, DimensionMismatch, Gaussian, Task
 from systems.library.segway import segway

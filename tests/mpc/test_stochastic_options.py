@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import NotApplicable, Status
-from ctrl.simulate import simulate
+from ctrl.loop import simulate
 from mpc import StochasticMPC, indirect_feedback_mpc, robust_mpc, robust_stochastic_mpc, tube_gain
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Sinusoid, Task, Uniform
 from systems.library.pendulum import pendulum

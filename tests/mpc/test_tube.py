@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_lyapunov
 
-from ctrl.lqr import NotStabilisable, lqr
+from ctrl.regulator import NotStabilisable, lqr
 from mpc import tube_gain
 from systems import DimensionMismatch, LinearPlant
 

@@ -1,0 +1,102 @@
+"""Harmonic MPC: the prediction ends on a sinusoid of the plant that is optimised with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpc.artificial import OffsetWeights, check_horizon, harmonic_program, model
+from mpc.receding import RecedingHorizon, Solver
+from mpc.wanted import Harmonic, LocalFit, Steady, Wanted
+from systems import InvalidValue, Sinusoid, Task
+from systems.costs import Weight, weight_matrix
+
+__all__ = ["HarmonicMPC"]
+
+
+class HarmonicMPC(RecedingHorizon):
+    """MPC with an artificial harmonic reference, for set-points (Krupa, Limon & Alamo, 2022), sinusoids and any
+    trajectory (Krupa, Limon & Alamo, 2023):
+
+        min  sum_j |x_j - x_h(j)|_Q^2 + |u_j - u_h(j)|_R^2 + |x_e - x_re|_Te^2 + |u_e - u_re|_Se^2
+             + |x_s - x_rs|_Th^2 + |x_c - x_rc|_Th^2 + |u_s - u_rs|_Sh^2 + |u_c - u_rc|_Sh^2
+        s.t. x_{j+1} = A x_j + B u_j + c,  x_N = x_h(N),  lower <= E x_j + F u_j <= upper,
+             x_h(j) = x_e + x_s sin(w (j - N)) + x_c cos(w (j - N)),  u_h likewise, a trajectory of the plant,
+             |(y_s, y_c)_i| <= min(upper_i - eps - y_e,i,  y_e,i - lower_i - eps)   for every output y = E x + F u.
+
+    It needs no terminal set, stays feasible for any change of the reference, and works from far more states than MPC
+    for tracking with an equally short horizon. A reference that cannot be followed is replaced by the nearest harmonic
+    that can.
+
+    Args:
+        task: its plant is linearised where its reference starts; its cost must be quadratic, its constraints boxes and
+            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not asked of the
+            measured state.
+        horizon: samples looked ahead, N.
+        frequency: w in rad per sample. Where left out: that of a sinusoidal reference, else chosen by
+            :func:`mpc.frequency.choose_frequency`.
+        Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where
+            left out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
+        eps: distance of the artificial harmonic from every bound, in the unit of the output.
+        solver: see :data:`mpc.receding.Solver`. max_iterations: of it, in one step.
+
+    A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,
+    over the horizon and half as much again.
+
+    Raises:
+        NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable
+            or a horizon shorter than its controllability index, a direction without price.
+        InvalidValue: a horizon below 1, a frequency that is not finite, an eps without room.
+
+    Examples:
+        >>> from systems.library import ball_and_plate_axis
+        >>> controller = HarmonicMPC(ball_and_plate_axis(), horizon=5, frequency=0.3254)
+        >>> controller.step([0.0, 0.0, 0.0, 0.0], 0).status
+        <Status.SOLVED: 'solved'>
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 10,
+        frequency: float | None = None,
+        Te: Weight | None = None,
+        Th: Weight | None = None,
+        Se: Weight | None = None,
+        Sh: Weight | None = None,
+        eps: float = 1e-4,
+        solver: Solver = "interior-point",
+        max_iterations: int = 80,
+    ) -> None:
+        check_horizon(horizon)
+        if frequency is None:
+            frequency = _frequency(task, horizon)
+        if not np.isfinite(frequency):
+            raise InvalidValue(f"frequency = {frequency}; expected a finite number of rad per sample")
+        system = model(task)
+        state, inputs = task.plant.state, task.plant.input
+        weights = OffsetWeights(
+            10.0 * horizon * system.Q if Te is None else weight_matrix(Te, state, "Te"),
+            10.0 * horizon * system.Q if Th is None else weight_matrix(Th, state, "Th"),
+            system.R if Se is None else weight_matrix(Se, inputs, "Se"),
+            0.5 * system.R if Sh is None else weight_matrix(Sh, inputs, "Sh"),
+        )
+        self.weights = weights
+        program = harmonic_program(system, horizon, float(frequency), weights, eps)
+        super().__init__(task, program, float(frequency), solver, max_iterations)
+
+    def _wanted_by(self, task: Task) -> Wanted:
+        reference = task.reference
+        if reference.is_constant:
+            return Steady(task, parts=3)
+        if isinstance(reference, Sinusoid) and abs(reference.frequency - self.frequency) < 1e-12:
+            return Harmonic(task, self.horizon)
+        # Half a horizon beyond its end decides where the prediction heads; more spoils the fit of what is near.
+        return LocalFit(task, self.horizon, self.frequency, max(3, 3 * self.horizon // 2))
+
+
+def _frequency(task: Task, horizon: int) -> float:
+    if isinstance(task.reference, Sinusoid):
+        return task.reference.frequency
+    from mpc.frequency import choose_frequency  # which tries controllers of this class
+
+    return choose_frequency(task, horizon).best

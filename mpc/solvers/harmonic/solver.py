@@ -1,0 +1,164 @@
+"""The dedicated solver of harmonic, tracking and equality MPC, behind the common interface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctrl.controller import Status
+from mpc.conic import ConicProgram, Projection, reduce
+from mpc.solvers.conic import ConicSolver
+
+__all__ = ["CompiledSolver"]
+
+_STATUS = (Status.SOLVED, Status.MAX_ITERATIONS, Status.INFEASIBLE, Status.NUMERICAL)
+
+
+class CompiledSolver(ConicSolver):
+    """Condensed interior point, compiled by numba when first built and cached on disk; the GIL is released in a solve.
+
+    One iteration costs about rows f^2 / 2 + f^3 / 6 multiplications, f = m horizon + 3 m - n being the free variables
+    of a harmonic MPC. That beats a factorisation along the horizon up to f of a few dozen and grows with its third
+    power beyond.
+
+    Args:
+        program: what stays the same.
+        bounds: lower and upper bound of the input, each (m,).
+        frequency: by which the artificial harmonic turns in a sample; used to advance the warm start.
+        max_iterations: of the interior point. Ordinary samples take 8 to 16; with the state at the edge of the feasible
+            set and the reference far outside, 50 have been seen.
+        quick: iterations of warm-started ADMM tried first, 0 for none. They make the settled phase several times faster
+            and the worst step slower by their own cost.
+    """
+
+    RHO = 0.1  # penalty of ADMM; rows are scaled to half-width 1 and the objective to v'v / 2
+
+    def __init__(
+        self,
+        program: ConicProgram,
+        bounds: tuple[np.ndarray, np.ndarray],
+        frequency: float = 0.0,
+        max_iterations: int = 80,
+        quick: int = 0,
+    ) -> None:
+        # numba takes half a second to import; only who solves pays for it.
+        from mpc.solvers.harmonic.compiled import compiled_step
+        from mpc.solvers.harmonic.interior_point import space_needed
+
+        self._step = compiled_step()
+        self.program = program
+        self.projection = projection = reduce(program)
+        data, index = _pack(projection, program, bounds, frequency, self.RHO, max_iterations, quick)
+        self._data, self._index = data, index
+        f, rows, boxed, _, cones = index[:5].tolist()
+        wide = int(index[10])
+        self._space = np.zeros(7 * rows + 4 * boxed + 3 * cones + f + wide + space_needed(f, wide, boxed, cones))
+        m, free = len(bounds[0]), projection.Z.shape[1]
+        self._result = np.zeros(4 + f + m)
+        self._parameter = np.zeros(projection.O.shape[1])
+        self._v = self._result[4 : 4 + free]
+        self.input = self._result[4 + f :]
+        self.solve(self._parameter, 0)  # compiles, or loads what was compiled before
+        self.keep()
+
+    @property
+    def iterations(self) -> int:  # type: ignore[override]
+        """Of the interior point, and of ADMM before it."""
+        return int(self._result[0] + self._result[3])
+
+    @property
+    def residual(self) -> float:  # type: ignore[override]
+        """Largest violation of the optimality conditions, in half-widths of the rows, or the relative duality gap."""
+        return float(max(self._result[1], self._result[2]))
+
+    def solve(self, parameter: np.ndarray, elapsed: int) -> Status:
+        """See :class:`ConicSolver`."""
+        self._parameter[:] = parameter
+        self._index[9] = elapsed
+        status = _STATUS[self._step(self._parameter, self._data, self._index, self._space, self._result)]
+        if status is Status.SOLVED:
+            self.keep()
+        return status
+
+    def keep(self) -> None:
+        """See :class:`ConicSolver`."""
+        self._good = self._v.copy(), self._parameter.copy()
+
+    def point(self) -> np.ndarray:
+        """See :class:`ConicSolver`."""
+        reduced, (v, parameter) = self.projection, self._good
+        return reduced.Z @ v + reduced.Y @ parameter + reduced.y
+
+    def parameter(self) -> np.ndarray:
+        """See :class:`ConicSolver`."""
+        return self._good[1]
+
+
+def _pack(
+    reduced: Projection,
+    program: ConicProgram,
+    bounds: tuple[np.ndarray, np.ndarray],
+    frequency: float,
+    rho: float,
+    max_iterations: int,
+    quick: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Everything the compiled step reads, in one array of numbers and one of integers, padded to multiples of 4."""
+    boxed, triples = len(reduced.lower), len(reduced.low)
+    free, parameters = reduced.J.shape[1], reduced.O.shape[1]
+    nb, f = _padded(boxed), _padded(free)
+    rows = _padded(nb + 3 * triples)
+    # Box rows, then all e, all s, all c.
+    place = np.concatenate([np.arange(boxed), *(nb + i * triples + np.arange(triples) for i in range(3))])
+    source = np.concatenate([np.arange(boxed), *(boxed + np.arange(i, 3 * triples, 3) for i in range(3))])
+    JT, OT, o = np.zeros((f, rows)), np.zeros((parameters, rows)), np.zeros(rows)
+    JT[:free, place], OT[:, place], o[place] = reduced.J[source].T, reduced.O[source].T, reduced.o[source]
+    box = np.zeros((4, nb))
+    box[0], box[1] = np.inf, -np.inf
+    box[0, :boxed], box[1, :boxed] = reduced.upper, reduced.lower
+    box[2], box[3] = np.isfinite(box[0]), np.isfinite(box[1])
+    upper, lower = np.flatnonzero(np.isfinite(reduced.high)), np.flatnonzero(np.isfinite(reduced.low))
+    triple = np.concatenate([upper, lower])
+    sign = np.concatenate([np.ones(len(upper)), -np.ones(len(lower))])
+    bound = np.concatenate([reduced.high[upper], reduced.low[lower]])
+    # The rows of every cone, where JT has those of every triple.
+    G = np.zeros((f, _padded(nb + 3 * len(triple))))
+    G[:, :nb] = JT[:, :nb]
+    mean, sine, cosine = (JT[:, nb + i * triples + triple] for i in range(3))
+    G[:, nb : nb + 3 * len(triple)] = np.hstack([sign * mean, -sine, -cosine])
+    count = np.ones(G.shape[1])
+    count[:nb] = box[2] + box[3]
+    start = _inverted(np.linalg.cholesky(np.eye(f) + (G * count) @ G.T))
+    first = program.input_at[0]
+    ZT = np.zeros((f, len(first)))
+    ZT[:free] = reduced.Z[first].T
+    parts = [G, start, OT, o, box, sign, bound, ZT, reduced.Y[first].T, reduced.y[first], bounds[0], bounds[1]]
+    KT = np.linalg.solve(np.linalg.cholesky(np.eye(f) + rho * JT @ JT.T), JT)
+    parts += [JT, KT, reduced.low, reduced.high, np.array([rho, np.cos(frequency), np.sin(frequency)])]
+    data = np.concatenate([np.ravel(part) for part in parts])
+    following = np.full(nb, -1)
+    following[:boxed] = _following(program)
+    sizes = [f, rows, nb, triples, len(triple), parameters, len(first), max_iterations, quick, 0, G.shape[1]]
+    return data, np.concatenate([sizes, triple, following]).astype(np.int64)
+
+
+def _following(program: ConicProgram) -> np.ndarray:
+    """Of each box row the row that says the same one stage later, -1 where there is none."""
+    n, m = program.state_at.shape[1], program.input_at.shape[1]
+    shift = n + m
+    found = np.full(len(program.C), -1)
+    last = program.input_at[-1, -1]
+    known = {(row.nonzero()[0].tobytes(), row[row != 0].tobytes()): i for i, row in enumerate(program.C)}
+    for i, row in enumerate(program.C):
+        at = row.nonzero()[0]
+        if at.max(initial=0) + shift <= last:
+            found[i] = known.get(((at + shift).tobytes(), row[at].tobytes()), -1)
+    return found
+
+
+def _padded(size: int) -> int:
+    return max(4, -(-size // 4) * 4)
+
+
+def _inverted(factor: np.ndarray) -> np.ndarray:
+    """The Cholesky factor as the compiled code wants it: its diagonal inverted."""
+    return np.tril(factor, -1) + np.diag(1.0 / np.diag(factor))
