@@ -9,8 +9,8 @@ import numpy as np
 
 from ctrl.controller import Controller
 from ctrl.feasible import HasFeasibleSet
-from ctrl.regulator import LQR
 from ctrl.loop import simulate
+from ctrl.regulator import LQR
 from mpc import StochasticMPC, nominal_mpc, robust_mpc
 from systems import Box
 from systems.library.segway import segway
