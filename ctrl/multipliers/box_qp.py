@@ -17,26 +17,27 @@ def minimise_in_box(
     start: np.ndarray,
     E: np.ndarray | None = None,
     b: np.ndarray | None = None,
+    lower: np.ndarray | None = None,
     tolerance: float = 1e-11,
 ) -> np.ndarray:
-    """Minimisers of x'Hx/2 - d'x + |max(0, b + Ex)|^2/2 subject to 0 <= x <= upper.
+    """Minimisers of x'Hx/2 - d'x + |max(0, b + Ex)|^2/2 subject to lower <= x <= upper.
 
     Where H leaves several minimisers, one near the start. Problems that are solved leave the batch, so a batch of which
     most are trivial costs little.
 
     Args:
-        H: (batch, v, v), positive semidefinite. d, upper, start: (batch, v), the upper bounds may be infinite.
-        E: (batch, rows, v). b: (batch, rows). Left out, that term is not there.
+        H: (batch, v, v), positive semidefinite. d, upper, start: (batch, v); bounds may be infinite.
+        E: (batch, rows, v). b: (batch, rows). Left out, that term is not there. lower: (batch, v), zero if left out.
         tolerance: of the projected gradient, relative to its scale.
     """
-    x = np.minimum(np.maximum(start, 0.0), upper)
+    lower = np.zeros_like(upper) if lower is None else lower
+    x = np.minimum(np.maximum(start, lower), upper)
     open_ = np.arange(len(x))
     for _ in range(_ITERATIONS):
         if not len(open_):
             break
-        part = _Part(
-            H[open_], d[open_], upper[open_], *((None, None) if E is None or b is None else (E[open_], b[open_]))
-        )
+        term = (None, None) if E is None or b is None else (E[open_], b[open_])
+        part = _Part(H[open_], d[open_], lower[open_], upper[open_], *term)
         at = x[open_]
         gradient, curvature = part.derivatives(at)
         diagonal = np.einsum("bii->bi", curvature)
@@ -60,21 +61,31 @@ class _Part:
     """The problems of a batch that are still open."""
 
     def __init__(
-        self, H: np.ndarray, d: np.ndarray, upper: np.ndarray, E: np.ndarray | None, b: np.ndarray | None
+        self,
+        H: np.ndarray,
+        d: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        E: np.ndarray | None,
+        b: np.ndarray | None,
     ) -> None:
-        self.H, self.d, self.upper, self.E, self.b = H, d, upper, E, b
+        self.H, self.d, self.lower, self.upper, self.E, self.b = H, d, lower, upper, E, b
 
     def rows(self, keep: np.ndarray) -> _Part:
         E, b = (None if a is None else a[keep] for a in (self.E, self.b))
-        return _Part(self.H[keep], self.d[keep], self.upper[keep], E, b)
+        return _Part(self.H[keep], self.d[keep], self.lower[keep], self.upper[keep], E, b)
 
     def clip(self, x: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(x, 0.0), self.upper)
+        return np.minimum(np.maximum(x, self.lower), self.upper)
 
-    def value(self, x: np.ndarray) -> np.ndarray:
-        total = 0.5 * np.einsum("bi,bij,bj->b", x, self.H, x) - np.einsum("bi,bi->b", self.d, x)
+    def change(self, x: np.ndarray, move: np.ndarray) -> np.ndarray:
+        """f(x + move) - f(x), (b,), without the cancellation that two values of f would suffer from."""
+        slope = (self.H @ (x + 0.5 * move)[..., None])[..., 0] - self.d
+        total = np.einsum("bi,bi->b", slope, move)
         if self.E is not None and self.b is not None:
-            total += 0.5 * (np.maximum(self.b + (self.E @ x[..., None])[..., 0], 0.0) ** 2).sum(axis=1)
+            before = self.b + (self.E @ x[..., None])[..., 0]
+            old, new = np.maximum(before, 0.0), np.maximum(before + (self.E @ move[..., None])[..., 0], 0.0)
+            total += 0.5 * np.einsum("br,br->b", new - old, new + old)
         return total
 
     def derivatives(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +102,7 @@ class _Part:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The next points, along the projected Newton path, and which of them are better than the present ones."""
         near = np.minimum(gap.max(axis=1, keepdims=True), 1e-6 * (1.0 + np.abs(x)))
-        fixed = (x <= near) & (gradient > 0) | (x >= self.upper - near) & (gradient < 0)
+        fixed = (x <= self.lower + near) & (gradient > 0) | (x >= self.upper - near) & (gradient < 0)
         free = ~fixed
         v = x.shape[1]
         system = curvature * free[:, :, None] * free[:, None, :]
@@ -100,12 +111,12 @@ class _Part:
             direction = -np.linalg.solve(system, gradient[..., None])[..., 0]
         except np.linalg.LinAlgError:  # one of the batch is singular to working precision
             direction = -gradient / scale
-        before, best = self.value(x), x.copy()
+        best = x.copy()
         waiting, length = np.ones(len(x), dtype=bool), 1.0
         for _ in range(_HALVINGS):
             trial = self.clip(x + length * direction)
             descent = np.einsum("bi,bi->b", gradient, trial - x)
-            better = waiting & (self.value(trial) <= before + 1e-4 * descent) & (descent < 0)
+            better = waiting & (descent < 0) & (self.change(x, trial - x) <= 1e-4 * descent)
             best[better] = trial[better]
             waiting &= ~better
             if not waiting.any():
@@ -114,7 +125,7 @@ class _Part:
         if waiting.any():  # a steepest-descent step that the largest curvature allows
             size = np.abs(curvature).sum(axis=2).max(axis=1, keepdims=True)
             trial = self.clip(x - gradient / np.maximum(size, 1e-300))
-            better = waiting & (self.value(trial) < before)
+            better = waiting & (self.change(x, trial - x) < 0)
             best[better] = trial[better]
             waiting &= ~better
         return best, ~waiting

@@ -9,7 +9,7 @@ import numpy as np
 from ctrl.multipliers.base import MultiplierController, gain
 from ctrl.multipliers.box_qp import minimise_in_box
 from ctrl.multipliers.model import GivenModel, ViolationModel
-from systems import DimensionMismatch, InvalidValue
+from systems import InvalidValue
 
 __all__ = ["Predictive"]
 
@@ -22,9 +22,10 @@ class Predictive(MultiplierController):
         subject to  e_{i+1} = e_i + A + B lam_i,  0 <= lam_i <= maximum
 
     (predictive Lagrangian optimisation: Zhang, Yuan, Zhan et al., 2025, arXiv 2501.15217; these formulas are our
-    reconstruction). The error is one-sided, so nothing is spent on staying exactly at the limit. Among the minimisers,
-    the dead-beat one: the least multiplier with e_{i+1} <= 0. With N = 1 and r = s = 0 and one constraint that is
-    clip((e + A) / -B, 0, maximum); with several, the multipliers of the step problem, min lam'(-B)lam/2 - lam'(e + A).
+    reconstruction). The error is one-sided, so nothing is spent on staying exactly at the limit. With r = s = 0 there
+    are many minimisers; taken is the dead-beat one, the least multipliers with e_{i+1} <= 0, whatever the horizon. With
+    one constraint that is clip((e + A) / -B, 0, maximum); with several, the minimiser of lam'(-B)lam/2 - lam'(e + A)
+    over 0 <= lam <= maximum: the multipliers of a step problem and, at their maximum, those of its exact penalty.
 
     The reference is the multiplier under which the violation, held for the whole horizon, ends on the limit. There it
     is -A/B. Elsewhere -A/B itself would not do: it keeps the violation where it is, even inside the limit, where the
@@ -70,20 +71,24 @@ class Predictive(MultiplierController):
     def _advance(self, violation: np.ndarray, known: np.ndarray) -> np.ndarray:
         rows = np.asarray(known.all(axis=-1))
         self.model.observe(violation, self.multipliers, rows)
-        c = self.shape[-1]
-        e, A = self.model.error.reshape(-1, c), self.model.drift.reshape(-1, c)
-        B, last = self.model.effect.reshape(-1, c, c), self.multipliers.reshape(-1, c)
-        if self.model.delay:  # what is already on its way
-            e = e + A + (B @ last[..., None])[..., 0]
-        found = self.plan(e, A, B, last)[:, 0].reshape(self.shape)
-        return np.where(rows[..., None], found, self.multipliers)
+        found = self.multipliers.copy()
+        if rows.any():
+            e, A, B, last = self.model.error[rows], self.model.drift[rows], self.model.effect[rows], found[rows]
+            if self.model.delay:  # what is already on its way
+                e = e + A + (B @ last[..., None])[..., 0]
+            found[rows] = self.plan(e, A, B, last, rows)[:, 0]
+        return found
 
-    def plan(self, e: np.ndarray, A: np.ndarray, B: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """All multipliers (batch, N, c) of the problem for e, A, last (batch, c) and B (batch, c, c)."""
+    def plan(
+        self, e: np.ndarray, A: np.ndarray, B: np.ndarray, last: np.ndarray, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """All multipliers (batch, N, c) of the problem for e, A, last (batch, c) and B (batch, c, c).
+
+        ``rows`` is the mask of the loops concerned where these are not all.
+        """
         batch, c = e.shape
-        upper = np.broadcast_to(self.maximum, self.shape).reshape(-1, c)
-        if len(upper) != batch:
-            raise DimensionMismatch(f"{batch} loops; expected {len(upper)}")
+        chosen = np.ones(self.shape[:-1], dtype=bool) if rows is None else rows
+        upper, given = self.maximum[chosen], None if self.reference is None else self.reference[chosen]
         N = self.horizon
         first = np.repeat(last[:, None], N, axis=1)
         if self.r == 0 and self.s == 0:
@@ -91,10 +96,8 @@ class Predictive(MultiplierController):
             for i in range(N):
                 first[:, i] = _dead_beat(rest + A, B, upper, first[:, max(i - 1, 0)])
                 rest = rest + A + (B @ first[:, i, :, None])[..., 0]
-            if not (first >= upper[:, None]).any():
-                return first  # no violation at all is left, so nothing is better
-        given = self.reference
-        wanted = _dead_beat(e / N + A, B, upper, last) if given is None else given.reshape(-1, c)
+            return first
+        wanted = _dead_beat(e / N + A, B, upper, last) if given is None else given
         before = np.tril(np.ones((N, N)))
         E = np.sqrt(2.0 * self.q) * np.einsum("ij,bkl->bikjl", before, B).reshape(batch, N * c, N * c)
         b = np.sqrt(2.0 * self.q) * (e[:, None] + A[:, None] * np.arange(1, N + 1)[:, None]).reshape(batch, N * c)
