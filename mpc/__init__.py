@@ -3,6 +3,7 @@
 from mpc.equality import EqualityMPC
 from mpc.frequency import FrequencySweep, choose_frequency
 from mpc.harmonic import HarmonicMPC
+from mpc.lagrangian import LagrangianMPC
 from mpc.linear import LinearMPC
 from mpc.nonlinear import NonlinearMPC
 from mpc.reachable import ErrorDynamics
@@ -15,6 +16,7 @@ __all__ = [
     "ErrorDynamics",
     "FrequencySweep",
     "HarmonicMPC",
+    "LagrangianMPC",
     "LinearMPC",
     "NonlinearMPC",
     "StochasticMPC",

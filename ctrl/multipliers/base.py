@@ -1,0 +1,115 @@
+"""What a multiplier controller is: violation in, multipliers out, a state that can be saved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+
+from systems import DimensionMismatch, InvalidValue
+
+__all__ = ["MultiplierController", "Stateful"]
+
+_LARGEST = 1e30  # whose powers, as they occur in a prediction, are finite numbers still
+
+
+class Stateful(ABC):
+    """Something whose memory is a set of arrays of fixed shapes that can be saved and put back bit by bit."""
+
+    @abstractmethod
+    def _memory(self) -> dict[str, np.ndarray]:
+        """The arrays by name, themselves and no copies; they are only ever written into."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all that is remembered."""
+        return {name: array.copy() for name, array in self._memory().items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on exactly where :meth:`state_dict` was taken.
+
+        Raises:
+            InvalidValue: other names than this object has. DimensionMismatch: other shapes. Nothing is changed then.
+        """
+        memory = self._memory()
+        if set(state) != set(memory):
+            raise InvalidValue(
+                f"state with {', '.join(sorted(state)) or 'nothing'}; {type(self).__name__} expects "
+                f"{', '.join(sorted(memory))}; save and restore with the same kind of controller"
+            )
+        for name, array in memory.items():
+            if np.shape(state[name]) != array.shape:
+                raise DimensionMismatch(f"state '{name}' has shape {np.shape(state[name])}; expected {array.shape}")
+        for name, array in memory.items():
+            array[...] = state[name]
+
+
+class MultiplierController(Stateful):
+    """Feedback from the violation of constraints g <= 0 to their multipliers, 0 <= multiplier <= maximum.
+
+    A violation that is no finite number says nothing: the memory it would have entered and the multipliers that depend
+    on it are held, and the loop goes on with the next one that is. Beyond 1e30 a violation counts as 1e30.
+
+    Args:
+        shape: number of constraints c, or (..., c) for a batch of loops side by side.
+        maximum: of the multipliers, broadcast to the shape. With a finite one, the penalty of a violation is bounded:
+            at a stationary point it is the exact penalty with this weight.
+
+    Attributes:
+        multipliers: the present ones, of this shape.
+    """
+
+    def __init__(self, shape: int | tuple[int, ...] = 1, maximum: float | np.ndarray = np.inf) -> None:
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not self.shape or min(self.shape) < 0:
+            raise InvalidValue(f"shape = {shape}; expected the number of constraints, or (..., constraints)")
+        self.maximum = np.broadcast_to(np.asarray(maximum, dtype=float), self.shape)
+        if not (self.maximum >= 0).all():
+            raise InvalidValue(f"maximum = {maximum}; a multiplier is never negative, so neither is its maximum")
+        self.multipliers = np.zeros(self.shape)
+
+    @final
+    def update(self, violation: np.ndarray) -> np.ndarray:
+        """The multipliers in answer to this violation g (positive where violated), a new array of the same shape.
+
+        Raises:
+            DimensionMismatch: another shape.
+        """
+        violation = np.asarray(violation, dtype=float)
+        if violation.shape != self.shape:
+            raise DimensionMismatch(f"violation of shape {violation.shape}; expected {self.shape}, one per multiplier")
+        known = np.isfinite(violation)
+        found = self._advance(np.where(known, np.clip(violation, -_LARGEST, _LARGEST), 0.0), known)
+        usable = known & np.isfinite(found)
+        self.multipliers[usable] = np.minimum(np.maximum(found, 0.0), self.maximum)[usable]
+        return self.multipliers.copy()
+
+    @abstractmethod
+    def _advance(self, violation: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Advances the memory and gives the multipliers before clipping; where not ``known``, neither counts."""
+
+    def reset(self) -> None:
+        """Forgets the past; the multipliers are zero."""
+        self.start(np.zeros(self.shape))
+
+    @abstractmethod
+    def start(self, multipliers: np.ndarray) -> None:
+        """Forgets the past and starts from these multipliers, clipped to their range."""
+
+    def _place(self, multipliers: np.ndarray) -> None:
+        """What every :meth:`start` begins with."""
+        given = np.asarray(multipliers, dtype=float)
+        if given.shape != self.shape:
+            raise DimensionMismatch(f"multipliers of shape {given.shape}; expected {self.shape}")
+        if not np.isfinite(given).all():
+            raise InvalidValue("multipliers to start from must be finite numbers")
+        self.multipliers[:] = np.minimum(np.maximum(given, 0.0), self.maximum)
+
+
+def gain(name: str, value: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A nonnegative finite gain, broadcast to one per multiplier."""
+    array = np.broadcast_to(np.asarray(value, dtype=float), shape)
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise InvalidValue(f"{name} = {value}; expected a finite number of at least 0")
+    return array

@@ -1,0 +1,166 @@
+"""Single shooting of a task: cost, constraints and their derivatives as functions of the inputs alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, final
+
+import casadi as ca
+import numpy as np
+
+from ctrl.controller import NotApplicable
+from ctrl.regulator import local_model
+from mpc.transcription import check_horizon, conditions, terminal
+from systems import Task
+
+__all__ = ["CasadiShooting", "Point", "Shooting"]
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """What a batch of input sequences brings; numpy arrays or torch tensors.
+
+    Args:
+        states: (b, horizon + 1, n). cost: (b,). gradient: (b, d), of the cost; d = horizon m.
+        violation: (b, c), every row <= 0 where it holds. jacobian: (b, c, d), of the violation.
+    """
+
+    states: Any
+    cost: Any
+    gradient: Any
+    violation: Any
+    jacobian: Any
+
+
+class Shooting(ABC):
+    """A task over a horizon, as a program in the inputs U = [u0 u1 ...]; every two-sided condition gives two rows.
+
+    Args:
+        task: see :func:`mpc.transcription.transcribe`, of which this is the condensed counterpart.
+        horizon: samples looked ahead. parameters: names of plant parameters that come with every problem.
+
+    Attributes:
+        lower, upper: (d,), the box of the inputs. price: (c,), what a unit of violation costs, infinite where hard.
+        metric: (d, d), the Hessian of the cost for the plant linearised at the first reference; the identity where that
+            is no convex function.
+    """
+
+    def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = ()) -> None:
+        check_horizon(horizon)
+        if not len(task.plant.input):
+            raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+        self.task, self.horizon, self.parameters = task, horizon, parameters
+        self.n, self.m = len(task.plant.state), len(task.plant.input)
+        self.d = horizon * self.m
+        rule, self.end = conditions(task), terminal(task)
+        listed = [(k, i) for k in range(horizon + 1) for i in rule.at(k, horizon)]
+        rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]
+        rows += [(k, i, -1.0, rule.lower[i]) for k, i in listed if np.isfinite(rule.lower[i])]
+        self.stage, self.row = (np.array([r[j] for r in rows], dtype=int) for j in (0, 1))
+        self.sign, self.bound = (np.array([r[j] for r in rows], dtype=float) for j in (2, 3))
+        self.price = rule.price[self.row] if rows else np.zeros(0)
+        self.lower, self.upper = (np.tile(bound, horizon) for bound in task.input_bounds)
+        self.local, self.last = self._functions(rule.value)
+        self.metric = self._metric()
+        self._placed: tuple[Any, Any] = self.sign, self.bound  # in the arithmetic of this shooting
+
+    def _functions(self, value: ca.Function) -> tuple[ca.Function, ca.Function]:
+        """``(x, u, xr, ur, p) -> A, B, l, lx, lu, v, vx, vu`` of a stage and ``(x, xr) -> V, Vx`` of the end."""
+        plant = self.task.plant
+        step = self.task.dynamics.function(self.parameters)
+        x, u, xr, ur, p = map(
+            ca.SX.sym, ("x", "u", "xr", "ur", "p"), (self.n, self.m, self.n, self.m, step.size1_in(3))
+        )
+        after, cost = step(x, u, 0, p), self.task.cost.stage_function(plant)(x, u, xr, ur)
+        v = value(x, u) if value.size1_out(0) else ca.SX(1, 1)  # a row that nobody asks for
+        stage = [ca.jacobian(after, x), ca.jacobian(after, u), cost, ca.gradient(cost, x), ca.gradient(cost, u)]
+        stage += [v, ca.jacobian(v, x), ca.jacobian(v, u)]
+        P = self.end.P
+        end = self.task.cost.terminal_function(plant)(x, xr) if P is None else ca.bilin(ca.SX(P), x - xr, x - xr)
+        return (
+            ca.Function("local", [x, u, xr, ur, p], [ca.densify(o) for o in stage]),
+            ca.Function("last", [x, xr], [ca.densify(end), ca.densify(ca.gradient(end, x))]),
+        )
+
+    def _metric(self) -> np.ndarray:
+        try:
+            model = local_model(self.task)
+        except NotApplicable:
+            return np.eye(self.d)
+        x, xr = ca.SX.sym("x", self.n), ca.SX.sym("xr", self.n)
+        hessian = ca.Function("hessian", [x, xr], [ca.hessian(self.last(x, xr)[0], x)[0]])
+        m, S, H = self.m, np.zeros((self.n, self.d)), np.zeros((self.d, self.d))
+        for k in range(self.horizon):
+            at = slice(k * m, (k + 1) * m)
+            H += 2.0 * S.T @ model.Q @ S
+            H[:, at] += 2.0 * S.T @ model.N
+            H[at] += 2.0 * model.N.T @ S
+            H[at, at] += 2.0 * model.R
+            S = model.plant.A @ S
+            S[:, at] += model.plant.B
+        H += S.T @ np.array(hessian(model.x_ref, model.x_ref)) @ S
+        smallest = np.linalg.eigvalsh(H).min() if np.isfinite(H).all() else -np.inf
+        return 0.5 * (H + H.T) if smallest > 0 else np.eye(self.d)
+
+    @abstractmethod
+    def evaluate(self, U: Any, which: np.ndarray) -> Point:
+        """Everything at the input sequences (len(which), d) of these problems of the batch; never raises."""
+
+    @abstractmethod
+    def _zeros(self, shape: tuple[int, ...]) -> Any:
+        """A new array of the kind this shooting computes in."""
+
+    def _condense(self, xp: Any, states: Any, stages: tuple[Any, ...], end: tuple[Any, Any]) -> Point:
+        """From stages (horizon + 1, b, ...) to the inputs; what the last one says of its input is not used."""
+        N, n, m = self.horizon, self.n, self.m
+        b = states.shape[1]
+        A, B, cost, lx, lu, v, vx, vu = stages
+        A, B = A.reshape(N + 1, b, n, n), B.reshape(N + 1, b, n, m)
+        v, vx, vu = v.reshape(N + 1, b, -1), vx.reshape(N + 1, b, -1, n), vu.reshape(N + 1, b, -1, m)
+        S = self._zeros((N + 1, b, n, self.d))
+        for k in range(N):
+            S[k + 1] = A[k] @ S[k]
+            S[k + 1, :, :, k * m : (k + 1) * m] += B[k]
+        gradient = xp.einsum("kbn,kbnd->bd", lx.reshape(N + 1, b, n)[:N], S[:N])
+        gradient += xp.einsum("bn,bnd->bd", end[1].reshape(b, n), S[N])
+        gradient += xp.moveaxis(lu.reshape(N + 1, b, m)[:N], 0, 1).reshape(b, self.d)
+        total = cost.reshape(N + 1, b)[:N].sum(0) + end[0].reshape(b)
+        slopes = vx @ S
+        for k in range(N):
+            slopes[k, :, :, k * m : (k + 1) * m] += vu[k]
+        sign, bound = self._placed
+        violation = xp.moveaxis(sign[:, None] * (v[self.stage, :, self.row] - bound[:, None]), 0, 1)
+        jacobian = xp.moveaxis(sign[:, None, None] * slopes[self.stage, :, self.row], 0, 1)
+        return Point(xp.moveaxis(states, 0, 1), total, gradient, violation, jacobian)
+
+
+@final
+class CasadiShooting(Shooting):
+    """One problem at a time, evaluated by CasADi. Set it with :meth:`place`."""
+
+    def __init__(self, task: Task, horizon: int) -> None:
+        super().__init__(task, horizon)
+        self._roll = task.dynamics.function().mapaccum(horizon)
+        self._stages = self.local.map(horizon + 1)
+        self._nothing = np.zeros((0, horizon + 1))
+
+    def place(self, x0: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> None:
+        """The problem from x0 (n,) with the window of references (horizon + 1, n) and (horizon + 1, m)."""
+        self._x0, self._xr, self._ur = x0, np.ascontiguousarray(x_ref.T), np.ascontiguousarray(u_ref.T)
+
+    def _zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(shape)
+
+    def evaluate(self, U: np.ndarray, which: np.ndarray) -> Point:
+        N = self.horizon
+        u = np.zeros((self.m, N + 1))
+        u[:, :N] = U.reshape(N, self.m).T
+        x = np.empty((self.n, N + 1))
+        x[:, 0] = self._x0
+        x[:, 1:] = self._roll(self._x0, u[:, :N], 0, self._nothing[:, :N])
+        found = self._stages(x, u, self._xr, self._ur, self._nothing)
+        # CasADi lays the stages side by side.
+        stages = tuple(np.array(o).reshape(o.shape[0], N + 1, -1).transpose(1, 0, 2)[:, None] for o in found)
+        end = tuple(np.array(o)[None, :, 0] for o in self.last(x[:, N], self._xr[:, N]))
+        return self._condense(np, x.T[:, None], stages, (end[0], end[1]))
