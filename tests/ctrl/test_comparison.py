@@ -225,7 +225,7 @@ def test_folder_holds_everything_and_the_json_keeps_its_keys(tmp_path: Path) -> 
         assert row["settling_s"] == ("" if np.isnan(metrics.settling) else str(metrics.settling))
     task = json.loads((folder / "task.json").read_text(), parse_constant=pytest.fail)
     assert "sin(angle)" in task["plant"]["ode"]
-    assert task["constraints"][0]["g"] == "[(-2.4-position), (position-2.4)]"
+    assert task["constraints"][0]["g"] == "[(-2.2-position), (position-2.2)]"
     assert "1.33333333333333" in task["plant"]["ode"], "constants are written in full"
     versions = json.loads((folder / "versions.json").read_text())
     assert versions["seeds"] == [0]

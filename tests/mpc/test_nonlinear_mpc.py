@@ -23,6 +23,7 @@ from systems.library.pendulum import pendulum, pendulum_swing_up
 
 def cartpole_by_hand(x0: np.ndarray, horizon: int, P: np.ndarray) -> tuple[float, np.ndarray]:
     """The cart-pole problem typed anew, physics, integrator, weights and all: cost and inputs by ipopt."""
+    track = 2.2  # m
 
     def ode(x: ca.MX, u: ca.MX) -> ca.MX:
         temp = (u + 0.05 * x[3] ** 2 * ca.sin(x[1])) / 1.1
@@ -41,8 +42,8 @@ def cartpole_by_hand(x0: np.ndarray, horizon: int, P: np.ndarray) -> tuple[float
         k3 = ode(x[:, k] + h / 2 * k2, u[k])
         k4 = ode(x[:, k] + h * k3, u[k])
         opti.subject_to(x[:, k + 1] == x[:, k] + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4))
-        opti.subject_to(x[0, k + 1] <= 2.4 + over[k])
-        opti.subject_to(x[0, k + 1] >= -2.4 - over[k])
+        opti.subject_to(x[0, k + 1] <= track + over[k])
+        opti.subject_to(x[0, k + 1] >= -track - over[k])
         weights = np.diag([1.0, 5.0, 0.1, 0.1])
         cost += ca.bilin(weights, x[:, k], x[:, k]) + 0.01 * u[k] ** 2
     opti.minimize(cost)
