@@ -72,7 +72,7 @@ def fingerprint(task: Task) -> str:
 def _all_digits() -> Iterator[None]:
     """CasADi prints the constants of an expression with 6 digits otherwise."""
     try:
-        ca.SX.set_precision(17)
+        ca.SX.set_precision(15)
         yield
     finally:
         ca.SX.set_precision(6)
