@@ -49,6 +49,10 @@ class Relay:
     def step(self, x, k):
         return Decision(self.lower if x[0] + x[1] > 0 else self.upper)
 
+def comparison():
+    """A relay and nothing else."""
+    return {"relay, alone": Relay}
+
 class Learner:
     def __init__(self, task, seed):
         self.made, self.seed = 0, seed
@@ -73,6 +77,8 @@ regulator = ctrl.regulator:LQR
 shattered = no_such_module_anywhere:Thing
 [trivium.tasks]
 cart = systems.library.cartpole:cartpole
+[trivium.comparisons]
+mass = own:comparison
 [trivium.learners]
 """
 
@@ -195,6 +201,13 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     assert "expected at least 1" in refused(home, *command, "--updates", "0")
     assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
+
+
+def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
+    done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((home / "results" / "table.json").read_text())
+    assert [row["controller"] for row in table] == ["relay, alone"]
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
