@@ -43,10 +43,10 @@ class Schedule:
 
     def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """x_r (n,) and u_r (m,) at sample k."""
-        if k < len(self._x):
-            return self._x[k], self._u[k]
         if self._reference.is_constant:
             return self._x[0], self._u[0]
+        if 0 <= k < len(self._x):
+            return self._x[k], self._u[k]
         return self._reference.at(self._plant, k)
 
 
