@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import solve_triangular
 
 from ctrl.controller import NotApplicable
 from ctrl.regulator import Gain, LocalModel, local_model, lqr
@@ -159,16 +160,17 @@ class ParametricQP:
 
 
 def condensed(control: LinearOptimalControl) -> ParametricQP:
-    """Only the inputs are variables: u = u_r - K (x - x_r) + z, with the first reference.
+    """Only the inputs are variables: u = u_r - K (x - x_r) + v, with the first reference, v = v*(x) + L^-T z.
 
     K is the regulator's gain where the plant is not stable, since powers of an unstable A would ruin the conditioning
-    (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise, which leaves input bounds as bounds on variables.
+    (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise. v* is the optimum without constraints and L L' the
+    Hessian in v, so what is minimised is |z|^2/2: f is zero, and only bounds depend on what is measured.
     """
     model, A, B = control.model, control.model.plant.A, control.model.plant.B
     (horizon, m), n, d = control.input_at.shape, len(A), control.P.shape[0]
     unstable = np.abs(np.linalg.eigvals(A)).max(initial=0.0) > 1.0 + 1e-6
     K = control.gain.K if unstable else np.zeros((m, n))
-    # s = T z + Tx x + Tc (c_0 .. c_(N-1)) + t, stage by stage.
+    # s = T v + Tx x + Tc (c_0 .. c_(N-1)) + t, stage by stage.
     T, Tx, Tc, t = np.zeros((d, horizon * m)), np.zeros((d, n)), np.zeros((d, horizon * n)), np.zeros(d)
     Tx[control.state_at[0]] = np.eye(n)
     for k in range(horizon):
@@ -180,24 +182,32 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         for part in (T, Tx, Tc, t):
             part[ahead] = A @ part[x] + B @ part[u]
         Tc[ahead, k * n + np.arange(n)] += 1.0
+    course = np.hstack([np.zeros((d, d)), Tc])
     pull = 2.0 * (control.P @ T).T
-    H, G = pull @ T, control.G @ T
+    H = pull @ T
+    root = np.linalg.cholesky(0.5 * (H + H.T))
+    # T = T L^-T, so that the Hessian is the identity; then v* is taken out of the rest.
+    T = solve_triangular(root, T.T, lower=True).T
+    pull = 2.0 * (control.P @ T).T
+    Tx = Tx - T @ (pull @ Tx)
+    course = course - T @ np.hstack([-pull, pull @ Tc])
+    t = t - T @ (pull @ t)
+    G = control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
-    Gt = control.G @ t
+    Gt, free = control.G @ t, horizon * m
     problem = QuadraticProgram(
-        sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
+        sp.identity(free, format="csc"), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
     )
-    blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
-        f_state=pull @ Tx,
-        f_course=sp.csr_matrix(np.hstack([-pull, pull @ Tc])),
-        f_constant=pull @ t,
+        f_state=np.zeros((free, n)),
+        f_course=sp.csr_matrix((free, course.shape[1])),
+        f_constant=np.zeros(free),
         shift_state=-control.G @ Tx,
-        shift_course=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
+        shift_course=sp.csr_matrix(-(control.G @ course)),
         expand=T,
         expand_state=Tx,
-        expand_course=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
+        expand_course=sp.csr_matrix(course),
         expand_constant=t,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Literal
 
@@ -70,6 +71,11 @@ class LinearMPC:
         self.solver: QPSolver = kind(self.form.problem, *limit)
         self._recourse = Recourse(task)
         self._along = task.dynamics.function().map(horizon)
+        self._of_state = np.vstack([self.form.f_state, self.form.shift_state])
+        first = self.problem.input_at[0]
+        rows = self.form.expand[first]
+        self._first = rows if isinstance(rows, np.ndarray) else rows.toarray(), self.form.expand_state[first]
+        self._is_constant = task.reference.is_constant
         self._data = self._course_data(0)
 
     @property
@@ -100,17 +106,22 @@ class LinearMPC:
         return self._recourse.decide(x, k, outcome, began)
 
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
-        form = self.form
-        if not self.task.reference.is_constant:
+        if not self._is_constant:
             self._data = self._course_data(k)
         f, lower, upper, offset = self._data
-        shift = form.shift_state @ x
-        found = self.solver.solve(f + form.f_state @ x, lower + shift, upper + shift)
-        plan = None
-        if found.is_usable:
-            s = form.expand @ found.point + form.expand_state @ x + offset
-            plan = Plan(s[self.problem.state_at], s[self.problem.input_at], k)
-        return Outcome(found.status, plan, found.iterations, found.residual)
+        moved, d = self._of_state @ x, len(f)
+        shift = moved[d:]
+        found = self.solver.solve(f + moved[:d], lower + shift, upper + shift)
+        if not found.is_usable:
+            return Outcome(found.status, None, found.iterations, found.residual)
+        of_point, of_state = self._first
+        u = of_point @ found.point + of_state @ x + offset[self.problem.input_at[0]]
+        plan = partial(self._unrolled, found.point, x.copy(), offset, k)
+        return Outcome(found.status, plan, found.iterations, found.residual, u)
+
+    def _unrolled(self, point: np.ndarray, x: np.ndarray, offset: np.ndarray, k: int) -> Plan:
+        s = self.form.expand @ point + self.form.expand_state @ x + offset
+        return Plan(s[self.problem.state_at], s[self.problem.input_at], k)
 
     def _course_data(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """f, lower, upper and the offset of s for the references of samples k .. k + horizon, at x = 0."""
