@@ -144,7 +144,8 @@ class ParametricQP:
 
     r stacks the references and c_k is the affine term of stage k. Then f = f_state x + f_course course + f_constant,
     the bounds are those of the problem + shift_state x + shift_course course, and
-    s = expand z + expand_state x + expand_course course + expand_constant.
+    s = expand z + expand_state x + expand_course course + expand_constant. In the least-distance form, H is the
+    identity.
     """
 
     problem: QuadraticProgram
@@ -157,6 +158,17 @@ class ParametricQP:
     expand_state: np.ndarray
     expand_course: sp.csr_matrix
     expand_constant: np.ndarray
+    is_least_distance: bool
+
+    def along(self, course: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower, upper and the offset of s for a course, at x = 0; in the least-distance form f is moved into the
+        rest, and zero."""
+        f = self.f_course @ course + self.f_constant
+        shift = self.shift_course @ course
+        offset = self.expand_course @ course + self.expand_constant
+        if self.is_least_distance:
+            shift, offset, f = shift + self.problem.A @ f, offset - self.expand @ f, np.zeros_like(f)
+        return f, self.problem.lower + shift, self.problem.upper + shift, offset
 
 
 def condensed(control: LinearOptimalControl) -> ParametricQP:
@@ -182,33 +194,31 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         for part in (T, Tx, Tc, t):
             part[ahead] = A @ part[x] + B @ part[u]
         Tc[ahead, k * n + np.arange(n)] += 1.0
-    course = np.hstack([np.zeros((d, d)), Tc])
     pull = 2.0 * (control.P @ T).T
     H = pull @ T
-    root = np.linalg.cholesky(0.5 * (H + H.T))
-    # T = T L^-T, so that the Hessian is the identity; then v* is taken out of the rest.
-    T = solve_triangular(root, T.T, lower=True).T
+    # T = T L^-T makes the Hessian the identity; then v* is taken out.
+    T = solve_triangular(np.linalg.cholesky(0.5 * (H + H.T)), T.T, lower=True).T
     pull = 2.0 * (control.P @ T).T
-    Tx = Tx - T @ (pull @ Tx)
-    course = course - T @ np.hstack([-pull, pull @ Tc])
-    t = t - T @ (pull @ t)
+    Tx -= T @ (pull @ Tx)
     G = control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
     Gt, free = control.G @ t, horizon * m
     problem = QuadraticProgram(
         sp.identity(free, format="csc"), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
     )
+    blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
         f_state=np.zeros((free, n)),
-        f_course=sp.csr_matrix((free, course.shape[1])),
-        f_constant=np.zeros(free),
+        f_course=sp.csr_matrix(np.hstack([-pull, pull @ Tc])),
+        f_constant=pull @ t,
         shift_state=-control.G @ Tx,
-        shift_course=sp.csr_matrix(-(control.G @ course)),
+        shift_course=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
         expand=T,
         expand_state=Tx,
-        expand_course=sp.csr_matrix(course),
+        expand_course=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
         expand_constant=t,
+        is_least_distance=True,
     )
 
 
@@ -242,4 +252,5 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         expand_state=np.zeros((d, n)),
         expand_course=sp.csr_matrix((d, d + horizon * n)),
         expand_constant=np.zeros(d),
+        is_least_distance=False,
     )

@@ -35,7 +35,8 @@ class LinearMPC:
         horizon: samples looked ahead. The infinite rest is in the terminal cost, so it only has to be long enough for
             the inputs to bring the start into the terminal set.
         terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
-        solver: ``daqp`` (condensed) or ``piqp`` (sparse); where left out, by size.
+        solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
+            constraints) or ``piqp`` (sparse; linearly with the horizon); where left out, by size, see ``CONDENSED``.
         max_iterations: of the solver in one step; its own default where left out.
 
     Raises:
@@ -44,8 +45,9 @@ class LinearMPC:
     """
 
     # Up to so many variables, violations of soft rows included, the condensed form was the faster one in closed loops
-    # of oscillating masses (4 and 12 states, 1 and 3 inputs): 2 to 20 times up to 150, about equal from 250 to 450.
-    CONDENSED = 250
+    # of oscillating masses (12 states, 3 inputs, horizons 10 to 300): in the median 10 times up to 300, twice at 600,
+    # slower at 900; but after a kick, when many rows become active at once, no faster from 450 on.
+    CONDENSED = 450
 
     def __init__(
         self,
@@ -125,18 +127,10 @@ class LinearMPC:
 
     def _course_data(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """f, lower, upper and the offset of s for the references of samples k .. k + horizon, at x = 0."""
-        form, plant = self.form, self.problem.model.plant
+        plant = self.problem.model.plant
         x_ref, u_ref = self.task.reference.at(self.task.plant, np.arange(k, k + self.horizon + 1))
         r = np.empty(self.problem.P.shape[0])
         r[self.problem.state_at], r[self.problem.input_at] = x_ref, u_ref[:-1]
         ahead = np.array(self._along(x_ref[:-1].T, u_ref[:-1].T, 0, [])).T
         drift = ahead - x_ref[:-1] @ plant.A.T - u_ref[:-1] @ plant.B.T
-        course = np.concatenate([r, drift.ravel()])
-        shift = form.shift_course @ course
-        f = form.f_course @ course + form.f_constant
-        return (
-            f,
-            form.problem.lower + shift,
-            form.problem.upper + shift,
-            form.expand_course @ course + form.expand_constant,
-        )
+        return self.form.along(np.concatenate([r, drift.ravel()]))
