@@ -13,7 +13,7 @@ from ctrl.controller import NotApplicable
 from ctrl.regulator import Gain, LocalModel, local_model, lqr
 from ctrl.sets import Polyhedron, SetNotFound, maximal_invariant_set
 from mpc.solvers.base import QuadraticProgram
-from mpc.transcription import check_horizon, conditions, is_equilibrium
+from mpc.transcription import check_horizon, check_input, conditions, is_equilibrium
 from systems import Task
 
 __all__ = ["LinearOptimalControl", "ParametricQP", "affine_conditions", "condensed", "linear_optimal_control", "sparse"]
@@ -58,8 +58,7 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
         InvalidValue: the horizon.
     """
     check_horizon(horizon)
-    if not len(task.plant.input):
-        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    check_input(task)
     model = local_model(task)
     gain = lqr(model.plant, model.Q, model.R, model.N)
     n, m = model.plant.B.shape

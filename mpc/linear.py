@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
-from ctrl.controller import Decision, Status
 from mpc.condensing import condensed, linear_optimal_control, sparse
-from mpc.recourse import Outcome, Plan, Recourse
+from mpc.predictive import PredictiveController
+from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import QPSolver
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
@@ -22,7 +21,7 @@ Solver = Literal["daqp", "piqp"]
 Terminal = Literal["set", "cost"]
 
 
-class LinearMPC:
+class LinearMPC(PredictiveController):
     """Minimises the task's cost, to second order, on its linearisation at the first reference, under its constraints.
 
     The last state costs what the unconstrained regulator would still pay, and has to lie where that regulator never
@@ -61,9 +60,8 @@ class LinearMPC:
             raise InvalidValue(f"terminal '{terminal}' is unknown; use 'set', 'cost', or leave it out")
         if solver not in (None, "daqp", "piqp"):
             raise InvalidValue(f"solver '{solver}' is unknown; use 'daqp', 'piqp', or leave it out")
-        if max_iterations is not None and max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
-        self.task, self.horizon = task, horizon
+        super().__init__(task, horizon, max_iterations)
+        self._arguments = (task, horizon, terminal, solver, max_iterations)
         self.problem = linear_optimal_control(task, horizon, {"set": True, "cost": False, None: None}[terminal])
         size = self.problem.input_at.size + int(np.isfinite(self.problem.price).sum())
         name = solver or ("daqp" if size <= self.CONDENSED else "piqp")
@@ -71,7 +69,6 @@ class LinearMPC:
         kind: type[DAQP] | type[PIQP] = DAQP if name == "daqp" else PIQP
         limit = () if max_iterations is None else (max_iterations,)
         self.solver: QPSolver = kind(self.form.problem, *limit)
-        self._recourse = Recourse(task)
         self._along = task.dynamics.function().map(horizon)
         self._of_state = np.vstack([self.form.f_state, self.form.shift_state])
         first = self.problem.input_at[0]
@@ -85,27 +82,10 @@ class LinearMPC:
         """The terminal cost and set that were chosen, in words."""
         return self.problem.terminal
 
-    @property
-    def plan(self) -> Plan | None:
-        """The last good prediction, None before the first."""
-        return self._recourse.plan
-
     def reset(self) -> None:
         """Forgets the last plan and the solver's working set."""
-        self._recourse.reset()
+        super().reset()
         self.solver.reset()
-
-    @np.errstate(over="ignore", invalid="ignore")  # numbers that overflow are found by the checks on the result
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-        """
-        began = perf_counter()
-        x = self._recourse.measured(x)
-        outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
-        return self._recourse.decide(x, k, outcome, began)
 
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         if not self._is_constant:
