@@ -176,6 +176,9 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     K is the regulator's gain where the plant is not stable, since powers of an unstable A would ruin the conditioning
     (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise. v* is the optimum without constraints and L L' the
     Hessian in v, so what is minimised is |z|^2/2: f is zero, and only bounds depend on what is measured.
+
+    Raises:
+        NotApplicable: a Hessian that is not positive definite to working precision.
     """
     model, A, B = control.model, control.model.plant.A, control.model.plant.B
     (horizon, m), n, d = control.input_at.shape, len(A), control.P.shape[0]
@@ -195,8 +198,16 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         Tc[ahead, k * n + np.arange(n)] += 1.0
     pull = 2.0 * (control.P @ T).T
     H = pull @ T
+    try:
+        root = np.linalg.cholesky(0.5 * (H + H.T))
+    except np.linalg.LinAlgError:
+        least, most = np.linalg.eigvalsh(0.5 * (H + H.T))[[0, -1]]
+        raise NotApplicable(
+            f"the Hessian in the inputs has eigenvalues from {least:.2g} to {most:.2g}, too far apart for the "
+            "condensed form; give every input a larger weight, or take solver='piqp'"
+        ) from None
     # T = T L^-T makes the Hessian the identity; then v* is taken out.
-    T = solve_triangular(np.linalg.cholesky(0.5 * (H + H.T)), T.T, lower=True).T
+    T = solve_triangular(root, T.T, lower=True).T
     pull = 2.0 * (control.P @ T).T
     Tx -= T @ (pull @ Tx)
     G = control.G @ T

@@ -26,7 +26,9 @@ class LinearMPC(PredictiveController):
 
     The last state costs what the unconstrained regulator would still pay, and has to lie where that regulator never
     violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear loop stays feasible
-    and stable. Soft constraints are charged weight times violation; they do not shrink the terminal set.
+    and stable. Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
+    disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
+    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference. The model of a nonlinear plant is exact on a moving
