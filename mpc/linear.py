@@ -47,7 +47,7 @@ class LinearMPC(PredictiveController):
 
     # Up to so many variables, violations of soft rows included, the condensed form was the faster one in closed loops
     # of oscillating masses (12 states, 3 inputs, horizons 10 to 300): in the median 10 times up to 300, twice at 600,
-    # slower at 900; but after a kick, when many rows become active at once, no faster from 450 on.
+    # slower at 900; but in the slowest samples, when many rows become active at once, no faster from 450 on.
     CONDENSED = 450
 
     def __init__(
