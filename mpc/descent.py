@@ -197,6 +197,8 @@ class Descent:
     ) -> np.ndarray:
         """The controller's multipliers of the open problems; to the others it hears no violation, and holds theirs."""
         b, c = shape
+        if not c:
+            return np.zeros((len(open_), 0))
         heard = np.full(shape, np.nan)
         heard[open_] = violation
         if isinstance(self.controller, Predictive) and isinstance(self.controller.model, GivenModel):
