@@ -4,11 +4,13 @@ from systems.library.ball_and_plate import BallAndPlate, ball_and_plate, ball_an
 from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up
 from systems.library.cstr import StirredTank, stirred_tank
 from systems.library.double_integrator import DoubleIntegrator, double_integrator
+from systems.library.driving import Highway, driving
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
 from systems.library.path_tracking import PathTracking, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 from systems.library.planar_quadrotor import PlanarQuadrotor, planar_quadrotor
 from systems.library.quadrotor import Quadrotor, quadrotor
+from systems.library.rocket import Rocket, rocket_landing
 from systems.library.segway import Segway, segway
 from systems.library.single_track import DynamicCar, KinematicCar, dynamic_car, kinematic_car
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_pol, van_der_pol_reversed
@@ -18,6 +20,7 @@ __all__ = [
     "CartPole",
     "DoubleIntegrator",
     "DynamicCar",
+    "Highway",
     "KinematicCar",
     "OscillatingMasses",
     "PathTracking",
@@ -25,6 +28,7 @@ __all__ = [
     "PlanarQuadrotor",
     "Quadrotor",
     "ReversedVanDerPol",
+    "Rocket",
     "Segway",
     "StirredTank",
     "VanDerPol",
@@ -34,6 +38,7 @@ __all__ = [
     "cartpole",
     "cartpole_swing_up",
     "double_integrator",
+    "driving",
     "dynamic_car",
     "kinematic_car",
     "oscillating_masses",
@@ -42,6 +47,7 @@ __all__ = [
     "pendulum_swing_up",
     "planar_quadrotor",
     "quadrotor",
+    "rocket_landing",
     "segway",
     "stirred_tank",
     "van_der_pol",
