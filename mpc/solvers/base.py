@@ -127,6 +127,8 @@ class QPSolver(ABC):
         residual = self.residual(z, multipliers, f, lower, upper)
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
             status = Status.NUMERICAL
+        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= self.TOLERANCE:
+            status = Status.SOLVED  # of a convex program these conditions are sufficient, whatever else was asked for
         if status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and self.excludes(multipliers, lower, upper):
             status = Status.INFEASIBLE
         if status is not Status.SOLVED:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import cached_property
+
 import daqp
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram
+from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
+from mpc.solvers.piqp import PIQP
 
 __all__ = ["DAQP"]
 
@@ -33,6 +37,9 @@ class DAQP(QPSolver):
 
     A soft row gets a slack variable of its own. Its curvature of 1e-8 price keeps the dual problem defined; it shifts a
     violated row's price by 1e-8 of itself per unit of violation.
+
+    What it cannot solve for numerical reasons is given to PIQP: at some vertices where many rows meet, as they do on
+    the edge of a feasible set, an active-set method cycles, with any start and any tolerances.
     """
 
     SLACK_CURVATURE = 1e-8
@@ -72,6 +79,21 @@ class DAQP(QPSolver):
             np.eye(q + d), None, np.ascontiguousarray(matrix), self._upper.copy(), self._lower.copy(), self._cold.copy()
         )  # fmt: skip
         self._model.settings = {"iter_limit": max_iterations, "primal_tol": 1e-9}
+
+    @cached_property
+    def rescue(self) -> PIQP:
+        """The other solver, made when it is first needed."""
+        return PIQP(self.problem)
+
+    def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
+        """See :meth:`QPSolver.solve`."""
+        found = super().solve(f, lower, upper)
+        if found.status is not Status.NUMERICAL or not np.isfinite(f).all():
+            return found
+        other = self.rescue.solve(f, lower, upper)
+        if not other.residual < found.residual and other.status is not Status.INFEASIBLE:
+            return found
+        return dataclasses.replace(other, iterations=found.iterations + other.iterations)
 
     def reset(self) -> None:
         self._sense = self._cold
