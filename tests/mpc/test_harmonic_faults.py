@@ -29,6 +29,9 @@ MAKERS: dict[str, Callable[[], RecedingHorizon]] = {
     "harmonic, fast path": lambda: masses_controller("admm"),
     "harmonic, Clarabel": lambda: masses_controller("clarabel"),
     "harmonic, three iterations": lambda: HarmonicMPC(masses(), 10, MASSES_FREQUENCY, max_iterations=3),
+    "harmonic, one iteration": lambda: HarmonicMPC(masses(), 10, MASSES_FREQUENCY, max_iterations=1),
+    "tracking, one iteration": lambda: TrackingMPC(masses(), 10, max_iterations=1),
+    "equality, one iteration": lambda: EqualityMPC(masses(), 20, max_iterations=1),
     "tracking": lambda: TrackingMPC(masses(), 10),
     "equality": lambda: EqualityMPC(masses(), 20),
 }
