@@ -57,7 +57,7 @@ def main(file: str = "figure_eight.png") -> None:
             right.plot(time, distance)
             settled, failed = distance[time >= PERIOD], int((run.statuses != 0).sum())
             print(
-                f"{name}: at most {settled.max():.1f} cm from the moving target after one lap, {failed} samples unsolved"
+                f"{name}: at most {settled.max():.1f} cm from the moving target after a lap, {failed} samples unsolved"
             )
         left.plot(*wanted[0], "ko", markersize=3)
         left.set(xlabel="position 1 [m]", ylabel="position 2 [m]", title="Figure-eight from rest in the middle")

@@ -249,10 +249,12 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
         for i in range(3):
             for k in range(nk):
                 weight[nb + i * nk + k] = E[i, k]
-        for r in range(wide):
-            capped[r] = weight[r] / (1.0 + weight[r] / CAP)
-        _eigenrows(G, E, nb, X)
         heaviest = _largest(weight)
+        # Multipliers of an infeasible problem grow without bound, as they should.
+        cap = CAP if gap < REFINE * size else np.inf
+        for r in range(wide):
+            capped[r] = weight[r] / (1.0 + weight[r] / cap)
+        _eigenrows(G, E, nb, X)
         _weigh(capped, X, Y)
         normal(X, Y, P)
         if not factor(P):
@@ -281,7 +283,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
             times(X, dv, y)
             # dz = g + W^-2 x; where weights are capped, x stands for X dv and differs from it until it is refined.
             for r in range(wide):
-                x[r] = y[r] / (1.0 + weight[r] / CAP)
+                x[r] = y[r] / (1.0 + weight[r] / cap)
             refinements = 2 if gap < REFINE * size else 0
             while refinements > 0:
                 for r in range(wide):
@@ -303,7 +305,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
                 times(X, change, aim)
                 for r in range(wide):
                     y[r] += aim[r]
-                    x[r] += (aim[r] - error[r]) / (1.0 + weight[r] / CAP)
+                    x[r] += (aim[r] - error[r]) / (1.0 + weight[r] / cap)
                 refinements -= 1
             for r in range(nb):
                 dzu[r], dzl[r] = gu[r] + x[r] * wu[r], gl[r] - x[r] * wl[r]
