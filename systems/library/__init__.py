@@ -4,6 +4,7 @@ from systems.library.ball_and_plate import BallAndPlate, ball_and_plate, ball_an
 from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up
 from systems.library.cstr import StirredTank, stirred_tank
 from systems.library.double_integrator import DoubleIntegrator, double_integrator
+from systems.library.driving import Highway, driving
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
 from systems.library.path_tracking import PathTracking, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
@@ -18,6 +19,7 @@ __all__ = [
     "CartPole",
     "DoubleIntegrator",
     "DynamicCar",
+    "Highway",
     "KinematicCar",
     "OscillatingMasses",
     "PathTracking",
@@ -34,6 +36,7 @@ __all__ = [
     "cartpole",
     "cartpole_swing_up",
     "double_integrator",
+    "driving",
     "dynamic_car",
     "kinematic_car",
     "oscillating_masses",
