@@ -10,6 +10,7 @@ from systems.library.path_tracking import PathTracking, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 from systems.library.planar_quadrotor import PlanarQuadrotor, planar_quadrotor
 from systems.library.quadrotor import Quadrotor, quadrotor
+from systems.library.rocket import Rocket, rocket_landing
 from systems.library.segway import Segway, segway
 from systems.library.single_track import DynamicCar, KinematicCar, dynamic_car, kinematic_car
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_pol, van_der_pol_reversed
@@ -27,6 +28,7 @@ __all__ = [
     "PlanarQuadrotor",
     "Quadrotor",
     "ReversedVanDerPol",
+    "Rocket",
     "Segway",
     "StirredTank",
     "VanDerPol",
@@ -45,6 +47,7 @@ __all__ = [
     "pendulum_swing_up",
     "planar_quadrotor",
     "quadrotor",
+    "rocket_landing",
     "segway",
     "stirred_tank",
     "van_der_pol",
