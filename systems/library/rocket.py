@@ -76,9 +76,9 @@ class Rocket(Plant):
 def rocket_landing() -> Task:
     """Come down from 90 to 130 m, falling at 22 to 32 m/s, to rest above the middle of a pad.
 
-    A run ends where the feet touch the ground. A crash costs what its point of contact costs, for ever: position, tilt and speed at contact decide the return, as
-    a reward at touch-down would. Constraints: the *descent* may be the faster the higher the stage still is, at the
-    ground no more than 1.5 m/s; the *cone* over the pad; the *tilt*.
+    A run ends where the feet touch the ground. A crash costs what its point of contact costs, for ever: position, tilt
+    and speed at contact decide the return, as a reward at touch-down would. Constraints: the *descent* may be the
+    faster the higher the stage still is, at the ground no more than 1.5 m/s; the *cone* over the pad; the *tilt*.
     """
     plant = Rocket()
     start = {"x": 30.0, "angle": 0.2, "x_rate": 5.0, "angle_rate": 0.03}
