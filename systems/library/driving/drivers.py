@@ -28,7 +28,7 @@ class Driver:
     acceleration: float = 1.5  # m/s^2, a
     braking: float = 2.0  # m/s^2, b, comfortable
     hardest_braking: float = 8.0  # m/s^2, what brakes and tyres can do
-    politeness: float = 0.3  # -
+    politeness: float = 0.0  # -, weight of others' gain; from about 0.1 on, who presses from behind is let by
     threshold: float = 0.2  # m/s^2, gain for which a change is worth its trouble
     safe_braking: float = 3.0  # m/s^2
     lateral_speed: float = 1.2  # m/s, of a lane change

@@ -17,7 +17,6 @@ from systems import Task
 from systems.constraints import Budget
 from systems.discretise import Discretisation
 from systems.library import Highway, KinematicCar, cartpole, driving
-from systems.library.driving.drivers import Driver
 from systems.library.driving.observation import RANGE, comparators
 from systems.library.driving.road import Road
 from systems.library.driving.traffic import LENGTH, WIDTH
@@ -205,7 +204,7 @@ def test_lane_keeping_never_fails_and_refuses_other_plants(task: Task) -> None:
 
 def test_nonlinear_mpc_overtakes(task: Task) -> None:
     """Behind a slow driver who would not make room: optimisation passes, lane keeping stays behind."""
-    plant = Highway(driver=Driver(politeness=0.0), others=("a", "b"))
+    plant = Highway(others=("a", "b"))
     small = driving(plant)
     state = {"y": 0.1, "speed": 24.0, "ahead_a": 30.0, "speed_a": 17.0, "desired_a": 17.0}
     state |= {"ahead_b": 40.0, "y_b": -3.5, "lane_b": -3.5, "speed_b": 17.0, "desired_b": 17.0}
