@@ -102,7 +102,7 @@ def driving(plant: Highway | None = None) -> Task:
         name="driving",
         plant=plant,
         dt=plant.dt,
-        steps=300,
+        steps=200,
         cost=Nonlinear(price),
         constraints=(
             Inequality("gap", gap).budget(1.0),
