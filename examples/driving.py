@@ -12,6 +12,7 @@ import numpy as np
 
 from ctrl import Controller, simulate
 from ctrl.drawing import film, picture
+from ctrl.driving_record import driving_record
 from ctrl.lane_keeping import LaneKeeping
 from mpc import NonlinearMPC
 from systems.library import driving
@@ -27,13 +28,10 @@ def main(seconds: float = 20.0, horizon: int = 20, seed: int = 0, folder: str = 
     optimising = NonlinearMPC(task, horizon=horizon, max_iterations=60)
     print(f"problem of {len(optimising.problem.program.lower)} variables made in {time.perf_counter() - began:.0f} s")
     controllers: dict[str, Controller] = {"lane-keeping": LaneKeeping(task), "nonlinear-mpc": optimising}
-    speed = task.plant.state.where("speed")
     for name, controller in controllers.items():
         runs = simulate(task, controller, start, inattention)
-        print(
-            f"{name:14s} cost {runs.cost[0]:6.1f}, mean speed {runs.states[0, :, speed].mean():4.1f} m/s, "
-            f"largest g {runs.margins[0].max():6.3f}, step {1e3 * np.nanmedian(runs.seconds):6.1f} ms"
-        )
+        print(f"{name}: cost {runs.cost[0]:.1f}, {1e3 * np.nanmedian(runs.seconds):.1f} ms per step")
+        print(f"  {driving_record(task, runs)}")
         page = Path(folder) / f"driving-{name}.png"
         picture(task, runs).savefig(page)
         print(f"  drawn in {page} and {film(task, runs, page.with_suffix('.gif'))}")

@@ -44,7 +44,7 @@ def picture(task: Task, runs: Trajectories, run: int = 0, instants: Sequence[flo
 
     seen = scene(task, runs, run)
     end = seen.time[-1]
-    instants = np.linspace(0.03 * end, 0.97 * end, 6) if instants is None else instants
+    instants = np.linspace(0.03 * end, 0.97 * end, 6).tolist() if instants is None else list(instants)
     with matplotlib.style.context(STYLE):
         page = Figure(figsize=(7.2, 0.72 * len(instants) + 3.2), layout="constrained")
         heights = [0.68] * len(instants) + [0.85, 0.85, 0.6]
@@ -58,7 +58,7 @@ def picture(task: Task, runs: Trajectories, run: int = 0, instants: Sequence[flo
         views = list(rows[: len(instants)])
         bar = page.colorbar(_colours(), ax=views, location="top", pad=0.01, fraction=0.02, aspect=90, shrink=0.6)
         bar.set_label("speed of vehicles [m/s]", labelpad=2)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         _traces(rows[len(instants) :], seen, instants)
     return page
 
@@ -82,7 +82,7 @@ def film(task: Task, runs: Trajectories, file: Path | str, run: int = 0, every: 
         page = Figure(figsize=(8.0, 2.15), dpi=110, layout="constrained")
         FigureCanvasAgg(page)
         road, speed = page.subplots(2, 1, height_ratios=[1.0, 1.0])
-        writer = PillowWriter(fps=1.0 / (every * task.dt))
+        writer = PillowWriter(fps=1.0 / (every * task.dt))  # type: ignore[arg-type]  # it takes any number
         with writer.saving(page, str(file), dpi=110):
             for k in range(0, len(seen.time), every):
                 road.clear()

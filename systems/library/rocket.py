@@ -101,7 +101,7 @@ def rocket_landing() -> Task:
         ),
         constraints=(
             Inequality("descent", descent).soft(1.0),
-            Inequality("cone", cone).soft(0.1),
+            Inequality("cone", cone).soft(5.0),
             Box("tilt", {"angle": (-0.35, 0.35)}).soft(10.0),
         ),
         reference=SetPoint(u={"thrust": plant.weight}),

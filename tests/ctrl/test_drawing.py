@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Trajectories, simulate
-from ctrl.drawing import film, picture
+from ctrl.drawing import film, landings, picture
 from ctrl.drawing.scene import scene
 from ctrl.lane_keeping import LaneKeeping
 from systems import InvalidValue, Task
-from systems.library import driving, pendulum
+from systems.library import driving, pendulum, rocket_landing
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,22 @@ def test_other_tasks_and_runs_are_refused(task: Task, runs: Trajectories) -> Non
     other = simulate(swing, LQR(swing), np.zeros((1, 2)), np.zeros((1, 5, len(swing.plant.disturbance))))
     with pytest.raises(InvalidValue, match="Highway"):
         picture(swing, other)
+
+
+def test_landings_are_drawn_with_the_run_asked_for(tmp_path: Path) -> None:
+    task = rocket_landing()
+    rng = np.random.default_rng(0)
+    starts = task.initial.sample(task.plant.state, rng, (4,))
+    starts[3, 4] = -60.0  # too fast for any engine: it crashes
+    runs = simulate(task, LQR(task), starts, np.zeros((4, task.steps, 1)))
+    assert list(runs.stayed) == [True, True, True, False]
+    page = landings(task, runs, run=1)
+    path, fall = page.axes
+    crosses = [line for line in path.lines if line.get_marker() == "x"]
+    assert [float(line.get_xdata()[0]) for line in crosses] == [runs.states[3, -1, 0]]
+    assert any(np.array_equal(line.get_ydata(), runs.states[1, :, 1]) for line in path.lines)
+    assert any(np.array_equal(line.get_xdata(), -runs.states[2, :, 4]) for line in fall.lines)
+    assert len(path.patches) >= 4  # rockets and their flames
+    page.savefig(tmp_path / "landing.png")
+    with pytest.raises(InvalidValue, match="run 4 of 4"):
+        landings(task, runs, run=4)
