@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
-from systems.constraints import Box, Inequality
+from systems.constraints import Box, Polytope
 from systems.costs import Quadratic
 from systems.distributions import Uniform
 from systems.plant import Plant
@@ -78,18 +79,12 @@ def rocket_landing() -> Task:
 
     A run ends where the feet touch the ground. A crash costs what its point of contact costs, for ever: position, tilt
     and speed at contact decide the return, as a reward at touch-down would. Constraints: the *descent* may be the
-    faster the higher the stage still is, at the ground no more than 1.5 m/s; the *cone* over the pad; the *tilt*.
+    faster the higher the stage still is, with the feet at height h no faster than 1.5 m/s + 0.35 h / s; the *cone* over
+    the pad, |x| <= 3 m + h / 2; the *tilt*. Each has a price.
     """
     plant = Rocket()
     start = {"x": 30.0, "angle": 0.2, "x_rate": 5.0, "angle_rate": 0.03}
-
-    def descent(x: Vector, u: Vector) -> Any:
-        return -x.z_rate / (1.5 + 0.35 * (x.z + CLEARANCE)) - 1.0
-
-    def cone(x: Vector, u: Vector) -> list[Any]:
-        reach = 3.0 + 0.5 * (x.z + CLEARANCE)
-        return [x.x - reach, -x.x - reach]
-
+    slow, near = np.array([1.5 + 0.35 * CLEARANCE]), np.full(2, 3.0 + 0.5 * CLEARANCE)
     return Task(
         name="rocket-landing",
         plant=plant,
@@ -100,8 +95,8 @@ def rocket_landing() -> Task:
             R={"thrust": 1e-5, "gimbal": 1.0},
         ),
         constraints=(
-            Inequality("descent", descent).soft(1.0),
-            Inequality("cone", cone).soft(5.0),
+            Polytope("descent", ("z", "z_rate"), np.array([[-0.35, -1.0]]), slow).soft(1.0),
+            Polytope("cone", ("x", "z"), np.array([[1.0, -0.5], [-1.0, -0.5]]), near).soft(5.0),
             Box("tilt", {"angle": (-0.35, 0.35)}).soft(10.0),
         ),
         reference=SetPoint(u={"thrust": plant.weight}),
