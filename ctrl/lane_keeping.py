@@ -36,7 +36,7 @@ class LaneKeeping:
         """Nothing to forget."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides in state ``x`` (n,); a state that is not finite gives the reference input and says so.
+        """Decides in state ``x`` (n,); a state that is not finite, or overflows, gives the reference input and says so.
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
@@ -48,12 +48,13 @@ class LaneKeeping:
                 f"LaneKeeping.step: given a state of shape {x.shape}, expected ({len(self._names)},) for "
                 f"{', '.join(self._names)}; batch(x, k) answers many states"
             )
-        if np.isfinite(x).all():
-            return Decision(self.batch(x, k), seconds=perf_counter() - began)
+        u = self.batch(x, k)
+        if np.isfinite(x).all() and np.isfinite(u).all():
+            return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._u_ref, self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
-        with np.errstate(all="ignore"):  # states beyond the model's range may overflow; what is clipped stays finite
+        with np.errstate(all="ignore"):  # states far beyond the model's range may overflow
             return np.clip(self._law(x), self._lower, self._upper)

@@ -28,7 +28,7 @@ GRIP = 4.0  # m/s^2, largest lateral acceleration
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Start(Distribution):
     """The ego about the middle of the road, the others strung out along it, one in each of as many equal sections.
 

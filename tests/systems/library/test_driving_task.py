@@ -192,10 +192,14 @@ def test_lane_keeping_returns_to_the_middle_as_designed(task: Task) -> None:
 
 def test_lane_keeping_never_fails_and_refuses_other_plants(task: Task) -> None:
     law = LaneKeeping(task)
-    decision = law.step(np.full(44, np.nan), 0)
-    assert decision.status is Status.NUMERICAL
-    assert decision.source is Source.BACKUP
-    assert np.isfinite(decision.input).all()
+    for x in (np.full(44, np.nan), np.full(44, np.inf), np.full(44, 1e300), -np.full(44, 1e200), np.zeros(44)):
+        decision = law.step(x, 0)
+        assert np.isfinite(decision.input).all()
+        lower_bound, upper_bound = task.input_bounds
+        assert ((decision.input >= lower_bound) & (decision.input <= upper_bound)).all()
+        if not np.isfinite(x).all():
+            assert decision.status is Status.NUMERICAL
+            assert decision.source is Source.BACKUP
     with pytest.raises(NotApplicable, match="no lane"):
         LaneKeeping(cartpole())
     with pytest.raises(NotApplicable):
