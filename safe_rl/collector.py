@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from safe_rl.buffer import Batch
+from safe_rl.constraints import Constraints
 from safe_rl.environment import VectorEnvironment
 from safe_rl.policy import Policy
+from systems.envs.vector import VectorEnv
 
 
 class EpisodeSummary(NamedTuple):
@@ -30,13 +32,28 @@ class Collector:
         environment: stepped in place; its current observation is held here.
         policy: gives the physical units of actions; read, never changed.
         generator: the only source of randomness besides the environment's own.
+        constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
+            begun at different samples then where the environment can do that.
+
+    Attributes:
+        over: which runs the last step ended, (n,) of bool.
     """
 
-    def __init__(self, environment: VectorEnvironment, policy: Policy, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        environment: VectorEnvironment,
+        policy: Policy,
+        generator: torch.Generator,
+        constraints: Constraints | None = None,
+    ) -> None:
         self.environment = environment
         self.policy = policy
         self.generator = generator
-        self.observation = environment.reset().to(torch.float32)
+        self.constraints = constraints
+        staggered = constraints is not None and isinstance(environment, VectorEnv)
+        first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
+        self.observation = first.to(torch.float32)
+        self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
         self.steps = 0  # transitions seen, over all environments
         width = 2 + len(environment.constraint_names)
         self._running = torch.zeros(environment.n, width, device=generator.device)
@@ -69,8 +86,11 @@ class Collector:
         self.observation = seen.observation.to(torch.float32)
         self.steps += self.environment.n
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
+        self.over = seen.terminated | seen.truncated
+        if self.constraints is not None:
+            self.constraints.measure(rows.cost, self._running[:, -1], self.over)
+        over = self.over.unsqueeze(1)
         self._running += F.pad(sums, (0, 1), value=1.0)
-        over = (seen.terminated | seen.truncated).unsqueeze(1)
         ended = self._running * over
         self._running -= ended
         self._finished += F.pad(ended, (0, 1)).sum(dim=0).add_(F.pad(over.sum(0), (ended.shape[1], 0)))

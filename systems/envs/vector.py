@@ -81,10 +81,15 @@ class VectorEnv:
         return self._k
 
     @torch.no_grad()
-    def reset(self) -> Tensor:
-        """Starts every run anew; the first observations (n, o)."""
+    def reset(self, staggered: bool = False) -> Tensor:
+        """Starts every run anew; the first observations (n, o).
+
+        Staggered, each first run begins at a sample drawn at random, so that later ones do not all end together.
+        """
         self._x = self._start.draw(self.n, self._generator)
         self._k = torch.zeros_like(self._k)
+        if staggered:
+            self._k.random_(self.task.steps, generator=self._generator)
         return self.model.observe(self._x, self._k)
 
     @torch.no_grad()

@@ -9,8 +9,9 @@ import torch
 
 from safe_rl.base.dsact import DSACT, DSACTSettings, value_distribution
 from safe_rl.buffer import Batch
-from safe_rl.training import evaluate, quick_arithmetic
-from tests.safe_rl.pendulum import PendulumTask
+from safe_rl.evaluation import evaluate
+from safe_rl.training import quick_arithmetic
+from tests.safe_rl.tasks import swing_up
 
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
 
@@ -25,7 +26,7 @@ def one_place(rewards: torch.Tensor) -> Batch:
 @pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.5), (-3.0, 2.0)])
 def test_fixed_target_gives_its_mean_and_deviation(mean: float, deviation: float) -> None:
     critics_only = dataclasses.replace(TINY, critic_rate=3e-3, delay=1_000_000)
-    learner = DSACT(PendulumTask(), settings=critics_only)
+    learner = DSACT(swing_up(), settings=critics_only)
     generator = torch.Generator().manual_seed(1)
     means, deviations = [], []
     with quick_arithmetic(1):
@@ -47,7 +48,7 @@ def test_fixed_target_gives_its_mean_and_deviation(mean: float, deviation: float
 def test_update_follows_the_published_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """One critic step against the surrogate loss, written out as published and differentiated by torch."""
     settings = dataclasses.replace(TINY, averaging=0.005, delay=1_000)
-    learner = DSACT(PendulumTask(), seed=3, settings=settings)
+    learner = DSACT(swing_up(), seed=3, settings=settings)
     learner.prepare()
     learner.update(learner.buffer.sample(32, learner.generator))  # makes the moving averages non-trivial
     batch = learner.buffer.sample(32, learner.generator)
@@ -89,7 +90,7 @@ def test_update_follows_the_published_loss(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_actor_and_targets_move_every_second_update() -> None:
-    learner = DSACT(PendulumTask(), settings=TINY)
+    learner = DSACT(swing_up(), settings=TINY)
     learner.prepare()
     watched = [learner.policy.network.weights[0], learner.target_critics.weights[0], learner.log_alpha]
     for expected in (False, True, False, True):
@@ -101,7 +102,7 @@ def test_actor_and_targets_move_every_second_update() -> None:
 def test_temperature_moves_towards_the_target_entropy() -> None:
     """Where the policy is far more random than the target alpha falls, and the reverse."""
     for log_std, falls in ((0.0, True), (-6.0, False)):
-        learner = DSACT(PendulumTask(), settings=dataclasses.replace(TINY, delay=1))
+        learner = DSACT(swing_up(), settings=dataclasses.replace(TINY, delay=1))
         with torch.no_grad():
             learner.policy.network.weights[-1].zero_()
             learner.policy.network.biases[-1].copy_(torch.tensor([0.0, log_std]))
@@ -114,7 +115,7 @@ def test_reward_scale_makes_learning_indifferent_to_units() -> None:
     """A power of two changes no digit, so the policies are equal to the last bit; ten only rounds."""
     policies = []
     for factor in (1.0, 16.0, 10.0):
-        learner = DSACT(PendulumTask(reward_factor=factor), settings=TINY)
+        learner = DSACT(swing_up(reward_factor=factor), settings=TINY)
         learner.learn(60, progress=False)
         policies.append(torch.cat([p.detach().flatten() for p in learner.policy.parameters()]))
     assert torch.equal(policies[0], policies[1])
@@ -123,21 +124,22 @@ def test_reward_scale_makes_learning_indifferent_to_units() -> None:
 
 def test_time_limit_bootstraps_and_termination_does_not() -> None:
     """In the buffer a time limit is not an end; every episode of the pendulum ends by one."""
-    learner = DSACT(PendulumTask(steps=5), settings=TINY)
+    learner = DSACT(swing_up(steps=5), settings=TINY)
     learner.prepare()
     rows = learner.buffer.contents()
     assert rows.terminated.sum() == 0
     # The true successor obeys the dynamics even where the episode ended and the next row starts elsewhere.
     angle = torch.atan2(rows.observation[:, 1], rows.observation[:, 0])
     moved = torch.atan2(rows.next_observation[:, 1], rows.next_observation[:, 0])
-    step = torch.remainder(moved - angle - 0.05 * rows.next_observation[:, 2] + 3.0, 6.283185307) - 3.0
-    assert step.abs().max() < 1e-4
+    mean_rate = 0.5 * (rows.observation[:, 2] + rows.next_observation[:, 2])
+    step = torch.remainder(moved - angle - 0.05 * mean_rate + 3.0, 6.283185307) - 3.0
+    assert step.abs().max() < 1e-2  # the trapezoidal rule; another start would be off by radians
 
 
 def test_settings_and_seed_decide_everything() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.rand(3)  # the global generator must not matter
-        learner = DSACT(PendulumTask(), seed=seed, settings=TINY).learn(30, progress=False)
+        learner = DSACT(swing_up(), seed=seed, settings=TINY).learn(30, progress=False)
         return torch.cat([p.detach().flatten() for p in learner.policy.parameters()])
 
     assert torch.equal(weights(0), weights(0))
@@ -146,18 +148,18 @@ def test_settings_and_seed_decide_everything() -> None:
 
 def test_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
-    DSACT(PendulumTask(), settings=TINY).learn(10, progress=False)
+    DSACT(swing_up(), settings=TINY).learn(10, progress=False)
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("discount", [1.0, -0.1])
 def test_discount_outside_its_range_is_refused(discount: float) -> None:
     with pytest.raises(ValueError, match="discount"):
-        DSACT(PendulumTask(discount=discount), settings=TINY)
+        DSACT(swing_up(discount=discount), settings=TINY)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_pendulum_swings_up(seed: int) -> None:
-    learner = DSACT(PendulumTask(), seed=seed).learn(8_000, progress=False)
-    assert evaluate(learner.policy, PendulumTask(), episodes=100, seed=1234) > -200.0
+    learner = DSACT(swing_up(), seed=seed).learn(8_000, progress=False)
+    assert evaluate(learner.policy, swing_up(), episodes=100, seed=1234) > -200.0
