@@ -15,7 +15,7 @@ from safe_rl.handlers.base import Handler, Pressure
 
 __all__ = ["Constraints"]
 
-_UNIT = 0.05  # a budget below this share of a spendthrift's cost is measured in units of that share instead of itself
+_UNIT = 0.02  # a budget below this share of a spendthrift's cost is measured in units of that share instead of itself
 _RANGE = (-1.0, 2.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
 _LEAST_WINDOW = 25.0  # steps of all environments
 
@@ -26,7 +26,7 @@ class Constraints:
 
     Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
-    much as a scaled return. Violations are (spent - budget) / unit, with the larger of the budget and a twentieth of
+    much as a scaled return. Violations are (spent - budget) / unit, with the larger of the budget and a fiftieth of
     the level as the unit, cut to [-1, 2].
 
     What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run

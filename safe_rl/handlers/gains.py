@@ -57,12 +57,12 @@ class PredictiveGains:
     horizon: int = 10
     r: float = 0.001
     s: float = 0.01
-    maximum: float = 100.0
+    maximum: float = 30.0
     effect: float = -0.05
     forgetting: float = 0.98
-    b_min: float = 0.01
-    max_drift_change: float = 0.02
-    covariance: float = 0.01
+    b_min: float = 0.03
+    max_drift_change: float = 0.005
+    covariance: float = 0.003
     delay: int = 1
     smoothing: float = 0.8
 

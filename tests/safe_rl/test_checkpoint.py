@@ -17,36 +17,10 @@ import torch
 from safe_rl.base.dsact import DSACT, DSACTSettings
 from safe_rl.checkpoint import MAGIC, CheckpointError, read_checkpoint, write_checkpoint
 from safe_rl.policy import Policy
-from tests.safe_rl.tasks import swing_up
+from tests.safe_rl.tasks import assert_same_run, everything, swing_up
 
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=500)
 ROOT = Path(__file__).parents[2]
-
-
-def everything(learner: DSACT) -> list[torch.Tensor]:
-    """All tensors a run depends on, in order."""
-    found: list[torch.Tensor] = []
-
-    def walk(node: object) -> None:
-        if isinstance(node, torch.Tensor):
-            found.append(node.detach().clone())
-        elif isinstance(node, dict):
-            for key in sorted(node, key=str):
-                walk(node[key])
-        elif isinstance(node, list | tuple):
-            for item in node:
-                walk(item)
-
-    walk([learner.learner_state(), learner.collector.state_dict(), learner.generator.get_state()])
-    return found
-
-
-def assert_same_run(one: DSACT, other: DSACT) -> None:
-    assert one.updates == other.updates
-    a, b = everything(one), everything(other)
-    assert len(a) == len(b) > 40
-    for x, y in zip(a, b, strict=True):
-        assert torch.equal(x, y)
 
 
 @pytest.mark.parametrize("stop", [1, 50, 151])  # 151: the ring of 500 rows has come round

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
 
-from safe_rl.base.dsact import DSACT, DSACTSettings, value_distribution
+from safe_rl.base.dsact import DSACT, DSACTSettings, gradients_form_2, value_distribution
 from safe_rl.buffer import Batch
 from safe_rl.evaluation import evaluate
 from safe_rl.training import quick_arithmetic
 from tests.safe_rl.tasks import swing_up
 
+SETTLES = {1: 0.997, 2: 0.681}
+"""Deviation of the critics over that of normal targets. Without clipping at three deviations: 1 and 1 / sqrt(2)."""
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
 
 
@@ -23,9 +26,10 @@ def one_place(rewards: torch.Tensor) -> Batch:
     return Batch(observation, observation, torch.full((n, 1), 0.3), rewards, torch.zeros(n, 1), torch.ones(n))
 
 
+@pytest.mark.parametrize("form", [1, 2])
 @pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.5), (-3.0, 2.0)])
-def test_fixed_target_gives_its_mean_and_deviation(mean: float, deviation: float) -> None:
-    critics_only = dataclasses.replace(TINY, critic_rate=3e-3, delay=1_000_000)
+def test_fixed_target_gives_its_mean_and_deviation(form: Literal[1, 2], mean: float, deviation: float) -> None:
+    critics_only = dataclasses.replace(TINY, critic_rate=3e-3, delay=1_000_000, form=form)
     learner = DSACT(swing_up(), settings=critics_only)
     generator = torch.Generator().manual_seed(1)
     means, deviations = [], []
@@ -38,11 +42,38 @@ def test_fixed_target_gives_its_mean_and_deviation(mean: float, deviation: float
                 q, sigma = value_distribution(learner.critics, observation, batch.action[:1])
                 means.append(q.detach().flatten())
                 deviations.append(sigma.detach().flatten())
-    # Clipping a normal variable at three deviations takes 0.2 % off its own.
     torch.testing.assert_close(torch.stack(means).mean(0), torch.full((2,), mean), atol=0.03 * deviation, rtol=0.0)
+    settled = SETTLES[form] * deviation
     torch.testing.assert_close(
-        torch.stack(deviations).mean(0), torch.full((2,), 0.997 * deviation), atol=0.03 * deviation, rtol=0.0
+        torch.stack(deviations).mean(0), torch.full((2,), settled), atol=0.03 * deviation, rtol=0.0
     )
+
+
+def test_deviations_that_the_forms_settle_at() -> None:
+    """SETTLES: where sigma^2 equals the mean (form 1) or half the mean (form 2) of min(z^2, 9 sigma^2), z normal."""
+    z = torch.linspace(-8, 8, 160_001, dtype=torch.float64)
+    density = torch.exp(-0.5 * z**2) / (2 * torch.pi) ** 0.5
+    for form, sigma in SETTLES.items():
+        clipped = torch.trapezoid(torch.minimum(z**2, torch.tensor(9 * sigma**2)) * density, z)
+        assert float(clipped) / form == pytest.approx(sigma**2, rel=5e-3)
+
+
+def test_form_2_is_the_gradient_of_its_published_loss() -> None:
+    generator = torch.Generator().manual_seed(2)
+    q, y, y_z = (20.0 * torch.randn(2, 64, generator=generator, dtype=torch.float64) for _ in range(3))
+    y_z[0, :8] += 500.0  # beyond both thresholds
+    sigma = 0.1 + 10.0 * torch.rand(2, 64, generator=generator, dtype=torch.float64)
+    mean_std = sigma.mean(1, keepdim=True)
+    q, sigma = q.requires_grad_(), sigma.requires_grad_()
+    frozen, deviation = q.detach(), sigma.detach()
+    y_b = frozen + torch.maximum(torch.minimum(y_z - frozen, 3 * mean_std), -3 * mean_std)
+    ratio = (mean_std**2 / (deviation**2 + 0.1)).clamp(0.1, 10.0)
+    huber = torch.nn.functional.huber_loss
+    spread = huber(frozen, y_b, reduction="none", delta=50.0)
+    inner = huber(q, y, reduction="none", delta=50.0) + sigma * (deviation**2 - spread) / (deviation + 0.1)
+    expected = torch.autograd.grad((ratio * inner).mean(1).sum(), (q, sigma))
+    for found, wanted in zip(gradients_form_2(frozen, deviation, y, y_z, mean_std), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_update_follows_the_published_loss(monkeypatch: pytest.MonkeyPatch) -> None:
