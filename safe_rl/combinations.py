@@ -50,6 +50,12 @@ class Combination:
     base: type[Learner]
     handler: Handler
 
+    def __post_init__(self) -> None:
+        gains = getattr(self.handler, "gains", None)
+        with_gains = "" if gains is None else f", {type(gains).__name__}"
+        # What a listing shows of it.
+        object.__setattr__(self, "__doc__", f"{self.base.__name__} + {type(self.handler).__name__}{with_gains}.")
+
     @property
     def __name__(self) -> str:
         return self.name

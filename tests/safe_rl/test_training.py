@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from safe_rl import DSACT, DSACTSettings, Policy, evaluate
-from tests.safe_rl.tasks import swing_up
+from ctrl.cli import main
+from safe_rl import DSACT, SAC, DSACTSettings, Policy, PolicyController, SACLagrangian, evaluate
+from systems.library import bandit
+from tests.safe_rl.tasks import TINY as TINY_OF
+from tests.safe_rl.tasks import swing_up, two_budgets
 
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
 
@@ -95,3 +98,30 @@ def test_policy_of_a_learner_moves_alone(tmp_path: Path) -> None:
     learner.policy.save(tmp_path / "policy")
     observation = torch.tensor([[0.5, 0.8, 1.0]])
     assert torch.equal(Policy.load(tmp_path / "policy").act(observation), learner.policy.act(observation))
+
+
+def test_command_line_trains_a_constrained_learner_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `trivium train` to a policy that a comparison reads, with the budget said in all its units."""
+    monkeypatch.setattr("ctrl.discovery.entry_points", lambda group: {})
+    out = tmp_path / "run"
+    command = ["train", "systems.library:bandit", "--learner", "safe_rl:SACLagrangian", "--out", str(out)]
+    assert main([*command, "--steps", "10400"]) == 0
+    shown = capsys.readouterr()
+    assert "0.5 excess per episode of 1 = 0.5 per step" in shown.err
+    assert "sac-lagrangian.policy" in shown.out
+    assert main([*command, "--updates", "30"]) == 0
+    assert "going on from" in capsys.readouterr().out
+    assert PolicyController.load(bandit(), out / "sac-lagrangian.policy").batch(np.zeros((1, 1)), 0).shape == (1, 1)
+    settings = json.loads((out / "settings.json").read_text())
+    assert "Lagrangian" in settings["handler"]
+
+
+def test_live_view_shows_cost_against_budget_multiplier_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = SACLagrangian(two_budgets(), settings=TINY_OF[SAC])
+    news: list[str] = []
+    monkeypatch.setattr("rich.progress.Progress.update", lambda _, task, **fields: news.append(fields["news"]))
+    learner.learn(400, progress=False)
+    for part in ("return", "fast ", " of 2 (multiplier ", " of 1 (multiplier ", "updates/s", "steps/s"):
+        assert part in news[-1]
