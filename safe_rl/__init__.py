@@ -21,6 +21,7 @@ from safe_rl.combinations import (
 )
 from safe_rl.controller import PolicyController
 from safe_rl.evaluation import Assessment, assess, evaluate
+from safe_rl.gymnasium_adapter import GymnasiumTask
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import NumpyPolicy, Policy
 from safe_rl.training import Learner
@@ -43,6 +44,7 @@ __all__ = [
     "DSACLagrangian",
     "DSACPenalty",
     "DSACTSettings",
+    "GymnasiumTask",
     "Learner",
     "NumpyPolicy",
     "PPOLagrangian",

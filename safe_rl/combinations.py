@@ -82,7 +82,9 @@ SACPLO = Combination("sac-plo", SAC, Lagrangian(gains=PredictiveGains()))
 # Published with the critics as source. There random actions are a hundredth of the memory; here they are a third, and
 # what the critics say of the memory is what random actions cost. So the violation is measured on the runs.
 CAL = Combination(
-    "cal", SAC, ConservativeAugmented(source="episodes", period=10, gains=DualAdamGains(rate=0.05, maximum=100.0))
+    "cal",
+    SAC,
+    ConservativeAugmented(source="episodes", period=10, convexity=3.0, gains=DualAdamGains(rate=0.05, maximum=100.0)),
 )
 PPOLagrangian = Combination("ppo-lagrangian", PPO, Lagrangian(gains=IntegralGains()))
 PPOPID = Combination("ppo-pid", PPO, Lagrangian(gains=PIDGains()))

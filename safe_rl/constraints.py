@@ -26,8 +26,8 @@ class Constraints:
 
     Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
-    much as a scaled return. Violations are (spent - budget) / unit, with the larger of the budget and a fiftieth of
-    the level as the unit, cut to [-1, 2].
+    much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
+    fiftieth of the level, plus the handler's margin, cut to [-1, 2].
 
     What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
     where the budget is) and ends of runs. Environments should not all end together.
@@ -108,7 +108,7 @@ class Constraints:
         return int(self._answers) % self.handler.period == 0
 
     def _update(self, violation: Tensor) -> None:
-        self.violation.copy_(violation.clamp(*_RANGE))
+        self.violation.copy_((violation + self.handler.margin).clamp(*_RANGE))
         self.controller.update(self.violation.cpu().numpy().astype(np.float64))
         self._apply()
 

@@ -54,17 +54,17 @@ class PredictiveGains:
     """Predictive multipliers on a violation model that is identified while the learner runs; see
     `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields."""
 
-    horizon: int = 10
+    horizon: int = 5
     r: float = 0.001
     s: float = 0.01
     maximum: float = 30.0
     effect: float = -0.05
-    forgetting: float = 0.98
+    forgetting: float = 0.95
     b_min: float = 0.03
     max_drift_change: float = 0.005
-    covariance: float = 0.003
+    covariance: float = 0.05
     delay: int = 1
-    smoothing: float = 0.8
+    smoothing: float = 0.7
 
     def controller(self, constraints: int) -> MultiplierController:
         model = ViolationModel(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrl.multipliers import Integral, MultiplierController
+from ctrl.multipliers import MultiplierController, Proportional
 from safe_rl.handlers.base import Handler, Pressure
 
 __all__ = ["Harmonic", "equal_angle", "minimum_norm", "mutual_projection"]
@@ -51,20 +51,24 @@ class Harmonic(Handler):
     The published formula is not public. Three candidates are offered that meet its stated purpose, to minimise the
     conflict between both; all work on the flattened gradient of the whole policy, before the optimiser.
 
-    g2 is the gradient of sum_i w_i cost_i. The gates w_i in [0, 1] integrate the violation, w <- clip(w + ki e, 0, 1),
-    so that they are shut while a budget is kept and the policy stops buying safety then. Lengths come from arbitrary
-    scales, and only directions count: g2 is brought to `ratio` times the largest gate times the length of g1.
+    g2 is the gradient of sum_i w_i cost_i with gates w_i = clip(1 + e_i / margin, 0, 2) that follow the violations e_i:
+    shut while a budget is kept by more than the margin, so that the policy stops buying safety then, and open (w = 1)
+    at the budget. Lengths come from arbitrary scales, and only directions count: g2 is brought to `ratio` times the
+    opening times the length of g1.
+
+    Where g1 and g2 are opposite no direction serves both and a harmonic gradient vanishes, be the budget kept or not.
+    So beyond w = 1 the policy follows (2 - w) harmonic gradient + (w - 1) g2: still never against safety.
 
     Args:
         rule: H1, H2 or H3. ratio: length of g2 over that of g1 with a gate wide open.
-        ki: rate at which a gate opens, per unit of violation and answer.
+        margin: width of a gate, in units of violation.
     """
 
     members: int = 2
     caution: float = 0.7071
     rule: Literal["mutual projection", "minimum norm", "equal angle"] = "mutual projection"
-    ratio: float = 4.0
-    ki: float = 0.1
+    ratio: float = 2.0
+    margin: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,16 +76,19 @@ class Harmonic(Handler):
             raise ValueError(f"rule {self.rule!r}; expected one of {', '.join(map(repr, _RULES))}")
 
     def controller(self, constraints: int) -> MultiplierController:
-        return Integral(self.ki, constraints, np.ones(constraints))
+        # What it answers to includes the margin, so this is the gate.
+        return Proportional(1.0 / self.margin, constraints, np.full(constraints, 2.0))
 
     def gradient(
         self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         given = list(parameters)
         g1 = _flat(torch.autograd.grad(reward_loss, given, retain_graph=True))
-        g2 = _flat(torch.autograd.grad(pressure.multipliers @ self.estimate(costs).mean(dim=-1), given))
-        length = self.ratio * pressure.multipliers.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5)
-        together = _RULES[self.rule](g1, length * g2) if bool(pressure.multipliers.any()) else g1
+        gates = pressure.multipliers.clamp(max=1.0)
+        g2 = _flat(torch.autograd.grad(gates @ self.estimate(costs).mean(dim=-1), given))
+        g2 = g2 * (self.ratio * gates.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5))
+        together = _RULES[self.rule](g1, g2) if bool(gates.any()) else g1
+        together = torch.lerp(together, g2, pressure.multipliers.amax().sub(1.0).clamp(min=0.0))
         return tuple(
             part.view_as(parameter)
             for part, parameter in zip(together.split([p.numel() for p in given]), given, strict=True)
