@@ -22,6 +22,7 @@ from safe_rl.combinations import (
 from safe_rl.controller import PolicyController
 from safe_rl.evaluation import Assessment, assess, evaluate
 from safe_rl.gymnasium_adapter import GymnasiumTask
+from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import NumpyPolicy, Policy
 from safe_rl.training import Learner
@@ -45,6 +46,8 @@ __all__ = [
     "DSACPenalty",
     "DSACTSettings",
     "GymnasiumTask",
+    "JumpStart",
+    "JumpStartSettings",
     "Learner",
     "NumpyPolicy",
     "PPOLagrangian",

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from safe_rl.buffer import Batch
 from safe_rl.constraints import Constraints
 from safe_rl.environment import VectorEnvironment
+from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from systems.envs.vector import VectorEnv
 
@@ -53,6 +54,8 @@ class Collector:
         staggered = constraints is not None and isinstance(environment, VectorEnv)
         first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
         self.observation = first.to(torch.float32)
+        self.jump_start: JumpStart | None = None
+        self._stored_start: dict[str, Any] | None = None
         self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
         self.steps = 0  # transitions seen, over all environments
         width = 2 + len(environment.constraint_names)
@@ -64,7 +67,13 @@ class Collector:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
-        return self._advance(self.policy.explore(self.policy.scale(self.observation), noise))
+        action = self.policy.explore(self.policy.scale(self.observation), noise)
+        if self.jump_start is None:
+            return self._advance(action)
+        assert isinstance(self.environment, VectorEnv)
+        rows = self._advance(self.jump_start.lead(self.environment, self._running[:, -1], action, self.policy))
+        self.jump_start.note(self.over, rows.terminated > 0, self.generator)
+        return rows
 
     @torch.no_grad()
     def wander(self) -> Batch:
@@ -103,8 +112,30 @@ class Collector:
         means = [value / episodes if episodes else float("nan") for value in sums]
         return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1])
 
+    @property
+    def lacks_guide(self) -> bool:
+        """Whether the run that was loaded had a guide that was not given again."""
+        return self._stored_start is not None
+
+    def guide(self, start: JumpStart) -> None:
+        """Let a guide begin the runs from now on; after a resumption, the same again.
+
+        Raises:
+            ValueError: the environment is not one of a task of ours, so no controller can see its state.
+        """
+        if not isinstance(self.environment, VectorEnv):
+            raise ValueError("a guide sees the plant's state, which only environments of a systems.Task have")
+        self.jump_start = start
+        stored, self._stored_start = self._stored_start, None
+        if stored is None:
+            start.begin(self.environment, self.generator)
+        else:  # the generator is where it was: beginning must not draw from it
+            start.begin(self.environment, torch.Generator(self.generator.device))
+            start.load_state_dict(stored)
+
     def state_dict(self) -> dict[str, Any]:
         return {
+            "jump_start": self._stored_start if self.jump_start is None else self.jump_start.state_dict(),
             "environment": self.environment.state_dict(),
             "observation": self.observation,
             "steps": self.steps,
@@ -118,3 +149,4 @@ class Collector:
         self.steps = int(state["steps"])
         self._running.copy_(state["running"])
         self._finished.copy_(state["finished"])
+        self._stored_start = state["jump_start"]

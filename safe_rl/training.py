@@ -21,6 +21,7 @@ from safe_rl.constraints import Constraints
 from safe_rl.environment import LearnableTask
 from safe_rl.evaluation import evaluate
 from safe_rl.handlers.base import Handler
+from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
 from systems import Task
@@ -144,6 +145,11 @@ class Learner(ABC):
             self.constraints.fix_scales(seen.cost, return_scale, survival)
         return survival
 
+    def guided(self, start: JumpStart) -> Self:
+        """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
+        self.collector.guide(start)
+        return self
+
     @property
     def result(self) -> Policy:
         """The policy to use once learning is over."""
@@ -180,6 +186,8 @@ class Learner(ABC):
                 f"{goal} {unit} were asked for and {made} are already made; `{unit}` counts "
                 f"from the beginning: ask for more than {made}"
             )
+        if self.collector.lacks_guide:
+            raise ValueError("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
         if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
             raise FileExistsError(
                 f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"

@@ -60,6 +60,7 @@ class _Round(NamedTuple):
     log_density: Tensor  # (s,), of the policy that acted
     advantage: Tensor  # (1 + c, s), standardised for the reward
     target: Tensor  # (1 + c, s), of the value functions
+    own: Tensor  # (s,), 1 where the policy acted and 0 where a guide did
 
 
 @final
@@ -69,7 +70,7 @@ class PPO(Learner):
     `update` is the whole rule. With a handler the costs enter as clipped surrogates of their own, from advantages of
     their own, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
     tanh-Gaussian one of the other learners, with a state-dependent deviation; a run that meets the time limit is
-    continued by its value. An update is one step on one batch.
+    continued by its value. Steps that a guide led teach the value functions only. An update is one step on one batch.
 
     Args: as for `DSACT`. A handler must have one cost critic per constraint and answer to episodes.
     """
@@ -99,7 +100,7 @@ class PPO(Learner):
         self.policy_optimiser = Adam([(list(self.policy.parameters()), s.policy_rate)])
         self.value_optimiser = Adam([(list(self.values.parameters()), s.value_rate)])
         size, (o, m) = s.horizon * s.environments, (self.policy.observation_size, self.policy.action_size)
-        shapes = ((size, o), (size, m), (size,), (1 + self._costs, size), (1 + self._costs, size))
+        shapes = ((size, o), (size, m), (size,), (1 + self._costs, size), (1 + self._costs, size), (size,))
         self._round = _Round(*(torch.zeros(shape, device=self.device) for shape in shapes))
         self._order = torch.zeros(size, dtype=torch.int64, device=self.device)
 
@@ -127,10 +128,12 @@ class PPO(Learner):
     def _collect(self) -> _Round:
         """Run the policy for `horizon` steps and estimate advantages (Schulman et al., 2016, arXiv 1506.02438)."""
         s = self.settings
-        rows, ends = [], []
+        rows, ends, own = [], [], []
         for _ in range(s.horizon):
             rows.append(self.collector.explore())
             ends.append(self.collector.over.to(torch.float32))
+            guide = self.collector.jump_start
+            own.append(torch.ones_like(ends[-1]) if guide is None else (~guide.led).to(torch.float32))
         data = _joined(rows)
         scaled, successor = self.policy.scale(data.observation), self.policy.scale(data.next_observation)
         shape = (1 + self._costs, s.horizon, s.environments)
@@ -150,12 +153,14 @@ class PPO(Learner):
         advantage = (advantage - advantage.mean(dim=1, keepdim=True)) / (advantage[0].std() + 1e-6)
         before = torch.atanh(data.action.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
         log_density, _ = self.policy.log_density(scaled, before)
-        return _Round(scaled, before, log_density, advantage, target)
+        return _Round(scaled, before, log_density, advantage, target, torch.cat(own))
 
     def update(self, rows: Tensor) -> None:
         """One step of PPO on some rows of the round."""
         s, data = self.settings, self._round
-        scaled, advantage = data.scaled[rows], data.advantage[:, rows]
+        scaled = data.scaled[rows]
+        # What a guide did says nothing for or against what the policy would do.
+        advantage = data.advantage[:, rows] * data.own[rows]
         factor = max(0.1, 1.0 - 0.9 * self.updates / s.decay)
 
         log_density, entropy = self.policy.log_density(scaled, data.before[rows])
