@@ -33,7 +33,7 @@ HIDDEN, BATCH, FILLED = (256, 256), 256, 2_048
 
 def ours(environments: int) -> SAC:
     settings = SACSettings(
-        hidden=HIDDEN, batch_size=BATCH, environments=environments, delay=1, warmup=FILLED, threads=THREADS
+        hidden=HIDDEN, batch_size=BATCH, environments=environments, judged=0, delay=1, warmup=FILLED, threads=THREADS
     )
     learner = SAC(pendulum_swing_up(), settings=settings)
     learner.prepare()

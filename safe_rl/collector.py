@@ -33,6 +33,7 @@ class Collector:
         environment: stepped in place; its current observation is held here.
         policy: gives the physical units of actions; read, never changed.
         generator: the only source of randomness besides the environment's own.
+        judged: how many environments, the first ones, act without noise when the policy explores.
         constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
             begun at different samples then where the environment can do that.
 
@@ -46,11 +47,12 @@ class Collector:
         policy: Policy,
         generator: torch.Generator,
         constraints: Constraints | None = None,
+        judged: int = 0,
     ) -> None:
         self.environment = environment
         self.policy = policy
         self.generator = generator
-        self.constraints = constraints
+        self.constraints, self.judged = constraints, judged
         staggered = constraints is not None and isinstance(environment, VectorEnv)
         first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
         self.observation = first.to(torch.float32)
@@ -67,6 +69,7 @@ class Collector:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        noise[: self.judged] = 0.0
         action = self.policy.explore(self.policy.scale(self.observation), noise)
         if self.jump_start is None:
             return self._advance(action)

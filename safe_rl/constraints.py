@@ -16,7 +16,7 @@ from safe_rl.handlers.base import Handler, Pressure
 __all__ = ["Constraints"]
 
 _UNIT = 0.02  # a budget below this share of a spendthrift's cost is measured in units of that share instead of itself
-_RANGE = (-1.0, 2.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
+_RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
 _LEAST_WINDOW = 25.0  # steps of all environments
 
 
@@ -27,13 +27,13 @@ class Constraints:
     Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
     much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
-    fiftieth of the level, plus the handler's margin, cut to [-1, 2].
+    fiftieth of the level, plus the handler's margin, cut to [-1, 1].
 
     What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
     where the budget is) and ends of runs. Environments should not all end together.
 
     Args:
-        n: environments. device: where the sums live.
+        n: environments whose runs are measured. device: where the sums live.
     """
 
     def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:
@@ -44,7 +44,7 @@ class Constraints:
                 "reward): give one a .budget(...), or learn without a handler"
             )
         c = len(self.allowances)
-        self.handler, self.device = handler, device
+        self.handler, self.n, self.device = handler, n, device
         self.controller = handler.controller(c)
         self.columns = torch.tensor([a.column for a in self.allowances], device=device)
         self._discount = float(task.discount)
@@ -65,7 +65,11 @@ class Constraints:
     # ---- what runs spend ----
 
     def measure(self, cost: Tensor, age: Tensor, over: Tensor) -> None:
-        """Take note of one step of all environments: costs (n, all), ages of the runs before it (n,), ends (n,)."""
+        """Take note of one step of the environments measured, the first n of those given.
+
+        Costs (..., all), ages of the runs before the step (...,), whether it ended them (...,).
+        """
+        cost, age, over = cost[: self.n], age[: self.n], over[: self.n]
         chosen = cost.index_select(1, self.columns)
         if bool(self._is_discounted.any()):
             weight = self._discount ** age.unsqueeze(1)

@@ -61,7 +61,8 @@ class Learner(ABC):
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
         handler: of the task's constraints; None learns the reward alone.
-        environments: stepped together.
+        environments: stepped together. judged: how many of them act without noise if there is a handler, so that
+            budgets are measured on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
     """
 
@@ -76,6 +77,7 @@ class Learner(ABC):
         handler: Handler | None,
         *,
         environments: int,
+        judged: int,
         hidden: Sequence[int],
         threads: int,
     ) -> None:
@@ -101,8 +103,9 @@ class Learner(ABC):
             self.generator,
         )
         self.handler = handler
-        self.constraints = None if handler is None else Constraints(task, handler, environments, self.device)
-        self.collector = Collector(environment, self.policy, self.generator, self.constraints)
+        self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
+        judged = 0 if handler is None else judged
+        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged)
         self.reward_scale = torch.ones((), device=self.device)
         self.updates = 0
         self.prepared = False

@@ -48,6 +48,8 @@ class DSACTSettings:
     """Transitions under uniform actions before the first update; they also fix the scales."""
     environments: int = 40
     """Environments stepped together."""
+    judged: int = 20
+    """How many of them act without noise where constraints are handled: budgets are measured on these."""
     updates_per_step: int = 2
     """Updates for each step of all environments."""
     return_scale: float = 50.0

@@ -50,6 +50,8 @@ class OffPolicySettings(Protocol):
     @property
     def environments(self) -> int: ...
     @property
+    def judged(self) -> int: ...
+    @property
     def updates_per_step(self) -> int: ...
     @property
     def return_scale(self) -> float: ...
@@ -79,7 +81,15 @@ class OffPolicy(Learner):
     ) -> None:
         s = settings
         super().__init__(
-            task, seed, s, device, handler, environments=s.environments, hidden=s.hidden, threads=s.threads
+            task,
+            seed,
+            s,
+            device,
+            handler,
+            environments=s.environments,
+            judged=s.judged,
+            hidden=s.hidden,
+            threads=s.threads,
         )
         o, m = self.policy.observation_size, self.policy.action_size
         self.members = 1 if handler is None else handler.members

@@ -93,7 +93,7 @@ class PPO(Learner):
                 f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
             )
         super().__init__(
-            task, seed, s, device, handler, environments=s.environments, hidden=s.hidden, threads=s.threads
+            task, seed, s, device, handler, environments=s.environments, judged=0, hidden=s.hidden, threads=s.threads
         )
         self._costs = 0 if self.constraints is None else len(self.constraints.allowances)
         self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)

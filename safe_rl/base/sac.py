@@ -33,6 +33,7 @@ class SACSettings:
     capacity: int = 100_000
     warmup: int = 10_000
     environments: int = 40
+    judged: int = 20
     updates_per_step: int = 2
     return_scale: float = 50.0
     threads: int = 1

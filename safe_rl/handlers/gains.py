@@ -36,7 +36,7 @@ class IntegralGains:
 class PIDGains:
     """PID-Lagrangian (Stooke, Achiam & Abbeel, 2020); see `ctrl.multipliers.PID`."""
 
-    kp: float = 1.0
+    kp: float = 2.0
     ki: float = 0.1
     kd: float = 1.0
     maximum: float = 100.0

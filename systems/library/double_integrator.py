@@ -103,9 +103,9 @@ def effort_budget() -> Task:
     """
     return Task(
         name="effort-budget",
-        plant=DoubleIntegrator(max_acceleration=2.0),
-        dt=0.2,
-        steps=100,
+        plant=DoubleIntegrator(max_acceleration=1.5),
+        dt=0.1,
+        steps=80,
         cost=Quadratic(Q={"position": 1.0, "speed": 0.1}, R={"acceleration": 0.01}),
         constraints=(Inequality("effort", lambda x, u: u.acceleration**2).budget(0.6, "discounted", "excess"),),
         initial=Uniform({"position": -1.0, "speed": -0.5}, {"position": 1.0, "speed": 0.5}),

@@ -10,7 +10,18 @@ import torch
 from scipy.linalg import solve_discrete_are
 from scipy.optimize import brentq
 
-from safe_rl import CAL, DSACPID, PLO, Combination, DSACLagrangian, DSACTSettings, PPOLagrangian, SACLagrangian, assess
+from safe_rl import (
+    CAL,
+    DSACPID,
+    PLO,
+    SACPID,
+    Combination,
+    DSACLagrangian,
+    DSACTSettings,
+    PPOLagrangian,
+    SACLagrangian,
+    assess,
+)
 from safe_rl.base.ppo import PPOSettings
 from safe_rl.base.sac import SACSettings
 from systems import Task
@@ -23,9 +34,10 @@ QUICK: dict[str, Any] = {"hidden": (32, 32), "warmup": 2_000, "mean_updates": 30
 @pytest.mark.parametrize(
     ("make", "settings", "updates"),
     [
-        (SACLagrangian, SACSettings(**QUICK), 2_500),
+        (SACPID, SACSettings(**QUICK), 2_500),
         (PLO, DSACTSettings(**QUICK), 2_500),
-        pytest.param(DSACLagrangian, DSACTSettings(**QUICK), 4_000, marks=pytest.mark.slow),
+        pytest.param(SACLagrangian, SACSettings(**QUICK), 6_000, marks=pytest.mark.slow),
+        pytest.param(DSACLagrangian, DSACTSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(DSACPID, DSACTSettings(**QUICK), 4_000, marks=pytest.mark.slow),
         pytest.param(CAL, SACSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(PPOLagrangian, PPOSettings(hidden=(32, 32)), 6_000, marks=pytest.mark.slow),
@@ -85,7 +97,7 @@ def test_the_optimum_of_the_effort_budget_is_one() -> None:
         at = x
         for k in range(task.steps):
             u = -at @ K.T
-            assert (np.abs(u) <= 2.0).all() or k > 0
+            assert (np.abs(u) <= 1.5).all() or k > 0
             spent += 0.95**k * float((u**2).mean())
             paid += 0.95**k * float((at[:, 0] ** 2 + 0.1 * at[:, 1] ** 2 + 0.01 * u[:, 0] ** 2).mean())
             at = step(at, u, np.zeros((len(at), 1)), np.zeros((len(at), 0)))
