@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from safe_rl import resumption
 from safe_rl.buffer import Batch
-from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
 from safe_rl.constraints import Constraints
 from safe_rl.environment import LearnableTask
@@ -24,8 +24,6 @@ from safe_rl.handlers.base import Handler
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
-from systems import Task
-from systems.describe import fingerprint
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -249,24 +247,7 @@ class Learner(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write everything the run depends on, atomically; the run itself is not disturbed."""
-        write_checkpoint(
-            path,
-            type(self).__name__,
-            {
-                "identity": self._identity(),
-                "seed": self.seed,
-                "settings": dataclasses.asdict(self.settings),
-                "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
-                "updates": self.updates,
-                "prepared": self.prepared,
-                "reward_scale": self.reward_scale,
-                "constraints": {} if self.constraints is None else self.constraints.state_dict(),
-                "history": [dataclasses.asdict(record) for record in self.history],
-                "generator": self.generator.get_state(),
-                "collector": self.collector.state_dict(),
-                "learner": self.learner_state(),
-            },
-        )
+        write_checkpoint(path, type(self).__name__, resumption.content(self))
 
     @classmethod
     def load(
@@ -282,51 +263,11 @@ class Learner(ABC):
             handler: the one it was made with; a handler is settings only, what it led to is in the file.
 
         Raises:
-            CheckpointError: the file is damaged or foreign, or belongs to another task.
+            CheckpointError: the file is damaged or foreign, or belongs to another task or handler.
         """
         content = read_checkpoint(path, cls.__name__)
-        try:
-            fields = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
-            }
-            learner = cls(task, content["seed"], cls.settings_type(**fields), device, handler)  # type: ignore[call-arg]
-            stored, here = content["identity"], learner._identity()
-            differing = [
-                f"{key} {stored.get(key)} ({'given' if key == 'handler' else 'this task'}: {here[key]})"
-                for key in here
-                if stored.get(key) != here[key]
-            ]
-            if differing:
-                raise CheckpointError(
-                    f"{path}: made for another task or handler: {'; '.join(differing)}; load it with its own"
-                )
-            learner.updates, learner.prepared = int(content["updates"]), bool(content["prepared"])
-            learner.reward_scale.copy_(content["reward_scale"])
-            if learner.constraints is not None:
-                learner.constraints.load_state_dict(content["constraints"])
-            learner.history = [Record(**record) for record in content["history"]]
-            learner.generator.set_state(content["generator"])
-            learner.collector.load_state_dict(content["collector"])
-            learner.load_learner_state(content["learner"])
-        except CheckpointError:
-            raise
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: its content does not fit this version of {cls.__name__} ({error}); "
-                "load it with the version of the package that wrote it"
-            ) from error
+        with resumption.reading(path, cls.__name__):
+            settings = resumption.settings(content, cls.settings_type)
+            learner = cls(task, content["seed"], settings, device, handler)  # type: ignore[call-arg]
+            resumption.restore(learner, content, path)
         return learner
-
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on with the task it is loaded for."""
-        environment = self.collector.environment
-        return {
-            "task": f"{self.task.name} {fingerprint(self.task) if isinstance(self.task, Task) else ''}".strip(),
-            "discount": self.discount,
-            "observation size": environment.observation_size,
-            "action low": environment.action_low.tolist(),
-            "action high": environment.action_high.tolist(),
-            "constraints": list(self.constraint_names),
-            "handler": repr(self.handler),
-            "budgets": [] if self.constraints is None else [str(a) for a in self.constraints.allowances],
-        }
