@@ -30,8 +30,9 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from safe_rl import Learner, Policy, assess
-from safe_rl.combinations import ALL
+from safe_rl.combinations import ALL, Combination
 from systems import Task
+from systems.envs.model import Model
 from systems.library import bandit, braking, cartpole_track, effort_budget, lane_bound
 from systems.library.double_integrator import can_stop
 
@@ -43,40 +44,32 @@ FILE = Path(__file__).with_suffix(".jsonl")
 
 
 def feasibility(task: Task, policy: Policy) -> list[int]:
-    """Which of a fixed set of starts, drawn from a box half again as wide as the task's, are kept safe throughout.
-
-    Indices; safe means that the first constraint never is violated, undisturbed.
-    """
+    """Indices of those `starts` from which no constraint is ever violated, undisturbed."""
     plant = task.plant
-    low, high = task.initial.support(plant.state)
-    reach = 0.25 * (high - low)
-    x = np.random.default_rng(0).uniform(low - reach, high + reach, (GRID, len(low)))
-    if task.domain is not None:
-        x = np.clip(x, *task.domain_bounds)
-    from systems.envs.model import Model
-
+    x = starts(task)
     model, act = Model(task, "numpy"), policy.numpy()
     safe = np.ones(GRID, dtype=bool)
     for k in range(task.steps):
         u = model.clip(act(model.observe(x, np.full(GRID, k))))
         outcome = model.step(x, u, np.zeros((GRID, len(plant.disturbance))), np.full(GRID, k))
-        safe &= ~outcome.violated[:, 0] & ~outcome.terminated
+        safe &= ~outcome.violated.any(axis=1) & ~outcome.terminated
         x = outcome.state
     return np.flatnonzero(safe).tolist()
 
 
-def feasible_starts(task: Task) -> np.ndarray:
+def starts(task: Task) -> np.ndarray:
+    """Fixed ones (GRID, n), from a box half again as wide as that of the task."""
     low, high = task.initial.support(task.plant.state)
     reach = 0.25 * (high - low)
     x = np.random.default_rng(0).uniform(low - reach, high + reach, (GRID, len(low)))
     return np.clip(x, *task.domain_bounds) if task.domain is not None else x
 
 
-def train(name: str, task: Task, seed: int, scratch: Path) -> dict[str, Any]:
-    """One cell, from its checkpoint where there is one."""
+def train(name: str, make: Combination, task: Task, seed: int, scratch: Path) -> dict[str, Any]:
+    """One cell, from its checkpoint where there is one; `name` is that of the learner with its settings."""
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / f"{name}-{task.name}-{seed}"
-    make, began = LEARNERS[name], time.perf_counter()
+    began = time.perf_counter()
     learner: Learner = make.load(path, task) if path.exists() else make(task, seed=seed)
     learner.learn(UPDATES[task.name], progress=True, checkpoint=path)
     found = assess(learner.result, task, STARTS, seed=10_000 + seed)
@@ -103,14 +96,14 @@ def train(name: str, task: Task, seed: int, scratch: Path) -> dict[str, Any]:
     return cell
 
 
-def cells() -> list[dict[str, Any]]:
+def cells(file: Path = FILE) -> list[dict[str, Any]]:
     """All finished ones."""
-    return [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def append(cell: dict[str, Any]) -> None:
+def append(cell: dict[str, Any], path: Path = FILE) -> None:
     """One whole line or nothing, whoever else writes."""
-    with open(FILE, "a") as file:
+    with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(cell) + "\n")
         file.flush()
@@ -142,7 +135,7 @@ class Run:
                         continue
                     if time.monotonic() - began > 3600 * self.hours:
                         return
-                    append(train(name, TASKS[task], seed, self.scratch))
+                    append(train(name, LEARNERS[name], TASKS[task], seed, self.scratch))
 
 
 @dataclass(frozen=True)
@@ -158,16 +151,16 @@ class Show:
                 f"{task}, budget {rows[0]['budget'] if rows else ''}", "seeds that meet it", "cost per run [95 %]",
                 "return [95 %]", "feasible starts kept [95 %]", "cost while learning",
             )  # fmt: skip
-            feasible = _feasible(TASKS[task], rows)
+            known = feasible(TASKS[task], rows)
             for name in LEARNERS:
                 mine = [c for c in rows if c["learner"] == name]
                 if not mine:
                     continue
                 kept = [c["cost"] <= c["budget"] for c in mine]
-                shares = [100 * len(set(c["safe"]) & feasible) / len(feasible) for c in mine] if feasible else []
+                shares = [share(c, known) for c in mine] if known else []
                 table.add_row(
-                    name, f"{sum(kept)} of {len(kept)}", _interval([c["cost"] for c in mine]),
-                    _interval([c["return"] for c in mine]), f"{_interval(shares)} %" if shares else "",
+                    name, f"{sum(kept)} of {len(kept)}", interval([c["cost"] for c in mine]),
+                    interval([c["return"] for c in mine]), f"{interval(shares)} %" if shares else "",
                     f"{np.mean([c['training_cost'] for c in mine]):.4g}",
                 )  # fmt: skip
                 summary[f"{task}/{name}"] = {
@@ -179,13 +172,19 @@ class Show:
         print(json.dumps(summary))
 
 
-def _feasible(task: Task, rows: list[dict[str, Any]]) -> set[int]:
+def feasible(task: Task, rows: list[dict[str, Any]]) -> set[int]:
+    """Starts from which safety can be kept: in closed form for braking, else those that any policy kept."""
     if task.name == "braking":
-        return set(np.flatnonzero(can_stop(task, feasible_starts(task))).tolist())
+        return set(np.flatnonzero(can_stop(task, starts(task))).tolist())
     return set().union(*(c["safe"] for c in rows)) if rows else set()
 
 
-def _interval(values: list[float]) -> str:
+def share(cell: dict[str, Any], known: set[int]) -> float:
+    """Of the feasible starts, those that a policy keeps, in percent."""
+    return 100.0 * len(set(cell["safe"]) & known) / len(known)
+
+
+def interval(values: list[float]) -> str:
     """Mean and Student's t interval at 95 % over seeds."""
     n, mean = len(values), float(np.mean(values))
     if n < 2:
