@@ -1,12 +1,13 @@
 """Plants of the literature, one per file, and functions that return their standard tasks."""
 
 from systems.library.ball_and_plate import BallAndPlate, ball_and_plate, ball_and_plate_axis, ball_and_plate_linear
-from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up
+from systems.library.bandit import Bandit, bandit
+from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up, cartpole_track
 from systems.library.cstr import StirredTank, stirred_tank
-from systems.library.double_integrator import DoubleIntegrator, double_integrator
+from systems.library.double_integrator import DoubleIntegrator, braking, double_integrator, effort_budget
 from systems.library.driving import Highway, driving
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
-from systems.library.path_tracking import PathTracking, path_tracking
+from systems.library.path_tracking import PathTracking, lane_bound, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 from systems.library.planar_quadrotor import PlanarQuadrotor, planar_quadrotor
 from systems.library.quadrotor import Quadrotor, quadrotor
@@ -17,6 +18,7 @@ from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_po
 
 __all__ = [
     "BallAndPlate",
+    "Bandit",
     "CartPole",
     "DoubleIntegrator",
     "DynamicCar",
@@ -35,12 +37,17 @@ __all__ = [
     "ball_and_plate",
     "ball_and_plate_axis",
     "ball_and_plate_linear",
+    "bandit",
+    "braking",
     "cartpole",
     "cartpole_swing_up",
+    "cartpole_track",
     "double_integrator",
     "driving",
     "dynamic_car",
+    "effort_budget",
     "kinematic_car",
+    "lane_bound",
     "oscillating_masses",
     "path_tracking",
     "pendulum",

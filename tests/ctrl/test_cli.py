@@ -66,7 +66,7 @@ class Learner:
         print("learned from", self.before, "to", updates, "with seed", self.seed)
         open(checkpoint, "w").write(f"{self.made} {self.seed}")
     @property
-    def policy(self):
+    def result(self):
         return self
     def save(self, path):
         open(path, "w").write(f"policy of seed {self.seed}")
@@ -201,6 +201,7 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     again = trivium(home, *command, "--updates", "30")
     assert "learned from 10 to 30 with seed 7" in again.stdout, again
     assert "expected at least 1" in refused(home, *command, "--updates", "0")
+    assert "ends by one of them" in refused(home, *command, "--updates", "5", "--steps", "5")
     assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
 
