@@ -9,6 +9,8 @@ from typing import final
 
 import numpy as np
 
+from ctrl.affine import Affine, Patch, clipped, mean_value
+from ctrl.balls import Ball
 from ctrl.intervals import matvec
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import DimensionMismatch, InvalidValue
@@ -67,6 +69,15 @@ class SaturatedLinear(Law):
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         return clip(self._linear(x), self._slope(x), self.lower, self.upper)[1]
+
+    def relax(self, patch: Patch) -> Affine:
+        return clipped(self._unclipped(patch), patch.half, self.lower, self.upper)
+
+    def enclose_slopes(self, patch: Patch) -> Interval:
+        return clip(self._unclipped(patch).range(patch.half), self._slope(patch.hull), self.lower, self.upper)[1]
+
+    def _unclipped(self, patch: Patch) -> Affine:
+        return mean_value(self._linear(patch.point), Ball.of(self._slope(patch.hull)) @ patch.turn, patch.half)
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         away = [a - Fraction(b) for a, b in zip(x, self.x_ref.tolist(), strict=True)]
