@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import casadi as ca
 import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import SymbolicLyapunov
-from ctrl.certify.polynomials import Monomials
+from ctrl.certify.polynomials import Features, Monomials
 from systems import InvalidValue
 from systems.lowering.interval import Interval
 
@@ -115,13 +116,16 @@ def fitted(
     margin: float = 3e-3,
     rounds: int = 12,
     seed: int = 0,
+    features: ca.Function | None = None,
 ) -> SymbolicLyapunov:
-    """A polynomial V, with the largest part of the basin in {V <= 1} that a linear programme finds.
+    """A polynomial V, plus a combination of features of one's own, with the largest part of the basin in {V <= 1} that
+    a linear programme finds.
 
     Args:
         degree: of V, even. share: of each ray that the level set should hold; too much of it makes the shape too hard.
         margin: V must fall by this times |z|^2 at the samples, z the state in units of the basin's size; in discrete
             time times dt. rounds: of counterexamples.
+        features: smooth functions of the state (n, 1) in one column (k, 1), such as the energies of the plant.
 
     Raises:
         InvalidValue: no V of this degree decreases even on a small part of the basin.
@@ -134,10 +138,10 @@ def fitted(
         [basin.points(share * r) for r in (*np.geomspace(1e-3, 0.05, 6), *np.linspace(0.06, 1, 16))]
     )
     outside = np.concatenate([basin.beyond(s) for s in (0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 1.0)])
-    monomials = Monomials.up_to(degree, centre, scale, even=_is_odd(loop, inside, centre))
+    basis = Features(Monomials.up_to(degree, centre, scale, even=_is_odd(loop, inside, centre)), features)
     c = None
     for _ in range(rounds):
-        found = _solve(loop, monomials, wanted, inside, outside, rate)
+        found = _solve(loop, basis, wanted, inside, outside, rate)
         if found is None:
             break
         c = found
@@ -145,10 +149,10 @@ def fitted(
         r = rng.random(_PROBES) ** (1.0 / len(centre))
         near = basin.points(1.0)[k] * r[:, None] + centre * (1.0 - r[:, None])
         near = near + 0.02 * scale * rng.standard_normal(near.shape) * r[:, None]
-        near = near[monomials.values(near) @ c <= 1.0]
-        growth = _change(loop, monomials, near) @ c / _size(near, centre, scale)
+        near = near[basis.values(near) @ c <= 1.0]
+        growth = _change(loop, basis, near) @ c / _size(near, centre, scale)
         far = np.concatenate([basin.beyond(s) for s in rng.random(20)])
-        open_ = far[monomials.values(far) @ c < 1.0]
+        open_ = far[basis.values(far) @ c < 1.0]
         bad = np.flatnonzero(growth > -0.3 * rate)
         if not len(bad) and not len(open_):
             break
@@ -161,30 +165,30 @@ def fitted(
             f"no polynomial of degree {degree} decreases at the samples of '{loop.task.name}'; take a smaller share or "
             "margin, or a higher degree"
         )
-    return SymbolicLyapunov(monomials.function(c), Interval.of(centre))
+    return SymbolicLyapunov(basis.function(c), Interval.of(centre))
 
 
 def _size(x: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.asarray((((x - centre) / scale) ** 2).sum(axis=1))
 
 
-def _change(loop: ClosedLoop, monomials: Monomials, x: np.ndarray) -> np.ndarray:
+def _change(loop: ClosedLoop, basis: Features, x: np.ndarray) -> np.ndarray:
     """Rows that give the change of V at the states, (b, k)."""
     after = loop(x)
     if loop.continuous:
-        return monomials.slopes(x, after)
-    return monomials.values(after) - monomials.values(x)
+        return basis.slopes(x, after)
+    return basis.values(after) - basis.values(x)
 
 
 def _solve(
-    loop: ClosedLoop, monomials: Monomials, wanted: np.ndarray, inside: np.ndarray, outside: np.ndarray, rate: float
+    loop: ClosedLoop, basis: Features, wanted: np.ndarray, inside: np.ndarray, outside: np.ndarray, rate: float
 ) -> np.ndarray | None:
     """The coefficients, None where the linear programme has no solution."""
     import cvxpy as cp  # slow to import and only needed here
 
-    rows = _change(loop, monomials, inside) / _size(inside, monomials.centre, monomials.scale)[:, None]
-    inner, outer = monomials.values(wanted), monomials.values(outside)
-    c, slack = cp.Variable(len(monomials)), cp.Variable(len(inner), nonneg=True)
+    rows = _change(loop, basis, inside) / _size(inside, basis.monomials.centre, basis.monomials.scale)[:, None]
+    inner, outer = basis.values(wanted), basis.values(outside)
+    c, slack = cp.Variable(len(basis)), cp.Variable(len(inner), nonneg=True)
     constraints = [rows @ c <= -rate, inner @ c <= 1.0 + slack]
     if len(outer):
         constraints.append(outer @ c >= 1.0)

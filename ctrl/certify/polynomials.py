@@ -1,4 +1,4 @@
-"""Polynomials in several scaled variables as rows of a matrix of monomials, and as CasADi functions."""
+"""Functions that are linear in their coefficients: monomials in scaled variables, and features of one's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-__all__ = ["Monomials"]
+from systems.lowering import jacobian, lower
+
+__all__ = ["Features", "Monomials"]
 
 
 @final
@@ -63,6 +65,39 @@ class Monomials:
         z = (x - ca.DM(self.centre)) / ca.DM(self.scale)
         terms = {tuple(e): float(c) for e, c in zip(self.exponents.tolist(), coefficients, strict=True) if c != 0}
         return ca.Function("V", [x], [_horner(terms, z, 0)])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Monomials and, after them, the entries of a CasADi function of the state (n, 1) with one column (k, 1) out."""
+
+    monomials: Monomials
+    own: ca.Function | None = None
+
+    def __len__(self) -> int:
+        return len(self.monomials) + (0 if self.own is None else self.own.size1_out(0))
+
+    def values(self, x: np.ndarray) -> np.ndarray:
+        """(b, k) at states (b, n)."""
+        rows = self.monomials.values(x)
+        return rows if self.own is None else np.concatenate([rows, lower(self.own, to="numpy")(x)], axis=1)
+
+    def slopes(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Derivatives (b, k) along directions (b, n)."""
+        rows = self.monomials.slopes(x, direction)
+        if self.own is None:
+            return rows
+        along = lower(jacobian(self.own), to="numpy")(x) @ direction[..., None]
+        return np.concatenate([rows, along[..., 0]], axis=1)
+
+    def function(self, coefficients: np.ndarray) -> ca.Function:
+        """Their sum with these coefficients as a CasADi function of the state."""
+        x = ca.SX.sym("x", len(self.monomials.centre))
+        value = self.monomials.function(coefficients[: len(self.monomials)])(x)
+        if self.own is not None:
+            value += ca.DM(coefficients[len(self.monomials) :]).T @ self.own(x)
+        return ca.Function("V", [x], [value])
 
 
 def _horner(terms: dict[tuple[int, ...], float], z: ca.SX, i: int) -> ca.SX:
