@@ -8,8 +8,9 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Region
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.region import Region
+from ctrl.certify.tree import Proof
 from systems import Signals
 from systems.lowering.interval import Interval
 
@@ -48,6 +49,7 @@ class Certificate:
         core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
         reason: why it is refused or undecided.
+        proof: how the region was cut, enough to show the claim again without searching; None where it is not proved.
     """
 
     kind: Kind
@@ -69,6 +71,7 @@ class Certificate:
     core: np.ndarray
     counterexample: np.ndarray | None = None
     reason: str = ""
+    proof: Proof | None = None
 
     @property
     def is_proved(self) -> bool:

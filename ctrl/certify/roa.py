@@ -7,11 +7,12 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Effort, Outcome, Region, decreases, violates
+from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.equilibrium import equilibrium_near
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.region import Effort, Outcome, Region, violates
 from ctrl.certify.sampling import sampled_limit
 from ctrl.certify.volume import inner_share, volume
 from ctrl.controller import Controller, NotApplicable
@@ -109,6 +110,7 @@ def certify(
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
+        proof=outcome.proof,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Region
 from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.region import Region
 from systems.lowering.interval import Interval
 
 __all__ = ["inner_share", "volume"]

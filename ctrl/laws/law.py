@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 
+import casadi as ca
 import numpy as np
 
 from ctrl.affine import Affine, Patch, mean_value
@@ -45,6 +46,11 @@ class Law(ABC):
     def enclose_slopes(self, patch: Patch) -> Interval:
         """As :meth:`enclose_jacobian`, over parallelepipeds, which may tell more than over their hulls."""
         return self.enclose_jacobian(patch.hull)
+
+    @property
+    @abstractmethod
+    def casadi(self) -> ca.Function:
+        """The law as a CasADi function of the state (n, 1), one output (m, 1)."""
 
     @abstractmethod
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:

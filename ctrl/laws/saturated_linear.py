@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
+import casadi as ca
 import numpy as np
 
 from ctrl.affine import Affine, Patch, clipped, mean_value
@@ -78,6 +79,12 @@ class SaturatedLinear(Law):
 
     def _unclipped(self, patch: Patch) -> Affine:
         return mean_value(self._linear(patch.point), Ball.of(self._slope(patch.hull)) @ patch.turn, patch.half)
+
+    @property
+    def casadi(self) -> ca.Function:
+        x = ca.SX.sym("x", len(self.x_ref))
+        u = ca.DM(self.u_ref) - ca.DM(self.K) @ (x - ca.DM(self.x_ref))
+        return ca.Function("u", [x], [ca.fmin(ca.fmax(u, ca.DM(self.lower)), ca.DM(self.upper))])
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         away = [a - Fraction(b) for a, b in zip(x, self.x_ref.tolist(), strict=True)]

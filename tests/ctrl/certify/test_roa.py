@@ -23,8 +23,9 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.branch_and_bound import Region, decreases
+from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.figure import phase_portrait
+from ctrl.certify.region import Region
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform
