@@ -113,7 +113,7 @@ def read(path: Path, task: Task | None = None) -> Stored:
         found = load_task(content["task"]["source"]) if task is None else task
         if describe(found) != content["task"]["content"]:
             raise InvalidValue(
-                f"task '{content['task']['source']}' is not what {path} speaks of any more; prove it anew: trivium verify"
+                f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
             )
         loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]))
         V = _lyapunov(content["V"])
@@ -142,7 +142,7 @@ def recheck(stored: Stored) -> Recheck:
     if (centre.lo == centre.hi).all():
         still = loop.drift(centre.lo)[0]
     else:
-        found = equilibrium_near(loop, centre.mid)
+        found = equilibrium_near(loop, loop.reference)
         still = found is not None and bool(centre.contains(found).all())
     if not still:
         return ended(False, "the closed loop is not shown to rest at the centre of V")

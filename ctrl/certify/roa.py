@@ -138,6 +138,8 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
         reason = f"V is centred at {centre}, the reference of the task is {reference}"
         return ended("refuted", reason), "not the centre of V", region
     if found is not None:
+        # A little wider, so that another machine's enclosure of the same point lies inside.
+        found = found + Interval(-found.rad, found.rad)
         region = replace(region, V=V.centred_at(found))
         away = max(float(np.abs(found.lo - reference).max()), float(np.abs(found.hi - reference).max()))
         origin = f"one equilibrium, proved to lie within {away:.2g} of it; V is centred there"
