@@ -50,8 +50,8 @@ def timed(way: Callable[[], Certificate]) -> Result:
 def report(name: str, result: Result, note: str = "") -> None:
     c = result.certificate
     print(
-        f"  {name:<34} {c.kind:<10} volume {c.volume:<9.5g} all {result.seconds:6.1f} s ({result.cpu:5.1f} s of processor "
-        f"time), proof {c.seconds:5.2f} s, {c.boxes:,} boxes{note}"
+        f"  {name:<36} {c.kind:<10} volume {c.volume:<9.5g} all {result.seconds:6.1f} s ({result.cpu:5.1f} s of "
+        f"processor time), proof {c.seconds:5.2f} s, {c.boxes:,} boxes{note}"
     )
 
 
