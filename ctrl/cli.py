@@ -1,4 +1,4 @@
-"""The command line: ``trivium compare | list | check | train``."""
+"""The command line: ``trivium compare | list | check | train | verify``."""
 
 from __future__ import annotations
 
@@ -171,6 +171,56 @@ class Train:
         return 0
 
 
+@dataclass(frozen=True)
+class Verify:
+    """Prove a region of attraction of a controller on a task and write the certificate; or show one again from its
+    file.
+
+    Examples:
+      trivium verify pendulum --controller lqr
+      trivium verify path-tracking --degree 6 --out certificates/path.json
+      trivium verify --check certificates/path.json
+    """
+
+    task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
+    """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
+    controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
+    """A controller that has a law in closed form."""
+    degree: int | None = None
+    """Also fit a polynomial Lyapunov function of this degree, and keep whichever proves more."""
+    continuous: bool = False
+    """In continuous time, the law answering at every instant, instead of sampled."""
+    seconds: float = 60.0
+    """To spend on each proof."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write the certificate; runs/TASK-CONTROLLER.certificate.json where left out."""
+    check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A certificate to show again, without search, and to audit at random points in a second arithmetic."""
+    points: int = 500
+    """Of the audit."""
+
+    def run(self) -> int:
+        from ctrl.certify.command import law_of, prove, show_again
+        from ctrl.certify.files import save
+        from ctrl.discovery import load, load_task
+
+        if (self.task is None) == (self.check is None):
+            raise Misuse("give either a TASK to prove something of, or --check FILE")
+        if self.check is not None:
+            return 0 if show_again(self.check, self.points) else 1
+        assert self.task is not None
+        task = load_task(self.task)
+        law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
+        certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous)
+        print(certificate)
+        print(sampled)
+        if not certificate.is_proved:
+            return 1
+        out = self.out or Path("runs") / f"{task.name}-{_short(self.controller)}.certificate.json"
+        print(f"saved: {save(certificate, task, law, self.task, out)}")
+        return 0
+
+
 class Misuse(ValueError):
     """The command line asks for something that cannot be."""
 
@@ -181,9 +231,10 @@ def main(arguments: list[str] | None = None) -> int:
         Annotated[Compare, tyro.conf.subcommand("compare")]
         | Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Check, tyro.conf.subcommand("check")]
-        | Annotated[Train, tyro.conf.subcommand("train")],
+        | Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Verify, tyro.conf.subcommand("verify")],
         prog="trivium",
-        description="One plant, three roads: compare controllers, check your own, train learners.",
+        description="One plant, three roads: compare controllers, check your own, train learners, verify.",
         args=arguments,
     )
     try:

@@ -1,9 +1,9 @@
 """Certificates: what can be proved of a task under a law."""
 
-from ctrl.certify.branch_and_bound import Effort
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
 from ctrl.certify.sampling import SampledLimit, sampled_limit
 
@@ -15,6 +15,7 @@ __all__ = [
     "Lyapunov",
     "QuadraticLyapunov",
     "SampledLimit",
+    "SymbolicLyapunov",
     "certify",
     "largest_level",
     "proved_region",

@@ -8,8 +8,9 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Region
-from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.region import Region
+from ctrl.certify.tree import Proof
 from systems import Signals
 from systems.lowering.interval import Interval
 
@@ -28,29 +29,33 @@ class Kind(StrEnum):
 @final
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """A claim about a region of attraction of an undisturbed closed loop x+ = f(x).
+    """A claim about a region of attraction of an undisturbed closed loop, x+ = f(x) or x' = f(x).
 
-    The claim: from every x0 in S = {V <= level} (cut to ``domain`` where that is given) the states x(k) stay in S and
-    converge to the reference, because V(f(x)) < (1 - kappa) V(x) on S but the reference, which is a fixed point.
+    The claim: from every start in S = {V <= level} (cut to ``domain`` where that is given) the states stay in S and
+    converge to the equilibrium at the centre of V, because V(f(x)) < (1 - kappa) V(x), or V'(x) f(x) < -kappa V(x), on
+    S but that point, and no motion leaves S through the border of the domain.
 
     Args:
         kind: how the claim stands. task, law: what it speaks of.
         V: the Lyapunov function. level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
         state: names and units of x.
         domain: lower and upper (n,) of the box that S is cut to, None where {V <= level} lies in the task's domain.
-        dynamics: integrator and sample time, such as "euler, 0.05 s". dt: seconds per sample.
-        boxes: examined. seconds: spent.
-        volume: of S, to rounding error; for a cut S, of {V <= level}.
+        dynamics: integrator and sample time, such as "euler, 0.05 s", or "continuous time". dt: seconds per sample, 0
+        in
+            continuous time.
+        boxes: examined. seconds: wall time spent. cpu: processor time spent, in seconds.
+        volume: of S, NaN where nothing is proved: to rounding error for a whole ellipsoid, else a lower bound.
         origin: how the neighbourhood of the reference was treated. rounding: what the arithmetic covers.
-        core: half-widths (n,) of the box around the reference that was settled at once.
+        core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
         reason: why it is refused or undecided.
+        proof: how the region was cut, enough to show the claim again without searching; None where it is not proved.
     """
 
     kind: Kind
     task: str
     law: str
-    V: QuadraticLyapunov
+    V: Lyapunov
     level: float
     kappa: float
     state: Signals
@@ -59,12 +64,14 @@ class Certificate:
     dt: float
     boxes: int
     seconds: float
+    cpu: float
     volume: float
     origin: str
     rounding: str
     core: np.ndarray
     counterexample: np.ndarray | None = None
     reason: str = ""
+    proof: Proof | None = None
 
     @property
     def is_proved(self) -> bool:
@@ -83,7 +90,7 @@ class Certificate:
         cut = "" if self.domain is None else " within the domain of the task"
         return (
             f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
-            f"[{_numbers(self.V.centre)}] under {self.law}, without disturbance"
+            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance"
         )
 
     def contains(self, x: np.ndarray) -> np.ndarray:
@@ -91,15 +98,22 @@ class Certificate:
         return self.region.surely_holds(Interval.of(x))
 
     def __str__(self) -> str:
-        kappa = f"(1 - {self.kappa:g}) V(x)" if self.kappa else "V(x)"
+        if self.dt == 0:
+            condition = f"V'(x) f(x) < {f'-{self.kappa:g} V(x)' if self.kappa else '0'}"
+        else:
+            condition = f"V(f(x)) < {f'(1 - {self.kappa:g}) V(x)' if self.kappa else 'V(x)'}"
+        if isinstance(self.V, QuadraticLyapunov):
+            what = f"V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]"
+        else:
+            what = "V a CasADi expression"
         lines = [
             f"{self.kind.upper()}: {self.claim}",
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
-            f"  condition   V(f(x)) < {kappa}, V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]",
+            f"  condition   {condition}, {what}",
             f"  region      level {self.level!r}, volume {self.volume:.6g}",
             f"  reference   {self.origin}",
             f"  arithmetic  {self.rounding}",
-            f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s",
+            f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
         ]
         if self.counterexample is not None:
             lines.append(f"  broken at   [{_numbers(self.counterexample)}]")

@@ -1,4 +1,4 @@
-"""The undisturbed closed loop x+ = f(x) of a task and a law, in numbers and in intervals with their Jacobians."""
+"""The undisturbed closed loop of a task and a law, in numbers, in intervals with their Jacobians, and in affine forms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
+from ctrl.affine import Affine, Patch, clipped
+from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
 from ctrl.controller import NotApplicable
-from ctrl.intervals import product, reshape
+from ctrl.intervals import reshape
 from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task
@@ -27,7 +29,10 @@ __all__ = ["ClosedLoop"]
 @final
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """x+ = f(x) = F(x, clip(u(x)), 0): the plant that really runs, no disturbance.
+    """f(x) = F(x, clip(u(x)), 0): the plant that really runs, no disturbance.
+
+    In discrete time f(x) is the next state, x+ = f(x); in continuous time the velocity, x' = f(x), the law then
+    answering at every instant.
 
     The law is clipped to the task's input bounds, and these to the true plant's limits.
 
@@ -40,10 +45,13 @@ class ClosedLoop:
 
     task: Task
     law: Law
+    continuous: bool = False
 
     def __post_init__(self) -> None:
         if not self.task.reference.is_constant:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
+        if self.continuous and self.task.true_dynamics.plant.is_discrete:
+            raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
         _ = self._plant
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
@@ -51,12 +59,12 @@ class ClosedLoop:
             raise InvalidValue(f"the law answers with shape {given}; plant {self.task.plant.name} has {m} inputs")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Next states (..., n) in floating point, for sampling."""
+        """f (..., n) at states (..., n) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
         return self._numbers(x, u, self._still, self._plant[1])
 
     def enclose(self, x: Interval) -> Interval:
-        """Every next state over the boxes (..., n)."""
+        """Every value of f over the boxes (..., n)."""
         u = self.law.enclose(x)
         lower, upper = self._bounds
         u = Interval(np.clip(u.lo, lower, upper), np.clip(u.hi, lower, upper))
@@ -64,17 +72,66 @@ class ClosedLoop:
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
+        u, slope = clip(self.law.enclose(x), self.law.enclose_jacobian(x), *self._bounds)
+        identity = np.broadcast_to(np.eye(x.shape[-1]), (*x.shape, x.shape[-1]))
+        return self._jet(x, u, Ball.of(identity), Ball.of(slope))
+
+    def enclose_slopes(self, patch: Patch) -> Ball:
+        """Every slope df/dd over parallelepipeds x = point + T d, (b, n, n)."""
+        u, slope = clip(self._input_range(patch), self.law.enclose_slopes(patch), *self._bounds)
+        return self._jet(patch.hull, u, patch.turn, Ball.of(slope) @ patch.turn).jacobian
+
+    def relax(self, patch: Patch) -> Affine:
+        """An affine form of f over parallelepipeds: the law's own, pushed through the plant by its Jacobian."""
+        n, m, half = patch.half.shape[-1], len(self.task.plant.input), patch.half
+        lower, upper = self._bounds
+        form = clipped(self.law.relax(patch), half, lower, upper)
+        # The range of a relaxation may exceed the bounds, the input itself does not; but the mean value theorem needs
+        # all points between the input and the relaxation's own middle.
+        reach = form.range(half)
+        least, most = np.clip(reach.lo, lower, upper), np.clip(reach.hi, lower, upper)
+        u = Interval(np.fmin(least, form.value), np.fmax(most, form.value))
+        by_x = np.zeros((len(patch), n, n + m))
+        by_x[..., :n] = patch.T
+        by_u = np.zeros((len(patch), m, n + m))
+        by_u[..., n:] = np.eye(m)
+        slopes = self._jet(patch.hull, u, Ball.of(by_x), Ball.of(by_u)).jacobian
+        by_input = slopes[..., n:]
+        total = slopes[..., :n] + (by_input @ Ball.of(form.matrix))
+        value = self._boxes(patch.point, Interval.of(form.value), self._still, self._plant[1])
+        with np.errstate(invalid="ignore", over="ignore"):
+            radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
+            return Affine(value.mid, total.mid, upward(radius + value.rad))
+
+    def _input_range(self, patch: Patch) -> Interval:
+        """Where the law's answers may lie before the bounds, from its relaxation and from its enclosure over the hull."""
+        near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
+        return Interval(np.maximum(near.lo, far.lo), np.minimum(near.hi, far.hi))
+
+    def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball) -> Jet:
+        """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u."""
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         batch = x.shape[:-1]
-        u, slope = clip(self.law.enclose(x), self.law.enclose_jacobian(x), *self._bounds)
 
         def equations(z: Jet, u: Interval, w: np.ndarray, p: np.ndarray) -> Jet:
-            value, by_state, by_input = self._physics(z.value, u, w, p)
-            by_state, by_input = reshape(by_state, (*batch, n, n)), reshape(by_input, (*batch, n, m))
-            return Jet(value, product(by_state, z.jacobian) + product(by_input, slope))
+            value, state, input = self._physics(z.value, u, w, p)
+            state, input = Ball.of(reshape(state, (*batch, n, n))), Ball.of(reshape(input, (*batch, n, m)))
+            return Jet(value, state @ z.jacobian + input @ by_u)
 
-        identity = Interval.of(np.broadcast_to(np.eye(n), (*batch, n, n)))
-        return self.task.true_dynamics.stepper(equations)(Jet(x, identity), u, self._still, self._plant[1])
+        return self._stepper(equations)(Jet(x, by_x), u, self._still, self._plant[1])
+
+    def law_directions(self, x: Interval) -> list[np.ndarray]:
+        """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
+        return [row for row in Ball.of(self.law.enclose_jacobian(x)).mid if np.isfinite(row).all() and row.any()]
+
+    @cached_property
+    def curved_directions(self) -> list[np.ndarray]:
+        """Unit vectors (n,) of the states on which the Jacobian of the plant's equations depends."""
+        f = self._plant[0]
+        x, u, w, p = f.sx_in()
+        slopes = ca.jacobian(f(x, u, w, p), ca.vertcat(x, u))
+        curved = ca.which_depends(ca.vec(slopes), x, 1)
+        return [np.eye(len(curved))[i] for i, does in enumerate(curved) if does]
 
     @property
     def reference(self) -> np.ndarray:
@@ -87,12 +144,12 @@ class ClosedLoop:
         return self.task.domain_bounds
 
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
-        """Whether f(x) = x holds exactly, and a bound on the largest entry of f(x) - x.
+        """Whether x is at rest exactly, and a bound on how far it moves (in one sample, or per unit of time).
 
         Intervals cannot prove an equality; rational arithmetic can, and does wherever the value is rational for an
         obvious reason (polynomial plants, zero angles).
         """
-        moved = self.enclose(Interval.of(x)) - x
+        moved = self.motion(Interval.of(x))
         bound = float(abs(moved).hi.max(initial=0.0))
         point = [Fraction(a) for a in x.tolist()]
         u = self.law.exact(point)
@@ -110,20 +167,29 @@ class ClosedLoop:
             return ExactColumn(tuple(value))
 
         try:
-            step = self.task.true_dynamics.stepper(equations)
+            step = self._stepper(equations)
             after = step(ExactColumn(tuple(point)), inputs, [Fraction(0)] * len(self._still), p)
         except NotExact:
             return False, bound
-        return list(after.entries) == point, bound
+        return list(after.entries) == ([Fraction(0)] * len(point) if self.continuous else point), bound
+
+    def motion(self, x: Interval) -> Interval:
+        """What f adds to the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
+        after = self.enclose(x)
+        return after if self.continuous else after - x
 
     # ---- lowered functions ----
+
+    def _stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
+        return source if self.continuous else self.task.true_dynamics.stepper(source)
 
     @cached_property
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
         """The equations with parameters and literal numbers as the input p, and the values of those."""
         dynamics = self.task.true_dynamics
-        values = {} if dynamics.integrator == "exact" else dynamics.plant.parameters
-        f = dynamics.equations(tuple(values))
+        exact = dynamics.integrator == "exact" and not self.continuous
+        values = {} if exact else dynamics.plant.parameters
+        f = dynamics.plant.casadi(tuple(values)) if self.continuous else dynamics.equations(tuple(values))
         if found := jumps(f):
             raise NotApplicable(
                 f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
@@ -144,11 +210,11 @@ class ClosedLoop:
 
     @cached_property
     def _numbers(self) -> Callable[..., np.ndarray]:
-        return self.task.true_dynamics.stepper(lower(self._plant[0], to="numpy"))
+        return self._stepper(lower(self._plant[0], to="numpy"))
 
     @cached_property
     def _boxes(self) -> Callable[..., Interval]:
-        return self.task.true_dynamics.stepper(lower(self._plant[0], to="interval"))
+        return self._stepper(lower(self._plant[0], to="interval"))
 
     @cached_property
     def _physics(self) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.laws.law import Law
 from systems import Task
 
@@ -44,11 +44,13 @@ def phase_portrait(
     names = states or (plant.state.names[0], plant.state.names[1])
     plane = [plant.state.where(name) for name in names]
     low, high = V.bounding_box(max(certificate.level, sampled_level or 0.0))
+    if certificate.domain is not None:
+        low, high = np.maximum(low, certificate.domain[0]), np.minimum(high, certificate.domain[1])
     margin = 0.35 * (high - low)
     low, high = (low - margin)[plane], (high + margin)[plane]
 
     first, second = (np.linspace(a, b, grid) for a, b in zip(low, high, strict=True))
-    x = np.tile(V.centre, (grid * grid, 1))
+    x = np.tile(V.middle, (grid * grid, 1))
     x[:, plane] = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
     runs = [x]
     lower, upper = loop.domain
@@ -65,23 +67,18 @@ def phase_portrait(
         if mask.any():
             axes.plot(path[:, mask, 0], path[:, mask, 1], color=colour, linewidth=0.5, alpha=0.45)
             axes.plot(path[0, mask, 0], path[0, mask, 1], ".", color=colour, markersize=3, label=f"start that {label}")
-    ring = _ring(V, plane)
-    centre = V.centre[plane]
+    centre = V.middle[plane]
     solid = certificate.is_proved
-    level = centre + np.sqrt(certificate.level) * ring
-    if certificate.domain is not None:
-        level = np.clip(level, certificate.domain[0][plane], certificate.domain[1][plane])
-    axes.plot(
-        *level.T,
-        color="black" if solid else "grey",
-        linestyle="solid" if solid else "dashed",
-        linewidth=2.0,
-        label=f"{certificate.kind}: V <= {certificate.level:.4g}",
-    )
+    bounds = None if certificate.domain is None else (certificate.domain[0][plane], certificate.domain[1][plane])
+    view = (low, high) if bounds is None else (np.maximum(low, bounds[0]), np.minimum(high, bounds[1]))
+    style: dict[str, Any] = {"color": "black" if solid else "grey", "linestyle": "solid" if solid else "dashed"}
+    style["linewidth"] = 2.0
+    for k, line in enumerate(_outline(V, certificate.level, plane, *view)):
+        axes.plot(*line.T, label=f"{certificate.kind}: V <= {certificate.level:.4g}" if k == 0 else None, **style)
     if sampled_level is not None:
-        outer = centre + np.sqrt(sampled_level) * ring
-        label = f"sampled: V <= {sampled_level:.4g}"
-        axes.plot(*outer.T, color="tab:orange", linestyle="dotted", linewidth=1.6, label=label)
+        style = {"color": "tab:orange", "linestyle": "dotted", "linewidth": 1.6}
+        for k, line in enumerate(_outline(V, sampled_level, plane, *view)):
+            axes.plot(*line.T, label=f"sampled: V <= {sampled_level:.4g}" if k == 0 else None, **style)
     if certificate.counterexample is not None:
         axes.plot(*certificate.counterexample[plane], "x", color="black", markersize=8, label="counterexample")
     axes.plot(*centre, "+", color="black", markersize=8)
@@ -96,8 +93,16 @@ def phase_portrait(
     return figure
 
 
-def _ring(V: QuadraticLyapunov, plane: list[int]) -> np.ndarray:
-    """Points (k, 2) of the plane on V = 1, relative to the centre."""
-    angle = np.linspace(0.0, 2 * np.pi, 400)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return circle @ np.linalg.inv(np.linalg.cholesky(V.P[np.ix_(plane, plane)]))
+def _outline(V: Lyapunov, level: float, plane: list[int], low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    """Lines (k, 2) of V = level in the plane through the centre, inside the view."""
+    if isinstance(V, QuadraticLyapunov):
+        angle = np.linspace(0.0, 2 * np.pi, 400)
+        circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        ring = circle @ np.linalg.inv(np.linalg.cholesky(V.P[np.ix_(plane, plane)]))
+        return [np.clip(V.middle[plane] + np.sqrt(level) * ring, low, high)]
+    from contourpy import contour_generator  # comes with matplotlib
+
+    first, second = (np.linspace(a, b, 400) for a, b in zip(low, high, strict=True))
+    x = np.tile(V.middle, (len(second), len(first), 1))
+    x[..., plane] = np.stack(np.meshgrid(first, second), axis=-1)
+    return [np.asarray(line) for line in contour_generator(first, second, V(x)).lines(level)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
+from ctrl.balls import Ball
 from systems.lowering.interval import Interval
 
 __all__ = ["Jet"]
@@ -20,7 +21,7 @@ class Jet:
     """
 
     value: Interval
-    jacobian: Interval
+    jacobian: Ball
 
     __array_ufunc__ = None  # numpy scalars on the left leave the operation to us
 

@@ -1,45 +1,48 @@
-"""Lyapunov functions with the enclosures that a proof needs."""
+"""Lyapunov functions with the enclosures that a proof needs: value, gradient, second derivatives."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import gamma, pi
-from typing import final
+from typing import Any, Self, final
 
+import casadi as ca
 import numpy as np
 
-from ctrl.intervals import least_eigenvalue, matvec, product, quadratic_form, total, transpose
+from ctrl.balls import Ball
+from ctrl.intervals import least_eigenvalue, matvec, quadratic_form, reshape, total
+from ctrl.laws.exact import DISCONTINUOUS, with_symbolic_numbers
 from systems import DimensionMismatch, InvalidValue
+from systems.lowering import lower
 from systems.lowering.interval import Interval
 from systems.lowering.interval_functions import sqrt
+from systems.lowering.program import read
 
-__all__ = ["Change", "Lyapunov", "QuadraticLyapunov"]
+__all__ = ["Lyapunov", "QuadraticLyapunov", "SymbolicLyapunov"]
 
-
-@dataclass(frozen=True)
-class Change:
-    """What is known of g(x) = V(f(x)) - (1 - kappa) V(x) over boxes.
-
-    Args:
-        at_middle: enclosure (b,) of g at one point of each box.
-        upper: (b,), an upper bound of g over each box.
-        spread: (b, n), how much each direction contributes to the distance between the two.
-    """
-
-    at_middle: Interval
-    upper: np.ndarray
-    spread: np.ndarray
+# Where these occur the second derivatives jump or the slope does; a bound by them would say nothing of the kink.
+_KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 
 
 class Lyapunov(ABC):
-    """A function V with V(centre) = 0, positive elsewhere, whose sublevel sets are the regions of attraction."""
+    """A twice differentiable V with V = 0 and gradient 0 at its centre, whose sublevel sets are the candidates.
 
-    centre: np.ndarray
+    The centre is a box: an equilibrium that no double hits is known to some digits, and V is then the function centred
+    at that very equilibrium, of which only an enclosure can be computed.
+    """
+
+    centre: Interval
+    is_convex: bool = False  # whether that is proved, which makes the tangent a lower bound
 
     @abstractmethod
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """V (...,) at states (..., n), in floating point."""
+
+    @abstractmethod
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        """Its gradient (..., n) at states (..., n), in floating point."""
 
     @abstractmethod
     def enclose(self, x: Interval) -> Interval:
@@ -50,35 +53,26 @@ class Lyapunov(ABC):
         """Every gradient over the boxes (..., n), as (..., n)."""
 
     @abstractmethod
+    def enclose_hessian(self, x: Interval) -> Interval:
+        """Every matrix of second derivatives over the boxes (..., n), as (..., n, n) or, where constant, (n, n)."""
+
+    @abstractmethod
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """A box, lower and upper (n,), outside of which V > level."""
+        """A box, lower and upper (n,), outside of which V > level; infinite where none is known."""
+
+    def reach(self, level: float, T: np.ndarray) -> np.ndarray:
+        """Half-widths (n,) of a box of coordinates z, x = centre + T z, outside of which V > level; infinite if
+        unknown."""
+        return np.full(len(T), np.inf)
 
     @abstractmethod
-    def volume(self, level: float) -> float:
-        """Volume of {V <= level}, to rounding error."""
+    def centred_at(self, centre: Interval) -> Self:
+        """The same shape around another point, known to lie in the box ``centre`` (n,)."""
 
-    @abstractmethod
-    def decreases_around(self, jacobian: Interval, kappa: float) -> np.ndarray:
-        """Whether V(centre + J d) < (1 - kappa) V(centre + d) is proved for all d != 0 and all J enclosed.
-
-        Args:
-            jacobian: (..., n, n).
-        """
-
-    def change(self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float) -> Change:
-        """Bounds of g over boxes, by the mean value theorem for g.
-
-        Args:
-            box: (b, n). middle: (b, n), a point inside each. after: enclosure (b, n) of f(middle).
-            jacobian: enclosure (b, n, n) of the slopes of f over the box.
-        """
-        d = box - middle
-        at_middle = self.enclose(after) - (1.0 - Interval.of(kappa)) * self.enclose(Interval.of(middle))
-        anywhere = after + matvec(jacobian, d)
-        slope = matvec(transpose(jacobian), self.enclose_gradient(anywhere))
-        slope = slope - (1.0 - Interval.of(kappa)) * self.enclose_gradient(box)
-        spread = (abs(slope) * abs(d)).hi
-        return Change(at_middle, (at_middle + total(Interval.of(spread))).hi, spread)
+    @property
+    def middle(self) -> np.ndarray:
+        """The centre (n,) as doubles."""
+        return self.centre.mid
 
 
 @final
@@ -88,21 +82,27 @@ class QuadraticLyapunov(Lyapunov):
 
     Args:
         P: (n, n), symmetric and positive definite, which is verified with outward rounding.
-        centre: (n,).
+        centre: (n,), numbers or a box that holds it.
 
     Raises:
         DimensionMismatch: shapes that do not fit. InvalidValue: P is not symmetric, or not provably positive definite.
     """
 
     P: np.ndarray
-    centre: np.ndarray
+    centre: Interval
+    is_convex: bool = field(default=True, init=False)
     _reach: Interval = field(init=False, repr=False)  # half-widths of {V <= 1}
 
     def __post_init__(self) -> None:
-        P, centre = np.array(self.P, dtype=float), np.array(self.centre, dtype=float)
+        P, centre = np.array(self.P, dtype=float), self.centre
+        if not isinstance(centre, Interval):
+            centre = np.array(centre, dtype=float)
+            if not np.isfinite(centre).all():
+                raise InvalidValue(f"centre {centre}; expected finite numbers")
+            centre = Interval.of(centre)
         if P.ndim != 2 or P.shape != (len(P), len(P)) or centre.shape != (len(P),):
             raise DimensionMismatch(f"P {P.shape} and centre {centre.shape} do not fit; expected (n, n) and (n,)")
-        if not (np.isfinite(P).all() and np.isfinite(centre).all() and np.array_equal(P, P.T)):
+        if not (np.isfinite(P).all() and np.array_equal(P, P.T)):
             raise InvalidValue("P must be finite and exactly symmetric; symmetrise it as (P + P.T) / 2")
         T, bound = least_eigenvalue(Interval.of(P))
         if not bound > 0:
@@ -112,13 +112,15 @@ class QuadraticLyapunov(Lyapunov):
                 "region; take it from a Riccati or Lyapunov equation"
             )
         P.setflags(write=False)
-        centre.setflags(write=False)
         for name, value in {"P": P, "centre": centre, "_reach": _reach(T, float(bound))}.items():
             object.__setattr__(self, name, value)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        d = x - self.centre
+        d = x - self.middle
         return np.einsum("...i,ij,...j->...", d, self.P, d)
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        return 2.0 * (x - self.middle) @ self.P
 
     def enclose(self, x: Interval) -> Interval:
         """By the first-order expansion at the middle, from below (V is convex), with the second order from above."""
@@ -133,49 +135,144 @@ class QuadraticLyapunov(Lyapunov):
     def enclose_gradient(self, x: Interval) -> Interval:
         return matvec(2.0 * self.P, x - self.centre)
 
+    def enclose_hessian(self, x: Interval) -> Interval:
+        return Interval.of(2.0 * self.P)
+
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         half = self._reach * sqrt(Interval.of(level))
         return (self.centre - half).lo, (self.centre + half).hi
 
+    def reach(self, level: float, T: np.ndarray) -> np.ndarray:
+        turned = (Ball.of(T.T) @ (Ball.of(self.P) @ Ball.of(T))).interval
+        root, bound = least_eigenvalue(turned)
+        if not bound > 0:
+            return np.full(len(T), np.inf)
+        return (_reach(root, float(bound)) * sqrt(Interval.of(level))).hi
+
+    def centred_at(self, centre: Interval) -> QuadraticLyapunov:
+        return QuadraticLyapunov(self.P, centre)
+
     def volume(self, level: float) -> float:
+        """Volume of {V <= level}, to rounding error."""
         n = len(self.P)
         ball = pi ** (n / 2) / gamma(n / 2 + 1)
         return float(ball * level ** (n / 2) / np.sqrt(np.linalg.det(self.P)))
 
-    def decreases_around(self, jacobian: Interval, kappa: float) -> np.ndarray:
-        return least_eigenvalue(-self._growth(jacobian, kappa))[1] > 0
 
-    def change(self, box: Interval, middle: np.ndarray, after: Interval, jacobian: Interval, kappa: float) -> Change:
-        """Bounds of g over boxes, by the exact second-order expansion of V.
+@final
+@dataclass(frozen=True, eq=False)
+class SymbolicLyapunov(Lyapunov):
+    """V(x) = W(x) - W(c) - W'(c)(x - c) for a CasADi function W: a polynomial, a network, whatever is smooth.
 
-        With d = x - middle and f(x) - centre = y + J d, where y = f(middle) - centre,
+    The last two terms are what a candidate lacks that vanishes at its centre c only up to rounding; for a W that is
+    exact they are zero. That V is positive is not assumed: it follows from its decrease on a compact invariant set.
 
-            g(x) = g(middle) + 2 (J'P y - (1 - kappa) P (middle - centre))'d + d'(J'PJ - (1 - kappa) P) d
+    Args:
+        function: of one column (n, 1) with one output (1, 1), twice continuously differentiable.
+        centre: (n,), numbers or a box that holds it.
 
-        for one J in the enclosure, which keeps the cancellation between V(f(x)) and V(x).
-        """
-        keep = 1.0 - Interval.of(kappa)
-        y, z = after - self.centre, Interval.of(middle) - self.centre
-        at_middle = quadratic_form(self.P, y) - keep * quadratic_form(self.P, z)
-        slope = 2.0 * (matvec(transpose(jacobian), matvec(self.P, y)) - keep * matvec(self.P, z))
-        d = abs(box - middle)
-        growth = self._growth(jacobian, kappa)
-        n = len(self.P)
-        diagonal = np.eye(n, dtype=bool)
-        # d_i^2 lies between 0 and its bound: a negative diagonal entry does not help, a positive one counts in full.
-        size = Interval.of(np.where(diagonal, np.maximum(growth.hi, 0.0), abs(growth).hi))
-        reach = Interval.of(d.hi)
-        spread = (reach * (abs(slope) + matvec(size, reach))).hi
-        return Change(at_middle, (at_middle + total(Interval.of(spread))).hi, spread)
+    Raises:
+        DimensionMismatch: a function of another form. InvalidValue: it has kinks or jumps.
+    """
 
-    def _growth(self, jacobian: Interval, kappa: float) -> Interval:
-        """J'PJ - (1 - kappa) P with J = C + E: C'PC + C'PE + E'PC + E'PE, so that C'P is formed before E widens it."""
-        C = jacobian.mid
-        E = jacobian - C
-        CP = product(np.swapaxes(C, -1, -2), self.P)
-        cross = product(CP, E)
-        bent = product(transpose(E), product(self.P, E))
-        return product(CP, C) - (1.0 - Interval.of(kappa)) * self.P + (cross + transpose(cross)) + bent
+    function: ca.Function
+    centre: Interval
+
+    def __post_init__(self) -> None:
+        f = self.function
+        if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size_out(0) != (1, 1):
+            raise DimensionMismatch(f"{f} is no Lyapunov function; expected one column (n, 1) in, one number out")
+        program = read(f)
+        found = {i.op for i in program.instructions if i.op in _KINKS}
+        for i in program.instructions:
+            if i.op in ("pow", "constpow") and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
+                found.add(i.op)
+        if found:
+            raise InvalidValue(
+                f"{f.name()} uses {', '.join(sorted(found))}, where it may have no second derivative; use smooth "
+                "functions (polynomials, tanh, exp, log1p, sqrt of what is positive)"
+            )
+        centre = self.centre
+        if not isinstance(centre, Interval):
+            centre = Interval.of(np.array(centre, dtype=float))
+        if centre.shape != (f.size1_in(0),) or not np.isfinite([centre.lo, centre.hi]).all():
+            raise DimensionMismatch(f"centre of shape {centre.shape}; expected ({f.size1_in(0)},), finite")
+        object.__setattr__(self, "centre", centre)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        W, slope = self._at_middle
+        return self._value(x)[..., 0] - W - (x - self.middle) @ slope
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        return self._slope(x).reshape(x.shape) - self._at_middle[1]
+
+    def enclose(self, x: Interval) -> Interval:
+        W, slope = self._at_centre
+        tilt = total(slope * (x - self.centre))
+        return self._program(x, self._free[1])[..., 0] - W - tilt
+
+    def enclose_gradient(self, x: Interval) -> Interval:
+        return self._gradient(x) - self._at_centre[1]
+
+    def enclose_hessian(self, x: Interval) -> Interval:
+        n = x.shape[-1]
+        return reshape(self._second(x, self._free[1]), (*x.shape, n))
+
+    def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        n = self.function.size1_in(0)
+        return np.full(n, -np.inf), np.full(n, np.inf)
+
+    def centred_at(self, centre: Interval) -> SymbolicLyapunov:
+        return SymbolicLyapunov(self.function, centre)
+
+    # ---- lowered functions ----
+
+    def _gradient(self, x: Interval) -> Interval:
+        return reshape(self._first(x, self._free[1]), x.shape)
+
+    @cached_property
+    def _at_centre(self) -> tuple[Interval, Interval]:
+        """W and its gradient at the centre."""
+        return self._program(self.centre, self._free[1])[..., 0], self._gradient(self.centre)
+
+    @cached_property
+    def _at_middle(self) -> tuple[float, np.ndarray]:
+        return float(self._value(self.middle)[0]), self._slope(self.middle).reshape(-1)
+
+    @cached_property
+    def _free(self) -> tuple[ca.Function, np.ndarray]:
+        return with_symbolic_numbers(self.function)
+
+    @cached_property
+    def _derivatives(self) -> tuple[ca.Function, ca.Function]:
+        free = self._free[0]
+        x, numbers = free.sx_in()
+        hessian, gradient = ca.hessian(free(x, numbers), x)
+        return (
+            ca.Function("gradient", [x, numbers], [gradient]),
+            ca.Function("hessian", [x, numbers], [ca.densify(hessian)]),
+        )
+
+    @cached_property
+    def _value(self) -> Any:
+        return lower(self.function, to="numpy")
+
+    @cached_property
+    def _slope(self) -> Any:
+        (x,) = self.function.sx_in()
+        return lower(ca.Function("slope", [x], [ca.jacobian(self.function(x), x)]), to="numpy")
+
+    @cached_property
+    def _program(self) -> Any:
+        return lower(self._free[0], to="interval")
+
+    @cached_property
+    def _first(self) -> Any:
+        return lower(self._derivatives[0], to="interval")
+
+    @cached_property
+    def _second(self) -> Any:
+        return lower(self._derivatives[1], to="interval")
 
 
 def _reach(T: np.ndarray, bound: float) -> Interval:

@@ -1,17 +1,20 @@
-"""Regions of attraction: certified level sets of a quadratic Lyapunov function."""
+"""Regions of attraction: certified sublevel sets of Lyapunov functions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
-from ctrl.certify.branch_and_bound import Effort, Outcome, Region, decreases, violates
+from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.equilibrium import equilibrium_near
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.region import Effort, Outcome, Region, violates
 from ctrl.certify.sampling import sampled_limit
+from ctrl.certify.volume import inner_share, volume
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
@@ -28,30 +31,39 @@ _ROUNDING = (
 
 def riccati(task: Task) -> QuadraticLyapunov:
     """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator."""
-    return QuadraticLyapunov(LQR(task).P, task.reference.at(task.plant, 0)[0])
+    return QuadraticLyapunov(LQR(task).P, Interval.of(task.reference.at(task.plant, 0)[0]))
 
 
 def certify(
     task: Task,
     law: Law,
-    V: QuadraticLyapunov | None = None,
+    V: Lyapunov | None = None,
     level: float | None = None,
     kappa: float = 0.0,
     budget: Effort | None = None,
+    continuous: bool = False,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Certificate:
-    """Decides by branch and bound whether {V <= level} is a region of attraction of the undisturbed closed loop.
+    """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
+
+    The loop is undisturbed. What is shown is that V falls along every motion from S but the equilibrium, and that none
+    leaves S; as S is compact and V continuous, all motions from S then converge to the equilibrium.
 
     Args:
         V: the task's Riccati solution where left out. level: 99 % of the sampled limit where left out.
-        kappa: V must fall by more than this fraction in every sample; 0 asks for any decrease.
+        kappa: V must fall by more than this fraction in every sample (in continuous time: per second, relative to V); 0
+            asks for any decrease.
+        continuous: the law answers at every instant, x' = f(x), instead of once per sample.
+        box: lower and upper (n,) that S is cut to; the task's domain where left out.
 
     Returns:
-        A certificate: proved, refused (with a proven counterexample, or because the reference is no fixed point), or
+        A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
         undecided when the budget is spent.
 
     Raises:
         NotApplicable: the closed loop has no enclosure, or the reference moves.
-        InvalidValue: a controller instead of a law, a level that is not positive, or kappa outside [0, 1).
+        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, or an unbounded
+        S.
     """
     if isinstance(law, Controller) and not isinstance(law, Law):
         name = law.__name__ if isinstance(law, type) else type(law).__name__
@@ -59,81 +71,104 @@ def certify(
             f"give its law: {name}(task).law" if hasattr(law, "law") else "only a law in closed form can be certified"
         )
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
-    began = perf_counter()
-    loop = ClosedLoop(task, law)
+    began, worked = perf_counter(), process_time()
+    loop = ClosedLoop(task, law, continuous)
     V = riccati(task) if V is None else V
-    if not 0 <= kappa < 1:
-        raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa < 1")
+    if not 0 <= kappa < (np.inf if continuous else 1):
+        raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
+    lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
+    if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
+        raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
     if level is None:
-        level = 0.99 * sampled_limit(loop, V, kappa).level
+        level = 0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
-    region = Region(V, float(level), *loop.domain)
-    outcome, origin = _decide(loop, V, region, kappa, budget or Effort())
+    region = Region(V, float(level), lower, upper)
+    if not np.isfinite(region.hull).all():
+        raise InvalidValue(
+            f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
+        )
+    outcome, origin, region = _decide(loop, region, kappa, budget or Effort())
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         kind=kind,
         task=task.name,
         law=_name(law),
-        V=V,
+        V=region.V,
         level=float(level),
         kappa=kappa,
         state=task.plant.state,
-        domain=None if region.is_whole else loop.domain,
-        dynamics=str(task.true_dynamics),
-        dt=task.dt,
+        domain=None if region.is_whole else (lower, upper),
+        dynamics="continuous time" if continuous else str(task.true_dynamics),
+        dt=0.0 if continuous else task.dt,
         boxes=outcome.boxes,
         seconds=perf_counter() - began,
-        volume=V.volume(level),
+        cpu=process_time() - worked,
+        volume=volume(region) if kind is Kind.PROVED else float("nan"),
         origin=origin,
         rounding=_ROUNDING,
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
+        proof=outcome.proof,
     )
 
 
-def _decide(
-    loop: ClosedLoop, V: QuadraticLyapunov, region: Region, kappa: float, budget: Effort
-) -> tuple[Outcome, str]:
-    """The outcome of the search, and what was found out about the reference."""
+def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> tuple[Outcome, str, Region]:
+    """The outcome of the search, what was found out about the reference, and the region around the true equilibrium."""
     began = perf_counter()
-    centre, reference = V.centre, loop.reference
+    V = region.V
+    nothing = np.zeros_like(V.middle)
+
+    def ended(answer: str, reason: str, point: np.ndarray | None = None) -> Outcome:
+        return Outcome(answer, 0, perf_counter() - began, nothing, point, reason)  # type: ignore[arg-type]
+
+    centre, reference = V.middle, loop.reference
     still, drift = loop.drift(centre)
-    nothing = np.zeros_like(centre)
+    origin, found = "equilibrium, exactly", None
     if not still:
-        # V = 0 there, so any motion away from the centre breaks the decrease, whatever the level.
-        moved = not loop.enclose(Interval.of(centre)).contains(centre).all()
-        reason = f"the closed loop does not rest at the centre of V: it moves by up to {drift:.3g} in one sample"
-        if not moved:
-            reason = f"the centre of V could not be shown to be an exact fixed point; it moves by at most {drift:.3g}"
-        answer = "refuted" if moved else "open"
-        point = centre if moved else None
-        return Outcome(answer, 0, perf_counter() - began, nothing, point, reason), "not a fixed point"  # type: ignore[arg-type]
-    if not np.array_equal(centre, reference):
+        found = equilibrium_near(loop, centre)
+        if found is None:
+            # V = 0 there, so any motion away from the centre breaks the decrease, whatever the level.
+            moved = not loop.motion(Interval.of(centre)).contains(nothing).all()
+            what = "moves by up to" if moved else "could not be shown to rest there; it moves by at most"
+            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}"
+            return ended("refuted" if moved else "open", reason, centre if moved else None), "no equilibrium", region
+    if not V.centre.contains(reference).all() or V.centre.width.max(initial=0.0) > 1e-8:
         reason = f"V is centred at {centre}, the reference of the task is {reference}"
-        return Outcome("refuted", 0, perf_counter() - began, nothing, None, reason), "not the centre of V"
+        return ended("refuted", reason), "not the centre of V", region
+    if found is not None:
+        # A little wider, so that another machine's enclosure of the same point lies inside.
+        found = found + Interval(-found.rad, found.rad)
+        region = replace(region, V=V.centred_at(found))
+        away = max(float(np.abs(found.lo - reference).max()), float(np.abs(found.hi - reference).max()))
+        origin = f"one equilibrium, proved to lie within {away:.2g} of it; V is centred there"
     # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    sampled = sampled_limit(loop, V, kappa, ceiling=region.level, rays=256)
+    box = (region.lower, region.upper)
+    sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
     if sampled.violation is not None and violates(loop, region, sampled.violation[None], kappa)[0]:
-        outcome = Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation)
+        outcome = ended("refuted", "the point above is proved to break the condition", sampled.violation)
     else:
         outcome = decreases(loop, region, kappa, budget)
-    if outcome.answer == "refuted":
-        outcome = replace(outcome, reason="the point above is proved to break the condition")
     if not outcome.core.any():
-        return outcome, "fixed point, exactly; decrease around it not shown"
+        return outcome, f"{origin}; decrease around it not shown", region
     half = ", ".join(f"{a:.3g}" for a in outcome.core)
-    return outcome, f"fixed point, exactly; no hole: one interval matrix inequality covers +-({half}) around it"
+    return (
+        outcome,
+        f"{origin}; no hole: one inequality between interval matrices covers a parallelepiped of +-({half})",
+        region,
+    )
 
 
 def largest_level(
     task: Task,
     law: Law,
-    V: QuadraticLyapunov | None = None,
+    V: Lyapunov | None = None,
     kappa: float = 0.0,
     resolution: float = 2e-3,
     budget: Effort | None = None,
+    continuous: bool = False,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
@@ -148,13 +183,14 @@ def largest_level(
     began = perf_counter()
     budget = budget or Effort()
     V = riccati(task) if V is None else V
-    top = sampled_limit(ClosedLoop(task, law), V, kappa).level
+    top = sampled_limit(ClosedLoop(task, law, continuous), V, kappa, box=box).level
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
-        attempt = certify(task, law, V, share * top, kappa, Effort(max(boxes // 2, 1), max(0.5 * left, 0.0)))
+        effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
+        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box)
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -195,8 +231,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> 
 def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
     """A lower bound of the share of the task's initial states that lies in the proved set.
 
-    By halving the box that supports the initial law until its parts lie inside or outside or ``boxes`` are spent; only
-    what lies surely inside counts. Directions in which the box has no width do not count as volume.
+    By halving the box that supports the initial law; see :func:`ctrl.certify.volume.inner_share`.
 
     Returns:
         A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
@@ -209,25 +244,7 @@ def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> f
     if not np.isfinite([lower, upper]).all():
         mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
         lower, upper = mean - spread, mean + spread
-    region = certificate.region
-    width = np.where(upper > lower, upper - lower, 1.0)
-    low, high, share = lower[None], upper[None], np.ones(1)
-    inside, examined = 0.0, 0
-    while len(low) and examined < boxes:
-        examined += len(low)
-        box = Interval(low, high)
-        holds = region.surely_holds(box)
-        inside += float(share[holds].sum())
-        outside = (region.V.enclose(box).lo > region.level) | ((low > region.upper) | (high < region.lower)).any(axis=1)
-        low, high, share = (a[~holds & ~outside] for a in (low, high, share))
-        rows, axis = np.arange(len(low)), np.argmax((high - low) / width, axis=1)
-        middle = Interval(low, high).mid[rows, axis] if len(low) else np.zeros(0)
-        left, right = high.copy(), low.copy()
-        left[rows, axis] = right[rows, axis] = middle
-        low, high = np.concatenate([low, right]), np.concatenate([left, high])
-        share = np.concatenate([share, share]) * 0.5
-    # Midpoints are rounded, so halves are halves to 1e-16 each; a whole box needs no such allowance.
-    return inside if inside in (0.0, 1.0) and examined == 1 else max(0.0, inside * (1.0 - 1e-9))
+    return inner_share(certificate.region, lower, upper, boxes)
 
 
 def _name(law: Law) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from systems import InvalidValue
 
 __all__ = ["SampledLimit", "sampled_limit"]
@@ -30,34 +30,46 @@ class SampledLimit:
 
 def sampled_limit(
     loop: ClosedLoop,
-    V: QuadraticLyapunov,
+    V: Lyapunov,
     kappa: float = 0.0,
     ceiling: float | None = None,
     rays: int = 2048,
     seed: int = 0,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> SampledLimit:
-    """Lowest level of V at which a state of the task's domain breaks V(f(x)) < (1 - kappa) V(x) or leaves the domain.
+    """Lowest level of V at which a state of the box breaks the decrease of V or leaves the box.
 
     Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
 
     Args:
-        ceiling: levels above it are not searched; where left out, the highest level of V on the domain's corners, and
-            for an unbounded domain 1,000 times that on the corners of the support of the initial states.
+        ceiling: levels above it are not searched; where left out, for a quadratic V the highest level on the box's
+            corners, and for an unbounded box 1,000 times that on the corners of the support of the initial states.
+        box: lower and upper (n,); the task's domain where left out.
 
     Raises:
-        InvalidValue: neither the domain nor the initial states are bounded, and no ceiling is given.
+        InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
+            and the box not bounded.
     """
     rng = np.random.default_rng(seed)
-    n = len(V.P)
-    lower, upper = loop.domain
-    top = _ceiling(loop, V) if ceiling is None else ceiling
+    lower, upper = loop.domain if box is None else box
+    n, centre = len(lower), V.middle
     if n == 2:
         angle = np.linspace(0.0, 2 * np.pi, rays, endpoint=False)
         sphere = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     else:
         sphere = rng.standard_normal((rays, n))
         sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
-    directions = sphere @ np.linalg.inv(np.linalg.cholesky(V.P))  # V = 1 on these
+    if isinstance(V, QuadraticLyapunov):
+        top = _ceiling(loop, V, lower, upper) if ceiling is None else ceiling
+        metric = np.linalg.inv(np.linalg.cholesky(V.P))  # V = 1 on sphere @ metric
+        directions = sphere @ metric * np.sqrt(top)
+    elif np.isfinite([lower, upper]).all():
+        top = np.inf if ceiling is None else ceiling
+        metric = np.diag(upper - lower) / 4.0
+        directions = sphere / np.abs(sphere).max(axis=1, keepdims=True)
+        directions = np.where(directions > 0, directions * (upper - centre), directions * (centre - lower))
+    else:
+        raise InvalidValue(f"task '{loop.task.name}': a V that is not quadratic needs a bounded box to be searched")
     samples = 0
 
     def broken(x: np.ndarray) -> np.ndarray:
@@ -65,44 +77,55 @@ def sampled_limit(
         samples += len(x)
         after = loop(x)
         inside = ((x >= lower) & (x <= upper)).all(axis=1)
-        with np.errstate(invalid="ignore"):
-            kept = ((after >= lower) & (after <= upper)).all(axis=1) & (V(after) < (1.0 - kappa) * V(x))
+        with np.errstate(invalid="ignore", over="ignore"):
+            if loop.continuous:
+                falls = (V.gradient(x) * after).sum(-1) < -kappa * V(x)
+                leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
+                kept = falls & ~leaves.any(axis=1)
+            else:
+                kept = ((after >= lower) & (after <= upper)).all(axis=1) & (V(after) < (1.0 - kappa) * V(x))
         return inside & ~kept
+
+    def lowest(x: np.ndarray) -> np.ndarray:
+        return x[np.argsort(V(x))[:64]]
 
     found = np.zeros((0, n))
     radii = np.concatenate([np.geomspace(1e-4, 0.02, 16, endpoint=False), np.linspace(0.02, 1.0, 50)])
-    level = top
+    shrink, level = 1.0, top
     for _ in range(12):  # the same rays over an ever smaller set, until that shows nothing lower
-        x = V.centre + np.sqrt(level) * (directions[:, None, :] * radii[:, None]).reshape(-1, n)
+        x = np.clip(centre + shrink * (directions[:, None, :] * radii[:, None]).reshape(-1, n), lower, upper)
+        x = x[V(x) <= level]
         bad = x[broken(x)]
         if not len(bad):
             break
-        found = np.concatenate([found, bad])
-        found = found[np.argsort(V(found))[:64]]
-        if V(found[0]) > 0.8 * level:
+        found = lowest(np.concatenate([found, bad]))
+        least = float(V(found[0]))
+        if least > 0.8 * level:
             break
-        level = 1.02 * float(V(found[0]))
-        if level < 1e-9 * top:  # it breaks at the reference itself
+        level = 1.02 * least
+        away = np.linalg.norm((found - centre) @ np.linalg.inv(metric), axis=1).max()
+        shrink = min(shrink, 1.02 * away / np.linalg.norm(directions @ np.linalg.inv(metric), axis=1).max())
+        if not level > 0 or shrink < 1e-5:  # it breaks at the reference itself
             break
     if not len(found):
-        return SampledLimit(top, None, samples)
+        x = np.clip(centre + directions, lower, upper)
+        return SampledLimit(top if np.isfinite(top) else float(V(x).max()), None, samples)
     scale = 0.1
     for _ in range(60):
-        away = found - V.centre
-        size = np.sqrt(V(found))[:, None, None]
-        noise = rng.standard_normal((len(found), 32, n)) @ np.linalg.inv(np.linalg.cholesky(V.P))
-        x = (V.centre + away[:, None, :] + scale * size * noise).reshape(-1, n)
+        away = found - centre
+        size = np.linalg.norm(away @ np.linalg.inv(metric), axis=1)[:, None, None]
+        noise = rng.standard_normal((len(found), 32, n)) @ metric
+        x = np.clip((centre + away[:, None, :] + scale * size * noise).reshape(-1, n), lower, upper)
         x = x[V(x) < V(found).max()]
-        found = np.concatenate([found, x[broken(x)]])
-        found = found[np.argsort(V(found))[:64]]
+        found = lowest(np.concatenate([found, x[broken(x)]]))
         scale *= 0.85
     return SampledLimit(float(V(found[0])), found[0], samples)
 
 
-def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov) -> float:
+def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov, lower: np.ndarray, upper: np.ndarray) -> float:
     initial = loop.task.initial.support(loop.task.plant.state)
-    for (lower, upper), factor in ((loop.domain, 1.0), (initial, 1e3)):
-        reach = np.maximum(np.abs(lower - V.centre), np.abs(upper - V.centre))
+    for (low, high), factor in (((lower, upper), 1.0), (initial, 1e3)):
+        reach = np.maximum(np.abs(low - V.middle), np.abs(high - V.middle))
         if np.isfinite(reach).all() and (reach > 0).any():
             return factor * float(reach @ np.abs(V.P) @ reach)
     raise InvalidValue(

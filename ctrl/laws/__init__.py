@@ -2,6 +2,7 @@
 
 from ctrl.laws.expression import Expression
 from ctrl.laws.law import Law
+from ctrl.laws.network import Network
 from ctrl.laws.saturated_linear import SaturatedLinear
 
-__all__ = ["Expression", "Law", "SaturatedLinear"]
+__all__ = ["Expression", "Law", "Network", "SaturatedLinear"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 from typing import final
 
 import casadi as ca
@@ -19,7 +20,7 @@ Value = Fraction | None
 # Where these occur, a Jacobian does not see every change of the function, and the mean value theorem fails.
 DISCONTINUOUS = frozenset(
     {"where", "lt", "le", "eq", "ne", "not", "and", "or", "truth", "real", "share", "sign", "floor", "ceil", "fmod"}
-    | {"remainder", "copysign", "atan2"}
+    | {"remainder", "copysign"}
 )
 
 _RULES: dict[str, Callable[..., Value]] = {
@@ -38,7 +39,8 @@ _RULES: dict[str, Callable[..., Value]] = {
     "constpow": lambda a, b: _power(a, b),
     "log": lambda a: Fraction(0) if a == 1 else None,
     "acos": lambda a: Fraction(0) if a == 1 else None,
-    "sqrt": lambda a: a if a in (0, 1) else None,
+    "sqrt": lambda a: _root(a),
+    "atan2": lambda a, b: Fraction(0) if a == 0 and b > 0 else None,
     **dict.fromkeys(
         ["sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p"],
         lambda a: Fraction(0) if a == 0 else None,
@@ -56,6 +58,9 @@ _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
     "sq": lambda a: a * a,
     "twice": lambda a: 2 * a,
     "inv": lambda a: 1 / a,
+    # Equal off the negative axis of b. On it, where atan2 jumps, this divides by zero, so that an enclosure of value
+    # and slope over a box that meets the jump is the whole line.
+    "atan2": lambda a, b: 2 * ca.atan(a / (ca.sqrt(a * a + b * b) + b)),
     **{op: getattr(ca, op) for op in ("fabs", "fmin", "fmax", "sqrt", "exp", "log", "expm1", "log1p", "hypot")},
     **{op: getattr(ca, op) for op in ("sin", "cos", "tan", "asin", "acos", "atan")},
     **{op: getattr(ca, op) for op in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
@@ -100,7 +105,8 @@ class ExactColumn:
 
 
 def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarray]:
-    """The same function with its literal numbers as one more input, and their values.
+    """The same function with its literal numbers as one more input, and their values; atan2 by the tangent of half of
+    it.
 
     CasADi folds a product of two literals into one rounded number when it differentiates; symbols it cannot fold, so a
     derivative of the result is the derivative in exact arithmetic. Exponents stay numbers: where they are integers, as
@@ -163,6 +169,14 @@ def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Seque
 
 def _rational(number: float) -> Value:
     return Fraction(number) if abs(number) < float("inf") else None
+
+
+def _root(a: Fraction) -> Value:
+    """The root of a rational square."""
+    if a < 0:
+        return None
+    top, bottom = isqrt(a.numerator), isqrt(a.denominator)
+    return Fraction(top, bottom) if top * top == a.numerator and bottom * bottom == a.denominator else None
 
 
 def _power(a: Fraction, b: Fraction) -> Value:

@@ -59,6 +59,10 @@ class Expression(Law):
         m, n = self.function.size1_out(0), self.function.size1_in(0)
         return reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
 
+    @property
+    def casadi(self) -> ca.Function:
+        return self.function
+
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         return evaluate_exactly(read(self.function), x)[0]
 

@@ -6,8 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 
+import casadi as ca
 import numpy as np
 
+from ctrl.affine import Affine, Patch, mean_value
+from ctrl.balls import Ball
 from systems.lowering.interval import Interval
 
 __all__ = ["Law", "clip", "clip_exactly"]
@@ -34,6 +37,20 @@ class Law(ABC):
         At kinks this is Clarke's generalised Jacobian (1983), for which the mean value theorem still holds: between any
         two points of a box, u(y) - u(x) = J (y - x) with a J in the enclosure.
         """
+
+    def relax(self, patch: Patch) -> Affine:
+        """An affine form of u over parallelepipeds: by the mean value theorem, unless a law knows better."""
+        slopes = Ball.of(self.enclose_slopes(patch)) @ patch.turn
+        return mean_value(self.enclose(patch.point), slopes, patch.half)
+
+    def enclose_slopes(self, patch: Patch) -> Interval:
+        """As :meth:`enclose_jacobian`, over parallelepipeds, which may tell more than over their hulls."""
+        return self.enclose_jacobian(patch.hull)
+
+    @property
+    @abstractmethod
+    def casadi(self) -> ca.Function:
+        """The law as a CasADi function of the state (n, 1), one output (m, 1)."""
 
     @abstractmethod
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
+import casadi as ca
 import numpy as np
 
+from ctrl.affine import Affine, Patch, clipped, mean_value
+from ctrl.balls import Ball
 from ctrl.intervals import matvec
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import DimensionMismatch, InvalidValue
@@ -67,6 +70,21 @@ class SaturatedLinear(Law):
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         return clip(self._linear(x), self._slope(x), self.lower, self.upper)[1]
+
+    def relax(self, patch: Patch) -> Affine:
+        return clipped(self._unclipped(patch), patch.half, self.lower, self.upper)
+
+    def enclose_slopes(self, patch: Patch) -> Interval:
+        return clip(self._unclipped(patch).range(patch.half), self._slope(patch.hull), self.lower, self.upper)[1]
+
+    def _unclipped(self, patch: Patch) -> Affine:
+        return mean_value(self._linear(patch.point), Ball.of(self._slope(patch.hull)) @ patch.turn, patch.half)
+
+    @property
+    def casadi(self) -> ca.Function:
+        x = ca.SX.sym("x", len(self.x_ref))
+        u = ca.DM(self.u_ref) - ca.DM(self.K) @ (x - ca.DM(self.x_ref))
+        return ca.Function("u", [x], [ca.fmin(ca.fmax(u, ca.DM(self.lower)), ca.DM(self.upper))])
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         away = [a - Fraction(b) for a, b in zip(x, self.x_ref.tolist(), strict=True)]

@@ -213,6 +213,23 @@ def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
     assert [row["controller"] for row in table] == ["relay, alone"]
 
 
+def test_verify_proves_and_shows_again(home: Path) -> None:
+    lqr = ["--controller", "ctrl.regulator:LQR"]
+    proved = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--out", "p.json")
+    assert proved.returncode == 0, proved.stderr
+    assert "PROVED" in proved.stdout
+    shown = trivium(home, "verify", "--check", "p.json")
+    assert shown.returncode == 0, shown.stderr
+    assert "SHOWN AGAIN" in shown.stdout
+    content = json.loads((home / "p.json").read_text())
+    content["level"] *= 1.1
+    (home / "p.json").write_text(json.dumps(content))
+    again = trivium(home, "verify", "--check", "p.json")
+    assert again.returncode == 1
+    assert "NOT SHOWN AGAIN" in again.stdout
+    assert trivium(home, "verify").returncode == 2
+
+
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
     for command in ((), ("compare",), ("list",), ("check",), ("train",)):
         done = trivium(home, *command, "--help")

@@ -23,8 +23,9 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.branch_and_bound import Region, decreases
+from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.figure import phase_portrait
+from ctrl.certify.region import Region
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform
@@ -188,14 +189,26 @@ def test_a_centre_beside_the_reference_is_refused() -> None:
     assert "does not rest" in moved.reason
 
 
-def test_an_equilibrium_that_holds_only_to_rounding_is_not_proved() -> None:
+def test_an_equilibrium_that_holds_only_to_rounding_is_enclosed() -> None:
+    """No double is the rest position exactly; the proof is about the true one, proved to lie within rounding of it."""
     plant = TASK.plant
     angle = 0.3
     torque = -plant.mass * plant.gravity * plant.length * np.sin(angle)
     task = dataclasses.replace(TASK, reference=SetPoint([angle, 0.0], [torque]))
     certificate = certify(task, LQR(task).law)
-    assert not certificate.is_proved
-    assert "moves by" in certificate.reason
+    assert certificate.is_proved
+    assert "one equilibrium, proved to lie within" in certificate.origin
+    assert 0 < certificate.V.centre.width.max() < 1e-13
+    assert certificate.V.centre.contains(np.array([angle, 0.0])).all() or (
+        np.abs(certificate.V.middle - [angle, 0.0]).max() < 1e-12
+    )
+    off = dataclasses.replace(TASK, reference=SetPoint([angle, 0.0], [torque + 1e-6]))
+    refused = certify(off, LQR(task).law, QuadraticLyapunov(V.P, np.array([angle, 0.0])), 0.1)
+    assert refused.is_proved  # the law still holds the point; what the task calls its input does not matter
+    pushed = SaturatedLinear(LAW.K, [angle, 0.0], [torque + 1e-6], LAW.lower, LAW.upper)
+    refused = certify(off, pushed, QuadraticLyapunov(V.P, np.array([angle, 0.0])), 0.1)
+    assert refused.kind is Kind.REFUSED
+    assert "does not rest" in refused.reason
 
 
 def test_too_small_a_budget_is_undecided() -> None:

@@ -95,12 +95,36 @@ def test_exact_values() -> None:
 
 @pytest.mark.parametrize(
     "jumping",
-    [lambda x: ca.if_else(x > 0, 1.0, -1.0), ca.sign, ca.floor, lambda x: ca.fmod(x, 1.0), lambda x: ca.atan2(x, -1.0)],
+    [lambda x: ca.if_else(x > 0, 1.0, -1.0), ca.sign, ca.floor, lambda x: ca.fmod(x, 1.0)],
 )
 def test_a_law_that_may_jump_is_refused(jumping: object) -> None:
     x = ca.SX.sym("x")
     with pytest.raises(InvalidValue, match="may jump"):
         Expression(ca.Function("u", [x], [jumping(x)]))  # type: ignore[operator]
+
+
+def test_an_angle_is_enclosed_and_its_jump_is_seen() -> None:
+    x = ca.SX.sym("x", 2)
+    law = Expression(ca.Function("u", [x], [ca.atan2(x[1], x[0])]))
+    rng = np.random.default_rng(7)
+    middle, half = rng.uniform(-2, 2, (500, 2)), 10.0 ** rng.uniform(-6, -0.5, (500, 1))
+    middle[:50] = np.stack([-np.linspace(0.0, 2.0, 50), np.zeros(50)], axis=1)
+    box = Interval(middle - half, middle + half)
+    value, slope = law.enclose(box), law.enclose_jacobian(box)
+    jumps = (box.lo[:, 0] <= 0) & (box.lo[:, 1] <= 0) & (box.hi[:, 1] >= 0)
+    for _ in range(50):
+        p = rng.uniform(box.lo, box.hi)
+        u = np.arctan2(p[:, 1], p[:, 0])
+        assert ((u >= value.lo[:, 0] - 1e-12) & (u <= value.hi[:, 0] + 1e-12)).all()
+        gradient = np.stack([-p[:, 1], p[:, 0]], axis=1) / (p**2).sum(axis=1, keepdims=True)
+        within = (gradient >= slope.lo[:, 0] - 1e-9) & (gradient <= slope.hi[:, 0] + 1e-9)
+        assert within.all()
+    assert jumps.any()
+    assert np.isinf(slope.hi[jumps]).all()
+    small = ~jumps & (half[:, 0] < 1e-3)
+    assert np.isfinite(slope.hi[small]).mean() > 0.95
+    assert law.exact([Fraction(3), Fraction(0)]) == [Fraction(0)]
+    assert law.exact([Fraction(-3), Fraction(0)]) is None
 
 
 def test_misuse_is_refused() -> None:

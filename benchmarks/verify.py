@@ -1,0 +1,151 @@
+"""How much of a region of attraction is proved, and in what time?
+
+    python -m benchmarks.verify
+
+Times are of the whole way: simulation, fitting of the Lyapunov function, search for the level, and the proof of that
+level, whose own share is given beside it. Shares of van der Pol's oscillator are of the area inside its limit cycle,
+which is integrated here. The small-torque pendulum and the path follower have the plants, boxes and limits of published
+certificates (Yang, Dai, Shi, Hsieh, Tedrake & Zhang 2024); the controller here is a saturated linear regulator, tuned,
+and the ellipse of its own Riccati solution stands beside what a fitted function proves. Levels of the cart-pole and of
+the quadrotor are shares of the lowest level at which sampling finds a violation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter, process_time
+from typing import Any
+
+import casadi as ca
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from ctrl.certify import Certificate, ClosedLoop, Effort, certify, largest_level, riccati, sampled_limit
+from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.laws import SaturatedLinear
+from ctrl.regulator import LQR
+from systems import Quadratic, Task
+from systems.library import cartpole, path_tracking, pendulum, planar_quadrotor, van_der_pol_reversed
+from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol
+
+
+@dataclass(frozen=True)
+class Result:
+    """A certificate, and the seconds that the whole way to it took."""
+
+    certificate: Certificate
+    seconds: float
+    cpu: float
+
+
+def timed(way: Callable[[], Certificate]) -> Result:
+    began, worked = perf_counter(), process_time()
+    certificate = way()
+    return Result(certificate, perf_counter() - began, process_time() - worked)
+
+
+def report(name: str, result: Result, note: str = "") -> None:
+    c = result.certificate
+    print(
+        f"  {name:<36} {c.kind:<10} volume {c.volume:<9.5g} all {result.seconds:6.1f} s ({result.cpu:5.1f} s of "
+        f"processor time), proof {c.seconds:5.2f} s, {c.boxes:,} boxes{note}"
+    )
+
+
+def limit_cycle_area(mu: float) -> float:
+    """Area inside the oscillator's limit cycle, by integration in forward time."""
+    f = VanDerPol(mu=mu).casadi()
+
+    def flow(t: float, x: np.ndarray) -> np.ndarray:
+        return np.array(f(x, 0, 0, 0))[:, 0]
+
+    settled = solve_ivp(flow, (0, 60), [1.0, 0.0], rtol=1e-9, atol=1e-11).y[:, -1]
+    turn = solve_ivp(flow, (0, 12), settled, rtol=1e-9, atol=1e-11, max_step=0.01).y.T
+    angle = np.unwrap(np.arctan2(turn[:, 1], turn[:, 0]))
+    x, y = turn[np.abs(angle - angle[0]) <= 2 * np.pi].T
+    return float(0.5 * np.abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
+
+def oscillator(mu: float, share: float) -> dict[str, Any]:
+    task = dataclasses.replace(van_der_pol_reversed(), plant=ReversedVanDerPol(mu=mu))
+    law = SaturatedLinear(np.zeros((0, 2)), [0, 0], [], [], [])  # there is no input
+    box = (np.array([-2.5, -2.0 - 1.4 * mu]), np.array([2.5, 2.0 + 1.4 * mu]))
+
+    def way() -> Certificate:
+        loop = ClosedLoop(task, law, continuous=True)
+        V = fitted(loop, 6, sampled_basin(loop, *box), share=share, rounds=8)
+        return largest_level(task, law, V, resolution=5e-3, budget=Effort(seconds=30), continuous=True, box=box)
+
+    result, area = timed(way), limit_cycle_area(mu)
+    report(f"reversed oscillator, mu = {mu:g}", result, f", {result.certificate.volume / area:.1%} of {area:.4f}")
+    return {"share": result.certificate.volume / area, "seconds": result.seconds, "cpu": result.cpu}
+
+
+def energies() -> ca.Function:
+    """What the energy of a pendulum under a saturated torque is made of."""
+    x = ca.SX.sym("x", 2)
+    angle, rate = x[0], x[1]
+    bowls = [ca.sqrt(1 + (k * angle) ** 2) - 1 for k in (1, 4)]
+    cross = [rate * angle / ca.sqrt(1 + (k * angle) ** 2) for k in (1, 4)]
+    waves = [ca.cos(angle) - 1, ca.cos(2 * angle) - 1, angle * ca.sin(angle)]
+    turns = [rate * ca.sin(angle), rate * ca.sin(2 * angle), rate**2 * ca.cos(angle), rate**2 * bowls[0]]
+    return ca.Function("energies", [x], [ca.vertcat(*bowls, *cross, *waves, *turns)])
+
+
+def planar(
+    task: Task, weights: Quadratic, degree: int, share: float, margin: float, features: ca.Function | None
+) -> dict[str, Any]:
+    tuned = dataclasses.replace(task, cost=weights)
+    law = LQR(tuned).law
+    ellipse = timed(lambda: largest_level(task, law, riccati(tuned), budget=Effort(seconds=10)))
+    report(f"{task.name}, tuned ellipse", ellipse)
+
+    def way() -> Certificate:
+        loop = ClosedLoop(task, law)
+        basin = sampled_basin(loop, *loop.domain)
+        V = fitted(loop, degree, basin, share=share, margin=margin, rounds=10, features=features)
+        return largest_level(task, law, V, resolution=5e-3, budget=Effort(seconds=60))
+
+    result = timed(way)
+    report(f"{task.name}, fitted function", result)
+    return {
+        "area": result.certificate.volume,
+        "seconds": result.certificate.seconds,
+        "seconds_in_all": result.seconds,
+        "cpu": result.cpu,
+        "ellipse": ellipse.certificate.volume,
+    }
+
+
+def regulator(task: Task, share: float, seconds: float) -> dict[str, Any]:
+    law, V = LQR(task).law, riccati(task)
+    limit = sampled_limit(ClosedLoop(task, law), V).level
+    result = timed(lambda: certify(task, law, V, share * limit, budget=Effort(20_000_000, seconds)))
+    proved = share if result.certificate.is_proved else 0.0
+    report(f"{task.name}, {share:g} of the sampled", result)
+    return {
+        "level_of_sampled": proved,
+        "seconds": result.seconds,
+        "cpu": result.cpu,
+        "boxes_per_second": result.certificate.boxes / max(result.certificate.cpu, 1e-9),
+    }
+
+
+def main() -> None:
+    print("proved regions of attraction")
+    numbers = {
+        "van_der_pol_mu1": oscillator(1.0, 0.97),
+        "van_der_pol_mu3": oscillator(3.0, 0.85),
+        "pendulum_small_torque": planar(pendulum(), Quadratic(np.eye(2), 100.0 * np.eye(1)), 4, 0.6, 1e-3, energies()),
+        "path_tracking": planar(path_tracking(), Quadratic(np.eye(2), 10.0 * np.eye(1)), 6, 0.97, 3e-3, None),
+        "cartpole_lqr": regulator(cartpole(), 0.9, 60.0),
+        "planar_quadrotor_lqr": regulator(planar_quadrotor(), 0.5, 300.0),
+    }
+    print(json.dumps({key: {k: float(f"{v:.4g}") for k, v in entry.items()} for key, entry in numbers.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""A second opinion: the decrease at random points of a proof, in balls of Arb with many digits.
+
+Nothing of the proof's own arithmetic is used: plant, law and Lyapunov function are read as straight-line programs of
+their CasADi expressions and run in Arb (python-flint). Derivatives of V are CasADi's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import casadi as ca
+import numpy as np
+
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.files import Stored
+from ctrl.certify.frame import Frame
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from systems.lowering.program import Program, read
+
+__all__ = ["Audit", "audit"]
+
+_BITS = 200
+_NAMED = ("sqrt", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "erf")
+
+Balls = list[Any]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How many points were looked at, how many the claim speaks of, and one at which it fails."""
+
+    points: int
+    relevant: int
+    failure: np.ndarray | None
+
+
+def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
+    """One random point in each of as many random parts: V falls there, wherever V <= level.
+
+    Args:
+        low, high: parts (b, n) of the proof, in its frame's coordinates.
+
+    Raises:
+        ImportError: python-flint is not installed.
+    """
+    import flint
+
+    flint.ctx.prec = _BITS
+    rng = np.random.default_rng(seed)
+    region, loop = stored.region, stored.loop
+    frame = Frame(region.V.middle, stored.proof.T)
+    part = rng.integers(len(low), size=points)
+    z = rng.uniform(low[part], high[part])
+    states = frame.origin + z @ frame.T.T
+    relevant = 0
+    for x in states:
+        if not ((x >= region.lower) & (x <= region.upper)).all() or (x == region.V.middle).all():
+            continue
+        at = [flint.arb(float(a)) for a in x]
+        if _value(region.V, at) > region.level:
+            continue
+        relevant += 1
+        after = _loop(loop, at)
+        if loop.continuous:
+            change = sum((s * v for s, v in zip(_gradient(region.V, at), after, strict=True)), flint.arb(0))
+            falls = change + flint.arb(stored.kappa) * _value(region.V, at) < 0
+        else:
+            falls = _value(region.V, after) < (1 - flint.arb(stored.kappa)) * _value(region.V, at)
+            # Within the region's box, or so close to it that the balls cannot tell.
+            bounds = zip(after, region.lower.tolist(), region.upper.tolist(), strict=True)
+            falls = falls and all(not (a < lower or a > upper) for a, lower, upper in bounds)
+        if not falls:
+            return Audit(points, relevant, x)
+    return Audit(points, relevant, None)
+
+
+@final
+@dataclass(frozen=True)
+class _Column:
+    """A column of balls with what an integrator needs."""
+
+    entries: tuple[Any, ...]
+
+    __array_ufunc__ = None
+
+    def __add__(self, other: _Column) -> _Column:
+        return _Column(tuple(a + b for a, b in zip(self.entries, other.entries, strict=True)))
+
+    def __mul__(self, scale: float) -> _Column:
+        import flint
+
+        return _Column(tuple(a * flint.arb(float(scale)) for a in self.entries))
+
+    __rmul__ = __mul__
+
+
+def _loop(loop: ClosedLoop, x: Balls) -> Balls:
+    import flint
+
+    dynamics = loop.task.true_dynamics
+    (u,) = _run(read(loop.law.casadi), [x])
+    lower, upper = loop.task.applied_bounds
+    u = [min(max(a, flint.arb(b)), flint.arb(c)) for a, b, c in zip(u, lower.tolist(), upper.tolist(), strict=True)]
+    equations = dynamics.plant.casadi() if loop.continuous else dynamics.equations()
+    program = read(equations)
+    w = [flint.arb(0)] * equations.size1_in(2)
+    if loop.continuous:
+        return _run(program, [x, u, w, []])[0]
+    step = dynamics.stepper(lambda z, u, w, p: _Column(tuple(_run(program, [list(z.entries), u, w, []])[0])))
+    return list(step(_Column(tuple(x)), u, w, []).entries)
+
+
+def _value(V: Lyapunov, x: Balls) -> Any:
+    """V centred at the middle of its centre's box."""
+    import flint
+
+    centre = [flint.arb(float(c)) for c in V.middle]
+    d = [a - c for a, c in zip(x, centre, strict=True)]
+    if isinstance(V, QuadraticLyapunov):
+        n = len(d)
+        return sum((d[i] * d[j] * flint.arb(float(V.P[i, j])) for i in range(n) for j in range(n)), flint.arb(0))
+    if not isinstance(V, SymbolicLyapunov):
+        raise TypeError(f"{type(V).__name__} cannot be run in Arb")
+    program = read(V.function)
+    tilt = sum((s * a for s, a in zip(_slope(V, centre), d, strict=True)), flint.arb(0))
+    return _run(program, [x])[0][0] - _run(program, [centre])[0][0] - tilt
+
+
+def _gradient(V: Lyapunov, x: Balls) -> Balls:
+    import flint
+
+    centre = [flint.arb(float(c)) for c in V.middle]
+    if isinstance(V, QuadraticLyapunov):
+        d = [a - c for a, c in zip(x, centre, strict=True)]
+        return [2 * sum((flint.arb(float(p)) * a for p, a in zip(row, d, strict=True)), flint.arb(0)) for row in V.P]
+    if not isinstance(V, SymbolicLyapunov):
+        raise TypeError(f"{type(V).__name__} cannot be run in Arb")
+    return [a - b for a, b in zip(_slope(V, x), _slope(V, centre), strict=True)]
+
+
+def _slope(V: SymbolicLyapunov, x: Balls) -> Balls:
+    (symbol,) = V.function.sx_in()
+    gradient = ca.Function("gradient", [symbol], [ca.densify(ca.gradient(V.function(symbol), symbol))])
+    return _run(read(gradient), [x])[0]
+
+
+def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:
+    """A program in Arb, its numbers the doubles they are."""
+    import flint
+
+    values: Balls = []
+
+    def ball(a: int | float) -> Any:
+        return values[a] if isinstance(a, int) else flint.arb(a)
+
+    rules: dict[str, Callable[..., Any]] = {
+        "add": lambda a, b: a + b,
+        "sub": lambda a, b: a - b,
+        "mul": lambda a, b: a * b,
+        "div": lambda a, b: a / b,
+        "neg": lambda a: -a,
+        "sq": lambda a: a**2,
+        "twice": lambda a: 2 * a,
+        "inv": lambda a: 1 / a,
+        "fabs": abs,
+        "fmin": min,
+        "fmax": max,
+        "pow": lambda a, b: a**b,
+        "constpow": lambda a, b: a**b,
+        **{
+            op: (lambda name: lambda a: getattr(a, name)())(op)
+            for op in (
+                "sqrt",
+                "exp",
+                "log",
+                "sin",
+                "cos",
+                "tan",
+                "sinh",
+                "cosh",
+                "tanh",
+                "asin",
+                "acos",
+                "atan",
+                "asinh",
+            )
+        },
+        "expm1": lambda a: a.expm1(),
+        "log1p": lambda a: a.log1p(),
+    }
+    for i in program.instructions:
+        if i.op == "input":
+            values.append(inputs[int(i.args[0])][int(i.args[1])])
+        elif i.op in rules:
+            values.append(rules[i.op](*map(ball, i.args)))
+        else:
+            raise ValueError(f"{program.name} uses {i.op}, which the audit does not run in Arb")
+    return [[ball(a) for a in entry] for entry in program.entries]

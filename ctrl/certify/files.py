@@ -1,0 +1,206 @@
+"""Certificates as files: a JSON text that says everything, and beside it the halvings as arrays.
+
+Numbers are written with all their digits, so that what is read is what was proved.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from ctrl.certify.branch_and_bound import holds_again
+from ctrl.certify.certificate import Certificate
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.equilibrium import equilibrium_near
+from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.region import Region
+from ctrl.certify.tree import Proof
+from ctrl.laws import Expression, Law, Network, SaturatedLinear
+from systems import InvalidValue, Task
+from systems.describe import describe
+from systems.lowering.interval import Interval
+
+__all__ = ["Recheck", "Stored", "read", "recheck", "save"]
+
+_FORMAT = 1
+_ARRAYS = ("T", "core", "low", "high", "axis", "left", "right")
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file claims, ready to be shown again."""
+
+    loop: ClosedLoop
+    region: Region
+    kappa: float
+    proof: Proof
+
+
+@dataclass(frozen=True, eq=False)
+class Recheck:
+    """What became of a stored claim.
+
+    Args:
+        holds: whether it was shown again, with outward rounding. reason: why not.
+        low, high: parts (b, n) of the proof, in the frame's coordinates. seconds: wall time.
+    """
+
+    holds: bool
+    reason: str
+    low: np.ndarray
+    high: np.ndarray
+    seconds: float
+
+
+def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path) -> Path:
+    """Writes ``path`` (.json) and the arrays beside it (.npz).
+
+    Args:
+        source: by what name or place the task is found again, as on the command line.
+
+    Returns:
+        The path of the text.
+
+    Raises:
+        InvalidValue: the certificate is not proved, or the law is of a kind that has no file form.
+    """
+    if certificate.proof is None:
+        raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
+    path = path.with_suffix(".json")
+    content = {
+        "format": _FORMAT,
+        "claim": certificate.claim,
+        "text": str(certificate).splitlines(),
+        "task": {"source": source, "content": describe(task)},
+        "law": _law_content(law),
+        "V": _lyapunov_content(certificate.V),
+        "level": certificate.level,
+        "kappa": certificate.kappa,
+        "continuous": certificate.dt == 0,
+        "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
+        "boxes": certificate.boxes,
+        "seconds": certificate.seconds,
+        "volume": certificate.volume,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    arrays: dict[str, Any] = {name: getattr(certificate.proof, name) for name in _ARRAYS}
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    return path
+
+
+def read(path: Path, task: Task | None = None) -> Stored:
+    """What ``save`` wrote.
+
+    Args:
+        task: instead of the one the file names.
+
+    Raises:
+        InvalidValue: no certificate, of another format, or of a task that is no longer the same.
+    """
+    from ctrl.discovery import load_task
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise InvalidValue(f"{path} has format {content['format']}; this version reads {_FORMAT}")
+        found = load_task(content["task"]["source"]) if task is None else task
+        if describe(found) != content["task"]["content"]:
+            raise InvalidValue(
+                f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
+            )
+        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]))
+        V = _lyapunov(content["V"])
+        lower, upper = loop.domain if content["box"] is None else (np.array(bound, float) for bound in content["box"])
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            proof = Proof(**{name: arrays[name] for name in _ARRAYS})
+        return Stored(loop, Region(V, float(content["level"]), lower, upper), float(content["kappa"]), proof)
+    except (KeyError, TypeError, json.JSONDecodeError, EOFError) as error:
+        raise InvalidValue(f"{path} is no certificate ({type(error).__name__}: {error})") from error
+
+
+def recheck(stored: Stored) -> Recheck:
+    """Shows the claim again from what is stored: no search, no solver, no sampling."""
+    began = perf_counter()
+    loop, region = stored.loop, stored.region
+    nothing = np.zeros((0, len(region.lower)))
+
+    def ended(holds: bool, reason: str, low: np.ndarray = nothing, high: np.ndarray = nothing) -> Recheck:
+        return Recheck(holds, reason, low, high, perf_counter() - began)
+
+    if not (0 < region.level < np.inf and 0 <= stored.kappa < (np.inf if loop.continuous else 1)):
+        return ended(False, "the level or kappa makes no sense")
+    if not np.isfinite(region.hull).all():
+        return ended(False, "the region is not bounded")
+    centre = region.V.centre
+    if (centre.lo == centre.hi).all():
+        still = loop.drift(centre.lo)[0]
+    else:
+        found = equilibrium_near(loop, loop.reference)
+        still = found is not None and bool(centre.contains(found).all())
+    if not still:
+        return ended(False, "the closed loop is not shown to rest at the centre of V")
+    try:
+        return ended(*holds_again(loop, region, stored.kappa, stored.proof))
+    except (ValueError, IndexError) as error:
+        return ended(False, str(error))
+
+
+def _law_content(law: Law) -> dict[str, Any]:
+    if isinstance(law, SaturatedLinear):
+        fields = ("K", "x_ref", "u_ref", "lower", "upper")
+        # Infinite bounds are text in JSON; everything else is the numbers themselves.
+        return {"kind": "saturated linear", **{name: _numbers(getattr(law, name)) for name in fields}}
+    if isinstance(law, Network):
+        return {
+            "kind": "network",
+            "weights": [W.tolist() for W in law.weights],
+            "biases": [b.tolist() for b in law.biases],
+            "activations": list(law.activations),
+        }
+    if isinstance(law, Expression):
+        return {"kind": "expression", "function": law.function.serialize()}
+    raise InvalidValue(f"a law of type {type(law).__name__} has no file form; write it as an Expression")
+
+
+def _law(content: dict[str, Any]) -> Law:
+    if content["kind"] == "saturated linear":
+        rows = len(content["u_ref"])
+        K = _array(content["K"]).reshape(rows, len(content["x_ref"]))
+        return SaturatedLinear(K, *(_array(content[name]) for name in ("x_ref", "u_ref", "lower", "upper")))
+    if content["kind"] == "network":
+        weights, biases = (tuple(np.array(a, dtype=float) for a in content[name]) for name in ("weights", "biases"))
+        return Network(weights, biases, tuple(content["activations"]))
+    if content["kind"] == "expression":
+        return Expression(ca.Function.deserialize(content["function"]))
+    raise InvalidValue(f"a law of kind '{content['kind']}' is not known")
+
+
+def _lyapunov_content(V: Lyapunov) -> dict[str, Any]:
+    centre = {"centre": [V.centre.lo.tolist(), V.centre.hi.tolist()]}
+    if isinstance(V, QuadraticLyapunov):
+        return {"kind": "quadratic", "P": V.P.tolist(), **centre}
+    if isinstance(V, SymbolicLyapunov):
+        return {"kind": "expression", "function": V.function.serialize(), **centre}
+    raise InvalidValue(f"a Lyapunov function of type {type(V).__name__} has no file form")
+
+
+def _lyapunov(content: dict[str, Any]) -> Lyapunov:
+    centre = Interval(*content["centre"])
+    if content["kind"] == "quadratic":
+        return QuadraticLyapunov(np.array(content["P"]), centre)
+    return SymbolicLyapunov(ca.Function.deserialize(content["function"]), centre)
+
+
+def _numbers(array: np.ndarray) -> Any:
+    return [_numbers(row) for row in array] if array.ndim > 1 else [repr(float(a)) for a in array]
+
+
+def _array(entries: Any) -> np.ndarray:
+    return np.array([[float(a) for a in e] if isinstance(e, list) else float(e) for e in entries], dtype=float)

@@ -1,0 +1,90 @@
+"""What is claimed of a set, and how a search for a proof may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.lyapunov import Lyapunov
+from ctrl.certify.tree import Proof
+from ctrl.intervals import total
+from systems.lowering.interval import Interval
+
+__all__ = ["Answer", "Effort", "Outcome", "Region", "violates"]
+
+Answer = Literal["proved", "refuted", "open"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """When to give up: boxes examined, seconds."""
+
+    boxes: int = 2_000_000
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """{V <= level} intersected with a box (lower, upper), each (n,), maybe infinite."""
+
+    V: Lyapunov
+    level: float
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """A box that holds the region: lower and upper, each (n,)."""
+        low, high = self.V.bounding_box(self.level)
+        return np.maximum(low, self.lower), np.minimum(high, self.upper)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the box surely cuts nothing off {V <= level}."""
+        low, high = self.V.bounding_box(self.level)
+        return bool((low >= self.lower).all() and (high <= self.upper).all())
+
+    def surely_holds(self, x: Interval) -> np.ndarray:
+        """Whether each of the boxes (..., n) lies inside, proved; (...,) of bool."""
+        within = ((x.lo >= self.lower) & (x.hi <= self.upper)).all(axis=-1)
+        return within & (self.V.enclose(x).hi <= self.level)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended.
+
+    Args:
+        answer: whether the claim is proved, refuted by ``point``, or left open for ``reason``.
+        boxes: examined. seconds: wall time.
+        core: half-widths (n,) of the hull of the parallelepiped around the centre that one Jacobian covers.
+        proof: how the region was cut, where the claim is proved.
+    """
+
+    answer: Answer
+    boxes: int
+    seconds: float
+    core: np.ndarray
+    point: np.ndarray | None = None
+    reason: str = ""
+    proof: Proof | None = None
+
+
+def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float) -> np.ndarray:
+    """Whether each of the points (b, n) is proved to refute the claim; (b,) of bool.
+
+    It lies in the region, and V(f(x)) > (1 - kappa) V(x) or f(x) lies beyond the region's box; in continuous time,
+    V'(x) f(x) > -kappa V(x).
+    """
+    point = Interval.of(x)
+    after, value = loop.enclose(point), region.V.enclose(point)
+    if loop.continuous:
+        growth = total(region.V.enclose_gradient(point) * after) + Interval.of(kappa) * value
+        leaves = np.asarray(np.zeros(len(x), dtype=bool))
+    else:
+        growth = region.V.enclose(after) - (1.0 - Interval.of(kappa)) * value
+        leaves = np.asarray(((after.hi < region.lower) | (after.lo > region.upper)).any(axis=-1))
+    return ((growth.lo > 0) | leaves) & region.surely_holds(point)

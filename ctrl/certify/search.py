@@ -1,0 +1,178 @@
+"""Branch and bound in one frame, and the replay of what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from ctrl.affine import Patch
+from ctrl.balls import Ball, upward
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.decrease import change, decreases_around, lowest
+from ctrl.certify.frame import Frame
+from ctrl.certify.region import Answer, Effort, Outcome, Region, violates
+from ctrl.certify.tree import Proof, Tree, halved
+from systems.lowering.interval import Interval
+
+__all__ = ["CHUNK", "Examiner", "Search"]
+
+CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """Of boxes (b, n): which are still open, how much each direction blurs their bounds, and where g seems largest."""
+
+    open: np.ndarray
+    spread: np.ndarray
+    worst: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """What settles a box of a frame: beyond the region, inside the core, or V proved to fall all over it."""
+
+    loop: ClosedLoop
+    region: Region
+    kappa: float
+    frame: Frame
+
+    def cover(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """A box of coordinates, low and high (n,), that holds the region; None where the frame does not serve."""
+        whole = self.frame.cover(*self.region.hull)
+        at = self.frame.cover(self.region.V.centre.lo, self.region.V.centre.hi)
+        if whole is None or at is None:
+            return None
+        reach = Interval.of(self.region.V.reach(self.region.level, self.frame.T))
+        return np.maximum(whole[0], (at[0] - reach).lo), np.minimum(whole[1], (at[1] + reach).hi)
+
+    def settled_around(self, half: np.ndarray) -> np.ndarray:
+        """Whether parallelepipeds of half-widths (b, n) around the centre are settled by one Jacobian each; (b,)."""
+        region, loop, centre = self.region, self.loop, self.region.V.centre
+        reach = Interval.of(upward(half @ np.abs(self.frame.T).T))
+        hull = Interval((centre - reach).lo, (centre + reach).hi)
+        at = Interval(np.broadcast_to(centre.lo, half.shape), np.broadcast_to(centre.hi, half.shape))
+        core = Patch(hull, at, half, self.frame.T)
+        slopes = loop.enclose_slopes(core)
+        shown = decreases_around(region.V, slopes, core, self.kappa, loop.continuous)
+        if not (region.is_whole or loop.continuous):
+            image = centre + (slopes @ Ball.of(Interval(-half, half))).interval
+            shown &= ((image.lo >= region.lower) & (image.hi <= region.upper)).all(axis=1)
+        return shown
+
+    def core(self, cover: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+        """Half-widths (n,) of a parallelepiped around the centre that is settled at once, large if possible."""
+        room = np.minimum(-cover[0], cover[1])
+        if not (room > 0).all():
+            return None
+        bowl = self.frame.T.T @ self.region.V.enclose_hessian(self.region.V.centre).mid @ self.frame.T
+        if not np.isfinite(bowl).all():
+            return None
+        shape = np.sqrt(np.maximum(np.diag(np.linalg.pinv(0.5 * (bowl + bowl.T))), 0.0))
+        shape = np.where(shape > 0, shape, room)
+        half = np.minimum(shape * (room / shape).max(), room)[None] * 2.0 ** -np.arange(0, 40, 0.5)[:, None]
+        shown = self.settled_around(half)
+        return half[np.argmax(shown)] if shown.any() else None
+
+    def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray) -> _Findings:
+        """Of boxes low <= z <= high, each (b, n), with a core that is settled."""
+        region, loop = self.region, self.loop
+        n = len(core)
+        open_, spread, worst = np.zeros(len(low), dtype=bool), np.zeros((len(low), n)), np.zeros((len(low), n))
+        off = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
+        if off is None:
+            return _Findings(np.ones(len(low), dtype=bool), high - low, worst)
+        # The core extends from the centre's own coordinates, known to lie between off[0] and off[1].
+        rest = np.flatnonzero(~((low >= off[1] - core).all(axis=1) & (high <= off[0] + core).all(axis=1)))
+        patch = self.frame.patch(low[rest], high[rest])
+        least = lowest(region.V, patch)
+        beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
+        relevant = ~beyond & ~(least > region.level)
+        rest, patch, least = rest[relevant], patch[relevant], least[relevant]
+        if not len(rest):
+            return _Findings(open_, spread, worst)
+        f = loop.relax(patch)
+        found = change(region.V, patch, f, self.kappa, loop.continuous)
+        least = np.fmax(least, found.V)
+        done, blur, at = found.upper < 0, found.spread, found.worst
+        if self.kappa > 0:
+            done &= least >= 0
+        if not (region.is_whole or loop.continuous):
+            reach = f.range(patch.half)
+            inside = np.asarray(((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1))
+            blur = np.where(inside[:, None], blur, np.abs(f.matrix).max(axis=1) * patch.half)
+            done, at = done & inside, np.where(inside[:, None], at, 0.0)
+        open_[rest] = ~done & ~(least > region.level)
+        spread[rest], worst[rest] = blur, patch.point.mid + at @ self.frame.T.T
+        return _Findings(open_, spread, worst)
+
+
+class Search:
+    """The boxes still open in one frame."""
+
+    def __init__(self, examiner: Examiner, cover: tuple[np.ndarray, np.ndarray], core: np.ndarray) -> None:
+        self.examiner, self.cover, self.core = examiner, cover, core
+        self.low, self.high, self.node = cover[0][None], cover[1][None], np.zeros(1, dtype=int)
+        self.tree = Tree()
+        self.is_stuck = False  # a box is as small as it can be
+
+    @staticmethod
+    def start(loop: ClosedLoop, region: Region, kappa: float, frame: Frame) -> Search | None:
+        """None where the frame does not serve, or where no decrease is proved around the centre."""
+        examiner = Examiner(loop, region, kappa, frame)
+        cover = examiner.cover()
+        core = None if cover is None else examiner.core(cover)
+        return None if cover is None or core is None else Search(examiner, cover, core)
+
+    @property
+    def volume(self) -> float:
+        """Of all open boxes together."""
+        return float(np.prod(self.high - self.low, axis=1).sum() * abs(np.linalg.det(self.examiner.frame.T)))
+
+    @property
+    def proof(self) -> Proof:
+        """How the region was cut; of use once nothing is open."""
+        return Proof(self.examiner.frame.T, self.core, *self.cover, *self.tree.arrays())
+
+    def run(self, budget: Effort) -> Outcome:
+        """Goes on until nothing is open, a counterexample is found, or the budget is spent."""
+        began, boxes = perf_counter(), 0
+        examiner = self.examiner
+
+        def ended(answer: Answer, reason: str = "", point: np.ndarray | None = None) -> Outcome:
+            size = np.abs(examiner.frame.T) @ self.core
+            proof = self.proof if answer == "proved" else None
+            return Outcome(answer, boxes, perf_counter() - began, size, point, reason, proof)
+
+        while len(self.low):
+            if boxes >= budget.boxes or perf_counter() - began > budget.seconds:
+                spent = f"{len(self.low):,} boxes left open after {boxes:,} boxes and {perf_counter() - began:.1f} s"
+                return ended("open", spent)
+            self.low, left = self.low[:-CHUNK], self.low[-CHUNK:]
+            self.high, right = self.high[:-CHUNK], self.high[-CHUNK:]
+            self.node, node = self.node[:-CHUNK], self.node[-CHUNK:]
+            boxes += len(left)
+            found = examiner.examine(left, right, self.core)
+            suspects = found.worst[found.open]
+            if len(suspects) and (refuted := violates(examiner.loop, examiner.region, suspects, examiner.kappa)).any():
+                reason = "the point above is proved to break the condition"
+                return ended("refuted", reason, suspects[np.argmax(refuted)])
+            left, right, node, spread = (a[found.open] for a in (left, right, node, found.spread))
+            for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
+                if not len(left):
+                    break
+                halves = halved(left, right, spread)
+                if halves is None:
+                    self.is_stuck = True
+                    return ended("open", "a box cannot be halved any further in double precision")
+                left, right, spread = halves.low, halves.high, halves.spread
+                node = self.tree.cut(node, halves.axis)
+                if len(self.low) + len(left) >= 512:
+                    break
+            self.low, self.high = np.concatenate([self.low, left]), np.concatenate([self.high, right])
+            self.node = np.concatenate([self.node, node])
+        return ended("proved")
