@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import final
 
+import casadi as ca
 import numpy as np
 
 from ctrl.intervals import matvec
@@ -104,6 +106,15 @@ class Lattice(Law):
                     low[part, j, i] = np.where(counts, slopes, np.inf).min(axis=1)
                     high[part, j, i] = np.where(counts, slopes, -np.inf).max(axis=1)
         return Interval(low.reshape(*batch, -1, n), high.reshape(*batch, -1, n))
+
+    @property
+    def casadi(self) -> ca.Function:
+        x = ca.SX.sym("x", self.inputs[0].A.shape[1])
+        values = []
+        for f in self.inputs:
+            pieces = ca.vertsplit(ca.DM(f.A) @ x + ca.DM(f.b))
+            values.append(reduce(ca.fmax, [reduce(ca.fmin, [pieces[i] for i in term]) for term in f.terms]))
+        return ca.Function("lattice", [x], [ca.vertcat(*values)])
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         found = []
