@@ -135,7 +135,7 @@ def fitted(
     scale = np.abs(basin.points(1.0) - centre).max(axis=0)
     wanted = basin.points(share)
     inside = np.concatenate(
-        [basin.points(share * r) for r in (*np.geomspace(1e-3, 0.05, 6), *np.linspace(0.06, 1, 16))]
+        [basin.points(share * r) for r in (*np.geomspace(1e-4, 0.05, 10), *np.linspace(0.06, 1, 16))]
     )
     outside = np.concatenate([basin.beyond(s) for s in (0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 1.0)])
     basis = Features(Monomials.up_to(degree, centre, scale, even=_is_odd(loop, inside, centre)), features)
@@ -147,6 +147,7 @@ def fitted(
         c = found
         k = rng.integers(len(basin.directions), size=_PROBES)
         r = rng.random(_PROBES) ** (1.0 / len(centre))
+        r[::4] = 10.0 ** (-4.0 * r[::4])  # near the equilibrium the shape is another one than far from it
         near = basin.points(1.0)[k] * r[:, None] + centre * (1.0 - r[:, None])
         near = near + 0.02 * scale * rng.standard_normal(near.shape) * r[:, None]
         near = near[basis.values(near) @ c <= 1.0]
