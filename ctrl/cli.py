@@ -14,6 +14,9 @@ import tyro
 
 __all__ = ["main"]
 
+STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
+"""One of each kind; a task that asks another question has a comparison of its own."""
+
 
 @dataclass(frozen=True)
 class Compare:
@@ -28,8 +31,8 @@ class Compare:
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy; all installed ones
-    where left out."""
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy. Where left out, the
+    comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
     starts: int = 128
     """Initial states, drawn from the task's law."""
     seed: int = 0
@@ -51,7 +54,7 @@ class Compare:
         from ctrl.discovery import load_task
 
         task = _with_truth(load_task(self.task), self.true)
-        factories, broken = _factories(self.controllers)
+        factories, broken = _factories(self.controllers, task.name)
         with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
             comparison = compare(task, factories, self.starts, self.seed, self.workers, proof=proved_region)
             console = Console()
@@ -64,7 +67,7 @@ class Compare:
 
 @dataclass(frozen=True)
 class List:
-    """List the tasks, controllers and learners that are installed."""
+    """List the tasks, controllers, comparisons and learners that are installed."""
 
     def run(self) -> int:
         from ctrl.discovery import BrokenEntryPoint, Group, entry_points, load
@@ -238,14 +241,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _factories(names: tuple[str, ...]) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """Controllers by name. One that is asked for must load; of all that are installed, those that do not are listed."""
+def _factories(names: tuple[str, ...], task: str) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
 
     if names:
         return {_short(name): load("trivium.controllers", name) for name in names}, {}
+    if task in entry_points("trivium.comparisons"):
+        return dict(load("trivium.comparisons", task)()), {}
+    installed = entry_points("trivium.controllers")
     found, broken = {}, {}
-    for name in entry_points("trivium.controllers"):
+    for name in [name for name in STANDARD if name in installed] or installed:
         try:
             found[name] = load("trivium.controllers", name)
         except BrokenEntryPoint as error:

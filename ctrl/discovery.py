@@ -15,7 +15,7 @@ from systems import Task
 
 __all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "load", "load_task", "place"]
 
-Group = Literal["trivium.controllers", "trivium.tasks", "trivium.learners", "trivium.files"]
+Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
 
 class NotFound(ValueError):

@@ -28,7 +28,7 @@ def simulate(
     task: Task,
     controller: Controller,
     starts: np.ndarray,
-    disturbances: np.ndarray,
+    disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Runs the controller on the task's true plant from every start.
@@ -39,6 +39,7 @@ def simulate(
 
     Args:
         starts: (b, n), finite. disturbances: (b, steps, q), held over each sample; says how long the runs are.
+            None for ``task.steps`` undisturbed samples.
         progress: called with the number of runs just finished.
 
     Raises:
@@ -65,11 +66,13 @@ def simulate(
 class _Loop:
     """The task's functions on arrays, and the loop over samples."""
 
-    def __init__(self, task: Task, starts: np.ndarray, disturbances: np.ndarray) -> None:
+    def __init__(self, task: Task, starts: np.ndarray, disturbances: np.ndarray | None) -> None:
         plant = task.plant
         self.task, self.starts = task, np.array(starts, dtype=float)
-        self.disturbances = np.array(disturbances, dtype=float)
         b, q = len(self.starts), len(plant.disturbance)
+        self.disturbances = np.array(
+            np.zeros((b, task.steps, q)) if disturbances is None else disturbances, dtype=float
+        )
         for name, array, shape in (
             ("starts", self.starts, (b, len(plant.state))),
             ("disturbances", self.disturbances, (b, *self.disturbances.shape[1:2], q)),

@@ -146,7 +146,8 @@ class LQR:
         """Nothing to forget."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k; a state that is not finite gives the reference input and says so.
+        """Decides at sample k; a state that is not finite, or too large to be multiplied, gives the reference input and
+        says so.
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
@@ -160,12 +161,14 @@ class LQR:
             )
         if np.isfinite(x).all():
             u = self.batch(x, k)
-            return Decision(u, seconds=perf_counter() - began)
+            if np.isfinite(u).all():
+                return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
+    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
-        """Inputs (..., m) for states (..., n)."""
+        """Inputs (..., m) for states (..., n); NaN where a state is, or where infinities of both signs meet."""
         return saturated_linear(x, self.K, *self._reference(k), self._lower, self._upper)
 
     @property

@@ -10,6 +10,7 @@ last word.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import casadi as ca
@@ -30,12 +31,12 @@ def train(task: Task, rounds: int = 300, hidden: int = 8, seed: int = 0) -> Netw
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(seed)
     step = task.dynamics.lower("torch")
-    lower, upper = task.domain_bounds
+    upper = task.domain_bounds[1]
     limit = float(task.input_bounds[1][0])
     sizes = [2, hidden, hidden, 1]
     weights = [
         (torch.randn(b, a, generator=generator, dtype=torch.float64) / a**0.5).requires_grad_()
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        for a, b in pairwise(sizes)
     ]
     K = torch.as_tensor(LQR(task).K)
     optimiser = torch.optim.Adam(weights, lr=1e-2)

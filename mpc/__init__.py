@@ -1,6 +1,7 @@
 """Controllers that optimise online, each made from a task alone."""
 
 from mpc.equality import EqualityMPC
+from mpc.explicit import ExplicitMPC
 from mpc.frequency import FrequencySweep, choose_frequency
 from mpc.harmonic import HarmonicMPC
 from mpc.lagrangian import LagrangianMPC
@@ -14,6 +15,7 @@ from mpc.tube import tube_gain
 __all__ = [
     "EqualityMPC",
     "ErrorDynamics",
+    "ExplicitMPC",
     "FrequencySweep",
     "HarmonicMPC",
     "LagrangianMPC",

@@ -95,7 +95,10 @@ class LagrangianMPC:
         if plan is not None:
             inputs, multipliers = self._shifted(plan, k)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a bad state may blow the prediction up
-            found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
+            try:
+                found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
+            except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
+                return Outcome(Status.NUMERICAL)
         status = self._status(found)
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
         if status is not Status.SOLVED and not (status is Status.MAX_ITERATIONS and residual <= LOOSE):

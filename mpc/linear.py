@@ -99,6 +99,17 @@ class LinearMPC:
         outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
         return self._recourse.decide(x, k, outcome, began)
 
+    @property
+    def offset(self) -> np.ndarray:
+        """What of s = [x0 u0 ... xN] neither variables nor x0 bring about, for the last references seen."""
+        return self._data[3]
+
+    def data(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower and upper of the program at the state (n,), for the last references seen."""
+        f, lower, upper, _ = self._data
+        shift = self.form.shift_state @ x
+        return f + self.form.f_state @ x, lower + shift, upper + shift
+
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         form = self.form
         if not self.task.reference.is_constant:

@@ -71,6 +71,7 @@ class Recourse:
             )
         return x
 
+    @np.errstate(over="ignore", invalid="ignore")  # a state of any size may have come in; what comes of it is checked
     def decide(self, x: np.ndarray, k: int, outcome: Outcome, began: float) -> Decision:
         """The decision at sample ``k`` in state ``x``; ``began`` is the ``perf_counter`` at the start of the step."""
         if outcome.plan is not None:

@@ -37,6 +37,11 @@ def terminal_steps(task: Task, loop: Loop, rows: Rows, limits: Margins, horizon:
     room = np.minimum(high, -low) - largest
     if not (room > 0).all():
         i = int(np.argmin(room))
+        if room[i] + largest[i] <= 0:
+            raise NotApplicable(
+                f"task '{task.name}': the loop comes to rest {-room[i] - largest[i]:.4g} outside '{rows.names[i]}'; "
+                "choose a reference inside, with an input inside its bounds"
+            )
         raise NotApplicable(
             f"task '{task.name}': the disturbance is too large for '{rows.names[i]}': its margin grows to "
             f"{largest[i]:.4g} of the {largest[i] + room[i]:.4g} there are between where the loop comes to rest and "

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import casadi as ca
 import numpy as np
 
+from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
 from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
@@ -63,8 +64,8 @@ class Budget:
 Requirement = Hard | Soft | Chance | Budget
 
 
-@dataclass(frozen=True)
-class Constraint(ABC):
+@dataclass(frozen=True, eq=False)
+class Constraint(ByContent, ABC):
     """A named condition on state and input. Decorate it with one of :meth:`soft`, :meth:`chance` and :meth:`budget`."""
 
     name: str
@@ -136,7 +137,7 @@ class Constraint(ABC):
         return without_nan(g, f"constraint '{self.name}'")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Box(Constraint):
     """Bounds on states and inputs by name: ``Box("track", {"position": (-2.4, 2.4)})``.
 
@@ -186,7 +187,7 @@ class Box(Constraint):
         return np.asarray(((x >= lower) & (x <= upper)).all(axis=-1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Polytope(Constraint):
     """H s <= h for the named signals s.
 
@@ -226,7 +227,7 @@ class Polytope(Constraint):
         return -found.fun if found.success else np.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ellipsoid(Constraint):
     """(s - centre)' P (s - centre) <= level for the named signals s.
 
@@ -265,7 +266,7 @@ class Ellipsoid(Constraint):
         return float(c @ self.centre + np.sqrt(self.level * c @ np.linalg.solve(self.P, c)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inequality(Constraint):
     """Any condition g(x, u) <= 0 written as an expression.
 

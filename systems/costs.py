@@ -10,6 +10,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue
 from systems.expressions import expect_arguments, without_nan
 from systems.plant import Plant
@@ -21,7 +22,7 @@ Weight = Mapping[str, float] | Sequence[float] | np.ndarray
 """A diagonal by name (0 where left out) or in order, or a full matrix."""
 
 
-class Cost(ABC):
+class Cost(ByContent, ABC):
     """l(x, u; x_r, u_r), charged once per sample, and V_f(x; x_r), charged once at the end."""
 
     @abstractmethod
@@ -47,7 +48,7 @@ class Cost(ABC):
         return _function("terminal_cost", [x.column, xr.column], value, ["x", "xr"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quadratic(Cost):
     """(x - x_r)' Q (x - x_r) + (u - u_r)' R (u - u_r), and (x - x_r)' P (x - x_r) at the end where P is given.
 
@@ -81,7 +82,7 @@ class Quadratic(Cost):
         return _form(x.column - x_ref.column, weight_matrix(self.P if self.P is not None else {}, x.signals, "P"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nonlinear(Cost):
     """Any stage cost, as an expression of state, input and their references.
 

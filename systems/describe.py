@@ -21,7 +21,7 @@ from systems.plant import Plant
 from systems.signals import Signals
 from systems.task import Observation, Task
 
-__all__ = ["describe", "fingerprint"]
+__all__ = ["content", "describe", "fingerprint"]
 
 
 def describe(thing: Any) -> Any:
@@ -65,7 +65,17 @@ def fingerprint(task: Task) -> str:
     with _all_digits():
         seen = _task(dataclasses.replace(task, name="", truth=None, tolerance=None))
     del seen["arrival"]
-    return hashlib.sha256(json.dumps(_expressions(seen), sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(seen)[:16]
+
+
+def content(task: Task) -> str:
+    """A text that is the same for two tasks exactly where all of their fields say the same."""
+    with _all_digits():
+        return _digest(_task(task))
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(_expressions(fields), sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

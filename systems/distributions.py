@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue
 from systems.signals import Signals, Values
 
@@ -28,7 +29,7 @@ class AffineMap:
     factor: np.ndarray
 
 
-class Distribution(ABC):
+class Distribution(ByContent, ABC):
     """The law of a random vector of named signals."""
 
     @abstractmethod
@@ -56,7 +57,7 @@ class Distribution(ABC):
         return law.factor @ law.factor.T * (1.0 / 12.0 if law.base == "uniform" else 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fixed(Distribution):
     """Always this value (zero where left out): a fixed start, or no disturbance."""
 
@@ -71,7 +72,7 @@ class Fixed(Distribution):
         return value, value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Uniform(Distribution):
     """Uniform on a box, the signals independent; a signal left out of both mappings is zero.
 
@@ -102,7 +103,7 @@ class Uniform(Distribution):
         return AffineMap("uniform", lower, np.diag(upper - lower))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussian(Distribution):
     """Normal law: standard deviations by name or in order, or a full covariance; mean zero where left out."""
 

@@ -1,4 +1,4 @@
-"""What is asked of every expression that a user writes."""
+"""What is asked of every expression that a user writes, and what is made of several."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ import numpy as np
 
 from systems.errors import InvalidValue
 
-__all__ = ["expect_arguments", "without_nan"]
+__all__ = ["expect_arguments", "largest", "without_nan"]
+
+
+def largest(*entries: ca.SX | float) -> ca.SX:
+    """The largest of several scalars, and NaN where one of them is NaN.
+
+    ``fmax`` and ``mmax`` pass over a NaN (maxNum of IEEE 754-2008), so a condition that is undefined in one of its rows
+    would look like one that holds.
+    """
+    found = ca.mmax(ca.vertcat(*entries))
+    if len(entries) > 1:
+        for entry in entries:
+            # Only a NaN is not at most infinity. No interval contains one, so its bounds stay those of fmax.
+            found = ca.if_else(entry <= np.inf, found, entry)
+    return found
 
 
 def without_nan(f: ca.Function, where: str) -> ca.Function:

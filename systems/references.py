@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue
 from systems.plant import Plant
 from systems.signals import Values
@@ -16,7 +17,7 @@ from systems.signals import Values
 __all__ = ["Reference", "Schedule", "SetPoint", "Sinusoid", "Trajectory"]
 
 
-class Reference(ABC):
+class Reference(ByContent, ABC):
     """x_r(k) and u_r(k) for the samples k = 0, 1, 2, ..."""
 
     @property
@@ -42,14 +43,14 @@ class Schedule:
 
     def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """x_r (n,) and u_r (m,) at sample k."""
-        if k < len(self._x):
-            return self._x[k], self._u[k]
         if self._reference.is_constant:
             return self._x[0], self._u[0]
+        if 0 <= k < len(self._x):
+            return self._x[k], self._u[k]
         return self._reference.at(self._plant, k)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SetPoint(Reference):
     """The same state and input for ever, by name or in order; zero where left out."""
 
@@ -67,7 +68,7 @@ class SetPoint(Reference):
         return np.broadcast_to(x, (*shape, len(x))), np.broadcast_to(u, (*shape, len(u)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sinusoid(Reference):
     """mean + sine sin(frequency k) + cosine cos(frequency k), for the state and the input.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
 from systems.errors import InvalidValue, expect
-from systems.expressions import expect_arguments, without_nan
+from systems.expressions import expect_arguments, largest, without_nan
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
 from systems.signals import Signal, Signals, Values, Vector
@@ -46,9 +47,11 @@ class Observation:
         expect_arguments(self.expression, "x, xr", "the observation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A plant and what is to be done with it.
+
+    Two tasks are equal where all of their fields say the same, functions by the expressions they give.
 
     Args:
         name: what tables and folders call it.
@@ -135,6 +138,18 @@ class Task:
         ):
             raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
 
+    @cached_property
+    def _content(self) -> str:
+        from systems.describe import content
+
+        return content(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Task) and self._content == other._content)
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
     # ---- what every reader asks ----
 
     @property
@@ -217,20 +232,27 @@ class Task:
         return without_nan(f, f"the observation of task '{self.name}'")
 
     def stage_cost_function(self) -> ca.Function:
-        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints."""
+        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints.
+
+        NaN where a soft constraint is undefined.
+        """
         price = self.cost.stage_function(self.plant)
         arguments = price.sx_in()
         total = price(*arguments)
         for constraint in self.constraints:
             if isinstance(constraint.requirement, Soft):
                 g = constraint.function(self.plant)(*arguments[:2])
-                total += constraint.requirement.weight * ca.sum1(ca.fmax(g, 0.0))
+                total += constraint.requirement.weight * sum(largest(row, 0.0) for row in ca.vertsplit(g))
         return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
 
     def margin_function(self) -> ca.Function:
-        """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated."""
+        """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated.
+
+        NaN where one of its rows is undefined.
+        """
         x, u = self.plant.state.symbol(), self.plant.input.symbol()
-        rows = [ca.mmax(constraint.function(self.plant)(x, u)) for constraint in self.constraints]
+        columns = [constraint.function(self.plant)(x, u) for constraint in self.constraints]
+        rows = [largest(*ca.vertsplit(column)) for column in columns]
         return ca.Function("margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"])
 
     # ---- environments ----

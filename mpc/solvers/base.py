@@ -118,7 +118,11 @@ class QPSolver(ABC):
             return Solution(Status.NUMERICAL, np.full(len(f), np.nan), np.full(len(lower), np.nan), 0, np.inf)
         if (lower > upper).any():
             return Solution(Status.INFEASIBLE, np.full(len(f), np.nan), np.full(len(lower), np.nan), 0, np.inf)
-        status, z, multipliers, iterations = self._solve(f, lower, upper)
+        try:
+            status, z, multipliers, iterations = self._solve(f, lower, upper)
+        except (ArithmeticError, RuntimeError, ValueError):  # numbers that a back-end refuses, each in its own way
+            self.reset()
+            return Solution(Status.NUMERICAL, np.full(len(f), np.nan), np.full(len(lower), np.nan), 0, np.inf)
         residual = self.residual(z, multipliers, f, lower, upper)
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
             status = Status.NUMERICAL

@@ -64,19 +64,22 @@ class PIQP(QPSolver):
         self._b = np.zeros(len(self._equality))
         self._low, self._high = np.full(G.shape[0], -np.inf), np.full(G.shape[0], np.inf)
         self._set_bounds(problem.lower, problem.upper)
+        self._harmless = tuple(part.copy() for part in (self._f, self._b, self._low, self._high))
         least = np.full(d + q, -np.inf)
         least[self._place[d:]] = 0.0
-        self._d = d
+        self._d, self._matrices, self._boxes = d, (H, alone(self._equality), G), (least, np.full(d + q, np.inf))
+        self._set_up()
+
+    def _set_up(self) -> None:
         self._solver = piqp.SparseSolver()
         settings = self._solver.settings
         settings.kkt_solver = piqp.KKTSolver.sparse_multistage
-        settings.max_iter = max_iterations
+        settings.max_iter = self.max_iterations
         settings.eps_abs = settings.eps_rel = 1e-9
         # A weakly active row is only as sharp as the square root of the gap.
         settings.eps_duality_gap_abs, settings.eps_duality_gap_rel = 1e-9, 1e-12
-        self._solver.setup(
-            H, self._f, alone(self._equality), self._b, G, self._low, self._high, least, np.full(d + q, np.inf)
-        )
+        H, A, G = self._matrices
+        self._solver.setup(H, self._f, A, self._b, G, self._low, self._high, *self._boxes)
 
     def reset(self) -> None:
         """Nothing is carried from solve to solve."""
@@ -101,4 +104,9 @@ class PIQP(QPSolver):
         multipliers[self._hard] = push[:h]
         multipliers[self._soft[self._over]] += push[h : h + over]
         multipliers[self._soft[self._under]] += push[h + over :]
-        return status, np.array(found.x)[self._place[: self._d]], multipliers, int(found.info.iter)
+        point, iterations = np.array(found.x)[self._place[: self._d]], int(found.info.iter)
+        if not (np.isfinite(point).all() and np.isfinite(multipliers).all()):
+            # Numbers that overflowed stay in its memory, and every later solve would fail.
+            self._f[:], self._b[:], self._low[:], self._high[:] = self._harmless
+            self._set_up()
+        return status, point, multipliers, iterations

@@ -49,6 +49,10 @@ class Relay:
     def step(self, x, k):
         return Decision(self.lower if x[0] + x[1] > 0 else self.upper)
 
+def comparison():
+    """A relay and nothing else."""
+    return {"relay, alone": Relay}
+
 class Learner:
     def __init__(self, task, seed):
         self.made, self.seed = 0, seed
@@ -73,6 +77,8 @@ regulator = ctrl.regulator:LQR
 shattered = no_such_module_anywhere:Thing
 [trivium.tasks]
 cart = systems.library.cartpole:cartpole
+[trivium.comparisons]
+mass = own:comparison
 [trivium.learners]
 """
 
@@ -165,7 +171,9 @@ def test_results_of_another_task_are_safe(home: Path) -> None:
 def test_an_interrupt_is_reported_once_and_leaves_no_folder(home: Path) -> None:
     (home / "impatient.py").write_text(
         "import os, signal\nfrom ctrl import LQR\n"
-        "def law(task):\n    os.kill(os.getpid(), signal.SIGINT)\n    return LQR(task)\n"
+        "def law(task):\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    return LQR(task)\n"
     )
     done = trivium(home, "compare", "own.py:task", "--controllers", "impatient.py:law", "--starts", "2")
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
@@ -212,6 +220,13 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert again.returncode == 1
     assert "NOT SHOWN AGAIN" in again.stdout
     assert trivium(home, "verify").returncode == 2
+
+
+def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
+    done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((home / "results" / "table.json").read_text())
+    assert [row["controller"] for row in table] == ["relay, alone"]
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:

@@ -112,6 +112,13 @@ def test_equals_a_loop_written_out_in_casadi(make) -> None:
     assert runs.margins.shape == (3, TASK.steps, 1)
 
 
+def test_without_disturbances_a_run_is_an_undisturbed_one_of_the_tasks_length() -> None:
+    x0, _ = draws(TASK, 3)
+    left_out = simulate(TASK, LQR(TASK), x0)
+    given = simulate(TASK, LQR(TASK), x0, np.zeros((3, TASK.steps, len(TASK.plant.disturbance))))
+    np.testing.assert_array_equal(left_out.states, given.states)
+
+
 def test_a_moving_reference_is_charged_at_its_own_sample() -> None:
     from systems import Sinusoid
 

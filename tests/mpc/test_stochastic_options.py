@@ -11,7 +11,7 @@ import pytest
 from ctrl.controller import NotApplicable, Status
 from ctrl.loop import simulate
 from mpc import StochasticMPC, indirect_feedback_mpc, robust_mpc, robust_stochastic_mpc, tube_gain
-from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Sinusoid, Task, Uniform
+from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Sinusoid, Task, Uniform
 from systems.library.pendulum import pendulum
 from systems.library.segway import segway
 
@@ -134,3 +134,9 @@ def test_what_does_not_fit_is_refused_with_the_reason() -> None:
             StochasticMPC(segway(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(NotApplicable, match="does not stabilise"):
         StochasticMPC(segway(), K=np.zeros((1, 2)))
+
+
+def test_a_reference_outside_the_constraints_is_named() -> None:
+    task = dataclasses.replace(segway(), reference=SetPoint({"angle": 1.0}))
+    with pytest.raises(NotApplicable, match=r"comes to rest .* outside"):
+        StochasticMPC(task)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from systems import Inequality, InvalidValue, Nonlinear, Observation, Plant, Vector, signals
-from systems.expressions import expect_arguments, without_nan
+from systems.expressions import expect_arguments, largest, without_nan
 from systems.library import DoubleIntegrator
+from systems.lowering import lower
+from systems.lowering.interval import Interval
 
 PLANT = DoubleIntegrator()
 TAUGHT = r"holds a NaN: .*math.*use casadi's: casadi.fabs"
@@ -91,3 +93,24 @@ def test_functions_that_fit_are_let_through() -> None:
 
     for function in (defaulted, lambda *z: z[0].speed, max):  # a builtin does not tell
         assert expect_arguments(function, "x, u", "it") is function
+
+
+@pytest.mark.parametrize("place", [None, 0, 1, 2])
+def test_the_largest_entry_and_nan_where_one_is(place: int | None) -> None:
+    x = ca.SX.sym("x", 3)
+    f = ca.Function("largest", [x], [largest(*ca.vertsplit(x))])
+    for row in ([1.0, 3.0, 2.0], [-np.inf, 0.0, np.inf], [-np.inf] * 3, [5.0, 5.0, 5.0]):
+        values = np.array(row)
+        if place is not None:
+            values[place] = np.nan
+        np.testing.assert_array_equal(np.array(f(values)).ravel(), [values.max()])
+        np.testing.assert_array_equal(lower(f, to="numpy")(values), [values.max()])
+
+
+def test_the_largest_entry_of_intervals_is_enclosed_as_tightly_as_by_fmax() -> None:
+    x = ca.SX.sym("x", 3)
+    f = ca.Function("largest", [x], [largest(*ca.vertsplit(x))])
+    found = lower(f, to="interval")(Interval(np.array([0.0, 1.0, -1.0]), np.array([2.0, 3.0, 0.0])))
+    np.testing.assert_array_equal([found.lo, found.hi], [[1.0], [3.0]])
+    slope = ca.Function("slope", [x], [ca.jacobian(largest(*ca.vertsplit(x)), x)])
+    np.testing.assert_array_equal(np.array(slope([1.0, 5.0, 2.0])), [[0.0, 1.0, 0.0]])

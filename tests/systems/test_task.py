@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -12,9 +14,12 @@ from systems import (
     Box,
     DimensionMismatch,
     Fixed,
+    Gaussian,
+    Inequality,
     InvalidValue,
     Nonlinear,
     Observation,
+    Polytope,
     Quadratic,
     SetPoint,
     Sinusoid,
@@ -22,9 +27,11 @@ from systems import (
     Trajectory,
     Uniform,
     UnknownName,
+    library,
     signals,
 )
 from systems.library import CartPole, DoubleIntegrator, Pendulum, Segway
+from systems.lowering import lower
 
 
 def task(**changes: Any) -> Task:
@@ -150,6 +157,90 @@ def test_the_charged_cost_includes_soft_violations_only() -> None:
     charged = task(constraints=(boxes[0], boxes[1].soft(3.0))).stage_cost_function()
     assert float(charged([4.0, 9.0], 1.0, [0, 0], 0)) == pytest.approx(16.0 + 0.1 + 3.0 * 2.0)
     assert float(charged([1.0, 9.0], 1.0, [0, 0], 0)) == pytest.approx(1.1)
+
+
+def sided(name: str) -> Inequality:
+    """Undefined in its first, its second or its only row where the position is negative."""
+    rows = {
+        "first": lambda x, u: (ca.sqrt(x.position) - 9.0, x.speed),
+        "second": lambda x, u: (x.speed, ca.sqrt(x.position) - 9.0),
+        "only": lambda x, u: ca.sqrt(x.position) - 9.0,
+    }
+    return Inequality(name, rows[name])
+
+
+@pytest.mark.parametrize("name", ["first", "second", "only"])
+def test_a_constraint_undefined_in_one_row_has_no_margin_and_no_price(name: str) -> None:
+    hard, soft = task(constraints=(sided(name),)), task(constraints=(sided(name).soft(3.0),))
+    margin, price = hard.margin_function(), soft.stage_cost_function()
+    for to in ("casadi", "numpy"):
+        read = [f if to == "casadi" else lower(f, to="numpy") for f in (margin, price)]
+        x, u, still = np.array([-1.0, -0.5]), np.zeros(1), np.zeros(2)
+        assert np.isnan(np.array(read[0](x, u))).all()
+        assert np.isnan(np.array(read[1](x, u, still, u))).all()
+        x = np.array([4.0, -0.5])
+        np.testing.assert_allclose(np.array(read[0](x, u)).ravel(), [-0.5 if name != "only" else -7.0])
+        np.testing.assert_allclose(np.array(read[1](x, u, still, u)).ravel(), [16.0])
+
+
+def full(**changes: Any) -> Task:
+    """A task with something in every field, built anew at every call."""
+    plain = Task(
+        name="full",
+        plant=DoubleIntegrator(),
+        dt=0.1,
+        steps=50,
+        cost=Nonlinear(lambda x, u, xr, ur: x.position**2 + u.acceleration**2, lambda x, xr: x.speed**2),
+        initial=Uniform({"position": -1.0}, {"position": 1.0}),
+        constraints=(
+            Box("box", {"speed": (-1.0, 1.0)}).soft(2.0),
+            Polytope("polytope", ("position", "speed"), np.eye(2), np.ones(2)),
+            Inequality("zone", lambda x, u: x.position - 3.0),
+        ),
+        reference=Trajectory(np.ones((4, 2))),
+        disturbance=Gaussian([0.1]),
+        domain=Box("domain", {"position": (-9.0, 9.0)}),
+        tolerance=np.array([0.1, 0.2]),
+        observation=Observation(signals("place"), lambda x, xr: x.position),
+        truth=DoubleIntegrator(),
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def test_tasks_are_equal_where_they_say_the_same() -> None:
+    assert full() == full()
+    assert full() != "full"
+    assert hash(full()) == hash(full())
+    assert len({full(), full(), full(name="other")}) == 2
+    original = full()
+    assert original == original
+    assert pickle.loads(pickle.dumps(task())) == task()
+    for module in (library.cartpole, library.kinematic_car, library.segway):
+        assert module() == module()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"dt": 0.2},
+        {"steps": 51},
+        {"cost": Nonlinear(lambda x, u, xr, ur: x.position**2 + 2 * u.acceleration**2, lambda x, xr: x.speed**2)},
+        {"initial": Uniform({"position": -1.0}, {"position": 1.0 + 1e-15})},
+        {"constraints": ()},
+        {"reference": Trajectory(np.ones((5, 2)))},
+        {"disturbance": Gaussian([0.2])},
+        {"domain": None},
+        {"tolerance": np.array([0.1, 0.3])},
+        {"discount": 0.9},
+        {"integrator": "euler"},
+        {"substeps": 2},
+        {"observation": Observation(signals("place"), lambda x, xr: x.speed)},
+        {"truth": None},
+    ],
+)
+def test_tasks_that_differ_in_a_field_are_unequal(changes: dict[str, Any]) -> None:
+    assert full(**changes) != full()
 
 
 def test_observations() -> None:

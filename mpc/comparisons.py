@@ -1,0 +1,36 @@
+"""Comparisons that belong to a task: what ``trivium compare`` runs on it where no controllers are named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+from ctrl.comparison.run import Factory
+from mpc.equality import EqualityMPC
+from mpc.harmonic import HarmonicMPC
+from mpc.stochastic import StochasticMPC, nominal_mpc, robust_mpc
+from mpc.tracking import TrackingMPC
+
+__all__ = ["artificial_references", "stochastic_schemes"]
+
+
+def artificial_references() -> Mapping[str, Factory]:
+    """Harmonic MPC with a short horizon, tracking MPC with the same and twice it, equality MPC with six times it."""
+    return {
+        "harmonic, N = 5": partial(HarmonicMPC, horizon=5),
+        "tracking, N = 5": partial(TrackingMPC, horizon=5),
+        "tracking, N = 10": partial(TrackingMPC, horizon=10),
+        "equality, N = 30": partial(EqualityMPC, horizon=30),
+    }
+
+
+def stochastic_schemes() -> Mapping[str, Factory]:
+    """The schemes of stochastic MPC between never and always starting at the measured state, nominal and robust MPC."""
+    return {
+        "nominal": nominal_mpc,
+        "indirect feedback": partial(StochasticMPC, recondition_every=math.inf),
+        "reset every 3 samples": partial(StochasticMPC, recondition_every=3),
+        "robust-stochastic": partial(StochasticMPC, recondition_every=1),
+        "robust": robust_mpc,
+    }

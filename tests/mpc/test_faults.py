@@ -1,0 +1,91 @@
+"""Faults: measurements that are no numbers or out of reach, budgets of one iteration, clocks that jump, back-ends that
+raise or lie. No controller may break, and none may remember."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctrl.controller import Source, Status
+from mpc import StochasticMPC
+from tests.mpc.faults import CASES, Case, Spoiler
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+MEASUREMENTS = ("nan", "inf", "huge", "largest", "subnormal", "infeasible")
+CLOCK = ("ahead", "back")
+
+
+def jumped(k: int, fault: str, rng: np.random.Generator) -> int:
+    """The next sample."""
+    if fault == "ahead":
+        return k + int(10.0 ** rng.uniform(0.3, 6.0))
+    return max(k - int(10.0 ** rng.uniform(0.0, 6.0)), 0) if fault == "back" else k + 1
+
+
+def run_with_faults(case: Case, steps: int, seed: int) -> dict[tuple[str, Status], int]:
+    """Runs a controller through faults of all kinds, alone and in a row, and checks every decision.
+
+    Returns:
+        How often each fault ended in each status.
+    """
+    task, rng = case.task, np.random.default_rng(seed)
+    controller: Any = case.make(task)
+    fresh = case.make(task)
+    spoil, (lower, upper) = Spoiler(controller), task.input_bounds
+    step, kinds = task.dynamics.function(), [*MEASUREMENTS, *CLOCK, *spoil.kinds]
+    if case.wrong is None:
+        kinds.remove("infeasible")
+    x, k, healthy, left, fault = np.zeros(len(case.start)), 0, 0, 0, "none"
+    coming: list[str] = []  # so that every fault has its turn
+    seen: dict[tuple[str, Status], int] = {}
+    for _ in range(steps):
+        if left == 0:
+            fault, left = "none", 1
+            if rng.random() < 0.2:
+                coming = coming or list(rng.permutation(kinds))
+                fault, left = str(coming.pop()), int(rng.choice([1, 1, 2, 5]))
+        left -= 1
+        k = jumped(k, fault, rng)
+        before, mend = getattr(controller, "plan", None), spoil(fault)
+        shown = case.measurement(x, fault, rng)
+        decision = controller.step(shown.copy(), k)
+        mend()
+        seen[fault, decision.status] = seen.get((fault, decision.status), 0) + 1
+        assert decision.input.shape == lower.shape
+        assert np.isfinite(decision.input).all()
+        assert ((lower <= decision.input) & (decision.input <= upper)).all()
+        if fault in ("nan", "inf", "raise", "nan answer", "inf answer"):
+            assert decision.status is Status.NUMERICAL
+        # A nominal state that goes on by itself does not care what is measured.
+        if fault == "garbage answer" or (fault == "infeasible" and spoil.kinds and case.restart):
+            assert decision.status is not Status.SOLVED
+        if decision.source in (Source.SHIFTED_PLAN, Source.BACKUP) and not isinstance(controller, StochasticMPC):
+            assert getattr(controller, "plan", None) is before
+        healthy = healthy + 1 if fault in ("none", "subnormal") else 0
+        if healthy >= 2:
+            assert (decision.status, decision.source) == (Status.SOLVED, Source.OPTIMAL)
+            if case.restart and rng.random() < 0.3:
+                fresh.reset()
+                np.testing.assert_allclose(decision.input, fresh.step(shown, k).input, atol=2e-5)
+        w = task.disturbance.sample(task.plant.disturbance, rng)
+        x = np.array(step(x, decision.input, w, []))[:, 0]
+        if (np.abs(x) > case.leave).any() or rng.random() < 0.02:
+            x = rng.uniform(-case.start, case.start)
+    assert {name for name, _ in seen} == {"none", *kinds}
+    return seen
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_faults_do_no_harm_and_pass(name: str) -> None:
+    case = CASES[name]()
+    run_with_faults(case, case.steps, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", CASES)
+def test_ten_thousand_steps_of_faults(name: str) -> None:
+    run_with_faults(CASES[name](), 10_000, seed=1)
