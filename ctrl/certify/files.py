@@ -84,6 +84,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "level": certificate.level,
         "kappa": certificate.kappa,
         "continuous": certificate.dt == 0,
+        "uncertain": {name: list(ends) for name, ends in certificate.uncertain.items()},
         "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
         "boxes": certificate.boxes,
         "seconds": certificate.seconds,
@@ -116,7 +117,8 @@ def read(path: Path, task: Task | None = None) -> Stored:
             raise InvalidValue(
                 f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
             )
-        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]))
+        uncertain = {name: (float(low), float(high)) for name, (low, high) in content["uncertain"].items()}
+        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain)
         V = _lyapunov(content["V"])
         lower, upper = loop.domain if content["box"] is None else (np.array(bound, float) for bound in content["box"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter, process_time
 
@@ -43,6 +44,7 @@ def certify(
     budget: Effort | None = None,
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
+    uncertain: Mapping[str, tuple[float, float]] | None = None,
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
@@ -55,6 +57,8 @@ def certify(
             asks for any decrease.
         continuous: the law answers at every instant, x' = f(x), instead of once per sample.
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
+        uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and for values that
+            change from sample to sample.
 
     Returns:
         A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
@@ -72,7 +76,7 @@ def certify(
         )
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
-    loop = ClosedLoop(task, law, continuous)
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}))
     V = riccati(task) if V is None else V
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
@@ -101,6 +105,7 @@ def certify(
         domain=None if region.is_whole else (lower, upper),
         dynamics="continuous time" if continuous else str(task.true_dynamics),
         dt=0.0 if continuous else task.dt,
+        uncertain=loop.uncertain,
         boxes=outcome.boxes,
         seconds=perf_counter() - began,
         cpu=process_time() - worked,
@@ -169,6 +174,7 @@ def largest_level(
     budget: Effort | None = None,
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
+    uncertain: Mapping[str, tuple[float, float]] | None = None,
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
@@ -190,7 +196,7 @@ def largest_level(
     while True:
         left = budget.seconds - (perf_counter() - began)
         effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
-        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box)
+        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain)
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
