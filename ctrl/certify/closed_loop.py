@@ -218,7 +218,7 @@ class ClosedLoop:
             k = names.index(name)
             if not -np.inf < least <= values[k] <= most < np.inf:
                 raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {values[k]}")
-            plant = self.task.true_dynamics.plant
+            plant: Any = self.task.true_dynamics.plant
             ends = [replace(plant, **{name: end}).bounds for end in (least, most)]
             if not all(np.array_equal(bounds, plant.bounds) for bounds in ends):
                 raise InvalidValue(f"{name} sets the limits of the inputs, which are not enclosed; leave it certain")

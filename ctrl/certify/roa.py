@@ -29,6 +29,8 @@ _ROUNDING = (
     "bounds and dt the doubles given; not for the rounding of a running controller"
 )
 
+_LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
+
 
 def riccati(task: Task) -> QuadraticLyapunov:
     """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator."""
@@ -57,8 +59,8 @@ def certify(
             asks for any decrease.
         continuous: the law answers at every instant, x' = f(x), instead of once per sample.
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
-        uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and for values that
-            change from sample to sample.
+        uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
+            have the same equilibrium also for values that change.
 
     Returns:
         A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
@@ -84,7 +86,7 @@ def certify(
     if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
         raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
     if level is None:
-        level = 0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level
+        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level, _LEAST_LEVEL)
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
     region = Region(V, float(level), lower, upper)
@@ -190,6 +192,7 @@ def largest_level(
     budget = budget or Effort()
     V = riccati(task) if V is None else V
     top = sampled_limit(ClosedLoop(task, law, continuous), V, kappa, box=box).level
+    top = max(top, _LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
     best: Certificate | None = None
