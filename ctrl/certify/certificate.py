@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
@@ -43,6 +44,7 @@ class Certificate:
         dynamics: integrator and sample time, such as "euler, 0.05 s", or "continuous time". dt: seconds per sample, 0
         in
             continuous time.
+        uncertain: intervals of the plant's parameters for all values in which the claim holds.
         boxes: examined. seconds: wall time spent. cpu: processor time spent, in seconds.
         volume: of S, NaN where nothing is proved: to rounding error for a whole ellipsoid, else a lower bound.
         origin: how the neighbourhood of the reference was treated. rounding: what the arithmetic covers.
@@ -62,6 +64,7 @@ class Certificate:
     domain: tuple[np.ndarray, np.ndarray] | None
     dynamics: str
     dt: float
+    uncertain: Mapping[str, tuple[float, float]]
     boxes: int
     seconds: float
     cpu: float
@@ -87,10 +90,11 @@ class Certificate:
     @property
     def claim(self) -> str:
         """The claim in one sentence."""
+        known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in self.uncertain.items())
         cut = "" if self.domain is None else " within the domain of the task"
         return (
             f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
-            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance"
+            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance{known}"
         )
 
     def contains(self, x: np.ndarray) -> np.ndarray:

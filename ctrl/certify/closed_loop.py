@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, final
@@ -18,7 +18,7 @@ from ctrl.controller import NotApplicable
 from ctrl.intervals import reshape
 from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
-from systems import InvalidValue, Task
+from systems import InvalidValue, Task, UnknownName
 from systems.lowering import lower
 from systems.lowering.interval import Interval
 from systems.lowering.program import read
@@ -39,20 +39,26 @@ class ClosedLoop:
     The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. These
     numbers are kept as symbols and enter as points, so that CasADi cannot fold them into rounded constants.
 
+    Args:
+        uncertain: parameters of the plant known only to lie in an interval, by name. What is enclosed then holds for
+            every value; numbers are computed for the plant's own.
+
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
+        InvalidValue: an interval that does not hold the plant's own value. UnknownName: no such parameter.
     """
 
     task: Task
     law: Law
     continuous: bool = False
+    uncertain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.task.reference.is_constant:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
             raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
-        _ = self._plant
+        _ = self._parameters
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
         if given != (m,):
@@ -68,7 +74,7 @@ class ClosedLoop:
         u = self.law.enclose(x)
         lower, upper = self._bounds
         u = Interval(np.clip(u.lo, lower, upper), np.clip(u.hi, lower, upper))
-        return self._boxes(x, u, self._still, self._plant[1])
+        return self._boxes(x, u, self._still, self._parameters)
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
@@ -98,7 +104,7 @@ class ClosedLoop:
         slopes = self._jet(patch.hull, u, Ball.of(by_x), Ball.of(by_u)).jacobian
         by_input = slopes[..., n:]
         total = slopes[..., :n] + (by_input @ Ball.of(form.matrix))
-        value = self._boxes(patch.point, Interval.of(form.value), self._still, self._plant[1])
+        value = self._boxes(patch.point, Interval.of(form.value), self._still, self._parameters)
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
@@ -113,12 +119,12 @@ class ClosedLoop:
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         batch = x.shape[:-1]
 
-        def equations(z: Jet, u: Interval, w: np.ndarray, p: np.ndarray) -> Jet:
+        def equations(z: Jet, u: Interval, w: np.ndarray, p: Interval) -> Jet:
             value, state, input = self._physics(z.value, u, w, p)
             state, input = Ball.of(reshape(state, (*batch, n, n))), Ball.of(reshape(input, (*batch, n, m)))
             return Jet(value, state @ z.jacobian + input @ by_u)
 
-        return self._stepper(equations)(Jet(x, by_x), u, self._still, self._plant[1])
+        return self._stepper(equations)(Jet(x, by_x), u, self._still, self._parameters)
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -155,11 +161,12 @@ class ClosedLoop:
         u = self.law.exact(point)
         if u is None or not np.isfinite(self._plant[1]).all():
             return False, bound
-        inputs, p = clip_exactly(u, *self._bounds), [Fraction(a) for a in self._plant[1].tolist()]
+        inputs, known = clip_exactly(u, *self._bounds), self._parameters.lo == self._parameters.hi
+        p = [Fraction(a) if k else None for a, k in zip(self._plant[1].tolist(), known, strict=True)]
         program = read(self._plant[0])
 
         def equations(
-            z: ExactColumn, u: Sequence[Fraction], w: Sequence[Fraction], p: Sequence[Fraction]
+            z: ExactColumn, u: Sequence[Fraction], w: Sequence[Fraction], p: Sequence[Fraction | None]
         ) -> ExactColumn:
             (value,) = evaluate_exactly(program, z.entries, u, w, p)
             if value is None:
@@ -187,8 +194,7 @@ class ClosedLoop:
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
         """The equations with parameters and literal numbers as the input p, and the values of those."""
         dynamics = self.task.true_dynamics
-        exact = dynamics.integrator == "exact" and not self.continuous
-        values = {} if exact else dynamics.plant.parameters
+        values = dynamics.plant.parameters if self._free_parameters else {}
         f = dynamics.plant.casadi(tuple(values)) if self.continuous else dynamics.equations(tuple(values))
         if found := jumps(f):
             raise NotApplicable(
@@ -199,6 +205,30 @@ class ClosedLoop:
         x, u, w, p, c = free.sx_in()
         joined = ca.Function(f.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"])
         return joined, np.concatenate([np.array([float(v) for v in values.values()]), numbers])
+
+    @cached_property
+    def _parameters(self) -> Interval:
+        """Parameters and literal numbers as the input p takes them, (k,): points, but for what is uncertain."""
+        values = self._plant[1]
+        names = list(self.task.true_dynamics.plant.parameters) if self._free_parameters else []
+        low, high = values.copy(), values.copy()
+        for name, (least, most) in self.uncertain.items():
+            if name not in names:
+                raise UnknownName.among(name, names, f"parameter of {self.task.plant.name} that may be uncertain")
+            k = names.index(name)
+            if not -np.inf < least <= values[k] <= most < np.inf:
+                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {values[k]}")
+            plant: Any = self.task.true_dynamics.plant
+            ends = [replace(plant, **{name: end}).bounds for end in (least, most)]
+            if not all(np.array_equal(bounds, plant.bounds) for bounds in ends):
+                raise InvalidValue(f"{name} sets the limits of the inputs, which are not enclosed; leave it certain")
+            low[k], high[k] = least, most
+        return Interval(low, high)
+
+    @property
+    def _free_parameters(self) -> bool:
+        """Whether the plant's parameters are symbols; an exact discretisation has numbers in their place."""
+        return self.continuous or self.task.true_dynamics.integrator != "exact"
 
     @cached_property
     def _still(self) -> np.ndarray:

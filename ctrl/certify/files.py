@@ -22,6 +22,7 @@ from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
 from ctrl.laws import Expression, Law, Network, SaturatedLinear
+from ctrl.laws.lattice import Lattice, MaxMin
 from systems import InvalidValue, Task
 from systems.describe import describe
 from systems.lowering.interval import Interval
@@ -83,6 +84,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "level": certificate.level,
         "kappa": certificate.kappa,
         "continuous": certificate.dt == 0,
+        "uncertain": {name: list(ends) for name, ends in certificate.uncertain.items()},
         "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
         "boxes": certificate.boxes,
         "seconds": certificate.seconds,
@@ -115,7 +117,8 @@ def read(path: Path, task: Task | None = None) -> Stored:
             raise InvalidValue(
                 f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
             )
-        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]))
+        uncertain = {name: (float(low), float(high)) for name, (low, high) in content["uncertain"].items()}
+        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain)
         V = _lyapunov(content["V"])
         lower, upper = loop.domain if content["box"] is None else (np.array(bound, float) for bound in content["box"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
@@ -164,6 +167,9 @@ def _law_content(law: Law) -> dict[str, Any]:
             "biases": [b.tolist() for b in law.biases],
             "activations": list(law.activations),
         }
+    if isinstance(law, Lattice):
+        pieces = [{"A": f.A.tolist(), "b": f.b.tolist(), "terms": f.terms} for f in law.inputs]
+        return {"kind": "lattice", "inputs": pieces}
     if isinstance(law, Expression):
         return {"kind": "expression", "function": law.function.serialize()}
     raise InvalidValue(f"a law of type {type(law).__name__} has no file form; write it as an Expression")
@@ -177,6 +183,10 @@ def _law(content: dict[str, Any]) -> Law:
     if content["kind"] == "network":
         weights, biases = (tuple(np.array(a, dtype=float) for a in content[name]) for name in ("weights", "biases"))
         return Network(weights, biases, tuple(content["activations"]))
+    if content["kind"] == "lattice":
+        pieces = content["inputs"]
+        functions = [MaxMin(np.array(f["A"]), np.array(f["b"]), tuple(map(tuple, f["terms"]))) for f in pieces]
+        return Lattice(tuple(functions))
     if content["kind"] == "expression":
         return Expression(ca.Function.deserialize(content["function"]))
     raise InvalidValue(f"a law of kind '{content['kind']}' is not known")

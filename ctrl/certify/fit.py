@@ -24,6 +24,7 @@ __all__ = ["Basin", "fitted", "sampled_basin"]
 
 _RAYS = {1: 2, 2: 180}  # by dimension; 250 n beyond
 _PROBES = 100_000
+_ATTACKED, _ASCENTS = 2000, 40
 _ADDED = 800  # counterexamples per round
 
 
@@ -135,7 +136,7 @@ def fitted(
     scale = np.abs(basin.points(1.0) - centre).max(axis=0)
     wanted = basin.points(share)
     inside = np.concatenate(
-        [basin.points(share * r) for r in (*np.geomspace(1e-3, 0.05, 6), *np.linspace(0.06, 1, 16))]
+        [basin.points(share * r) for r in (*np.geomspace(1e-4, 0.05, 10), *np.linspace(0.06, 1, 16))]
     )
     outside = np.concatenate([basin.beyond(s) for s in (0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 1.0)])
     basis = Features(Monomials.up_to(degree, centre, scale, even=_is_odd(loop, inside, centre)), features)
@@ -147,10 +148,11 @@ def fitted(
         c = found
         k = rng.integers(len(basin.directions), size=_PROBES)
         r = rng.random(_PROBES) ** (1.0 / len(centre))
+        r[::4] = 10.0 ** (-4.0 * r[::4])  # near the equilibrium the shape is another one than far from it
         near = basin.points(1.0)[k] * r[:, None] + centre * (1.0 - r[:, None])
         near = near + 0.02 * scale * rng.standard_normal(near.shape) * r[:, None]
-        near = near[basis.values(near) @ c <= 1.0]
-        growth = _change(loop, basis, near) @ c / _size(near, centre, scale)
+        near = _worsened(loop, basis, c, near, rng)
+        growth = _growth(loop, basis, c, near)
         far = np.concatenate([basin.beyond(s) for s in rng.random(20)])
         open_ = far[basis.values(far) @ c < 1.0]
         bad = np.flatnonzero(growth > -0.3 * rate)
@@ -166,6 +168,28 @@ def fitted(
             "margin, or a higher degree"
         )
     return SymbolicLyapunov(basis.function(c), Interval.of(centre))
+
+
+def _growth(loop: ClosedLoop, basis: Features, c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Change of V relative to |z|^2 at the states, -infinite where V > 1."""
+    growth = _change(loop, basis, x) @ c / _size(x, basis.monomials.centre, basis.monomials.scale)
+    return np.where(basis.values(x) @ c <= 1.0, growth, -np.inf)
+
+
+def _worsened(loop: ClosedLoop, basis: Features, c: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The states with V <= 1, and what random ascent from the worst of them finds: violations at kinks are narrow."""
+    growth = _growth(loop, basis, c, x)
+    x, growth = x[growth > -np.inf], growth[growth > -np.inf]
+    worst = np.argsort(growth)[-_ATTACKED:]
+    at, best, step = x[worst], growth[worst], 0.05
+    for _ in range(_ASCENTS):
+        size = np.linalg.norm((at - basis.monomials.centre) / basis.monomials.scale, axis=1, keepdims=True)
+        ahead = at + step * size * basis.monomials.scale * rng.standard_normal(at.shape)
+        new = _growth(loop, basis, c, ahead)
+        better = new > best
+        at, best = np.where(better[:, None], ahead, at), np.where(better, new, best)
+        step *= 0.9
+    return np.concatenate([x, at])
 
 
 def _size(x: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class Examiner:
 
     def core(self, cover: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
         """Half-widths (n,) of a parallelepiped around the centre that is settled at once, large if possible."""
-        room = np.minimum(-cover[0], cover[1])
+        room = np.minimum(-cover[0], cover[1]) * (1 + 1e-9)  # a little more, for what is taken off again by rounding
         if not (room > 0).all():
             return None
         bowl = self.frame.T.T @ self.region.V.enclose_hessian(self.region.V.centre).mid @ self.frame.T
@@ -86,8 +86,9 @@ class Examiner:
         off = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
         if off is None:
             return _Findings(np.ones(len(low), dtype=bool), high - low, worst)
-        # The core extends from the centre's own coordinates, known to lie between off[0] and off[1].
-        rest = np.flatnonzero(~((low >= off[1] - core).all(axis=1) & (high <= off[0] + core).all(axis=1)))
+        # The core extends from the centre's own coordinates, known to lie between off[0] and off[1]; rounded inward.
+        inner = (off[1] - Interval.of(core)).hi, (off[0] + Interval.of(core)).lo
+        rest = np.flatnonzero(~((low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)))
         patch = self.frame.patch(low[rest], high[rest])
         least = lowest(region.V, patch)
         beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)

@@ -12,6 +12,7 @@ candidate for :func:`ctrl.certify.certify`, and :func:`enlarged` never calls it 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -178,7 +179,9 @@ def _solved(problem: Any) -> bool:
     import cvxpy as cp
 
     try:
-        problem.solve(solver=cp.CLARABEL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of an inaccurate solution; what is proved of it shows
+            problem.solve(solver=cp.CLARABEL)
     except cp.error.SolverError:
         return False
     except BaseException as error:  # an eigenvalue that the solver cannot find ends it with a panic of its own

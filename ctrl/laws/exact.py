@@ -67,10 +67,12 @@ _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
 }
 
 
-def evaluate_exactly(program: Program, *inputs: Sequence[Fraction]) -> list[list[Fraction] | None]:
+def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fraction] | None]:
     """The outputs at rational inputs, one list of entries (row-major) per output; None where one is not known exactly.
 
-    Transcendental functions are known where their value is rational for a trivial reason: sin 0, cos 0, log 1, ...
+    An input may be None, for a finite number that is not known; zero times it is zero, and zero divided by it is zero
+    wherever that is defined. Transcendental functions are known where their value is rational for a trivial reason:
+    sin 0, cos 0, log 1, ...
     """
     values: list[Value] = []
     for instruction in program.instructions:
@@ -154,7 +156,7 @@ def jumps(function: ca.Function) -> list[str]:
     return sorted(found)
 
 
-def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Sequence[Fraction], ...]) -> Value:
+def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Sequence[Value], ...]) -> Value:
     if instruction.op == "input":
         which, row, column = (int(a) for a in instruction.args)
         if column:
@@ -162,6 +164,8 @@ def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Seque
         return inputs[which][row]
     args = [values[a] if isinstance(a, int) else _rational(a) for a in instruction.args]
     rule = _RULES.get(instruction.op)
+    if (instruction.op == "mul" and 0 in args) or (instruction.op == "div" and args[0] == 0 and args[1] is None):
+        return Fraction(0)
     if rule is None or any(a is None for a in args):
         return None
     return rule(*args)

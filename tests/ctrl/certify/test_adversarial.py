@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.verify import energies
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
@@ -21,6 +20,7 @@ from ctrl.certify import (
 )
 from ctrl.certify.fit import fitted, sampled_basin
 from ctrl.regulator import LQR
+from examples.certify_network import energies
 from systems import Quadratic, Task
 from systems.library.cartpole import cartpole
 from systems.library.path_tracking import path_tracking

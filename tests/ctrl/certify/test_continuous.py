@@ -10,7 +10,16 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, SymbolicLyapunov, certify, largest_level, sampled_limit
+from ctrl.certify import (
+    ClosedLoop,
+    Effort,
+    Kind,
+    QuadraticLyapunov,
+    SymbolicLyapunov,
+    certify,
+    largest_level,
+    sampled_limit,
+)
 from ctrl.laws import Expression
 from ctrl.regulator import LQR
 from systems import Box, InvalidValue
@@ -99,6 +108,8 @@ def test_a_candidate_that_is_not_positive_is_not_proved() -> None:
     for W in (x[0] ** 2 - 0.5 * x[1] ** 2, -(x[0] ** 2) - x[1] ** 2, 0 * x[0]):
         V = SymbolicLyapunov(ca.Function("V", [x], [W]), np.zeros(2))
         assert not certify(TASK, IDLE, V, 0.5, continuous=True).is_proved
+        assert not certify(TASK, IDLE, V, continuous=True).is_proved
+        assert not largest_level(TASK, IDLE, V, continuous=True, budget=Effort(20_000, 2.0)).is_proved
         assert not certify(pendulum(), LQR(pendulum()).law, V, 0.5).is_proved
 
 

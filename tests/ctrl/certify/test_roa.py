@@ -28,7 +28,7 @@ from ctrl.certify.figure import phase_portrait
 from ctrl.certify.region import Region
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
-from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform
+from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform, UnknownName
 from systems.library.pendulum import pendulum
 from systems.lowering.interval import Interval
 
@@ -424,3 +424,40 @@ def test_the_proof_is_about_the_plant_that_really_runs() -> None:
     share = proved_region(weak, LQR(weak))
     assert share is not None
     assert 0.0 < share < 1.0
+
+
+# ---- parameters known to intervals ----
+
+
+def test_a_claim_for_all_masses_holds_for_each() -> None:
+    masses = (0.14, 0.16)
+    certificate = largest_level(TASK, LAW, V, resolution=0.02, uncertain={"mass": masses})
+    assert certificate.is_proved
+    assert 0.2 * LIMIT.level < certificate.level < LIMIT.level
+    assert "for every mass in [0.14, 0.16]" in certificate.claim
+    rng = np.random.default_rng(8)
+    z = rng.standard_normal((20_000, 2))
+    z *= rng.random((len(z), 1)) ** 0.5 / np.linalg.norm(z, axis=1, keepdims=True)
+    x = np.sqrt(certificate.level) * z @ np.linalg.inv(np.linalg.cholesky(V.P))
+    for mass in np.linspace(*masses, 9):
+        other = TASK.with_truth(dataclasses.replace(TASK.plant, mass=float(mass)))
+        assert (V(ClosedLoop(other, LAW)(x)) < V(x)).all()
+        assert certify(other, LAW, V, certificate.level).is_proved
+
+
+def test_a_claim_that_fails_for_one_mass_is_not_proved() -> None:
+    heavy = TASK.with_truth(dataclasses.replace(TASK.plant, mass=0.2))
+    limit = sampled_limit(ClosedLoop(heavy, LAW), V).level
+    assert limit < 0.9 * LIMIT.level
+    level = 1.05 * limit
+    assert certify(TASK, LAW, V, level).is_proved
+    assert not certify(TASK, LAW, V, level, uncertain={"mass": (0.15, 0.2)}, budget=Effort(50_000, 10)).is_proved
+
+
+def test_uncertain_parameters_are_checked() -> None:
+    with pytest.raises(InvalidValue, match="around its value"):
+        certify(TASK, LAW, V, 1.0, uncertain={"mass": (0.2, 0.3)})
+    with pytest.raises(UnknownName, match="mas"):
+        certify(TASK, LAW, V, 1.0, uncertain={"mas": (0.1, 0.3)})
+    with pytest.raises(InvalidValue, match="limits"):
+        certify(TASK, LAW, V, 1.0, uncertain={"max_torque": (0.5, 0.8)})
