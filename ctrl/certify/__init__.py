@@ -6,6 +6,7 @@ from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
 from ctrl.certify.sampling import SampledLimit, sampled_limit
+from ctrl.certify.sos import sos_region
 
 __all__ = [
     "Certificate",
@@ -22,4 +23,5 @@ __all__ = [
     "proved_share",
     "riccati",
     "sampled_limit",
+    "sos_region",
 ]
