@@ -2,6 +2,7 @@
 
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
@@ -18,6 +19,7 @@ __all__ = [
     "SampledLimit",
     "SymbolicLyapunov",
     "certify",
+    "ellipsoid_region",
     "largest_level",
     "proved_region",
     "proved_share",

@@ -2,9 +2,9 @@
 
 On {x'Px <= 1} the saturated feedback sat(Fx) lies between Fx and any linear Hx that respects the bounds there, input by
 input, so x+ = Ax + B sat(Fx) lies in the convex hull of the x+ that take each input from F or from H (Hu & Lin 2001,
-"Control Systems with Actuator Saturation", theorem 7.4.1 and its continuous-time counterpart; Tarbouriech et al. 2011).
-With Q = inv(P) and Z = HQ the decrease at the 2^m corners, |h_i x| <= bound_i and the domain of the task are linear in Q
-and Z, and log det Q is concave.
+"Control Systems with Actuator Saturation"; Tarbouriech, Garcia, Gomes da Silva & Queinnec 2011, "Stability and
+Stabilization of Linear Systems with Saturating Actuators"). With Q = inv(P) and Z = HQ the decrease at the 2^m corners,
+|h_i x| <= bound_i and the domain of the task are linear in Q and Z, and log det Q is concave.
 
 The plant is linearised for this. What comes out is a candidate; :func:`ellipsoid_region` proves its level on the loop
 that runs, which may be more or less than the linear model says.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -29,25 +28,27 @@ from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from ctrl.laws.saturated_linear import SaturatedLinear
 from ctrl.regulator import lqr
-from systems import InvalidValue, Task, linearise
+from systems import InvalidValue, LinearPlant, Task, linearise
 from systems.lowering.interval import Interval
 
 __all__ = ["ellipsoid_region", "largest_ellipsoid", "widest_regulator"]
 
 _MOST_INPUTS = 8  # 2^m inequalities
-_RATE = 1e-3
+_FAR = 1e3  # a bound further away than this, in units of the ellipsoid, is beyond a solver's precision
+_RATE = 0.02  # the linear model alone would be content with less; the plant that runs is not linear
 
 
 def largest_ellipsoid(loop: ClosedLoop, rate: float = _RATE) -> QuadraticLyapunov:
-    """V of which {V <= 1} is the largest ellipsoid that the linearised plant under the loop's own saturated law stays in.
+    """V of which {V <= 1} is the largest ellipsoid that the linearised plant stays in under the loop's saturated law.
 
     Args:
         loop: in discrete or continuous time, its law a SaturatedLinear.
         rate: of V, the least relative decrease per sample (in continuous time: per second) on the ellipsoid.
 
     Raises:
-        NotApplicable: another law; one that does not stabilise the linearised plant at this rate; or no bound of inputs or
-            domain that ends the growth. InvalidValue: a rate that is not positive, or 1 and above in discrete time.
+        NotApplicable: another law; one that does not stabilise the linearised plant at this rate; or no bound of inputs
+            or domain that ends the growth.
+        InvalidValue: a rate that is not positive, or 1 and above in discrete time.
     """
     law = loop.law
     if not isinstance(law, SaturatedLinear):
@@ -55,8 +56,7 @@ def largest_ellipsoid(loop: ClosedLoop, rate: float = _RATE) -> QuadraticLyapuno
             f"the law is a {type(law).__name__}; an ellipsoid by linear matrix inequalities needs a SaturatedLinear law"
         )
     model = _model(loop.task, loop.continuous, rate, law)
-    closed = model.A - model.B @ law.K
-    Q, _ = _solved(model, law.K, _start(model, closed))
+    Q, _ = _solved(model, law.K, _start(model, law.K))
     return _lyapunov(Q, loop.reference)
 
 
@@ -72,8 +72,9 @@ def widest_regulator(
     """
     x_ref, u_ref = task.reference.at(task.plant, 0)
     model = _model(task, continuous, rate, None)
-    gain = lqr(model.plant, np.eye(len(x_ref)), np.eye(len(u_ref))).K
-    Q, Z = _solved(model, None, _start(model, model.A - model.B @ gain))
+    A, B = _hastened(model.A, model), _hastened(model.B, model) if model.plant.is_discrete else model.B
+    gain = lqr(LinearPlant(A, B, dt=model.plant.dt), np.eye(len(x_ref)), np.eye(len(u_ref))).K
+    Q, Z = _solved(model, None, _start(model, gain))
     law = SaturatedLinear(-np.linalg.solve(Q, Z.T).T, x_ref, u_ref, *task.input_bounds)
     return law, _lyapunov(Q, x_ref)
 
@@ -86,7 +87,7 @@ def ellipsoid_region(
     budget: Effort | None = None,
     continuous: bool = False,
 ) -> Certificate:
-    """The shape of :func:`largest_ellipsoid`, with the highest level that branch and bound proves on the loop that runs.
+    """The shape of :func:`largest_ellipsoid`, at the highest level that branch and bound proves on the loop that runs.
 
     Args:
         kappa: as in :func:`ctrl.certify.certify`. rate: asked of the linear model, at least kappa.
@@ -102,7 +103,7 @@ def ellipsoid_region(
 class _Model:
     """The plant around the reference: input deviations within +-room (m,), state deviations within +-half (n,)."""
 
-    plant: Any
+    plant: LinearPlant
     room: np.ndarray
     half: np.ndarray
     rate: float
@@ -135,19 +136,31 @@ def _model(task: Task, continuous: bool, rate: float, law: SaturatedLinear | Non
     return _Model(linearise(truth.plant if continuous else truth, x_ref, u_ref), room, half, rate)
 
 
-def _start(model: _Model, closed: np.ndarray) -> np.ndarray:
+def _hastened(A: np.ndarray, model: _Model) -> np.ndarray:
+    """A matrix whose stability is that of A at the rate asked for."""
+    return A / np.sqrt(1.0 - model.rate) if model.plant.is_discrete else A + 0.5 * model.rate * np.eye(len(A))
+
+
+def _start(model: _Model, K: np.ndarray) -> np.ndarray:
     """Widths (n,) to scale the states by: of an ellipsoid of the unsaturated loop that touches a bound."""
-    n, discrete, rate = len(closed), model.plant.is_discrete, model.rate
-    shifted = closed / np.sqrt(1.0 - rate) if discrete else closed + 0.5 * rate * np.eye(n)
+    n, discrete = len(model.A), model.plant.is_discrete
+    shifted = _hastened(model.A - model.B @ K, model)
     values = np.linalg.eigvals(shifted)
     if (np.abs(values).max() >= 1) if discrete else (values.real.max() >= 0):
         raise NotApplicable(
-            f"the feedback does not stabilise the linearised plant at rate {rate:g}; give a law that does, such as "
-            "LQR(task).law, or a lower rate"
+            f"the feedback does not stabilise the linearised plant at rate {model.rate:g}; give a law that does, such "
+            "as LQR(task).law, or a lower rate"
         )
     solve = linalg.solve_discrete_lyapunov if discrete else linalg.solve_continuous_lyapunov
     Q = solve(shifted, np.eye(n) if discrete else -np.eye(n))
-    return np.sqrt(np.diag(Q))
+    touched = max(_use(model, K, Q), 1e-12)
+    return np.asarray(np.sqrt(np.diag(Q)) / touched)
+
+
+def _use(model: _Model, H: np.ndarray, Q: np.ndarray) -> float:
+    """The largest share of any bound that the inputs H x and the states x use over {x'inv(Q)x <= 1}."""
+    inputs, states = np.sqrt(np.diag(H @ Q @ H.T)), np.sqrt(np.diag(Q))
+    return float(max((inputs / model.room).max(initial=0.0), (states / model.half).max(initial=0.0)))
 
 
 def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,6 +168,7 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
     import cvxpy as cp  # slow to import and only needed here
 
     n, m = model.B.shape
+    result = np.eye(n), np.zeros((m, n))
     for _ in range(2):  # once more in units of the ellipsoid found
         A, B = model.A * scale / scale[:, None], model.B / scale[:, None]
         Q, Z = cp.Variable((n, n), symmetric=True), cp.Variable((m, n))
@@ -174,7 +188,7 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
         for i in bounded:
             row = Z[i : i + 1, :]
             constraints.append(cp.bmat([[np.array([[model.room[i] ** 2]]), row], [row.T, Q]]) >> 0)
-        constraints += [Q[i, i] <= (h / scale[i]) ** 2 for i, h in enumerate(model.half) if np.isfinite(h)]
+        constraints += [Q[i, i] <= min(h / scale[i], _FAR) ** 2 for i, h in enumerate(model.half) if np.isfinite(h)]
         problem = cp.Problem(cp.Maximize(cp.log_det(Q)), constraints)
         try:
             with warnings.catch_warnings():
@@ -182,14 +196,16 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
                 problem.solve(solver=cp.CLARABEL)
         except cp.error.SolverError:
             pass
-        if Q.value is None or not np.isfinite(Q.value).all() or not np.linalg.eigvalsh(Q.value).min() > 0:
+        found = None
+        if str(problem.status).startswith("optimal") and np.linalg.eigvalsh(Q.value).min() > 0:
+            found = Q.value * np.outer(scale, scale), (np.zeros((m, n)) if Z.value is None else Z.value) * scale
+        if found is None or _use(model, np.linalg.solve(found[0], found[1].T).T, found[0]) < 0.5:
             raise NotApplicable(
                 f"no largest ellipsoid was found (the solver says: {problem.status}); where neither the inputs nor the "
                 "domain bound it, give the task a domain"
             )
-        found = Q.value * np.outer(scale, scale), (Z.value if Z.value is not None else np.zeros((m, n))) * scale
-        scale = np.sqrt(np.diag(found[0]))
-    return found
+        result, scale = found, np.sqrt(np.diag(found[0]))
+    return result
 
 
 def _lyapunov(Q: np.ndarray, centre: np.ndarray) -> QuadraticLyapunov:
