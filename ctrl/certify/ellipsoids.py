@@ -13,7 +13,6 @@ that runs, which may be more or less than the linear model says.
 from __future__ import annotations
 
 import itertools
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import largest_level
+from ctrl.certify.semidefinite import solve
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from ctrl.laws.saturated_linear import SaturatedLinear
@@ -151,8 +151,8 @@ def _start(model: _Model, K: np.ndarray) -> np.ndarray:
             f"the feedback does not stabilise the linearised plant at rate {model.rate:g}; give a law that does, such "
             "as LQR(task).law, or a lower rate"
         )
-    solve = linalg.solve_discrete_lyapunov if discrete else linalg.solve_continuous_lyapunov
-    Q = solve(shifted, np.eye(n) if discrete else -np.eye(n))
+    equation = linalg.solve_discrete_lyapunov if discrete else linalg.solve_continuous_lyapunov
+    Q = equation(shifted, np.eye(n) if discrete else -np.eye(n))
     touched = max(_use(model, K, Q), 1e-12)
     return np.asarray(np.sqrt(np.diag(Q)) / touched)
 
@@ -189,19 +189,13 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
             row = Z[i : i + 1, :]
             constraints.append(cp.bmat([[np.array([[model.room[i] ** 2]]), row], [row.T, Q]]) >> 0)
         constraints += [Q[i, i] <= min(h / scale[i], _FAR) ** 2 for i, h in enumerate(model.half) if np.isfinite(h)]
-        problem = cp.Problem(cp.Maximize(cp.log_det(Q)), constraints)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                problem.solve(solver=cp.CLARABEL)
-        except cp.error.SolverError:
-            pass
+        status = solve(cp.Maximize(cp.log_det(Q)), constraints)
         found = None
-        if str(problem.status).startswith("optimal") and np.linalg.eigvalsh(Q.value).min() > 0:
+        if status.startswith("optimal") and np.linalg.eigvalsh(Q.value).min() > 0:
             found = Q.value * np.outer(scale, scale), (np.zeros((m, n)) if Z.value is None else Z.value) * scale
         if found is None or _use(model, np.linalg.solve(found[0], found[1].T).T, found[0]) < 0.5:
             raise NotApplicable(
-                f"no largest ellipsoid was found (the solver says: {problem.status}); where neither the inputs nor the "
+                f"no largest ellipsoid was found (the solver says: {status}); where neither the inputs nor the "
                 "domain bound it, give the task a domain"
             )
         result, scale = found, np.sqrt(np.diag(found[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ctrl.certify.gram import Polynomial, Squares, monomials, unknown
 from ctrl.certify.polynomial_loop import PolynomialLoop
 from ctrl.certify.radial import Rays
+from ctrl.certify.semidefinite import solve
 
 __all__ = ["grown", "level_by_squares"]
 
@@ -39,7 +39,7 @@ def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> fl
         p = weight * W - weight.scaled(share)
         p = p + unknown(monomials(n, 2, degree), even) * W.along(near.field)
         squares = Squares(monomials(n, 2, _half(p.degree)), even)
-        status = _solve(cp.Maximize(share), [squares.equals(p)], accuracy)
+        status = solve(cp.Maximize(share), [squares.equals(p)], accuracy)
         if share.value is None or not float(share.value) > 0:
             return np.inf if status.startswith("unbounded") else (rho if rho != 1.0 else 0.0)
         rho *= float(share.value)
@@ -74,7 +74,7 @@ def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy
         constraints.append(Squares(monomials(n, 0, _half(p.degree)), even).equals(p))
         objective = objective + 1e-2 * room
         within.append(t)
-    _solve(cp.Maximize(objective), constraints, accuracy)
+    solve(cp.Maximize(objective), constraints, accuracy)
     if rate.value is None or not float(rate.value) > 0:
         return None
     known = Polynomial.of(s.polynomial.terms)
@@ -88,25 +88,7 @@ def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy
     for slab, t in zip(slabs, within, strict=True):
         p = one - slab * slab - (one - W) * Polynomial.of(t.polynomial.terms)
         constraints.append(Squares(monomials(n, 0, _half(p.degree)), even).equals(p))
-    _solve(cp.Minimize(rays.loss(V, W.exponents) @ W.values), constraints, accuracy)
+    solve(cp.Minimize(rays.loss(V, W.exponents) @ W.values), constraints, accuracy)
     if W.values.value is None or not np.isfinite(W.values.value).all():
         return None
     return Polynomial.of(W.terms)
-
-
-def _solve(objective: Any, constraints: list[Any], accuracy: float) -> str:
-    """The solver's status. An inaccurate solution is taken as it is: what it is worth the proof will tell."""
-    import cvxpy as cp
-
-    problem = cp.Problem(objective, constraints)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            problem.solve(solver=cp.CLARABEL, tol_gap_abs=accuracy, tol_gap_rel=accuracy, tol_feas=accuracy)
-    except cp.error.SolverError:
-        return "failed"
-    except BaseException as error:  # an eigenvalue that the solver cannot find ends it with a panic of its own
-        if type(error).__name__ != "PanicException":
-            raise
-        return "failed"
-    return str(problem.status)
