@@ -104,7 +104,7 @@ class Polynomial:
     def stretched(self, scale: np.ndarray) -> Polynomial:
         """The polynomial in y with z = scale * y, scale (n,)."""
         factors = np.prod(np.power(scale, np.array(self.exponents).reshape(-1, len(scale))), axis=1)
-        return Polynomial(self.exponents, np.multiply(factors, self.values))
+        return Polynomial(self.exponents, sparse.diags(factors) @ self.values)
 
     def along(self, field: Sequence[Polynomial]) -> Polynomial:
         """The derivative along a vector field of n polynomials with numbers as coefficients."""
