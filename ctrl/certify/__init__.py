@@ -2,10 +2,12 @@
 
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
 from ctrl.certify.sampling import SampledLimit, sampled_limit
+from ctrl.certify.sos import sos_region
 
 __all__ = [
     "Certificate",
@@ -17,9 +19,11 @@ __all__ = [
     "SampledLimit",
     "SymbolicLyapunov",
     "certify",
+    "ellipsoid_region",
     "largest_level",
     "proved_region",
     "proved_share",
     "riccati",
     "sampled_limit",
+    "sos_region",
 ]
