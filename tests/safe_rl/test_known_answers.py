@@ -35,7 +35,7 @@ QUICK: dict[str, Any] = {"hidden": (32, 32), "warmup": 2_000, "mean_updates": 30
     ("make", "settings", "updates"),
     [
         (SACPID, SACSettings(**QUICK), 2_500),
-        (PLO, DSACTSettings(**QUICK), 2_500),
+        pytest.param(PLO, DSACTSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(SACLagrangian, SACSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(DSACLagrangian, DSACTSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(DSACPID, DSACTSettings(**QUICK), 4_000, marks=pytest.mark.slow),
