@@ -37,7 +37,7 @@ GAINS: dict[str, list[Any]] = {
     "pid": [
         PIDGains(kp, ki, kd) for kp, ki, kd in ((2.0, 0.1, 1.0), (5.0, 0.05, 0.0), (1.0, 0.3, 3.0), (5.0, 0.2, 5.0))
     ],
-    "plo": [PredictiveGains(N, effect=B) for N, B in ((5, -0.05), (10, -0.05), (5, -0.15), (3, -0.03))],
+    "plo": [PredictiveGains(N, effect=B) for N, B in ((5, -0.2), (10, -0.2), (5, -0.5), (3, -0.1))],
 }
 TUNING, TESTING = (100, 101), (0, 1, 2, 3, 4)
 
@@ -47,7 +47,9 @@ def name(method: str, setting: int) -> str:
 
 
 def made(method: str, setting: int) -> Combination:
-    return Combination(name(method, setting), DSACT, Lagrangian(gains=GAINS[method][setting]))
+    return Combination(
+        name(method, setting), DSACT, Lagrangian(gains=GAINS[method][setting], period=40 if method == "plo" else 10)
+    )
 
 
 def chosen(method: str, task: str, found: list[dict[str, Any]]) -> int | None:

@@ -56,15 +56,15 @@ class PredictiveGains:
 
     horizon: int = 5
     r: float = 0.001
-    s: float = 0.01
+    s: float = 0.1
     maximum: float = 30.0
-    effect: float = -0.05
+    effect: float = -0.2
     forgetting: float = 0.95
-    b_min: float = 0.03
-    max_drift_change: float = 0.005
+    b_min: float = 0.1
+    max_drift_change: float = 0.02
     covariance: float = 0.05
     delay: int = 1
-    smoothing: float = 0.7
+    smoothing: float = 0.5
 
     def controller(self, constraints: int) -> MultiplierController:
         model = ViolationModel(

@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-from safe_rl import CAL, DSACPID, PLO, PPO, SAC, CheckpointError, Combination, SACLagrangian, assess, export_onnx
+from safe_rl import (
+    CAL,
+    DSACPID,
+    PLO,
+    PPO,
+    PPOPID,
+    SAC,
+    CheckpointError,
+    Combination,
+    SACLagrangian,
+    assess,
+    export_onnx,
+)
 from safe_rl.combinations import ALL
 from safe_rl.handlers import ConservativeAugmented, IntegralGains, Lagrangian
 from tests.safe_rl.tasks import TINY, assert_same_run, swing_up, two_budgets
@@ -36,8 +48,9 @@ def test_resumed_run_equals_the_uninterrupted_one(make: Combination, tmp_path: P
     assert whole.history[-1].diagnostics == resumed.history[-1].diagnostics
 
 
-@every
+@pytest.mark.parametrize("make", [PLO, CAL, PPOPID], ids=lambda c: c.name)
 def test_policy_is_exported(make: Combination, tmp_path: Path) -> None:
+    """One of each base learner: handlers have no part in it."""
     ort = pytest.importorskip("onnxruntime")
     learner = make(two_budgets(), settings=TINY[make.base]).learn(10, progress=False)
     export_onnx(learner.result, tmp_path / "p.onnx")

@@ -138,7 +138,7 @@ def test_conservative_without_its_additions_is_sac_lagrangian_bit_for_bit() -> N
 
 def test_plo_with_a_pid_controller_in_place_of_the_predictive_one_is_pid_lagrangian() -> None:
     assert isinstance(PLO.handler, Lagrangian)
-    handler = dataclasses.replace(PLO.handler, gains=PIDGains())
+    handler = dataclasses.replace(PLO.handler, gains=PIDGains(), period=DSACPID.handler.period)
     assert isinstance(handler.controller(1), PID)
     one = DSACT(two_budgets(), settings=TINY[DSACT], handler=handler).learn(100, progress=False)
     other = DSACPID(two_budgets(), settings=TINY[DSACT]).learn(100, progress=False)
