@@ -5,7 +5,10 @@
 Three runs of 200 steps each: oscillating masses to a set-point; the same with a new set-point every 20 steps, partly
 inadmissible; one axis of the ball and plate to 1.8 m. Every solver gets the same states and references. No solver sees
 an infinite bound. The time of a step is the least of several repetitions, whole calls from Python included; the table
-shows median and 99th percentile over the steps. Ratios are of medians on the first run, smaller is better.
+shows median and 99th percentile over the steps. Ratios are of medians on the first run, smaller is better. CVXPY is
+given the problem twice: stage by stage, as one writes it (``ratio_to_cvxpy``), and as few large matrices. Errors are
+against a solution in 300 digits (:mod:`benchmarks.exact`, which takes two minutes). Then: how the step grows with
+horizon and states, beside Clarabel called directly.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from time import perf_counter
 import cvxpy as cp
 import numpy as np
 
+from benchmarks.exact import ExactSolver
 from ctrl.controller import Status
 from mpc import HarmonicMPC
+from mpc.artificial import model
 from mpc.conic import ConicProgram
 from mpc.solvers.clarabel_socp import ClarabelSolver
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, exact
@@ -130,20 +135,68 @@ def cvxpy_problem(program: ConicProgram) -> tuple[cp.Problem, cp.Parameter, cp.V
     return problem, p, z
 
 
-def time_cvxpy(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    problem, p, z = cvxpy_problem(run.controller.program)
-    program = run.controller.program
-    rest = np.setdiff1d(np.arange(program.S.shape[1]), program.state_at[0])
-    at = np.searchsorted(rest, program.input_at[0])
+def written_out(controller: HarmonicMPC) -> tuple[cp.Problem, tuple[cp.Parameter, ...], cp.Variable]:
+    """The same in CVXPY as one writes it, stage by stage, parametrised by the rules of DPP."""
+    system, weights, eps = model(controller.task), controller.weights, 1e-4
+    N, w = controller.horizon, controller.frequency
+    n, m = system.B.shape
+    A, B, out = system.A, system.B, system.outputs
+    x, u = cp.Variable((N + 1, n)), cp.Variable((N, m))
+    x_e, x_s, x_c = (cp.Variable(n) for _ in range(3))
+    u_e, u_s, u_c = (cp.Variable(m) for _ in range(3))
+    x_0, x_r, u_r = cp.Parameter(n), cp.Parameter(n), cp.Parameter(m)
 
-    def solve(parameter: np.ndarray) -> np.ndarray:
-        p.value = parameter
+    def price(weight: np.ndarray, z: cp.Expression) -> cp.Expression:
+        return cp.sum_squares(np.linalg.cholesky(weight).T @ z)
+
+    cost = price(weights.Te, x_e - x_r) + price(weights.Se, u_e - u_r)
+    cost += sum(price(weights.Th, z) for z in (x_s, x_c)) + sum(price(weights.Sh, z) for z in (u_s, u_c))
+    rules = [x[0] == x_0, x[N] == x_e + x_c, x_e == A @ x_e + B @ u_e + system.c]
+    rules += [np.cos(w) * x_s - np.sin(w) * x_c == A @ x_s + B @ u_s]
+    rules += [np.sin(w) * x_s + np.cos(w) * x_c == A @ x_c + B @ u_c]
+    acts = np.abs(out.F).max(axis=1) > 0
+    for j in range(N):
+        s, c = np.sin(w * (j - N)), np.cos(w * (j - N))
+        cost += price(system.Q, x[j] - x_e - s * x_s - c * x_c) + price(system.R, u[j] - u_e - s * u_s - c * u_c)
+        rules += [x[j + 1] == A @ x[j] + B @ u[j] + system.c]
+        for i in range(len(acts)):
+            y = out.E[i] @ x[j] + out.F[i] @ u[j]
+            if j > 0 or acts[i]:
+                rules += [y <= out.upper[i]] if np.isfinite(out.upper[i]) else []
+                rules += [y >= out.lower[i]] if np.isfinite(out.lower[i]) else []
+    for i in range(len(acts)):
+        e, s, c = (out.E[i] @ a + out.F[i] @ b for a, b in ((x_e, u_e), (x_s, u_s), (x_c, u_c)))
+        amplitude = cp.norm(cp.hstack([s, c]))
+        rules += [amplitude <= out.upper[i] - eps - e] if np.isfinite(out.upper[i]) else []
+        rules += [amplitude <= e - out.lower[i] - eps] if np.isfinite(out.lower[i]) else []
+    problem = cp.Problem(cp.Minimize(cost), rules)
+    assert problem.is_dpp()
+    return problem, (x_0, x_r, u_r), u
+
+
+def time_cvxpy(run: Run, matrices: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds (steps,) and inputs (steps, m), as written out or as ready matrices, which CVXPY handles faster."""
+    program = run.controller.program
+    n, m = program.state_at.shape[1], program.input_at.shape[1]
+    if matrices:
+        problem, parameter, z = cvxpy_problem(program)
+        rest = np.setdiff1d(np.arange(program.S.shape[1]), program.state_at[0])
+        at = np.searchsorted(rest, program.input_at[0])
+        parts: tuple[tuple[cp.Parameter, slice], ...] = ((parameter, slice(None)),)
+    else:
+        problem, (x_0, x_r, u_r), z = written_out(run.controller)
+        at = 0
+        parts = ((x_0, slice(n)), (x_r, slice(n, 2 * n)), (u_r, slice(2 * n, 2 * n + m)))
+
+    def solve(values: np.ndarray) -> np.ndarray:
+        for symbol, where in parts:
+            symbol.value = values[where]
         problem.solve(solver=cp.CLARABEL)
         return np.array(z.value)[at]
 
     solve(run.parameters[0])  # compiles the problem
-    inputs = [solve(parameter) for parameter in run.parameters]
-    times = [least(lambda parameter=parameter: solve(parameter), 2) for parameter in run.parameters]
+    inputs = [solve(values) for values in run.parameters]
+    times = [least(lambda values=values: solve(values), 3) for values in run.parameters]
     return np.array(times), np.array(inputs)
 
 
@@ -182,20 +235,26 @@ def chain(masses: int) -> Task:
     )  # fmt: skip
 
 
-def growth() -> dict[str, float]:
-    """Median microseconds of a control step over the first 20 samples, by horizon and by number of states."""
-    cases = [(f"N = {N}, n = 6", masses(), N) for N in (5, 10, 20, 30, 50)]
+def growth() -> dict[str, list[float]]:
+    """Median microseconds of a control step over the first 20 samples, and of Clarabel called directly, by horizon and
+    by number of states."""
+    cases = [(f"N = {N}, n = 6", masses(), N) for N in (5, 10, 20, 30, 50, 100)]
     cases += [(f"N = 10, n = {2 * k}", chain(k), 10) for k in (2, 4, 6, 8)]
     found = {}
     for name, task, horizon in cases:
-        controller = HarmonicMPC(task, horizon, 3 * 1.627 * 0.2)
-        plant, x, times = exact(task.plant, task.dt), task.initial.mean(task.plant.state), []
+        controller = HarmonicMPC(task, horizon, 3 * 1.627 * 0.2, solver="interior-point")
+        program = controller.program
+        sparse = ClarabelSolver(program, task.input_bounds, tolerance=1e-8)
+        plant, x = exact(task.plant, task.dt), task.initial.mean(task.plant.state)
+        own, direct = [], []
         for k in range(20):
-            times.append(least(lambda at=x, k=k, step=controller.step: step(at, k), 5))
-            x = plant.A @ x + plant.B @ controller.step(x, k).input
-        free = controller.solver.projection.Z.shape[1]  # type: ignore[attr-defined]
-        found[name] = float(np.median(times))
-        print(f"  {name:18s} {free:4d} free variables {found[name]:9.1f} us")
+            own.append(least(lambda at=x, k=k, step=controller.step: step(at, k), 5))
+            u, parameter = controller.step(x, k).input, controller.solver.parameter().copy()
+            direct.append(least(lambda p=parameter, solve=sparse.solve: solve(p, 0), 3))
+            x = plant.A @ x + plant.B @ u
+        found[name] = [float(f"{np.median(times):.4g}") for times in (own, direct)]
+        free = program.S.shape[1] - len(program.G)
+        print(f"  {name:18s} {free:4d} free variables {found[name][0]:9.1f} us    Clarabel {found[name][1]:9.1f} us")
     return found
 
 
@@ -210,8 +269,9 @@ def main() -> None:
     print(f"control step, {STEPS} steps     [us]        median       p99  ratio  error of u_0")
     for i, run in enumerate(runs):
         print(run.name)
-        # The reference is as exact as Clarabel gets; where a cone sits at its apex that is some 3e-5.
-        _, reference, failed = time_clarabel(run, 1e-11, 1)
+        exact_solver = ExactSolver(run.controller.program)
+        first = run.controller.program.input_at[0]
+        reference = np.array([exact_solver.solve(parameter)[first] for parameter in run.parameters])
         own, inputs = time_controller(run, run.controller, 2, 10)
         note = f"{run.unsolved} of {STEPS} not converged"
         report("harmonic MPC", own, error(inputs, reference), note)
@@ -225,13 +285,14 @@ def main() -> None:
         report("harmonic MPC, solver='admm'", quick, error(inputs_fast, reference))
         direct, inputs_direct, missed = time_clarabel(run, 1e-8, 3)
         report("Clarabel direct", direct, error(inputs_direct, reference), f"{missed} of {STEPS} not converged")
-        modelled, inputs_modelled = time_cvxpy(run)
+        modelled, inputs_modelled = time_cvxpy(run, matrices=False)
         report("CVXPY (DPP) + Clarabel", modelled, error(inputs_modelled, reference))
-        if failed:
-            print(f"  ({failed} reference solutions stopped short of 1e-11)")
+        ready, inputs_ready = time_cvxpy(run, matrices=True)
+        report("the same from ready matrices", ready, error(inputs_ready, reference))
         median = float(np.median(own))
         numbers = {
             "ratio_to_cvxpy": median / float(np.median(modelled)),
+            "ratio_to_cvxpy_matrices": median / float(np.median(ready)),
             "ratio_to_clarabel": median / float(np.median(direct)),
             "p99_over_median": float(np.percentile(own, 99)) / median,
             "max_error": error(inputs, reference),

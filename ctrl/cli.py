@@ -129,8 +129,10 @@ class Train:
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
     learner: str = "dsact"
     """Name of a learner (see `trivium list`), or path/to/file.py:MyLearner."""
-    updates: int = 12_000
-    """Gradient updates in all, those before an interruption included."""
+    updates: int | None = None
+    """Gradient updates in all, those before an interruption included; 12000 where neither this nor steps is given."""
+    steps: int | None = None
+    """Steps of the environments in all instead, counted over all of them, those of the warm-up included."""
     seed: int = 0
     """Of the learner and of its environments."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -143,8 +145,11 @@ class Train:
         from ctrl.discovery import load, load_task
         from systems.describe import describe
 
-        if self.updates < 1:
-            raise Misuse(f"--updates {self.updates}; expected at least 1")
+        if self.updates is not None and self.steps is not None:
+            raise Misuse("--updates and --steps both given; a run ends by one of them")
+        for name, value in (("updates", self.updates), ("steps", self.steps)):
+            if value is not None and value < 1:
+                raise Misuse(f"--{name} {value}; expected at least 1")
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
         kind = getattr(learner_type, "__name__", self.learner).lower()
@@ -157,10 +162,11 @@ class Train:
             learner = learner_type(task, seed=self.seed)
             content = json.dumps(describe(task), indent=2, allow_nan=False, ensure_ascii=False)
             (folder / "task.json").write_text(content + "\n", encoding="utf-8")
-        learner.learn(self.updates, progress=True, checkpoint=checkpoint, log=folder)
+        goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
+        learner.learn(**goal, progress=True, checkpoint=checkpoint, log=folder)
         print(f"saved: {checkpoint}")
         policy = folder / f"{kind}.policy"
-        learner.policy.save(policy)
+        learner.result.save(policy)
         print(f"saved: {policy}\nto compare it: trivium compare {self.task} --controllers lqr {policy}")
         return 0
 

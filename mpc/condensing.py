@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import solve_triangular
 
 from ctrl.controller import NotApplicable
 from ctrl.regulator import Gain, LocalModel, local_model, lqr
 from ctrl.sets import Polyhedron, SetNotFound, maximal_invariant_set
 from mpc.solvers.base import QuadraticProgram
-from mpc.transcription import check_horizon, conditions, is_equilibrium
+from mpc.transcription import check_horizon, check_input, conditions, is_equilibrium
 from systems import Task
 
 __all__ = ["LinearOptimalControl", "ParametricQP", "affine_conditions", "condensed", "linear_optimal_control", "sparse"]
@@ -57,8 +58,7 @@ def linear_optimal_control(task: Task, horizon: int, with_set: bool | None) -> L
         InvalidValue: the horizon.
     """
     check_horizon(horizon)
-    if not len(task.plant.input):
-        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    check_input(task)
     model = local_model(task)
     gain = lqr(model.plant, model.Q, model.R, model.N)
     n, m = model.plant.B.shape
@@ -143,7 +143,8 @@ class ParametricQP:
 
     r stacks the references and c_k is the affine term of stage k. Then f = f_state x + f_course course + f_constant,
     the bounds are those of the problem + shift_state x + shift_course course, and
-    s = expand z + expand_state x + expand_course course + expand_constant.
+    s = expand z + expand_state x + expand_course course + expand_constant. In the least-distance form, H is the
+    identity.
     """
 
     problem: QuadraticProgram
@@ -156,19 +157,34 @@ class ParametricQP:
     expand_state: np.ndarray
     expand_course: sp.csr_matrix
     expand_constant: np.ndarray
+    is_least_distance: bool
+
+    def along(self, course: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower, upper and the offset of s for a course, at x = 0; in the least-distance form f is moved into the
+        rest, and zero."""
+        f = self.f_course @ course + self.f_constant
+        shift = self.shift_course @ course
+        offset = self.expand_course @ course + self.expand_constant
+        if self.is_least_distance:
+            shift, offset, f = shift + self.problem.A @ f, offset - self.expand @ f, np.zeros_like(f)
+        return f, self.problem.lower + shift, self.problem.upper + shift, offset
 
 
 def condensed(control: LinearOptimalControl) -> ParametricQP:
-    """Only the inputs are variables: u = u_r - K (x - x_r) + z, with the first reference.
+    """Only the inputs are variables: u = u_r - K (x - x_r) + v, with the first reference, v = v*(x) + L^-T z.
 
     K is the regulator's gain where the plant is not stable, since powers of an unstable A would ruin the conditioning
-    (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise, which leaves input bounds as bounds on variables.
+    (Rossiter, Kouvaritakis & Rice, 1998), and zero otherwise. v* is the optimum without constraints and L L' the
+    Hessian in v, so what is minimised is |z|^2/2: f is zero, and only bounds depend on what is measured.
+
+    Raises:
+        NotApplicable: a Hessian that is not positive definite to working precision.
     """
     model, A, B = control.model, control.model.plant.A, control.model.plant.B
     (horizon, m), n, d = control.input_at.shape, len(A), control.P.shape[0]
     unstable = np.abs(np.linalg.eigvals(A)).max(initial=0.0) > 1.0 + 1e-6
     K = control.gain.K if unstable else np.zeros((m, n))
-    # s = T z + Tx x + Tc (c_0 .. c_(N-1)) + t, stage by stage.
+    # s = T v + Tx x + Tc (c_0 .. c_(N-1)) + t, stage by stage.
     T, Tx, Tc, t = np.zeros((d, horizon * m)), np.zeros((d, n)), np.zeros((d, horizon * n)), np.zeros(d)
     Tx[control.state_at[0]] = np.eye(n)
     for k in range(horizon):
@@ -181,16 +197,29 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
             part[ahead] = A @ part[x] + B @ part[u]
         Tc[ahead, k * n + np.arange(n)] += 1.0
     pull = 2.0 * (control.P @ T).T
-    H, G = pull @ T, control.G @ T
+    H = pull @ T
+    try:
+        root = np.linalg.cholesky(0.5 * (H + H.T))
+    except np.linalg.LinAlgError:
+        least, most = np.linalg.eigvalsh(0.5 * (H + H.T))[[0, -1]]
+        raise NotApplicable(
+            f"the Hessian in the inputs has eigenvalues from {least:.2g} to {most:.2g}, too far apart for the "
+            "condensed form; give every input a larger weight, or take solver='piqp'"
+        ) from None
+    # T = T L^-T makes the Hessian the identity; then v* is taken out.
+    T = solve_triangular(root, T.T, lower=True).T
+    pull = 2.0 * (control.P @ T).T
+    Tx -= T @ (pull @ Tx)
+    G = control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
-    Gt = control.G @ t
+    Gt, free = control.G @ t, horizon * m
     problem = QuadraticProgram(
-        sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
+        sp.identity(free, format="csc"), sp.csc_matrix(G), control.price, control.lower - Gt, control.upper - Gt
     )
     blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
-        f_state=pull @ Tx,
+        f_state=np.zeros((free, n)),
         f_course=sp.csr_matrix(np.hstack([-pull, pull @ Tc])),
         f_constant=pull @ t,
         shift_state=-control.G @ Tx,
@@ -199,6 +228,7 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         expand_state=Tx,
         expand_course=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
         expand_constant=t,
+        is_least_distance=True,
     )
 
 
@@ -232,4 +262,5 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         expand_state=np.zeros((d, n)),
         expand_course=sp.csr_matrix((d, d + horizon * n)),
         expand_constant=np.zeros(d),
+        is_least_distance=False,
     )

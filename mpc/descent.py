@@ -65,6 +65,7 @@ class Descent:
     """
 
     GROWTH = 1.2  # of the step after one that was good
+    HOPELESS = 8  # iterations in a row with a hard row's multiplier at its maximum: no input satisfies that row
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Descent:
             np.zeros(b),
         )
         lam, step, trial, caution = best.multipliers.copy(), np.ones(b), best.inputs.copy(), np.ones(b)
+        hard, beyond = np.isinf(self.shooting.price), np.zeros(b, dtype=int)
         base: dict[str, np.ndarray] = {}  # the last good points of the problems that are still open
         open_ = np.arange(b)
         for _ in range(self.max_iterations):
@@ -118,7 +120,9 @@ class Descent:
             best.inputs[kept], best.states[kept] = at["inputs"][better], at["states"][better]
             best.multipliers[kept], best.cost[kept] = lam[kept], at["cost"][better]
             best.residual[kept] = residual[better]
-            going = (residual > self.tolerance) & (step[open_] > 1e-10)
+            at_end = ((lam[open_] >= self.maximum) & hard).any(1)
+            beyond[open_] = np.where(at_end, beyond[open_] + 1, 0)
+            going = (residual > self.tolerance) & (step[open_] > 1e-10) & (beyond[open_] < self.HOPELESS)
             base, open_ = {name: value[going] for name, value in at.items()}, open_[going]
             if not len(open_):
                 break
@@ -197,6 +201,8 @@ class Descent:
     ) -> np.ndarray:
         """The controller's multipliers of the open problems; to the others it hears no violation, and holds theirs."""
         b, c = shape
+        if not c:
+            return np.zeros((len(open_), 0))
         heard = np.full(shape, np.nan)
         heard[open_] = violation
         if isinstance(self.controller, Predictive) and isinstance(self.controller.model, GivenModel):

@@ -11,7 +11,7 @@ from ctrl.controller import NotApplicable
 from ctrl.regulator import LocalModel, local_model, lqr
 from mpc.condensing import affine_conditions
 from mpc.reachable import AdditiveNoise, additive_noise
-from mpc.transcription import conditions
+from mpc.transcription import check_input, conditions
 from systems import Budget, Chance, InvalidValue, Task
 
 __all__ = ["Loop", "Rows", "loop_of", "rows_of"]
@@ -48,8 +48,7 @@ def loop_of(task: Task, K: np.ndarray | None) -> Loop:
         NotApplicable: a plant that is not affine, a reference that moves, no regulator, a gain that does not stabilise.
         InvalidValue: the shape of the gain.
     """
-    if not len(task.plant.input):
-        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    check_input(task)
     if not task.reference.is_constant:
         raise NotApplicable(f"task '{task.name}': its reference moves; stochastic MPC regulates to a set-point")
     model = local_model(task)

@@ -27,9 +27,7 @@ class EqualityMPC(RecedingHorizon):
         NotApplicable, InvalidValue: as there.
     """
 
-    def __init__(
-        self, task: Task, horizon: int = 10, solver: Solver = "interior-point", max_iterations: int = 80
-    ) -> None:
+    def __init__(self, task: Task, horizon: int = 10, solver: Solver | None = None, max_iterations: int = 80) -> None:
         check_horizon(horizon)
         self._model = model(task)
         super().__init__(task, equality_program(self._model, horizon), 0.0, solver, max_iterations)

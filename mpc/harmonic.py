@@ -37,7 +37,16 @@ class HarmonicMPC(RecedingHorizon):
         Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where
             left out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
-        solver: see :data:`mpc.receding.Solver`. max_iterations: of it, in one step.
+        solver: see :data:`mpc.receding.Solver`; where left out, the interior point up to 200 free variables, Clarabel
+            beyond. max_iterations: of it, in one step.
+
+    A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
+    about horizon (n + m) f^2 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in
+    proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 48 us at horizon 10,
+    0.15 ms at 20, 0.8 ms at 50, 10 ms at 100; Clarabel called directly 1.4, 2.8, 15, 24 ms. Above f = 200 it overtakes,
+    and the default changes to it. Equality constraints are eliminated by an orthonormal basis of the whole prediction
+    instead of powers of A, which serves as a stabilising gain would: predictions over 100 samples of plants of spectral
+    radius 1.5 meet their dynamics to 1e-14.
 
     A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,
     over the horizon and half as much again.
@@ -64,7 +73,7 @@ class HarmonicMPC(RecedingHorizon):
         Se: Weight | None = None,
         Sh: Weight | None = None,
         eps: float = 1e-4,
-        solver: Solver = "interior-point",
+        solver: Solver | None = None,
         max_iterations: int = 80,
     ) -> None:
         check_horizon(horizon)

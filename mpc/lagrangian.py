@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import numpy as np
 
-from ctrl.controller import Decision, Status
+from ctrl.controller import Status
 from mpc.descent import Descent, Found, Maker, dead_beat
-from mpc.recourse import Outcome, Plan, Recourse
+from mpc.predictive import PredictiveController
+from mpc.recourse import Outcome, Plan
 from mpc.shooting import CasadiShooting
 from mpc.solvers.base import LOOSE
-from systems import InvalidValue, Task
+from systems import Task
 
 __all__ = ["LagrangianMPC"]
 
 
-class LagrangianMPC:
+class LagrangianMPC(PredictiveController):
     """Minimises the task's cost over a receding horizon by :class:`Descent`; no second derivatives, no factorisation of
     a Newton system of the whole problem.
 
-    Every solve starts from the last good inputs and multipliers, shifted to the present sample. Where a solve fails,
-    :class:`Recourse` falls back on the last good plan and then on the local regulator.
+    Every solve starts from the last good inputs and multipliers, shifted to the present sample.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.transcription.transcribe`.
@@ -43,12 +41,10 @@ class LagrangianMPC:
         max_iterations: int = 200,
         tolerance: float = 1e-6,
     ) -> None:
-        if max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
-        self.task, self.horizon = task, horizon
+        super().__init__(task, horizon, max_iterations)
+        self._arguments = (task, horizon, make, max_iterations, tolerance)
         self.shooting = CasadiShooting(task, horizon)
         self.descent = Descent(self.shooting, make, tolerance=tolerance, max_iterations=max_iterations)
-        self._recourse = Recourse(task)
         self._multipliers = np.zeros(len(self.shooting.price))
         self._step = task.dynamics.function()
         # The row that says of the next stage what this one says of its own; itself at the end.
@@ -62,30 +58,14 @@ class LagrangianMPC:
         return self.shooting.end.chosen
 
     @property
-    def plan(self) -> Plan | None:
-        """The last good prediction, None before the first."""
-        return self._recourse.plan
-
-    @property
     def multipliers(self) -> np.ndarray:
         """Of the one-sided rows of :class:`Shooting`, (c,), at the last good prediction."""
         return self._multipliers.copy()
 
     def reset(self) -> None:
         """Forgets the last plan and its multipliers."""
-        self._recourse.reset()
+        super().reset()
         self._multipliers[:] = 0.0
-
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-        """
-        began = perf_counter()
-        x = self._recourse.measured(x)
-        outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
-        return self._recourse.decide(x, k, outcome, began)
 
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         x_ref, u_ref = self.task.reference.at(self.task.plant, np.arange(k, k + self.horizon + 1))
@@ -94,11 +74,10 @@ class LagrangianMPC:
         inputs, multipliers = np.array(u_ref[:-1], dtype=float), np.zeros_like(self._multipliers)
         if plan is not None:
             inputs, multipliers = self._shifted(plan, k)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a bad state may blow the prediction up
-            try:
-                found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
-            except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
-                return Outcome(Status.NUMERICAL)
+        try:
+            found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
+        except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
+            return Outcome(Status.NUMERICAL)
         status = self._status(found)
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
         if status is not Status.SOLVED and not (status is Status.MAX_ITERATIONS and residual <= LOOSE):

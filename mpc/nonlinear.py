@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Literal, get_args
 
 import numpy as np
 
-from ctrl.controller import Decision, Status
-from mpc.recourse import Outcome, Plan, Recourse
+from ctrl.controller import Status
+from mpc.predictive import PredictiveController
+from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import Solution
 from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
@@ -21,13 +21,12 @@ __all__ = ["NonlinearMPC"]
 Solver = Literal["fatrop", "ipopt"]
 
 
-class NonlinearMPC:
+class NonlinearMPC(PredictiveController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
     Every solve starts from the last good plan, shifted to the present sample, and is fatrop's. What fatrop cannot
     solve, ipopt tries; and ipopt makes the first plan, and a new one where the old no longer fits the measurement,
     because fatrop may repeat its search direction for ever where data far from a solution defeat its factorisation.
-    Should both fail, :class:`Recourse` falls back on the last good plan and then on the local regulator.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference. See :func:`mpc.transcription.transcribe`.
@@ -46,15 +45,13 @@ class NonlinearMPC:
     def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
         if solver not in get_args(Solver):
             raise InvalidValue(f"solver '{solver}' is unknown; use {' or '.join(map(repr, get_args(Solver)))}")
-        if max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
-        self.task, self.horizon = task, horizon
+        super().__init__(task, horizon, max_iterations)
+        self._arguments = (task, horizon, solver, max_iterations)
         self.problem = transcribe(task, horizon)
         program = self.problem.program
         kinds: list[type[Fatrop] | type[Ipopt]] = [Fatrop, Ipopt] if solver == "fatrop" else [Ipopt]
         self.solvers: list[NLPSolver] = [kind(program, max_iterations) for kind in kinds]
         self._step = task.dynamics.function()
-        self._recourse = Recourse(task)
         self._lower, self._upper = task.input_bounds
         self._guess = np.zeros(len(program.lower))
 
@@ -62,27 +59,6 @@ class NonlinearMPC:
     def terminal(self) -> str:
         """The terminal cost that was chosen, in words."""
         return self.problem.chosen
-
-    @property
-    def plan(self) -> Plan | None:
-        """The last good prediction, None before the first."""
-        return self._recourse.plan
-
-    def reset(self) -> None:
-        """Forgets the last plan."""
-        self._recourse.reset()
-
-    @np.errstate(over="ignore", invalid="ignore")  # numbers that overflow are found by the checks on the result
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-        """
-        began = perf_counter()
-        x = self._recourse.measured(x)
-        outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
-        return self._recourse.decide(x, k, outcome, began)
 
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         window = np.arange(k, k + self.horizon + 1)

@@ -24,8 +24,9 @@ __all__ = ["Prediction", "RecedingHorizon", "Solver"]
 
 Solver = Literal["interior-point", "admm", "clarabel"]
 """``interior-point``: the dedicated solver, equally fast at every sample. ``admm``: the same, after a short attempt
-from the last answer that makes easy samples many times faster. ``clarabel``: the reference."""
+from the last answer that makes easy samples many times faster. ``clarabel``: the reference, on the sparse problem."""
 
+CONDENSED = 200  # free variables up to which the dedicated solver was the faster one, of plants with up to 3 inputs
 QUICK = 30  # iterations of the short attempt
 
 
@@ -66,7 +67,7 @@ class RecedingHorizon(ABC):
 
     Args:
         task: see the final classes. program: the problem. frequency: of the artificial reference, 0 where it is steady.
-        solver: see :data:`Solver`. max_iterations: of it, in one step.
+        solver: see :data:`Solver`; where left out, by size. max_iterations: of it, in one step.
 
     Attributes:
         horizon: samples predicted. solver: the back-end in use.
@@ -76,8 +77,11 @@ class RecedingHorizon(ABC):
     LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
 
     def __init__(
-        self, task: Task, program: ConicProgram, frequency: float, solver: Solver, max_iterations: int
+        self, task: Task, program: ConicProgram, frequency: float, solver: Solver | None, max_iterations: int
     ) -> None:
+        if solver is None:
+            free = program.S.shape[1] - len(program.G)
+            solver = "interior-point" if free <= CONDENSED else "clarabel"
         if solver not in get_args(Solver):
             raise InvalidValue(f"solver '{solver}' is unknown; use {', '.join(map(repr, get_args(Solver)))}")
         if isinstance(max_iterations, bool) or not isinstance(max_iterations, (int, np.integer)) or max_iterations < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -25,12 +26,18 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """How one solve ended; ``plan`` is None where its point cannot be used."""
+    """How one solve ended.
+
+    Args:
+        plan: None where the point cannot be used; a function where the plan is dear and may never be asked for.
+        input: (m,), the first of the plan; needed where that is a function.
+    """
 
     status: Status
-    plan: Plan | None = None
+    plan: Plan | Callable[[], Plan] | None = None
     iterations: int = 0
     residual: float = np.inf
+    input: np.ndarray | None = None
 
 
 class Recourse:
@@ -40,7 +47,7 @@ class Recourse:
     a sample without a measurement. The backup is the saturated regulator, or the reference input where none exists.
 
     Attributes:
-        plan: the last good plan, None at first. failures: samples since.
+        failures: samples since the last good plan.
     """
 
     def __init__(self, task: Task) -> None:
@@ -54,8 +61,19 @@ class Recourse:
 
     def reset(self) -> None:
         """Forgets the plan."""
-        self.plan: Plan | None = None
+        self._plan: Plan | Callable[[], Plan] | None = None
         self.failures = 0
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last good plan, None at first."""
+        if callable(self._plan):
+            self._plan = self._plan()
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan | None) -> None:
+        self._plan = plan
 
     def measured(self, x: np.ndarray) -> np.ndarray:
         """The measurement as floats (n,).
@@ -75,20 +93,25 @@ class Recourse:
     def decide(self, x: np.ndarray, k: int, outcome: Outcome, began: float) -> Decision:
         """The decision at sample ``k`` in state ``x``; ``began`` is the ``perf_counter`` at the start of the step."""
         if outcome.plan is not None:
-            self.plan, self.failures = outcome.plan, 0
+            self._plan, self.failures = outcome.plan, 0
             source = Source.OPTIMAL if outcome.status is Status.SOLVED else Source.SUBOPTIMAL
-            u = self._clip(outcome.plan.u[0])
+            u = outcome.input
+            if u is None:
+                assert self.plan is not None
+                u = self.plan.u[0]
+            u = self._clip(u)
         else:
             self.failures += 1
             u, source = self._fall_back(x, k)
         return Decision(u, outcome.status, source, outcome.iterations, outcome.residual, perf_counter() - began)
 
     def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
-        if self.plan is not None and 0 <= k - self.plan.k < len(self.plan.u):
-            i = k - self.plan.k
-            u = self.plan.u[i]
+        plan = self.plan
+        if plan is not None and 0 <= k - plan.k < len(plan.u):
+            i = k - plan.k
+            u = plan.u[i]
             if self.regulator is not None:
-                corrected = u - self.regulator.K @ (x - self.plan.x[i])
+                corrected = u - self.regulator.K @ (x - plan.x[i])
                 u = corrected if np.isfinite(corrected).all() else u
             return self._clip(u), Source.SHIFTED_PLAN
         return self.backup(x, k), Source.BACKUP

@@ -11,7 +11,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from ctrl.regulator import local_model
-from mpc.transcription import check_horizon, conditions, terminal
+from mpc.transcription import check_horizon, check_input, conditions, terminal
 from systems import Task
 
 __all__ = ["CasadiShooting", "Point", "Shooting"]
@@ -48,8 +48,7 @@ class Shooting(ABC):
 
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = ()) -> None:
         check_horizon(horizon)
-        if not len(task.plant.input):
-            raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+        check_input(task)
         self.task, self.horizon, self.parameters = task, horizon, parameters
         self.n, self.m = len(task.plant.state), len(task.plant.input)
         self.d = horizon * self.m

@@ -37,7 +37,7 @@ class TrackingMPC(RecedingHorizon):
         T: Weight | None = None,
         S: Weight | None = None,
         eps: float = 1e-4,
-        solver: Solver = "interior-point",
+        solver: Solver | None = None,
         max_iterations: int = 80,
     ) -> None:
         check_horizon(horizon)

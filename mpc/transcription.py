@@ -12,7 +12,16 @@ from ctrl.regulator import LQR
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Box, Hard, InvalidValue, LinearPlant, Polytope, Soft, Task
 
-__all__ = ["Conditions", "OptimalControl", "Terminal", "check_horizon", "conditions", "terminal", "transcribe"]
+__all__ = [
+    "Conditions",
+    "OptimalControl",
+    "Terminal",
+    "check_horizon",
+    "check_input",
+    "conditions",
+    "terminal",
+    "transcribe",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +104,12 @@ def check_horizon(horizon: int) -> None:
         raise InvalidValue(f"horizon = {horizon}; expected a whole number of samples, at least 1")
 
 
+def check_input(task: Task) -> None:
+    """Raises NotApplicable where there is nothing to optimise."""
+    if not len(task.plant.input):
+        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+
+
 @dataclass(frozen=True, eq=False)
 class Terminal:
     """What the last predicted state costs: (x - x_r)'P (x - x_r), or the task's own terminal cost where P is None."""
@@ -154,8 +169,7 @@ def transcribe(task: Task, horizon: int) -> OptimalControl:
     it. The state constraints of stage 0 are left out, since the measured state is what it is.
     """
     check_horizon(horizon)
-    if not len(task.plant.input):
-        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    check_input(task)
     plant, moving = task.plant, not task.reference.is_constant
     n, m = len(plant.state), len(plant.input)
     step, stage = task.dynamics.function(), task.cost.stage_function(plant)

@@ -1,20 +1,63 @@
 """Controllers that learn. Importing this package imports torch."""
 
 from safe_rl.base.dsact import DSACT, DSACTSettings
+from safe_rl.base.ppo import PPO, PPOSettings
+from safe_rl.base.sac import SAC, SACSettings
+from safe_rl.budgets import Allowance, allowances
 from safe_rl.checkpoint import CheckpointError
+from safe_rl.combinations import (
+    CAL,
+    DSACH,
+    DSACPID,
+    PLO,
+    PPOPID,
+    SACPID,
+    SACPLO,
+    Combination,
+    DSACLagrangian,
+    DSACPenalty,
+    PPOLagrangian,
+    SACLagrangian,
+)
 from safe_rl.controller import PolicyController
+from safe_rl.evaluation import Assessment, assess, evaluate
+from safe_rl.gymnasium_adapter import GymnasiumTask
+from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import NumpyPolicy, Policy
-from safe_rl.training import Learner, evaluate
+from safe_rl.training import Learner
 
 __all__ = [
+    "CAL",
+    "DSACH",
+    "DSACPID",
     "DSACT",
+    "PLO",
+    "PPO",
+    "PPOPID",
+    "SAC",
+    "SACPID",
+    "SACPLO",
+    "Allowance",
+    "Assessment",
     "CheckpointError",
+    "Combination",
+    "DSACLagrangian",
+    "DSACPenalty",
     "DSACTSettings",
+    "GymnasiumTask",
+    "JumpStart",
+    "JumpStartSettings",
     "Learner",
     "NumpyPolicy",
+    "PPOLagrangian",
+    "PPOSettings",
     "Policy",
     "PolicyController",
+    "SACLagrangian",
+    "SACSettings",
+    "allowances",
+    "assess",
     "evaluate",
     "export_onnx",
 ]

@@ -9,8 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from safe_rl.buffer import Batch
+from safe_rl.constraints import Constraints
 from safe_rl.environment import VectorEnvironment
+from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
+from systems.envs.vector import VectorEnv
 
 
 class EpisodeSummary(NamedTuple):
@@ -30,13 +33,32 @@ class Collector:
         environment: stepped in place; its current observation is held here.
         policy: gives the physical units of actions; read, never changed.
         generator: the only source of randomness besides the environment's own.
+        judged: how many environments, the first ones, act without noise when the policy explores.
+        constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
+            begun at different samples then where the environment can do that.
+
+    Attributes:
+        over: which runs the last step ended, (n,) of bool.
     """
 
-    def __init__(self, environment: VectorEnvironment, policy: Policy, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        environment: VectorEnvironment,
+        policy: Policy,
+        generator: torch.Generator,
+        constraints: Constraints | None = None,
+        judged: int = 0,
+    ) -> None:
         self.environment = environment
         self.policy = policy
         self.generator = generator
-        self.observation = environment.reset().to(torch.float32)
+        self.constraints, self.judged = constraints, judged
+        staggered = constraints is not None and isinstance(environment, VectorEnv)
+        first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
+        self.observation = first.to(torch.float32)
+        self.jump_start: JumpStart | None = None
+        self._stored_start: dict[str, Any] | None = None
+        self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
         self.steps = 0  # transitions seen, over all environments
         width = 2 + len(environment.constraint_names)
         self._running = torch.zeros(environment.n, width, device=generator.device)
@@ -47,7 +69,14 @@ class Collector:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
-        return self._advance(self.policy.explore(self.policy.scale(self.observation), noise))
+        noise[: self.judged] = 0.0
+        action = self.policy.explore(self.policy.scale(self.observation), noise)
+        if self.jump_start is None:
+            return self._advance(action)
+        assert isinstance(self.environment, VectorEnv)
+        rows = self._advance(self.jump_start.lead(self.environment, self._running[:, -1], action, self.policy))
+        self.jump_start.note(self.over, rows.terminated > 0, self.generator)
+        return rows
 
     @torch.no_grad()
     def wander(self) -> Batch:
@@ -69,8 +98,11 @@ class Collector:
         self.observation = seen.observation.to(torch.float32)
         self.steps += self.environment.n
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
+        self.over = seen.terminated | seen.truncated
+        if self.constraints is not None:
+            self.constraints.measure(rows.cost, self._running[:, -1], self.over)
+        over = self.over.unsqueeze(1)
         self._running += F.pad(sums, (0, 1), value=1.0)
-        over = (seen.terminated | seen.truncated).unsqueeze(1)
         ended = self._running * over
         self._running -= ended
         self._finished += F.pad(ended, (0, 1)).sum(dim=0).add_(F.pad(over.sum(0), (ended.shape[1], 0)))
@@ -83,8 +115,30 @@ class Collector:
         means = [value / episodes if episodes else float("nan") for value in sums]
         return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1])
 
+    @property
+    def lacks_guide(self) -> bool:
+        """Whether the run that was loaded had a guide that was not given again."""
+        return self._stored_start is not None
+
+    def guide(self, start: JumpStart) -> None:
+        """Let a guide begin the runs from now on; after a resumption, the same again.
+
+        Raises:
+            ValueError: the environment is not one of a task of ours, so no controller can see its state.
+        """
+        if not isinstance(self.environment, VectorEnv):
+            raise ValueError("a guide sees the plant's state, which only environments of a systems.Task have")
+        self.jump_start = start
+        stored, self._stored_start = self._stored_start, None
+        if stored is None:
+            start.begin(self.environment, self.generator)
+        else:  # the generator is where it was: beginning must not draw from it
+            start.begin(self.environment, torch.Generator(self.generator.device))
+            start.load_state_dict(stored)
+
     def state_dict(self) -> dict[str, Any]:
         return {
+            "jump_start": self._stored_start if self.jump_start is None else self.jump_start.state_dict(),
             "environment": self.environment.state_dict(),
             "observation": self.observation,
             "steps": self.steps,
@@ -98,3 +152,4 @@ class Collector:
         self.steps = int(state["steps"])
         self._running.copy_(state["running"])
         self._finished.copy_(state["finished"])
+        self._stored_start = state["jump_start"]

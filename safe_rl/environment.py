@@ -1,32 +1,21 @@
-"""What a learner needs from a task: a batched simulator on torch tensors, and nothing else."""
+"""The little a learner asks of a task and its simulator: what `systems.Task` and `VectorEnv` give, and adapters too."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from systems.constraints import Requirement
+from systems.envs.vector import Transition
 
-class Transition(Protocol):
-    """One step of every environment. Rows that ended were reset, which only `observation` shows."""
-
-    @property
-    def observation(self) -> Tensor: ...  # (n, o), after the automatic reset
-    @property
-    def next_observation(self) -> Tensor: ...  # (n, o), the true successor
-    @property
-    def reward(self) -> Tensor: ...  # (n,)
-    @property
-    def cost(self) -> Tensor: ...  # (n, c), one column per named constraint
-    @property
-    def terminated(self) -> Tensor: ...  # (n,) bool, no future: the value stops here
-    @property
-    def truncated(self) -> Tensor: ...  # (n,) bool, time limit: the value goes on
+__all__ = ["LearnableTask", "Limited", "Transition", "VectorEnvironment"]
 
 
 class VectorEnvironment(Protocol):
-    """Batched simulator with automatic reset; actions in physical units."""
+    """Batched simulator with automatic reset, actions in physical units; see `systems.envs.vector.VectorEnv`."""
 
     @property
     def n(self) -> int: ...
@@ -49,6 +38,15 @@ class VectorEnvironment(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+class Limited(Protocol):
+    """A constraint as a learner sees it: a column of costs and what is required of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def requirement(self) -> Requirement: ...
+
+
 class LearnableTask(Protocol):
     """A task as a learner sees it."""
 
@@ -56,4 +54,8 @@ class LearnableTask(Protocol):
     def name(self) -> str: ...
     @property
     def discount(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def constraints(self) -> Sequence[Limited]: ...
     def vector_env(self, n: int, *, device: torch.device | str, seed: int) -> VectorEnvironment: ...

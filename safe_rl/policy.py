@@ -84,6 +84,15 @@ class Policy(nn.Module):
         constant = self.action_size * (2.0 * _LOG_2 + _HALF_LOG_2PI)
         return torch.tanh(before), -constant - negative.sum(dim=-1)
 
+    def log_density(self, scaled: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-density (...,) of the actions tanh(before), and the entropy (...,) of the law of `before`."""
+        mean, log_std = self.network(scaled).chunk(2, dim=-1)
+        log_std = log_std.clamp(*LOG_STD_RANGE)
+        squash = 2.0 * (_LOG_2 - before - F.softplus(-2.0 * before))
+        deviate = (before - mean) * torch.exp(-log_std)
+        found = (-0.5 * deviate.square() - log_std - _HALF_LOG_2PI - squash).sum(dim=-1)
+        return found, (log_std + 0.5 + _HALF_LOG_2PI).sum(dim=-1)
+
     def explore(self, scaled: Tensor, noise: Tensor) -> Tensor:
         """The action of `sample` alone."""
         return torch.tanh(self._gaussian(scaled, noise)[0])

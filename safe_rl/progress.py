@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, final
+from typing import Any, Literal, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from safe_rl.budgets import Allowance
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,29 @@ class Monitor:
     """Context in which a run is shown and logged; it only reads, so it cannot change the run.
 
     Args:
-        total: updates at the end of the run.
+        total, done: at the end of the run and so far, counted in `unit`.
         show: draw a progress bar; none is drawn where the output is not a terminal.
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
+        limits: budgets, said once at the beginning with their conversions.
     """
 
     def __init__(
-        self, label: str, total: int, done: int, show: bool, folder: Path | None, settings: dict[str, Any]
+        self,
+        label: str,
+        total: int,
+        done: int,
+        unit: Literal["updates", "steps"],
+        show: bool,
+        folder: Path | None,
+        settings: dict[str, Any],
+        limits: Sequence[Allowance] = (),
     ) -> None:
         console = Console(stderr=True)
+        self._unit, self._limits = unit, {limit.name: limit for limit in limits}
+        if show:
+            for limit in limits:
+                console.print(str(limit), highlight=False, markup=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -66,7 +82,7 @@ class Monitor:
             disable=not (show and console.is_terminal),
         )
         self._task = self._bar.add_task(label, total=total, completed=done, news="")
-        self._clock, self._done = time.perf_counter(), done
+        self._clock: tuple[float, int, int] | None = None  # when the last record came, its updates, its steps
         self._csv: Path | None = None
         self._board: Any = None
         if folder is not None:
@@ -94,11 +110,14 @@ class Monitor:
     def show(self, record: Record) -> None:
         """Draw and log one record."""
         now = time.perf_counter()
-        rate = (record.updates - self._done) / max(now - self._clock, 1e-9)
-        self._clock, self._done = now, record.updates
-        costs = "".join(f"  {name} {value:.3g}" for name, value in record.mean_costs.items())
-        news = f"return {record.mean_return:.4g}{costs}  {rate:.0f} updates/s"
-        self._bar.update(self._task, completed=record.updates, news=news)
+        rates = [float("nan")] * 2
+        if self._clock is not None:
+            seconds = max(now - self._clock[0], 1e-9)
+            rates = [(record.updates - self._clock[1]) / seconds, (record.steps - self._clock[2]) / seconds]
+        self._clock = now, record.updates, record.steps
+        costs = "".join(self._cost(name, value, record) for name, value in record.mean_costs.items())
+        news = f"return {record.mean_return:.4g}{costs}  {rates[0]:.0f} updates/s  {rates[1]:.0f} steps/s"
+        self._bar.update(self._task, completed=getattr(record, self._unit), news=news)
         line = record.flat()
         if self._csv is not None:
             fresh = not self._csv.exists()
@@ -108,6 +127,15 @@ class Monitor:
                     writer.writerow(["updates", *line])
                 writer.writerow([record.updates, *line.values()])
         if self._board is not None:
-            for name, value in (line | {"charts/updates_per_second": rate}).items():
+            for name, value in (
+                line | {"charts/updates_per_second": rates[0], "charts/steps_per_second": rates[1]}
+            ).items():
                 if value == value:
                     self._board.add_scalar(name, value, record.updates)
+
+    def _cost(self, name: str, value: float, record: Record) -> str:
+        """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
+        if name not in self._limits:
+            return f"  {name} {value:.3g}"
+        spent, price = (record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier"))
+        return f"  {name} {spent:.3g} of {self._limits[name].limit:g} (multiplier {price:.3g})"

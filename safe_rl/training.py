@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from safe_rl import resumption
+from safe_rl.buffer import Batch
+from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
+from safe_rl.constraints import Constraints
 from safe_rl.environment import LearnableTask
+from safe_rl.evaluation import evaluate
+from safe_rl.handlers.base import Handler
+from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
-from systems import Task
-from systems.describe import fingerprint
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -42,23 +45,6 @@ def quick_arithmetic(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int = 0) -> float:
-    """Mean undiscounted return of the mean action over the first episode of each of `episodes` environments.
-
-    Uses an environment of its own, so it never disturbs a learner.
-    """
-    environment = task.vector_env(episodes, device=policy.action_half.device, seed=seed)
-    observation = environment.reset()
-    total = torch.zeros(episodes, dtype=torch.float64, device=environment.device)
-    running = torch.ones(episodes, dtype=torch.bool, device=environment.device)
-    while bool(running.any()):
-        seen = environment.step(policy.act(observation))
-        total += torch.where(running, seen.reward, 0.0)
-        running &= ~(seen.terminated | seen.truncated)
-        observation = seen.observation
-    return float(total.mean())
-
-
 class Learner(ABC):
     """A policy in the making.
 
@@ -72,7 +58,9 @@ class Learner(ABC):
         seed: of the learner and of its environment.
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
-        environments: stepped together.
+        handler: of the task's constraints; None learns the reward alone.
+        environments: stepped together. judged: how many of them act without noise if there is a handler, so that
+            budgets are measured on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
     """
 
@@ -84,8 +72,10 @@ class Learner(ABC):
         seed: int,
         settings: Any,
         device: torch.device | str,
+        handler: Handler | None,
         *,
         environments: int,
+        judged: int,
         hidden: Sequence[int],
         threads: int,
     ) -> None:
@@ -110,8 +100,13 @@ class Learner(ABC):
             hidden,
             self.generator,
         )
-        self.collector = Collector(environment, self.policy, self.generator)
+        self.handler = handler
+        self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
+        judged = 0 if handler is None else judged
+        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged)
+        self.reward_scale = torch.ones((), device=self.device)
         self.updates = 0
+        self.prepared = False
         self.history: list[Record] = []
         self._threads = threads
 
@@ -135,12 +130,39 @@ class Learner(ABC):
     def load_learner_state(self, state: dict[str, Any]) -> None:
         """Undo `learner_state`."""
 
+    def fix_scales(self, seen: Batch, policies: Sequence[Policy], return_scale: float) -> float:
+        """Fix the scales of observations, reward and costs from transitions under uniform actions.
+
+        Returns the discounted share of steps that have a successor: 1 / (1 - it) steps are what a return looks over.
+        """
+        std, mean = torch.std_mean(seen.observation, dim=0)
+        for policy in policies:
+            policy.observation_mean.copy_(mean)
+            policy.observation_std.copy_(torch.where(std > 1e-6 * (1.0 + mean.abs()), std, 1.0))
+        survival = self.discount * (1.0 - float(seen.terminated.mean()))
+        size = seen.reward.abs().mean() / (1.0 - survival)
+        self.reward_scale.copy_(torch.where(size > 0, return_scale / size, 1.0))
+        if self.constraints is not None:
+            self.constraints.fix_scales(seen.cost, return_scale, survival)
+        return survival
+
+    def guided(self, start: JumpStart) -> Self:
+        """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
+        self.collector.guide(start)
+        return self
+
+    @property
+    def result(self) -> Policy:
+        """The policy to use once learning is over."""
+        return self.policy
+
     def learn(
         self,
-        updates: int,
+        updates: int | None = None,
         progress: bool = True,
         checkpoint: str | Path | None = None,
         *,
+        steps: int | None = None,
         checkpoint_every: int = 2000,
         evaluate_every: int | None = None,
         log: str | Path | None = None,
@@ -148,31 +170,40 @@ class Learner(ABC):
         """Learn until `updates` updates have been made in all, those before a resumption included.
 
         Args:
+            steps: learn until so many transitions were seen instead, those of the warm-up included.
             progress: show a progress bar where the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
                 updates and at the end. A learner that starts afresh refuses to write over an existing one.
             evaluate_every: evaluate the mean action every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
         """
-        if updates < self.updates:
+        if (updates is None) == (steps is None):
+            raise ValueError("give either updates or steps, the total to learn until")
+        unit: Literal["updates", "steps"] = "updates" if steps is None else "steps"
+        goal, made = (updates, self.updates) if steps is None else (steps, self.collector.steps)
+        assert goal is not None
+        if goal < made and self.updates:
             raise ValueError(
-                f"{updates} updates were asked for and {self.updates} are already made; `updates` counts "
-                f"from the beginning: ask for more than {self.updates}"
+                f"{goal} {unit} were asked for and {made} are already made; `{unit}` counts "
+                f"from the beginning: ask for more than {made}"
             )
+        if self.collector.lacks_guide:
+            raise ValueError("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
         if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
             raise FileExistsError(
                 f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"
             )
-        described = {"task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
         folder = None if log is None else Path(log)
-        label = f"{type(self).__name__} {self.task.name}"
-        monitor = Monitor(label, updates, self.updates, progress, folder, described)
+        limits = () if self.constraints is None else self.constraints.allowances
+        monitor = Monitor(self._label(), goal, made, unit, progress, folder, self._described(), limits)
         with quick_arithmetic(self._threads), monitor:
-            if self.updates == 0 and updates > 0:
+            if not self.prepared and goal > 0:
                 self.prepare()
-            while self.updates < updates:
+                self.prepared = True
+            while (self.updates if steps is None else self.collector.steps) < goal:
                 self.iterate()
-                made, last = self.updates, self.updates == updates
+                made = self.updates
+                last = (made if steps is None else self.collector.steps) >= goal
                 test = evaluate_every is not None and (last or made % evaluate_every == 0)
                 if last or test or made % REPORT_EVERY == 0:
                     self.history.append(self._record(evaluate(self.policy, self.task) if test else None))
@@ -180,6 +211,16 @@ class Learner(ABC):
                 if checkpoint is not None and (last or made % checkpoint_every == 0):
                     self.save(checkpoint)
         return self
+
+    def _label(self) -> str:
+        handled = "" if self.handler is None else f" + {type(self.handler).__name__}"
+        return f"{type(self).__name__}{handled} {self.task.name}"
+
+    def _described(self) -> dict[str, Any]:
+        found = {"task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
+        if self.handler is not None and self.constraints is not None:
+            found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.allowances]}
+        return found
 
     def _record(self, evaluation: float | None) -> Record:
         seen = self.collector.summary()
@@ -191,7 +232,7 @@ class Learner(ABC):
             seen.mean_return,
             costs,
             seen.mean_length,
-            self.diagnostics(),
+            self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
             evaluation,
         )
 
@@ -206,65 +247,27 @@ class Learner(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write everything the run depends on, atomically; the run itself is not disturbed."""
-        write_checkpoint(
-            path,
-            type(self).__name__,
-            {
-                "identity": self._identity(),
-                "seed": self.seed,
-                "settings": dataclasses.asdict(self.settings),
-                "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
-                "updates": self.updates,
-                "history": [dataclasses.asdict(record) for record in self.history],
-                "generator": self.generator.get_state(),
-                "collector": self.collector.state_dict(),
-                "learner": self.learner_state(),
-            },
-        )
+        write_checkpoint(path, type(self).__name__, resumption.content(self))
 
     @classmethod
-    def load(cls, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        task: LearnableTask,
+        device: torch.device | str = "cpu",
+        handler: Handler | None = None,
+    ) -> Self:
         """A learner that goes on exactly where the saved one was (given the same hardware and versions).
 
+        Args:
+            handler: the one it was made with; a handler is settings only, what it led to is in the file.
+
         Raises:
-            CheckpointError: the file is damaged or foreign, or belongs to another task.
+            CheckpointError: the file is damaged or foreign, or belongs to another task or handler.
         """
         content = read_checkpoint(path, cls.__name__)
-        try:
-            fields = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in content["settings"].items()
-            }
-            learner = cls(task, content["seed"], cls.settings_type(**fields), device)  # type: ignore[call-arg]
-            stored, here = content["identity"], learner._identity()
-            differing = [
-                f"{key} {stored.get(key)} (this task: {here[key]})" for key in here if stored.get(key) != here[key]
-            ]
-            if differing:
-                raise CheckpointError(
-                    f"{path}: made for another task: {'; '.join(differing)}; load it with the task it was made for"
-                )
-            learner.updates = int(content["updates"])
-            learner.history = [Record(**record) for record in content["history"]]
-            learner.generator.set_state(content["generator"])
-            learner.collector.load_state_dict(content["collector"])
-            learner.load_learner_state(content["learner"])
-        except CheckpointError:
-            raise
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: its content does not fit this version of {cls.__name__} ({error}); "
-                "load it with the version of the package that wrote it"
-            ) from error
+        with resumption.reading(path, cls.__name__):
+            settings = resumption.settings(content, cls.settings_type)
+            learner = cls(task, content["seed"], settings, device, handler)  # type: ignore[call-arg]
+            resumption.restore(learner, content, path)
         return learner
-
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on with the task it is loaded for."""
-        environment = self.collector.environment
-        return {
-            "task": f"{self.task.name} {fingerprint(self.task) if isinstance(self.task, Task) else ''}".strip(),
-            "discount": self.discount,
-            "observation size": environment.observation_size,
-            "action low": environment.action_low.tolist(),
-            "action high": environment.action_high.tolist(),
-            "constraints": list(self.constraint_names),
-        }

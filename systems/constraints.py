@@ -55,10 +55,12 @@ class Chance:
 
 @dataclass(frozen=True)
 class Budget:
-    """May be violated in expectation this often: ``limit`` steps per episode, or as a discounted sum."""
+    """May be violated in expectation this much, per episode or as a discounted sum: in ``limit`` steps, or by ``limit``
+    of accumulated excess max(0, g)."""
 
     limit: float
     per: Literal["episode", "discounted"]
+    of: Literal["steps", "excess"] = "steps"
 
 
 Requirement = Hard | Soft | Chance | Budget
@@ -89,13 +91,23 @@ class Constraint(ByContent, ABC):
             )
         return self._requiring(Chance(probability))
 
-    def budget(self, limit: float, per: Literal["episode", "discounted"] = "episode") -> Self:
-        """The same condition, violated in at most ``limit`` steps per episode (or as a discounted sum) on average."""
+    def budget(
+        self,
+        limit: float,
+        per: Literal["episode", "discounted"] = "episode",
+        of: Literal["steps", "excess"] = "steps",
+    ) -> Self:
+        """The same condition, violated in at most ``limit`` steps per episode (or as a discounted sum) on average.
+
+        With ``of="excess"`` a step counts by how much it violates, max(0, g) of the largest g: fuel, dose, wear.
+        """
         if not 0 <= limit < np.inf:
             raise InvalidValue(f"{self.name}: budget {limit}; expected a number of at least 0")
         if per not in ("episode", "discounted"):
             raise InvalidValue(f"{self.name}: budget per '{per}'; expected 'episode' or 'discounted'")
-        return self._requiring(Budget(limit, per))
+        if of not in ("steps", "excess"):
+            raise InvalidValue(f"{self.name}: budget of '{of}'; expected 'steps' or 'excess'")
+        return self._requiring(Budget(limit, per, of))
 
     def _requiring(self, requirement: Requirement) -> Self:
         had, wanted = type(self.requirement), type(requirement)

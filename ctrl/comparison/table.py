@@ -119,7 +119,7 @@ def _judged(verdict: Verdict, task: Task) -> str | None:
         found += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"
         return f"{found}; allowed {allowed:.3g}\u00a0%"
     if isinstance(required, Budget) and isinstance(measured, Estimate):
-        what = "violated samples per run" + (
+        what = ("excess per run" if required.of == "excess" else "violated samples per run") + (
             f" discounted by {task.discount:g}" if required.per == "discounted" else ""
         )
         return f"{found}{_interval(measured)} {what} on average; allowed {required.limit:g}"

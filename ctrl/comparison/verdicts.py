@@ -25,8 +25,8 @@ class Verdict:
     Args:
         kept: no evidence at 95 % against the requirement; for hard and soft ones, no violated sample at all.
         measured: of a hard or soft constraint, the runs that violate it at any sample; of a chance constraint, the runs
-            that violate it at the sample where most do; of a budget, the violated samples per run, discounted if the
-            budget is.
+            that violate it at the sample where most do; of a budget, the violated samples or the excess per
+            run, discounted if the budget is.
         sample: of a chance constraint, the sample where most runs violate it.
     """
 
@@ -51,10 +51,10 @@ def violated_samples(margins: np.ndarray) -> np.ndarray:
 def judge(task: Task, margins: np.ndarray) -> tuple[Verdict, ...]:
     """The verdicts on all of the task's constraints, in order, from margins (b, steps, constraints)."""
     violated = violated_samples(margins)
-    return tuple(_verdict(c, violated[..., i], task.discount) for i, c in enumerate(task.constraints))
+    return tuple(_verdict(c, violated[..., i], margins[..., i], task.discount) for i, c in enumerate(task.constraints))
 
 
-def _verdict(constraint: Constraint, violated: np.ndarray, discount: float) -> Verdict:
+def _verdict(constraint: Constraint, violated: np.ndarray, margins: np.ndarray, discount: float) -> Verdict:
     runs, steps = violated.shape
     name, requirement = constraint.name, constraint.requirement
     if isinstance(requirement, Chance):
@@ -65,7 +65,8 @@ def _verdict(constraint: Constraint, violated: np.ndarray, discount: float) -> V
         return Verdict(name, requirement, not rate.interval[0] > 1 - requirement.probability, rate, sample)
     if isinstance(requirement, Budget):
         weights = discount ** np.arange(steps) if requirement.per == "discounted" else np.ones(steps)
-        spent = mean(violated @ weights)
+        excess = np.maximum(np.where(np.isnan(margins), np.inf, margins), 0.0)
+        spent = mean((excess if requirement.of == "excess" else violated) @ weights)
         # Of nothing allowed, one violation is too many: no interval around a positive mean can make it none.
         over = spent.low > requirement.limit if np.isfinite(spent.low) else spent.value > requirement.limit
         return Verdict(name, requirement, not (over or spent.value > requirement.limit == 0), spent)

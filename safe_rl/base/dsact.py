@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from safe_rl.buffer import Batch, ReplayBuffer
+from safe_rl.base.off_policy import OffPolicy
+from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
+from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
-from safe_rl.optimiser import Adam
-from safe_rl.training import Learner
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,27 @@ class DSACTSettings:
     """Transitions under uniform actions before the first update; they also fix the scales."""
     environments: int = 40
     """Environments stepped together."""
+    judged: int = 20
+    """How many of them act without noise where constraints are handled: budgets are measured on these."""
     updates_per_step: int = 2
     """Updates for each step of all environments."""
     return_scale: float = 50.0
     """Rewards are scaled so that a return under uniform actions is about this large."""
+    form: Literal[1, 2] = 1
+    """Which published form of the critics' gradient; see `gradients_form_1` and `gradients_form_2`."""
     threads: int = 1
     """CPU threads while learning; one is fastest for small networks, and results depend on the number."""
 
 
 @final
-class DSACT(Learner):
+class DSACT(OffPolicy):
     """Distributional soft actor-critic with expected value substitution, twin value distributions and
     variance-based adjustment of the critics' gradient.
 
-    `update` is the whole rule. Form: the one of GOPS (`dsact`) and of DACER's repository, with the
-    clipping bound 3 s_i and the gradient scale s_i^2; the later DSAC-v2 repository settles at half the
-    variance.
+    `update` is the whole rule. Two forms of the critics' gradient are published; the default is that of GOPS (`dsact`)
+    and of DACER's repository, the other that of the later DSAC-v2 repository, which settles at half the variance.
+    Cost critics, where there is a handler, are learned by the same gradient, without entropy and without the twins'
+    minimum.
 
     Implementation details. As in the authors' settings: GELU, batch of 256, delay 2, 10 000 warm-up
     transitions, 20 transitions per update, target policy, target entropy -dim(A) with actions counted in
@@ -90,6 +94,7 @@ class DSACT(Learner):
         task: what to learn; its `vector_env` is made here.
         seed: of networks, exploration, sampling and environment.
         device: where everything lives; a single CPU thread is used while learning (`settings.threads`).
+        handler: of the task's constraints; without one the reward alone is learned.
     """
 
     settings_type: ClassVar[type[DSACTSettings]] = DSACTSettings
@@ -101,143 +106,97 @@ class DSACT(Learner):
         seed: int = 0,
         settings: DSACTSettings | None = None,
         device: torch.device | str = "cpu",
+        handler: Handler | None = None,
     ) -> None:
-        s = settings or DSACTSettings()
-        super().__init__(task, seed, s, device, environments=s.environments, hidden=s.hidden, threads=s.threads)
-        o, m = self.policy.observation_size, self.policy.action_size
-        self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
-        self.critics = Ensemble(2, [o + m, *s.hidden, 2], self.generator)
-        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.target_policy = copy.deepcopy(self.policy).requires_grad_(False)
-        self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
-        self.mean_std = torch.zeros(2, 1, device=self.device)
-        self.reward_scale = torch.ones((), device=self.device)
-        self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
-        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
-        policy = list(self.policy.parameters())
-        self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
-        self.actor_optimiser = Adam([(policy, s.policy_rate), ([self.log_alpha], s.temperature_rate)])
-        self._sources: list[Tensor] = [*self.critics.parameters(), *self.policy.parameters()]
-        self._means: list[Tensor] = list(self.mean_policy.parameters())
-        self._targets: list[Tensor] = [*self.target_critics.parameters(), *self.target_policy.parameters()]
-
-    def prepare(self) -> None:
-        """Fill the memory with uniform actions, fix the scales of observations and of the reward."""
-        while self.buffer.size < min(self.settings.warmup, self.settings.capacity):
-            self.buffer.add(self.collector.wander())
-        seen = self.buffer.contents()
-        std, mean = torch.std_mean(seen.observation, dim=0)
-        for policy in (self.policy, self.target_policy, self.mean_policy):
-            policy.observation_mean.copy_(mean)
-            policy.observation_std.copy_(torch.where(std > 1e-6 * (1.0 + mean.abs()), std, 1.0))
-        survival = self.discount * (1.0 - seen.terminated.mean())
-        size = seen.reward.abs().mean() / (1.0 - survival)
-        self.reward_scale.copy_(torch.where(size > 0, self.settings.return_scale / size, 1.0))
-        with torch.no_grad():
-            value = self.reward_scale * seen.reward.mean() / (1.0 - survival)
-            for critics in (self.critics, self.target_critics):
-                critics.biases[-1][:, 0] += value
-
-    def iterate(self) -> None:
-        if self.updates % self.settings.updates_per_step == 0:
-            self.buffer.add(self.collector.explore())
-        self.update(self.buffer.sample(self.settings.batch_size, self.generator))
+        super().__init__(task, seed, settings or DSACTSettings(), device, handler, outputs=2, target_policy=True)
+        self.mean_std = torch.zeros(self.critics.members, 1, device=self.device)
+        self._gradients = {1: gradients_form_1, 2: gradients_form_2}[self.settings.form]
 
     def update(self, batch: Batch) -> None:
         """One step of DSAC-T on a batch."""
-        s, eps = self.settings, 0.1
-        noise = self._noise(batch.action.shape)
+        s = self.settings
+        assert self.target_policy is not None
+        noise = self.noise(batch.action.shape)
         observation = self.policy.scale(batch.observation)
         successor = self.policy.scale(batch.next_observation)
         alpha = self.log_alpha.detach().exp()
-        rate = max(0.1, 1.0 - 0.9 * self.updates / s.decay)
 
         # Targets: y for the mean is free of the sampling of returns, y_z for the deviation is not.
         with torch.no_grad():
             action, log_density = self.target_policy.sample(successor, noise)
             q, sigma = value_distribution(self.target_critics, successor, action)
-            q, twin = q.min(dim=0)
-            z = q + sigma.gather(0, twin.unsqueeze(0)).squeeze(0) * self._noise(q.shape).clamp_(-3.0, 3.0)
+            least, twin = q[:2].min(dim=0)
+            deviate = self.noise(least.shape).clamp_(-3.0, 3.0)
+            z = least + sigma[:2].gather(0, twin.unsqueeze(0)).squeeze(0) * deviate
             reward, bonus = self.reward_scale * batch.reward, alpha * log_density
             survival = self.discount * (1.0 - batch.terminated)
-            y, y_z = reward + survival * (q - bonus), reward + survival * (z - bonus)
+            y = self.with_costs(reward + survival * (least - bonus), q[2:], batch, survival)
+            z_cost = q[2:] + sigma[2:] * deviate
+            y_z = self.with_costs(reward + survival * (z - bonus), z_cost, batch, survival)
 
-        # Critics: both rows are gradients of the surrogate loss
-        #   -(s_i^2 + eps) mean[ (y - Q)/(sigma^2 + eps) Q + ((Q - y_b)^2 - sigma^2)/(sigma^3 + eps) sigma ],
-        # where everything but the trailing Q and sigma is held constant.
+        # Critics.
         q, sigma = value_distribution(self.critics, observation, batch.action)
         with torch.no_grad():
             mean = sigma.mean(dim=1, keepdim=True)
             self.mean_std = torch.lerp(self.mean_std, mean, s.averaging) if self.updates else mean
-            weight = (self.mean_std.square() + eps) / q.shape[1]
-            bound = 3.0 * self.mean_std
-            deviation = torch.minimum(torch.maximum(y_z - q, -bound), bound)
-            variance = sigma.square()
-            q_gradient = weight * (q - y) / (variance + eps)
-            sigma_gradient = weight * (variance - deviation.square()) / (variance * sigma + eps)
+            by = self._gradients(q, sigma, y, y_z, self.mean_std)
         parameters = self.critic_optimiser.parameters
-        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, (q_gradient, sigma_gradient)), rate)
+        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, by), self.rate())
 
         # Policy and temperature, then all targets.
         if (self.updates + 1) % s.delay == 0:
-            action, log_density = self.policy.sample(observation, self._noise(batch.action.shape))
-            q, _ = value_distribution(self.critics, observation, action)
-            loss = (alpha * log_density - q.amin(dim=0)).mean()
-            gradients = torch.autograd.grad(loss, self.actor_optimiser.parameters[:-1])
-            # Gradient of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
-            surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
-            self.actor_optimiser.step((*gradients, surplus), rate)
-            with torch.no_grad():
-                torch._foreach_lerp_(self._targets, self._sources, s.averaging)
-                share = s.delay / min(self.updates + 1, max(s.mean_updates, s.delay))
-                torch._foreach_lerp_(self._means, self.actor_optimiser.parameters[:-1], share)
+            action, log_density = self.policy.sample(observation, self.noise(batch.action.shape))
+            at_policy, _ = value_distribution(self.critics, observation, action)
+            loss = (alpha * log_density - at_policy[:2].amin(dim=0)).mean()
+            self.follow(log_density, self.policy_gradient(loss, at_policy, q))
         self.updates += 1
 
     def diagnostics(self) -> dict[str, float]:
-        return {
-            "temperature": float(self.log_alpha.detach().exp()),
-            "deviation": float(self.mean_std.mean()),
-            "reward_scale": float(self.reward_scale),
-        }
+        return super().diagnostics() | {"deviation": float(self.mean_std[:2].mean())}
 
     def learner_state(self) -> dict[str, Any]:
-        return {
-            "networks": {name: module.state_dict() for name, module in self._modules().items()},
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
-            "buffer": self.buffer.state_dict(),
-            "log_alpha": self.log_alpha.detach(),
-            "mean_std": self.mean_std,
-            "reward_scale": self.reward_scale,
-        }
+        return super().learner_state() | {"mean_std": self.mean_std}
 
     def load_learner_state(self, state: dict[str, Any]) -> None:
-        for name, module in self._modules().items():
-            module.load_state_dict(state["networks"][name])
-        for name, optimiser in self._optimisers().items():
-            optimiser.load_state_dict(state["optimisers"][name])
-        self.buffer.load_state_dict(state["buffer"])
-        with torch.no_grad():
-            self.log_alpha.copy_(state["log_alpha"])
+        super().load_learner_state(state)
         self.mean_std.copy_(state["mean_std"])
-        self.reward_scale.copy_(state["reward_scale"])
 
-    def _modules(self) -> dict[str, nn.Module]:
-        return {
-            "policy": self.policy,
-            "target_policy": self.target_policy,
-            "mean_policy": self.mean_policy,
-            "critics": self.critics,
-            "target_critics": self.target_critics,
-        }
 
-    def _optimisers(self) -> dict[str, Adam]:
-        return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}
+def gradients_form_1(q: Tensor, sigma: Tensor, y: Tensor, y_z: Tensor, mean_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients with respect to q and sigma (each (members, b)) of the surrogate loss of GOPS and of DACER,
 
-    def _noise(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        -(s_i^2 + eps) mean[ (y - Q)/(sigma^2 + eps) Q + ((Q - y_b)^2 - sigma^2)/(sigma^3 + eps) sigma ],
+
+    where everything but the trailing Q and sigma is held constant, y_b is y_z clipped to Q +- 3 s_i and eps = 0.1.
+    Targets drawn from a normal law are matched in mean and deviation.
+    """
+    eps = 0.1
+    weight = (mean_std.square() + eps) / q.shape[1]
+    bound = 3.0 * mean_std
+    deviation = torch.minimum(torch.maximum(y_z - q, -bound), bound)
+    variance = sigma.square()
+    return (
+        weight * (q - y) / (variance + eps),
+        weight * (variance - deviation.square()) / (variance * sigma + eps),
+    )
+
+
+def gradients_form_2(q: Tensor, sigma: Tensor, y: Tensor, y_z: Tensor, mean_std: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for the loss of the DSAC-v2 repository, with H the Huber function of threshold 50,
+
+        mean[ w (H(Q - y) + sigma (sigma^2 - H(Q - y_b))/(sigma + 0.1)) ],  w = clamp(s_i^2/(sigma^2 + 0.1), 0.1, 10).
+
+    H carries a factor 1/2, so sigma^2 settles at half the mean squared deviation.
+    """
+    eps, edge = 0.1, 50.0
+    bound = 3.0 * mean_std
+    deviation = torch.minimum(torch.maximum(y_z - q, -bound), bound)
+    weight = (mean_std.square() / (sigma.square() + eps)).clamp_(0.1, 10.0) / q.shape[1]
+    huber = F.huber_loss(deviation, torch.zeros_like(deviation), reduction="none", delta=edge)
+    return weight * (q - y).clamp(-edge, edge), weight * (sigma.square() - huber) / (sigma + eps)
 
 
 def value_distribution(critics: Ensemble, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the twins' returns, each (2, b)."""
+    """Mean and standard deviation of the members' returns, each (members, b)."""
     mean, raw = critics(torch.cat((observation, action), dim=1)).unbind(dim=1)
     return mean, F.softplus(raw)

@@ -25,8 +25,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Both spaces are ``float32`` boxes, the state within is kept in 64 bits. The reward is minus the stage cost; leaving
     ``task.domain`` terminates and is charged as :class:`Model` says; ``task.steps`` samples truncate.
 
-    ``info`` holds ``state`` (n,), and after a step ``cost`` (how many named constraints the step violated), ``costs``
-    (1.0 or 0.0 by name) and ``margins`` (largest g by name; positive means violated).
+    ``info`` holds ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 where the
+    step violated the constraint, else 0.0; the excess where that is budgeted) and ``margins`` (largest g by name;
+    positive means violated).
 
     Args:
         task: what is to be done.
@@ -86,11 +87,10 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
         outcome = self._model.step(self._x, self._model.clip(u), w, self._k)
         self._x, self._k = outcome.state, self._k + 1
-        violated = outcome.violated.astype(float)
         info = {
             "state": self._x.copy(),
-            "cost": float(violated.sum()),
-            "costs": dict(zip(self._names, violated.tolist(), strict=True)),
+            "cost": float(outcome.spent.sum()),
+            "costs": dict(zip(self._names, outcome.spent.tolist(), strict=True)),
             "margins": dict(zip(self._names, outcome.margin.tolist(), strict=True)),
         }
         return self._seen(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 import casadi as ca
 import numpy as np
 
+from systems.constraints import Budget
 from systems.errors import DimensionMismatch
 from systems.lowering import lower
 from systems.task import Task
@@ -23,6 +24,7 @@ class Outcome(NamedTuple):
     violated: Any  # (..., c) of bool, one column per constraint
     margin: Any  # (..., c), the largest g of each constraint at the start of the sample
     terminated: Any  # (...) of bool
+    spent: Any  # (..., c), what the sample takes from a budget: 1 where violated, or the excess where that is budgeted
 
 
 class Rollout(NamedTuple):
@@ -85,11 +87,23 @@ class Model:
         self._nothing, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
         discount = task.discount
+        of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
+        self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)
         self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
         """The same numbers in the arithmetic, type and place of this model."""
         return self._xp.asarray(np.array(values, order="C"), **self._placed)
+
+    def _spent(self, violated: Any, margin: Any, after: Any) -> Any:
+        """What a sample takes from each budget; an excess that is no finite number counts as 1."""
+        xp = self._xp
+        steps = violated + self._zero
+        if not self._spends_excess:
+            return steps
+        worst = xp.clip(xp.maximum(margin, after), self._zero, None)
+        known = xp.abs(worst) <= self._largest
+        return xp.where(self._excess, xp.where(known, worst, steps), steps)
 
     def clip(self, u: Any) -> Any:
         """Inputs (..., m) as the actuators apply them."""
@@ -128,7 +142,8 @@ class Model:
             if not self._on_host or left.any():
                 cost = cost + xp.where(left, self._remaining(k) * rest, self._zero)
                 violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= self._zero)))
-        return Outcome(state, -cost, violated, margin, left)
+        spent = self._spent(violated, margin, xp.where(left[..., None], margin_after, margin))
+        return Outcome(state, -cost, violated, margin, left, spent)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.

@@ -23,7 +23,7 @@ class Transition(NamedTuple):
     observation: Tensor  # (n, o), after the automatic reset: where the next action is taken
     next_observation: Tensor  # (n, o), of the true successor
     reward: Tensor  # (n,)
-    cost: Tensor  # (n, c), 1 for each named constraint the step violated, else 0
+    cost: Tensor  # (n, c), 1 for each named constraint the step violated, else 0; the excess where that is budgeted
     terminated: Tensor  # (n,) bool: left the domain, no future
     truncated: Tensor  # (n,) bool: the time was up, the value goes on
 
@@ -81,10 +81,15 @@ class VectorEnv:
         return self._k
 
     @torch.no_grad()
-    def reset(self) -> Tensor:
-        """Starts every run anew; the first observations (n, o)."""
+    def reset(self, staggered: bool = False) -> Tensor:
+        """Starts every run anew; the first observations (n, o).
+
+        Staggered, each first run begins at a sample drawn at random, so that later ones do not all end together.
+        """
         self._x = self._start.draw(self.n, self._generator)
         self._k = torch.zeros_like(self._k)
+        if staggered:
+            self._k.random_(self.task.steps, generator=self._generator)
         return self.model.observe(self._x, self._k)
 
     @torch.no_grad()
@@ -111,9 +116,7 @@ class VectorEnv:
             self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
         self._k = k.masked_fill(over, 0)
         seen = self.model.observe(self._x, self._k)
-        return Transition(
-            seen, following, outcome.reward, outcome.violated.to(self.dtype), outcome.terminated, truncated
-        )
+        return Transition(seen, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""

@@ -1,4 +1,4 @@
-"""Double integrator: a unit mass on a frictionless line, and the task of bringing it to rest at the origin."""
+"""Double integrator: a unit mass on a frictionless line, and tasks of bringing it to rest."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from systems.constraints import Box
+import numpy as np
+
+from systems.constraints import Box, Inequality
 from systems.costs import Quadratic
 from systems.distributions import Uniform
 from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Task
 
-__all__ = ["DoubleIntegrator", "double_integrator"]
+__all__ = ["DoubleIntegrator", "braking", "can_stop", "double_integrator", "effort_budget"]
 
 
 @dataclass(frozen=True)
@@ -51,5 +53,64 @@ def double_integrator() -> Task:
         initial=Uniform({"position": -4.0, "speed": -0.8}, {"position": 4.0, "speed": 0.8}),
         domain=Box("model", {"position": (-10.0, 10.0), "speed": (-5.0, 5.0)}),
         tolerance={"position": 0.1, "speed": 0.1},
+        integrator="exact",
+    )
+
+
+def braking() -> Task:
+    """Drive up to a wall at position 0 as fast as may be and stop before it; sampled exactly at 10 Hz.
+
+    From every start it can be done: :func:`can_stop` is the closed form of where from. The cost draws every run to the
+    edge of that set, so a learner that has not understood where braking must begin pays in violated samples.
+    """
+    return Task(
+        name="braking",
+        plant=DoubleIntegrator(),
+        dt=0.1,
+        steps=60,
+        cost=Quadratic(Q={"position": 1.0, "speed": 0.05}, R={"acceleration": 0.02}),
+        constraints=(Box("wall", {"position": (-np.inf, 0.0)}).budget(0.5),),
+        initial=Uniform({"position": -2.0, "speed": 0.0}, {"position": -0.5, "speed": 0.95}),
+        domain=Box("model", {"position": (-4.0, 2.0), "speed": (-3.0, 3.0)}),
+        tolerance={"position": 0.1, "speed": 0.1},
+        discount=0.95,
+        integrator="exact",
+    )
+
+
+def can_stop(task: Task, x: np.ndarray) -> np.ndarray:
+    """Whether the states (..., 2) of :func:`braking` can be kept at or below position 0 at all samples, (...) of bool.
+
+    Full braking is best, since it has the least position at every later sample. Under it the position after k samples
+    is p + k h v - (k h)^2 a / 2, a parabola in k whose largest value at whole numbers is next to k = v / (a h).
+    """
+    plant = task.plant
+    assert isinstance(plant, DoubleIntegrator)
+    a, h = plant.max_acceleration, task.dt
+    position, speed = x[..., 0], x[..., 1]
+    worst = position
+    for k in (np.floor(speed / (a * h)), np.ceil(speed / (a * h))):
+        t = h * np.maximum(k, 0.0)
+        worst = np.maximum(worst, position + t * speed - 0.5 * a * t**2)
+    return np.asarray(worst <= 1e-12)
+
+
+def effort_budget() -> Task:
+    """Linear-quadratic regulation with little effort: a discounted budget on the square of the acceleration.
+
+    The optimum is a linear law, the regulator whose weight on the input is raised by the multiplier of the budget, so
+    cost and multiplier can be computed to any accuracy. Inputs are wide enough not to saturate under it.
+    """
+    return Task(
+        name="effort-budget",
+        plant=DoubleIntegrator(max_acceleration=1.5),
+        dt=0.1,
+        steps=80,
+        cost=Quadratic(Q={"position": 1.0, "speed": 0.1}, R={"acceleration": 0.01}),
+        constraints=(Inequality("effort", lambda x, u: u.acceleration**2).budget(0.6, "discounted", "excess"),),
+        initial=Uniform({"position": -1.0, "speed": -0.5}, {"position": 1.0, "speed": 0.5}),
+        domain=Box("model", {"position": (-10.0, 10.0), "speed": (-10.0, 10.0)}),
+        tolerance={"position": 0.1, "speed": 0.1},
+        discount=0.95,
         integrator="exact",
     )

@@ -1,4 +1,4 @@
-"""Kinematic car following a circle at constant speed, in two path coordinates."""
+"""Kinematic car following a circle at constant speed, in two path coordinates; also within a lane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from systems.references import SetPoint
 from systems.signals import Vector, signals
 from systems.task import Task
 
-__all__ = ["PathTracking", "path_tracking"]
+__all__ = ["PathTracking", "lane_bound", "path_tracking"]
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,27 @@ def path_tracking() -> Task:
         initial=Uniform({"offset": -1.0, "angle": -0.5}, {"offset": 1.0, "angle": 0.5}),
         domain=Box("model", {"offset": (-3.0, 3.0), "angle": (-3.0, 3.0)}),
         tolerance={"offset": 0.1, "angle": 0.1},
+        integrator="euler",
+    )
+
+
+def lane_bound() -> Task:
+    """Come back to the circle gently without leaving a lane of 1 m to either side of it, from starts that head out.
+
+    Steering is dear, so the cheapest way back swings out of the lane; turning in at once keeps to it from every start.
+    """
+    plant = PathTracking()
+    return Task(
+        name="lane-bound",
+        plant=plant,
+        dt=0.05,
+        steps=150,
+        cost=Quadratic(Q={"offset": 0.1, "angle": 0.3}, R={"steering": 30.0}),
+        reference=SetPoint(u={"steering": plant.wheelbase / plant.radius}),
+        constraints=(Box("lane", {"offset": (-1.0, 1.0)}).budget(1.0),),
+        initial=Uniform({"offset": -0.8, "angle": -0.45}, {"offset": 0.8, "angle": 0.45}),
+        domain=Box("model", {"offset": (-3.0, 3.0), "angle": (-3.0, 3.0)}),
+        tolerance={"offset": 0.5, "angle": 0.2},
+        discount=0.97,
         integrator="euler",
     )

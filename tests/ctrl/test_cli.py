@@ -66,7 +66,7 @@ class Learner:
         print("learned from", self.before, "to", updates, "with seed", self.seed)
         open(checkpoint, "w").write(f"{self.made} {self.seed}")
     @property
-    def policy(self):
+    def result(self):
         return self
     def save(self, path):
         open(path, "w").write(f"policy of seed {self.seed}")
@@ -201,8 +201,16 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     again = trivium(home, *command, "--updates", "30")
     assert "learned from 10 to 30 with seed 7" in again.stdout, again
     assert "expected at least 1" in refused(home, *command, "--updates", "0")
+    assert "ends by one of them" in refused(home, *command, "--updates", "5", "--steps", "5")
     assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
+
+
+def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
+    done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((home / "results" / "table.json").read_text())
+    assert [row["controller"] for row in table] == ["relay, alone"]
 
 
 def test_verify_proves_and_shows_again(home: Path) -> None:
@@ -220,13 +228,6 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert again.returncode == 1
     assert "NOT SHOWN AGAIN" in again.stdout
     assert trivium(home, "verify").returncode == 2
-
-
-def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
-    done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
-    assert done.returncode == 0, done.stderr
-    table = json.loads((home / "results" / "table.json").read_text())
-    assert [row["controller"] for row in table] == ["relay, alone"]
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:

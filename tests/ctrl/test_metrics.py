@@ -173,6 +173,14 @@ def test_a_budget_is_judged_by_its_mean() -> None:
     assert not judged(TRACK.budget(2.0), violated[:1]).kept, "of one run there is the number alone"
 
 
+def test_a_budget_of_excess_is_judged_by_how_much_was_violated() -> None:
+    task = dataclasses.replace(TASK, constraints=(TRACK.budget(0.9, of="excess"),))
+    margins = np.full((40, 120, 1), -2.0)
+    margins[:, 3:5, 0] = 0.5
+    verdict = judge(task, margins)[0]
+    assert (verdict.measured, verdict.kept) == (Estimate(1.0, 1.0, 1.0), False)
+
+
 def test_an_undefined_margin_counts_as_violated() -> None:
     task = dataclasses.replace(TASK, constraints=(TRACK, Box("rate", {"rate": (-1.0, 1.0)}).budget(0.0)))
     margins = np.full((3, 120, 2), -0.5)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrl import LQR, NotApplicable, Status, lqr, simulate
+from ctrl import LQR, NotApplicable, Source, Status, lqr, simulate
 from ctrl.regulator import NotStabilisable, local_model
 from systems import (
     DimensionMismatch,
@@ -23,7 +23,7 @@ from systems import (
     Task,
     Trajectory,
 )
-from systems.library import cartpole, cartpole_swing_up, pendulum
+from systems.library import cartpole, cartpole_swing_up, pendulum, segway
 
 
 def random_plant(seed: int, dt: float | None) -> tuple[LinearPlant, np.ndarray, np.ndarray, np.ndarray]:
@@ -126,3 +126,18 @@ def test_hessian_of_any_cost_serves_as_weights() -> None:
     balance, swing = local_model(cartpole()), local_model(cartpole_swing_up())
     np.testing.assert_allclose(swing.Q, balance.Q, atol=1e-12)
     np.testing.assert_allclose(swing.R, balance.R, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_states_too_large_to_be_multiplied_get_a_finite_input() -> None:
+    """Infinities of both signs meet in K x, which is a NaN that no clipping removes."""
+    regulator = LQR(segway())
+    largest = np.finfo(float).max
+    for x in ([largest, -largest], [-largest, largest]):
+        decision = regulator.step(np.array(x), 0)
+        assert (decision.status, decision.source) == (Status.NUMERICAL, Source.BACKUP)
+        np.testing.assert_array_equal(decision.input, [0.0])
+    for x in ([largest, largest], [largest, 0.0]):
+        decision = regulator.step(np.array(x), 0)
+        assert decision.status is Status.SOLVED
+        np.testing.assert_array_equal(decision.input, [-4.0])

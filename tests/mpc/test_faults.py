@@ -89,3 +89,72 @@ def test_faults_do_no_harm_and_pass(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_ten_thousand_steps_of_faults(name: str) -> None:
     run_with_faults(CASES[name](), 10_000, seed=1)
+
+
+PLANNING = [name for name in CASES if "lqr" not in name]
+
+
+@pytest.mark.parametrize("name", PLANNING)
+def test_time_goes_on_without_a_measurement(name: str) -> None:
+    """Samples are skipped and measurements lost: what is applied is what was planned for that very sample."""
+    case = CASES[name]()
+    controller: Any = case.make(case.task)
+    lower, upper = case.task.input_bounds
+    assert controller.step(case.start, 7).status is Status.SOLVED
+    plan = controller.plan
+    planned = {7 + i: u for i, u in enumerate(plan.u)}
+    assert np.abs(np.diff(plan.u[:5], axis=0)).max() > 1e-6  # or a frozen clock would pass
+    for k in (8, 9, 11, 12):
+        if k in planned:
+            decision = controller.step(np.full(len(case.start), np.nan), k)
+            assert decision.source is Source.SHIFTED_PLAN
+            np.testing.assert_allclose(decision.input, np.clip(planned[k], lower, upper), atol=1e-9)
+    late = controller.step(np.full(len(case.start), np.nan), 7 + len(plan.u) + 1)
+    assert late.source is Source.BACKUP
+
+
+@pytest.mark.parametrize("name", PLANNING)
+@pytest.mark.parametrize("how", ["raise", "garbage answer"])
+def test_a_back_end_that_fails_leaves_the_plan_alone_and_then_starts_cold(name: str, how: str) -> None:
+    """Recovery is with the first sound solve, and as from nothing."""
+    case = CASES[name]()
+    controller: Any = case.make(case.task)
+    spoil = Spoiler(controller)
+    controller.step(case.start, 0)
+    mend = spoil(how)
+    for k in range(1, 6):
+        decision = controller.step(case.start * 0.9**k, k)
+        assert decision.status is not Status.SOLVED
+        assert decision.source in (Source.SHIFTED_PLAN, Source.BACKUP)
+    mend()
+    x = 0.5 * case.start
+    decision = controller.step(x, 6)
+    assert (decision.status, decision.source) == (Status.SOLVED, Source.OPTIMAL)
+    if case.restart:
+        np.testing.assert_allclose(decision.input, case.make(case.task).step(x, 6).input, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("k", [-7, 10**9])
+def test_any_sample_number_is_answered(name: str, k: int) -> None:
+    case = CASES[name]()
+    decision = case.make(case.task).step(0.5 * case.start, k)
+    assert decision.status is Status.SOLVED
+
+
+def test_the_guess_of_lagrangian_mpc_after_failures() -> None:
+    """The shifted plan and its multipliers, then, after three failures, nothing of them."""
+    case = CASES["lagrangian"]()
+    controller: Any = case.make(case.task)
+    controller.step(np.array([0.5, -1.2]), 0)
+    plan, solve, guesses = controller.plan, controller.descent.solve, []
+    controller.descent.solve = lambda u, lam: guesses.append((u.copy(), lam.copy())) or solve(u, lam)
+    mend = Spoiler(controller)("nan answer")
+    for k in range(1, 6):
+        controller.step(plan.x[k], k)
+        expected = plan.u[k:, 0] if k <= controller.COLD_AFTER else np.zeros(8 - k)
+        np.testing.assert_allclose(guesses[-1][0][0][: 8 - k], expected, atol=1e-12)
+        assert controller.plan is plan
+    mend()
+    assert not guesses[-1][1].any()
+    assert controller.step(plan.x[6], 6).status is Status.SOLVED

@@ -12,6 +12,7 @@ import pytest
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
 from mpc import LinearMPC
+from mpc.condensing import condensed, linear_optimal_control
 from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Polytope, Quadratic, SetPoint, Task, Trajectory
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
@@ -139,6 +140,26 @@ def test_the_forms_and_the_back_ends_agree_on_the_cartpole() -> None:
         np.testing.assert_allclose(a.input, b.input, atol=1e-5)
 
 
+@pytest.mark.parametrize("price", [np.inf, 3.0])
+@pytest.mark.parametrize("is_moving", [False, True])
+def test_the_forms_agree_on_references_away_from_the_origin(price: float, is_moving: bool) -> None:
+    rng, box = np.random.default_rng(5), Box("box", {"x1": (-1.0, 1.0), "x2": (-0.6, 0.5)})
+    x_ref = np.stack([np.linspace(0.2, 1.4, 30), np.full(30, 0.3)], axis=1)  # not a motion of the plant, partly outside
+    reference = Trajectory(x_ref, np.full((30, 1), 0.2)) if is_moving else SetPoint({"x1": 0.7}, {"u1": 0.3})
+    posed = task(MASS, box if np.isinf(price) else box.soft(price), reference=reference)
+    controllers = [LinearMPC(posed, horizon=9, terminal="cost", solver=solver) for solver in SOLVERS]
+    touched = 0
+    for x in rng.uniform([-1, -0.5], [0.9, 0.4], size=(25, 2)):
+        a, b = (controller.step(x, 4) for controller in controllers)
+        assert a.status is b.status
+        if a.status is Status.SOLVED:
+            np.testing.assert_allclose(a.input, b.input, atol=1e-5)
+            plans = [controller.plan for controller in controllers]
+            np.testing.assert_allclose(plans[0].x, plans[1].x, atol=1e-5)
+            touched += plans[0].x[1:, 1].max() > 0.5 - 1e-6
+    assert touched > 5
+
+
 def test_the_default_horizon_takes_every_start_of_the_cartpole() -> None:
     posed = cartpole()
     controller = LinearMPC(posed)
@@ -247,6 +268,9 @@ def test_misuse_and_tasks_that_do_not_fit() -> None:
     idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
     with pytest.raises(NotApplicable, match="no input"):
         LinearMPC(task(idle))
+    control = linear_optimal_control(task(MASS), 5, False)
+    with pytest.raises(NotApplicable, match="larger weight"):
+        condensed(dataclasses.replace(control, P=0.0 * control.P))
     stuck = LinearPlant(np.diag([1.2, 0.5]), np.array([[0.0], [1.0]]), dt=0.2)
     with pytest.raises(NotStabilisable):
         LinearMPC(task(stuck))

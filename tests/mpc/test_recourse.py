@@ -21,56 +21,16 @@ def fenced() -> Task:
 
 
 Made = Callable[..., LinearMPC | NonlinearMPC]
-CONTROLLERS: dict[str, tuple[Made, int]] = {
-    "linear-daqp": (lambda **k: LinearMPC(fenced(), horizon=15, solver="daqp", **k), 1500),
-    "linear-piqp": (lambda **k: LinearMPC(fenced(), horizon=15, solver="piqp", **k), 1000),
-    "nonlinear": (lambda **k: NonlinearMPC(fenced(), horizon=10, **k), 1000),
+CONTROLLERS: dict[str, Made] = {
+    "linear-daqp": lambda **k: LinearMPC(fenced(), horizon=15, solver="daqp", **k),
+    "linear-piqp": lambda **k: LinearMPC(fenced(), horizon=15, solver="piqp", **k),
+    "nonlinear": lambda **k: NonlinearMPC(fenced(), horizon=10, **k),
 }
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
-def test_faults_do_no_harm_and_pass(name: str) -> None:
-    make, steps = CONTROLLERS[name]
-    controller, hasty = make(), make(max_iterations=1)
-    lower, upper = controller.task.input_bounds
-    step = controller.task.dynamics.function()
-    rng = np.random.default_rng(0)
-    part = "solvers" if isinstance(controller, NonlinearMPC) else "solver"
-    sound, weak = getattr(controller, part), getattr(hasty, part)
-    x, healthy, seen = np.zeros(2), 0, set()
-    for k in range(steps):
-        fault = rng.choice(["none", "nan", "infeasible", "hasty"], p=[0.9, 0.04, 0.02, 0.04])
-        shown = x
-        if fault == "nan":
-            shown = np.where(rng.random(2) < 0.5, rng.choice([np.nan, np.inf, -np.inf]), np.nan)
-        elif fault == "infeasible":
-            shown = rng.choice([-1.0, 1.0]) * np.array([10.0 ** rng.uniform(0.5, 3.0), 3.0])
-        setattr(controller, part, weak if fault == "hasty" else sound)
-        decision = controller.step(shown, k)
-        assert decision.input.shape == (1,)
-        assert np.isfinite(decision.input).all()
-        assert (lower <= decision.input).all()
-        assert (decision.input <= upper).all()
-        seen.add((str(fault), decision.status))
-        if fault == "nan":
-            assert decision.status is Status.NUMERICAL
-        if fault == "infeasible":
-            assert decision.status is not Status.SOLVED
-        healthy = healthy + 1 if fault == "none" else 0
-        x = np.array(step(x, decision.input, rng.uniform(-0.02, 0.02), []))[:, 0]
-        if (np.abs(x) > [0.7, 1.8]).any() or rng.random() < 0.02:  # back to where a solution surely exists
-            x = rng.uniform([-0.2, -0.3], [0.2, 0.3])
-            healthy = 0
-        elif healthy >= 2:
-            assert decision.status is Status.SOLVED
-            assert decision.source is Source.OPTIMAL
-    assert {("none", Status.SOLVED), ("nan", Status.NUMERICAL), ("infeasible", Status.INFEASIBLE)} <= seen
-    assert any(fault == "hasty" and status is not Status.SOLVED for fault, status in seen)
-
-
-@pytest.mark.parametrize("name", CONTROLLERS)
 def test_a_budget_of_one_iteration_for_a_whole_run(name: str) -> None:
-    controller = CONTROLLERS[name][0](max_iterations=1)
+    controller = CONTROLLERS[name](max_iterations=1)
     rng = np.random.default_rng(1)
     for k in range(400):
         decision = controller.step(rng.uniform([-0.7, -1.5], [0.7, 1.5]), k)

@@ -17,49 +17,23 @@ import torch
 from safe_rl.base.dsact import DSACT, DSACTSettings
 from safe_rl.checkpoint import MAGIC, CheckpointError, read_checkpoint, write_checkpoint
 from safe_rl.policy import Policy
-from tests.safe_rl.pendulum import PendulumTask
+from tests.safe_rl.tasks import assert_same_run, everything, swing_up
 
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=500)
 ROOT = Path(__file__).parents[2]
 
 
-def everything(learner: DSACT) -> list[torch.Tensor]:
-    """All tensors a run depends on, in order."""
-    found: list[torch.Tensor] = []
-
-    def walk(node: object) -> None:
-        if isinstance(node, torch.Tensor):
-            found.append(node.detach().clone())
-        elif isinstance(node, dict):
-            for key in sorted(node, key=str):
-                walk(node[key])
-        elif isinstance(node, list | tuple):
-            for item in node:
-                walk(item)
-
-    walk([learner.learner_state(), learner.collector.state_dict(), learner.generator.get_state()])
-    return found
-
-
-def assert_same_run(one: DSACT, other: DSACT) -> None:
-    assert one.updates == other.updates
-    a, b = everything(one), everything(other)
-    assert len(a) == len(b) > 40
-    for x, y in zip(a, b, strict=True):
-        assert torch.equal(x, y)
-
-
 @pytest.mark.parametrize("stop", [1, 50, 151])  # 151: the ring of 500 rows has come round
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, stop: int) -> None:
-    whole = DSACT(PendulumTask(), settings=TINY).learn(180, progress=False)
-    DSACT(PendulumTask(), settings=TINY).learn(stop, progress=False, checkpoint=tmp_path / "run")
-    resumed = DSACT.load(tmp_path / "run", PendulumTask()).learn(180, progress=False)
+    whole = DSACT(swing_up(), settings=TINY).learn(180, progress=False)
+    DSACT(swing_up(), settings=TINY).learn(stop, progress=False, checkpoint=tmp_path / "run")
+    resumed = DSACT.load(tmp_path / "run", swing_up()).learn(180, progress=False)
     assert_same_run(whole, resumed)
 
 
 def test_saving_and_evaluating_do_not_disturb_the_run(tmp_path: Path) -> None:
-    plain = DSACT(PendulumTask(), settings=TINY).learn(60, progress=False)
-    watched = DSACT(PendulumTask(), settings=TINY)
+    plain = DSACT(swing_up(), settings=TINY).learn(60, progress=False)
+    watched = DSACT(swing_up(), settings=TINY)
     watched.learn(60, progress=False, checkpoint=tmp_path / "run", checkpoint_every=7, evaluate_every=20, log=tmp_path)
     for x, y in zip(everything(plain)[:-4], everything(watched)[:-4], strict=True):
         assert torch.equal(x, y)
@@ -72,7 +46,7 @@ def test_killed_run_resumes_to_the_last_bit(tmp_path: Path) -> None:
     path = tmp_path / "run"
     code = (
         "from tests.safe_rl.test_checkpoint import *\n"
-        "learner = DSACT(PendulumTask(), settings=TINY)\n"
+        "learner = DSACT(swing_up(), settings=TINY)\n"
         f"learner.learn(10**9, progress=False, checkpoint={str(path)!r}, checkpoint_every=20)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -87,22 +61,22 @@ def test_killed_run_resumes_to_the_last_bit(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    resumed = DSACT.load(path, PendulumTask())
+    resumed = DSACT.load(path, swing_up())
     assert resumed.updates % 20 == 0
     target = resumed.updates + 30
     resumed.learn(target, progress=False)
-    assert_same_run(DSACT(PendulumTask(), settings=TINY).learn(target, progress=False), resumed)
+    assert_same_run(DSACT(swing_up(), settings=TINY).learn(target, progress=False), resumed)
 
 
 def test_fresh_learner_does_not_write_over_a_run(tmp_path: Path) -> None:
     (tmp_path / "run").write_bytes(b"precious")
     with pytest.raises(FileExistsError, match=r"resume with DSACT\.load"):
-        DSACT(PendulumTask(), settings=TINY).learn(10, progress=False, checkpoint=tmp_path / "run")
+        DSACT(swing_up(), settings=TINY).learn(10, progress=False, checkpoint=tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == b"precious"
 
 
 def test_fewer_updates_than_made_is_refused() -> None:
-    learner = DSACT(PendulumTask(), settings=TINY).learn(5, progress=False)
+    learner = DSACT(swing_up(), settings=TINY).learn(5, progress=False)
     assert learner.learn(5, progress=False) is learner
     with pytest.raises(ValueError, match="5 are already made"):
         learner.learn(4, progress=False)
@@ -111,7 +85,7 @@ def test_fewer_updates_than_made_is_refused() -> None:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("good") / "run"
-    DSACT(PendulumTask(), settings=TINY).save(path)
+    DSACT(swing_up(), settings=TINY).save(path)
     return path
 
 
@@ -152,12 +126,12 @@ def damaged(good: Path, tmp_path: Path, what: str) -> Path:
 )
 def test_damaged_file_is_refused_with_its_reason(good: Path, tmp_path: Path, what: str, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
-        DSACT.load(damaged(good, tmp_path, what), PendulumTask())
+        DSACT.load(damaged(good, tmp_path, what), swing_up())
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
-        DSACT.load(tmp_path / "none", PendulumTask())
+        DSACT.load(tmp_path / "none", swing_up())
 
 
 class Payload:
@@ -179,12 +153,12 @@ def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_checkpoint_of_another_task_or_kind_is_refused(good: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"discount 0.99 \(this task: 0.9\)"):
-        DSACT.load(good, PendulumTask(discount=0.9))
+        DSACT.load(good, swing_up(discount=0.9))
     with pytest.raises(CheckpointError, match="one of policy was expected"):
         Policy.load(good)
     write_checkpoint(tmp_path / "hollow", "DSACT", {"settings": dataclasses.asdict(TINY), "seed": 0})
     with pytest.raises(CheckpointError, match="does not fit"):
-        DSACT.load(tmp_path / "hollow", PendulumTask())
+        DSACT.load(tmp_path / "hollow", swing_up())
 
 
 def test_write_that_fails_leaves_the_old_file(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,5 +170,5 @@ def test_write_that_fails_leaves_the_old_file(good: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        DSACT.load(path, PendulumTask()).save(path)
+        DSACT.load(path, swing_up()).save(path)
     assert path.read_bytes() == good.read_bytes()

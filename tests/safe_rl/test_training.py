@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from safe_rl import DSACT, DSACTSettings, Policy, evaluate
-from tests.safe_rl.pendulum import PendulumTask
+from ctrl.cli import main
+from safe_rl import DSACT, SAC, DSACTSettings, Policy, PolicyController, SACLagrangian, evaluate
+from systems.library import bandit
+from tests.safe_rl.tasks import TINY as TINY_OF
+from tests.safe_rl.tasks import swing_up, two_budgets
 
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
 
@@ -19,7 +22,7 @@ TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4,
 def test_books_agree_with_the_rewards_and_costs_seen() -> None:
     """All episodes of the run, recomputed from the replay memory."""
     settings = DSACTSettings(hidden=(8,), batch_size=8, warmup=40, environments=4, updates_per_step=1)
-    learner = DSACT(PendulumTask(steps=10, speed_limit=1.0), settings=settings)
+    learner = DSACT(swing_up(steps=10, rate_limit=1.0), settings=settings)
     learner.learn(190, progress=False)  # with the warm-up 200 steps: 20 episodes in each of 4 environments
     rows = learner.buffer.contents()
     record = learner.history[0]
@@ -30,7 +33,7 @@ def test_books_agree_with_the_rewards_and_costs_seen() -> None:
 
 
 def test_warm_up_fixes_the_scaling_of_observations() -> None:
-    learner = DSACT(PendulumTask(), settings=TINY)
+    learner = DSACT(swing_up(), settings=TINY)
     learner.prepare()
     scaled = learner.policy.scale(learner.buffer.contents().observation)
     torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=1e-4, rtol=0.0)
@@ -42,7 +45,7 @@ def test_warm_up_fixes_the_scaling_of_observations() -> None:
 
 def test_evaluation_counts_each_environment_once() -> None:
     """Against a loop by hand; the mean action only, first episodes only."""
-    task = PendulumTask(steps=30)
+    task = swing_up(steps=30)
     policy = DSACT(task, settings=TINY).policy
     environment = task.vector_env(6, seed=5)
     observation, total = environment.reset(), 0.0
@@ -53,7 +56,7 @@ def test_evaluation_counts_each_environment_once() -> None:
 
 
 def test_predict_takes_and_gives_arrays() -> None:
-    learner = DSACT(PendulumTask(), settings=TINY)
+    learner = DSACT(swing_up(), settings=TINY)
     action, memory = learner.predict(np.zeros(3))
     assert memory is None
     assert action.shape == (1,)
@@ -68,7 +71,7 @@ def test_predict_takes_and_gives_arrays() -> None:
 def test_log_is_written_and_nothing_is_drawn_outside_a_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    DSACT(PendulumTask(steps=20), settings=TINY).learn(230, progress=True, log=tmp_path)
+    DSACT(swing_up(steps=20), settings=TINY).learn(230, progress=True, log=tmp_path)
     shown = capfd.readouterr()
     assert "updates/s" not in shown.out + shown.err
     with open(tmp_path / "progress.csv", newline="") as file:
@@ -77,21 +80,48 @@ def test_log_is_written_and_nothing_is_drawn_outside_a_terminal(
     assert float(lines[0]["charts/return"]) < 0
     assert "costs/fast" in lines[0]
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert (settings["task"], settings["hidden"]) == ("pendulum", [16, 16])
+    assert (settings["task"], settings["hidden"]) == ("pendulum-swing-up", [16, 16])
 
 
 def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    DSACT(PendulumTask(steps=20), settings=TINY).learn(20, progress=False, log=tmp_path)
+    DSACT(swing_up(steps=20), settings=TINY).learn(20, progress=False, log=tmp_path)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert {"charts/return", "costs/fast", "learner/temperature"} <= set(events.Tags()["scalars"])
 
 
 def test_policy_of_a_learner_moves_alone(tmp_path: Path) -> None:
-    learner = DSACT(PendulumTask(), settings=TINY).learn(10, progress=False)
+    learner = DSACT(swing_up(), settings=TINY).learn(10, progress=False)
     learner.policy.save(tmp_path / "policy")
     observation = torch.tensor([[0.5, 0.8, 1.0]])
     assert torch.equal(Policy.load(tmp_path / "policy").act(observation), learner.policy.act(observation))
+
+
+def test_command_line_trains_a_constrained_learner_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `trivium train` to a policy that a comparison reads, with the budget said in all its units."""
+    monkeypatch.setattr("ctrl.discovery.entry_points", lambda group: {})
+    out = tmp_path / "run"
+    command = ["train", "systems.library:bandit", "--learner", "safe_rl:SACLagrangian", "--out", str(out)]
+    assert main([*command, "--steps", "10400"]) == 0
+    shown = capsys.readouterr()
+    assert "0.5 excess per episode of 1 = 0.5 per step" in shown.err
+    assert "sac-lagrangian.policy" in shown.out
+    assert main([*command, "--updates", "30"]) == 0
+    assert "going on from" in capsys.readouterr().out
+    assert PolicyController.load(bandit(), out / "sac-lagrangian.policy").batch(np.zeros((1, 1)), 0).shape == (1, 1)
+    settings = json.loads((out / "settings.json").read_text())
+    assert "Lagrangian" in settings["handler"]
+
+
+def test_live_view_shows_cost_against_budget_multiplier_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = SACLagrangian(two_budgets(), settings=TINY_OF[SAC])
+    news: list[str] = []
+    monkeypatch.setattr("rich.progress.Progress.update", lambda _, task, **fields: news.append(fields["news"]))
+    learner.learn(400, progress=False)
+    for part in ("return", "fast ", " of 2 (multiplier ", " of 1 (multiplier ", "updates/s", "steps/s"):
+        assert part in news[-1]

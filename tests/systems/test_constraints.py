@@ -111,6 +111,7 @@ def test_a_requirement_is_not_dropped_for_another() -> None:
         (lambda: BOX.chance(1.0), "room: probability 1.0; expected a number between 0 and 1"),
         (lambda: BOX.chance(np.nan), "probability nan"),
         (lambda: BOX.budget(-1.0), "room: budget -1.0; expected a number of at least 0"),
+        (lambda: BOX.budget(1.0, of="money"), "budget of 'money'; expected 'steps' or 'excess'"),
         (lambda: BOX.budget(1.0, per="year"), "budget per 'year'; expected 'episode' or 'discounted'"),
         (lambda: Box("b", {"position": (np.nan, 1.0)}), r"'b': position bounded by \(nan, 1.0\)"),
         (lambda: Box("b", {"position": (2.0, 1.0)}), r"position bounded by \(2.0, 1.0\).*lower <= upper"),

@@ -63,6 +63,8 @@ def compile_step(version: int) -> Any:
         at += t * m
         y0, least, most = data[at : at + m], data[at + m : at + 2 * m], data[at + 2 * m : at + 3 * m]
         at += 3 * m
+        reach = data[at]
+        at += 1
 
         o, hu, hl = space[:rows], space[rows : rows + nb], space[rows + nb : rows + 2 * nb]
         used = rows + 2 * nb
@@ -111,7 +113,9 @@ def compile_step(version: int) -> Any:
             for k in range(nk):
                 e = nb + triple[k]
                 H[0, k], H[1, k], H[2, k] = sign[k] * (bound[k] - o[e]), o[e + nc], o[e + 2 * nc]
-            status = interior_point(G, start, hu, hl, box[2], box[3], H, v, p, space[used:], max_iterations, report)
+            status = interior_point(
+                G, start, hu, hl, box[2], box[3], H, reach, v, p, space[used:], max_iterations, report
+            )
             if quick > 0 and status == SOLVED:
                 # What ADMM would have ended with.
                 times(JT, v, y)

@@ -21,18 +21,22 @@ from mpc.solvers.harmonic.dense import factor, normal, solve, times, transposed
 __all__ = ["INFEASIBLE", "MAX_ITERATIONS", "NUMERICAL", "SOLVED", "interior_point", "space_needed"]
 
 SOLVED, MAX_ITERATIONS, INFEASIBLE, NUMERICAL = 0, 1, 2, 3
-GAP = 1e-11  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
-LOOSE = 1e-9  # gap of a point that still counts as solved where rounding lets it come no closer
+GAP = 1e-10  # duality gap relative to max(1, |v|^2 / 2); the gap bounds |v - v*|^2 / 2
+FINE = 1e-13  # gap that is small enough whatever the error of the input seems to be
+ACCURATE = 1e-7  # error of the input, in half-widths of its bounds, as the last step lets it be estimated
+LOOSE = 1e-8  # gap of a point that still counts as solved where rounding lets it come no closer
 FEASIBLE = 1e-9  # violation of the rows, in half-widths of their bounds
 STATIONARY = 1e-8  # error of the gradient relative to max(1, |v|), which bounds |v - v*| too
-REFINE = 1e-4  # relative gap below which the linear systems are solved with one step of iterative refinement
+REFINE = 1e-4  # relative gap below which the linear systems are solved with iterative refinement
+REFINED = 1e-10  # error at which it ends
+CAP = 1e15  # of the weights in the factorised matrix, lest they drown the rest of it; refinement makes up for that
 RADIUS = 1e7  # infeasible means: no v of this length is feasible
 CENTRING = 1e-3  # least centring, so that a pair that is nearly zero twice does not fall behind the others
 
 
 def space_needed(f: int, wide: int, boxed: int, cones: int) -> int:
     """Numbers of workspace for :func:`interior_point`."""
-    return 2 * f * wide + f * f + 4 * f + 2 + 5 * wide + 18 * boxed + 42 * cones
+    return 2 * f * wide + f * f + 5 * f + 2 + 7 * wide + 18 * boxed + 42 * cones
 
 
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
@@ -84,22 +88,25 @@ def _push(zu, zl, Z, p):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _weigh(G, weight, nb, nk, E, X, Y):  # type: ignore[no-untyped-def]
-    """X and Y = W X with G' W^-2 G = X'W X, and the weights of the cones.
+def _eigenrows(G, E, nb, X):  # type: ignore[no-untyped-def]
+    """Writes the last rows of X, with G' W^-2 G = X'W X: for every cone the three eigenvectors of W^-2 times its rows.
 
-    The rows of X are the box rows of G and, for every cone, the three eigenvectors of W^-2 times its rows: weighted
-    rows keep the product accurate however large the weights become.
+    Rows with weights keep the product accurate however large the weights become.
     """
-    for i in range(3):
-        for k in range(nk):
-            weight[nb + i * nk + k] = E[i, k]
+    nk = E.shape[1]
     for i in range(G.shape[0]):
         for k in range(nk):
             j0, j1, j2 = G[i, nb + k], G[i, nb + nk + k], G[i, nb + 2 * nk + k]
             along = E[3, k] * j1 + E[4, k] * j2
             X[i, nb + k], X[i, nb + nk + k] = j0 - along, j0 + along
             X[i, nb + 2 * nk + k] = E[3, k] * j2 - E[4, k] * j1
-        for r in range(nb + 3 * nk):
+
+
+@njit(nogil=True, error_model="numpy", fastmath=FAST)
+def _weigh(weight, X, Y):  # type: ignore[no-untyped-def]
+    """Y = W X."""
+    for i in range(X.shape[0]):
+        for r in range(X.shape[1]):
             Y[i, r] = weight[r] * X[i, r]
 
 
@@ -124,14 +131,15 @@ def _restored(kept, v, report):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
+def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
     """Solves one problem; returns a status code, writes v and the report [iterations, residual, gap].
 
     Args:
         G: (f, wide), transposed: box rows, padded; then the first, the second and the third rows of all cones; padded.
         start: (f, f), factor of I + G'G, where a row counts once for every bound.
         hu, hl: (boxed,), upper bound and minus lower bound. mu, ml: (boxed,), 1 where the bound exists, else 0.
-        H: (3, cones). v: (f,), written. p: (wide,), written: the multiplier, with v = -G'p. space: workspace.
+        H: (3, cones). reach: how far |v| = 1 moves the first input, in half-widths of its bounds. v: (f,), written.
+        p: (wide,), written: the multiplier, with v = -G'p. space: workspace.
         report: (3,), written.
     """
     f, wide = G.shape
@@ -140,17 +148,13 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
     at = 2 * f * wide
     P = space[at : at + f * f].reshape(f, f)
     at += f * f
-    dv, rx, correction = space[at : at + f], space[at + f : at + 2 * f], space[at + 2 * f : at + 3 * f]
-    kept = space[at + 3 * f : at + 4 * f + 2]
-    at += 4 * f + 2
-    y, x, g, aim, weight = (
-        space[at : at + wide],
-        space[at + wide : at + 2 * wide],
-        space[at + 2 * wide : at + 3 * wide],
-        space[at + 3 * wide : at + 4 * wide],
-        space[at + 4 * wide : at + 5 * wide],
-    )
-    at += 5 * wide
+    V = space[at : at + 4 * f].reshape(4, f)
+    dv, rx, correction, change = V[0], V[1], V[2], V[3]
+    kept = space[at + 4 * f : at + 5 * f + 2]
+    at += 5 * f + 2
+    R = space[at : at + 7 * wide].reshape(7, wide)
+    y, x, g, aim, weight, capped, error = R[0], R[1], R[2], R[3], R[4], R[5], R[6]
+    at += 7 * wide
     B = space[at : at + 18 * nb].reshape(18, nb)
     at += 18 * nb
     su, sl, zu, zl, dsu, dsl, dzu, dzl, ru, rl = B[0], B[1], B[2], B[3], B[4], B[5], B[6], B[7], B[8], B[9]
@@ -160,7 +164,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
     US, UZ, W, E, F = C[21:26], C[26:31], C[31:37], C[37:42], C[18:21]
     # What a failed solve left behind must not reach this one: zero times NaN is NaN.
     for r in range(wide):
-        g[r] = aim[r] = weight[r] = p[r] = 0.0
+        g[r] = aim[r] = weight[r] = capped[r] = p[r] = 0.0
     for i in range(f):
         for r in range(wide):
             X[i, r] = Y[i, r] = 0.0
@@ -187,7 +191,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
     _lift(su, sl, S, mu, ml)
     _lift(zu, zl, Z, mu, ml)
 
-    iteration, close = 0, False
+    iteration, close, before, moved = 0, False, np.inf, np.inf
     while True:
         _push(zu, zl, Z, p)
         transposed(G, p, rx)
@@ -213,7 +217,9 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
         report[0], report[1], report[2] = iteration, max(violation, dual), gap / size
         finite = math.isfinite(violation + dual) and math.isfinite(gap) and math.isfinite(size)
         if finite and violation <= FEASIBLE and dual <= 10.0 * STATIONARY and gap <= LOOSE * size:
-            if dual <= STATIONARY and gap <= GAP * size:
+            # Errors fall as the gap does, or as its root where a pair vanishes twice; so this much is left at most.
+            left = reach * moved * math.sqrt(gap / before)
+            if dual <= STATIONARY and (gap <= FINE * size or (gap <= GAP * size and left <= ACCURATE)):
                 return SOLVED
             close = True
             for i in range(f):
@@ -240,7 +246,16 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
         normalise(S, US)
         normalise(Z, UZ)
         scaling(US, UZ, Z, W, E, L)
-        _weigh(G, weight, nb, nk, E, X, Y)
+        for i in range(3):
+            for k in range(nk):
+                weight[nb + i * nk + k] = E[i, k]
+        heaviest = _largest(weight)
+        # Multipliers of an infeasible problem grow without bound, as they should.
+        cap = CAP if gap < REFINE * size else np.inf
+        for r in range(wide):
+            capped[r] = weight[r] / (1.0 + weight[r] / cap)
+        _eigenrows(G, E, nb, X)
+        _weigh(capped, X, Y)
         normal(X, Y, P)
         if not factor(P):
             return _restored(kept, v, report) if close else NUMERICAL
@@ -265,25 +280,38 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
             for i in range(f):
                 dv[i] = -keep * rx[i] - dv[i]
             solve(P, dv)
-            times(X, dv, x)
-            if gap < REFINE * size:
-                # Weights as large as near the end cost the solution digits; a correction brings them back.
+            times(X, dv, y)
+            # dz = g + W^-2 x; where weights are capped, x stands for X dv and differs from it until it is refined.
+            for r in range(wide):
+                x[r] = y[r] / (1.0 + weight[r] / cap)
+            refinements = 2 if gap < REFINE * size else 0
+            while refinements > 0:
                 for r in range(wide):
                     aim[r] = g[r] + weight[r] * x[r]
                 transposed(X, aim, correction)
                 for i in range(f):
                     correction[i] = -keep * rx[i] - dv[i] - correction[i]
-                solve(P, correction)
-                for i in range(f):
-                    dv[i] += correction[i]
-                times(X, correction, aim)
+                if not (heaviest > 1e-2 * CAP or _largest(correction) > REFINED * size):
+                    break
                 for r in range(wide):
-                    x[r] += aim[r]
+                    error[r] = x[r] - y[r]
+                    aim[r] = capped[r] * error[r]
+                transposed(X, aim, change)
+                for i in range(f):
+                    change[i] += correction[i]
+                solve(P, change)
+                for i in range(f):
+                    dv[i] += change[i]
+                times(X, change, aim)
+                for r in range(wide):
+                    y[r] += aim[r]
+                    x[r] += (aim[r] - error[r]) / (1.0 + weight[r] / cap)
+                refinements -= 1
             for r in range(nb):
                 dzu[r], dzl[r] = gu[r] + x[r] * wu[r], gl[r] - x[r] * wl[r]
-                dsu[r], dsl[r] = mu[r] * (-keep * ru[r] - x[r]), ml[r] * (-keep * rl[r] + x[r])
+                dsu[r], dsl[r] = mu[r] * (-keep * ru[r] - y[r]), ml[r] * (-keep * rl[r] + y[r])
             for k in range(nk):
-                F[0, k], F[1, k], F[2, k] = 0.5 * x[nb + k], 0.5 * x[nb + nk + k], x[nb + 2 * nk + k]
+                F[0, k], F[1, k], F[2, k] = 0.5 * y[nb + k], 0.5 * y[nb + nk + k], y[nb + 2 * nk + k]
             combine(E, F, DS)  # G dv
             for i in range(3):
                 for k in range(nk):
@@ -295,15 +323,20 @@ def interior_point(G, start, hu, hl, mu, ml, H, v, p, space, max_iterations, rep
             longest = max(longest, steepest(US, DS), steepest(UZ, DZ))
             step = 1.0 / max(longest, 1e-30)
             if corrector == 0:
-                sigma = max(CENTRING, (1.0 - min(1.0, step)) ** 3)
+                # Where the whole predictor can be taken, nothing binds that was not known to bind.
+                sigma = max(1e-6 if step > 0.9999 else CENTRING, (1.0 - min(1.0, step)) ** 3)
                 keep, centre = 1.0 - sigma, sigma * gap / degree
                 # After a very short predictor its second-order term misleads, and steps may repeat for ever.
                 second = 1.0 if step > 0.1 else step
-        step = min(1.0, 0.99 * step)
+        # Nearly full steps are taken fully: near the end they square the gap.
+        step = min(1.0, step * max(0.99, min(1.0 - 1e-6, step)))
         if not step > 1e-12:
             return _restored(kept, v, report) if close else NUMERICAL
+        before, moved = gap, 0.0
         for i in range(f):
             v[i] += step * dv[i]
+            moved += (step * dv[i]) ** 2
+        moved = math.sqrt(moved)
         for r in range(nb):
             su[r] += step * dsu[r]
             sl[r] += step * dsl[r]

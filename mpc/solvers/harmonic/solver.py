@@ -55,6 +55,7 @@ class CompiledSolver(ConicSolver):
         m, free = len(bounds[0]), projection.Z.shape[1]
         self._result = np.zeros(4 + f + m)
         self._parameter = np.zeros(projection.O.shape[1])
+        self._kept, self._asked = np.zeros(free), np.zeros(projection.O.shape[1])
         self._v = self._result[4 : 4 + free]
         self.input = self._result[4 + f :]
         self.solve(self._parameter, 0)  # compiles, or loads what was compiled before
@@ -81,16 +82,17 @@ class CompiledSolver(ConicSolver):
 
     def keep(self) -> None:
         """See :class:`ConicSolver`."""
-        self._good = self._v.copy(), self._parameter.copy()
+        np.copyto(self._kept, self._v)
+        np.copyto(self._asked, self._parameter)
 
     def point(self) -> np.ndarray:
         """See :class:`ConicSolver`."""
-        reduced, (v, parameter) = self.projection, self._good
-        return reduced.Z @ v + reduced.Y @ parameter + reduced.y
+        reduced = self.projection
+        return reduced.Z @ self._kept + reduced.Y @ self._asked + reduced.y
 
     def parameter(self) -> np.ndarray:
         """See :class:`ConicSolver`."""
-        return self._good[1]
+        return self._asked
 
 
 def _pack(
@@ -131,7 +133,9 @@ def _pack(
     first = program.input_at[0]
     ZT = np.zeros((f, len(first)))
     ZT[:free] = reduced.Z[first].T
-    parts = [G, start, OT, o, box, sign, bound, ZT, reduced.Y[first].T, reduced.y[first], bounds[0], bounds[1]]
+    width = 0.5 * (bounds[1] - bounds[0])
+    reach = np.max(np.linalg.norm(ZT, axis=0) / np.where(np.isfinite(width) & (width > 0), width, 1.0), initial=0.0)
+    parts = [G, start, OT, o, box, sign, bound, ZT, reduced.Y[first].T, reduced.y[first], bounds[0], bounds[1], reach]
     KT = np.linalg.solve(np.linalg.cholesky(np.eye(f) + rho * JT @ JT.T), JT)
     parts += [JT, KT, reduced.low, reduced.high, np.array([rho, np.cos(frequency), np.sin(frequency)])]
     data = np.concatenate([np.ravel(part) for part in parts])

@@ -46,6 +46,7 @@ def test_value_network_and_rational_value_agree(seed: int) -> None:
     for W, b in layers:
         hidden = np.maximum(hidden @ W.T + b, 0.0)
     np.testing.assert_allclose(hidden @ W_last.T + b_last, expected, atol=1e-11)
+    np.testing.assert_allclose(np.array(law.casadi(x[0])).ravel(), expected[0], atol=1e-12)
     exact = law.exact([Fraction(v) for v in x[0].tolist()])
     np.testing.assert_allclose([float(v) for v in exact or ()], expected[0], atol=1e-12)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from environment_tasks import ALL, ledge, root, tracking
 
-from systems import DimensionMismatch, InvalidValue, Task, UnknownName
+from systems import DimensionMismatch, Inequality, InvalidValue, Task, UnknownName
 from systems.envs.model import Model
 from systems.envs.vector import VectorEnv
+from systems.library.bandit import bandit
 from systems.library.cartpole import cartpole
 
 
@@ -207,3 +210,17 @@ def test_a_rollout_is_the_simulation() -> None:
         model.rollout(x, u, start=3)
     with pytest.raises(UnknownName, match="mas"):
         Model(task, "torch", parameters=("mas",))
+
+
+def test_a_budget_of_excess_is_spent_by_how_much_is_violated() -> None:
+    """The bandit's dose is its own cost; a budget of steps counts instead."""
+    task = bandit()
+    doses = torch.tensor([[0.0], [0.3], [2.0]])
+    torch.testing.assert_close(task.vector_env(3).step(doses).cost, doses)
+    counted = dataclasses.replace(task, constraints=(Inequality("dose", lambda x, u: u.dose).budget(0.5),))
+    torch.testing.assert_close(counted.vector_env(3).step(doses).cost, torch.tensor([[0.0], [1.0], [1.0]]))
+    env = task.env()
+    env.reset(seed=0)
+    info = env.step(np.array([0.3], dtype=np.float32))[-1]
+    assert info["costs"]["dose"] == pytest.approx(0.3)
+    assert info["cost"] == pytest.approx(0.3)

@@ -1,0 +1,204 @@
+"""Constrained learners on the small tasks: do they meet their budgets, what do they earn, and where do they stay safe?
+
+    python -m benchmarks.constrained run [--hours H]      trains the cells that are missing, one after the other
+    python -m benchmarks.constrained show                 tables of what is finished, and one line of JSON
+
+A cell is a learner, a task and a seed, with default settings. Each finished cell is one line of
+`benchmarks/constrained.jsonl`, appended at once, so the whole can be run in pieces, killed and resumed, by several
+processes with different `--part`s. A cell in progress goes on from its checkpoint.
+
+Reported of each: mean cost of the mean action over 1,000 runs from fresh starts with its 95 % interval, against the
+budget; return; share of feasible starts that are never unsafe, where what is feasible is known (braking) or found by
+the union over all learners (the other tasks; a lower bound of what is feasible).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student
+
+from safe_rl import Learner, Policy, assess
+from safe_rl.combinations import ALL, Combination
+from systems import Task
+from systems.envs.model import Model
+from systems.library import bandit, braking, cartpole_track, effort_budget, lane_bound
+from systems.library.double_integrator import can_stop
+
+TASKS = {task.name: task for task in (bandit(), braking(), effort_budget(), lane_bound(), cartpole_track())}
+LEARNERS = {combination.name: combination for combination in ALL}
+UPDATES = {"bandit": 6_000, "braking": 10_000, "effort-budget": 12_000, "lane-bound": 10_000, "cartpole-track": 12_000}
+SEEDS, STARTS, GRID = 5, 1_000, 2_000
+FILE = Path(__file__).with_suffix(".jsonl")
+
+
+def feasibility(task: Task, policy: Policy) -> list[int]:
+    """Indices of those `starts` from which no constraint is ever violated, undisturbed."""
+    plant = task.plant
+    x = starts(task)
+    model, act = Model(task, "numpy"), policy.numpy()
+    safe = np.ones(GRID, dtype=bool)
+    for k in range(task.steps):
+        u = model.clip(act(model.observe(x, np.full(GRID, k))))
+        outcome = model.step(x, u, np.zeros((GRID, len(plant.disturbance))), np.full(GRID, k))
+        safe &= ~outcome.violated.any(axis=1) & ~outcome.terminated
+        x = outcome.state
+    return np.flatnonzero(safe).tolist()
+
+
+def starts(task: Task) -> np.ndarray:
+    """Fixed ones (GRID, n), from a box half again as wide as that of the task."""
+    low, high = task.initial.support(task.plant.state)
+    reach = 0.25 * (high - low)
+    x = np.random.default_rng(0).uniform(low - reach, high + reach, (GRID, len(low)))
+    return np.clip(x, *task.domain_bounds) if task.domain is not None else x
+
+
+def train(name: str, make: Combination, task: Task, seed: int, scratch: Path) -> dict[str, Any]:
+    """One cell, from its checkpoint where there is one; `name` is that of the learner with its settings."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / f"{name}-{task.name}-{seed}"
+    began = time.perf_counter()
+    learner: Learner = make.load(path, task) if path.exists() else make(task, seed=seed)
+    learner.learn(UPDATES[task.name], progress=True, checkpoint=path)
+    found = assess(learner.result, task, STARTS, seed=10_000 + seed)
+    during = [sum(r.mean_costs.values()) * r.episodes for r in learner.history if r.episodes]
+    mean, low, high = found.interval()
+    cell = {
+        "learner": name,
+        "task": task.name,
+        "seed": seed,
+        "updates": learner.updates,
+        "steps": learner.collector.steps,
+        "budget": found.allowances[0].limit,
+        "cost": mean,
+        "cost_low": low,
+        "cost_high": high,
+        "return": float(found.returns.mean()),
+        "discounted_return": float(found.discounted_returns.mean()),
+        "training_cost": float(sum(during)),
+        "safe": feasibility(task, learner.result) if task.name not in ("bandit", "effort-budget") else [],
+        "seconds": time.perf_counter() - began,
+        "torch": torch.__version__,
+    }
+    path.unlink()
+    return cell
+
+
+def cells(file: Path = FILE) -> list[dict[str, Any]]:
+    """All finished ones."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def append(cell: dict[str, Any], path: Path = FILE) -> None:
+    """One whole line or nothing, whoever else writes."""
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(cell) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train what is missing."""
+
+    hours: float = 1e9
+    """Start no further cell after so long."""
+    part: tuple[int, int] = (0, 1)
+    """Of so many processes, which one this is: "1 2" is the second of two."""
+    learners: tuple[str, ...] = tuple(LEARNERS)
+    tasks: tuple[str, ...] = tuple(TASKS)
+    seeds: int = SEEDS
+    scratch: Path = Path("runs/constrained")
+
+    def run(self) -> None:
+        torch.set_num_threads(1)
+        began, index = time.monotonic(), 0
+        for seed in range(self.seeds):
+            for task in self.tasks:
+                for name in self.learners:
+                    index += 1
+                    done = {(c["learner"], c["task"], c["seed"]) for c in cells()}
+                    if index % self.part[1] != self.part[0] or (name, task, seed) in done:
+                        continue
+                    if time.monotonic() - began > 3600 * self.hours:
+                        return
+                    append(train(name, LEARNERS[name], TASKS[task], seed, self.scratch))
+
+
+@dataclass(frozen=True)
+class Show:
+    """Tables of what is finished."""
+
+    def run(self) -> None:
+        summary: dict[str, Any] = {}
+        found = cells()
+        for task in TASKS:
+            rows = [c for c in found if c["task"] == task]
+            table = Table(
+                f"{task}, budget {rows[0]['budget'] if rows else ''}", "seeds that meet it", "cost per run [95 %]",
+                "return [95 %]", "feasible starts kept [95 %]", "cost while learning",
+            )  # fmt: skip
+            known = feasible(TASKS[task], rows)
+            for name in LEARNERS:
+                mine = [c for c in rows if c["learner"] == name]
+                if not mine:
+                    continue
+                kept = [c["cost"] <= c["budget"] for c in mine]
+                shares = [share(c, known) for c in mine] if known else []
+                table.add_row(
+                    name, f"{sum(kept)} of {len(kept)}", interval([c["cost"] for c in mine]),
+                    interval([c["return"] for c in mine]), f"{interval(shares)} %" if shares else "",
+                    f"{np.mean([c['training_cost'] for c in mine]):.4g}",
+                )  # fmt: skip
+                summary[f"{task}/{name}"] = {
+                    "met": sum(kept), "of": len(kept), "updates": mine[0]["updates"],
+                    "return": float(np.mean([c["return"] for c in mine])),
+                    "feasible": float(np.mean(shares)) if shares else None,
+                }  # fmt: skip
+            Console(width=150).print(table)
+        print(json.dumps(summary))
+
+
+def feasible(task: Task, rows: list[dict[str, Any]]) -> set[int]:
+    """Starts from which safety can be kept: in closed form for braking, else those that any policy kept."""
+    if task.name == "braking":
+        return set(np.flatnonzero(can_stop(task, starts(task))).tolist())
+    return set().union(*(c["safe"] for c in rows)) if rows else set()
+
+
+def share(cell: dict[str, Any], known: set[int]) -> float:
+    """Of the feasible starts, those that a policy keeps, in percent."""
+    return 100.0 * len(set(cell["safe"]) & known) / len(known)
+
+
+def interval(values: list[float]) -> str:
+    """Mean and Student's t interval at 95 % over seeds."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return f"{mean:.4g}"
+    return f"{mean:.4g} ± {student.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5:.2g}"
+
+
+def main() -> None:
+    command = tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("show")],
+        description="Constrained learners on the small tasks.",
+    )
+    command.run()
+
+
+if __name__ == "__main__":
+    main()

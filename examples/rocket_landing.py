@@ -1,0 +1,38 @@
+"""Landing a rocket: a linear regulator as the guide it can be, and optimisation. Writes a picture of each.
+
+Run: python examples/rocket_landing.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ctrl import LQR, Controller, simulate
+from ctrl.drawing import landings
+from mpc import NonlinearMPC
+from systems.library import rocket_landing
+
+
+def main(runs: int = 20, folder: str = ".") -> None:
+    """Prints how many runs arrive and how many keep the constraints, and draws them."""
+    task = rocket_landing()
+    rng = np.random.default_rng(0)
+    starts = task.initial.sample(task.plant.state, rng, (runs,))
+    wind = task.disturbance.sample(task.plant.disturbance, rng, (runs, task.steps))
+    controllers: dict[str, Controller] = {"lqr": LQR(task), "nonlinear-mpc": NonlinearMPC(task, horizon=40)}
+    for name, controller in controllers.items():
+        done = simulate(task, controller, starts, wind)
+        arrived = (np.abs(done.states[:, -1]) <= task.arrival).all(axis=1)
+        kept = (done.margins <= 1e-3).all(axis=(1, 2))
+        page = Path(folder) / f"landing-{name}.png"
+        landings(task, done).savefig(page)
+        print(
+            f"{name:14s} cost {done.cost.mean():6.1f}, arrived {arrived.sum()} of {runs}, constraints kept in "
+            f"{kept.sum()}, {1e3 * np.nanmedian(done.seconds):.2f} ms per step; drawn in {page}"
+        )
+
+
+if __name__ == "__main__":
+    main()

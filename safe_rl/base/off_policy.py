@@ -1,0 +1,217 @@
+"""What learners from a replay memory share: scales, memory, sampling, the policy's half of an update, their state."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from safe_rl.buffer import Batch, ReplayBuffer
+from safe_rl.environment import LearnableTask
+from safe_rl.handlers.base import Handler
+from safe_rl.networks import Ensemble
+from safe_rl.optimiser import Adam
+from safe_rl.policy import Policy
+from safe_rl.training import Learner
+
+
+class OffPolicySettings(Protocol):
+    """What the settings of such a learner hold besides its own; `DSACTSettings` says what each means."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+    @property
+    def critic_rate(self) -> float: ...
+    @property
+    def policy_rate(self) -> float: ...
+    @property
+    def temperature_rate(self) -> float: ...
+    @property
+    def decay(self) -> int: ...
+    @property
+    def initial_log_temperature(self) -> float: ...
+    @property
+    def entropy(self) -> float: ...
+    @property
+    def averaging(self) -> float: ...
+    @property
+    def mean_updates(self) -> int: ...
+    @property
+    def delay(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def environments(self) -> int: ...
+    @property
+    def judged(self) -> int: ...
+    @property
+    def updates_per_step(self) -> int: ...
+    @property
+    def return_scale(self) -> float: ...
+    @property
+    def threads(self) -> int: ...
+
+
+class OffPolicy(Learner):
+    """Actor and critics on a replay memory. A subclass writes `update`, the whole rule, and its critics' outputs.
+
+    The first two members of `critics` are the twins of the reward; after them come the cost critics of all
+    constraints, `handler.members` times. One batched network holds them all.
+    """
+
+    settings: Any
+
+    def __init__(
+        self,
+        task: LearnableTask,
+        seed: int,
+        settings: OffPolicySettings,
+        device: torch.device | str,
+        handler: Handler | None,
+        *,
+        outputs: int,
+        target_policy: bool,
+    ) -> None:
+        s = settings
+        super().__init__(
+            task,
+            seed,
+            s,
+            device,
+            handler,
+            environments=s.environments,
+            judged=s.judged,
+            hidden=s.hidden,
+            threads=s.threads,
+        )
+        o, m = self.policy.observation_size, self.policy.action_size
+        self.members = 1 if handler is None else handler.members
+        costs = 0 if self.constraints is None else self.members * len(self.constraints.allowances)
+        self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
+        self.critics = Ensemble(2 + costs, [o + m, *s.hidden, outputs], self.generator)
+        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.target_policy = copy.deepcopy(self.policy).requires_grad_(False) if target_policy else None
+        self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
+        self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
+        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
+        policy = list(self.policy.parameters())
+        self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
+        self.actor_optimiser = Adam([(policy, s.policy_rate), ([self.log_alpha], s.temperature_rate)])
+        self._sources: list[Tensor] = list(self.critics.parameters())
+        self._targets: list[Tensor] = list(self.target_critics.parameters())
+        self._means: list[Tensor] = list(self.mean_policy.parameters())
+        if self.target_policy is not None:
+            self._sources += policy
+            self._targets += list(self.target_policy.parameters())
+
+    @abstractmethod
+    def update(self, batch: Batch) -> None:
+        """One step of the rule on a batch; raises `updates` by one."""
+
+    @property
+    def result(self) -> Policy:
+        """`mean_policy`."""
+        return self.mean_policy
+
+    def prepare(self) -> None:
+        """Fill the memory with uniform actions, fix the scales of observations, reward and costs."""
+        while self.buffer.size < min(self.settings.warmup, self.settings.capacity):
+            self.buffer.add(self.collector.wander())
+        seen = self.buffer.contents()
+        policies = [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
+        survival = self.fix_scales(seen, policies, self.settings.return_scale)
+        # The critics start at the mean of the scaled sums, not near 0.
+        with torch.no_grad():
+            means = (self.reward_scale * seen.reward.mean()).expand(2)
+            if self.constraints is not None:
+                costs = self.constraints.scaled(seen.cost).mean(dim=1)
+                means = torch.cat((means, costs.repeat(self.members)))
+            for critics in (self.critics, self.target_critics):
+                critics.biases[-1][:, 0] += (means / (1.0 - survival)).unsqueeze(1)
+
+    def iterate(self) -> None:
+        if self.updates % self.settings.updates_per_step == 0:
+            self.buffer.add(self.collector.explore())
+            if self.constraints is not None:
+                self.constraints.answer()
+        self.update(self.buffer.sample(self.settings.batch_size, self.generator))
+
+    # ---- parts of an update that no rule varies ----
+
+    def rate(self) -> float:
+        """Factor on all Adam steps: falls linearly to a tenth over `decay` updates and stays there."""
+        return max(0.1, 1.0 - 0.9 * self.updates / self.settings.decay)
+
+    def with_costs(self, reward: Tensor, cost_next: Tensor, batch: Batch, survival: Tensor) -> Tensor:
+        """Targets of all critics (2 + members * c, b): the twins' (b,), and for each cost critic its own,
+
+            y = cost + survival * cost_next,
+
+        cost_next being what its target says of the successor, (members * c, b).
+        """
+        twins = reward.expand(2, -1)
+        if self.constraints is None:
+            return twins
+        costs = self.constraints.scaled(batch.cost).repeat(self.members, 1)
+        return torch.cat((twins, costs + survival * cost_next))
+
+    def policy_gradient(self, loss: Tensor, at_policy: Tensor, at_memory: Tensor) -> list[Tensor]:
+        """The gradient of the policy's loss, handled; critics (2 + members * c, b) at both kinds of action."""
+        parameters = self.actor_optimiser.parameters[:-1]
+        if self.constraints is None:
+            return list(torch.autograd.grad(loss, parameters))
+        return self.constraints.gradient(loss, at_policy[2:], at_memory[2:], parameters)
+
+    def follow(self, log_density: Tensor, gradients: list[Tensor]) -> None:
+        """Move policy and temperature, then the targets and the mean policy.
+
+        The gradient of log alpha is that of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
+        """
+        s = self.settings
+        surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
+        self.actor_optimiser.step((*gradients, surplus), self.rate())
+        with torch.no_grad():
+            torch._foreach_lerp_(self._targets, self._sources, s.averaging)
+            share = s.delay / min(self.updates + 1, max(s.mean_updates, s.delay))
+            torch._foreach_lerp_(self._means, self.actor_optimiser.parameters[:-1], share)
+
+    def noise(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    # ---- state ----
+
+    def diagnostics(self) -> dict[str, float]:
+        return {"temperature": float(self.log_alpha.detach().exp()), "reward_scale": float(self.reward_scale)}
+
+    def learner_state(self) -> dict[str, Any]:
+        return {
+            "networks": {name: module.state_dict() for name, module in self._modules().items()},
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
+            "buffer": self.buffer.state_dict(),
+            "log_alpha": self.log_alpha.detach(),
+        }
+
+    def load_learner_state(self, state: dict[str, Any]) -> None:
+        for name, module in self._modules().items():
+            module.load_state_dict(state["networks"][name])
+        for name, optimiser in self._optimisers().items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.buffer.load_state_dict(state["buffer"])
+        with torch.no_grad():
+            self.log_alpha.copy_(state["log_alpha"])
+
+    def _modules(self) -> dict[str, nn.Module]:
+        found: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}
+        if self.target_policy is not None:
+            found["target_policy"] = self.target_policy
+        return found | {"critics": self.critics, "target_critics": self.target_critics}
+
+    def _optimisers(self) -> dict[str, Adam]:
+        return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}

@@ -1,0 +1,208 @@
+"""PPO: proximal policy optimisation with a clipped objective (Schulman et al., 2017, arXiv 1707.06347)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from safe_rl.buffer import Batch
+from safe_rl.environment import LearnableTask
+from safe_rl.handlers.base import Handler
+from safe_rl.networks import Ensemble
+from safe_rl.optimiser import Adam
+from safe_rl.training import Learner
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """Settings of PPO."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of policy and value functions."""
+    policy_rate: float = 1e-3
+    """Adam step of the policy."""
+    value_rate: float = 2e-3
+    """Adam step of the value functions."""
+    decay: int = 20_000
+    """Both fall linearly to a tenth over so many updates, and stay there."""
+    environments: int = 64
+    """Environments stepped together."""
+    horizon: int = 32
+    """Steps of all environments between two rounds of updates."""
+    passes: int = 8
+    """Times the data of a round are gone through."""
+    batch_size: int = 256
+    """Transitions per update."""
+    clip: float = 0.2
+    """Range of the probability ratio in which it still pays to move."""
+    trace: float = 0.95
+    """lambda of generalised advantage estimation, for reward and costs."""
+    entropy: float = 0.003
+    """Weight of the entropy against standardised advantages."""
+    largest_gradient: float = 1.0
+    """Norm to which a gradient of the policy is cut."""
+    warmup: int = 10_000
+    """Transitions under uniform actions that fix the scales."""
+    return_scale: float = 10.0
+    """Rewards are scaled so that a return under uniform actions is about this large."""
+    threads: int = 1
+    """CPU threads while learning."""
+
+
+class _Round(NamedTuple):
+    """The data of one round, samples in front (s = horizon * environments)."""
+
+    scaled: Tensor  # (s, o), observations
+    before: Tensor  # (s, m), actions before the tanh
+    log_density: Tensor  # (s,), of the policy that acted
+    advantage: Tensor  # (1 + c, s), standardised for the reward
+    target: Tensor  # (1 + c, s), of the value functions
+    own: Tensor  # (s,), 1 where the policy acted and 0 where a guide did
+
+
+@final
+class PPO(Learner):
+    """Clipped policy gradient on fresh data; value functions of reward and costs as one batched network.
+
+    `update` is the whole rule. With a handler the costs enter as clipped surrogates of their own, from advantages of
+    their own, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
+    tanh-Gaussian one of the other learners, with a state-dependent deviation; a run that meets the time limit is
+    continued by its value. Steps that a guide led teach the value functions only. An update is one step on one batch.
+
+    Args: as for `DSACT`. A handler must have one cost critic per constraint and answer to episodes.
+    """
+
+    settings_type: ClassVar[type[PPOSettings]] = PPOSettings
+    settings: PPOSettings
+
+    def __init__(
+        self,
+        task: LearnableTask,
+        seed: int = 0,
+        settings: PPOSettings | None = None,
+        device: torch.device | str = "cpu",
+        handler: Handler | None = None,
+    ) -> None:
+        s = settings or PPOSettings()
+        if handler is not None and (handler.members != 1 or handler.source != "episodes"):
+            raise ValueError(
+                f"PPO has one value function per cost and no replay memory; {type(handler).__name__} was given with "
+                f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
+            )
+        super().__init__(
+            task, seed, s, device, handler, environments=s.environments, judged=0, hidden=s.hidden, threads=s.threads
+        )
+        self._costs = 0 if self.constraints is None else len(self.constraints.allowances)
+        self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)
+        self.policy_optimiser = Adam([(list(self.policy.parameters()), s.policy_rate)])
+        self.value_optimiser = Adam([(list(self.values.parameters()), s.value_rate)])
+        size, (o, m) = s.horizon * s.environments, (self.policy.observation_size, self.policy.action_size)
+        shapes = ((size, o), (size, m), (size,), (1 + self._costs, size), (1 + self._costs, size), (size,))
+        self._round = _Round(*(torch.zeros(shape, device=self.device) for shape in shapes))
+        self._order = torch.zeros(size, dtype=torch.int64, device=self.device)
+
+    def prepare(self) -> None:
+        rows = []
+        while self.collector.steps < self.settings.warmup:
+            rows.append(self.collector.wander())
+        self.fix_scales(_joined(rows), [self.policy], self.settings.return_scale)
+
+    def iterate(self) -> None:
+        s = self.settings
+        batches = len(self._order) // s.batch_size
+        place = self.updates % (batches * s.passes)
+        if place == 0:
+            self._round = self._collect()
+            if self.constraints is not None:
+                for _ in range(s.horizon):
+                    self.constraints.answer()
+        if place % batches == 0:
+            self._order = torch.randperm(len(self._order), generator=self.generator, device=self.device)
+        start = (place % batches) * s.batch_size
+        self.update(self._order[start : start + s.batch_size])
+
+    @torch.no_grad()
+    def _collect(self) -> _Round:
+        """Run the policy for `horizon` steps and estimate advantages (Schulman et al., 2016, arXiv 1506.02438)."""
+        s = self.settings
+        rows, ends, own = [], [], []
+        for _ in range(s.horizon):
+            rows.append(self.collector.explore())
+            ends.append(self.collector.over.to(torch.float32))
+            guide = self.collector.jump_start
+            own.append(torch.ones_like(ends[-1]) if guide is None else (~guide.led).to(torch.float32))
+        data = _joined(rows)
+        scaled, successor = self.policy.scale(data.observation), self.policy.scale(data.next_observation)
+        shape = (1 + self._costs, s.horizon, s.environments)
+        now, then = (self.values(x).squeeze(1).view(shape) for x in (scaled, successor))
+        gain = (self.reward_scale * data.reward).unsqueeze(0)
+        if self.constraints is not None:
+            gain = torch.cat((gain, self.constraints.scaled(data.cost)))
+        survival = self.discount * (1.0 - data.terminated.view(shape[1:]))
+        error = gain.view(shape) + survival * then - now
+        advantage, last = torch.empty_like(error), torch.zeros_like(error[:, 0])
+        for k in reversed(range(s.horizon)):
+            last = error[:, k] + self.discount * s.trace * (1.0 - ends[k]) * last
+            advantage[:, k] = last
+        target = (advantage + now).flatten(1)
+        advantage = advantage.flatten(1)
+        # One unit for all: the spread of the reward's advantage. A cost keeps its size against it.
+        advantage = (advantage - advantage.mean(dim=1, keepdim=True)) / (advantage[0].std() + 1e-6)
+        before = torch.atanh(data.action.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
+        log_density, _ = self.policy.log_density(scaled, before)
+        return _Round(scaled, before, log_density, advantage, target, torch.cat(own))
+
+    def update(self, rows: Tensor) -> None:
+        """One step of PPO on some rows of the round."""
+        s, data = self.settings, self._round
+        scaled = data.scaled[rows]
+        # What a guide did says nothing for or against what the policy would do.
+        advantage = data.advantage[:, rows] * data.own[rows]
+        factor = max(0.1, 1.0 - 0.9 * self.updates / s.decay)
+
+        log_density, entropy = self.policy.log_density(scaled, data.before[rows])
+        ratio = (log_density - data.log_density[rows]).exp()
+        clipped = ratio.clamp(1.0 - s.clip, 1.0 + s.clip)
+        loss = -torch.minimum(ratio * advantage[0], clipped * advantage[0]).mean() - s.entropy * entropy.mean()
+        parameters = self.policy_optimiser.parameters
+        if self.constraints is None:
+            gradients = list(torch.autograd.grad(loss, parameters))
+        else:
+            costs = torch.maximum(ratio * advantage[1:], clipped * advantage[1:])
+            gradients = self.constraints.gradient(loss, costs, costs, parameters)
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        torch._foreach_mul_(gradients, (s.largest_gradient / (norm + 1e-6)).clamp(max=1.0))
+        self.policy_optimiser.step(gradients, factor)
+
+        error = self.values(scaled).squeeze(1) - data.target[:, rows]
+        loss = 0.5 * error.square().mean(dim=1).sum()
+        self.value_optimiser.step(torch.autograd.grad(loss, self.value_optimiser.parameters), factor)
+        self.updates += 1
+
+    def diagnostics(self) -> dict[str, float]:
+        return {"reward_scale": float(self.reward_scale)}
+
+    def learner_state(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy.state_dict(),
+            "values": self.values.state_dict(),
+            "policy_optimiser": self.policy_optimiser.state_dict(),
+            "value_optimiser": self.value_optimiser.state_dict(),
+            "round": list(self._round),
+            "order": self._order,
+        }
+
+    def load_learner_state(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.values.load_state_dict(state["values"])
+        self.policy_optimiser.load_state_dict(state["policy_optimiser"])
+        self.value_optimiser.load_state_dict(state["value_optimiser"])
+        self._round = _Round(*(tensor.to(self.device) for tensor in state["round"]))
+        self._order = state["order"].to(self.device)
+
+
+def _joined(rows: list[Batch]) -> Batch:
+    return Batch(*(torch.cat(parts) for parts in zip(*rows, strict=True)))

@@ -1,0 +1,86 @@
+"""Budgets as users think of them, and the same on the scale that a critic sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from safe_rl.environment import LearnableTask
+from systems.constraints import Budget, Chance, Soft
+
+__all__ = ["Allowance", "allowances"]
+
+
+@final
+@dataclass(frozen=True)
+class Allowance:
+    """What a run may spend of one constraint's cost, on average.
+
+    A budget d is per episode of T steps, or discounted: sum_k discount^k c_k from the start of a run. Spent evenly,
+
+        rate        = d / T                       or  d (1 - discount) / (1 - discount^T)     per step
+        discounted  = rate (1 - discount^T) / (1 - discount)        from the start of a run to its end
+        critic      = rate / (1 - discount)       what a critic says that looks through the time limit
+
+    The second is the conversion of off-policy constrained learners (Wu et al., 2024, arXiv 2401.14758); the last is its
+    limit for long runs, and the right scale for critics that bootstrap where time is up, as all of ours do.
+
+    Args:
+        column: of the constraint among the task's. limit: d. is_discounted: whether d is.
+        of_excess: whether a step costs its excess instead of 1.
+    """
+
+    name: str
+    column: int
+    limit: float
+    is_discounted: bool
+    of_excess: bool
+    steps: int
+    discount: float
+
+    @property
+    def rate(self) -> float:
+        """Per step."""
+        return self.limit / (self._horizon if self.is_discounted else self.steps)
+
+    @property
+    def discounted(self) -> float:
+        """From the start of a run to its end."""
+        return self.rate * self._horizon
+
+    @property
+    def critic(self) -> float:
+        """On the scale of a critic that bootstraps at the time limit."""
+        return self.rate / (1.0 - self.discount)
+
+    @property
+    def _horizon(self) -> float:
+        return (1.0 - self.discount**self.steps) / (1.0 - self.discount)
+
+    def __str__(self) -> str:
+        what = "excess" if self.of_excess else "violated steps"
+        given = "discounted" if self.is_discounted else f"per episode of {self.steps}"
+        return (
+            f"budget '{self.name}': {self.limit:g} {what} {given} = {self.rate:.3g} per step = {self.discounted:.3g} "
+            f"discounted by {self.discount:g} over an episode = {self.critic:.3g} on the critic's scale"
+        )
+
+
+def allowances(task: LearnableTask) -> tuple[Allowance, ...]:
+    """What a learner must keep to on a task.
+
+    A hard constraint allows nothing, a chance constraint its share of the steps. A soft one has its price in the
+    reward already and is left out.
+    """
+    found = []
+    for column, constraint in enumerate(task.constraints):
+        required = constraint.requirement
+        if isinstance(required, Soft):
+            continue
+        limit, is_discounted, of_excess = 0.0, False, False
+        if isinstance(required, Budget):
+            limit, is_discounted, of_excess = required.limit, required.per == "discounted", required.of == "excess"
+        elif isinstance(required, Chance):
+            limit = (1.0 - required.probability) * task.steps
+        found.append(Allowance(constraint.name, column, limit, is_discounted, of_excess, task.steps, task.discount))
+    return tuple(found)

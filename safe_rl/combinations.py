@@ -1,0 +1,105 @@
+"""Base learner x constraint handler, ready-made: the published methods with defaults tuned on the small tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from safe_rl.base.dsact import DSACT
+from safe_rl.base.ppo import PPO
+from safe_rl.base.sac import SAC
+from safe_rl.environment import LearnableTask
+from safe_rl.handlers.base import Handler
+from safe_rl.handlers.conservative import ConservativeAugmented
+from safe_rl.handlers.gains import DualAdamGains, IntegralGains, PIDGains, PredictiveGains
+from safe_rl.handlers.harmonic import Harmonic
+from safe_rl.handlers.lagrangian import Lagrangian
+from safe_rl.handlers.penalty import FixedPenalty
+from safe_rl.training import Learner
+
+__all__ = [
+    "ALL",
+    "CAL",
+    "DSACH",
+    "DSACPID",
+    "PLO",
+    "PPOPID",
+    "SACPID",
+    "SACPLO",
+    "Combination",
+    "DSACLagrangian",
+    "DSACPenalty",
+    "PPOLagrangian",
+    "SACLagrangian",
+]
+
+
+@final
+@dataclass(frozen=True)
+class Combination:
+    """A learner to be: call it with a task, as a learner's class is called.
+
+    Args:
+        name: what the command line calls it. base: the learner. handler: of the constraints.
+    """
+
+    name: str
+    base: type[Learner]
+    handler: Handler
+
+    def __post_init__(self) -> None:
+        gains = getattr(self.handler, "gains", None)
+        with_gains = "" if gains is None else f", {type(gains).__name__}"
+        # What a listing shows of it.
+        object.__setattr__(self, "__doc__", f"{self.base.__name__} + {type(self.handler).__name__}{with_gains}.")
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(
+        self, task: LearnableTask, seed: int = 0, settings: Any = None, device: torch.device | str = "cpu"
+    ) -> Learner:
+        """The learner, fresh; settings are those of the base learner."""
+        return self.base(task, seed, settings, device, self.handler)  # type: ignore[call-arg]
+
+    def load(self, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Learner:
+        """The learner that `save` wrote; see `Learner.load`."""
+        return self.base.load(path, task, device, self.handler)
+
+
+PLO = Combination("plo", DSACT, Lagrangian(gains=PredictiveGains()))
+DSACLagrangian = Combination("dsac-lagrangian", DSACT, Lagrangian(gains=IntegralGains()))
+DSACPID = Combination("dsac-pid", DSACT, Lagrangian(gains=PIDGains()))
+DSACPenalty = Combination("dsac-penalty", DSACT, FixedPenalty(weight=3.0))
+DSACH = Combination("dsac-h", DSACT, Harmonic())
+SACLagrangian = Combination("sac-lagrangian", SAC, Lagrangian(gains=IntegralGains()))
+SACPID = Combination("sac-pid", SAC, Lagrangian(gains=PIDGains()))
+SACPLO = Combination("sac-plo", SAC, Lagrangian(gains=PredictiveGains()))
+# Published with the critics as source. There random actions are a hundredth of the memory; here they are a third, and
+# what the critics say of the memory is what random actions cost. So the violation is measured on the runs.
+CAL = Combination(
+    "cal",
+    SAC,
+    ConservativeAugmented(source="episodes", period=10, convexity=3.0, gains=DualAdamGains(rate=0.05, maximum=100.0)),
+)
+PPOLagrangian = Combination("ppo-lagrangian", PPO, Lagrangian(gains=IntegralGains()))
+PPOPID = Combination("ppo-pid", PPO, Lagrangian(gains=PIDGains()))
+
+ALL = (
+    PLO,
+    DSACLagrangian,
+    DSACPID,
+    DSACPenalty,
+    DSACH,
+    SACLagrangian,
+    SACPID,
+    SACPLO,
+    CAL,
+    PPOLagrangian,
+    PPOPID,
+)
+"""Every one, for tests, comparisons and benchmarks. The fixed penalty alone does not look at the budget."""

@@ -1,0 +1,171 @@
+"""What a constrained learner remembers of its constraints: scales, what was spent, the multipliers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safe_rl.budgets import allowances
+from safe_rl.environment import LearnableTask
+from safe_rl.handlers.base import Handler, Pressure
+
+__all__ = ["Constraints"]
+
+_UNIT = 0.02  # a budget below this share of a spendthrift's cost is measured in units of that share instead of itself
+_RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
+_LEAST_WINDOW = 25.0  # steps of all environments
+
+
+@final
+class Constraints:
+    """Binds a handler to a task: measures what runs spend, and turns cost critics into a gradient of the policy.
+
+    Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
+    counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
+    much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
+    fiftieth of the level, plus the handler's margin, cut to [-1, 1].
+
+    What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
+    where the budget is) and ends of runs. Environments should not all end together.
+
+    Args:
+        n: environments whose runs are measured. device: where the sums live.
+    """
+
+    def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:
+        self.allowances = allowances(task)
+        if not self.allowances:
+            raise ValueError(
+                f"task {task.name!r} has no constraint for {type(handler).__name__} to handle (soft ones are in the "
+                "reward): give one a .budget(...), or learn without a handler"
+            )
+        c = len(self.allowances)
+        self.handler, self.n, self.device = handler, n, device
+        self.controller = handler.controller(c)
+        self.columns = torch.tensor([a.column for a in self.allowances], device=device)
+        self._discount = float(task.discount)
+        self._is_discounted = self._tensor([float(a.is_discounted) for a in self.allowances])
+        self._limit = self._tensor([a.limit for a in self.allowances])
+        self._critic_limit = self._tensor([a.critic for a in self.allowances])
+        self._keep = 1.0 - 1.0 / max(float(task.steps), _LEAST_WINDOW)
+        self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
+        self._spent = torch.zeros(c, device=device)
+        self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
+        self._answers = torch.zeros((), dtype=torch.int64)
+        self.violation = torch.zeros(c, device=device)
+        self._apply()
+
+    def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
+        return torch.tensor(np.asarray(values), dtype=torch.float32, device=self.device)
+
+    # ---- what runs spend ----
+
+    def measure(self, cost: Tensor, age: Tensor, over: Tensor) -> None:
+        """Take note of one step of the environments measured, the first n of those given.
+
+        Costs (..., all), ages of the runs before the step (...,), whether it ended them (...,).
+        """
+        cost, age, over = cost[: self.n], age[: self.n], over[: self.n]
+        chosen = cost.index_select(1, self.columns)
+        if bool(self._is_discounted.any()):
+            weight = self._discount ** age.unsqueeze(1)
+            chosen = chosen * torch.where(self._is_discounted > 0, weight, 1.0)
+        self._spent.mul_(self._keep).add_(chosen.sum(dim=0))
+        self._ends.mul_(self._keep).add_(over.sum())
+
+    @property
+    def spent(self) -> Tensor:
+        """Per run of late, (c,), in the units of the budgets."""
+        return self._spent / self._ends.clamp(min=1e-6)
+
+    def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
+        """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
+        mean = cost.index_select(1, self.columns).mean(dim=0)
+        for i, allowance in enumerate(self.allowances):
+            level = max(float(mean[i]), allowance.rate) if allowance.of_excess else 1.0
+            self._level[i] = level if level > 0 else 1.0
+        self.scale.copy_(return_scale * (1.0 - survival) / self._level)
+
+    def scaled(self, cost: Tensor) -> Tensor:
+        """Costs of a batch (b, all) as the critics learn them, (c, b)."""
+        return (cost.index_select(1, self.columns) * self.scale).t()
+
+    def _units(self) -> Tensor:
+        """Per step, (c,)."""
+        rates = self._tensor([a.rate for a in self.allowances])
+        return torch.maximum(rates, _UNIT * self._level)
+
+    # ---- multipliers ----
+
+    def answer(self) -> None:
+        """The multipliers answer to what runs spend, once in `handler.period` calls."""
+        if self.handler.source == "episodes" and self._is_due():
+            per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
+            self._update((self.spent - self._limit) / (self._units() * per_run))
+
+    def _is_due(self) -> bool:
+        self._answers += 1
+        return int(self._answers) % self.handler.period == 0
+
+    def _update(self, violation: Tensor) -> None:
+        self.violation.copy_((violation + self.handler.margin).clamp(*_RANGE))
+        self.controller.update(self.violation.cpu().numpy().astype(np.float64))
+        self._apply()
+
+    def _apply(self) -> None:
+        self.multipliers = self._tensor(self.controller.multipliers)
+
+    def gradient(self, reward_loss: Tensor, costs: Tensor, seen: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The policy's gradient.
+
+        Args:
+            costs: critics at the policy's actions, (members * c, b), member by member.
+            seen: critics at the actions of the replay memory, (members * c, b).
+        """
+        members, c = self.handler.members, len(self.allowances)
+        if self.handler.source == "critics" and self._is_due():
+            estimate = self.handler.estimate(seen.detach().view(members, c, -1)).mean(dim=-1)
+            unit = self._units() / (1.0 - self._discount)
+            self._update((estimate / self.scale - self._critic_limit) / unit)
+        pressure = Pressure(self.multipliers, self.violation)
+        return list(self.handler.gradient(reward_loss, costs.view(members, c, -1), pressure, parameters))
+
+    # ---- books ----
+
+    def diagnostics(self, reward_scale: Tensor) -> dict[str, float]:
+        """Spent of each budget, and multipliers as prices: units of reward per unit of cost."""
+        prices = (self.multipliers * self.scale / reward_scale).tolist()
+        spent = self.spent.tolist()
+        found = {}
+        for allowance, price, value in zip(self.allowances, prices, spent, strict=True):
+            found[f"multiplier {allowance.name}"] = price
+            found[f"spent {allowance.name}"] = value
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "controller": {name: torch.from_numpy(array) for name, array in self.controller.state_dict().items()},
+            "scale": self.scale,
+            "level": self._level,
+            "spent": self._spent,
+            "ends": self._ends,
+            "answers": self._answers,
+            "violation": self.violation,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.controller.load_state_dict({name: tensor.numpy() for name, tensor in state["controller"].items()})
+        for mine, name in (
+            (self.scale, "scale"),
+            (self._level, "level"),
+            (self._spent, "spent"),
+            (self._ends, "ends"),
+            (self._answers, "answers"),
+            (self.violation, "violation"),
+        ):
+            mine.copy_(state[name])
+        self._apply()

@@ -1,0 +1,72 @@
+"""What a policy is worth: returns and costs of its mean action over whole runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+
+from safe_rl.budgets import Allowance, allowances
+from safe_rl.environment import LearnableTask
+from safe_rl.policy import Policy
+
+__all__ = ["Assessment", "assess", "evaluate"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """The first run of each of n environments.
+
+    Args:
+        returns, discounted_returns: (n,). spent: (n, c), of each allowance in its own units.
+        lengths: (n,), steps.
+    """
+
+    returns: np.ndarray
+    discounted_returns: np.ndarray
+    allowances: tuple[Allowance, ...]
+    spent: np.ndarray
+    lengths: np.ndarray
+
+    def interval(self, constraint: int = 0) -> tuple[float, float, float]:
+        """Mean of what was spent, and the 95 % interval of that mean (Student's t over runs)."""
+        from scipy.stats import t
+
+        spent = self.spent[:, constraint]
+        reach = t.ppf(0.975, len(spent) - 1) * spent.std(ddof=1) / np.sqrt(len(spent)) if len(spent) > 1 else np.inf
+        mean = float(spent.mean())
+        return mean, mean - float(reach), mean + float(reach)
+
+
+def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
+    """Run the mean action; in an environment of its own, so a learner is never disturbed."""
+    environment = task.vector_env(episodes, device=policy.action_half.device, seed=seed)
+    limits = allowances(task)
+    columns = [a.column for a in limits]
+    discounted = torch.tensor([a.is_discounted for a in limits], device=environment.device)
+    observation = environment.reset()
+    running = torch.ones(episodes, dtype=torch.bool, device=environment.device)
+    returns = torch.zeros(episodes, 2, dtype=torch.float64, device=environment.device)
+    spent = torch.zeros(episodes, len(limits), dtype=torch.float64, device=environment.device)
+    lengths = torch.zeros(episodes, dtype=torch.int64, device=environment.device)
+    factor = 1.0
+    while bool(running.any()):
+        seen = environment.step(policy.act(observation))
+        reward = torch.where(running, seen.reward, 0.0)
+        returns += torch.stack((reward, factor * reward), dim=1)
+        cost = torch.where(running.unsqueeze(1), seen.cost[:, columns], 0.0)
+        spent += torch.where(discounted, factor * cost, cost)
+        lengths += running
+        running &= ~(seen.terminated | seen.truncated)
+        observation = seen.observation
+        factor *= task.discount
+    total, worth = returns.cpu().numpy().T
+    return Assessment(total, worth, limits, spent.cpu().numpy(), lengths.cpu().numpy())
+
+
+def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int = 0) -> float:
+    """Mean undiscounted return of the mean action over the first episode of each of `episodes` environments."""
+    return float(assess(policy, task, episodes, seed).returns.mean())

@@ -1,0 +1,88 @@
+"""What a constraint handler is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ctrl.multipliers import MultiplierController
+
+__all__ = ["Handler", "Pressure", "weighted"]
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """Where the constraints stand, all (c,), dimensionless.
+
+    Args:
+        multipliers: the price of each constraint's scaled cost, in units of the scaled reward.
+        violation: how far the cost is above its budget, in units (see `Constraints`); negative within it.
+    """
+
+    multipliers: Tensor
+    violation: Tensor
+
+
+@dataclass(frozen=True)
+class Handler(ABC):
+    """A frozen rule without memory: all that is remembered is the multiplier controller, which the learner holds.
+
+    The base learner learns `members` cost critics per constraint, each on its own target, in one batched network with
+    its reward critics. What a handler takes for the cost is their mean plus `caution` standard deviations.
+
+    Args:
+        members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
+        source: what the multipliers answer to: the cost of the runs as it is measured, or the critics' estimate of it
+            on the replay memory.
+        margin: added to every violation, so that a policy that settles where its multiplier rests is within the budget
+            by this share of its unit, and not at it by chance on either side.
+        period: steps of all environments (or, with the critics as source, policy updates) between two answers.
+    """
+
+    members: int = 1
+    caution: float = 0.0
+    source: Literal["episodes", "critics"] = "episodes"
+    period: int = 10
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.members < 1 or self.period < 1:
+            raise ValueError(f"members = {self.members}, period = {self.period}; expected at least 1 of each")
+        if self.members == 1 and self.caution != 0.0:
+            raise ValueError(f"caution = {self.caution} with one critic, which has no spread; give members=2 or more")
+
+    @abstractmethod
+    def controller(self, constraints: int) -> MultiplierController:
+        """The multiplier controller, fresh."""
+
+    @abstractmethod
+    def gradient(
+        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """The gradient a policy descends.
+
+        Args:
+            reward_loss: what the base learner minimises. costs: (members, c, b), differentiable in the parameters.
+        """
+
+    def estimate(self, costs: Tensor) -> Tensor:
+        """Cautious costs (c, b) from those of the ensemble (members, c, b)."""
+        if self.caution == 0.0:
+            return costs.mean(dim=0)
+        std, mean = torch.std_mean(costs, dim=0)
+        return mean + self.caution * std
+
+
+def weighted(
+    reward_loss: Tensor, costs: Tensor, weights: Tensor, parameters: Sequence[Tensor], normalised: bool
+) -> tuple[Tensor, ...]:
+    """Gradient of reward_loss + weights . mean cost, divided by 1 + sum of the weights where that is asked for."""
+    loss = reward_loss + weights @ costs.mean(dim=-1)
+    if normalised:
+        loss = loss / (1.0 + weights.sum())
+    return torch.autograd.grad(loss, list(parameters))

@@ -1,0 +1,48 @@
+"""CAL: conservative augmented Lagrangian (Wu, Tang, Lin et al., 2024, arXiv 2401.14758)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+from torch import Tensor
+
+from ctrl.multipliers import MultiplierController
+from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.handlers.gains import DualAdamGains
+
+__all__ = ["ConservativeAugmented"]
+
+
+@final
+@dataclass(frozen=True)
+class ConservativeAugmented(Handler):
+    """Cost = mean + k standard deviations of an ensemble, in the policy's loss and in the multiplier; and the weight
+
+        [lam + convexity * violation]+
+
+    of an augmented Lagrangian, which convexifies the problem around the present policy. Violation and multiplier are
+    those of the critics on the replay memory, anew with every policy update. Without convexity, with k = 0 and one
+    member, this is the Lagrangian method with the same multiplier controller.
+
+    Args:
+        convexity: c, weight per unit of violation. members: E. caution: k.
+    """
+
+    members: int = 4
+    caution: float = 0.5
+    source: Literal["episodes", "critics"] = "critics"
+    period: int = 1
+    margin: float = 0.02
+    convexity: float = 10.0
+    gains: DualAdamGains = field(default_factory=DualAdamGains)
+
+    def controller(self, constraints: int) -> MultiplierController:
+        return self.gains.controller(constraints)
+
+    def gradient(
+        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        weight = (pressure.multipliers + self.convexity * pressure.violation).clamp(min=0.0)
+        return weighted(reward_loss, self.estimate(costs), weight, parameters, normalised=False)

@@ -1,0 +1,99 @@
+"""Harmonic gradients: a step that opposes neither aim (Zhang, Zhan, Shuai et al., 2025, arXiv 2505.13532)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctrl.multipliers import MultiplierController, Proportional
+from safe_rl.handlers.base import Handler, Pressure
+
+__all__ = ["Harmonic", "equal_angle", "minimum_norm", "mutual_projection"]
+
+_TINY = 1e-30  # of squared lengths; below it a gradient has no direction
+
+
+def mutual_projection(g1: Tensor, g2: Tensor) -> Tensor:
+    """H1: each gradient (n,) without the part that opposes the other, then their sum.
+
+    With c = <g1, g2> < 0: g = g1 - c g2/|g2|^2 + g2 - c g1/|g1|^2, so <g, g1> = |g1|^2 - c^2/|g2|^2 >= 0.
+    """
+    opposed = (g1 @ g2).clamp(max=0.0)
+    return g1 * (1.0 - opposed / (g1 @ g1).clamp(min=_TINY)) + g2 * (1.0 - opposed / (g2 @ g2).clamp(min=_TINY))
+
+
+def minimum_norm(g1: Tensor, g2: Tensor) -> Tensor:
+    """H2: the shortest vector between the two (Desideri, 2012); <g, gi> >= |g|^2."""
+    difference = g1 - g2
+    share = (-(difference @ g2) / (difference @ difference).clamp(min=_TINY)).clamp(0.0, 1.0)
+    return share * g1 + (1.0 - share) * g2
+
+
+def equal_angle(g1: Tensor, g2: Tensor) -> Tensor:
+    """H3: the bisector, as long as the harmonic mean of the two lengths."""
+    n1, n2 = g1.norm().clamp(min=_TINY**0.5), g2.norm().clamp(min=_TINY**0.5)
+    return (g1 / n1 + g2 / n2) * (2.0 * n1 * n2 / (n1 + n2))
+
+
+_RULES = {"mutual projection": mutual_projection, "minimum norm": minimum_norm, "equal angle": equal_angle}
+
+
+@final
+@dataclass(frozen=True)
+class Harmonic(Handler):
+    """g1 descends the reward's loss, g2 the costs; the policy follows their harmonic gradient.
+
+    The published formula is not public. Three candidates are offered that meet its stated purpose, to minimise the
+    conflict between both; all work on the flattened gradient of the whole policy, before the optimiser.
+
+    g2 is the gradient of sum_i w_i cost_i with gates w_i = clip(1 + e_i / margin, 0, 2) that follow the violations e_i:
+    shut while a budget is kept by more than the margin, so that the policy stops buying safety then, and open (w = 1)
+    at the budget. Lengths come from arbitrary scales, and only directions count: g2 is brought to `ratio` times the
+    opening times the length of g1.
+
+    Where g1 and g2 are opposite no direction serves both and a harmonic gradient vanishes, be the budget kept or not.
+    So beyond w = 1 the policy follows (2 - w) harmonic gradient + (w - 1) g2: still never against safety.
+
+    Args:
+        rule: H1, H2 or H3. ratio: length of g2 over that of g1 with a gate wide open.
+        margin: width of a gate, in units of violation.
+    """
+
+    members: int = 2
+    caution: float = 0.7071
+    rule: Literal["mutual projection", "minimum norm", "equal angle"] = "mutual projection"
+    ratio: float = 2.0
+    margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule not in _RULES:
+            raise ValueError(f"rule {self.rule!r}; expected one of {', '.join(map(repr, _RULES))}")
+
+    def controller(self, constraints: int) -> MultiplierController:
+        # What it answers to includes the margin, so this is the gate.
+        return Proportional(1.0 / self.margin, constraints, np.full(constraints, 2.0))
+
+    def gradient(
+        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        given = list(parameters)
+        g1 = _flat(torch.autograd.grad(reward_loss, given, retain_graph=True))
+        gates = pressure.multipliers.clamp(max=1.0)
+        g2 = _flat(torch.autograd.grad(gates @ self.estimate(costs).mean(dim=-1), given))
+        g2 = g2 * (self.ratio * gates.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5))
+        together = _RULES[self.rule](g1, g2) if bool(gates.any()) else g1
+        together = torch.lerp(together, g2, pressure.multipliers.amax().sub(1.0).clamp(min=0.0))
+        return tuple(
+            part.view_as(parameter)
+            for part, parameter in zip(together.split([p.numel() for p in given]), given, strict=True)
+        )
+
+
+def _flat(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients])

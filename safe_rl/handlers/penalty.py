@@ -1,0 +1,37 @@
+"""The fixed penalty: a price per unit of cost that is never revised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from torch import Tensor
+
+from ctrl.multipliers import Integral, MultiplierController
+from safe_rl.handlers.base import Handler, Pressure, weighted
+
+__all__ = ["FixedPenalty"]
+
+
+@final
+@dataclass(frozen=True)
+class FixedPenalty(Handler):
+    """min L + weight sum_i cost_i; the budget has no say, which is what this is good for: a baseline.
+
+    Args:
+        weight: of scaled costs against the scaled reward, the same for all constraints.
+    """
+
+    weight: float = 1.0
+
+    def controller(self, constraints: int) -> MultiplierController:
+        standing = Integral(0.0, constraints)  # no gain: it stays where it starts
+        standing.start(np.full(constraints, self.weight))
+        return standing
+
+    def gradient(
+        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        return weighted(reward_loss, self.estimate(costs), pressure.multipliers, parameters, normalised=True)

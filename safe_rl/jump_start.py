@@ -1,0 +1,129 @@
+"""Jump start: a controller begins the runs and a learner ends them (Jiang et al., 2024, arXiv 2407.15083).
+
+The length of the controller's part is drawn anew for every run, and its range shrinks as the runs succeed: so the
+learner starts near the goal, meets states further and further away, and never a stage that is all new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctrl.controller import Controller
+from safe_rl.policy import Policy
+from systems import Task
+from systems.envs.vector import VectorEnv
+
+__all__ = ["JumpStart", "JumpStartSettings"]
+
+
+@final
+@dataclass(frozen=True)
+class JumpStartSettings:
+    """How the guide withdraws."""
+
+    longest: int = 20
+    """Steps that the guide leads at most, at the beginning."""
+    threshold: float = 0.3
+    """Share of runs that must succeed for the guide to withdraw further."""
+    step: float = 1.0 / 1500.0
+    """By which its range shrinks with each run that ends, as a share of the longest."""
+    memory: int = 100
+    """Runs over which that share is averaged, with exponential forgetting."""
+
+
+@final
+class JumpStart:
+    """The guide of one learner: acts for the first floor(H) steps of a run, H uniform on [0, longest * beta].
+
+    beta starts at 1 and falls by `step` with every run that ends while the moving success rate is at least the
+    threshold. A run succeeds if it does not leave the domain and its last sample is within `Task.arrival` of the
+    reference.
+
+    Args:
+        task: whose states the guide sees.
+        guide: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that acts
+            on batches (`batch(x, k)`) is made once, any other once per environment.
+    """
+
+    def __init__(
+        self, task: Task, guide: Callable[[Task], Controller], settings: JumpStartSettings | None = None
+    ) -> None:
+        self.task, self.settings = task, settings or JumpStartSettings()
+        if self.settings.longest < 1 or not 0 < self.settings.step <= 1 or self.settings.memory < 1:
+            raise ValueError(f"{self.settings}; expected longest and memory of at least 1, and step in (0, 1]")
+        self._make = guide
+        self._controllers: list[Any] = [guide(task)]
+        self.beta, self.success = 1.0, 0.0
+        self.led = torch.zeros(0, dtype=torch.bool)
+        self._length = torch.zeros(0)
+        self._arrived = torch.zeros(0, dtype=torch.bool)
+
+    def begin(self, environment: VectorEnv, generator: torch.Generator) -> None:
+        """Lengths for the present runs."""
+        n = environment.n
+        if not hasattr(self._controllers[0], "batch"):
+            self._controllers += [self._make(self.task) for _ in range(n - len(self._controllers))]
+        self._length = self._draw(n, generator)
+        self.led = torch.zeros(n, dtype=torch.bool, device=environment.device)
+        self._arrived = torch.zeros(n, dtype=torch.bool, device=environment.device)
+
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(n, generator=generator, device=generator.device)
+        return torch.floor(uniform * self.settings.longest * self.beta)
+
+    def lead(self, environment: VectorEnv, age: Tensor, action: Tensor, policy: Policy) -> Tensor:
+        """The actions (n, m), normalised, with the guide's in place of the learner's in runs young enough."""
+        self.led = age < self._length
+        state, sample = environment.state, environment.samples
+        x = state.cpu().numpy().astype(float)
+        k = sample.cpu().numpy()
+        reference, _ = self.task.reference.at(self.task.plant, k)
+        self._arrived = torch.from_numpy((np.abs(x - reference) <= self.task.arrival).all(axis=-1)).to(action.device)
+        rows = np.flatnonzero(self.led.cpu().numpy())
+        if not len(rows):
+            return action
+        inputs = torch.as_tensor(self._decide(x, k, rows, age), dtype=action.dtype, device=action.device)
+        theirs = ((inputs - policy.action_centre) / policy.action_half).clamp(-1.0, 1.0)
+        found = action.clone()
+        found[torch.from_numpy(rows).to(action.device)] = theirs
+        return found
+
+    def _decide(self, x: np.ndarray, k: np.ndarray, rows: np.ndarray, age: Tensor) -> np.ndarray:
+        if len(self._controllers) == 1 and hasattr(self._controllers[0], "batch"):
+            found = np.empty((len(rows), len(self.task.plant.input)))
+            for sample in np.unique(k[rows]):  # controllers take one sample index for all
+                chosen = k[rows] == sample
+                found[chosen] = self._controllers[0].batch(x[rows[chosen]], int(sample))
+            return found
+        inputs = []
+        for i in rows:
+            if float(age[i]) == 0:
+                self._controllers[i].reset()
+            inputs.append(self._controllers[i].step(x[i], int(k[i])).input)
+        return np.array(inputs)
+
+    def note(self, over: Tensor, terminated: Tensor, generator: torch.Generator) -> None:
+        """Runs that ended, and which of them left the domain."""
+        ended = int(over.sum())
+        if not ended:
+            return
+        s = self.settings
+        for good in (self._arrived & ~terminated)[over].tolist():
+            self.success += (float(good) - self.success) / s.memory
+            if self.success >= s.threshold:
+                self.beta = max(self.beta - s.step, 0.0)
+        self._length = torch.where(over, self._draw(len(over), generator), self._length)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the memory of controllers: one that is not a law begins anew after a resumption."""
+        return {"beta": self.beta, "success": self.success, "length": self._length}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.beta, self.success = float(state["beta"]), float(state["success"])
+        self._length = state["length"].to(self._length)

@@ -1,0 +1,56 @@
+"""How others drive: following by the intelligent driver model, changing lanes by MOBIL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+
+__all__ = ["Driver"]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What all drivers of a stream have in common; the speed each of them would like is a state of the traffic.
+
+    Intelligent driver model (Treiber, Hennecke & Helbing, 2000), with v the speed, v0 the desired one, s the gap from
+    bumper to bumper and dv the speed of approach:
+
+        v' = a (1 - (v / v0)^4 - (s* / s)^2)        s* = s0 + max(0, v T + v dv / (2 sqrt(a b)))
+
+    MOBIL (Kesting, Treiber & Helbing, 2007): change lanes if the new follower need not brake harder than
+    ``safe_braking``, and if own gain and others' gain, the latter weighted by politeness, exceed a threshold.
+    """
+
+    headway: float = 1.2  # s, T
+    standstill: float = 2.0  # m, s0
+    acceleration: float = 1.5  # m/s^2, a
+    braking: float = 2.0  # m/s^2, b, comfortable
+    hardest_braking: float = 8.0  # m/s^2, what brakes and tyres can do
+    politeness: float = 0.0  # -, weight of others' gain; from about 0.1 on, who presses from behind is let by
+    threshold: float = 0.2  # m/s^2, gain for which a change is worth its trouble
+    safe_braking: float = 3.0  # m/s^2
+    lateral_speed: float = 1.2  # m/s, of a lane change
+
+    def brake(self, speed: Any, approach: Any, gap: Any) -> Any:
+        """(s* / s)^2, what is given up of the acceleration for the vehicle in front, as a share of a."""
+        kinetic = speed * (self.headway + approach / (2.0 * (self.acceleration * self.braking) ** 0.5))
+        return ((self.standstill + ca.fmax(0.0, kinetic)) / gap) ** 2
+
+    def follow(self, speed: Any, desired: Any, brake: Any) -> Any:
+        """v' of the intelligent driver model, m/s^2, before the brakes' limit."""
+        return self.acceleration * (1.0 - ((speed / desired) ** 2) ** 2 - brake)
+
+    def apply(self, acceleration: Any) -> Any:
+        """What the car makes of it: no more than a, no less than the hardest braking."""
+        return ca.fmin(ca.fmax(acceleration, -self.hardest_braking), self.acceleration)
+
+    def steady_gap(self, speed: float, desired: float) -> float:
+        """The gap, m, at which a stream at this speed stays as it is (Treiber, Hennecke & Helbing, 2000)."""
+        return float((self.standstill + speed * self.headway) / (1.0 - (speed / desired) ** 4) ** 0.5)
+
+    def steady_desire(self, speed: float, gap: float) -> float:
+        """The desired speed, m/s, for which a stream at this speed and gap stays as it is."""
+        need = (self.standstill + speed * self.headway) / gap
+        return float(speed / (1.0 - need**2) ** 0.25)

@@ -1,0 +1,110 @@
+"""Rocket stage that lands on its gimballed engine, moving in a vertical plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.constraints import Box, Polytope
+from systems.costs import Quadratic
+from systems.distributions import Uniform
+from systems.plant import Plant
+from systems.references import SetPoint
+from systems.signals import Vector, signals
+from systems.task import Task
+
+__all__ = ["CLEARANCE", "Rocket", "rocket_landing"]
+
+CLEARANCE = 0.5  # m, from the feet to the ground at z = 0, where the engine is cut
+
+
+@dataclass(frozen=True)
+class Rocket(Plant):
+    """A uniform slender rod of constant mass, pushed at its foot by an engine in a gimbal.
+
+    With T the thrust, d the gimbal's angle, l half the length and J = m l^2 / 3:
+
+    m x'' = -T sin(angle + d) + wind        m z'' = T cos(angle + d) - m g        J angle'' = -l T sin(d)
+
+    x and z are those of the centre of mass, z = 0 where the feet are half a metre above the ground; a positive angle
+    tilts the stage to the left, towards negative x, and a positive gimbal pushes its foot to the left, which turns it
+    to the right. Once lit, the engine cannot be throttled below a share of the weight, nor cut and lit again.
+    """
+
+    mass: float = 20_000.0  # kg, nearly empty
+    half_length: float = 14.0  # m, gimbal to centre of mass
+    gravity: float = 9.81  # m/s^2
+    least_thrust: float = 0.4  # -, of the weight
+    most_thrust: float = 2.0  # -, of the weight
+    most_gimbal: float = 0.15  # rad
+
+    state = signals("x [m]", "z [m]", "angle [rad]", "x_rate [m/s]", "z_rate [m/s]", "angle_rate [rad/s]")
+    input = signals("thrust [kN]", "gimbal [rad]")
+    disturbance = signals("wind [kN]")
+
+    @property
+    def weight(self) -> Any:
+        """kN; the thrust that hovers."""
+        return 1e-3 * self.mass * self.gravity
+
+    @property
+    def inertia(self) -> Any:
+        """About the centre of mass, kg m^2."""
+        return self.mass * self.half_length**2 / 3.0
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        push = 1e3 * u.thrust
+        return (
+            x.x_rate,
+            x.z_rate,
+            x.angle_rate,
+            (1e3 * w.wind - push * ca.sin(x.angle + u.gimbal)) / self.mass,
+            push * ca.cos(x.angle + u.gimbal) / self.mass - self.gravity,
+            -self.half_length * push * ca.sin(u.gimbal) / self.inertia,
+        )
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {
+            "thrust": (self.least_thrust * self.weight, self.most_thrust * self.weight),
+            "gimbal": (-self.most_gimbal, self.most_gimbal),
+        }
+
+
+def rocket_landing() -> Task:
+    """Come down from 90 to 130 m, falling at 22 to 32 m/s, to rest above the middle of a pad.
+
+    A run ends where the feet touch the ground. A crash costs what its point of contact costs, for ever: position, tilt
+    and speed at contact decide the return, as a reward at touch-down would. Constraints: the *descent* may be the
+    faster the higher the stage still is, with the feet at height h no faster than 1.5 m/s + 0.35 h / s; the *cone* over
+    the pad, |x| <= 3 m + h / 2; the *tilt*. Each has a price.
+    """
+    plant = Rocket()
+    start = {"x": 30.0, "angle": 0.2, "x_rate": 5.0, "angle_rate": 0.03}
+    slow, near = np.array([1.5 + 0.35 * CLEARANCE]), np.full(2, 3.0 + 0.5 * CLEARANCE)
+    return Task(
+        name="rocket-landing",
+        plant=plant,
+        dt=0.1,
+        steps=200,
+        cost=Quadratic(
+            Q={"x": 1e-3, "z": 1e-3, "angle": 1.0, "x_rate": 1e-2, "z_rate": 1e-2, "angle_rate": 10.0},
+            R={"thrust": 1e-5, "gimbal": 1.0},
+        ),
+        constraints=(
+            Polytope("descent", ("z", "z_rate"), np.array([[-0.35, -1.0]]), slow).soft(1.0),
+            Polytope("cone", ("x", "z"), np.array([[1.0, -0.5], [-1.0, -0.5]]), near).soft(5.0),
+            Box("tilt", {"angle": (-0.35, 0.35)}).soft(10.0),
+        ),
+        reference=SetPoint(u={"thrust": plant.weight}),
+        initial=Uniform(
+            {name: -value for name, value in start.items()} | {"z": 90.0, "z_rate": -32.0},
+            start | {"z": 130.0, "z_rate": -22.0},
+        ),
+        disturbance=Uniform({"wind": -4.0}, {"wind": 4.0}),
+        domain=Box("model", {"x": (-100.0, 100.0), "z": (-CLEARANCE, 160.0), "angle": (-1.0, 1.0)}),
+        tolerance={"x": 1.0, "z": 0.3, "angle": 0.05, "x_rate": 0.3, "z_rate": 0.3, "angle_rate": 0.05},
+    )

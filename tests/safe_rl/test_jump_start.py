@@ -1,0 +1,119 @@
+"""Jump start: who acts when, how the guide withdraws, what is learned from its steps, and exact resumption."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ctrl import LQR, Decision
+from safe_rl import DSACT, PPO, SAC, JumpStart, JumpStartSettings
+from systems import Task
+from systems.library import double_integrator
+from tests.safe_rl.tasks import TINY, assert_same_run
+
+SETTINGS = JumpStartSettings(longest=12, threshold=0.5, step=0.1, memory=5)
+
+
+def task() -> Task:
+    return dataclasses.replace(double_integrator(), steps=30)
+
+
+def test_guide_leads_the_beginning_of_every_run_and_the_policy_the_rest() -> None:
+    learner = SAC(task(), settings=TINY[SAC]).guided(JumpStart(task(), LQR, SETTINGS))
+    learner.prepare()
+    law, start = LQR(task()), learner.collector.jump_start
+    assert start is not None
+    lengths = []
+    for _ in range(60):
+        state = learner.collector.environment.state.clone()  # type: ignore[attr-defined]
+        age, length = learner.collector._running[:, -1].clone(), start._length.clone()
+        rows = learner.collector.explore()
+        assert torch.equal(start.led, age < length)
+        guided = torch.from_numpy(law.batch(state.double().numpy(), 0)).float()
+        torch.testing.assert_close(
+            learner.policy.physical(rows.action)[start.led], guided[start.led], atol=1e-5, rtol=0
+        )
+        assert not torch.allclose(learner.policy.physical(rows.action)[~start.led], guided[~start.led], atol=1e-3)
+        lengths.append(length)
+    assert float(torch.stack(lengths).min()) >= 0
+    assert 5 <= float(torch.stack(lengths).max()) < 12
+
+
+def test_guide_withdraws_as_runs_succeed_and_stays_while_they_fail() -> None:
+    start = JumpStart(task(), LQR, SETTINGS)
+    generator = torch.Generator().manual_seed(0)
+    start.begin(task().vector_env(4), generator)
+    over, left = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    for _ in range(5):
+        start._arrived = ~over
+        start.note(over, left, generator)
+    assert start.beta == 1.0
+    start._arrived = over
+    start.note(over, over, generator)  # all left the domain
+    assert start.beta == 1.0
+    # With a memory of 5, rates after 1, 2, 3, 4 successes are 0.2, 0.36, 0.488, 0.5904: the fourth reaches 0.5.
+    start.note(over, left, generator)
+    assert start.beta == pytest.approx(0.9)
+    for _ in range(5):
+        start.note(over, left, generator)
+    assert start.beta == 0.0
+    assert float(start._length.max()) == 0.0
+
+
+class Nudge:
+    """A guide with a memory, that acts on single states only: it counts its own steps."""
+
+    def __init__(self, task: Task) -> None:
+        self.count = 0
+
+    def reset(self) -> None:
+        self.count = 0
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        self.count += 1
+        return Decision(np.array([0.05 * self.count]))
+
+
+def test_guides_that_act_on_single_states_have_a_memory_for_each_run() -> None:
+    learner = SAC(task(), settings=TINY[SAC]).guided(JumpStart(task(), Nudge, SETTINGS))
+    for _ in range(70):
+        age = learner.collector._running[:, -1].clone()
+        rows = learner.collector.explore()
+        led = learner.collector.jump_start.led  # type: ignore[union-attr]
+        expected = 0.05 * (age[led] + 1.0)
+        torch.testing.assert_close(learner.policy.physical(rows.action)[led, 0], expected)
+
+
+@pytest.mark.parametrize("base", [DSACT, PPO])
+def test_guided_run_resumes_exactly_and_asks_for_its_guide(base: type, tmp_path: Path) -> None:
+    def fresh():  # type: ignore[no-untyped-def]
+        return base(task(), settings=TINY[base]).guided(JumpStart(task(), LQR, SETTINGS))
+
+    whole = fresh().learn(60, progress=False)
+    fresh().learn(23, progress=False, checkpoint=tmp_path / "run")
+    resumed = base.load(tmp_path / "run", task())
+    with pytest.raises(ValueError, match="give it again"):
+        resumed.learn(60, progress=False)
+    resumed.guided(JumpStart(task(), LQR, SETTINGS)).learn(60, progress=False)
+    assert_same_run(whole, resumed)
+
+
+def test_ppo_learns_nothing_about_the_policy_from_steps_of_the_guide() -> None:
+    always = JumpStartSettings(longest=10_000, step=1e-9)
+    settings = dataclasses.replace(TINY[PPO], entropy=0.0)
+    learner = PPO(dataclasses.replace(task(), steps=10_000), settings=settings)
+    start = JumpStart(task(), LQR, always)
+    learner.guided(start)
+    learner.prepare()
+    start._length.fill_(1e9)
+    before = [p.detach().clone() for p in learner.policy.parameters()]
+    values = [p.detach().clone() for p in learner.values.parameters()]
+    for _ in range(8):
+        learner.iterate()
+    for p, was in zip(learner.policy.parameters(), before, strict=True):
+        assert torch.equal(p.detach(), was)
+    assert not torch.equal(learner.values.weights[0].detach(), values[0])
