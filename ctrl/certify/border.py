@@ -16,7 +16,7 @@ __all__ = ["holds_at_border"]
 
 
 def holds_at_border(loop: ClosedLoop, region: Region, budget: Effort) -> tuple[int, str]:
-    """Boxes examined to show that V > level or the velocity points inward on every face of the box; else what failed."""
+    """Boxes examined to show that V > level or the velocity points inward on every face; else what failed."""
     began = perf_counter()
     lower, upper = region.hull
     n, boxes = len(lower), 0

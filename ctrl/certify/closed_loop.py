@@ -1,4 +1,4 @@
-"""The undisturbed closed loop of a task and a law, in numbers, in intervals with their Jacobians, and in affine forms."""
+"""The undisturbed closed loop of a task and a law: numbers, intervals with their Jacobians, and affine forms."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class ClosedLoop:
             return Affine(value.mid, total.mid, upward(radius + value.rad))
 
     def _input_range(self, patch: Patch) -> Interval:
-        """Where the law's answers may lie before the bounds, from its relaxation and from its enclosure over the hull."""
+        """Where the law's answers may lie before the bounds, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
         return Interval(np.maximum(near.lo, far.lo), np.minimum(near.hi, far.hi))
 

@@ -88,6 +88,8 @@ def _independent(directions: list[np.ndarray], n: int) -> np.ndarray:
     """Those (k, n) of the directions that do not depend on the ones before."""
     kept = np.zeros((0, n))
     for direction in directions:
+        if len(kept) == n:
+            break
         grown = np.vstack([kept, direction / max(float(np.linalg.norm(direction)), 1e-300)])
         if np.linalg.svd(grown, compute_uv=False).min() > 1e-3:
             kept = grown
@@ -95,7 +97,7 @@ def _independent(directions: list[np.ndarray], n: int) -> np.ndarray:
 
 
 def _conjugate(rows: np.ndarray, P: np.ndarray, A: np.ndarray, continuous: bool) -> np.ndarray:
-    """The remaining rows: N'P for a basis N of what ``rows`` do not see, along which the decrease of x'Px is diagonal."""
+    """The other rows: N'P for a basis N of what ``rows`` do not see, along which the decrease of x'Px is diagonal."""
     from scipy.linalg import eigh, null_space  # slow to import and only needed here
 
     n = len(P)

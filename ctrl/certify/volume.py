@@ -12,7 +12,7 @@ __all__ = ["inner_share", "volume"]
 
 
 def volume(region: Region, boxes: int = 200_000) -> float:
-    """Volume of the region: of a whole ellipsoid to rounding error, of any other set a lower bound by boxes inside it."""
+    """Volume of the region: of a whole ellipsoid to rounding error, else a lower bound by boxes inside it."""
     if isinstance(region.V, QuadraticLyapunov) and region.is_whole:
         return region.V.volume(region.level)
     lower, upper = region.hull

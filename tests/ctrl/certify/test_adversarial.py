@@ -1,4 +1,4 @@
-"""A million samples and attacks inside every kind of certified set: nothing is found that the proof says is not there."""
+"""A million samples and attacks inside every kind of certified set find nothing that the proof says is not there."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def written(P: np.ndarray) -> SymbolicLyapunov:
 
 
 def test_the_largest_ellipse_of_the_reversed_oscillator() -> None:
-    """x'Px with A'P + PA = -I is known to decrease up to 2.3045, by sums of squares and by exact decision procedures."""
+    """x'Px with A'P + PA = -I is known to decrease up to 2.3045, by sums of squares and by decision procedures."""
     certificate = largest_level(TASK, IDLE, QUADRATIC, continuous=True)
     assert certificate.is_proved
     assert 2.295 < certificate.level < 2.3045

@@ -30,6 +30,7 @@ from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform, UnknownName
 from systems.library.pendulum import pendulum
+from systems.library.van_der_pol import van_der_pol
 from systems.lowering.interval import Interval
 
 TASK = pendulum()
@@ -461,3 +462,8 @@ def test_uncertain_parameters_are_checked() -> None:
         certify(TASK, LAW, V, 1.0, uncertain={"mas": (0.1, 0.3)})
     with pytest.raises(InvalidValue, match="limits"):
         certify(TASK, LAW, V, 1.0, uncertain={"max_torque": (0.5, 0.8)})
+
+
+def test_more_directions_than_states_are_no_obstacle() -> None:
+    task = van_der_pol()
+    assert largest_level(task, LQR(task).law).is_proved
