@@ -110,19 +110,11 @@ class Lattice(Law):
     @property
     def casadi(self) -> ca.Function:
         x = ca.SX.sym("x", self.inputs[0].A.shape[1])
-<<<<<<< HEAD
-        rows = []
-        for f in self.inputs:
-            pieces = ca.DM(f.A) @ x + ca.DM(f.b)
-            rows.append(reduce(ca.fmax, [reduce(ca.fmin, [pieces[i] for i in term]) for term in f.terms]))
-        return ca.Function("u", [x], [ca.vertcat(*rows)])
-=======
         values = []
         for f in self.inputs:
             pieces = ca.vertsplit(ca.DM(f.A) @ x + ca.DM(f.b))
             values.append(reduce(ca.fmax, [reduce(ca.fmin, [pieces[i] for i in term]) for term in f.terms]))
         return ca.Function("lattice", [x], [ca.vertcat(*values)])
->>>>>>> verify
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
         found = []
