@@ -45,7 +45,8 @@ def _phi(z: np.ndarray) -> Interval:
     from scipy.special import ndtr  # slow to import and only needed here
 
     value = ndtr(z)
-    return Interval(np.maximum(value * (1 - _PHI) - 1e-300, 0.0), np.minimum(value * (1 + _PHI) + 1e-300, 1.0))
+    pad = np.minimum(_PHI * (1.0 + z * z), 1.0)  # in the tail an error of z^2 / 2 is one of the exponential
+    return Interval(np.maximum(value * (1 - pad) - 1e-300, 0.0), np.minimum(value * (1 + pad) + 1e-300, 1.0))
 
 
 def _gelu_number(z: np.ndarray) -> np.ndarray:

@@ -70,6 +70,17 @@ def test_activations_hold_against_arb(name: str) -> None:
             assert abs(y - arb(line[k]) * at - arb(offset[k])) <= arb(error[k])  # type: ignore[operator]
 
 
+def test_the_tails_of_gelu_hold_against_arb() -> None:
+    flint = pytest.importorskip("flint")
+    flint.ctx.prec = 200
+    arb = flint.arb
+    z = np.concatenate([np.random.default_rng(6).uniform(-37, 37, 3000), [-1e3, -40.0, 40.0, 1e3, 0.0]])
+    value = function("gelu").interval(Interval.of(z))
+    for k, p in enumerate(z.tolist()):
+        exact = arb(p) * ((-arb(p) / arb(2).sqrt()).erfc()) / 2
+        assert arb(value.lo[k]) <= exact <= arb(value.hi[k])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_follow_their_activations(name: str) -> None:
     z = intervals()
