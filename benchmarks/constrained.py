@@ -47,7 +47,7 @@ def feasibility(task: Task, policy: Policy) -> list[int]:
     """Indices of those `starts` from which no constraint is ever violated, undisturbed."""
     plant = task.plant
     x = starts(task)
-    model, act = Model(task, "numpy"), policy.numpy()
+    model, act = Model(task, "numpy"), policy.law()
     safe = np.ones(GRID, dtype=bool)
     for k in range(task.steps):
         u = model.clip(act(model.observe(x, np.full(GRID, k))))

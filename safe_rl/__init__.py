@@ -24,7 +24,7 @@ from safe_rl.evaluation import Assessment, assess, evaluate
 from safe_rl.gymnasium_adapter import GymnasiumTask
 from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.onnx import export_onnx
-from safe_rl.policy import NumpyPolicy, Policy
+from safe_rl.policy import Policy
 from safe_rl.training import Learner
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
     "JumpStart",
     "JumpStartSettings",
     "Learner",
-    "NumpyPolicy",
     "PPOLagrangian",
     "PPOSettings",
     "Policy",

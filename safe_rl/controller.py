@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.laws.network import Network
 from safe_rl.policy import Policy
 from systems import Task
 from systems.lowering import lower
@@ -36,12 +37,18 @@ class PolicyController:
                 f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
             )
         self.policy = policy
-        self._act = policy.numpy()
+        self._act = policy.law()
         # A plain state needs no program; the call would cost more than the network.
         plain = task.observation is None and task.reference.is_constant
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
         self._reference = Schedule(task.reference, task.plant, task.steps + 1)
+
+    @property
+    def law(self) -> Network | None:
+        """The input as a function of the state, before it is clipped to the task's bounds, to be proved of; None where
+        the policy observes something other than the state."""
+        return self._act if self._observe is None else None
 
     @classmethod
     def load(cls, task: Task, path: str | Path) -> PolicyController:

@@ -8,11 +8,11 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ctrl.laws.network import Activation, Network
 from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from safe_rl.networks import MLP
 
@@ -121,9 +121,27 @@ class Policy(nn.Module):
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=observation.dtype)
         return self.physical(self.explore(self.scale(observation), noise))
 
-    def numpy(self) -> NumpyPolicy:
-        """A frozen copy of the mean action in numpy, float64: microseconds per call, for control steps."""
-        return NumpyPolicy(self)
+    def law(self) -> Network:
+        """A frozen copy of the mean action, (..., o) -> (..., m), in numpy and float64: microseconds per call, and with
+        enclosures. What runs is what can be proved of."""
+
+        def array(tensor: Tensor) -> NDArray[np.float64]:
+            return tensor.detach().cpu().numpy().astype(np.float64)
+
+        weights = [array(w) for w in self.network.weights]
+        biases = [array(b) for b in self.network.biases]
+        m = self.action_size
+        weights[-1], biases[-1] = weights[-1][:m], biases[-1][:m]
+        # The scaling is affine: folded into the first layer it costs nothing.
+        std = array(self.observation_std)
+        biases[0] = biases[0] - weights[0] @ (array(self.observation_mean) / std)
+        weights[0] = weights[0] / std
+        hidden: list[Activation] = ["gelu" for _ in self.hidden]
+        return Network(
+            (*weights, np.diag(array(self.action_half))),
+            (*biases, array(self.action_centre)),
+            (*hidden, "tanh", "identity"),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
@@ -149,34 +167,3 @@ class Policy(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
         return policy
-
-
-@final
-class NumpyPolicy:
-    """Mean action of a `Policy`, (..., o) -> (..., m), float64, without torch."""
-
-    def __init__(self, policy: Policy) -> None:
-        def array(tensor: Tensor) -> NDArray[np.float64]:
-            return tensor.detach().cpu().numpy().astype(np.float64)
-
-        weights = [array(w).T for w in policy.network.weights]
-        biases = [array(b) for b in policy.network.biases]
-        m = policy.action_size
-        weights[-1], biases[-1] = weights[-1][:, :m], biases[-1][:m]
-        # The scaling is affine: folded into the first layer it costs nothing.
-        std = array(policy.observation_std)
-        biases[0] = biases[0] - (array(policy.observation_mean) / std) @ weights[0]
-        weights[0] = weights[0] / std[:, None]
-        self._layers = [(np.ascontiguousarray(w), b) for w, b in zip(weights, biases, strict=True)]
-        self._centre, self._half = array(policy.action_centre), array(policy.action_half)
-        self.observation_size, self.action_size = policy.observation_size, m
-
-    def __call__(self, observation: ArrayLike) -> NDArray[np.float64]:
-        x = np.asarray(observation, dtype=np.float64)
-        if x.shape[-1:] != (self.observation_size,):
-            raise ValueError(f"observation of shape {x.shape} given, (..., {self.observation_size}) expected")
-        for weight, bias in self._layers[:-1]:
-            x = x @ weight + bias
-            x = 0.5 * x * (1.0 + erf(x * 0.7071067811865476))
-        weight, bias = self._layers[-1]
-        return self._centre + self._half * np.tanh(x @ weight + bias)

@@ -240,7 +240,7 @@ class Learner(ABC):
         """Action in physical units, (..., o) -> (..., m), and None: the policy has no memory.
 
         A sample draws from the learner's generator and so changes what it does next; for many fast calls use
-        `policy.numpy()`.
+        `policy.law()`.
         """
         tensor = torch.as_tensor(np.asarray(observation, dtype=np.float32), device=self.device)
         return self.policy.act(tensor, None if deterministic else self.generator).cpu().numpy(), None

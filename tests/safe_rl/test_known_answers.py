@@ -132,7 +132,7 @@ def test_braking_keeps_nearly_all_feasible_starts_feasible(make: Combination) ->
     assert found.spent.mean() <= 0.5
     x = np.stack(np.meshgrid(np.linspace(-2, 0, 41), np.linspace(0, 1, 21), indexing="ij"), -1).reshape(-1, 2)
     x = x[can_stop(task, x)]
-    step, act, worst, at = task.dynamics.lower("numpy"), learner.result.numpy(), x[:, 0].copy(), x
+    step, act, worst, at = task.dynamics.lower("numpy"), learner.result.law(), x[:, 0].copy(), x
     for _ in range(task.steps):
         at = step(at, act(at), np.zeros((len(at), 1)), np.zeros((len(at), 0)))
         worst = np.maximum(worst, at[:, 0])

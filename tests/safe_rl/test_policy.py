@@ -43,7 +43,7 @@ def test_log_density_is_that_of_the_transformed_gaussian() -> None:
 def test_numpy_form_equals_torch() -> None:
     policy = make_policy()
     x = observations(500)
-    fast = policy.numpy()
+    fast = policy.law()
     exact = policy.double().act(x.double()).numpy()
     np.testing.assert_allclose(fast(x.double().numpy()), exact, atol=1e-12 * 10, rtol=0)
     assert fast(x[0].numpy()).shape == (2,)
@@ -54,7 +54,7 @@ def test_actions_stay_inside_the_bounds() -> None:
     policy = make_policy()
     x = 1e6 * observations(500)
     sampled = policy.act(x, torch.Generator().manual_seed(0))
-    for action in (policy.act(x), sampled, torch.as_tensor(policy.numpy()(x.numpy()))):
+    for action in (policy.act(x), sampled, torch.as_tensor(policy.law()(x.numpy()))):
         assert (action >= torch.tensor([-2.0, 0.0])).all()
         assert (action <= torch.tensor([2.0, 10.0])).all()
 
@@ -64,7 +64,7 @@ def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected"):
         make_policy().act(torch.zeros(shape))
     with pytest.raises(ValueError, match="expected"):
-        make_policy().numpy()(np.zeros(shape))
+        make_policy().law()(np.zeros(shape))
 
 
 def test_unbounded_input_is_refused() -> None:
