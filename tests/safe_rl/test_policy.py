@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from safe_rl.controller import PolicyController
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import Policy
+from systems.library import double_integrator, pendulum_swing_up
+from systems.lowering.interval import Interval
 
 
 def make_policy(observation_size: int = 3) -> Policy:
@@ -97,3 +100,22 @@ def test_onnx_equals_torch_and_states_its_contract(tmp_path: Path) -> None:
     assert stated["discount"] == 0.99
     with pytest.raises(ValueError, match="1 action signals given, the policy has 2"):
         export_onnx(policy, tmp_path / "p.onnx", action_signals=["force [N]"])
+
+
+def test_the_law_of_a_policy_is_what_runs_and_has_enclosures() -> None:
+    task = double_integrator()
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in task.input_bounds)
+    policy = Policy(2, low, high, (16, 16), torch.Generator().manual_seed(3))
+    controller = PolicyController(task, policy)
+    assert controller.law is not None
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    np.testing.assert_array_equal(controller.law(x), controller.batch(x, 0))
+    box = controller.law.enclose(Interval(np.full((1, 2), -1.0), np.full((1, 2), 1.0)))
+    assert ((box.lo <= controller.law(x)) & (controller.law(x) <= box.hi)).all()
+
+
+def test_a_policy_that_observes_more_than_the_state_has_no_law() -> None:
+    task = pendulum_swing_up()
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in task.input_bounds)
+    policy = Policy(len(task.observation_signals), low, high, (8,), torch.Generator().manual_seed(3))
+    assert PolicyController(task, policy).law is None
