@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from ctrl.controller import Status
 from systems import DimensionMismatch, InvalidValue
 
-__all__ = ["QPSolver", "QuadraticProgram", "Solution", "natural_residual"]
+__all__ = ["QPSolver", "QuadraticProgram", "Solution"]
 
 
 LOOSE = 1e-3  # largest residual of a point that is used although its solver did not finish
@@ -92,6 +92,8 @@ class QPSolver(ABC):
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
+        from mpc.solvers.optimality import residual  # numba is slow to import
+
         self.problem = problem
         self.max_iterations = max_iterations
         # Dense products of small matrices are several times faster than sparse ones.
@@ -100,7 +102,8 @@ class QPSolver(ABC):
         self._a = problem.A.toarray() if small else problem.A.tocsr()
         self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
-        self._price: np.ndarray | float = problem.price if problem.soft.any() else np.inf
+        self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
+        self._measure = residual
 
     @abstractmethod
     def reset(self) -> None:
@@ -143,13 +146,13 @@ class QPSolver(ABC):
     def residual(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> float:
-        """Largest scaled violation of stationarity, feasibility and complementarity; infinite where not finite."""
-        pull = self._push(multipliers) + f
-        scale = 1.0 + _largest(pull) + _largest(f)
-        stationarity = _largest(self._h @ z + pull) / scale
-        if not stationarity < np.inf:  # not a number, perhaps
-            return np.inf
-        return max(stationarity, natural_residual(self._a @ z, multipliers, lower, upper, self._price))
+        """:func:`mpc.solvers.optimality.residual` of a point (d,) and multipliers (rows,)."""
+        curved = z if self._is_unit else self._h @ z
+        return float(
+            self._measure(
+                curved, self._push(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.price
+            )
+        )
 
     def _push(self, multipliers: np.ndarray) -> np.ndarray:
         """A'y, (d,); the few rows that push are quicker picked than all are multiplied."""
@@ -171,25 +174,3 @@ class QPSolver(ABC):
         y[(y > 0) & np.isinf(upper) | (y < 0) & np.isinf(lower)] = 0.0
         bound = np.where(y > 0, upper, np.where(y < 0, lower, 0.0))
         return bool(y @ bound < -radius * np.abs(self._at @ y).max(initial=0.0) - 1e-9)
-
-
-def _largest(vector: np.ndarray) -> float:
-    return float(max(vector.max(), -vector.min())) if len(vector) else 0.0
-
-
-def natural_residual(
-    value: np.ndarray, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, price: np.ndarray | float = np.inf
-) -> float:
-    """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties price dist(v, [lower, upper]).
-
-    It is zero exactly where value and multiplier are feasible and complementary (natural map; Facchinei & Pang, 2003).
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        y = value + multipliers
-        wanted = np.minimum(np.maximum(y, lower), upper)
-        if not isinstance(price, float) or price < np.inf:
-            excess = y - wanted
-            wanted += np.sign(excess) * np.maximum(np.abs(excess) - price, 0.0)
-        gap = np.abs(value - wanted) / (1.0 + np.abs(value))
-    largest = float(gap.max(initial=0.0))
-    return largest if np.isfinite(largest) else np.inf

@@ -63,7 +63,6 @@ class DAQP(QPSolver):
             return  # not positive definite, which every solve says again
         unit = solve_triangular(root, np.eye(d), lower=True)
         self._is_convex, self._unit = True, unit
-        self._is_unit = np.array_equal(unit, np.eye(d))
         # As y, a slack s of curvature c at the price p is sqrt(c) s + p / sqrt(c).
         bend = np.sqrt(self.SLACK_CURVATURE * price)
         self._lower[:q] = price / bend

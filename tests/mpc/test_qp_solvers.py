@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram, natural_residual
+from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
+from mpc.solvers.optimality import natural_residual
 from mpc.solvers.piqp import PIQP
 from systems import DimensionMismatch, InvalidValue
 
@@ -101,7 +102,7 @@ def test_residual_finds_each_kind_of_error() -> None:
     low, high = np.array([-1.0]), np.array([1.0])
 
     def residual(value: float, multiplier: float, price: float = np.inf) -> float:
-        return natural_residual(np.array([value]), np.array([multiplier]), low, high, price)
+        return natural_residual(np.array([value]), np.array([multiplier]), low, high, np.array([price]))
 
     assert residual(0.5, 0.0) == 0.0
     assert residual(1.0, 3.0) == 0.0
@@ -112,6 +113,9 @@ def test_residual_finds_each_kind_of_error() -> None:
     assert residual(1.5, 1.0, price=2.0) > 0.1  # violated below the price
     assert residual(1.0, 3.0, price=2.0) > 0.1  # pays more than the price
     assert residual(np.nan, 0.0) == np.inf
+    assert residual(0.5, np.nan) == np.inf
+    assert residual(np.inf, 0.0) == np.inf
+    assert residual(0.5, -np.inf) == np.inf
 
 
 def test_programs_that_make_no_sense_are_refused() -> None:

@@ -1,0 +1,55 @@
+"""How far a point is from optimal, compiled: every solver's answer is measured by this, whatever it says of itself."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+__all__ = ["natural_residual", "residual"]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
+    """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties price dist(v, [lower, upper]).
+
+    It is zero exactly where value and multiplier are feasible and complementary (natural map; Facchinei & Pang, 2003),
+    and infinite where that is undefined.
+
+    Args:
+        value, multipliers, lower, upper, price: (rows,); an infinite price makes a row hard.
+    """
+    worst = 0.0
+    for i in range(len(value)):
+        v = value[i]
+        y = v + multipliers[i]
+        if not abs(y) < math.inf:  # not a number, perhaps
+            return math.inf
+        wanted = min(max(y, lower[i]), upper[i])
+        beyond = abs(y - wanted) - price[i]
+        if beyond > 0.0:
+            wanted += math.copysign(beyond, y - wanted)
+        gap = abs(v - wanted) / (1.0 + abs(v))
+        if not gap < math.inf:
+            return math.inf
+        worst = max(worst, gap)
+    return worst
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
+    """Largest scaled violation of stationarity H z + A'y + f = 0, of feasibility and of complementarity.
+
+    Args:
+        curved: H z, (d,). pull: A'y, (d,). f: (d,). value: A z, (rows,). The others as in :func:`natural_residual`.
+    """
+    worst = largest_pull = largest_f = 0.0
+    for j in range(len(f)):
+        total = pull[j] + f[j]
+        gap = abs(curved[j] + total)
+        if not gap < math.inf:
+            return math.inf
+        worst = max(worst, gap)
+        largest_pull = max(largest_pull, abs(total))
+        largest_f = max(largest_f, abs(f[j]))
+    return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, price))
