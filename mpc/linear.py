@@ -76,6 +76,7 @@ class LinearMPC(PredictiveController):
         first = self.problem.input_at[0]
         rows = self.form.expand[first]
         self._first = rows if isinstance(rows, np.ndarray) else rows.toarray(), self.form.expand_state[first]
+        self._now = first
         self._is_constant = task.reference.is_constant
         self._data = self._course_data(0)
 
@@ -108,7 +109,7 @@ class LinearMPC(PredictiveController):
         if not found.is_usable:
             return Outcome(found.status, None, found.iterations, found.residual)
         of_point, of_state = self._first
-        u = of_point @ found.point + of_state @ x + offset[self.problem.input_at[0]]
+        u = of_point @ found.point + of_state @ x + offset[self._now]
         plan = partial(self._unrolled, found.point, x.copy(), offset, k)
         return Outcome(found.status, plan, found.iterations, found.residual, u)
 

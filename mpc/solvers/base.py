@@ -92,7 +92,7 @@ class QPSolver(ABC):
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
-        from mpc.solvers.optimality import residual  # numba is slow to import
+        from mpc.solvers.optimality import is_posed, residual  # numba is slow to import
 
         self.problem = problem
         self.max_iterations = max_iterations
@@ -103,7 +103,7 @@ class QPSolver(ABC):
         self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
-        self._measure = residual
+        self._is_posed, self._measure = is_posed, residual
 
     @abstractmethod
     def reset(self) -> None:
@@ -119,7 +119,7 @@ class QPSolver(ABC):
         Args:
             f: (d,). lower, upper: (rows,), infinite where there is no bound.
         """
-        if not (np.isfinite(f).all() and (lower <= upper).all()):
+        if not self._is_posed(f, lower, upper):
             is_number = np.isfinite(f).all() and not np.isnan(lower).any() and not np.isnan(upper).any()
             return self._unsolved(Status.INFEASIBLE if is_number else Status.NUMERICAL)
         try:

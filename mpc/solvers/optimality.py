@@ -6,7 +6,7 @@ import math
 
 from numba import njit
 
-__all__ = ["natural_residual", "residual"]
+__all__ = ["is_posed", "natural_residual", "residual"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -53,3 +53,14 @@ def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type:
         largest_pull = max(largest_pull, abs(total))
         largest_f = max(largest_f, abs(f[j]))
     return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, price))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def is_posed(f, lower, upper):  # type: ignore[no-untyped-def]
+    """Whether f (d,) is finite and lower <= upper (rows,) throughout."""
+    posed = True
+    for value in f:
+        posed = posed and abs(value) < math.inf
+    for i in range(len(lower)):
+        posed = posed and lower[i] <= upper[i]
+    return posed
