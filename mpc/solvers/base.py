@@ -92,18 +92,18 @@ class QPSolver(ABC):
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
-        from mpc.solvers.optimality import is_posed, residual  # numba is slow to import
+        from mpc.solvers.optimality import is_posed, push, residual  # numba is slow to import
 
         self.problem = problem
         self.max_iterations = max_iterations
         # Dense products of small matrices are several times faster than sparse ones.
         small = problem.A.shape[0] * problem.A.shape[1] <= 100_000
         self._h = problem.H.toarray() if small else problem.H.tocsr()
-        self._a = problem.A.toarray() if small else problem.A.tocsr()
+        self._a = problem.A.toarray(order="C") if small else problem.A.tocsr()
         self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
-        self._is_posed, self._measure = is_posed, residual
+        self._is_posed, self._measure, self._sum_rows = is_posed, residual, push
 
     @abstractmethod
     def reset(self) -> None:
@@ -155,11 +155,8 @@ class QPSolver(ABC):
         )
 
     def _push(self, multipliers: np.ndarray) -> np.ndarray:
-        """A'y, (d,); the few rows that push are quicker picked than all are multiplied."""
-        active = multipliers.nonzero()[0]
-        if self._small and 4 * len(active) < len(multipliers):
-            return multipliers[active] @ self._a[active]
-        return self._at @ multipliers
+        """A'y, (d,)."""
+        return np.asarray(self._sum_rows(self._a, multipliers) if self._small else self._at @ multipliers)
 
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
         """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` meets the hard rows.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
-__all__ = ["is_posed", "natural_residual", "residual"]
+__all__ = ["is_posed", "natural_residual", "push", "residual"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -64,3 +65,15 @@ def is_posed(f, lower, upper):  # type: ignore[no-untyped-def]
     for i in range(len(lower)):
         posed = posed and lower[i] <= upper[i]
     return posed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def push(rows, multipliers):  # type: ignore[no-untyped-def]
+    """A'y, (d,), for dense rows A in C order; most multipliers are zero."""
+    total = np.zeros(rows.shape[1])
+    for i in range(len(multipliers)):
+        y = multipliers[i]
+        if y != 0.0:
+            for j in range(len(total)):
+                total[j] += y * rows[i, j]
+    return total
