@@ -9,55 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from safe_rl.base.off_policy import OffPolicy
+from safe_rl.base.off_policy import OffPolicy, OffPolicySettings
 from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 
 
+@final
 @dataclass(frozen=True)
-class DSACTSettings:
-    """Settings of DSAC-T. Those that differ from the authors' are listed under `DSACT`."""
+class DSACTSettings(OffPolicySettings):
+    """Settings of DSAC-T."""
 
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers of policy and critics."""
-    critic_rate: float = 1e-3
-    """Adam step of the critics."""
-    policy_rate: float = 1e-3
-    """Adam step of the policy."""
-    temperature_rate: float = 3e-3
-    """Adam step of log(alpha)."""
-    decay: int = 20_000
-    """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
-    initial_log_temperature: float = -2.0
-    """log(alpha) at the start."""
-    entropy: float = -1.0
-    """Target entropy per input, of actions counted in [-1, 1]."""
-    averaging: float = 0.02
-    """tau: share of the new weights in the targets, and of a new batch in the mean deviations s_i."""
-    mean_updates: int = 1000
-    """Updates over which `DSACT.mean_policy` averages the policy's weights."""
-    delay: int = 2
-    """Policy, temperature and targets move once in so many updates."""
-    batch_size: int = 256
-    """Transitions per update."""
-    capacity: int = 100_000
-    """Transitions kept in the replay memory."""
-    warmup: int = 10_000
-    """Transitions under uniform actions before the first update; they also fix the scales."""
-    environments: int = 40
-    """Environments stepped together."""
-    judged: int = 20
-    """How many of them act without noise where constraints are handled: budgets are measured on these."""
-    updates_per_step: int = 2
-    """Updates for each step of all environments."""
-    return_scale: float = 50.0
-    """Rewards are scaled so that a return under uniform actions is about this large."""
     form: Literal[1, 2] = 1
     """Which published form of the critics' gradient; see `gradients_form_1` and `gradients_form_2`."""
-    threads: int = 1
-    """CPU threads while learning; one is fastest for small networks, and results depend on the number."""
 
 
 @final

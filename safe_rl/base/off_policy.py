@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,45 +19,46 @@ from safe_rl.policy import Policy
 from safe_rl.training import Learner
 
 
-class OffPolicySettings(Protocol):
-    """What the settings of such a learner hold besides its own; `DSACTSettings` says what each means."""
+@dataclass(frozen=True)
+class OffPolicySettings:
+    """Settings of learners from a replay memory. Those that differ from the authors' are listed under `DSACT`."""
 
-    @property
-    def hidden(self) -> tuple[int, ...]: ...
-    @property
-    def critic_rate(self) -> float: ...
-    @property
-    def policy_rate(self) -> float: ...
-    @property
-    def temperature_rate(self) -> float: ...
-    @property
-    def decay(self) -> int: ...
-    @property
-    def initial_log_temperature(self) -> float: ...
-    @property
-    def entropy(self) -> float: ...
-    @property
-    def averaging(self) -> float: ...
-    @property
-    def mean_updates(self) -> int: ...
-    @property
-    def delay(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def capacity(self) -> int: ...
-    @property
-    def warmup(self) -> int: ...
-    @property
-    def environments(self) -> int: ...
-    @property
-    def judged(self) -> int: ...
-    @property
-    def updates_per_step(self) -> int: ...
-    @property
-    def return_scale(self) -> float: ...
-    @property
-    def threads(self) -> int: ...
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of policy and critics."""
+    critic_rate: float = 1e-3
+    """Adam step of the critics."""
+    policy_rate: float = 1e-3
+    """Adam step of the policy."""
+    temperature_rate: float = 3e-3
+    """Adam step of log(alpha)."""
+    decay: int = 20_000
+    """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
+    initial_log_temperature: float = -2.0
+    """log(alpha) at the start."""
+    entropy: float = -1.0
+    """Target entropy per input, of actions counted in [-1, 1]."""
+    averaging: float = 0.02
+    """tau: share of the new weights in the targets, and of a new batch in the mean deviations s_i."""
+    mean_updates: int = 1000
+    """Updates over which `OffPolicy.mean_policy` averages the policy's weights."""
+    delay: int = 2
+    """Policy, temperature and targets move once in so many updates."""
+    batch_size: int = 256
+    """Transitions per update."""
+    capacity: int = 100_000
+    """Transitions kept in the replay memory."""
+    warmup: int = 10_000
+    """Transitions under uniform actions before the first update; they also fix the scales."""
+    environments: int = 40
+    """Environments stepped together."""
+    judged: int = 20
+    """How many of them act without noise where constraints are handled: budgets are measured on these."""
+    updates_per_step: int = 2
+    """Updates for each step of all environments."""
+    return_scale: float = 50.0
+    """Rewards are scaled so that a return under uniform actions is about this large."""
+    threads: int = 1
+    """CPU threads while learning; one is fastest for small networks, and results depend on the number."""
 
 
 class OffPolicy(Learner):

@@ -8,35 +8,17 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from safe_rl.base.off_policy import OffPolicy
+from safe_rl.base.off_policy import OffPolicy, OffPolicySettings
 from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 
 
+@final
 @dataclass(frozen=True)
-class SACSettings:
-    """Settings of SAC; those that `DSACTSettings` has too mean the same."""
-
-    hidden: tuple[int, ...] = (64, 64)
-    critic_rate: float = 1e-3
-    policy_rate: float = 1e-3
-    temperature_rate: float = 3e-3
-    decay: int = 20_000
-    initial_log_temperature: float = -2.0
-    entropy: float = -1.0
-    averaging: float = 0.02
-    mean_updates: int = 1000
-    delay: int = 2
-    batch_size: int = 256
-    capacity: int = 100_000
-    warmup: int = 10_000
-    environments: int = 40
-    judged: int = 20
-    updates_per_step: int = 2
-    return_scale: float = 50.0
-    threads: int = 1
+class SACSettings(OffPolicySettings):
+    """Settings of SAC."""
 
 
 @final
