@@ -69,7 +69,7 @@ def run_with_faults(case: Case, steps: int, seed: int) -> dict[tuple[str, Status
             assert (decision.status, decision.source) == (Status.SOLVED, Source.OPTIMAL)
             if case.restart and rng.random() < 0.3:
                 fresh.reset()
-                np.testing.assert_allclose(decision.input, fresh.step(shown, k).input, atol=2e-5)
+                np.testing.assert_allclose(decision.input, fresh.step(shown, k).input, atol=case.agreement)
         w = task.disturbance.sample(task.plant.disturbance, rng)
         x = np.array(step(x, decision.input, w, []))[:, 0]
         if (np.abs(x) > case.leave).any() or rng.random() < 0.02:
