@@ -12,8 +12,7 @@ import numpy as np
 
 from ctrl import Controller, simulate
 from ctrl.drawing import film, picture
-from ctrl.driving_record import driving_record
-from ctrl.lane_keeping import LaneKeeping
+from ctrl.driving import LaneKeeping, driving_record
 from mpc import NonlinearMPC
 from systems.library import driving
 

@@ -10,7 +10,7 @@ import pytest
 from ctrl import LQR, Trajectories, simulate
 from ctrl.drawing import film, landings, picture
 from ctrl.drawing.scene import scene
-from ctrl.lane_keeping import LaneKeeping
+from ctrl.driving import LaneKeeping
 from systems import InvalidValue, Task
 from systems.library import driving, pendulum, rocket_landing
 

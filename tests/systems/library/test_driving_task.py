@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrl import LQR, NotApplicable, Source, Status
-from ctrl.lane_keeping import LaneKeeping
+from ctrl.driving import LaneKeeping
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
 from systems import Task

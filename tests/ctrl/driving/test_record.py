@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Trajectories, simulate
-from ctrl.driving_record import driving_record
-from ctrl.lane_keeping import LaneKeeping
+from ctrl.driving import LaneKeeping, driving_record
 from systems import InvalidValue, Task
 from systems.library import driving, pendulum
 
