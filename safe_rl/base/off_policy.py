@@ -122,6 +122,16 @@ class OffPolicy(Learner):
         """`mean_policy`."""
         return self.mean_policy
 
+    def compile(self) -> None:
+        """Let `torch.compile` make kernels of `update`; the numbers agree to rounding, no longer to the bit.
+
+        For accelerators and large networks. On a CPU it takes about a minute and gains nothing: an update took 1.3
+        times as long with two layers of 64 units, and the same with 256. Not stored: a loaded learner has it not.
+        """
+        for optimiser in self._optimisers().values():  # its kernel is fused already, and moves what is compiled
+            optimiser.step = torch.compiler.disable(optimiser.step)  # type: ignore[method-assign]
+        self.update = torch.compile(self.update)  # type: ignore[method-assign]
+
     def prepare(self) -> None:
         """Fill the memory with uniform actions, fix the scales of observations, reward and costs."""
         while self.buffer.size < min(self.settings.warmup, self.settings.capacity):

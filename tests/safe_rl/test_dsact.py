@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import sysconfig
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -194,3 +198,25 @@ def test_discount_outside_its_range_is_refused(discount: float) -> None:
 def test_pendulum_swings_up(seed: int) -> None:
     learner = DSACT(swing_up(), seed=seed).learn(8_000, progress=False)
     assert evaluate(learner.policy, swing_up(), episodes=100, seed=1234) > -200.0
+
+
+def _can_compile() -> bool:
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and header.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _can_compile(), reason="torch.compile needs a C++ compiler and Python's headers")
+def test_compiled_updates_agree_with_eager_ones() -> None:
+    """A few updates only: rounding is amplified by every one."""
+
+    def weights(compiled: bool) -> torch.Tensor:
+        learner = DSACT(swing_up(), seed=0, settings=TINY)
+        if compiled:
+            learner.compile()
+        learner.learn(6, progress=False)
+        assert learner.updates == 6
+        return torch.cat([p.detach().flatten() for p in (*learner.policy.parameters(), *learner.critics.parameters())])
+
+    eager, compiled = weights(compiled=False), weights(compiled=True)
+    torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-5)
