@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from systems.lowering.program import Instruction, NotLowerable, Operand, Program
+
+OPERATORS: Mapping[str, str] = {
+    "add": "{0} + {1}",
+    "sub": "{0} - {1}",
+    "mul": "{0} * {1}",
+    "div": "{0} / {1}",
+    "neg": "-{0}",
+    "twice": "2.0 * {0}",
+    "inv": "1.0 / {0}",
+    "lt": "{0} < {1}",
+    "le": "{0} <= {1}",
+    "eq": "{0} == {1}",
+    "ne": "{0} != {1}",
+    "not": "~{0}",
+    "and": "{0} & {1}",
+    "or": "{0} | {1}",
+}
+"""Operations that Python's operators write, whatever the arithmetic."""
+
+ELEMENTARY = (
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "floor",
+    "ceil",
+    "sign",
+    "expm1",
+    "log1p",
+)
+"""Functions of one number that every library calls by CasADi's name."""
+INVERSE = ("asin", "acos", "atan", "asinh", "acosh", "atanh")
+"""Those that some call otherwise."""
+
+
+def calls(names: Iterable[str], library: str = "", arguments: int = 1) -> dict[str, str]:
+    """Templates that call a library's functions of these names: `library.name({0}, ..)`."""
+    given = ", ".join(f"{{{i}}}" for i in range(arguments))
+    return {name: f"{library}{name}({given})" for name in names}
 
 
 @dataclass(frozen=True)

@@ -7,59 +7,20 @@ from typing import Any, final
 import numpy as np
 
 from systems.lowering import interval_functions
-from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.interval import Interval
 from systems.lowering.program import Program
-
-_UNARY = [
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asin",
-    "acos",
-    "atan",
-    "asinh",
-    "acosh",
-    "atanh",
-    "floor",
-    "ceil",
-    "sign",
-    "expm1",
-    "log1p",
-    "truth",
-    "real",
-]
-_BINARY = ["atan2", "fmin", "fmax", "copysign", "hypot", "share"]
 
 ARITHMETIC = Arithmetic(
     name="interval",
     templates={
-        **{op: f"{op}({{0}})" for op in _UNARY},
-        **{op: f"{op}({{0}}, {{1}})" for op in _BINARY},
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
-        "div": "{0} / {1}",
-        "neg": "-{0}",
+        **OPERATORS,
+        **calls((*ELEMENTARY, *INVERSE, "truth", "real")),
+        **calls(("atan2", "fmin", "fmax", "copysign", "hypot", "share"), arguments=2),
         "sq": "{0}.sq()",
-        "twice": "2.0 * {0}",
-        "inv": "1.0 / {0}",
         "fabs": "abs({0})",
         "pow": "power({0}, {1})",
         "constpow": "power({0}, {1})",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "not": "~{0}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "where": "where({0}, {1}, {2})",
     },
     namespace={**vars(interval_functions)},

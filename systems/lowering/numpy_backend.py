@@ -7,55 +7,21 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.program import Program
-
-_UNARY = [
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "floor",
-    "ceil",
-    "sign",
-    "expm1",
-    "log1p",
-]
 
 ARITHMETIC = Arithmetic(
     name="numpy",
     templates={
-        **{op: f"np.{op}({{0}})" for op in _UNARY},
-        **{op: f"np.arc{op[1:]}({{0}})" for op in ("asin", "acos", "atan", "asinh", "acosh", "atanh")},
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
-        "div": "{0} / {1}",
-        "neg": "-{0}",
+        **OPERATORS,
+        **calls(ELEMENTARY, "np."),
+        **{op: f"np.arc{op[1:]}({{0}})" for op in INVERSE},
         "sq": "{0} * {0}",
-        "twice": "2.0 * {0}",
-        "inv": "1.0 / {0}",
         "fabs": "np.abs({0})",
         "pow": "{0} ** {1}",
         "constpow": "{0} ** {1}",
+        **calls(("fmin", "fmax", "fmod", "copysign", "hypot"), "np.", arguments=2),
         "atan2": "np.arctan2({0}, {1})",
-        "fmin": "np.fmin({0}, {1})",
-        "fmax": "np.fmax({0}, {1})",
-        "fmod": "np.fmod({0}, {1})",
-        "copysign": "np.copysign({0}, {1})",
-        "hypot": "np.hypot({0}, {1})",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "not": "~{0}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "truth": "{0} != 0",
         "real": "np.asarray({0}, dtype)",
         "where": "np.where({0}, {1}, {2})",

@@ -8,64 +8,21 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from systems.lowering.emit import Arithmetic, emit
+from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.fuse import fused
 from systems.lowering.guards import guarded
 from systems.lowering.program import Program
 
-_UNARY = [
-    "sqrt",
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asin",
-    "acos",
-    "atan",
-    "asinh",
-    "acosh",
-    "atanh",
-    "floor",
-    "ceil",
-    "sign",
-    "expm1",
-    "log1p",
-    "erf",
-    "erfinv",
-]
-
 ARITHMETIC = Arithmetic(
     name="torch",
     templates={
-        **{op: f"torch.{op}({{0}})" for op in _UNARY},
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
-        "div": "{0} / {1}",
-        "neg": "-{0}",
+        **OPERATORS,
+        **calls((*ELEMENTARY, *INVERSE, "erf", "erfinv"), "torch."),
+        **calls(("atan2", "fmin", "fmax", "fmod", "copysign", "hypot"), "torch.", arguments=2),
         "sq": "{0} * {0}",
-        "twice": "2.0 * {0}",
-        "inv": "1.0 / {0}",
         "fabs": "torch.abs({0})",
         "pow": "{0} ** {1}",
         "constpow": "{0} ** {1}",
-        "atan2": "torch.atan2({0}, {1})",
-        "fmin": "torch.fmin({0}, {1})",
-        "fmax": "torch.fmax({0}, {1})",
-        "fmod": "torch.fmod({0}, {1})",
-        "copysign": "torch.copysign({0}, {1})",
-        "hypot": "torch.hypot({0}, {1})",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "not": "~{0}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "truth": "{0} != 0",
         "real": "{0}.to(like.dtype)",
         "where": "torch.where({0}, {1}, {2})",
