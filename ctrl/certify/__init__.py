@@ -3,6 +3,8 @@
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.ellipsoids import ellipsoid_region
+from ctrl.certify.equilibrium import RestPoint, rest_point
+from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
@@ -16,13 +18,16 @@ __all__ = [
     "Kind",
     "Lyapunov",
     "QuadraticLyapunov",
+    "RestPoint",
     "SampledLimit",
     "SymbolicLyapunov",
     "certify",
+    "cost_to_go",
     "ellipsoid_region",
     "largest_level",
     "proved_region",
     "proved_share",
+    "rest_point",
     "riccati",
     "sampled_limit",
     "sos_region",

@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from ctrl.certify.equilibrium import distance, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
@@ -38,7 +39,8 @@ class Certificate:
 
     Args:
         kind: how the claim stands. task, law: what it speaks of.
-        V: the Lyapunov function. level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
+        V: the Lyapunov function. reference: (n,), of the task.
+        level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
         state: names and units of x.
         domain: lower and upper (n,) of the box that S is cut to, None where {V <= level} lies in the task's domain.
         dynamics: integrator and sample time, such as "euler, 0.05 s", or "continuous time". dt: seconds per sample, 0
@@ -47,7 +49,7 @@ class Certificate:
         uncertain: intervals of the plant's parameters for all values in which the claim holds.
         boxes: examined. seconds: wall time spent. cpu: processor time spent, in seconds.
         volume: of S, NaN where nothing is proved: to rounding error for a whole ellipsoid, else a lower bound.
-        origin: how the neighbourhood of the reference was treated. rounding: what the arithmetic covers.
+        origin: how the neighbourhood of the equilibrium was treated. rounding: what the arithmetic covers.
         core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
         reason: why it is refused or undecided.
@@ -58,6 +60,7 @@ class Certificate:
     task: str
     law: str
     V: Lyapunov
+    reference: np.ndarray
     level: float
     kappa: float
     state: Signals
@@ -88,13 +91,27 @@ class Certificate:
         return Region(self.V, self.level, lower, upper)
 
     @property
+    def offset(self) -> np.ndarray:
+        """Upper bounds (n,) of the distance between the point that motions converge to and the reference."""
+        return distance(self.V.centre, self.reference)
+
+    @property
+    def is_at_reference(self) -> bool:
+        """Whether motions converge to the reference, up to rounding, and not to a point beside it."""
+        return is_same(self.V.centre, self.reference)
+
+    @property
     def claim(self) -> str:
         """The claim in one sentence."""
         known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in self.uncertain.items())
         cut = "" if self.domain is None else " within the domain of the task"
+        goal = f"the reference [{_numbers(self.reference)}]"
+        if not self.is_at_reference:
+            away = f"within [{_numbers(1.00001 * self.offset)}] of {goal}"  # what is printed must not round down
+            goal = f"the loop's own equilibrium [{_numbers(self.V.middle)}], {away},"
         return (
-            f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
-            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance{known}"
+            f"every start with V <= {self.level:.6g}{cut} stays there and converges to {goal} under {self.law}, "
+            f"without disturbance{known}"
         )
 
     def contains(self, x: np.ndarray) -> np.ndarray:
@@ -115,7 +132,7 @@ class Certificate:
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
             f"  condition   {condition}, {what}",
             f"  region      level {self.level!r}, volume {self.volume:.6g}",
-            f"  reference   {self.origin}",
+            f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
             f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
         ]

@@ -58,13 +58,22 @@ class Basin:
 
 
 def sampled_basin(
-    loop: ClosedLoop, lower: np.ndarray, upper: np.ndarray, rays: int | None = None, seed: int = 0, steps: int = 4000
+    loop: ClosedLoop,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    rays: int | None = None,
+    seed: int = 0,
+    steps: int = 4000,
+    centre: np.ndarray | None = None,
 ) -> Basin:
-    """Bisection along rays: starts from which a simulation comes close to the reference without leaving the box.
+    """Bisection along rays: starts from which a simulation comes close to the centre without leaving the box.
 
     In continuous time by Runge-Kutta steps of half the task's sample time.
+
+    Args:
+        centre: (n,), where the loop rests; the reference where left out.
     """
-    centre, n = loop.reference, len(lower)
+    centre, n = loop.reference if centre is None else centre, len(lower)
     rng = np.random.default_rng(seed)
     count = rays or _RAYS.get(n, 250 * n)
     if n == 2:

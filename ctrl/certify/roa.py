@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter, process_time
+from typing import Literal
 
 import numpy as np
 
 from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import equilibrium_near
+from ctrl.certify.equilibrium import distance, equilibrium_near, is_same, rest_point
+from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
 from ctrl.certify.sampling import sampled_limit
@@ -22,12 +24,15 @@ from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
-__all__ = ["certify", "largest_level", "proved_region", "proved_share", "riccati"]
+__all__ = ["Equilibrium", "certify", "largest_level", "proved_region", "proved_share", "riccati"]
 
 _ROUNDING = (
     "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
     "bounds and dt the doubles given; not for the rounding of a running controller"
 )
+
+Equilibrium = Literal["reference", "own"]
+"""What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
 _LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
 
@@ -47,6 +52,7 @@ def certify(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
@@ -54,20 +60,25 @@ def certify(
     leaves S; as S is compact and V continuous, all motions from S then converge to the equilibrium.
 
     Args:
-        V: the task's Riccati solution where left out. level: 99 % of the sampled limit where left out.
+        V: the task's Riccati solution where left out; around an equilibrium of its own, the linearised loop's
+            :func:`cost_to_go`. level: 99 % of the sampled limit where left out.
         kappa: V must fall by more than this fraction in every sample (in continuous time: per second, relative to V); 0
             asks for any decrease.
         continuous: the law answers at every instant, x' = f(x), instead of once per sample.
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change.
+        equilibrium: what motions converge to. A learned policy hardly ever answers the reference with exactly the
+            reference input: its loop rests beside it, and only at its "own" equilibrium can something be proved. The
+            certificate says how far that is from the reference. V must be centred there (:func:`rest_point`).
 
     Returns:
-        A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
-        undecided when the budget is spent.
+        A certificate: proved, refused (with a proven counterexample, or because V is not centred at an equilibrium),
+        or undecided when the budget is spent.
 
     Raises:
-        NotApplicable: the closed loop has no enclosure, or the reference moves.
+        NotApplicable: the closed loop has no enclosure, or the reference moves; no V is given and the loop has no
+        equilibrium of its own that attracts.
         InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, or an unbounded
         S.
     """
@@ -79,7 +90,7 @@ def certify(
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}))
-    V = riccati(task) if V is None else V
+    V = _candidate(loop, equilibrium) if V is None else V
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
@@ -94,13 +105,14 @@ def certify(
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
         )
-    outcome, origin, region = _decide(loop, region, kappa, budget or Effort())
+    outcome, origin, region = _decide(loop, region, kappa, budget or Effort(), equilibrium == "own")
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         kind=kind,
         task=task.name,
         law=_name(law),
         V=region.V,
+        reference=loop.reference,
         level=float(level),
         kappa=kappa,
         state=task.plant.state,
@@ -121,8 +133,13 @@ def certify(
     )
 
 
-def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> tuple[Outcome, str, Region]:
-    """The outcome of the search, what was found out about the reference, and the region around the true equilibrium."""
+def _candidate(loop: ClosedLoop, equilibrium: Equilibrium) -> QuadraticLyapunov:
+    """What V is where none is given."""
+    return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
+
+
+def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own: bool) -> tuple[Outcome, str, Region]:
+    """The outcome of the search, what was found out about the equilibrium, and the region around the true one."""
     began = perf_counter()
     V = region.V
     nothing = np.zeros_like(V.middle)
@@ -139,17 +156,20 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
             # V = 0 there, so any motion away from the centre breaks the decrease, whatever the level.
             moved = not loop.motion(Interval.of(centre)).contains(nothing).all()
             what = "moves by up to" if moved else "could not be shown to rest there; it moves by at most"
-            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}"
+            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(loop, own)}"
             return ended("refuted" if moved else "open", reason, centre if moved else None), "no equilibrium", region
-    if not V.centre.contains(reference).all() or V.centre.width.max(initial=0.0) > 1e-8:
-        reason = f"V is centred at {centre}, the reference of the task is {reference}"
+    if V.centre.width.max(initial=0.0) > 1e-8:
+        return ended("refuted", f"the centre of V is not known to more than {V.centre.width.max():.1g}"), "", region
+    if not own and not V.centre.contains(reference).all():
+        reason = f"V is centred at {centre}, the reference of the task is {reference}{_hint(loop, own)}"
         return ended("refuted", reason), "not the centre of V", region
     if found is not None:
         # A little wider, so that another machine's enclosure of the same point lies inside.
         found = found + Interval(-found.rad, found.rad)
         region = replace(region, V=V.centred_at(found))
-        away = max(float(np.abs(found.lo - reference).max()), float(np.abs(found.hi - reference).max()))
-        origin = f"one equilibrium, proved to lie within {away:.2g} of it; V is centred there"
+        away = float(distance(found, reference).max())
+        where = "of it" if is_same(found, reference) else "of the reference"
+        origin = f"one equilibrium, proved to lie within {away:.2g} {where}; V is centred there"
     # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
     box = (region.lower, region.upper)
     sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
@@ -167,6 +187,20 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
     )
 
 
+def _hint(loop: ClosedLoop, own: bool) -> str:
+    """Where to centre V instead."""
+    try:
+        rest = rest_point(loop)
+    except NotApplicable:
+        return ""
+    if own or rest.is_reference:
+        return f"; the loop rests at {rest.box.mid}: centre V at the box of rest_point(loop)"
+    return (
+        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {rest.offset.max():.3g} away: "
+        'equilibrium="own" makes a claim about that point'
+    )
+
+
 def largest_level(
     task: Task,
     law: Law,
@@ -177,12 +211,14 @@ def largest_level(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
     Args:
         resolution: bisection stops at this share of the sampled limit.
         budget: for all attempts together; each gets at most half of what is left.
+        equilibrium, and the rest: as in :func:`certify`.
 
     Returns:
         The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
@@ -190,8 +226,9 @@ def largest_level(
     """
     began = perf_counter()
     budget = budget or Effort()
-    V = riccati(task) if V is None else V
-    top = sampled_limit(ClosedLoop(task, law, continuous), V, kappa, box=box).level
+    loop = ClosedLoop(task, law, continuous)
+    V = _candidate(loop, equilibrium) if V is None else V
+    top = sampled_limit(loop, V, kappa, box=box).level
     top = max(top, _LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
@@ -199,7 +236,7 @@ def largest_level(
     while True:
         left = budget.seconds - (perf_counter() - began)
         effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
-        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain)
+        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain, equilibrium)
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -216,7 +253,8 @@ def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> 
     """What a comparison says of a controller: the share of its starts' support that is proved to reach the reference.
 
     In the plane the highest level that can be proved is sought. In more states a few shares of the sampled limit are
-    tried, from the top.
+    tried, from the top. A loop that rests beside the reference, but within the task's tolerance of it, is judged by the
+    states proved to converge to its own equilibrium: these arrive, as the task defines it.
 
     Returns:
         A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
@@ -227,13 +265,20 @@ def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> 
         return None
     budget = Effort(seconds=seconds)
     try:
+        began, loop = perf_counter(), ClosedLoop(task, law)
+        rest = rest_point(loop)
+        if not rest.is_reference and (rest.offset > task.arrival).any():
+            return 0.0
+        equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
+        V = riccati(task) if rest.is_reference else cost_to_go(loop, rest)
         if len(task.plant.state) <= 2:
-            certificate = largest_level(task, law, budget=budget)
+            certificate = largest_level(task, law, V, budget=budget, equilibrium=equilibrium)
         else:
-            began, limit = perf_counter(), sampled_limit(ClosedLoop(task, law), riccati(task)).level
+            limit = sampled_limit(loop, V).level
             for share in (0.9, 0.6, 0.3):
                 left = seconds - (perf_counter() - began)
-                certificate = certify(task, law, level=share * limit, budget=Effort(seconds=max(0.5 * left, 0.0)))
+                effort = Effort(seconds=max(0.5 * left, 0.0))
+                certificate = certify(task, law, V, share * limit, budget=effort, equilibrium=equilibrium)
                 if certificate.is_proved:
                     break
     except NotApplicable:
