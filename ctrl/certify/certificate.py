@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.equilibrium import distance, is_same
+from ctrl.certify.equilibrium import at_most, distance, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
@@ -107,7 +107,7 @@ class Certificate:
         cut = "" if self.domain is None else " within the domain of the task"
         goal = f"the reference [{_numbers(self.reference)}]"
         if not self.is_at_reference:
-            away = f"within [{_numbers(1.00001 * self.offset)}] of {goal}"  # what is printed must not round down
+            away = f"within [{', '.join(map(at_most, self.offset))}] of {goal}"
             goal = f"the loop's own equilibrium [{_numbers(self.V.middle)}], {away},"
         return (
             f"every start with V <= {self.level:.6g}{cut} stays there and converges to {goal} under {self.law}, "

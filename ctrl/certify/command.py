@@ -10,7 +10,7 @@ import numpy as np
 from ctrl.certify.audit import audit
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import distance, rest_point
+from ctrl.certify.equilibrium import at_most, distance, rest_point
 from ctrl.certify.files import read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
 from ctrl.certify.linearised import cost_to_go
@@ -86,7 +86,7 @@ def beside(task: Task, box: Interval, reference: np.ndarray) -> str:
     """By how much a loop rests beside the reference, state by state."""
     states = zip(task.plant.state, distance(box, reference).tolist(), strict=True)
     away = ", ".join(
-        f"{signal.name} {1.001 * a:.3g}{f' {signal.unit}' if signal.unit != '-' else ''}" for signal, a in states
+        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}" for signal, a in states
     )
     return f"the closed loop does not rest at the reference, but within {away} of it"
 

@@ -12,7 +12,7 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.controller import NotApplicable
 from systems.lowering.interval import Interval
 
-__all__ = ["RestPoint", "behaviour_around", "distance", "equilibrium_near", "is_same", "rest_point"]
+__all__ = ["RestPoint", "at_most", "behaviour_around", "distance", "equilibrium_near", "is_same", "rest_point"]
 
 _NEAR = 1e-9  # what counts as the same point up to rounding, relative to its size
 _STEPS = 50  # of Newton's method
@@ -60,6 +60,11 @@ class RestPoint:
 def distance(box: Interval, point: np.ndarray) -> np.ndarray:
     """Upper bounds (n,) of how far a state of the box may lie from the point."""
     return abs(box - point).hi
+
+
+def at_most(a: float) -> str:
+    """An upper bound of a number in about three digits, which printing alone might round down."""
+    return f"{1.001 * a:.4g}"
 
 
 def is_same(box: Interval, point: np.ndarray) -> bool:

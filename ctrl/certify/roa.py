@@ -12,7 +12,7 @@ import numpy as np
 from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import distance, equilibrium_near, is_same, rest_point
+from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
@@ -169,7 +169,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
         region = replace(region, V=V.centred_at(found))
         away = float(distance(found, reference).max())
         where = "of it" if is_same(found, reference) else "of the reference"
-        origin = f"one equilibrium, proved to lie within {away:.2g} {where}; V is centred there"
+        origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
     # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
     box = (region.lower, region.upper)
     sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
@@ -195,8 +195,9 @@ def _hint(loop: ClosedLoop, own: bool) -> str:
         return ""
     if own or rest.is_reference:
         return f"; the loop rests at {rest.box.mid}: centre V at the box of rest_point(loop)"
+    away = at_most(rest.offset.max())
     return (
-        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {rest.offset.max():.3g} away: "
+        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {away} away: "
         'equilibrium="own" makes a claim about that point'
     )
 
