@@ -8,7 +8,7 @@ from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
-from ctrl.certify.sampling import SampledLimit, sampled_limit
+from ctrl.certify.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
 from ctrl.certify.sos import sos_region
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "QuadraticLyapunov",
     "RestPoint",
     "SampledLimit",
+    "SampledRegion",
     "SymbolicLyapunov",
     "certify",
     "cost_to_go",
@@ -30,5 +31,6 @@ __all__ = [
     "rest_point",
     "riccati",
     "sampled_limit",
+    "sampled_region",
     "sos_region",
 ]

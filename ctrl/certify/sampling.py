@@ -1,16 +1,20 @@
-"""Sampling: where a Lyapunov function stops to decrease, as far as many points can tell. Nothing here is a proof."""
+"""Sampling: where a Lyapunov function stops to decrease, and from where runs arrive. Nothing here is a proof."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.comparison.statistics import Rate
 from systems import InvalidValue
 
-__all__ = ["SampledLimit", "sampled_limit"]
+__all__ = ["SampledLimit", "SampledRegion", "arrives", "sampled_limit", "sampled_region"]
+
+_NEAR = 0.01  # arrived: within this share of the box's size
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,77 @@ class SampledLimit:
     level: float
     violation: np.ndarray | None
     samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRegion:
+    """How much of a box is attracted, estimated by simulation from starts drawn evenly.
+
+    Args:
+        rate: runs that arrived, of how many; its Wilson interval is at 95 %. box: volume of the box.
+    """
+
+    rate: Rate
+    box: float
+
+    @property
+    def volume(self) -> float:
+        return self.rate.value * self.box
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the volume, at 95 %: what the draws leave open, not what the length of the runs does."""
+        low, high = self.rate.interval
+        return low * self.box, high * self.box
+
+
+def sampled_region(
+    step: Callable[[np.ndarray], np.ndarray],
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    draws: int = 10_000,
+    steps: int = 2000,
+    seed: int = 0,
+) -> SampledRegion:
+    """From how much of a box (lower, upper (n,), finite) runs come close to a state (n,) without leaving the box.
+
+    Args:
+        step: states (b, n) one sample later, such as a :class:`ClosedLoop`; any controller will do, law or none.
+        steps: samples after which a run counts as not arriving.
+
+    Raises:
+        InvalidValue: the box is not bounded.
+    """
+    if not np.isfinite([lower, upper]).all():
+        raise InvalidValue(f"box from {lower} to {upper}; starts can only be drawn evenly from a bounded one")
+    x = np.random.default_rng(seed).uniform(lower, upper, (draws, len(lower)))
+    arrived = arrives(step, x, centre, lower, upper, steps)
+    return SampledRegion(Rate(int(arrived.sum()), draws), float(np.prod(upper - lower)))
+
+
+def arrives(
+    step: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    steps: int,
+) -> np.ndarray:
+    """Whether runs from the states (b, n) come close to the centre (n,) without leaving the box; (b,) of bool."""
+    scale = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
+    arrived, going = np.zeros(len(x), dtype=bool), np.arange(len(x))
+    for k in range(steps):
+        x = step(x)
+        stays = ((x >= lower) & (x <= upper)).all(axis=1)
+        x, going = x[stays], going[stays]
+        if k % 20 == 19:
+            near = (np.abs(x - centre) < _NEAR * scale).all(axis=1)
+            arrived[going[near]] = True
+            x, going = x[~near], going[~near]
+        if not len(x):
+            break
+    return arrived
 
 
 def sampled_limit(
