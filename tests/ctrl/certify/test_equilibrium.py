@@ -219,6 +219,14 @@ def test_a_worse_law_is_not_proved_by_another_laws_function(proved: Certificate)
     assert not certify(TASK, flipped, V, 1.0, equilibrium="own").is_proved
 
 
+def test_parameters_may_be_uncertain_if_the_equilibrium_is_not() -> None:
+    damped = certify(TASK, LAW, V, 10.0, equilibrium="own", uncertain={"damping": (0.095, 0.105)})
+    assert damped.is_proved, damped.reason
+    assert not certify(TASK, LAW, V, 1.0, equilibrium="own", uncertain={"mass": (0.149, 0.151)}).is_proved
+    with pytest.raises(NotApplicable, match="uncertain parameter"):
+        certify(TASK, LAW, equilibrium="own", uncertain={"mass": (0.149, 0.151)})
+
+
 def test_continuous_time_and_the_largest_level() -> None:
     continuous = certify(TASK, LAW, continuous=True, equilibrium="own")
     assert continuous.is_proved, continuous.reason
