@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 SHARES = (0.95, 0.8, 0.6)
 """Of the sampled basin, that the fitted function is asked to hold: what its degree can follow is not known before."""
 
+STEPS = 600
+"""After so many samples a run counts as not arriving."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -63,8 +66,8 @@ class Options:
     """Of the learners and of the draws."""
     draws: int = 20_000
     """Starts per controller for the sampled area."""
-    seconds: float = 60.0
-    """For each search for the highest level that can be proved."""
+    boxes: int = 200_000
+    """To examine at most in each search for the highest level that can be proved."""
     degree: int = 6
     """Of the polynomial that is fitted beside the ellipse."""
     updates: int = 20_000
@@ -102,9 +105,9 @@ def examine(name: str, task: Task, law: Law, options: Options, features: ca.Func
         ellipse = cost_to_go(loop, rest)
     except NotApplicable as reason:
         return Panel(name, loop, None, None, None, perf_counter() - began, str(reason))
-    sampled = sampled_region(loop, rest.box.mid, lower, upper, options.draws, seed=options.seed)
-    budget = Effort(seconds=options.seconds)
-    best = largest_level(task, law, ellipse, resolution=0.01, budget=budget, equilibrium="own")
+    sampled = sampled_region(loop, rest.box.mid, lower, upper, options.draws, STEPS, options.seed)
+    budget = Effort(options.boxes, seconds=600.0)
+    best = largest_level(task, law, ellipse, resolution=0.02, budget=budget, equilibrium="own")
     print(f"    ellipse: {best.kind}, area {best.volume:.4g}", flush=True)
     basin = sampled_basin(loop, lower, upper, centre=rest.box.mid)
     for share in SHARES:
@@ -112,21 +115,21 @@ def examine(name: str, task: Task, law: Law, options: Options, features: ca.Func
             V = fitted(loop, options.degree, basin, share, margin=1e-3, rounds=8, features=features)
         except InvalidValue:
             continue
-        found = largest_level(task, law, V, resolution=0.01, budget=budget, equilibrium="own")
+        found = largest_level(task, law, V, resolution=0.02, budget=budget, equilibrium="own")
         print(f"    fitted to {share:.0%} of the basin: {found.kind}, area {found.volume:.4g}", flush=True)
         if found.is_proved and not (best.is_proved and best.volume >= found.volume):
             best = found
     return Panel(name, loop, rest, sampled, best, perf_counter() - began)
 
 
-def draw(panel: Panel, axes: Axes, colour: str, grid: int = 201) -> None:
+def draw(panel: Panel, axes: Axes, colour: str, grid: int) -> None:
     """Dark: proved. Light: sampled. Grey lines: the closed loop's motion. Cross: the reference; dot: where it rests."""
     loop, plant = panel.loop, panel.loop.task.plant
     lower, upper = loop.domain
     first, second = (np.linspace(a, b, grid) for a, b in zip(lower, upper, strict=True))
     states = np.stack(np.meshgrid(first, second), axis=-1)
     if panel.rest is not None:
-        flat = arrives(loop, states.reshape(-1, 2), panel.rest.box.mid, lower, upper, 1000)
+        flat = arrives(loop, states.reshape(-1, 2), panel.rest.box.mid, lower, upper, STEPS)
         axes.contourf(first, second, flat.reshape(grid, grid), levels=[0.5, 1.5], colors=[colour], alpha=0.22)
     motion = (loop(states) - states) / loop.task.dt
     thin = {"color": "0.45", "linewidth": 0.35, "arrowsize": 0.45, "density": 0.75, "zorder": 1.5}
@@ -151,8 +154,8 @@ def caption(panel: Panel) -> str:
     return f"{proved} of sampled {panel.sampled.volume:.4g}"
 
 
-def figure(rows: list[list[Panel]], paths: list[Path]) -> None:
-    """One row per plant, one column per controller."""
+def figure(rows: list[list[Panel]], paths: list[Path], resolution: int = 201) -> None:
+    """One row per plant, one column per controller; so many points a side for the sampled sets."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -161,10 +164,10 @@ def figure(rows: list[list[Panel]], paths: list[Path]) -> None:
     with matplotlib.style.context(STYLE):
         colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
         page = Figure(figsize=(7.0, 2.35 * len(rows)), layout="constrained")
-        grid = page.subplots(len(rows), len(rows[0]), squeeze=False, sharey="row")
-        for panels, line in zip(rows, grid, strict=True):
+        places = page.subplots(len(rows), len(rows[0]), squeeze=False, sharey="row")
+        for panels, line in zip(rows, places, strict=True):
             for panel, axes, colour in zip(panels, line, colours, strict=False):
-                draw(panel, axes, colour)
+                draw(panel, axes, colour, resolution)
                 axes.set_title(panel.name, color=colour, pad=13)
                 axes.text(0.5, 1.02, caption(panel), transform=axes.transAxes, ha="center", va="bottom", fontsize=6.5)
             task = panels[0].loop.task

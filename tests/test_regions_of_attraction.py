@@ -15,7 +15,7 @@ from mpc import ExplicitMPC
 from systems.library import double_integrator
 
 TASK = double_integrator()
-OPTIONS = Options(draws=2000, degree=4, seconds=10.0)
+OPTIONS = Options(draws=2000, degree=6)
 
 
 def policy() -> Network:
@@ -34,11 +34,11 @@ def steep() -> Network:
 def panels() -> list[Panel]:
     laws: dict[str, Law] = {
         "LQR": LQR(TASK).law,
-        "explicit MPC": ExplicitMPC(TASK, horizon=3).law,
+        "explicit MPC": ExplicitMPC(TASK, horizon=5).law,
         "policy": policy(),
         "steep policy": steep(),
     }
-    shares, regions_of_attraction.SHARES = regions_of_attraction.SHARES, (0.7,)
+    shares, regions_of_attraction.SHARES = regions_of_attraction.SHARES, (0.6,)
     try:
         return [examine(name, TASK, law, OPTIONS) for name, law in laws.items()]
     finally:
@@ -79,7 +79,7 @@ def test_nothing_is_claimed_of_a_loop_that_circles(panels: list[Panel]) -> None:
 
 def test_figure_and_table(panels: list[Panel], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / "regions.png", tmp_path / "regions.pdf"]
-    figure([panels], paths)
+    figure([panels], paths, resolution=41)
     assert all(path.stat().st_size > 10_000 for path in paths)
     table([panels])
     lines = capsys.readouterr().out.splitlines()
