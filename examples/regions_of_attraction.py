@@ -43,7 +43,7 @@ from ctrl.laws import Law
 from ctrl.regulator import LQR
 from examples.certify_policy import learned
 from mpc import ExplicitMPC
-from systems import InvalidValue, Task
+from systems import Box, InvalidValue, Task
 from systems.library import double_integrator, pendulum
 
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ def draw(panel: Panel, axes: Axes, colour: str, grid: int) -> None:
         V = certificate.V(np.stack(np.meshgrid(*fine), axis=-1))
         axes.contourf(*fine, V, levels=[-np.inf, certificate.level], colors=[colour], alpha=0.55)
         axes.contour(*fine, V, levels=[certificate.level], colors=[colour], linewidths=1.1)
+    low, high = np.maximum(wanted(loop.task)[0], 2 * lower), np.minimum(wanted(loop.task)[1], 2 * upper)
+    corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]], [low[0], low[1]]])
+    axes.plot(*corners.T, color="black", linewidth=0.7, linestyle=(0, (4, 3)), zorder=2)
     axes.plot(*loop.reference, "+", color="black", markersize=7, markeredgewidth=0.9, zorder=3)
     if panel.rest is not None and not panel.rest.is_reference:
         axes.plot(*panel.rest.box.mid, "o", color="white", markeredgecolor="black", markersize=2.8, zorder=3)
@@ -150,28 +153,53 @@ def caption(panel: Panel) -> str:
     """What a panel says under its title."""
     if panel.certificate is None or panel.sampled is None:
         return "attracted to nothing: no proof"
-    proved = f"proved {panel.certificate.volume:.4g}" if panel.certificate.is_proved else "nothing proved"
-    return f"{proved} of sampled {panel.sampled.volume:.4g}"
+    area = panel.sampled.volume
+    if not panel.certificate.is_proved:
+        return f"nothing proved of {area:.3g}"
+    return f"proved {panel.certificate.volume:.3g} of {area:.3g} ({panel.certificate.volume / area:.0%})"
+
+
+def wanted(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The box in which the task's constraints want the states, lower and upper (n,)."""
+    n = len(task.plant.state)
+    bounds = [c.interval(task.plant.state) for c in task.constraints if isinstance(c, Box)]
+    lower = np.max([np.full(n, -np.inf), *(low for low, _ in bounds)], axis=0)
+    return lower, np.min([np.full(n, np.inf), *(high for _, high in bounds)], axis=0)
 
 
 def figure(rows: list[list[Panel]], paths: list[Path], resolution: int = 201) -> None:
     """One row per plant, one column per controller; so many points a side for the sampled sets."""
     import matplotlib.style
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     from ctrl.comparison.figure import STYLE
 
     with matplotlib.style.context(STYLE):
         colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-        page = Figure(figsize=(7.0, 2.35 * len(rows)), layout="constrained")
+        page = Figure(figsize=(7.0, 2.1 * len(rows) + 0.4), layout="constrained")
         places = page.subplots(len(rows), len(rows[0]), squeeze=False, sharey="row")
-        for panels, line in zip(rows, places, strict=True):
+        for first, (panels, line) in enumerate(zip(rows, places, strict=True)):
             for panel, axes, colour in zip(panels, line, colours, strict=False):
                 draw(panel, axes, colour, resolution)
-                axes.set_title(panel.name, color=colour, pad=13)
-                axes.text(0.5, 1.02, caption(panel), transform=axes.transAxes, ha="center", va="bottom", fontsize=6.5)
+                if first == 0:
+                    axes.set_title(panel.name, color=colour, pad=14)
+                axes.text(0.5, 1.02, caption(panel), transform=axes.transAxes, ha="center", va="bottom", fontsize=7)
             task = panels[0].loop.task
             line[0].set_ylabel(f"{task.name.replace('-', ' ')}\n{task.plant.state[1]}")
+        dark, light = ({"facecolor": "0.3", "alpha": alpha, "linewidth": 0} for alpha in (0.6, 0.2))
+        mark = {"linestyle": "none", "color": "black"}
+        rest = {"linestyle": "none", "color": "white", "markeredgecolor": "black"}
+        handles = [
+            Patch(label="proved", **dark),
+            Patch(label="sampled", **light),
+            Line2D([], [], color="0.45", linewidth=0.6, label="motion"),
+            Line2D([], [], marker="+", label="reference", **mark),
+            Line2D([], [], marker="o", markersize=4, label="where the policy rests", **rest),
+            Line2D([], [], color="black", linewidth=0.7, linestyle=(0, (4, 3)), label="constraints"),
+        ]
+        page.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         for path in paths:
             page.savefig(path)
             print(f"saved {path}")
