@@ -29,7 +29,7 @@ class Options:
 
     share: float = 0.9
     """Of the lowest level of V at which sampling finds a violation."""
-    hidden: tuple[int, ...] = (16, 16)
+    hidden: tuple[int, ...] = (32, 32)
     """Widths of the policy's layers."""
     seed: int = 0
     """Of the learner."""

@@ -30,14 +30,8 @@ def steep() -> Network:
     return Network((np.array([[-32.0, -24.0]]),), (np.array([0.3]),), ("tanh",))
 
 
-@pytest.fixture(scope="module")
-def panels() -> list[Panel]:
-    laws: dict[str, Law] = {
-        "LQR": LQR(TASK).law,
-        "explicit MPC": ExplicitMPC(TASK, horizon=5).law,
-        "policy": policy(),
-        "steep policy": steep(),
-    }
+def examined(laws: dict[str, Law]) -> list[Panel]:
+    """Panels with one fit each."""
     shares, regions_of_attraction.SHARES = regions_of_attraction.SHARES, (0.6,)
     try:
         return [examine(name, TASK, law, OPTIONS) for name, law in laws.items()]
@@ -45,45 +39,57 @@ def panels() -> list[Panel]:
         regions_of_attraction.SHARES = shares
 
 
-def test_what_is_proved_is_attracted(panels: list[Panel]) -> None:
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def panels() -> list[Panel]:
+    return examined({"LQR": LQR(TASK).law, "explicit MPC": ExplicitMPC(TASK, horizon=5).law, "steep policy": steep()})
+
+
+def is_attracted(panel: Panel) -> None:
+    """What is proved is not much less than what is sampled, and all of it arrives."""
+    certificate, sampled, rest = panel.certificate, panel.sampled, panel.rest
+    assert certificate is not None
+    assert sampled is not None
+    assert rest is not None
+    assert certificate.is_proved, panel.name
+    assert 0.4 * sampled.volume < certificate.volume <= sampled.interval[1], panel.name
     lower, upper = TASK.domain_bounds
-    for panel in panels[:3]:
-        certificate, sampled, rest = panel.certificate, panel.sampled, panel.rest
-        assert certificate is not None
-        assert sampled is not None
-        assert rest is not None
-        assert certificate.is_proved, panel.name
-        assert 0.4 * sampled.volume < certificate.volume <= sampled.interval[1], panel.name
-        x = rng.uniform(lower, upper, (4000, 2))
-        x = x[certificate.contains(x)]
-        assert len(x) > 500
-        for _ in range(1500):
-            x = panel.loop(x)
-            assert ((x >= lower) & (x <= upper)).all()
-        assert np.abs(x - rest.box.mid).max() < 1e-6, panel.name
+    x = np.random.default_rng(0).uniform(lower, upper, (2000, 2))
+    x = x[certificate.contains(x)]
+    assert len(x) > 500
+    for _ in range(1000):
+        x = panel.loop(x)
+        assert ((x >= lower) & (x <= upper)).all()
+    assert np.abs(x - rest.box.mid).max() < 1e-6, panel.name
 
 
-def test_the_policy_rests_beside_the_reference_and_the_others_at_it(panels: list[Panel]) -> None:
-    away = [panel.certificate.offset.max() for panel in panels[:3] if panel.certificate is not None]
-    assert away[0] <= 1e-9
-    assert away[1] <= 1e-9
-    assert 1e-3 < away[2] < 0.2
+def test_what_is_proved_is_attracted_to_the_reference(panels: list[Panel]) -> None:
+    for panel in panels[:2]:
+        is_attracted(panel)
+        assert panel.certificate is not None
+        assert panel.certificate.is_at_reference
+
+
+@pytest.mark.slow
+def test_what_is_proved_of_a_policy_is_attracted_to_where_it_rests() -> None:
+    (panel,) = examined({"policy": policy()})
+    is_attracted(panel)
+    assert panel.certificate is not None
+    assert 1e-3 < panel.certificate.offset.max() < 0.2
 
 
 def test_nothing_is_claimed_of_a_loop_that_circles(panels: list[Panel]) -> None:
-    assert panels[3].certificate is None
-    assert "limit cycle" in panels[3].reason
-    assert caption(panels[3]) == "attracted to nothing: no proof"
+    assert panels[2].certificate is None
+    assert "limit cycle" in panels[2].reason
+    assert caption(panels[2]) == "attracted to nothing: no proof"
 
 
 def test_figure_and_table(panels: list[Panel], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / "regions.png", tmp_path / "regions.pdf"]
-    figure([panels], paths, resolution=41)
+    figure([panels], paths, resolution=31)
     assert all(path.stat().st_size > 10_000 for path in paths)
     table([panels])
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith(TASK.name)]) == 4
+    assert len([line for line in lines if line.startswith(TASK.name)]) == 3
 
 
 def test_draws_come_with_the_interval_of_wilson(panels: list[Panel]) -> None:
