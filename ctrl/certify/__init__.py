@@ -2,6 +2,7 @@
 
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.disturbed import disturbances, sampled_inner
 from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Effort
@@ -19,11 +20,13 @@ __all__ = [
     "SampledLimit",
     "SymbolicLyapunov",
     "certify",
+    "disturbances",
     "ellipsoid_region",
     "largest_level",
     "proved_region",
     "proved_share",
     "riccati",
+    "sampled_inner",
     "sampled_limit",
     "sos_region",
 ]

@@ -11,10 +11,11 @@ import numpy as np
 from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.disturbed import reachable
 from ctrl.certify.equilibrium import equilibrium_near
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
-from ctrl.certify.sampling import sampled_limit
+from ctrl.certify.sampling import corners, sampled_limit
 from ctrl.certify.volume import inner_share, volume
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
@@ -47,11 +48,16 @@ def certify(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
-    The loop is undisturbed. What is shown is that V falls along every motion from S but the equilibrium, and that none
-    leaves S; as S is compact and V continuous, all motions from S then converge to the equilibrium.
+    What is shown is that V falls along every motion from S but the equilibrium, and that none leaves S; as S is compact
+    and V continuous, all motions from S then converge to the equilibrium.
+
+    Under disturbances no motion converges, and what is shown is that all come to {V <= inner} in finite time and stay
+    there. Nothing is then asked of the centre of V.
 
     Args:
         V: the task's Riccati solution where left out. level: 99 % of the sampled limit where left out.
@@ -61,6 +67,10 @@ def certify(
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change.
+        disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
+            time: at any time); the others are zero. :func:`ctrl.certify.disturbances` reads them off the task's law.
+        inner: 20 % above :func:`ctrl.certify.sampled_inner` where left out under disturbances; without them, 0: the
+            motions converge.
 
     Returns:
         A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
@@ -68,8 +78,8 @@ def certify(
 
     Raises:
         NotApplicable: the closed loop has no enclosure, or the reference moves.
-        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, or an unbounded
-        S.
+        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
+        beyond the level, or an unbounded S.
     """
     if isinstance(law, Controller) and not isinstance(law, Law):
         name = law.__name__ if isinstance(law, type) else type(law).__name__
@@ -78,18 +88,22 @@ def certify(
         )
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}))
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
     V = riccati(task) if V is None else V
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
     if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
         raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
+    if inner is None:
+        inner = reachable(loop, V, kappa, level, (lower, upper))
     if level is None:
-        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level, _LEAST_LEVEL)
+        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, _LEAST_LEVEL, inner)
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
-    region = Region(V, float(level), lower, upper)
+    if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
+        raise InvalidValue(f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances")
+    region = Region(V, float(level), lower, upper, float(inner))
     if not np.isfinite(region.hull).all():
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
@@ -118,6 +132,8 @@ def certify(
         counterexample=outcome.point,
         reason=outcome.reason,
         proof=outcome.proof,
+        disturbance=loop.disturbance,
+        inner=float(inner),
     )
 
 
@@ -130,6 +146,9 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
     def ended(answer: str, reason: str, point: np.ndarray | None = None) -> Outcome:
         return Outcome(answer, 0, perf_counter() - began, nothing, point, reason)  # type: ignore[arg-type]
 
+    if region.inner > 0:
+        origin = f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}"
+        return _searched(loop, region, kappa, budget, began), origin, region
     centre, reference = V.middle, loop.reference
     still, drift = loop.drift(centre)
     origin, found = "equilibrium, exactly", None
@@ -150,13 +169,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
         region = replace(region, V=V.centred_at(found))
         away = max(float(np.abs(found.lo - reference).max()), float(np.abs(found.hi - reference).max()))
         origin = f"one equilibrium, proved to lie within {away:.2g} of it; V is centred there"
-    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    box = (region.lower, region.upper)
-    sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
-    if sampled.violation is not None and violates(loop, region, sampled.violation[None], kappa)[0]:
-        outcome = ended("refuted", "the point above is proved to break the condition", sampled.violation)
-    else:
-        outcome = decreases(loop, region, kappa, budget)
+    outcome = _searched(loop, region, kappa, budget, began)
     if not outcome.core.any():
         return outcome, f"{origin}; decrease around it not shown", region
     half = ", ".join(f"{a:.3g}" for a in outcome.core)
@@ -165,6 +178,20 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
         f"{origin}; no hole: one inequality between interval matrices covers a parallelepiped of +-({half})",
         region,
     )
+
+
+def _searched(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, began: float) -> Outcome:
+    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
+    box = (region.lower, region.upper)
+    sampled = sampled_limit(loop, region.V, kappa, region.level, rays=256, box=box, inner=region.inner)
+    if sampled.violation is not None:
+        for w in corners(loop):
+            if violates(loop, region, sampled.violation[None], kappa, w[None])[0]:
+                under = f" under w = {w.tolist()}" if loop.is_disturbed else ""
+                reason = f"the point above is proved to break the condition{under}"
+                nothing = np.zeros_like(region.V.middle)
+                return Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation, reason)
+    return decreases(loop, region, kappa, budget)
 
 
 def largest_level(
@@ -177,12 +204,15 @@ def largest_level(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
     Args:
         resolution: bisection stops at this share of the sampled limit.
         budget: for all attempts together; each gets at most half of what is left.
+        disturbance, inner: as :func:`certify`; the same inner level in every attempt.
 
     Returns:
         The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
@@ -191,15 +221,18 @@ def largest_level(
     began = perf_counter()
     budget = budget or Effort()
     V = riccati(task) if V is None else V
-    top = sampled_limit(ClosedLoop(task, law, continuous), V, kappa, box=box).level
-    top = max(top, _LEAST_LEVEL)
+    loop = ClosedLoop(task, law, continuous, disturbance=dict(disturbance or {}))
+    if inner is None:
+        inner = reachable(loop, V, kappa, box=box)
+    top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, _LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
         effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
-        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain)
+        level = max(share * top, inner)
+        attempt = certify(task, law, V, level, kappa, effort, continuous, box, uncertain, disturbance, inner)
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -210,6 +243,8 @@ def largest_level(
             return best
         # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
         share = 0.4 * failed if proved == 0.0 and attempt.kind is Kind.UNDECIDED else 0.5 * (proved + failed)
+        if share * top <= inner:
+            return best
 
 
 def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> float | None:
