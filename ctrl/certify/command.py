@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -10,6 +11,7 @@ import numpy as np
 from ctrl.certify.audit import audit
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.disturbed import disturbances, reachable
 from ctrl.certify.equilibrium import at_most, distance, rest_point
 from ctrl.certify.files import read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
@@ -28,13 +30,15 @@ __all__ = ["prove", "show_again"]
 _RESOLUTION = 5e-3
 
 
-def prove(task: Task, law: Law, seconds: float, degree: int | None, continuous: bool) -> tuple[Certificate, str]:
+def prove(
+    task: Task, law: Law, seconds: float, degree: int | None, continuous: bool, disturbed: bool = False
+) -> tuple[Certificate, str]:
     """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
 
     The quadratic is the Riccati solution; for a loop that rests beside the reference, what it costs linearised there.
 
     Args:
-        seconds: of proof, for each of the two.
+        seconds: of proof, for each of the two. disturbed: under whatever the task's law of disturbances can draw.
 
     Returns:
         The certificate of the larger volume, and lines that say where the loop rests and what sampling found.
@@ -42,41 +46,55 @@ def prove(task: Task, law: Law, seconds: float, degree: int | None, continuous: 
     Raises:
         NotApplicable: the loop rests nowhere near the reference, or is not attracted to where it rests.
     """
-    loop = ClosedLoop(task, law, continuous)
-    rest, lines = rest_point(loop), []
+    nominal, W = ClosedLoop(task, law, continuous), disturbances(task) if disturbed else {}
+    loop, lines = replace(nominal, disturbance=W), []
+    rest = rest_point(nominal)
     equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
+    V: Lyapunov
     if rest.is_reference:
         V, name = riccati(task), "the Riccati solution"
     else:
-        V, name = cost_to_go(loop, rest), "the linearised loop's cost to go"
+        V, name = cost_to_go(nominal, rest), "the linearised loop's cost to go"
         lines.append(f"beside:  {beside(task, rest.box, rest.reference)}; the claim is about that point")
-    sampled = sampled_limit(loop, V)
+    inner = reachable(loop, V)
+    if disturbed:
+        lines.append(f"sampled: disturbances keep motions within about V = {inner:.6g} of {name}")
+    sampled = sampled_limit(loop, V, inner=inner)
     lines.append(f"sampled: no violation below V = {sampled.level:.6g} of {name} ({sampled.samples:,} points)")
 
-    def largest(V: Lyapunov) -> Certificate:
-        effort = Effort(seconds=seconds)
+    def largest(V: Lyapunov, inner: float) -> Certificate:
+        budget = Effort(seconds=seconds)
         return largest_level(
-            task, law, V, resolution=_RESOLUTION, budget=effort, continuous=continuous, equilibrium=equilibrium
+            task,
+            law,
+            V,
+            resolution=_RESOLUTION,
+            budget=budget,
+            continuous=continuous,
+            disturbance=W,
+            inner=inner,
+            equilibrium=equilibrium,
         )
 
-    best = largest(V)
+    best = largest(V, inner)
     if degree is not None:
         lower, upper = loop.domain
         if not np.isfinite([lower, upper]).all():
             raise InvalidValue(f"task '{task.name}' has no bounded domain to fit a polynomial in; give it a domain")
         began = perf_counter()
-        basin = sampled_basin(loop, lower, upper, centre=rest.box.mid)
+        basin = sampled_basin(nominal, lower, upper, centre=rest.box.mid)
         candidates = []
         for share in (0.97, 0.85, 0.7):  # what a polynomial of this degree can follow is not known beforehand
-            W = fitted(loop, degree, basin, share=share, rounds=8)
-            level = sampled_limit(loop, W).level
-            inside = np.mean(W(np.concatenate([basin.points(r) for r in np.sqrt(np.linspace(0.01, 1, 40))])) <= level)
-            candidates.append((float(inside), W))
-        share, W = max(candidates, key=lambda c: c[0])
+            V = fitted(nominal, degree, basin, share=share, rounds=8)
+            inner = reachable(loop, V, box=(lower, upper))
+            level = sampled_limit(loop, V, inner=inner).level
+            inside = np.mean(V(np.concatenate([basin.points(r) for r in np.sqrt(np.linspace(0.01, 1, 40))])) <= level)
+            candidates.append((float(inside), V, inner))
+        share, V, inner = max(candidates, key=lambda c: c[0])
         lines.append(
             f"fitted: degree {degree}, holds {share:.0%} of the sampled basin ({perf_counter() - began:.1f} s)"
         )
-        other = largest(W)
+        other = largest(V, inner)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best = other
     return best, "\n".join(lines)

@@ -99,8 +99,8 @@ def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
         if box is None:
             raise NotApplicable(
                 f"task '{loop.task.name}': the closed loop seems to rest at [{_text(guess)}], but that could not be "
-                "proved: its Jacobian there is singular or jumps (a kink of the law, a line of equilibria), or the point "
-                "is another one for every value of an uncertain parameter"
+                "proved: its Jacobian there is singular or jumps (a kink of the law, a line of equilibria), or the "
+                "point is another one for every value of an uncertain parameter"
             )
     return RestPoint(box, loop.reference, loop.enclose_jacobian(Interval.of(box.mid)).jacobian.mid, loop.continuous)
 

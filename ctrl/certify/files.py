@@ -29,7 +29,7 @@ from systems.lowering.interval import Interval
 
 __all__ = ["Recheck", "Stored", "read", "recheck", "save"]
 
-_FORMAT = 1
+_FORMAT = 2
 _ARRAYS = ("T", "core", "low", "high", "axis", "left", "right")
 
 
@@ -90,7 +90,9 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "level": certificate.level,
         "kappa": certificate.kappa,
         "continuous": certificate.dt == 0,
+        "inner": certificate.inner,
         "uncertain": {name: list(ends) for name, ends in certificate.uncertain.items()},
+        "disturbance": {name: list(ends) for name, ends in certificate.disturbance.items()},
         "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
         "boxes": certificate.boxes,
         "seconds": certificate.seconds,
@@ -123,17 +125,18 @@ def read(path: Path, task: Task | None = None) -> Stored:
             raise InvalidValue(
                 f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
             )
-        uncertain = {name: (float(low), float(high)) for name, (low, high) in content["uncertain"].items()}
-        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain)
+        uncertain, disturbance = (
+            {name: (float(low), float(high)) for name, (low, high) in content[key].items()}
+            for key in ("uncertain", "disturbance")
+        )
+        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain, disturbance)
         V = _lyapunov(content["V"])
         lower, upper = loop.domain if content["box"] is None else (np.array(bound, float) for bound in content["box"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
             proof = Proof(**{name: arrays[name] for name in _ARRAYS})
-        region = Region(V, float(content["level"]), lower, upper)
-        offset = content.get("offset")  # files of loops that rest at the reference may lack it
-        return Stored(
-            loop, region, float(content["kappa"]), proof, None if offset is None else np.array(offset, dtype=float)
-        )
+        region = Region(V, float(content["level"]), lower, upper, float(content["inner"]))
+        offset = None if content["offset"] is None else np.array(content["offset"], dtype=float)
+        return Stored(loop, region, float(content["kappa"]), proof, offset)
     except (KeyError, TypeError, json.JSONDecodeError, EOFError) as error:
         raise InvalidValue(f"{path} is no certificate ({type(error).__name__}: {error})") from error
 
@@ -149,10 +152,14 @@ def recheck(stored: Stored) -> Recheck:
 
     if not (0 < region.level < np.inf and 0 <= stored.kappa < (np.inf if loop.continuous else 1)):
         return ended(False, "the level or kappa makes no sense")
+    if not 0 <= region.inner <= region.level or (loop.is_disturbed and region.inner == 0):
+        return ended(False, "the inner level makes no sense")
     if not np.isfinite(region.hull).all():
         return ended(False, "the region is not bounded")
     centre, reference = region.V.centre, loop.reference
-    if (centre.lo == centre.hi).all():
+    if region.inner > 0:
+        still = True  # nothing is claimed of the centre
+    elif (centre.lo == centre.hi).all():
         still = loop.drift(centre.lo)[0]
     else:
         found = equilibrium_near(loop, centre.mid)

@@ -12,19 +12,20 @@ import numpy as np
 from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.disturbed import reachable
 from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
-from ctrl.certify.sampling import sampled_limit
-from ctrl.certify.volume import inner_share, volume
+from ctrl.certify.sampling import corners, sampled_limit
+from ctrl.certify.volume import volume
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
-__all__ = ["Equilibrium", "certify", "largest_level", "proved_region", "proved_share", "riccati"]
+__all__ = ["Equilibrium", "certify", "largest_level", "riccati"]
 
 _ROUNDING = (
     "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
@@ -52,12 +53,17 @@ def certify(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
     equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
-    The loop is undisturbed. What is shown is that V falls along every motion from S but the equilibrium, and that none
-    leaves S; as S is compact and V continuous, all motions from S then converge to the equilibrium.
+    What is shown is that V falls along every motion from S but the equilibrium, and that none leaves S; as S is compact
+    and V continuous, all motions from S then converge to the equilibrium.
+
+    Under disturbances no motion converges, and what is shown is that all come to {V <= inner} in finite time and stay
+    there. Nothing is then asked of the centre of V.
 
     Args:
         V: the task's Riccati solution where left out; around an equilibrium of its own, the linearised loop's
@@ -68,6 +74,10 @@ def certify(
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change.
+        disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
+            time: at any time); the others are zero. :func:`ctrl.certify.disturbances` reads them off the task's law.
+        inner: 20 % above :func:`ctrl.certify.sampled_inner` where left out under disturbances; without them, 0: the
+            motions converge.
         equilibrium: what motions converge to. A learned policy hardly ever answers the reference with exactly the
             reference input: its loop rests beside it, and only at its "own" equilibrium can something be proved. The
             certificate says how far that is from the reference. V must be centred there (:func:`rest_point`).
@@ -79,8 +89,8 @@ def certify(
     Raises:
         NotApplicable: the closed loop has no enclosure, or the reference moves; no V is given and the loop has no
         equilibrium of its own that attracts.
-        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, or an unbounded
-        S.
+        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
+        beyond the level, or an unbounded S.
     """
     if isinstance(law, Controller) and not isinstance(law, Law):
         name = law.__name__ if isinstance(law, type) else type(law).__name__
@@ -89,18 +99,22 @@ def certify(
         )
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}))
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
     V = _candidate(loop, equilibrium) if V is None else V
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
     if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
         raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
+    if inner is None:
+        inner = reachable(loop, V, kappa, level, (lower, upper))
     if level is None:
-        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level, _LEAST_LEVEL)
+        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, _LEAST_LEVEL, inner)
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
-    region = Region(V, float(level), lower, upper)
+    if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
+        raise InvalidValue(f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances")
+    region = Region(V, float(level), lower, upper, float(inner))
     if not np.isfinite(region.hull).all():
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
@@ -130,12 +144,14 @@ def certify(
         counterexample=outcome.point,
         reason=outcome.reason,
         proof=outcome.proof,
+        disturbance=loop.disturbance,
+        inner=float(inner),
     )
 
 
 def _candidate(loop: ClosedLoop, equilibrium: Equilibrium) -> QuadraticLyapunov:
     """What V is where none is given."""
-    return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
+    return cost_to_go(replace(loop, disturbance={})) if equilibrium == "own" else riccati(loop.task)
 
 
 def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own: bool) -> tuple[Outcome, str, Region]:
@@ -147,6 +163,9 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
     def ended(answer: str, reason: str, point: np.ndarray | None = None) -> Outcome:
         return Outcome(answer, 0, perf_counter() - began, nothing, point, reason)  # type: ignore[arg-type]
 
+    if region.inner > 0:
+        origin = f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}"
+        return _searched(loop, region, kappa, budget, began), origin, region
     centre, reference = V.middle, loop.reference
     still, drift = loop.drift(centre)
     origin, found = "equilibrium, exactly", None
@@ -170,13 +189,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
         away = float(distance(found, reference).max())
         where = "of it" if is_same(found, reference) else "of the reference"
         origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
-    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    box = (region.lower, region.upper)
-    sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
-    if sampled.violation is not None and violates(loop, region, sampled.violation[None], kappa)[0]:
-        outcome = ended("refuted", "the point above is proved to break the condition", sampled.violation)
-    else:
-        outcome = decreases(loop, region, kappa, budget)
+    outcome = _searched(loop, region, kappa, budget, began)
     if not outcome.core.any():
         return outcome, f"{origin}; decrease around it not shown", region
     half = ", ".join(f"{a:.3g}" for a in outcome.core)
@@ -202,6 +215,20 @@ def _hint(loop: ClosedLoop, own: bool) -> str:
     )
 
 
+def _searched(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, began: float) -> Outcome:
+    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
+    box = (region.lower, region.upper)
+    sampled = sampled_limit(loop, region.V, kappa, region.level, rays=256, box=box, inner=region.inner)
+    if sampled.violation is not None:
+        for w in corners(loop):
+            if violates(loop, region, sampled.violation[None], kappa, w[None])[0]:
+                under = f" under w = {w.tolist()}" if loop.is_disturbed else ""
+                reason = f"the point above is proved to break the condition{under}"
+                nothing = np.zeros_like(region.V.middle)
+                return Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation, reason)
+    return decreases(loop, region, kappa, budget)
+
+
 def largest_level(
     task: Task,
     law: Law,
@@ -212,6 +239,8 @@ def largest_level(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
     equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
@@ -219,7 +248,7 @@ def largest_level(
     Args:
         resolution: bisection stops at this share of the sampled limit.
         budget: for all attempts together; each gets at most half of what is left.
-        equilibrium, and the rest: as in :func:`certify`.
+        disturbance, inner, equilibrium: as :func:`certify`; the same inner level in every attempt.
 
     Returns:
         The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
@@ -227,17 +256,21 @@ def largest_level(
     """
     began = perf_counter()
     budget = budget or Effort()
-    loop = ClosedLoop(task, law, continuous)
+    loop = ClosedLoop(task, law, continuous, disturbance=dict(disturbance or {}))
     V = _candidate(loop, equilibrium) if V is None else V
-    top = sampled_limit(loop, V, kappa, box=box).level
-    top = max(top, _LEAST_LEVEL)
+    if inner is None:
+        inner = reachable(loop, V, kappa, box=box)
+    top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, _LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
         effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
-        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain, equilibrium)
+        level = max(share * top, inner)
+        attempt = certify(
+            task, law, V, level, kappa, effort, continuous, box, uncertain, disturbance, inner, equilibrium
+        )
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -248,62 +281,8 @@ def largest_level(
             return best
         # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
         share = 0.4 * failed if proved == 0.0 and attempt.kind is Kind.UNDECIDED else 0.5 * (proved + failed)
-
-
-def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> float | None:
-    """What a comparison says of a controller: the share of its starts' support that is proved to reach the reference.
-
-    In the plane the highest level that can be proved is sought. In more states a few shares of the sampled limit are
-    tried, from the top. A loop that rests beside the reference, but within the task's tolerance of it, is judged by the
-    states proved to converge to its own equilibrium: these arrive, as the task defines it.
-
-    Returns:
-        A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
-        the closed loop no enclosure.
-    """
-    law = getattr(controller, "law", None)
-    if not isinstance(law, Law):
-        return None
-    budget = Effort(seconds=seconds)
-    try:
-        began, loop = perf_counter(), ClosedLoop(task, law)
-        rest = rest_point(loop)
-        if not rest.is_reference and (rest.offset > task.arrival).any():
-            return 0.0
-        equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
-        V = riccati(task) if rest.is_reference else cost_to_go(loop, rest)
-        if len(task.plant.state) <= 2:
-            certificate = largest_level(task, law, V, budget=budget, equilibrium=equilibrium)
-        else:
-            limit = sampled_limit(loop, V).level
-            for share in (0.9, 0.6, 0.3):
-                left = seconds - (perf_counter() - began)
-                effort = Effort(seconds=max(0.5 * left, 0.0))
-                certificate = certify(task, law, V, share * limit, budget=effort, equilibrium=equilibrium)
-                if certificate.is_proved:
-                    break
-    except NotApplicable:
-        return None
-    return proved_share(certificate, task)
-
-
-def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
-    """A lower bound of the share of the task's initial states that lies in the proved set.
-
-    By halving the box that supports the initial law; see :func:`ctrl.certify.volume.inner_share`.
-
-    Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
-        standard deviations around the mean is taken.
-    """
-    if not certificate.is_proved:
-        return 0.0
-    state = task.plant.state
-    lower, upper = task.initial.support(state)
-    if not np.isfinite([lower, upper]).all():
-        mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
-        lower, upper = mean - spread, mean + spread
-    return inner_share(certificate.region, lower, upper, boxes)
+        if share * top <= inner:
+            return best
 
 
 def _name(law: Law) -> str:

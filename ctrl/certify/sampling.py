@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.comparison.statistics import Rate
 from systems import InvalidValue
 
-__all__ = ["SampledLimit", "SampledRegion", "arrives", "sampled_limit", "sampled_region"]
+__all__ = ["SampledLimit", "SampledRegion", "arrives", "corners", "sampled_limit", "sampled_region"]
 
 _NEAR = 0.01  # arrived: within this share of the box's size
 
@@ -111,6 +112,7 @@ def sampled_limit(
     rays: int = 2048,
     seed: int = 0,
     box: tuple[np.ndarray, np.ndarray] | None = None,
+    inner: float = 0.0,
 ) -> SampledLimit:
     """Lowest level of V at which a state of the box breaks the decrease of V or leaves the box.
 
@@ -120,6 +122,8 @@ def sampled_limit(
         ceiling: levels above it are not searched; where left out, for a quadratic V the highest level on the box's
             corners, and for an unbounded box 1,000 times that on the corners of the support of the initial states.
         box: lower and upper (n,); the task's domain where left out.
+        inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
+            corners of their box are looked at.
 
     Raises:
         InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
@@ -150,16 +154,18 @@ def sampled_limit(
     def broken(x: np.ndarray) -> np.ndarray:
         nonlocal samples
         samples += len(x)
-        after = loop(x)
-        inside = ((x >= lower) & (x <= upper)).all(axis=1)
-        with np.errstate(invalid="ignore", over="ignore"):
-            if loop.continuous:
-                falls = (V.gradient(x) * after).sum(-1) < -kappa * V(x)
-                leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
-                kept = falls & ~leaves.any(axis=1)
-            else:
-                kept = ((after >= lower) & (after <= upper)).all(axis=1) & (V(after) < (1.0 - kappa) * V(x))
-        return inside & ~kept
+        kept = np.ones(len(x), dtype=bool)
+        for w in corners(loop):
+            after = loop(x, w)
+            with np.errstate(invalid="ignore", over="ignore"):
+                if loop.continuous:
+                    falls = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
+                    leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
+                    kept &= falls & ~leaves.any(axis=1)
+                else:
+                    falls = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
+                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & falls
+        return ((x >= lower) & (x <= upper)).all(axis=1) & ~kept
 
     def lowest(x: np.ndarray) -> np.ndarray:
         return x[np.argsort(V(x))[:64]]
@@ -195,6 +201,12 @@ def sampled_limit(
         found = lowest(np.concatenate([found, x[broken(x)]]))
         scale *= 0.85
     return SampledLimit(float(V(found[0])), found[0], samples)
+
+
+def corners(loop: ClosedLoop) -> np.ndarray:
+    """The corners (k, q) of the box of disturbances; where there is none, zero."""
+    ends = [sorted({low, high}) for low, high in zip(loop.pushes.lo.tolist(), loop.pushes.hi.tolist(), strict=True)]
+    return np.array(list(product(*ends)))
 
 
 def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov, lower: np.ndarray, upper: np.ndarray) -> float:
