@@ -27,7 +27,7 @@ class Patch:
 
     Args:
         hull: boxes (b, n) that hold them. point: tiny boxes (b, n) that hold their middles, inside the hulls.
-        half: (b, n). T: (n, n).
+        half: (b, k). T: (n, k); k = n but where directions are added in which no state moves.
     """
 
     hull: Interval
@@ -42,8 +42,8 @@ class Patch:
 
     @property
     def turn(self) -> Ball:
-        """T once for each, (b, n, n)."""
-        return Ball.of(np.broadcast_to(self.T, (*self.half.shape, self.half.shape[-1])))
+        """T once for each, (b, n, k)."""
+        return Ball.of(np.broadcast_to(self.T, (*self.half.shape[:-1], *self.T.shape)))
 
     def __len__(self) -> int:
         return len(self.half)
@@ -64,6 +64,9 @@ class Affine:
     value: Array
     matrix: Array
     radius: Array
+
+    def __getitem__(self, key: Any) -> Affine:
+        return Affine(self.value[key], self.matrix[key], self.radius[key])
 
     def range(self, half: Array) -> Interval:
         """Every value, as (b, k)."""

@@ -179,6 +179,7 @@ class Verify:
     Examples:
       trivium verify pendulum --controller lqr
       trivium verify path-tracking --degree 6 --out certificates/path.json
+      trivium verify pendulum --disturbed
       trivium verify --check certificates/path.json
     """
 
@@ -190,6 +191,8 @@ class Verify:
     """Also fit a polynomial Lyapunov function of this degree, and keep whichever proves more."""
     continuous: bool = False
     """In continuous time, the law answering at every instant, instead of sampled."""
+    disturbed: bool = False
+    """Under whatever the task's law of disturbances can draw, which must be bounded, instead of undisturbed."""
     seconds: float = 60.0
     """To spend on each proof."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -211,7 +214,7 @@ class Verify:
         assert self.task is not None
         task = load_task(self.task)
         law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
-        certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous)
+        certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous, self.disturbed)
         print(certificate)
         print(sampled)
         if not certificate.is_proved:

@@ -38,7 +38,8 @@ class Audit:
 
 
 def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
-    """One random point in each of as many random parts: V falls there, wherever V <= level.
+    """One random point in each of as many random parts: V falls there, wherever V <= level; under a disturbance, a
+    random corner of its box, or it ends in the inner set.
 
     Args:
         low, high: parts (b, n) of the proof, in its frame's coordinates.
@@ -63,12 +64,15 @@ def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, 
         if _value(region.V, at) > region.level:
             continue
         relevant += 1
-        after = _loop(loop, at)
+        ends = np.stack([loop.pushes.lo, loop.pushes.hi])[rng.integers(2, size=loop.pushes.shape[0])]
+        after, inner = _loop(loop, at, np.diagonal(ends).tolist()), flint.arb(region.inner)
         if loop.continuous:
             change = sum((s * v for s, v in zip(_gradient(region.V, at), after, strict=True)), flint.arb(0))
             falls = change + flint.arb(stored.kappa) * _value(region.V, at) < 0
+            falls = falls or _value(region.V, at) < inner
         else:
             falls = _value(region.V, after) < (1 - flint.arb(stored.kappa)) * _value(region.V, at)
+            falls = falls or (region.inner > 0 and _value(region.V, after) < inner)
             # Within the region's box, or so close to it that the balls cannot tell.
             bounds = zip(after, region.lower.tolist(), region.upper.tolist(), strict=True)
             falls = falls and all(not (a < lower or a > upper) for a, lower, upper in bounds)
@@ -97,7 +101,7 @@ class _Column:
     __rmul__ = __mul__
 
 
-def _loop(loop: ClosedLoop, x: Balls) -> Balls:
+def _loop(loop: ClosedLoop, x: Balls, disturbance: list[float]) -> Balls:
     import flint
 
     dynamics = loop.task.true_dynamics
@@ -106,7 +110,7 @@ def _loop(loop: ClosedLoop, x: Balls) -> Balls:
     u = [min(max(a, flint.arb(b)), flint.arb(c)) for a, b, c in zip(u, lower.tolist(), upper.tolist(), strict=True)]
     equations = dynamics.plant.casadi() if loop.continuous else dynamics.equations()
     program = read(equations)
-    w = [flint.arb(0)] * equations.size1_in(2)
+    w = [flint.arb(a) for a in disturbance]
     if loop.continuous:
         return _run(program, [x, u, w, []])[0]
     step = dynamics.stepper(lambda z, u, w, p: _Column(tuple(_run(program, [list(z.entries), u, w, []])[0])))

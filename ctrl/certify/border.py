@@ -35,13 +35,13 @@ def holds_at_border(loop: ClosedLoop, region: Region, budget: Effort) -> tuple[i
         boxes += len(low)
         box = Interval(low, high)
         patch, rows = Patch.boxes(box), np.arange(len(low))
-        velocity = loop.relax(patch).range(patch.half)[rows, axis]
+        velocity = loop.relax(patch).range(loop.with_pushes(patch).half)[rows, axis]
         inward = np.where(outward > 0, velocity.hi < 0, velocity.lo > 0)
         rest = ~(inward | (region.V.enclose(box).lo > region.level))
         if not rest.any():
             return boxes, ""
         escaping = region.V.enclose(patch.point).hi <= region.level
-        at = loop.enclose(patch.point)[rows, axis]
+        at = loop.enclose(patch.point, loop.pushes.mid)[rows, axis]
         if (rest & escaping & np.where(outward > 0, at.lo > 0, at.hi < 0)).any():
             return boxes, "the region touches the box where the motion leaves it; take a lower level or a larger box"
         low, high, axis, outward = low[rest], high[rest], axis[rest], outward[rest]

@@ -22,10 +22,12 @@ _TRIALS = 4
 def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> Outcome:
     """Decides whether V falls, by the share kappa, at all x of the region but the centre, and no motion leaves it.
 
-    The centre must be an equilibrium. Boxes are discarded where V > level, settled where an upper bound of the change
-    of V is negative, and else halved along the direction that blurs the bound most. Near the centre the change of V
-    vanishes and no such bound is negative: there f(x) - centre = J (x - centre), and one inequality between matrices
-    over a whole box settles all of it, the centre's neighbours included.
+    The centre must be an equilibrium, unless the region has an inner level: then V(f(x, w)) < max((1 - kappa) V(x),
+    inner) is decided for all x and w, and in continuous time the decrease wherever V >= inner. Boxes are discarded
+    where V > level, settled where an upper bound of the change of V is negative, and else halved along the direction
+    that blurs the bound most. Near the centre the change of V vanishes and no such bound is negative: there f(x) -
+    centre = J (x - centre), and one inequality between matrices over a whole box settles all of it, the centre's
+    neighbours included.
 
     In discrete time every image must lie in the region's box. In continuous time the velocity must point inward
     wherever the region touches the box.
@@ -70,7 +72,7 @@ def holds_again(
     cover = examiner.cover()
     if cover is None or not ((proof.low <= cover[0]) & (proof.high >= cover[1])).all():
         return False, "the box that was cut does not cover the region", low, high
-    if not examiner.settled_around(proof.core[None])[0]:
+    if region.inner == 0 and not examiner.settled_around(proof.core[None])[0]:
         return False, "no decrease is shown around the equilibrium", low, high
     if loop.continuous and not region.is_whole:
         fault = holds_at_border(loop, region, Effort())[1]

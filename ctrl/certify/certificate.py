@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import final
 
 import numpy as np
 
+from ctrl.certify.equilibrium import at_most, distance, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
@@ -30,24 +31,31 @@ class Kind(StrEnum):
 @final
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """A claim about a region of attraction of an undisturbed closed loop, x+ = f(x) or x' = f(x).
+    """A claim about a region of attraction of a closed loop, x+ = f(x) or x' = f(x), or of a disturbed one.
 
     The claim: from every start in S = {V <= level} (cut to ``domain`` where that is given) the states stay in S and
     converge to the equilibrium at the centre of V, because V(f(x)) < (1 - kappa) V(x), or V'(x) f(x) < -kappa V(x), on
     S but that point, and no motion leaves S through the border of the domain.
 
+    With an inner level: the states stay in S, come to {V <= inner} in finite time and stay there (ultimate boundedness;
+    Khalil 2002, "Nonlinear Systems", section 4.8), whatever the disturbances in W are, because V(f(x, w)) < max((1 -
+    kappa) V(x), inner) for all x in S and w in W, or V'(x) f(x, w) < -kappa V(x) wherever V(x) >= inner.
+
     Args:
         kind: how the claim stands. task, law: what it speaks of.
-        V: the Lyapunov function. level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
+        V: the Lyapunov function. reference: (n,), of the task.
+        level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
         state: names and units of x.
         domain: lower and upper (n,) of the box that S is cut to, None where {V <= level} lies in the task's domain.
         dynamics: integrator and sample time, such as "euler, 0.05 s", or "continuous time". dt: seconds per sample, 0
         in
             continuous time.
         uncertain: intervals of the plant's parameters for all values in which the claim holds.
+        disturbance: W: intervals in which signals of w may change from sample to sample, or at any time in continuous
+            time; the others are zero. inner: see above, 0 for convergence to the equilibrium.
         boxes: examined. seconds: wall time spent. cpu: processor time spent, in seconds.
         volume: of S, NaN where nothing is proved: to rounding error for a whole ellipsoid, else a lower bound.
-        origin: how the neighbourhood of the reference was treated. rounding: what the arithmetic covers.
+        origin: how the neighbourhood of the equilibrium was treated. rounding: what the arithmetic covers.
         core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
         reason: why it is refused or undecided.
@@ -58,6 +66,7 @@ class Certificate:
     task: str
     law: str
     V: Lyapunov
+    reference: np.ndarray
     level: float
     kappa: float
     state: Signals
@@ -75,6 +84,8 @@ class Certificate:
     counterexample: np.ndarray | None = None
     reason: str = ""
     proof: Proof | None = None
+    disturbance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    inner: float = 0.0
 
     @property
     def is_proved(self) -> bool:
@@ -85,27 +96,46 @@ class Certificate:
         """The set S."""
         n = len(self.state)
         lower, upper = self.domain or (np.full(n, -np.inf), np.full(n, np.inf))
-        return Region(self.V, self.level, lower, upper)
+        return Region(self.V, self.level, lower, upper, self.inner)
+
+    @property
+    def offset(self) -> np.ndarray:
+        """Upper bounds (n,) of the distance between the point that motions converge to and the reference."""
+        return distance(self.V.centre, self.reference)
+
+    @property
+    def is_at_reference(self) -> bool:
+        """Whether motions converge to the reference, up to rounding, and not to a point beside it."""
+        return is_same(self.V.centre, self.reference)
 
     @property
     def claim(self) -> str:
         """The claim in one sentence."""
         known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in self.uncertain.items())
         cut = "" if self.domain is None else " within the domain of the task"
-        return (
-            f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
-            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance{known}"
-        )
+        goal = f"the reference [{_numbers(self.reference)}]"
+        if not self.is_at_reference:
+            away = f"within [{', '.join(map(at_most, self.offset))}] of {goal}"
+            goal = f"the loop's own equilibrium [{_numbers(self.V.middle)}], {away},"
+        inside = f"comes to V <= {self.inner:.6g} in finite time, for good,"
+        end = inside if self.inner > 0 else f"converges to {goal}"
+        when = "at any time" if self.dt == 0 else "in any sample"
+        pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in self.disturbance.items())
+        disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
+        return f"every start with V <= {self.level:.6g}{cut} stays there and {end} under {self.law}, {disturbed}{known}"
 
     def contains(self, x: np.ndarray) -> np.ndarray:
         """Whether each of the states (..., n) surely lies in S; (...,) of bool."""
         return self.region.surely_holds(Interval.of(x))
 
     def __str__(self) -> str:
+        f = "f(x, w)" if self.disturbance else "f(x)"
         if self.dt == 0:
-            condition = f"V'(x) f(x) < {f'-{self.kappa:g} V(x)' if self.kappa else '0'}"
+            condition = f"V'(x) {f} < {f'-{self.kappa:g} V(x)' if self.kappa else '0'}"
+            condition += f" where V(x) >= {self.inner:.6g}" if self.inner else ""
         else:
-            condition = f"V(f(x)) < {f'(1 - {self.kappa:g}) V(x)' if self.kappa else 'V(x)'}"
+            least = f"(1 - {self.kappa:g}) V(x)" if self.kappa else "V(x)"
+            condition = f"V({f}) < {f'max({least}, {self.inner:.6g})' if self.inner else least}"
         if isinstance(self.V, QuadraticLyapunov):
             what = f"V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]"
         else:
@@ -114,8 +144,9 @@ class Certificate:
             f"{self.kind.upper()}: {self.claim}",
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
             f"  condition   {condition}, {what}",
-            f"  region      level {self.level!r}, volume {self.volume:.6g}",
-            f"  reference   {self.origin}",
+            f"  region      level {self.level!r}, {f'inner {self.inner!r}, ' if self.inner else ''}volume "
+            f"{self.volume:.6g}",
+            f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
             f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
         ]

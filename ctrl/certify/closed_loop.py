@@ -1,4 +1,4 @@
-"""The undisturbed closed loop of a task and a law: numbers, intervals with their Jacobians, and affine forms."""
+"""The closed loop of a task and a law: numbers, intervals with their Jacobians, and affine forms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["ClosedLoop"]
 @final
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """f(x) = F(x, clip(u(x)), 0): the plant that really runs, no disturbance.
+    """f(x, w) = F(x, clip(u(x)), w): the plant that really runs, undisturbed unless said otherwise.
 
     In discrete time f(x) is the next state, x+ = f(x); in continuous time the velocity, x' = f(x), the law then
     answering at every instant.
@@ -42,39 +42,43 @@ class ClosedLoop:
     Args:
         uncertain: parameters of the plant known only to lie in an interval, by name. What is enclosed then holds for
             every value; numbers are computed for the plant's own.
+        disturbance: signals of w that may take any value in an interval, by name; the others are zero. What is enclosed
+            then holds for every value; numbers are computed for the middle unless w is given.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
-        InvalidValue: an interval that does not hold the plant's own value. UnknownName: no such parameter.
+        InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance.
+        UnknownName: no such parameter or signal.
     """
 
     task: Task
     law: Law
     continuous: bool = False
     uncertain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    disturbance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.task.reference.is_constant:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
             raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
-        _ = self._parameters
+        _ = self._parameters, self.pushes
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
         if given != (m,):
             raise InvalidValue(f"the law answers with shape {given}; plant {self.task.plant.name} has {m} inputs")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """f (..., n) at states (..., n) in floating point, for sampling."""
+    def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
+        """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self._still, self._plant[1])
+        return self._numbers(x, u, self.pushes.mid if w is None else w, self._plant[1])
 
-    def enclose(self, x: Interval) -> Interval:
-        """Every value of f over the boxes (..., n)."""
+    def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
+        """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
         u = self.law.enclose(x)
         lower, upper = self._bounds
         u = Interval(np.clip(u.lo, lower, upper), np.clip(u.hi, lower, upper))
-        return self._boxes(x, u, self._still, self._parameters)
+        return self._boxes(x, u, self.pushes if w is None else w, self._parameters)
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
@@ -88,8 +92,12 @@ class ClosedLoop:
         return self._jet(patch.hull, u, patch.turn, Ball.of(slope) @ patch.turn).jacobian
 
     def relax(self, patch: Patch) -> Affine:
-        """An affine form of f over parallelepipeds: the law's own, pushed through the plant by its Jacobian."""
+        """An affine form of f over parallelepipeds: the law's own, pushed through the plant by its Jacobian.
+
+        Where there is a disturbance, it is a form over :meth:`with_pushes` of them.
+        """
         n, m, half = patch.half.shape[-1], len(self.task.plant.input), patch.half
+        k = n + m + (self.pushes.shape[0] if self.is_disturbed else 0)
         lower, upper = self._bounds
         form = clipped(self.law.relax(patch), half, lower, upper)
         # The range of a relaxation may exceed the bounds, the input itself does not; but the mean value theorem needs
@@ -97,34 +105,61 @@ class ClosedLoop:
         reach = form.range(half)
         least, most = np.clip(reach.lo, lower, upper), np.clip(reach.hi, lower, upper)
         u = Interval(np.fmin(least, form.value), np.fmax(most, form.value))
-        by_x = np.zeros((len(patch), n, n + m))
+        by_x = np.zeros((len(patch), n, k))
         by_x[..., :n] = patch.T
-        by_u = np.zeros((len(patch), m, n + m))
-        by_u[..., n:] = np.eye(m)
-        slopes = self._jet(patch.hull, u, Ball.of(by_x), Ball.of(by_u)).jacobian
-        by_input = slopes[..., n:]
+        by_u = np.zeros((len(patch), m, k))
+        by_u[..., n : n + m] = np.eye(m)
+        slopes = self._jet(patch.hull, u, Ball.of(by_x), Ball.of(by_u), n + m).jacobian
+        by_input = slopes[..., n : n + m]
         total = slopes[..., :n] + (by_input @ Ball.of(form.matrix))
-        value = self._boxes(patch.point, Interval.of(form.value), self._still, self._parameters)
+        if self.is_disturbed:
+            by_push = slopes[..., n + m :]
+            total = Ball(
+                *(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_push.mid), (total.rad, by_push.rad)))
+            )
+            half = self.with_pushes(patch).half
+        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._parameters)
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
+
+    def with_pushes(self, patch: Patch) -> Patch:
+        """The same parallelepipeds with disturbances as further directions, in which no state moves; themselves where
+        there is none."""
+        if not self.is_disturbed:
+            return patch
+        reach = np.broadcast_to(self.pushes.rad, (len(patch), self.pushes.shape[0]))
+        across = np.zeros((len(patch.T), reach.shape[-1]))
+        return Patch(
+            patch.hull, patch.point, np.concatenate([patch.half, reach], axis=-1), np.hstack([patch.T, across])
+        )
 
     def _input_range(self, patch: Patch) -> Interval:
         """Where the law's answers may lie before the bounds, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
         return Interval(np.maximum(near.lo, far.lo), np.minimum(near.hi, far.hi))
 
-    def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball) -> Jet:
-        """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u."""
-        n, m = len(self.task.plant.state), len(self.task.plant.input)
-        batch = x.shape[:-1]
+    def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None) -> Jet:
+        """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
 
-        def equations(z: Jet, u: Interval, w: np.ndarray, p: Interval) -> Jet:
-            value, state, input = self._physics(z.value, u, w, p)
-            state, input = Ball.of(reshape(state, (*batch, n, n))), Ball.of(reshape(input, (*batch, n, m)))
-            return Jet(value, state @ z.jacobian + input @ by_u)
+        Those from ``first`` on are the disturbances.
+        """
+        n, m, q = len(self.task.plant.state), len(self.task.plant.input), len(self.task.plant.disturbance)
+        batch, k = x.shape[:-1], by_x.shape[-1]
 
-        return self._stepper(equations)(Jet(x, by_x), u, self._still, self._parameters)
+        def equations(z: Jet, u: Interval, w: Interval, p: Interval) -> Jet:
+            value, *found = self._physics(z.value, u, w, p)
+            state, input, *push = (
+                Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(found, (n, m, q)[: len(found)], strict=True)
+            )
+            slopes = state @ z.jacobian + input @ by_u
+            if push and first is not None:
+                by_w = np.zeros((q, k))
+                by_w[:, first:] = np.eye(q)
+                slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
+            return Jet(value, slopes)
+
+        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._parameters)
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -175,7 +210,8 @@ class ClosedLoop:
 
         try:
             step = self._stepper(equations)
-            after = step(ExactColumn(tuple(point)), inputs, [Fraction(0)] * len(self._still), p)
+            still = [Fraction(a) for a in self.pushes.mid.tolist()]
+            after = step(ExactColumn(tuple(point)), inputs, still, p)
         except NotExact:
             return False, bound
         return list(after.entries) == ([Fraction(0)] * len(point) if self.continuous else point), bound
@@ -230,9 +266,22 @@ class ClosedLoop:
         """Whether the plant's parameters are symbols; an exact discretisation has numbers in their place."""
         return self.continuous or self.task.true_dynamics.integrator != "exact"
 
+    @property
+    def is_disturbed(self) -> bool:
+        return bool(self.disturbance)
+
     @cached_property
-    def _still(self) -> np.ndarray:
-        return np.zeros(len(self.task.plant.disturbance))
+    def pushes(self) -> Interval:
+        """Every disturbance, (q,)."""
+        low, high = (np.zeros(len(self.task.plant.disturbance)) for _ in range(2))
+        names = list(self.task.plant.disturbance.names)
+        for name, (least, most) in self.disturbance.items():
+            if name not in names:
+                raise UnknownName.among(name, names, f"disturbance of {self.task.plant.name}")
+            if not -np.inf < least <= most < np.inf:
+                raise InvalidValue(f"{name} in [{least}, {most}]; expected a bounded interval")
+            low[names.index(name)], high[names.index(name)] = least, most
+        return Interval(low, high)
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +300,5 @@ class ClosedLoop:
         f = self._plant[0]
         x, u, w, p = f.sx_in()
         value = f(x, u, w, p)
-        function = ca.Function(
-            f"{f.name()}_with_jacobians", [x, u, w, p], [value, ca.jacobian(value, x), ca.jacobian(value, u)]
-        )
-        return lower(function, to="interval")
+        slopes = [ca.jacobian(value, z) for z in ((x, u, w) if self.is_disturbed else (x, u))]
+        return lower(ca.Function(f"{f.name()}_with_jacobians", [x, u, w, p], [value, *slopes]), to="interval")

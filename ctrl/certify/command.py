@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -10,58 +11,102 @@ import numpy as np
 from ctrl.certify.audit import audit
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.disturbed import disturbances, reachable
+from ctrl.certify.equilibrium import at_most, distance, rest_point
 from ctrl.certify.files import read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.linearised import cost_to_go
+from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import largest_level, riccati
+from ctrl.certify.roa import Equilibrium, largest_level, riccati
 from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
+from systems.lowering.interval import Interval
 
 __all__ = ["prove", "show_again"]
 
 _RESOLUTION = 5e-3
 
 
-def prove(task: Task, law: Law, seconds: float, degree: int | None, continuous: bool) -> tuple[Certificate, str]:
-    """The largest proved set of the Riccati solution and, where a degree is given, of a polynomial fitted to the basin.
+def prove(
+    task: Task, law: Law, seconds: float, degree: int | None, continuous: bool, disturbed: bool = False
+) -> tuple[Certificate, str]:
+    """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
+
+    The quadratic is the Riccati solution; for a loop that rests beside the reference, what it costs linearised there.
 
     Args:
-        seconds: of proof, for each of the two.
+        seconds: of proof, for each of the two. disturbed: under whatever the task's law of disturbances can draw.
 
     Returns:
-        The certificate of the larger volume, and lines that say what sampling found.
+        The certificate of the larger volume, and lines that say where the loop rests and what sampling found.
+
+    Raises:
+        NotApplicable: the loop rests nowhere near the reference, or is not attracted to where it rests.
     """
-    loop = ClosedLoop(task, law, continuous)
-    V, lines = riccati(task), []
-    sampled = sampled_limit(loop, V)
-    lines.append(
-        f"sampled: no violation below V = {sampled.level:.6g} of the Riccati solution ({sampled.samples:,} points)"
-    )
-    best = largest_level(task, law, V, resolution=_RESOLUTION, budget=Effort(seconds=seconds), continuous=continuous)
+    nominal, W = ClosedLoop(task, law, continuous), disturbances(task) if disturbed else {}
+    loop, lines = replace(nominal, disturbance=W), []
+    rest = rest_point(nominal)
+    equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
+    V: Lyapunov
+    if rest.is_reference:
+        V, name = riccati(task), "the Riccati solution"
+    else:
+        V, name = cost_to_go(nominal, rest), "the linearised loop's cost to go"
+        lines.append(f"beside:  {beside(task, rest.box, rest.reference)}; the claim is about that point")
+    inner = reachable(loop, V)
+    if disturbed:
+        lines.append(f"sampled: disturbances keep motions within about V = {inner:.6g} of {name}")
+    sampled = sampled_limit(loop, V, inner=inner)
+    lines.append(f"sampled: no violation below V = {sampled.level:.6g} of {name} ({sampled.samples:,} points)")
+
+    def largest(V: Lyapunov, inner: float) -> Certificate:
+        budget = Effort(seconds=seconds)
+        return largest_level(
+            task,
+            law,
+            V,
+            resolution=_RESOLUTION,
+            budget=budget,
+            continuous=continuous,
+            disturbance=W,
+            inner=inner,
+            equilibrium=equilibrium,
+        )
+
+    best = largest(V, inner)
     if degree is not None:
         lower, upper = loop.domain
         if not np.isfinite([lower, upper]).all():
             raise InvalidValue(f"task '{task.name}' has no bounded domain to fit a polynomial in; give it a domain")
         began = perf_counter()
-        basin = sampled_basin(loop, lower, upper)
+        basin = sampled_basin(nominal, lower, upper, centre=rest.box.mid)
         candidates = []
         for share in (0.97, 0.85, 0.7):  # what a polynomial of this degree can follow is not known beforehand
-            W = fitted(loop, degree, basin, share=share, rounds=8)
-            level = sampled_limit(loop, W).level
-            inside = np.mean(W(np.concatenate([basin.points(r) for r in np.sqrt(np.linspace(0.01, 1, 40))])) <= level)
-            candidates.append((float(inside), W))
-        share, W = max(candidates, key=lambda c: c[0])
+            V = fitted(nominal, degree, basin, share=share, rounds=8)
+            inner = reachable(loop, V, box=(lower, upper))
+            level = sampled_limit(loop, V, inner=inner).level
+            inside = np.mean(V(np.concatenate([basin.points(r) for r in np.sqrt(np.linspace(0.01, 1, 40))])) <= level)
+            candidates.append((float(inside), V, inner))
+        share, V, inner = max(candidates, key=lambda c: c[0])
         lines.append(
             f"fitted: degree {degree}, holds {share:.0%} of the sampled basin ({perf_counter() - began:.1f} s)"
         )
-        other = largest_level(
-            task, law, W, resolution=_RESOLUTION, budget=Effort(seconds=seconds), continuous=continuous
-        )
+        other = largest(V, inner)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best = other
     return best, "\n".join(lines)
+
+
+def beside(task: Task, box: Interval, reference: np.ndarray) -> str:
+    """By how much a loop rests beside the reference, state by state."""
+    states = zip(task.plant.state, distance(box, reference).tolist(), strict=True)
+    away = ", ".join(
+        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}" for signal, a in states
+    )
+    return f"the closed loop does not rest at the reference, but within {away} of it"
 
 
 def law_of(controller: object, name: str) -> Law:
@@ -84,6 +129,8 @@ def show_again(path: Path, points: int) -> bool:
         print(f"NOT SHOWN AGAIN: {path}: {found.reason}")
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
+    if stored.offset is not None:
+        print(f"  {beside(stored.loop.task, stored.region.V.centre, stored.loop.reference)}")
     try:
         looked = audit(stored, found.low, found.high, points)
     except ImportError:

@@ -14,6 +14,7 @@ import numpy as np
 from ctrl.affine import Affine, Patch
 from ctrl.balls import Ball, upward
 from ctrl.certify.lyapunov import Lyapunov
+from ctrl.certify.quadratics import greatest
 from systems.lowering.interval import Interval
 
 __all__ = ["Change", "change", "decreases_around", "lowest", "negative_definite"]
@@ -25,8 +26,8 @@ class Change:
 
     Args:
         upper: (b,), an upper bound of g; NaN where nothing is known.
-        spread: (b, n), how much each direction of the frame contributes to the blur of that bound.
-        worst: (b, n), where in the box g seems largest, in the frame's coordinates relative to the middle.
+        spread: (b, k), how much each direction of the patch contributes to the blur of that bound.
+        worst: (b, k), where g seems largest, in the patch's coordinates d.
         V: (b,), a lower bound of V over the box.
     """
 
@@ -65,7 +66,7 @@ def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool)
     """Bounds of g over parallelepipeds, f being the affine form of the loop over them."""
     half, turn = patch.half, patch.turn
     slope = Ball.of(V.enclose_gradient(patch.point))
-    hessian = _batched(V.enclose_hessian(patch.hull), half)
+    hessian = _batched(V.enclose_hessian(patch.hull), patch.hull.lo)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         bend = turn.T @ (hessian @ turn)
         v = _Expansion(Ball.of(V.enclose(patch.point)), slope, turn.T @ slope, hessian, bend)
@@ -74,7 +75,7 @@ def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool)
         else:
             constant, s, G, push = _difference(V, v, half, f, kappa)
         error = upward((push * f.radius).sum(-1))
-        upper, y = _greatest(constant, s, G, error, half)
+        upper, y = greatest(constant, s, G, error, half, patch.hull.shape[-1])
         # Heuristics from here on: a radius is blamed on the directions by their share in the affine form.
         shares = np.abs(f.matrix) * half[..., None, :] + 1e-12 * half[..., None, :]
         blame = _times((shares / shares.sum(-1, keepdims=True)).swapaxes(-1, -2), push * f.radius)
@@ -102,7 +103,7 @@ def _difference(
     image = Ball(f.value, upward(stretch + rho)).interval
     at = Interval.of(f.value)
     a = Ball.of(V.enclose_gradient(at))
-    H = _batched(V.enclose_hessian(image), half)
+    H = _batched(V.enclose_hessian(image), f.value)
     constant = Ball.of(V.enclose(at)) - _scaled(v.value, keep)
     s = (C.T @ a) - _scaled(v.tilt, keep)
     G = (C.T @ (H @ C)) - _scaled(v.bend, keep)
@@ -123,71 +124,6 @@ def _derivative(
     G = across + across.T + _scaled(v.bend, k)
     push = upward(v.slope.size + _times(tilted.size, half))
     return constant, s, G, push
-
-
-def _greatest(constant: Ball, s: Ball, G: Ball, error: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An upper bound of constant + s d + d'G d / 2 + error over |d| <= half, and a d where the thin part is about
-    largest.
-
-    Term by term first. Where that does not show a decrease, by the tangent at the maximiser y of the thin quadratic:
-    what is concave lies below its tangent, and what is not is charged with the largest eigenvalue.
-    """
-    wide = error + (half * (s.rad + 0.5 * _times(G.rad, half))).sum(-1)
-    size = np.abs(G.mid)
-    top = constant.hi
-    scale = np.abs(top) + (half * (np.abs(s.mid) + 0.5 * _times(size, half))).sum(-1) + wide
-    i = np.arange(half.shape[-1])
-    size[..., i, i] = np.maximum(G.mid[..., i, i], 0.0)
-    plain = (half * (np.abs(s.mid) + 0.5 * _times(size, half))).sum(-1)
-    upper = np.asarray(top + plain + wide + 2.0**-40 * scale + 1e-290)
-    y = np.zeros_like(half)
-    rest = np.flatnonzero(~(upper < 0) & np.isfinite(upper))
-    if len(rest):
-        tangent, y[rest] = _by_tangent(s.mid[rest], G.mid[rest], half[rest])
-        bound = top[rest] + tangent + wide[rest] + 2.0**-40 * scale[rest] + 1e-290
-        upper[rest] = np.minimum(upper[rest], bound)
-    return upper, y
-
-
-def _by_tangent(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An upper bound, to a rounding of 2^-41 of the sum of all terms' sizes, of s d + d'G d / 2 over |d| <= half."""
-    n = half.shape[-1]
-    y = np.zeros_like(half)
-    for _ in range(3):
-        for i in range(n):
-            t = s[:, i] + (G[:, i, :] * y).sum(-1)
-            bend = -G[:, i, i]
-            step = np.where(bend > 0, t / np.where(bend > 0, bend, 1.0), np.sign(t) * np.inf)
-            step = np.where(t == 0, 0.0, step)
-            y[:, i] = np.clip(y[:, i] + step, -half[:, i], half[:, i])
-    t = s + _times(G, y)
-    at = (y * (s + 0.5 * _times(G, y))).sum(-1)
-    tangent = at + (np.abs(t) * half - t * y).sum(-1)
-    # d'Gd - its tangent = (d - y)'G(d - y) / 2 <= lambda |(d - y) / half|^2 / 2, lambda of the matrix scaled by half.
-    scaled = half[:, :, None] * G * half[:, None, :]
-    reach = np.minimum(1.0 + np.abs(y) / np.maximum(half, 1e-300), 2.0)
-    return tangent + 0.5 * _largest_eigenvalue(scaled) * (reach * reach).sum(-1), y
-
-
-def _largest_eigenvalue(M: np.ndarray) -> np.ndarray:
-    """Upper bounds (b,) of max(0, largest eigenvalue) of symmetric matrices (b, n, n), whatever eigh's accuracy.
-
-    With Q of about orthonormal columns, x = Q z: x'Mx = z'(Q'MQ)z <= l |z|^2 by Gershgorin's discs, and |z|^2 is at
-    most |x|^2 / (1 - |Q'Q - I|).
-    """
-    n = M.shape[-1]
-    symmetric = 0.5 * (M + M.swapaxes(-1, -2))
-    usable = np.asarray(np.isfinite(symmetric).all(axis=(-1, -2)))
-    Q = np.linalg.eigh(np.where(usable[:, None, None], symmetric, 0.0))[1]
-    turned = (Ball.of(Q.swapaxes(-1, -2)) @ (Ball.of(symmetric) @ Ball.of(Q))).interval
-    gram = (Ball.of(Q.swapaxes(-1, -2)) @ Ball.of(Q)) - Ball.of(np.eye(n))
-    i = np.arange(n)
-    size = np.maximum(np.abs(turned.lo), np.abs(turned.hi))
-    others = size.sum(-1) - size[:, i, i]
-    largest = (turned.hi[:, i, i] + upward(others)).max(-1)
-    defect = gram.size.sum(-1).max(-1)
-    bound = np.maximum(largest, 0.0) / (1.0 - defect) * (1.0 + 2.0**-50)
-    return np.where(usable & (defect < 0.5), bound, np.inf)
 
 
 def negative_definite(M: Ball) -> np.ndarray:

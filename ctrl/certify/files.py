@@ -17,7 +17,7 @@ import numpy as np
 from ctrl.certify.branch_and_bound import holds_again
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import equilibrium_near
+from ctrl.certify.equilibrium import distance, equilibrium_near, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
@@ -29,18 +29,23 @@ from systems.lowering.interval import Interval
 
 __all__ = ["Recheck", "Stored", "read", "recheck", "save"]
 
-_FORMAT = 1
+_FORMAT = 2
 _ARRAYS = ("T", "core", "low", "high", "axis", "left", "right")
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a file claims, ready to be shown again."""
+    """What a file claims, ready to be shown again.
+
+    Args:
+        offset: (n,), how far at most the equilibrium is said to lie from the reference; None where it is the reference.
+    """
 
     loop: ClosedLoop
     region: Region
     kappa: float
     proof: Proof
+    offset: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +86,13 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "task": {"source": source, "content": describe(task)},
         "law": _law_content(law),
         "V": _lyapunov_content(certificate.V),
+        "offset": None if certificate.is_at_reference else certificate.offset.tolist(),
         "level": certificate.level,
         "kappa": certificate.kappa,
         "continuous": certificate.dt == 0,
+        "inner": certificate.inner,
         "uncertain": {name: list(ends) for name, ends in certificate.uncertain.items()},
+        "disturbance": {name: list(ends) for name, ends in certificate.disturbance.items()},
         "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
         "boxes": certificate.boxes,
         "seconds": certificate.seconds,
@@ -117,13 +125,18 @@ def read(path: Path, task: Task | None = None) -> Stored:
             raise InvalidValue(
                 f"task '{content['task']['source']}' is not what {path} speaks of; prove it anew with trivium verify"
             )
-        uncertain = {name: (float(low), float(high)) for name, (low, high) in content["uncertain"].items()}
-        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain)
+        uncertain, disturbance = (
+            {name: (float(low), float(high)) for name, (low, high) in content[key].items()}
+            for key in ("uncertain", "disturbance")
+        )
+        loop = ClosedLoop(found, _law(content["law"]), bool(content["continuous"]), uncertain, disturbance)
         V = _lyapunov(content["V"])
         lower, upper = loop.domain if content["box"] is None else (np.array(bound, float) for bound in content["box"])
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
             proof = Proof(**{name: arrays[name] for name in _ARRAYS})
-        return Stored(loop, Region(V, float(content["level"]), lower, upper), float(content["kappa"]), proof)
+        region = Region(V, float(content["level"]), lower, upper, float(content["inner"]))
+        offset = None if content["offset"] is None else np.array(content["offset"], dtype=float)
+        return Stored(loop, region, float(content["kappa"]), proof, offset)
     except (KeyError, TypeError, json.JSONDecodeError, EOFError) as error:
         raise InvalidValue(f"{path} is no certificate ({type(error).__name__}: {error})") from error
 
@@ -139,16 +152,24 @@ def recheck(stored: Stored) -> Recheck:
 
     if not (0 < region.level < np.inf and 0 <= stored.kappa < (np.inf if loop.continuous else 1)):
         return ended(False, "the level or kappa makes no sense")
+    if not 0 <= region.inner <= region.level or (loop.is_disturbed and region.inner == 0):
+        return ended(False, "the inner level makes no sense")
     if not np.isfinite(region.hull).all():
         return ended(False, "the region is not bounded")
-    centre = region.V.centre
-    if (centre.lo == centre.hi).all():
+    centre, reference = region.V.centre, loop.reference
+    if region.inner > 0:
+        still = True  # nothing is claimed of the centre
+    elif (centre.lo == centre.hi).all():
         still = loop.drift(centre.lo)[0]
     else:
-        found = equilibrium_near(loop, loop.reference)
+        found = equilibrium_near(loop, centre.mid)
         still = found is not None and bool(centre.contains(found).all())
     if not still:
         return ended(False, "the closed loop is not shown to rest at the centre of V")
+    if stored.offset is None and not is_same(centre, reference):
+        return ended(False, "V is not centred at the reference of the task")
+    if stored.offset is not None and not (distance(centre, reference) <= stored.offset).all():
+        return ended(False, "the equilibrium lies further from the reference than the file says")
     try:
         return ended(*holds_again(loop, region, stored.kappa, stored.proof))
     except (ValueError, IndexError) as error:

@@ -17,6 +17,7 @@ import numpy as np
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import SymbolicLyapunov
 from ctrl.certify.polynomials import Features, Monomials
+from ctrl.certify.sampling import arrives
 from systems import InvalidValue
 from systems.lowering.interval import Interval
 
@@ -58,13 +59,22 @@ class Basin:
 
 
 def sampled_basin(
-    loop: ClosedLoop, lower: np.ndarray, upper: np.ndarray, rays: int | None = None, seed: int = 0, steps: int = 4000
+    loop: ClosedLoop,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    rays: int | None = None,
+    seed: int = 0,
+    steps: int = 4000,
+    centre: np.ndarray | None = None,
 ) -> Basin:
-    """Bisection along rays: starts from which a simulation comes close to the reference without leaving the box.
+    """Bisection along rays: starts from which a simulation comes close to the centre without leaving the box.
 
     In continuous time by Runge-Kutta steps of half the task's sample time.
+
+    Args:
+        centre: (n,), where the loop rests; the reference where left out.
     """
-    centre, n = loop.reference, len(lower)
+    centre, n = loop.reference if centre is None else centre, len(lower)
     rng = np.random.default_rng(seed)
     count = rays or _RAYS.get(n, 250 * n)
     if n == 2:
@@ -74,7 +84,6 @@ def sampled_basin(
         sphere = rng.standard_normal((count, n))
     sphere = sphere / np.abs(sphere).max(axis=1, keepdims=True)
     directions = np.where(sphere > 0, sphere * (upper - centre), sphere * (centre - lower))
-    scale = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
     h = 0.5 * loop.task.dt
 
     def advance(x: np.ndarray) -> np.ndarray:
@@ -85,26 +94,15 @@ def sampled_basin(
         k3 = loop(x + 0.5 * h * k2)
         return x + h / 6.0 * (k1 + 2.0 * (k2 + k3) + loop(x + h * k3))
 
-    def arrives(x: np.ndarray) -> np.ndarray:
-        arrived, going = np.zeros(len(x), dtype=bool), np.arange(len(x))
-        for k in range(steps):
-            x = advance(x)
-            stays = ((x >= lower) & (x <= upper)).all(axis=1)
-            x, going = x[stays], going[stays]
-            if k % 20 == 19:
-                near = (np.abs(x - centre) < 0.01 * scale).all(axis=1)
-                arrived[going[near]] = True
-                x, going = x[~near], going[~near]
-            if not len(x):
-                break
-        return arrived
+    def arriving(x: np.ndarray) -> np.ndarray:
+        return arrives(advance, x, centre, lower, upper, steps)
 
     inner, outer = np.zeros(count), np.ones(count)
-    whole = arrives(centre + directions * (1 - 1e-9))
+    whole = arriving(centre + directions * (1 - 1e-9))
     inner[whole] = 1.0
     for _ in range(10):
         middle = 0.5 * (inner + outer)
-        good = arrives(centre + directions * middle[:, None])
+        good = arriving(centre + directions * middle[:, None])
         inner, outer = np.where(good, np.maximum(middle, inner), inner), np.where(good, outer, middle)
     return Basin(centre, directions, np.where(whole, 1.0, inner))
 

@@ -28,12 +28,17 @@ class Effort:
 
 @dataclass(frozen=True)
 class Region:
-    """{V <= level} intersected with a box (lower, upper), each (n,), maybe infinite."""
+    """{V <= level} intersected with a box (lower, upper), each (n,), maybe infinite.
+
+    Args:
+        inner: the level to whose set motions come, and where they stay; 0 where they converge to the centre of V.
+    """
 
     V: Lyapunov
     level: float
     lower: np.ndarray
     upper: np.ndarray
+    inner: float = 0.0
 
     @property
     def hull(self) -> tuple[np.ndarray, np.ndarray]:
@@ -73,18 +78,20 @@ class Outcome:
     proof: Proof | None = None
 
 
-def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float) -> np.ndarray:
-    """Whether each of the points (b, n) is proved to refute the claim; (b,) of bool.
+def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float, w: np.ndarray | None = None) -> np.ndarray:
+    """Whether each of the points (b, n), with disturbances (b, q), is proved to refute the claim; (b,) of bool.
 
-    It lies in the region, and V(f(x)) > (1 - kappa) V(x) or f(x) lies beyond the region's box; in continuous time,
-    V'(x) f(x) > -kappa V(x).
+    It lies in the region, and V(f(x, w)) > max((1 - kappa) V(x), inner) or f(x, w) lies beyond the region's box; in
+    continuous time, V'(x) f(x, w) > -kappa V(x) and V(x) >= inner.
     """
     point = Interval.of(x)
-    after, value = loop.enclose(point), region.V.enclose(point)
+    after, value = loop.enclose(point, w), region.V.enclose(point)
     if loop.continuous:
         growth = total(region.V.enclose_gradient(point) * after) + Interval.of(kappa) * value
-        leaves = np.asarray(np.zeros(len(x), dtype=bool))
+        grows, leaves = (growth.lo > 0) & (value.lo >= region.inner), np.zeros(len(x), dtype=bool)
     else:
-        growth = region.V.enclose(after) - (1.0 - Interval.of(kappa)) * value
+        image = region.V.enclose(after)
+        growth = image - (1.0 - Interval.of(kappa)) * value
+        grows = (growth.lo > 0) & ((image.lo > region.inner) | (region.inner == 0.0))
         leaves = np.asarray(((after.hi < region.lower) | (after.lo > region.upper)).any(axis=-1))
-    return ((growth.lo > 0) | leaves) & region.surely_holds(point)
+    return (grows | leaves) & region.surely_holds(point)

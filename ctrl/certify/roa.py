@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter, process_time
+from typing import Literal
 
 import numpy as np
 
 from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import equilibrium_near
+from ctrl.certify.disturbed import reachable
+from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
+from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
-from ctrl.certify.sampling import sampled_limit
-from ctrl.certify.volume import inner_share, volume
+from ctrl.certify.sampling import corners, sampled_limit
+from ctrl.certify.volume import volume
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
-__all__ = ["certify", "largest_level", "proved_region", "proved_share", "riccati"]
+__all__ = ["Equilibrium", "certify", "largest_level", "riccati"]
 
 _ROUNDING = (
     "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
     "bounds and dt the doubles given; not for the rounding of a running controller"
 )
+
+Equilibrium = Literal["reference", "own"]
+"""What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
 _LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
 
@@ -47,29 +53,44 @@ def certify(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
+    equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
-    The loop is undisturbed. What is shown is that V falls along every motion from S but the equilibrium, and that none
-    leaves S; as S is compact and V continuous, all motions from S then converge to the equilibrium.
+    What is shown is that V falls along every motion from S but the equilibrium, and that none leaves S; as S is compact
+    and V continuous, all motions from S then converge to the equilibrium.
+
+    Under disturbances no motion converges, and what is shown is that all come to {V <= inner} in finite time and stay
+    there. Nothing is then asked of the centre of V.
 
     Args:
-        V: the task's Riccati solution where left out. level: 99 % of the sampled limit where left out.
+        V: the task's Riccati solution where left out; around an equilibrium of its own, the linearised loop's
+            :func:`cost_to_go`. level: 99 % of the sampled limit where left out.
         kappa: V must fall by more than this fraction in every sample (in continuous time: per second, relative to V); 0
             asks for any decrease.
         continuous: the law answers at every instant, x' = f(x), instead of once per sample.
         box: lower and upper (n,) that S is cut to; the task's domain where left out.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change.
+        disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
+            time: at any time); the others are zero. :func:`ctrl.certify.disturbances` reads them off the task's law.
+        inner: 20 % above :func:`ctrl.certify.sampled_inner` where left out under disturbances; without them, 0: the
+            motions converge.
+        equilibrium: what motions converge to. A learned policy hardly ever answers the reference with exactly the
+            reference input: its loop rests beside it, and only at its "own" equilibrium can something be proved. The
+            certificate says how far that is from the reference. V must be centred there (:func:`rest_point`).
 
     Returns:
-        A certificate: proved, refused (with a proven counterexample, or because the reference is no equilibrium), or
-        undecided when the budget is spent.
+        A certificate: proved, refused (with a proven counterexample, or because V is not centred at an equilibrium),
+        or undecided when the budget is spent.
 
     Raises:
-        NotApplicable: the closed loop has no enclosure, or the reference moves.
-        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, or an unbounded
-        S.
+        NotApplicable: the closed loop has no enclosure, or the reference moves; no V is given and the loop has no
+        equilibrium of its own that attracts.
+        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
+        beyond the level, or an unbounded S.
     """
     if isinstance(law, Controller) and not isinstance(law, Law):
         name = law.__name__ if isinstance(law, type) else type(law).__name__
@@ -78,29 +99,34 @@ def certify(
         )
         raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}))
-    V = riccati(task) if V is None else V
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
+    V = _candidate(loop, equilibrium) if V is None else V
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
     if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
         raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
+    if inner is None:
+        inner = reachable(loop, V, kappa, level, (lower, upper))
     if level is None:
-        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper)).level, _LEAST_LEVEL)
+        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, _LEAST_LEVEL, inner)
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
-    region = Region(V, float(level), lower, upper)
+    if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
+        raise InvalidValue(f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances")
+    region = Region(V, float(level), lower, upper, float(inner))
     if not np.isfinite(region.hull).all():
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
         )
-    outcome, origin, region = _decide(loop, region, kappa, budget or Effort())
+    outcome, origin, region = _decide(loop, region, kappa, budget or Effort(), equilibrium == "own")
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         kind=kind,
         task=task.name,
         law=_name(law),
         V=region.V,
+        reference=loop.reference,
         level=float(level),
         kappa=kappa,
         state=task.plant.state,
@@ -118,11 +144,18 @@ def certify(
         counterexample=outcome.point,
         reason=outcome.reason,
         proof=outcome.proof,
+        disturbance=loop.disturbance,
+        inner=float(inner),
     )
 
 
-def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> tuple[Outcome, str, Region]:
-    """The outcome of the search, what was found out about the reference, and the region around the true equilibrium."""
+def _candidate(loop: ClosedLoop, equilibrium: Equilibrium) -> QuadraticLyapunov:
+    """What V is where none is given."""
+    return cost_to_go(replace(loop, disturbance={})) if equilibrium == "own" else riccati(loop.task)
+
+
+def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own: bool) -> tuple[Outcome, str, Region]:
+    """The outcome of the search, what was found out about the equilibrium, and the region around the true one."""
     began = perf_counter()
     V = region.V
     nothing = np.zeros_like(V.middle)
@@ -130,6 +163,9 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
     def ended(answer: str, reason: str, point: np.ndarray | None = None) -> Outcome:
         return Outcome(answer, 0, perf_counter() - began, nothing, point, reason)  # type: ignore[arg-type]
 
+    if region.inner > 0:
+        origin = f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}"
+        return _searched(loop, region, kappa, budget, began), origin, region
     centre, reference = V.middle, loop.reference
     still, drift = loop.drift(centre)
     origin, found = "equilibrium, exactly", None
@@ -139,24 +175,21 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
             # V = 0 there, so any motion away from the centre breaks the decrease, whatever the level.
             moved = not loop.motion(Interval.of(centre)).contains(nothing).all()
             what = "moves by up to" if moved else "could not be shown to rest there; it moves by at most"
-            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}"
+            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(loop, own)}"
             return ended("refuted" if moved else "open", reason, centre if moved else None), "no equilibrium", region
-    if not V.centre.contains(reference).all() or V.centre.width.max(initial=0.0) > 1e-8:
-        reason = f"V is centred at {centre}, the reference of the task is {reference}"
+    if V.centre.width.max(initial=0.0) > 1e-8:
+        return ended("refuted", f"the centre of V is not known to more than {V.centre.width.max():.1g}"), "", region
+    if not own and not V.centre.contains(reference).all():
+        reason = f"V is centred at {centre}, the reference of the task is {reference}{_hint(loop, own)}"
         return ended("refuted", reason), "not the centre of V", region
     if found is not None:
         # A little wider, so that another machine's enclosure of the same point lies inside.
         found = found + Interval(-found.rad, found.rad)
         region = replace(region, V=V.centred_at(found))
-        away = max(float(np.abs(found.lo - reference).max()), float(np.abs(found.hi - reference).max()))
-        origin = f"one equilibrium, proved to lie within {away:.2g} of it; V is centred there"
-    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    box = (region.lower, region.upper)
-    sampled = sampled_limit(loop, region.V, kappa, ceiling=region.level, rays=256, box=box)
-    if sampled.violation is not None and violates(loop, region, sampled.violation[None], kappa)[0]:
-        outcome = ended("refuted", "the point above is proved to break the condition", sampled.violation)
-    else:
-        outcome = decreases(loop, region, kappa, budget)
+        away = float(distance(found, reference).max())
+        where = "of it" if is_same(found, reference) else "of the reference"
+        origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
+    outcome = _searched(loop, region, kappa, budget, began)
     if not outcome.core.any():
         return outcome, f"{origin}; decrease around it not shown", region
     half = ", ".join(f"{a:.3g}" for a in outcome.core)
@@ -165,6 +198,35 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> t
         f"{origin}; no hole: one inequality between interval matrices covers a parallelepiped of +-({half})",
         region,
     )
+
+
+def _hint(loop: ClosedLoop, own: bool) -> str:
+    """Where to centre V instead."""
+    try:
+        rest = rest_point(loop)
+    except NotApplicable:
+        return ""
+    if own or rest.is_reference:
+        return f"; the loop rests at {rest.box.mid}: centre V at the box of rest_point(loop)"
+    away = at_most(rest.offset.max())
+    return (
+        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {away} away: "
+        'equilibrium="own" makes a claim about that point'
+    )
+
+
+def _searched(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, began: float) -> Outcome:
+    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
+    box = (region.lower, region.upper)
+    sampled = sampled_limit(loop, region.V, kappa, region.level, rays=256, box=box, inner=region.inner)
+    if sampled.violation is not None:
+        for w in corners(loop):
+            if violates(loop, region, sampled.violation[None], kappa, w[None])[0]:
+                under = f" under w = {w.tolist()}" if loop.is_disturbed else ""
+                reason = f"the point above is proved to break the condition{under}"
+                nothing = np.zeros_like(region.V.middle)
+                return Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation, reason)
+    return decreases(loop, region, kappa, budget)
 
 
 def largest_level(
@@ -177,12 +239,16 @@ def largest_level(
     continuous: bool = False,
     box: tuple[np.ndarray, np.ndarray] | None = None,
     uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
+    equilibrium: Equilibrium = "reference",
 ) -> Certificate:
     """The highest level that can be proved, by trial just below the sampled limit and bisection.
 
     Args:
         resolution: bisection stops at this share of the sampled limit.
         budget: for all attempts together; each gets at most half of what is left.
+        disturbance, inner, equilibrium: as :func:`certify`; the same inner level in every attempt.
 
     Returns:
         The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
@@ -190,16 +256,21 @@ def largest_level(
     """
     began = perf_counter()
     budget = budget or Effort()
-    V = riccati(task) if V is None else V
-    top = sampled_limit(ClosedLoop(task, law, continuous), V, kappa, box=box).level
-    top = max(top, _LEAST_LEVEL)
+    loop = ClosedLoop(task, law, continuous, disturbance=dict(disturbance or {}))
+    V = _candidate(loop, equilibrium) if V is None else V
+    if inner is None:
+        inner = reachable(loop, V, kappa, box=box)
+    top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, _LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = budget.boxes
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
         effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
-        attempt = certify(task, law, V, share * top, kappa, effort, continuous, box, uncertain)
+        level = max(share * top, inner)
+        attempt = certify(
+            task, law, V, level, kappa, effort, continuous, box, uncertain, disturbance, inner, equilibrium
+        )
         boxes -= attempt.boxes
         if attempt.is_proved:
             proved, best = share, attempt
@@ -210,54 +281,8 @@ def largest_level(
             return best
         # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
         share = 0.4 * failed if proved == 0.0 and attempt.kind is Kind.UNDECIDED else 0.5 * (proved + failed)
-
-
-def proved_region(task: Task, controller: Controller, seconds: float = 10.0) -> float | None:
-    """What a comparison says of a controller: the share of its starts' support that is proved to reach the reference.
-
-    In the plane the highest level that can be proved is sought. In more states a few shares of the sampled limit are
-    tried, from the top.
-
-    Returns:
-        A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
-        the closed loop no enclosure.
-    """
-    law = getattr(controller, "law", None)
-    if not isinstance(law, Law):
-        return None
-    budget = Effort(seconds=seconds)
-    try:
-        if len(task.plant.state) <= 2:
-            certificate = largest_level(task, law, budget=budget)
-        else:
-            began, limit = perf_counter(), sampled_limit(ClosedLoop(task, law), riccati(task)).level
-            for share in (0.9, 0.6, 0.3):
-                left = seconds - (perf_counter() - began)
-                certificate = certify(task, law, level=share * limit, budget=Effort(seconds=max(0.5 * left, 0.0)))
-                if certificate.is_proved:
-                    break
-    except NotApplicable:
-        return None
-    return proved_share(certificate, task)
-
-
-def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
-    """A lower bound of the share of the task's initial states that lies in the proved set.
-
-    By halving the box that supports the initial law; see :func:`ctrl.certify.volume.inner_share`.
-
-    Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
-        standard deviations around the mean is taken.
-    """
-    if not certificate.is_proved:
-        return 0.0
-    state = task.plant.state
-    lower, upper = task.initial.support(state)
-    if not np.isfinite([lower, upper]).all():
-        mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
-        lower, upper = mean - spread, mean + spread
-    return inner_share(certificate.region, lower, upper, boxes)
+        if share * top <= inner:
+            return best
 
 
 def _name(law: Law) -> str:

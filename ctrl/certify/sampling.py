@@ -1,16 +1,21 @@
-"""Sampling: where a Lyapunov function stops to decrease, as far as many points can tell. Nothing here is a proof."""
+"""Sampling: where a Lyapunov function stops to decrease, and from where runs arrive. Nothing here is a proof."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.comparison.statistics import Rate
 from systems import InvalidValue
 
-__all__ = ["SampledLimit", "sampled_limit"]
+__all__ = ["SampledLimit", "SampledRegion", "arrives", "corners", "sampled_limit", "sampled_region"]
+
+_NEAR = 0.01  # arrived: within this share of the box's size
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,77 @@ class SampledLimit:
     samples: int
 
 
+@dataclass(frozen=True, eq=False)
+class SampledRegion:
+    """How much of a box is attracted, estimated by simulation from starts drawn evenly.
+
+    Args:
+        rate: runs that arrived, of how many; its Wilson interval is at 95 %. box: volume of the box.
+    """
+
+    rate: Rate
+    box: float
+
+    @property
+    def volume(self) -> float:
+        return self.rate.value * self.box
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the volume, at 95 %: what the draws leave open, not what the length of the runs does."""
+        low, high = self.rate.interval
+        return low * self.box, high * self.box
+
+
+def sampled_region(
+    step: Callable[[np.ndarray], np.ndarray],
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    draws: int = 10_000,
+    steps: int = 2000,
+    seed: int = 0,
+) -> SampledRegion:
+    """From how much of a box (lower, upper (n,), finite) runs come close to a state (n,) without leaving the box.
+
+    Args:
+        step: states (b, n) one sample later, such as a :class:`ClosedLoop`; any controller will do, law or none.
+        steps: samples after which a run counts as not arriving.
+
+    Raises:
+        InvalidValue: the box is not bounded.
+    """
+    if not np.isfinite([lower, upper]).all():
+        raise InvalidValue(f"box from {lower} to {upper}; starts can only be drawn evenly from a bounded one")
+    x = np.random.default_rng(seed).uniform(lower, upper, (draws, len(lower)))
+    arrived = arrives(step, x, centre, lower, upper, steps)
+    return SampledRegion(Rate(int(arrived.sum()), draws), float(np.prod(upper - lower)))
+
+
+def arrives(
+    step: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    steps: int,
+) -> np.ndarray:
+    """Whether runs from the states (b, n) come close to the centre (n,) without leaving the box; (b,) of bool."""
+    scale = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
+    arrived, going = np.zeros(len(x), dtype=bool), np.arange(len(x))
+    for k in range(steps):
+        x = step(x)
+        stays = ((x >= lower) & (x <= upper)).all(axis=1)
+        x, going = x[stays], going[stays]
+        if k % 20 == 19:
+            near = (np.abs(x - centre) < _NEAR * scale).all(axis=1)
+            arrived[going[near]] = True
+            x, going = x[~near], going[~near]
+        if not len(x):
+            break
+    return arrived
+
+
 def sampled_limit(
     loop: ClosedLoop,
     V: Lyapunov,
@@ -36,6 +112,7 @@ def sampled_limit(
     rays: int = 2048,
     seed: int = 0,
     box: tuple[np.ndarray, np.ndarray] | None = None,
+    inner: float = 0.0,
 ) -> SampledLimit:
     """Lowest level of V at which a state of the box breaks the decrease of V or leaves the box.
 
@@ -45,6 +122,8 @@ def sampled_limit(
         ceiling: levels above it are not searched; where left out, for a quadratic V the highest level on the box's
             corners, and for an unbounded box 1,000 times that on the corners of the support of the initial states.
         box: lower and upper (n,); the task's domain where left out.
+        inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
+            corners of their box are looked at.
 
     Raises:
         InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
@@ -75,16 +154,18 @@ def sampled_limit(
     def broken(x: np.ndarray) -> np.ndarray:
         nonlocal samples
         samples += len(x)
-        after = loop(x)
-        inside = ((x >= lower) & (x <= upper)).all(axis=1)
-        with np.errstate(invalid="ignore", over="ignore"):
-            if loop.continuous:
-                falls = (V.gradient(x) * after).sum(-1) < -kappa * V(x)
-                leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
-                kept = falls & ~leaves.any(axis=1)
-            else:
-                kept = ((after >= lower) & (after <= upper)).all(axis=1) & (V(after) < (1.0 - kappa) * V(x))
-        return inside & ~kept
+        kept = np.ones(len(x), dtype=bool)
+        for w in corners(loop):
+            after = loop(x, w)
+            with np.errstate(invalid="ignore", over="ignore"):
+                if loop.continuous:
+                    falls = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
+                    leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
+                    kept &= falls & ~leaves.any(axis=1)
+                else:
+                    falls = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
+                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & falls
+        return ((x >= lower) & (x <= upper)).all(axis=1) & ~kept
 
     def lowest(x: np.ndarray) -> np.ndarray:
         return x[np.argsort(V(x))[:64]]
@@ -120,6 +201,12 @@ def sampled_limit(
         found = lowest(np.concatenate([found, x[broken(x)]]))
         scale *= 0.85
     return SampledLimit(float(V(found[0])), found[0], samples)
+
+
+def corners(loop: ClosedLoop) -> np.ndarray:
+    """The corners (k, q) of the box of disturbances; where there is none, zero."""
+    ends = [sorted({low, high}) for low, high in zip(loop.pushes.lo.tolist(), loop.pushes.hi.tolist(), strict=True)]
+    return np.array(list(product(*ends)))
 
 
 def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov, lower: np.ndarray, upper: np.ndarray) -> float:

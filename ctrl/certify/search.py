@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.affine import Patch
+from ctrl.affine import Affine, Patch
 from ctrl.balls import Ball, upward
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.decrease import change, decreases_around, lowest
@@ -24,11 +24,13 @@ CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enou
 
 @dataclass(frozen=True)
 class _Findings:
-    """Of boxes (b, n): which are still open, how much each direction blurs their bounds, and where g seems largest."""
+    """Of boxes (b, n): which are still open, how much each direction blurs their bounds, and at which state (b, n) and
+    disturbance (b, q) g seems largest."""
 
     open: np.ndarray
     spread: np.ndarray
     worst: np.ndarray
+    push: np.ndarray
 
 
 @final
@@ -69,6 +71,8 @@ class Examiner:
         room = np.minimum(-cover[0], cover[1]) * (1 + 1e-9)  # a little more, for what is taken off again by rounding
         if not (room > 0).all():
             return None
+        if self.region.inner > 0:  # nothing is claimed of the centre
+            return np.zeros_like(room)
         bowl = self.frame.T.T @ self.region.V.enclose_hessian(self.region.V.centre).mid @ self.frame.T
         if not np.isfinite(bowl).all():
             return None
@@ -83,33 +87,48 @@ class Examiner:
         region, loop = self.region, self.loop
         n = len(core)
         open_, spread, worst = np.zeros(len(low), dtype=bool), np.zeros((len(low), n)), np.zeros((len(low), n))
+        push = np.tile(loop.pushes.mid, (len(low), 1))
         off = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
         if off is None:
-            return _Findings(np.ones(len(low), dtype=bool), high - low, worst)
+            return _Findings(np.ones(len(low), dtype=bool), high - low, worst, push)
         # The core extends from the centre's own coordinates, known to lie between off[0] and off[1]; rounded inward.
         inner = (off[1] - Interval.of(core)).hi, (off[0] + Interval.of(core)).lo
-        rest = np.flatnonzero(~((low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)))
+        within = (low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)
+        rest = np.flatnonzero(~within | (region.inner > 0))
         patch = self.frame.patch(low[rest], high[rest])
         least = lowest(region.V, patch)
         beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
         relevant = ~beyond & ~(least > region.level)
         rest, patch, least = rest[relevant], patch[relevant], least[relevant]
         if not len(rest):
-            return _Findings(open_, spread, worst)
-        f = loop.relax(patch)
-        found = change(region.V, patch, f, self.kappa, loop.continuous)
+            return _Findings(open_, spread, worst, push)
+        f, wide = loop.relax(patch), loop.with_pushes(patch)
+        found = change(region.V, wide, f, self.kappa, loop.continuous)
         least = np.fmax(least, found.V)
-        done, blur, at = found.upper < 0, found.spread, found.worst
-        if self.kappa > 0:
+        done, blur, at = found.upper < 0, found.spread[:, :n], found.worst[:, :n]
+        if region.inner > 0:
+            left = np.flatnonzero(~done)
+            done[left] = self._stays(wide[left], f[left])
+        elif self.kappa > 0:
             done &= least >= 0
         if not (region.is_whole or loop.continuous):
-            reach = f.range(patch.half)
+            reach = f.range(wide.half)
             inside = np.asarray(((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1))
             blur = np.where(inside[:, None], blur, np.abs(f.matrix).max(axis=1) * patch.half)
             done, at = done & inside, np.where(inside[:, None], at, 0.0)
         open_[rest] = ~done & ~(least > region.level)
         spread[rest], worst[rest] = blur, patch.point.mid + at @ self.frame.T.T
-        return _Findings(open_, spread, worst)
+        if loop.is_disturbed:
+            push[rest] = np.clip(push[rest] + found.worst[:, n:], loop.pushes.lo, loop.pushes.hi)
+        return _Findings(open_, spread, worst, push)
+
+    def _stays(self, patch: Patch, f: Affine) -> np.ndarray:
+        """Whether all motions from parallelepipeds are in the inner set after one sample, or, in continuous time, all
+        of their states are; (b,)."""
+        region = self.region
+        if self.loop.continuous:
+            return region.V.enclose(patch.hull).hi < region.inner
+        return change(region.V, patch, f, 1.0, False).upper < region.inner  # kappa = 1: V(f) by itself
 
 
 class Search:
@@ -158,10 +177,12 @@ class Search:
             self.node, node = self.node[:-CHUNK], self.node[-CHUNK:]
             boxes += len(left)
             found = examiner.examine(left, right, self.core)
-            suspects = found.worst[found.open]
-            if len(suspects) and (refuted := violates(examiner.loop, examiner.region, suspects, examiner.kappa)).any():
-                reason = "the point above is proved to break the condition"
-                return ended("refuted", reason, suspects[np.argmax(refuted)])
+            suspects, pushes = found.worst[found.open], found.push[found.open]
+            refuted = violates(examiner.loop, examiner.region, suspects, examiner.kappa, pushes)
+            if refuted.any():
+                k = int(np.argmax(refuted))
+                under = f" under w = {pushes[k].tolist()}" if examiner.loop.is_disturbed else ""
+                return ended("refuted", f"the point above is proved to break the condition{under}", suspects[k])
             left, right, node, spread = (a[found.open] for a in (left, right, node, found.spread))
             for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
                 if not len(left):

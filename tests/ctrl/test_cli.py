@@ -221,6 +221,9 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     shown = trivium(home, "verify", "--check", "p.json")
     assert shown.returncode == 0, shown.stderr
     assert "SHOWN AGAIN" in shown.stdout
+    disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed", "--out", "d.json")
+    assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
+    assert trivium(home, "verify", "--check", "d.json").returncode == 0
     content = json.loads((home / "p.json").read_text())
     content["level"] *= 1.1
     (home / "p.json").write_text(json.dumps(content))

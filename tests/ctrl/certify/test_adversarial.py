@@ -27,6 +27,7 @@ from systems.library.path_tracking import path_tracking
 from systems.library.pendulum import pendulum
 from systems.library.planar_quadrotor import planar_quadrotor
 from systems.library.van_der_pol import ReversedVanDerPol, van_der_pol_reversed
+from tests.ctrl.certify import test_equilibrium
 
 SAMPLES = 1_000_000
 
@@ -56,6 +57,12 @@ def planar(task: Task, weight: float, degree: int, share: float, own: bool) -> t
     return largest_level(task, law, V, resolution=5e-3, budget=Effort(seconds=120)), loop
 
 
+def beside() -> tuple[Certificate, ClosedLoop]:
+    """A loop that rests beside the reference."""
+    task, law = test_equilibrium.TASK, test_equilibrium.LAW
+    return certify(task, law, equilibrium="own"), ClosedLoop(task, law)
+
+
 SETS: dict[str, Callable[[], tuple[Certificate, ClosedLoop]]] = {
     "pendulum, ellipse": lambda: regulator(pendulum(), 0.999),
     "cart-pole": lambda: regulator(cartpole(), 0.95),
@@ -63,6 +70,7 @@ SETS: dict[str, Callable[[], tuple[Certificate, ClosedLoop]]] = {
     "oscillator, mu = 1": lambda: oscillator(1.0, 0.97),
     "oscillator, mu = 3": lambda: oscillator(3.0, 0.85),
     "pendulum, fitted": lambda: planar(pendulum(), 100.0, 4, 0.6, True),
+    "pendulum, own equilibrium": beside,
     "path, fitted": lambda: planar(path_tracking(), 10.0, 6, 0.97, False),
 }
 

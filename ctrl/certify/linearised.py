@@ -1,0 +1,49 @@
+"""The first candidate for any smooth loop: what the linearised loop will cost from a state on."""
+
+from __future__ import annotations
+
+from ctrl.balls import Ball
+from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.equilibrium import RestPoint, behaviour_around, rest_point
+from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.controller import NotApplicable
+from ctrl.laws.law import clip
+from ctrl.regulator import local_model
+from systems.lowering.interval import Interval
+
+__all__ = ["cost_to_go"]
+
+
+def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyapunov:
+    """V = z'Pz around a rest point of the loop with A'PA - P = -W; in continuous time A'P + PA = -W.
+
+    A is the Jacobian of the loop at the rest point and W the weight of the task's stage cost under the law's own slope
+    there, so V is what the linearised loop costs. For the regulator of the task it is the Riccati solution.
+
+    Args:
+        rest: where; :func:`rest_point` where left out.
+
+    Raises:
+        NotApplicable: the loop has no rest point, or is not attracted to it; or the task's cost is not convex at its
+            reference.
+    """
+    from scipy import linalg  # slow to import and only needed here
+
+    rest = rest_point(loop) if rest is None else rest
+    if not rest.is_attractive:
+        kind, bound = ("a real part", "< 0") if loop.continuous else ("a modulus", "< 1")
+        where = ", ".join(f"{a:.4g}" for a in rest.box.mid)
+        raise NotApplicable(
+            f"task '{loop.task.name}': the closed loop rests at [{where}], but is not attracted to it: the linearised "
+            f"loop has an eigenvalue of {kind} of {rest.growth:.4g}, where {bound} is needed; "
+            f"{behaviour_around(loop, rest)}. Nothing can be proved of such a law: train it longer, or let it begin "
+            "from a regulator"
+        )
+    model = local_model(loop.task)
+    at = Interval.of(rest.box.mid)
+    K = Ball.of(clip(loop.law.enclose(at), loop.law.enclose_jacobian(at), *loop.task.applied_bounds)[1]).mid
+    across = model.N @ K
+    W = model.Q + across + across.T + K.T @ model.R @ K
+    A = rest.slopes
+    P = linalg.solve_continuous_lyapunov(A.T, -W) if loop.continuous else linalg.solve_discrete_lyapunov(A.T, W)
+    return QuadraticLyapunov(0.5 * (P + P.T), rest.box)
