@@ -48,7 +48,7 @@ class Handler(ABC):
     caution: float = 0.0
     source: Literal["episodes", "critics"] = "episodes"
     period: int = 10
-    margin: float = 0.02
+    margin: float = 0.03
 
     def __post_init__(self) -> None:
         if self.members < 1 or self.period < 1:
