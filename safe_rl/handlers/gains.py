@@ -55,8 +55,8 @@ class PredictiveGains:
     `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields."""
 
     horizon: int = 10
-    r: float = 0.1
-    s: float = 1.0
+    r: float = 1.0
+    s: float = 10.0
     maximum: float = 30.0
     effect: float = -0.2
     forgetting: float = 0.95
