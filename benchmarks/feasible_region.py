@@ -79,18 +79,16 @@ class Found:
             worth.append((met, float(np.mean([share(c, known) for c in mine]))))
         return max(range(len(worth)), key=lambda setting: worth[setting])
 
-    def missing(self) -> tuple[str, int, str, int] | None:
-        """The next cell to train: method, setting, task, seed."""
-        for seed, task, method in itertools.product(TUNING, ON, GAINS):
-            for setting in range(len(GAINS[method])):
-                if self.cell(method, setting, task, seed) is None:
-                    return method, setting, task, seed
-        for seed, task, method in itertools.product(TESTING, ON, GAINS):
-            best = self.chosen(method, task)
-            assert best is not None
-            if self.cell(method, best, task, seed) is None:
-                return method, best, task, seed
-        return None
+    def missing(self) -> list[tuple[str, int, str, int] | None]:
+        """Cells to train: method, setting, task, seed; None in the place of what is finished or not yet known."""
+        plan: list[tuple[str, int | None, str, int]] = [
+            (method, setting, task, seed)
+            for seed, task, method in itertools.product(TUNING, ON, GAINS)
+            for setting in range(len(GAINS[method]))
+        ]
+        best = {(method, task): self.chosen(method, task) for method, task in itertools.product(GAINS, ON)}
+        plan += [(m, best[m, task], task, seed) for seed, task, m in itertools.product(TESTING, ON, GAINS)]
+        return [None if i is None or self.cell(m, i, t, seed) else (m, i, t, seed) for m, i, t, seed in plan]
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,23 @@ class Run:
 
     hours: float = 1e9
     """Start no further cell after so long."""
+    part: tuple[int, int] = (0, 1)
+    """Of so many processes, which one this is: "1 2" is the second of two."""
     scratch: Path = Path("runs/feasible_region")
 
     def run(self) -> None:
         torch.set_num_threads(1)
         began = time.monotonic()
-        while time.monotonic() - began < 3600 * self.hours and (todo := Found().missing()):
-            method, setting, task, seed = todo
-            append(train(f"{method}#{setting}", made(method, setting), TASKS[task], seed, self.scratch), FILE)
+        while time.monotonic() - began < 3600 * self.hours:
+            found = Found()
+            mine = [cell for cell in found.missing()[self.part[0] :: self.part[1]] if cell is not None]
+            if mine:
+                method, setting, task, seed = mine[0]
+                append(train(f"{method}#{setting}", made(method, setting), TASKS[task], seed, self.scratch), FILE)
+            elif any(found.chosen(method, task) is None for method in GAINS for task in ON):
+                time.sleep(10.0)  # another process has settings to try yet
+            else:
+                return
 
 
 @dataclass(frozen=True)
