@@ -73,14 +73,14 @@ class Combination:
 
 # A model of how the violation answers needs steps in which it does: a policy follows its multiplier in hundreds of
 # updates, so the predictive controller decides once in 40 steps (80 updates).
-PLO = Combination("plo", DSACT, Lagrangian(gains=PredictiveGains(), period=40))
+PLO = Combination("plo", DSACT, Lagrangian(gains=PredictiveGains(), period=20))
 DSACLagrangian = Combination("dsac-lagrangian", DSACT, Lagrangian(gains=IntegralGains()))
 DSACPID = Combination("dsac-pid", DSACT, Lagrangian(gains=PIDGains()))
-DSACPenalty = Combination("dsac-penalty", DSACT, FixedPenalty(weight=3.0))
+DSACPenalty = Combination("dsac-penalty", DSACT, FixedPenalty(weight=3.5))
 DSACH = Combination("dsac-h", DSACT, Harmonic())
 SACLagrangian = Combination("sac-lagrangian", SAC, Lagrangian(gains=IntegralGains()))
 SACPID = Combination("sac-pid", SAC, Lagrangian(gains=PIDGains()))
-SACPLO = Combination("sac-plo", SAC, Lagrangian(gains=PredictiveGains(), period=40))
+SACPLO = Combination("sac-plo", SAC, Lagrangian(gains=PredictiveGains(), period=20))
 # Published with the critics as source. There random actions are a hundredth of the memory; here they are a third, and
 # what the critics say of the memory is what random actions cost. So the violation is measured on the runs.
 CAL = Combination(

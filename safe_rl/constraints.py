@@ -27,7 +27,9 @@ class Constraints:
     Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
     much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
-    fiftieth of the level, plus the handler's margin, cut to [-1, 1].
+    fiftieth of the level, plus the handler's margin, cut to [-1, 1]. The margin is a reserve: pressure begins at
+    `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
+    spent, no multiplier rises.
 
     What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
     where the budget is) and ends of runs. Environments should not all end together.
@@ -99,20 +101,33 @@ class Constraints:
         rates = self._tensor([a.rate for a in self.allowances])
         return torch.maximum(rates, _UNIT * self._level)
 
+    @property
+    def _per_run(self) -> Tensor:
+        """What turns a rate into the units of the budgets, (c,)."""
+        return self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
+
+    def _reserve(self) -> Tensor:
+        """In units of violation, (c,)."""
+        return (self._limit / (self._units() * self._per_run)).clamp(max=self.handler.margin)
+
+    @property
+    def threshold(self) -> Tensor:
+        """What runs may spend before multipliers rise, (c,), in the units of the budgets; known after the warm-up."""
+        return self._limit - self._reserve() * self._units() * self._per_run
+
     # ---- multipliers ----
 
     def answer(self) -> None:
         """The multipliers answer to what runs spend, once in `handler.period` calls."""
         if self.handler.source == "episodes" and self._is_due():
-            per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
-            self._update((self.spent - self._limit) / (self._units() * per_run))
+            self._update((self.spent - self._limit) / (self._units() * self._per_run))
 
     def _is_due(self) -> bool:
         self._answers += 1
         return int(self._answers) % self.handler.period == 0
 
     def _update(self, violation: Tensor) -> None:
-        self.violation.copy_((violation + self.handler.margin).clamp(*_RANGE))
+        self.violation.copy_((violation + self._reserve()).clamp(*_RANGE))
         self.controller.update(self.violation.cpu().numpy().astype(np.float64))
         self._apply()
 
@@ -137,13 +152,15 @@ class Constraints:
     # ---- books ----
 
     def diagnostics(self, reward_scale: Tensor) -> dict[str, float]:
-        """Spent of each budget, and multipliers as prices: units of reward per unit of cost."""
+        """Spent of each budget, from where on it is pressed, and multipliers as prices: reward per unit of cost."""
         prices = (self.multipliers * self.scale / reward_scale).tolist()
-        spent = self.spent.tolist()
         found = {}
-        for allowance, price, value in zip(self.allowances, prices, spent, strict=True):
+        for allowance, price, spent, threshold in zip(
+            self.allowances, prices, self.spent.tolist(), self.threshold.tolist(), strict=True
+        ):
             found[f"multiplier {allowance.name}"] = price
-            found[f"spent {allowance.name}"] = value
+            found[f"spent {allowance.name}"] = spent
+            found[f"threshold {allowance.name}"] = threshold
         return found
 
     def state_dict(self) -> dict[str, Any]:

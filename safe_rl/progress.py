@@ -137,5 +137,8 @@ class Monitor:
         """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
         if name not in self._limits:
             return f"  {name} {value:.3g}"
-        spent, price = (record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier"))
-        return f"  {name} {spent:.3g} of {self._limits[name].limit:g} (multiplier {price:.3g})"
+        spent, price, threshold = (
+            record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier", "threshold")
+        )
+        limit = self._limits[name].limit
+        return f"  {name} {spent:.3g} of {limit:g} (multiplier {price:.3g}, rising beyond {threshold:.3g})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -13,6 +14,7 @@ from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 from safe_rl.optimiser import Adam
+from safe_rl.policy import Policy
 from safe_rl.training import Learner
 
 
@@ -42,6 +44,8 @@ class PPOSettings:
     """lambda of generalised advantage estimation, for reward and costs."""
     entropy: float = 0.003
     """Weight of the entropy against standardised advantages."""
+    mean_updates: int = 1000
+    """Updates over which `PPO.mean_policy` averages the policy's weights."""
     largest_gradient: float = 1.0
     """Norm to which a gradient of the policy is cut."""
     warmup: int = 10_000
@@ -97,6 +101,8 @@ class PPO(Learner):
         )
         self._costs = 0 if self.constraints is None else len(self.constraints.allowances)
         self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)
+        self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
+        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
         self.policy_optimiser = Adam([(list(self.policy.parameters()), s.policy_rate)])
         self.value_optimiser = Adam([(list(self.values.parameters()), s.value_rate)])
         size, (o, m) = s.horizon * s.environments, (self.policy.observation_size, self.policy.action_size)
@@ -104,11 +110,16 @@ class PPO(Learner):
         self._round = _Round(*(torch.zeros(shape, device=self.device) for shape in shapes))
         self._order = torch.zeros(size, dtype=torch.int64, device=self.device)
 
+    @property
+    def result(self) -> Policy:
+        """`mean_policy`: the policy itself still wanders, and what it costs with it, from one round to the next."""
+        return self.mean_policy
+
     def prepare(self) -> None:
         rows = []
         while self.collector.steps < self.settings.warmup:
             rows.append(self.collector.wander())
-        self.fix_scales(_joined(rows), [self.policy], self.settings.return_scale)
+        self.fix_scales(_joined(rows), [self.policy, self.mean_policy], self.settings.return_scale)
 
     def iterate(self) -> None:
         s = self.settings
@@ -176,6 +187,9 @@ class PPO(Learner):
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         torch._foreach_mul_(gradients, (s.largest_gradient / (norm + 1e-6)).clamp(max=1.0))
         self.policy_optimiser.step(gradients, factor)
+        with torch.no_grad():
+            share = 1.0 / min(self.updates + 1, max(s.mean_updates, 1))
+            torch._foreach_lerp_(list(self.mean_policy.parameters()), parameters, share)
 
         error = self.values(scaled).squeeze(1) - data.target[:, rows]
         loss = 0.5 * error.square().mean(dim=1).sum()
@@ -188,6 +202,7 @@ class PPO(Learner):
     def learner_state(self) -> dict[str, Any]:
         return {
             "policy": self.policy.state_dict(),
+            "mean_policy": self.mean_policy.state_dict(),
             "values": self.values.state_dict(),
             "policy_optimiser": self.policy_optimiser.state_dict(),
             "value_optimiser": self.value_optimiser.state_dict(),
@@ -197,6 +212,7 @@ class PPO(Learner):
 
     def load_learner_state(self, state: dict[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
+        self.mean_policy.load_state_dict(state["mean_policy"])
         self.values.load_state_dict(state["values"])
         self.policy_optimiser.load_state_dict(state["policy_optimiser"])
         self.value_optimiser.load_state_dict(state["value_optimiser"])

@@ -39,8 +39,8 @@ class Handler(ABC):
         members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
         source: what the multipliers answer to: the cost of the runs as it is measured, or the critics' estimate of it
             on the replay memory.
-        margin: added to every violation, so that a policy that settles where its multiplier rests is within the budget
-            by this share of its unit, and not at it by chance on either side.
+        margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
+            budget by this share of its unit then, and not at it by chance on either side (`Constraints.threshold`).
         period: steps of all environments (or, with the critics as source, policy updates) between two answers.
     """
 
@@ -48,7 +48,7 @@ class Handler(ABC):
     caution: float = 0.0
     source: Literal["episodes", "critics"] = "episodes"
     period: int = 10
-    margin: float = 0.02
+    margin: float = 0.03
 
     def __post_init__(self) -> None:
         if self.members < 1 or self.period < 1:

@@ -34,7 +34,7 @@ class ConservativeAugmented(Handler):
     caution: float = 0.5
     source: Literal["episodes", "critics"] = "critics"
     period: int = 1
-    margin: float = 0.02
+    margin: float = 0.03
     convexity: float = 10.0
     gains: DualAdamGains = field(default_factory=DualAdamGains)
 

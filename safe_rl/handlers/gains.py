@@ -54,15 +54,15 @@ class PredictiveGains:
     """Predictive multipliers on a violation model that is identified while the learner runs; see
     `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields."""
 
-    horizon: int = 5
-    r: float = 0.001
-    s: float = 0.1
+    horizon: int = 10
+    r: float = 1.0
+    s: float = 10.0
     maximum: float = 30.0
     effect: float = -0.2
     forgetting: float = 0.95
     b_min: float = 0.1
     max_drift_change: float = 0.02
-    covariance: float = 0.05
+    covariance: float = 0.5
     delay: int = 1
     smoothing: float = 0.5
 

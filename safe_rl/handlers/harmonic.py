@@ -54,14 +54,15 @@ class Harmonic(Handler):
     g2 is the gradient of sum_i w_i cost_i with gates w_i = clip(1 + e_i / margin, 0, 2) that follow the violations e_i:
     shut while a budget is kept by more than the margin, so that the policy stops buying safety then, and open (w = 1)
     at the budget. Lengths come from arbitrary scales, and only directions count: g2 is brought to `ratio` times the
-    opening times the length of g1.
+    opening times the length of g1. But it is never made longer than `maximum` times its own: where a policy is far from
+    every violation, g2 is the noise of critics that are zero, and brought to the length of g1 it would lead anywhere.
 
     Where g1 and g2 are opposite no direction serves both and a harmonic gradient vanishes, be the budget kept or not.
     So beyond w = 1 the policy follows (2 - w) harmonic gradient + (w - 1) g2: still never against safety.
 
     Args:
         rule: H1, H2 or H3. ratio: length of g2 over that of g1 with a gate wide open.
-        margin: width of a gate, in units of violation.
+        margin: width of a gate, in units of violation. maximum: of the factor on g2, as of a multiplier.
     """
 
     members: int = 2
@@ -69,6 +70,7 @@ class Harmonic(Handler):
     rule: Literal["mutual projection", "minimum norm", "equal angle"] = "mutual projection"
     ratio: float = 2.0
     margin: float = 0.1
+    maximum: float = 30.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +88,8 @@ class Harmonic(Handler):
         g1 = _flat(torch.autograd.grad(reward_loss, given, retain_graph=True))
         gates = pressure.multipliers.clamp(max=1.0)
         g2 = _flat(torch.autograd.grad(gates @ self.estimate(costs).mean(dim=-1), given))
-        g2 = g2 * (self.ratio * gates.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5))
+        wanted = self.ratio * gates.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5)
+        g2 = g2 * wanted.clamp(max=self.maximum)
         together = _RULES[self.rule](g1, g2) if bool(gates.any()) else g1
         together = torch.lerp(together, g2, pressure.multipliers.amax().sub(1.0).clamp(min=0.0))
         return tuple(

@@ -10,7 +10,7 @@ import torch
 
 from safe_rl import DSACT, allowances
 from safe_rl.constraints import Constraints
-from safe_rl.handlers import Lagrangian
+from safe_rl.handlers import IntegralGains, Lagrangian
 from systems import Box
 from tests.safe_rl.tasks import TINY, swing_up, two_budgets
 
@@ -82,3 +82,21 @@ def test_judged_environments_act_without_noise() -> None:
         applied = learner.policy.physical(learner.collector.explore().action)
         still = (applied - learner.policy.act(seen)).abs().amax(dim=1) < 1e-6
         assert still.tolist() == [True] * judged + [False] * (4 - judged)
+
+
+def test_pressure_begins_short_of_a_budget_and_nothing_presses_where_nothing_is_allowed_or_spent() -> None:
+    box = Box("a", {"rate": (-1.0, 1.0)})
+    some, none = box.budget(4.0), dataclasses.replace(box, name="none")
+    task = dataclasses.replace(swing_up(steps=50), constraints=(some, none))
+    constraints = Constraints(
+        task, Lagrangian(gains=IntegralGains(1.0), period=1, margin=0.03), 50, torch.device("cpu")
+    )
+    torch.testing.assert_close(constraints.threshold, torch.tensor([4.0 * 0.97, 0.0]))
+    age = torch.arange(50)
+    for spent, expected in ((3.8, 0.0), (3.95, 1.0)):
+        for _ in range(400):
+            constraints.measure(torch.tensor([[spent / 50, 0.0]]).expand(50, 2), age.float(), age == 49)
+            age = (age + 1) % 50
+        constraints.answer()
+        risen = constraints.multipliers > 0
+        assert risen.tolist() == [bool(expected), False]

@@ -104,6 +104,16 @@ def test_a_shut_gate_leaves_the_reward_alone_and_an_open_one_does_not() -> None:
     torch.testing.assert_close(gradient(handler, [2.0, 0.0], [0.5, -0.1]), B[0] * A.norm() / B[0].norm())
 
 
+def test_a_cost_gradient_of_noise_is_not_brought_to_the_length_of_the_rewards() -> None:
+    """Far from every violation the cost critics are flat; what is left of their slope must not lead the policy."""
+    loss = A @ THETA
+    for steepness, length in ((1.0, 2.0 * float(A.norm())), (1e-4, 30.0 * 1e-4 * float(B[0].norm()))):
+        costs = (steepness * (B @ THETA)).view(1, 2, 1)
+        pressure = Pressure(torch.tensor([2.0, 0.0]), torch.tensor([0.5, -0.1]))
+        (found,) = Harmonic(members=1, caution=0.0, ratio=2.0, maximum=30.0).gradient(loss, costs, pressure, [THETA])
+        assert float(found.norm()) == pytest.approx(length, rel=1e-5)
+
+
 def test_dual_adam_is_adam_on_the_logarithm() -> None:
     """Against torch's Adam on the loss lam * (limit - cost)."""
     controller = DualAdam(0.05, 2)
