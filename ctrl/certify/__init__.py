@@ -4,6 +4,7 @@ from ctrl.certify.certificate import Certificate, Kind
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, proved_region, proved_share, riccati
 from ctrl.certify.sampling import SampledLimit, sampled_limit
@@ -15,6 +16,7 @@ __all__ = [
     "Effort",
     "Kind",
     "Lyapunov",
+    "NeuralLyapunov",
     "QuadraticLyapunov",
     "SampledLimit",
     "SymbolicLyapunov",

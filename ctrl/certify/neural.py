@@ -67,22 +67,24 @@ class NeuralLyapunov(Lyapunov):
     # ---- numbers ----
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        r = (self._features(x)[0] - self._features(self.middle)[0]) @ self.output.T
+        r = self._residual_at(x)
         return np.asarray((r * r).sum(-1) + self.bowl(x))
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
-        h, slopes = self._features(x)
-        r = (h - self._features(self.middle)[0]) @ self.output.T
-        return np.asarray(2.0 * np.einsum("...k,...kn->...n", r @ self.output, slopes) + self.bowl.gradient(x))
-
-    def _features(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """h (..., k) and its Jacobian (..., k, n)."""
-        x = np.asarray(x, dtype=float)
-        h, slopes = x, np.broadcast_to(np.eye(x.shape[-1]), (*x.shape, x.shape[-1]))
+        push = 2.0 * self._residual_at(x) @ self.output
+        states = [np.asarray(x, dtype=float)]
         for W, b in zip(self.weights, self.biases, strict=True):
-            h = np.tanh(h @ W.T + b)
-            slopes = (1.0 - h * h)[..., None] * (W @ slopes)
-        return h, slopes
+            states.append(np.tanh(states[-1] @ W.T + b))
+        for W, h in zip(reversed(self.weights), reversed(states), strict=False):
+            push = (push * (1.0 - h * h)) @ W
+        return np.asarray(push + self.bowl.gradient(x))
+
+    def _residual_at(self, x: np.ndarray) -> np.ndarray:
+        """A (h(x) - h(c))."""
+        h, c = np.asarray(x, dtype=float), self.middle
+        for W, b in zip(self.weights, self.biases, strict=True):
+            h, c = np.tanh(h @ W.T + b), np.tanh(c @ W.T + b)
+        return np.asarray((h - c) @ self.output.T)
 
     # ---- enclosures ----
 
