@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
 from systems import Signals
@@ -108,6 +109,9 @@ class Certificate:
             condition = f"V(f(x)) < {f'(1 - {self.kappa:g}) V(x)' if self.kappa else 'V(x)'}"
         if isinstance(self.V, QuadraticLyapunov):
             what = f"V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]"
+        elif isinstance(self.V, NeuralLyapunov):
+            units = " x ".join(str(len(b)) for b in self.V.biases)
+            what = f"V(x) = |A (h(x) - h(c))|^2 + (x - c)'P(x - c), h a tanh network of {units} units"
         else:
             what = "V a CasADi expression"
         lines = [

@@ -112,7 +112,8 @@ class NeuralLyapunov(Lyapunov):
         x, batch = _rows(x)
         n = x.shape[-1]
         r = self._residual(x, 2)
-        assert r.slope is not None and r.bend is not None
+        assert r.slope is not None
+        assert r.bend is not None
         i, j = np.triu_indices(n)
         place = np.zeros((n, n), dtype=int)
         place[i, j] = place[j, i] = np.arange(len(i))

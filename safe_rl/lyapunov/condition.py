@@ -13,13 +13,13 @@ from ctrl.certify import ClosedLoop
 from safe_rl.lyapunov.control import field
 from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.settings import LyapunovSettings
-from safe_rl.lyapunov.zubov import Motions, advanced
+from safe_rl.lyapunov.zubov import Motions
 from systems import InvalidValue
 from systems.lowering.interval import Interval
 
 __all__ = ["Condition", "Round", "local_shape"]
 
-_ABOVE = 1.02  # what V shall be at least where motions leave
+_ABOVE, _BELOW = 1.02, 0.97  # what V shall be at least where motions leave, and at most where they arrive from
 _ASCENTS, _ATTACKED, _FOUND, _KEPT = 10, 2000, 1000, 8000
 _SPREAD = 0.02  # of states around simulated ones, in half-widths of the box
 _TINY = 1e-12
@@ -86,6 +86,7 @@ class Condition:
         self._rng, self._generator = rng, generator
         self._states = motions.inside
         self._inside, self._target = torch.tensor(motions.inside), torch.tensor(motions.target)
+        self._starts = motions.starts
         self._outside = torch.tensor(motions.outside)
         self._found = torch.zeros(0, len(scale.centre), dtype=torch.float64)
         self._field = None if control is None else field(loop.task, loop.continuous)
@@ -107,8 +108,10 @@ class Condition:
             losses = self._losses()
             early = self._done < 0.5 * settings.updates
             loss = (1.0 if early else 0.1) * losses[0] + losses[1] + losses[2]
+            if not early:
+                loss = loss + settings.size * self._shortfall()
             self._optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self._optimiser.step()
             self._schedule.step()
             self._done += 1
@@ -133,6 +136,12 @@ class Condition:
             i = self._drawn(len(self._outside), batch // 2)
             border = border + torch.relu(_ABOVE - self.V(self._outside[i])).mean()
         return torch.stack([target, decrease, border])
+
+    def _shortfall(self) -> Tensor:
+        """By how much V exceeds what it shall be at most where motions arrive from: starts are uniform, so this is the
+        area that is lost."""
+        i = self._drawn(self._starts, self.settings.batch)
+        return torch.relu(self.V(self._inside[i]) - _BELOW).mean()
 
     def _growth(self, x: Tensor, moves: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """V, by how much its relative growth per second exceeds what is allowed, and whether motions leave the box.

@@ -37,8 +37,8 @@ def field(task: Task, continuous: bool) -> Callable[[Tensor, Tensor], Tensor]:
 def taught(
     task: Task, scale: Scale, control: Control, settings: LyapunovSettings, generator: torch.Generator
 ) -> Iterator[float]:
-    """Losses, one per update: the mean over a simulation of |z|^2, of the inputs and of what is beyond the box; and near
-    the reference the distance from the task's linear-quadratic regulator.
+    """Losses, one per update: the mean over a simulation of |z|^2, of the inputs and of what is beyond the box; and
+    near the reference the distance from the task's linear-quadratic regulator.
 
     Starts come from a box that grows to the whole one.
     """
@@ -66,7 +66,7 @@ def taught(
             effort = settings.effort * (((u - wanted) / half) ** 2).sum(-1)
             loss = loss + (cost + effort).mean() / settings.horizon
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         yield loss.item()

@@ -14,6 +14,7 @@ from ctrl.certify import NeuralLyapunov
 from ctrl.laws import Network
 from ctrl.laws.network import Activation
 from systems import InvalidValue, Task
+from systems.lowering.interval import Interval
 
 __all__ = ["Control", "Scale", "Value"]
 
@@ -101,7 +102,7 @@ class Value(nn.Module):
         R = self.R.detach().numpy() / half
         P = R.T @ R + np.diag(_LEAST / half**2)
         output = self.A.detach().numpy().copy()
-        return NeuralLyapunov((first, *others), tuple(biases), output, 0.5 * (P + P.T), self.scale.centre)
+        return NeuralLyapunov((first, *others), tuple(biases), output, 0.5 * (P + P.T), Interval.of(self.scale.centre))
 
 
 @final
@@ -118,8 +119,8 @@ class Control(nn.Module):
         wanted = task.reference.at(task.plant, 0)[1]
         if not (np.isfinite([lower, upper]).all() and ((lower < wanted) & (wanted < upper)).all()):
             raise InvalidValue(
-                f"task '{task.name}' wants inputs {wanted} within {lower} to {upper}; a network controller needs finite "
-                "bounds with the wanted input strictly between them: tighten the bounds or give a law"
+                f"task '{task.name}' wants inputs {wanted} within {lower} to {upper}; a network needs finite bounds "
+                "with the wanted input strictly between them: tighten the bounds or give a law"
             )
         sizes = [len(scale.centre), *hidden, len(lower)]
         self.weights = nn.ParameterList(_normal((b, a), a**-0.5, generator) for a, b in pairwise(sizes))
@@ -143,5 +144,6 @@ class Control(nn.Module):
         biases[0] = -first @ self.scale.centre
         biases[-2] = biases[-2] + self.shift
         biases[-1] = self.middle
-        names: tuple[Activation, ...] = ("tanh",) * (len(matrices) - 1) + ("identity",)
-        return Network(tuple(matrices), tuple(biases), names)
+        names: list[Activation] = ["tanh"] * (len(matrices) - 1)
+        names.append("identity")
+        return Network(tuple(matrices), tuple(biases), tuple(names))

@@ -37,6 +37,8 @@ class LyapunovSettings:
     """Of learning, at the beginning; it falls along a cosine. The controller's is a tenth."""
     margin: float = 0.05
     """V shall fall by this share of itself per second, less towards V = 1."""
+    size: float = 0.3
+    """Price of area lost, against that of states that break the condition."""
     period: int = 250
     """Updates between two searches for counterexamples."""
     probes: int = 20_000

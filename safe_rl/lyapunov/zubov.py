@@ -28,16 +28,17 @@ _KEPT = 40_000  # states on the way
 @dataclass(frozen=True, eq=False)
 class Motions:
     """Args:
-    inside: states (k, n) from which motions arrive. target: W (k,) of these.
+    inside: states (k, n) from which motions arrive, the uniform starts first. target: W (k,) of these.
     outside: states (l, n) from which motions leave the box or do not arrive in time.
     unit: the cost J at which W = 1 - 1 / e.
-    share: of uniform starts, those that arrive.
+    starts: how many of the uniform starts arrive. share: of all of them.
     """
 
     inside: np.ndarray
     target: np.ndarray
     outside: np.ndarray
     unit: float
+    starts: int
     share: float
 
 
@@ -67,7 +68,7 @@ def simulated(
         costs.append(np.where(going, size * dt, 0.0))
         moving.append(going.copy())
         ahead = advanced(loop, x[going], dt)
-        stays = ((ahead >= lower) & (ahead <= upper)).all(axis=1)
+        stays = np.asarray(((ahead >= lower) & (ahead <= upper)).all(axis=1))
         near = stays & (np.abs(ahead - centre) < _NEAR * half).all(axis=1)
         rows = np.flatnonzero(going)
         x = x.copy()
@@ -78,8 +79,8 @@ def simulated(
             break
     if arrived.sum() < 20:
         raise InvalidValue(
-            f"{int(arrived.sum())} of {starts} motions of '{loop.task.name}' arrive at the reference; there is no region "
-            "to learn: see to the controller, or take a smaller box"
+            f"{int(arrived.sum())} of {starts} motions of '{loop.task.name}' arrive at the reference; there is no "
+            "region to learn: see to the controller, or take a smaller box"
         )
     cost = np.cumsum(np.array(costs)[::-1], axis=0)[::-1]
     unit = float(np.quantile(cost[0][arrived], _LAID)) / -np.log(1.0 - _TOP)
@@ -89,4 +90,4 @@ def simulated(
     some = rng.permutation(len(k))[:_KEPT]
     inside = np.concatenate([path[0][arrived], np.array(path)[k[some], i[some]]])
     J = np.concatenate([cost[0][arrived], cost[k[some], i[some]]])
-    return Motions(inside, 1.0 - np.exp(-J / unit), path[0][~arrived], unit, float(arrived.mean()))
+    return Motions(inside, 1.0 - np.exp(-J / unit), path[0][~arrived], unit, int(arrived.sum()), float(arrived.mean()))
