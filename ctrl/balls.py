@@ -104,6 +104,13 @@ class Ball:
 
     __rmul__ = __mul__
 
+    def times(self, other: Ball) -> Ball:
+        """Entry by entry."""
+        mid = self.mid * other.mid
+        with np.errstate(invalid="ignore", over="ignore"):
+            rad = np.abs(self.mid) * other.rad + self.rad * (np.abs(other.mid) + other.rad)
+            return Ball(mid, upward(rad + _UNIT * np.abs(mid)))
+
     def widened(self, radius: Array) -> Ball:
         """The same midpoints, the radii enlarged."""
         return Ball(self.mid, upward(self.rad + radius))

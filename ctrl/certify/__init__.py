@@ -7,6 +7,7 @@ from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.equilibrium import RestPoint, rest_point
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Effort
 from ctrl.certify.roa import certify, largest_level, riccati
 from ctrl.certify.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
@@ -19,6 +20,7 @@ __all__ = [
     "Effort",
     "Kind",
     "Lyapunov",
+    "NeuralLyapunov",
     "QuadraticLyapunov",
     "RestPoint",
     "SampledLimit",

@@ -17,6 +17,7 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.files import Stored
 from ctrl.certify.frame import Frame
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from systems.lowering.program import Program, read
 
 __all__ = ["Audit", "audit"]
@@ -126,6 +127,8 @@ def _value(V: Lyapunov, x: Balls) -> Any:
     if isinstance(V, QuadraticLyapunov):
         n = len(d)
         return sum((d[i] * d[j] * flint.arb(float(V.P[i, j])) for i in range(n) for j in range(n)), flint.arb(0))
+    if isinstance(V, NeuralLyapunov):
+        V = V.symbolic
     if not isinstance(V, SymbolicLyapunov):
         raise TypeError(f"{type(V).__name__} cannot be run in Arb")
     program = read(V.function)
@@ -140,6 +143,8 @@ def _gradient(V: Lyapunov, x: Balls) -> Balls:
     if isinstance(V, QuadraticLyapunov):
         d = [a - c for a, c in zip(x, centre, strict=True)]
         return [2 * sum((flint.arb(float(p)) * a for p, a in zip(row, d, strict=True)), flint.arb(0)) for row in V.P]
+    if isinstance(V, NeuralLyapunov):
+        V = V.symbolic
     if not isinstance(V, SymbolicLyapunov):
         raise TypeError(f"{type(V).__name__} cannot be run in Arb")
     return [a - b for a, b in zip(_slope(V, x), _slope(V, centre), strict=True)]

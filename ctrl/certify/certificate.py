@@ -11,6 +11,7 @@ import numpy as np
 
 from ctrl.certify.equilibrium import at_most, distance, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
 from systems import Signals
@@ -138,6 +139,9 @@ class Certificate:
             condition = f"V({f}) < {f'max({least}, {self.inner:.6g})' if self.inner else least}"
         if isinstance(self.V, QuadraticLyapunov):
             what = f"V(x) = (x - c)'P(x - c), P = [{'; '.join(map(_numbers, self.V.P))}]"
+        elif isinstance(self.V, NeuralLyapunov):
+            units = " x ".join(str(len(b)) for b in self.V.biases)
+            what = f"V(x) = |A (h(x) - h(c))|^2 + (x - c)'P(x - c), h a tanh network of {units} units"
         else:
             what = "V a CasADi expression"
         lines = [

@@ -19,6 +19,7 @@ from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.equilibrium import distance, equilibrium_near, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
 from ctrl.laws import Expression, Law, Network, SaturatedLinear
@@ -219,6 +220,9 @@ def _lyapunov_content(V: Lyapunov) -> dict[str, Any]:
         return {"kind": "quadratic", "P": V.P.tolist(), **centre}
     if isinstance(V, SymbolicLyapunov):
         return {"kind": "expression", "function": V.function.serialize(), **centre}
+    if isinstance(V, NeuralLyapunov):
+        layers = {"weights": [W.tolist() for W in V.weights], "biases": [b.tolist() for b in V.biases]}
+        return {"kind": "neural", **layers, "output": V.output.tolist(), "P": V.P.tolist(), **centre}
     raise InvalidValue(f"a Lyapunov function of type {type(V).__name__} has no file form")
 
 
@@ -226,6 +230,9 @@ def _lyapunov(content: dict[str, Any]) -> Lyapunov:
     centre = Interval(*content["centre"])
     if content["kind"] == "quadratic":
         return QuadraticLyapunov(np.array(content["P"]), centre)
+    if content["kind"] == "neural":
+        weights, biases = (tuple(np.array(a, dtype=float) for a in content[name]) for name in ("weights", "biases"))
+        return NeuralLyapunov(weights, biases, np.array(content["output"]), np.array(content["P"]), centre)
     return SymbolicLyapunov(ca.Function.deserialize(content["function"]), centre)
 
 

@@ -31,9 +31,10 @@ def inner_share(region: Region, lower: np.ndarray, upper: np.ndarray, boxes: int
     while len(low) and examined < boxes:
         examined += len(low)
         box = Interval(low, high)
-        holds = region.surely_holds(box)
+        value = region.V.enclose(box)
+        holds = ((low >= region.lower) & (high <= region.upper)).all(axis=1) & (value.hi <= region.level)
         inside += float(share[holds].sum())
-        outside = (region.V.enclose(box).lo > region.level) | ((low > region.upper) | (high < region.lower)).any(axis=1)
+        outside = (value.lo > region.level) | ((low > region.upper) | (high < region.lower)).any(axis=1)
         low, high, share = (a[~holds & ~outside] for a in (low, high, share))
         rows, axis = np.arange(len(low)), np.argmax((high - low) / width, axis=1)
         middle = Interval(low, high).mid[rows, axis] if len(low) else np.zeros(0)

@@ -1,0 +1,7 @@
+"""Lyapunov functions as networks, and controllers trained along with them; proofs are for ``ctrl.certify``."""
+
+from safe_rl.lyapunov.condition import Round
+from safe_rl.lyapunov.settings import LyapunovSettings
+from safe_rl.lyapunov.training import Trained, trained
+
+__all__ = ["LyapunovSettings", "Round", "Trained", "trained"]

@@ -1,0 +1,72 @@
+"""A controller network is taught by gradient descent through the simulated closed loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ctrl.regulator import LQR
+from safe_rl.lyapunov.networks import Control, Scale
+from safe_rl.lyapunov.settings import LyapunovSettings
+from systems import Task
+from systems.lowering import lower
+
+__all__ = ["field", "taught"]
+
+_WALL, _INSIDE = 10.0, 0.95  # price of states beyond this share of the box
+_NEAR = 0.1  # of the box, where the regulator is the example
+
+
+def field(task: Task, continuous: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The next state, or in continuous time the velocity, of states (..., n) and inputs (..., m), undisturbed."""
+    dynamics = task.true_dynamics
+    f = lower(dynamics.plant.casadi(), to="torch") if continuous else dynamics.lower("torch")
+    size = len(task.plant.disturbance)
+
+    def undisturbed(x: Tensor, u: Tensor) -> Tensor:
+        nothing = torch.zeros(len(x), 0, dtype=x.dtype)
+        still = torch.zeros(len(x), size, dtype=x.dtype)
+        result: Tensor = f(x, u, still, nothing)
+        return result
+
+    return undisturbed
+
+
+def taught(
+    task: Task, scale: Scale, control: Control, settings: LyapunovSettings, generator: torch.Generator
+) -> Iterator[float]:
+    """Losses, one per update: the mean over a simulation of |z|^2, of the inputs and of what is beyond the box; and
+    near the reference the distance from the task's linear-quadratic regulator.
+
+    Starts come from a box that grows to the whole one.
+    """
+    step = field(task, False)
+    K, wanted = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
+    lower_, upper = map(torch.tensor, task.applied_bounds)
+    half = 0.5 * (upper - lower_)
+    centre, reach = torch.tensor(scale.centre), torch.tensor(scale.half)
+    optimiser = torch.optim.Adam(control.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.controller_updates, 1e-3)
+    for k in range(settings.controller_updates):
+        grown = min(1.0, 0.1 + 1.2 * k / settings.controller_updates)
+        z = 2.0 * torch.rand(256, len(centre), generator=generator, dtype=torch.float64) - 1.0
+        near = centre + _NEAR * reach * z
+        example = torch.minimum(torch.maximum(wanted - (near - centre) @ K.T, lower_), upper)
+        loss = (((control(near) - example) / half) ** 2).mean()
+        x = centre + grown * reach * z
+        for _ in range(settings.horizon):
+            u = control(x)
+            x = step(x, u)
+            z = scale(x)
+            beyond = torch.relu(z.abs() - _INSIDE)
+            # Motions that got away say nothing more; their squares would drown the others.
+            cost = torch.clamp((z * z).sum(-1) + _WALL * (beyond * beyond).sum(-1), max=10.0)
+            effort = settings.effort * (((u - wanted) / half) ** 2).sum(-1)
+            loss = loss + (cost + effort).mean() / settings.horizon
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        yield loss.item()

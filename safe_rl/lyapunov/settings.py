@@ -1,0 +1,45 @@
+"""How much is spent on a neural Lyapunov function, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["LyapunovSettings"]
+
+
+@final
+@dataclass(frozen=True)
+class LyapunovSettings:
+    """How much and how long."""
+
+    hidden: tuple[int, ...] = (20, 20)
+    """Units of the Lyapunov function's layers."""
+    features: int = 8
+    """How many squares it is a sum of, beside the quadratic form."""
+    controller: tuple[int, ...] = (8, 8)
+    """Units of the controller's layers, where it is trained along."""
+    updates: int = 3000
+    """Of the Lyapunov function, by Adam."""
+    controller_updates: int = 250
+    """Of the controller before that, each through one simulation."""
+    horizon: int = 60
+    """Samples of that simulation."""
+    effort: float = 1e-3
+    """Price of inputs in it: of the square of an input at its bound, against the state at the box's border."""
+    starts: int = 3000
+    """Motions simulated for Zubov's function."""
+    steps: int = 1500
+    """Samples after which a motion that has not arrived counts as outside."""
+    batch: int = 1024
+    """States per update and term."""
+    rate: float = 1e-2
+    """Of learning, at the beginning; it falls along a cosine. The controller's is a tenth."""
+    margin: float = 0.05
+    """V shall fall by this share of itself per second, less towards V = 1."""
+    size: float = 0.3
+    """Price of area lost, against that of states that break the condition."""
+    period: int = 250
+    """Updates between two searches for counterexamples."""
+    probes: int = 20_000
+    """States looked at in a search."""

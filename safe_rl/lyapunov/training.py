@@ -1,0 +1,111 @@
+"""Neural Lyapunov functions, learned from simulated motions and counterexamples, the controller along on request.
+
+First the value: the network is drawn to Zubov's function of the simulated motions, which gives it the size of the
+region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where motions leave.
+States that a random ascent finds to break it join the training set, again and again (counterexample-guided synthesis:
+Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first taught to bring motions to the
+reference, by gradient descent through the simulation; from then on the condition moves V and controller together.
+Nothing here is a proof: what comes out is for :func:`ctrl.certify.largest_level`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import process_time
+from typing import final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ctrl.certify import ClosedLoop, NeuralLyapunov
+from ctrl.laws import Law
+from safe_rl.lyapunov.condition import Condition, Round, local_shape
+from safe_rl.lyapunov.control import taught
+from safe_rl.lyapunov.networks import Control, Scale, Value
+from safe_rl.lyapunov.settings import LyapunovSettings
+from safe_rl.lyapunov.zubov import simulated
+from safe_rl.training import quick_arithmetic
+from systems import InvalidValue, Task
+
+__all__ = ["Trained", "trained"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Args:
+    V, law: what training ended with; {V <= 1} is what it aimed at.
+    history: of the searches. seconds: of processor time.
+    basin: share of the box from which simulated motions arrived, before the controller was moved by the condition.
+    """
+
+    V: NeuralLyapunov
+    law: Law
+    history: tuple[Round, ...]
+    seconds: float
+    basin: float
+
+
+def trained(
+    task: Task,
+    law: Law | None = None,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+    continuous: bool = False,
+    seed: int = 0,
+    settings: LyapunovSettings | None = None,
+    progress: bool = True,
+) -> Trained:
+    """A candidate V for a law, or for a controller network that is trained along.
+
+    Args:
+        law: to be proved of; left out, a network is trained along.
+        box: lower and upper (n,) in which motions shall stay; the task's domain where left out.
+        continuous: the law answers at every instant instead of once per sample. progress: draw a bar.
+
+    Returns:
+        The same for the same arguments, to the last digit on the same machine.
+
+    Raises:
+        InvalidValue: an unbounded box; a law that does not stabilise the reference; inputs that a network cannot
+            bound. NotApplicable: the reference moves.
+    """
+    settings = settings or LyapunovSettings()
+    began = process_time()
+    lower, upper = task.domain_bounds if box is None else (np.asarray(bound, dtype=float) for bound in box)
+    if not np.isfinite([lower, upper]).all():
+        raise InvalidValue(f"the box from {lower} to {upper} is unbounded; give the one in which motions shall stay")
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[news]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )
+    with quick_arithmetic(1), bar:
+        control = None
+        if law is None:
+            control = Control(task, scale, settings.controller, generator)
+            row = bar.add_task("controller", total=settings.controller_updates, news="")
+            for loss in taught(task, scale, control, settings, generator):
+                bar.update(row, advance=1, news=f"loss {loss:.3g}")
+            law = control.law()
+        loop = ClosedLoop(task, law, continuous)
+        motions = simulated(loop, lower, upper, settings.starts, settings.steps, rng)
+        V = Value(scale, settings.hidden, settings.features, local_shape(loop, scale, motions.unit), generator)
+        condition = Condition(loop, scale, V, control, motions, settings, rng, generator)
+        row = bar.add_task(f"V, {motions.share:.0%} of the box", total=settings.updates, news="")
+        history: list[Round] = []
+        while not history or history[-1].update < settings.updates:
+            found = condition.round()
+            history.append(found)
+            news = f"target {found.target:.2g}  decrease {found.decrease:.2g}  broken {found.broken:.2%}"
+            bar.update(row, completed=found.update, news=news)
+    law = control.law() if control else law
+    return Trained(V.lyapunov(), law, tuple(history), process_time() - began, motions.share)
