@@ -94,14 +94,14 @@ def test_harmonic_rules_by_hand() -> None:
 
 
 def test_a_shut_gate_leaves_the_reward_alone_and_an_open_one_does_not() -> None:
-    handler = Harmonic(members=1, caution=0.0, ratio=1.0)
+    handler = Harmonic(members=1, caution=0.0, weight=2.0)
     torch.testing.assert_close(gradient(handler, [0.0, 0.0], [-0.1, -0.1]), A)
     opened = gradient(handler, [1.0, 0.0], [0.5, -0.1])
-    torch.testing.assert_close(opened, A + B[0] * A.norm() / B[0].norm())
+    torch.testing.assert_close(opened, A + 2.0 * B[0])
     gate = handler.controller(2)  # it is told e + margin
     np.testing.assert_allclose(gate.update(np.array([0.0, 0.1])), [0.0, 1.0])
     np.testing.assert_allclose(gate.update(np.array([0.15, 5.0])), [1.5, 2.0])
-    torch.testing.assert_close(gradient(handler, [2.0, 0.0], [0.5, -0.1]), B[0] * A.norm() / B[0].norm())
+    torch.testing.assert_close(gradient(handler, [2.0, 0.0], [0.5, -0.1]), A + 4.0 * B[0])
 
 
 def test_dual_adam_is_adam_on_the_logarithm() -> None:
