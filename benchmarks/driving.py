@@ -7,8 +7,8 @@ A cell is a learner and a seed; all learners have the settings of `safe_rl.drivi
 `benchmarks/driving.jsonl`, so the whole can be run in pieces, killed and resumed, by several processes with different
 `--part`s. Each policy drives 2,000 runs of 20 s from fresh starts, about 900 km; MPC a few, as it takes its time.
 
-Violations are stretches of violated samples. Their rate is bounded by the exact 95 % interval of all seeds' runs together,
-violations taken as a Poisson process; how much seeds differ is in the interval of Student's t beside it.
+Violations are stretches of violated samples. Their rate is bounded by the exact 95 % interval of all seeds' runs
+together, violations taken as a Poisson process; how much seeds differ is in the interval of Student's t beside it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ from ctrl import Controller, Trajectories, simulate
 from ctrl.driving import LaneKeeping, driving_record
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
-from safe_rl import CAL, DSACH, DSACPID, DSACLagrangian, DSACPenalty, PolicyController
-from safe_rl.driving import UPDATES, driving_recipe
+from safe_rl import PolicyController
+from safe_rl.driving import METHODS, UPDATES, driving_recipe
 from systems import Task
 from systems.library import driving
 
-LEARNERS = {combination.name: combination for combination in (DSACH, DSACPenalty, DSACLagrangian, DSACPID, CAL)}
 RUNS, AT_ONCE = 2_000, 250
 FILE = Path(__file__).with_suffix(".jsonl")
 
@@ -80,7 +79,7 @@ def train(name: str, task: Task, seed: int, updates: int, scratch: Path) -> dict
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / f"{name}-{seed}"
     began = time.process_time()
-    learner = driving_recipe(LEARNERS[name], updates).begin(task, path, seed)
+    learner = driving_recipe(METHODS[name], updates).begin(task, path, seed)
     learner.learn(updates, checkpoint=path)
     seconds = time.process_time() - began
     learner.result.save(scratch / f"{name}-{seed}.policy")
@@ -97,7 +96,7 @@ class Run:
     """Start no further cell after so long."""
     part: tuple[int, int] = (0, 1)
     """Of so many processes, which one this is: "1 2" is the second of two."""
-    learners: tuple[str, ...] = tuple(LEARNERS)
+    learners: tuple[str, ...] = tuple(METHODS)
     seeds: int = 5
     updates: int = UPDATES
     optimised: int = 8
@@ -119,7 +118,7 @@ class Run:
                 append(cell("lane-keeping", 0, task, LaneKeeping(task), 5 * RUNS), FILE)
             for seed in range(self.optimised):  # one run each: minutes that an interruption would cost
                 if not self.is_done("nonlinear-mpc", seed):
-                    mpc = NonlinearMPC(task, max_iterations=60)
+                    mpc = NonlinearMPC(task, horizon=20, max_iterations=60)
                     append(cell("nonlinear-mpc", seed, task, mpc, 1), FILE)
 
     @staticmethod
@@ -137,7 +136,7 @@ class Show:
             "driving", "seeds", "km", "speed, m/s", "too close, per 1,000 km [95 % of all runs]", "over seeds",
             "other violations", "return per run", "lane changes per km",
         )  # fmt: skip
-        for name in ("lane-keeping", "nonlinear-mpc", *LEARNERS):
+        for name in ("lane-keeping", "nonlinear-mpc", *METHODS):
             mine = [c for c in found if c["controller"] == name]
             if not mine:
                 continue
