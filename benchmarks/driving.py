@@ -88,6 +88,11 @@ def train(name: str, task: Task, seed: int, updates: int, scratch: Path) -> dict
     return found | {"cpu_seconds": seconds, "steps": learner.collector.steps, "torch": torch.__version__}
 
 
+def is_done(name: str, seed: int, updates: int = 0) -> bool:
+    """Whether the file has this cell."""
+    return (name, seed, updates) in {(c["controller"], c["seed"], c["updates"]) for c in cells(FILE)}
+
+
 @dataclass(frozen=True)
 class Run:
     """Train what is missing."""
@@ -108,30 +113,29 @@ class Run:
         task, began = driving(), time.monotonic()
         plan = [(name, seed) for seed in range(self.seeds) for name in self.learners]
         for index, (name, seed) in enumerate(plan):
-            if index % self.part[1] != self.part[0] or self.is_done(name, seed):
+            if index % self.part[1] != self.part[0] or is_done(name, seed, self.updates):
                 continue
             if time.monotonic() - began > 3600 * self.hours:
                 return
             append(train(name, task, seed, self.updates, self.scratch), FILE)
         if self.part[0] == 0:
-            if not self.is_done("lane-keeping", 0):
+            if not is_done("lane-keeping", 0):
                 append(cell("lane-keeping", 0, task, LaneKeeping(task), 5 * RUNS), FILE)
             for seed in range(self.optimised):  # one run each: minutes that an interruption would cost
-                if not self.is_done("nonlinear-mpc", seed):
+                if not is_done("nonlinear-mpc", seed):
                     mpc = NonlinearMPC(task, horizon=20, max_iterations=60)
                     append(cell("nonlinear-mpc", seed, task, mpc, 1), FILE)
-
-    @staticmethod
-    def is_done(name: str, seed: int) -> bool:
-        return (name, seed) in {(c["controller"], c["seed"]) for c in cells(FILE)}
 
 
 @dataclass(frozen=True)
 class Show:
     """A table of what is finished."""
 
+    updates: int = UPDATES
+    """Of the learners."""
+
     def run(self) -> None:
-        found, summary = cells(FILE), {}
+        found, summary = [c for c in cells(FILE) if c["updates"] in (0, self.updates)], {}
         table = Table(
             "driving", "seeds", "km", "speed, m/s", "too close, per 1,000 km [95 % of all runs]", "over seeds",
             "other violations", "return per run", "lane changes per km",

@@ -19,13 +19,13 @@ __all__ = ["drivers"]
 def drivers() -> Programme:
     """Keeping the lane, nonlinear MPC, and learners that price, budget or harmonise what comes too close.
 
-    From 16 starts, as optimising a run takes nearly as long as driving it.
+    From 8 starts, as optimising a run takes as long as driving it.
     """
     controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping}
     controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
     for name in ("dsac-penalty", "dsac-lagrangian", "dsac-h"):
         controllers[name] = partial(_learned, make=METHODS[name])
-    return Programme(controllers, starts=16)
+    return Programme(controllers, starts=8)
 
 
 def _learned(task: Task, make: Combination) -> PolicyController:
