@@ -33,8 +33,8 @@ class Compare:
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy. Where left out, the
     comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
-    starts: int = 128
-    """Initial states, drawn from the task's law."""
+    starts: int | None = None
+    """Initial states, drawn from the task's law; as many as the task's own comparison says, else 128."""
     seed: int = 0
     """Of starts and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -54,9 +54,10 @@ class Compare:
         from ctrl.discovery import load_task
 
         task = _with_truth(load_task(self.task), self.true)
-        factories, broken = _factories(self.controllers, task.name)
+        programme, broken = _programme(self.controllers, task.name)
+        starts = programme.starts if self.starts is None else self.starts
         with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
-            comparison = compare(task, factories, self.starts, self.seed, self.workers, proof=proved_region)
+            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof=proved_region)
             console = Console()
             Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
             for name, reason in broken.items():
@@ -250,14 +251,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _factories(names: tuple[str, ...], task: str) -> tuple[dict[str, Any], Mapping[str, str]]:
+def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
+    from ctrl.comparison import Programme
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
 
     if names:
-        return {_short(name): load("trivium.controllers", name) for name in names}, {}
+        return Programme({_short(name): load("trivium.controllers", name) for name in names}), {}
     if task in entry_points("trivium.comparisons"):
-        return dict(load("trivium.comparisons", task)()), {}
+        own = load("trivium.comparisons", task)()
+        return own if isinstance(own, Programme) else Programme(dict(own)), {}
     installed = entry_points("trivium.controllers")
     found, broken = {}, {}
     for name in [name for name in STANDARD if name in installed] or installed:
@@ -268,7 +271,7 @@ def _factories(names: tuple[str, ...], task: str) -> tuple[dict[str, Any], Mappi
     if not found:
         reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
         raise Misuse(f"no controllers to compare: {reasons}")
-    return found, broken
+    return Programme(found), broken
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Policies that the command line trains once and keeps: one file per task, settings and version."""
+"""Policies that the command line trains once and keeps: one file per task, recipe and version."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 
 from ctrl.controller import NotApplicable
 from safe_rl.base.dsact import DSACT, DSACTSettings
 from safe_rl.checkpoint import CheckpointError
+from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
+from safe_rl.jump_start import JumpStart
+from safe_rl.training import Learner
 from systems import Task
 from systems.describe import fingerprint
 
-__all__ = ["UPDATES", "cache_folder", "dsact"]
+__all__ = ["UPDATES", "Recipe", "cache_folder", "dsact", "trained"]
 
 UPDATES = 20_000
 """Updates of a policy that is trained on the spot."""
@@ -26,6 +32,46 @@ UPDATES = 20_000
 
 CHECKPOINT_EVERY = 5_000
 """Updates that an interruption can cost at most."""
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """How a policy is made.
+
+    Args:
+        name: of the file that keeps it. make: the learner. settings: of its base. updates: in all.
+        guide: begins its runs.
+    """
+
+    name: str
+    make: type[Learner] | Combination
+    settings: Any
+    updates: int
+    guide: Callable[[Task], JumpStart] | None = None
+
+    def begin(self, task: Task, running: Path, seed: int = 0) -> Learner:
+        """The learner, from its checkpoint where there is one that can be read."""
+        try:
+            learner = self.make.load(running, task)
+        except (FileNotFoundError, CheckpointError):
+            running.unlink(missing_ok=True)
+            learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
+        return learner if self.guide is None else learner.guided(self.guide(task))
+
+    def described(self, task: Task) -> dict[str, Any]:
+        """All that the policy depends on, in words and numbers."""
+        recipe = {
+            "task": fingerprint(task),
+            "settings": dataclasses.asdict(self.settings),
+            "updates": self.updates,
+            "version": _version(),
+        }
+        if isinstance(self.make, Combination):
+            recipe["handler"] = repr(self.make.handler)
+        if self.guide is not None:
+            recipe["guide"] = repr(self.guide(task).settings)
+        return recipe
 
 
 def cache_folder() -> Path:
@@ -42,35 +88,30 @@ def dsact(task: Task) -> PolicyController:
     Raises:
         NotApplicable: an input of the task has no bounds.
     """
+    return trained(task, Recipe("dsact", DSACT, DSACTSettings(), UPDATES))
+
+
+def trained(task: Task, recipe: Recipe) -> PolicyController:
+    """The policy of a recipe on a task, from the cache or trained on the spot; see `dsact`."""
     lower, upper = task.input_bounds
     if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
         raise NotApplicable(f"task '{task.name}': a policy needs inputs, each with finite bounds, lower < upper")
     if task.discount >= 1:
         raise NotApplicable(f"task '{task.name}': a learner needs a discount below 1, such as 0.99")
-    settings = DSACTSettings()
-    recipe = {
-        "task": fingerprint(task),
-        "settings": dataclasses.asdict(settings),
-        "updates": UPDATES,
-        "version": _version(),
-    }
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(recipe.described(task), sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    finished, running = folder / f"dsact-{task.name}-{key}.policy", folder / f"dsact-{task.name}-{key}.learner"
+    stem = f"{recipe.name}-{task.name}-{key}"
+    finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
     try:
         return PolicyController.load(task, finished)
     except (FileNotFoundError, CheckpointError):
         pass  # not trained yet, or damaged: train it
-    try:
-        learner = DSACT.load(running, task)
-    except (FileNotFoundError, CheckpointError):
-        running.unlink(missing_ok=True)
-        learner = DSACT(task, seed=0, settings=settings)
-    learner.learn(UPDATES, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
-    learner.mean_policy.save(finished)
+    learner = recipe.begin(task, running)
+    learner.learn(recipe.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+    learner.result.save(finished)
     running.unlink()
-    return PolicyController(task, learner.mean_policy)
+    return PolicyController(task, learner.result)
 
 
 def _version() -> str:

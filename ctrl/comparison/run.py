@@ -29,10 +29,27 @@ from systems.errors import expect
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "Factory", "compare"]
+__all__ = ["STARTS", "Comparison", "Factory", "Programme", "compare"]
 
 Factory = Callable[[Task], Controller]
 """Makes a controller for a task, or raises :class:`NotApplicable` with the reason. A controller's class is one."""
+
+STARTS = 128
+"""How many are drawn where nothing else is said."""
+
+
+@final
+@dataclass(frozen=True)
+class Programme:
+    """What a task's own comparison runs, where 128 starts would take a controller too long.
+
+    Args:
+        controllers: by name. starts: as many as one waits for.
+    """
+
+    controllers: Mapping[str, Factory]
+    starts: int = STARTS
+
 
 Proof = Callable[[Task, Controller], float | None]
 """Share of the starts' support (by volume) proved to reach the reference, or None where nothing can be proved."""
@@ -97,7 +114,7 @@ class Comparison:
 def compare(
     task: Task,
     controllers: Mapping[str, Controller | Factory],
-    starts: int | ArrayLike = 128,
+    starts: int | ArrayLike = STARTS,
     seeds: int | Sequence[int] = 0,
     workers: int | None = None,
     proof: Proof | None = None,

@@ -53,24 +53,24 @@ class Harmonic(Handler):
 
     g2 is the gradient of sum_i w_i cost_i with gates w_i = clip(1 + e_i / margin, 0, 2) that follow the violations e_i:
     shut while a budget is kept by more than the margin, so that the policy stops buying safety then, and open (w = 1)
-    at the budget. Lengths come from arbitrary scales, and only directions count: g2 is brought to `ratio` times the
-    opening times the length of g1. But it is never made longer than `maximum` times its own: where a policy is far from
-    every violation, g2 is the noise of critics that are zero, and brought to the length of g1 it would lead anywhere.
+    at the budget.
 
     Where g1 and g2 are opposite no direction serves both and a harmonic gradient vanishes, be the budget kept or not.
-    So beyond w = 1 the policy follows (2 - w) harmonic gradient + (w - 1) g2: still never against safety.
+    So beyond w = 1 the policy follows harmonic gradient + (w - 1) g2: still never against safety.
+
+    g2 keeps its length, `weight` times that of the scaled costs, and g1 is never left out. It holds the entropy: the
+    temperature rises until the policy explores enough, which it can only bring about if g1 gains on g2 by it.
 
     Args:
-        rule: H1, H2 or H3. ratio: length of g2 over that of g1 with a gate wide open.
-        margin: width of a gate, in units of violation. maximum: of the factor on g2, as of a multiplier.
+        rule: H1, H2 or H3. weight: of scaled costs against the scaled reward at an open gate.
+        margin: width of a gate, in units of violation.
     """
 
     members: int = 2
     caution: float = 0.7071
     rule: Literal["mutual projection", "minimum norm", "equal angle"] = "mutual projection"
-    ratio: float = 2.0
+    weight: float = 3.0
     margin: float = 0.1
-    maximum: float = 30.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,11 +87,9 @@ class Harmonic(Handler):
         given = list(parameters)
         g1 = _flat(torch.autograd.grad(reward_loss, given, retain_graph=True))
         gates = pressure.multipliers.clamp(max=1.0)
-        g2 = _flat(torch.autograd.grad(gates @ self.estimate(costs).mean(dim=-1), given))
-        wanted = self.ratio * gates.amax() * g1.norm() / g2.norm().clamp(min=_TINY**0.5)
-        g2 = g2 * wanted.clamp(max=self.maximum)
+        g2 = _flat(torch.autograd.grad(self.weight * gates @ self.estimate(costs).mean(dim=-1), given))
         together = _RULES[self.rule](g1, g2) if bool(gates.any()) else g1
-        together = torch.lerp(together, g2, pressure.multipliers.amax().sub(1.0).clamp(min=0.0))
+        together = together + pressure.multipliers.amax().sub(1.0).clamp(min=0.0) * g2
         return tuple(
             part.view_as(parameter)
             for part, parameter in zip(together.split([p.numel() for p in given]), given, strict=True)

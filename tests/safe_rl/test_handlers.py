@@ -94,24 +94,23 @@ def test_harmonic_rules_by_hand() -> None:
 
 
 def test_a_shut_gate_leaves_the_reward_alone_and_an_open_one_does_not() -> None:
-    handler = Harmonic(members=1, caution=0.0, ratio=1.0)
+    handler = Harmonic(members=1, caution=0.0, weight=2.0)
     torch.testing.assert_close(gradient(handler, [0.0, 0.0], [-0.1, -0.1]), A)
     opened = gradient(handler, [1.0, 0.0], [0.5, -0.1])
-    torch.testing.assert_close(opened, A + B[0] * A.norm() / B[0].norm())
+    torch.testing.assert_close(opened, A + 2.0 * B[0])
     gate = handler.controller(2)  # it is told e + margin
     np.testing.assert_allclose(gate.update(np.array([0.0, 0.1])), [0.0, 1.0])
     np.testing.assert_allclose(gate.update(np.array([0.15, 5.0])), [1.5, 2.0])
-    torch.testing.assert_close(gradient(handler, [2.0, 0.0], [0.5, -0.1]), B[0] * A.norm() / B[0].norm())
+    torch.testing.assert_close(gradient(handler, [2.0, 0.0], [0.5, -0.1]), A + 4.0 * B[0])
 
 
-def test_a_cost_gradient_of_noise_is_not_brought_to_the_length_of_the_rewards() -> None:
+def test_a_cost_gradient_of_noise_does_not_lead() -> None:
     """Far from every violation the cost critics are flat; what is left of their slope must not lead the policy."""
-    loss = A @ THETA
-    for steepness, length in ((1.0, 2.0 * float(A.norm())), (1e-4, 30.0 * 1e-4 * float(B[0].norm()))):
-        costs = (steepness * (B @ THETA)).view(1, 2, 1)
-        pressure = Pressure(torch.tensor([2.0, 0.0]), torch.tensor([0.5, -0.1]))
-        (found,) = Harmonic(members=1, caution=0.0, ratio=2.0, maximum=30.0).gradient(loss, costs, pressure, [THETA])
-        assert float(found.norm()) == pytest.approx(length, rel=1e-5)
+    pressure = Pressure(torch.tensor([2.0, 0.0]), torch.tensor([0.5, -0.1]))
+    (found,) = Harmonic(members=1, caution=0.0).gradient(
+        A @ THETA, (1e-4 * (B @ THETA)).view(1, 2, 1), pressure, [THETA]
+    )
+    torch.testing.assert_close(found, A, rtol=0.0, atol=1e-2)
 
 
 def test_dual_adam_is_adam_on_the_logarithm() -> None:

@@ -8,23 +8,31 @@ from typing import Any
 import casadi as ca
 
 from systems.library.driving.highway import CAR, Highway
-from systems.library.driving.traffic import sideways
+from systems.library.driving.traffic import separation, sideways
 from systems.signals import Vector, signals
 from systems.task import Observation
 
 __all__ = ["RANGE", "comparators", "neighbourhood"]
 
 RANGE = 80.0  # m, how far along the road the ego sees
-NEIGHBOUR = ("presence_{} [-]", "ahead_{} [m]", "aside_{} [m]", "approach_{} [m/s]", "heading_{} [rad]")
+NEIGHBOUR = (
+    "presence_{} [-]",
+    "ahead_{} [m]",
+    "aside_{} [m]",
+    "approach_{} [m/s]",
+    "heading_{} [rad]",
+    "closeness_{} [-]",
+)
 
 
 def neighbourhood(plant: Highway) -> Observation:
-    """The ego's motion and place on the road, then five numbers per neighbour, ordered by distance along the road.
+    """The ego's motion and place on the road, then six numbers per neighbour, ordered by distance along the road.
 
     The place within the lane is given as a sine and a cosine, because the error to the nearest lane jumps between two.
     On a straight road one point of the path says what several further ahead would. Of a neighbour: whether it is within
     sight (0 or 1; if not, its other numbers are 0 as well), how far ahead and to the left it is, how much faster than
-    the ego, and its heading.
+    the ego, its heading, and how close it is: 1/2 at the edge of the ellipse that the ego must stay out of, and falling
+    with the square of the distance. To a network that sees 80 m on one scale, the last ten are a detail otherwise.
 
     Raises:
         InvalidValue: what :class:`systems.task.Observation` objects to.
@@ -36,11 +44,13 @@ def neighbourhood(plant: Highway) -> Observation:
         yaw_rate = x.speed * ca.tan(x.steering) / (CAR.front + CAR.rear)
         own = [x.speed - x_ref.speed, yaw_rate, x.heading, x.steering, x.y, ca.sin(phase), ca.cos(phase)]
         rows = []
-        for v in plant.vehicles(x)[1:]:
+        me, *others = plant.vehicles(x)
+        for v in others:
             ahead = road.signed(v.ahead)
             settling = type(v)(v.ahead, v.y, v.speed, road.nearest(v.lane), v.desired)
             heading = ca.atan2(sideways(driver, settling, plant.dt), ca.fmax(v.speed, 1.0) * plant.dt)
-            rows.append([ca.fabs(ahead), ahead, v.y - x.y, v.speed - x.speed, heading])
+            closeness = 1.0 / (1.0 + separation(road, me, v))
+            rows.append([ca.fabs(ahead), ahead, v.y - x.y, v.speed - x.speed, heading, closeness])
         for i, j in comparators(len(rows)):
             order = rows[i][0] <= rows[j][0]
             pairs = list(zip(rows[i], rows[j], strict=True))

@@ -14,7 +14,7 @@ from systems.costs import Nonlinear
 from systems.distributions import AffineMap, Distribution, Uniform
 from systems.library.driving.highway import CAR, Highway
 from systems.library.driving.observation import neighbourhood
-from systems.library.driving.traffic import LENGTH, WIDTH
+from systems.library.driving.traffic import LENGTH, WIDTH, separation
 from systems.references import SetPoint
 from systems.signals import Signals, Vector
 from systems.task import Task
@@ -23,7 +23,6 @@ __all__ = ["Start", "driving"]
 
 SPEED = 28.0  # m/s, what the ego would like; the others would like less
 KERB = 0.25  # m, to be kept between the ego and the edge of the road
-ALONG, ACROSS = 8.0, 2.6  # m, half axes of the ellipse around each vehicle's middle that the ego's must stay out of
 GRIP = 4.0  # m/s^2, largest lateral acceleration
 
 
@@ -77,7 +76,8 @@ def driving(plant: Highway | None = None) -> Task:
     road = plant.road
 
     def gap(x: Vector, u: Vector) -> list[Any]:
-        return [1.0 - (road.chord(v.ahead) / ALONG) ** 2 - ((v.y - x.y) / ACROSS) ** 2 for v in plant.vehicles(x)[1:]]
+        ego, *others = plant.vehicles(x)
+        return [1.0 - separation(road, ego, other) for other in others]
 
     def grip(x: Vector, u: Vector) -> list[Any]:
         lateral = x.speed**2 * ca.tan(x.steering) / (CAR.front + CAR.rear)

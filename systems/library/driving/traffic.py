@@ -11,11 +11,12 @@ import casadi as ca
 from systems.library.driving.drivers import Driver
 from systems.library.driving.road import Road
 
-__all__ = ["LENGTH", "WIDTH", "Vehicle", "advance", "brakes", "decide", "in_the_way", "sideways"]
+__all__ = ["LENGTH", "WIDTH", "Vehicle", "advance", "brakes", "decide", "in_the_way", "separation", "sideways"]
 
 LENGTH, WIDTH = 4.5, 1.8  # m, of every vehicle, the ego included
 NEAR, FAR = 1.9, 2.6  # m, lateral distances up to which a vehicle is wholly and beyond which it is not in the way
 CLOSEST = 0.1  # m, gap that needs are computed for where there is less
+ALONG, ACROSS = 8.0, 2.6  # m, half axes of the ellipse around each vehicle's middle that the ego's must stay out of
 SETTLED = 0.3  # m from its lane's centre line, within which a vehicle may leave the lane again
 
 
@@ -121,6 +122,11 @@ def _largest(values: Iterable[Any]) -> Any:
     for value in values:
         found = ca.fmax(found, value)
     return found
+
+
+def separation(road: Road, one: Vehicle, other: Vehicle) -> Any:
+    """How far apart two vehicles are, 1 on the ellipse that one's middle must stay out of, squared; smooth."""
+    return (road.chord(other.ahead - one.ahead) / ALONG) ** 2 + ((other.y - one.y) / ACROSS) ** 2
 
 
 def sideways(driver: Driver, vehicle: Vehicle, dt: float) -> Any:

@@ -134,8 +134,8 @@ def test_neighbours_are_seen_from_the_nearest_to_the_farthest(task: Task, starts
     x_ref, _ = task.reference.at(task.plant, 0)
     seen = observe(starts, x_ref)
     names = task.observation_signals.names
-    assert len(names) == 7 + 5 * 8
-    presence, ahead, aside, approach, heading = (seen[:, 7 + k :: 5] for k in range(5))
+    assert len(names) == 7 + 6 * 8
+    presence, ahead, aside, approach, heading, closeness = (seen[:, 7 + k :: 6] for k in range(6))
     length = Road().length
     d = starts[:, 4::5] - length * np.round(starts[:, 4::5] / length)
     order = np.argsort(np.abs(d), axis=1)
@@ -148,6 +148,8 @@ def test_neighbours_are_seen_from_the_nearest_to_the_farthest(task: Task, starts
     ):
         np.testing.assert_allclose(found, np.where(sight, np.take_along_axis(expected, order, 1), 0.0), atol=1e-12)
     assert (heading[~sight] == 0.0).all()
+    margins = lower(task.margin_function(), to="numpy")(starts, np.zeros((len(starts), 2)))
+    np.testing.assert_allclose(closeness.max(axis=1), 1.0 / (2.0 - margins[:, 0]))
     assert np.abs(heading).max() < 0.1
     np.testing.assert_allclose(seen[:, 0], starts[:, 2] - 28.0)
 
@@ -159,7 +161,7 @@ def test_heading_of_a_neighbour_is_that_of_its_motion(task: Task, starts: np.nda
     x = starts[:, :]
     after = step(x, np.tile(u_ref, (len(x), 1)), np.zeros((len(x), 8)), np.zeros(0))
     course = np.arctan2(after[:, 5::5] - x[:, 5::5], x[:, 6::5] * task.dt)
-    seen = observe(x, x_ref)[:, 11::5]
+    seen = observe(x, x_ref)[:, 11::6]
     d = np.abs(x[:, 4::5] - Road().length * np.round(x[:, 4::5] / Road().length))
     order = np.argsort(d, axis=1)
     expected = np.where(np.sort(d, axis=1) <= RANGE, np.take_along_axis(course, order, 1), 0.0)
@@ -239,7 +241,7 @@ def test_a_batch_of_environments_drives_as_one(task: Task) -> None:
     torch = pytest.importorskip("torch")
     env = task.vector_env(64, seed=1, dtype=torch.float64)
     law, first = LaneKeeping(task), env.reset()
-    assert first.shape == (64, 47)
+    assert first.shape == (64, 55)
     total = torch.zeros(64, dtype=torch.float64)
     for k in range(50):
         transition = env.step(torch.tensor(law.batch(env.state.numpy(), k)))

@@ -1,0 +1,32 @@
+"""Comparisons that belong to a task and need learners: what ``trivium compare`` runs where no controllers are named."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ctrl.comparison import Factory, Programme
+from ctrl.driving import LaneKeeping
+from mpc import NonlinearMPC
+from safe_rl.combinations import Combination
+from safe_rl.controller import PolicyController
+from safe_rl.driving import METHODS, driving_recipe
+from safe_rl.trained import trained
+from systems import Task
+
+__all__ = ["drivers"]
+
+
+def drivers() -> Programme:
+    """Keeping the lane, nonlinear MPC, and learners that price, budget or harmonise what comes too close.
+
+    From 8 starts, as optimising a run takes as long as driving it.
+    """
+    controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping}
+    controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
+    for name in ("dsac-penalty", "dsac-lagrangian", "dsac-h"):
+        controllers[name] = partial(_learned, make=METHODS[name])
+    return Programme(controllers, starts=8)
+
+
+def _learned(task: Task, make: Combination) -> PolicyController:
+    return trained(task, driving_recipe(make))
