@@ -27,6 +27,16 @@ class Kind(StrEnum):
     UNDECIDED = "undecided"  # budget spent, or the arithmetic is too coarse
 
 
+def sentence(V: Lyapunov, level: float, is_cut: bool, law: str, uncertain: Mapping[str, tuple[float, float]]) -> str:
+    """What is claimed of {V <= level}, cut to the task's domain or not, under a law."""
+    known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in uncertain.items())
+    cut = " within the domain of the task" if is_cut else ""
+    return (
+        f"every start with V <= {level:.6g}{cut} stays there and converges to the reference "
+        f"[{_numbers(V.middle)}] under {law}, without disturbance{known}"
+    )
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -90,12 +100,7 @@ class Certificate:
     @property
     def claim(self) -> str:
         """The claim in one sentence."""
-        known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in self.uncertain.items())
-        cut = "" if self.domain is None else " within the domain of the task"
-        return (
-            f"every start with V <= {self.level:.6g}{cut} stays there and converges to the reference "
-            f"[{_numbers(self.V.middle)}] under {self.law}, without disturbance{known}"
-        )
+        return sentence(self.V, self.level, self.domain is not None, self.law, self.uncertain)
 
     def contains(self, x: np.ndarray) -> np.ndarray:
         """Whether each of the states (..., n) surely lies in S; (...,) of bool."""

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from ctrl.certify.audit import audit
-from ctrl.certify.certificate import Certificate
+from ctrl.certify.certificate import Certificate, sentence
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.files import read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
@@ -84,6 +84,9 @@ def show_again(path: Path, points: int) -> bool:
         print(f"NOT SHOWN AGAIN: {path}: {found.reason}")
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
+    loop, region = stored.loop, stored.region  # what was shown; the file's own words were not looked at
+    claim = sentence(region.V, region.level, not region.is_whole, "the law in the file", loop.uncertain)
+    print(f"  task '{loop.task.name}'{' in continuous time' if loop.continuous else ''}: {claim}")
     try:
         looked = audit(stored, found.low, found.high, points)
     except ImportError:
