@@ -129,7 +129,8 @@ class Train:
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
     learner: str = "dsact"
-    """Name of a learner (see `trivium list`), or path/to/file.py:MyLearner."""
+    """Name of a learner (see `trivium list`), or path/to/file.py:MyLearner, a class or function of a task and a seed
+    with a `load`, such as Combination("mine", DSACT, Harmonic())."""
     updates: int | None = None
     """Gradient updates in all, those before an interruption included; 12000 where neither this nor steps is given."""
     steps: int | None = None
@@ -153,11 +154,20 @@ class Train:
                 raise Misuse(f"--{name} {value}; expected at least 1")
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
+        if not (callable(learner_type) and hasattr(learner_type, "load")):
+            raise Misuse(
+                f"'{self.learner}' is no learner; expected one of `trivium list`, or path/to/file.py:MyLearner"
+            )
         kind = getattr(learner_type, "__name__", self.learner).lower()
         folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}", task)
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             learner = learner_type.load(checkpoint, task)
+            if learner.seed != self.seed:
+                raise Misuse(
+                    f"{folder} holds a training with seed {learner.seed}, not {self.seed}; give another folder with "
+                    "--out DIR, or that seed to go on"
+                )
             print(f"going on from {checkpoint}")
         else:
             learner = learner_type(task, seed=self.seed)
@@ -187,7 +197,7 @@ class Verify:
     task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
-    """A controller that has a law in closed form."""
+    """A controller that has a law in closed form: a name, path/to/file.py:MyController, or a trained policy's file."""
     degree: int | None = None
     """Also fit a polynomial Lyapunov function of this degree, and keep whichever proves more."""
     continuous: bool = False
@@ -213,11 +223,18 @@ class Verify:
         if self.check is not None:
             return 0 if show_again(self.check, self.points) else 1
         assert self.task is not None
+        if self.degree is not None and self.degree < 2:
+            raise Misuse(f"--degree {self.degree}; a Lyapunov function needs 2 or more")
+        if not self.seconds > 0:
+            raise Misuse(f"--seconds {self.seconds:g}; expected more than 0")
         task = load_task(self.task)
         law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
         certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous, self.disturbed)
         print(certificate)
         print(sampled)
+        if task.constraints:
+            named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
+            print(f"not in the claim: constraints ({named}); the task's domain would be")
         if not certificate.is_proved:
             return 1
         out = self.out or Path("runs") / f"{task.name}-{_short(self.controller)}.certificate.json"
@@ -243,8 +260,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return command.run()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"interrupted: {interruption}" if str(interruption) else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # every error of ours is one of these
         print(f"trivium: {error}", file=sys.stderr)
@@ -257,7 +274,11 @@ def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
 
     if names:
-        return Programme({_short(name): load("trivium.controllers", name) for name in names}), {}
+        shown = [_short(name) for name in names]
+        shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
+        return Programme(
+            {short: load("trivium.controllers", name) for name, short in zip(names, shown, strict=True)}
+        ), {}
     if task in entry_points("trivium.comparisons"):
         own = load("trivium.comparisons", task)()
         return own if isinstance(own, Programme) else Programme(dict(own)), {}

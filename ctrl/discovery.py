@@ -54,7 +54,7 @@ def load(group: Group, name: str) -> Any:
     if name not in known:
         kind = group.removeprefix("trivium.").removesuffix("s")
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = _other_kind(group, name) or (f" Did you mean '{close[0]}'?" if close else "")
         raise NotFound(
             f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (pip install -e . registers them)'}."
             f"{hint} Your own: path/to/file.py:{kind.capitalize()}"
@@ -70,6 +70,22 @@ def load(group: Group, name: str) -> Any:
             f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}"
             f". Mend or reinstall {owner}, or uninstall it; everything else keeps working"
         ) from error
+
+
+def _other_kind(group: Group, name: str) -> str:
+    """A hint where a controller is asked for by something that leads to one."""
+    if group != "trivium.controllers":
+        return ""
+    if name in entry_points("trivium.learners"):
+        return (
+            f" '{name}' is a learner: the file that trivium train TASK --learner {name} writes, {name}.policy, is a "
+            "controller."
+        )
+    endings = [f".{ending}" for ending in entry_points("trivium.files")]
+    path = Path(name).expanduser()
+    if path.is_dir() and (inside := sorted(str(p) for p in path.iterdir() if p.suffix in endings)):
+        return f" Did you mean '{inside[0]}'?"
+    return f" A file that is a controller ends in {' or '.join(endings)}." if path.exists() and endings else ""
 
 
 def load_task(name: str) -> Task:

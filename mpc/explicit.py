@@ -143,8 +143,8 @@ def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
     ]
     if open_:
         raise InvalidValue(
-            f"task '{task.name}': the states {', '.join(open_)} have no bounds; say where the law is wanted, "
-            f'within=Box("wanted", {{"{open_[0]}": (-1.0, 1.0), ...}})'
+            f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain, "
+            f'or say where the law is wanted, within=Box("wanted", {{"{open_[0]}": (-1.0, 1.0), ...}})'
         )
     return lower, upper
 

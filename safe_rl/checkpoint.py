@@ -93,6 +93,8 @@ def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
     if not isinstance(stored, dict) or set(stored) != {"kind", "content"}:
         raise CheckpointError(f"{path}: has no kind and content; give a file written by save()")
     if stored["kind"] != kind:
-        raise CheckpointError(f"{path}: a checkpoint of {stored['kind']}, one of {kind} was expected")
+        raise CheckpointError(
+            f"{path}: a checkpoint of {stored['kind']}, one of {kind} was expected; give it to what wrote it"
+        )
     content: dict[str, Any] = stored["content"]
     return content

@@ -11,6 +11,7 @@ import torch
 from safe_rl.budgets import Allowance, allowances
 from safe_rl.environment import LearnableTask
 from safe_rl.policy import Policy
+from systems.errors import expect
 
 __all__ = ["Assessment", "assess", "evaluate"]
 
@@ -42,7 +43,12 @@ class Assessment:
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
-    """Run the mean action; in an environment of its own, so a learner is never disturbed."""
+    """Run the mean action; in an environment of its own, so a learner is never disturbed.
+
+    Raises:
+        InvalidValue: no policy.
+    """
+    expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=seed)
     limits = allowances(task)
     columns = [a.column for a in limits]

@@ -43,7 +43,8 @@ class GymnasiumTask:
         discount: of the learner's return, per step.
 
     Raises:
-        InvalidValue: no time limit is known, or a space of another kind.
+        InvalidValue: no time limit is known, a space of another kind, an environment instead of what makes it, or
+            budgets without names.
     """
 
     name: str
@@ -53,6 +54,16 @@ class GymnasiumTask:
     discount: float = 0.99
 
     def __post_init__(self) -> None:
+        if not callable(self.make):
+            raise InvalidValue(
+                f"'{self.name}': make = {self.make!r}; expected a function without arguments, such as "
+                "lambda: gymnasium.make('Pendulum-v1')"
+            )
+        if not isinstance(self.budgets, Mapping):
+            raise InvalidValue(
+                f"'{self.name}': budgets = {self.budgets!r}; expected them by name of the cost, such as "
+                "{'cost': 25} for info['cost']"
+            )
         probe = self.make()
         spec = getattr(probe, "spec", None)
         limit = self.steps or getattr(spec, "max_episode_steps", None)
@@ -161,8 +172,9 @@ class GymnasiumCopies:
             return float(result[2])
         found = info if name == "cost" else info.get("costs", {})
         if name not in found:
+            held = ", ".join(map(repr, info)) or "nothing"
             raise InvalidValue(
-                f"'{self.task.name}': step() stated no cost '{name}'; its info holds {', '.join(map(repr, info))}. Put "
+                f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
                 'it into info["cost"], or return six values, or name one of info["costs"]'
             )
         return float(found[name])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ctrl.controller import Controller
 from safe_rl.policy import Policy
-from systems import Task
+from systems import InvalidValue, Task
 from systems.envs.vector import VectorEnv
 
 __all__ = ["JumpStart", "JumpStartSettings"]
@@ -49,11 +49,18 @@ class JumpStart:
         task: whose states the guide sees.
         guide: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that acts
             on batches (`batch(x, k)`) is made once, any other once per environment.
+
+    Raises:
+        InvalidValue: a controller, or its name, instead of what makes it.
     """
 
     def __init__(
         self, task: Task, guide: Callable[[Task], Controller], settings: JumpStartSettings | None = None
     ) -> None:
+        if not callable(guide):
+            raise InvalidValue(
+                f"guide {guide!r}; expected what makes a controller of a task, such as LQR or lambda task: LQR(task)"
+            )
         self.task, self.settings = task, settings or JumpStartSettings()
         if self.settings.longest < 1 or not 0 < self.settings.step <= 1 or self.settings.memory < 1:
             raise ValueError(f"{self.settings}; expected longest and memory of at least 1, and step in (0, 1]")

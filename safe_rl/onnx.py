@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from safe_rl.policy import Policy
+from systems.errors import expect
 
 
 def export_onnx(
@@ -33,9 +34,11 @@ def export_onnx(
         discount, settings: how the policy was made, for the contract.
 
     Raises:
+        InvalidValue: no policy.
         ValueError: signals that do not match the sizes of the policy.
         ImportError: onnx or onnxscript is not installed.
     """
+    expect(policy, Policy, "what to export", "such as learner.result, or Policy.load(file)")
     path = Path(path)
     for what, signals, size in (
         ("observation", observation_signals, policy.observation_size),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from safe_rl.budgets import Allowance
 
@@ -45,12 +46,25 @@ class Record:
 
 
 @final
+class _View(Progress):
+    """The bar, and below it what is new: a line for the return and one per cost, whatever the terminal's width."""
+
+    news = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.news:
+            yield Text(self.news)
+
+
+@final
 class Monitor:
     """Context in which a run is shown and logged; it only reads, so it cannot change the run.
 
     Args:
         total, done: at the end of the run and so far, counted in `unit`.
-        show: draw a progress bar; none is drawn where the output is not a terminal.
+        updates: made so far; later lines of the same folder come from a run that was lost, and are dropped.
+        show: draw a progress bar; where the output is not a terminal, print a line at every tenth of the run instead.
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
         limits: budgets, said once at the beginning with their conversions.
@@ -62,6 +76,7 @@ class Monitor:
         total: int,
         done: int,
         unit: Literal["updates", "steps"],
+        updates: int,
         show: bool,
         folder: Path | None,
         settings: dict[str, Any],
@@ -72,16 +87,17 @@ class Monitor:
         if show:
             for limit in limits:
                 console.print(str(limit), highlight=False, markup=False, soft_wrap=True)
-        self._bar = Progress(
+        self._console, self._lines = console, show and not console.is_terminal
+        self._bar = _View(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not (show and console.is_terminal),
         )
-        self._task = self._bar.add_task(label, total=total, completed=done, news="")
+        self._label, self._total, self._done = label, total, done
+        self._task = self._bar.add_task(label, total=total, completed=done)
         self._clock: tuple[float, int, int] | None = None  # when the last record came, its updates, its steps
         self._csv: Path | None = None
         self._board: Any = None
@@ -89,12 +105,13 @@ class Monitor:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "settings.json").write_text(json.dumps(settings, indent=2))
             self._csv = folder / "progress.csv"
+            _drop_after(self._csv, updates)
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 pass
             else:
-                self._board = SummaryWriter(str(folder))
+                self._board = SummaryWriter(str(folder), purge_step=updates + 1)
 
     def __enter__(self) -> Monitor:
         self._bar.start()
@@ -110,14 +127,21 @@ class Monitor:
     def show(self, record: Record) -> None:
         """Draw and log one record."""
         now = time.perf_counter()
-        rates = [float("nan")] * 2
+        rates = [float("nan")] * 2  # unknown at the first record: warm-up and scales came before it
+        news = [f"return {record.mean_return:.4g}"]
         if self._clock is not None:
             seconds = max(now - self._clock[0], 1e-9)
             rates = [(record.updates - self._clock[1]) / seconds, (record.steps - self._clock[2]) / seconds]
+            news[0] += f"  {rates[0]:.0f} updates/s  {rates[1]:.0f} steps/s"
         self._clock = now, record.updates, record.steps
-        costs = "".join(self._cost(name, value, record) for name, value in record.mean_costs.items())
-        news = f"return {record.mean_return:.4g}{costs}  {rates[0]:.0f} updates/s  {rates[1]:.0f} steps/s"
-        self._bar.update(self._task, completed=getattr(record, self._unit), news=news)
+        news += [self._cost(name, value, record) for name, value in record.mean_costs.items()]
+        done = getattr(record, self._unit)
+        self._bar.news = "\n".join(news)
+        self._bar.update(self._task, completed=done)
+        if self._lines and 10 * done // self._total > 10 * self._done // self._total:
+            said = f"{self._label} {done}/{self._total} {self._unit}  {'  '.join(news)}"
+            self._console.print(said, highlight=False, markup=False, soft_wrap=True)
+        self._done = done
         line = record.flat()
         if self._csv is not None:
             fresh = not self._csv.exists()
@@ -136,9 +160,23 @@ class Monitor:
     def _cost(self, name: str, value: float, record: Record) -> str:
         """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
         if name not in self._limits:
-            return f"  {name} {value:.3g}"
+            return f"{name} {value:.3g}"
         spent, price, threshold = (
             record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier", "threshold")
         )
         limit = self._limits[name].limit
-        return f"  {name} {spent:.3g} of {limit:g} (multiplier {price:.3g}, rising beyond {threshold:.3g})"
+        return f"{name} {spent:.3g} of {limit:g} (multiplier {price:.3g}, rising beyond {threshold:.3g})"
+
+
+def _drop_after(path: Path, updates: int) -> None:
+    """Leaves the lines of a log up to an update."""
+    if not path.exists():
+        return
+    with open(path, newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    kept = [row for row in rows if row and float(row[0]) <= updates]
+    if not kept:
+        path.unlink()
+    elif len(kept) < len(rows):
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows([header, *kept])

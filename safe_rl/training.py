@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,9 +21,11 @@ from safe_rl.constraints import Constraints
 from safe_rl.environment import LearnableTask
 from safe_rl.evaluation import evaluate
 from safe_rl.handlers.base import Handler
+from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
+from systems.errors import expect
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -110,6 +112,13 @@ class Learner(ABC):
         self.history: list[Record] = []
         self._threads = threads
 
+    def expect_parts(self, settings: Any, handler: Any) -> None:
+        """Refuses settings and handlers that are none, before they are looked into."""
+        name = type(self).__name__
+        expect(settings, self.settings_type, f"settings of {name}", "such as it has with all of its defaults")
+        if handler is not None:
+            expect(handler, Handler, f"handler of {name}", "such as safe_rl.handlers.Lagrangian(gains=PIDGains())")
+
     @abstractmethod
     def prepare(self) -> None:
         """Before the first update: warm-up data and scales."""
@@ -173,9 +182,12 @@ class Learner(ABC):
             steps: learn until so many transitions were seen instead, those of the warm-up included.
             progress: show a progress bar where the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
-                updates and at the end. A learner that starts afresh refuses to write over an existing one.
+                updates, at the end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one.
             evaluate_every: evaluate the mean action every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; where there is a checkpoint, after the update in hand and its writing.
         """
         if (updates is None) == (steps is None):
             raise ValueError("give either updates or steps, the total to learn until")
@@ -195,21 +207,25 @@ class Learner(ABC):
             )
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.allowances
-        monitor = Monitor(self._label(), goal, made, unit, progress, folder, self._described(), limits)
+        monitor = Monitor(self._label(), goal, made, unit, self.updates, progress, folder, self._described(), limits)
         with quick_arithmetic(self._threads), monitor:
             if not self.prepared and goal > 0:
                 self.prepare()
                 self.prepared = True
-            while (self.updates if steps is None else self.collector.steps) < goal:
-                self.iterate()
-                made = self.updates
-                last = (made if steps is None else self.collector.steps) >= goal
-                test = evaluate_every is not None and (last or made % evaluate_every == 0)
-                if last or test or made % REPORT_EVERY == 0:
-                    self.history.append(self._record(evaluate(self.policy, self.task) if test else None))
-                    monitor.show(self.history[-1])
-                if checkpoint is not None and (last or made % checkpoint_every == 0):
-                    self.save(checkpoint)
+            with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as interrupted:
+                while (self.updates if steps is None else self.collector.steps) < goal:
+                    self.iterate()
+                    made = self.updates
+                    last = (made if steps is None else self.collector.steps) >= goal
+                    test = evaluate_every is not None and (last or made % evaluate_every == 0)
+                    if last or test or made % REPORT_EVERY == 0:
+                        self.history.append(self._record(evaluate(self.policy, self.task) if test else None))
+                        monitor.show(self.history[-1])
+                    stop = interrupted() and not last
+                    if checkpoint is not None and (last or stop or made % checkpoint_every == 0):
+                        self.save(checkpoint)
+                    if stop:
+                        raise KeyboardInterrupt(f"{made} updates made; {checkpoint} goes on from there")
         return self
 
     def _label(self) -> str:
@@ -239,6 +255,7 @@ class Learner(ABC):
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> tuple[NDArray[np.float32], None]:
         """Action in physical units, (..., o) -> (..., m), and None: the policy has no memory.
 
+        It is the policy that is learning; the one to use in the end, which is saved and compared, is `result`.
         A sample draws from the learner's generator and so changes what it does next; for many fast calls use
         `policy.law()`.
         """

@@ -101,8 +101,8 @@ class Constraint(ByContent, ABC):
 
         With ``of="excess"`` a step counts by how much it violates, max(0, g) of the largest g: fuel, dose, wear.
         """
-        if not 0 <= limit < np.inf:
-            raise InvalidValue(f"{self.name}: budget {limit}; expected a number of at least 0")
+        if not (isinstance(limit, (int, float, np.number)) and 0 <= limit < np.inf):
+            raise InvalidValue(f"{self.name}: budget {limit!r}; expected a number of at least 0")
         if per not in ("episode", "discounted"):
             raise InvalidValue(f"{self.name}: budget per '{per}'; expected 'episode' or 'discounted'")
         if of not in ("steps", "excess"):

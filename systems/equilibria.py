@@ -47,32 +47,41 @@ def equilibrium(
     xs, us = plant.state.symbol(), plant.input.symbol()
     drift = f(xs, us, 0, 0) - (xs if plant.is_discrete else 0)
     z, guess = ca.vertcat(xs, us), np.concatenate([x0, u0])
-    solver = ca.nlpsol(
-        "equilibrium",
-        "ipopt",
-        {"x": z, "f": ca.sumsqr(z - guess), "g": drift},
-        {
-            "print_time": False,
-            "ipopt": {"print_level": 0, "sb": "yes", "tol": tolerance * 0.1},
-            "error_on_fail": False,
-        },
-    )
     lower, upper = plant.bounds
     infinite = np.full(len(x0), np.inf)
     start = np.concatenate([x0, np.clip(u0, lower, upper)])
     lbx, ubx = np.concatenate([-infinite, lower]), np.concatenate([infinite, upper])
     held = [Signals((*plant.state, *plant.input)).where(name) for name in hold]
     lbx[held] = ubx[held] = guess[held]
-    found = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
-    xe, ue = found[: len(x0)], found[len(x0) :]
-    still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
-    residual = float(np.max(np.abs(still), initial=0.0))
-    if not residual <= 1e3 * tolerance:
-        raise InvalidValue(
-            f"{plant.name} has no equilibrium near x = {x0}, u = {u0} within its input limits: the best point "
-            f"found still moves at {residual:.3g}; give a better guess or check the limits"
+    best, status = Equilibrium(x0, u0, np.inf), ""
+    # The second way to lower the barrier takes other steps, should the first lead to where the plant is undefined.
+    for strategy in ("monotone", "adaptive"):
+        solver = ca.nlpsol(
+            "equilibrium",
+            "ipopt",
+            {"x": z, "f": ca.sumsqr(z - guess), "g": drift},
+            {
+                "print_time": False,
+                "show_eval_warnings": False,
+                "ipopt": {"print_level": 0, "sb": "yes", "tol": tolerance * 0.1, "mu_strategy": strategy},
+                "error_on_fail": False,
+            },
         )
-    return Equilibrium(xe, ue, residual)
+        found = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
+        status = solver.stats()["return_status"]
+        xe, ue = found[: len(x0)], found[len(x0) :]
+        still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
+        residual = float(np.max(np.abs(still), initial=0.0))
+        if residual <= 1e3 * tolerance:
+            return Equilibrium(xe, ue, residual)
+        if residual < best.residual:
+            best = Equilibrium(xe, ue, residual)
+    undefined = "; the search met numbers that are undefined, such as the slope of a square root at 0"
+    raise InvalidValue(
+        f"{plant.name} has no equilibrium near x = {x0}, u = {u0} within its input limits: the best point "
+        f"found still moves at {best.residual:.3g}{undefined if status == 'Invalid_Number_Detected' else ''}; "
+        "give a better guess or check the limits"
+    )
 
 
 def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlant:

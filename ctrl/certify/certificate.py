@@ -17,7 +17,9 @@ from ctrl.certify.tree import Proof
 from systems import Signals
 from systems.lowering.interval import Interval
 
-__all__ = ["Certificate", "Kind"]
+__all__ = ["Certificate", "Kind", "sentence"]
+
+Intervals = Mapping[str, tuple[float, float]]
 
 
 class Kind(StrEnum):
@@ -27,6 +29,25 @@ class Kind(StrEnum):
     SAMPLED = "sampled"  # no counterexample among many points; nothing more
     REFUSED = "refused"  # a point is proved to break it, or it makes no sense
     UNDECIDED = "undecided"  # budget spent, or the arithmetic is too coarse
+
+
+def sentence(
+    region: Region, reference: np.ndarray, law: str, uncertain: Intervals, disturbance: Intervals, continuous: bool
+) -> str:
+    """What is claimed of a region under a law."""
+    V = region.V
+    known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in uncertain.items())
+    cut = "" if region.is_whole else " within the domain of the task"
+    goal = f"the reference [{_numbers(reference)}]"
+    if not is_same(V.centre, reference):
+        away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
+        goal = f"the loop's own equilibrium [{_numbers(V.middle)}], {away},"
+    inside = f"comes to V <= {region.inner:.6g} in finite time, for good,"
+    end = inside if region.inner > 0 else f"converges to {goal}"
+    when = "at any time" if continuous else "in any sample"
+    pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in disturbance.items())
+    disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
+    return f"every start with V <= {region.level:.6g}{cut} stays there and {end} under {law}, {disturbed}{known}"
 
 
 @final
@@ -112,18 +133,7 @@ class Certificate:
     @property
     def claim(self) -> str:
         """The claim in one sentence."""
-        known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in self.uncertain.items())
-        cut = "" if self.domain is None else " within the domain of the task"
-        goal = f"the reference [{_numbers(self.reference)}]"
-        if not self.is_at_reference:
-            away = f"within [{', '.join(map(at_most, self.offset))}] of {goal}"
-            goal = f"the loop's own equilibrium [{_numbers(self.V.middle)}], {away},"
-        inside = f"comes to V <= {self.inner:.6g} in finite time, for good,"
-        end = inside if self.inner > 0 else f"converges to {goal}"
-        when = "at any time" if self.dt == 0 else "in any sample"
-        pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in self.disturbance.items())
-        disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
-        return f"every start with V <= {self.level:.6g}{cut} stays there and {end} under {self.law}, {disturbed}{known}"
+        return sentence(self.region, self.reference, self.law, self.uncertain, self.disturbance, self.dt == 0)
 
     def contains(self, x: np.ndarray) -> np.ndarray:
         """Whether each of the states (..., n) surely lies in S; (...,) of bool."""

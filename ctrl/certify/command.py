@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from ctrl.certify.audit import audit
-from ctrl.certify.certificate import Certificate
+from ctrl.certify.certificate import Certificate, sentence
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.disturbed import disturbances, reachable
 from ctrl.certify.equilibrium import at_most, distance, rest_point
@@ -129,8 +129,11 @@ def show_again(path: Path, points: int) -> bool:
         print(f"NOT SHOWN AGAIN: {path}: {found.reason}")
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
+    loop, region = stored.loop, stored.region  # what was shown; the file's own words were not looked at
+    claim = sentence(region, loop.reference, "the law in the file", loop.uncertain, loop.disturbance, loop.continuous)
+    print(f"  task '{loop.task.name}'{' in continuous time' if loop.continuous else ''}: {claim}")
     if stored.offset is not None:
-        print(f"  {beside(stored.loop.task, stored.region.V.centre, stored.loop.reference)}")
+        print(f"  {beside(loop.task, region.V.centre, loop.reference)}")
     try:
         looked = audit(stored, found.low, found.high, points)
     except ImportError:

@@ -12,7 +12,7 @@ from ctrl.check.plants import plant_report
 from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
-from systems import Task, Trajectory
+from systems import Budget, Task, Trajectory
 from systems.lowering import lower
 
 __all__ = ["check_task"]
@@ -37,6 +37,12 @@ def check_task(task: Task) -> Report:
         attempt(
             "the reference is an equilibrium, or a motion of the plant",
             lambda: _reference_holds(task),
+            warning=True,
+        ),
+        attempt(
+            "every budget can be broken",
+            lambda: _breakable(task),
+            "a run has fewer samples than it allows: lower it, or leave the constraint out",
             warning=True,
         ),
         attempt("the reference is listed beyond the run", lambda: _listed(task), warning=True),
@@ -139,6 +145,16 @@ def _listed(task: Task) -> str:
             f"controller's horizon, to {wanted} samples"
         )
     return "it ends at rest"
+
+
+def _breakable(task: Task) -> None:
+    """A run violated at every sample spends the sum of the weights."""
+    for constraint in task.constraints:
+        required = constraint.requirement
+        if isinstance(required, Budget) and required.of == "steps":
+            most = float(np.sum((task.discount if required.per == "discounted" else 1.0) ** np.arange(task.steps)))
+            if required.limit >= most:
+                raise Objection(f"'{constraint.name}' allows {required.limit:g} of at most {most:.3g} violated samples")
 
 
 def _bounded(task: Task) -> None:

@@ -113,7 +113,10 @@ def _notes(comparison: Comparison) -> list[str]:
 def _judged(verdict: Verdict, task: Task) -> str | None:
     """What a chance constraint or a budget requires, what was measured of it, and whether that speaks against it."""
     required, measured = verdict.requirement, verdict.measured
-    found = f"'{verdict.constraint}' {'kept' if verdict.kept else 'NOT KEPT'}: "
+    share = measured.k / measured.n if isinstance(measured, Rate) else measured.value
+    bound = 1 - required.probability if isinstance(required, Chance) else getattr(required, "limit", math.inf)
+    said = "NOT KEPT" if not verdict.kept else "kept" if share <= bound else "perhaps kept, too few runs to tell"
+    found = f"'{verdict.constraint}' {said}: "
     if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
         allowed, when = 100 * (1 - required.probability), verdict.sample * task.dt
         found += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"

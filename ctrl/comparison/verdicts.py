@@ -23,7 +23,8 @@ class Verdict:
     """One constraint, what is required of it, and what was measured.
 
     Args:
-        kept: no evidence at 95 % against the requirement; for hard and soft ones, no violated sample at all.
+        kept: no evidence at 95 % against the requirement, which of few runs need not be any for it; for hard and soft
+            ones, no violated sample at all.
         measured: of a hard or soft constraint, the runs that violate it at any sample; of a chance constraint, the runs
             that violate it at the sample where most do; of a budget, the violated samples or the excess per
             run, discounted if the budget is.

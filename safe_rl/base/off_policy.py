@@ -81,6 +81,7 @@ class OffPolicy(Learner):
         outputs: int,
         target_policy: bool,
     ) -> None:
+        self.expect_parts(settings, handler)
         s = settings
         super().__init__(
             task,

@@ -91,6 +91,7 @@ class PPO(Learner):
         handler: Handler | None = None,
     ) -> None:
         s = settings or PPOSettings()
+        self.expect_parts(s, handler)
         if handler is not None and (handler.members != 1 or handler.source != "episodes"):
             raise ValueError(
                 f"PPO has one value function per cost and no replay memory; {type(handler).__name__} was given with "

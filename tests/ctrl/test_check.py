@@ -16,6 +16,7 @@ from systems import (
     Box,
     Fixed,
     Gaussian,
+    Inequality,
     Nonlinear,
     Plant,
     Quadratic,
@@ -262,6 +263,18 @@ def test_a_reference_that_ends_in_motion_is_warned_of() -> None:
     assert not listed(ramp[:50]), "as long as the run and a horizon"
     assert not listed(np.append(ramp[:20], ramp[19])), "it ends at rest"
     assert not listed(ramp[:1])
+
+
+def test_a_budget_that_no_run_can_break_is_warned_of() -> None:
+    track = Inequality("track", lambda x, u: x.position - 2.0)
+    steps, discount = cartpole().steps, cartpole().discount
+    assert f"'track' allows {steps} of at most {steps} violated samples" in warned(
+        check_task(changed(constraints=(track.budget(steps),)))
+    )
+    reach = (1 - discount**steps) / (1 - discount)
+    assert "'track' allows" in warned(check_task(changed(constraints=(track.budget(1.01 * reach, per="discounted"),))))
+    sound = (track.budget(steps - 1), dataclasses.replace(track, name="cost").budget(1e9, of="excess"))
+    assert "budget" not in warned(check_task(changed(constraints=sound)))
 
 
 def test_unbounded_inputs_are_warned_of_and_no_failure() -> None:

@@ -151,6 +151,29 @@ def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
     assert "unknown learner 'dsacct'" in refused(home, "train", "cart", "--learner", "dsacct")
     assert "Did you mean 'mass'?" in refused(home, "compare", "own.py:task", "--true", "maas=2")
     assert "expected name=value" in refused(home, "compare", "own.py:task", "--true", "mass=heavy")
+    assert "'own.py:Mass' is no learner" in refused(home, "train", "own.py:task", "--learner", "own.py:Mass")
+    assert "needs 2 or more" in refused(home, "verify", "own.py:task", "--degree", "0")
+    assert "--seconds -1" in refused(home, "verify", "own.py:task", "--seconds", "-1")
+
+
+def test_who_asks_for_a_controller_by_what_leads_to_one_is_told(home: Path) -> None:
+    entries = home / "site" / "guest-0.1.dist-info" / "entry_points.txt"
+    entries.write_text(ENTRY_POINTS + "apprentice = own:Learner\n[trivium.files]\npolicy = own:read\n")
+    (home / "trained").mkdir()
+    for name in ("checkpoint.pt", "apprentice.policy"):
+        (home / "trained" / name).write_text("")
+    compare = ("compare", "own.py:task", "--controllers")
+    assert "--learner apprentice writes, apprentice.policy" in refused(home, *compare, "apprentice")
+    assert "Did you mean 'trained/apprentice.policy'?" in refused(home, *compare, "trained")
+    assert "a controller ends in .policy" in refused(home, *compare, "trained/checkpoint.pt")
+
+
+def test_controllers_of_the_same_name_from_two_places_are_two(home: Path) -> None:
+    (home / "other.py").write_text(OWN)
+    places = ["own.py:Relay", "other.py:Relay"]
+    done = trivium(home, "compare", "own.py:task", "--controllers", *places, "--starts", "2", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    assert [row["controller"] for row in json.loads((home / "results" / "table.json").read_text())] == places
 
 
 def test_an_output_folder_that_cannot_be_written_stops_before_the_work(home: Path) -> None:
@@ -202,6 +225,7 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     assert "learned from 10 to 30 with seed 7" in again.stdout, again
     assert "expected at least 1" in refused(home, *command, "--updates", "0")
     assert "ends by one of them" in refused(home, *command, "--updates", "5", "--steps", "5")
+    assert "a training with seed 7, not 0" in refused(home, *command[:4], "--out", "trained", "--updates", "40")
     assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
 
@@ -225,6 +249,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
     assert trivium(home, "verify", "--check", "d.json").returncode == 0
     content = json.loads((home / "p.json").read_text())
+    assert content["claim"].split(" under ")[0] in shown.stdout, "what was shown is said, not what the file says"
     content["level"] *= 1.1
     (home / "p.json").write_text(json.dumps(content))
     again = trivium(home, "verify", "--check", "p.json")

@@ -19,6 +19,7 @@ from ctrl.comparison import Rate
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
 from ctrl.comparison.results import OutputError, prepare, reserved, save
+from ctrl.comparison.statistics import Estimate
 from ctrl.comparison.table import difference
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Uniform
 from systems.library.cartpole import CartPole, cartpole
@@ -149,6 +150,17 @@ def test_footnotes_say_whether_chances_and_budgets_were_kept() -> None:
     assert "lqr: 'later' kept:" in said
     assert "discounted by 0.97 on average; allowed 1000" in said
     assert "'track' kept" not in said, "a hard constraint has a column"
+
+
+def test_a_mean_above_its_budget_is_never_called_kept() -> None:
+    """Few runs may be no evidence against a budget; they are none for it either."""
+    fast = Box("fast", {"rate": (-0.1, 0.1)})
+    task = dataclasses.replace(TASK, constraints=(fast.budget(0.5),))
+    measured = compare(task, {"lqr": LQR}, starts=2).metrics["lqr"].verdicts[0].measured
+    assert isinstance(measured, Estimate)
+    assert measured.low < 0.99 * measured.value
+    task = dataclasses.replace(TASK, constraints=(fast.budget(0.99 * measured.value),))
+    assert "lqr: 'fast' perhaps kept, too few runs to tell:" in told(compare(task, {"lqr": LQR}, starts=2))
 
 
 def test_who_breaks_a_hard_constraint_is_not_called_cheapest_without_a_mark() -> None:

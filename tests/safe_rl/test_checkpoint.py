@@ -41,6 +41,32 @@ def test_saving_and_evaluating_do_not_disturb_the_run(tmp_path: Path) -> None:
     assert (tmp_path / "progress.csv").read_text().count("\n") == 4
 
 
+def test_ctrl_c_writes_the_update_in_hand_and_the_run_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: between two reports, and after a crash that left lines of the log which no checkpoint knows."""
+    whole = DSACT(swing_up(), settings=TINY).learn(60, progress=False)
+    path, iterate = tmp_path / "run", DSACT.iterate
+
+    def interrupted(learner: DSACT) -> None:
+        iterate(learner)
+        if learner.updates == 33:
+            signal.raise_signal(signal.SIGINT)
+
+    (tmp_path / "progress.csv").write_text("updates,charts/steps\n200,1000\n400,2000\n")
+    monkeypatch.setattr(DSACT, "iterate", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="33 updates made"):
+        DSACT(swing_up(), settings=TINY).learn(60, progress=False, checkpoint=path, evaluate_every=25, log=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = DSACT.load(path, swing_up())
+    assert resumed.updates == 33
+    resumed.learn(60, progress=False, checkpoint=path, evaluate_every=25, log=tmp_path)
+    lines = (tmp_path / "progress.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["updates", "25", "50", "60"]
+    for x, y in zip(everything(whole)[:-4], everything(resumed)[:-4], strict=True):
+        assert torch.equal(x, y)
+
+
 def test_killed_run_resumes_to_the_last_bit(tmp_path: Path) -> None:
     """SIGKILL at an arbitrary moment, here a few checkpoints in, then resume from the last one."""
     path = tmp_path / "run"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
+import casadi as ca
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from systems import (
     Discretisation,
     InvalidValue,
     LinearPlant,
+    Plant,
     UnknownName,
     equilibrium,
     exact,
@@ -234,3 +237,26 @@ def test_no_equilibrium_is_said_so() -> None:
         equilibrium(Pendulum(max_torque=0.1), x={"angle": 1.5}, hold=("angle",))
     with pytest.raises(UnknownName, match="unknown signal 'spin'; known: angle, rate, torque"):
         equilibrium(Pendulum(), hold=("spin",))
+
+
+@dataclass(frozen=True)
+class Tanks(Plant):
+    """Two tanks that empty through their bottoms: the outflow's slope is infinite where one is empty."""
+
+    state = signals("upper [m]", "lower [m]")
+    input = signals("flow [m^2/s]")
+
+    def ode(self, x, u, w):
+        above, below = (0.2 * ca.sqrt(2 * 9.81 * ca.fmax(level, 0)) for level in (x.upper, x.lower))
+        return u.flow - above, above - below
+
+    def limits(self):
+        return {"flow": (0.0, 1.0)}
+
+
+def test_an_equilibrium_is_found_beside_states_where_slopes_are_undefined() -> None:
+    """The nearest one by hand: level h and flow 0.2 sqrt(2 g h) that minimise 2 (h - 0.5)^2 + flow^2."""
+    found = equilibrium(Tanks(), {"upper": 0.5, "lower": 0.5})
+    level = 0.5 - 0.04 * 2 * 9.81 / 4  # of 4 (h - 0.5) + 0.04 * 2 g = 0
+    np.testing.assert_allclose(found.x, level, rtol=1e-6)
+    np.testing.assert_allclose(found.u, 0.2 * np.sqrt(2 * 9.81 * level), rtol=1e-6)

@@ -1,0 +1,55 @@
+"""What was given in the wrong place is named, with what belongs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+
+from ctrl import LQR
+from safe_rl import DSACT, PLO, PPO, SAC, DSACTSettings, GymnasiumTask, JumpStart, assess, export_onnx
+from systems import Inequality, InvalidValue
+from systems.library import braking
+from tests.safe_rl.tasks import TINY
+
+TASK = braking()
+
+
+def environment() -> Any:
+    return gymnasium.make("Pendulum-v1")
+
+
+@pytest.mark.parametrize(
+    ("misuse", "said"),
+    [
+        (lambda: DSACT(TASK, settings={"hidden": (8,)}), "settings of DSACT.*instance of DSACTSettings"),  # type: ignore[arg-type]
+        (lambda: SAC(TASK, settings=DSACTSettings()), "settings of SAC.*instance of SACSettings"),  # type: ignore[arg-type]
+        (lambda: PLO(TASK, settings=TINY[SAC]), "settings of DSACT.*instance of DSACTSettings"),
+        (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
+        (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, LQR(TASK)), "guide .*such as LQR"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, "lqr"), "guide 'lqr'"),  # type: ignore[arg-type]
+        (lambda: assess(SAC(TASK, settings=TINY[SAC]), TASK), "learner.result"),  # type: ignore[arg-type]
+        (lambda: GymnasiumTask("swing", environment(), {"cost": 1}), "without arguments"),
+        (lambda: GymnasiumTask("swing", "Pendulum-v1", {"cost": 1}), "make = 'Pendulum-v1'"),  # type: ignore[arg-type]
+        (lambda: GymnasiumTask("swing", environment, 25), "by name of the cost"),  # type: ignore[arg-type]
+        (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget '3'; expected a number"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_expected_is_said(misuse: Callable[[], object], said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        misuse()
+
+
+def test_a_learner_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"learner\.result"):
+        export_onnx(SAC(TASK, settings=TINY[SAC]), tmp_path / "p.onnx")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_environment_without_a_cost_is_told_apart() -> None:
+    with pytest.raises(InvalidValue, match="its info holds nothing"):
+        PLO(GymnasiumTask("swing", environment, {"cost": 1})).learn(1, progress=False)
