@@ -32,7 +32,8 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
     In discrete time every image must lie in the region's box. In continuous time the velocity must point inward
     wherever the region touches the box.
 
-    Several frames to cut boxes in are given a few trials of growing length; the one with least left then goes on alone.
+    Several frames to cut boxes in are given a few trials of growing length; from the second on the one with most left
+    is dropped after each, and the last goes on alone.
     """
     began, boxes = perf_counter(), 0
     if loop.continuous and not region.is_whole:
@@ -52,6 +53,8 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
             spent = perf_counter() - began
             if outcome.answer != "open" or last or search.is_stuck or boxes >= budget.boxes or spent > budget.seconds:
                 return replace(outcome, boxes=boxes, seconds=spent)
+        if trial > 0 and len(searches) > 1:
+            searches.remove(max(searches, key=lambda search: search.volume))
         if trial == _TRIALS - 1:
             searches = [min(searches, key=lambda search: search.volume)]
     raise AssertionError("the last trial returns")
