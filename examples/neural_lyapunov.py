@@ -52,10 +52,13 @@ class Case:
 
 CASES = {
     "van der Pol": Case(
-        "Reversed van der Pol oscillator", van_der_pol_reversed, plant_alone=True, settings=LyapunovSettings(size=0.1)
+        "Reversed van der Pol oscillator",
+        van_der_pol_reversed,
+        plant_alone=True,
+        settings=LyapunovSettings(rate=5e-3, size=0.1),
     ),
     "pendulum": Case("Pendulum, torque at most 0.75 N m", pendulum, weight=100.0),
-    "path tracking": Case("Car on a circle", path_tracking, weight=10.0, settings=LyapunovSettings(size=1.0)),
+    "path tracking": Case("Car on a circle", path_tracking, weight=10.0),
 }
 
 
