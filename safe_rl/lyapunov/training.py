@@ -1,11 +1,11 @@
 """Neural Lyapunov functions, learned from simulated motions and counterexamples, the controller along on request.
 
 First the value: the network is drawn to Zubov's function of the simulated motions, which gives it the size of the
-region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where motions leave.
-States that a random ascent finds to break it join the training set, again and again (counterexample-guided synthesis:
-Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first taught to bring motions to the
-reference, by gradient descent through the simulation; from then on the condition moves V and controller together.
-Nothing here is a proof: what comes out is for :func:`ctrl.certify.largest_level`.
+region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where motions
+leave. States that a random ascent finds to break it join the training set, again and again (counterexample-guided
+synthesis: Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first taught to bring motions
+to the reference, by gradient descent through the simulation; from then on the condition moves V and controller
+together. Nothing here is a proof: what comes out is a candidate for :func:`ctrl.certify.largest_level`.
 """
 
 from __future__ import annotations
