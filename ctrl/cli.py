@@ -76,7 +76,10 @@ class List:
         wrong = 0
         for group in get_args(Group):
             print(group.removeprefix("trivium."))
-            for name, point in entry_points(group).items():
+            found = entry_points(group)
+            if not found:
+                print("  none is installed; pip install -e . registers them")
+            for name, point in found.items():
                 try:
                     described = (load(group, name).__doc__ or "").strip().split("\n")[0]
                 except BrokenEntryPoint as error:

@@ -138,6 +138,7 @@ def test_a_broken_entry_point_is_named_and_the_rest_goes_on(home: Path) -> None:
     assert "BROKEN" in listed.stdout
     assert "regulator" in listed.stdout
     assert "Balance the pole" in listed.stdout
+    assert "learners\n  none is installed" in listed.stdout
 
 
 def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
