@@ -14,7 +14,7 @@ import numpy as np
 from ctrl.affine import Affine, Patch, clipped
 from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
-from ctrl.controller import NotApplicable
+from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
 from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
@@ -58,10 +58,21 @@ class ClosedLoop:
     disturbance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.task, Task):
+            raise InvalidValue(f"the task is of type {type(self.task).__name__}; expected a Task, which holds a plant")
+        law: object = self.law
+        if isinstance(law, type) or (isinstance(law, Controller) and not isinstance(law, Law)):
+            name = law.__name__ if isinstance(law, type) else type(law).__name__
+            known = hasattr(law, "law")
+            way = f"give its law: {name}(task).law" if known else "only a law in closed form can be certified"
+            raise InvalidValue(f"the law is {name}, a controller; {way}")
         if not self.task.reference.is_constant:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
             raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
+        for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
+            if np.shape(ends) != (2,):
+                raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
         _ = self._parameters, self.pushes
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))

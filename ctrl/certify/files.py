@@ -6,10 +6,13 @@ Numbers are written with all their digits, so that what is read is what was prov
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from zipfile import BadZipFile
 
 import casadi as ca
 import numpy as np
@@ -100,9 +103,14 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "volume": certificate.volume,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     arrays: dict[str, Any] = {name: getattr(certificate.proof, name) for name in _ARRAYS}
-    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    # Both are written aside and moved into place, the text last: what it names is there.
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as aside:
+        np.savez_compressed(Path(aside) / "arrays.npz", **arrays)
+        (Path(aside) / "text.json").write_text(text, encoding="utf-8")
+        os.replace(Path(aside) / "arrays.npz", path.with_suffix(".npz"))
+        os.replace(Path(aside) / "text.json", path)
     return path
 
 
@@ -138,8 +146,13 @@ def read(path: Path, task: Task | None = None) -> Stored:
         region = Region(V, float(content["level"]), lower, upper, float(content["inner"]))
         offset = None if content["offset"] is None else np.array(content["offset"], dtype=float)
         return Stored(loop, region, float(content["kappa"]), proof, offset)
-    except (KeyError, TypeError, json.JSONDecodeError, EOFError) as error:
-        raise InvalidValue(f"{path} is no certificate ({type(error).__name__}: {error})") from error
+    except InvalidValue:
+        raise
+    except OSError as error:
+        raise InvalidValue(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        what = f"{path} or the arrays beside it are no certificate"
+        raise InvalidValue(f"{what} ({type(error).__name__}: {error})") from error
 
 
 def recheck(stored: Stored) -> Recheck:

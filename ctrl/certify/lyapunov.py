@@ -180,6 +180,8 @@ class SymbolicLyapunov(Lyapunov):
 
     def __post_init__(self) -> None:
         f = self.function
+        if not isinstance(f, ca.Function):
+            raise InvalidValue(f"V is of type {type(f).__name__}; expected a casadi.Function('V', [x], [V])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size_out(0) != (1, 1):
             raise DimensionMismatch(f"{f} is no Lyapunov function; expected one column (n, 1) in, one number out")
         program = read(f)

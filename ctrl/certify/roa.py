@@ -19,7 +19,7 @@ from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.region import Effort, Outcome, Region, violates
 from ctrl.certify.sampling import corners, sampled_limit
 from ctrl.certify.volume import volume
-from ctrl.controller import Controller, NotApplicable
+from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import InvalidValue, Task
@@ -92,15 +92,9 @@ def certify(
         InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
         beyond the level, or an unbounded S.
     """
-    if isinstance(law, Controller) and not isinstance(law, Law):
-        name = law.__name__ if isinstance(law, type) else type(law).__name__
-        hint = (
-            f"give its law: {name}(task).law" if hasattr(law, "law") else "only a law in closed form can be certified"
-        )
-        raise InvalidValue(f"the law is {name}, a controller; {hint}")
     began, worked = perf_counter(), process_time()
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
-    V = _candidate(loop, equilibrium) if V is None else V
+    V = _candidate(loop, V, equilibrium)
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
@@ -149,9 +143,16 @@ def certify(
     )
 
 
-def _candidate(loop: ClosedLoop, equilibrium: Equilibrium) -> QuadraticLyapunov:
-    """What V is where none is given."""
-    return cost_to_go(replace(loop, disturbance={})) if equilibrium == "own" else riccati(loop.task)
+def _candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) -> Lyapunov:
+    """V, or what it is where none is given."""
+    if V is None:
+        return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
+    if not isinstance(V, Lyapunov):
+        raise InvalidValue(
+            f"V is of type {type(V).__name__}; expected a Lyapunov function: QuadraticLyapunov(P, centre) for (x - c)'P"
+            "(x - c), SymbolicLyapunov(function, centre) for a smooth casadi.Function of one column"
+        )
+    return V
 
 
 def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own: bool) -> tuple[Outcome, str, Region]:
@@ -257,7 +258,7 @@ def largest_level(
     began = perf_counter()
     budget = budget or Effort()
     loop = ClosedLoop(task, law, continuous, disturbance=dict(disturbance or {}))
-    V = _candidate(loop, equilibrium) if V is None else V
+    V = _candidate(loop, V, equilibrium)
     if inner is None:
         inner = reachable(loop, V, kappa, box=box)
     top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, _LEAST_LEVEL)

@@ -115,3 +115,25 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("{}")
     with pytest.raises(InvalidValue, match="no certificate"):
         read(path, TASK)
+    for level in ("much", None):
+        (tmp_path / "p.json").write_text(json.dumps({**content, "level": level}))
+        with pytest.raises(InvalidValue, match="no certificate"):
+            read(path, TASK)
+    (tmp_path / "p.json").write_bytes(b"\xff\x00")
+    with pytest.raises(InvalidValue, match="no certificate"):
+        read(path, TASK)
+
+
+def test_arrays_that_are_missing_or_damaged_are_told(tmp_path: Path) -> None:
+    path = save(certify(TASK, LQR_LAW, level=22.0), TASK, LQR_LAW, "pendulum", tmp_path / "p")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.json", "p.npz"]  # nothing is left of the writing
+    arrays = path.with_suffix(".npz")
+    for damaged in (arrays.read_bytes()[:100], b"", b"no arrays"):
+        arrays.write_bytes(damaged)
+        with pytest.raises(InvalidValue, match="no certificate"):
+            read(path, TASK)
+    arrays.unlink()
+    with pytest.raises(InvalidValue, match=r"p\.npz cannot be read: No such file"):
+        read(path, TASK)
+    with pytest.raises(InvalidValue, match="cannot be read"):
+        read(tmp_path, TASK)

@@ -16,6 +16,7 @@ from ctrl.certify import (
     Effort,
     Kind,
     QuadraticLyapunov,
+    SymbolicLyapunov,
     certify,
     largest_level,
     proved_region,
@@ -362,6 +363,17 @@ def test_misuse_is_refused() -> None:
     for controller in (LQR(TASK), LQR):
         with pytest.raises(InvalidValue, match=r"the law is LQR, a controller; give its law: LQR\(task\).law"):
             certify(TASK, controller)
+        with pytest.raises(InvalidValue, match=r"give its law: LQR\(task\).law"):
+            largest_level(TASK, controller)
+    with pytest.raises(InvalidValue, match="expected a Task"):
+        certify(TASK.plant, LAW)  # type: ignore[arg-type]
+    for candidate in (np.eye(2), lambda x: x @ x, ca.Function("V", [X := ca.SX.sym("x", 2)], [ca.sumsqr(X)])):
+        with pytest.raises(InvalidValue, match=r"QuadraticLyapunov\(P, centre\)"):
+            certify(TASK, LAW, candidate, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match=r"casadi\.Function"):
+        SymbolicLyapunov(ca.sumsqr(X), np.zeros(2))  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match=r"expected an interval \(low, high\)"):
+        certify(TASK, LAW, V, 1.0, uncertain={"mass": 0.1})  # type: ignore[dict-item]
     for level in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(InvalidValue, match="level"):
             certify(TASK, LAW, V, level)
