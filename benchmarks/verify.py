@@ -75,6 +75,10 @@ def effort(seconds: float, boxes: int = 2_000_000) -> Effort:
     return Effort(boxes, seconds / min(max(share, 0.02), 1.0))
 
 
+def proved_volume(certificate: Certificate) -> float:
+    return certificate.volume if certificate.is_proved else 0.0
+
+
 def report(name: str, result: Result, note: str = "") -> None:
     c = result.certificate
     print(
@@ -136,7 +140,7 @@ def oscillator(mu: float, share: float) -> dict[str, Any]:
     result, area = timed(way), limit_cycle_area(mu)
     report(f"reversed oscillator, mu = {mu:g}", result, f", {result.certificate.volume / area:.1%} of {area:.4f}")
     loop = ClosedLoop(task, law, continuous=True)
-    numbers = {"share": result.certificate.volume / area, "seconds": result.seconds, "cpu": result.cpu}
+    numbers = {"share": proved_volume(result.certificate) / area, "seconds": result.seconds, "cpu": result.cpu}
     numbers |= against(result.certificate, loop) | asked_of_z3(result.certificate, loop, "fitted")
     quadratic = timed(lambda: largest_level(task, law, linearised(loop), continuous=True, box=box))
     report("    its quadratic form", quadratic, f", {quadratic.certificate.volume / area:.1%}")
@@ -148,7 +152,10 @@ def oscillator(mu: float, share: float) -> dict[str, Any]:
         print("    sums of squares: not run, cvxpy is not installed")
         return numbers
     report("    by sums of squares, degree 4", squares, f", {squares.certificate.volume / area:.1%}")
-    return numbers | {"share_by_squares": squares.certificate.volume / area, "seconds_by_squares": squares.seconds}
+    return numbers | {
+        "share_by_squares": proved_volume(squares.certificate) / area,
+        "seconds_by_squares": squares.seconds,
+    }
 
 
 def linearised(loop: ClosedLoop) -> QuadraticLyapunov:
@@ -182,12 +189,12 @@ def planar(
         best = timed(lambda: proved(law))
         report(f"{task.name}, trained network, fitted", best)
     return {
-        "area": best.certificate.volume,
+        "area": proved_volume(best.certificate),
         "seconds": best.certificate.seconds,
         "seconds_in_all": best.seconds,
         "cpu": best.cpu,
-        "area_regulator": tuned_result.certificate.volume,
-        "area_ellipse": ellipse.certificate.volume,
+        "area_regulator": proved_volume(tuned_result.certificate),
+        "area_ellipse": proved_volume(ellipse.certificate),
         **against(best.certificate, ClosedLoop(task, law)),
     }
 

@@ -7,6 +7,7 @@ Lyapunov function's change needs to know of either.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, final
 
 import numpy as np
@@ -104,8 +105,8 @@ def clipped(form: Affine, half: Array, lower: Array, upper: Array) -> Affine:
         residuals = []
         for z in (low, high, np.clip(lower, low, high), np.clip(upper, low, high)):
             residuals.append(Ball.of(np.clip(z, lower, upper)) - Ball.of(z) * slope)
-        least = np.minimum.reduce([r.lo for r in residuals])
-        most = np.maximum.reduce([r.hi for r in residuals])
+        least = reduce(np.minimum, [r.lo for r in residuals])
+        most = reduce(np.maximum, [r.hi for r in residuals])
         offset = 0.5 * (least + most)
         spread = np.maximum(most - offset, offset - least)
         value = Ball.of(form.value) * slope + Ball.of(offset)

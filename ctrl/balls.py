@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from systems.lowering.interval import Interval
+from systems.lowering.rounding import array
 
 __all__ = ["Ball", "upward"]
 
@@ -49,7 +50,7 @@ class Ball:
         if isinstance(x, Interval):
             mid = x.mid
             return Ball(mid, x.rad)
-        point = np.asarray(x, dtype=float)
+        point = array(x)
         return Ball(point, np.zeros_like(point))
 
     @property

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "mpc": {"systems", "ctrl", "mpc"},
     "safe_rl": {"systems", "ctrl", "mpc", "safe_rl"},
 }
-TORCH_AT_IMPORT = {"systems/lowering/torch_backend.py", "systems/envs/vector.py"}
+TORCH_AT_IMPORT = {f"systems/{name}.py" for name in ("lowering/torch_backend", "lowering/torch_array", "envs/vector")}
 
 
 def imported(tree: ast.AST) -> set[str]:

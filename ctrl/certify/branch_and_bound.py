@@ -40,7 +40,8 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
         boxes, fault = holds_at_border(loop, region, budget)
         if fault:
             return Outcome("open", boxes, perf_counter() - began, np.zeros(len(region.lower)), None, fault)
-    searches = [s for s in (Search.start(loop, region, kappa, frame) for frame in frames(loop, region.V)) if s]
+    starts = (Search.start(loop, region, kappa, frame, budget.device) for frame in frames(loop, region.V))
+    searches = [search for search in starts if search]
     if not searches:
         reason = "no decrease proved around the reference"
         return Outcome("open", boxes, perf_counter() - began, np.zeros(len(region.lower)), None, reason)
@@ -48,7 +49,7 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
         for search in list(searches):
             left = Effort(budget.boxes - boxes, budget.seconds - (perf_counter() - began))
             last = trial == _TRIALS
-            outcome = search.run(left if last else Effort(min(CHUNK << trial, left.boxes), left.seconds))
+            outcome = search.run(left if last else Effort(min(search.chunk << trial, left.boxes), left.seconds))
             boxes += outcome.boxes
             spent = perf_counter() - began
             if outcome.answer != "open" or last or search.is_stuck or boxes >= budget.boxes or spent > budget.seconds:

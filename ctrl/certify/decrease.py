@@ -194,6 +194,6 @@ def _negative(H: Ball, half: np.ndarray) -> np.ndarray:
     """(b, n) with half_i times its sum bounding -d'Hd from above over |d| <= half, unless H is convex by its sign."""
     size = H.size
     i = np.arange(half.shape[-1])
-    size = np.array(np.broadcast_to(size, (*half.shape, half.shape[-1])))
+    size = np.broadcast_to(size, (*half.shape, half.shape[-1])).copy()
     size[..., i, i] = np.maximum(-np.broadcast_to(H.lo, size.shape)[..., i, i], 0.0)
     return _times(size, half)

@@ -28,7 +28,7 @@ def greatest(
     top = constant.hi
     scale = np.abs(top) + (half * (np.abs(s.mid) + 0.5 * _times(size, half))).sum(-1) + wide
     plain = _by_terms(s.mid, G.mid, half)
-    upper = np.asarray(top + plain + wide + 2.0**-40 * scale + 1e-290)
+    upper = top + plain + wide + 2.0**-40 * scale + 1e-290
     y = np.zeros_like(half)
     rest = np.flatnonzero(~(upper < 0) & np.isfinite(upper))
     if len(rest):
@@ -42,7 +42,7 @@ def _by_terms(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> np.ndarray:
     """An upper bound of s d + d'G d / 2 over |d| <= half, to the rounding of :func:`_by_tangent`."""
     size, i = np.abs(G), np.arange(half.shape[-1])
     size[..., i, i] = np.maximum(G[..., i, i], 0.0)
-    return np.asarray((half * (np.abs(s) + 0.5 * _times(size, half))).sum(-1))
+    return (half * (np.abs(s) + 0.5 * _times(size, half))).sum(-1)
 
 
 def _by_corners(s: np.ndarray, G: np.ndarray, half: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,10 +56,10 @@ def _by_corners(s: np.ndarray, G: np.ndarray, half: np.ndarray, n: int) -> tuple
         return _by_tangent(s, G, half)
     i = np.arange(n, n + q)
     dents = (0.5 * np.maximum(-G[:, i, i], 0.0) * half[:, n:] ** 2).sum(-1)
-    upper, y = np.full(len(half), -np.inf), np.zeros_like(half)
+    upper, y = np.full_like(half[:, 0], -np.inf), np.zeros_like(half)
     across = 0.5 * (G[:, :n, n:] + G[:, n:, :n].swapaxes(-1, -2))
     for signs in product((-1.0, 1.0), repeat=q):
-        w = half[:, n:] * signs
+        w = half[:, n:] * np.array(signs)
         constant = (w * (s[:, n:] + 0.5 * _times(G[:, n:, n:], w))).sum(-1)
         slope, bend, room = s[:, :n] + _times(across, w), G[:, :n, :n], half[:, :n]
         tangent, at = _by_tangent(slope, bend, room)
@@ -97,7 +97,7 @@ def _largest_eigenvalue(M: np.ndarray) -> np.ndarray:
     """
     n = M.shape[-1]
     symmetric = 0.5 * (M + M.swapaxes(-1, -2))
-    usable = np.asarray(np.isfinite(symmetric).all(axis=(-1, -2)))
+    usable = np.isfinite(symmetric).all(axis=(-1, -2))
     Q = np.linalg.eigh(np.where(usable[:, None, None], symmetric, 0.0))[1]
     turned = (Ball.of(Q.swapaxes(-1, -2)) @ (Ball.of(symmetric) @ Ball.of(Q))).interval
     gram = (Ball.of(Q.swapaxes(-1, -2)) @ Ball.of(Q)) - Ball.of(np.eye(n))

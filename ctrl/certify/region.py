@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,12 @@ Answer = Literal["proved", "refuted", "open"]
 
 @dataclass(frozen=True)
 class Effort:
-    """When to give up: boxes examined, seconds."""
+    """When to give up: boxes examined, seconds. And on which device of torch boxes are examined, such as "cuda"; where
+    left out, by numpy. Laws made of regions and networks with GELU need numpy."""
 
     boxes: int = 2_000_000
     seconds: float = 60.0
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float, w: n
     after, value = loop.enclose(point, w), region.V.enclose(point)
     if loop.continuous:
         growth = total(region.V.enclose_gradient(point) * after) + Interval.of(kappa) * value
-        grows, leaves = (growth.lo > 0) & (value.lo >= region.inner), np.zeros(len(x), dtype=bool)
+        leaves: Any = np.zeros_like(value.lo, dtype=bool)
+        grows = (growth.lo > 0) & (value.lo >= region.inner)
     else:
         image = region.V.enclose(after)
         growth = image - (1.0 - Interval.of(kappa)) * value
         grows = (growth.lo > 0) & ((image.lo > region.inner) | (region.inner == 0.0))
-        leaves = np.asarray(((after.hi < region.lower) | (after.lo > region.upper)).any(axis=-1))
+        leaves = ((after.hi < region.lower) | (after.lo > region.upper)).any(axis=-1)
     return (grows | leaves) & region.surely_holds(point)

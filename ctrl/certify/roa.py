@@ -267,7 +267,7 @@ def largest_level(
     best: Certificate | None = None
     while True:
         left = budget.seconds - (perf_counter() - began)
-        effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0))
+        effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0), budget.device)
         level = max(share * top, inner)
         attempt = certify(
             task, law, V, level, kappa, effort, continuous, box, uncertain, disturbance, inner, equilibrium

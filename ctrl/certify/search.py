@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from ctrl.certify.decrease import change, decreases_around, lowest
 from ctrl.certify.frame import Frame
 from ctrl.certify.region import Answer, Effort, Outcome, Region, violates
 from ctrl.certify.tree import Proof, Tree, halved
+from systems.lowering.device import fetched, placed
 from systems.lowering.interval import Interval
 
 __all__ = ["CHUNK", "Examiner", "Search"]
 
 CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
+_DEVICE_CHUNK = 1 << 18  # a device wants more of them, to be busy for longer than it takes to ask it
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ class Examiner:
         """Of boxes low <= z <= high, each (b, n), with a core that is settled."""
         region, loop = self.region, self.loop
         n = len(core)
-        open_, spread, worst = np.zeros(len(low), dtype=bool), np.zeros((len(low), n)), np.zeros((len(low), n))
-        push = np.tile(loop.pushes.mid, (len(low), 1))
+        open_, spread, worst = np.zeros_like(low[:, 0], dtype=bool), np.zeros_like(low), np.zeros_like(low)
+        push = np.zeros_like(low[:, :1]) + loop.pushes.mid
         off = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
         if off is None:
-            return _Findings(np.ones(len(low), dtype=bool), high - low, worst, push)
+            return _Findings(~open_, high - low, worst, push)
         # The core extends from the centre's own coordinates, known to lie between off[0] and off[1]; rounded inward.
         inner = (off[1] - Interval.of(core)).hi, (off[0] + Interval.of(core)).lo
         within = (low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)
@@ -113,7 +115,7 @@ class Examiner:
             done &= least >= 0
         if not (region.is_whole or loop.continuous):
             reach = f.range(wide.half)
-            inside = np.asarray(((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1))
+            inside: Any = ((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1)
             blur = np.where(inside[:, None], blur, np.abs(f.matrix).max(axis=1) * patch.half)
             done, at = done & inside, np.where(inside[:, None], at, 0.0)
         open_[rest] = ~done & ~(least > region.level)
@@ -134,19 +136,22 @@ class Examiner:
 class Search:
     """The boxes still open in one frame."""
 
-    def __init__(self, examiner: Examiner, cover: tuple[np.ndarray, np.ndarray], core: np.ndarray) -> None:
-        self.examiner, self.cover, self.core = examiner, cover, core
+    def __init__(
+        self, examiner: Examiner, cover: tuple[np.ndarray, np.ndarray], core: np.ndarray, device: str | None = None
+    ) -> None:
+        self.examiner, self.cover, self.core, self.device = examiner, cover, core, device
+        self.chunk = CHUNK if device is None else _DEVICE_CHUNK
         self.low, self.high, self.node = cover[0][None], cover[1][None], np.zeros(1, dtype=int)
         self.tree = Tree()
         self.is_stuck = False  # a box is as small as it can be
 
     @staticmethod
-    def start(loop: ClosedLoop, region: Region, kappa: float, frame: Frame) -> Search | None:
+    def start(loop: ClosedLoop, region: Region, kappa: float, frame: Frame, device: str | None = None) -> Search | None:
         """None where the frame does not serve, or where no decrease is proved around the centre."""
         examiner = Examiner(loop, region, kappa, frame)
         cover = examiner.cover()
         core = None if cover is None else examiner.core(cover)
-        return None if cover is None or core is None else Search(examiner, cover, core)
+        return None if cover is None or core is None else Search(examiner, cover, core, device)
 
     @property
     def volume(self) -> float:
@@ -172,18 +177,20 @@ class Search:
             if boxes >= budget.boxes or perf_counter() - began > budget.seconds:
                 spent = f"{len(self.low):,} boxes left open after {boxes:,} boxes and {perf_counter() - began:.1f} s"
                 return ended("open", spent)
-            self.low, left = self.low[:-CHUNK], self.low[-CHUNK:]
-            self.high, right = self.high[:-CHUNK], self.high[-CHUNK:]
-            self.node, node = self.node[:-CHUNK], self.node[-CHUNK:]
+            self.low, left = self.low[: -self.chunk], self.low[-self.chunk :]
+            self.high, right = self.high[: -self.chunk], self.high[-self.chunk :]
+            self.node, node = self.node[: -self.chunk], self.node[-self.chunk :]
             boxes += len(left)
-            found = examiner.examine(left, right, self.core)
+            found = examiner.examine(placed(left, self.device), placed(right, self.device), self.core)
             suspects, pushes = found.worst[found.open], found.push[found.open]
-            refuted = violates(examiner.loop, examiner.region, suspects, examiner.kappa, pushes)
+            refuted = fetched(violates(examiner.loop, examiner.region, suspects, examiner.kappa, pushes))
             if refuted.any():
                 k = int(np.argmax(refuted))
-                under = f" under w = {pushes[k].tolist()}" if examiner.loop.is_disturbed else ""
-                return ended("refuted", f"the point above is proved to break the condition{under}", suspects[k])
-            left, right, node, spread = (a[found.open] for a in (left, right, node, found.spread))
+                x, w = fetched(suspects[k]), fetched(pushes[k])
+                under = f" under w = {w.tolist()}" if examiner.loop.is_disturbed else ""
+                return ended("refuted", f"the point above is proved to break the condition{under}", x)
+            still_open, spread = fetched(found.open), fetched(found.spread)
+            left, right, node, spread = (a[still_open] for a in (left, right, node, spread))
             for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
                 if not len(left):
                     break
@@ -193,7 +200,7 @@ class Search:
                     return ended("open", "a box cannot be halved any further in double precision")
                 left, right, spread = halves.low, halves.high, halves.spread
                 node = self.tree.cut(node, halves.axis)
-                if len(self.low) + len(left) >= 512:
+                if len(self.low) + len(left) >= self.chunk // 8:
                     break
             self.low, self.high = np.concatenate([self.low, left]), np.concatenate([self.high, right])
             self.node = np.concatenate([self.node, node])

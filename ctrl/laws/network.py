@@ -96,11 +96,11 @@ class Network(Law):
         middle = patch.point.mid
         value = middle
         matrix = np.broadcast_to(patch.T, (batch, n, n))
-        generators = np.zeros((batch, n, 0))
+        generators = np.zeros_like(middle, shape=(batch, n, 0))
         radius = patch.point.rad
         for W, b, name in self._layers:
             weight = Ball.of(W)
-            linear = (weight @ Ball.of(np.ascontiguousarray(value.T))).T + Ball.of(b)
+            linear = (weight @ Ball.of(np.copy(value.T, order="C"))).T + Ball.of(b)
             turned, thrown = weight @ Ball.of(matrix), weight @ Ball.of(generators)
             lost = (turned.rad @ half[..., None])[..., 0] + thrown.rad.sum(-1) + linear.rad
             radius = upward(radius @ np.abs(W).T + lost)
@@ -113,7 +113,7 @@ class Network(Law):
             rounding = 2.0**-52 * reach * np.abs(slope) * 2.0 + centre.rad
             radius = upward(radius * np.abs(slope) + rounding)
             value = centre.mid
-            fresh = np.zeros((batch, len(b), len(b)))
+            fresh = np.zeros_like(value, shape=(batch, len(b), len(b)))
             fresh[:, np.arange(len(b)), np.arange(len(b))] = spread
             generators = np.concatenate([generators, fresh], axis=-1)
         return Affine(value, matrix, upward(radius + np.abs(generators).sum(-1)))

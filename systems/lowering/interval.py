@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from systems.lowering.rounding import MAX, TINY, ULP, above, below
+from systems.lowering.rounding import MAX, TINY, ULP, above, array, below
 
 Array = NDArray[np.float64]
 _UP = 1 + 2 * ULP
@@ -65,7 +65,7 @@ class Interval:
     hi: Array
 
     def __init__(self, lo: ArrayLike, hi: ArrayLike) -> None:
-        low, high = np.broadcast_arrays(np.asarray(lo, np.float64), np.asarray(hi, np.float64))
+        low, high = np.broadcast_arrays(array(lo), array(hi))
         if not np.all(low <= high):
             k = tuple(int(i[0]) for i in np.nonzero(np.atleast_1d(~(low <= high))))
             raise ValueError(
@@ -79,7 +79,7 @@ class Interval:
         """x itself if it is an interval, else its entries as points; NaN becomes the whole line."""
         if isinstance(x, Interval):
             return x
-        point = np.asarray(x, np.float64)
+        point = array(x)
         if np.isfinite(point).all():
             return _raw(point, point)
         lost = np.isnan(point)
@@ -116,7 +116,7 @@ class Interval:
 
     def contains(self, x: Interval | ArrayLike) -> NDArray[np.bool_]:
         """Entry by entry, whether x (points or intervals) lies inside; NaN does not."""
-        lo, hi = (x.lo, x.hi) if isinstance(x, Interval) else (np.asarray(x), np.asarray(x))
+        lo, hi = (x.lo, x.hi) if isinstance(x, Interval) else (array(x), array(x))
         return (self.lo <= lo) & (hi <= self.hi)
 
     def __getitem__(self, key: Any) -> Interval:

@@ -54,7 +54,8 @@ class IntervalFunction:
 
 def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[int, ...]) -> Interval:
     # The signal is the slowest axis in memory, so that components stay contiguous from step to step.
-    lo, hi = np.empty((len(components), *batch)), np.empty((len(components), *batch))
+    like = next((c.lo for c in components if isinstance(c, Interval) and len(c.shape) == len(batch)), np.empty(0))
+    lo, hi = (np.empty_like(like, shape=(len(components), *batch)) for _ in range(2))
     for k, component in enumerate(components):
         part = Interval.of(component)
         lo[k], hi[k] = part.lo, part.hi

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from systems.lowering.interval import Interval, Truth, _raw
-from systems.lowering.rounding import LIBRARY, MAX, TINY, above, below
+from systems.lowering.rounding import LIBRARY, MAX, TINY, above, below, is_scalar
 
 _HALF_PI = np.pi / 2
 _TURN = 1 / (2 * np.pi)
@@ -241,7 +241,7 @@ def real(statement: Truth) -> Interval:
 
 
 def _put(c: Any, mask: Any, value: float) -> Any:
-    if isinstance(c, np.ndarray):
-        np.copyto(c, value, where=mask)
-        return c
-    return value if mask else c
+    if is_scalar(c):
+        return value if mask else c
+    np.copyto(c, value, where=mask)
+    return c

@@ -25,16 +25,26 @@ ULP = 2.0**-52
 LIBRARY = 16 * ULP
 
 
+def array(x: Any) -> Any:
+    """x as doubles in an array of numpy; itself where it is an array of another kind that answers to numpy."""
+    return x if hasattr(x, "__array_function__") and not isinstance(x, np.ndarray) else np.asarray(x, np.float64)
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether x is one number rather than an array, which could be overwritten."""
+    return not hasattr(x, "__array_function__")
+
+
 def below(c: Any, relative: float = ULP, absolute: float = 0.0) -> Any:
     """A lower bound of the exact value that was rounded to c, a fresh array (overwritten) or scalar."""
     margin = np.abs(c)
     margin *= relative
     if absolute:
         margin += absolute
-    if isinstance(c, np.ndarray):
-        np.minimum(c, MAX, out=c)
-    else:
+    if is_scalar(c):
         c = np.minimum(c, MAX)
+    else:
+        np.minimum(c, MAX, out=c)
     c -= margin
     return c
 
@@ -45,9 +55,9 @@ def above(c: Any, relative: float = ULP, absolute: float = 0.0) -> Any:
     margin *= relative
     if absolute:
         margin += absolute
-    if isinstance(c, np.ndarray):
-        np.maximum(c, -MAX, out=c)
-    else:
+    if is_scalar(c):
         c = np.maximum(c, -MAX)
+    else:
+        np.maximum(c, -MAX, out=c)
     c += margin
     return c

@@ -1,0 +1,23 @@
+"""Where arrays are: with numpy, or on a device of torch behind numpy's own functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["fetched", "placed"]
+
+
+def placed(x: np.ndarray, device: str | None) -> Any:
+    """A copy on a device of torch, such as "cuda" or "cpu"; itself where no device is named."""
+    if device is None:
+        return x
+    from systems.lowering.torch_array import TorchArray  # torch is slow to import and not everyone's
+
+    return TorchArray.on(device, x)
+
+
+def fetched(x: Any) -> np.ndarray:
+    """Whatever :func:`placed` made, and what was computed from it, as an array of numpy."""
+    return x if isinstance(x, np.ndarray) else np.asarray(x.numpy())

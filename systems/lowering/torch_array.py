@@ -1,0 +1,164 @@
+"""Torch tensors that answer to numpy: what is written for arrays runs on a GPU as it stands.
+
+numpy hands a call on to whatever it is called with (NEP 13 and 18), so code that says ``np.maximum(a, b)`` needs no
+second text. Only arithmetic in double precision is offered. Sums, products, quotients and roots are correctly rounded
+on CPUs and GPUs alike, and the functions of CUDA's library err by 2 units in the last place at most where this is used
+(NVIDIA, "CUDA C++ Programming Guide", table of mathematical functions), well within what ``rounding.LIBRARY`` allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+__all__ = ["TorchArray"]
+
+_UFUNCS = {
+    "absolute": "abs",
+    "bitwise_and": "bitwise_and",
+    "bitwise_or": "bitwise_or",
+    "invert": "bitwise_not",
+    "not_equal": "ne",
+    "equal": "eq",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "power": "pow",
+    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")},
+}
+
+
+@final
+class TorchArray(NDArrayOperatorsMixin):
+    """A tensor of doubles or of truth values on some device, seen as an array.
+
+    Arrays of numpy that it meets are moved to its device; nothing is moved back but by :meth:`numpy`.
+    """
+
+    __slots__ = ("t",)
+
+    def __init__(self, t: torch.Tensor) -> None:
+        if t.dtype not in (torch.float64, torch.bool, torch.int64):
+            raise TypeError(f"a tensor of {t.dtype}; bounds need doubles")
+        self.t = t
+
+    @staticmethod
+    def on(device: str, x: np.ndarray) -> TorchArray:
+        """A copy of an array of numpy on a device."""
+        return TorchArray(torch.tensor(x, device=device))
+
+    def numpy(self) -> np.ndarray:
+        """As an array of numpy."""
+        return np.asarray(self.t.cpu().numpy())
+
+    def _as_tensor(self, x: Any) -> Any:
+        # By way of numpy, where a number is a double; on its own, torch takes it for one of single precision.
+        return x.t if isinstance(x, TorchArray) else torch.tensor(np.asarray(x), device=self.t.device)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs:
+            return NotImplemented
+        rule = getattr(torch, _UFUNCS.get(ufunc.__name__, ufunc.__name__), None)
+        if rule is None:
+            return NotImplemented
+        result = rule(*map(self._as_tensor, inputs))
+        if out:
+            out[0].t.copy_(result)
+            return out[0]
+        return TorchArray(result)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        rule = _FUNCTIONS.get(func.__name__)
+        return NotImplemented if rule is None else rule(self, *args, **kwargs)
+
+    # ---- what arrays have ----
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.t.shape)
+
+    @property
+    def ndim(self) -> int:
+        return self.t.ndim
+
+    @property
+    def T(self) -> TorchArray:
+        return TorchArray(self.t.T)
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __bool__(self) -> bool:
+        return bool(self.t)
+
+    def _key(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            return tuple(self._key(k) for k in key)
+        return self._as_tensor(key) if isinstance(key, (TorchArray, np.ndarray)) else key
+
+    def __getitem__(self, key: Any) -> TorchArray:
+        return TorchArray(self.t[self._key(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.t[self._key(key)] = self._as_tensor(value)
+
+    def reshape(self, *shape: Any) -> TorchArray:
+        return TorchArray(self.t.reshape(*shape))
+
+    def transpose(self, axes: Any) -> TorchArray:
+        return TorchArray(self.t.permute(axes))
+
+    def swapaxes(self, a: int, b: int) -> TorchArray:
+        return TorchArray(self.t.swapaxes(a, b))
+
+    def copy(self) -> TorchArray:
+        return TorchArray(self.t.clone())
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> TorchArray:
+        return TorchArray(self.t.sum() if axis is None else self.t.sum(axis, keepdims))
+
+    def max(self, axis: Any = None) -> TorchArray:
+        return TorchArray(self.t.amax() if axis is None else self.t.amax(axis))
+
+    def min(self, axis: Any = None) -> TorchArray:
+        return TorchArray(self.t.amin() if axis is None else self.t.amin(axis))
+
+    def all(self, axis: Any = None) -> TorchArray:
+        return TorchArray(self.t.all() if axis is None else self.t.all(axis))
+
+    def any(self, axis: Any = None) -> TorchArray:
+        return TorchArray(self.t.any() if axis is None else self.t.any(axis))
+
+
+def _copyto(like: TorchArray, to: TorchArray, value: Any, where: Any) -> None:
+    to.t.copy_(torch.where(like._as_tensor(where), like._as_tensor(value), to.t))
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "where": lambda like, *a: TorchArray(torch.where(*map(like._as_tensor, a))),
+    "concatenate": lambda like, parts, axis=0: TorchArray(torch.cat([like._as_tensor(p) for p in parts], axis)),
+    "stack": lambda like, parts, axis=0: TorchArray(torch.stack([like._as_tensor(p) for p in parts], axis)),
+    "clip": lambda like, x, low, high: np.minimum(np.maximum(x, low), high),
+    "broadcast_arrays": lambda like, *a: [TorchArray(t) for t in torch.broadcast_tensors(*map(like._as_tensor, a))],
+    "broadcast_to": lambda like, x, shape: TorchArray(x.t.broadcast_to(shape)),
+    "zeros_like": lambda like, x, dtype=None, shape=None: TorchArray(
+        torch.zeros(
+            x.shape if shape is None else shape, dtype=torch.bool if dtype is bool else x.t.dtype, device=x.t.device
+        )
+    ),
+    "full_like": lambda like, x, value: TorchArray(torch.full_like(x.t, value)),
+    "empty_like": lambda like, x, shape: TorchArray(x.t.new_empty(shape)),
+    "copy": lambda like, x, order="K": TorchArray(x.t.contiguous()),
+    "copyto": _copyto,
+    "shape": lambda like, x: x.shape,
+    "any": lambda like, x: x.any(),
+    "all": lambda like, x: x.all(),
+    "eigh": lambda like, x: tuple(TorchArray(t) for t in torch.linalg.eigh(x.t)),
+    "flatnonzero": lambda like, x: TorchArray(torch.nonzero(x.t.flatten())[:, 0]),
+    "einsum": lambda like, rule, *a: TorchArray(torch.einsum(rule, *map(like._as_tensor, a))),
+}
