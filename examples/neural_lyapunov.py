@@ -21,6 +21,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ctrl.certify import Certificate, ClosedLoop, Effort, Lyapunov, certify, largest_level, riccati, sampled_limit
 from ctrl.certify.sos import lyapunov_equation
@@ -127,6 +129,18 @@ def draw(axes: Any, case: Case, found: Trained, certificate: Certificate, classi
     axes.set_title(f"{case.title}\n{proof}", fontsize=8)
 
 
+def explain(figure: Figure) -> None:
+    """One legend for all."""
+    styles: dict[str, dict[str, Any]] = {
+        "V, a network, is proved to fall within": {"color": "#08306b", "linewidth": 1.6},
+        "largest ellipse proved for the regulator": {"color": "#d55e00", "linestyle": "dashed", "linewidth": 1.4},
+        "motions that arrive": {"color": "0.25", "linewidth": 0.6, "marker": ".", "markersize": 3},
+        "motions that leave the box": {"color": "#b2182b", "linewidth": 0.6, "marker": ".", "markersize": 3},
+    }
+    handles = [Line2D([], [], label=label, **style) for label, style in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+
+
 def _motions(loop: ClosedLoop, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs (k, b, n), stopped where they leave the box, and which of them come near the reference."""
     runs = [x]
@@ -140,7 +154,7 @@ def _motions(loop: ClosedLoop, x: np.ndarray, lower: np.ndarray, upper: np.ndarr
 
 def main() -> None:
     matplotlib.style.use(STYLE)
-    figure, axes = plt.subplots(1, len(CASES), figsize=(11.5, 3.9), layout="constrained")
+    figure, axes = plt.subplots(1, len(CASES), figsize=(11.5, 4.2), layout="constrained")
     print(f"{'':<15}{'networks':>10}{'ellipse':>10}{'box':>8}{'training':>11}{'proof':>9}{'boxes':>9}")
     for axis, (name, case) in zip(axes, CASES.items(), strict=True):
         found, certificate = proved(case)
@@ -151,9 +165,10 @@ def main() -> None:
         if not certificate.is_proved:
             print(certificate)
         draw(axis, case, found, certificate, classical)
+    explain(figure)
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "neural_lyapunov.png")
     figure.savefig(path, dpi=200)
-    print(f"{path}: blue, levels of V where it is proved to fall; dashed, the ellipse; red, motions that leave the box")
+    print(path)
 
 
 if __name__ == "__main__":

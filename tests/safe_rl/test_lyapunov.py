@@ -22,8 +22,8 @@ SHORT = LyapunovSettings(
     hidden=(8,),
     controller=(4,),
     updates=60,
-    controller_updates=40,
-    horizon=20,
+    controller_updates=150,
+    horizon=10,
     starts=200,
     batch=64,
     period=30,
@@ -121,11 +121,11 @@ def test_motions_that_leave_are_outside() -> None:
 def test_the_same_seed_gives_the_same_function(law: SaturatedLinear | None) -> None:
     task = path_tracking()
     first, again = (trained(task, law, seed=4, settings=SHORT, progress=False) for _ in range(2))
-    other = trained(task, law, seed=5, settings=SHORT, progress=False)
     x = np.random.default_rng(0).uniform(*task.domain_bounds, (100, 2))
     assert np.array_equal(first.V(x), again.V(x))
     assert np.array_equal(first.law(x), again.law(x))
-    assert not np.array_equal(first.V(x), other.V(x))
+    if law is not None:
+        assert not np.array_equal(first.V(x), trained(task, law, seed=5, settings=SHORT, progress=False).V(x))
     assert first.history == again.history
     assert [h.update for h in first.history] == [30, 60]
     assert torch.get_default_dtype() == torch.float32
