@@ -39,7 +39,7 @@ ON = ("braking", "lane-bound", "cartpole-track")
 GAINS: dict[str, list[Any]] = {
     "integral": [IntegralGains(), IntegralGains(0.03), IntegralGains(0.3)],
     "pid": [PIDGains(), PIDGains(5.0, 0.05, 0.0), PIDGains(1.0, 0.3, 3.0)],
-    "plo": [PredictiveGains(), PredictiveGains(horizon=5), PredictiveGains(s=3.0)],
+    "plo": [PredictiveGains(), PredictiveGains(horizon=3), PredictiveGains(s=3.0)],
 }
 LIKE = {"integral": DSACLagrangian, "pid": DSACPID, "plo": PLO}
 TUNING, TESTING = (100, 101), (0, 1, 2, 3, 4)

@@ -52,9 +52,15 @@ class PIDGains:
 @dataclass(frozen=True)
 class PredictiveGains:
     """Predictive multipliers on a violation model that is identified while the learner runs; see
-    `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields."""
+    `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields.
 
-    horizon: int = 10
+    The reference, which ends the violation within the horizon, has as much weight as the violation itself. With little,
+    the one-sided violation rules: noise alone raises the multiplier, and within the budget nothing but the cost of
+    change brings it down, so it swings between its extremes. The cost of change spreads a correction over about three
+    decisions; the wide covariance lets the drift follow a policy that has come nearer to its answer.
+    """
+
+    horizon: int = 7
     r: float = 1.0
     s: float = 10.0
     maximum: float = 30.0
@@ -62,7 +68,7 @@ class PredictiveGains:
     forgetting: float = 0.95
     b_min: float = 0.1
     max_drift_change: float = 0.02
-    covariance: float = 0.5
+    covariance: float = 2.0
     delay: int = 1
     smoothing: float = 0.5
 

@@ -167,3 +167,37 @@ def test_every_controller_raises_its_multiplier_under_violation_and_lowers_it_af
     assert low[0] < high[0]
     assert low[1] <= 0.7
     assert np.isfinite([high, low]).all()
+
+
+def settle(answer: float, lag: int, noise: float, updates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Violation and multiplier, one of each per decision, of a policy that would settle at the violation
+
+        e = 1 - answer * lam
+
+    and gets there with a lag in updates; measured with noise that the sum over a run correlates (80 steps).
+    """
+    assert isinstance(PLO.handler, Lagrangian)
+    controller, rng = PLO.handler.gains.controller(1), np.random.default_rng(0)
+    e, error, lam, seen = 1.0, 0.0, 0.0, []
+    for step in range(updates // 2):
+        e += (1.0 - answer * lam - e) * 2.0 / lag
+        error += -error / 80 + rng.normal() * noise * (2.0 / 80) ** 0.5
+        if step % PLO.handler.period == 0:
+            lam = float(controller.update(np.clip([e + error], -1.0, 1.0))[0])
+            seen.append((e, lam))
+    return tuple(np.array(seen).T)  # type: ignore[return-value]
+
+
+def test_predictive_multipliers_settle_on_a_policy_that_follows_at_once() -> None:
+    violation, lam = settle(answer=1 / 3, lag=150, noise=0.0, updates=6_000)
+    assert abs(violation[-1]) < 0.02
+    assert lam[-1] == pytest.approx(3.0, rel=0.02)
+
+
+def test_predictive_multipliers_do_not_flip_on_a_policy_that_follows_late_and_is_measured_with_noise() -> None:
+    violation, lam = settle(answer=2.5, lag=600, noise=0.15, updates=12_000)
+    settled = len(lam) // 3
+    assert lam[settled:].mean() == pytest.approx(0.4, abs=0.05)
+    assert lam[settled:].std() < 0.08
+    assert -0.05 < violation[settled:].mean() < 0.02
+    assert violation[settled:].std() < 0.1
