@@ -38,7 +38,7 @@ SEEDS, RUNS = 3, 1_000
 SETTINGS = DSACTSettings(
     return_scale=1000.0, averaging=0.05, environments=160, updates_per_step=8, capacity=200_000, decay=BUDGETS[-1]
 )
-FILE = Path(__file__).with_suffix(".jsonl")
+FILE, SCRATCH = Path(__file__).with_suffix(".jsonl"), Path("runs/rocket")
 
 
 class SinkUpright:
@@ -87,9 +87,11 @@ def train(way: str, task: Task, seed: int) -> list[dict[str, Any]]:
     learner = DSACT(task, seed=seed, settings=SETTINGS)
     if way in GUIDES:
         learner.guided(JumpStart(task, GUIDES[way], JumpStartSettings(longest=100)))
+    SCRATCH.mkdir(parents=True, exist_ok=True)
     found, began = [], time.process_time()
     for updates in BUDGETS:
         learner.learn(updates, progress=False)
+        learner.result.save(SCRATCH / f"{way.replace(' ', '-')}-{seed}-{updates}.policy")  # to look at
         start = learner.collector.jump_start
         found.append(
             {"way": way, "seed": seed, "updates": updates, "steps": learner.collector.steps}
