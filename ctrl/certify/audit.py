@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, final
 
 import casadi as ca
@@ -127,13 +128,9 @@ def _value(V: Lyapunov, x: Balls) -> Any:
     if isinstance(V, QuadraticLyapunov):
         n = len(d)
         return sum((d[i] * d[j] * flint.arb(float(V.P[i, j])) for i in range(n) for j in range(n)), flint.arb(0))
-    if isinstance(V, NeuralLyapunov):
-        V = V.symbolic
-    if not isinstance(V, SymbolicLyapunov):
-        raise TypeError(f"{type(V).__name__} cannot be run in Arb")
-    program = read(V.function)
-    tilt = sum((s * a for s, a in zip(_slope(V, centre), d, strict=True)), flint.arb(0))
-    return _run(program, [x])[0][0] - _run(program, [centre])[0][0] - tilt
+    form = _form(V)
+    tilt = sum((s * a for s, a in zip(form.slope, d, strict=True)), flint.arb(0))
+    return _run(form.V, [x])[0][0] - form.height - tilt
 
 
 def _gradient(V: Lyapunov, x: Balls) -> Balls:
@@ -143,17 +140,33 @@ def _gradient(V: Lyapunov, x: Balls) -> Balls:
     if isinstance(V, QuadraticLyapunov):
         d = [a - c for a, c in zip(x, centre, strict=True)]
         return [2 * sum((flint.arb(float(p)) * a for p, a in zip(row, d, strict=True)), flint.arb(0)) for row in V.P]
+    form = _form(V)
+    return [a - b for a, b in zip(_run(form.gradient, [x])[0], form.slope, strict=True)]
+
+
+@final
+@dataclass(frozen=True)
+class _Form:
+    """Programs of an expression and of its gradient, and their values at the middle of its centre."""
+
+    V: Program
+    gradient: Program
+    height: Any
+    slope: Balls
+
+
+@lru_cache(maxsize=4)  # programs are read once, not at every point
+def _form(V: Lyapunov) -> _Form:
+    import flint
+
     if isinstance(V, NeuralLyapunov):
         V = V.symbolic
     if not isinstance(V, SymbolicLyapunov):
         raise TypeError(f"{type(V).__name__} cannot be run in Arb")
-    return [a - b for a, b in zip(_slope(V, x), _slope(V, centre), strict=True)]
-
-
-def _slope(V: SymbolicLyapunov, x: Balls) -> Balls:
     (symbol,) = V.function.sx_in()
-    gradient = ca.Function("gradient", [symbol], [ca.densify(ca.gradient(V.function(symbol), symbol))])
-    return _run(read(gradient), [x])[0]
+    gradient = read(ca.Function("gradient", [symbol], [ca.densify(ca.gradient(V.function(symbol), symbol))]))
+    value, centre = read(V.function), [flint.arb(float(c)) for c in V.middle]
+    return _Form(value, gradient, _run(value, [centre])[0][0], _run(gradient, [centre])[0])
 
 
 def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:

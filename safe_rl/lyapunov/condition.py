@@ -108,7 +108,7 @@ class Condition:
             losses = self._losses()
             early = self._done < 0.5 * settings.updates
             loss = (1.0 if early else 0.1) * losses[0] + losses[1] + losses[2]
-            if not early:
+            if settings.size > 0 and not early:
                 loss = loss + settings.size * self._shortfall()
             self._optimiser.zero_grad()
             loss.backward()
