@@ -15,10 +15,11 @@ from ctrl.certify.disturbed import disturbances, reachable
 from ctrl.certify.equilibrium import at_most, distance, rest_point
 from ctrl.certify.files import read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.levels import largest_level
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import Equilibrium, largest_level, riccati
+from ctrl.certify.roa import Equilibrium, riccati
 from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law

@@ -20,9 +20,9 @@ from scipy import linalg
 
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.levels import largest_level
 from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import largest_level
 from ctrl.certify.semidefinite import solve
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law

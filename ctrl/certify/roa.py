@@ -25,7 +25,7 @@ from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
-__all__ = ["Equilibrium", "certify", "largest_level", "riccati"]
+__all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
 
 _ROUNDING = (
     "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
@@ -35,7 +35,7 @@ _ROUNDING = (
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
-_LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
+LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
 
 
 def riccati(task: Task) -> QuadraticLyapunov:
@@ -94,7 +94,7 @@ def certify(
     """
     began, worked = perf_counter(), process_time()
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
-    V = _candidate(loop, V, equilibrium)
+    V = candidate(loop, V, equilibrium)
     if not 0 <= kappa < (np.inf if continuous else 1):
         raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if continuous else " < 1"))
     lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
@@ -103,7 +103,7 @@ def certify(
     if inner is None:
         inner = reachable(loop, V, kappa, level, (lower, upper))
     if level is None:
-        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, _LEAST_LEVEL, inner)
+        level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, LEAST_LEVEL, inner)
     if not 0 < level < np.inf:
         raise InvalidValue(f"level = {level}; expected a positive number")
     if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
@@ -143,7 +143,7 @@ def certify(
     )
 
 
-def _candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) -> Lyapunov:
+def candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) -> Lyapunov:
     """V, or what it is where none is given."""
     if V is None:
         return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
@@ -228,62 +228,6 @@ def _searched(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, be
                 nothing = np.zeros_like(region.V.middle)
                 return Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation, reason)
     return decreases(loop, region, kappa, budget)
-
-
-def largest_level(
-    task: Task,
-    law: Law,
-    V: Lyapunov | None = None,
-    kappa: float = 0.0,
-    resolution: float = 2e-3,
-    budget: Effort | None = None,
-    continuous: bool = False,
-    box: tuple[np.ndarray, np.ndarray] | None = None,
-    uncertain: Mapping[str, tuple[float, float]] | None = None,
-    disturbance: Mapping[str, tuple[float, float]] | None = None,
-    inner: float | None = None,
-    equilibrium: Equilibrium = "reference",
-) -> Certificate:
-    """The highest level that can be proved, by trial just below the sampled limit and bisection.
-
-    Args:
-        resolution: bisection stops at this share of the sampled limit.
-        budget: for all attempts together; each gets at most half of what is left.
-        disturbance, inner, equilibrium: as :func:`certify`; the same inner level in every attempt.
-
-    Returns:
-        The proved certificate of the highest level (its boxes and seconds are those of its own proof), or the last
-        attempt where none is proved.
-    """
-    began = perf_counter()
-    budget = budget or Effort()
-    loop = ClosedLoop(task, law, continuous, disturbance=dict(disturbance or {}))
-    V = _candidate(loop, V, equilibrium)
-    if inner is None:
-        inner = reachable(loop, V, kappa, box=box)
-    top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, _LEAST_LEVEL)
-    proved, failed, share = 0.0, 1.0, 1.0 - resolution
-    boxes = budget.boxes
-    best: Certificate | None = None
-    while True:
-        left = budget.seconds - (perf_counter() - began)
-        effort = Effort(max(boxes // 2, 1), max(0.5 * left, 0.0), budget.device)
-        level = max(share * top, inner)
-        attempt = certify(
-            task, law, V, level, kappa, effort, continuous, box, uncertain, disturbance, inner, equilibrium
-        )
-        boxes -= attempt.boxes
-        if attempt.is_proved:
-            proved, best = share, attempt
-        else:
-            failed = share
-            best = best if best is not None and best.is_proved else attempt
-        if failed - proved <= resolution or left <= 0.02 * budget.seconds or boxes <= 0.02 * budget.boxes:
-            return best
-        # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
-        share = 0.4 * failed if proved == 0.0 and attempt.kind is Kind.UNDECIDED else 0.5 * (proved + failed)
-        if share * top <= inner:
-            return best
 
 
 def _name(law: Law) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.equilibrium import rest_point
+from ctrl.certify.levels import largest_level
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import Equilibrium, certify, largest_level, riccati
+from ctrl.certify.roa import Equilibrium, certify, riccati
 from ctrl.certify.sampling import sampled_limit
 from ctrl.certify.volume import inner_share
 from ctrl.controller import Controller, NotApplicable

@@ -18,12 +18,12 @@ from scipy.linalg import solve_continuous_lyapunov
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.gram import Polynomial
+from ctrl.certify.levels import largest_level
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.polynomial_loop import PolynomialLoop, evaluate, polynomial_loop
 from ctrl.certify.polynomials import Monomials
 from ctrl.certify.radial import Rays
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import largest_level
 from ctrl.certify.sos_programmes import grown, level_by_squares
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law

@@ -1,0 +1,47 @@
+"""`trivium check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+__all__ = ["Check"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say what is wrong with a plant, a task or a controller of your own, and how to mend it.
+
+    Examples:
+      trivium check my_plant.py:Mass
+      trivium check my_plant.py:task
+      trivium check my_law.py:Relay --task my_plant.py:task
+    """
+
+    thing: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THING")]
+    """Name of a task, or path/to/file.py:Thing, or module:Thing: a plant, a task, a controller or its factory."""
+    task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
+    """The task a controller is checked on."""
+
+    def run(self) -> int:
+        report = self._report()
+        print(report)
+        return 0 if report.passed else 1
+
+    def _report(self) -> Any:
+        from ctrl.check import check_controller, check_plant, check_task
+        from ctrl.discovery import NotFound, load, load_task, place
+        from systems import Plant, Task
+
+        if self.task is not None:
+            return check_controller(load("trivium.controllers", self.thing), load_task(self.task))
+        if ":" not in self.thing:
+            return check_task(load_task(self.thing))
+        found = place(self.thing)
+        if isinstance(found, Plant) or (isinstance(found, type) and issubclass(found, Plant)):
+            return check_plant(found)
+        if isinstance(found, Task) or (callable(found) and not isinstance(found, type)):
+            return check_task(load_task(self.thing))
+        raise NotFound(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")

@@ -1,0 +1,113 @@
+"""`trivium compare`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ctrl.commands.misuse import Misuse, short_name
+
+__all__ = ["Compare"]
+
+STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
+"""One of each kind; a task that asks another question has a comparison of its own."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Run controllers on one task from the same starts under the same disturbances; print a table, write a folder.
+
+    Examples:
+      trivium compare cartpole
+      trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
+      trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
+    controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy. Where left out, the
+    comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
+    starts: int | None = None
+    """Initial states, drawn from the task's law; as many as the task's own comparison says, else 128."""
+    seed: int = 0
+    """Of starts and disturbances."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the results; runs/TASK-TIME where left out."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
+    true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from ctrl.certify import proved_region
+        from ctrl.comparison import compare
+        from ctrl.comparison.results import default_folder, reserved, save
+        from ctrl.comparison.table import WIDTH
+        from ctrl.discovery import load_task
+
+        task = _with_truth(load_task(self.task), self.true)
+        programme, broken = _programme(self.controllers, task.name)
+        starts = programme.starts if self.starts is None else self.starts
+        with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
+            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof=proved_region)
+            console = Console()
+            Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+            for name, reason in broken.items():
+                print(f"{name}: not available, {reason}")
+            print(f"saved: {save(comparison, folder, ['trivium', *sys.argv[1:]])}")
+        return 1 if comparison.failed else 0
+
+
+def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
+    """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
+    from ctrl.comparison import Programme
+    from ctrl.discovery import BrokenEntryPoint, entry_points, load
+
+    if names:
+        shown = [short_name(name) for name in names]
+        shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
+        return Programme(
+            {short: load("trivium.controllers", name) for name, short in zip(names, shown, strict=True)}
+        ), {}
+    if task in entry_points("trivium.comparisons"):
+        own = load("trivium.comparisons", task)()
+        return own if isinstance(own, Programme) else Programme(dict(own)), {}
+    installed = entry_points("trivium.controllers")
+    found, broken = {}, {}
+    for name in [name for name in STANDARD if name in installed] or installed:
+        try:
+            found[name] = load("trivium.controllers", name)
+        except BrokenEntryPoint as error:
+            broken[name] = str(error)
+    if not found:
+        reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
+        raise Misuse(f"no controllers to compare: {reasons}")
+    return Programme(found), broken
+
+
+def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:
+    """The task with some parameters of the true plant changed."""
+    import dataclasses
+
+    from systems import UnknownName
+
+    if not changes:
+        return task
+    plant, values = task.truth or task.plant, {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in plant.parameters:
+            raise UnknownName.among(name, plant.parameters, f"parameter of {plant.name}")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise Misuse(f"--true {change}; expected name=value with a number, such as {name}=1.5") from None
+    return task.with_truth(dataclasses.replace(plant, **values))
