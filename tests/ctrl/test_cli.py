@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ctrl import LQR
+from ctrl.cli import main
 from ctrl.discovery import BrokenEntryPoint, NotFound, entry_points, load, load_task, place
 from systems import Task
 
@@ -138,7 +139,12 @@ def test_a_broken_entry_point_is_named_and_the_rest_goes_on(home: Path) -> None:
     assert "BROKEN" in listed.stdout
     assert "regulator" in listed.stdout
     assert "Balance the pole" in listed.stdout
-    assert "learners\n  none is installed" in listed.stdout
+
+
+def test_an_empty_list_says_how_to_fill_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("ctrl.discovery.entry_points", lambda group: {})
+    assert main(["list"]) == 0
+    assert "learners\n  none is installed" in capsys.readouterr().out
 
 
 def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:

@@ -55,6 +55,7 @@ def test_ctrl_c_writes_the_update_in_hand_and_the_run_goes_on_from_there(
 
     (tmp_path / "progress.csv").write_text("updates,charts/steps\n200,1000\n400,2000\n")
     monkeypatch.setattr(DSACT, "iterate", interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
     with pytest.raises(KeyboardInterrupt, match="33 updates made"):
         DSACT(swing_up(), settings=TINY).learn(60, progress=False, checkpoint=path, evaluate_every=25, log=tmp_path)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -121,7 +121,7 @@ def test_command_line_trains_a_constrained_learner_and_goes_on(
 def test_live_view_shows_cost_against_budget_multiplier_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = SACLagrangian(two_budgets(), settings=TINY_OF[SAC])
     news: list[str] = []
-    monkeypatch.setattr("rich.progress.Progress.update", lambda _, task, **fields: news.append(fields["news"]))
+    monkeypatch.setattr("rich.progress.Progress.update", lambda bar, task, **fields: news.append(bar.news))
     learner.learn(400, progress=False)
     for part in ("return", "fast ", " of 2 (multiplier ", " of 1 (multiplier ", "updates/s", "steps/s"):
         assert part in news[-1]
