@@ -61,7 +61,9 @@ def feasibility(task: Task, policy: Policy) -> str:
 
 
 def unpacked(bits: str) -> set[int]:
-    """Indices of the starts that `feasibility` found safe."""
+    """Indices of the starts that `feasibility` found safe; none where it was not asked."""
+    if not bits:
+        return set()
     return set(np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8), count=GRID)).tolist())
 
 
