@@ -1,6 +1,6 @@
 """Lyapunov functions and controllers that are networks, trained here, and what can be proved with them.
 
-    python examples/neural_lyapunov.py [figure.png]
+    python -m examples.neural_lyapunov [--out figure.png]
 
 Three closed loops: the reversed van der Pol oscillator, whose true region of attraction is what its limit cycle
 encloses, and two benchmarks of neural control, a pendulum whose torque barely holds it and a car that follows a circle
@@ -12,7 +12,6 @@ linear-quadratic regulator, its weights tuned, proves in the same box.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
+import tyro
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -152,7 +152,12 @@ def _motions(loop: ClosedLoop, x: np.ndarray, lower: np.ndarray, upper: np.ndarr
     return np.clip(np.stack(runs), lower, upper), arrives
 
 
-def main() -> None:
+def main(out: Path = Path("neural_lyapunov.png")) -> None:
+    """Trains and proves on three closed loops, about four minutes on one core, and draws them.
+
+    Args:
+        out: where the figure goes.
+    """
     matplotlib.style.use(STYLE)
     figure, axes = plt.subplots(1, len(CASES), figsize=(11.5, 4.2), layout="constrained")
     print(f"{'':<15}{'networks':>10}{'ellipse':>10}{'box':>8}{'training':>11}{'proof':>9}{'boxes':>9}")
@@ -166,10 +171,9 @@ def main() -> None:
             print(certificate)
         draw(axis, case, found, certificate, classical)
     explain(figure)
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "neural_lyapunov.png")
-    figure.savefig(path, dpi=200)
-    print(path)
+    figure.savefig(out, dpi=200)
+    print(out)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)
