@@ -1,4 +1,4 @@
-"""Driving among others: how fast, and how often too close? Learners, nonlinear MPC and a driver who keeps the lane.
+"""Driving among others: how fast, and how often too close? Learners, nonlinear MPC and drivers by rules.
 
     python -m benchmarks.driving run [--hours H]      trains what is missing, one after the other, then the controllers
     python -m benchmarks.driving show                 a table of what is finished, and one line of JSON
@@ -29,7 +29,7 @@ from scipy.stats import chi2
 
 from benchmarks.constrained import append, cells, interval
 from ctrl import Controller, Trajectories, simulate
-from ctrl.driving import LaneKeeping, driving_record
+from ctrl.driving import LaneChanging, LaneKeeping, driving_record
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController
@@ -38,6 +38,7 @@ from systems import Task
 from systems.library import driving
 
 RUNS, AT_ONCE = 2_000, 250
+RULES = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
 FILE = Path(__file__).with_suffix(".jsonl")
 
 
@@ -119,8 +120,9 @@ class Run:
                 return
             append(train(name, task, seed, self.updates, self.scratch), FILE)
         if self.part[0] == 0:
-            if not is_done("lane-keeping", 0):
-                append(cell("lane-keeping", 0, task, LaneKeeping(task), 5 * RUNS), FILE)
+            for name, driver in RULES.items():
+                if not is_done(name, 0):
+                    append(cell(name, 0, task, driver(task), 5 * RUNS), FILE)
             for seed in range(self.optimised):  # one run each: minutes that an interruption would cost
                 if not is_done("nonlinear-mpc", seed):
                     mpc = NonlinearMPC(task, horizon=20, max_iterations=60)
@@ -140,7 +142,7 @@ class Show:
             "driving", "seeds", "km", "speed, m/s", "too close, per 1,000 km [95 % of all runs]", "over seeds",
             "other violations", "return per run", "lane changes per km",
         )  # fmt: skip
-        for name in ("lane-keeping", "nonlinear-mpc", *METHODS):
+        for name in (*RULES, "nonlinear-mpc", *METHODS):
             mine = [c for c in found if c["controller"] == name]
             if not mine:
                 continue

@@ -1,4 +1,5 @@
-"""Driving among others: optimisation that plans with the others' reactions, beside a driver who keeps the lane.
+"""Driving among others: optimisation that plans with the others' reactions, beside drivers who keep the lane
+or change it by rules.
 
 Writes a picture and a film of one run of each. Run: python examples/driving.py
 """
@@ -12,7 +13,7 @@ import numpy as np
 
 from ctrl import Controller, simulate
 from ctrl.drawing import film, picture
-from ctrl.driving import LaneKeeping, driving_record
+from ctrl.driving import LaneChanging, LaneKeeping, driving_record
 from mpc import NonlinearMPC
 from systems.library import driving
 
@@ -26,7 +27,11 @@ def main(seconds: float = 20.0, horizon: int = 20, seed: int = 0, folder: str = 
     began = time.perf_counter()
     optimising = NonlinearMPC(task, horizon=horizon, max_iterations=60)
     print(f"problem of {len(optimising.problem.program.lower)} variables made in {time.perf_counter() - began:.0f} s")
-    controllers: dict[str, Controller] = {"lane-keeping": LaneKeeping(task), "nonlinear-mpc": optimising}
+    controllers: dict[str, Controller] = {
+        "lane-keeping": LaneKeeping(task),
+        "lane-changing": LaneChanging(task),
+        "nonlinear-mpc": optimising,
+    }
     for name, controller in controllers.items():
         runs = simulate(task, controller, start, inattention)
         print(f"{name}: cost {runs.cost[0]:.1f}, {1e3 * np.nanmedian(runs.seconds):.1f} ms per step")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ctrl.comparison import Factory, Programme
-from ctrl.driving import LaneKeeping
+from ctrl.driving import LaneChanging, LaneKeeping
 from mpc import NonlinearMPC
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
@@ -17,11 +17,12 @@ __all__ = ["drivers"]
 
 
 def drivers() -> Programme:
-    """Keeping the lane, nonlinear MPC, and learners that price, budget or harmonise what comes too close.
+    """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which price, budget or
+    harmonise what comes too close.
 
     From 8 starts, as optimising a run takes as long as driving it.
     """
-    controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping}
+    controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
     controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
     for name in ("dsac-penalty", "dsac-lagrangian", "dsac-h"):
         controllers[name] = partial(_learned, make=METHODS[name])

@@ -36,7 +36,7 @@ def test_learners_of_the_comparison_are_trained_once_each_in_its_own_way(briefly
     assert factories["lane-keeping"] is LaneKeeping
     assert factories["nonlinear-mpc"].func is NonlinearMPC  # type: ignore[attr-defined]
     names = ["dsac-penalty", "dsac-lagrangian", "dsac-h"]
-    assert list(factories) == ["lane-keeping", "nonlinear-mpc", *names]
+    assert list(factories) == ["lane-keeping", "lane-changing", "nonlinear-mpc", *names]
     x = task.initial.sample(task.plant.state, np.random.default_rng(0), (5,))
     found = {name: factories[name](task).batch(x, 0) for name in names}  # type: ignore[attr-defined]
     kept = sorted(file.name for file in briefly.iterdir())

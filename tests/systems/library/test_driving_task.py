@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrl import LQR, NotApplicable, Source, Status
-from ctrl.driving import LaneKeeping
+from ctrl.driving import LaneChanging, LaneKeeping, driving_record
+from ctrl.driving.ego_drivers import EgoDriver
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
 from systems import Task
@@ -192,8 +193,39 @@ def test_lane_keeping_returns_to_the_middle_as_designed(task: Task) -> None:
     np.testing.assert_allclose(run.states[0, :, 0], (1.0 + 0.5 * t) * np.exp(-0.5 * t), atol=0.08)
 
 
-def test_lane_keeping_never_fails_and_refuses_other_plants(task: Task) -> None:
-    law = LaneKeeping(task)
+def test_lane_changing_is_faster_and_keeps_its_distance(task: Task, starts: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    w = task.disturbance.sample(task.plant.disturbance, rng, (64, task.steps))
+    changing, keeping = (simulate(task, law(task), starts[:64], w) for law in (LaneChanging, LaneKeeping))
+    assert changing.margins.max() <= 0.0
+    assert changing.cost.mean() < 0.6 * keeping.cost.mean()
+    assert driving_record(task, changing).lane_changes > 1.0
+
+
+@pytest.mark.parametrize(("taken", "passes"), [(False, True), (True, False)], ids=["free", "taken"])
+def test_lane_changing_passes_where_the_next_lane_is_free(taken: bool, passes: bool) -> None:
+    """Two lanes, a slow vehicle ahead; beside it another one, or nobody."""
+    plant = Highway(others=("a", "b"), road=Road(lanes=2))
+    task, ahead = driving(plant), plant.state.where("ahead_a")
+    right, left = plant.road.centres
+    state = {
+        "y": right,
+        "speed": 24.0,
+        "ahead_a": 40.0,
+        "y_a": right,
+        "lane_a": right,
+        "ahead_b": 38.0 if taken else 130.0,
+    }
+    state |= {"y_b": left, "lane_b": left} | {f"{what}_{v}": 17.0 for what in ("speed", "desired") for v in "ab"}
+    x, w = plant.state.array(state), np.zeros((1, 80, 2))
+    run = simulate(task, LaneChanging(task), x[None], w)
+    assert (run.states[0, -1, ahead] < -LENGTH) == passes
+    assert run.margins.max() <= 0.0
+
+
+@pytest.mark.parametrize("driver", [LaneKeeping, LaneChanging])
+def test_ego_drivers_never_fail_and_refuse_other_plants(task: Task, driver: type[EgoDriver]) -> None:
+    law = driver(task)
     for x in (np.full(44, np.nan), np.full(44, np.inf), np.full(44, 1e300), -np.full(44, 1e200), np.zeros(44)):
         decision = law.step(x, 0)
         assert np.isfinite(decision.input).all()
@@ -203,7 +235,7 @@ def test_lane_keeping_never_fails_and_refuses_other_plants(task: Task) -> None:
             assert decision.status is Status.NUMERICAL
             assert decision.source is Source.BACKUP
     with pytest.raises(NotApplicable, match="no lane"):
-        LaneKeeping(cartpole())
+        driver(cartpole())
     with pytest.raises(NotApplicable):
         LQR(task)
 

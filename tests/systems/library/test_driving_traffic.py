@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from systems import InvalidValue
 from systems.library import Highway, driving
+from systems.library.driving import lane_keeping
 from systems.library.driving.drivers import Driver
-from systems.library.driving.lane_keeping import lane_keeping
 from systems.library.driving.road import Road
 from systems.library.driving.traffic import LENGTH, WIDTH, Vehicle, in_the_way, strongest
 from systems.lowering import lower

@@ -1,21 +1,24 @@
-"""The baseline of driving among others: keep the lane and follow."""
+"""The baselines of driving among others: keep the lane and follow, or change lanes by rules."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from time import perf_counter
+from typing import final
 
+import casadi as ca
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status
 from systems import DimensionMismatch, Task
-from systems.library.driving import Highway, lane_keeping
+from systems.library.driving import Highway, lane_changing, lane_keeping
 from systems.lowering import lower
 
-__all__ = ["LaneKeeping"]
+__all__ = ["EgoDriver", "LaneChanging", "LaneKeeping"]
 
 
-class LaneKeeping:
-    """:func:`systems.library.driving.lane_keeping` as a controller, also of many states at once.
+class EgoDriver(ABC):
+    """A law of the ego among others as a controller, also of many states at once.
 
     Args:
         task: of a :class:`systems.library.driving.Highway`; its reference says the desired speed.
@@ -30,9 +33,15 @@ class LaneKeeping:
         x_ref, self._u_ref = task.reference.at(task.plant, 0)
         self._names = task.plant.state.names
         self._lower, self._upper = task.input_bounds
-        self._law = lower(lane_keeping(task.plant, float(x_ref[task.plant.state.where("speed")])), to="numpy")
+        desired = float(x_ref[task.plant.state.where("speed")])
+        self._law = lower(self.law(task.plant, desired), to="numpy")
 
-    def reset(self) -> None:
+    @staticmethod
+    @abstractmethod
+    def law(plant: Highway, speed: float) -> ca.Function:
+        """``u(x) -> (2, 1)`` for a desired speed, m/s."""
+
+    def reset(self) -> None:  # noqa: B027 - nothing to override either
         """Nothing to forget."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
@@ -45,7 +54,7 @@ class LaneKeeping:
         x = np.asarray(x, dtype=float)
         if x.shape != (len(self._names),):
             raise DimensionMismatch(
-                f"LaneKeeping.step: given a state of shape {x.shape}, expected ({len(self._names)},) for "
+                f"{type(self).__name__}.step: given a state of shape {x.shape}, expected ({len(self._names)},) for "
                 f"{', '.join(self._names)}; batch(x, k) answers many states"
             )
         u = self.batch(x, k)
@@ -58,3 +67,17 @@ class LaneKeeping:
         """Inputs (..., m) for states (..., n)."""
         with np.errstate(all="ignore"):  # states far beyond the model's range may overflow
             return np.clip(self._law(x), self._lower, self._upper)
+
+
+@final
+class LaneKeeping(EgoDriver):
+    """:func:`systems.library.driving.lane_keeping` as a controller."""
+
+    law = staticmethod(lane_keeping)
+
+
+@final
+class LaneChanging(EgoDriver):
+    """:func:`systems.library.driving.lane_changing` as a controller, of a driver who presses ahead."""
+
+    law = staticmethod(lane_changing)
