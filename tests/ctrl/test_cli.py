@@ -210,6 +210,31 @@ def test_an_interrupt_is_reported_once_and_leaves_no_folder(home: Path) -> None:
     assert not (home / "runs").exists()
 
 
+@pytest.mark.parametrize(("command", "unbuffered"), [("list", ""), ("list", "1"), ("train --help", "")])
+def test_output_that_nobody_reads_ends_quietly(home: Path, command: str, unbuffered: str) -> None:
+    """As with `| head`, once it has seen enough."""
+    read, write = os.pipe()
+    os.close(read)
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [sys.executable, "-m", "ctrl.cli", *command.split()],
+        cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_results_are_written_though_nobody_reads_the_table(home: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "MPLBACKEND": "Agg"}
+    code = "compare own.py:task --controllers regulator --starts 2 --out results"
+    command = [sys.executable, "-m", "ctrl.cli", *code.split()]
+    subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (home / "results" / "table.json").exists()
+
+
 def test_check_says_what_is_wrong(home: Path) -> None:
     good = trivium(home, "check", "own.py:Mass")
     assert good.returncode == 0, good
@@ -252,9 +277,10 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     shown = trivium(home, "verify", "--check", "p.json")
     assert shown.returncode == 0, shown.stderr
     assert "SHOWN AGAIN" in shown.stdout
-    disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed", "--out", "d.json")
+    disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed")
     assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
-    assert trivium(home, "verify", "--check", "d.json").returncode == 0
+    assert trivium(home, "verify", "--check", "runs/pendulum-LQR-disturbed.certificate.json").returncode == 0
+    assert not (home / "runs" / "pendulum-LQR.certificate.json").exists(), "another claim, another file"
     content = json.loads((home / "p.json").read_text())
     assert content["claim"].split(" under ")[0] in shown.stdout, "what was shown is said, not what the file says"
     content["level"] *= 1.1
