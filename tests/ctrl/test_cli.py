@@ -54,9 +54,15 @@ def comparison():
     """A relay and nothing else."""
     return {"relay, alone": Relay}
 
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 0.1
+    hidden: tuple[int, ...] = (8,)
+
 class Learner:
-    def __init__(self, task, seed):
-        self.made, self.seed = 0, seed
+    settings_type = Settings
+    def __init__(self, task, seed, settings=Settings()):
+        self.made, self.seed, self.settings = 0, seed, settings
     @classmethod
     def load(cls, path, task):
         found = cls(task, 0)
@@ -64,7 +70,7 @@ class Learner:
         return found
     def learn(self, updates, progress, checkpoint, log):
         self.made, self.before = updates, self.made
-        print("learned from", self.before, "to", updates, "with seed", self.seed)
+        print("learned from", self.before, "to", updates, "with seed", self.seed, self.settings)
         open(checkpoint, "w").write(f"{self.made} {self.seed}")
     @property
     def result(self):
@@ -260,6 +266,17 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     assert "a training with seed 7, not 0" in refused(home, *command[:4], "--out", "trained", "--updates", "40")
     assert (home / "trained" / "learner.policy").read_text() == "policy of seed 7"
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
+
+
+def test_train_takes_settings(home: Path) -> None:
+    command = ["train", "own.py:task", "--learner", "own.py:Learner", "--out", "trained", "--updates", "10"]
+    done = trivium(home, *command, "--settings", "rate=0.5", "hidden=16,32")
+    assert "Settings(rate=0.5, hidden=(16, 32))" in done.stdout, done
+    said = refused(home, *command, "--settings", "rat=0.5")
+    assert "unknown setting of own.py:Learner 'rat'; known: rate, hidden. Did you mean 'rate'?" in said
+    assert "expected name=value" in refused(home, *command, "--settings", "rate")
+    assert "holds a training with Settings(rate=0.1" in refused(home, *command, "--settings", "rate=0.7")
+    assert trivium(home, *command, "--settings", "rate=fast").returncode == 2
 
 
 def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
