@@ -22,7 +22,7 @@ STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 class Compare:
     """Run controllers on one task from the same starts under the same disturbances; print a table, write a folder.
 
-    Examples:
+    For example:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_law.py:Relay

@@ -18,7 +18,7 @@ __all__ = ["Train"]
 class Train:
     """Train a learner on a task, or go on where an interrupted training in the same folder stopped.
 
-    Examples:
+    For example:
       trivium train cartpole --updates 20000
       trivium train braking --learner plo --seed 1 --settings hidden=128,128 batch_size=512
     """

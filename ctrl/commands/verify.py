@@ -18,7 +18,7 @@ class Verify:
     """Prove a region of attraction of a controller on a task and write the certificate; or show one again from its
     file.
 
-    Examples:
+    For example:
       trivium verify pendulum --controller lqr
       trivium verify path-tracking --degree 6 --out certificates/path.json
       trivium verify pendulum --disturbed

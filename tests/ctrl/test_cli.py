@@ -309,10 +309,12 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
-    for command in ((), ("compare",), ("list",), ("check",), ("train",)):
+    for command in ((), ("compare",), ("list",), ("check",), ("train",), ("verify",)):
         done = trivium(home, *command, "--help")
         assert done.returncode == 0
         assert "usage: trivium" in done.stdout
+        if command not in ((), ("list",)):
+            assert f"For example:\n  trivium {command[0]} " in done.stdout
     slow = ("matplotlib", "torch", "joblib", "scipy.stats")
     code = f"import sys, ctrl.cli; sys.exit(any(m in sys.modules for m in {slow}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
