@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from time import perf_counter, process_time
 from typing import Any
 
@@ -32,6 +33,7 @@ from ctrl.certify.region import Region
 from ctrl.certify.search import Examiner, Search, _Findings
 from ctrl.intervals import quadratic_form, total
 from ctrl.laws.exact import with_symbolic_numbers
+from systems.lowering.interpret import OPERATORS, POWERS, interpret
 from systems.lowering.interval import Interval
 from systems.lowering.program import Program, read
 
@@ -225,28 +227,11 @@ def _polynomial(V: Any, x: list[Any]) -> tuple[Any, list[Any]]:
 
 
 def _run(program: Program, *inputs: Sequence[Any]) -> list[list[Any]]:
-    values: list[Any] = []
+    return interpret(program, inputs, _RULES.__getitem__, _exact)
 
-    def number(a: int | float) -> Any:
-        return values[a] if isinstance(a, int) else _exact(a)
 
-    rules: dict[str, Callable[..., Any]] = {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-        "neg": lambda a: -a,
-        "sq": lambda a: a * a,
-        "twice": lambda a: 2 * a,
-    }
-    for i in program.instructions:
-        if i.op == "input":
-            values.append(inputs[int(i.args[0])][int(i.args[1])])
-        elif i.op in ("pow", "constpow"):
-            base, product = number(i.args[0]), _exact(1.0)
-            for _ in range(int(i.args[1])):
-                product = product * base
-            values.append(product)
-        else:
-            values.append(rules[i.op](*map(number, i.args)))
-    return [[number(a) for a in entry] for entry in program.entries]
+def _power(base: Any, exponent: float) -> Any:
+    return prod([base] * int(exponent), start=_exact(1.0))
+
+
+_RULES: dict[str, Callable[..., Any]] = {**OPERATORS, **dict.fromkeys(POWERS, _power)}

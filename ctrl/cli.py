@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -18,7 +19,19 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry of the console script. Exit codes: 0 done, 1 something failed, 2 misuse."""
+    """Entry of the console script. Exit codes: 0 done, 1 something failed, 2 misuse, 130 interrupted, 141 nobody reads
+    the output any more."""
+    try:
+        try:
+            return _answer(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # such as `| head`, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        return 141
+
+
+def _answer(arguments: list[str] | None) -> int:
     command = tyro.cli(
         Annotated[Compare, tyro.conf.subcommand("compare")]
         | Annotated[List, tyro.conf.subcommand("list")]
@@ -34,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         print(f"interrupted: {interruption}" if str(interruption) else "interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:  # every error of ours is one of these
         print(f"trivium: {error}", file=sys.stderr)
         return 2

@@ -27,7 +27,7 @@ class Allowance:
 
     Args:
         column: of the constraint among the task's. limit: d. is_discounted: whether d is.
-        of_excess: whether a step costs its excess instead of 1.
+        of_excess: whether a step costs its excess, or what a foreign environment says it costs, instead of 1.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Allowance:
         return (1.0 - self.discount**self.steps) / (1.0 - self.discount)
 
     def __str__(self) -> str:
-        what = "excess" if self.of_excess else "violated steps"
+        what = "accumulated" if self.of_excess else "violated steps"
         given = "discounted" if self.is_discounted else f"per episode of {self.steps}"
         return (
             f"budget '{self.name}': {self.limit:g} {what} {given} = {self.rate:.3g} per step = {self.discounted:.3g} "

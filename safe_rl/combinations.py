@@ -60,15 +60,24 @@ class Combination:
     def __name__(self) -> str:
         return self.name
 
+    @property
+    def settings_type(self) -> type[Any]:
+        """What settings are an instance of: those of the base learner."""
+        return self.base.settings_type
+
     def __call__(
         self, task: LearnableTask, seed: int = 0, settings: Any = None, device: torch.device | str = "cpu"
     ) -> Learner:
         """The learner, fresh; settings are those of the base learner."""
-        return self.base(task, seed, settings, device, self.handler)  # type: ignore[call-arg]
+        return self._named(self.base(task, seed, settings, device, self.handler))  # type: ignore[call-arg]
 
     def load(self, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Learner:
         """The learner that `save` wrote; see `Learner.load`."""
-        return self.base.load(path, task, device, self.handler)
+        return self._named(self.base.load(path, task, device, self.handler))
+
+    def _named(self, learner: Learner) -> Learner:
+        learner.name = self.name
+        return learner
 
 
 # A model of how the violation answers needs steps in which it does: a policy follows its multiplier in hundreds of

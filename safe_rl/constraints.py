@@ -50,7 +50,11 @@ class Constraints:
         self.controller = handler.controller(c)
         self.columns = torch.tensor([a.column for a in self.allowances], device=device)
         self._discount = float(task.discount)
-        self._is_discounted = self._tensor([float(a.is_discounted) for a in self.allowances])
+        self._any_discounted = any(a.is_discounted for a in self.allowances)
+        self._is_discounted = torch.tensor([a.is_discounted for a in self.allowances], device=device)
+        self._rate = self._tensor([a.rate for a in self.allowances])
+        # What turns a rate into the units of the budgets.
+        self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
         self._limit = self._tensor([a.limit for a in self.allowances])
         self._critic_limit = self._tensor([a.critic for a in self.allowances])
         self._keep = 1.0 - 1.0 / max(float(task.steps), _LEAST_WINDOW)
@@ -59,6 +63,7 @@ class Constraints:
         self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
         self._answers = torch.zeros((), dtype=torch.int64)
         self.violation = torch.zeros(c, device=device)
+        self._fix_units()
         self._apply()
 
     def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
@@ -73,9 +78,8 @@ class Constraints:
         """
         cost, age, over = cost[: self.n], age[: self.n], over[: self.n]
         chosen = cost.index_select(1, self.columns)
-        if bool(self._is_discounted.any()):
-            weight = self._discount ** age.unsqueeze(1)
-            chosen = chosen * torch.where(self._is_discounted > 0, weight, 1.0)
+        if self._any_discounted:
+            chosen = chosen * torch.where(self._is_discounted, self._discount ** age.unsqueeze(1), 1.0)
         self._spent.mul_(self._keep).add_(chosen.sum(dim=0))
         self._ends.mul_(self._keep).add_(over.sum())
 
@@ -91,43 +95,39 @@ class Constraints:
             level = max(float(mean[i]), allowance.rate) if allowance.of_excess else 1.0
             self._level[i] = level if level > 0 else 1.0
         self.scale.copy_(return_scale * (1.0 - survival) / self._level)
+        self._fix_units()
 
     def scaled(self, cost: Tensor) -> Tensor:
         """Costs of a batch (b, all) as the critics learn them, (c, b)."""
         return (cost.index_select(1, self.columns) * self.scale).t()
 
-    def _units(self) -> Tensor:
-        """Per step, (c,)."""
-        rates = self._tensor([a.rate for a in self.allowances])
-        return torch.maximum(rates, _UNIT * self._level)
+    def _fix_units(self) -> None:
+        """What follows from the levels, all (c,): the unit of a violation per step and per run, and in it the reserve.
 
-    @property
-    def _per_run(self) -> Tensor:
-        """What turns a rate into the units of the budgets, (c,)."""
-        return self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
-
-    def _reserve(self) -> Tensor:
-        """In units of violation, (c,)."""
-        return (self._limit / (self._units() * self._per_run)).clamp(max=self.handler.margin)
+        Kept, since the multipliers ask for them at every step and the device should not be waited for.
+        """
+        self._unit = torch.maximum(self._rate, _UNIT * self._level)
+        self._unit_of_run = self._unit * self._per_run
+        self._reserve = (self._limit / self._unit_of_run).clamp(max=self.handler.margin)
 
     @property
     def threshold(self) -> Tensor:
         """What runs may spend before multipliers rise, (c,), in the units of the budgets; known after the warm-up."""
-        return self._limit - self._reserve() * self._units() * self._per_run
+        return self._limit - self._reserve * self._unit * self._per_run
 
     # ---- multipliers ----
 
     def answer(self) -> None:
         """The multipliers answer to what runs spend, once in `handler.period` calls."""
         if self.handler.source == "episodes" and self._is_due():
-            self._update((self.spent - self._limit) / (self._units() * self._per_run))
+            self._update((self.spent - self._limit) / self._unit_of_run)
 
     def _is_due(self) -> bool:
         self._answers += 1
         return int(self._answers) % self.handler.period == 0
 
     def _update(self, violation: Tensor) -> None:
-        self.violation.copy_((violation + self._reserve()).clamp(*_RANGE))
+        self.violation.copy_((violation + self._reserve).clamp(*_RANGE))
         self.controller.update(self.violation.cpu().numpy().astype(np.float64))
         self._apply()
 
@@ -144,8 +144,7 @@ class Constraints:
         members, c = self.handler.members, len(self.allowances)
         if self.handler.source == "critics" and self._is_due():
             estimate = self.handler.estimate(seen.detach().view(members, c, -1)).mean(dim=-1)
-            unit = self._units() / (1.0 - self._discount)
-            self._update((estimate / self.scale - self._critic_limit) / unit)
+            self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
         pressure = Pressure(self.multipliers, self.violation)
         return list(self.handler.gradient(reward_loss, costs.view(members, c, -1), pressure, parameters))
 
@@ -185,4 +184,5 @@ class Constraints:
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])
+        self._fix_units()
         self._apply()

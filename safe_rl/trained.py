@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,9 +21,10 @@ from safe_rl.controller import PolicyController
 from safe_rl.jump_start import JumpStart
 from safe_rl.training import Learner
 from systems import Task
+from systems.cache import cache_folder
 from systems.describe import fingerprint
 
-__all__ = ["UPDATES", "Recipe", "cache_folder", "dsact", "trained"]
+__all__ = ["UPDATES", "Recipe", "dsact", "trained"]
 
 UPDATES = 20_000
 """Updates of a policy that is trained on the spot."""
@@ -74,12 +74,6 @@ class Recipe:
         return recipe
 
 
-def cache_folder() -> Path:
-    """Where trained policies are kept: ``$TRIVIUM_CACHE``, else ``trivium`` in the user's cache folder."""
-    chosen = os.environ.get("TRIVIUM_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "trivium"
-
-
 def dsact(task: Task) -> PolicyController:
     """A DSAC-T policy for the task, trained with default settings and seed 0 unless that was done before.
 
@@ -100,7 +94,6 @@ def trained(task: Task, recipe: Recipe) -> PolicyController:
         raise NotApplicable(f"task '{task.name}': a learner needs a discount below 1, such as 0.99")
     key = hashlib.sha256(json.dumps(recipe.described(task), sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     stem = f"{recipe.name}-{task.name}-{key}"
     finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
     try:

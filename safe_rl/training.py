@@ -25,7 +25,7 @@ from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
-from systems.errors import expect
+from systems.errors import InvalidValue, expect
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -64,6 +64,8 @@ class Learner(ABC):
         environments: stepped together. judged: how many of them act without noise if there is a handler, so that
             budgets are measured on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
+
+    `name` is what the live view and the log call it: the combination that made it, else what it is made of.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -82,6 +84,7 @@ class Learner(ABC):
         threads: int,
     ) -> None:
         self.task = task
+        self.name = type(self).__name__ + ("" if handler is None else f" + {type(handler).__name__}")
         self.seed = seed
         self.settings = settings
         self.device = torch.device(device)
@@ -103,6 +106,11 @@ class Learner(ABC):
             self.generator,
         )
         self.handler = handler
+        if handler is not None and judged >= environments:
+            raise InvalidValue(
+                f"judged = {judged} of environments = {environments}: all act without noise and none explores; "
+                f"expected fewer, such as judged = {environments // 2}"
+            )
         self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
         judged = 0 if handler is None else judged
         self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged)
@@ -207,7 +215,9 @@ class Learner(ABC):
             )
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.allowances
-        monitor = Monitor(self._label(), goal, made, unit, self.updates, progress, folder, self._described(), limits)
+        monitor = Monitor(
+            f"{self.name} {self.task.name}", goal, made, unit, self.updates, progress, folder, self._described(), limits
+        )
         with quick_arithmetic(self._threads), monitor:
             if not self.prepared and goal > 0:
                 self.prepare()
@@ -228,12 +238,8 @@ class Learner(ABC):
                         raise KeyboardInterrupt(f"{made} updates made; {checkpoint} goes on from there")
         return self
 
-    def _label(self) -> str:
-        handled = "" if self.handler is None else f" + {type(self.handler).__name__}"
-        return f"{type(self).__name__}{handled} {self.task.name}"
-
     def _described(self) -> dict[str, Any]:
-        found = {"task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
+        found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
         if self.handler is not None and self.constraints is not None:
             found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.allowances]}
         return found

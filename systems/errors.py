@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DimensionMismatch", "InvalidValue", "UnknownName", "expect"]
+__all__ = ["DimensionMismatch", "InvalidValue", "UnknownName", "expect", "located"]
 
 
 class InvalidValue(ValueError):
@@ -28,6 +29,15 @@ class UnknownName(ValueError, AttributeError):
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return cls(f"unknown {what} '{name}'; known: {', '.join(names) or 'none'}.{hint}")
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Says of an unknown name where it was written, such as ``"task 't': constraint 'c'"``."""
+    try:
+        yield
+    except UnknownName as error:
+        raise UnknownName(f"{where}: {error}") from error
 
 
 def expect(value: Any, kind: type, what: str, hint: str) -> None:

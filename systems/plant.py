@@ -10,7 +10,7 @@ from typing import Any, Self
 import casadi as ca
 import numpy as np
 
-from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located
 from systems.expressions import without_nan
 from systems.signals import Signals, Vector, signals
 
@@ -129,7 +129,8 @@ class Plant(ABC):
                 f'{{"{next(iter(self.input.names), "force")}": (-1.0, 1.0)}}'
             )
         for name, limit in limits.items():
-            i = self.input.where(name)
+            with located(f"{self.name}.limits()"):
+                i = self.input.where(name)
             if np.shape(limit) != (2,):
                 raise InvalidValue(f"{self.name}: the limits of {name} are {limit!r}; give a pair (lower, upper)")
             low, high = limit

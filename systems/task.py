@@ -16,7 +16,7 @@ from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
-from systems.errors import InvalidValue, expect
+from systems.errors import InvalidValue, expect, located
 from systems.expressions import expect_arguments, largest, without_nan
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
@@ -116,21 +116,29 @@ class Task:
             raise InvalidValue(f"task '{self.name}': constraint names given twice among {', '.join(names)}")
         # Everything below raises its own error where it does not fit the plant; a task that exists is a task that runs.
         _ = self.dynamics, plant.bounds, self.input_bounds
-        if isinstance(self.cost, Quadratic):
-            self.cost.matrices(plant)
-        self.cost.stage_function(plant)
-        self.cost.terminal_function(plant)
+        with located(f"{subject}: cost"):
+            if isinstance(self.cost, Quadratic):
+                self.cost.matrices(plant)
+            self.cost.stage_function(plant)
+            self.cost.terminal_function(plant)
         for constraint in self.constraints:
-            constraint.function(plant)
-        self.reference.at(plant, 0)
-        self.initial.support(plant.state)
-        self.disturbance.support(plant.disturbance)
-        if self.domain is not None:
-            for name in self.domain.bounds:
+            with located(f"{subject}: constraint '{constraint.name}'"):
+                constraint.function(plant)
+        with located(f"{subject}: reference"):
+            self.reference.at(plant, 0)
+        with located(f"{subject}: initial"):
+            self.initial.support(plant.state)
+        with located(f"{subject}: disturbance"):
+            self.disturbance.support(plant.disturbance)
+        with located(f"{subject}: domain"):
+            for name in self.domain.bounds if self.domain is not None else ():
                 plant.state.where(name)
-        if (self.arrival < 0).any():
+        with located(f"{subject}: tolerance"):
+            negative = (self.arrival < 0).any()
+        if negative:
             raise InvalidValue(f"task '{self.name}': tolerance = {self.tolerance}; a half-width must not be negative")
-        self.observe_function()
+        with located(f"{subject}: observation"):
+            self.observe_function()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
             plant.state,
             plant.input,

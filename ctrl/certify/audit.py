@@ -6,6 +6,7 @@ their CasADi expressions and run in Arb (python-flint). Derivatives of V are Cas
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from ctrl.certify.files import Stored
 from ctrl.certify.frame import Frame
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.neural import NeuralLyapunov
+from systems.lowering.interpret import OPERATORS, POWERS, interpret
 from systems.lowering.program import Program, read
 
 __all__ = ["Audit", "audit"]
@@ -26,6 +28,14 @@ __all__ = ["Audit", "audit"]
 _BITS = 200
 # Functions of one number that go by the same name in Arb; whatever else a program uses is refused.
 _NAMED = frozenset("sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh erf expm1 log1p".split())  # noqa: SIM905
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    **OPERATORS,
+    "sq": lambda a: a**2,  # a ball knows of its square that it is not negative, not so of a product
+    "fabs": abs,
+    "fmin": min,
+    "fmax": max,
+    **dict.fromkeys(POWERS, operator.pow),
+}
 
 Balls = list[Any]
 
@@ -173,32 +183,10 @@ def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:
     """A program in Arb, its numbers the doubles they are."""
     import flint
 
-    values: Balls = []
+    def rule(op: str) -> Callable[..., Any]:
+        found = _OPERATORS.get(op) or (getattr(flint.arb, op) if op in _NAMED else None)
+        if found is None:
+            raise ValueError(f"{program.name} uses {op}, which the audit does not run in Arb")
+        return found
 
-    def ball(a: int | float) -> Any:
-        return values[a] if isinstance(a, int) else flint.arb(a)
-
-    rules: dict[str, Callable[..., Any]] = {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-        "neg": lambda a: -a,
-        "sq": lambda a: a**2,
-        "twice": lambda a: 2 * a,
-        "inv": lambda a: 1 / a,
-        "fabs": abs,
-        "fmin": min,
-        "fmax": max,
-        "pow": lambda a, b: a**b,
-        "constpow": lambda a, b: a**b,
-    }
-    for i in program.instructions:
-        if i.op == "input":
-            values.append(inputs[int(i.args[0])][int(i.args[1])])
-            continue
-        rule = rules.get(i.op) or (getattr(flint.arb, i.op) if i.op in _NAMED else None)
-        if rule is None:
-            raise ValueError(f"{program.name} uses {i.op}, which the audit does not run in Arb")
-        values.append(rule(*map(ball, i.args)))
-    return [[ball(a) for a in entry] for entry in program.entries]
+    return interpret(program, inputs, rule, flint.arb)

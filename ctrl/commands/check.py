@@ -14,7 +14,7 @@ __all__ = ["Check"]
 class Check:
     """Say what is wrong with a plant, a task or a controller of your own, and how to mend it.
 
-    Examples:
+    For example:
       trivium check my_plant.py:Mass
       trivium check my_plant.py:task
       trivium check my_law.py:Relay --task my_plant.py:task

@@ -22,7 +22,7 @@ STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 class Compare:
     """Run controllers on one task from the same starts under the same disturbances; print a table, write a folder.
 
-    Examples:
+    For example:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
@@ -58,11 +58,12 @@ class Compare:
         starts = programme.starts if self.starts is None else self.starts
         with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
             comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof=proved_region)
-            console = Console()
-            Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
-            for name, reason in broken.items():
-                print(f"{name}: not available, {reason}")
-            print(f"saved: {save(comparison, folder, ['trivium', *sys.argv[1:]])}")
+            saved = save(comparison, folder, ["trivium", *sys.argv[1:]])  # whatever becomes of the output
+        console = Console()
+        Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+        for name, reason in broken.items():
+            print(f"{name}: not available, {reason}")
+        print(f"saved: {saved}")
         return 1 if comparison.failed else 0
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -15,7 +16,12 @@ __all__ = ["Train"]
 
 @dataclass(frozen=True)
 class Train:
-    """Train a learner on a task, or go on where an interrupted training in the same folder stopped."""
+    """Train a learner on a task, or go on where an interrupted training in the same folder stopped.
+
+    For example:
+      trivium train cartpole --updates 20000
+      trivium train braking --learner plo --seed 1 --settings hidden=128,128 batch_size=512
+    """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
@@ -28,6 +34,8 @@ class Train:
     """Steps of the environments in all instead, counted over all of them, those of the warm-up included."""
     seed: int = 0
     """Of the learner and of its environments."""
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Settings of the learner that differ from its defaults; a name it does not know is answered with those it does."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; runs/TASK-LEARNER-seedSEED where left out."""
 
@@ -49,6 +57,7 @@ class Train:
             raise Misuse(
                 f"'{self.learner}' is no learner; expected one of `trivium list`, or path/to/file.py:MyLearner"
             )
+        settings = _settings(learner_type, self.learner, self.settings)
         kind = getattr(learner_type, "__name__", self.learner).lower()
         folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}", task)
         checkpoint = folder / "checkpoint.pt"
@@ -59,9 +68,15 @@ class Train:
                     f"{folder} holds a training with seed {learner.seed}, not {self.seed}; give another folder with "
                     "--out DIR, or that seed to go on"
                 )
+            if settings not in (None, learner.settings):
+                raise Misuse(
+                    f"{folder} holds a training with {learner.settings}; give another folder with --out DIR, or leave "
+                    "out --settings to go on"
+                )
             print(f"going on from {checkpoint}")
         else:
-            learner = learner_type(task, seed=self.seed)
+            chosen = {} if settings is None else {"settings": settings}
+            learner = learner_type(task, seed=self.seed, **chosen)
             content = json.dumps(describe(task), indent=2, allow_nan=False, ensure_ascii=False)
             (folder / "task.json").write_text(content + "\n", encoding="utf-8")
         goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
@@ -71,3 +86,24 @@ class Train:
         learner.result.save(policy)
         print(f"saved: {policy}\nto compare it: trivium compare {self.task} --controllers lqr {policy}")
         return 0
+
+
+def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:
+    """What the learner calls its settings, with those given; None where none is."""
+    if not given:
+        return None
+    from systems import UnknownName
+
+    kind = getattr(learner, "settings_type", None)
+    if kind is None:
+        raise Misuse(f"--settings {given[0]}; learner '{name}' takes none")
+    words = []
+    for text in given:
+        setting, equals, value = text.partition("=")
+        known = [field.name for field in dataclasses.fields(kind)]
+        if setting not in known:
+            raise UnknownName.among(setting, known, f"setting of {name}")
+        if not equals or not value:
+            raise Misuse(f"--settings {text}; expected name=value, such as batch_size=128 or hidden=64,64")
+        words += [f"--{setting}", *value.split(",")]
+    return tyro.cli(kind, args=words, prog="trivium train --settings", add_help=False)

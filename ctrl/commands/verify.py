@@ -18,7 +18,7 @@ class Verify:
     """Prove a region of attraction of a controller on a task and write the certificate; or show one again from its
     file.
 
-    Examples:
+    For example:
       trivium verify pendulum --controller lqr
       trivium verify path-tracking --degree 6 --out certificates/path.json
       trivium verify pendulum --disturbed
@@ -38,7 +38,8 @@ class Verify:
     seconds: float = 60.0
     """To spend on each proof."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write the certificate; runs/TASK-CONTROLLER.certificate.json where left out."""
+    """Where to write the certificate; where left out runs/TASK-CONTROLLER.certificate.json, with degree, continuous and
+    disturbed in the name where they were asked for."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A certificate to show again, without search, and to audit at random points in a second arithmetic."""
     points: int = 500
@@ -61,13 +62,22 @@ class Verify:
         task = load_task(self.task)
         law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
         certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous, self.disturbed)
+        saved = None
+        if certificate.is_proved:  # written first, whatever becomes of the output
+            name = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
+            saved = save(certificate, task, law, self.task, self.out or Path("runs") / name)
         print(certificate)
         print(sampled)
         if task.constraints:
             named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
             print(f"not in the claim: constraints ({named}); the task's domain would be")
-        if not certificate.is_proved:
+        if saved is None:
             return 1
-        out = self.out or Path("runs") / f"{task.name}-{short_name(self.controller)}.certificate.json"
-        print(f"saved: {save(certificate, task, law, self.task, out)}")
+        print(f"saved: {saved}")
         return 0
+
+    @property
+    def _asked(self) -> str:
+        """What tells claims about one controller apart, for their files."""
+        parts = {f"degree{self.degree}": self.degree, "continuous": self.continuous, "disturbed": self.disturbed}
+        return "".join(f"-{part}" for part, asked in parts.items() if asked)

@@ -22,6 +22,14 @@ __all__ = ["difference", "problem", "table", "text"]
 
 WIDTH = 132
 
+_ENDINGS = {
+    Status.MAX_ITERATIONS: "stopped by the limit on iterations",
+    Status.TIMEOUT: "stopped by the clock",
+    Status.INFEASIBLE: "no plan keeps the constraints, as far as the solver can tell",
+    Status.UNBOUNDED: "the solver's iterates grew without bound",
+    Status.NUMERICAL: "the solver ended at no point that passes the check of optimality, or was given no finite state",
+}
+
 
 def problem(comparison: Comparison) -> str:
     """What every controller faced, in one line."""
@@ -107,7 +115,17 @@ def _notes(comparison: Comparison) -> list[str]:
         "settled: arrives and stays; "
         f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
     )
-    return [*notes, key]
+    return [*notes, *_endings(comparison), key]
+
+
+def _endings(comparison: Comparison) -> list[str]:
+    """What the endings that occurred mean, and what a controller does then."""
+    seen = {status for metrics in comparison.metrics.values() for status, count in metrics.statuses.items() if count}
+    meant = [f"{status.replace('_', ' ')}: {meaning}" for status, meaning in _ENDINGS.items() if status in seen]
+    if not meant:
+        return []
+    then = "such a sample gets the point found if it is nearly optimal, else the last plan shifted, else a backup law"
+    return ["; ".join([*meant, then])]
 
 
 def _judged(verdict: Verdict, task: Task) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,8 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from systems.lowering.program import Instruction, Operand, Program, read
+from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
+from systems.lowering.program import Program, read
 
 __all__ = ["DISCONTINUOUS", "ExactColumn", "NotExact", "evaluate_exactly", "jumps", "with_symbolic_numbers"]
 
@@ -23,23 +25,48 @@ DISCONTINUOUS = frozenset(
     | {"remainder", "copysign"}
 )
 
-_RULES: dict[str, Callable[..., Value]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else None,
-    "neg": lambda a: -a,
-    "sq": lambda a: a * a,
-    "twice": lambda a: 2 * a,
+
+def _where_known(rule: Callable[..., Value]) -> Callable[..., Value]:
+    """Nothing is known of what is made from unknown numbers."""
+    return lambda *args: None if any(a is None for a in args) else rule(*args)
+
+
+def _product(a: Value, b: Value) -> Value:
+    if a == 0 or b == 0:
+        return Fraction(0)
+    return None if a is None or b is None else a * b
+
+
+def _quotient(a: Value, b: Value) -> Value:
+    if b is None:
+        return Fraction(0) if a == 0 else None
+    return None if a is None or b == 0 else a / b
+
+
+def _root(a: Fraction) -> Value:
+    """The root of a rational square."""
+    if a < 0:
+        return None
+    top, bottom = isqrt(a.numerator), isqrt(a.denominator)
+    return Fraction(top, bottom) if top * top == a.numerator and bottom * bottom == a.denominator else None
+
+
+def _power(a: Fraction, b: Fraction | float) -> Value:
+    if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0):
+        return None
+    return a ** int(b)
+
+
+_KNOWN: dict[str, Callable[..., Value]] = {
+    **OPERATORS,
     "inv": lambda a: 1 / a if a else None,
     "fabs": abs,
     "fmin": min,
     "fmax": max,
-    "pow": lambda a, b: _power(a, b),
-    "constpow": lambda a, b: _power(a, b),
+    **dict.fromkeys(POWERS, _power),
     "log": lambda a: Fraction(0) if a == 1 else None,
     "acos": lambda a: Fraction(0) if a == 1 else None,
-    "sqrt": lambda a: _root(a),
+    "sqrt": _root,
     "atan2": lambda a, b: Fraction(0) if a == 0 and b > 0 else None,
     **dict.fromkeys(
         ["sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p"],
@@ -47,17 +74,11 @@ _RULES: dict[str, Callable[..., Value]] = {
     ),
     **dict.fromkeys(["cos", "cosh", "exp"], lambda a: Fraction(1) if a == 0 else None),
 }
-
+_EXACT = {op: _where_known(rule) for op, rule in _KNOWN.items()} | {"mul": _product, "div": _quotient}
 
 _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "neg": lambda a: -a,
-    "sq": lambda a: a * a,
-    "twice": lambda a: 2 * a,
-    "inv": lambda a: 1 / a,
+    **OPERATORS,
+    **dict.fromkeys(POWERS, operator.pow),
     # Equal off the negative axis of b. On it, where atan2 jumps, this divides by zero, so that an enclosure of value
     # and slope over a box that meets the jump is the whole line.
     "atan2": lambda a, b: 2 * ca.atan(a / (ca.sqrt(a * a + b * b) + b)),
@@ -74,14 +95,8 @@ def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fr
     wherever that is defined. Transcendental functions are known where their value is rational for a trivial reason:
     sin 0, cos 0, log 1, ...
     """
-    values: list[Value] = []
-    for instruction in program.instructions:
-        values.append(_evaluate(instruction, values, inputs))
-    outputs = []
-    for entry in program.entries:
-        row = [values[a] if isinstance(a, int) else _rational(a) for a in entry]
-        outputs.append(None if any(value is None for value in row) else [v for v in row if v is not None])
-    return outputs
+    outputs = interpret(program, inputs, lambda op: _EXACT.get(op, lambda *_: None), _rational)
+    return [None if any(value is None for value in row) else row for row in outputs]
 
 
 class NotExact(ArithmeticError):
@@ -123,21 +138,12 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     inputs = [ca.SX.sym(port.name, port.size) for port in program.inputs]
     numbers: dict[float, ca.SX] = {}
 
-    def number(a: Operand) -> ca.SX:
-        if isinstance(a, int):
-            return values[a]
+    def number(a: float) -> ca.SX:
         return numbers.setdefault(a, ca.SX.sym(f"number{len(numbers)}"))
 
-    values: list[ca.SX] = []
-    for i in program.instructions:
-        if i.op == "input":
-            values.append(inputs[int(i.args[0])][int(i.args[1])])
-        elif i.op in ("pow", "constpow"):
-            values.append(number(i.args[0]) ** float(i.args[1]))
-        else:
-            values.append(_SYMBOLIC[i.op](*map(number, i.args)))
+    known = values(program, [ca.vertsplit(x) for x in inputs], _SYMBOLIC.__getitem__, number)
     outputs = [
-        ca.vertcat(*[values[a] if isinstance(a, int) else ca.SX(a) for a in entry]) if entry else ca.SX(0, 1)
+        ca.vertcat(*[known[a] if isinstance(a, int) else ca.SX(a) for a in entry]) if entry else ca.SX(0, 1)
         for entry in program.entries
     ]
     names = [port.name for port in program.inputs]
@@ -151,39 +157,10 @@ def jumps(function: ca.Function) -> list[str]:
     program = read(function)
     found = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
     for i in program.instructions:
-        if i.op in ("pow", "constpow") and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
+        if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
             found.add(i.op)
     return sorted(found)
 
 
-def _evaluate(instruction: Instruction, values: list[Value], inputs: tuple[Sequence[Value], ...]) -> Value:
-    if instruction.op == "input":
-        which, row, column = (int(a) for a in instruction.args)
-        if column:
-            return None  # matrices as inputs do not occur in plants and laws
-        return inputs[which][row]
-    args = [values[a] if isinstance(a, int) else _rational(a) for a in instruction.args]
-    rule = _RULES.get(instruction.op)
-    if (instruction.op == "mul" and 0 in args) or (instruction.op == "div" and args[0] == 0 and args[1] is None):
-        return Fraction(0)
-    if rule is None or any(a is None for a in args):
-        return None
-    return rule(*args)
-
-
 def _rational(number: float) -> Value:
     return Fraction(number) if abs(number) < float("inf") else None
-
-
-def _root(a: Fraction) -> Value:
-    """The root of a rational square."""
-    if a < 0:
-        return None
-    top, bottom = isqrt(a.numerator), isqrt(a.denominator)
-    return Fraction(top, bottom) if top * top == a.numerator and bottom * bottom == a.denominator else None
-
-
-def _power(a: Fraction, b: Fraction) -> Value:
-    if b.denominator != 1 or abs(b) > 64 or (a == 0 and b <= 0):
-        return None
-    return a ** int(b)

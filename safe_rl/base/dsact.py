@@ -14,6 +14,7 @@ from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
+from systems.errors import InvalidValue
 
 
 @final
@@ -23,6 +24,11 @@ class DSACTSettings(OffPolicySettings):
 
     form: Literal[1, 2] = 1
     """Which published form of the critics' gradient; see `gradients_form_1` and `gradients_form_2`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in (1, 2):
+            raise InvalidValue(f"DSACTSettings: form = {self.form!r}; expected 1 or 2")
 
 
 @final

@@ -16,6 +16,7 @@ from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
+from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
 
 
@@ -59,6 +60,15 @@ class OffPolicySettings:
     """Rewards are scaled so that a return under uniform actions is about this large."""
     threads: int = 1
     """CPU threads while learning; one is fastest for small networks, and results depend on the number."""
+
+    def __post_init__(self) -> None:
+        expect_widths(self, ("hidden",))
+        expect_counts(self, ("decay", "mean_updates", "delay", "batch_size", "capacity", "warmup"))
+        expect_counts(self, ("environments", "updates_per_step", "threads"))
+        expect_counts(self, ("judged",), least=0)
+        expect_numbers(self, ("critic_rate", "policy_rate", "temperature_rate", "return_scale"), above=0.0)
+        expect_numbers(self, ("averaging",), above=0.0, most=1.0)
+        expect_numbers(self, ("initial_log_temperature", "entropy"))
 
 
 class OffPolicy(Learner):

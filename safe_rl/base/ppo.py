@@ -15,6 +15,7 @@ from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
+from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
 
 
@@ -54,6 +55,13 @@ class PPOSettings:
     """Rewards are scaled so that a return under uniform actions is about this large."""
     threads: int = 1
     """CPU threads while learning."""
+
+    def __post_init__(self) -> None:
+        expect_widths(self, ("hidden",))
+        expect_counts(self, ("decay", "environments", "horizon", "passes", "batch_size"))
+        expect_counts(self, ("mean_updates", "warmup", "threads"))
+        expect_numbers(self, ("policy_rate", "value_rate", "clip", "largest_gradient", "return_scale"), above=0.0)
+        expect_numbers(self, ("trace", "entropy"))
 
 
 class _Round(NamedTuple):

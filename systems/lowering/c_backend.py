@@ -15,6 +15,8 @@ from typing import overload
 
 import casadi as ca
 
+from systems.cache import cache_folder
+
 # No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
 _FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -37,7 +39,7 @@ def compile_c(
         functions: one CasADi function, or several with different names. Derivatives are compiled only when
             given: compile `jacobian(f)` beside `f` where it is needed.
         folder: where the library is kept, named after its content, so that the same functions are compiled
-            once; by default the user's cache folder (`$XDG_CACHE_HOME/trivium`, else `~/.cache/trivium`).
+            once; by default `systems.cache.cache_folder()`.
 
     Returns:
         A `casadi.Function`, or a tuple of them in the order given.
@@ -56,7 +58,7 @@ def compile_c(
     source = _generate(given)
     compiler = find_compiler()
     key = hashlib.sha256("\0".join([source, *compiler, *_FLAGS]).encode()).hexdigest()[:24]
-    home = _cache() if folder is None else Path(folder)
+    home = cache_folder() if folder is None else Path(folder)
     library = home / f"{names[0]}-{key}{_SUFFIX}"
     if not library.exists():
         _build(source, compiler, library)
@@ -89,18 +91,6 @@ def _generate(functions: tuple[ca.Function, ...]) -> str:
     for f in functions:
         generator.add(f)
     return str(generator.dump())
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        home = (Path(base) if base else Path.home() / ".cache") / "trivium"
-        home.mkdir(parents=True, exist_ok=True)
-        if os.access(home, os.W_OK):
-            return home
-    except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="trivium-"))  # no home to write to: not kept between processes
 
 
 def _build(source: str, compiler: list[str], library: Path) -> None:

@@ -54,9 +54,15 @@ def comparison():
     """A relay and nothing else."""
     return {"relay, alone": Relay}
 
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 0.1
+    hidden: tuple[int, ...] = (8,)
+
 class Learner:
-    def __init__(self, task, seed):
-        self.made, self.seed = 0, seed
+    settings_type = Settings
+    def __init__(self, task, seed, settings=Settings()):
+        self.made, self.seed, self.settings = 0, seed, settings
     @classmethod
     def load(cls, path, task):
         found = cls(task, 0)
@@ -64,7 +70,7 @@ class Learner:
         return found
     def learn(self, updates, progress, checkpoint, log):
         self.made, self.before = updates, self.made
-        print("learned from", self.before, "to", updates, "with seed", self.seed)
+        print("learned from", self.before, "to", updates, "with seed", self.seed, self.settings)
         open(checkpoint, "w").write(f"{self.made} {self.seed}")
     @property
     def result(self):
@@ -210,6 +216,31 @@ def test_an_interrupt_is_reported_once_and_leaves_no_folder(home: Path) -> None:
     assert not (home / "runs").exists()
 
 
+@pytest.mark.parametrize(("command", "unbuffered"), [("list", ""), ("list", "1"), ("train --help", "")])
+def test_output_that_nobody_reads_ends_quietly(home: Path, command: str, unbuffered: str) -> None:
+    """As with `| head`, once it has seen enough."""
+    read, write = os.pipe()
+    os.close(read)
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [sys.executable, "-m", "ctrl.cli", *command.split()],
+        cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_results_are_written_though_nobody_reads_the_table(home: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "MPLBACKEND": "Agg"}
+    code = "compare own.py:task --controllers regulator --starts 2 --out results"
+    command = [sys.executable, "-m", "ctrl.cli", *code.split()]
+    subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (home / "results" / "table.json").exists()
+
+
 def test_check_says_what_is_wrong(home: Path) -> None:
     good = trivium(home, "check", "own.py:Mass")
     assert good.returncode == 0, good
@@ -237,6 +268,17 @@ def test_train_saves_and_goes_on(home: Path) -> None:
     assert "trivium compare own.py:task --controllers lqr trained/learner.policy" in again.stdout
 
 
+def test_train_takes_settings(home: Path) -> None:
+    command = ["train", "own.py:task", "--learner", "own.py:Learner", "--out", "trained", "--updates", "10"]
+    done = trivium(home, *command, "--settings", "rate=0.5", "hidden=16,32")
+    assert "Settings(rate=0.5, hidden=(16, 32))" in done.stdout, done
+    said = refused(home, *command, "--settings", "rat=0.5")
+    assert "unknown setting of own.py:Learner 'rat'; known: rate, hidden. Did you mean 'rate'?" in said
+    assert "expected name=value" in refused(home, *command, "--settings", "rate")
+    assert "holds a training with Settings(rate=0.1" in refused(home, *command, "--settings", "rate=0.7")
+    assert trivium(home, *command, "--settings", "rate=fast").returncode == 2
+
+
 def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
     done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
     assert done.returncode == 0, done.stderr
@@ -252,9 +294,10 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     shown = trivium(home, "verify", "--check", "p.json")
     assert shown.returncode == 0, shown.stderr
     assert "SHOWN AGAIN" in shown.stdout
-    disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed", "--out", "d.json")
+    disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed")
     assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
-    assert trivium(home, "verify", "--check", "d.json").returncode == 0
+    assert trivium(home, "verify", "--check", "runs/pendulum-LQR-disturbed.certificate.json").returncode == 0
+    assert not (home / "runs" / "pendulum-LQR.certificate.json").exists(), "another claim, another file"
     content = json.loads((home / "p.json").read_text())
     assert content["claim"].split(" under ")[0] in shown.stdout, "what was shown is said, not what the file says"
     content["level"] *= 1.1
@@ -266,10 +309,12 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
-    for command in ((), ("compare",), ("list",), ("check",), ("train",)):
+    for command in ((), ("compare",), ("list",), ("check",), ("train",), ("verify",)):
         done = trivium(home, *command, "--help")
         assert done.returncode == 0
         assert "usage: trivium" in done.stdout
+        if command not in ((), ("list",)):
+            assert f"For example:\n  trivium {command[0]} " in done.stdout
     slow = ("matplotlib", "torch", "joblib", "scipy.stats")
     code = f"import sys, ctrl.cli; sys.exit(any(m in sys.modules for m in {slow}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from laws import Elsewhere, Momentum, faulty, not_applicable
 
-from ctrl import LQR, Comparison, NotApplicable, Status, compare
+from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
 from ctrl.comparison.results import OutputError, prepare, reserved, save
 from ctrl.comparison.statistics import Estimate
 from ctrl.comparison.table import difference
-from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Uniform
+from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
 
@@ -161,6 +161,29 @@ def test_a_mean_above_its_budget_is_never_called_kept() -> None:
     assert measured.low < 0.99 * measured.value
     task = dataclasses.replace(TASK, constraints=(fast.budget(0.99 * measured.value),))
     assert "lqr: 'fast' perhaps kept, too few runs to tell:" in told(compare(task, {"lqr": LQR}, starts=2))
+
+
+class Doubtful:
+    """A regulator that owns up to having found nothing in its first five samples."""
+
+    def __init__(self, task: Task) -> None:
+        self.law = LQR(task)
+
+    def reset(self) -> None:
+        pass
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        found = self.law.step(x, k)
+        return dataclasses.replace(found, status=Status.NUMERICAL) if k < 5 else found
+
+
+def test_endings_that_occurred_are_explained_and_others_not() -> None:
+    assert "nearly optimal" not in told(compare(TASK, {"lqr": LQR}, starts=3))
+    said = told(compare(TASK, {"doubtful": Doubtful}, starts=3, workers=1))
+    assert "doubtful: 15 samples numerical" in said
+    assert "numerical: the solver ended at no point that passes the check of optimality" in said
+    assert "else the last plan shifted, else a backup law" in said
+    assert "infeasible:" not in said
 
 
 def test_who_breaks_a_hard_constraint_is_not_called_cheapest_without_a_mark() -> None:

@@ -100,3 +100,11 @@ def test_pressure_begins_short_of_a_budget_and_nothing_presses_where_nothing_is_
         constraints.answer()
         risen = constraints.multipliers > 0
         assert risen.tolist() == [bool(expected), False]
+
+
+def test_measuring_never_waits_for_the_device() -> None:
+    """Tensors without values: whoever asks one for its value, as a branch on it would, gets an error."""
+    device = torch.device("meta")
+    constraints = Constraints(two_budgets(), Lagrangian(period=2), 4, device)
+    constraints.measure(torch.ones(4, 3, device=device), torch.ones(4, device=device), torch.ones(4, device=device))
+    constraints.answer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import signal
@@ -58,6 +59,15 @@ def test_policy_is_exported(make: Combination, tmp_path: Path) -> None:
     session = ort.InferenceSession(str(tmp_path / "p.onnx"))
     (found,) = session.run(None, {"observation": x.numpy()})
     np.testing.assert_allclose(found, learner.result.act(x).numpy(), atol=1e-5)
+
+
+def test_a_learner_goes_by_the_name_of_what_made_it(tmp_path: Path) -> None:
+    learner = PLO(two_budgets(), settings=TINY[PLO.base])
+    learner.learn(2, progress=False, log=tmp_path)
+    assert json.loads((tmp_path / "settings.json").read_text())["learner"] == "plo"
+    learner.save(tmp_path / "run")
+    assert PLO.load(tmp_path / "run", two_budgets()).name == "plo"
+    assert PLO.base(two_budgets(), settings=TINY[PLO.base], handler=PLO.handler).name == "DSACT + Lagrangian"
 
 
 def test_names_are_those_of_the_entry_points() -> None:

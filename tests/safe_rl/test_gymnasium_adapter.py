@@ -98,7 +98,7 @@ def test_constrained_learner_trains_and_resumes_exactly(make: Any, tmp_path: Pat
     make(task(), settings=settings).learn(23, progress=False, checkpoint=tmp_path / "run")
     assert_same_run(whole, make.load(tmp_path / "run", task()).learn(60, progress=False))
     assert whole.history[-1].diagnostics["spent cost"] > 0
-    assert "1 excess per episode of 12" in str(whole.constraints.allowances[0])  # type: ignore[union-attr]
+    assert "budget 'cost': 1 accumulated per episode of 12" in str(whole.constraints.allowances[0])  # type: ignore[union-attr]
 
 
 def test_our_own_environments_go_through_it_too() -> None:

@@ -10,7 +10,7 @@ import gymnasium
 import pytest
 
 from ctrl import LQR
-from safe_rl import DSACT, PLO, PPO, SAC, DSACTSettings, GymnasiumTask, JumpStart, assess, export_onnx
+from safe_rl import DSACT, PLO, PPO, SAC, DSACTSettings, GymnasiumTask, JumpStart, PPOSettings, assess, export_onnx
 from systems import Inequality, InvalidValue
 from systems.library import braking
 from tests.safe_rl.tasks import TINY
@@ -28,6 +28,16 @@ def environment() -> Any:
         (lambda: DSACT(TASK, settings={"hidden": (8,)}), "settings of DSACT.*instance of DSACTSettings"),  # type: ignore[arg-type]
         (lambda: SAC(TASK, settings=DSACTSettings()), "settings of SAC.*instance of SACSettings"),  # type: ignore[arg-type]
         (lambda: PLO(TASK, settings=TINY[SAC]), "settings of DSACT.*instance of DSACTSettings"),
+        (lambda: DSACTSettings(batch_size=0), "DSACTSettings: batch_size = 0; expected a whole number of at least 1"),
+        (lambda: DSACTSettings(delay=2.5), "delay = 2.5; expected a whole number"),  # type: ignore[arg-type]
+        (lambda: DSACTSettings(judged=-1), "judged = -1; expected a whole number of at least 0"),
+        (lambda: DSACTSettings(averaging=2.0), "averaging = 2.0; expected a finite number above 0, at most 1"),
+        (lambda: DSACTSettings(critic_rate=float("nan")), "critic_rate = nan; expected a finite number above 0"),
+        (lambda: DSACTSettings(hidden=(64, 0)), r"hidden = \(64, 0\); expected whole numbers of at least 1"),
+        (lambda: DSACTSettings(hidden=64), "hidden = 64; expected whole numbers"),  # type: ignore[arg-type]
+        (lambda: DSACTSettings(form=3), "form = 3; expected 1 or 2"),  # type: ignore[arg-type]
+        (lambda: PPOSettings(clip=0.0), "PPOSettings: clip = 0.0; expected a finite number above 0"),
+        (lambda: PLO(TASK, settings=DSACTSettings(environments=10)), "judged = 20 of environments = 10: all act"),
         (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
         (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]
         (lambda: JumpStart(TASK, LQR(TASK)), "guide .*such as LQR"),  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ def test_command_line_trains_a_constrained_learner_and_goes_on(
     command = ["train", "systems.library:bandit", "--learner", "safe_rl:SACLagrangian", "--out", str(out)]
     assert main([*command, "--steps", "10400"]) == 0
     shown = capsys.readouterr()
-    assert "0.5 excess per episode of 1 = 0.5 per step" in shown.err
+    assert "0.5 accumulated per episode of 1 = 0.5 per step" in shown.err
     assert "sac-lagrangian.policy" in shown.out
     assert main([*command, "--updates", "30"]) == 0
     assert "going on from" in capsys.readouterr().out

@@ -82,7 +82,7 @@ def test_limits() -> None:
         ({"f": (np.nan, 1.0)}, InvalidValue, r"limits of f are \(nan, 1.0\)"),
         ({"f": 3.0}, InvalidValue, r"limits of f are 3.0; give a pair"),
         ([(-1.0, 1.0)], InvalidValue, r'limits\(\) returned \[\(-1.0, 1.0\)\]; return a mapping .* {"f": '),
-        ({"g": (0.0, 1.0)}, UnknownName, "unknown signal 'g'; known: f"),
+        ({"g": (0.0, 1.0)}, UnknownName, r"limits\(\): unknown signal 'g'; known: f"),
     ],
 )
 def test_bad_limits(limits, error, message) -> None:

@@ -23,6 +23,7 @@ def test_compiled_once_and_loaded_with_its_names(tmp_path):
 
 
 def test_lower_to_c_uses_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRIVIUM_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert lower(square(), "c")([2, 3]).full().ravel().tolist() == [4, 9]
     assert list((tmp_path / "trivium").iterdir())
