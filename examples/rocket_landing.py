@@ -5,6 +5,7 @@ Run: python examples/rocket_landing.py
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ctrl import LQR, Controller, simulate
 from ctrl.drawing import landings
 from mpc import NonlinearMPC
+from systems import Soft
 from systems.library import rocket_landing
 
 
@@ -21,10 +23,13 @@ def main(runs: int = 20, folder: str = ".") -> None:
     rng = np.random.default_rng(0)
     starts = task.initial.sample(task.plant.state, rng, (runs,))
     wind = task.disturbance.sample(task.plant.disturbance, rng, (runs, task.steps))
-    controllers: dict[str, Controller] = {"lqr": LQR(task), "nonlinear-mpc": NonlinearMPC(task, horizon=40)}
+    # Far up, the regulator's cost-to-go outweighs what a learner is charged for a violation: optimisation is told more.
+    dear = tuple(dataclasses.replace(constraint, requirement=Soft(100.0)) for constraint in task.constraints)
+    mpc = NonlinearMPC(dataclasses.replace(task, constraints=dear))
+    controllers: dict[str, Controller] = {"lqr": LQR(task), "nonlinear-mpc": mpc}
     for name, controller in controllers.items():
         done = simulate(task, controller, starts, wind)
-        arrived = (np.abs(done.states[:, -1]) <= task.arrival).all(axis=1)
+        arrived = task.arrived(done.states[:, -1], task.steps)
         kept = (done.margins <= 1e-3).all(axis=(1, 2))
         page = Path(folder) / f"landing-{name}.png"
         landings(task, done).savefig(page)

@@ -75,7 +75,7 @@ class Collector:
             return self._advance(action)
         assert isinstance(self.environment, VectorEnv)
         rows = self._advance(self.jump_start.lead(self.environment, self._running[:, -1], action, self.policy))
-        self.jump_start.note(self.over, rows.terminated > 0, self.generator)
+        self.jump_start.note(self.environment, self.over, self.generator)
         return rows
 
     @torch.no_grad()

@@ -42,8 +42,8 @@ class JumpStart:
     """The guide of one learner: acts for the first floor(H) steps of a run, H uniform on [0, longest * beta].
 
     beta starts at 1 and falls by `step` with every run that ends while the moving success rate is at least the
-    threshold. A run succeeds if it does not leave the domain and its last sample is within `Task.arrival` of the
-    reference.
+    threshold. A run succeeds if the state in which it ends, its time up or the domain left, is within `Task.arrival` of
+    the reference: so a rocket may end on the ground.
 
     Args:
         task: whose states the guide sees.
@@ -69,7 +69,6 @@ class JumpStart:
         self.beta, self.success = 1.0, 0.0
         self.led = torch.zeros(0, dtype=torch.bool)
         self._length = torch.zeros(0)
-        self._arrived = torch.zeros(0, dtype=torch.bool)
 
     def begin(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Lengths for the present runs."""
@@ -78,7 +77,6 @@ class JumpStart:
             self._controllers += [self._make(self.task) for _ in range(n - len(self._controllers))]
         self._length = self._draw(n, generator)
         self.led = torch.zeros(n, dtype=torch.bool, device=environment.device)
-        self._arrived = torch.zeros(n, dtype=torch.bool, device=environment.device)
 
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(n, generator=generator, device=generator.device)
@@ -90,8 +88,6 @@ class JumpStart:
         state, sample = environment.state, environment.samples
         x = state.cpu().numpy().astype(float)
         k = sample.cpu().numpy()
-        reference, _ = self.task.reference.at(self.task.plant, k)
-        self._arrived = torch.from_numpy((np.abs(x - reference) <= self.task.arrival).all(axis=-1)).to(action.device)
         rows = np.flatnonzero(self.led.cpu().numpy())
         if not len(rows):
             return action
@@ -115,13 +111,14 @@ class JumpStart:
             inputs.append(self._controllers[i].step(x[i], int(k[i])).input)
         return np.array(inputs)
 
-    def note(self, over: Tensor, terminated: Tensor, generator: torch.Generator) -> None:
-        """Runs that ended, and which of them left the domain."""
-        ended = int(over.sum())
-        if not ended:
+    def note(self, environment: VectorEnv, over: Tensor, generator: torch.Generator) -> None:
+        """Counts the runs that ended, those in `over` (n,), and draws lengths for the next ones."""
+        rows = over.nonzero().squeeze(1)
+        if not len(rows):
             return
-        s = self.settings
-        for good in (self._arrived & ~terminated)[over].tolist():
+        s, (states, samples) = self.settings, environment.ends
+        arrived = self.task.arrived(states[rows].cpu().numpy().astype(float), samples[rows].cpu().numpy())
+        for good in arrived:
             self.success += (float(good) - self.success) / s.memory
             if self.success >= s.threshold:
                 self.beta = max(self.beta - s.step, 0.0)

@@ -212,6 +212,11 @@ class Task:
         width = 0.05 * (spread + offset)
         return np.where(width > 0, width, np.inf)
 
+    def arrived(self, x: np.ndarray, k: np.ndarray | int) -> np.ndarray:
+        """Which states (..., n) at the samples k, (...) of whole numbers, are within ``arrival`` of their reference."""
+        reference, _ = self.reference.at(self.plant, k)
+        return np.asarray((np.abs(x - reference) <= self.arrival).all(axis=-1))
+
     @property
     def observation_signals(self) -> Signals:
         """Names and units of what a learner sees."""

@@ -39,8 +39,7 @@ def landings(task: Task, runs: Trajectories, run: int = 0) -> Figure:
         raise InvalidValue(f"task '{task.name}' of {plant.name} cannot be drawn as landings; expected one of Rocket")
     if not -len(runs) <= run < len(runs):
         raise InvalidValue(f"run {run} of {len(runs)} runs; the first is 0")
-    goal, _ = task.reference.at(plant, 0)
-    arrived = (np.abs(runs.states[:, -1] - goal) <= task.arrival).all(axis=1)
+    arrived = task.arrived(runs.states[:, -1], task.steps)
     with matplotlib.style.context(STYLE):
         page = Figure(figsize=(7.2, 4.6), layout="constrained")
         path, fall = page.subplots(1, 2, width_ratios=[1.15, 1.0])

@@ -69,6 +69,7 @@ class VectorEnv:
         self._generator.manual_seed(seed)
         self._x = self._start.draw(n, self._generator)
         self._k = torch.zeros(n, dtype=torch.long, device=self.device)
+        self._ends = self._x, self._k
 
     @property
     def state(self) -> Tensor:
@@ -79,6 +80,11 @@ class VectorEnv:
     def samples(self) -> Tensor:
         """How many samples each present run is old, (n,) of int64."""
         return self._k
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """What the last step led to, before automatic resets: states (n, states) and samples (n,)."""
+        return self._ends
 
     @torch.no_grad()
     def reset(self, staggered: bool = False) -> Tensor:
@@ -108,6 +114,7 @@ class VectorEnv:
         truncated = k >= self.task.steps
         following = self.model.observe(outcome.state, k)
         over = outcome.terminated | truncated
+        self._ends = outcome.state, k
         if self.device.type == "cpu":
             # Counting rows would stop an accelerator's queue; here it saves drawing n starts for the few that end.
             rows = over.nonzero().squeeze(1)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ctrl import LQR, Decision
+from ctrl import LQR, Decision, simulate
 from safe_rl import DSACT, PPO, SAC, JumpStart, JumpStartSettings
 from systems import Task
-from systems.library import double_integrator
+from systems.library import double_integrator, rocket_landing
 from tests.safe_rl.tasks import TINY, assert_same_run
 
 SETTINGS = JumpStartSettings(longest=12, threshold=0.5, step=0.1, memory=5)
@@ -46,22 +46,45 @@ def test_guide_leads_the_beginning_of_every_run_and_the_policy_the_rest() -> Non
 def test_guide_withdraws_as_runs_succeed_and_stays_while_they_fail() -> None:
     start = JumpStart(task(), LQR, SETTINGS)
     generator = torch.Generator().manual_seed(0)
-    start.begin(task().vector_env(4), generator)
-    over, left = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    environment = task().vector_env(4)
+    start.begin(environment, generator)
+    over, samples = torch.ones(4, dtype=torch.bool), torch.full((4,), 30)
+    near = 0.99 * torch.from_numpy(task().arrival)
     for _ in range(5):
-        start._arrived = ~over
-        start.note(over, left, generator)
+        environment._ends = (1.02 * near).expand(4, -1), samples
+        start.note(environment, over, generator)
     assert start.beta == 1.0
-    start._arrived = over
-    start.note(over, over, generator)  # all left the domain
-    assert start.beta == 1.0
+    environment._ends = near.expand(4, -1), samples
+    start.note(environment, ~over, generator)  # under way
+    assert (start.beta, start.success) == (1.0, 0.0)
     # With a memory of 5, rates after 1, 2, 3, 4 successes are 0.2, 0.36, 0.488, 0.5904: the fourth reaches 0.5.
-    start.note(over, left, generator)
+    start.note(environment, over, generator)
     assert start.beta == pytest.approx(0.9)
     for _ in range(5):
-        start.note(over, left, generator)
+        start.note(environment, over, generator)
     assert start.beta == 0.0
     assert float(start._length.max()) == 0.0
+
+
+def test_a_run_succeeds_where_it_ends_be_it_on_the_ground() -> None:
+    """The regulator's landings, whoever leads them, are counted as the task counts them, with the last sample."""
+    rocket = rocket_landing()
+    starts = rocket.initial.sample(rocket.plant.state, np.random.default_rng(0), (40,))
+    runs = simulate(rocket, LQR(rocket), starts)
+    assert rocket.arrived(runs.states[:, -1], rocket.steps).all()
+    start, generator = JumpStart(rocket, LQR, JumpStartSettings(memory=10**9)), torch.Generator().manual_seed(0)
+    environment = rocket.vector_env(3, dtype=torch.float64)
+    start.begin(environment, generator)
+    # Above the ground when the last action is taken; then the first lands, the second falls, the third lands outside.
+    environment._x = torch.tensor(
+        [[1.0, -0.45, 0.0, 0.0, -0.5, 0.0], [1.0, 1.0, 0.0, 0.0, -9.0, 0.0], [4.0, -0.45, 0.0, 0.0, -0.5, 0.0]],
+        dtype=torch.float64,
+    )
+    hover = torch.tensor([rocket.plant.weight, 0.0], dtype=torch.float64).expand(3, -1)
+    seen = environment.step(hover)
+    assert seen.terminated.all()
+    start.note(environment, seen.terminated, generator)
+    assert start.success == pytest.approx(1e-9)
 
 
 class Nudge:

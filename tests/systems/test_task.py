@@ -159,6 +159,14 @@ def test_arrival() -> None:
     np.testing.assert_allclose(shifted.arrival, [0.1, np.inf])
 
 
+def test_arrived_is_within_the_tolerance_of_the_reference_of_that_sample() -> None:
+    moving = task(reference=Trajectory(np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])), tolerance={"position": 0.2})
+    x = np.array([[0.1, 9.0], [1.1, 9.0], [1.1, 0.0], [1.3, 0.0]])
+    assert list(moving.arrived(x, np.array([0, 1, 2, 1]))) == [True, True, False, False]
+    assert bool(moving.arrived(x[1], 1))
+    assert not moving.arrived(np.full(2, np.nan), 0)
+
+
 def test_margins_are_the_largest_row_of_each_constraint_in_order() -> None:
     two = task(constraints=(Box("speed", {"speed": (-1, 1)}), Box("place", {"position": (-5, 2)}).soft(3.0)))
     np.testing.assert_allclose(two.margin_function()([4.0, -3.0], 0).full()[:, 0], [2.0, 2.0])

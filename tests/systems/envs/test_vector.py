@@ -65,6 +65,9 @@ def test_runs_restart_at_once_and_only_observation_shows_it() -> None:
         assert not out.terminated.any()
         assert env.samples.tolist() == [(k + 1) % task.steps] * 4
         assert (out.observation == out.next_observation).all() == (not is_last)
+        states, samples = env.ends  # what the observation of the successor is of
+        assert samples.tolist() == [k % task.steps + 1] * 4
+        assert torch.equal(env.model.observe(states, samples), out.next_observation)
         if is_last:
             xr = task.reference.at(task.plant, 0)[0]
             np.testing.assert_allclose(out.observation, np.tile([0.3, -0.2, *xr], (4, 1)), rtol=1e-15)
