@@ -88,9 +88,9 @@ def rocket_landing() -> Task:
     upright, and with no more than its legs bear. What touches the ground is charged for ever for the
     state in which it does, as by a reward at touch-down. Every error e is charged w log(1 + (e/s)^2): about the goal
     that is a quadratic cost, from which regulators and predictive controllers get their gains, and far from it a matter
-    of magnitudes, as in the reward of Jiang et al. (2024, arXiv 2407.15083). With the quadratic cost itself a crash
-    would cost thousands of times what the last metre does, and a learner see nothing of the latter. Height weighs most:
-    to hover should not be cheaper than to land.
+    of magnitudes; the idea of a logarithm is that of Jiang et al. (2024, arXiv 2407.15083). With the quadratic cost
+    itself a crash would cost 10^4 times what a landing does, and a learner see nothing of the latter. Height weighs
+    most: to hover should not be cheaper than to land.
 
     Constraints: the *descent* may be the faster the higher the stage still is, with the feet at height h no faster
     than 1.5 m/s + 0.35 h / s; the *cone* over the pad, |x| <= 3 m + h / 2; the *tilt*. Each has a price.
