@@ -144,7 +144,7 @@ class Run:
             )
 
 
-COLUMNS = ("setting", "met budget", "price", "cost", "share kept, %", "return", "PLO - it, points", "PLO - it, return")
+COLUMNS = ("met budget", "price", "cost", "share kept, %", "return", "PLO - it, points", "PLO - it, return")
 
 
 @dataclass(frozen=True)
