@@ -10,8 +10,8 @@ opposite of what their constraints do.
 
 Every method has the same tuning budget, two settings on each task with a seed of their own, its default the first of
 them; the one with the largest share among those that met their budget (all, if none did), the better return where
-shares are equal, is run with ten fresh seeds. Reported: shares and returns, and their differences with intervals
-paired by seed. A fixed penalty of zero is run once, to show what is done by who does not look at the constraint.
+shares are equal, is run with up to ten fresh seeds. Reported: shares and returns, and their differences with
+intervals paired by seed. A penalty of zero is run once, to show what is done by who does not look at the constraint.
 
 Cells are kept in `benchmarks/feasible_region.jsonl`, as those of `benchmarks.constrained` are.
 """
@@ -153,6 +153,7 @@ class Show:
 
     def run(self) -> None:
         found, summary = Found(), {}
+        differences: dict[str, list[dict[int, float]]] = {method: [] for method in GAINS if method != "plo"}
         for task in TASKS:
             known = found.feasible(task)
             table = Table(f"{task}, {len(known)} feasible starts", *COLUMNS)
@@ -165,12 +166,21 @@ class Show:
                 if setting is None or not mine:
                     continue
                 pairs = [(plo[c["seed"]], c) for c in mine if c["seed"] in plo and method != "plo"]
+                if pairs:
+                    differences[method].append(
+                        {a["seed"]: d for (a, _), d in zip(pairs, wider(pairs, known), strict=True)}
+                    )
                 table.add_row(f"{method}: {GAINS[method][setting]}", *columns(mine, known, pairs))
                 summary[f"{task}/{method}"] = {
                     "share": float(np.mean([share(c, known) for c in mine])),
                     "return": float(np.mean([c["return"] for c in mine])),
                 } | ({"plo_minus_it": float(np.mean(wider(pairs, known)))} if pairs else {})
             Console(width=170).print(table)
+        for method, by_task in differences.items():
+            seeds = set.intersection(*map(set, by_task)) if len(by_task) == len(TASKS) else set()
+            if seeds:
+                mean = [float(np.mean([task[seed] for task in by_task])) for seed in sorted(seeds)]
+                print(f"PLO - {method}, mean over the tasks, {len(mean)} seeds: {interval(mean)} points")
         print(json.dumps(summary))
 
 
