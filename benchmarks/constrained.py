@@ -86,21 +86,27 @@ def starts(task: Task) -> np.ndarray:
     return np.clip(x, *task.domain_bounds) if task.domain is not None else x
 
 
-def train(name: str, make: Combination, task: Task, seed: int, scratch: Path) -> dict[str, Any]:
-    """One cell, from its checkpoint where there is one; `name` is that of the learner with its settings."""
+def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, long: int, mark: str) -> dict[str, Any]:
+    """One cell, from its checkpoint where there is one.
+
+    Args:
+        name: of the learner with its settings. long: updates. mark: the digest of the cell.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
-    path = scratch / f"{name}-{task.name}-{seed}-{digest(make, task.name)}"
+    path = scratch / f"{name}-{task.name}-{seed}-{mark}"
     began = time.perf_counter()
     learner: Learner = make.load(path, task) if path.exists() else make(task, seed=seed)
-    learner.learn(updates(make, task.name), progress=True, checkpoint=path)
+    learner.learn(long, progress=True, checkpoint=path)
     found = assess(learner.result, task, STARTS, seed=10_000 + seed)
     during = [sum(r.mean_costs.values()) * r.episodes for r in learner.history if r.episodes]
     mean, low, high = found.interval()
+    late = learner.history[-max(1, len(learner.history) // 4) :]
+    price = f"multiplier {found.allowances[0].name}"
     cell = {
         "learner": name,
         "task": task.name,
         "seed": seed,
-        "digest": digest(make, task.name),
+        "digest": mark,
         "updates": learner.updates,
         "steps": learner.collector.steps,
         "budget": found.allowances[0].limit,
@@ -109,6 +115,7 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path) ->
         "cost_high": round(high, 6),
         "return": round(float(found.returns.mean()), 6),
         "discounted_return": round(float(found.discounted_returns.mean()), 6),
+        "late_price": round(float(np.mean([r.diagnostics[price] for r in late])), 6),
         "training_cost": round(float(sum(during)), 2),
         "safe": feasibility(task, learner.result) if task.name not in ("bandit", "effort-budget") else "",
         "seconds": round(time.perf_counter() - began, 1),
@@ -153,12 +160,13 @@ class Run:
                 for name in self.learners:
                     index += 1
                     done = {(c["learner"], c["task"], c["seed"], c["digest"]) for c in cells()}
-                    mine = (name, task, seed, digest(LEARNERS[name], task))
+                    make = LEARNERS[name]
+                    mine = (name, task, seed, digest(make, task))
                     if index % self.part[1] != self.part[0] or mine in done:
                         continue
                     if time.monotonic() - began > 3600 * self.hours:
                         return
-                    append(train(name, LEARNERS[name], TASKS[task], seed, self.scratch))
+                    append(train(name, make, TASKS[task], seed, self.scratch, updates(make, task), mine[3]))
 
 
 @dataclass(frozen=True)
