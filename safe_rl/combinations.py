@@ -97,7 +97,8 @@ CAL = Combination(
     SAC,
     ConservativeAugmented(source="episodes", period=10, convexity=3.0, gains=DualAdamGains(rate=0.05, maximum=100.0)),
 )
-PPOLagrangian = Combination("ppo-lagrangian", PPO, Lagrangian(gains=IntegralGains()))
+# With an integral alone PPO's cost keeps swinging about the budget, at any gain, and further than the usual reserve.
+PPOLagrangian = Combination("ppo-lagrangian", PPO, Lagrangian(gains=IntegralGains(), margin=0.1))
 PPOPID = Combination("ppo-pid", PPO, Lagrangian(gains=PIDGains()))
 
 ALL = (
