@@ -113,7 +113,7 @@ class Constraints:
     @property
     def threshold(self) -> Tensor:
         """What runs may spend before multipliers rise, (c,), in the units of the budgets; known after the warm-up."""
-        return self._limit - self._reserve * self._unit * self._per_run
+        return self._limit - self._reserve * self._unit_of_run
 
     # ---- multipliers ----
 

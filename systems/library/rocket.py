@@ -26,7 +26,7 @@ ERRORS = {
     "x": (2.0, 3.0), "z": (2.0, 1.4), "angle": (0.5, 0.07), "x_rate": (0.5, 0.7), "z_rate": (1.0, 0.3),
     "angle_rate": (0.25, 0.016), "thrust": (1.0, 50.0), "gimbal": (1.0, 0.2),
 }  # fmt: skip
-"""By state and input, in their order: a weight, and the error, in its unit, that is neither small nor large."""
+"""By state and input: a weight, and the error, in its unit, that is neither small nor large."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,6 @@ def rocket_landing() -> Task:
 
 def _magnitudes(x: Vector, u: Vector, xr: Vector, ur: Vector) -> Any:
     """Sum of w log(1 + (e/s)^2) over states and inputs."""
-    weight, scale = np.array(list(ERRORS.values())).T
+    weight, scale = np.array([ERRORS[name] for name in (*Rocket.state.names, *Rocket.input.names)]).T
     errors = ca.vertcat(x.column - xr.column, u.column - ur.column)
     return ca.sum1(weight * ca.log(1.0 + (errors / scale) ** 2))
