@@ -73,9 +73,21 @@ def updates(make: Combination, task: str) -> int:
 
 
 def digest(make: Combination, task: str) -> str:
-    """Changes with any setting of a cell, so that what other settings led to is not taken for its result."""
-    described = f"{make.base.__name__} {make.base.settings_type()} {make.handler} {updates(make, task)} {STARTS}"
-    return hashlib.sha256(described.encode()).hexdigest()[:8]
+    """Changes with any setting of a learner, so that what other settings led to is not taken for a cell's result.
+
+    It does not know the task: whoever changes one of these deletes its cells.
+    """
+    return hashed(described(make, updates(make, task)))
+
+
+def described(make: Combination, long: int) -> str:
+    """All settings of a cell but those of its task."""
+    return f"{make.base.__name__} {make.base.settings_type()} {make.handler} {long} {STARTS}"
+
+
+def hashed(text: str) -> str:
+    """Short enough to be kept in every cell."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def starts(task: Task) -> np.ndarray:

@@ -19,7 +19,6 @@ Cells are kept in `benchmarks/feasible_region.jsonl`, as those of `benchmarks.co
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import time
@@ -34,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.beyond import braking_beyond, can_keep, cartpole_beyond, lane_beyond
-from benchmarks.constrained import STARTS, append, cells, interval, starts, train, unpacked
+from benchmarks.constrained import append, cells, described, hashed, interval, starts, train, unpacked
 from safe_rl import DSACPID, DSACT, PLO, Combination, DSACLagrangian
 from safe_rl.handlers import FixedPenalty, IntegralGains, Lagrangian, PIDGains, PredictiveGains
 from systems import Task
@@ -64,9 +63,7 @@ def made(method: str, setting: int) -> Combination:
 
 def digest(make: Combination, task: Task) -> str:
     """Changes with any setting of a cell, the task's included."""
-    learner = f"{make.base.__name__} {make.base.settings_type()} {make.handler}"
-    described = f"{learner} {UPDATES[task.name]} {STARTS} {fingerprint(task)}"
-    return hashlib.sha256(described.encode()).hexdigest()[:8]
+    return hashed(f"{described(make, UPDATES[task.name])} {fingerprint(task)}")
 
 
 Cell = tuple[str, int, str, int]

@@ -12,7 +12,6 @@ finished cell is one line of `benchmarks/rocket.jsonl`; those of other settings 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.constrained import append, cells, interval
+from benchmarks.constrained import append, cells, hashed, interval
 from ctrl import LQR, Controller, Decision, simulate
 from ctrl.comparison.statistics import wilson
 from safe_rl import DSACT, DSACTSettings, JumpStart, JumpStartSettings, PolicyController
@@ -72,7 +71,7 @@ WAYS = ("no guide", *GUIDES)
 
 def digest() -> str:
     """Changes with the task and any setting, so that what others led to is not taken for a result of these."""
-    return hashlib.sha256(f"{content(rocket_landing())} {SETTINGS} {START} {BUDGETS} {RUNS}".encode()).hexdigest()[:8]
+    return hashed(f"{content(rocket_landing())} {SETTINGS} {START} {BUDGETS} {RUNS}")
 
 
 def found() -> list[dict[str, Any]]:
