@@ -13,7 +13,7 @@ from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
-from systems.signals import Signal, Signals, Vector, signals
+from systems.signals import Signal, Signals, Vector, angle, quaternion, signals
 from systems.task import Observation, Task
 
 __all__ = [
@@ -49,10 +49,12 @@ __all__ = [
     "Uniform",
     "UnknownName",
     "Vector",
+    "angle",
     "equilibrium",
     "exact",
     "linear_plant",
     "linearise",
     "lower",
+    "quaternion",
     "signals",
 ]

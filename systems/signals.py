@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import casadi as ca
@@ -12,7 +13,7 @@ import numpy as np
 
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
 
-__all__ = ["Signal", "Signals", "Values", "Vector", "signals"]
+__all__ = ["Signal", "Signals", "Values", "Vector", "angle", "quaternion", "signals"]
 
 Values = Mapping[str, float] | Sequence[float] | np.ndarray
 """Numbers for a vector of signals: in their order, or by name (the names left out take a default)."""
@@ -22,10 +23,19 @@ _DECLARATION = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*(\[(?P<unit>[^\[\]]*)\]
 
 @dataclass(frozen=True)
 class Signal:
-    """One named quantity and its unit, such as ``position [m]``."""
+    """One named quantity and its unit, such as ``position [m]``.
+
+    Args:
+        period: values that differ by a multiple of it mean the same, as those of an :func:`angle` do; infinite for all
+            other quantities.
+        quaternion: name shared by the four components of a unit :func:`quaternion`, of which q and -q mean the same;
+            empty for all other quantities.
+    """
 
     name: str
     unit: str = "-"
+    period: float = math.inf
+    quaternion: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} [{self.unit}]"
@@ -86,35 +96,140 @@ class Signals(tuple[Signal, ...]):
         """A fresh CasADi column with one symbol per signal, shape (n, 1)."""
         return ca.vertcat(*[kind.sym(name) for name in self.names]) if self else kind(0, 1)
 
+    # ---- values that mean the same ----
 
-def signals(*declarations: str) -> Signals:
-    """Declares signals: ``signals("position [m]", "angle [rad]")``.
+    @property
+    def periods(self) -> np.ndarray:
+        """Period of each signal, (n,), infinite where values are what they are."""
+        return np.array([signal.period for signal in self], dtype=float)
+
+    @property
+    def quaternions(self) -> list[list[int]]:
+        """Positions of the four components of each unit quaternion."""
+        groups: dict[str, list[int]] = {}
+        for i, signal in enumerate(self):
+            if signal.quaternion:
+                groups.setdefault(signal.quaternion, []).append(i)
+        return list(groups.values())
+
+    @property
+    def is_euclidean(self) -> bool:
+        """True where no signal is periodic and none belongs to a quaternion: values are what they are."""
+        return all(math.isinf(signal.period) and not signal.quaternion for signal in self)
+
+    def nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
+        """The representative of ``values`` (..., n) closest to ``to`` (..., n): periodic signals moved by whole
+        periods to within half a period, quaternions with the sign that makes their product with ``to`` positive."""
+        values = np.asarray(values, dtype=float)
+        if self.is_euclidean:
+            return values
+        turning = np.isfinite(self.periods)
+        moved = np.array(np.broadcast_to(values, np.broadcast_shapes(values.shape, np.shape(to))))
+        period, target = self.periods[turning], np.broadcast_to(to, moved.shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            turns = np.round((moved[..., turning] - target[..., turning]) / period)
+            moved[..., turning] -= np.where(np.isfinite(turns), turns, 0.0) * period
+            for group in self.quaternions:
+                opposite = (moved[..., group] * target[..., group]).sum(axis=-1) < 0
+                moved[..., group] = np.where(opposite[..., None], -moved[..., group], moved[..., group])
+        return moved
+
+    def deviation(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """``values - reference``, each (..., n), along the shortest way round; see :meth:`nearest`."""
+        return np.asarray(self.nearest(values, reference) - reference)
+
+    def continuous(self, values: np.ndarray) -> np.ndarray:
+        """A sequence (samples, n) whose neighbours are representatives closest to each other; the first stays."""
+        if self.is_euclidean or len(values) < 2:
+            return np.asarray(values, dtype=float)
+        unrolled = np.array(values, dtype=float)
+        for k in range(1, len(unrolled)):
+            unrolled[k] = self.nearest(unrolled[k], unrolled[k - 1])
+        return unrolled
+
+    def nearest_expression(self, values: Any, to: Any) -> Any:
+        """:meth:`nearest` of CasADi columns (n, 1)."""
+        if self.is_euclidean:
+            return values
+        rows = [
+            v if math.isinf(signal.period) else v - signal.period * ca.floor((v - t) / signal.period + 0.5)
+            for signal, v, t in zip(self, ca.vertsplit(values), ca.vertsplit(to), strict=True)
+        ]
+        for group in self.quaternions:
+            product = sum(rows[i] * to[i] for i in group)
+            for i in group:
+                rows[i] = ca.if_else(product < 0, -rows[i], rows[i])
+        return ca.vertcat(*rows)
+
+
+def signals(*declarations: str | Signal | Sequence[Signal]) -> Signals:
+    """Declares signals: ``signals("position [m]", angle("heading [rad]"), *quaternion("qw", "qx", "qy", "qz"))``.
 
     Raises:
         InvalidValue: a declaration that is not ``name [unit]`` with an identifier as name, or a name given twice.
     """
-    found = []
-    for text in declarations:
-        if not isinstance(text, str):
-            raise InvalidValue(
-                f"signal {text!r} is {type(text).__name__}, not a string; write one string per signal, such as "
-                'signals("position [m]", "speed [m/s]"), or signals(*names) for a list'
-            )
-        match = _DECLARATION.match(text)
-        if match is None:
-            raise InvalidValue(
-                f"signal '{text}' is not of the form 'name [unit]', such as 'cart_speed [m/s]'; "
-                "the name must be an identifier, so that x.name can be written"
-            )
-        found.append(Signal(match["name"], (match["unit"] or "-").strip()))
-    names = [signal.name for signal in found]
+    declared: list[Signal] = []
+    for given in declarations:
+        if isinstance(given, (list, tuple)) and given and all(isinstance(entry, Signal) for entry in given):
+            declared.extend(given)
+        else:
+            declared.append(given if isinstance(given, Signal) else _signal(given))
+    names = [signal.name for signal in declared]
     taken = sorted({"column", "names", "signals"}.intersection(names))
     if taken:
         raise InvalidValue(f"no signal may be called {', '.join(taken)}: x.{taken[0]} already means something else")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidValue(f"signal names given twice: {', '.join(twice)}; every signal needs a name of its own")
-    return Signals(found)
+    return Signals(declared)
+
+
+def angle(declaration: str, period: float | None = None) -> Signal:
+    """A periodic signal, ``angle("heading [rad]")``: values that differ by whole turns mean the same.
+
+    References, costs, tests of arrival, metrics and controllers then measure the shortest way round. The plant, its
+    cost and its constraints must not change over a turn; a task checks that they do not.
+
+    Args:
+        period: of a turn; 2 pi for rad and 360 for deg by default.
+
+    Raises:
+        InvalidValue: a unit without a known turn and no period, or a period that is not a positive number.
+    """
+    signal = _signal(declaration)
+    turn = {"rad": 2.0 * math.pi, "deg": 360.0}.get(signal.unit) if period is None else period
+    if turn is None:
+        raise InvalidValue(
+            f"angle '{declaration}' has the unit [{signal.unit}], whose full turn is not known; write [rad] or [deg], "
+            "or give period="
+        )
+    if not isinstance(turn, (int, float)) or isinstance(turn, bool) or not 0 < turn < math.inf:
+        raise InvalidValue(f"angle '{declaration}': period = {turn!r}; expected a positive number")
+    return replace(signal, period=float(turn))
+
+
+def quaternion(w: str, x: str, y: str, z: str) -> tuple[Signal, Signal, Signal, Signal]:
+    """The four components of a unit quaternion, ``quaternion("qw", "qx", "qy", "qz")``, scalar part first.
+
+    q and -q are the same attitude: references, tests of arrival, metrics and controllers take the nearer one.
+    """
+    parts = tuple(replace(_signal(part), quaternion=f"{w} {x} {y} {z}") for part in (w, x, y, z))
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def _signal(text: Any) -> Signal:
+    if not isinstance(text, str):
+        raise InvalidValue(
+            f"signal {text!r} is {type(text).__name__}, not a string; write one string per signal, such as "
+            'signals("position [m]", "speed [m/s]"), or signals(*names) for a list'
+        )
+    match = _DECLARATION.match(text)
+    if match is None:
+        raise InvalidValue(
+            f"signal '{text}' is not of the form 'name [unit]', such as 'cart_speed [m/s]'; "
+            "the name must be an identifier, so that x.name can be written"
+        )
+    return Signal(match["name"], (match["unit"] or "-").strip())
 
 
 class Vector:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from systems.envs.gym import GymEnv
     from systems.envs.vector import VectorEnv
+    from systems.reading import Reading
 
 __all__ = ["Observation", "Task"]
 
@@ -157,6 +158,17 @@ class Task:
 
     def __hash__(self) -> int:
         return hash(self._content)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what follows from them is worked out anew where a copy needs it."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What this task says, worked out once for every controller, learner and proof."""
+        from systems.reading import Reading
+
+        return Reading(self)
 
     # ---- what every reader asks ----
 

@@ -1,0 +1,350 @@
+"""What a task says, worked out once for everyone who reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import casadi as ca
+import numpy as np
+
+from systems.conditions import Conditions, conditions
+from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
+from systems.lowering import lower
+from systems.nonsmooth import Epigraph, epigraph, kinks
+from systems.steady import SteadyState, optimal_steady_state
+
+if TYPE_CHECKING:
+    from systems.task import Task
+
+__all__ = ["Part", "Reading"]
+
+STILL = 1e-6
+"""Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
+_SAMPLED = 64  # samples of a moving reference at which the linearisation is looked at
+
+
+class Part(StrEnum):
+    """What a task may say that not every reader takes exactly. Every reader answers for each of them."""
+
+    NONLINEAR_PLANT = "nonlinear plant"
+    KINKED_PLANT = "kinks in the plant"
+    SINGULAR_PLANT = "plant without a derivative at the reference"
+    MOVING_REFERENCE = "moving reference"
+    VARYING_LINEARISATION = "linearisation that varies along the reference"
+    COST_ELSEWHERE = "reference that is no optimal steady state"
+    REFERENCE_OUTSIDE = "reference outside the constraints"
+    NON_QUADRATIC_COST = "cost that is not quadratic"
+    KINKED_COST = "kinks in the cost"
+    TERMINAL_COST = "terminal cost"
+    HARD = "hard constraint"
+    SOFT = "soft constraint"
+    CHANCE = "chance constraint"
+    BUDGET = "budget of violated samples"
+    EXCESS_BUDGET = "budget of accumulated excess"
+    NONLINEAR_CONSTRAINT = "constraint that is not affine"
+    KINKED_CONSTRAINT = "kinks in a constraint"
+    DISTURBANCE = "disturbance"
+    BIASED_DISTURBANCE = "disturbance whose mean is not zero"
+    PERIODIC = "periodic signal"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The facts about a task that follow from the task alone; each is worked out when it is first asked for."""
+
+    task: Task
+
+    # ---- the reference ----
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        """States and inputs of the reference at the samples of the run and as many more, continuous in periodic
+        signals."""
+        task = self.task
+        count = 1 if task.reference.is_constant else 2 * task.steps + 2
+        x, u = task.reference.at(task.plant, np.arange(count))
+        return task.plant.state.continuous(x), np.array(u, dtype=float)
+
+    def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
+        periodic signals."""
+        x, u = self._table
+        if self.task.reference.is_constant:
+            return np.broadcast_to(x[0], (count, x.shape[1])), np.broadcast_to(u[0], (count, u.shape[1]))
+        if k >= 0 and k + count <= len(x):
+            return x[k : k + count], u[k : k + count]
+        plant = self.task.plant
+        states, inputs = self.task.reference.at(plant, np.arange(k, k + count))
+        anchored = np.array(states, dtype=float)
+        anchored[0] = plant.state.nearest(anchored[0], x[min(max(k, 0), len(x) - 1)])
+        return plant.state.continuous(anchored), np.asarray(inputs, dtype=float)
+
+    @cached_property
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at sample 0: state (n,) and input (m,)."""
+        x, u = self.window(0, 1)
+        return x[0], u[0]
+
+    @cached_property
+    def follows(self) -> bool:
+        """Whether the undisturbed plant, given the inputs of the reference, follows its states; for a constant
+        reference, whether it is an equilibrium."""
+        steps = 1 if self.task.reference.is_constant else self.task.steps
+        x, u = self.window(0, steps + 1)
+        still = np.zeros((steps, len(self.task.plant.disturbance)))
+        after = lower(self.task.dynamics.function(), "numpy")(x[:-1], u[:-1], still, np.zeros(0))
+        gap = np.abs(self.task.plant.state.deviation(after, x[1:]))
+        return bool((gap <= STILL * (1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None])).all())
+
+    @cached_property
+    def violated(self) -> tuple[str, ...]:
+        """Names of the constraints that the reference violates, soft ones excepted, and of inputs beyond bounds."""
+        task = self.task
+        count = 1 if task.reference.is_constant else task.steps + 1
+        x, u = self.window(0, count)
+        margins = lower(task.margin_function(), "numpy")(x, u)
+        judged = [
+            constraint.name
+            for i, constraint in enumerate(task.constraints)
+            if not isinstance(constraint.requirement, Soft)
+            and not (isinstance(constraint.requirement, Budget) and constraint.requirement.of == "excess")
+            and not (margins[:, i] <= 1e-9).all()
+        ]
+        least, most = task.input_bounds
+        outside = ((u < least - 1e-9) | (u > most + 1e-9)).any(axis=0)
+        return (*judged, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))
+
+    # ---- the plant ----
+
+    @cached_property
+    def is_affine(self) -> bool:
+        """Whether the sampled plant is affine in state and input."""
+        f = self.task.dynamics.function()
+        x, u, w, p = f.sx_in()
+        return not ca.symvar(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u)))
+
+    @cached_property
+    def plant_kinks(self) -> tuple[str, ...]:
+        """Operations that make the plant's equations, or their derivatives, jump."""
+        return kinks(self.task.plant.casadi())
+
+    @cached_property
+    def singular(self) -> tuple[str, ...]:
+        """Names of the states whose next value has no finite derivative, or no finite value, at the first reference."""
+        f = self.task.dynamics.function()
+        x, u, w, p = f.sx_in()
+        after = f(x, u, ca.DM.zeros(w.shape), p)
+        slopes = ca.Function("slopes", [x, u], [ca.densify(after), ca.densify(ca.jacobian(after, ca.vertcat(x, u)))])
+        value, slope = (np.array(part) for part in slopes(*self.start))
+        wrong = ~(np.isfinite(value[:, 0]) & np.isfinite(slope).all(axis=1))
+        return tuple(name for name, bad in zip(self.task.plant.state.names, wrong, strict=True) if bad)
+
+    @cached_property
+    def linearisation_varies(self) -> bool:
+        """Whether the derivatives of the plant differ along the reference, beyond rounding."""
+        if self.task.reference.is_constant or self.is_affine:
+            return False
+        f = self.task.dynamics.function()
+        x, u, w, p = f.sx_in()
+        slope = ca.densify(ca.vec(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u))))
+        k = np.unique(np.linspace(0, self.task.steps, _SAMPLED).astype(int))
+        states, inputs = (part[k] for part in self.window(0, self.task.steps + 1))
+        found = lower(ca.Function("slope", [x, u], [slope]), "numpy")(states, inputs)
+        return not np.allclose(found, found[0], rtol=0.0, atol=1e-9 * (1.0 + np.abs(found[0]).max()))
+
+    # ---- the cost ----
+
+    @cached_property
+    def stage(self) -> Epigraph:
+        """The stage cost l(x, u, xr, ur) without its kinks, as far as they can be taken out; soft constraints are in
+        ``conditions``."""
+        return epigraph(self.task.cost.stage_function(self.task.plant))
+
+    @cached_property
+    def terminal(self) -> Epigraph | None:
+        """The terminal cost Vf(x, xr) likewise; None where the task has none."""
+        f = self.task.cost.terminal_function(self.task.plant)
+        value = f(*f.sx_in())
+        return None if value.is_zero() else epigraph(f)
+
+    @cached_property
+    def is_quadratic(self) -> bool:
+        """Whether stage and terminal cost are quadratic in state and input."""
+        stage = self.task.cost.stage_function(self.task.plant)
+        x, u, xr, ur = stage.sx_in()
+        z = ca.vertcat(x, u)
+        last = self.task.cost.terminal_function(self.task.plant)(x, xr)
+        second = ca.hessian(stage(x, u, xr, ur), z)[0], ca.hessian(last, x)[0]
+        return not self.cost_kinks and not any(ca.depends_on(ca.vec(part), z) for part in second)
+
+    @cached_property
+    def cost_kinks(self) -> tuple[str, ...]:
+        """Operations that make the stage or the terminal cost, or their derivatives, jump."""
+        plant = self.task.plant
+        return tuple(
+            sorted({*kinks(self.task.cost.stage_function(plant)), *kinks(self.task.cost.terminal_function(plant))})
+        )
+
+    # ---- the constraints ----
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """All constraints that are imposed sample by sample, as rows."""
+        return conditions(self.task)
+
+    @cached_property
+    def excess_budgets(self) -> tuple[Constraint, ...]:
+        """The constraints of which an accumulated excess is budgeted."""
+        return tuple(
+            c for c in self.task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == "excess"
+        )
+
+    @cached_property
+    def not_affine(self) -> tuple[str, ...]:
+        """Names of the constraints with a row that is not affine in state and input."""
+        rule = self.conditions
+        x, u = rule.value.sx_in()
+        slopes = ca.jacobian(rule.value(x, u), ca.vertcat(x, u))
+        return tuple(dict.fromkeys(name for i, name in enumerate(rule.names) if ca.symvar(slopes[i, :])))
+
+    # ---- where the task settles ----
+
+    @cached_property
+    def is_stationary(self) -> bool:
+        """Whether a constant reference is an optimal steady state of the task, its constraints left out.
+
+        It is where it is an equilibrium and the gradient of the stage cost is a combination of those of x - F(x, u),
+        with a second derivative along the steady states that is nowhere negative.
+        """
+        return self.task.reference.is_constant and self._multipliers is not None
+
+    @cached_property
+    def _multipliers(self) -> np.ndarray | None:
+        """Multipliers (n,) of F(x, u) - x = 0 at the reference, None where it is not stationary."""
+        if not self.follows or self._kinked_at_reference:
+            return None
+        x_ref, u_ref = self.start
+        n = len(x_ref)
+        f, stage = self.task.dynamics.function(), self.task.cost.stage_function(self.task.plant)
+        x, u, w, p = f.sx_in()
+        z, costate = ca.vertcat(x, u), ca.SX.sym("costate", n)
+        drift = f(x, u, ca.DM.zeros(w.shape), p) - x
+        cost = stage(x, u, x_ref, u_ref)
+        first = ca.Function("first", [x, u], [ca.densify(ca.gradient(cost, z)), ca.densify(ca.jacobian(drift, z))])
+        gradient, slope = (np.array(part) for part in first(x_ref, u_ref))
+        multipliers = np.zeros(n)
+        if not np.abs(gradient).max(initial=0.0) <= STILL:  # also where it is NaN
+            if not (np.isfinite(gradient).all() and np.isfinite(slope).all()):
+                return None
+            multipliers = np.linalg.lstsq(slope.T, -gradient[:, 0], rcond=None)[0]
+            left = gradient[:, 0] + slope.T @ multipliers
+            if np.abs(left).max(initial=0.0) > STILL * (1.0 + np.abs(gradient).max(initial=0.0)):
+                return None
+        lagrangian = cost + ca.dot(costate, drift) if multipliers.any() else cost
+        second = np.array(
+            ca.Function("second", [x, u, costate], [ca.hessian(lagrangian, z)[0]])(x_ref, u_ref, multipliers)
+        )
+        if not np.isfinite(second).all():
+            return None
+        free = _null_space(slope) if np.isfinite(slope).all() else np.eye(len(second))
+        falls = -1e-9 * (1.0 + np.abs(second).max(initial=0.0))
+        return None if np.linalg.eigvalsh(free @ second @ free.T).min(initial=0.0) < falls else multipliers
+
+    @cached_property
+    def _kinked_at_reference(self) -> bool:
+        """Whether pieces of a maximum in the stage cost meet at the reference."""
+        if not self.stage.count and not self.stage.left:
+            return False
+        x, u = self.start
+        if self.stage.left:
+            return True
+        t = np.array(self.stage.start(x, u, x, u))[:, 0]
+        rows = np.array(self.stage.rows(x, u, x, u, t))[:, 0]
+        return bool((np.abs(rows) <= 1e-9).sum() > len(t))
+
+    @cached_property
+    def free_steady_state(self) -> SteadyState | None:
+        """Where the task is cheapest for ever under the input bounds alone: the reference where that is stationary,
+        else the optimal steady state; None where there is none, or the reference moves."""
+        return self._steady(None)
+
+    @cached_property
+    def steady_state(self) -> SteadyState | None:
+        """The same under all constraints."""
+        if not self.conditions.names or (self.is_stationary and not self.violated):
+            return self.free_steady_state
+        return self._steady(self.conditions)
+
+    def _steady(self, rule: Conditions | None) -> SteadyState | None:
+        task = self.task
+        if not task.reference.is_constant:
+            return None
+        x_ref, u_ref = self.start
+        least, most = task.input_bounds
+        within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
+        if self.is_stationary and within and (rule is None or not self.violated):
+            cost = float(task.cost.stage_function(task.plant)(x_ref, u_ref, x_ref, u_ref))
+            assert self._multipliers is not None
+            return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
+        mean = task.initial.mean(task.plant.state)
+        guesses = [np.concatenate([x_ref, u_ref]), np.concatenate([mean, np.clip(u_ref, least, most)])]
+        middle = np.where(np.isfinite(least) & np.isfinite(most), 0.5 * (least + most), np.clip(u_ref, least, most))
+        guesses.append(np.concatenate([mean, middle]))
+        return optimal_steady_state(task, self.stage, rule, guesses, x_ref, u_ref)
+
+    # ---- all of it ----
+
+    @cached_property
+    def parts(self) -> frozenset[Part]:
+        """What this task says."""
+        task = self.task
+        kinds = {Hard: Part.HARD, Soft: Part.SOFT, Chance: Part.CHANCE}
+        found = {
+            kinds[type(c.requirement)]
+            for c in task.constraints
+            if type(c.requirement) in kinds and not _on_inputs(task, c)
+        }
+        spread = np.diag(task.disturbance.covariance(task.plant.disturbance))
+        mean = task.disturbance.mean(task.plant.disturbance)
+        budgets = [c for c in task.constraints if isinstance(c.requirement, Budget)]
+        facts = {
+            Part.NONLINEAR_PLANT: not self.is_affine,
+            Part.KINKED_PLANT: bool(self.plant_kinks),
+            Part.SINGULAR_PLANT: bool(self.singular),
+            Part.MOVING_REFERENCE: not task.reference.is_constant,
+            Part.VARYING_LINEARISATION: self.linearisation_varies,
+            Part.COST_ELSEWHERE: task.reference.is_constant and not self.is_stationary,
+            Part.REFERENCE_OUTSIDE: bool(self.violated),
+            Part.NON_QUADRATIC_COST: not self.is_quadratic,
+            Part.KINKED_COST: bool(self.cost_kinks),
+            Part.TERMINAL_COST: self.terminal is not None,
+            Part.BUDGET: len(budgets) > len(self.excess_budgets),
+            Part.EXCESS_BUDGET: bool(self.excess_budgets),
+            Part.NONLINEAR_CONSTRAINT: bool(self.not_affine),
+            Part.KINKED_CONSTRAINT: bool(self.conditions.kinks),
+            Part.DISTURBANCE: bool((spread > 0).any()),
+            Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
+            Part.PERIODIC: not task.plant.state.is_euclidean,
+            Part.DOMAIN: task.domain is not None,
+        }
+        return frozenset(found | {part for part, is_said in facts.items() if is_said})
+
+
+def _null_space(matrix: np.ndarray) -> np.ndarray:
+    """Rows (k, columns) that span the directions the matrix maps to zero."""
+    _, sizes, rows = np.linalg.svd(matrix)
+    return np.asarray(
+        rows[np.append(sizes, np.zeros(len(rows) - len(sizes))) <= 1e-9 * max(1.0, sizes.max(initial=0.0))]
+    )
+
+
+def _on_inputs(task: Task, constraint: Constraint) -> bool:
+    """Whether it is a hard box on inputs alone, which is part of the input bounds."""
+    names = set(task.plant.input.names)
+    return (
+        isinstance(constraint, Box) and isinstance(constraint.requirement, Hard) and names.issuperset(constraint.bounds)
+    )
