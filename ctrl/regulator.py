@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import casadi as ca
 import numpy as np
 from scipy import linalg
 
+from ctrl.answers import EXACT, Announced, Answer, Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
-from systems import DimensionMismatch, InvalidValue, LinearPlant, Task, linearise
+from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models
+from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
 from systems.errors import expect
-from systems.references import Schedule
+from systems.reading import Part
 
-__all__ = ["LQR", "Gain", "NotStabilisable", "local_model", "lqr"]
+__all__ = ["LQR", "Course", "Gain", "LocalModel", "NotStabilisable", "along", "local_model", "lqr"]
 
 
 class NotStabilisable(NotApplicable):
@@ -84,63 +87,141 @@ def _why(plant: LinearPlant, said: str) -> str:
     return f"no stabilising regulator found ({said}); every unstable mode must appear in the cost: check Q"
 
 
-@dataclass(frozen=True)
-class LocalModel:
-    """What a task looks like around its reference: x+ - x_r = A (x - x_r) + B (u - u_r), cost x'Qx + u'Ru + 2x'Nu."""
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The regulator along a reference from one sample on: u = u_ref - feedforward - K (x - x_ref) minimises the cost to
+    second order, and (x - x_ref)'P(x - x_ref) + 2 p'(x - x_ref) is the cost that remains, up to a constant.
 
-    plant: LinearPlant
-    Q: np.ndarray
-    R: np.ndarray
-    N: np.ndarray
+    Args:
+        K (samples, m, n), feedforward (samples, m), P (samples + 1, n, n), p (samples + 1, n), x_ref (samples + 1, n),
+        u_ref (samples, m).
+    """
+
+    K: np.ndarray
+    feedforward: np.ndarray
+    P: np.ndarray
+    p: np.ndarray
     x_ref: np.ndarray
     u_ref: np.ndarray
 
 
-def local_model(task: Task) -> LocalModel:
-    """Linearises the sampled plant and takes half the Hessian of the stage cost, both at the task's first reference.
+def along(models: LocalModels, P: np.ndarray, p: np.ndarray) -> Course:
+    """The finite-horizon regulator of a time-varying affine-quadratic problem by the Riccati recursion (Anderson &
+    Moore, 1990, chapters 2 and 4).
 
-    Raises:
-        NotApplicable: the Hessian there is not convex, so it defines no regulator.
+    Args:
+        P (n, n), p (n,): of the cost at the end.
     """
-    x_ref, u_ref = task.reference.at(task.plant, 0)
-    plant = linearise(task.dynamics, x_ref, u_ref)
-    stage = task.cost.stage_function(task.plant)
-    x, u = task.plant.state.symbol(), task.plant.input.symbol()
-    z = ca.vertcat(x, u)
-    hessian, _ = ca.hessian(stage(x, u, x_ref, u_ref), z)
-    H = 0.5 * np.array(ca.Function("hessian", [x, u], [hessian])(x_ref, u_ref))
-    n = len(x_ref)
-    smallest = np.linalg.eigvalsh(H).min(initial=0.0) if np.isfinite(H).all() else -np.inf
-    if smallest < -1e-9 or np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) <= 0:
-        raise NotApplicable(
-            f"task '{task.name}': the stage cost is not convex at the reference, or an input there costs nothing; "
-            "a linear-quadratic regulator needs both"
-        )
-    return LocalModel(plant, H[:n, :n], H[n:, n:], H[:n, n:], x_ref, u_ref)
+    samples, n, m = models.B.shape
+    K, feedforward = np.empty((samples, m, n)), np.empty((samples, m))
+    Ps, ps = np.empty((samples + 1, n, n)), np.empty((samples + 1, n))
+    Ps[-1], ps[-1] = P, p
+    for k in reversed(range(samples)):
+        A, B, later = models.A[k], models.B[k], Ps[k + 1]
+        pull = ps[k + 1] + later @ models.drift[k]
+        S = models.R[k] + B.T @ later @ B
+        cross = models.N[k].T + B.T @ later @ A
+        K[k] = np.linalg.solve(S, cross)
+        feedforward[k] = np.linalg.solve(S, models.r[k] + B.T @ pull)
+        now = models.Q[k] + A.T @ later @ A - cross.T @ K[k]
+        Ps[k], ps[k] = 0.5 * (now + now.T), models.q[k] + A.T @ pull - cross.T @ feedforward[k]
+    return Course(K, feedforward, Ps, ps, models.x_ref, models.u_ref[:-1])
 
 
 class LQR:
-    """The regulator of a task: u = clip(u_r - K (x - x_r)) with the input bounds of the task.
+    """The regulator of a task: u = clip(u_ref - K (x - x_ref)) with the input bounds of the task.
+
+    For a constant reference it regulates to the operating point of :func:`local_model`: the reference where that is an
+    optimal steady state, else the optimal steady state. Along a reference that moves, and towards a terminal cost, its
+    gains vary with time, and a feed-forward answers for what the plant would do at the reference: the optimum, to
+    second order, of all that remains.
 
     Args:
-        task: linearised, and its cost expanded, at its first reference.
+        task: its plant is linearised, and its cost expanded, along its reference.
 
     Attributes:
-        K: (m, n). P: (n, n), the cost-to-go of the linearised, unsaturated loop.
+        K: (m, n), at sample 0. P: (n, n), the cost-to-go of the linearised, unsaturated loop at sample 0.
+        x_ref (n,), u_ref (m,): where the first sample is expanded.
+        approximations: what of the task is not taken exactly.
 
     Raises:
         NotApplicable: no regulator exists for this task.
         InvalidValue: it is no task.
     """
 
+    TAIL = 300  # samples beyond a block from which the recursion along a moving reference starts
+
     def __init__(self, task: Task) -> None:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
-        model = local_model(task)
-        gain = lqr(model.plant, model.Q, model.R, model.N)
-        self.K, self.P = gain.K, gain.P
         self.task = task
         self._lower, self._upper = task.input_bounds
-        self._reference = Schedule(task.reference, task.plant, task.steps + 1)
+        self._state, self._is_euclidean = task.plant.state, task.plant.state.is_euclidean
+        self._courses: dict[int, Course] = {}
+        self._varies = not task.reference.is_constant or task.reading.terminal is not None
+        if self._varies:
+            course = self._course(0)
+            self.K, self.P = course.K[0], course.P[0]
+            self.x_ref, self.u_ref = course.x_ref[0], course.u_ref[0] - course.feedforward[0]
+        else:
+            model = local_model(task)
+            gain = lqr(model.plant, model.Q, model.R, model.N)
+            self.K, self.P = gain.K, gain.P
+            self.x_ref, self.u_ref = model.x_ref, model.u_ref
+
+    @cached_property
+    def approximations(self) -> tuple[str, ...]:
+        """What of the task is not taken exactly, in words."""
+        return ANSWERS.read(self.task)
+
+    def __repr__(self) -> str:
+        return described(f"LQR(task '{self.task.name}')", self.approximations)
+
+    def gain(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """K (m, n), x_ref (n,) and u_ref (m,), feed-forward included, at sample ``k``."""
+        if not self._varies:
+            return self.K, self.x_ref, self.u_ref
+        block, at = self._place(k)
+        course = self._course(block)
+        return course.K[at], course.x_ref[at], course.u_ref[at] - course.feedforward[at]
+
+    def cost_to_go(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """P (n, n), p (n,) and x_ref (n,): from sample ``k`` on the linearised loop costs
+        (x - x_ref)'P(x - x_ref) + 2 p'(x - x_ref), up to a constant."""
+        if not self._varies:
+            return self.P, np.zeros(len(self.P)), self.x_ref
+        block, at = self._place(k)
+        course = self._course(block)
+        return course.P[at], course.p[at], course.x_ref[at]
+
+    def _place(self, k: int) -> tuple[int, int]:
+        """The block of samples that holds ``k``, and where in it. After the end of a run with a terminal cost the gain
+        of its last sample is kept."""
+        steps = self.task.steps
+        if self.task.reading.terminal is not None:
+            return 0, min(max(k, 0), steps - 1)
+        return divmod(k, steps)
+
+    def _course(self, block: int) -> Course:
+        if block not in self._courses:
+            if len(self._courses) > _KEPT:
+                self._courses.clear()
+            self._courses[block] = self._made(block)
+        return self._courses[block]
+
+    def _made(self, block: int) -> Course:
+        task, steps = self.task, self.task.steps
+        if task.reading.terminal is not None:
+            models = local_models(task, 0, steps)
+            return along(models, *_terminal_expansion(task, models.x_ref[-1]))
+        models = local_models(task, block * steps, steps + self.TAIL)
+        last = LinearPlant(models.A[-1], models.B[-1], dt=task.dt)
+        try:
+            P = lqr(last, models.Q[-1], models.R[-1], models.N[-1]).P
+        except NotApplicable:
+            if models.are_constant:
+                raise
+            P = models.Q[-1]
+        return along(models, P, np.zeros(len(P)))
 
     def reset(self) -> None:
         """Nothing to forget."""
@@ -163,15 +244,78 @@ class LQR:
             u = self.batch(x, k)
             if np.isfinite(u).all():
                 return Decision(u, seconds=perf_counter() - began)
-        backup = np.clip(self._reference(k)[1], self._lower, self._upper)
+        backup = np.clip(self.gain(k)[2], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
     @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n); NaN where a state is, or where infinities of both signs meet."""
-        return saturated_linear(x, self.K, *self._reference(k), self._lower, self._upper)
+        K, x_ref, u_ref = self.gain(k)
+        x = x if self._is_euclidean else self._state.nearest(x, x_ref)
+        return saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
 
     @property
     def law(self) -> SaturatedLinear:
-        """The regulator in closed form, of which something can be proved; for a moving reference, its first sample."""
-        return SaturatedLinear(self.K, *self._reference(0), self._lower, self._upper)
+        """The regulator in closed form, of which something can be proved; where it varies with time, its first
+        sample."""
+        return SaturatedLinear(self.K, self.x_ref, self.u_ref, self._lower, self._upper)
+
+
+_KEPT = 8  # blocks of gains that are kept
+
+
+def _at_operating_point(task: Task) -> Answer:
+    """A reference that is no optimal steady state."""
+    if task.reading.terminal is not None:
+        return EXACT  # the recursion over the run keeps the gradient of the cost
+    if task.reading.free_steady_state is None:
+        return Announced(
+            "expands plant and cost at the reference, where the plant does not stay; there is no steady state"
+        )
+    return Announced("regulates to {names}, not to the reference")
+
+
+_IGNORED = Announced("ignores the constraint {names}")
+ANSWERS = Answers(
+    {
+        Part.NONLINEAR_PLANT: Announced("takes {names} as its linearisation"),
+        Part.KINKED_PLANT: Announced("takes {names} in the plant by the slopes at the linearisation"),
+        Part.SINGULAR_PLANT: EXACT,  # refused by local_model where the linearisation needs it
+        Part.MOVING_REFERENCE: EXACT,
+        Part.VARYING_LINEARISATION: EXACT,
+        Part.COST_ELSEWHERE: _at_operating_point,
+        Part.REFERENCE_OUTSIDE: Announced("regulates to a reference that violates {names}"),
+        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
+        Part.KINKED_COST: Announced("does not see the kinks of the cost ({names})"),
+        Part.TERMINAL_COST: EXACT,
+        Part.HARD: _IGNORED,
+        Part.SOFT: _IGNORED,
+        Part.CHANCE: _IGNORED,
+        Part.BUDGET: _IGNORED,
+        Part.EXCESS_BUDGET: _IGNORED,
+        Part.NONLINEAR_CONSTRAINT: EXACT,  # ignored, as is said of each constraint
+        Part.KINKED_CONSTRAINT: EXACT,
+        Part.DISTURBANCE: EXACT,
+        Part.BIASED_DISTURBANCE: Announced("takes the mean of the disturbance for zero ({names})"),
+        Part.PERIODIC: EXACT,
+        Part.DOMAIN: Announced("does not know the domain"),
+    }
+)
+
+
+def _terminal_expansion(task: Task, x_ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half the Hessian (n, n) and half the gradient (n,) of the terminal cost at its reference.
+
+    Raises:
+        NotApplicable: it has none there, or is not convex.
+    """
+    f = task.cost.terminal_function(task.plant)
+    x, xr = f.sx_in()
+    second, gradient = ca.hessian(f(x, xr), x)
+    H, g = (np.array(part) for part in ca.Function("expansion", [x, xr], [second, gradient])(x_ref, x_ref))
+    if not (np.isfinite(H).all() and np.isfinite(g).all()) or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
+        raise NotApplicable(
+            f"task '{task.name}': the terminal cost is not convex at the reference, or has no second derivative there; "
+            "a linear-quadratic regulator needs both"
+        )
+    return 0.5 * H, 0.5 * g[:, 0]

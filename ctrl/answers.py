@@ -1,0 +1,137 @@
+"""How a controller answers for each part of a task: exactly, by an approximation that it announces, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ctrl.controller import NotApplicable
+from systems import Budget, Chance, Hard, Soft, Task
+from systems.reading import Part
+
+__all__ = ["EXACT", "Announced", "Answer", "Answers", "Exact", "Refused", "announced", "described"]
+
+
+@final
+@dataclass(frozen=True)
+class Exact:
+    """The part is taken as it is written."""
+
+
+@final
+@dataclass(frozen=True)
+class Announced:
+    """The part is approximated, or left out, and ``text`` says how. ``{names}`` stands for what of the task it is."""
+
+    text: str
+
+
+@final
+@dataclass(frozen=True)
+class Refused:
+    """A task with this part is refused; ``text`` says why and how to fix it. ``{names}`` as in :class:`Announced`."""
+
+    text: str
+
+
+Answer = Exact | Announced | Refused
+EXACT = Exact()
+
+
+@final
+@dataclass(frozen=True)
+class Answers:
+    """The answer of one kind of controller to every :class:`~systems.reading.Part` of a task.
+
+    Args:
+        by_part: an answer, or a function of the task that gives one.
+    """
+
+    by_part: Mapping[Part, Answer | Callable[[Task], Answer]]
+
+    def read(self, task: Task) -> tuple[str, ...]:
+        """What is approximated of this task, in words, each once.
+
+        Raises:
+            NotApplicable: a part that is refused.
+        """
+        texts: dict[str, None] = {}
+        for part in Part:
+            if part not in task.reading.parts:
+                continue
+            given = self.by_part[part]
+            answer = given(task) if callable(given) else given
+            if isinstance(answer, Exact):
+                continue
+            text = answer.text.format(names=_names(task, part))
+            if isinstance(answer, Refused):
+                raise NotApplicable(f"task '{task.name}': {text}")
+            texts[text] = None
+        return tuple(texts)
+
+
+def announced(controller: object) -> tuple[str, ...] | None:
+    """What a controller approximates of its task, in words; None where it does not say."""
+    texts = getattr(controller, "approximations", None)
+    return None if texts is None else tuple(map(str, texts))
+
+
+def described(name: str, approximations: tuple[str, ...]) -> str:
+    """A controller's ``repr``: what it is, and what it approximates."""
+    return f"<{name}; approximates: {'; '.join(approximations)}>" if approximations else f"<{name}>"
+
+
+def _names(task: Task, part: Part) -> str:
+    """What of a task a part is, by name."""
+    reading = task.reading
+    kinds = {Part.HARD: Hard, Part.SOFT: Soft, Part.CHANCE: Chance}
+    if part in kinds:
+        return _quoted(c.name for c in task.constraints if isinstance(c.requirement, kinds[part]))
+    if part in (Part.BUDGET, Part.EXCESS_BUDGET):
+        of = "steps" if part is Part.BUDGET else "excess"
+        return _quoted(c.name for c in task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == of)
+    if part in (Part.NONLINEAR_PLANT, Part.VARYING_LINEARISATION):
+        return task.plant.name
+    if part is Part.KINKED_PLANT:
+        return ", ".join(reading.plant_kinks)
+    if part is Part.SINGULAR_PLANT:
+        return ", ".join(reading.singular)
+    if part is Part.KINKED_COST:
+        return ", ".join(reading.cost_kinks)
+    if part is Part.REFERENCE_OUTSIDE:
+        return _quoted(reading.violated)
+    if part is Part.NONLINEAR_CONSTRAINT:
+        return _quoted(reading.not_affine)
+    if part is Part.KINKED_CONSTRAINT:
+        return _quoted(reading.conditions.kinks)
+    if part is Part.COST_ELSEWHERE:
+        return steady_state_in_words(task)
+    if part is Part.BIASED_DISTURBANCE:
+        mean = task.disturbance.mean(task.plant.disturbance)
+        return ", ".join(
+            f"{signal.name} {value:.4g} {signal.unit}"
+            for signal, value in zip(task.plant.disturbance, mean, strict=True)
+            if value
+        )
+    if part is Part.PERIODIC:
+        return ", ".join(s.name for s in task.plant.state if np.isfinite(s.period) or s.quaternion)
+    return ""
+
+
+def steady_state_in_words(task: Task, constrained: bool = False) -> str:
+    """The optimal steady state of a task, such as ``level = 3, flow = 0``; says so where there is none."""
+    reading = task.reading
+    steady = reading.steady_state if constrained else reading.free_steady_state
+    if steady is None:
+        return "no steady state"
+    values = np.concatenate([steady.x, steady.u])
+    names = (*task.plant.state.names, *task.plant.input.names)
+    shown = ", ".join(f"{name} = {value + 0.0:.4g}" for name, value in zip(names, values, strict=True))
+    return f"the optimal steady state {shown}"
+
+
+def _quoted(names: object) -> str:
+    return ", ".join(f"'{name}'" for name in names)  # type: ignore[attr-defined]

@@ -1,0 +1,193 @@
+"""A task to second order: at the point where it settles, and along a reference that moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+
+from ctrl.controller import NotApplicable
+from systems import LinearPlant, Task, linearise
+
+__all__ = ["LocalModel", "LocalModels", "local_model", "local_models"]
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """What a task looks like around its operating point (x_ref, u_ref), with e = x - x_ref and v = u - u_ref:
+
+    e+ = A e + B v, and the stage cost is e'Qe + v'Rv + 2 e'Nv + gradient'(e, v) + multipliers'(e - e+) up to a
+    constant, so that the multipliers cancel between one sample and the next.
+
+    Args:
+        plant: the linearisation, in absolute variables. Q (n, n), R (m, m), N (n, m): half the Hessian of the
+            Lagrangian l + multipliers'(F - x).
+        x_ref (n,), u_ref (m,): the operating point: the reference where it is an optimal steady state, else the optimal
+            steady state, or the reference where there is none.
+        gradient: (n + m,), of the Lagrangian; zero unless bounds or constraints are active at the operating point.
+        multipliers: (n,), the gradient of the cost-to-go there.
+    """
+
+    plant: LinearPlant
+    Q: np.ndarray
+    R: np.ndarray
+    N: np.ndarray
+    x_ref: np.ndarray
+    u_ref: np.ndarray
+    gradient: np.ndarray
+    multipliers: np.ndarray
+
+
+@dataclass(frozen=True)
+class LocalModels:
+    """A task to second order along its reference, sample by sample, with e = x - x_ref and v = u - u_ref:
+
+    e+ = A e + B v + drift, and the stage cost is e'Qe + v'Rv + 2 e'Nv + 2 (q'e + r'v) up to a constant.
+
+    Args:
+        A (samples, n, n), B (samples, n, m), drift (samples, n): F(x_ref, u_ref) less the next x_ref.
+        Q, R, N: half the Hessians of the stage cost. q (samples, n), r (samples, m): half its gradients.
+        x_ref (samples + 1, n), u_ref (samples + 1, m).
+    """
+
+    A: np.ndarray
+    B: np.ndarray
+    drift: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    N: np.ndarray
+    q: np.ndarray
+    r: np.ndarray
+    x_ref: np.ndarray
+    u_ref: np.ndarray
+
+    @property
+    def are_constant(self) -> bool:
+        """Whether derivatives of plant and cost are the same at every sample."""
+        return all(
+            np.allclose(part, part[0], rtol=0.0, atol=1e-9 * (1.0 + np.abs(part[0]).max(initial=0.0)))
+            for part in (self.A, self.B, self.Q, self.R, self.N)
+        )
+
+
+def local_model(task: Task, constrained: bool = False) -> LocalModel:
+    """Linearises the sampled plant and expands the stage cost where the task settles; for a reference that moves, at
+    its first sample.
+
+    Where the Hessian of the Lagrangian is not convex that of the cost alone is taken.
+
+    Args:
+        constrained: whether the operating point keeps the constraints of the task, besides its input bounds.
+
+    Raises:
+        NotApplicable: plant or cost have no derivative there, or the Hessian is not convex, so it defines no regulator.
+    """
+    reading = task.reading
+    steady = reading.steady_state if constrained else reading.free_steady_state
+    x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
+    multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
+    expand = _expansion(task)
+    n = len(x_ref)
+    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, x_ref, u_ref, multipliers))
+    _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
+    H = 0.5 * second
+    if multipliers.any() and not _is_convex(H, n):
+        H = 0.5 * np.array(expand(x_ref, u_ref, x_ref, u_ref, np.zeros(n))[4])
+    if not _is_convex(H, n):
+        raise NotApplicable(_NOT_CONVEX.format(task.name))
+    return LocalModel(
+        linearise(task.dynamics, x_ref, u_ref),
+        H[:n, :n],
+        H[n:, n:],
+        H[:n, n:],
+        x_ref,
+        u_ref,
+        gradient[:, 0],
+        multipliers,
+    )
+
+
+def local_models(task: Task, k: int, count: int) -> LocalModels:
+    """The task expanded at its reference at the samples k .. k + count - 1.
+
+    Raises:
+        NotApplicable: as :func:`local_model`, at any of the samples.
+    """
+    x_ref, u_ref = task.reading.window(k, count + 1)
+    n = x_ref.shape[1]
+    points = x_ref[:-1].T, u_ref[:-1].T
+    found = _expansion(task).map(count)(*points, *points, np.zeros((n, count)))
+    after, A, B, gradient, second = (
+        np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in found
+    )
+    H = 0.5 * second
+    for i in range(count):
+        _expect_derivatives(task, after[i], np.hstack([A[i], B[i]]), np.append(second[i], gradient[i]), x_ref[i])
+        if not _is_convex(H[i], n):
+            raise NotApplicable(_NOT_CONVEX.format(task.name))
+    drift = task.plant.state.deviation(after[:, :, 0], x_ref[1:])
+    half = 0.5 * gradient[:, :, 0]
+    return LocalModels(
+        A,
+        B,
+        drift,
+        H[:, :n, :n],
+        H[:, n:, n:],
+        H[:, :n, n:],
+        half[:, :n],
+        half[:, n:],
+        np.array(x_ref),
+        np.array(u_ref),
+    )
+
+
+_NOT_CONVEX = (
+    "task '{}': the stage cost is not convex at the reference, or an input there costs nothing; a linear-quadratic "
+    "regulator needs both"
+)
+
+
+def _is_convex(H: np.ndarray, n: int) -> bool:
+    if not np.isfinite(H).all() or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
+        return False
+    return bool(np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) > 0)
+
+
+def _expansion(task: Task) -> ca.Function:
+    """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x)."""
+    f, stage = task.dynamics.function(), task.cost.stage_function(task.plant)
+    x, u, w, p = f.sx_in()
+    _, _, xr, ur = stage.sx_in()
+    z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])
+    after = f(x, u, ca.DM.zeros(w.shape), p)
+    second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
+    parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
+    return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
+
+
+def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost: np.ndarray, x_ref: np.ndarray) -> None:
+    """Raises NotApplicable where a derivative at the reference is not finite, with the names of what lacks it."""
+    state = task.plant.state
+    names = (*state.names, *task.plant.input.names)
+    at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(state.names, x_ref, strict=True))
+    wrong = ~np.isfinite(after[:, 0])
+    if wrong.any():
+        undefined = ", ".join(name for name, bad in zip(state.names, wrong, strict=True) if bad)
+        raise NotApplicable(
+            f"task '{task.name}': the equation of {undefined} is undefined at the reference ({at}), where a "
+            "linearisation needs it; give a reference at which the plant is defined"
+        )
+    lacking = ~np.isfinite(slopes)
+    if lacking.any():
+        rows = ", ".join(name for name, bad in zip(state.names, lacking.any(axis=1), strict=True) if bad)
+        columns = ", ".join(name for name, bad in zip(names, lacking.any(axis=0), strict=True) if bad)
+        raise NotApplicable(
+            f"task '{task.name}': the equation of {rows} has no derivative with respect to {columns} at the reference "
+            f"({at}), such as that of a square root at 0; move the reference, or write sqrt(q + 1e-12)"
+        )
+    if not np.isfinite(cost).all():
+        raise NotApplicable(
+            f"task '{task.name}': the stage cost has no second derivative at the reference ({at}), such as that of a "
+            "norm at 0; square it, or use a controller that takes kinks, such as NonlinearMPC"
+        )
