@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
 from systems import LinearPlant, Task, linearise
+from systems.nonsmooth import penalties
 
-__all__ = ["LocalModel", "LocalModels", "local_model", "local_models"]
+__all__ = ["LocalModel", "LocalModels", "local_model", "local_models", "terminal_expansion"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,24 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     )
 
 
+def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half the Hessian (n, n) and half the gradient (n,) of the task's terminal cost at a point, for its reference.
+
+    Raises:
+        NotApplicable: it has none there, or is not convex.
+    """
+    f = task.cost.terminal_function(task.plant)
+    x, xr = f.sx_in()
+    second, gradient = ca.hessian(f(x, xr), x)
+    H, g = (np.array(part) for part in ca.Function("expansion", [x, xr], [second, gradient])(point, x_ref))
+    if not (np.isfinite(H).all() and np.isfinite(g).all()) or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
+        raise NotApplicable(
+            f"task '{task.name}': the terminal cost is not convex at the reference, or has no second derivative there; "
+            "a linear-quadratic regulator needs both"
+        )
+    return 0.5 * H, 0.5 * g[:, 0]
+
+
 _NOT_CONVEX = (
     "task '{}': the stage cost is not convex at the reference, or an input there costs nothing; a linear-quadratic "
     "regulator needs both"
@@ -154,9 +174,15 @@ def _is_convex(H: np.ndarray, n: int) -> bool:
     return bool(np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) > 0)
 
 
+@lru_cache(maxsize=32)
 def _expansion(task: Task) -> ca.Function:
-    """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x)."""
+    """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
+
+    Of a cost with kinks l is the smooth part, see :func:`systems.nonsmooth.penalties`.
+    """
     f, stage = task.dynamics.function(), task.cost.stage_function(task.plant)
+    if task.reading.cost_kinks and (without := penalties(stage)) is not None:
+        stage = without.smooth
     x, u, w, p = f.sx_in()
     _, _, xr, ur = stage.sx_in()
     z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 
-import casadi as ca
 import numpy as np
 from scipy import linalg
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
-from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models
+from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models, terminal_expansion
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
 from systems.errors import expect
 from systems.reading import Part
@@ -212,7 +211,7 @@ class LQR:
         task, steps = self.task, self.task.steps
         if task.reading.terminal is not None:
             models = local_models(task, 0, steps)
-            return along(models, *_terminal_expansion(task, models.x_ref[-1]))
+            return along(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
         models = local_models(task, block * steps, steps + self.TAIL)
         last = LinearPlant(models.A[-1], models.B[-1], dt=task.dt)
         try:
@@ -301,21 +300,3 @@ ANSWERS = Answers(
         Part.DOMAIN: Announced("does not know the domain"),
     }
 )
-
-
-def _terminal_expansion(task: Task, x_ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half the Hessian (n, n) and half the gradient (n,) of the terminal cost at its reference.
-
-    Raises:
-        NotApplicable: it has none there, or is not convex.
-    """
-    f = task.cost.terminal_function(task.plant)
-    x, xr = f.sx_in()
-    second, gradient = ca.hessian(f(x, xr), x)
-    H, g = (np.array(part) for part in ca.Function("expansion", [x, xr], [second, gradient])(x_ref, x_ref))
-    if not (np.isfinite(H).all() and np.isfinite(g).all()) or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
-        raise NotApplicable(
-            f"task '{task.name}': the terminal cost is not convex at the reference, or has no second derivative there; "
-            "a linear-quadratic regulator needs both"
-        )
-    return 0.5 * H, 0.5 * g[:, 0]

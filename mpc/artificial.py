@@ -6,14 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
+from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
+from mpc.transcription import check_horizon
 from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task, linearise
+from systems.reading import Part
+
+MOST_CHANGE = 0.25  # of the derivatives along a reference, at which one linearisation no longer serves the run
 
 __all__ = [
+    "FITTED",
+    "STANDING",
     "Model",
     "OffsetWeights",
+    "answers",
     "check_horizon",
     "equality_program",
     "harmonic_program",
@@ -69,10 +78,58 @@ def model(task: Task) -> Model:
     return Model(linear.A, linear.B, linear.c, outputs(task), Q, R)
 
 
-def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        raise InvalidValue(f"horizon = {horizon}; expected a whole number of samples, at least 1")
+FITTED = Announced("fits the reference ahead by a sinusoid where it is none of its frequency")
+STANDING = Announced("takes the reference of each sample as if it stood still")
+
+
+def answers(moving: Answer) -> Answers:
+    """How controllers that end on an artificial reference take each part of a task.
+
+    Args:
+        moving: a reference that moves.
+    """
+    return Answers(
+        {
+            Part.NONLINEAR_PLANT: Announced("takes {names} as its linearisation"),
+            Part.KINKED_PLANT: Announced("takes {names} in the plant by the slopes at the linearisation"),
+            Part.SINGULAR_PLANT: EXACT,  # refused by model
+            Part.MOVING_REFERENCE: moving,
+            Part.VARYING_LINEARISATION: _varying,
+            Part.COST_ELSEWHERE: EXACT,  # the artificial reference goes where the reference cannot be kept
+            Part.REFERENCE_OUTSIDE: EXACT,
+            Part.NON_QUADRATIC_COST: EXACT,  # refused by model
+            Part.KINKED_COST: EXACT,
+            Part.TERMINAL_COST: Refused(
+                "it has a terminal cost, which a prediction that ends on an artificial reference does not take; leave "
+                "it out, or use the linear or the nonlinear MPC"
+            ),
+            Part.HARD: EXACT,
+            Part.SOFT: Announced("holds the soft {names} as hard"),
+            Part.CHANCE: HELD_AS_HARD,
+            Part.BUDGET: HELD_AS_HARD,
+            Part.EXCESS_BUDGET: Refused(
+                "the budget of {names} counts by how much it is exceeded, which this controller does not; use the "
+                "nonlinear MPC"
+            ),
+            Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_conditions
+            Part.KINKED_CONSTRAINT: EXACT,
+            Part.DISTURBANCE: EXACT,
+            Part.BIASED_DISTURBANCE: UNDISTURBED,
+            Part.PERIODIC: EXACT,
+            Part.DOMAIN: DOMAIN,
+        }
+    )
+
+
+def _varying(task: Task) -> Answer:
+    """One linearisation serves a whole run as long as the derivatives hardly change along the reference."""
+    change = task.reading.linearisation_change
+    if change > MOST_CHANGE:
+        return Refused(
+            f"along its reference the derivatives of the plant change by {100 * change:.0f} % and this controller "
+            "linearises once; use LinearMPC, LQR or NonlinearMPC"
+        )
+    return Announced(f"linearises once, though the derivatives change by {100 * change:.2g} % along the reference")
 
 
 def harmonic_program(system: Model, horizon: int, frequency: float, weights: OffsetWeights, eps: float) -> ConicProgram:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -33,6 +36,7 @@ class Found:
         inputs: (b, d). states: (b, horizon + 1, n). multipliers: (b, c), of the one-sided rows. cost: (b,).
         residual: (b,), largest scaled violation of the optimality conditions. iterations: (b,), evaluations of each.
         accumulated: (b,), the violations of all rows and iterations before the last, summed.
+        stopped: whether the clock ended it.
     """
 
     inputs: np.ndarray
@@ -42,6 +46,7 @@ class Found:
     residual: np.ndarray
     iterations: np.ndarray
     accumulated: np.ndarray
+    stopped: bool = False
 
 
 class Descent:
@@ -62,6 +67,7 @@ class Descent:
         shooting: the problems. make: the multiplier controller.
         maximum: of the multipliers of hard rows; those of soft rows end at their price, which makes the penalty exact.
         tolerance: of the residual at which a problem is finished. max_iterations: evaluations per problem.
+        time_limit: seconds of one solve, looked at in every iteration.
     """
 
     GROWTH = 1.2  # of the step after one that was good
@@ -74,8 +80,10 @@ class Descent:
         maximum: float = 1e6,
         tolerance: float = 1e-6,
         max_iterations: int = 200,
+        time_limit: float = math.inf,
     ) -> None:
         self.shooting, self.tolerance, self.max_iterations = shooting, tolerance, max_iterations
+        self.time_limit = time_limit
         self.maximum = np.minimum(shooting.price, maximum)
         self._make = make
         self._inverse = np.linalg.inv(shooting.metric)
@@ -100,8 +108,10 @@ class Descent:
         lam, step, trial, caution = best.multipliers.copy(), np.ones(b), best.inputs.copy(), np.ones(b)
         hard, beyond = np.isinf(self.shooting.price), np.zeros(b, dtype=int)
         base: dict[str, np.ndarray] = {}  # the last good points of the problems that are still open
-        open_ = np.arange(b)
+        open_, began = np.arange(b), perf_counter()
         for _ in range(self.max_iterations):
+            if perf_counter() - began > self.time_limit:
+                return dataclasses.replace(best, stopped=True)
             at = self._numbers(trial[open_], open_)
             best.iterations[open_] += 1
             good = np.isfinite(at["cost"]) & np.isfinite(at["gradient"]).all(1) & np.isfinite(at["violation"]).all(1)

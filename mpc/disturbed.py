@@ -8,10 +8,11 @@ import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
 
 from ctrl.controller import NotApplicable
-from ctrl.regulator import LocalModel, local_model, lqr
+from ctrl.linearisation import LocalModel, local_model
+from ctrl.regulator import lqr
 from mpc.condensing import affine_conditions
 from mpc.reachable import AdditiveNoise, additive_noise
-from mpc.transcription import check_input, conditions
+from mpc.transcription import check_input
 from systems import Budget, Chance, InvalidValue, Task
 
 __all__ = ["Loop", "Rows", "loop_of", "rows_of"]
@@ -51,7 +52,7 @@ def loop_of(task: Task, K: np.ndarray | None) -> Loop:
     check_input(task)
     if not task.reference.is_constant:
         raise NotApplicable(f"task '{task.name}': its reference moves; stochastic MPC regulates to a set-point")
-    model = local_model(task)
+    model = local_model(task, constrained=True)
     noise = additive_noise(task, model.plant)
     n, m = model.plant.B.shape
     K = lqr(model.plant, model.Q, model.R, model.N).K if K is None else np.array(K, dtype=float)
@@ -105,7 +106,7 @@ def rows_of(task: Task, loop: Loop, joint: bool, input_probability: float | None
     A budget of so many violations per episode is a chance constraint on every step, with its risk split among the
     half-spaces (Boole's inequality), as ``joint`` asks of chance constraints too.
     """
-    rule, (C, offset) = conditions(task), affine_conditions(task)
+    rule, affine = task.reading.conditions, affine_conditions(task)
     n, m = loop.B.shape
     sides = np.isfinite(rule.lower).astype(int) + np.isfinite(rule.upper)
     probability = np.ones(len(rule.names))
@@ -124,18 +125,18 @@ def rows_of(task: Task, loop: Loop, joint: bool, input_probability: float | None
         input_probability = 1.0 if loop.noise.is_bounded else max(chances, default=1.0)
     least, most = task.input_bounds
     limited = np.isfinite(least) | np.isfinite(most)
-    G = np.vstack([np.hstack([np.zeros((m, n)), np.eye(m)])[limited], C])
+    G = np.vstack([np.hstack([np.zeros((m, n)), np.eye(m)])[limited], affine.C])
     reference = np.concatenate([loop.model.x_ref, loop.model.u_ref])
-    at_reference = np.concatenate([loop.model.u_ref[limited], C @ reference + offset])
+    at_reference = np.concatenate([loop.model.u_ref[limited], affine.C @ reference])
     kept = np.concatenate([np.ones(limited.sum(), dtype=bool), probability > 0])
     count = int(limited.sum())
     return Rows(
         G[:, :n] - G[:, n:] @ loop.K,
         G[:, n:],
-        np.concatenate([least[limited], rule.lower]) - at_reference,
-        np.concatenate([most[limited], rule.upper]) - at_reference,
+        np.concatenate([least[limited], affine.lower]) - at_reference,
+        np.concatenate([most[limited], affine.upper]) - at_reference,
         np.concatenate([np.zeros(count, dtype=bool), ~rule.on_input]),
         np.concatenate([np.full(count, input_probability), probability]),
-        np.concatenate([np.full(count, np.inf), rule.price]),
+        np.concatenate([np.full(count, np.inf), affine.weight]),
         ("input bounds",) * count + rule.names,
     ).where(kept)

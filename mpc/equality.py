@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ctrl.answers import EXACT, Answers
 from ctrl.controller import NotApplicable
-from mpc.artificial import Model, check_horizon, equality_program, model
+from mpc.artificial import Model, answers, check_horizon, equality_program, model
 from mpc.receding import RecedingHorizon, Solver
 from mpc.wanted import Steady, Wanted
 from systems import Task
@@ -27,10 +28,21 @@ class EqualityMPC(RecedingHorizon):
         NotApplicable, InvalidValue: as there.
     """
 
-    def __init__(self, task: Task, horizon: int = 10, solver: Solver | None = None, max_iterations: int = 80) -> None:
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 10,
+        solver: Solver | None = None,
+        max_iterations: int = 80,
+        time_limit: float | None = None,
+    ) -> None:
         check_horizon(horizon)
         self._model = model(task)
-        super().__init__(task, equality_program(self._model, horizon), 0.0, solver, max_iterations)
+        super().__init__(task, equality_program(self._model, horizon), 0.0, solver, max_iterations, time_limit)
+
+    @property
+    def _answers(self) -> Answers:
+        return answers(EXACT)
 
     def _wanted_by(self, task: Task) -> Wanted:
         if not (task.reference.is_constant and _stands_still(self._model, *task.reference.at(task.plant, 0))):

@@ -54,7 +54,13 @@ class ExplicitMPC:
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
         self.task, self.horizon = task, horizon
+        if task.reading.terminal is not None:
+            raise NotApplicable(
+                f"task '{task.name}' has a terminal cost, so its law changes towards the end of the run; explicit MPC "
+                "holds one law, use LinearMPC"
+            )
         self.online = LinearMPC(task, horizon, terminal, solver="daqp")
+        self.approximations = self.online.approximations
         problem = _problem(self.online, _bounds(task, within))
         try:
             self.regions = tuple(solve_everywhere(problem, self._active_rows, self._start(problem), max_regions))
@@ -127,7 +133,7 @@ class ExplicitMPC:
     def _start(self, problem: MultiparametricQP) -> np.ndarray:
         """A feasible state to begin from: the reference, slightly off it where rows may be active by accident."""
         lower, upper = problem.box
-        x_ref = self.online.problem.model.x_ref
+        x_ref = self.online.operating_point[0]
         offsets = np.random.default_rng(0).uniform(-1.0, 1.0, (200, len(lower)))
         scales = np.repeat([1e-3, 1e-2, 1e-1, 1.0], 50)[:, None]
         for x in np.clip(x_ref + scales * offsets * (upper - lower), lower, upper):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc.artificial import OffsetWeights, check_horizon, harmonic_program, model
+from ctrl.answers import Answers
+from mpc.artificial import FITTED, OffsetWeights, answers, check_horizon, harmonic_program, model
 from mpc.receding import RecedingHorizon, Solver
 from mpc.wanted import Harmonic, LocalFit, Steady, Wanted
 from systems import InvalidValue, Sinusoid, Task
@@ -75,6 +76,7 @@ class HarmonicMPC(RecedingHorizon):
         eps: float = 1e-4,
         solver: Solver | None = None,
         max_iterations: int = 80,
+        time_limit: float | None = None,
     ) -> None:
         check_horizon(horizon)
         if frequency is None:
@@ -91,7 +93,11 @@ class HarmonicMPC(RecedingHorizon):
         )
         self.weights = weights
         program = harmonic_program(system, horizon, float(frequency), weights, eps)
-        super().__init__(task, program, float(frequency), solver, max_iterations)
+        super().__init__(task, program, float(frequency), solver, max_iterations, time_limit)
+
+    @property
+    def _answers(self) -> Answers:
+        return answers(FITTED)
 
     def _wanted_by(self, task: Task) -> Wanted:
         reference = task.reference

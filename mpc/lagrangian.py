@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
 from mpc.descent import Descent, Found, Maker, dead_beat
-from mpc.predictive import PredictiveController
+from mpc.predictive import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
 from mpc.recourse import Outcome, Plan
 from mpc.shooting import CasadiShooting
 from mpc.solvers.base import LOOSE
 from systems import Task
+from systems.reading import Part
 
 __all__ = ["LagrangianMPC"]
 
@@ -26,6 +28,8 @@ class LagrangianMPC(PredictiveController):
         horizon: samples looked ahead. Single shooting of an unstable plant wants a short one.
         make: the multiplier controller; dead-beat on the exact linear model where left out.
         max_iterations: of one step. tolerance: largest residual of a point that counts as solved.
+        time_limit: seconds of one step, looked at in every iteration; see
+            :class:`mpc.predictive.PredictiveController`.
 
     Raises:
         InvalidValue: a horizon or max_iterations below 1.
@@ -40,17 +44,20 @@ class LagrangianMPC(PredictiveController):
         make: Maker = dead_beat,
         max_iterations: int = 200,
         tolerance: float = 1e-6,
+        time_limit: float | None = None,
     ) -> None:
-        super().__init__(task, horizon, max_iterations)
-        self._arguments = (task, horizon, make, max_iterations, tolerance)
-        self.shooting = CasadiShooting(task, horizon)
-        self.descent = Descent(self.shooting, make, tolerance=tolerance, max_iterations=max_iterations)
+        super().__init__(task, horizon, max_iterations, time_limit)
+        self._arguments = (task, horizon, make, max_iterations, tolerance, time_limit)
+        self.approximations = ANSWERS.read(task)
+        # A run with a terminal cost ends, and the horizon shrinks with what is left of it.
+        self._ends = task.reading.terminal is not None
+        self._programs = {
+            going: _program(task, going, make, tolerance, max_iterations, self.time_limit)
+            for going in (range(1, horizon + 1) if self._ends else (horizon,))
+        }
+        self.shooting, self.descent, self._later = self._programs[horizon]
         self._multipliers = np.zeros(len(self.shooting.price))
         self._step = task.dynamics.function()
-        # The row that says of the next stage what this one says of its own; itself at the end.
-        rows = list(zip(self.shooting.stage, self.shooting.row, self.shooting.sign, strict=True))
-        place = {row: i for i, row in enumerate(rows)}
-        self._later = np.array([place.get((k + 1, i, sign), place[k, i, sign]) for k, i, sign in rows], dtype=int)
 
     @property
     def terminal(self) -> str:
@@ -68,24 +75,32 @@ class LagrangianMPC(PredictiveController):
         self._multipliers[:] = 0.0
 
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
-        x_ref, u_ref = self.task.reference.at(self.task.plant, np.arange(k, k + self.horizon + 1))
+        steps = self.task.steps
+        going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
+        shrunk = self.shooting is not self._programs[going][0]
+        self.shooting, self.descent, self._later = self._programs[going]
+        if shrunk:
+            self._multipliers = np.zeros(len(self.shooting.price))
+        x_ref, u_ref = self.task.reading.window(k, going + 1)
         self.shooting.place(x, np.asarray(x_ref), np.asarray(u_ref))
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         inputs, multipliers = np.array(u_ref[:-1], dtype=float), np.zeros_like(self._multipliers)
         if plan is not None:
-            inputs, multipliers = self._shifted(plan, k)
+            inputs, multipliers = self._shifted(plan, k, going)
         try:
             found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
         except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
             return Outcome(Status.NUMERICAL)
         status = self._status(found)
+        if status is Status.MAX_ITERATIONS and found.iterations[0] < self.descent.max_iterations and found.stopped:
+            status = Status.TIMEOUT
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
-        if status is not Status.SOLVED and not (status is Status.MAX_ITERATIONS and residual <= LOOSE):
+        if status is not Status.SOLVED and not (
+            status in (Status.MAX_ITERATIONS, Status.TIMEOUT) and residual <= LOOSE
+        ):
             return Outcome(status, None, iterations, residual)
         self._multipliers = found.multipliers[0]
-        return Outcome(
-            status, Plan(found.states[0], found.inputs[0].reshape(self.horizon, -1), k), iterations, residual
-        )
+        return Outcome(status, Plan(found.states[0], found.inputs[0].reshape(going, -1), k), iterations, residual)
 
     def _status(self, found: Found) -> Status:
         if found.residual[0] <= self.descent.tolerance:
@@ -97,14 +112,64 @@ class LagrangianMPC(PredictiveController):
         beyond = (found.multipliers[0] >= self.descent.maximum) & hard
         return Status.INFEASIBLE if beyond.any() else Status.MAX_ITERATIONS
 
-    def _shifted(self, plan: Plan, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs of the plan from sample ``k`` on, prolonged by the backup law, and its multipliers."""
-        done = min(max(k - plan.k, 0), self.horizon)
-        us, multipliers = np.roll(plan.u, -done, axis=0), self._multipliers
+    def _shifted(self, plan: Plan, k: int, going: int) -> tuple[np.ndarray, np.ndarray]:
+        """``going`` inputs of the plan from sample ``k`` on, prolonged by the backup law, and its multipliers."""
+        done = min(max(k - plan.k, 0), len(plan.u))
+        us = list(plan.u[done:][:going])
         x = plan.x[-1]
-        for i in range(self.horizon - done, self.horizon):
-            us[i] = self._recourse.backup(x, k + i)
-            x = np.array(self._step(x, us[i], 0, []))[:, 0]
+        while len(us) < going:
+            us.append(self._recourse.backup(x, k + len(us)))
+            x = np.array(self._step(x, us[-1], 0, []))[:, 0]
+        multipliers = self._multipliers
         for _ in range(done):
             multipliers = multipliers[self._later]
-        return us, multipliers
+        return np.array(us), multipliers
+
+
+def _program(
+    task: Task, horizon: int, make: Maker, tolerance: float, max_iterations: int, time_limit: float
+) -> tuple[CasadiShooting, Descent, np.ndarray]:
+    """The problem of so many samples, its solver, and for each row the one that says of the next stage what it says of
+    its own; itself at the end."""
+    shooting = CasadiShooting(task, horizon)
+    rows = list(zip(shooting.stage, shooting.row, shooting.sign, strict=True))
+    place = {row: i for i, row in enumerate(rows)}
+    later = np.array([place.get((k + 1, i, sign), place[k, i, sign]) for k, i, sign in rows], dtype=int)
+    descent = Descent(shooting, make, tolerance=tolerance, max_iterations=max_iterations, time_limit=time_limit)
+    return shooting, descent, later
+
+
+def _singular(task: Task) -> Answer:
+    if not task.reading.is_singular_on_the_way:
+        return EXACT
+    return Announced("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0")
+
+
+ANSWERS = Answers(
+    {
+        Part.NONLINEAR_PLANT: EXACT,
+        Part.KINKED_PLANT: Announced("solves with {names} in the plant, at whose kinks the solver may stop early"),
+        Part.SINGULAR_PLANT: _singular,
+        Part.MOVING_REFERENCE: EXACT,
+        Part.VARYING_LINEARISATION: EXACT,
+        Part.COST_ELSEWHERE: EXACT,  # the terminal cost is about the optimal steady state
+        Part.REFERENCE_OUTSIDE: EXACT,
+        Part.NON_QUADRATIC_COST: EXACT,
+        Part.KINKED_COST: EXACT,  # as soft rows, or refused by Shooting
+        Part.TERMINAL_COST: EXACT,
+        Part.HARD: EXACT,
+        Part.SOFT: EXACT,
+        Part.CHANCE: HELD_AS_HARD,
+        Part.BUDGET: HELD_AS_HARD,
+        Part.EXCESS_BUDGET: Refused(
+            "the budget of {names} counts by how much it is exceeded, which Lagrangian-predictive control does not; "
+            "use the nonlinear MPC"
+        ),
+        Part.NONLINEAR_CONSTRAINT: EXACT,
+        Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
+        Part.DISTURBANCE: EXACT,
+        Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.PERIODIC: EXACT,
+        Part.DOMAIN: DOMAIN,
+    }
+)

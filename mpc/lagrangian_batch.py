@@ -104,7 +104,7 @@ class LagrangianBatch:
                 f"(b, {len(shooting.parameters)})"
             )
         task = shooting.task
-        x_ref, u_ref = task.reference.at(task.plant, np.arange(k, k + shooting.horizon + 1))
+        x_ref, u_ref = task.reading.window(k, shooting.horizon + 1)
         shooting.place(x0, np.array(x_ref), np.array(u_ref), given)
         guess = np.tile(np.array(u_ref[:-1]).reshape(1, -1), (len(x0), 1))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -2,107 +2,195 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
+from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.controller import Status
-from mpc.predictive import PredictiveController
+from ctrl.terminal import Kind
+from mpc.predictive import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
 from mpc.recourse import Outcome, Plan
-from mpc.solvers.base import Solution
-from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
-from mpc.solvers.nlp import NLPSolver
-from mpc.transcription import transcribe
+from mpc.transcription import Budgets, expect_memory, transcribe
 from systems import InvalidValue, Task
+from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
-Solver = Literal["fatrop", "ipopt"]
+Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
 
 class NonlinearMPC(PredictiveController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
-    Every solve starts from the last good plan, shifted to the present sample, and is fatrop's. What fatrop cannot
-    solve, ipopt tries; and ipopt makes the first plan, and a new one where the old no longer fits the measurement,
-    because fatrop may repeat its search direction for ever where data far from a solution defeat its factorisation.
+    Every solve is ipopt's and starts from the last good plan, shifted to the present sample; from a new guess where the
+    old plan no longer fits the measurement.
+
+    A task with a terminal cost, or with a budget of accumulated excess, ends: the horizon shrinks with what is left of
+    the run, and the budget with what was spent of it.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference. See :func:`mpc.transcription.transcribe`.
-        horizon: samples looked ahead. With the terminal cost of the regulator, 25 samples reach its neighbourhood for
-            the tasks of the library; without one, the horizon must cover the whole manoeuvre.
-        solver: ``fatrop`` (with ipopt as described) or ``ipopt`` alone.
-        max_iterations: of each solver in one step.
+        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.transcription.transcribe`.
+        horizon: samples looked ahead.
+        solver: ``ipopt``. max_iterations: of it, in one step.
+        terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
+            the task itself charges at the end.
+        time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`.
 
     Raises:
-        InvalidValue: a horizon below 1, an unknown solver.
+        NotApplicable: a task without input.
+        InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal.
     """
 
     COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
 
-    def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
-        if solver not in get_args(Solver):
-            raise InvalidValue(f"solver '{solver}' is unknown; use {' or '.join(map(repr, get_args(Solver)))}")
-        super().__init__(task, horizon, max_iterations)
-        self._arguments = (task, horizon, solver, max_iterations)
-        self.problem = transcribe(task, horizon)
-        program = self.problem.program
-        kinds: list[type[Fatrop] | type[Ipopt]] = [Fatrop, Ipopt] if solver == "fatrop" else [Ipopt]
-        self.solvers: list[NLPSolver] = [kind(program, max_iterations) for kind in kinds]
-        self._step = task.dynamics.function()
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 25,
+        solver: Literal["ipopt"] = "ipopt",
+        max_iterations: int = 200,
+        terminal: Kind = "cost-to-go",
+        time_limit: float | None = None,
+    ) -> None:
+        if solver != "ipopt":
+            raise InvalidValue(
+                f"solver = {solver!r}; expected 'ipopt'"
+                + (
+                    ": fatrop cannot be interrupted, and from some states it never returns"
+                    if solver == "fatrop"
+                    else ""
+                )
+            )
+        if terminal not in ("task", "cost-to-go"):
+            raise InvalidValue(f"terminal = {terminal!r} is unknown; use 'cost-to-go' or 'task'")
+        super().__init__(task, horizon, max_iterations, time_limit)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit)
+        expect_memory(task, horizon)
+        self.problem = transcribe(task, horizon, terminal)
+        self.approximations = ANSWERS.read(task)
+        if self.problem.smoothed:
+            self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
+        self.solver = Ipopt(self.problem.program, max_iterations, self.time_limit)
+        self._step, self._budgets = task.dynamics.function(), Budgets(task)
         self._lower, self._upper = task.input_bounds
-        self._guess = np.zeros(len(program.lower))
+        self._kinks = task.reading.stage.start.map(horizon)
+        self._guess = np.zeros(len(self.problem.program.lower))
 
     @property
     def terminal(self) -> str:
         """The terminal cost that was chosen, in words."""
         return self.problem.chosen
 
+    def reset(self) -> None:
+        """Forgets the last plan and what was spent of budgets: a new run begins."""
+        super().reset()
+        self._budgets.reset()
+
+    def _decided(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
+        if self.problem.budgets and np.isfinite(x).all():
+            self._budgets.spend(x, u, k)
+
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
-        window = np.arange(k, k + self.horizon + 1)
-        x_ref, u_ref = self.task.reference.at(self.task.plant, window)
-        parameter = x
-        if self.problem.moving:
-            pairs = np.hstack([x_ref, u_ref]).ravel()
-            parameter = np.concatenate([x, pairs[: len(pairs) - u_ref.shape[1]]])
+        problem, steps = self.problem, self.task.steps
+        going = steps - k if problem.ends and 0 <= k < steps else self.horizon + 1
+        x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
+        if going < self.horizon:  # what lies beyond the end is not asked for
+            x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
+        parameter = problem.parameter(x, x_ref, u_ref, going, self._budgets.at(k) if problem.budgets else np.zeros(0))
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
-        solvers = self.solvers
-        if guess is None:
-            guess, solvers = self._cold(x, x_ref, u_ref), solvers[-1:]
-        iterations, best = 0, Solution(Status.NUMERICAL, guess, guess, 0, np.inf)
-        for solver in solvers:
-            found = solver.solve(guess, parameter)
+        bounds = problem.bounds(going)
+        iterations, best = 0, None
+        for make in (lambda: guess, lambda: self._cold(x, x_ref, u_ref)):
+            attempt = make()
+            if attempt is None:
+                continue
+            self._fill(attempt, x_ref, u_ref)
+            found = self.solver.solve(self._guess, parameter, bounds)
             iterations += found.iterations
-            if found.residual <= best.residual or not best.is_usable:
+            if best is None or found.residual <= best.residual:
                 best = found
-            if best.status is Status.SOLVED:
+            if best.is_usable or found.status is Status.TIMEOUT:
                 break
-        at = self.problem
-        new = Plan(best.point[at.state_at], best.point[at.input_at], k) if best.is_usable else None
+        assert best is not None
+        new = Plan(best.point[problem.state_at], best.point[problem.input_at], k) if best.is_usable else None
         return Outcome(best.status, new, iterations, best.residual)
 
-    def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> np.ndarray:
-        """Straight line from the measured state to the reference, with the reference input."""
+    def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
+        """Straight line from the measured state to the reference, with the reference input; where the plant is
+        undefined on it, the prediction under that input, for as long as it is defined."""
+        us = np.clip(u_ref[:-1], self._lower, self._upper)
         share = np.linspace(0.0, 1.0, self.horizon + 1)[:, None]
-        return self._assemble((1.0 - share) * x + share * x_ref, np.clip(u_ref[:-1], self._lower, self._upper))
+        line = (1.0 - share) * x + share * x_ref
+        if all(np.isfinite(self._after(xi, ui)).all() for xi, ui in zip(line[:-1], us, strict=True)):
+            return line, us
+        xs = np.repeat(x[None], self.horizon + 1, axis=0)
+        for i in range(self.horizon):
+            after = self._after(xs[i], us[i])
+            xs[i + 1] = after if np.isfinite(after).all() else xs[i]
+        return xs, us
 
-    def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> np.ndarray | None:
+    def _after(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return np.array(self._step(x, u, 0, []))[:, 0]
+
+    def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
         """The plan from sample ``k`` on, prolonged by the backup law; None where the measured state is far from it."""
         done = min(max(k - plan.k, 0), self.horizon)
         xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
+        xs[: self.horizon + 1 - done] += self.task.plant.state.nearest(xs[0], x) - xs[0]
         for i in range(self.horizon - done, self.horizon):
             us[i] = self._recourse.backup(xs[i], k + i)
-            xs[i + 1] = np.array(self._step(xs[i], us[i], 0, []))[:, 0]
+            xs[i + 1] = self._after(xs[i], us[i])
         # An old plan of an unstable plant may have run away as well.
         if not (np.isfinite(xs).all() and (np.abs(x - xs[0]) <= self.FAR * (1.0 + np.abs(x))).all()):
             return None
         xs[0] = x
-        return self._assemble(xs, us)
+        return xs, us
 
-    def _assemble(self, xs: np.ndarray, us: np.ndarray) -> np.ndarray:
-        self._guess[:] = 0.0
-        self._guess[self.problem.state_at], self._guess[self.problem.input_at] = xs, us
-        return self._guess
+    def _fill(self, attempt: Guess, x_ref: np.ndarray, u_ref: np.ndarray) -> None:
+        """All variables from states and inputs: those of kinks at their values, violations at zero."""
+        problem, guess = self.problem, self._guess
+        guess[:] = 0.0
+        guess[problem.state_at], guess[problem.input_at] = attempt
+        if problem.kink_at.size:
+            xs, us = attempt
+            start = np.array(self._kinks(xs[:-1].T, us.T, x_ref[:-1].T, u_ref[:-1].T)).T
+            guess[problem.kink_at] = np.where(np.isfinite(start), start, 0.0)
+
+
+def _kinked(task: Task) -> Answer:
+    """Kinks that cannot be taken out of the cost stay in it."""
+    reading = task.reading
+    left = (*reading.stage.left, *(reading.terminal.left if reading.terminal else ()))
+    rough = ", ".join(sorted({name for name in left if name != "sqrt"}))
+    return Announced(f"solves with {rough} in the cost, at whose kinks the solver may stop early") if rough else EXACT
+
+
+ANSWERS = Answers(
+    {
+        Part.NONLINEAR_PLANT: EXACT,
+        Part.KINKED_PLANT: Announced("solves with {names} in the plant, at whose kinks the solver may stop early"),
+        Part.SINGULAR_PLANT: EXACT,
+        Part.MOVING_REFERENCE: EXACT,
+        Part.VARYING_LINEARISATION: EXACT,
+        Part.COST_ELSEWHERE: EXACT,  # the terminal cost is about the optimal steady state
+        Part.REFERENCE_OUTSIDE: EXACT,
+        Part.NON_QUADRATIC_COST: EXACT,
+        Part.KINKED_COST: _kinked,
+        Part.TERMINAL_COST: EXACT,
+        Part.HARD: EXACT,
+        Part.SOFT: EXACT,
+        Part.CHANCE: HELD_AS_HARD,
+        Part.BUDGET: HELD_AS_HARD,
+        Part.EXCESS_BUDGET: Announced("keeps the budget of {names} in every run, not on average"),
+        Part.NONLINEAR_CONSTRAINT: EXACT,
+        Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
+        Part.DISTURBANCE: EXACT,
+        Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.PERIODIC: EXACT,
+        Part.DOMAIN: DOMAIN,
+    }
+)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
+from mpc.condensing import affine_conditions
 from systems import Task
 
 __all__ = ["Outputs", "outputs"]
@@ -35,23 +35,13 @@ def outputs(task: Task) -> Outputs:
     Raises:
         NotApplicable: a constraint that is not affine in state and input.
     """
-    plant = task.plant
-    n, m = len(plant.state), len(plant.input)
+    rules = affine_conditions(task)
+    n, m = len(task.plant.state), len(task.plant.input)
     least, most = task.input_bounds
     rows = [np.append(np.eye(n + m)[n + i], most[i]) for i in range(m)]
     rows += [np.append(-np.eye(n + m)[n + i], -least[i]) for i in range(m)]
-    for constraint in task.constraints:
-        g = constraint.function(plant)
-        x, u = g.sx_in()
-        value = g(x, u)
-        slope = ca.jacobian(value, ca.vertcat(x, u))
-        if ca.symvar(slope):
-            raise NotApplicable(
-                f"task '{task.name}': constraint '{constraint.name}' is not affine in state and input; this controller "
-                "holds boxes and polytopes only"
-            )
-        matrix = np.array(ca.DM(ca.evalf(slope))).reshape(value.shape[0], n + m)
-        rows += list(np.hstack([matrix, -np.array(g(0, 0)).reshape(-1, 1)]))
+    for direction, low, high in zip(rules.C, rules.lower, rules.upper, strict=True):
+        rows += [np.append(direction, high), np.append(-direction, -low)]
     kept: list[np.ndarray] = []
     bounds: list[list[float]] = []
     for row in rows:

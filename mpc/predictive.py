@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from time import perf_counter
 
 import numpy as np
 
+from ctrl.answers import Announced, described
 from ctrl.controller import Decision, Status
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.transcription import check_horizon, check_input
 from systems import InvalidValue, Task
 
-__all__ = ["PredictiveController"]
+__all__ = ["DOMAIN", "HELD_AS_HARD", "KINKED_CONSTRAINT", "UNDISTURBED", "PredictiveController", "clock"]
+
+HELD_AS_HARD = Announced("holds {names} in every predicted sample, with no allowance")
+UNDISTURBED = Announced("predicts without the mean of the disturbance ({names})")
+DOMAIN = Announced("does not know the domain")
+KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
+
+PATIENCE = 100  # sample times after which a step that has no time limit of its own is stopped
+LEAST = 10.0  # seconds that it has at least
+
+
+def clock(task: Task, time_limit: float | None) -> float:
+    """Seconds that a step may take: as given, else 100 sample times and at least 10 s, so that it stops what hangs and
+    nothing else.
+
+    Raises:
+        InvalidValue: no positive number.
+    """
+    if time_limit is None:
+        return max(PATIENCE * task.dt, LEAST)
+    if isinstance(time_limit, bool) or not isinstance(time_limit, Real) or not time_limit > 0:
+        raise InvalidValue(f"time_limit = {time_limit!r}; expected a positive number of seconds, or None")
+    return float(time_limit)
 
 
 class PredictiveController(ABC):
@@ -24,6 +48,11 @@ class PredictiveController(ABC):
 
     Args:
         task: what is controlled. horizon: samples looked ahead. max_iterations: of the solver, None for its default.
+        time_limit: seconds of one step, at which the solver is stopped; by default 100 sample times and at least 10 s,
+            so that results do not depend on how fast the machine is.
+
+    Attributes:
+        approximations: what of the task is not taken exactly, in words.
 
     Raises:
         NotApplicable: a task without input.
@@ -31,14 +60,21 @@ class PredictiveController(ABC):
     """
 
     _arguments: tuple[object, ...]  # of the final class
+    approximations: tuple[str, ...]
 
-    def __init__(self, task: Task, horizon: int, max_iterations: int | None) -> None:
+    def __init__(self, task: Task, horizon: int, max_iterations: int | None, time_limit: float | None = None) -> None:
         check_horizon(horizon)
         check_input(task)
         if max_iterations is not None and max_iterations < 1:
             raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
-        self.task, self.horizon = task, horizon
+        self.task, self.horizon, self.time_limit = task, horizon, clock(task, time_limit)
         self._recourse = Recourse(task)
+
+    def __repr__(self) -> str:
+        return described(
+            f"{type(self).__name__}(task '{self.task.name}', horizon={self.horizon}), terminal cost: {self.terminal}",
+            self.approximations,
+        )
 
     def __reduce__(self) -> tuple[type[PredictiveController], tuple[object, ...]]:
         return type(self), self._arguments
@@ -70,5 +106,11 @@ class PredictiveController(ABC):
         """
         began = perf_counter()
         x = self._recourse.measured(x)
+        x = self._recourse.nearest(x, k)
         outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
-        return self._recourse.decide(x, k, outcome, began)
+        decision = self._recourse.decide(x, k, outcome, began)
+        self._decided(x, decision.input, k)
+        return decision
+
+    def _decided(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # noqa: B027  # most have nothing to note
+        """Called with the state and the input of a sample that is decided."""

@@ -12,9 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 import scipy.sparse as sp
 
+from ctrl.answers import Answers, described
 from ctrl.controller import Decision, Source, Status
 from ctrl.feasible import FeasibleSet
 from mpc.conic import ConicProgram
+from mpc.predictive import clock
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.solvers.conic import ConicSolver
 from mpc.wanted import Wanted
@@ -68,8 +70,11 @@ class RecedingHorizon(ABC):
     Args:
         task: see the final classes. program: the problem. frequency: of the artificial reference, 0 where it is steady.
         solver: see :data:`Solver`; where left out, by size. max_iterations: of it, in one step.
+        time_limit: seconds of one step, at which Clarabel is stopped; the dedicated solver cannot be interrupted, its
+            work is bounded by its iterations, each of the same length.
 
     Attributes:
+        approximations: what of the task is not taken exactly, in words.
         horizon: samples predicted. solver: the back-end in use.
     """
 
@@ -77,7 +82,13 @@ class RecedingHorizon(ABC):
     LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
 
     def __init__(
-        self, task: Task, program: ConicProgram, frequency: float, solver: Solver | None, max_iterations: int
+        self,
+        task: Task,
+        program: ConicProgram,
+        frequency: float,
+        solver: Solver | None,
+        max_iterations: int,
+        time_limit: float | None = None,
     ) -> None:
         if solver is None:
             free = program.S.shape[1] - len(program.G)
@@ -87,13 +98,23 @@ class RecedingHorizon(ABC):
         if isinstance(max_iterations, bool) or not isinstance(max_iterations, (int, np.integer)) or max_iterations < 1:
             raise InvalidValue(f"max_iterations = {max_iterations}; expected a whole number of at least 1")
         self.task, self.program, self.frequency = task, program, frequency
+        self.time_limit = clock(task, time_limit)
         self.horizon = len(program.input_at)
-        self.solver = _back_end(program, task.input_bounds, frequency, solver, max_iterations)
+        self.solver = _back_end(program, task.input_bounds, frequency, solver, max_iterations, self.time_limit)
         self._n = len(task.plant.state)
         self._parameter = np.zeros(program.T.shape[1])
         self._good: int | None = None
         self._wanted = self._wanted_by(task)
         self._recourse = Recourse(task)
+        self.approximations = self._answers.read(task)
+
+    @property
+    @abstractmethod
+    def _answers(self) -> Answers:
+        """How the family takes each part of a task."""
+
+    def __repr__(self) -> str:
+        return described(f"{type(self).__name__}(task '{self.task.name}', horizon={self.horizon})", self.approximations)
 
     @abstractmethod
     def _wanted_by(self, task: Task) -> Wanted:
@@ -129,6 +150,7 @@ class RecedingHorizon(ABC):
         began = perf_counter()
         if np.shape(x) != (self._n,):
             self._recourse.measured(x)
+        x = self._recourse.nearest(x, k)
         parameter, solver = self._parameter, self.solver
         parameter[: self._n] = x
         parameter[self._n :] = self._wanted.at(k).ravel()
@@ -217,11 +239,12 @@ def _back_end(
     frequency: float,
     solver: Solver,
     max_iterations: int,
+    time_limit: float,
 ) -> ConicSolver:
     if solver == "clarabel":
         from mpc.solvers.clarabel_socp import ClarabelSolver
 
-        return ClarabelSolver(program, bounds, max_iterations)
+        return ClarabelSolver(program, bounds, max_iterations, time_limit)
     from mpc.solvers.harmonic.solver import CompiledSolver
 
     quick = QUICK if solver == "admm" else 0

@@ -53,6 +53,7 @@ class Recourse:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._lower, self._upper = task.input_bounds
+        self._is_euclidean = task.plant.state.is_euclidean
         try:
             self.regulator: LQR | None = LQR(task)
         except NotApplicable:
@@ -89,6 +90,12 @@ class Recourse:
             )
         return x
 
+    def nearest(self, x: np.ndarray, k: int) -> np.ndarray:
+        """The representative of the state (n,) closest to the reference at sample ``k``, in periodic signals."""
+        if self._is_euclidean:
+            return x
+        return self.task.plant.state.nearest(x, self.task.reading.window(k, 1)[0][0])
+
     @np.errstate(over="ignore", invalid="ignore")  # a state of any size may have come in; what comes of it is checked
     def decide(self, x: np.ndarray, k: int, outcome: Outcome, began: float) -> Decision:
         """The decision at sample ``k`` in state ``x``; ``began`` is the ``perf_counter`` at the start of the step."""
@@ -111,7 +118,8 @@ class Recourse:
             i = k - plan.k
             u = plan.u[i]
             if self.regulator is not None:
-                corrected = u - self.regulator.K @ (x - plan.x[i])
+                error = x - plan.x[i] if self._is_euclidean else self.task.plant.state.deviation(x, plan.x[i])
+                corrected = u - self.regulator.gain(k)[0] @ error
                 u = corrected if np.isfinite(corrected).all() else u
             return self._clip(u), Source.SHIFTED_PLAN
         return self.backup(x, k), Source.BACKUP
@@ -120,7 +128,7 @@ class Recourse:
         """The backup law: the saturated regulator, or the reference input where there is none."""
         if self.regulator is not None:
             return self.regulator.step(x, k).input
-        return self._clip(np.array(self.task.reference.at(self.task.plant, k)[1]))
+        return self._clip(np.array(self.task.reading.window(k, 1)[1][0]))
 
     def _clip(self, u: np.ndarray) -> np.ndarray:
         return np.minimum(np.maximum(u, self._lower), self._upper)

@@ -10,9 +10,11 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from ctrl.regulator import local_model
-from mpc.transcription import check_horizon, check_input, conditions, terminal
+from ctrl.linearisation import local_model
+from ctrl.terminal import terminal
+from mpc.transcription import check_horizon, check_input
 from systems import Task
+from systems.nonsmooth import penalties, smoothed
 
 __all__ = ["CasadiShooting", "Point", "Shooting"]
 
@@ -52,31 +54,47 @@ class Shooting(ABC):
         self.task, self.horizon, self.parameters = task, horizon, parameters
         self.n, self.m = len(task.plant.state), len(task.plant.input)
         self.d = horizon * self.m
-        rule, self.end = conditions(task), terminal(task)
+        rule, self.end = task.reading.conditions, terminal(task)
+        kinked = penalties(task.cost.stage_function(task.plant))
+        if kinked is None or (task.reading.terminal is not None and task.reading.terminal.count):
+            raise NotApplicable(
+                f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are no weighted "
+                "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
+            )
+        count = len(rule.names)
         listed = [(k, i) for k in range(horizon + 1) for i in rule.at(k, horizon)]
         rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]
         rows += [(k, i, -1.0, rule.lower[i]) for k, i in listed if np.isfinite(rule.lower[i])]
+        rows += [(k, count + i, 1.0, 0.0) for k in range(horizon) for i in range(len(kinked.weight))]
         self.stage, self.row = (np.array([r[j] for r in rows], dtype=int) for j in (0, 1))
         self.sign, self.bound = (np.array([r[j] for r in rows], dtype=float) for j in (2, 3))
-        self.price = rule.price[self.row] if rows else np.zeros(0)
+        self.price = np.concatenate([rule.weight, kinked.weight])[self.row] if rows else np.zeros(0)
         self.lower, self.upper = (np.tile(bound, horizon) for bound in task.input_bounds)
-        self.local, self.last = self._functions(rule.value)
+        self.local, self.last = self._functions(rule.value, kinked.smooth, kinked.excess)
         self.metric = self._metric()
         self._placed: tuple[Any, Any] = self.sign, self.bound  # in the arithmetic of this shooting
 
-    def _functions(self, value: ca.Function) -> tuple[ca.Function, ca.Function]:
+    def _functions(
+        self, value: ca.Function, smooth: ca.Function, excess: ca.Function
+    ) -> tuple[ca.Function, ca.Function]:
         """``(x, u, xr, ur, p) -> A, B, l, lx, lu, v, vx, vu`` of a stage and ``(x, xr) -> V, Vx`` of the end."""
         plant = self.task.plant
         step = self.task.dynamics.function(self.parameters)
+        if self.task.reading.is_singular_on_the_way:
+            step, smooth = smoothed(step), smoothed(smooth)
         x, u, xr, ur, p = map(
             ca.SX.sym, ("x", "u", "xr", "ur", "p"), (self.n, self.m, self.n, self.m, step.size1_in(3))
         )
-        after, cost = step(x, u, 0, p), self.task.cost.stage_function(plant)(x, u, xr, ur)
-        v = value(x, u) if value.size1_out(0) else ca.SX(1, 1)  # a row that nobody asks for
+        after, cost = step(x, u, 0, p), smooth(x, u, xr, ur)
+        v = ca.vertcat(value(x, u), excess(x, u, xr, ur))
+        v = v if v.shape[0] else ca.SX(1, 1)  # a row that nobody asks for
         stage = [ca.jacobian(after, x), ca.jacobian(after, u), cost, ca.gradient(cost, x), ca.gradient(cost, u)]
         stage += [v, ca.jacobian(v, x), ca.jacobian(v, u)]
-        P = self.end.P
-        end = self.task.cost.terminal_function(plant)(x, xr) if P is None else ca.bilin(ca.SX(P), x - xr, x - xr)
+        P, error = self.end.P, x - (xr if self.end.centre is None else ca.SX(self.end.centre))
+        if P is None:
+            end = self.task.cost.terminal_function(plant)(x, xr)
+        else:
+            end = ca.bilin(ca.SX(P), error, error) + ca.dot(ca.SX(self.end.p), error)
         return (
             ca.Function("local", [x, u, xr, ur, p], [ca.densify(o) for o in stage]),
             ca.Function("last", [x, xr], [ca.densify(end), ca.densify(ca.gradient(end, x))]),

@@ -8,17 +8,21 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 
+from ctrl.answers import EXACT, Announced, Answers, Refused, described
 from ctrl.controller import Decision, Source, Status
 from ctrl.feasible import FeasibleSet
+from ctrl.linearisation import terminal_expansion
 from mpc.disturbed import loop_of, rows_of
+from mpc.predictive import DOMAIN, clock
 from mpc.reachable import ErrorDynamics
 from mpc.recourse import Plan, Recourse
 from mpc.solvers.base import QPSolver, Solution
 from mpc.solvers.daqp import DAQP
-from mpc.tightened import program_margins, terminal_steps, tightened_program
+from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
 from mpc.transcription import check_horizon
 from systems import Box, InvalidValue, Task
+from systems.reading import Part
 
 __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
 
@@ -53,6 +57,9 @@ class StochasticMPC:
         recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
             Zeilinger, 2018); the probabilities are then no longer proved.
         max_iterations: of the solver in one step; its own default where left out.
+        time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`.
+
+    A task with a terminal cost ends: the horizon shrinks with what is left of its run.
 
     Attributes:
         K, error: the feedback, and the law of the error under it. margins: by samples since re-conditioning.
@@ -80,6 +87,7 @@ class StochasticMPC:
         input_probability: float | None = None,
         recovery: bool = False,
         max_iterations: int | None = None,
+        time_limit: float | None = None,
     ) -> None:
         check_horizon(horizon)
         check_interval(recondition_every)
@@ -89,6 +97,8 @@ class StochasticMPC:
             raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
         self.task, self.horizon = task, horizon
         self.recondition_every, self.recovery = recondition_every, recovery
+        self.time_limit = clock(task, time_limit)
+        self.approximations = ANSWERS.read(task)
         self.loop = loop_of(task, K)
         self.K, self.error = self.loop.K, ErrorDynamics(self.loop.A, self.loop.noise)
         every_row = rows_of(task, self.loop, joint, input_probability)
@@ -97,13 +107,24 @@ class StochasticMPC:
         rows = self.rows
         self.margins = margins(self.error, rows.D, rows.probability, rows.of_state, recondition_every, tightening)
         self.terminal_steps = self._extra(terminal_steps)
-        self.program = tightened_program(self.loop, rows, soft, horizon, self.terminal_steps)
+        self._ends, last = task.reading.terminal is not None, None
+        if self._ends:
+            model = self.loop.model
+            weight, half = terminal_expansion(task, model.x_ref, task.reading.start[0])
+            last = weight, half - 0.5 * model.multipliers
         limit = () if max_iterations is None else (max_iterations,)
-        self.solver: QPSolver = DAQP(self.program.problem, *limit)
+        self._programs: dict[int, tuple[TightenedProgram, QPSolver]] = {}
+        for going in range(1, horizon + 1) if self._ends else (horizon,):
+            program = tightened_program(self.loop, rows, soft, going, self.terminal_steps, last)
+            self._programs[going] = program, DAQP(program.problem, *limit, time_limit=self.time_limit)
+        self.program, self.solver = self._programs[horizon]
         self._recourse = Recourse(task)
         self._lower, self._upper = task.input_bounds
-        self._phases: dict[int, np.ndarray] = {}
+        self._phases: dict[tuple[int, int], np.ndarray] = {}
         self.reset()
+
+    def __repr__(self) -> str:
+        return described(f"StochasticMPC(task '{self.task.name}', horizon={self.horizon})", self.approximations)
 
     def _extra(self, given: int | None) -> int:
         if given is None:
@@ -114,7 +135,8 @@ class StochasticMPC:
 
     def reset(self) -> None:
         """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
-        self.solver.reset()
+        for _, solver in self._programs.values():
+            solver.reset()
         self._zeta: np.ndarray | None = None  # nominal state minus reference at sample _k
         self._nu = np.zeros((self.horizon, len(self._lower)))  # the rest of the last good plan, zero behind its end
         self._left = 0  # of its samples
@@ -146,8 +168,11 @@ class StochasticMPC:
             DimensionMismatch: ``x`` has another shape.
         """
         began = perf_counter()
-        x = self._recourse.measured(x)
+        x = self._recourse.nearest(self._recourse.measured(x), k)
         self._advance(k)
+        steps = self.task.steps
+        going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
+        self.program, self.solver = self._programs[going]
         with np.errstate(over="ignore", invalid="ignore"):
             xi = x - self.loop.model.x_ref
             status, iterations, residual, found = Status.NUMERICAL, 0, np.inf, False
@@ -159,7 +184,9 @@ class StochasticMPC:
                     found = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
                     if found:
                         self._zeta, self._start, self._k = zeta, start, k
-                        self._nu, self._left = solution.point.reshape(self._nu.shape), self.horizon
+                        plan = solution.point.reshape(going, -1)
+                        self._nu = np.vstack([plan, np.zeros((self.horizon - going, plan.shape[1]))])
+                        self._left = going
                         break
                 self._failures = 0 if found else self._failures + 1
             source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
@@ -218,9 +245,10 @@ class StochasticMPC:
         # A re-conditioning may be overdue, after faults; whole periods beyond the settling change nothing.
         period = 1 if math.isinf(self.recondition_every) else int(self.recondition_every)
         phase -= max(phase - self.margins.settled, 0) // period * period
-        if phase not in self._phases:
-            self._phases[phase] = program_margins(self.program, self.margins, phase)
-        return self._phases[phase]
+        key = self.program.problem.H.shape[0], phase
+        if key not in self._phases:
+            self._phases[key] = program_margins(self.program, self.margins, phase)
+        return self._phases[key]
 
     def _advance(self, k: int) -> None:
         """Moves the nominal state and the plan on to sample ``k``; time that runs backwards begins a new run."""
@@ -245,6 +273,38 @@ class StochasticMPC:
         if not np.isfinite(u).all():
             u = u_ref + self._nu[0] - (0.0 if self._zeta is None else self.K @ self._zeta)
         return np.minimum(np.maximum(u, self._lower), self._upper)
+
+
+ANSWERS = Answers(
+    {
+        Part.NONLINEAR_PLANT: EXACT,  # refused by additive_noise
+        Part.KINKED_PLANT: EXACT,
+        Part.SINGULAR_PLANT: EXACT,
+        Part.MOVING_REFERENCE: EXACT,  # refused by loop_of
+        Part.VARYING_LINEARISATION: EXACT,
+        Part.COST_ELSEWHERE: EXACT,  # regulates to the optimal steady state, with the gradient of the cost there
+        Part.REFERENCE_OUTSIDE: EXACT,
+        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
+        Part.KINKED_COST: Refused(
+            "its cost has kinks ({names}), which stochastic MPC does not take; use the linear or the nonlinear MPC"
+        ),
+        Part.TERMINAL_COST: EXACT,
+        Part.HARD: EXACT,
+        Part.SOFT: EXACT,
+        Part.CHANCE: EXACT,
+        Part.BUDGET: Announced("turns the budget of {names} into a probability for every sample"),
+        Part.EXCESS_BUDGET: Refused(
+            "the budget of {names} counts by how much it is exceeded, which a probability does not bound; use the "
+            "nonlinear MPC"
+        ),
+        Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_conditions
+        Part.KINKED_CONSTRAINT: EXACT,
+        Part.DISTURBANCE: EXACT,
+        Part.BIASED_DISTURBANCE: EXACT,
+        Part.PERIODIC: EXACT,
+        Part.DOMAIN: DOMAIN,
+    }
+)
 
 
 def robust_stochastic_mpc(task: Task) -> StochasticMPC:

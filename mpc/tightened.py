@@ -118,11 +118,17 @@ class TightenedProgram:
     row: np.ndarray
 
 
-def tightened_program(loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: int) -> TightenedProgram:
+def tightened_program(
+    loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: int, last: tuple[np.ndarray, np.ndarray] | None = None
+) -> TightenedProgram:
     """Condenses ``horizon`` stages, and ``extra`` more under nu = 0 whose tightened rows are the terminal condition.
 
     The nominal prediction carries the tightened rows; cost and soft rows are charged on the prediction from the
     measured state. Both obey the same loop, so they share its maps.
+
+    Args:
+        last: half the Hessian (n, n) and half the gradient (n,) of a terminal cost of x - x_r, by default the
+            cost-to-go of the loop.
     """
     (n, m), d = loop.B.shape, horizon * loop.B.shape[1]
     model, K = loop.model, loop.K
@@ -155,13 +161,14 @@ def tightened_program(loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: i
             moved = -K @ effect
             moved[:, k * m : (k + 1) * m] += np.eye(m)
             T, Tx, t = np.vstack([effect, moved]), np.vstack([power, -K @ power]), np.append(offset, -K @ offset)
-            weight = stage_cost
+            weight, slope = stage_cost, model.gradient
         elif k == horizon:
             impose(soft.where(soft.of_state), k, tightened=False)
-            T, Tx, t, weight = effect, power, offset, loop.P
+            weight, half = (loop.P, np.zeros(n)) if last is None else last
+            T, Tx, t, slope = effect, power, offset, 2.0 * half
         if k <= horizon:
             pull = 2.0 * T.T @ weight
-            H, f_state, f_constant = H + pull @ T, f_state + pull @ Tx, f_constant + pull @ t
+            H, f_state, f_constant = H + pull @ T, f_state + pull @ Tx, f_constant + pull @ t + T.T @ slope
         effect = loop.A @ effect
         if k < horizon:
             effect[:, k * m : (k + 1) * m] += loop.B

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc.artificial import OffsetWeights, check_horizon, model, tracking_program
+from ctrl.answers import Answers
+from mpc.artificial import STANDING, OffsetWeights, answers, check_horizon, model, tracking_program
 from mpc.receding import RecedingHorizon, Solver
 from mpc.wanted import Steady, Wanted
 from systems import Task
@@ -39,13 +40,18 @@ class TrackingMPC(RecedingHorizon):
         eps: float = 1e-4,
         solver: Solver | None = None,
         max_iterations: int = 80,
+        time_limit: float | None = None,
     ) -> None:
         check_horizon(horizon)
         system = model(task)
         Te = 10.0 * horizon * system.Q if T is None else weight_matrix(T, task.plant.state, "T")
         Se = system.R if S is None else weight_matrix(S, task.plant.input, "S")
         weights = OffsetWeights(Te, np.zeros_like(Te), Se, np.zeros_like(Se))
-        super().__init__(task, tracking_program(system, horizon, weights, eps), 0.0, solver, max_iterations)
+        super().__init__(task, tracking_program(system, horizon, weights, eps), 0.0, solver, max_iterations, time_limit)
+
+    @property
+    def _answers(self) -> Answers:
+        return answers(STANDING)
 
     def _wanted_by(self, task: Task) -> Wanted:
         return Steady(task, parts=1)

@@ -1,101 +1,22 @@
-"""From a task to an optimal control problem: conditions of each stage, price of the end, the nonlinear program."""
+"""From a task to a nonlinear program over a horizon."""
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 
 import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from ctrl.regulator import LQR
+from ctrl.terminal import Kind, Terminal, terminal
 from mpc.solvers.nlp import NonlinearProgram
-from systems import Box, Hard, InvalidValue, LinearPlant, Polytope, Soft, Task
+from systems import Budget, InvalidValue, Task
+from systems.lowering import lower
+from systems.nonsmooth import Epigraph, smoothed
 
-__all__ = [
-    "Conditions",
-    "OptimalControl",
-    "Terminal",
-    "check_horizon",
-    "check_input",
-    "conditions",
-    "terminal",
-    "transcribe",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class Conditions:
-    """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
-
-    Hard constraints have an infinite price. So have chance and budget constraints, which are held on the nominal
-    prediction: a plain MPC knows neither the law of the disturbance nor how often it violated them before.
-
-    Args:
-        value: ``v(x, u) -> (rows, 1)``. lower, upper: (rows,).
-        price: (rows,), per unit of violation and step. names: of the constraint each row belongs to.
-        on_state, on_input: masks (rows,), what the row depends on.
-    """
-
-    value: ca.Function
-    lower: np.ndarray
-    upper: np.ndarray
-    price: np.ndarray
-    names: tuple[str, ...]
-    on_state: np.ndarray
-    on_input: np.ndarray
-
-    def at(self, k: int, horizon: int) -> np.ndarray:
-        """Indices of the rows imposed at stage ``k`` of 0..horizon.
-
-        Nothing can be done about the measured state, so rows of the state alone start at stage 1; the last stage has no
-        input.
-        """
-        if k == 0:
-            return np.flatnonzero(self.on_input)
-        return np.flatnonzero(~self.on_input if k == horizon else np.ones(len(self.names), dtype=bool))
-
-
-def conditions(task: Task) -> Conditions:
-    """The conditions of a task as two-sided rows; a hard box on inputs is left to ``task.input_bounds``.
-
-    A box gives one row per signal, so that both its sides share one violation; the task's domain is no condition.
-    """
-    plant = task.plant
-    x, u = plant.state.symbol(), plant.input.symbol()
-    values, lower, upper, price, names = [], [], [], [], []
-    for constraint in task.constraints:
-        requirement = constraint.requirement
-        if isinstance(constraint, Box):
-            of_inputs = not isinstance(requirement, Hard)
-            kept = [name for name in constraint.bounds if of_inputs or name not in plant.input.names]
-            bounds = [constraint.bounds[name] for name in kept]
-            signals = dict(zip((*plant.state.names, *plant.input.names), ca.vertsplit(ca.vertcat(x, u)), strict=True))
-            kept = [name for name, (low, high) in zip(kept, bounds, strict=True) if np.isfinite([low, high]).any()]
-            rows = [signals[name] for name in kept]
-            lower += [constraint.bounds[name][0] for name in kept]
-            upper += [constraint.bounds[name][1] for name in kept]
-        else:
-            column = constraint.function(plant)(x, u)
-            rows = [column[i] for i in range(column.shape[0])]
-            if isinstance(constraint, Polytope):
-                rows = [row for row, h in zip(rows, constraint.h, strict=True) if np.isfinite(h)]
-            lower += [-np.inf] * len(rows)
-            upper += [0.0] * len(rows)
-        values += rows
-        price += [requirement.weight if isinstance(requirement, Soft) else np.inf] * len(rows)
-        names += [constraint.name] * len(rows)
-    depends = [[bool(ca.depends_on(row, z)) for row in values] for z in (x, u)]
-    value = ca.Function("conditions", [x, u], [ca.vertcat(*values) if values else ca.SX(0, 1)], ["x", "u"], ["v"])
-    return Conditions(
-        value,
-        np.array(lower, dtype=float),
-        np.array(upper, dtype=float),
-        np.array(price, dtype=float),
-        tuple(names),
-        np.array(depends[0], dtype=bool),
-        np.array(depends[1], dtype=bool),
-    )
+__all__ = ["Budgets", "OptimalControl", "check_horizon", "check_input", "transcribe"]
 
 
 def check_horizon(horizon: int) -> None:
@@ -110,127 +31,287 @@ def check_input(task: Task) -> None:
         raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
 
 
-@dataclass(frozen=True, eq=False)
-class Terminal:
-    """What the last predicted state costs: (x - x_r)'P (x - x_r), or the task's own terminal cost where P is None."""
-
-    P: np.ndarray | None
-    chosen: str
+_SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls
+_BYTES = 1_500  # of memory for each operation of plant and cost and each sample of the horizon
+_MOST = 1_000_000  # such operations; CasADi takes about 20 s to differentiate as many, and cannot be interrupted
 
 
-def terminal(task: Task) -> Terminal:
-    """The cost-to-go of the local regulator, where the loop is meant to end in its neighbourhood.
+class Budgets:
+    """What is left of each budget of accumulated excess, as a run goes on.
 
-    That is so if the reference stands still at an equilibrium (or the plant is linear: the cost-to-go is then the same
-    around every reference) and a regulator exists. Otherwise the task's own terminal cost.
+    Attributes:
+        left: (budgets,), in the unit of the first sample.
     """
-    try:
-        regulator = LQR(task)
-    except NotApplicable as reason:
-        return Terminal(None, f"terminal cost of the task; no regulator: {reason}")
-    if isinstance(task.plant, LinearPlant):
-        return Terminal(regulator.P, "Riccati cost-to-go")
-    if not task.reference.is_constant:
-        return Terminal(None, "terminal cost of the task, whose reference moves")
-    if not is_equilibrium(task):
-        return Terminal(None, "terminal cost of the task, whose reference is no equilibrium")
-    return Terminal(regulator.P, "Riccati cost-to-go of the linearisation at the reference")
 
+    def __init__(self, task: Task) -> None:
+        constraints = task.reading.excess_budgets
+        requirements = [c.requirement for c in constraints if isinstance(c.requirement, Budget)]
+        self.limits = np.array([r.limit for r in requirements], dtype=float)
+        self.rates = np.array([task.discount if r.per == "discounted" else 1.0 for r in requirements], dtype=float)
+        self._excess = [lower(c.function(task.plant), "numpy") for c in constraints]
+        self.reset()
 
-def is_equilibrium(task: Task) -> bool:
-    """Whether the undisturbed plant stands still at the task's first reference."""
-    x, u = task.reference.at(task.plant, 0)
-    moved = np.array(task.dynamics.function()(x, u, 0, []))[:, 0] - x
-    return bool(np.abs(moved).max(initial=0.0) <= 1e-6 * (1.0 + np.abs(x).max(initial=0.0)))
+    def reset(self) -> None:
+        """A new run begins."""
+        self.left, self._k = self.limits.copy(), -1
+
+    def at(self, k: int) -> np.ndarray:
+        """What may still be spent from sample ``k`` on, weighed as of that sample, (budgets,)."""
+        if k <= self._k:
+            self.reset()
+        return np.asarray(np.maximum(self.left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
+
+    def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
+        """Books the sample ``k`` that starts in x and applies u."""
+        self._k = k
+        for i, excess in enumerate(self._excess):
+            most = float(np.max(excess(x, u), initial=0.0))
+            if np.isfinite(most):
+                self.left[i] -= self.rates[i] ** k * max(most, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class OptimalControl:
-    """A nonlinear program over [x0 u0 s0 x1 u1 s1 ... xN sN], s being the violations of the soft rows of a stage.
+    """A nonlinear program over [x0 u0 s0 x1 u1 s1 ... xN], s being the auxiliary variables of a stage: violations of
+    soft rows, values of kinks, excess over budgets.
 
     Args:
-        program: its parameter is the measured state, followed by the window of references [xr0 ur0 ... xrN] if moving.
+        program: its parameter is :meth:`parameter`.
         state_at, input_at: indices (horizon + 1, n) and (horizon, m) into its variables.
-        moving: whether the reference window is a parameter.
-        chosen: the terminal cost, in words.
+        end: the terminal cost. moving: whether the reference window is a parameter.
+        ends: whether the program knows of the end of the run: the stages from there on are switched off.
+        budgets: how many budgets of excess it holds.
+        variable_stage, row_stage: of each variable that is no state, and of each row that is no gap, the stage it
+            belongs to; -1 for the others.
+        kink_at: (horizon, count), of the variables that stand for kinks of the stage cost.
+        smoothed: whether roots were made differentiable.
     """
 
     program: NonlinearProgram
     state_at: np.ndarray
     input_at: np.ndarray
+    end: Terminal
     moving: bool
-    chosen: str
+    ends: bool
+    budgets: int
+    variable_stage: np.ndarray
+    row_stage: np.ndarray
+    kink_at: np.ndarray
+    smoothed: bool
+
+    @property
+    def horizon(self) -> int:
+        return len(self.input_at)
+
+    @property
+    def chosen(self) -> str:
+        """The terminal cost, in words."""
+        return self.end.chosen
+
+    def parameter(
+        self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray
+    ) -> np.ndarray:
+        """The parameter of the program.
+
+        Args:
+            x: measured, (n,). x_ref (horizon + 1, n), u_ref (horizon + 1, m): the reference ahead.
+            going: stages before the end of the run. left: (budgets,).
+        """
+        parts = [x]
+        if self.moving:
+            pairs = np.hstack([x_ref, u_ref]).ravel()
+            parts.append(pairs[: len(pairs) - u_ref.shape[1]])
+        if self.ends:
+            parts.append((np.arange(self.horizon + 1) < going).astype(float))
+        return np.concatenate([*parts, left])
+
+    def bounds(self, going: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Bounds of variables and rows with the stages from ``going`` on switched off: their inputs and auxiliary
+        variables held, their rows free."""
+        p = self.program
+        if not self.ends or going > self.horizon:
+            return p.lower, p.upper, p.g_lower, p.g_upper
+        held, free = self.variable_stage >= going, self.row_stage >= going
+        rest = np.clip(0.0, np.where(np.isfinite(p.lower), p.lower, -np.inf), p.upper)
+        return (
+            np.where(held, rest, p.lower), np.where(held, rest, p.upper),
+            np.where(free, -np.inf, p.g_lower), np.where(free, np.inf, p.g_upper),
+        )  # fmt: skip
 
 
-def transcribe(task: Task, horizon: int) -> OptimalControl:
+def transcribe(task: Task, horizon: int, kind: Kind = "cost-to-go") -> OptimalControl:
     """Direct multiple shooting (Bock & Plitt, 1984) of a task, in the stage order structure-exploiting solvers expect.
 
     Soft constraints become an exact penalty: ``weight`` times the violation of each row and step, as the task charges
-    it. The state constraints of stage 0 are left out, since the measured state is what it is.
+    it. Maxima in the cost become variables (:mod:`systems.nonsmooth`). The state constraints of stage 0 are left out,
+    since the measured state is what it is. A budget of accumulated excess is held by the whole prediction.
+
+    A program with a terminal cost of the task, or with such a budget, ends where the run ends.
     """
     check_horizon(horizon)
     check_input(task)
-    plant, moving = task.plant, not task.reference.is_constant
-    n, m = len(plant.state), len(plant.input)
-    step, stage = task.dynamics.function(), task.cost.stage_function(plant)
-    rule, end = conditions(task), terminal(task)
-    least, most = task.input_bounds
-    measured = ca.SX.sym("measured", n)
-    x_ref, u_ref = task.reference.at(plant, 0)
-    xr = [ca.SX.sym(f"xr{k}", n) if moving else ca.SX(x_ref) for k in range(horizon + 1)]
-    ur = [ca.SX.sym(f"ur{k}", m) if moving else ca.SX(u_ref) for k in range(horizon)]
-    xs = [ca.SX.sym(f"x{k}", n) for k in range(horizon + 1)]
-    us = [ca.SX.sym(f"u{k}", m) for k in range(horizon)]
-    variables, rows, cost = _Column(), _Column(), ca.SX(0)
-    state_at, input_at = [], []
-    for k in range(horizon + 1):
-        last = k == horizon
-        state_at.append(variables.add(xs[k], -np.inf, np.inf))
-        if not last:
-            input_at.append(variables.add(us[k], least, most))
-            rows.add(xs[k + 1] - step(xs[k], us[k], 0, []), 0.0, 0.0)
-            cost += stage(xs[k], us[k], xr[k], ur[k])
-        if k == 0:
-            rows.add(xs[0] - measured, 0.0, 0.0)
-        values = rule.value(xs[k], ca.SX(m, 1) if last else us[k])
-        for i in rule.at(k, horizon):
-            if np.isinf(rule.price[i]):
-                rows.add(values[i], rule.lower[i], rule.upper[i])
+    return _Writer(task, horizon, kind).write()
+
+
+def expect_memory(task: Task, horizon: int) -> None:
+    """Raises InvalidValue where the program of so many samples would not fit into the memory that is free."""
+    operations = task.dynamics.function().n_instructions() + task.cost.stage_function(task.plant).n_instructions()
+    needed, most = horizon * operations * _BYTES, min(_free_memory(), _MOST * _BYTES)
+    if needed > most:
+        raise InvalidValue(
+            f"horizon = {horizon}: the program would need about {needed / 1e9:.3g} GB of memory, of at most "
+            f"{most / 1e9:.3g} GB; shorten the horizon to {int(horizon * most / needed)} samples or fewer, or raise dt"
+        )
+
+
+def _free_memory() -> float:
+    """Bytes; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+class _Writer:
+    """Writes one program, stage by stage."""
+
+    def __init__(self, task: Task, horizon: int, kind: Kind) -> None:
+        reading, plant = task.reading, task.plant
+        self.task, self.horizon = task, horizon
+        self.n, self.m = len(plant.state), len(plant.input)
+        self.moving = not task.reference.is_constant
+        self.ends = reading.terminal is not None or bool(reading.excess_budgets)
+        self.smoothed = reading.is_singular_on_the_way
+        self.step = smoothed(task.dynamics.function()) if self.smoothed else task.dynamics.function()
+        self.stage = _without_roots(reading.stage) if "sqrt" in reading.stage.left else reading.stage
+        self.rule, self.end = reading.conditions, terminal(task, kind)
+        self.measured = ca.SX.sym("measured", self.n)
+        x_ref, u_ref = reading.start
+        count = horizon + 1
+        self.xr = [ca.SX.sym(f"xr{k}", self.n) if self.moving else ca.SX(x_ref) for k in range(count)]
+        self.ur = [ca.SX.sym(f"ur{k}", self.m) if self.moving else ca.SX(u_ref) for k in range(horizon)]
+        self.xs = [ca.SX.sym(f"x{k}", self.n) for k in range(count)]
+        self.us = [ca.SX.sym(f"u{k}", self.m) for k in range(horizon)]
+        self.going = [ca.SX.sym(f"going{k}") if self.ends else ca.SX(1) for k in range(count)]
+        self.left = ca.SX.sym("left", len(reading.excess_budgets))
+        self.variables, self.rows, self.cost = _Column(), _Column(), ca.SX(0)
+        self.kink_at: list[np.ndarray] = []
+        self.excess = [ca.SX(0) for _ in reading.excess_budgets]
+
+    def write(self) -> OptimalControl:
+        least, most = self.task.input_bounds
+        state_at, input_at = [], []
+        for k in range(self.horizon + 1):
+            last = k == self.horizon
+            state_at.append(self.variables.add(self.xs[k], -np.inf, np.inf))
+            if not last:
+                input_at.append(self.variables.add(self.us[k], least, most, k))
+                after = self.step(self.xs[k], self.us[k], 0, [])
+                if self.ends:
+                    after = ca.if_else(self.going[k], after, self.xs[k])
+                self.rows.add(self.xs[k + 1] - after, 0.0, 0.0)
+            if k == 0:
+                self.rows.add(self.xs[0] - self.measured, 0.0, 0.0)
+            if not last:
+                self._charge(k)
+            self._impose(k)
+            if not last:
+                self._budget(k)
+        self._finish()
+        for i, total in enumerate(self.excess):
+            self.rows.add(total - self.left[i], -np.inf, 0.0)
+        window = [symbol for pair in zip(self.xr, self.ur, strict=False) for symbol in pair] + self.xr[-1:]
+        parameters = [self.measured, *(window if self.moving else []), *(self.going if self.ends else []), self.left]
+        v, r = self.variables, self.rows
+        program = NonlinearProgram(
+            ca.vertcat(*v.entries), self.cost, ca.vertcat(*r.entries), ca.vertcat(*parameters),
+            *(np.array(bound, dtype=float) for bound in (v.lower, v.upper, r.lower, r.upper)),
+        )  # fmt: skip
+        smooth = self.smoothed or self.stage is not self.task.reading.stage
+        return OptimalControl(
+            program, np.array(state_at), np.array(input_at), self.end, self.moving, self.ends, len(self.excess),
+            np.array(v.stage), np.array(r.stage), np.array(self.kink_at), smooth,
+        )  # fmt: skip
+
+    def _charge(self, k: int) -> None:
+        """The stage cost, its kinks as variables."""
+        arguments = (self.xs[k], self.us[k], self.xr[k], self.ur[k])
+        t = self._auxiliary(self.stage, "t", k)
+        self.kink_at.append(np.arange(len(self.variables.lower) - self.stage.count, len(self.variables.lower)))
+        self.cost += self.going[k] * self.stage.value(*arguments, t)
+        self.rows.add(self.stage.rows(*arguments, t), -np.inf, 0.0, k)
+
+    def _auxiliary(self, epigraph: Epigraph, name: str, k: int) -> ca.SX:
+        t = ca.SX.sym(f"{name}{k}", epigraph.count)
+        self.variables.add(t, epigraph.lower, np.inf, k)
+        return t
+
+    def _impose(self, k: int) -> None:
+        """The conditions of a stage; soft rows of a group share one violation."""
+        rule = self.rule
+        last = k == self.horizon
+        values = rule.value(self.xs[k], ca.SX.zeros(self.m, 1) if last else self.us[k])
+        slacks: dict[int, ca.SX] = {}
+        for i in rule.at(k, self.horizon):
+            if np.isinf(rule.weight[i]):  # hard rows hold where the run ends, too
+                self.rows.add(values[i], rule.lower[i], rule.upper[i], -1 if last else k)
                 continue
-            slack = ca.SX.sym(f"s{k}_{i}")
-            variables.add(slack, 0.0, np.inf)
-            cost += rule.price[i] * slack
+            group = int(rule.group[i])
+            if group not in slacks:
+                slacks[group] = ca.SX.sym(f"s{k}_{group}")
+                self.variables.add(slacks[group], 0.0, np.inf, k)
+                self.cost += self.going[k] * float(rule.weight[i]) * slacks[group]
             if np.isfinite(rule.upper[i]):
-                rows.add(values[i] - slack, -np.inf, rule.upper[i])
+                self.rows.add(values[i] - slacks[group], -np.inf, rule.upper[i], k)
             if np.isfinite(rule.lower[i]):
-                rows.add(values[i] + slack, rule.lower[i], np.inf)
-    if end.P is not None:
-        cost += ca.bilin(ca.SX(end.P), xs[-1] - xr[-1], xs[-1] - xr[-1])
-    else:
-        cost += task.cost.terminal_function(plant)(xs[-1], xr[-1])
-    window = [symbol for pair in zip(xr, ur, strict=False) for symbol in pair] + xr[-1:] if moving else []
-    program = NonlinearProgram(
-        ca.vertcat(*variables.entries),
-        cost,
-        ca.vertcat(*rows.entries),
-        ca.vertcat(measured, *window),
-        *(np.array(bound) for bound in (variables.lower, variables.upper, rows.lower, rows.upper)),
-    )
-    return OptimalControl(program, np.array(state_at), np.array(input_at), moving, end.chosen)
+                self.rows.add(values[i] + slacks[group], rule.lower[i], np.inf, k)
+
+    def _budget(self, k: int) -> None:
+        """What a stage takes from each budget: the largest g, or nothing."""
+        for i, constraint in enumerate(self.task.reading.excess_budgets):
+            requirement = constraint.requirement
+            assert isinstance(requirement, Budget)
+            g = constraint.function(self.task.plant)(self.xs[k], self.us[k])
+            if k == 0 and not ca.depends_on(g, self.us[0]):
+                continue  # spent already, whatever is decided
+            spent = ca.SX.sym(f"spent{k}_{i}")
+            self.variables.add(spent, 0.0, np.inf, k)
+            for row in ca.vertsplit(g):
+                self.rows.add(row - spent, -np.inf, 0.0, k)
+            rate = self.task.discount if requirement.per == "discounted" else 1.0
+            self.excess[i] += self.going[k] * rate**k * spent
+
+    def _finish(self) -> None:
+        """The terminal cost."""
+        x, end = self.xs[-1], self.end
+        own = self.task.reading.terminal
+        if end.P is not None:
+            error = x - (self.xr[-1] if end.centre is None else ca.SX(end.centre))
+            self.cost += ca.bilin(ca.SX(end.P), error, error) + ca.dot(ca.SX(end.p), error)
+        elif own is not None:
+            t = self._auxiliary(own, "end", -1)
+            self.cost += own.value(x, self.xr[-1], t)
+            self.rows.add(own.rows(x, self.xr[-1], t), -np.inf, 0.0)
+
+
+def _without_roots(stage: Epigraph) -> Epigraph:
+    return Epigraph(smoothed(stage.value), smoothed(stage.rows), stage.lower, stage.start, stage.left)
 
 
 class _Column:
-    """A growing column of expressions with their bounds."""
+    """A growing column of expressions with their bounds, and the stage that each is switched off with."""
 
     def __init__(self) -> None:
         self.entries: list[ca.SX] = []
         self.lower: list[float] = []
         self.upper: list[float] = []
+        self.stage: list[int] = []
 
-    def add(self, entry: ca.SX, lower: float | np.ndarray, upper: float | np.ndarray) -> np.ndarray:
+    def add(self, entry: ca.SX, lower: float | np.ndarray, upper: float | np.ndarray, stage: int = -1) -> np.ndarray:
         """Appends; returns the indices taken."""
         start, size = len(self.lower), entry.shape[0]
         self.entries.append(entry)
         self.lower += np.broadcast_to(lower, size).tolist()
         self.upper += np.broadcast_to(upper, size).tolist()
+        self.stage += [stage] * size
         return np.arange(start, start + size)

@@ -20,7 +20,7 @@ from systems.lowering.expression import expressions
 from systems.lowering.interval import Interval
 from systems.lowering.program import Instruction, NotLowerable, Operand, Program, read
 
-__all__ = ["Epigraph", "Kink", "branches", "epigraph", "kinks", "smoothed"]
+__all__ = ["Epigraph", "Kink", "Penalties", "branches", "epigraph", "kinks", "penalties", "smoothed"]
 
 _PIECEWISE = ("fabs", "fmax", "fmin", "where", "sign", "floor", "ceil", "fmod", "copysign", "remainder")
 _NAMES = {"where": "if_else"}
@@ -143,6 +143,50 @@ def branches(f: ca.Function) -> ca.Function | None:
         columns.append(ca.vec(expressions(program, z, replaced)[1][0]))
     names = [f.name_in(i) for i in range(f.n_in())]
     return ca.Function(f.name(), z, [ca.vertcat(*columns)], names, [f.name_out(0)])
+
+
+@dataclass(frozen=True, eq=False)
+class Penalties:
+    """A scalar function f(z) as smooth(z) + sum of weight max(0, excess(z)).
+
+    Args:
+        smooth: ``(z...) -> (1, 1)``. excess: ``(z...) -> (rows, 1)``. weight: (rows,), positive.
+    """
+
+    smooth: ca.Function
+    excess: ca.Function
+    weight: np.ndarray
+
+
+def penalties(f: ca.Function) -> Penalties | None:
+    """The kinks of a scalar function as exact penalties: c max(a, b) is c b + c max(0, a - b).
+
+    Returns:
+        None where one of its kinks is no maximum of smooth functions with a constant positive weight.
+    """
+    whole, z = epigraph(f), f.sx_in()
+    t = ca.SX.sym("t", whole.count)
+    value, rows = whole.value(*z, t), whole.rows(*z, t)
+    slope = ca.gradient(value, t) if whole.count else ca.SX(0, 1)
+    bounds = ca.jacobian(rows, t) if whole.count else ca.SX(0, 0)
+    if whole.left or ca.symvar(slope) or rows.shape[0] != 2 * whole.count or ca.symvar(ca.vec(bounds)):
+        return None
+    weight = np.array(ca.DM(ca.evalf(slope))).reshape(-1)
+    through = np.array(ca.DM(ca.evalf(bounds))).reshape(2 * whole.count, whole.count)
+    if (np.abs(through).sum(axis=1) > 1.0).any():  # a piece that holds another kink
+        return None
+    # At t = 0 the rows of a maximum are its pieces a and b, those of a minimum -a and -b, of which the largest counts.
+    none = ca.SX.zeros(whole.count, 1)
+    pieces = ca.substitute(rows, t, none)
+    firsts, others = pieces[0::2], pieces[1::2]
+    size = np.abs(weight)
+    smooth = ca.substitute(value, t, none) + ca.dot(size, others)
+    names = [f.name_in(i) for i in range(f.n_in())]
+    return Penalties(
+        ca.Function(f.name(), z, [ca.simplify(smooth)], names, [f.name_out(0)]),
+        ca.Function("excess", z, [firsts - others], names, ["excess"]),
+        size,
+    )
 
 
 def smoothed(f: ca.Function, width: float = 1e-6) -> ca.Function:

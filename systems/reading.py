@@ -144,17 +144,43 @@ class Reading:
         return tuple(name for name, bad in zip(self.task.plant.state.names, wrong, strict=True) if bad)
 
     @cached_property
-    def linearisation_varies(self) -> bool:
-        """Whether the derivatives of the plant differ along the reference, beyond rounding."""
+    def is_singular_on_the_way(self) -> bool:
+        """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
+        as those of a square root at 0."""
+        task = self.task
+        f, stage = task.dynamics.function(), task.cost.stage_function(task.plant)
+        x, u, w, p = f.sx_in()
+        _, _, xr, ur = stage.sx_in()
+        value = ca.vertcat(f(x, u, ca.DM.zeros(w.shape), p), stage(x, u, xr, ur))
+        outputs = [ca.densify(value), ca.densify(ca.vec(ca.jacobian(value, ca.vertcat(x, u))))]
+        x_ref, u_ref = self.start
+        starts = task.initial.sample(task.plant.state, np.random.default_rng(0), (8,))
+        points = np.vstack([x_ref, task.initial.mean(task.plant.state), starts])
+        numbers = lower(ca.Function("slopes", [x, u, xr, ur], outputs), "numpy")
+        values, slopes = numbers(points, *(np.broadcast_to(r, (len(points), len(r))) for r in (u_ref, x_ref, u_ref)))
+        return bool((np.isfinite(values).all(axis=1) & ~np.isfinite(slopes).all(axis=1)).any())
+
+    @cached_property
+    def linearisation_change(self) -> float:
+        """Largest change of the derivatives of the sampled plant along the reference, relative to those of one sample's
+        step at its start, F(x, u) - x, in the Frobenius norm."""
         if self.task.reference.is_constant or self.is_affine:
-            return False
+            return 0.0
         f = self.task.dynamics.function()
         x, u, w, p = f.sx_in()
         slope = ca.densify(ca.vec(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u))))
         k = np.unique(np.linspace(0, self.task.steps, _SAMPLED).astype(int))
         states, inputs = (part[k] for part in self.window(0, self.task.steps + 1))
-        found = lower(ca.Function("slope", [x, u], [slope]), "numpy")(states, inputs)
-        return not np.allclose(found, found[0], rtol=0.0, atol=1e-9 * (1.0 + np.abs(found[0]).max()))
+        slopes = lower(ca.Function("slope", [x, u], [slope]), "numpy")(states, inputs)
+        still = np.eye(len(self.task.plant.state), len(self.task.plant.state) + len(self.task.plant.input))
+        size = np.linalg.norm(slopes[0] - still.T.ravel())
+        change = np.linalg.norm(slopes - slopes[0], axis=1).max()
+        return float(change / size) if size > 0 else (np.inf if change > 0 else 0.0)
+
+    @property
+    def linearisation_varies(self) -> bool:
+        """Whether the derivatives of the plant differ along the reference, beyond rounding."""
+        return not self.linearisation_change <= 1e-9
 
     # ---- the cost ----
 
@@ -170,6 +196,16 @@ class Reading:
         f = self.task.cost.terminal_function(self.task.plant)
         value = f(*f.sx_in())
         return None if value.is_zero() else epigraph(f)
+
+    @cached_property
+    def gradient_vanishes(self) -> bool:
+        """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
+        stage = self.task.cost.stage_function(self.task.plant)
+        x, u, xr, ur = stage.sx_in()
+        gradient = ca.gradient(stage(x, u, xr, ur), ca.vertcat(x, u))
+        states, inputs = self.window(0, 1 if self.task.reference.is_constant else self.task.steps + 1)
+        slopes = lower(ca.Function("gradient", [x, u, xr, ur], [gradient]), "numpy")(states, inputs, states, inputs)
+        return bool((np.abs(slopes) <= STILL).all())
 
     @cached_property
     def is_quadratic(self) -> bool:

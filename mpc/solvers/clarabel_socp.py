@@ -29,7 +29,7 @@ class ClarabelSolver(ConicSolver):
 
     Args:
         program: what stays the same. bounds: of the input, each (m,). max_iterations: of one solve.
-        tolerance: absolute and relative, of gap and feasibility.
+        time_limit: seconds of one solve. tolerance: absolute and relative, of gap and feasibility.
     """
 
     LOOSE = 1e-6  # largest residual, relative to the size of the data, of a point that counts as solved
@@ -39,6 +39,7 @@ class ClarabelSolver(ConicSolver):
         program: ConicProgram,
         bounds: tuple[np.ndarray, np.ndarray],
         max_iterations: int = 60,
+        time_limit: float = np.inf,
         tolerance: float = 1e-10,
     ) -> None:
         self.program = program
@@ -68,6 +69,8 @@ class ClarabelSolver(ConicSolver):
         cones = [clarabel.ZeroConeT(len(program.G) - n), clarabel.NonnegativeConeT(len(upper) + len(lower))]
         cones += [clarabel.SecondOrderConeT(3)] * (len(high) + len(low))
         settings = clarabel.DefaultSettings()
+        if np.isfinite(time_limit):
+            settings.time_limit = time_limit
         settings.verbose, settings.presolve_enable, settings.max_iter = False, False, max_iterations
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tolerance
         P = sp.triu(sp.csc_matrix(2.0 * S.T @ S), format="csc")

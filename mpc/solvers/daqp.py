@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cached_property
 
 import daqp
@@ -44,7 +45,7 @@ class DAQP(QPSolver):
 
     SLACK_CURVATURE = 1e-8
 
-    def __init__(self, problem: QuadraticProgram, max_iterations: int = 1000) -> None:
+    def __init__(self, problem: QuadraticProgram, max_iterations: int = 1000, time_limit: float = math.inf) -> None:
         super().__init__(problem, max_iterations)
         A, soft = problem.A.toarray(), problem.soft
         hard, price = A[~soft], problem.price[soft]
@@ -77,7 +78,8 @@ class DAQP(QPSolver):
         self._model.setup(
             np.eye(q + d), None, np.ascontiguousarray(matrix), self._upper.copy(), self._lower.copy(), self._cold.copy()
         )  # fmt: skip
-        self._model.settings = {"iter_limit": max_iterations, "primal_tol": 1e-9}
+        clock = {"time_limit": time_limit} if math.isfinite(time_limit) else {}
+        self._model.settings = {"iter_limit": max_iterations, "primal_tol": 1e-9, **clock}
 
     @cached_property
     def rescue(self) -> PIQP:

@@ -13,8 +13,9 @@ __all__ = ["Fatrop"]
 
 
 class Fatrop(NLPSolver):
-    """Only for guesses near a solution: its inertia correction has no limit, so that numbers which overflow, or a rank
-    that stays deficient, keep it busy for ever, and no iteration limit ends that. Most such runs need many iterations.
+    """A peer in benchmarks, offered by no controller: its inertia correction has no limit, so that numbers which
+    overflow, or a rank that stays deficient, keep it busy for ever. Neither its iteration limit nor a callback ends
+    that, and it takes no clock.
 
     Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import casadi as ca
@@ -23,10 +24,13 @@ _STATUS = {
 
 
 class Ipopt(NLPSolver):
-    """With the linear solver MUMPS, the one that comes with CasADi."""
+    """With the linear solver MUMPS, the one that comes with CasADi.
 
-    def __init__(self, problem: NonlinearProgram, max_iterations: int = 500) -> None:
-        super().__init__(problem, max_iterations)
+    It looks at the clock once in an iteration. Bounds are not relaxed: what it solves is what was posed.
+    """
+
+    def __init__(self, problem: NonlinearProgram, max_iterations: int = 500, time_limit: float = math.inf) -> None:
+        super().__init__(problem, max_iterations, time_limit)
 
     def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
         options: dict[str, Any] = {
@@ -34,8 +38,11 @@ class Ipopt(NLPSolver):
             "error_on_fail": False,
             "print_time": False,
             "show_eval_warnings": False,
-            "ipopt": {"print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8},
-        }
+            "ipopt": {
+                "print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8, "bound_relax_factor": 0.0,
+                **({"max_wall_time": self.time_limit} if math.isfinite(self.time_limit) else {}),
+            },
+        }  # fmt: skip
         return ca.nlpsol("ipopt", "ipopt", problem, options)
 
     def _status(self, stats: dict[str, Any]) -> Status:

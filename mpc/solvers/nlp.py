@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -34,26 +35,34 @@ class NonlinearProgram:
     g_upper: np.ndarray
 
 
+Bounds = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Lower and upper bounds of the variables, lower and upper bounds of the rows."""
+
+
+def _named(bounds: Bounds) -> dict[str, ca.DM]:
+    return dict(zip(("lbx", "ubx", "lbg", "ubg"), map(ca.DM, bounds), strict=True))
+
+
 class NLPSolver(ABC):
     """One nonlinear program, solved again and again for other parameters. ``Solution.multipliers`` are those of g.
 
     Args:
         problem: what is solved.
         max_iterations: of one solve.
+        time_limit: seconds of one solve, infinite for none; a solver looks at the clock once in an iteration.
     """
 
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
 
-    def __init__(self, problem: NonlinearProgram, max_iterations: int) -> None:
+    def __init__(self, problem: NonlinearProgram, max_iterations: int, time_limit: float = math.inf) -> None:
         self.problem = problem
-        self.max_iterations = max_iterations
+        self.max_iterations, self.time_limit = max_iterations, time_limit
         z, p, multipliers = problem.z, problem.p, ca.SX.sym("multipliers", problem.g.shape[0])
         gradient = ca.gradient(problem.f + ca.dot(multipliers, problem.g), z)
         self._check = ca.Function("check", [z, p, multipliers], [gradient, problem.g])
         self._solver = self._build({"x": z, "f": problem.f, "g": problem.g, "p": p})
-        # Bounds as CasADi matrices, converted once.
-        bounds = (problem.lower, problem.upper, problem.g_lower, problem.g_upper)
-        self._bounds = dict(zip(("lbx", "ubx", "lbg", "ubg"), map(ca.DM, bounds), strict=True))
+        self._arrays: Bounds = (problem.lower, problem.upper, problem.g_lower, problem.g_upper)
+        self._bounds = _named(self._arrays)  # as CasADi matrices, converted once
 
     @abstractmethod
     def _build(self, problem: dict[str, ca.SX]) -> ca.Function:
@@ -63,26 +72,33 @@ class NLPSolver(ABC):
     def _status(self, stats: dict[str, Any]) -> Status:
         """How the solver says it ended."""
 
-    def solve(self, guess: np.ndarray, p: np.ndarray) -> Solution:
-        """Solves for the parameters ``p`` from a primal guess (d,); never raises because of numbers."""
+    def solve(self, guess: np.ndarray, p: np.ndarray, bounds: Bounds | None = None) -> Solution:
+        """Solves for the parameters ``p`` from a primal guess (d,); never raises because of numbers.
+
+        Args:
+            bounds: of variables and rows, those of the problem by default.
+        """
+        arrays = self._arrays if bounds is None else bounds
         d, rows = len(self.problem.lower), len(self.problem.g_lower)
         nothing = np.full(d, np.nan), np.full(rows, np.nan)
         if not (np.isfinite(guess).all() and np.isfinite(p).all()):
             return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
         try:
-            found = self._solver(x0=guess, p=p, **self._bounds)
+            found = self._solver(x0=guess, p=p, **(self._bounds if arrays is self._arrays else _named(arrays)))
             stats = self._solver.stats()
         except RuntimeError:  # CasADi's way to say that a function could not be evaluated
             return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
-        z, bounds, multipliers = (np.array(found[key])[:, 0] for key in ("x", "lam_x", "lam_g"))
+        z, of_bounds, multipliers = (np.array(found[key])[:, 0] for key in ("x", "lam_x", "lam_g"))
         status = self._status(stats)
-        residual = self.residual(z, bounds, multipliers, p)
+        residual = self.residual(z, of_bounds, multipliers, p, arrays)
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
             status = Status.NUMERICAL
         return Solution(status, z, multipliers, int(stats["iter_count"]), residual)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def residual(self, z: np.ndarray, bounds: np.ndarray, multipliers: np.ndarray, p: np.ndarray) -> float:
+    def residual(
+        self, z: np.ndarray, bounds: np.ndarray, multipliers: np.ndarray, p: np.ndarray, arrays: Bounds
+    ) -> float:
         """Largest violation of stationarity, feasibility and complementarity; infinite where not finite.
 
         The optimality error of Wächter & Biegler (2006), eq. (5): stationarity and the products of multipliers and
@@ -92,13 +108,13 @@ class NLPSolver(ABC):
         if not all(np.isfinite(v).all() for v in (z, bounds, multipliers)):
             return np.inf
         gradient, g = (np.array(value)[:, 0] for value in self._check(z, p, multipliers))
-        problem = self.problem
+        lowest, highest, g_lowest, g_highest = arrays
         size = (np.abs(bounds).sum() + np.abs(multipliers).sum()) / max(1, len(bounds) + len(multipliers))
         scale = max(1.0, size / 100.0)
         worst = float(np.abs(gradient + bounds).max(initial=0.0)) / scale
         for value, push, lower, upper in (
-            (z, bounds, problem.lower, problem.upper),
-            (g, multipliers, problem.g_lower, problem.g_upper),
+            (z, bounds, lowest, highest),
+            (g, multipliers, g_lowest, g_highest),
         ):
             outside = np.maximum(np.maximum(lower - value, value - upper), 0.0) / (1.0 + np.abs(value))
             bound = np.where(push > 0, upper, lower)

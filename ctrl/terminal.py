@@ -1,0 +1,82 @@
+"""What the end of a prediction costs: the task's own terminal cost, or what the task costs from there on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ctrl.answers import steady_state_in_words
+from ctrl.controller import NotApplicable
+from ctrl.linearisation import local_model
+from ctrl.regulator import lqr
+from systems import Task
+
+__all__ = ["Kind", "Terminal", "terminal"]
+
+Kind = Literal["task", "cost-to-go"]
+"""``task``: what the task itself charges for its last state, nothing where it has no terminal cost. ``cost-to-go``:
+that too, and for a task without one the cost-to-go of the regulator at the operating point, where there is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Terminal:
+    """What the last predicted state x costs: (x - centre)'P(x - centre) + p'(x - centre), or the task's own terminal
+    cost where P is None.
+
+    Args:
+        P: (n, n). p: (n,). centre: (n,), None where it is the reference, which moves.
+        chosen: in words.
+    """
+
+    P: np.ndarray | None
+    p: np.ndarray
+    centre: np.ndarray | None
+    chosen: str
+
+
+def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
+    """The terminal cost of a predictive controller.
+
+    A task's own terminal cost is taken as it is. Otherwise the run is taken to go on for ever: from the last predicted
+    state on it costs what the linear-quadratic regulator at the optimal steady state pays (Rawlings, Mayne & Diehl,
+    2017, section 2.5), plus the multipliers of that steady state times the distance, since the stage cost need not be
+    level there (Diehl, Amrit & Rawlings, 2011).
+    """
+    n = len(task.plant.state)
+    none = np.zeros(n)
+    if task.reading.terminal is not None:
+        return Terminal(None, none, None, "the task's own")
+    if kind == "task":
+        return Terminal(None, none, None, "none, as the task has none")
+    if not task.reference.is_constant:
+        return _moving(task)
+    steady = task.reading.steady_state
+    if steady is None:
+        return Terminal(None, none, None, "none: the plant has no steady state that keeps the constraints")
+    try:
+        model = local_model(task, constrained=True)
+        P = lqr(model.plant, model.Q, model.R, model.N).P
+    except NotApplicable as reason:
+        return Terminal(None, none, None, f"none: {reason}")
+    where = "the reference"
+    if not task.reading.is_stationary or task.reading.violated:
+        where = steady_state_in_words(task, constrained=True)
+    return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}")
+
+
+def _moving(task: Task) -> Terminal:
+    """For an affine plant with a quadratic cost the cost-to-go is the same around every reference that it follows."""
+    none = np.zeros(len(task.plant.state))
+    reading = task.reading
+    if not (reading.is_affine and reading.is_quadratic):
+        return Terminal(None, none, None, "none: the reference moves")
+    if not (reading.follows and reading.gradient_vanishes):
+        return Terminal(None, none, None, "none: the plant cannot follow the reference, or costs less elsewhere")
+    try:
+        model = local_model(task)
+        P = lqr(model.plant, model.Q, model.R, model.N).P
+    except NotApplicable as reason:
+        return Terminal(None, none, None, f"none: {reason}")
+    return Terminal(P, none, None, "Riccati cost-to-go along the reference")
