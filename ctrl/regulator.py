@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -212,7 +213,7 @@ class LQR:
         if task.reading.terminal is not None:
             models = local_models(task, 0, steps)
             return along(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
-        models = local_models(task, block * steps, steps + self.TAIL)
+        models = _within_run(local_models(task, block * steps, steps + self.TAIL), task.steps - block * steps)
         last = LinearPlant(models.A[-1], models.B[-1], dt=task.dt)
         try:
             P = lqr(last, models.Q[-1], models.R[-1], models.N[-1]).P
@@ -258,6 +259,14 @@ class LQR:
         """The regulator in closed form, of which something can be proved; where it varies with time, its first
         sample."""
         return SaturatedLinear(self.K, self.x_ref, self.u_ref, self._lower, self._upper)
+
+
+def _within_run(models: LocalModels, samples: int) -> LocalModels:
+    """The same, with a reference that is kept without effort after so many samples: what lies beyond a run, such as the
+    end of a listed trajectory, is nothing to prepare for."""
+    after = np.arange(len(models.drift)) >= samples
+    drift, q, r = (np.where(after[:, None], 0.0, part) for part in (models.drift, models.q, models.r))
+    return dataclasses.replace(models, drift=drift, q=q, r=r)
 
 
 _KEPT = 8  # blocks of gains that are kept

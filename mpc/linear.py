@@ -25,7 +25,7 @@ from mpc.condensing import (
 )
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED, PredictiveController
 from mpc.recourse import Outcome, Plan
-from mpc.solvers.base import QPSolver
+from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
 from systems import InvalidValue, Task
@@ -97,6 +97,10 @@ class LinearMPC(PredictiveController):
         time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`. DAQP looks at the clock in
             every iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
 
+    Attributes:
+        problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
+        terminal_set: of the last state, None where there is none.
+
     Raises:
         NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when asked for.
         InvalidValue: a horizon below 1, an unknown solver or terminal.
@@ -161,16 +165,17 @@ class LinearMPC(PredictiveController):
             None if going < self.horizon else self.terminal_set,
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
-        name = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
+        name: Solver = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
         form = condensed(control) if name == "daqp" else sparse(control)
-        solver: QPSolver = (
-            DAQP(form.problem, *self._limit, time_limit=self.time_limit)
-            if name == "daqp"
-            else PIQP(form.problem, *self._limit)
-        )
+        solver = self._back_end(name, form.problem)
         rows = form.expand[control.input_at[0]]
         first = rows if isinstance(rows, np.ndarray) else rows.toarray(), form.expand_state[control.input_at[0]]
         return _Program(control, form, solver, np.vstack([form.f_state, form.shift_state]), first)
+
+    def _back_end(self, name: Solver, problem: QuadraticProgram) -> QPSolver:
+        if name == "daqp":
+            return DAQP(problem, *self._limit, time_limit=self.time_limit)
+        return PIQP(problem, *self._limit)
 
     def _place(self, k: int) -> None:
         """Makes the program of sample ``k`` the current one."""
@@ -180,6 +185,7 @@ class LinearMPC(PredictiveController):
         if self._source.varies and k != self._placed:
             self._programs = {going: self._program(stages, going)}
         self._current, self._placed = self._programs[going], k
+        self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
         self._data = self._current.form.along(stages.course)
 
     _placed = 0
@@ -188,21 +194,6 @@ class LinearMPC(PredictiveController):
     def terminal(self) -> str:
         """The terminal cost and set that were chosen, in words."""
         return self._terminal
-
-    @property
-    def problem(self) -> LinearOptimalControl:
-        """The optimal control problem of the last sample."""
-        return self._current.control
-
-    @property
-    def form(self) -> ParametricQP:
-        """Its quadratic program."""
-        return self._current.form
-
-    @property
-    def solver(self) -> QPSolver:
-        """The back-end in use."""
-        return self._current.solver
 
     @property
     def operating_point(self) -> tuple[np.ndarray, np.ndarray]:

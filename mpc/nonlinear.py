@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
-from ctrl.controller import Status
 from ctrl.terminal import Kind
 from mpc.predictive import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
 from mpc.recourse import Outcome, Plan
@@ -102,22 +101,10 @@ class NonlinearMPC(PredictiveController):
         parameter = problem.parameter(x, x_ref, u_ref, going, self._budgets.at(k) if problem.budgets else np.zeros(0))
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
-        bounds = problem.bounds(going)
-        iterations, best = 0, None
-        for make in (lambda: guess, lambda: self._cold(x, x_ref, u_ref)):
-            attempt = make()
-            if attempt is None:
-                continue
-            self._fill(attempt, x_ref, u_ref)
-            found = self.solver.solve(self._guess, parameter, bounds)
-            iterations += found.iterations
-            if best is None or found.residual <= best.residual:
-                best = found
-            if best.is_usable or found.status is Status.TIMEOUT:
-                break
-        assert best is not None
-        new = Plan(best.point[problem.state_at], best.point[problem.input_at], k) if best.is_usable else None
-        return Outcome(best.status, new, iterations, best.residual)
+        self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
+        found = self.solver.solve(self._guess, parameter, problem.bounds(going))
+        new = Plan(found.point[problem.state_at], found.point[problem.input_at], k) if found.is_usable else None
+        return Outcome(found.status, new, found.iterations, found.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """Straight line from the measured state to the reference, with the reference input; where the plant is

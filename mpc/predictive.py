@@ -22,11 +22,11 @@ DOMAIN = Announced("does not know the domain")
 KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
 
 PATIENCE = 100  # sample times after which a step that has no time limit of its own is stopped
-LEAST = 10.0  # seconds that it has at least
+LEAST = 60.0  # seconds that it has at least
 
 
 def clock(task: Task, time_limit: float | None) -> float:
-    """Seconds that a step may take: as given, else 100 sample times and at least 10 s, so that it stops what hangs and
+    """Seconds that a step may take: as given, else 100 sample times and at least 60 s, so that it stops what hangs and
     nothing else.
 
     Raises:
@@ -48,7 +48,7 @@ class PredictiveController(ABC):
 
     Args:
         task: what is controlled. horizon: samples looked ahead. max_iterations: of the solver, None for its default.
-        time_limit: seconds of one step, at which the solver is stopped; by default 100 sample times and at least 10 s,
+        time_limit: seconds of one step, at which the solver is stopped; by default 100 sample times and at least 60 s,
             so that results do not depend on how fast the machine is.
 
     Attributes:

@@ -106,8 +106,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "lqr": lambda: _pendulum(LQR),
     "linear, daqp": lambda: _pendulum(LinearMPC, horizon=15, solver="daqp"),
     "linear, piqp": lambda: _pendulum(LinearMPC, horizon=15, solver="piqp"),
-    "nonlinear, fatrop": lambda: _pendulum(NonlinearMPC, horizon=10, steps=400),
-    "nonlinear, ipopt": lambda: _pendulum(NonlinearMPC, horizon=10, solver="ipopt", steps=300),
+    "nonlinear": lambda: _pendulum(NonlinearMPC, horizon=10, steps=400),
     "lagrangian": lambda: _pendulum(LagrangianMPC, horizon=8, max_iterations=40, steps=130),
     "lqr, moving": lambda: _pendulum(LQR, swinging_pendulum()),
     "linear, moving": lambda: _pendulum(LinearMPC, swinging_pendulum(), horizon=15),
@@ -193,8 +192,17 @@ def _replaced(parts: dict[Part, Any]) -> Callable[[], None]:
 
 def broken(controller: Any, how: str) -> dict[Part, Any]:
     """What to put into a controller for its back-end to break."""
+    if isinstance(controller, LinearMPC) and controller._source.varies:  # which makes its back-end anew in every sample
+
+        def made(name: Any, problem: Any, make: Any = controller._back_end) -> Any:
+            solver = make(name, problem)
+            for place, part in ((solver, "_model"), (solver.rescue, "_solver")):
+                setattr(place, part, Broken(getattr(place, part), how))
+            return solver
+
+        return {(controller, "_back_end"): made}
     if isinstance(controller, NonlinearMPC):
-        places = [(solver, "_solver") for solver in controller.solvers]
+        places = [(controller.solver, "_solver")]
     elif isinstance(controller, LagrangianMPC):
         places = [(controller.shooting, "_stages")]
     else:
@@ -210,8 +218,8 @@ def hasty(controller: Any) -> dict[Part, Any]:
     """What to put into a controller for its back-end to stop after one iteration."""
     if isinstance(controller, LagrangianMPC):
         return {(controller.descent, "max_iterations"): 1}
-    if isinstance(controller, NonlinearMPC):
-        return {(controller, "solvers"): [type(solver)(solver.problem, 1) for solver in controller.solvers]}
+    if isinstance(controller, LinearMPC) and controller._source.varies:
+        return {(controller, "_limit"): (1,)}
     return {(controller, "solver"): type(controller.solver)(controller.solver.problem, 1)}
 
 

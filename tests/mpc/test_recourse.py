@@ -70,7 +70,7 @@ def test_without_a_regulator_the_reference_input_is_the_backup() -> None:
     plant = LinearPlant(np.eye(1), np.eye(1), dt=0.1, input_limits=((0.2, 1.0),))
     bare = Task("bare", plant, 0.1, 10, Nonlinear(lambda x, u, xr, ur: x.x1**4), Fixed())
     controller = NonlinearMPC(bare, horizon=3)
-    assert "terminal cost of the task" in controller.terminal
+    assert controller.terminal.startswith("none")
     decision = controller.step(np.array([np.nan]), 0)
     assert decision.source is Source.BACKUP
     np.testing.assert_array_equal(decision.input, [0.2])

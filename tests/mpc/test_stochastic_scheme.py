@@ -58,7 +58,8 @@ class Oracle:
                     u[i] == v[i] - K @ (x[i] - z[i]),
                     x[i + 1] == plant.A @ x[i] + plant.B @ u[i] + c,
                 ]
-                cost += cp.quad_form(x[i] - model.x_ref, model.Q) + cp.quad_form(u[i] - model.u_ref, model.R)
+                e, w = x[i] - model.x_ref, u[i] - model.u_ref
+                cost += cp.quad_form(e, model.Q) + cp.quad_form(w, model.R) + model.gradient @ cp.hstack([e, w])
         problem = cp.Problem(cp.Minimize(cost), holds)
         problem.solve(cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
         assert problem.status == "optimal"

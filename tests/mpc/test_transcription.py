@@ -1,11 +1,13 @@
-"""From a task to conditions and stages: which rows, where, at what price."""
+"""From a task to conditions and stages: which rows, where, at what weight."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mpc.transcription import conditions, terminal, transcribe
+from ctrl.terminal import terminal
+from mpc.transcription import transcribe
 from systems import Box, Fixed, Inequality, LinearPlant, Polytope, Quadratic, SetPoint, Sinusoid, Task
+from systems.conditions import conditions
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 
@@ -20,10 +22,10 @@ CONSTRAINTS = (
 TASK = Task("many", PLANT, 0.1, 10, Quadratic(Q=[1, 1], R=[1, 1]), Fixed(), CONSTRAINTS)
 
 
-def test_every_requirement_becomes_rows_with_a_price() -> None:
+def test_every_requirement_becomes_rows_with_a_weight() -> None:
     rule = conditions(TASK)
     assert rule.names == ("mixed", "soft input", "both", "chance", "chance", "budget")
-    np.testing.assert_array_equal(rule.price, [np.inf, 7.0, np.inf, np.inf, np.inf, np.inf])
+    np.testing.assert_array_equal(rule.weight, [np.inf, 7.0, np.inf, np.inf, np.inf, np.inf])
     np.testing.assert_array_equal(rule.lower, [-1.0, -np.inf, -np.inf, -np.inf, -np.inf, -9.0])
     np.testing.assert_array_equal(rule.upper, [2.0, 3.0, 0.0, 0.0, 0.0, 9.0])
     np.testing.assert_array_equal(rule.on_input, [False, True, True, False, False, False])
@@ -64,6 +66,8 @@ def test_terminal_cost_is_chosen_with_a_reason() -> None:
         made = Task("t", base.plant, base.dt, 10, base.cost, Fixed(), reference=reference, integrator=base.integrator)
         return ("riccati: " if terminal(made).P is not None else "task: ") + terminal(made).chosen
 
-    assert with_reference(SetPoint({"angle": 0.3})).startswith("task: terminal cost of the task, whose reference is no")
-    assert with_reference(Sinusoid(0.1, x_sine={"angle": 0.3})).startswith("task: ")
-    assert with_reference(Sinusoid(0.1, x_sine={"x1": 0.3}), TASK).startswith("riccati: ")
+    assert "at the optimal steady state angle = " in with_reference(SetPoint({"angle": 0.3}))
+    assert with_reference(Sinusoid(0.1, x_sine={"angle": 0.3})) == "task: none: the reference moves"
+    assert with_reference(Sinusoid(0.1, x_sine={"x1": 0.3}), TASK).startswith("task: none: the plant cannot follow")
+    still = Sinusoid(0.0, x_mean={"x1": 0.3})
+    assert with_reference(still, TASK) == "riccati: Riccati cost-to-go along the reference"
