@@ -128,7 +128,7 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
         _expect_derivatives(task, after[i], np.hstack([A[i], B[i]]), np.append(second[i], gradient[i]), x_ref[i])
         if not _is_convex(H[i], n):
             raise NotApplicable(_NOT_CONVEX.format(task.name))
-    drift = task.plant.state.deviation(after[:, :, 0], x_ref[1:])
+    drift = task.reading.state.deviation(after[:, :, 0], x_ref[1:])
     half = 0.5 * gradient[:, :, 0]
     return LocalModels(
         A,

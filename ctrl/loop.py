@@ -89,7 +89,7 @@ class _Loop:
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
         self.domain = task.domain_bounds
         self.stage = lower(task.stage_cost_function(), to="numpy")
-        self.final = lower(task.cost.terminal_function(plant), to="numpy")
+        self.final = lower(task.terminal_cost_function(), to="numpy")
         self.margins = lower(task.margin_function(), to="numpy")
 
     def inside(self, x: np.ndarray) -> np.ndarray:

@@ -155,9 +155,10 @@ class LQR:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         self.task = task
         self._lower, self._upper = task.input_bounds
-        self._state, self._is_euclidean = task.plant.state, task.plant.state.is_euclidean
+        self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean
         self._courses: dict[int, Course] = {}
-        self._varies = not task.reference.is_constant or task.reading.terminal is not None
+        self._ends = task.reading.terminal is not None
+        self._varies = self._ends or not task.reference.is_constant
         if self._varies:
             course = self._course(0)
             self.K, self.P = course.K[0], course.P[0]
@@ -180,6 +181,9 @@ class LQR:
         """K (m, n), x_ref (n,) and u_ref (m,), feed-forward included, at sample ``k``."""
         if not self._varies:
             return self.K, self.x_ref, self.u_ref
+        if self._ends and not 0 <= k < self.task.steps:  # beyond the run the last gain goes on
+            x_ref, u_ref = self.task.reading.window(k, 1)
+            return self._course(0).K[-1], x_ref[0], u_ref[0]
         block, at = self._place(k)
         course = self._course(block)
         return course.K[at], course.x_ref[at], course.u_ref[at] - course.feedforward[at]
@@ -194,12 +198,8 @@ class LQR:
         return course.P[at], course.p[at], course.x_ref[at]
 
     def _place(self, k: int) -> tuple[int, int]:
-        """The block of samples that holds ``k``, and where in it. After the end of a run with a terminal cost the gain
-        of its last sample is kept."""
-        steps = self.task.steps
-        if self.task.reading.terminal is not None:
-            return 0, min(max(k, 0), steps - 1)
-        return divmod(k, steps)
+        """The block of samples that holds ``k``, and where in it."""
+        return (0, min(max(k, 0), self.task.steps)) if self._ends else divmod(k, self.task.steps)
 
     def _course(self, block: int) -> Course:
         if block not in self._courses:
@@ -210,7 +210,7 @@ class LQR:
 
     def _made(self, block: int) -> Course:
         task, steps = self.task, self.task.steps
-        if task.reading.terminal is not None:
+        if self._ends:
             models = local_models(task, 0, steps)
             return along(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
         models = _within_run(local_models(task, block * steps, steps + self.TAIL), task.steps - block * steps)

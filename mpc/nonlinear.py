@@ -127,7 +127,7 @@ class NonlinearMPC(PredictiveController):
         """The plan from sample ``k`` on, prolonged by the backup law; None where the measured state is far from it."""
         done = min(max(k - plan.k, 0), self.horizon)
         xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
-        xs[: self.horizon + 1 - done] += self.task.plant.state.nearest(xs[0], x) - xs[0]
+        xs[: self.horizon + 1 - done] += self.task.reading.state.nearest(xs[0], x) - xs[0]
         for i in range(self.horizon - done, self.horizon):
             us[i] = self._recourse.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])

@@ -53,7 +53,7 @@ class Recourse:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._lower, self._upper = task.input_bounds
-        self._is_euclidean = task.plant.state.is_euclidean
+        self._is_euclidean = task.reading.state.is_euclidean
         try:
             self.regulator: LQR | None = LQR(task)
         except NotApplicable:
@@ -63,6 +63,7 @@ class Recourse:
     def reset(self) -> None:
         """Forgets the plan."""
         self._plan: Plan | Callable[[], Plan] | None = None
+        self._last: np.ndarray | None = None
         self.failures = 0
 
     @property
@@ -91,10 +92,22 @@ class Recourse:
         return x
 
     def nearest(self, x: np.ndarray, k: int) -> np.ndarray:
-        """The representative of the state (n,) closest to the reference at sample ``k``, in periodic signals."""
-        if self._is_euclidean:
+        """The representative of the state (n,) that predictions start from, where signals are periodic.
+
+        It is the one closest to the state before, so that a plan is not torn where both ways round are equally far; the
+        one closest to the reference at first, and where the other would have to unwind more than a turn.
+        """
+        if self._is_euclidean or not np.isfinite(x).all():
             return x
-        return self.task.plant.state.nearest(x, self.task.reading.window(k, 1)[0][0])
+        state, x_ref = self.task.reading.state, self.task.reading.window(k, 1)[0][0]
+        near = state.nearest(x, x_ref)
+        if self._last is not None:
+            going_on = state.nearest(x, self._last)
+            products = [float(going_on[group] @ x_ref[group]) for group in state.quaternions]
+            if (np.abs(going_on - x_ref) <= state.periods).all() and all(p >= -0.25 for p in products):
+                near = going_on
+        self._last = near
+        return near
 
     @np.errstate(over="ignore", invalid="ignore")  # a state of any size may have come in; what comes of it is checked
     def decide(self, x: np.ndarray, k: int, outcome: Outcome, began: float) -> Decision:
@@ -118,7 +131,7 @@ class Recourse:
             i = k - plan.k
             u = plan.u[i]
             if self.regulator is not None:
-                error = x - plan.x[i] if self._is_euclidean else self.task.plant.state.deviation(x, plan.x[i])
+                error = x - plan.x[i] if self._is_euclidean else self.task.reading.state.deviation(x, plan.x[i])
                 corrected = u - self.regulator.gain(k)[0] @ error
                 u = corrected if np.isfinite(corrected).all() else u
             return self._clip(u), Source.SHIFTED_PLAN

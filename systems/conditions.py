@@ -101,7 +101,7 @@ def _box(box: Box, task: Task, x: Any, u: Any) -> tuple[list[Any], list[float], 
     left_to_bounds = plant.input.names if isinstance(box.requirement, Hard) else ()
     kept = [name for name, bound in box.bounds.items() if name not in left_to_bounds and np.isfinite(bound).any()]
     low, high = ([float(box.bounds[name][side]) for name in kept] for side in (0, 1))
-    return [signals[name] for name in kept], low, high
+    return [box._near(signals[name], name, plant.state) for name in kept], low, high
 
 
 def _inequality(

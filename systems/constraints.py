@@ -175,10 +175,24 @@ class Box(Constraint):
     def expression(self, x: Vector, u: Vector) -> Any:
         rows = []
         for name, (low, high) in self.bounds.items():
-            value = _signal(name, x, u)
+            value = self._near(_signal(name, x, u), name, x.signals)
             rows += [low - value] if np.isfinite(low) else []
             rows += [value - high] if np.isfinite(high) else []
         return ca.vertcat(*rows)
+
+    def _near(self, value: Any, name: str, state: Signals) -> Any:
+        """The value of a periodic signal that is nearest to the middle of its bounds."""
+        period = state[state.where(name)].period if name in state.names else np.inf
+        if np.isinf(period):
+            return value
+        low, high = self.bounds[name]
+        if not np.isfinite([low, high]).all() or high - low >= period:
+            raise InvalidValue(
+                f"constraint '{self.name}': {name} is periodic with {period:.4g} and bounded by ({low}, {high}); give "
+                "two bounds closer than that, or leave it out"
+            )
+        middle = 0.5 * (low + high)
+        return value - period * ca.floor((value - middle) / period + 0.5)
 
     def interval(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds for these signals, each (n,), infinite where there is none."""

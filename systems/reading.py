@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,12 +14,13 @@ from systems.conditions import Conditions, conditions
 from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
 from systems.lowering import lower
 from systems.nonsmooth import Epigraph, epigraph, kinks
+from systems.signals import Signals
 from systems.steady import SteadyState, optimal_steady_state
 
 if TYPE_CHECKING:
     from systems.task import Task
 
-__all__ = ["Part", "Reading"]
+__all__ = ["Part", "Reading", "changed_by_turning"]
 
 STILL = 1e-6
 """Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
@@ -61,13 +62,44 @@ class Reading:
     # ---- the reference ----
 
     @cached_property
+    def state(self) -> Signals:
+        """The state's signals with their periods: those declared, and a full turn of every angle in rad or deg that
+        changes neither plant nor cost nor constraints."""
+        task, declared = self.task, self.task.plant.state
+        turns = {"rad": 2.0 * np.pi, "deg": 360.0}
+        angles = [i for i, s in enumerate(declared) if s.unit in turns and np.isinf(s.period)]
+        if not angles:
+            return declared
+        periods = {i: turns[declared[i].unit] for i in angles}
+        free = {i for i in angles if not changed_by_turning(task, i, periods[i])}
+        return Signals(replace(s, period=periods[i]) if i in free else s for i, s in enumerate(declared))
+
+    @cached_property
+    def confined(self) -> np.ndarray:
+        """Mask (n,) of the signals whose values in the domain are closer to a constant reference than any other
+        representative: none of them ever has to be moved."""
+        declared = self.task.plant.state
+        low, high = self.task.domain_bounds
+        if not self.task.reference.is_constant:
+            return np.isinf(declared.periods) & np.array([not s.quaternion for s in declared], dtype=bool)
+        x, _ = self.task.reference.at(self.task.plant, 0)
+        inside = (low >= x - 0.5 * declared.periods) & (high <= x + 0.5 * declared.periods)
+        for group in declared.quaternions:
+            with np.errstate(invalid="ignore"):
+                products = np.minimum(x[group] * low[group], x[group] * high[group])
+            inside[group] = np.where(x[group] == 0.0, 0.0, products).sum() >= 0.0
+        return inside
+
+    @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
         """States and inputs of the reference at the samples of the run and as many more, continuous in periodic
         signals."""
         task = self.task
         count = 1 if task.reference.is_constant else 2 * task.steps + 2
         x, u = task.reference.at(task.plant, np.arange(count))
-        return task.plant.state.continuous(x), np.array(u, dtype=float)
+        x = np.array(x, dtype=float)
+        x[0] = Signals(replace(s, quaternion="") for s in self.state).nearest(x[0], np.zeros(x.shape[1]))
+        return self.state.continuous(x), np.array(u, dtype=float)
 
     def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
@@ -80,8 +112,8 @@ class Reading:
         plant = self.task.plant
         states, inputs = self.task.reference.at(plant, np.arange(k, k + count))
         anchored = np.array(states, dtype=float)
-        anchored[0] = plant.state.nearest(anchored[0], x[min(max(k, 0), len(x) - 1)])
-        return plant.state.continuous(anchored), np.asarray(inputs, dtype=float)
+        anchored[0] = self.state.nearest(anchored[0], x[min(max(k, 0), len(x) - 1)])
+        return self.state.continuous(anchored), np.asarray(inputs, dtype=float)
 
     @cached_property
     def start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +129,7 @@ class Reading:
         x, u = self.window(0, steps + 1)
         still = np.zeros((steps, len(self.task.plant.disturbance)))
         after = lower(self.task.dynamics.function(), "numpy")(x[:-1], u[:-1], still, np.zeros(0))
-        gap = np.abs(self.task.plant.state.deviation(after, x[1:]))
+        gap = np.abs(self.state.deviation(after, x[1:]))
         return bool((gap <= STILL * (1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None])).all())
 
     @cached_property
@@ -364,10 +396,41 @@ class Reading:
             Part.KINKED_CONSTRAINT: bool(self.conditions.kinks),
             Part.DISTURBANCE: bool((spread > 0).any()),
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
-            Part.PERIODIC: not task.plant.state.is_euclidean,
+            Part.PERIODIC: not self.state.is_euclidean,
             Part.DOMAIN: task.domain is not None,
         }
         return frozenset(found | {part for part, is_said in facts.items() if is_said})
+
+
+def changed_by_turning(task: Task, which: int | list[int], period: float) -> str:
+    """What changes where state ``which`` is moved by a period, or a quaternion has its sign changed; empty where
+    nothing does. Plant, costs and constraints are compared at random points."""
+    plant, reference = task.plant, task.reference
+    chance = np.random.default_rng(0)
+    x, u, w = (chance.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
+    x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
+
+    def turned(states: np.ndarray) -> np.ndarray:
+        moved = np.array(states)
+        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period
+        return moved
+
+    step = task.dynamics.lower("numpy")
+    stage, terminal, margins = (
+        lower(f, "numpy") for f in (task.stage_cost_function(), task.terminal_cost_function(), task.margin_function())
+    )
+    with np.errstate(all="ignore"):
+        pairs = {
+            "the plant": (turned(step(x, u, w, np.zeros(0))), step(turned(x), u, w, np.zeros(0))),
+            "the stage cost": (stage(x, u, x_ref, u_ref), stage(turned(x), u, x_ref, u_ref)),
+            "the terminal cost": (terminal(x, x_ref), terminal(turned(x), x_ref)),
+        }
+        for name, (before, after) in pairs.items():
+            if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
+                return name
+        differ = ~np.isclose(margins(x, u), margins(turned(x), u), rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=0)
+    names = [constraint.name for constraint, wrong in zip(task.constraints, differ, strict=True) if wrong]
+    return f"the constraint '{names[0]}'" if names else ""
 
 
 def _null_space(matrix: np.ndarray) -> np.ndarray:

@@ -140,12 +140,37 @@ class Task:
             raise InvalidValue(f"task '{self.name}': tolerance = {self.tolerance}; a half-width must not be negative")
         with located(f"{subject}: observation"):
             self.observe_function()
+        self._expect_turns_to_change_nothing()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
             plant.state,
             plant.input,
             plant.disturbance,
         ):
             raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
+
+    def _expect_turns_to_change_nothing(self) -> None:
+        """Raises InvalidValue where a whole turn of a periodic signal, or q in place of -q, changes what the plant does
+        or what the task charges."""
+        state = self.plant.state
+        if state.is_euclidean:
+            return
+        from systems.reading import changed_by_turning
+
+        for i, signal in enumerate(state):
+            if np.isfinite(signal.period) and (what := changed_by_turning(self, i, signal.period)):
+                raise InvalidValue(
+                    f"task '{self.name}': {signal.name} is declared periodic, but {what} changes over a period of "
+                    f"{signal.period:.4g}; write it with sines and cosines of {signal.name}, with its distance from "
+                    "the reference, or declare an ordinary signal"
+                )
+        for group in state.quaternions:
+            if what := changed_by_turning(self, group, 0.0):
+                names = ", ".join(state[i].name for i in group)
+                raise InvalidValue(
+                    f"task '{self.name}': {names} are declared a quaternion, but {what} differs between q and -q, "
+                    "which are the same attitude; write it with products of their components, or with the distance "
+                    "from the reference"
+                )
 
     @cached_property
     def _content(self) -> str:
@@ -220,14 +245,14 @@ class Task:
         if self.tolerance is not None:
             return state.array(self.tolerance, default=np.inf, what="tolerance")
         spread = 3.0 * np.sqrt(np.diag(self.initial.covariance(state)))
-        offset = np.abs(self.initial.mean(state) - self.reference.at(self.plant, 0)[0])
+        offset = np.abs(state.deviation(self.initial.mean(state), self.reference.at(self.plant, 0)[0]))
         width = 0.05 * (spread + offset)
         return np.where(width > 0, width, np.inf)
 
     def arrived(self, x: np.ndarray, k: np.ndarray | int) -> np.ndarray:
         """Which states (..., n) at the samples k, (...) of whole numbers, are within ``arrival`` of their reference."""
         reference, _ = self.reference.at(self.plant, k)
-        return np.asarray((np.abs(x - reference) <= self.arrival).all(axis=-1))
+        return np.asarray((np.abs(self.reading.state.deviation(x, reference)) <= self.arrival).all(axis=-1))
 
     @property
     def observation_signals(self) -> Signals:
@@ -244,7 +269,8 @@ class Task:
         state = self.plant.state
         x, xr = state.symbol(), state.symbol()
         if self.observation is None:
-            seen = x if self.reference.is_constant else ca.vertcat(x, xr)
+            near = self._near(x, xr)
+            seen = near if self.reference.is_constant else ca.vertcat(near, xr)
         else:
             entries = self.observation.expression(Vector(state, x, "state"), Vector(state, xr, "reference"))
             seen = ca.vertcat(*map(ca.SX, entries)) if isinstance(entries, (list, tuple)) else ca.SX(entries)
@@ -261,14 +287,28 @@ class Task:
 
         NaN where a soft constraint is undefined.
         """
-        price = self.cost.stage_function(self.plant)
-        arguments = price.sx_in()
-        total = price(*arguments)
+        stage = self.cost.stage_function(self.plant)
+        arguments = stage.sx_in()
+        x, u, xr, ur = arguments
+        total = stage(x, u, self._near(xr, x), ur)
         for constraint in self.constraints:
             if isinstance(constraint.requirement, Soft):
                 g = constraint.function(self.plant)(*arguments[:2])
                 total += constraint.requirement.weight * sum(largest(row, 0.0) for row in ca.vertsplit(g))
         return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
+
+    def terminal_cost_function(self) -> ca.Function:
+        """``Vf(x, xr) -> (1, 1)``: what the last state is charged."""
+        terminal = self.cost.terminal_function(self.plant)
+        x, xr = terminal.sx_in()
+        return ca.Function("terminal_cost", [x, xr], [terminal(x, self._near(xr, x))], ["x", "xr"], ["cost"])
+
+    def _near(self, values: ca.SX, to: ca.SX) -> ca.SX:
+        """The representative of states (n, 1) nearest to others, in declared periodic signals and quaternions that the
+        domain does not confine to one representative anyway."""
+        if self.plant.state.is_euclidean or self.reading.confined.all():
+            return values
+        return self.plant.state.nearest_expression(values, to)
 
     def margin_function(self) -> ca.Function:
         """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated.

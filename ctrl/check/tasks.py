@@ -196,7 +196,7 @@ def _costs(task: Task) -> None:
     x_ref, u_ref = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
     found = {
         "stage cost": lower(task.stage_cost_function(), to="numpy")(x, u_ref, x_ref, u_ref),
-        "terminal cost": lower(task.cost.terminal_function(task.plant), to="numpy")(x, x_ref),
+        "terminal cost": lower(task.terminal_cost_function(), to="numpy")(x, x_ref),
         "margin of a constraint": lower(task.margin_function(), to="numpy")(x, u_ref),
     }
     for what, values in found.items():

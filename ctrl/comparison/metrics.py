@@ -13,9 +13,8 @@ from ctrl.comparison.verdicts import Verdict, judge, violated_samples
 from ctrl.controller import Status
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
-from systems.lowering import lower
 
-__all__ = ["Metrics", "measure", "settling_times", "turning"]
+__all__ = ["Metrics", "measure", "settling_times"]
 
 STAY = 0.1
 """Share of the run for which a state must have stayed at the reference, up to the end, to count as settled."""
@@ -87,34 +86,9 @@ def settling_times(task: Task, runs: Trajectories) -> np.ndarray:
     """Seconds (b,) from which on the state is within ``task.arrival`` of the reference; infinite where never."""
     steps = runs.states.shape[1] - 1
     x_ref, _ = task.reference.at(task.plant, np.arange(steps + 1))
-    offset = np.where(turning(task), _wrapped(runs.states - x_ref), runs.states - x_ref)
+    offset = task.reading.state.deviation(runs.states, x_ref)
     outside: np.ndarray = np.any(np.abs(offset) > task.arrival, axis=-1)
     since = steps + 1 - np.argmax(outside[:, ::-1], axis=1)
     since = np.where(outside.any(axis=1), since, 0)
     stays = runs.stayed & (since <= steps - np.ceil(STAY * steps))
     return np.where(stays, since * task.dt, np.inf)
-
-
-def turning(task: Task) -> np.ndarray:
-    """Which states (n,) are angles that come round: a full turn changes neither cost nor margins nor the motion."""
-    declared = task.plant.state
-    found = np.array([unit == "rad" for unit in declared.units], dtype=bool)
-    chance, m, q = np.random.default_rng(0), len(task.plant.input), len(task.plant.disturbance)
-    x, u, w = (chance.standard_normal((16, size)) for size in (len(declared), m, q))
-    x_ref, u_ref = task.reference.at(task.plant, np.zeros(16, dtype=int))
-    step = task.dynamics.lower("numpy")
-    stage, margins = (lower(f, to="numpy") for f in (task.stage_cost_function(), task.margin_function()))
-    for i in np.flatnonzero(found):
-        turn = 2 * np.pi * np.eye(len(declared))[i]
-        with np.errstate(all="ignore"):
-            pairs = (
-                (step(x, u, w, np.zeros(0)) + turn, step(x + turn, u, w, np.zeros(0))),
-                (stage(x, u, x_ref, u_ref), stage(x + turn, u, x_ref, u_ref)),
-                (margins(x, u), margins(x + turn, u)),
-            )
-            found[i] = all(np.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in pairs)
-    return found
-
-
-def _wrapped(angle: np.ndarray) -> np.ndarray:
-    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi)

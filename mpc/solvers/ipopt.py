@@ -26,7 +26,8 @@ _STATUS = {
 class Ipopt(NLPSolver):
     """With the linear solver MUMPS, the one that comes with CasADi.
 
-    It looks at the clock once in an iteration. Bounds are not relaxed: what it solves is what was posed.
+    It looks at the clock once in an iteration. Bounds are not relaxed: what it solves is what was posed. The barrier
+    parameter is adapted, since most guesses are shifted solutions (Nocedal, Wächter & Waltz, 2009).
     """
 
     def __init__(self, problem: NonlinearProgram, max_iterations: int = 500, time_limit: float = math.inf) -> None:
@@ -39,7 +40,8 @@ class Ipopt(NLPSolver):
             "print_time": False,
             "show_eval_warnings": False,
             "ipopt": {
-                "print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8, "bound_relax_factor": 0.0,
+                "print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8,
+                "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
                 **({"max_wall_time": self.time_limit} if math.isfinite(self.time_limit) else {}),
             },
         }  # fmt: skip

@@ -93,6 +93,8 @@ class NLPSolver(ABC):
         residual = self.residual(z, of_bounds, multipliers, p, arrays)
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
             status = Status.NUMERICAL
+        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL, Status.TIMEOUT) and residual <= self.TOLERANCE:
+            status = Status.SOLVED  # these conditions are what solving means, whatever else the solver asked for
         return Solution(status, z, multipliers, int(stats["iter_count"]), residual)
 
     @np.errstate(over="ignore", invalid="ignore")
