@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from systems.lowering.program import Instruction, NotLowerable, Operand, Program
+from systems.lowering.program import Instruction, NotLowerable, Operand, Program, described
 
 OPERATORS: Mapping[str, str] = {
     "add": "{0} + {1}",
@@ -80,11 +80,14 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     Raises:
         NotLowerable: the arithmetic has no template for an operation of the program.
     """
-    missing = sorted({i.op for i in program.instructions if i.op != "input"} - set(arithmetic.templates))
+    used = {i.op for i in program.instructions if i.op != "input"}
+    missing = sorted({op for op in used if op.split()[0] not in arithmetic.templates})
     if missing:
+        calls_too = any(op.startswith("call ") for op in missing)
+        advice = "; write a look-up table as casadi.pw_lin, or as sums of maxima" if calls_too else ""
         raise NotLowerable(
-            f"{program.name} uses {', '.join(missing)}, which {arithmetic.name} arithmetic does not have: "
-            f"it has {', '.join(sorted(arithmetic.templates))}"
+            f"{program.name} uses {', '.join(described(program, op) for op in missing)}, which {arithmetic.name} "
+            f"arithmetic does not have: it has {', '.join(sorted(arithmetic.templates))}{advice}"
         )
     arguments = ", ".join([f"i{k}" for k in range(len(program.inputs))] + list(arithmetic.extra))
     lines = [f"def lowered({arguments}):"]
@@ -108,7 +111,7 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     entries = ("".join(_operand(a, name, "({0})") + ", " for a in entry) for entry in program.entries)
     lines.append("    return (" + "".join(f"({entry}), " for entry in entries) + ")")
     source = "\n".join(lines) + "\n"
-    namespace = {"inf": float("inf"), "nan": float("nan"), **arithmetic.namespace}
+    namespace = {"inf": float("inf"), "nan": float("nan"), **arithmetic.namespace, "functions": program.functions}
     exec(compile(source, f"<{program.name} in {arithmetic.name} arithmetic>", "exec"), namespace)
     return namespace["lowered"], source
 
@@ -122,6 +125,9 @@ def _expression(instruction: Instruction, name: Mapping[int, str], program: Prog
     lonely = instruction.op in arithmetic.arrays or all(isinstance(a, float) for a in _numbers(instruction))
     constant = arithmetic.constant if lonely else "({0})"
     texts = [_operand(a, name, constant) for a in instruction.args]
+    if instruction.op.startswith("call "):
+        _, which, output = instruction.op.split()
+        return f"call(functions[{which}], {output}, ({''.join(f'{text}, ' for text in texts)}))"
     return arithmetic.templates[instruction.op].format(*texts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import casadi as ca
 
 from systems.lowering.interpret import OPERATORS, Rule
-from systems.lowering.program import NotLowerable, Operand, Program
+from systems.lowering.program import NotLowerable, Operand, Program, described
 
 __all__ = ["expressions"]
 
@@ -39,6 +39,21 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
 )
 
 
+def _called(function: ca.Function, output: int, arguments: list[Any]) -> Any:
+    """One entry of what a function returns."""
+    inputs, first = [], 0
+    for i in range(function.n_in()):
+        count = function.nnz_in(i)
+        inputs.append(ca.SX(function.sparsity_in(i), ca.vertcat(*arguments[first : first + count])))
+        first += count
+    for value in function.call(inputs):
+        entries = value.nz[:]
+        if output < entries.numel():
+            return entries[output]
+        output -= entries.numel()
+    raise IndexError(output)
+
+
 def expressions(
     program: Program, inputs: Sequence[Any], replaced: Mapping[int, Any] = MappingProxyType({})
 ) -> tuple[list[Any], list[Any]]:
@@ -64,10 +79,15 @@ def expressions(
         elif i.op == "input":
             which, row, column = map(int, i.args)
             known.append(inputs[which][row, column])
+        elif i.op.startswith("call "):
+            _, which, output = i.op.split()
+            known.append(_called(program.functions[int(which)], int(output), [operand(a) for a in i.args]))
         elif i.op in _RULES:
             known.append(_RULES[i.op](*map(operand, i.args)))
         else:
-            raise NotLowerable(f"{program.name} uses {i.op}, which cannot be written as an expression")
+            raise NotLowerable(
+                f"{program.name} uses {described(program, i.op)}, which cannot be written as an expression"
+            )
     outputs = []
     for port, entry in zip(program.outputs, program.entries, strict=True):
         rows, columns = (*port.shape, 1)[:2]

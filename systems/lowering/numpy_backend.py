@@ -7,8 +7,24 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.lowering.calls import call
 from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.program import Program
+
+
+def erf(x: Any) -> Any:
+    """The error function."""
+    from scipy import special  # slow to import
+
+    return special.erf(x)
+
+
+def erfinv(x: Any) -> Any:
+    """Its inverse."""
+    from scipy import special
+
+    return special.erfinv(x)
+
 
 ARITHMETIC = Arithmetic(
     name="numpy",
@@ -25,9 +41,11 @@ ARITHMETIC = Arithmetic(
         "truth": "{0} != 0",
         "real": "np.asarray({0}, dtype)",
         "where": "np.where({0}, {1}, {2})",
+        **{op: f"{op}({{0}})" for op in ("erf", "erfinv")},
+        "call": "",  # written by emit
         "share": "np.where({0} <= {1}, np.where({1} <= {0}, dtype(0.5), dtype(1)), dtype(0))",
     },
-    namespace={"np": np},
+    namespace={"np": np, "call": call, "erf": erf, "erfinv": erfinv},
     constant="dtype({0})",
     extra=("dtype",),
 )

@@ -10,7 +10,7 @@ whole line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
@@ -48,13 +48,18 @@ class Port:
 
 @dataclass(frozen=True)
 class Program:
-    """Straight-line program in single assignment; `entries[i]` are output i's operands in row-major order."""
+    """Straight-line program in single assignment; `entries[i]` are output i's operands in row-major order.
+
+    `functions` are those that CasADi does not expand, such as look-up tables and root finders. The operation
+    `call i j` is number j of all that number i of them returns, for all of its inputs in column-major order.
+    """
 
     name: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     instructions: tuple[Instruction, ...]
     entries: tuple[tuple[Operand, ...], ...]
+    functions: tuple[ca.Function, ...] = ()
 
     def batch(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Check the shapes of the inputs and return the batch shape they broadcast to."""
@@ -89,6 +94,7 @@ def read(function: ca.Function) -> Program:
     entries = [[0.0] * expanded.numel_out(i) for i in range(expanded.n_out())]
     inputs = [_places(expanded.sparsity_in(i)) for i in range(expanded.n_in())]
     outputs = [_places(expanded.sparsity_out(i)) for i in range(expanded.n_out())]
+    nodes = expanded.instructions_sx() if expanded.find_functions() else []
     for k in range(expanded.n_instructions()):
         op = _NAMES[expanded.instruction_id(k)]
         arguments, results = expanded.instruction_input(k), expanded.instruction_output(k)
@@ -101,8 +107,15 @@ def read(function: ca.Function) -> Program:
             which, nonzero = results
             row, column = outputs[which][nonzero]
             entries[which][row * expanded.size2_out(which) + column] = reader.real(work[arguments[0]])
-        elif op in ("call", "parameter"):
-            raise _not_expandable(function, "it calls a function that CasADi does not inline")
+        elif op == "call":
+            called = nodes[k].which_function()
+            which = reader.function(called)
+            operands = tuple(reader.real(work[i]) for i in arguments)
+            for j, result in enumerate(results):
+                if result >= 0:
+                    work[result] = reader.add(f"call {which} {j}", operands)
+        elif op == "parameter":
+            raise _not_expandable(function, "it has a free parameter")
         else:
             work[results[0]] = reader.operation(op, tuple(work[i] for i in arguments))
     return _without_dead_code(
@@ -112,6 +125,7 @@ def read(function: ca.Function) -> Program:
             tuple(Port(expanded.name_out(i), _shape(expanded.size_out(i))) for i in range(expanded.n_out())),
             tuple(reader.instructions),
             tuple(map(tuple, entries)),
+            tuple(reader.functions),
         )
     )
 
@@ -147,11 +161,20 @@ def _shape(size: tuple[int, int]) -> tuple[int, ...]:
     return (rows,) if columns == 1 else (rows, columns)
 
 
+def described(program: Program, op: str) -> str:
+    """An operation in words: a call by the name and kind of what it calls."""
+    if not op.startswith("call "):
+        return op
+    called = program.functions[int(op.split()[1])]
+    return f"a call of '{called.name()}' ({called.class_name()})"
+
+
 class _Reader:
     """Collects instructions, giving equal ones equal numbers, and keeps truth values apart from numbers."""
 
     def __init__(self) -> None:
         self.instructions: list[Instruction] = []
+        self.functions: list[ca.Function] = []
         self._known: dict[tuple[str, tuple[str, ...]], int] = {}
         self._truths: set[int] = set()
 
@@ -163,6 +186,14 @@ class _Reader:
             if op in _COMPARISONS or op in ("not", "and", "or", "truth"):
                 self._truths.add(self._known[key])
         return self._known[key]
+
+    def function(self, called: ca.Function) -> int:
+        """The number of a function that is called; the same object has the same number."""
+        for i, known in enumerate(self.functions):
+            if known.__hash__() == called.__hash__():
+                return i
+        self.functions.append(called)
+        return len(self.functions) - 1
 
     def operation(self, op: str, args: tuple[Operand, ...]) -> Operand:
         if op in ("assign", "lift"):
@@ -265,4 +296,4 @@ def _without_dead_code(program: Program) -> Program:
 
     instructions = tuple(Instruction(i.op, i.args if i.op == "input" else renamed(i.args), number[i.out]) for i in kept)
     entries = tuple(renamed(entry) for entry in program.entries)
-    return Program(program.name, program.inputs, program.outputs, instructions, entries)
+    return replace(program, instructions=instructions, entries=entries)

@@ -8,10 +8,28 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from systems.lowering.calls import call
 from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.fuse import fused
 from systems.lowering.guards import guarded
-from systems.lowering.program import Program
+from systems.lowering.program import NotLowerable, Program
+
+
+def _call(function: Any, output: int, arguments: tuple[Tensor, ...]) -> Tensor:
+    """A function of CasADi's on tensors, through numpy: without a gradient.
+
+    Raises:
+        NotLowerable: a gradient is asked for.
+    """
+    if torch.is_grad_enabled() and any(a.requires_grad for a in arguments):
+        raise NotLowerable(
+            f"a gradient was asked for through '{function.name()}' ({function.class_name()}), which torch cannot give; "
+            "write a look-up table as casadi.pw_lin"
+        )
+    like = arguments[0]
+    found = call(function, output, [a.detach().cpu().numpy() for a in arguments])
+    return torch.as_tensor(found, dtype=like.dtype, device=like.device)
+
 
 ARITHMETIC = Arithmetic(
     name="torch",
@@ -29,9 +47,10 @@ ARITHMETIC = Arithmetic(
         "mask": "torch.where({0}, {1}, {1}.detach())",
         "muladd": "torch.addcmul({0}, {1}, {2})",
         "mulsub": "torch.addcmul({0}, {1}, {2}, value=-1)",
+        "call": "",  # written by emit
         "share": "0.5 * (({0} <= {1}).to(like.dtype) - ({1} <= {0}).to(like.dtype) + 1.0)",
     },
-    namespace={"torch": torch},
+    namespace={"torch": torch, "call": _call},
     # Constants are tensors without dimensions, made once per type and device: a Python number costs as much again as
     # the operation it takes part in.
     constant="c['{0}']",
