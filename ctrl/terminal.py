@@ -13,7 +13,7 @@ from ctrl.linearisation import local_model
 from ctrl.regulator import lqr
 from systems import Task
 
-__all__ = ["Kind", "Terminal", "terminal"]
+__all__ = ["Kind", "Terminal", "terminal", "weight_of_rest"]
 
 Kind = Literal["task", "cost-to-go"]
 """``task``: what the task itself charges for its last state, nothing where it has no terminal cost. ``cost-to-go``:
@@ -28,12 +28,16 @@ class Terminal:
     Args:
         P: (n, n). p: (n,). centre: (n,), None where it is the reference, which moves.
         chosen: in words.
+        at_edge: whether the steady state is held off the reference by constraints. The regulator cannot act freely
+            around it, so a prediction should end at a steady state that it chooses itself (Limon, Alvarado, Alamo &
+            Camacho, 2008; Fagiano & Teel, 2013).
     """
 
     P: np.ndarray | None
     p: np.ndarray
     centre: np.ndarray | None
     chosen: str
+    at_edge: bool = False
 
 
 def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
@@ -63,7 +67,21 @@ def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
     where = "the reference"
     if not task.reading.is_stationary or task.reading.violated:
         where = steady_state_in_words(task, constrained=True)
-    return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}")
+    at_edge = any(name not in task.plant.input.names for name in steady.active)
+    return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}", at_edge)
+
+
+def weight_of_rest(task: Task, P: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """What a unit of distance between the end of a prediction and a steady state is charged, (n,), where the prediction
+    shall end at one: ten times the slope of the cost-to-go at the far side of the starts.
+
+    Args:
+        P: (n, n), of the cost-to-go. centre: (n,), where it is zero.
+    """
+    state = task.plant.state
+    spread = 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
+    reach = spread + np.abs(task.initial.mean(state) - centre)
+    return np.asarray(10.0 * np.abs(P) @ np.maximum(reach, 1e-3 * reach.max(initial=1.0)))
 
 
 def _moving(task: Task) -> Terminal:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import solve_triangular
+from scipy.linalg import null_space, solve_triangular
 
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import LocalModel
 from ctrl.sets import Polyhedron, SetNotFound, maximal_invariant_set
 from mpc.solvers.base import QuadraticProgram
-from systems import Task
+from systems import Budget, Chance, Task
 from systems.nonsmooth import penalties
 
 __all__ = [
@@ -34,7 +34,8 @@ class AffineRows:
     """lower <= C (x, u) <= upper at the weight (rows,) of a violation, infinite where hard.
 
     Args:
-        C: (rows, n + m). on_input: mask (rows,), what depends on the input.
+        C: (rows, n + m). on_input: mask (rows,), what depends on the input. always: mask (rows,), what a steady state
+            has to keep. names: of the constraints, empty for kinks.
     """
 
     C: np.ndarray
@@ -42,6 +43,14 @@ class AffineRows:
     upper: np.ndarray
     weight: np.ndarray
     on_input: np.ndarray
+    always: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def with_allowed(self, task: Task, weight: float) -> AffineRows:
+        """The same with constraints that have an allowance, by chance or budget, at a weight instead of hard."""
+        allowed = {c.name for c in task.constraints if isinstance(c.requirement, Budget | Chance)}
+        may = np.array([name in allowed for name in self.names], dtype=bool)
+        return replace(self, weight=np.where(may, weight, self.weight))
 
 
 def affine_conditions(task: Task) -> AffineRows:
@@ -69,7 +78,9 @@ def affine_conditions(task: Task) -> AffineRows:
                 f"task '{task.name}': the soft constraint '{name}' charges the largest of several violations, which a "
                 "linear MPC cannot; write its rows as constraints of their own, or use the nonlinear MPC"
             )
-    return AffineRows(C, rule.lower - offset, rule.upper - offset, rule.weight, rule.on_input)
+    return AffineRows(
+        C, rule.lower - offset, rule.upper - offset, rule.weight, rule.on_input, np.isinf(rule.weight), rule.names
+    )
 
 
 def affine_penalties(task: Task) -> AffineRows:
@@ -89,7 +100,7 @@ def affine_penalties(task: Task) -> AffineRows:
             C = np.array(ca.DM(ca.evalf(slopes))).reshape(len(found.weight), x.shape[0] + u.shape[0])
             offset = np.array(ca.Function("offset", [x, u], [excess])(0, 0)).reshape(-1)
             acts = np.abs(C[:, x.shape[0] :]).max(axis=1, initial=0.0) > 0
-            return AffineRows(C, np.full(len(C), -np.inf), -offset, found.weight, acts)
+            return AffineRows(C, np.full(len(C), -np.inf), -offset, found.weight, acts, np.zeros(len(C), dtype=bool))
     raise NotApplicable(
         f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are not weighted maxima "
         "of affine functions about a constant reference, as a linear MPC needs; use the nonlinear MPC"
@@ -106,6 +117,7 @@ class LinearOptimalControl:
         A (N, n, n), B (N, n, m). K: (N, m, n), a stabilising feedback. P: (d, d).
         G: (rows, d), with lower <= G s <= upper at the weight (rows,) of a violation, infinite where hard.
         state_at, input_at: indices (N + 1, n) and (N, m) into s.
+        rest_at: (n + m,) indices of a steady state that is chosen with the plan, behind xN; empty where there is none.
     """
 
     A: np.ndarray
@@ -118,6 +130,7 @@ class LinearOptimalControl:
     weight: np.ndarray
     state_at: np.ndarray
     input_at: np.ndarray
+    rest_at: np.ndarray
 
     @property
     def horizon(self) -> int:
@@ -134,6 +147,7 @@ def linear_optimal_control(
     rules: AffineRows,
     kinks: AffineRows,
     end: Polyhedron | None,
+    rest: np.ndarray | None = None,
 ) -> LinearOptimalControl:
     """Stacks the stages.
 
@@ -142,11 +156,15 @@ def linear_optimal_control(
         stages: (N, n + m, n + m), half the Hessian of each stage cost. last: (n, n), of the terminal cost.
         bounds: of the inputs, lower and upper (m,). rules: imposed at every stage but on the measured state.
         kinks: charged at every stage but the last. end: a set for x_N, None for none.
+        rest: (n,), what a unit of distance between x_N and a steady state costs, which is chosen with the plan, within
+            the hard rules, and charged as N more stages would be; None for no such state.
     """
     horizon, n, m = B.shape
     state_at = np.arange(horizon + 1)[:, None] * (n + m) + np.arange(n)
     input_at = np.arange(horizon)[:, None] * (n + m) + n + np.arange(m)
     d = horizon * (n + m) + n
+    rest_at = np.arange(d, d + (0 if rest is None else n + m))
+    d += len(rest_at)
     least, most = bounds
     limited = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
     selection = sp.identity(d, format="csr")
@@ -169,10 +187,18 @@ def linear_optimal_control(
         lower.append(np.full(len(end.h), -np.inf))
         upper.append(end.h)
         weight.append(np.full(len(end.h), np.inf))
-    cost = sp.block_diag([*stages, last], format="csc")
+    if rest is not None:
+        hard = rules.always
+        end_matrix = selection[state_at[-1]] - selection[rest_at[:n]]
+        blocks += [selection[rest_at[n:][limited]], sp.csr_matrix(rules.C[hard]) @ selection[rest_at]]
+        blocks += [sp.csr_matrix(kinks.C) @ selection[rest_at], end_matrix]
+        lower += [least[limited], rules.lower[hard], kinks.lower, np.zeros(n)]
+        upper += [most[limited], rules.upper[hard], kinks.upper, np.zeros(n)]
+        weight += [np.full(len(limited) + int(hard.sum()), np.inf), horizon * kinks.weight, rest]
+    cost = sp.block_diag([*stages, last, *([] if rest is None else [horizon * stages[-1]])], format="csc")
     low, high, weights = (np.concatenate(parts) for parts in (lower, upper, weight))
     return LinearOptimalControl(
-        A, B, K, cost, sp.vstack(blocks, format="csc"), low, high, weights, state_at, input_at
+        A, B, K, cost, sp.vstack(blocks, format="csc"), low, high, weights, state_at, input_at, rest_at
     )  # fmt: skip
 
 
@@ -241,8 +267,11 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     """
     (horizon, n, m), d = control.B.shape, control.P.shape[0]
     unstable = max(np.abs(np.linalg.eigvals(A)).max(initial=0.0) for A in _distinct(control.A)) > 1.0 + 1e-6
-    # s = T v + Tx x + Tc (c_0 .. c_(N-1)), stage by stage.
-    T, Tx, Tc = np.zeros((d, horizon * m)), np.zeros((d, n)), np.zeros((d, horizon * n))
+    steady, fixed = _steady_states(control)
+    # s = T v + Tx x + Tc (c_0 .. c_(N-1)), stage by stage; the last of v are coordinates of the steady states.
+    T, Tx = np.zeros((d, horizon * m + steady.shape[1])), np.zeros((d, n))
+    Tc = np.zeros((d, horizon * n))
+    T[control.rest_at, horizon * m :], Tc[control.rest_at, -n:] = steady, fixed
     Tx[control.state_at[0]] = np.eye(n)
     for k in range(horizon):
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]
@@ -270,7 +299,7 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     Tx -= T @ (pull @ Tx)
     G = control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
-    free = horizon * m
+    free = T.shape[1]
     problem = QuadraticProgram(
         sp.identity(free, format="csc"), sp.csc_matrix(G), control.weight, control.lower, control.upper
     )
@@ -288,6 +317,16 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     )
 
 
+def _steady_states(control: LinearOptimalControl) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices M (n + m, p) and F (n + m, n): all (x, u) with x = A x + B u + c are M theta + F c; empty where the
+    problem has no steady state."""
+    n, size = control.B.shape[1], len(control.rest_at)
+    if not size:
+        return np.zeros((0, 0)), np.zeros((0, n))
+    still = np.hstack([np.eye(n) - control.A[-1], -control.B[-1]])
+    return null_space(still), np.linalg.pinv(still)
+
+
 def _distinct(matrices: np.ndarray) -> np.ndarray:
     """One where all are equal, else all of them."""
     return matrices[:1] if (matrices == matrices[0]).all() else matrices
@@ -302,7 +341,12 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]
         A, B = sp.csr_matrix(control.A[k]), sp.csr_matrix(control.B[k])
         gaps.append(selection[ahead] - A @ selection[x] - B @ selection[u])
-    equal, others = (horizon + 1) * n, len(control.weight)
+    resting = 0
+    if len(control.rest_at):
+        rest, hold = selection[control.rest_at[:n]], selection[control.rest_at[n:]]
+        gaps.append(rest - sp.csr_matrix(control.A[-1]) @ rest - sp.csr_matrix(control.B[-1]) @ hold)
+        resting = n
+    equal, others = (horizon + 1) * n + resting, len(control.weight)
     zero = np.zeros(equal)
     problem = QuadraticProgram(
         2.0 * control.P,
@@ -311,7 +355,9 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         np.concatenate([zero, control.lower]),
         np.concatenate([zero, control.upper]),
     )
-    drift = sp.vstack([sp.csr_matrix((n, horizon * n)), sp.identity(horizon * n), sp.csr_matrix((others, horizon * n))])
+    steps = sp.identity(horizon * n, format="csr")
+    first, last = sp.csr_matrix((n, horizon * n)), steps[-n:] if resting else sp.csr_matrix((0, horizon * n))
+    drift = sp.vstack([first, steps, last, sp.csr_matrix((others, horizon * n))])
     return ParametricQP(
         problem,
         f_state=np.zeros((d, n)),

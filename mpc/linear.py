@@ -13,6 +13,7 @@ from ctrl.controller import NotApplicable
 from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
 from ctrl.regulator import LQR, lqr
 from ctrl.sets import Polyhedron, SetNotFound
+from ctrl.terminal import weight_of_rest
 from mpc.condensing import (
     LinearOptimalControl,
     ParametricQP,
@@ -55,10 +56,10 @@ class _Stages:
     P: np.ndarray
     p: np.ndarray
 
-    @property
-    def course(self) -> np.ndarray:
-        """[q, c] of :class:`ParametricQP`."""
-        return np.concatenate([self.q.ravel(), self.p, self.c.ravel()])
+    def course(self, with_rest: bool) -> np.ndarray:
+        """[q, c] of :class:`ParametricQP`; the steady state costs as many samples as the horizon has."""
+        rest = len(self.q) * self.q[-1] if with_rest else np.zeros(0)
+        return np.concatenate([self.q.ravel(), self.p, rest, self.c.ravel()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,7 @@ class LinearMPC(PredictiveController):
         self._ends = task.reading.terminal is not None
         self._moves = not task.reference.is_constant
         self._source: _Constant | _Along = _Along(task, horizon) if self._moves else _Constant(task)
+        self._rest: np.ndarray | None = None
         self.terminal_set, self._terminal = self._end(terminal)
         self._programs: dict[int, _Program] = {}
         for going in range(1, horizon + 1) if self._ends else (horizon,):
@@ -151,6 +153,12 @@ class LinearMPC(PredictiveController):
         said = f"Riccati cost-to-go{where}"
         if terminal == "cost":
             return None, said
+        if self._source.at_edge and terminal is None:
+            self._rest = self._source.weight_of_rest()
+            # At the edge of a constraint that may be violated sometimes, a model that is only nearly right must not
+            # lose more than that constraint for want of a plan.
+            self._rules = self._rules.with_allowed(self.task, 10.0 * float(self._rest.max()))
+            return None, "a steady state within the constraints that is chosen with the plan"
         try:
             found = self._source.terminal_set(self._rules)
         except SetNotFound as reason:
@@ -162,7 +170,7 @@ class LinearMPC(PredictiveController):
     def _program(self, stages: _Stages, going: int) -> _Program:
         control = linear_optimal_control(
             stages.A, stages.B, stages.K, stages.H, stages.P, self.task.input_bounds, self._rules, self._kinks,
-            None if going < self.horizon else self.terminal_set,
+            None if going < self.horizon else self.terminal_set, self._rest,
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
         name: Solver = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
@@ -186,7 +194,7 @@ class LinearMPC(PredictiveController):
             self._programs = {going: self._program(stages, going)}
         self._current, self._placed = self._programs[going], k
         self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
-        self._data = self._current.form.along(stages.course)
+        self._data = self._current.form.along(stages.course(self._rest is not None))
 
     _placed = 0
 
@@ -258,6 +266,16 @@ class _Constant:
         """Whether that is not the reference."""
         return not self.task.reading.is_stationary or bool(self.task.reading.violated)
 
+    @property
+    def at_edge(self) -> bool:
+        """Whether the operating point is held off the reference by constraints, so that there is no set around it."""
+        steady = self.task.reading.steady_state
+        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
+
+    def weight_of_rest(self) -> np.ndarray:
+        """What a unit of distance from rest costs at the end, (n,): more than getting there ever saves."""
+        return weight_of_rest(self.task, self.P, self.model.x_ref)
+
     def terminal_set(self, rules: object) -> Polyhedron:
         return terminal_set(self.task, self.model, self.K, rules)  # type: ignore[arg-type]
 
@@ -267,6 +285,8 @@ class _Constant:
         H = np.block([[model.Q, model.N], [model.N.T, model.R]])
         q = model.gradient - 2.0 * H @ z
         P, p = self.P, -2.0 * self.P @ model.x_ref
+        if self.at_edge:  # the steady state of the plan is charged instead
+            P, p = np.zeros_like(P), np.zeros_like(p)
         if self._own is not None:
             # The multipliers telescope: between the first and the last state they leave their own product.
             P, half = self._own
@@ -281,7 +301,7 @@ class _Constant:
 class _Along:
     """The stages of a task along a reference that moves."""
 
-    is_elsewhere = False
+    is_elsewhere = at_edge = False
 
     def __init__(self, task: Task, horizon: int) -> None:
         self.task = task
@@ -292,6 +312,9 @@ class _Along:
     @property
     def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
         return self._table.x_ref[0], self._table.u_ref[0]
+
+    def weight_of_rest(self) -> np.ndarray:
+        raise SetNotFound("the reference moves")
 
     def terminal_set(self, rules: object) -> Polyhedron:
         raise SetNotFound("the reference moves")

@@ -10,7 +10,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from ctrl.terminal import Kind, Terminal, terminal
+from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Budget, InvalidValue, Task
 from systems.lowering import lower
@@ -106,7 +106,11 @@ class OptimalControl:
     @property
     def chosen(self) -> str:
         """The terminal cost, in words."""
-        return self.end.chosen
+        return (
+            "a steady state within the constraints that is chosen with the plan"
+            if self.end.at_edge
+            else self.end.chosen
+        )
 
     def parameter(
         self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray
@@ -285,13 +289,45 @@ class _Writer:
         """The terminal cost."""
         x, end = self.xs[-1], self.end
         own = self.task.reading.terminal
-        if end.P is not None:
+        if end.at_edge:
+            self._end_at_rest(x)
+        elif end.P is not None:
             error = x - (self.xr[-1] if end.centre is None else ca.SX(end.centre))
             self.cost += ca.bilin(ca.SX(end.P), error, error) + ca.dot(ca.SX(end.p), error)
         elif own is not None:
             t = self._auxiliary(own, "end", -1)
             self.cost += own.value(x, self.xr[-1], t)
             self.rows.add(own.rows(x, self.xr[-1], t), -np.inf, 0.0)
+
+    def _end_at_rest(self, x: ca.SX) -> None:
+        """The prediction ends at a steady state that is chosen with it, within the constraints, and is charged for it
+        as for a horizon more of samples there.
+
+        What keeps it from getting there is charged more than getting there ever saves, so it is zero where it can be.
+        """
+        task, end = self.task, self.end
+        least, most = task.input_bounds
+        rest, hold = ca.SX.sym("rest", self.n), ca.SX.sym("hold", self.m)
+        t, short = ca.SX.sym("t_rest", self.stage.count), ca.SX.sym("short", self.n)
+        for entry, low, high in (
+            (rest, -np.inf, np.inf),
+            (hold, least, most),
+            (t, self.stage.lower, np.inf),
+            (short, 0.0, np.inf),
+        ):
+            self.variables.add(entry, low, high)
+        self.rows.add(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
+        values, hard = self.rule.value(rest, hold), np.isinf(self.rule.weight)
+        for i in np.flatnonzero(hard):
+            self.rows.add(values[i], self.rule.lower[i], self.rule.upper[i])
+        arguments = (rest, hold, self.xr[-1], ca.SX(task.reading.start[1]))
+        self.cost += self.horizon * self.stage.value(*arguments, t)
+        self.rows.add(self.stage.rows(*arguments, t), -np.inf, 0.0)
+        assert end.P is not None
+        assert end.centre is not None
+        self.cost += ca.dot(weight_of_rest(task, end.P, end.centre), short)
+        self.rows.add(x - rest - short, -np.inf, 0.0)
+        self.rows.add(rest - x - short, -np.inf, 0.0)
 
 
 def _without_roots(stage: Epigraph) -> Epigraph:
