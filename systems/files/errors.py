@@ -1,0 +1,26 @@
+"""What is wrong with a file: its path, what it holds, what was expected."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+from systems.errors import InvalidValue
+
+__all__ = ["FileError", "InUse", "shown"]
+
+
+class FileError(InvalidValue):
+    """A file that cannot be used: missing, damaged, foreign, of another format or of another content."""
+
+
+class InUse(FileError):
+    """A file or a folder that another process is writing."""
+
+
+def shown(value: Any) -> str:
+    """A value out of a file, as a message may show it: short, and without characters that a terminal obeys."""
+    short = reprlib.Repr()
+    short.maxstring, short.maxlist, short.maxdict, short.maxlevel = 80, 4, 4, 2
+    text = short.repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
