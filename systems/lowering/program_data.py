@@ -22,7 +22,7 @@ from systems.lowering.program import Instruction, Operand, Port, Program, read
 
 __all__ = ["from_data", "symbolic", "to_data"]
 
-_MOST_INSTRUCTIONS = 100_000
+_MOST_INSTRUCTIONS = 20_000  # second derivatives of that many take some ten seconds
 _MOST_SIZE = 10_000  # entries of an input or an output
 _MOST_POWER = 64.0  # exponents that are numbers: rational arithmetic writes a power out
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}", re.ASCII)
