@@ -26,7 +26,7 @@ DISCONTINUOUS = frozenset(
 )
 
 
-_BITS = 8192  # of a rational: thirty squarings in a row would fill the memory
+_BITS = 16_384  # of a rational: thirty squarings in a row would fill the memory
 
 
 def _where_known(rule: Callable[..., Value]) -> Callable[..., Value]:
