@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from systems import Task
 
-__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "load", "load_task", "place"]
+__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "library_task", "load", "load_task", "place"]
 
 Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
@@ -113,6 +113,18 @@ def load_task(name: str) -> Task:
         kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
         raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
     return found
+
+
+def library_task(name: str) -> Task | None:
+    """The task of that name in :mod:`systems.library`, and in no other place; None where there is none.
+
+    For names that come from files: nothing is imported because of them.
+    """
+    from systems import library
+
+    makers = (getattr(library, public) for public in library.__all__)
+    tasks = (make() for make in makers if not isinstance(make, type))
+    return next((task for task in tasks if task.name == name), None)
 
 
 def place(text: str) -> Any:

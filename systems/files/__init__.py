@@ -1,19 +1,22 @@
 """Files, for the whole project: written whole or not at all, one writer at a time, read within bounds."""
 
-from systems.files.errors import FileError, InUse, shown
+from systems.files.errors import FileError, InUse, OutputError, shown
 from systems.files.json_text import json_text, parse_json, read_json, write_json
-from systems.files.locking import locked, try_lock
+from systems.files.locking import locked, locked_new, try_lock
 from systems.files.reading import read_bytes
-from systems.files.writing import Kept, free, kept, probe, write
+from systems.files.writing import Kept, free, kept, names, probe, write
 
 __all__ = [
     "FileError",
     "InUse",
     "Kept",
+    "OutputError",
     "free",
     "json_text",
     "kept",
     "locked",
+    "locked_new",
+    "names",
     "parse_json",
     "probe",
     "read_bytes",

@@ -7,7 +7,7 @@ from typing import Any
 
 from systems.errors import InvalidValue
 
-__all__ = ["FileError", "InUse", "shown"]
+__all__ = ["FileError", "InUse", "OutputError", "shown"]
 
 
 class FileError(InvalidValue):
@@ -16,6 +16,10 @@ class FileError(InvalidValue):
 
 class InUse(FileError):
     """A file or a folder that another process is writing."""
+
+
+class OutputError(OSError):
+    """A place that results cannot be written to."""
 
 
 def shown(value: Any) -> str:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from systems.files.errors import InUse
+from systems.files.errors import InUse, OutputError
+from systems.files.writing import names
 
-__all__ = ["locked", "try_lock"]
+__all__ = ["locked", "locked_new", "try_lock"]
 
 _INTERVAL = 0.2  # seconds between two attempts
 
 
 @contextmanager
-def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
+def locked(path: str | Path, wait: bool = False) -> Iterator[Path]:
     """Context in which this process alone writes a file or a folder, among those that ask in this way.
 
     The lock is that of ``.NAME.lock`` beside it. A process that is killed leaves that file, but not the lock. On file
@@ -27,19 +28,22 @@ def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
         wait: until the other process has done, instead of refusing at once.
 
     Raises:
-        InUse: another process holds it. OSError: no file can be made there.
+        InUse: another process holds it. OutputError: no file can be made there.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.lock")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    file = _held(beside)
-    while file is None:
-        if not wait:
-            raise InUse(f"{path}: another process is writing it; wait for its end, or choose another path")
-        time.sleep(_INTERVAL)
-        file = _held(beside)
     try:
-        yield
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        file = _held(beside)
+        while file is None:
+            if not wait:
+                raise InUse(f"{path}: another process is writing it; wait for its end, or choose another path")
+            time.sleep(_INTERVAL)
+            file = _held(beside)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}; choose another place") from error
+    try:
+        yield path
     finally:
         # Removed while it is held: whoever opened it meanwhile sees that it is gone. Windows removes no open file.
         if os.name != "nt":
@@ -49,6 +53,22 @@ def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
         if os.name == "nt":
             with suppress(OSError):
                 beside.unlink()
+
+
+@contextmanager
+def locked_new(path: str | Path) -> Iterator[Path]:
+    """:func:`locked` of the first of :func:`systems.files.names` that is there for none yet, and that no other process
+    is about to write."""
+    for name in names(path):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(name))
+            except InUse:
+                continue
+            if os.path.lexists(name):
+                continue
+            yield name
+            return
 
 
 def _held(path: Path) -> BinaryIO | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import tempfile
@@ -11,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Kept", "free", "kept", "probe", "write"]
+from systems.files.errors import OutputError
+
+__all__ = ["Kept", "free", "kept", "names", "probe", "write"]
 
 _PART = ".trivium-{token}.part"
 _ABANDONED = 3600.0  # seconds without a write after which a part belongs to a process that was killed
@@ -54,27 +57,32 @@ def probe(path: str | Path) -> None:
     """Finds out before the work, by writing a little beside it, whether a file can be written.
 
     Raises:
-        OSError: it cannot; the path is in the error.
+        OutputError: it cannot.
     """
-    path = _target(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent) as file:
-        try:
+    try:
+        folder = _target(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_PROBE))
             file.flush()
             os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}; choose another place") from error
+
+
+def names(path: str | Path) -> Iterator[Path]:
+    """The path, NAME-2.END, NAME-3.END, ...: names for what must not replace what is there."""
+    path = Path(path)
+    end = "".join(path.suffixes)
+    stem = path.name.removesuffix(end)
+    yield path
+    for k in itertools.count(2):
+        yield path.with_name(f"{stem}-{k}{end}")
 
 
 def free(path: str | Path) -> Path:
-    """The path, or where that is taken the first of NAME-2.END, NAME-3.END, ... that is not."""
-    path = Path(path)
-    end = "".join(path.suffixes)
-    stem, k, found = path.name.removesuffix(end), 2, path
-    while os.path.lexists(found):
-        found, k = path.with_name(f"{stem}-{k}{end}"), k + 1
-    return found
+    """The first of :func:`names` that is not taken."""
+    return next(name for name in names(path) if not os.path.lexists(name))
 
 
 class Kept(NamedTuple):
@@ -92,7 +100,7 @@ def kept(path: str | Path, save: Callable[[Path], Any]) -> Kept:
         save: writes to a path, or raises OSError.
 
     Raises:
-        OSError: none of the places can be written; every one is named.
+        OutputError: none of the places can be written; every one is named.
     """
     path, failed = Path(path), []
     for place in (path, *_elsewhere(path.name)):
@@ -102,7 +110,7 @@ def kept(path: str | Path, save: Callable[[Path], Any]) -> Kept:
             failed.append(f"'{place}' cannot be written: {error.strerror or error}")
         else:
             return Kept(place, "; ".join(failed))
-    raise OSError("; ".join(failed))
+    raise OutputError("; ".join(failed))
 
 
 def _elsewhere(name: str) -> Iterator[Path]:

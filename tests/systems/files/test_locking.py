@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from systems.files import InUse, locked
+from systems.files import InUse, OutputError, locked, locked_new
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
@@ -30,6 +30,27 @@ def test_the_second_is_refused_and_may_after_the_first(tmp_path: Path) -> None:
     with locked(path), locked(path.with_name("other")):
         assert sorted(p.name for p in path.parent.iterdir()) == [".other.lock", ".run.lock"]
     assert not list(path.parent.iterdir())
+
+
+def test_a_new_name_is_one_that_nobody_has_or_is_about_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with locked_new(path) as first, locked_new(path) as second:
+        assert (first, second) == (path, tmp_path / "run-2.json")
+        (tmp_path / "run-3.json").touch()
+        with locked_new(path) as third:
+            assert third == tmp_path / "run-4.json"
+    with locked_new(path) as again:
+        assert again == path
+    assert [p.name for p in tmp_path.iterdir()] == ["run-3.json"]
+
+
+def test_a_place_that_takes_no_lock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match=r"run' cannot be written: .*; choose another place"),
+        locked(tmp_path / "file" / "run"),
+    ):
+        pass
 
 
 def test_who_waits_goes_on_after_the_first(tmp_path: Path) -> None:
