@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ctrl.commands.misuse import Misuse, short_name
+from ctrl.commands.misuse import Misuse, short_name, tell
 
 __all__ = ["Verify"]
 
@@ -97,9 +97,7 @@ class Verify:
                     result = kept(place, lambda path: save(certificate, task, law, name, path))
         if not certificate.is_proved:
             return 1
-        if result.trouble:
-            print(f"trivium: {result.trouble}", file=sys.stderr)
-        print(f"saved: {result.path}")
+        tell(result)
         return 0
 
     @property

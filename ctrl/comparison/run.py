@@ -164,7 +164,7 @@ def compare(
             runs[name], seconds[name] = result, perf_counter() - began
         except NotApplicable as reason:
             skipped[name] = str(reason)
-        except Exception as error:  # one controller's fault must not cost the others their results
+        except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
             failed[name] = _fault(error)
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
@@ -259,7 +259,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
     """An exception in one line, with the place it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""

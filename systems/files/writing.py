@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from errno import EINVAL, EISDIR
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +42,11 @@ def write(path: str | Path, content: bytes | Iterable[bytes | memoryview]) -> No
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError):  # it names the part, or nothing
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     if os.name == "posix":  # the move itself must survive a power cut
         folder = os.open(path.parent, os.O_RDONLY)
@@ -124,8 +127,8 @@ def _target(path: str | Path) -> Path:
     """Where a path leads; devices and folders are not replaced by files."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "no regular file"
-        raise OSError(None, f"it is {what}; give the path of a file", str(path))
+        number, what = (EISDIR, "a folder") if target.is_dir() else (EINVAL, "no regular file")
+        raise OSError(number, f"it is {what}; give the path of a file", str(path))
     return target
 
 
