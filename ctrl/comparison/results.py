@@ -46,10 +46,7 @@ def prepare(folder: str | Path, task: Task | None = None) -> Path:
             f"'{folder}' holds results of task '{held}', which those of task '{task.name}' would overwrite; "
             "choose another folder (--out DIR)"
         )
-    try:
-        probe(folder / "task.json")
-    except OutputError as error:
-        raise OutputError(f"cannot write results to '{folder}': {error} (--out DIR)") from error
+    probe(folder / "task.json")
     return folder
 
 

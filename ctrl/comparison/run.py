@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.comparison.draws import draw
+from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
 from ctrl.comparison.statistics import Estimate, cost_ratios
 from ctrl.controller import BatchController, Controller, NotApplicable
@@ -194,7 +195,8 @@ def _run(
         chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
         token = uuid.uuid4().hex
         done: dict[int, Trajectories] = {}
-        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        ends = {"initializer": end_with, "initargs": (lifeline(),)}
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **ends):
             work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
             with _sheltered():
                 parts = Parallel(return_as="generator_unordered")(work)
