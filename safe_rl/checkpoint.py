@@ -178,7 +178,7 @@ def _tensors(listed: Any, data: memoryview) -> list[torch.Tensor]:
         array = np.frombuffer(data, kind, count, at) if count else np.empty(0, kind)
         at += count * kind.itemsize
         array = array.reshape(sizes)
-        found.append(torch.from_numpy(array != 0 if name == "bool" else array.astype(kind.newbyteorder("="))))
+        found.append(torch.from_numpy(array.astype(bool if name == "bool" else kind.newbyteorder("="))))
     if at != len(data):
         raise ValueError(f"tensors of {at} bytes, where there are {len(data)}")
     return found

@@ -161,7 +161,8 @@ class Policy(nn.Module):
         try:
             return Policy._of(content)
         except Exception as error:  # a checksum can be made for any content
-            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{path}: not the content of a policy ({reason}); save the policy again") from error
 
     @staticmethod
     def _of(content: dict[str, Any]) -> Policy:

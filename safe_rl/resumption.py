@@ -78,6 +78,10 @@ def restore(learner: Learner, stored: dict[str, Any], path: str | Path) -> None:
     learner.generator.set_state(stored["generator"])
     learner.collector.load_state_dict(stored["collector"])
     learner.load_learner_state(stored["learner"])
+    if learner.prepared != (learner.collector.steps > 0) or (learner.updates > 0 and not learner.prepared):
+        raise ValueError(
+            f"{learner.updates} updates after {learner.collector.steps} steps, prepared: {learner.prepared}"
+        )
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def holds_again(
             return False, fault, low, high
     for k in range(0, len(low), chunk):
         if perf_counter() > ends:
-            return False, f"{seconds:.3g} s are over, with {k:,} of {len(low):,} parts shown", low, high
+            return False, f"time is over, with {k:,} of {len(low):,} parts shown (--seconds N gives more)", low, high
         found = examiner.examine(low[k : k + chunk], high[k : k + chunk], proof.core)
         if found.open.any():
             return False, f"{int(found.open.sum()):,} of {len(low):,} parts are not settled", low, high

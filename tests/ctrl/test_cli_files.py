@@ -210,7 +210,7 @@ def test_status_of_what_is_not_shown_and_of_misuse(cli: CommandLine, home: Path,
 def test_a_check_gives_up_in_time(cli: CommandLine, home: Path, proved: dict[str, Any]) -> None:
     done = cli.checked(proved["pendulum"], "--seconds", "1e-9")
     assert done.returncode == 1
-    assert "s are over, with 0 of" in done.stdout
+    assert "time is over, with 0 of" in done.stdout
 
 
 @pytest.mark.parametrize("where", ["import", "made", "Controller", "check"])
