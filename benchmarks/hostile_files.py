@@ -458,7 +458,12 @@ class Watch:
             return str(args[0]).partition(".")[0] not in sys.modules
         if event != "exec" or " arithmetic>" in args[0].co_filename:
             return False
-        return not args[0].co_filename.startswith((sys.prefix, sys.base_prefix, str(Path(__file__).parents[1])))
+        frame = sys._getframe()
+        while frame.f_back is not None:  # a part of a library that is imported late, whose name was looked at above
+            frame = frame.f_back
+            if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+                return False
+        return True
 
 
 WATCH = Watch()

@@ -36,7 +36,7 @@ CHECK_SECONDS = 25.0
 """Of showing again, where nothing else is said. A search has 60, and half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
-_AT_ONCE = 10  # points of an audit
+_AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 
 def prove(
@@ -137,7 +137,7 @@ def show_again(path: Path, points: int, task: Task | None = None, seconds: float
 
     Args:
         points: of the audit. task: that the file speaks of, where it is none of the library. seconds: after which to
-        give up, and as many again for the audit.
+        give up; the audit has what is left of them.
 
     Raises:
         FileError: no certificate of this format, or of another task.
@@ -157,7 +157,7 @@ def show_again(path: Path, points: int, task: Task | None = None, seconds: float
     print(f"  V           {_described(lyapunov_data(stored.region.V))}")
     if not found.certificate.is_at_reference:
         print(f"  {beside(stored.loop.task, stored.region.V.centre, stored.loop.reference)}")
-    failure, said = _audited(stored, found, points, seconds)
+    failure, said = _audited(stored, found, points, max(seconds - found.seconds, _LEAST_AUDIT))
     print(f"  {said}")
     return failure is None
 
