@@ -47,13 +47,14 @@ def write_checkpoint(path: str | Path, kind: str, content: dict[str, Any]) -> No
     """
     tensors: list[torch.Tensor] = []
     tree = _tree(content, tensors)
-    listed = [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+    types = [str(t.dtype).removeprefix("torch.") for t in tensors]
+    listed = [[name, list(t.shape)] for name, t in zip(types, tensors, strict=True)]
     text = json_text({"kind": kind, "tensors": listed, "content": tree}, indent=None).encode()
     arrays = [
-        np.ascontiguousarray(t.numpy().astype(_TYPES[name], copy=False))
-        for t, (name, _) in zip(tensors, listed, strict=True)
+        np.ascontiguousarray(t.numpy().astype(_TYPES[name], copy=False)) for t, name in zip(tensors, types, strict=True)
     ]
-    payload = [_LENGTH.pack(len(text)), text, *(a.reshape(-1).view(np.uint8).data for a in arrays if a.size)]
+    payload: list[bytes | memoryview] = [_LENGTH.pack(len(text)), text]
+    payload += [a.reshape(-1).view(np.uint8).data for a in arrays if a.size]
     digest = hashlib.sha256()
     for piece in payload:
         digest.update(piece)

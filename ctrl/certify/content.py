@@ -78,11 +78,9 @@ def law_data(law: Law) -> dict[str, Any]:
     """
     match law:
         case SaturatedLinear():
-            names = ("K", "x_ref", "u_ref", "lower", "upper")
-            data = {"kind": "saturated linear", **{name: plain(getattr(law, name)) for name in names}}
+            data = {"kind": "saturated linear", **_fields(law, "K", "x_ref", "u_ref", "lower", "upper")}
         case Network():
-            names = ("weights", "biases", "activations")
-            data = {"kind": "network", **{name: plain(getattr(law, name)) for name in names}}
+            data = {"kind": "network", **_fields(law, "weights", "biases", "activations")}
         case Lattice():
             pieces = [{"A": plain(f.A), "b": plain(f.b), "terms": plain(f.terms)} for f in law.inputs]
             data = {"kind": "lattice", "inputs": pieces}
@@ -107,12 +105,15 @@ def lyapunov_data(V: Lyapunov) -> dict[str, Any]:
         case SymbolicLyapunov():
             data = {"kind": "expression", "program": to_data(V.function), "centre": centre}
         case NeuralLyapunov():
-            names = ("weights", "biases", "output", "P")
-            data = {"kind": "neural", **{name: plain(getattr(V, name)) for name in names}, "centre": centre}
+            data = {"kind": "neural", **_fields(V, "weights", "biases", "output", "P"), "centre": centre}
         case _:
             raise InvalidValue(f"a Lyapunov function of type {type(V).__name__} has no form in a file")
     lyapunov_of(data)
     return data
+
+
+def _fields(thing: Any, *names: str) -> dict[str, Any]:
+    return {name: plain(getattr(thing, name)) for name in names}
 
 
 def proof_data(proof: Proof) -> dict[str, Any]:
@@ -120,7 +121,6 @@ def proof_data(proof: Proof) -> dict[str, Any]:
 
     Its halvings are one character per box, level by level: the axis along which it is halved, or a dot where it is not.
     """
-    names = ("T", "core", "low", "high")
     if len(proof.low) > len(_AXES):
         raise InvalidValue(f"a proof in {len(proof.low)} states has no form in a file; expected at most {len(_AXES)}")
     levels, node = [], np.zeros(1, dtype=int)
@@ -131,7 +131,7 @@ def proof_data(proof: Proof) -> dict[str, Any]:
         node = np.stack([proof.left[halved], proof.right[halved]], axis=1).ravel()
     alphabet = np.frombuffer((_AXES + _LEAF).encode(), dtype=np.uint8)  # -1, a leaf, is the last of it
     return {
-        **{name: plain(getattr(proof, name)) for name in names},
+        **_fields(proof, "T", "core", "low", "high"),
         "halvings": alphabet[np.concatenate(levels)].tobytes().decode(),
     }
 

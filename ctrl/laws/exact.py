@@ -70,7 +70,7 @@ def _root(a: Fraction) -> Value:
 
 
 def _power(a: Fraction, b: Fraction | float) -> Value:
-    if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0) or abs(b) * _length(a) > 2 * _BITS:
+    if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0) or _length(a) * abs(int(b)) > 2 * _BITS:
         return None
     return a ** int(b)
 

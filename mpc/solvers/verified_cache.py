@@ -36,7 +36,7 @@ def compiled(fastmath: Any = False) -> Callable[[Callable[..., Any]], Any]:
     return decorated
 
 
-class _VerifiedCache(FunctionCache):  # type: ignore[misc]
+class _VerifiedCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         if self._is_whole():
             with suppress(Exception):  # such as what another build of numba cannot load

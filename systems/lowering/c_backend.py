@@ -60,7 +60,7 @@ def compile_c(
             raise ValueError(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
     source = _generate(given)
     compiler = find_compiler()
-    made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.__version__]
+    made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]
     key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()[:24]
     home = (cache_folder() if folder is None else Path(folder)).absolute()  # a bare name would be looked for elsewhere
     library = home / f"{names[0]}-{key}{_SUFFIX}"

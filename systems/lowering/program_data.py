@@ -103,8 +103,8 @@ def symbolic(program: Program) -> ca.Function:
     for port, entry in zip(program.outputs, program.entries, strict=True):
         column = ca.vertcat(*(known[a] if isinstance(a, int) else ca.SX(a) for a in entry)) if entry else ca.SX(0, 1)
         outputs.append(column if len(port.shape) < 2 else ca.reshape(column, *port.shape[::-1]).T)
-    names = [[port.name for port in ports] for ports in (program.inputs, program.outputs)]
-    return ca.Function(program.name, symbols, outputs, *names)
+    inputs, results = ([port.name for port in ports] for ports in (program.inputs, program.outputs))
+    return ca.Function(program.name, symbols, outputs, inputs, results)
 
 
 def _expect_known(program: Program) -> None:
