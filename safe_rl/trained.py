@@ -105,9 +105,14 @@ def trained(task: Task, recipe: Recipe) -> PolicyController:
             pass  # not trained yet, damaged, or a foreign one: train it
         learner = recipe.begin(task, running)
         learner.learn(recipe.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
-        if (saved := kept(finished, learner.result.save)).trouble:
-            warnings.warn(f"{saved.trouble}; the policy is {saved.path}", stacklevel=2)
-        running.unlink(missing_ok=True)
+        try:
+            place, trouble = kept(finished, learner.result.save)
+        except OSError as error:  # it is trained again the next time
+            place, trouble = finished, str(error)
+        if trouble:
+            warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
+        else:
+            running.unlink(missing_ok=True)
         return PolicyController(task, learner.result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, command, disturbances, riccati
 from ctrl.certify.audit import audit
 from ctrl.certify.certificate import stated
 from ctrl.certify.content import plain
@@ -263,6 +264,18 @@ def test_halvings_that_form_no_tree_are_refused(tmp_path: Path, good: Path, halv
         read(altered(tmp_path, good, "proof", "halvings", to=halvings), TASK)
 
 
+def test_a_box_has_its_ends_in_order(tmp_path: Path, good: Path) -> None:
+    proof = json.loads(good.read_text())["proof"]
+    beyond = {
+        "core": [-a for a in proof["core"]],
+        "low": [a + 1 for a in proof["high"]],
+        "high": [a - 1 for a in proof["low"]],
+    }
+    for part, value in beyond.items():
+        with pytest.raises(Contradiction, match="ends in order"):
+            read(altered(tmp_path, good, "proof", part, to=value), TASK)
+
+
 def test_halvings_come_back_as_they_were(good: Path) -> None:
     certificate = certify(TASK, LQR_LAW, level=22.0)
     assert certificate.proof is not None
@@ -291,6 +304,37 @@ def test_time_that_is_over_is_told(good: Path) -> None:
     assert not found.holds
     assert "time is over, with 0 of" in found.reason
     assert found.certificate is None
+
+
+def test_no_more_boxes_at_once_than_memory_holds(tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide law is examined in fewer boxes at a time."""
+    seen = []
+
+    def noted(loop: Any, region: Any, kappa: float, proof: Any, seconds: float, chunk: int) -> Any:
+        seen.append(chunk)
+        return False, "not asked", proof.low[None], proof.high[None]
+
+    monkeypatch.setattr("ctrl.certify.files.holds_again", noted)
+    K = LQR(TASK).K[0]
+    for law in (
+        LQR_LAW,
+        Lattice((MaxMin(np.tile(-K, (100, 1)), np.zeros(100), tuple(tuple(range(100)) for _ in range(150))),)),
+        Network((np.tile(-K / 300, (300, 1)), np.ones((1, 300))), (np.zeros(300), np.zeros(1)), ("tanh", "identity")),
+    ):
+        recheck(dataclasses.replace(read(good, TASK), loop=ClosedLoop(TASK, law)))
+    assert seen[0] == 4096
+    assert all(1 <= chunk < 2000 for chunk in seen[1:])
+
+
+def test_an_audit_ends_in_time(good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def slow(*given: Any, **named: Any) -> Any:
+        time.sleep(0.2)
+        return audit(*given, **named)
+
+    monkeypatch.setattr(command, "audit", slow)
+    monkeypatch.setattr(command, "_LEAST_AUDIT", 0.3)
+    assert command.show_again(good, 100_000, TASK, 0.3)
+    assert "of 20 looked at" in capsys.readouterr().out
 
 
 def test_a_law_that_squares_without_end_does_not_hang(tmp_path: Path, good: Path) -> None:
