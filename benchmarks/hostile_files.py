@@ -212,7 +212,7 @@ def forged(content: Any, task: Task) -> Any:
             lower, upper = array_of(claims["domain"], 2, n, finite=False)
         region = Region(lyapunov_of(claims["V"]), float(claims["level"]), lower, upper, float(claims["inner"]))
         fields, proof = stated(loop, region, float(claims["kappa"])), proof_of(content["proof"], n)
-        rest = {"boxes": 0, "seconds": 0.0, "cpu": 0.0, "volume": 0.0, "origin": "", "rounding": "", "core": proof.core}
+        rest = {"boxes": 0, "seconds": 0.0, "cpu": 0.0, "volume": 0.0, "origin": "", "core": proof.core}
         words = Certificate(**fields, kind=Kind.PROVED, **rest).claim
         return {**content, "stated": plain(fields), "claim": words}
     except Exception:  # nothing to forge

@@ -53,6 +53,12 @@ def sentence(
     return f"every start with V <= {region.level:.6g}{cut} stays there and {end} under {law}, {disturbed}{known}"
 
 
+_ROUNDING = (
+    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
+    "bounds and dt the doubles given; not for the rounding of a running controller"
+)
+
+
 def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
     """The fields of a certificate that say what is claimed, by name, as they follow from what is proved.
 
@@ -73,6 +79,7 @@ def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
         "uncertain": loop.uncertain,
         "disturbance": loop.disturbance,
         "inner": float(region.inner),
+        "rounding": _ROUNDING,
     }
 
 

@@ -34,7 +34,6 @@ from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_sam
 from ctrl.certify.lyapunov import QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Region
-from ctrl.certify.roa import ROUNDING
 from ctrl.certify.search import CHUNK
 from ctrl.certify.tree import Proof
 from ctrl.certify.volume import volume
@@ -232,7 +231,6 @@ def _certificate(
         cpu=cpu,
         volume=volume(region) if is_ellipsoid else math.nan,  # others take as long as a proof
         origin=origin,
-        rounding=ROUNDING,
         core=np.abs(proof.T) @ proof.core,
         proof=proof,
     )

@@ -25,12 +25,7 @@ from ctrl.regulator import LQR
 from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
-__all__ = ["LEAST_LEVEL", "ROUNDING", "Equilibrium", "candidate", "certify", "riccati"]
-
-ROUNDING = (
-    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
-    "bounds and dt the doubles given; not for the rounding of a running controller"
-)
+__all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
 
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
@@ -123,7 +118,6 @@ def certify(
         cpu=process_time() - worked,
         volume=volume(region) if kind is Kind.PROVED else float("nan"),
         origin=origin,
-        rounding=ROUNDING,
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
