@@ -21,6 +21,7 @@ import io
 import json
 import math
 import random
+import re
 import resource
 import struct
 import sys
@@ -107,7 +108,7 @@ def of_json(content: Any, rng: random.Random, donors: list[Any]) -> Any:
                     at[key] = at[key] * rng.choice([-1.0, 0.0, 0.5, 1.0 + 1e-12, 1.0 + 1e-6, 1.01, 1.5, 1e6, 1e300])
             case 4:
                 if isinstance(at, dict) and rng.random() < 0.5:
-                    at[f"{key}{rng.choice(['', ' ', '_'])}"] = at.pop(key)
+                    at[key + rng.choice(["", " ", "\x1b[2J", "\u202e"])] = at.pop(key)
                 else:
                     del at[key]
             case 5:
@@ -235,8 +236,11 @@ def check(path: Path, task: Task) -> Answer:
 def refuted(content: Any, task: Task, output: str) -> str:
     """Why a claim that was shown again is not true, or not what was printed; empty where numbers find nothing."""
     claims = content["stated"]
-    if f"PROVED: {content['claim']}\n" not in output or f"V <= {claims['level']:.6g}" not in content["claim"]:
+    level = re.search(r"V <= (\S+)", content["claim"])
+    if f"PROVED: {content['claim']}\n" not in output or level is None:
         return "another sentence was printed"
+    if abs(float(level[1].rstrip(",")) - claims["level"]) > 1e-5 * claims["level"]:
+        return f"the sentence says {level[0]}, the numbers {claims['level']}"
     if [claims["task"], claims["state"]] != [task.name, [str(s) for s in task.plant.state]]:
         return "of another task"
     V, law = _value(claims["V"]), _law(content["law"], task)
@@ -487,7 +491,10 @@ def judged(read: Callable[[Path], Answer], path: Path) -> Answer:
             warnings.simplefilter("ignore")
             answer = read(path)
     except FileError as error:
-        answer = ("refused", "") if str(path) in str(error) else ("fault", f"an error without the path: {error}")
+        says = str(error)
+        answer = (
+            ("refused", "") if str(path) in says and says.isprintable() else ("fault", f"an error that says {says!r}")
+        )
     except (Exception, SystemExit) as error:
         answer = "fault", f"{type(error).__name__}: {error}"
     if WATCH.event:

@@ -161,8 +161,7 @@ class Policy(nn.Module):
         try:
             return Policy._of(content)
         except Exception as error:  # a checksum can be made for any content
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{path}: not the content of a policy ({reason}); save the policy again") from error
+            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
 
     @staticmethod
     def _of(content: dict[str, Any]) -> Policy:

@@ -64,7 +64,7 @@ def restore(learner: Learner, stored: dict[str, Any], path: str | Path) -> None:
     """
     then, now = stored["identity"], _identity(learner)
     differing = [
-        f"{key} {_said(then.get(key))} ({'given' if key == 'handler' else 'this task'}: {now[key]})"
+        f"{key} {then.get(key)} ({'given' if key == 'handler' else 'this task'}: {now[key]})"
         for key in now
         if then.get(key) != now[key]
     ]
@@ -96,11 +96,6 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
             f"{path}: its content does not fit this version of {kind} ({type(error).__name__}: {error}); "
             "load it with the version of the package that wrote it"
         ) from error
-
-
-def _said(stored: Any) -> Any:
-    """What a file says, as far as a terminal may show it; numbers and words of ours as they are."""
-    return stored if isinstance(stored, str) and stored.isprintable() and len(stored) < 1000 else shown(stored)
 
 
 def _record(stored: Any) -> Record:

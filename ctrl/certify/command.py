@@ -27,7 +27,7 @@ from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
-from systems.files import json_text
+from systems.files import json_text, printable
 from systems.lowering.interval import Interval
 
 __all__ = ["CHECK_SECONDS", "prove", "show_again"]
@@ -179,7 +179,7 @@ def _audited(stored: Stored, found: Recheck, points: int, seconds: float) -> tup
         except ImportError:
             return None, "audit in Arb left out: install python-flint"
         except Exception as error:  # Arb has not every operation; the proof does not rest on it
-            return None, f"audit in Arb left out: {type(error).__name__}: {error}"
+            return None, printable(f"audit in Arb left out: {type(error).__name__}: {error}")
         if part.failure is not None:
             return part.failure, f"AUDIT FAILED in Arb at {part.failure.tolist()}"
         looked, relevant = looked + some, relevant + part.relevant

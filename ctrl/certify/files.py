@@ -41,7 +41,7 @@ from ctrl.laws import Expression, Law, Network
 from ctrl.laws.lattice import Lattice
 from systems import InvalidValue, Task
 from systems.describe import statement
-from systems.files import FileError, json_text, parse_json, read_json, shown, write_json
+from systems.files import FileError, json_text, parse_json, printable, read_json, shown, write_json
 
 __all__ = ["Contradiction", "Recheck", "Stored", "TaskNeeded", "read", "recheck", "save"]
 
@@ -187,7 +187,7 @@ def recheck(stored: Stored, seconds: float = math.inf) -> Recheck:
                 chunk = max(1, min(CHUNK, _MEMORY // _footprint(stored)))
                 _, reason, low, high = holds_again(stored.loop, stored.region, stored.kappa, stored.proof, left, chunk)
     except Exception as error:  # whatever a stranger's numbers lead to, nothing is shown by it
-        origin, reason = "", f"{type(error).__name__}: {error}"
+        origin, reason = "", printable(f"{type(error).__name__}: {error}")
     spent = perf_counter() - began
     if reason:
         return Recheck(False, reason, low, high, spent)

@@ -1,6 +1,6 @@
 """Files, for the whole project: written whole or not at all, one writer at a time, read within bounds."""
 
-from systems.files.errors import FileError, InUse, OutputError, shown
+from systems.files.errors import FileError, InUse, OutputError, printable, shown
 from systems.files.json_text import json_text, parse_json, read_json, write_json
 from systems.files.locking import locked, locked_new, try_lock
 from systems.files.reading import read_bytes
@@ -18,6 +18,7 @@ __all__ = [
     "locked_new",
     "names",
     "parse_json",
+    "printable",
     "probe",
     "read_bytes",
     "read_json",

@@ -7,11 +7,15 @@ from typing import Any
 
 from systems.errors import InvalidValue
 
-__all__ = ["FileError", "InUse", "OutputError", "shown"]
+__all__ = ["FileError", "InUse", "OutputError", "printable", "shown"]
 
 
 class FileError(InvalidValue):
-    """A file that cannot be used: missing, damaged, foreign, of another format or of another content."""
+    """A file that cannot be used: missing, damaged, foreign, of another format or of another content. Its message is
+    :func:`printable`, whatever of the file it shows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class InUse(FileError):
@@ -20,6 +24,12 @@ class InUse(FileError):
 
 class OutputError(OSError):
     """A place that results cannot be written to."""
+
+
+def printable(text: str) -> str:
+    """A text in one line, without characters that a terminal obeys."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def shown(value: Any) -> str:

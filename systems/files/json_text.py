@@ -13,7 +13,7 @@ from systems.files.writing import write
 
 __all__ = ["json_text", "parse_json", "read_json", "write_json"]
 
-_BYTES = 1 << 28
+_BYTES = 1 << 26
 _MARKS = 5_000_000  # opening brackets, commas and colons: each value costs Python some 60 bytes
 _DIGITS = 40  # of a whole number
 

@@ -88,3 +88,9 @@ def test_what_is_shown_of_a_file_moves_no_cursor() -> None:
     said = shown({"\x1b[2J\u202e": ["x" * 10_000] * 100})
     assert said.isprintable()
     assert len(said) < 250
+
+
+def test_a_message_is_one_line_for_a_terminal() -> None:
+    error = FileError("a.json: unknown parameter '\x1b[2J\u202e\n\tö'; known: mass")
+    assert str(error) == r"a.json: unknown parameter '\x1b[2J\u202e ö'; known: mass"
+    assert str(error).isprintable()
