@@ -257,7 +257,7 @@ def test_every_part_is_refused_or_leads_to_no_false_claim(tmp_path: Path, good: 
 
 @pytest.mark.parametrize(
     "halvings",
-    ["", "0", "0.", "...", "0..0", "2..", "00..", "0.0..0...", "é..", "0." * 3000 + "."],
+    ["", "0", "0.", "...", "..0", "0..0", "2..", "00..", "0.0..0...", "é..", "0." * 3000 + "."],
 )
 def test_halvings_that_form_no_tree_are_refused(tmp_path: Path, good: Path, halvings: str) -> None:
     with pytest.raises(Contradiction, match="halv"):
