@@ -39,7 +39,7 @@ __all__ = [
 
 _WEIGHTS = 300_000  # numbers in a network: its expression is written out where it is looked at exactly
 _NEURAL_WEIGHTS = 30_000  # of a Lyapunov function, whose second derivatives are needed
-_PLACES = 20_000  # terms times their longest of a lattice: numbers per state that is looked at
+_PLACES = 500_000  # terms times their longest of a lattice: numbers per state that is looked at
 _NODES = 10_000_000  # of the halvings
 _DEPTH = 200  # halvings of a box per state
 _LEAF, _AXES = ".", string.digits + string.ascii_letters

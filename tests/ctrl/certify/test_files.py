@@ -293,8 +293,8 @@ def test_more_than_memory_and_patience_allow_is_refused(tmp_path: Path, good: Pa
         "biases": [[0.0] * 200_000],
         "activations": ["relu"],
     }
-    terms = {"A": [[0.0, 0.0]] * 2, "b": [0.0, 0.0], "terms": [[0] * 20_000, [1]]}
-    for law, reason in ((wide, "400,000 weights"), ({"kind": "lattice", "inputs": [terms]}, "at most 20,000")):
+    terms = {"A": [[0.0, 0.0]] * 2, "b": [0.0, 0.0], "terms": [[0] * 300_000, [1]]}
+    for law, reason in ((wide, "400,000 weights"), ({"kind": "lattice", "inputs": [terms]}, "at most 500,000")):
         with pytest.raises(Contradiction, match=reason):
             read(altered(tmp_path, good, "law", to=law), TASK)
 
