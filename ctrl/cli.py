@@ -19,8 +19,11 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry of the console script. Exit codes: 0 done, 1 something failed, 2 misuse, 130 interrupted, 141 nobody reads
-    the output any more."""
+    """Entry of the console script.
+
+    Exit status of every command: 0 done, or shown; 1 not shown, or something failed; 2 misuse; 130 interrupted; 141
+    nobody reads the output any more.
+    """
     try:
         try:
             return _answer(arguments)
@@ -39,11 +42,15 @@ def _answer(arguments: list[str] | None) -> int:
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Verify, tyro.conf.subcommand("verify")],
         prog="trivium",
-        description="One plant, three roads: compare controllers, check your own, train learners, verify.",
+        description="One plant, three roads: compare controllers, check your own, train learners, verify. Exit status: "
+        "0 done, or shown; 1 not shown, or something failed; 2 misuse; 130 interrupted.",
         args=arguments,
     )
     try:
         return command.run()
+    except SystemExit as end:  # raised by a task or controller of the user's, and no verdict of ours
+        print(f"trivium: code that was given ended the program (sys.exit({end.code!r}))", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interruption:
         print(f"interrupted: {interruption}" if str(interruption) else "interrupted", file=sys.stderr)
         return 130

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from systems import Task
 
-__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "load", "load_task", "place"]
+__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "library_task", "load", "load_task", "place"]
 
 Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
@@ -62,12 +62,12 @@ def load(group: Group, name: str) -> Any:
     point = known[name]
     try:
         return point.load()
-    except Exception as error:  # whatever a third party's module does on import
+    except (Exception, SystemExit) as error:  # whatever a third party's module does on import
         owner = point.dist.name if point.dist else "an unknown package"
         root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         missing = f"; pip install {root}" if root and root != point.module.partition(".")[0] else ""
         raise BrokenEntryPoint(
-            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {type(error).__name__}: {error}{missing}"
+            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {_said(error)}{missing}"
             f". Mend or reinstall {owner}, or uninstall it; everything else keeps working"
         ) from error
 
@@ -107,12 +107,24 @@ def load_task(name: str) -> Task:
     if not isinstance(found, Task) and callable(found) and not isinstance(found, type):
         try:
             found = found()
-        except Exception as error:  # the user's own function may do anything
-            raise BrokenEntryPoint(f"task '{name}' cannot be made: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # the user's own function may do anything
+            raise BrokenEntryPoint(f"task '{name}' cannot be made: {_said(error)}") from error
     if not isinstance(found, Task):
         kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
         raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
     return found
+
+
+def library_task(name: str) -> Task | None:
+    """The task of that name in :mod:`systems.library`, and in no other place; None where there is none.
+
+    For names that come from files: nothing is imported because of them.
+    """
+    from systems import library
+
+    makers = (getattr(library, public) for public in library.__all__)
+    tasks = (make() for make in makers if not isinstance(make, type))
+    return next((task for task in tasks if task.name == name), None)
 
 
 def place(text: str) -> Any:
@@ -127,8 +139,8 @@ def place(text: str) -> Any:
         module = _file(Path(source).expanduser()) if source.endswith(".py") else _module(source)
     except NotFound:
         raise
-    except Exception as error:  # the user's own module may do anything
-        raise BrokenEntryPoint(f"'{source}' cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's own module may do anything
+        raise BrokenEntryPoint(f"'{source}' cannot be imported: {_said(error)}") from error
     thing: Any = module
     for part in attribute.split(".") if attribute else ():
         if not hasattr(thing, part):
@@ -138,6 +150,12 @@ def place(text: str) -> Any:
             raise NotFound(f"'{source}' has no '{attribute}'.{hint}")
         thing = getattr(thing, part)
     return thing
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ends the program (sys.exit({error.code!r})); put that under if __name__ == '__main__'"
+    return f"{type(error).__name__}: {error}"
 
 
 def _file(path: Path) -> ModuleType:

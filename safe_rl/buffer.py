@@ -95,6 +95,8 @@ class ReplayBuffer:
             raise ValueError(
                 f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
             )
+        if not 0 <= int(state["position"]) < self.capacity:
+            raise ValueError(f"stored position {state['position']}; expected one of {self.capacity} rows")
         self.size = rows.shape[0]
         self._table[: self.size] = rows.to(self._table)
         self.position = int(state["position"])

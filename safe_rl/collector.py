@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from safe_rl.buffer import Batch
+from safe_rl.checkpoint import expect_like
 from safe_rl.constraints import Constraints
 from safe_rl.environment import VectorEnvironment
 from safe_rl.jump_start import JumpStart
@@ -148,8 +149,8 @@ class Collector:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.environment.load_state_dict(state["environment"])
-        self.observation = state["observation"].to(self.observation)
+        self.observation = expect_like(state["observation"], self.observation, "observation")
         self.steps = int(state["steps"])
-        self._running.copy_(state["running"])
-        self._finished.copy_(state["finished"])
+        self._running = expect_like(state["running"], self._running, "running")
+        self._finished = expect_like(state["finished"], self._finished, "finished")
         self._stored_start = state["jump_start"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from safe_rl.policy import Policy
 from systems.errors import expect
+from systems.files import write, write_json
 
 
 def export_onnx(
@@ -65,8 +65,7 @@ def export_onnx(
     )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(path))
+    write(path, program.model_proto.SerializeToString())
     low, high = policy.action_centre - policy.action_half, policy.action_centre + policy.action_half
     contract = {
         "model": path.name,
@@ -97,5 +96,5 @@ def export_onnx(
         },
     }
     contract_path = path.with_suffix(".json")
-    contract_path.write_text(json.dumps(contract, indent=2) + "\n")
+    write_json(contract_path, contract)
     return contract_path

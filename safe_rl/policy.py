@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from ctrl.laws.network import Activation, Network
 from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from safe_rl.networks import MLP
+from systems.files import shown
 
 LOG_STD_RANGE = (-20.0, 0.5)  # Duan et al. (2023), as in the authors' code
 _HALF_LOG_2PI = 0.9189385332046727
@@ -157,13 +159,30 @@ class Policy(nn.Module):
         """Read what `save` wrote. Raises CheckpointError."""
         content = read_checkpoint(path, "policy")
         try:
-            state = content["state"]
-            half, centre = state["action_half"].cpu(), state["action_centre"].cpu()
-            generator = torch.Generator()
-            policy = Policy(
-                int(content["observation_size"]), centre - half, centre + half, content["hidden"], generator
-            )
-            policy.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            return Policy._of(content)
+        except Exception as error:  # a checksum can be made for any content
             raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
+
+    @staticmethod
+    def _of(content: dict[str, Any]) -> Policy:
+        """The policy of a file's content. Sizes are those of its tensors, whatever it says of them, so that no file
+        asks for more memory than it fills."""
+        state = content["state"]
+        for name, tensor in state.items():
+            if tensor.dtype != torch.float32 or not tensor.numel() or not bool(torch.isfinite(tensor).all()):
+                raise ValueError(
+                    f"{name} is of type {tensor.dtype} and size {tuple(tensor.shape)}; expected finite float32"
+                )
+        half, centre = state["action_half"], state["action_centre"]
+        biases = [state[f"network.biases.{k}"] for k in range(len(content["hidden"]) + 1)]
+        sizes = [len(state["observation_mean"]), *(len(bias) for bias in biases)]
+        shapes = [tuple(state[f"network.weights.{k}"].shape) for k in range(len(biases))]
+        if [sizes[0], sizes[1:-1]] != [content["observation_size"], content["hidden"]] or shapes != [
+            (to, of) for of, to in pairwise(sizes)
+        ]:
+            raise ValueError(f"weights of shapes {shown(shapes)} for layers of {shown(content['hidden'])}")
+        if not bool((state["observation_std"] > 0).all()):
+            raise ValueError("observation_std has entries that are not positive")
+        policy = Policy(sizes[0], centre - half, centre + half, sizes[1:-1], torch.Generator())
+        policy.load_state_dict(state)
         return policy

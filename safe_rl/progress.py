@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
+import threading
 import time
+import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from safe_rl.budgets import Allowance
+from systems.files import FileError, read_bytes, shown, write, write_json
+
+LOG = "progress.csv"
+"""Name of the log in its folder."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,8 @@ class Monitor:
         self._csv: Path | None = None
         self._board: Any = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "settings.json").write_text(json.dumps(settings, indent=2))
-            self._csv = folder / "progress.csv"
+            write_json(folder / "settings.json", settings)
+            self._csv = folder / LOG
             _drop_after(self._csv, updates)
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -115,14 +121,27 @@ class Monitor:
 
     def __enter__(self) -> Monitor:
         self._bar.start()
+        self._hook = threading.excepthook
+        if self._board is not None:
+            threading.excepthook = self._note
         return self
+
+    def _note(self, args: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own; what a full disk does to that is no more than a warning."""
+        if isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard"):
+            warnings.warn(f"TensorBoard's files end here: {args.exc_value.strerror or args.exc_value}", stacklevel=2)
+            self._board = None
+        else:
+            self._hook(args)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        threading.excepthook = self._hook
         if self._board is not None:
-            self._board.close()
+            with suppress(OSError):
+                self._board.close()
 
     def show(self, record: Record) -> None:
         """Draw and log one record."""
@@ -143,19 +162,27 @@ class Monitor:
             self._console.print(said, highlight=False, markup=False, soft_wrap=True)
         self._done = done
         line = record.flat()
-        if self._csv is not None:
-            fresh = not self._csv.exists()
-            with open(self._csv, "a", newline="") as file:
-                writer = csv.writer(file)
-                if fresh:
-                    writer.writerow(["updates", *line])
-                writer.writerow([record.updates, *line.values()])
-        if self._board is not None:
-            for name, value in (
-                line | {"charts/updates_per_second": rates[0], "charts/steps_per_second": rates[1]}
-            ).items():
-                if value == value:
-                    self._board.add_scalar(name, value, record.updates)
+        try:
+            if self._csv is not None:
+                self._log(self._csv, record.updates, line)
+            if self._board is not None:
+                rate = {"charts/updates_per_second": rates[0], "charts/steps_per_second": rates[1]}
+                for name, value in (line | rate).items():
+                    if value == value:
+                        self._board.add_scalar(name, value, record.updates)
+        except OSError as error:  # a full disk must not cost the run
+            warnings.warn(
+                f"the log ends here: '{self._csv}' cannot be written: {error.strerror or error}", stacklevel=3
+            )
+            self._csv = self._board = None
+
+    def _log(self, path: Path, updates: int, line: dict[str, float]) -> None:
+        fresh = not path.exists()
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["updates", *line])
+            writer.writerow([updates, *line.values()])
 
     def _cost(self, name: str, value: float, record: Record) -> str:
         """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
@@ -169,14 +196,24 @@ class Monitor:
 
 
 def _drop_after(path: Path, updates: int) -> None:
-    """Leaves the lines of a log up to an update."""
+    """Leaves the lines of a log up to an update.
+
+    Raises:
+        FileError: it is no log of ours; it is left as it is.
+    """
     if not path.exists():
         return
-    with open(path, newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if row and float(row[0]) <= updates]
-    if not kept:
+    try:
+        text = read_bytes(path, 1 << 30).decode("utf-8")
+        header, *rows = list(csv.reader(text.splitlines())) or [["updates"]]
+        left = [row for row in rows if row and float(row[0]) <= updates]
+        if header[:1] != ["updates"]:
+            raise ValueError(f"it begins with {shown(header[:1])}, not with 'updates'")
+    except (ValueError, csv.Error) as error:
+        raise FileError(f"{path}: no log of a training ({error}); move it, or log to another folder") from error
+    if not left:
         path.unlink()
-    elif len(kept) < len(rows):
-        with open(path, "w", newline="") as file:
-            csv.writer(file).writerows([header, *kept])
+    elif len(left) < len(rows):
+        lines = io.StringIO(newline="")
+        csv.writer(lines).writerows([header, *left])
+        write(path, lines.getvalue().encode())

@@ -6,15 +6,17 @@ import dataclasses
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from safe_rl.checkpoint import CheckpointError
+from safe_rl.checkpoint import CheckpointError, size_of
 from safe_rl.progress import Record
 from systems import Task
 from systems.describe import fingerprint
+from systems.files import shown
 
 if TYPE_CHECKING:
     from safe_rl.training import Learner
@@ -41,8 +43,17 @@ def content(learner: Learner) -> dict[str, Any]:
 
 
 def settings(stored: dict[str, Any], kind: type[Any]) -> Any:
-    """The settings a learner was made with; tuples come back from files as lists."""
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored["settings"].items()})
+    """The settings a learner was made with; tuples come back from files as lists.
+
+    Raises:
+        ValueError: they ask for more memory than the tensors of the file take, which such a learner has filled.
+    """
+    found = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored["settings"].items()})
+    widths = tuple(getattr(found, "hidden", ()))
+    asked = sum(a * b for a, b in pairwise((1, *widths, 1))) + getattr(found, "environments", 0)
+    if 4 * asked > size_of(stored):
+        raise ValueError(f"settings {shown(stored['settings'])} ask for more than the file holds the result of")
+    return found
 
 
 def restore(learner: Learner, stored: dict[str, Any], path: str | Path) -> None:
@@ -63,10 +74,14 @@ def restore(learner: Learner, stored: dict[str, Any], path: str | Path) -> None:
     learner.reward_scale.copy_(stored["reward_scale"])
     if learner.constraints is not None:
         learner.constraints.load_state_dict(stored["constraints"])
-    learner.history = [Record(**record) for record in stored["history"]]
+    learner.history = [_record(record) for record in stored["history"]]
     learner.generator.set_state(stored["generator"])
     learner.collector.load_state_dict(stored["collector"])
     learner.load_learner_state(stored["learner"])
+    if learner.prepared != (learner.collector.steps > 0) or (learner.updates > 0 and not learner.prepared):
+        raise ValueError(
+            f"{learner.updates} updates after {learner.collector.steps} steps, prepared: {learner.prepared}"
+        )
 
 
 @contextmanager
@@ -76,11 +91,21 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # a checksum can be made for any content
         raise CheckpointError(
-            f"{path}: its content does not fit this version of {kind} ({error}); "
+            f"{path}: its content does not fit this version of {kind} ({type(error).__name__}: {error}); "
             "load it with the version of the package that wrote it"
         ) from error
+
+
+def _record(stored: Any) -> Record:
+    """A line of the log; of numbers alone, as a writer of CSV takes them."""
+    record = Record(**stored)
+    numbers = [record.updates, record.steps, record.episodes, record.mean_return, record.mean_length]
+    numbers += [*record.mean_costs.values(), *record.diagnostics.values()]
+    if not all(isinstance(a, (int, float)) for a in numbers):
+        raise ValueError(f"a line of the log with {shown(stored)}")
+    return record
 
 
 def _identity(learner: Learner) -> dict[str, Any]:

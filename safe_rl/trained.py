@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +24,7 @@ from safe_rl.training import Learner
 from systems import Task
 from systems.cache import cache_folder
 from systems.describe import fingerprint
+from systems.files import kept, locked
 
 __all__ = ["UPDATES", "Recipe", "dsact", "trained"]
 
@@ -54,7 +56,7 @@ class Recipe:
         """The learner, from its checkpoint where there is one that can be read."""
         try:
             learner = self.make.load(running, task)
-        except (FileNotFoundError, CheckpointError):
+        except CheckpointError:
             running.unlink(missing_ok=True)
             learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
         return learner if self.guide is None else learner.guided(self.guide(task))
@@ -96,15 +98,22 @@ def trained(task: Task, recipe: Recipe) -> PolicyController:
     folder = cache_folder()
     stem = f"{recipe.name}-{task.name}-{key}"
     finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
-    try:
-        return PolicyController.load(task, finished)
-    except (FileNotFoundError, CheckpointError):
-        pass  # not trained yet, or damaged: train it
-    learner = recipe.begin(task, running)
-    learner.learn(recipe.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
-    learner.result.save(finished)
-    running.unlink()
-    return PolicyController(task, learner.result)
+    with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
+        try:
+            return PolicyController.load(task, finished)
+        except (CheckpointError, NotApplicable):
+            pass  # not trained yet, damaged, or a foreign one: train it
+        learner = recipe.begin(task, running)
+        learner.learn(recipe.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+        try:
+            place, trouble = kept(finished, learner.result.save)
+        except OSError as error:  # it is trained again the next time
+            place, trouble = finished, str(error)
+        if trouble:
+            warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
+        else:
+            running.unlink(missing_ok=True)
+        return PolicyController(task, learner.result)
 
 
 def _version() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,8 +25,9 @@ from safe_rl.handlers.base import Handler
 from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
-from safe_rl.progress import Monitor, Record
+from safe_rl.progress import LOG, Monitor, Record
 from systems.errors import InvalidValue, expect
+from systems.files import kept, locked
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
 
@@ -66,6 +68,7 @@ class Learner(ABC):
         hidden: widths of the policy's hidden layers.
 
     `name` is what the live view and the log call it: the combination that made it, else what it is made of.
+    `checkpoint` is where `learn` wrote the last one.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -118,6 +121,7 @@ class Learner(ABC):
         self.updates = 0
         self.prepared = False
         self.history: list[Record] = []
+        self.checkpoint: Path | None = None
         self._threads = threads
 
     def expect_parts(self, settings: Any, handler: Any) -> None:
@@ -191,10 +195,13 @@ class Learner(ABC):
             progress: show a progress bar where the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
                 updates, at the end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one.
+                Where the disk does not take it the run goes on with a warning, and the last one is written to the
+                current folder or the one for temporary files.
             evaluate_every: evaluate the mean action every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
 
         Raises:
+            InUse: another process learns with the same checkpoint or log.
             KeyboardInterrupt: Ctrl-C; where there is a checkpoint, after the update in hand and its writing.
         """
         if (updates is None) == (steps is None):
@@ -209,16 +216,30 @@ class Learner(ABC):
             )
         if self.collector.lacks_guide:
             raise ValueError("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
-        if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
-            raise FileExistsError(
-                f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"
-            )
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.allowances
-        monitor = Monitor(
-            f"{self.name} {self.task.name}", goal, made, unit, self.updates, progress, folder, self._described(), limits
-        )
-        with quick_arithmetic(self._threads), monitor:
+        with ExitStack() as stack:
+            for written in (checkpoint, None if folder is None else folder / LOG):
+                if written is not None:
+                    stack.enter_context(locked(written))
+            if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
+                raise FileExistsError(
+                    f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or "
+                    "move it"
+                )
+            monitor = Monitor(
+                f"{self.name} {self.task.name}",
+                goal,
+                made,
+                unit,
+                self.updates,
+                progress,
+                folder,
+                self._described(),
+                limits,
+            )
+            stack.enter_context(quick_arithmetic(self._threads))
+            stack.enter_context(monitor)
             if not self.prepared and goal > 0:
                 self.prepare()
                 self.prepared = True
@@ -233,10 +254,24 @@ class Learner(ABC):
                         monitor.show(self.history[-1])
                     stop = interrupted() and not last
                     if checkpoint is not None and (last or stop or made % checkpoint_every == 0):
-                        self.save(checkpoint)
+                        self._write_checkpoint(Path(checkpoint), last or stop)
                     if stop:
-                        raise KeyboardInterrupt(f"{made} updates made; {checkpoint} goes on from there")
+                        raise KeyboardInterrupt(f"{made} updates made; {self.checkpoint} goes on from there")
         return self
+
+    def _write_checkpoint(self, path: Path, last: bool) -> None:
+        """Writes one, the last one wherever it can be written; a disk that is full does not end a run."""
+        try:
+            if last:
+                self.checkpoint, trouble = kept(path, self.save)
+            else:
+                self.save(path)
+                self.checkpoint, trouble = path, ""
+        except OSError as error:
+            trouble = f"no checkpoint after {self.updates} updates: {error}"
+        if trouble:
+            where = "" if not last or self.checkpoint is None else f"; the last one is {self.checkpoint}"
+            warnings.warn(f"{trouble}{where}", stacklevel=3)
 
     def _described(self) -> dict[str, Any]:
         found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}

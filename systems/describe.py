@@ -21,7 +21,7 @@ from systems.plant import Plant
 from systems.signals import Signals
 from systems.task import Observation, Task
 
-__all__ = ["content", "describe", "fingerprint"]
+__all__ = ["content", "describe", "fingerprint", "statement"]
 
 
 def describe(thing: Any) -> Any:
@@ -65,17 +65,24 @@ def fingerprint(task: Task) -> str:
     with _all_digits():
         seen = _task(dataclasses.replace(task, name="", truth=None, tolerance=None))
     del seen["arrival"]
-    return _digest(seen)[:16]
+    return _digest(_expressions(seen))[:16]
 
 
 def content(task: Task) -> str:
     """A text that is the same for two tasks exactly where all of their fields say the same."""
+    return _digest(statement(task))
+
+
+def statement(task: Task) -> dict[str, Any]:
+    """All that a task says, as plain data: what :func:`content` is a digest of. It does not depend on where functions
+    stand."""
     with _all_digits():
-        return _digest(_task(task))
+        said: dict[str, Any] = _expressions(_task(task))
+    return said
 
 
 def _digest(fields: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(_expressions(fields), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import perf_counter
 
@@ -62,15 +63,19 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
 
 
 def holds_again(
-    loop: ClosedLoop, region: Region, kappa: float, proof: Proof
+    loop: ClosedLoop, region: Region, kappa: float, proof: Proof, seconds: float = math.inf, chunk: int = CHUNK
 ) -> tuple[bool, str, np.ndarray, np.ndarray]:
     """Whether a proof stands: its box covers the region, and every part that it was cut into is settled on its own.
 
     Nothing is searched but, in continuous time, the border of the region's box.
 
+    Args:
+        seconds: after which to give up. chunk: parts that are examined at once.
+
     Returns:
         Whether it stands, why not, and the parts: low and high (b, n) in the frame's coordinates.
     """
+    ends = perf_counter() + seconds
     examiner = Examiner(loop, region, kappa, Frame(region.V.middle, proof.T))
     low, high = proof.leaves()
     cover = examiner.cover()
@@ -79,11 +84,13 @@ def holds_again(
     if region.inner == 0 and not examiner.settled_around(proof.core[None])[0]:
         return False, "no decrease is shown around the equilibrium", low, high
     if loop.continuous and not region.is_whole:
-        fault = holds_at_border(loop, region, Effort())[1]
+        fault = holds_at_border(loop, region, Effort(seconds=min(seconds, Effort.seconds)))[1]
         if fault:
             return False, fault, low, high
-    for k in range(0, len(low), CHUNK):
-        found = examiner.examine(low[k : k + CHUNK], high[k : k + CHUNK], proof.core)
+    for k in range(0, len(low), chunk):
+        if perf_counter() > ends:
+            return False, f"time is over, with {k:,} of {len(low):,} parts shown (--seconds N gives more)", low, high
+        found = examiner.examine(low[k : k + chunk], high[k : k + chunk], proof.core)
         if found.open.any():
             return False, f"{int(found.open.sum()):,} of {len(low):,} parts are not settled", low, high
     return True, "", low, high

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import final
+from math import isnan
+from typing import Any, final
 
 import numpy as np
 
+from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.equilibrium import at_most, distance, is_same
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
+from ctrl.laws.law import Law
 from systems import Signals
 from systems.lowering.interval import Interval
 
-__all__ = ["Certificate", "Kind", "sentence"]
+__all__ = ["Certificate", "Kind", "sentence", "stated"]
 
 Intervals = Mapping[str, tuple[float, float]]
 
@@ -48,6 +51,36 @@ def sentence(
     pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in disturbance.items())
     disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
     return f"every start with V <= {region.level:.6g}{cut} stays there and {end} under {law}, {disturbed}{known}"
+
+
+_ROUNDING = (
+    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
+    "bounds and dt the doubles given; not for the rounding of a running controller"
+)
+
+
+def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
+    """The fields of a certificate that say what is claimed, by name, as they follow from what is proved.
+
+    A file holds these, and showing it again computes them anew.
+    """
+    task = loop.task
+    return {
+        "task": task.name,
+        "law": _name(loop.law),
+        "V": region.V,
+        "reference": loop.reference,
+        "level": float(region.level),
+        "kappa": float(kappa),
+        "state": task.plant.state,
+        "domain": None if region.is_whole else (region.lower, region.upper),
+        "dynamics": "continuous time" if loop.continuous else str(task.true_dynamics),
+        "dt": 0.0 if loop.continuous else task.dt,
+        "uncertain": loop.uncertain,
+        "disturbance": loop.disturbance,
+        "inner": float(region.inner),
+        "rounding": _ROUNDING,
+    }
 
 
 @final
@@ -158,8 +191,8 @@ class Certificate:
             f"{self.kind.upper()}: {self.claim}",
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
             f"  condition   {condition}, {what}",
-            f"  region      level {self.level!r}, {f'inner {self.inner!r}, ' if self.inner else ''}volume "
-            f"{self.volume:.6g}",
+            f"  region      level {self.level!r}{f', inner {self.inner!r}' if self.inner else ''}"
+            f"{'' if isnan(self.volume) else f', volume {self.volume:.6g}'}",
             f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
             f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
@@ -169,6 +202,11 @@ class Certificate:
         if self.reason:
             lines.append(f"  because     {self.reason}")
         return "\n".join(lines)
+
+
+def _name(law: Law) -> str:
+    words = "".join(f" {letter}" if letter.isupper() else letter for letter in type(law).__name__)
+    return f"the {words.strip().lower()} law"
 
 
 def _numbers(array: np.ndarray) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from ctrl.certify.audit import audit
-from ctrl.certify.certificate import Certificate, sentence
+from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
+from ctrl.certify.content import law_data, lyapunov_data
 from ctrl.certify.disturbed import disturbances, reachable
 from ctrl.certify.equilibrium import at_most, distance, rest_point
-from ctrl.certify.files import read, recheck
+from ctrl.certify.files import Contradiction, Recheck, Stored, read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
 from ctrl.certify.levels import largest_level
 from ctrl.certify.linearised import cost_to_go
@@ -24,11 +27,16 @@ from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
+from systems.files import json_text, printable
 from systems.lowering.interval import Interval
 
-__all__ = ["prove", "show_again"]
+__all__ = ["CHECK_SECONDS", "prove", "show_again"]
+
+CHECK_SECONDS = 25.0
+"""Of showing again, where nothing else is said. A search has 60, and half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
+_AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 
 def prove(
@@ -122,26 +130,57 @@ def law_of(controller: object, name: str) -> Law:
     return law
 
 
-def show_again(path: Path, points: int) -> bool:
-    """Re-checks a file and prints how it went."""
-    stored = read(path)
-    found = recheck(stored)
-    if not found.holds:
+def show_again(path: Path, points: int, task: Task | None = None, seconds: float = CHECK_SECONDS) -> bool:
+    """Shows the claim of a file again, audits it, and prints how it went.
+
+    What is printed as shown is what was shown: every word of it is made from what was proved anew.
+
+    Args:
+        points: of the audit. task: that the file speaks of, where it is none of the library. seconds: after which to
+        give up; the audit has what is left of them.
+
+    Raises:
+        FileError: no certificate of this format, or of another task.
+    """
+    try:
+        stored = read(path, task)
+    except Contradiction as error:
+        print(f"NOT SHOWN AGAIN: {error}")
+        return False
+    found = recheck(stored, seconds)
+    if found.certificate is None:
         print(f"NOT SHOWN AGAIN: {path}: {found.reason}")
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
-    loop, region = stored.loop, stored.region  # what was shown; the file's own words were not looked at
-    claim = sentence(region, loop.reference, "the law in the file", loop.uncertain, loop.disturbance, loop.continuous)
-    print(f"  task '{loop.task.name}'{' in continuous time' if loop.continuous else ''}: {claim}")
-    if stored.offset is not None:
-        print(f"  {beside(loop.task, region.V.centre, loop.reference)}")
-    try:
-        looked = audit(stored, found.low, found.high, points)
-    except ImportError:
-        print("  audit in Arb left out: install python-flint")
-        return True
-    if looked.failure is not None:
-        print(f"  AUDIT FAILED in Arb at {looked.failure.tolist()}")
-        return False
-    print(f"  audit in Arb: V falls at {looked.relevant:,} random points of the set")
-    return True
+    print(found.certificate)
+    print(f"  law         {_described(law_data(stored.loop.law))}")
+    print(f"  V           {_described(lyapunov_data(stored.region.V))}")
+    if not found.certificate.is_at_reference:
+        print(f"  {beside(stored.loop.task, stored.region.V.centre, stored.loop.reference)}")
+    failure, said = _audited(stored, found, points, max(seconds - found.seconds, _LEAST_AUDIT))
+    print(f"  {said}")
+    return failure is None
+
+
+def _described(data: dict[str, Any]) -> str:
+    """A law or a function by its kind and by a digest of all of its numbers, which are in the file."""
+    digest = hashlib.sha256(json_text(data, indent=None).encode()).hexdigest()
+    return f"{data['kind']}, SHA-256 {digest[:16]}"
+
+
+def _audited(stored: Stored, found: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
+    """A point at which the audit fails, if there is one, and how it went; some points at a time, while time is left."""
+    began, looked, relevant = perf_counter(), 0, 0
+    while looked < points and (looked == 0 or perf_counter() - began < seconds):
+        some = min(_AT_ONCE, points - looked)
+        try:
+            with np.errstate(all="ignore"):
+                part = audit(stored, found.low, found.high, some, seed=looked)
+        except ImportError:
+            return None, "audit in Arb left out: install python-flint"
+        except Exception as error:  # Arb has not every operation; the proof does not rest on it
+            return None, printable(f"audit in Arb left out: {type(error).__name__}: {error}")
+        if part.failure is not None:
+            return part.failure, f"AUDIT FAILED in Arb at {part.failure.tolist()}"
+        looked, relevant = looked + some, relevant + part.relevant
+    return None, f"audit in Arb: V falls at {relevant:,} random points of the set, of {looked:,} looked at"

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ctrl.certify.branch_and_bound import decreases
-from ctrl.certify.certificate import Certificate, Kind
+from ctrl.certify.certificate import Certificate, Kind, stated
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.disturbed import reachable
 from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
@@ -26,11 +26,6 @@ from systems import InvalidValue, Task
 from systems.lowering.interval import Interval
 
 __all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
-
-_ROUNDING = (
-    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
-    "bounds and dt the doubles given; not for the rounding of a running controller"
-)
 
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
@@ -116,30 +111,17 @@ def certify(
     outcome, origin, region = _decide(loop, region, kappa, budget or Effort(), equilibrium == "own")
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
+        **stated(loop, region, kappa),
         kind=kind,
-        task=task.name,
-        law=_name(law),
-        V=region.V,
-        reference=loop.reference,
-        level=float(level),
-        kappa=kappa,
-        state=task.plant.state,
-        domain=None if region.is_whole else (lower, upper),
-        dynamics="continuous time" if continuous else str(task.true_dynamics),
-        dt=0.0 if continuous else task.dt,
-        uncertain=loop.uncertain,
         boxes=outcome.boxes,
         seconds=perf_counter() - began,
         cpu=process_time() - worked,
         volume=volume(region) if kind is Kind.PROVED else float("nan"),
         origin=origin,
-        rounding=_ROUNDING,
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
         proof=outcome.proof,
-        disturbance=loop.disturbance,
-        inner=float(inner),
     )
 
 
@@ -228,8 +210,3 @@ def _searched(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, be
                 nothing = np.zeros_like(region.V.middle)
                 return Outcome("refuted", 0, perf_counter() - began, nothing, sampled.violation, reason)
     return decreases(loop, region, kappa, budget)
-
-
-def _name(law: Law) -> str:
-    words = "".join(f" {letter}" if letter.isupper() else letter for letter in type(law).__name__)
-    return f"the {words.strip().lower()} law"

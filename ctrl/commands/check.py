@@ -18,6 +18,8 @@ class Check:
       trivium check my_plant.py:Mass
       trivium check my_plant.py:task
       trivium check my_law.py:Relay --task my_plant.py:task
+
+    Exit status: 0 no check failed; 1 one did; 2 misuse.
     """
 
     thing: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THING")]

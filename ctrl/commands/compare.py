@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ctrl.commands.misuse import Misuse, short_name
+from ctrl.commands.misuse import Misuse, short_name, tell
 
 __all__ = ["Compare"]
 
@@ -26,6 +26,8 @@ class Compare:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
+
+    Exit status: 0 all controllers ran or do not apply; 1 one that should run failed; 2 misuse.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -38,7 +40,7 @@ class Compare:
     seed: int = 0
     """Of starts and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; runs/TASK-TIME where left out."""
+    """Folder for the results; a new one, runs/TASK-TIME, where left out."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
@@ -49,21 +51,25 @@ class Compare:
 
         from ctrl.certify import proved_region
         from ctrl.comparison import compare
-        from ctrl.comparison.results import default_folder, reserved, save
+        from ctrl.comparison.results import reserved, save
         from ctrl.comparison.table import WIDTH
         from ctrl.discovery import load_task
+        from systems.files import kept
 
         task = _with_truth(load_task(self.task), self.true)
         programme, broken = _programme(self.controllers, task.name)
         starts = programme.starts if self.starts is None else self.starts
-        with reserved(self.out or default_folder(task), task) as folder:  # a fault here must show before the work
+        with reserved(self.out, task) as folder:  # a fault here must show before the work
             comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof=proved_region)
-            saved = save(comparison, folder, ["trivium", *sys.argv[1:]])  # whatever becomes of the output
-        console = Console()
-        Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
-        for name, reason in broken.items():
-            print(f"{name}: not available, {reason}")
-        print(f"saved: {saved}")
+            try:
+                console = Console()
+                Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+                for name, reason in broken.items():
+                    print(f"{name}: not available, {reason}")
+                sys.stdout.flush()
+            finally:  # whatever became of the output
+                saved = kept(folder, lambda place: save(comparison, place, ["trivium", *sys.argv[1:]]))
+        tell(saved)
         return 1 if comparison.failed else 0
 
 

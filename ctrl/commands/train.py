@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ctrl.commands.misuse import Misuse
+from ctrl.commands.misuse import Misuse, tell
 
 __all__ = ["Train"]
 
@@ -21,6 +21,8 @@ class Train:
     For example:
       trivium train cartpole --updates 20000
       trivium train braking --learner plo --seed 1 --settings hidden=128,128 batch_size=512
+
+    Exit status: 0 trained and saved; 2 misuse; 130 interrupted, the same command goes on.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -40,11 +42,8 @@ class Train:
     """Folder for the checkpoint; runs/TASK-LEARNER-seedSEED where left out."""
 
     def run(self) -> int:
-        import json
-
-        from ctrl.comparison.results import prepare
         from ctrl.discovery import load, load_task
-        from systems.describe import describe
+        from systems.files import locked
 
         if self.updates is not None and self.steps is not None:
             raise Misuse("--updates and --steps both given; a run ends by one of them")
@@ -59,7 +58,16 @@ class Train:
             )
         settings = _settings(learner_type, self.learner, self.settings)
         kind = getattr(learner_type, "__name__", self.learner).lower()
-        folder = prepare(self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}", task)
+        folder = self.out or Path("runs") / f"{task.name}-{kind}-seed{self.seed}"
+        with locked(folder):  # from reading the checkpoint to writing the policy
+            return self._train(task, learner_type, settings, folder, kind)
+
+    def _train(self, task: Any, learner_type: Any, settings: Any, folder: Path, kind: str) -> int:
+        from ctrl.comparison.results import prepare
+        from systems.describe import describe
+        from systems.files import kept, write_json
+
+        folder = prepare(folder, task)
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             learner = learner_type.load(checkpoint, task)
@@ -77,14 +85,15 @@ class Train:
         else:
             chosen = {} if settings is None else {"settings": settings}
             learner = learner_type(task, seed=self.seed, **chosen)
-            content = json.dumps(describe(task), indent=2, allow_nan=False, ensure_ascii=False)
-            (folder / "task.json").write_text(content + "\n", encoding="utf-8")
+            write_json(folder / "task.json", describe(task))
         goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
         learner.learn(**goal, progress=True, checkpoint=checkpoint, log=folder)
-        print(f"saved: {checkpoint}")
-        policy = folder / f"{kind}.policy"
-        learner.result.save(policy)
-        print(f"saved: {policy}\nto compare it: trivium compare {self.task} --controllers lqr {policy}")
+        policy = kept(folder / f"{kind}.policy", learner.result.save)
+        written = getattr(learner, "checkpoint", checkpoint)  # learners of one's own write it where they are told
+        if written is not None and written.exists():
+            print(f"saved: {written}")
+        tell(policy)
+        print(f"to compare it: trivium compare {self.task} --controllers lqr {policy.path}")
         return 0
 
 
@@ -106,4 +115,7 @@ def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:
         if not equals or not value:
             raise Misuse(f"--settings {text}; expected name=value, such as batch_size=128 or hidden=64,64")
         words += [f"--{setting}", *value.split(",")]
-    return tyro.cli(kind, args=words, prog="trivium train --settings", add_help=False)
+    try:
+        return tyro.cli(kind, args=words, prog="trivium train --settings", add_help=False)
+    except SystemExit:  # tyro has said which
+        raise Misuse(f"--settings {' '.join(given)}; a value is none of its kind, as said above") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ctrl.commands.misuse import Misuse, short_name
+from ctrl.commands.misuse import Misuse, short_name, tell
 
 __all__ = ["Verify"]
 
@@ -23,10 +24,14 @@ class Verify:
       trivium verify path-tracking --degree 6 --out certificates/path.json
       trivium verify pendulum --disturbed
       trivium verify --check certificates/path.json
+      trivium verify --check certificates/mass.json mass.py:task
+
+    Exit status: 0 proved, or shown again; 1 not; 2 misuse, or a file that is no certificate.
     """
 
     task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
-    """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
+    """Name of a task, or path/to/file.py:MyTask, or module:MyTask. With --check it may be left out for Trivium's own
+    tasks; a task of your own is only ever imported because you name it here."""
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
     """A controller that has a law in closed form: a name, path/to/file.py:MyController, or a trained policy's file."""
     degree: int | None = None
@@ -35,45 +40,64 @@ class Verify:
     """In continuous time, the law answering at every instant, instead of sampled."""
     disturbed: bool = False
     """Under whatever the task's law of disturbances can draw, which must be bounded, instead of undisturbed."""
-    seconds: float = 60.0
-    """To spend on each proof."""
+    seconds: float | None = None
+    """To spend on each proof, 60 where left out; with --check, after which to give up, 25 where left out."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write the certificate; where left out runs/TASK-CONTROLLER.certificate.json, with degree, continuous and
-    disturbed in the name where they were asked for."""
+    """Where to write the certificate, in place of what is there; where left out a new file
+    runs/TASK-CONTROLLER.certificate.json, with degree, continuous and disturbed in the name where they were asked
+    for."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A certificate to show again, without search, and to audit at random points in a second arithmetic."""
+    """A certificate to show again, without search, and to audit at random points in a second arithmetic. Nothing in
+    the file is executed or imported."""
     points: int = 500
     """Of the audit."""
 
     def run(self) -> int:
-        from ctrl.certify.command import law_of, prove, show_again
-        from ctrl.certify.files import save
-        from ctrl.discovery import load, load_task
-
-        if (self.task is None) == (self.check is None):
-            raise Misuse("give either a TASK to prove something of, or --check FILE")
+        if self.seconds is not None and not self.seconds > 0:
+            raise Misuse(f"--seconds {self.seconds:g}; expected more than 0")
         if self.check is not None:
-            return 0 if show_again(self.check, self.points) else 1
-        assert self.task is not None
+            return self._show_again(self.check)
+        if self.task is None:
+            raise Misuse("give either a TASK to prove something of, or --check FILE")
         if self.degree is not None and self.degree < 2:
             raise Misuse(f"--degree {self.degree}; a Lyapunov function needs 2 or more")
-        if not self.seconds > 0:
-            raise Misuse(f"--seconds {self.seconds:g}; expected more than 0")
-        task = load_task(self.task)
+        return self._prove(self.task)
+
+    def _show_again(self, path: Path) -> int:
+        from ctrl.certify.command import CHECK_SECONDS, show_again
+        from ctrl.discovery import load_task
+
+        if self.points < 0:
+            raise Misuse(f"--points {self.points}; expected at least 0")
+        task = None if self.task is None else load_task(self.task)
+        return 0 if show_again(path, self.points, task, self.seconds or CHECK_SECONDS) else 1
+
+    def _prove(self, name: str) -> int:
+        from ctrl.certify.command import law_of, prove
+        from ctrl.certify.content import law_data
+        from ctrl.certify.files import save
+        from ctrl.discovery import load, load_task
+        from systems.files import kept, locked, locked_new, probe
+
+        task = load_task(name)
         law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
-        certificate, sampled = prove(task, law, self.seconds, self.degree, self.continuous, self.disturbed)
-        saved = None
-        if certificate.is_proved:  # written first, whatever becomes of the output
-            name = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
-            saved = save(certificate, task, law, self.task, self.out or Path("runs") / name)
-        print(certificate)
-        print(sampled)
-        if task.constraints:
-            named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
-            print(f"not in the claim: constraints ({named}); the task's domain would be")
-        if saved is None:
+        law_data(law)  # what has no form in a file must show before the work, and so must a place that takes no file
+        file = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
+        with locked_new(Path("runs") / file) if self.out is None else locked(self.out.with_suffix(".json")) as place:
+            probe(place)
+            certificate, lines = prove(task, law, self.seconds or 60.0, self.degree, self.continuous, self.disturbed)
+            try:
+                print(certificate, lines, sep="\n")
+                if task.constraints:
+                    named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
+                    print(f"not in the claim: constraints ({named}); the task's domain would be")
+                sys.stdout.flush()
+            finally:  # whatever became of the output
+                if certificate.is_proved:
+                    result = kept(place, lambda path: save(certificate, task, law, name, path))
+        if not certificate.is_proved:
             return 1
-        print(f"saved: {saved}")
+        tell(result)
         return 0
 
     @property

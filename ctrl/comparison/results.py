@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 import os
 import platform
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from systems import Task
 from systems.describe import describe
+from systems.files import FileError, OutputError, json_text, locked, locked_new, probe, read_json, write
 
 if TYPE_CHECKING:
     from ctrl.comparison.run import Comparison
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["OutputError", "default_folder", "details", "prepare", "reserved", "rows", "save"]
 
 PACKAGES = ("trivium-control", "numpy", "scipy", "casadi", "daqp", "piqp", "torch", "joblib", "matplotlib")
-
-
-class OutputError(OSError):
-    """The output folder cannot be written."""
 
 
 def default_folder(task: Task) -> Path:
@@ -50,44 +46,38 @@ def prepare(folder: str | Path, task: Task | None = None) -> Path:
             f"'{folder}' holds results of task '{held}', which those of task '{task.name}' would overwrite; "
             "choose another folder (--out DIR)"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write results to '{folder}': {error.strerror or error}; choose another folder (--out DIR)"
-        ) from error
+    probe(folder / "task.json")
     return folder
 
 
 def _held(folder: Path) -> str | None:
     """Name of the task whose results lie in the folder; None where there are none."""
-    try:
-        return str(json.loads((folder / "task.json").read_text(encoding="utf-8"))["name"])
-    except OSError:  # no such file; one that cannot be read cannot be replaced either, which shows when it is tried
+    file = folder / "task.json"
+    if not file.exists():
         return None
-    except (ValueError, KeyError, TypeError):
+    try:
+        return str(read_json(file)["name"])
+    except (FileError, KeyError, TypeError):
         return "unknown (its task.json is none of ours)"
 
 
 @contextmanager
-def reserved(folder: str | Path, task: Task) -> Iterator[Path]:
-    """The folder, prepared; where the work in between fails or is interrupted, no empty folder stays behind.
+def reserved(folder: str | Path | None, task: Task) -> Iterator[Path]:
+    """The folder, prepared and kept from other processes; a new one below ``runs`` where none is named. Where the work
+    in between fails or is interrupted, no empty folder stays behind.
 
     Raises:
-        OutputError: see :func:`prepare`.
+        InUse: another process is writing to it. OutputError: see :func:`prepare`.
     """
-    wanted = Path(folder).expanduser()
-    made = [path for path in (wanted, *wanted.parents) if not path.exists()]
+    asked = default_folder(task) if folder is None else Path(folder).expanduser()
+    place, there = asked, {path for path in (asked, *asked.parents) if path.exists()}
     try:
-        yield prepare(wanted, task)
+        with locked_new(asked) if folder is None else locked(asked) as place:
+            yield prepare(place, task)
     except BaseException:
-        for path in made:
-            try:
-                path.rmdir()  # refuses where there is something in it
-            except OSError:
-                break
+        with suppress(OSError):  # a folder with something in it stays
+            for path in takewhile(lambda path: path not in there, (place, *place.parents)):
+                path.rmdir()
         raise
 
 
@@ -150,31 +140,32 @@ def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()
     """Writes ``table.csv`` (:func:`details`), ``table.json`` (:func:`rows`), ``figure.png``, ``figure.pdf``,
     ``task.json`` and ``versions.json``.
 
-    They are written aside and moved into place one by one when all are complete; no file is ever half written.
+    All are made first and then moved into place one by one, each whole.
 
     Raises:
         OutputError: the folder cannot be written, or holds results of another task.
     """
     folder = prepare(folder, comparison.task)
-    aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    table, lines = details(comparison), io.StringIO(newline="")
+    writer = csv.DictWriter(lines, list(table[0]))
+    writer.writeheader()
+    writer.writerows(table)
+    page, pictures = comparison.figure(), {}
+    for name, resolution in (("figure.png", 200), ("figure.pdf", 300)):
+        buffer = io.BytesIO()
+        page.savefig(buffer, format=Path(name).suffix[1:], dpi=resolution)
+        pictures[name] = buffer.getvalue()
+    texts = {
+        "table.csv": lines.getvalue(),
+        "table.json": json_text(rows(comparison)),
+        "versions.json": json_text(_versions(comparison, command)),
+        "task.json": json_text(describe(comparison.task)),
+    }
     try:
-        table = details(comparison)
-        with open(aside / "table.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
-        _json(aside / "table.json", rows(comparison))
-        _json(aside / "task.json", describe(comparison.task))
-        _json(aside / "versions.json", _versions(comparison, command))
-        page = comparison.figure()
-        page.savefig(aside / "figure.png", dpi=200)
-        page.savefig(aside / "figure.pdf", dpi=300)
-        for part in sorted(aside.iterdir()):
-            os.replace(part, folder / part.name)
+        for name, content in (pictures | {name: text.encode() for name, text in texts.items()}).items():
+            write(folder / name, content)
     except OSError as error:
         raise OutputError(f"cannot write results to '{folder}': {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
@@ -203,7 +194,3 @@ def _version(package: str) -> str | None:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
-
-
-def _json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.comparison.draws import draw
+from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
 from ctrl.comparison.statistics import Estimate, cost_ratios
 from ctrl.controller import BatchController, Controller, NotApplicable
@@ -164,7 +165,7 @@ def compare(
             runs[name], seconds[name] = result, perf_counter() - began
         except NotApplicable as reason:
             skipped[name] = str(reason)
-        except Exception as error:  # one controller's fault must not cost the others their results
+        except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
             failed[name] = _fault(error)
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
@@ -194,7 +195,8 @@ def _run(
         chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
         token = uuid.uuid4().hex
         done: dict[int, Trajectories] = {}
-        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        ends = {"initializer": end_with, "initargs": (lifeline(),)}
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **ends):
             work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
             with _sheltered():
                 parts = Parallel(return_as="generator_unordered")(work)
@@ -259,7 +261,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
     """An exception in one line, with the place it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""

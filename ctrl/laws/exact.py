@@ -26,9 +26,27 @@ DISCONTINUOUS = frozenset(
 )
 
 
+_BITS = 16_384  # of a rational: thirty squarings in a row would fill the memory
+
+
 def _where_known(rule: Callable[..., Value]) -> Callable[..., Value]:
     """Nothing is known of what is made from unknown numbers."""
     return lambda *args: None if any(a is None for a in args) else rule(*args)
+
+
+def _of_bounded_length(rule: Callable[..., Value]) -> Callable[..., Value]:
+    """Nothing is known of numbers that are too long to go on with."""
+
+    def bounded(*args: Value) -> Value:
+        value = rule(*args)
+        return None if value is None or _length(value) > _BITS else value
+
+    return bounded
+
+
+def _length(a: Fraction) -> int:
+    """Bits of a rational."""
+    return a.numerator.bit_length() + a.denominator.bit_length()
 
 
 def _product(a: Value, b: Value) -> Value:
@@ -52,7 +70,7 @@ def _root(a: Fraction) -> Value:
 
 
 def _power(a: Fraction, b: Fraction | float) -> Value:
-    if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0):
+    if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0) or _length(a) * abs(int(b)) > 2 * _BITS:
         return None
     return a ** int(b)
 
@@ -74,7 +92,8 @@ _KNOWN: dict[str, Callable[..., Value]] = {
     ),
     **dict.fromkeys(["cos", "cosh", "exp"], lambda a: Fraction(1) if a == 0 else None),
 }
-_EXACT = {op: _where_known(rule) for op, rule in _KNOWN.items()} | {"mul": _product, "div": _quotient}
+_RULES = {op: _where_known(rule) for op, rule in _KNOWN.items()} | {"mul": _product, "div": _quotient}
+_EXACT = {op: _of_bounded_length(rule) for op, rule in _RULES.items()}
 
 _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
     **OPERATORS,

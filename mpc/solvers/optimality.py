@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from mpc.solvers.verified_cache import compiled
 
 __all__ = ["is_posed", "natural_residual", "push", "residual"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
     """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties price dist(v, [lower, upper]).
 
@@ -37,7 +38,7 @@ def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[n
     return worst
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
     """Largest scaled violation of stationarity H z + A'y + f = 0, of feasibility and of complementarity.
 
@@ -56,7 +57,7 @@ def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type:
     return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, price))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def is_posed(f, lower, upper):  # type: ignore[no-untyped-def]
     """Whether f (d,) is finite and lower <= upper (rows,) throughout."""
     posed = True
@@ -67,7 +68,7 @@ def is_posed(f, lower, upper):  # type: ignore[no-untyped-def]
     return posed
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def push(rows, multipliers):  # type: ignore[no-untyped-def]
     """A'y, (d,), for dense rows A in C order; most multipliers are zero."""
     total = np.zeros(rows.shape[1])

@@ -227,6 +227,8 @@ class OffPolicy(Learner):
         for name, optimiser in self._optimisers().items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.buffer.load_state_dict(state["buffer"])
+        if (self.buffer.size > 0) != (self.collector.steps > 0):
+            raise ValueError(f"{self.buffer.size} transitions are held of {self.collector.steps} steps")
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
 

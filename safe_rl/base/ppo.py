@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from safe_rl.buffer import Batch
+from safe_rl.checkpoint import expect_like
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
@@ -225,8 +226,11 @@ class PPO(Learner):
         self.values.load_state_dict(state["values"])
         self.policy_optimiser.load_state_dict(state["policy_optimiser"])
         self.value_optimiser.load_state_dict(state["value_optimiser"])
-        self._round = _Round(*(tensor.to(self.device) for tensor in state["round"]))
-        self._order = state["order"].to(self.device)
+        stored = zip(state["round"], self._round, _Round._fields, strict=True)
+        self._round = _Round(*(expect_like(given, mine, name) for given, mine, name in stored))
+        self._order = expect_like(state["order"], self._order, "order")
+        if not bool(((self._order >= 0) & (self._order < len(self._order))).all()):
+            raise ValueError("order holds numbers of no transition")
 
 
 def _joined(rows: list[Batch]) -> Batch:

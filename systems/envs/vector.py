@@ -139,6 +139,8 @@ class VectorEnv:
             raise DimensionMismatch(
                 f"saved states of shape {tuple(state['state'].shape)}; this environment has {tuple(self._x.shape)}"
             )
+        if not bool(((state["samples"] >= 0) & (state["samples"] < self.task.steps)).all()):
+            raise InvalidValue(f"saved samples beyond the {self.task.steps} of a run")
         # The signal is the slowest axis in memory, as everywhere in a step.
         self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
         self._k = state["samples"].to(self._k).clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from typing import overload
 import casadi as ca
 
 from systems.cache import cache_folder
+from systems.files import write
 
 # No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
 _FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
@@ -39,7 +41,8 @@ def compile_c(
         functions: one CasADi function, or several with different names. Derivatives are compiled only when
             given: compile `jacobian(f)` beside `f` where it is needed.
         folder: where the library is kept, named after its content, so that the same functions are compiled
-            once; by default `systems.cache.cache_folder()`.
+            once; by default `systems.cache.cache_folder()`. It must be the user's own: what lies there is executed. A
+            library that is not the one that was compiled, by its SHA-256 beside it, is compiled again and never loaded.
 
     Returns:
         A `casadi.Function`, or a tuple of them in the order given.
@@ -57,12 +60,19 @@ def compile_c(
             raise ValueError(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
     source = _generate(given)
     compiler = find_compiler()
-    key = hashlib.sha256("\0".join([source, *compiler, *_FLAGS]).encode()).hexdigest()[:24]
-    home = cache_folder() if folder is None else Path(folder)
+    made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]
+    key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()[:24]
+    home = (cache_folder() if folder is None else Path(folder)).absolute()  # a bare name would be looked for elsewhere
     library = home / f"{names[0]}-{key}{_SUFFIX}"
-    if not library.exists():
+    if not _is_whole(library):
         _build(source, compiler, library)
-    loaded = tuple(ca.external(name, str(library)) for name in names)
+    try:
+        loaded = tuple(ca.external(name, str(library)) for name in names)
+    except RuntimeError as error:
+        raise CompilerMissing(
+            f"{library}, compiled by {shlex.join(compiler)}, cannot be loaded: {str(error).strip().splitlines()[-1]}; "
+            "set $CC to a compiler for this machine"
+        ) from error
     return loaded[0] if isinstance(functions, ca.Function) else loaded
 
 
@@ -93,9 +103,20 @@ def _generate(functions: tuple[ca.Function, ...]) -> str:
     return str(generator.dump())
 
 
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there and is, byte for byte, the one that was compiled."""
+    try:
+        return hashlib.sha256(library.read_bytes()).hexdigest() == _checksum(library).read_text().strip()
+    except (OSError, ValueError):
+        return False
+
+
+def _checksum(library: Path) -> Path:
+    return library.with_name(f"{library.name}.sha256")
+
+
 def _build(source: str, compiler: list[str], library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="trivium-build-") as scratch:
         code, built = Path(scratch) / "lowered.c", Path(scratch) / library.name
         code.write_text(source)
         command = [*compiler, *_FLAGS, str(code), "-o", str(built), *([] if os.name == "nt" else ["-lm"])]
@@ -105,4 +126,6 @@ def _build(source: str, compiler: list[str], library: Path) -> None:
                 f"{shlex.join(command)} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}\n"
                 "set $CC to a working C compiler; a function may not bear the name of one in C's library"
             )
-        os.replace(built, library)  # atomic: another process sees a whole library or none
+        content = built.read_bytes()
+    write(library, content)
+    write(_checksum(library), f"{hashlib.sha256(content).hexdigest()}\n".encode())

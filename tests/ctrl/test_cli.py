@@ -192,7 +192,8 @@ def test_controllers_of_the_same_name_from_two_places_are_two(home: Path) -> Non
 def test_an_output_folder_that_cannot_be_written_stops_before_the_work(home: Path) -> None:
     (home / "file").write_text("in the way")
     said = refused(home, "compare", "cart", "--controllers", "regulator", "--out", "file/results")
-    assert "cannot write results to 'file/results'" in said
+    assert "'file/results' cannot be written: " in said
+    assert "choose another place" in said
 
 
 def test_results_of_another_task_are_safe(home: Path) -> None:
@@ -300,7 +301,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert not (home / "runs" / "pendulum-LQR.certificate.json").exists(), "another claim, another file"
     content = json.loads((home / "p.json").read_text())
     assert content["claim"].split(" under ")[0] in shown.stdout, "what was shown is said, not what the file says"
-    content["level"] *= 1.1
+    content["stated"]["level"] *= 1.1
     (home / "p.json").write_text(json.dumps(content))
     again = trivium(home, "verify", "--check", "p.json")
     assert again.returncode == 1

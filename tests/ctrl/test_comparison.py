@@ -307,7 +307,7 @@ def test_no_empty_folder_stays_behind(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot write results to .*file.*choose another folder"):
+    with pytest.raises(OutputError, match=r"file/results/task\.json' cannot be written: .*; choose another place"):
         prepare(tmp_path / "file" / "results")
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ctrl.comparison.draws import draw
 from ctrl.controller import NotApplicable
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
-from safe_rl import DSACT, DSACTSettings, trained
+from safe_rl import DSACT, DSACTSettings, Policy, trained
 from systems import Task
+from systems.files import locked
 from systems.library import CartPole, cartpole
 
 TINY = DSACTSettings(hidden=(8, 8), batch_size=16, warmup=80, environments=4, capacity=500)
@@ -79,6 +84,54 @@ def test_damaged_files_are_replaced(cache: Path) -> None:
     kept.write_bytes(b"no policy")
     kept.with_suffix(".learner").write_bytes(b"no learner")
     np.testing.assert_array_equal(inputs(cartpole()), expected)
+
+
+def test_a_policy_of_another_task_in_its_place_is_replaced(cache: Path) -> None:
+    expected = inputs(cartpole())
+    (kept,) = cache.iterdir()
+    Policy(3, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator()).save(kept)
+    np.testing.assert_array_equal(inputs(cartpole()), expected)
+
+
+def test_who_asks_meanwhile_waits_for_the_training(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = inputs(cartpole())
+    (kept,) = cache.iterdir()
+    whole, begun = kept.read_bytes(), threading.Event()
+    kept.unlink()
+
+    def trains() -> None:
+        with locked(kept):
+            begun.set()
+            time.sleep(0.5)
+            kept.write_bytes(whole)
+
+    thread = threading.Thread(target=trains)
+    thread.start()
+    begun.wait()
+    monkeypatch.setattr(DSACT, "learn", lambda *_, **__: pytest.fail("trained twice"))
+    np.testing.assert_array_equal(inputs(cartpole()), expected)
+    thread.join()
+
+
+def test_a_cache_that_is_full_costs_no_policy(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = inputs(cartpole())
+    (kept,) = cache.iterdir()
+    name = kept.name
+    kept.unlink()
+    elsewhere, real = tmp_path_factory.mktemp("elsewhere"), os.replace
+    monkeypatch.chdir(elsewhere)
+
+    def full(source: str, target: str) -> None:
+        if Path(target).parent == cache:
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(UserWarning, match=rf"No space left on device; the policy is .*{name}"):
+        np.testing.assert_array_equal(inputs(cartpole()), expected)
+    assert (elsewhere / name).exists()
 
 
 def test_unbounded_inputs_are_refused(cache: Path) -> None:

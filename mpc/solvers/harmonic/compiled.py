@@ -13,6 +13,7 @@ from mpc.solvers.harmonic.admm import admm, advance
 from mpc.solvers.harmonic.cones import FAST
 from mpc.solvers.harmonic.dense import times
 from mpc.solvers.harmonic.interior_point import NUMERICAL, SOLVED, interior_point
+from mpc.solvers.verified_cache import compiled
 
 __all__ = ["compiled_step"]
 
@@ -31,7 +32,7 @@ def compile_step(version: int) -> Any:
     """The compiled step. ``version`` identifies the code it calls: numba's cache looks at the constants a function
     encloses and at the file it stands in, but not at the other files its code comes from."""
 
-    @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+    @compiled(fastmath=FAST)
     def step(parameter, data, index, space, result):  # type: ignore[no-untyped-def]
         """Solves for a parameter (state and reference); returns the status code of the interior point.
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.hostile_files import forged
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
@@ -29,7 +30,7 @@ from ctrl.certify import (
 )
 from ctrl.certify.audit import audit
 from ctrl.certify.command import prove, show_again
-from ctrl.certify.files import read, recheck, save
+from ctrl.certify.files import Contradiction, read, recheck, save
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from ctrl.regulator import LQR
@@ -269,24 +270,26 @@ def test_the_claim_survives_its_file(proved: Certificate, tmp_path: Path, capsys
 
 def test_tampered_files_do_not_pass(proved: Certificate, tmp_path: Path) -> None:
     path = save(proved, TASK, LAW, "systems.library.pendulum:pendulum", tmp_path / "own")
-    text = path.read_text()
+    content = json.loads(path.read_text())
 
-    def judged(change: dict[str, object]) -> bool:
-        path.write_text(json.dumps({**json.loads(text), **change}))
-        return recheck(read(path)).holds
+    def judged(law: object = content["law"], **stated: object) -> bool:
+        """Of a file with the words that its numbers come to, as a forger would write it."""
+        changed = {**content, "law": law, "stated": {**content["stated"], **stated}}
+        path.write_text(json.dumps(forged(changed, TASK)))
+        return recheck(read(path, TASK)).holds
 
-    assert judged({})
-    content = json.loads(text)
-    assert not judged({"offset": None}), "as if it were the reference"
-    assert not judged({"offset": (0.5 * proved.offset).tolist()})
-    assert not judged({"offset": [float("nan")] * 2})
-    shifted = {**content["V"], "centre": [[a + 1e-7 for a in end] for end in content["V"]["centre"]]}
-    assert not judged({"V": shifted})
-    assert not judged({"V": {**content["V"], "centre": [[0.0, 0.0], [0.0, 0.0]]}})
-    assert not judged({"level": 1.1 * proved.level})
-    law = content["law"]
+    assert judged()
+    V, law = content["stated"]["V"], content["law"]
+    assert not judged(V={**V, "centre": [[a + 1e-7 for a in end] for end in V["centre"]]})
+    assert not judged(V={**V, "centre": [[0.0, 0.0], [0.0, 0.0]]}), "as if it were the reference"
+    assert not judged(level=1.1 * proved.level)
     other = {**law, "biases": [[b + 1e-6 for b in layer] for layer in law["biases"]]}
-    assert not judged({"law": other}), "its equilibrium is another one"
+    assert not judged(law=other), "its equilibrium is another one"
+    at_most = content["claim"].index("within [") + len("within [")
+    nearer = content["claim"][:at_most] + "0." + content["claim"][at_most:]
+    path.write_text(json.dumps({**content, "claim": nearer}))
+    with pytest.raises(Contradiction, match="its words are not those of its numbers"):
+        read(path, TASK)
 
 
 def test_verify_says_by_how_much_the_loop_rests_beside() -> None:

@@ -32,6 +32,19 @@ def test_what_is_not_known_is_not_claimed(undefined: ca.SX) -> None:
     assert evaluate_exactly(read(ca.Function("f", [x], [undefined])), [Fraction(0)]) == [None]
 
 
+def test_numbers_that_grow_without_end_are_given_up() -> None:
+    """Forty squarings would come to 50 million million digits."""
+    a = squares = powers = x
+    for _ in range(40):
+        squares, powers = squares**2, 0.5 * powers**63
+        a = 0.3 * a * x + 0.1
+    for growing in (squares, powers):
+        assert evaluate_exactly(read(ca.Function("f", [x], [growing])), [Fraction(0.3)]) == [None]
+    (value,) = evaluate_exactly(read(ca.Function("f", [x], [a])), [Fraction(0.3)])
+    assert value is not None
+    assert float(value[0]) == pytest.approx(float(ca.Function("f", [x], [a])(0.3)))
+
+
 def test_an_integrator_runs_on_rationals() -> None:
     step = rk4(lambda z: -1.0 * z, ExactColumn((Fraction(1),)), 0.5)
     h, sixth = Fraction(1, 2), Fraction(0.5 / 6.0)

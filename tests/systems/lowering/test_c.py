@@ -1,10 +1,18 @@
 """Compiled C: caching, several functions in one library, and what happens without a compiler."""
 
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import casadi as ca
 import pytest
 
 from systems.lowering import lower
-from systems.lowering.c_backend import CompilerMissing, compile_c
+from systems.lowering.c_backend import CompilerMissing, compile_c, find_compiler
+
+ROOT = Path(__file__).parents[3]
 
 
 def square():
@@ -14,12 +22,58 @@ def square():
 
 def test_compiled_once_and_loaded_with_its_names(tmp_path):
     first = compile_c(square(), tmp_path)
-    (library,) = tmp_path.iterdir()
+    (library,) = tmp_path.glob("square-*[!6]")
     stamp = library.stat().st_mtime_ns
     second = compile_c(square(), tmp_path)
     assert (second.name_in(), second.name_out()) == (["x"], ["y"])
     assert library.stat().st_mtime_ns == stamp
     assert [f([2, 3]).full().ravel().tolist() for f in (first, second)] == [[4, 9], [4, 9]]
+
+
+FOREIGN = """
+#include <stdio.h>
+__attribute__((constructor)) static void run(void) { fclose(fopen("executed", "w")); }
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a compiler of POSIX")
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "foreign", "foreign with its own checksum's name", "no checksum", "bit"]
+)
+def test_a_library_that_is_not_the_compiled_one_is_compiled_again(tmp_path, damage):
+    """In a process of its own, which a cut library would kill; nothing of a foreign one is executed."""
+    compile_c(square(), tmp_path)
+    (library,) = tmp_path.glob("square-*[!6]")
+    (checksum,) = tmp_path.glob("square-*.sha256")
+    whole = library.read_bytes()
+    if damage == "cut":
+        library.write_bytes(whole[: len(whole) // 3])
+    elif damage == "empty":
+        library.write_bytes(b"")
+    elif damage == "bit":
+        library.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    elif damage == "no checksum":
+        checksum.unlink()
+    else:
+        (tmp_path / "foreign.c").write_text(FOREIGN)
+        command = [*find_compiler(), "-shared", "-fPIC", str(tmp_path / "foreign.c"), "-o", str(library)]
+        subprocess.run(command, check=True)
+        if damage != "foreign":
+            checksum.write_text("0" * 64)
+    code = (
+        "import sys; from tests.systems.lowering.test_c import *; from pathlib import Path\n"
+        "sys.exit(compile_c(square(), Path(sys.argv[1]))([2, 3]).full().ravel().tolist() != [4, 9])"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, env=env, check=False)
+    assert done.returncode == 0
+    assert not (tmp_path / "executed").exists()
+    assert hashlib.sha256(library.read_bytes()).hexdigest() == checksum.read_text().strip()
+
+
+def test_a_folder_without_a_slash_is_still_that_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compile_c(square(), ".")([2, 3]).full().ravel().tolist() == [4, 9]
 
 
 def test_lower_to_c_uses_the_cache_folder(tmp_path, monkeypatch):

@@ -1,0 +1,211 @@
+"""Programs as plain data: an expression in a file is a list of operations by name, never code.
+
+A program is an object of ``name``, ``inputs`` and ``outputs`` (each ``[name, [sizes]]``), ``instructions`` and
+``entries``. An instruction is ``[operation, argument, ...]``: a whole number is the number of an earlier instruction, a
+text such as ``"0x1.8p+1"`` a double, digit for digit; ``["input", i, row, column]`` reads an entry of input i.
+``entries`` are the arguments that the entries of each output, row by row, come to.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import casadi as ca
+
+from systems.errors import InvalidValue
+from systems.files import shown
+from systems.lowering.interpret import OPERATORS, POWERS, values
+from systems.lowering.program import Instruction, Operand, Port, Program, read
+
+__all__ = ["from_data", "symbolic", "to_data"]
+
+_MOST_INSTRUCTIONS = 20_000  # second derivatives of that many take some ten seconds
+_MOST_SIZE = 10_000  # entries of an input or an output
+_MOST_POWER = 64.0  # exponents that are numbers: rational arithmetic writes a power out
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}", re.ASCII)
+_HEX = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}", re.ASCII)
+
+_UNARY = (
+    *("sqrt", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh"),
+    *("atanh", "expm1", "log1p", "fabs", "floor", "ceil", "sign"),
+)
+_BINARY = ("fmin", "fmax", "hypot", "atan2", "fmod", "copysign")
+
+_SYMBOLIC: Mapping[str, tuple[int, Callable[..., ca.SX]]] = {
+    **{op: (1 if op in ("neg", "sq", "twice", "inv") else 2, rule) for op, rule in OPERATORS.items()},
+    **{op: (1, getattr(ca, op)) for op in _UNARY},
+    **{op: (2, getattr(ca, op)) for op in _BINARY},
+    **{op: (2, lambda a, b: a**b) for op in POWERS},
+}
+"""How many arguments each operation of a file may have, and what CasADi calls it. Nothing else is read."""
+
+
+def to_data(function: ca.Function) -> dict[str, Any]:
+    """A CasADi function as plain data that :func:`from_data` reads.
+
+    Raises:
+        InvalidValue: it uses an operation that has no such form, or CasADi rearranges it whenever it is written out.
+        NotLowerable: it has free variables or cannot be expanded.
+    """
+    program = read(function)
+    numbers = [a for args in (*(i.args for i in program.instructions), *program.entries) for a in args]
+    if not all(map(math.isfinite, numbers)):
+        raise InvalidValue(f"{function.name()} has a number that is not finite, which has no form in a file")
+    for _ in range(3):  # CasADi may simplify an expression when it is built again, and then once more
+        _expect_known(program)
+        again = read(symbolic(program))
+        if again == program:
+            data = _data(program)
+            _program(data)  # what is too large, or has a name that is none, is refused when it is written
+            return data
+        program = again
+    raise InvalidValue(f"{function.name()} changes whenever CasADi builds it again; write it in a simpler form")
+
+
+def from_data(data: Any) -> ca.Function:
+    """The CasADi function of what :func:`to_data` made.
+
+    Nothing of the data is executed or looked up but the names of operations, in a table of this module. The function
+    computes exactly the operations listed: data that CasADi would simplify are refused.
+
+    Raises:
+        InvalidValue: anything else than a program whose every part fits.
+    """
+    program = _program(data)
+    try:
+        function = symbolic(program)
+    except RuntimeError as error:  # CasADi has names of its own
+        raise InvalidValue(
+            f"program {program.name} is none of CasADi's: {str(error).strip().splitlines()[-1]}"
+        ) from error
+    if read(function) != program:
+        raise InvalidValue(f"program {program.name} is not in the form in which programs are written")
+    return function
+
+
+def symbolic(program: Program) -> ca.Function:
+    """A program as a CasADi function of SX, operation by operation.
+
+    Raises:
+        InvalidValue: an operation that is not in the table.
+    """
+    _expect_known(program)
+    symbols = [ca.SX.sym(port.name, *port.shape) for port in program.inputs]
+    entries = [
+        ca.vertsplit(ca.vec(symbol.T)) if port.size else []
+        for port, symbol in zip(program.inputs, symbols, strict=True)
+    ]
+    known = values(program, entries, lambda op: _SYMBOLIC[op][1], ca.SX)
+    outputs = []
+    for port, entry in zip(program.outputs, program.entries, strict=True):
+        column = ca.vertcat(*(known[a] if isinstance(a, int) else ca.SX(a) for a in entry)) if entry else ca.SX(0, 1)
+        outputs.append(column if len(port.shape) < 2 else ca.reshape(column, *port.shape[::-1]).T)
+    inputs, results = ([port.name for port in ports] for ports in (program.inputs, program.outputs))
+    return ca.Function(program.name, symbols, outputs, inputs, results)
+
+
+def _expect_known(program: Program) -> None:
+    unknown = sorted({i.op for i in program.instructions} - {"input", *_SYMBOLIC})
+    if unknown:
+        raise InvalidValue(f"{program.name} uses {', '.join(unknown)}, which has no form in a file")
+
+
+# ---- to data ----
+
+
+def _data(program: Program) -> dict[str, Any]:
+    def argument(a: Operand) -> int | str:
+        return a if isinstance(a, int) else a.hex()
+
+    return {
+        "name": program.name,
+        "inputs": [[port.name, list(port.shape)] for port in program.inputs],
+        "outputs": [[port.name, list(port.shape)] for port in program.outputs],
+        "instructions": [[i.op, *map(argument, i.args)] for i in program.instructions],
+        "entries": [list(map(argument, entry)) for entry in program.entries],
+    }
+
+
+# ---- from data ----
+
+
+def _program(data: Any) -> Program:
+    fields = ("name", "inputs", "outputs", "instructions", "entries")
+    if not isinstance(data, dict) or set(data) != set(fields):
+        raise InvalidValue(f"a program has the parts {', '.join(fields)}; given: {shown(data)}")
+    inputs, outputs = (tuple(map(_port, _list(data[key], key))) for key in ("inputs", "outputs"))
+    ports = [port.name for port in (*inputs, *outputs)]
+    if len(set(ports)) < len(ports):
+        raise InvalidValue(f"inputs and outputs of one name: {shown(ports)}")
+    listed = _list(data["instructions"], "instructions", _MOST_INSTRUCTIONS)
+    instructions = tuple(_instruction(k, given, inputs) for k, given in enumerate(listed))
+    entries = tuple(
+        tuple(_operand(a, len(instructions)) for a in _list(entry, "entries"))
+        for entry in _list(data["entries"], "entries")
+    )
+    if [len(entry) for entry in entries] != [port.size for port in outputs]:
+        raise InvalidValue(f"outputs {shown(data['outputs'])} and their entries do not fit")
+    return Program(_name(data["name"]), inputs, outputs, instructions, entries)
+
+
+def _instruction(k: int, given: Any, inputs: tuple[Port, ...]) -> Instruction:
+    op, *args = _list(given, "an instruction", 4) or [None]
+    if op == "input":
+        if len(args) != 3 or not all(type(a) is int for a in args):
+            raise InvalidValue(f"instruction {k}: {shown(given)}; expected input, row and column")
+        which, row, column = args
+        shape = inputs[which].shape if 0 <= which < len(inputs) else ()
+        rows, columns = (*shape, 1)[:2] if shape else (0, 0)
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise InvalidValue(f"instruction {k}: {shown(given)}; there is no such input or entry")
+        return Instruction("input", (which, row, column), k)
+    if not isinstance(op, str) or op not in _SYMBOLIC:
+        raise InvalidValue(f"instruction {k}: operation {shown(op)}; known: {', '.join(sorted(_SYMBOLIC))}")
+    if len(args) != _SYMBOLIC[op][0]:
+        raise InvalidValue(f"instruction {k}: {shown(given)}; {op} has {_SYMBOLIC[op][0]} arguments")
+    operands = tuple(_operand(a, k) for a in args)
+    if op in POWERS and isinstance(operands[1], float) and abs(operands[1]) > _MOST_POWER:
+        raise InvalidValue(f"instruction {k}: exponent {operands[1]:g}; expected at most {_MOST_POWER:g}")
+    return Instruction(op, operands, k)
+
+
+def _operand(a: Any, made: int) -> Operand:
+    """An argument where ``made`` instructions stand before."""
+    if type(a) is int and 0 <= a < made:
+        return a
+    if isinstance(a, str) and _HEX.fullmatch(a) and math.isfinite(number := _double(a)):
+        return number
+    raise InvalidValue(
+        f"argument {shown(a)}; expected the number of an earlier instruction or a double such as 0x1.8p+1"
+    )
+
+
+def _double(text: str) -> float:
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        return math.inf
+
+
+def _port(given: Any) -> Port:
+    match given:
+        case [name, [*sizes]] if 1 <= len(sizes) <= 2 and all(type(size) is int and size >= 0 for size in sizes):
+            port = Port(_name(name), tuple(sizes))
+            if port.size <= _MOST_SIZE and (len(sizes) == 1 or (port.size and sizes[1] > 1)):
+                return port
+    raise InvalidValue(f"{shown(given)}; expected a name and the sizes of an input or output, such as ['x', [2]]")
+
+
+def _name(given: Any) -> str:
+    if isinstance(given, str) and _NAME.fullmatch(given) and "__" not in given:
+        return given
+    raise InvalidValue(f"name {shown(given)}; expected letters, digits and single underscores")
+
+
+def _list(given: Any, what: str, most: int = _MOST_SIZE) -> list[Any]:
+    if not isinstance(given, list) or len(given) > most:
+        raise InvalidValue(f"{what}: {shown(given)}; expected a list of at most {most:,}")
+    return given
