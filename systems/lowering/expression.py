@@ -11,13 +11,13 @@ import casadi as ca
 from systems.lowering.interpret import OPERATORS, Rule
 from systems.lowering.program import NotLowerable, Operand, Program, described
 
-__all__ = ["expressions"]
+__all__ = ["RULES", "expressions"]
 
 _UNARY = (
     "sqrt", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh",
     "atanh", "floor", "ceil", "sign", "fabs", "erf", "erfinv", "log1p", "expm1",
 )  # fmt: skip
-_RULES: Mapping[str, Rule] = MappingProxyType(
+RULES: Mapping[str, Rule] = MappingProxyType(
     {
         **OPERATORS,
         **{name: getattr(ca, name) for name in _UNARY},
@@ -37,6 +37,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "share": lambda a, b: (a <= b) / ((a <= b) + (b <= a)),
     }
 )
+"""What CasADi calls each operation."""
 
 
 def _called(function: ca.Function, output: int, arguments: list[Any]) -> Any:
@@ -82,8 +83,8 @@ def expressions(
         elif i.op.startswith("call "):
             _, which, output = i.op.split()
             known.append(_called(program.functions[int(which)], int(output), [operand(a) for a in i.args]))
-        elif i.op in _RULES:
-            known.append(_RULES[i.op](*map(operand, i.args)))
+        elif i.op in RULES:
+            known.append(RULES[i.op](*map(operand, i.args)))
         else:
             raise NotLowerable(
                 f"{program.name} uses {described(program, i.op)}, which cannot be written as an expression"

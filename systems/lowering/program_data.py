@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import casadi as ca
 
 from systems.errors import InvalidValue
 from systems.files import shown
-from systems.lowering.interpret import OPERATORS, POWERS, values
+from systems.lowering.expression import expressions
+from systems.lowering.interpret import POWERS
 from systems.lowering.program import Instruction, Operand, Port, Program, read
 
 __all__ = ["from_data", "symbolic", "to_data"]
@@ -30,17 +31,11 @@ _HEX = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}", re.ASCII)
 
 _UNARY = (
     *("sqrt", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh"),
-    *("atanh", "expm1", "log1p", "fabs", "floor", "ceil", "sign"),
+    *("atanh", "expm1", "log1p", "fabs", "floor", "ceil", "sign", "neg", "sq", "twice", "inv"),
 )
-_BINARY = ("fmin", "fmax", "hypot", "atan2", "fmod", "copysign")
-
-_SYMBOLIC: Mapping[str, tuple[int, Callable[..., ca.SX]]] = {
-    **{op: (1 if op in ("neg", "sq", "twice", "inv") else 2, rule) for op, rule in OPERATORS.items()},
-    **{op: (1, getattr(ca, op)) for op in _UNARY},
-    **{op: (2, getattr(ca, op)) for op in _BINARY},
-    **{op: (2, lambda a, b: a**b) for op in POWERS},
-}
-"""How many arguments each operation of a file may have, and what CasADi calls it. Nothing else is read."""
+_BINARY = ("add", "sub", "mul", "div", "fmin", "fmax", "hypot", "atan2", "fmod", "copysign", *POWERS)
+_ARGUMENTS: Mapping[str, int] = dict.fromkeys(_UNARY, 1) | dict.fromkeys(_BINARY, 2)
+"""How many arguments each operation of a file has. Nothing else is read."""
 
 
 def to_data(function: ca.Function) -> dict[str, Any]:
@@ -94,21 +89,13 @@ def symbolic(program: Program) -> ca.Function:
     """
     _expect_known(program)
     symbols = [ca.SX.sym(port.name, *port.shape) for port in program.inputs]
-    entries = [
-        ca.vertsplit(ca.vec(symbol.T)) if port.size else []
-        for port, symbol in zip(program.inputs, symbols, strict=True)
-    ]
-    known = values(program, entries, lambda op: _SYMBOLIC[op][1], ca.SX)
-    outputs = []
-    for port, entry in zip(program.outputs, program.entries, strict=True):
-        column = ca.vertcat(*(known[a] if isinstance(a, int) else ca.SX(a) for a in entry)) if entry else ca.SX(0, 1)
-        outputs.append(column if len(port.shape) < 2 else ca.reshape(column, *port.shape[::-1]).T)
+    _, outputs = expressions(program, symbols)
     inputs, results = ([port.name for port in ports] for ports in (program.inputs, program.outputs))
     return ca.Function(program.name, symbols, outputs, inputs, results)
 
 
 def _expect_known(program: Program) -> None:
-    unknown = sorted({i.op for i in program.instructions} - {"input", *_SYMBOLIC})
+    unknown = sorted({i.op for i in program.instructions} - {"input", *_ARGUMENTS})
     if unknown:
         raise InvalidValue(f"{program.name} uses {', '.join(unknown)}, which has no form in a file")
 
@@ -162,10 +149,10 @@ def _instruction(k: int, given: Any, inputs: tuple[Port, ...]) -> Instruction:
         if not (0 <= row < rows and 0 <= column < columns):
             raise InvalidValue(f"instruction {k}: {shown(given)}; there is no such input or entry")
         return Instruction("input", (which, row, column), k)
-    if not isinstance(op, str) or op not in _SYMBOLIC:
-        raise InvalidValue(f"instruction {k}: operation {shown(op)}; known: {', '.join(sorted(_SYMBOLIC))}")
-    if len(args) != _SYMBOLIC[op][0]:
-        raise InvalidValue(f"instruction {k}: {shown(given)}; {op} has {_SYMBOLIC[op][0]} arguments")
+    if not isinstance(op, str) or op not in _ARGUMENTS:
+        raise InvalidValue(f"instruction {k}: operation {shown(op)}; known: {', '.join(sorted(_ARGUMENTS))}")
+    if len(args) != _ARGUMENTS[op]:
+        raise InvalidValue(f"instruction {k}: {shown(given)}; {op} has {_ARGUMENTS[op]} arguments")
     operands = tuple(_operand(a, k) for a in args)
     if op in POWERS and isinstance(operands[1], float) and abs(operands[1]) > _MOST_POWER:
         raise InvalidValue(f"instruction {k}: exponent {operands[1]:g}; expected at most {_MOST_POWER:g}")

@@ -15,20 +15,20 @@ from systems.lowering.guards import guarded
 from systems.lowering.program import NotLowerable, Program
 
 
-def _call(function: Any, output: int, arguments: tuple[Tensor, ...]) -> Tensor:
+def _call(function: Any, output: int, arguments: tuple[Tensor | float, ...]) -> Any:
     """A function of CasADi's on tensors, through numpy: without a gradient.
 
     Raises:
         NotLowerable: a gradient is asked for.
     """
-    if torch.is_grad_enabled() and any(a.requires_grad for a in arguments):
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    if torch.is_grad_enabled() and any(a.requires_grad for a in tensors):
         raise NotLowerable(
             f"a gradient was asked for through '{function.name()}' ({function.class_name()}), which torch cannot give; "
             "write a look-up table as casadi.pw_lin"
         )
-    like = arguments[0]
-    found = call(function, output, [a.detach().cpu().numpy() for a in arguments])
-    return torch.as_tensor(found, dtype=like.dtype, device=like.device)
+    found = call(function, output, [a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in arguments])
+    return torch.as_tensor(found, dtype=tensors[0].dtype, device=tensors[0].device) if tensors else float(found)
 
 
 ARITHMETIC = Arithmetic(
