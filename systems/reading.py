@@ -360,7 +360,9 @@ class Reading:
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
         mean = task.initial.mean(task.plant.state)
         guesses = [np.concatenate([x_ref, u_ref]), np.concatenate([mean, np.clip(u_ref, least, most)])]
-        middle = np.where(np.isfinite(least) & np.isfinite(most), 0.5 * (least + most), np.clip(u_ref, least, most))
+        middle = np.clip(u_ref, least, most)
+        bounded = np.isfinite(least) & np.isfinite(most)
+        middle[bounded] = 0.5 * (least[bounded] + most[bounded])
         guesses.append(np.concatenate([mean, middle]))
         return optimal_steady_state(task, self.stage, rule, guesses, x_ref, u_ref)
 

@@ -85,9 +85,9 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     if missing:
         calls_too = any(op.startswith("call ") for op in missing)
         advice = "; write a look-up table as casadi.pw_lin, or as sums of maxima" if calls_too else ""
+        names = ", ".join(sorted({described(program, op) for op in missing}))
         raise NotLowerable(
-            f"{program.name} uses {', '.join(described(program, op) for op in missing)}, which {arithmetic.name} "
-            f"arithmetic does not have: it has {', '.join(sorted(arithmetic.templates))}{advice}"
+            f"{program.name} uses {names}, which {arithmetic.name} arithmetic does not have: it has {', '.join(sorted(arithmetic.templates))}{advice}"
         )
     arguments = ", ".join([f"i{k}" for k in range(len(program.inputs))] + list(arithmetic.extra))
     lines = [f"def lowered({arguments}):"]
