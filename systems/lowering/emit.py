@@ -87,7 +87,8 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
         advice = "; write a look-up table as casadi.pw_lin, or as sums of maxima" if calls_too else ""
         names = ", ".join(sorted({described(program, op) for op in missing}))
         raise NotLowerable(
-            f"{program.name} uses {names}, which {arithmetic.name} arithmetic does not have: it has {', '.join(sorted(arithmetic.templates))}{advice}"
+            f"{program.name} uses {names}, which {arithmetic.name} arithmetic does not have: it has "
+            f"{', '.join(sorted(arithmetic.templates))}{advice}"
         )
     arguments = ", ".join([f"i{k}" for k in range(len(program.inputs))] + list(arithmetic.extra))
     lines = [f"def lowered({arguments}):"]
