@@ -41,8 +41,8 @@ class Polyhedron:
         return np.asarray((x @ self.H.T <= self.h + tolerance).all(axis=-1))
 
     def support(self, direction: np.ndarray) -> float:
-        """No point of the set has a larger direction'x, nor is the value larger than needed; infinite where unbounded, or
-        not known to be bounded, -infinite where empty. See :func:`systems.linear_programs.maximise`."""
+        """Largest direction'x over the set: a value no point exceeds; infinite where unbounded, or not known to be
+        bounded, -infinite where empty. See :func:`systems.linear_programs.maximise`."""
         return maximise(direction, self.H, self.h).value
 
     @property

@@ -57,7 +57,8 @@ def test_the_certificate_shows_what_is_said(seed: int) -> None:
     found = maximise(c, H, h)
     size = np.abs(H).max(axis=0, initial=1e-300)  # of the unit of x_i
     if found.outcome is Outcome.BOUNDED:
-        assert found.multipliers is not None and found.point is not None
+        assert found.multipliers is not None
+        assert found.point is not None
         assert (found.multipliers >= 0).all()
         gap = [float(a - Fraction(b)) for a, b in zip(exactly(H, found.multipliers), c, strict=True)]
         assert (np.abs(gap) <= 1e-10 * (np.abs(c) / size).max() * size).all()
@@ -70,7 +71,8 @@ def test_the_certificate_shows_what_is_said(seed: int) -> None:
         assert short < 0
         assert (np.abs([float(a) for a in exactly(H, found.multipliers)]) <= -1e-3 * short * size).all()
     elif found.outcome is Outcome.UNBOUNDED:
-        assert found.ray is not None and found.point is not None
+        assert found.ray is not None
+        assert found.point is not None
         assert c @ found.ray > 0
         assert (H @ found.ray <= 1e-9 * (np.abs(H) @ np.abs(found.ray) + np.abs(H).max(axis=1))).all()
     if found.point is not None:
