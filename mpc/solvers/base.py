@@ -90,9 +90,11 @@ class QPSolver(ABC):
     """
 
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
+    POLISHED = 1e-5  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
         from mpc.solvers.optimality import is_posed, push, residual  # numba is slow to import
+        from mpc.solvers.polish import polished, polished_unit
 
         self.problem = problem
         self.max_iterations = max_iterations
@@ -104,6 +106,10 @@ class QPSolver(ABC):
         self._small = small
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
         self._is_posed, self._measure, self._sum_rows = is_posed, residual, push
+        self._polish, self._polish_unit = polished, polished_unit
+        if self._small and self._is_unit:  # loads it now, and not in the middle of a run
+            one, wide = np.ones(1), np.ones((1, 1))
+            polished_unit(wide, one, one, -one, one, one, one)
 
     @abstractmethod
     def reset(self) -> None:
@@ -128,6 +134,11 @@ class QPSolver(ABC):
             self.reset()
             return self._unsolved(Status.NUMERICAL)
         residual = self.residual(z, multipliers, f, lower, upper)
+        if self.POLISHED < residual < LOOSE:
+            better = self._polished(z, multipliers, f, lower, upper)
+            after = np.inf if better is None else self.residual(*better, f, lower, upper)
+            if better is not None and after < residual:
+                (z, multipliers), residual = better, after
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
             status = Status.NUMERICAL
         elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= self.TOLERANCE:
@@ -137,6 +148,15 @@ class QPSolver(ABC):
         if status is not Status.SOLVED:
             self.reset()  # a working set that led nowhere must not be the start of the next solve
         return Solution(status, z, multipliers, iterations, residual)
+
+    def _polished(
+        self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        value, price = self._a @ z, self.problem.price
+        if self._small and self._is_unit:
+            return self._polish_unit(self._a, price, f, lower, upper, value, multipliers)
+        H, A = self.problem.H, self.problem.A.tocsr()
+        return self._polish(H, A, price, f, lower, upper, value, multipliers)
 
     def _unsolved(self, status: Status) -> Solution:
         rows, d = self.problem.A.shape

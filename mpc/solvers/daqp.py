@@ -42,7 +42,8 @@ class DAQP(QPSolver):
     the edge of a feasible set, an active-set method cycles, with any start and any tolerances.
     """
 
-    SLACK_CURVATURE = 1e-8
+    SLACK_CURVATURE = 1e-7
+    POLISHED = 1e-9  # the slacks' curvature, and what it does to the scale of a row, leave more than that
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int = 1000) -> None:
         super().__init__(problem, max_iterations)
