@@ -87,15 +87,18 @@ class DAQP(QPSolver):
 
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
         """See :meth:`QPSolver.solve`."""
+        continues = self._continues
         found = super().solve(f, lower, upper)
         if found.status is not Status.NUMERICAL or not np.isfinite(f).all():
             return found
+        self.rescue._continues = continues
         other = self.rescue.solve(f, lower, upper)
+        self._continues = other.status is Status.SOLVED
         if not other.residual < found.residual and other.status is not Status.INFEASIBLE:
             return found
         return dataclasses.replace(other, iterations=found.iterations + other.iterations)
 
-    def reset(self) -> None:
+    def _forget(self) -> None:
         self._sense = self._cold
 
     def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
