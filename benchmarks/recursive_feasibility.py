@@ -9,7 +9,7 @@ own model, under the disturbances it promises to bear: at the corners of their l
 problem that is infeasible after one that was solved.
 
 * LinearMPC with its terminal set, undisturbed.
-* HarmonicMPC, undisturbed, with a reference that changes at every third sample.
+* HarmonicMPC, undisturbed, with a reference that changes at every eighth sample.
 * StochasticMPC that resets its prediction at every sample, every third one, and never; and with worst-case margins.
 """
 
@@ -179,7 +179,7 @@ def harmonic(seed: int, count: Count) -> list[np.ndarray]:
     size = np.abs(task.plant.B).max(axis=1)
 
     def jump(k: int) -> None:
-        if k % 3 == 2:
+        if k % 8 == 4:
             controller.follow(SetPoint(dict(zip(names, (rng.normal(size=n) * size).tolist(), strict=True))))
 
     return runs_of(controller, task, seed, count, jump)

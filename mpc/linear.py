@@ -7,12 +7,14 @@ from typing import Literal
 
 import numpy as np
 
+from ctrl.controller import Status
 from mpc.condensing import condensed, linear_optimal_control, sparse
 from mpc.predictive import PredictiveController
 from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import QPSolver
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
+from mpc.terminal_set import WithoutTerminalSet
 from systems import InvalidValue, Task
 
 __all__ = ["LinearMPC"]
@@ -28,7 +30,9 @@ class LinearMPC(PredictiveController):
     violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear loop stays feasible
     and stable. Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
     disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
-    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`.
+    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`. Where they can be
+    met, but the terminal set cannot be reached within the horizon, the problem is solved without the set, which the
+    status ``terminal_set_unreachable`` says.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference. The model of a nonlinear plant is exact on a moving
@@ -71,6 +75,11 @@ class LinearMPC(PredictiveController):
         kind: type[DAQP] | type[PIQP] = DAQP if name == "daqp" else PIQP
         limit = () if max_iterations is None else (max_iterations,)
         self.solver: QPSolver = kind(self.form.problem, *limit)
+        self._without_set: WithoutTerminalSet | None = None
+        if self.problem.terminal_set is not None:
+            rows = len(self.form.problem.price)
+            others = np.arange(rows) < rows - len(self.problem.terminal_set.h)
+            self._without_set = WithoutTerminalSet(lambda problem: kind(problem, *limit), self.form.problem, others)
         self._along = task.dynamics.function().map(horizon)
         self._of_state = np.vstack([self.form.f_state, self.form.shift_state])
         first = self.problem.input_at[0]
@@ -89,6 +98,8 @@ class LinearMPC(PredictiveController):
         """Forgets the last plan and the solver's working set."""
         super().reset()
         self.solver.reset()
+        if self._without_set is not None:
+            self._without_set.reset()
 
     @property
     def offset(self) -> np.ndarray:
@@ -105,7 +116,10 @@ class LinearMPC(PredictiveController):
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         if not self._is_constant:
             self._data = self._course_data(k)
-        found, offset = self.solver.solve(*self.data(x)), self.offset
+        data, offset = self.data(x), self.offset
+        found = self.solver.solve(*data)
+        if found.status is Status.INFEASIBLE and self._without_set is not None:
+            found = self._without_set.solve(*data)
         if not found.is_usable:
             return Outcome(found.status, None, found.iterations, found.residual)
         of_point, of_state = self._first

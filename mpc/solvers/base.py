@@ -39,7 +39,8 @@ class Solution:
     def is_usable(self) -> bool:
         """Whether the point may be acted on: solved, or stopped so close to a solution that it makes no difference."""
         return self.status is Status.SOLVED or (
-            self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL) and self.residual <= LOOSE
+            self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL, Status.TERMINAL_SET_UNREACHABLE)
+            and self.residual <= LOOSE
         )
 
 
@@ -92,9 +93,8 @@ class QPSolver(ABC):
 
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
     FEASIBLE = 1e-7  # largest violation of its hard rows
-    # From a state at the edge of the feasible set, a plan that is feasible to rounding leads to a state that is feasible
-    # to some more rounding: where the last solve ended well, so much more is allowed, and rows that would be infeasible
-    # by less than FEASIBLE are relaxed by that.
+    # At the edge of a feasible set, a plan that is feasible to rounding leads to a state that is feasible to some more
+    # rounding. Where the last solve ended well, so much more is allowed, and infeasible rows are relaxed by FEASIBLE.
     SLACK = 10.0
     POLISHED = 1e-7  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
 
