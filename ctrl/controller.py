@@ -12,7 +12,11 @@ __all__ = ["BatchController", "Controller", "Decision", "NotApplicable", "Source
 
 
 class Status(StrEnum):
-    """How the computation of one sample ended."""
+    """How the computation of one sample ended.
+
+    ``INFEASIBLE``: no plan keeps the constraints. ``TERMINAL_SET_UNREACHABLE``: some do, but none of them ends where
+    the controller's promise of feasibility needs it to; the input is that of a plan without the terminal condition.
+    """
 
     SOLVED = "solved"
     MAX_ITERATIONS = "max_iterations"
@@ -20,6 +24,7 @@ class Status(StrEnum):
     INFEASIBLE = "infeasible"
     UNBOUNDED = "unbounded"
     NUMERICAL = "numerical"
+    TERMINAL_SET_UNREACHABLE = "terminal_set_unreachable"
 
 
 class Source(StrEnum):

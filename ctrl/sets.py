@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
 from systems import DimensionMismatch, InvalidValue
+from systems.linear_programs import Outcome, feasible_point, maximise
 
 __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
@@ -41,20 +41,27 @@ class Polyhedron:
         return np.asarray((x @ self.H.T <= self.h + tolerance).all(axis=-1))
 
     def support(self, direction: np.ndarray) -> float:
-        """Largest direction' x over the set by one linear program; infinite where unbounded, -infinite where empty."""
-        if not len(self.H):
-            return np.inf if np.any(direction) else 0.0
-        found = linprog(-np.asarray(direction), self.H, self.h, bounds=(None, None), method="highs")
-        return -found.fun if found.status == 0 else -np.inf if found.status == 2 else np.inf
+        """Largest direction'x over the set: a value no point exceeds; infinite where unbounded, or not known to be
+        bounded, -infinite where empty. See :func:`systems.linear_programs.maximise`."""
+        return maximise(direction, self.H, self.h).value
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was shown to have no point."""
+        return feasible_point(self.H, self.h).outcome is Outcome.EMPTY
 
     def minimal(self, tolerance: float = 1e-9) -> Polyhedron:
-        """The same set without the rows that follow from the others, each row tested by one linear program."""
+        """The same set without the rows that follow from the others up to ``tolerance`` of h, each row tested by one
+        linear program; one row 0 x <= -1 where the set is empty."""
+        if self.is_empty:
+            return Polyhedron(np.zeros((1, self.H.shape[1])), -np.ones(1))
+        size = np.where(self.h == 0.0, np.abs(self.H).max(axis=1, initial=0.0), np.abs(self.h))
         keep = list(range(len(self.h)))
         for i in reversed(range(len(self.h))):
             others = [j for j in keep if j != i]
             # The row itself, relaxed, keeps the linear program bounded.
-            relaxed = Polyhedron(self.H[[*others, i]], np.append(self.h[others], self.h[i] + 1.0))
-            if relaxed.support(self.H[i]) <= self.h[i] + tolerance:
+            relaxed = Polyhedron(self.H[[*others, i]], np.append(self.h[others], self.h[i] + size[i]))
+            if relaxed.support(self.H[i]) <= self.h[i] + tolerance * size[i]:
                 keep = others
         return Polyhedron(self.H[keep], self.h[keep])
 

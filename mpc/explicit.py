@@ -8,12 +8,11 @@ from typing import final
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status
-from mpc.lattice import lattice_of
+from mpc.lattice import NotRepresented, lattice_of
 from mpc.linear import LinearMPC, Terminal
-from mpc.multiparametric import Incomplete, MultiparametricQP, solve_everywhere
-from mpc.multiparametric import Status as RowStatus
+from mpc.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
 from mpc.recourse import Recourse
-from systems import Box, InvalidValue, Task
+from systems import Box, Hard, InvalidValue, Task
 
 __all__ = ["ExplicitMPC"]
 
@@ -29,7 +28,8 @@ class ExplicitMPC:
         task: as for :class:`LinearMPC`, with a constant reference.
         horizon: samples looked ahead. The number of regions grows steeply with it and with the states.
         terminal: as for :class:`LinearMPC`.
-        within: bounds on the states for which the law is wanted; the task's domain where left out.
+        within: bounds on the states for which the law is wanted; the task's domain where left out, and its hard boxes
+            where that is open.
         max_regions: gives up beyond so many.
 
     Attributes:
@@ -40,8 +40,6 @@ class ExplicitMPC:
         NotApplicable: as :class:`LinearMPC`; a reference that moves; more regions than allowed; nothing feasible.
         InvalidValue: as :class:`LinearMPC`; states without bounds.
     """
-
-    TOLERANCE = 1e-9  # by which a state may lie outside of a region and still count as inside, in units of the state
 
     def __init__(
         self,
@@ -62,21 +60,25 @@ class ExplicitMPC:
         self.online = LinearMPC(task, horizon, terminal, solver="daqp")
         self.approximations = self.online.approximations
         problem = _problem(self.online, _bounds(task, within))
-        try:
-            self.regions = tuple(solve_everywhere(problem, self._active_rows, self._start(problem), max_regions))
-        except Incomplete as reason:
-            raise NotApplicable(
-                f"task '{task.name}' has {reason}; shorten the horizon ({horizon}), narrow 'within', or solve it online"
-            ) from None
-        if not self.regions:
-            raise NotApplicable(f"task '{task.name}': no state within the bounds is feasible")
         first = self.online.problem.input_at[0]
         form, offset = self.online.form, self.online.offset
-        size = problem.box[1] - problem.box[0]
-        self.law = lattice_of(self.regions, form.expand[first], form.expand_state[first], offset[first], size)
-        self._rows = np.vstack([region.set.H for region in self.regions])
-        self._right = np.concatenate([region.set.h for region in self.regions])
-        counts = [len(region.set.h) for region in self.regions]
+        try:
+            self.regions = tuple(solve_everywhere(problem, max_regions))
+            if not self.regions:
+                raise NotApplicable(f"task '{task.name}': no state within the bounds is feasible")
+            self.law = lattice_of(
+                list(self.regions), form.expand[first], form.expand_state[first], offset[first], problem.box
+            )
+        except (TooManyRegions, Unresolved, NotRepresented) as reason:
+            raise NotApplicable(
+                f"task '{task.name}', as an explicit law: {reason}; shorten the horizon ({horizon}), narrow 'within', "
+                "or solve it online"
+            ) from reason
+        self._middle, self._half = 0.5 * (problem.box[0] + problem.box[1]), 0.5 * (problem.box[1] - problem.box[0])
+        shapes = [region.shape for region in self.regions]
+        self._rows = np.vstack([shape.H for shape in shapes])
+        self._right = np.concatenate([shape.h for shape in shapes]) + GAP
+        counts = [len(shape.h) for shape in shapes]
         self._first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         self._recourse = Recourse(task)
         self._lower, self._upper = task.input_bounds
@@ -107,50 +109,38 @@ class ExplicitMPC:
         inside = np.empty(len(x), dtype=bool)
         for first in range(0, len(x), 4096):
             part = slice(first, first + 4096)
-            kept = self._rows @ x[part].T <= self._right[:, None] + self.TOLERANCE
-            inside[part] = np.logical_and.reduceat(kept, self._first, axis=0).any(axis=0)
+            inside[part] = self._inside(x[part])
         return np.where(inside[:, None], u, np.nan)
 
     def is_feasible(self, x: np.ndarray) -> bool:
-        """Whether one of the regions holds the state (n,)."""
-        inside = self._rows @ x <= self._right + self.TOLERANCE
-        return bool(np.logical_and.reduceat(inside, self._first).any())
+        """Whether one of the regions holds the state (n,), up to 5e-9 of the width of the bounds."""
+        return bool(self._inside(np.asarray(x, dtype=float)[None])[0])
 
-    def _active_rows(self, x: np.ndarray) -> frozenset[tuple[int, RowStatus]] | None:
-        """Of the split rows of :func:`_problem`: upper bounds first, then lower bounds."""
-        form, solver = self.online.form, self.online.solver
-        f, lower, upper = self.online.data(x)
-        solver.reset()
-        found = solver.solve(f, lower, upper)
-        if found.status is not Status.SOLVED:
-            return None
-        up, down = np.isfinite(form.problem.upper), np.isfinite(form.problem.lower)
-        push = np.concatenate([found.multipliers[up], -found.multipliers[down]])
-        price = np.concatenate([form.problem.price[up], form.problem.price[down]])
-        pushing = np.flatnonzero(push > 0)
-        return frozenset((int(i), "violated" if push[i] >= (1 - 1e-9) * price[i] else "active") for i in pushing)
-
-    def _start(self, problem: MultiparametricQP) -> np.ndarray:
-        """A feasible state to begin from: the reference, slightly off it where rows may be active by accident."""
-        lower, upper = problem.box
-        x_ref = self.online.operating_point[0]
-        offsets = np.random.default_rng(0).uniform(-1.0, 1.0, (200, len(lower)))
-        scales = np.repeat([1e-3, 1e-2, 1e-1, 1.0], 50)[:, None]
-        for x in np.clip(x_ref + scales * offsets * (upper - lower), lower, upper):
-            if self._active_rows(x) is not None:
-                return np.asarray(x)
-        raise NotApplicable(f"task '{self.task.name}': no feasible state found within the bounds")
+    @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
+    def _inside(self, x: np.ndarray) -> np.ndarray:
+        kept = self._rows @ ((x - self._middle) / self._half).T <= self._right[:, None]
+        return np.asarray(np.logical_and.reduceat(kept, self._first, axis=0).any(axis=0))
 
 
 def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
-    lower, upper = task.domain_bounds if within is None else within.interval(task.plant.state)
-    open_ = [
-        name for name, a, b in zip(task.plant.state.names, lower, upper, strict=True) if not np.isfinite([a, b]).all()
-    ]
+    """Bounds (n,) of the states: those asked for, else the domain, and the hard boxes where that is open."""
+    state = task.plant.state
+    lower, upper = task.domain_bounds if within is None else within.interval(state)
+    if within is None:
+        boxes = [c.interval(state) for c in task.constraints if isinstance(c, Box) and isinstance(c.requirement, Hard)]
+        least = np.max([low for low, _ in boxes], axis=0, initial=-np.inf) if boxes else lower
+        most = np.min([high for _, high in boxes], axis=0, initial=np.inf) if boxes else upper
+        lower, upper = np.where(np.isinf(lower), least, lower), np.where(np.isinf(upper), most, upper)
+    open_ = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not np.isfinite([a, b]).all()]
     if open_:
         raise InvalidValue(
-            f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain, "
-            f'or say where the law is wanted, within=Box("wanted", {{"{open_[0]}": (-1.0, 1.0), ...}})'
+            f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain or a hard box, "
+            f'or say where the law is wanted, within=Box("within", {{"{open_[0]}": (-1.0, 1.0), ...}})'
+        )
+    flat = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not a < b]
+    if flat:
+        raise InvalidValue(
+            f"task '{task.name}': the bounds of {', '.join(flat)} leave no room; expected lower < upper for every state"
         )
     return lower, upper
 
@@ -159,8 +149,6 @@ def _problem(online: LinearMPC, box: tuple[np.ndarray, np.ndarray]) -> Multipara
     """The condensed program with every two-sided row split in two."""
     form = online.form
     base = form.problem
-    if base.equality.any():
-        raise NotApplicable("a constraint has equal bounds; explicit MPC needs inequalities")
     f, lower, upper = online.data(np.zeros(form.f_state.shape[1]))
     up, down = np.isfinite(base.upper), np.isfinite(base.lower)
     A = base.A.toarray()

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answers, Refused, steady_state_in_words
-from ctrl.controller import NotApplicable
+from ctrl.controller import NotApplicable, Status
 from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
 from ctrl.regulator import LQR, lqr
 from ctrl.sets import Polyhedron, SetNotFound
@@ -29,6 +29,7 @@ from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
+from mpc.terminal_set import WithoutTerminalSet
 from systems import InvalidValue, Task
 from systems.reading import Part
 
@@ -85,7 +86,9 @@ class LinearMPC(PredictiveController):
     and stable. A terminal cost of the task takes its place as it is, and the horizon shrinks at the end of the run.
     Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
     disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
-    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`.
+    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`. Where they can be
+    met, but the terminal set cannot be reached within the horizon, the problem is solved without the set, which the
+    status ``terminal_set_unreachable`` says.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference.
@@ -138,6 +141,12 @@ class LinearMPC(PredictiveController):
         self._programs: dict[int, _Program] = {}
         for going in range(1, horizon + 1) if self._ends else (horizon,):
             self._programs[going] = self._program(self._source.at(0, going), going)
+        self._without_set: WithoutTerminalSet | None = None
+        if self.terminal_set is not None:
+            problem = self._programs[horizon].form.problem
+            others = np.arange(len(problem.price)) < len(problem.price) - len(self.terminal_set.h)
+            name: Solver = "daqp" if isinstance(self._programs[horizon].solver, DAQP) else "piqp"
+            self._without_set = WithoutTerminalSet(partial(self._back_end, name), problem, others)
         self._place(0)
 
     def _end(self, terminal: Terminal | None) -> tuple[Polyhedron | None, str]:
@@ -213,6 +222,8 @@ class LinearMPC(PredictiveController):
         super().reset()
         for program in self._programs.values():
             program.solver.reset()
+        if self._without_set is not None:
+            self._without_set.reset()
 
     @property
     def offset(self) -> np.ndarray:
@@ -229,7 +240,10 @@ class LinearMPC(PredictiveController):
     def _solve(self, x: np.ndarray, k: int) -> Outcome:
         if self._moves or self._ends:
             self._place(k)
-        found, offset = self.solver.solve(*self.data(x)), self.offset
+        data, offset = self.data(x), self.offset
+        found = self.solver.solve(*data)
+        if found.status is Status.INFEASIBLE and self._without_set is not None:
+            found = self._without_set.solve(*data)
         if not found.is_usable:
             return Outcome(found.status, None, found.iterations, found.residual)
         of_point, of_state = self._current.first

@@ -3,218 +3,147 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import linprog
-from scipy.spatial import HalfspaceIntersection, QhullError
 
-from ctrl.sets import Polyhedron
+from mpc.critical_regions import ActiveSet, MultiparametricQP, Parametric, Region
+from mpc.polytopes import Polytope
 
-__all__ = ["Incomplete", "MultiparametricQP", "Region", "bounded_shape", "solve_everywhere"]
+__all__ = ["GAP", "MultiparametricQP", "Region", "TooManyRegions", "Unresolved", "solve_everywhere"]
 
-Status = Literal["kept", "active", "violated"]
-
-FLAT = 1e-9  # Chebyshev radius, in units of the parameters' box, below which a region counts as without interior
-STEP = 1e-8  # how far beyond a facet its neighbour is looked for, in the same unit
+GAP = 1e-10  # width, where the box of the parameters is |x_i| <= 1, of what may lie between two regions
+STEPS = (1e-3, 1e-5, 1e-7, 1e-9, 0.5 * GAP)  # how far beyond a facet its neighbour is looked for, in the same unit
 
 
-class Incomplete(RuntimeError):
+class TooManyRegions(RuntimeError):
     """The regions do not fit into the number allowed."""
 
 
-@dataclass(frozen=True, eq=False)
-class MultiparametricQP:
-    """min z'Hz/2 + (f + F x)'z + sum_i price_i max(0, a_i'z - b_i - s_i'x), an infinite price making row i hard.
-
-    Args:
-        H: (d, d), positive definite. f: (d,). F: (d, n). A: (rows, d). b: (rows,). S: (rows, n). price: (rows,).
-        box: lower and upper bounds (n,) of the parameters x, finite.
-    """
-
-    H: np.ndarray
-    f: np.ndarray
-    F: np.ndarray
-    A: np.ndarray
-    b: np.ndarray
-    S: np.ndarray
-    price: np.ndarray
-    box: tuple[np.ndarray, np.ndarray]
+class Unresolved(RuntimeError):
+    """Regions beyond a facet could not be found, though the problem is feasible there."""
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """Where one set of rows is active, and the solution there, z = K x + k.
+def solve_everywhere(problem: MultiparametricQP, max_regions: int) -> list[Region]:
+    """All critical regions within the box; together they cover what is feasible, up to gaps of ``GAP``.
 
-    Args:
-        rows: status of every row, its index and ``active`` or ``violated``; the others are kept with room to spare.
-        K: (d, n). k: (d,). set: in units of x, without redundant rows, each of length 1. corners: (c, n).
-        middle: (n,), a point inside.
-    """
-
-    rows: frozenset[tuple[int, Status]]
-    K: np.ndarray
-    k: np.ndarray
-    set: Polyhedron
-    corners: np.ndarray
-    middle: np.ndarray
-
-
-def solve_everywhere(
-    problem: MultiparametricQP,
-    active_rows: Callable[[np.ndarray], frozenset[tuple[int, Status]] | None],
-    start: np.ndarray,
-    max_regions: int,
-) -> list[Region]:
-    """All critical regions within the box that can be reached from ``start`` through their facets.
-
-    The set of feasible parameters is convex, so every region is reached. From each facet of a region steps lead into
-    its neighbours (Baotić, 2002); where no region is known there, ``active_rows`` says which rows of the optimum are
-    active or violated, which defines the next one (Bemporad, Morari, Dua & Pistikopoulos, 2002).
-
-    Args:
-        active_rows: of the optimum at x (n,), None where there is none. start: (n,), a feasible parameter.
+    From facet to facet (Bemporad, Morari, Dua & Pistikopoulos, 2002; Baotić, 2002), until every facet is covered by
+    other regions, or lies on the boundary of the box or of the feasible parameters. These form a convex set, so a union
+    of regions whose boundary lies on that of the set is all of it. Facets need not match: a facet is covered by as many
+    neighbours as it takes, and what they leave is what is looked at next.
 
     Raises:
-        Incomplete: there are more than ``max_regions``.
+        TooManyRegions: there are more than ``max_regions``.
+        Unresolved: numerical trouble: no region is found beyond a facet that does not lie on the boundary.
     """
-    lower, upper = problem.box
-    size = upper - lower
-    factor = cho_factor(problem.H)
-    found: list[Region] = []
-    seen: set[frozenset[tuple[int, Status]]] = set()
-    cover = _Cover(len(lower))
-    to_try = deque([start])
-    while to_try:
-        x = to_try.popleft()
-        if ((x < lower) | (x > upper)).any() or cover.contains(x):
-            continue
-        rows = active_rows(x)
-        if rows is None or rows in seen:
-            continue
-        seen.add(rows)
-        region = _region(problem, factor, rows)
-        if region is None:
-            continue
-        found.append(region)
-        if len(found) > max_regions:
-            raise Incomplete(f"more than {max_regions} regions")
-        cover.add(region.set)
-        to_try.extend(_beyond(region, size))
-    return found
+    parametric = Parametric(problem)
+    first = None if parametric.domain is None else _first(parametric)
+    if first is None:
+        return []
+    cover = _Cover(len(parametric.middle))
+    cover.add(first)
+    rng = np.random.default_rng(0)
+    waiting = deque([first])
+    while waiting:
+        region = waiting.popleft()
+        for i in np.flatnonzero(region.shape.is_facet & ~_bounds_of(parametric, region.shape)):
+            for other in _beyond(parametric, cover, region, int(i), rng):
+                waiting.append(other)
+                if len(cover.regions) > max_regions:
+                    raise TooManyRegions(f"more than {max_regions} regions")
+    return cover.regions
+
+
+def _bounds_of(parametric: Parametric, shape: Polytope) -> np.ndarray:
+    """Mask (rows,), which rows are those of the domain, beyond which nothing is looked for."""
+    domain = parametric.domain
+    assert domain is not None
+    same = (shape.H[:, None] == domain.H).all(axis=2) & (shape.h[:, None] == domain.h)
+    return np.asarray(same.any(axis=1))
+
+
+def _first(parametric: Parametric) -> Region | None:
+    """Some region, None where nothing is feasible."""
+    n, rng = len(parametric.middle), np.random.default_rng(1)
+    farthest = [parametric.farthest(d) for d in (*np.eye(n), *-np.eye(n), *rng.normal(size=(2 * n, n)))]
+    points = np.array([x for x in farthest if x is not None])
+    if not len(points):
+        return None
+    for _ in range(100):
+        rows = parametric.active_set(rng.dirichlet(np.ones(len(points))) @ points)
+        region = None if rows is None else parametric.region(rows)
+        if region is not None:
+            return region
+    raise Unresolved("the feasible parameters have no interior")
 
 
 class _Cover:
-    """Whether a point lies in any of the regions found, all rows of all of them in one product."""
+    """The regions found, all rows of all of them in one product."""
 
     def __init__(self, n: int) -> None:
-        self._H, self._h, self._first = np.zeros((0, n)), np.zeros(0), np.zeros(0, dtype=int)
+        self.regions: list[Region] = []
+        self._known: set[ActiveSet] = set()
+        self._H, self._h = np.zeros((64, n)), np.zeros(64)
+        self._first: list[int] = []
+        self._count = 0
 
-    def add(self, region: Polyhedron) -> None:
-        self._first = np.append(self._first, len(self._h))
-        self._H, self._h = np.vstack([self._H, region.H]), np.append(self._h, region.h)
-
-    def contains(self, x: np.ndarray) -> bool:
-        if not len(self._first):
+    def add(self, region: Region) -> bool:
+        """One more, unless one with the same active set is there; whether it was not."""
+        if region.rows in self._known:
             return False
-        return bool(np.logical_and.reduceat(self._H @ x <= self._h, self._first).any())
+        H, h = region.shape.H, region.shape.h
+        while self._count + len(h) > len(self._h):
+            self._H, self._h = np.vstack([self._H, np.zeros_like(self._H)]), np.append(self._h, np.zeros_like(self._h))
+        self._first.append(self._count)
+        place = slice(self._count, self._count + len(h))
+        self._H[place], self._h[place] = H, h
+        self._count += len(h)
+        self.regions.append(region)
+        self._known.add(region.rows)
+        return True
+
+    def holding(self, x: np.ndarray) -> Region | None:
+        """The region that holds the point (n,)."""
+        inside = self._H[: self._count] @ x <= self._h[: self._count]
+        held = np.flatnonzero(np.logical_and.reduceat(inside, self._first))
+        return self.regions[held[0]] if len(held) else None
 
 
-def _region(
-    problem: MultiparametricQP, factor: tuple[np.ndarray, bool], rows: frozenset[tuple[int, Status]]
-) -> Region | None:
-    """The region of these rows, None where it has no interior or its active rows are dependent."""
-    A, b, S, price = problem.A, problem.b, problem.S, problem.price
-    active = np.array(sorted(i for i, status in rows if status == "active"), dtype=int)
-    violated = np.array(sorted(i for i, status in rows if status == "violated"), dtype=int)
-    kept = np.setdiff1d(np.arange(len(b)), np.concatenate([active, violated]))
-    # Everything is affine in x: columns 0 .. n - 1 multiply x, the last is constant.
-    pull = np.column_stack([problem.F, problem.f + price[violated] @ A[violated]])
-    limit = np.column_stack([S, b])
-    free = -cho_solve(factor, pull)
-    solution = free
-    multipliers = np.zeros((0, pull.shape[1]))
-    if len(active):
-        towards = cho_solve(factor, A[active].T)
-        gram = A[active] @ towards
-        if np.linalg.cond(gram) > 1e12:
-            return None
-        multipliers = np.linalg.solve(gram, A[active] @ free - limit[active])
-        solution = free - towards @ multipliers
-    slack = A @ solution - limit
-    softly = np.isfinite(price[active])
-    conditions = np.vstack(
-        [slack[kept], -slack[violated], -multipliers, multipliers[softly] - _constant(price[active][softly], pull)]
-    )
-    n = pull.shape[1] - 1
-    lower, upper = problem.box
-    H = np.vstack([conditions[:, :n], np.eye(n), -np.eye(n)])
-    h = np.concatenate([-conditions[:, n], upper, -lower])
-    length = np.linalg.norm(H * (upper - lower), axis=1)
-    empty = length <= 1e-10 * np.maximum(1.0, np.abs(h))
-    if (h[empty] < -1e-9).any():
-        return None
-    shape = bounded_shape(H[~empty], h[~empty], upper - lower)
-    if shape is None:
-        return None
-    region, corners, middle = shape
-    return Region(rows, solution[:, :n], solution[:, n], region, corners, middle)
+def _beyond(parametric: Parametric, cover: _Cover, region: Region, i: int, rng: np.random.Generator) -> list[Region]:
+    """Adds the regions beyond facet ``i`` of a region to the cover; returns those that were not there yet."""
+    facet, origin, basis = region.shape.facet(i)
+    outward = region.shape.H[i] / np.linalg.norm(region.shape.H[i])
+    new: list[Region] = []
+    uncovered = [facet]
+    for _ in range(10_000):
+        uncovered = [part for part in uncovered if part.depth > GAP]
+        if not uncovered:
+            return new
+        part = uncovered.pop()
+        start = origin + basis @ (rng.dirichlet(np.ones(len(part.vertices))) @ part.vertices)
+        for step in STEPS:
+            there = start + step * outward
+            if (np.abs(there) > 1.0).any():
+                continue
+            other = cover.holding(there)
+            if other is None:
+                rows = parametric.active_set(there)
+                other = None if rows is None else parametric.region(rows)
+            if other is None or other.rows == region.rows:
+                continue
+            if cover.add(other):
+                new.append(other)
+            left = _left(part, other, origin, basis)
+            if left != [part]:
+                uncovered += left
+                break
+        else:
+            if parametric.reach(start, outward, 10.0 * GAP) <= GAP:
+                return new  # as an inner point of the facet lies on the boundary of a convex set, all of it does
+            raise Unresolved("no region found beyond a facet, though the problem is feasible there")
+    raise Unresolved("a facet with too many neighbours")
 
 
-def _constant(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    spread = np.zeros((len(values), like.shape[1]))
-    spread[:, -1] = values
-    return spread
-
-
-def bounded_shape(H: np.ndarray, h: np.ndarray, size: np.ndarray) -> tuple[Polyhedron, np.ndarray, np.ndarray] | None:
-    """A bounded polyhedron without redundant rows, its corners and its Chebyshev centre; None where it is flat.
-
-    Args:
-        H: (rows, n), no row zero. h: (rows,). size: (n,), the unit in which distances are measured.
-    """
-    scaled = H * size
-    length = np.linalg.norm(scaled, axis=1)
-    scaled, right = scaled / length[:, None], h / length
-    n = H.shape[1]
-    found = linprog(
-        np.append(np.zeros(n), -1.0), np.column_stack([scaled, np.ones(len(h))]), right, bounds=(None, None),
-        method="highs", options={"primal_feasibility_tolerance": 1e-10},
-    )  # fmt: skip
-    if found.status != 0 or not found.x[n] > FLAT:
-        return None
-    middle = found.x[:n]
-    if n == 1:
-        ends = right / scaled[:, 0]
-        top, bottom = scaled[:, 0] > 0, scaled[:, 0] < 0
-        corners = np.array([[ends[bottom].max()], [ends[top].min()]])
-        keep = np.array([np.flatnonzero(bottom)[ends[bottom].argmax()], np.flatnonzero(top)[ends[top].argmin()]])
-    else:
-        try:
-            cut = HalfspaceIntersection(np.column_stack([scaled, -right]), middle)
-        except QhullError:
-            return None
-        corners = cut.intersections[np.isfinite(cut.intersections).all(axis=1)]
-        keep = np.unique(cut.dual_vertices)
-    back = np.linalg.norm(H[keep], axis=1)
-    region = Polyhedron(H[keep] / back[:, None], h[keep] / back)
-    return region, corners * size, middle * size
-
-
-def _beyond(region: Region, size: np.ndarray) -> list[np.ndarray]:
-    """Points just outside every facet: behind its middle, and behind places near its corners."""
-    points = []
-    for row, right in zip(region.set.H, region.set.h, strict=True):
-        outward = row * size**2
-        outward /= np.linalg.norm(outward / size)
-        near = np.abs(region.corners @ row - right) <= 1e-8 * max(1.0, abs(right), float(np.abs(row) @ size))
-        on = region.corners[near]
-        if not len(on):
-            continue
-        middle = on.mean(axis=0)
-        places = np.vstack([middle, middle + 0.98 * (on[: 2 * len(size)] - middle)])
-        points.extend(places + STEP * outward)
-    return points
+def _left(part: Polytope, region: Region, origin: np.ndarray, basis: np.ndarray) -> list[Polytope]:
+    """What a region leaves of a part of a facet, points nearer than ``GAP`` being covered."""
+    H, h = region.shape.H, region.shape.h
+    return part.minus(H @ basis, h + GAP - H @ origin)

@@ -13,9 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.answers import Answers, described
-from ctrl.controller import Decision, Source, Status
+from ctrl.controller import Decision, NotApplicable, Source, Status
 from ctrl.feasible import FeasibleSet
 from mpc.conic import ConicProgram
+from mpc.linear import LinearMPC
 from mpc.predictive import clock
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.solvers.conic import ConicSolver
@@ -106,6 +107,7 @@ class RecedingHorizon(ABC):
         self._good: int | None = None
         self._wanted = self._wanted_by(task)
         self._recourse = Recourse(task)
+        self._open_ended: LinearMPC | Literal[False] | None = None  # None until needed, False where there is none
         self.approximations = self._answers.read(task)
 
     @property
@@ -135,11 +137,14 @@ class RecedingHorizon(ABC):
         failures = self._recourse.failures
         self.task, self._recourse = task, Recourse(task)
         self._recourse.failures = failures
+        self._open_ended = None
 
     def reset(self) -> None:
         """Forgets the past."""
         self._good = None
         self._recourse.reset()
+        if self._open_ended:
+            self._open_ended.reset()
 
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
@@ -162,11 +167,28 @@ class RecedingHorizon(ABC):
             source = Source.SUBOPTIMAL
             solver.keep()
         else:
+            if status is Status.INFEASIBLE and (other := self._without_end(x, k)) is not None:
+                self._recourse.failures += 1
+                iterations = solver.iterations + other.iterations
+                status, source = Status.TERMINAL_SET_UNREACHABLE, Source.SUBOPTIMAL
+                return Decision(other.input, status, source, iterations, other.residual, perf_counter() - began)
             self._recourse.plan = self._continued(k)
             outcome = Outcome(status, None, solver.iterations, residual)
             return self._recourse.decide(np.asarray(x, dtype=float), k, outcome, began)
         self._good, self._recourse.failures = k, 0
         return Decision(solver.input.copy(), status, source, solver.iterations, residual, perf_counter() - began)
+
+    def _without_end(self, x: np.ndarray, k: int) -> Decision | None:
+        """The decision of a linear MPC over the same horizon that may end anywhere; None where that has no plan."""
+        if self._open_ended is None:
+            try:
+                self._open_ended = LinearMPC(self.task, self.horizon, terminal="cost")
+            except NotApplicable:
+                self._open_ended = False
+        if not self._open_ended:
+            return None
+        decision = self._open_ended.step(x, k)
+        return decision if decision.source in (Source.OPTIMAL, Source.SUBOPTIMAL) else None
 
     def _elapsed(self, k: int) -> int:
         """Samples since the point kept, 0 where it is no use as a warm start."""

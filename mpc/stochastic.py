@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -16,8 +18,9 @@ from mpc.disturbed import loop_of, rows_of
 from mpc.predictive import DOMAIN, clock
 from mpc.reachable import ErrorDynamics
 from mpc.recourse import Plan, Recourse
-from mpc.solvers.base import QPSolver, Solution
+from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
 from mpc.solvers.daqp import DAQP
+from mpc.terminal_set import WithoutTerminalSet
 from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
 from mpc.transcription import check_horizon
@@ -25,6 +28,9 @@ from systems import Box, InvalidValue, Task
 from systems.reading import Part
 
 __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
+
+
+_Program = tuple[TightenedProgram, QPSolver, WithoutTerminalSet | None]
 
 
 class StochasticMPC:
@@ -38,7 +44,9 @@ class StochasticMPC:
         M = math.inf:  z is never reset (indirect feedback MPC; Hewing, Wabersich & Zeilinger, 2020).
 
     Once feasible, always feasible, if the disturbance follows its law. The probabilities are conditional on the state
-    at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law.
+    at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law. Where the
+    tightened constraints can be met up to the horizon and not behind it, the plan ends at the horizon, which the status
+    ``terminal_set_unreachable`` says; feasibility is then not promised any more.
 
     Args:
         task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
@@ -112,12 +120,13 @@ class StochasticMPC:
             model = self.loop.model
             weight, half = terminal_expansion(task, model.x_ref, task.reading.start[0])
             last = weight, half - 0.5 * model.multipliers
-        limit = () if max_iterations is None else (max_iterations,)
-        self._programs: dict[int, tuple[TightenedProgram, QPSolver]] = {}
+        iterations = {} if max_iterations is None else {"max_iterations": max_iterations}
+        make = partial(DAQP, time_limit=self.time_limit, **iterations)
+        self._programs: dict[int, _Program] = {}
         for going in range(1, horizon + 1) if self._ends else (horizon,):
             program = tightened_program(self.loop, rows, soft, going, self.terminal_steps, last)
-            self._programs[going] = program, DAQP(program.problem, *limit, time_limit=self.time_limit)
-        self.program, self.solver = self._programs[horizon]
+            self._programs[going] = program, make(program.problem), self._to_the_horizon(program, going, make)
+        self.program, self.solver, self._without_set = self._programs[horizon]
         self._recourse = Recourse(task)
         self._lower, self._upper = task.input_bounds
         self._phases: dict[tuple[int, int], np.ndarray] = {}
@@ -133,10 +142,21 @@ class StochasticMPC:
             raise InvalidValue(f"terminal_steps = {given}; expected a whole number of samples, at least 0")
         return int(given)
 
+    def _to_the_horizon(
+        self, program: TightenedProgram, horizon: int, make: Callable[[QuadraticProgram], QPSolver]
+    ) -> WithoutTerminalSet | None:
+        """The problem without the rows that are imposed behind the horizon only, None where there are none."""
+        last = program.stage == horizon
+        of_state = np.append(self.rows.of_state, True)[program.row]  # row -1 is soft, and charged there
+        others = (program.stage < horizon) | (last & of_state)
+        return None if others.all() else WithoutTerminalSet(make, program.problem, others)
+
     def reset(self) -> None:
         """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
-        for _, solver in self._programs.values():
+        for _, solver, without_set in self._programs.values():
             solver.reset()
+            if without_set is not None:
+                without_set.reset()
         self._zeta: np.ndarray | None = None  # nominal state minus reference at sample _k
         self._nu = np.zeros((self.horizon, len(self._lower)))  # the rest of the last good plan, zero behind its end
         self._left = 0  # of its samples
@@ -172,13 +192,15 @@ class StochasticMPC:
         self._advance(k)
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
-        self.program, self.solver = self._programs[going]
+        self.program, self.solver, self._without_set = self._programs[going]
         with np.errstate(over="ignore", invalid="ignore"):
             xi = x - self.loop.model.x_ref
             status, iterations, residual, found = Status.NUMERICAL, 0, np.inf, False
             if np.isfinite(xi).all():
-                for zeta, start in self._attempts(xi, k):
-                    solution = self._solve(xi, zeta, k - start)
+                for zeta, start, solver in self._attempts(xi, k):
+                    if solver is self._without_set and status is not Status.INFEASIBLE:
+                        break
+                    solution = self._solve(xi, zeta, k - start, solver)
                     status, residual = solution.status, solution.residual
                     iterations += solution.iterations
                     found = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
@@ -188,7 +210,10 @@ class StochasticMPC:
                         self._nu = np.vstack([plan, np.zeros((self.horizon - going, plan.shape[1]))])
                         self._left = going
                         break
-                self._failures = 0 if found else self._failures + 1
+                    if status is Status.TERMINAL_SET_UNREACHABLE:
+                        status = Status.INFEASIBLE
+                is_kept = found and status is not Status.TERMINAL_SET_UNREACHABLE
+                self._failures = 0 if is_kept else self._failures + 1
             source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
             if not found:
                 source = Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
@@ -225,20 +250,27 @@ class StochasticMPC:
             np.zeros(0),
         )
 
-    def _attempts(self, xi: np.ndarray, k: int) -> list[tuple[np.ndarray, int]]:
-        """Nominal states to try, each with the sample of its re-conditioning."""
+    def _attempts(self, xi: np.ndarray, k: int) -> list[tuple[np.ndarray, int, QPSolver | WithoutTerminalSet]]:
+        """Nominal states to try, each with the sample of its re-conditioning: all with the terminal rows, then without
+        them."""
         if self._zeta is None or k - self._start >= self.recondition_every:
-            return [(xi, k)]
-        attempts = [(self._zeta, self._start)]
-        if self.recovery:
-            attempts.insert(0, (xi, self._start))
-        return [*attempts, (xi, k)] if self._failures >= self.COLD_AFTER else attempts
+            tries = [(xi, k)]
+        else:
+            tries = [(self._zeta, self._start)]
+            if self.recovery:
+                tries.insert(0, (xi, self._start))
+            if self._failures >= self.COLD_AFTER:
+                tries.append((xi, k))
+        solvers: list[QPSolver | WithoutTerminalSet] = [self.solver]
+        if self._without_set is not None:
+            solvers.append(self._without_set)
+        return [(zeta, start, solver) for solver in solvers for zeta, start in tries]
 
-    def _solve(self, xi: np.ndarray, zeta: np.ndarray, phase: int) -> Solution:
+    def _solve(self, xi: np.ndarray, zeta: np.ndarray, phase: int, solver: QPSolver | WithoutTerminalSet) -> Solution:
         program, margin = self.program, self._margin(phase)
         shift = program.on_nominal @ zeta + program.on_measured @ xi
         lower, upper = program.problem.lower + margin - shift, program.problem.upper - margin - shift
-        return self.solver.solve(program.f_state @ xi + program.f_constant, lower, upper)
+        return solver.solve(program.f_state @ xi + program.f_constant, lower, upper)
 
     def _margin(self, phase: int) -> np.ndarray:
         """The margins of a phase; they settle, so only so many are ever computed."""

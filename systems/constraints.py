@@ -14,6 +14,7 @@ import numpy as np
 from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName
 from systems.expressions import expect_arguments, without_nan
+from systems.linear_programs import maximise
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
@@ -243,14 +244,13 @@ class Polytope(Constraint):
         return ca.SX(self.H) @ s - ca.SX(self.h)
 
     def support(self, direction: Mapping[str, float]) -> float:
-        """Largest value of the linear form over the polytope, infinite where unbounded, by one linear program."""
-        from scipy.optimize import linprog
+        """Largest value of the linear form over the polytope; infinite where unbounded, -infinite where it is empty.
 
+        See :func:`systems.linear_programs.maximise`.
+        """
         if _free(direction, self.signals):
             return np.inf
-        c = np.array([direction.get(name, 0.0) for name in self.signals])
-        found = linprog(-c, self.H, self.h, bounds=(None, None))
-        return -found.fun if found.success else np.inf
+        return maximise(np.array([direction.get(name, 0.0) for name in self.signals]), self.H, self.h).value
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ _ENDINGS = {
     Status.MAX_ITERATIONS: "stopped by the limit on iterations",
     Status.TIMEOUT: "stopped by the clock",
     Status.INFEASIBLE: "no plan keeps the constraints, as far as the solver can tell",
+    Status.TERMINAL_SET_UNREACHABLE: "plans keep the constraints, none ends in the terminal set; planned without it",
     Status.UNBOUNDED: "the solver's iterates grew without bound",
     Status.NUMERICAL: "the solver ended at no point that passes the check of optimality, or was given no finite state",
 }

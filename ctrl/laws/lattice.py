@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
 from typing import final
@@ -19,6 +19,7 @@ from systems.lowering.interval import Interval
 __all__ = ["Lattice", "MaxMin"]
 
 CHUNK = 1 << 22  # numbers in one array while enclosing slopes
+NEAR = 1 << 16  # and while computing values, which then stay in the cache
 
 
 @final
@@ -44,6 +45,22 @@ class MaxMin:
             raise InvalidValue("the pieces must be finite numbers")
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
+        object.__setattr__(self, "_places", np.concatenate([np.array(term, dtype=int) for term in self.terms]))
+        object.__setattr__(self, "_firsts", np.cumsum([0, *map(len, self.terms[:-1])]))
+
+    _places: np.ndarray = field(init=False, repr=False)
+    _firsts: np.ndarray = field(init=False, repr=False)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Values (...,) at points (..., n)."""
+        pieces = x @ self.A.T + self.b
+        flat = pieces.reshape(-1, len(self.b))
+        values = np.empty(len(flat))
+        step = max(1, NEAR // len(self._places))
+        for first in range(0, len(flat), step):
+            part = slice(first, first + step)
+            values[part] = np.minimum.reduceat(flat[part][:, self._places], self._firsts, axis=1).max(axis=1)
+        return values.reshape(pieces.shape[:-1])
 
     @property
     def table(self) -> np.ndarray:
@@ -76,11 +93,7 @@ class Lattice(Law):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, dtype=float)
-        values = [
-            (x @ f.A.T + f.b)[..., table].min(axis=-1).max(axis=-1)
-            for f, table in zip(self.inputs, self._tables, strict=True)
-        ]
-        return np.stack(values, axis=-1)
+        return np.stack([f(x) for f in self.inputs], axis=-1)
 
     def enclose(self, x: Interval) -> Interval:
         low, high = [], []

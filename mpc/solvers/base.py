@@ -15,6 +15,7 @@ __all__ = ["QPSolver", "QuadraticProgram", "Solution"]
 
 
 LOOSE = 1e-3  # largest residual of a point that is used although its solver did not finish
+POLISHABLE = 1e-1  # largest residual of a point that is polished
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Solution:
     def is_usable(self) -> bool:
         """Whether the point may be acted on: solved, or stopped so close to a solution that it makes no difference."""
         return self.status is Status.SOLVED or (
-            self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL) and self.residual <= LOOSE
+            self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL, Status.TERMINAL_SET_UNREACHABLE)
+            and self.residual <= LOOSE
         )
 
 
@@ -90,12 +92,19 @@ class QPSolver(ABC):
     """
 
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved
+    FEASIBLE = 1e-7  # largest violation of its hard rows
+    # At the edge of a feasible set, a plan that is feasible to rounding leads to a state that is feasible to some more
+    # rounding. Where the last solve ended well, so much more is allowed, and infeasible rows are relaxed by FEASIBLE.
+    SLACK = 10.0
+    POLISHED = 1e-7  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
-        from mpc.solvers.optimality import is_posed, push, residual  # numba is slow to import
+        from mpc.solvers.optimality import is_posed, push, residual, violation  # numba is slow to import
+        from mpc.solvers.polish import polished, polished_unit
 
         self.problem = problem
         self.max_iterations = max_iterations
+        self._continues = False  # whether the last solve ended well
         # Dense products of small matrices are several times faster than sparse ones.
         small = problem.A.shape[0] * problem.A.shape[1] <= 100_000
         self._h = problem.H.toarray() if small else problem.H.tocsr()
@@ -103,10 +112,19 @@ class QPSolver(ABC):
         self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
-        self._is_posed, self._measure, self._sum_rows = is_posed, residual, push
+        self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, push, violation
+        self._polish, self._polish_unit = polished, polished_unit
+        if self._small and self._is_unit:  # loads it now, and not in the middle of a run
+            one, wide = np.ones(1), np.ones((1, 1))
+            polished_unit(wide, one, one, -one, one, one, one)
+
+    def reset(self) -> None:
+        """Forgets the last solve: what comes next does not continue it."""
+        self._continues = False
+        self._forget()
 
     @abstractmethod
-    def reset(self) -> None:
+    def _forget(self) -> None:
         """Forgets the warm start."""
 
     @abstractmethod
@@ -120,6 +138,7 @@ class QPSolver(ABC):
             f: (d,). lower, upper: (rows,), infinite where there is no bound.
         """
         if not self._is_posed(f, lower, upper):
+            self.reset()
             is_number = np.isfinite(f).all() and not np.isnan(lower).any() and not np.isnan(upper).any()
             return self._unsolved(Status.INFEASIBLE if is_number else Status.NUMERICAL)
         try:
@@ -127,16 +146,46 @@ class QPSolver(ABC):
         except (ArithmeticError, RuntimeError, ValueError):  # numbers that a back-end refuses, each in its own way
             self.reset()
             return self._unsolved(Status.NUMERICAL)
+        allowed = self.FEASIBLE
+        if self._continues:
+            allowed *= self.SLACK
+            if status is Status.INFEASIBLE:
+                self._forget()
+                status, z, multipliers, more = self._solve(f, *self._relaxed(lower, upper))
+                iterations += more
         residual = self.residual(z, multipliers, f, lower, upper)
-        if status is Status.SOLVED and not residual <= self.TOLERANCE:
+        if self.POLISHED < residual < POLISHABLE:
+            better = self._polished(z, multipliers, f, lower, upper)
+            after = np.inf if better is None else self.residual(*better, f, lower, upper)
+            if better is not None and after < residual:
+                (z, multipliers), residual = better, after
+        is_good = residual <= self.TOLERANCE and (
+            residual <= allowed or self._violated(self._a @ z, lower, upper, self.problem.price) <= allowed
+        )
+        if status is Status.SOLVED and not is_good:
             status = Status.NUMERICAL
-        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= self.TOLERANCE:
+        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and is_good:
             status = Status.SOLVED  # of a convex program these conditions are sufficient, whatever else was asked for
         if status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and self.excludes(multipliers, lower, upper):
             status = Status.INFEASIBLE
         if status is not Status.SOLVED:
             self.reset()  # a working set that led nowhere must not be the start of the next solve
+        self._continues = status is Status.SOLVED
         return Solution(status, z, multipliers, iterations, residual)
+
+    def _relaxed(self, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the hard rows farther apart by ``FEASIBLE``, relative to 1 + |bound|."""
+        more = np.where(self.problem.soft, 0.0, self.FEASIBLE)
+        return lower - more * (1.0 + np.abs(lower)), upper + more * (1.0 + np.abs(upper))
+
+    def _polished(
+        self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        value, price = self._a @ z, self.problem.price
+        if self._small and self._is_unit:
+            return self._polish_unit(self._a, price, f, lower, upper, value, multipliers)
+        H, A = self.problem.H, self.problem.A.tocsr()
+        return self._polish(H, A, price, f, lower, upper, value, multipliers)
 
     def _unsolved(self, status: Status) -> Solution:
         rows, d = self.problem.A.shape
@@ -159,7 +208,8 @@ class QPSolver(ABC):
         return np.asarray(self._sum_rows(self._a, multipliers) if self._small else self._at @ multipliers)
 
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
-        """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` meets the hard rows.
+        """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` times the largest bound
+        meets the hard rows.
 
         Such is any y with A'y = 0 and sum_i max over [lower, upper] of y_i v_i < 0; diverging multipliers are one.
         """
@@ -170,4 +220,5 @@ class QPSolver(ABC):
         y /= largest
         y[(y > 0) & np.isinf(upper) | (y < 0) & np.isinf(lower)] = 0.0
         bound = np.where(y > 0, upper, np.where(y < 0, lower, 0.0))
+        radius *= 1.0 + float(np.abs(bound).max(initial=0.0))
         return bool(y @ bound < -radius * np.abs(self._at @ y).max(initial=0.0) - 1e-9)

@@ -43,7 +43,8 @@ class DAQP(QPSolver):
     the edge of a feasible set, an active-set method cycles, with any start and any tolerances.
     """
 
-    SLACK_CURVATURE = 1e-8
+    SLACK_CURVATURE = 1e-7
+    POLISHED = 1e-9  # the slacks' curvature, and what it does to the scale of a row, leave more than that
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int = 1000, time_limit: float = math.inf) -> None:
         super().__init__(problem, max_iterations)
@@ -88,15 +89,18 @@ class DAQP(QPSolver):
 
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
         """See :meth:`QPSolver.solve`."""
+        continues = self._continues
         found = super().solve(f, lower, upper)
         if found.status is not Status.NUMERICAL or not np.isfinite(f).all():
             return found
+        self.rescue._continues = continues
         other = self.rescue.solve(f, lower, upper)
+        self._continues = other.status is Status.SOLVED
         if not other.residual < found.residual and other.status is not Status.INFEASIBLE:
             return found
         return dataclasses.replace(other, iterations=found.iterations + other.iterations)
 
-    def reset(self) -> None:
+    def _forget(self) -> None:
         self._sense = self._cold
 
     def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpc.solvers.verified_cache import compiled
 
-__all__ = ["is_posed", "natural_residual", "push", "residual"]
+__all__ = ["is_posed", "natural_residual", "push", "residual", "violation"]
 
 
 @compiled()
@@ -55,6 +55,20 @@ def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type:
         largest_pull = max(largest_pull, abs(total))
         largest_f = max(largest_f, abs(f[j]))
     return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, price))
+
+
+@compiled()
+def violation(value, lower, upper, price):  # type: ignore[no-untyped-def]
+    """Largest distance of a hard row's value from its bounds, relative to 1 + |v|, as in :func:`natural_residual`."""
+    worst = 0.0
+    for i in range(len(value)):
+        if price[i] == math.inf:
+            v = value[i]
+            gap = max(v - upper[i], lower[i] - v) / (1.0 + abs(v))
+            if not gap < math.inf:
+                return math.inf
+            worst = max(worst, gap)
+    return worst
 
 
 @compiled()

@@ -81,7 +81,7 @@ class PIQP(QPSolver):
         H, A, G = self._matrices
         self._solver.setup(H, self._f, A, self._b, G, self._low, self._high, *self._boxes)
 
-    def reset(self) -> None:
+    def _forget(self) -> None:
         """Nothing is carried from solve to solve."""
 
     def _set_bounds(self, lower: np.ndarray, upper: np.ndarray) -> None:

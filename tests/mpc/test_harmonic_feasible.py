@@ -95,4 +95,4 @@ def test_the_harmonic_set_contains_that_of_tracking_and_only_solvable_states(fre
         assert furthest is not None
         outside = furthest + 1e-3 * direction
         free = (-2.0 < outside[0] < 1.5) and (-0.8 < outside[1] < 1.2)  # bounds of the measured state are not enforced
-        assert not free or controller.step(outside, 0).status == "infeasible"
+        assert not free or controller.step(outside, 0).status in ("terminal_set_unreachable", "infeasible")
