@@ -9,6 +9,7 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -31,8 +32,8 @@ class OscillatingMasses(Plant):
     mass_1: float = 1.0  # kg
     mass_2: float = 0.5  # kg
     mass_3: float = 1.0  # kg
-    stiffness: float = 2.0  # N/m, of each spring
-    max_force: float = 0.8  # N
+    stiffness: float = nonnegative(2.0)  # N/m, of each spring
+    max_force: float = nonnegative(0.8)  # N
 
     state = signals("p1 [m]", "p2 [m]", "p3 [m]", "v1 [m/s]", "v2 [m/s]", "v3 [m/s]")
     input = signals("force_1 [N]", "force_3 [N]")

@@ -78,9 +78,9 @@ def test_limits() -> None:
 @pytest.mark.parametrize(
     ("limits", "error", "message"),
     [
-        ({"f": (1.0, -1.0)}, InvalidValue, r"limits of f are \(1.0, -1.0\); the lower must not exceed the upper"),
-        ({"f": (np.nan, 1.0)}, InvalidValue, r"limits of f are \(nan, 1.0\)"),
-        ({"f": 3.0}, InvalidValue, r"limits of f are 3.0; give a pair"),
+        ({"f": (1.0, -1.0)}, InvalidValue, r"limits of f = \(1.0, -1.0\); expected two numbers, lower <= upper"),
+        ({"f": (np.nan, 1.0)}, InvalidValue, r"limits of f = \(nan, 1.0\)"),
+        ({"f": 3.0}, InvalidValue, r"limits of f = 3.0; expected a pair"),
         ([(-1.0, 1.0)], InvalidValue, r'limits\(\) returned \[\(-1.0, 1.0\)\]; return a mapping .* {"f": '),
         ({"g": (0.0, 1.0)}, UnknownName, r"limits\(\): unknown signal 'g'; known: f"),
     ],
@@ -127,7 +127,7 @@ def test_a_name_may_be_used_once_only() -> None:
 
 
 def test_a_parameter_must_be_finite() -> None:
-    with pytest.raises(InvalidValue, match=r"Mass.mass = nan; a physical parameter must be a finite number"):
+    with pytest.raises(InvalidValue, match=r"Mass.mass = nan; expected a finite number"):
         Mass(mass=float("nan"))
 
 

@@ -52,7 +52,7 @@ def test_bad_numbers_say_what_was_expected() -> None:
         XY.array(np.zeros((1, 3)))
     with pytest.raises(InvalidValue, match="NaN given for angle_rate"):
         XY.array([0.0, np.nan, 0.0])
-    with pytest.raises(InvalidValue, match="NaN given for x"):
+    with pytest.raises(InvalidValue, match="values: x = nan; expected a number"):
         XY.array({"x": np.nan})
 
 
