@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
-from systems import DimensionMismatch, InvalidValue
+from systems import DimensionMismatch, InvalidValue, TriviumError
 
 __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
 
-class SetNotFound(ValueError):
+class SetNotFound(TriviumError, ValueError):
     """No set of the wanted kind was found, for the reason given."""
 
 

@@ -109,7 +109,7 @@ def expect_whole(
     raise InvalidValue(f"{what} = {shown(value)}; expected {expected}" + (f", {hint}" if hint else ""))
 
 
-def expect_seed(value: Any, what: str = "seed") -> int:
+def expect_seed(value: Any, what: str = "seed", hint: str = "such as 0") -> int:
     """A seed: a whole number from 0 to 2^63 - 1. None is refused: every run can be repeated.
 
     Raises:
@@ -117,7 +117,7 @@ def expect_seed(value: Any, what: str = "seed") -> int:
     """
     if is_whole(value) and 0 <= value < 2**63:
         return int(value)
-    raise InvalidValue(f"{what} = {shown(value)}; expected a whole number from 0 to 2^63 - 1, such as 0")
+    raise InvalidValue(f"{what} = {shown(value)}; expected a whole number from 0 to 2^63 - 1, {hint}")
 
 
 def expect_name(value: Any, what: str) -> str:
@@ -191,7 +191,8 @@ def expect_array(
     if shape is not None and not _fits(array.shape, shape):
         raise DimensionMismatch(f"{what} has shape {array.shape}; expected {_shape(shape)}")
     if not nan and np.isnan(array).any():
-        raise InvalidValue(f"{what} = {shown(value)} holds NaN; give numbers" + (" (or infinity)" if infinite else ""))
+        numbers = "numbers (or infinity)" if infinite else "finite numbers"
+        raise InvalidValue(f"{what} = {shown(value)} holds NaN; give {numbers}")
     if not infinite and np.isinf(array).any():
         raise InvalidValue(f"{what} = {shown(value)} holds infinity; give finite numbers")
     return array

@@ -13,6 +13,7 @@ from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
 from systems import Budget, Task, Trajectory
+from systems.errors import expect
 from systems.lowering import lower
 
 __all__ = ["check_task"]
@@ -24,6 +25,7 @@ STILL = 1e-6  # per second: what moves less stands still
 
 def check_task(task: Task) -> Report:
     """Whether a task can be run, learned and solved as it is written; its plant is checked with it."""
+    expect(task, Task, "the task to check", "such as systems.library.cartpole()")
     plant = plant_report(task.plant, lambda _: of_task(task))
     checks = [
         Check("its plant keeps the contract", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),

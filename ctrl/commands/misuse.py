@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from systems.errors import TriviumError
+
 __all__ = ["Misuse", "short_name"]
 
 
-class Misuse(ValueError):
+class Misuse(TriviumError, ValueError):
     """The command line asks for something that cannot be."""
 
 

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from systems import Task
+from systems import Task, TriviumError
 from systems.describe import describe
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["OutputError", "default_folder", "details", "prepare", "reserved", "r
 PACKAGES = ("trivium-control", "numpy", "scipy", "casadi", "daqp", "piqp", "torch", "joblib", "matplotlib")
 
 
-class OutputError(OSError):
+class OutputError(TriviumError, OSError):
     """The output folder cannot be written."""
 
 

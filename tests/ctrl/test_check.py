@@ -138,7 +138,7 @@ class Runaway(Base):
         (Misspelt, "one expression per state", "velocity"),
         (Needy, "can be made", "mass"),
         (Rooted, "finite at 64 points", "equation of v is not finite"),
-        (Upside, "limits are ordered", "lower must not exceed"),
+        (Upside, "limits are ordered", "lower <= upper"),
         (Idle, "every input moves something", "f appears in no equation"),
         (3, "can be made", "not a Plant"),
     ],

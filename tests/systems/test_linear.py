@@ -64,7 +64,7 @@ def test_linear_plant_is_its_matrices() -> None:
         ({"A": A, "B": np.eye(3)}, DimensionMismatch, r"B has shape \(3, 3\); expected \(2, columns\)"),
         ({"A": A, "B": B, "E": np.eye(3)}, DimensionMismatch, r"E has shape \(3, 3\)"),
         ({"A": A, "B": B, "c": [1.0]}, DimensionMismatch, r"c has shape \(1,\); expected \(2,\)"),
-        ({"A": A * np.nan, "B": B}, InvalidValue, "A = .* holds NaN; give numbers"),
+        ({"A": A * np.nan, "B": B}, InvalidValue, "A = .* holds NaN; give finite numbers"),
         (
             {"A": A, "B": B, "dt": 0.0},
             InvalidValue,
