@@ -97,19 +97,19 @@ class NotApplicable(TriviumError, ValueError):
 def sample_index(k: Any) -> int:
     """The number of a sample, 0 for the first of a run; beyond the end of a run it counts on.
 
-    Floats are refused even where they are whole: a clock t / dt is exact at some samples and off by a rounding at
-    others, so count samples.
+    A whole number before 0 is answered too, as a clock may jump. Floats are refused even where they are whole: t / dt
+    is exact at some samples and off by a rounding at others, and would fail in the middle of a run.
 
     Raises:
-        InvalidValue: no whole number, of Python or numpy, or a negative one.
+        InvalidValue: no whole number, of Python or numpy.
     """
     if type(k) is int or (isinstance(k, Integral) and not isinstance(k, bool)):
-        if 0 <= k <= _LAST:
+        if -_LAST <= k <= _LAST:
             return int(k)
     elif isinstance(k, np.ndarray) and k.shape == () and k.dtype.kind in "iu":
         return sample_index(int(k))
     hint = "; count samples instead of rounding a time" if isinstance(k, (float, np.floating)) else ""
-    raise InvalidValue(f"sample k = {shown(k)}; expected a whole number of at least 0{hint}")
+    raise InvalidValue(f"sample k = {shown(k)}; expected a whole number, 0 for the first of a run{hint}")
 
 
 def measured_state(x: Any, state: Signals) -> np.ndarray:

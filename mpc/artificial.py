@@ -9,7 +9,10 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
+from mpc.transcription import check_horizon
 from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task, linearise
+from systems.arguments import expect_number
+from systems.errors import expect
 
 __all__ = [
     "Model",
@@ -55,6 +58,7 @@ def model(task: Task) -> Model:
     Raises:
         NotApplicable: the cost is not quadratic, an input costs nothing, or a constraint is not affine.
     """
+    expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
     plant, reference = task.plant, task.reference
@@ -67,12 +71,6 @@ def model(task: Task) -> Model:
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
     return Model(linear.A, linear.B, linear.c, outputs(task), Q, R)
-
-
-def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        raise InvalidValue(f"horizon = {horizon}; expected a whole number of samples, at least 1")
 
 
 def harmonic_program(system: Model, horizon: int, frequency: float, weights: OffsetWeights, eps: float) -> ConicProgram:
@@ -102,7 +100,7 @@ class _Writer:
     """Writes the rows of one program. z = (x_0, u_0, .., x_{N-1}, u_{N-1}, artificial parts (x, u) each)."""
 
     def __init__(self, system: Model, horizon: int, eps: float, parts: int) -> None:
-        self.system, self.N, self.eps = system, horizon, eps
+        self.system, self.N, self.eps = system, horizon, expect_number(eps, "eps", least=0.0)
         self.n, self.m = system.B.shape
         self.k = self.n + self.m
         self.d = (horizon + parts) * self.k

@@ -11,6 +11,7 @@ from mpc.recourse import Outcome, Plan
 from mpc.shooting import CasadiShooting
 from mpc.solvers.base import LOOSE
 from systems import Task
+from systems.arguments import expect_arguments, expect_number
 
 __all__ = ["LagrangianMPC"]
 
@@ -41,6 +42,8 @@ class LagrangianMPC(PredictiveController):
         max_iterations: int = 200,
         tolerance: float = 1e-6,
     ) -> None:
+        expect_arguments(make, "shape, maximum", "make")
+        expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-6")
         super().__init__(task, horizon, max_iterations)
         self._arguments = (task, horizon, make, max_iterations, tolerance)
         self.shooting = CasadiShooting(task, horizon)

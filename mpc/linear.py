@@ -13,7 +13,8 @@ from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import QPSolver
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
-from systems import InvalidValue, Task
+from systems import Task
+from systems.arguments import expect_choice
 
 __all__ = ["LinearMPC"]
 
@@ -58,10 +59,8 @@ class LinearMPC(PredictiveController):
         solver: Solver | None = None,
         max_iterations: int | None = None,
     ) -> None:
-        if terminal not in (None, "set", "cost"):
-            raise InvalidValue(f"terminal '{terminal}' is unknown; use 'set', 'cost', or leave it out")
-        if solver not in (None, "daqp", "piqp"):
-            raise InvalidValue(f"solver '{solver}' is unknown; use 'daqp', 'piqp', or leave it out")
+        expect_choice(terminal, "terminal", ("set", "cost", None))
+        expect_choice(solver, "solver", ("daqp", "piqp", None))
         super().__init__(task, horizon, max_iterations)
         self._arguments = (task, horizon, terminal, solver, max_iterations)
         self.problem = linear_optimal_control(task, horizon, {"set": True, "cost": False, None: None}[terminal])

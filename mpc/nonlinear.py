@@ -14,7 +14,8 @@ from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import NLPSolver
 from mpc.transcription import transcribe
-from systems import InvalidValue, Task
+from systems import Task
+from systems.arguments import expect_choice
 
 __all__ = ["NonlinearMPC"]
 
@@ -43,8 +44,7 @@ class NonlinearMPC(PredictiveController):
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
 
     def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
-        if solver not in get_args(Solver):
-            raise InvalidValue(f"solver '{solver}' is unknown; use {' or '.join(map(repr, get_args(Solver)))}")
+        expect_choice(solver, "solver", get_args(Solver))
         super().__init__(task, horizon, max_iterations)
         self._arguments = (task, horizon, solver, max_iterations)
         self.problem = transcribe(task, horizon)

@@ -7,10 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.controller import Decision, Status
+from ctrl.controller import Decision, Status, sample_index
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.transcription import check_horizon, check_input
-from systems import InvalidValue, Task
+from systems import Task
+from systems.arguments import expect_whole
 
 __all__ = ["PredictiveController"]
 
@@ -35,8 +36,8 @@ class PredictiveController(ABC):
     def __init__(self, task: Task, horizon: int, max_iterations: int | None) -> None:
         check_horizon(horizon)
         check_input(task)
-        if max_iterations is not None and max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        if max_iterations is not None:
+            expect_whole(max_iterations, "max_iterations", least=1)
         self.task, self.horizon = task, horizon
         self._recourse = Recourse(task)
 
@@ -67,8 +68,9 @@ class PredictiveController(ABC):
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        x = self._recourse.measured(x)
+        x, k = self._recourse.measured(x), sample_index(k)
         outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
         return self._recourse.decide(x, k, outcome, began)

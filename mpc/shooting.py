@@ -13,6 +13,7 @@ from ctrl.controller import NotApplicable
 from ctrl.regulator import local_model
 from mpc.transcription import check_horizon, check_input, conditions, terminal
 from systems import Task
+from systems.arguments import expect_names
 
 __all__ = ["CasadiShooting", "Point", "Shooting"]
 
@@ -49,7 +50,7 @@ class Shooting(ABC):
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = ()) -> None:
         check_horizon(horizon)
         check_input(task)
-        self.task, self.horizon, self.parameters = task, horizon, parameters
+        self.task, self.horizon, self.parameters = task, horizon, expect_names(parameters, "parameters")
         self.n, self.m = len(task.plant.state), len(task.plant.input)
         self.d = horizon * self.m
         rule, self.end = conditions(task), terminal(task)

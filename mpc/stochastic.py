@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.controller import Decision, Source, Status
+from ctrl.controller import Decision, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
 from mpc.disturbed import loop_of, rows_of
 from mpc.reachable import ErrorDynamics
@@ -18,7 +18,9 @@ from mpc.solvers.daqp import DAQP
 from mpc.tightened import program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
 from mpc.transcription import check_horizon
-from systems import Box, InvalidValue, Task
+from systems import Box, Task
+from systems.arguments import expect_flag, expect_number, expect_whole
+from systems.errors import expect
 
 __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
 
@@ -83,10 +85,12 @@ class StochasticMPC:
     ) -> None:
         check_horizon(horizon)
         check_interval(recondition_every)
-        if input_probability is not None and not 0 < input_probability <= 1:
-            raise InvalidValue(f"input_probability = {input_probability}; expected 0 < input_probability <= 1")
-        if max_iterations is not None and max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        if input_probability is not None:
+            expect_number(input_probability, "input_probability", above=0.0, most=1.0)
+        if max_iterations is not None:
+            expect_whole(max_iterations, "max_iterations", least=1)
+        expect_flag(joint, "joint")
+        expect_flag(recovery, "recovery")
         self.task, self.horizon = task, horizon
         self.recondition_every, self.recovery = recondition_every, recovery
         self.loop = loop_of(task, K)
@@ -108,9 +112,7 @@ class StochasticMPC:
     def _extra(self, given: int | None) -> int:
         if given is None:
             return terminal_steps(self.task, self.loop, self.rows, self.margins, self.horizon)
-        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
-            raise InvalidValue(f"terminal_steps = {given}; expected a whole number of samples, at least 0")
-        return int(given)
+        return expect_whole(given, "terminal_steps", least=0, unit="samples")
 
     def reset(self) -> None:
         """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
@@ -144,9 +146,10 @@ class StochasticMPC:
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        x = self._recourse.measured(x)
+        x, k = self._recourse.measured(x), sample_index(k)
         self._advance(k)
         with np.errstate(over="ignore", invalid="ignore"):
             xi = x - self.loop.model.x_ref
@@ -183,6 +186,7 @@ class StochasticMPC:
         upper, lower = program.problem.upper - margin + at_reference, program.problem.lower + margin + at_reference
         state = self.task.plant.state
         if within is not None:
+            expect(within, Box, "within", 'such as Box("within", {state: (lower, upper)})')
             least, most = within.interval(state)
             rows = sp.vstack([rows, sp.eye(n, n + d)], format="csr")
             lower, upper = np.append(lower, least), np.append(upper, most)

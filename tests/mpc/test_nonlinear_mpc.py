@@ -215,7 +215,7 @@ def test_misuse() -> None:
     idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
     with pytest.raises(NotApplicable, match="no input"):
         NonlinearMPC(Task("idle", idle, 0.2, 5, Quadratic(Q=[1], R=[]), Fixed()))
-    with pytest.raises(InvalidValue, match="solver 'snopt'"):
+    with pytest.raises(InvalidValue, match="solver = 'snopt'; expected 'fatrop' or 'ipopt'"):
         NonlinearMPC(pendulum(), solver="snopt")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="max_iterations"):
         NonlinearMPC(pendulum(), max_iterations=0)
