@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
+from systems.errors import TriviumError
+
 MAGIC = b"TRIVIUM\x00"
 VERSION = 1
 _HEADER = struct.Struct("<8sIQ32s")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(TriviumError, RuntimeError):
     """A file that cannot be used as a checkpoint; the message says why and what to do."""
 
 

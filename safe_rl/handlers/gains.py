@@ -27,6 +27,9 @@ class IntegralGains:
     ki: float = 0.1
     maximum: float = 100.0
 
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
+
     def controller(self, constraints: int) -> MultiplierController:
         return Integral(self.ki, constraints, self.maximum)
 
@@ -43,6 +46,9 @@ class PIDGains:
     filter_p: float = 0.8
     filter_d: float = 0.8
     delay: int = 10
+
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:
         return PID(self.kp, self.ki, self.kd, constraints, self.maximum, self.filter_p, self.filter_d, delay=self.delay)
@@ -72,6 +78,9 @@ class PredictiveGains:
     delay: int = 1
     smoothing: float = 0.5
 
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
+
     def controller(self, constraints: int) -> MultiplierController:
         model = ViolationModel(
             self.effect,
@@ -94,6 +103,9 @@ class DualAdamGains:
     rate: float = 0.01
     initial: float = 0.6931
     maximum: float = 1e4
+
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:
         rising = DualAdam(self.rate, constraints, self.maximum)

@@ -41,12 +41,12 @@ def environment() -> Any:
         (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
         (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]
         (lambda: JumpStart(TASK, LQR(TASK)), "guide .*such as LQR"),  # type: ignore[arg-type]
-        (lambda: JumpStart(TASK, "lqr"), "guide 'lqr'"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, "lqr"), "guide = 'lqr'"),  # type: ignore[arg-type]
         (lambda: assess(SAC(TASK, settings=TINY[SAC]), TASK), "learner.result"),  # type: ignore[arg-type]
         (lambda: GymnasiumTask("swing", environment(), {"cost": 1}), "without arguments"),
         (lambda: GymnasiumTask("swing", "Pendulum-v1", {"cost": 1}), "make = 'Pendulum-v1'"),  # type: ignore[arg-type]
         (lambda: GymnasiumTask("swing", environment, 25), "by name of the cost"),  # type: ignore[arg-type]
-        (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget '3'; expected a number"),  # type: ignore[arg-type]
+        (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget = '3'; expected a finite number"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_expected_is_said(misuse: Callable[[], object], said: str) -> None:
