@@ -11,7 +11,7 @@ from mpc.recourse import Outcome, Plan
 from mpc.shooting import CasadiShooting
 from mpc.solvers.base import LOOSE
 from systems import Task
-from systems.arguments import expect_arguments, expect_number
+from systems.arguments import expect_arguments, expect_number, expect_whole
 
 __all__ = ["LagrangianMPC"]
 
@@ -43,6 +43,7 @@ class LagrangianMPC(PredictiveController):
         tolerance: float = 1e-6,
     ) -> None:
         expect_arguments(make, "shape, maximum", "make")
+        expect_whole(max_iterations, "max_iterations", least=1)
         expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-6")
         super().__init__(task, horizon, max_iterations)
         self._arguments = (task, horizon, make, max_iterations, tolerance)

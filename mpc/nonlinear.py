@@ -15,7 +15,7 @@ from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import NLPSolver
 from mpc.transcription import transcribe
 from systems import Task
-from systems.arguments import expect_choice
+from systems.arguments import expect_choice, expect_whole
 
 __all__ = ["NonlinearMPC"]
 
@@ -45,6 +45,7 @@ class NonlinearMPC(PredictiveController):
 
     def __init__(self, task: Task, horizon: int = 25, solver: Solver = "fatrop", max_iterations: int = 200) -> None:
         expect_choice(solver, "solver", get_args(Solver))
+        expect_whole(max_iterations, "max_iterations", least=1)
         super().__init__(task, horizon, max_iterations)
         self._arguments = (task, horizon, solver, max_iterations)
         self.problem = transcribe(task, horizon)

@@ -13,7 +13,7 @@ from scipy.special import gammaincinv, ndtri
 from ctrl.controller import NotApplicable
 from mpc.quantiles import uniform_sum_quantiles
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
-from systems.arguments import expect_array, expect_choice, expect_number
+from systems.arguments import expect_array, expect_choice, expect_flag, expect_number, expect_whole
 from systems.errors import expect
 
 __all__ = ["AdditiveNoise", "ErrorDynamics", "additive_noise"]
@@ -115,6 +115,7 @@ class ErrorDynamics:
 
     def covariance(self, steps: int) -> np.ndarray:
         """Covariances (steps + 1, n, n) of e(0) .. e(steps)."""
+        steps = expect_whole(steps, "steps", least=0)
         found = np.zeros((steps + 1, *self.A.shape))
         for j in range(steps):
             found[j + 1] = self.A @ found[j] @ self.A.T + self.noise.covariance
@@ -182,6 +183,8 @@ class ErrorDynamics:
         which is also what ``gaussian`` = False asks for.
         """
         expect_number(probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
+        if gaussian is not None:
+            expect_flag(gaussian, "gaussian")
         n = len(self.A)
         normal = self.noise.base == "normal" if gaussian is None else gaussian
         level = float(2.0 * gammaincinv(n / 2.0, probability)) if normal else n / (1.0 - probability)

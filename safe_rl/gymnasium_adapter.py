@@ -81,8 +81,8 @@ class GymnasiumTask:
         object.__setattr__(self, "discount", discount)
         probe = self.make()
         try:
-            object.__setattr__(self, "steps", steps or _time_limit(probe, subject))
             _expect_environment(probe, subject)
+            object.__setattr__(self, "steps", steps or _time_limit(probe, subject))
         finally:
             if hasattr(probe, "close"):
                 probe.close()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import casadi as ca
 import numpy as np
 
-from systems.arguments import expect_choice, expect_number, expect_whole
+from systems.arguments import expect_choice, expect_names, expect_number, expect_whole
 from systems.errors import InvalidValue, expect
 from systems.linear import LinearPlant
 from systems.lowering import lower
@@ -115,7 +115,7 @@ class Discretisation:
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
         """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
         if self._is_exact:
-            if parameters:
+            if expect_names(parameters, "parameters"):
                 raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
             return exact(self.plant, self.dt).casadi()
         return self.plant.casadi(parameters)

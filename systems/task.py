@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ class Task:
         discount = expect_number(self.discount, f"{subject}: discount", above=0.0, most=1.0, hint="such as 0.99")
         if self.tolerance is not None:
             expect_values(self.tolerance, f"{subject}: tolerance", infinite=True)
-        expect(self.constraints, Iterable, f"{subject}: constraints", "such as a tuple: (constraint,)")
+        expect(self.constraints, (list, tuple), f"{subject}: constraints", "such as a tuple: (constraint,)")
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "discount", discount)
         object.__setattr__(self, "constraints", tuple(self.constraints))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ctrl.multipliers import PID, Integral, MultiplierController, Predictive, ViolationModel
 from safe_rl.handlers.dual_adam import DualAdam
+from safe_rl.settings import expect_numbers
 
 __all__ = ["DualAdamGains", "Gains", "IntegralGains", "PIDGains", "PredictiveGains"]
 
@@ -28,6 +29,7 @@ class IntegralGains:
     maximum: float = 100.0
 
     def __post_init__(self) -> None:
+        expect_numbers(self, ("ki",), least=0.0)
         self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:
@@ -48,6 +50,7 @@ class PIDGains:
     delay: int = 10
 
     def __post_init__(self) -> None:
+        expect_numbers(self, ("kp", "ki", "kd"), least=0.0)
         self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:

@@ -127,7 +127,7 @@ def task(**changes: Any) -> Task:
         ({"cost": Quadratic}, InvalidValue, "cost = the class Quadratic"),
         ({"observation": signals("a")}, InvalidValue, "observation = .*an instance of Observation"),
         ({"constraints": (lambda x, u: 0,)}, InvalidValue, "a constraint = <.*an instance of Constraint"),
-        ({"constraints": 3}, InvalidValue, "constraints = 3; expected an instance of Iterable"),
+        ({"constraints": 3}, InvalidValue, "constraints = 3; expected an instance of list or tuple"),
         ({"truth": Pendulum}, InvalidValue, "truth = the class Pendulum"),
         ({"truth": Pendulum()}, InvalidValue, "the true plant has other signals than the nominal one"),
     ],
