@@ -71,12 +71,14 @@ class PolicyController:
         """
         began = perf_counter()
         x, k = measured_state(x, self._state), sample_index(k)
-        u = self.batch(x, k)
-        if np.isfinite(u).all():
-            return Decision(u, seconds=perf_counter() - began)
+        if np.isfinite(x).all():
+            u = self.batch(x, k)
+            if np.isfinite(u).all():
+                return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
+    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
         x, k = measured_states(x, self._state), sample_index(k)

@@ -67,7 +67,7 @@ def expect_number(
     if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "fiu":
         value = value[()]
     if is_number(value) and _in_range(value, above, least, most, below, infinite):
-        return value if isinstance(value, (int, float)) else float(value)
+        return value if type(value) in (int, float) else float(value)
     expected = "a number" if infinite else "a finite number"
     expected += "" if above is None else f" above {above:g}"
     expected += "" if least is None else f" of at least {least:g}"
