@@ -260,7 +260,12 @@ class Learner(ABC):
                 self.prepared = True
             with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as interrupted:
                 while (self.updates if steps is None else self.collector.steps) < goal:
-                    self.iterate()
+                    try:
+                        self.iterate()
+                    except Exception:
+                        # An environment that chokes on an action of NaN is not to blame: the weights are.
+                        self._check_finite(checkpoint)
+                        raise
                     made = self.updates
                     last = (made if steps is None else self.collector.steps) >= goal
                     test = evaluate_every is not None and (last or made % evaluate_every == 0)
