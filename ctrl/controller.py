@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from systems.arguments import is_whole
 from systems.errors import DimensionMismatch, InvalidValue, TriviumError, shown
 from systems.signals import Signals
 
@@ -103,7 +103,7 @@ def sample_index(k: Any) -> int:
     Raises:
         InvalidValue: no whole number, of Python or numpy.
     """
-    if type(k) is int or (isinstance(k, Integral) and not isinstance(k, bool)):
+    if type(k) is int or is_whole(k):
         if -_LAST <= k <= _LAST:
             return int(k)
     elif isinstance(k, np.ndarray) and k.shape == () and k.dtype.kind in "iu":

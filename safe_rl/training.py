@@ -29,9 +29,15 @@ from safe_rl.policy import Policy
 from safe_rl.progress import Monitor, Record
 from systems.arguments import expect_array, expect_flag, expect_number, expect_seed, expect_whole
 from systems.envs.vector import expect_device
-from systems.errors import InvalidValue, expect
+from systems.errors import InvalidValue, TriviumError, expect
+
+__all__ = ["REPORT_EVERY", "Learner", "RunExists", "quick_arithmetic"]
 
 REPORT_EVERY = 200  # updates; reading the books waits for the device
+
+
+class RunExists(TriviumError, FileExistsError):
+    """A checkpoint that a fresh learner would write over."""
 
 
 @contextmanager
@@ -222,6 +228,7 @@ class Learner(ABC):
         Raises:
             KeyboardInterrupt: Ctrl-C; where there is a checkpoint, after the update in hand and its writing.
             InvalidValue: arguments that cannot be, or an environment that returns what none may, such as NaN.
+            RunExists: the checkpoint is that of another run.
             TrainingDiverged: weights became NaN or infinite. `policy` and `result` are those of the last check before,
                 and the checkpoint is the last one written before.
         """
@@ -245,7 +252,7 @@ class Learner(ABC):
         if self.collector.lacks_guide:
             raise InvalidValue("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
         if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
-            raise FileExistsError(
+            raise RunExists(
                 f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or move it"
             )
         folder = None if log is None else Path(log)

@@ -203,7 +203,7 @@ class Vector:
             )
         self.signals = declared
         self._owner = owner
-        self.column = column
+        self.column: Any = column  # whose operations take any other
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

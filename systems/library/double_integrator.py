@@ -11,7 +11,7 @@ import numpy as np
 from systems.constraints import Box, Inequality
 from systems.costs import Quadratic
 from systems.distributions import Uniform
-from systems.errors import expect
+from systems.errors import InvalidValue
 from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Vector, signals
@@ -87,7 +87,10 @@ def can_stop(task: Task, x: np.ndarray) -> np.ndarray:
     is p + k h v - (k h)^2 a / 2, a parabola in k whose largest value at whole numbers is next to k = v / (a h).
     """
     plant = task.plant
-    expect(plant, DoubleIntegrator, "the plant of can_stop", "such as double_integrator() has")
+    if not isinstance(plant, DoubleIntegrator):
+        raise InvalidValue(
+            f"task '{task.name}' is of {plant.name}; expected one of DoubleIntegrator, as braking() gives"
+        )
     a, h = plant.max_acceleration, task.dt
     position, speed = x[..., 0], x[..., 1]
     worst = position
