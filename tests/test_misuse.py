@@ -57,6 +57,12 @@ class Stranger:
     """An object, and a class, that fits nowhere."""
 
 
+class Greedy:
+    """A class that takes anything, where a function is expected."""
+
+    def __init__(self, *given: Any) -> None: ...
+
+
 def generator() -> Any:
     return (x for x in (1.0, 2.0))
 
@@ -113,7 +119,7 @@ KINDS: dict[str, list[Any]] = {
     ],
     "flag": [None, 0, 1, "yes", NAN, np.array([True, False]), *OBJECTS],
     "choice": ["unknown", "", 5, True, ["rk4"], np.array(["rk4", "a"]), 1.5, *OBJECTS],
-    "function": [5, "x", Stranger, lambda: 0, lambda a, b, c, d, e, f: 0, lambda *, only: 0],
+    "function": [5, "x", Stranger, Greedy, lambda: 0, lambda a, b, c, d, e, f: 0, lambda *, only: 0],
     "factory": [None, 5, "lqr", lambda: 0, lambda a, b: 0, *OBJECTS],
     "instance": [None, 5, "x", Stranger, Stranger(), [], {}],
     "task": [None, 5, "cartpole", Task, CartPole(), double_integrator, Stranger()],

@@ -89,13 +89,13 @@ def test_an_update_that_overflows_ends_training(kind: Any) -> None:
     assert issubclass(TrainingDiverged, TriviumError)
 
 
-def test_weights_that_no_environment_meets_are_found_at_the_next_report() -> None:
-    """A round of 1600 transitions is gone through in 100 updates, none of which meets an environment."""
-    settings = dataclasses.replace(TINY[PPO], horizon=200, value_rate=1e38)
-    learner = PPO(TASK, settings=settings)
-    with pytest.raises(TrainingDiverged, match=r"weights of .*values became NaN or infinite between updates 0 and 200"):
-        learner.learn(1000, progress=False)
-    assert learner.updates == 200
+@pytest.mark.parametrize(("evaluate_every", "found"), [(None, 200), (50, 50), (300, 200)])
+def test_weights_that_no_environment_meets_are_found_at_the_next_report(evaluate_every: int | None, found: int) -> None:
+    """A round of 1600 transitions is gone through in 500 updates, none of which meets an environment."""
+    learner = PPO(TASK, settings=dataclasses.replace(TINY[PPO], horizon=200, passes=10, value_rate=1e38))
+    with pytest.raises(TrainingDiverged, match=rf"weights of values became NaN or infinite between .* and {found};"):
+        learner.learn(1000, progress=False, evaluate_every=evaluate_every)
+    assert learner.updates == found
 
 
 def test_a_policy_that_is_returned_is_finite_at_every_end() -> None:

@@ -46,7 +46,7 @@ def environment() -> Any:
         (lambda: DSACT(TASK, seed=True), "seed = True; expected a whole number"),
         (
             lambda: DSACT(TASK.plant),
-            "the task of DSACT = DoubleIntegrator.*; expected a Task or a GymnasiumTask: it has no discount",
+            "task of DSACT = Double.*; expected a Task or a GymnasiumTask: it has no disc",
         ),  # type: ignore[arg-type]
         (lambda: DSACTSettings(form=3), "form = 3; expected 1 or 2"),  # type: ignore[arg-type]
         (lambda: PPOSettings(clip=0.0), "PPOSettings: clip = 0.0; expected a finite number above 0"),
