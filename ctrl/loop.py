@@ -187,7 +187,8 @@ class _Loop:
         name = type(controller).__name__
         if not isinstance(decision, Decision):
             raise InvalidValue(f"{name}.step returned {type(decision).__name__}; expected a Decision")
-        if decision.status not in STATUSES or decision.source not in SOURCES:
+        words = isinstance(decision.status, str) and isinstance(decision.source, str)
+        if not words or decision.status not in STATUSES or decision.source not in SOURCES:
             raise InvalidValue(
                 f"{name}.step returned status {shown(decision.status)} and source {shown(decision.source)}; expected a "
                 "Status and a Source"
