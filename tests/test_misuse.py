@@ -25,6 +25,12 @@ import ctrl
 import mpc
 import safe_rl
 import systems
+from ctrl.certify import ClosedLoop
+from ctrl.certify.disturbed import sampled_inner
+from ctrl.certify.fit import sampled_basin
+from ctrl.certify.lyapunov import QuadraticLyapunov
+from ctrl.certify.sampling import sampled_limit, sampled_region
+from ctrl.comparison.draws import draw
 from ctrl.laws import SaturatedLinear
 from ctrl.multipliers import Integral
 from mpc.lagrangian_batch import LagrangianBatch
@@ -144,6 +150,7 @@ class Case:
 
 
 TASK = double_integrator()
+SHORT = dataclasses.replace(TASK, steps=3)
 LINEAR = LinearPlant([[1.0, 0.1], [0.0, 1.0]], [[0.0], [0.1]], dt=0.1)
 LINEAR_TASK = Task("linear", LINEAR, 0.1, 10, Quadratic([1.0, 1.0], [1.0]), Uniform([-1.0, -1.0], [1.0, 1.0]),
                    constraints=(Box("box", {"x1": (-5.0, 5.0), "x2": (-5.0, 5.0), "u1": (-1.0, 1.0)}),))  # fmt: skip
@@ -215,6 +222,7 @@ def _combination(make: Any) -> Case:
 
 HANDLER = {"members": "count", "caution": "number", "source": "choice", "period": "count", "margin": "at least 0"}
 LAW = ctrl.LQR(TASK).law
+LOOP = ClosedLoop(TASK, LAW)
 CASES: dict[str, Case] = {
     # ---- systems ----
     "systems.Box": Case(Box, {"name": "b", "bounds": {"speed": (0.0, 1.0)}},
@@ -402,10 +410,10 @@ CASES: dict[str, Case] = {
                                   "hidden": [(0,), (True,), (1.5,)]}),
     "safe_rl.PolicyController": Case(safe_rl.PolicyController, {"task": TASK, "policy": POLICY},
                                      {"task": "task", "policy": "instance"}),
-    "safe_rl.assess": Case(safe_rl.assess, {"policy": POLICY, "task": TASK, "episodes": 1},
+    "safe_rl.assess": Case(safe_rl.assess, {"policy": POLICY, "task": SHORT, "episodes": 1},
                            {"policy": "instance", "task": "task", "episodes": "count", "seed": "seed"},
                            words={"policy": "assess"}),
-    "safe_rl.evaluate": Case(safe_rl.evaluate, {"policy": POLICY, "task": TASK, "episodes": 1},
+    "safe_rl.evaluate": Case(safe_rl.evaluate, {"policy": POLICY, "task": SHORT, "episodes": 1},
                              {"policy": "instance", "task": "task", "episodes": "count", "seed": "seed"},
                              words={"policy": "assess"}),
     "safe_rl.allowances": Case(safe_rl.allowances, {"task": TASK}, {"task": "task"}),
@@ -576,3 +584,28 @@ def test_wrong_arguments_are_refused_by_name(name: str) -> None:
             else:
                 faults.append(f"{given}: accepted")
     assert not faults, "\n".join([f"{len(faults)} faults", *faults])
+
+
+SEEDED: dict[str, Callable[[Any], Any]] = {
+    "comparison": lambda seed: draw(TASK, 2, (seed,)),
+    "region": lambda seed: sampled_region(LOOP, np.zeros(2), -np.ones(2), np.ones(2), draws=10, steps=2, seed=seed),
+    "limit": lambda seed: sampled_limit(LOOP, QuadraticLyapunov(np.eye(2), np.zeros(2)), rays=16, seed=seed),
+    "inner": lambda seed: sampled_inner(LOOP, QuadraticLyapunov(np.eye(2), np.zeros(2)), level=0.1, seed=seed),
+    "basin": lambda seed: sampled_basin(LOOP, -np.ones(2), np.ones(2), rays=8, seed=seed, steps=5),
+    "gymnasium": lambda seed: TASK.env(seed=seed) if seed is not None else TASK.env().reset(seed=-1),
+    "vectors": lambda seed: TASK.vector_env(1, seed=seed),
+    "foreign vectors": lambda seed: safe_rl.GymnasiumTask("g", environment).vector_env(1, seed=seed),
+    "learner": lambda seed: safe_rl.SAC(TASK, seed, TINY[safe_rl.SAC]),
+    "combination": lambda seed: safe_rl.PLO(bandit(), seed, TINY[safe_rl.DSACT]),
+    "evaluation": lambda seed: safe_rl.evaluate(POLICY, SHORT, 1, seed),
+    "frequency": lambda seed: mpc.choose_frequency(LINEAR_TASK, 3, [0.3], starts=1, seed=seed),
+}
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_seeds_are_whole_numbers_everywhere(name: str) -> None:
+    for seed in (None, True, -1, 1.5, "0", NAN, 2.0, [0], np.float64(1.0), np.int64(-1), 2**64, object()):
+        with pytest.raises(TriviumError, match=r"seed"):
+            SEEDED[name](seed)
+    for seed in (0, np.int64(3), np.uint32(2**32 - 1), 2**40):
+        SEEDED[name](seed)
