@@ -270,7 +270,7 @@ class Learner(ABC):
                     try:
                         self.iterate()
                     except Exception:
-                        # An environment that chokes on an action of NaN is not to blame: the weights are.
+                        # Where the weights are NaN so are the actions, and the environment is not to blame.
                         self._check_finite(checkpoint)
                         raise
                     made = self.updates

@@ -68,7 +68,10 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}"
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()
-    return reprlib.repr(value)
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} too long to be shown"
 
 
 def expect(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:

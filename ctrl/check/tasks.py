@@ -222,7 +222,11 @@ def _reach(task: Task) -> str:
                 return "states overflow"
             largest = np.maximum(largest, np.abs(x - x_ref).max(axis=0))
     i = int(np.argmax(largest / np.where(spread > 0, spread, np.inf)))
-    return f"{task.plant.state.names[i]} comes as far as {largest[i]:.3g} from it, the starts {spread[i]:.3g}"
+    signal = task.plant.state[i]
+    return (
+        f"{signal.name} goes as far as {largest[i]:.3g} {signal.unit} from its reference, where no start is further "
+        f"than {spread[i]:.3g}"
+    )
 
 
 def _moves(task: Task) -> None:

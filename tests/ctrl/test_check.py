@@ -322,7 +322,9 @@ def test_an_unstable_plant_without_a_domain_is_warned_of() -> None:
     assert re.search(r"unstable at its reference \(a mode grows by 10 % per sample\) and no domain ends a run", said), (
         said
     )
-    assert re.search(r"gap comes as far as [1-9][\d.e+]* from it, the starts 0\.00\d", said), said
+    assert re.search(
+        r"gap goes as far as [1-9][\d.e+]* m from its reference, where no start is further than 0\.00\d", said
+    ), said
     assert "give the task a domain" in said
     assert ends(levitated(domain=Box("any", {"gap": (-np.inf, np.inf)}))), "which bounds nothing"
     assert not ends(levitated(domain=Box("model", {"gap": (0.01, 0.1)})))

@@ -244,7 +244,7 @@ def test_methods_with_more_than_is_asked_of_them_are_fine() -> None:
 @pytest.mark.parametrize(
     ("ode", "message"),
     [
-        (lambda x, u, w: (np.sin(x.a), ca.sin(x)), r"cannot be evaluated: .*\(x\.column\)"),
+        (lambda x, u, w: (x.b, ca.sin(x)), r"cannot be evaluated: .*\(x\.column\)"),
         (lambda x, u, w: (x + 1, x.b), "cannot be evaluated: TypeError"),
         (lambda x, u, w: x["a":"b"], "give a name or a whole number"),
         (lambda x, u, w: (x[True], x.b), "give a name or a whole number"),
