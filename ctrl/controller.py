@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["BatchController", "Controller", "Decision", "NotApplicable", "Source", "Status"]
+from systems.arguments import is_whole
+from systems.errors import DimensionMismatch, InvalidValue, TriviumError, shown
+from systems.signals import Signals
+
+__all__ = [
+    "BatchController",
+    "Controller",
+    "Decision",
+    "NotApplicable",
+    "Source",
+    "Status",
+    "measured_state",
+    "measured_states",
+    "sample_index",
+]
+
+_LAST = 2**62  # whole numbers around this one still fit into numpy's
 
 
 class Status(StrEnum):
@@ -58,7 +74,11 @@ class Decision:
 
 @runtime_checkable
 class Controller(Protocol):
-    """Reads the state, decides the input. ``step`` never raises because of numbers and never returns NaN."""
+    """Reads the state, decides the input. ``step`` never raises because of numbers and never returns NaN.
+
+    What is no state or no sample number is misuse: the library's controllers refuse it by :func:`measured_state` and
+    :func:`sample_index` before anything changes, and so should others.
+    """
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
@@ -75,5 +95,60 @@ class BatchController(Controller, Protocol):
         """Inputs (b, m) for the states (b, n), equal to ``step`` row by row."""
 
 
-class NotApplicable(ValueError):
+class NotApplicable(TriviumError, ValueError):
     """A controller cannot control this task, for the reason given; a comparison skips it and says so."""
+
+
+def sample_index(k: Any) -> int:
+    """The number of a sample, 0 for the first of a run; beyond the end of a run it counts on.
+
+    A whole number before 0 is answered too, as a clock may jump. Floats are refused even where they are whole: t / dt
+    is exact at some samples and off by a rounding at others, and would fail in the middle of a run.
+
+    Raises:
+        InvalidValue: no whole number, of Python or numpy.
+    """
+    if type(k) is int or is_whole(k):
+        if -_LAST <= k <= _LAST:
+            return int(k)
+    elif isinstance(k, np.ndarray) and k.shape == () and k.dtype.kind in "iu":
+        return sample_index(int(k))
+    hint = "; count samples instead of rounding a time" if isinstance(k, (float, np.floating)) else ""
+    raise InvalidValue(f"sample k = {shown(k)}; expected a whole number, 0 for the first of a run{hint}")
+
+
+def measured_state(x: Any, state: Signals) -> np.ndarray:
+    """One measured state as floats (n,), which may hold NaN or infinity: a status reports those.
+
+    Raises:
+        InvalidValue: it holds no real numbers: text, None, truth values, complex numbers, objects.
+        DimensionMismatch: another shape.
+    """
+    array = _real(x, state)
+    if array.shape != (len(state),):
+        raise DimensionMismatch(
+            f"state of shape {array.shape}; expected ({len(state)},): {', '.join(state.names)}; one state per call"
+        )
+    return array
+
+
+def measured_states(x: Any, state: Signals) -> np.ndarray:
+    """Measured states as floats (..., n); see :func:`measured_state`."""
+    array = _real(x, state)
+    if array.shape[-1:] != (len(state),):
+        raise DimensionMismatch(
+            f"states of shape {array.shape}; expected (..., {len(state)}): {', '.join(state.names)}"
+        )
+    return array
+
+
+def _real(x: Any, state: Signals) -> np.ndarray:
+    try:
+        array = np.asarray(x)
+    except Exception as error:  # whatever a foreign object does when it is asked for an array
+        raise InvalidValue(f"state x = {shown(x)} is no array of numbers: {error}") from error
+    if array.dtype.kind not in "fiu":
+        raise InvalidValue(
+            f"state x = {shown(x)}; expected real numbers of shape ({len(state)},): {', '.join(state.names)}"
+        )
+    return array.astype(np.float64, copy=False)

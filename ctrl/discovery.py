@@ -11,18 +11,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from systems import Task
+from systems import Task, TriviumError
 
 __all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "library_task", "load", "load_task", "place"]
 
 Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
 
-class NotFound(ValueError):
+class NotFound(TriviumError, ValueError):
     """Nothing goes by this name."""
 
 
-class BrokenEntryPoint(ImportError):
+class BrokenEntryPoint(TriviumError, ImportError):
     """A package promises something that cannot be loaded."""
 
 

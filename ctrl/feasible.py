@@ -10,6 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from systems import InvalidValue, Signals
+from systems.arguments import expect_names, expect_whole
+from systems.errors import shown
+from systems.signals import expect_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,8 +69,8 @@ class FeasibleSet:
         if "PrimalInfeasible" in status:
             return None
         if "DualInfeasible" in status:
-            shown = ", ".join(f"{name} {weight:+.3g}" for name, weight in direction.items())
-            raise InvalidValue(f"the feasible set is unbounded along ({shown}); hold more states by 'at'")
+            along = ", ".join(f"{name} {weight:+.3g}" for name, weight in direction.items())
+            raise InvalidValue(f"the feasible set is unbounded along ({along}); hold more states by 'at'")
         return np.array(found.x[:n])
 
     def section(self, plane: tuple[str, str], at: Mapping[str, float] | None = None, directions: int = 24) -> Section:
@@ -77,6 +80,11 @@ class FeasibleSet:
             plane: the two states that vary. at: values of states held; zero where left out, free where infinite.
             directions: of the support; the polygon through the points found lies inside the set.
         """
+        if len(expect_names(plane, "plane")) != 2:
+            raise InvalidValue(f"plane = {shown(plane)}; expected two names of states, such as ('position', 'speed')")
+        expect_whole(directions, "directions", least=3)
+        if at is not None:
+            expect_values(at, "at", infinite=True)
         values = {name: 0.0 for name in self.state.names if name not in plane} | dict(at or {})
         held = {name: value for name, value in values.items() if np.isfinite(value)}
         i, j = (self.state.where(name) for name in plane)

@@ -11,6 +11,8 @@ import numpy as np
 from ctrl.controller import BatchController, Controller, Decision, Source, Status
 from ctrl.trajectories import Trajectories, stack
 from systems import DimensionMismatch, InvalidValue, Task
+from systems.arguments import expect_arguments, expect_array
+from systems.errors import expect, shown
 from systems.lowering import lower
 
 __all__ = ["TIMED", "simulate"]
@@ -46,6 +48,13 @@ def simulate(
         DimensionMismatch: arrays that do not fit the task, or a controller whose inputs do not.
         InvalidValue: a start or a disturbance that is not finite, or a controller that returned a NaN.
     """
+    if isinstance(controller, type) or not isinstance(controller, Controller):
+        raise InvalidValue(
+            f"the controller of simulate is {shown(controller)}; expected something with reset() and step(x, k), such "
+            "as LQR(task)"
+        )
+    if progress is not None:
+        expect_arguments(progress, "runs", "progress")
     loop = _Loop(task, starts, disturbances)
     if isinstance(controller, BatchController):
         controller.reset()
@@ -67,12 +76,12 @@ class _Loop:
     """The task's functions on arrays, and the loop over samples."""
 
     def __init__(self, task: Task, starts: np.ndarray, disturbances: np.ndarray | None) -> None:
+        expect(task, Task, "the task of simulate", "such as systems.library.cartpole()")
         plant = task.plant
-        self.task, self.starts = task, np.array(starts, dtype=float)
-        b, q = len(self.starts), len(plant.disturbance)
-        self.disturbances = np.array(
-            np.zeros((b, task.steps, q)) if disturbances is None else disturbances, dtype=float
-        )
+        self.task, self.starts = task, expect_array(starts, "starts")
+        b, q = len(self.starts) if self.starts.ndim else 0, len(plant.disturbance)
+        given = np.zeros((b, task.steps, q)) if disturbances is None else disturbances
+        self.disturbances = expect_array(given, "disturbances")
         for name, array, shape in (
             ("starts", self.starts, (b, len(plant.state))),
             ("disturbances", self.disturbances, (b, *self.disturbances.shape[1:2], q)),
@@ -82,8 +91,6 @@ class _Loop:
                     f"{name} of shape {array.shape} given for {b} runs of task '{task.name}'; expected {shape}"
                     + ("" if b else " with at least one run")
                 )
-            if not np.isfinite(array).all():
-                raise InvalidValue(f"{name} hold numbers that are not finite")
         self.steps = self.disturbances.shape[1]
         self.lower, self.upper = task.true_dynamics.plant.bounds
         self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
@@ -164,7 +171,7 @@ class _Loop:
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> Decided:
         """All states' inputs; rows that came back without a finite number are put to ``step``, which has a way out."""
         shape = (len(x), len(self.lower))
-        u = np.array(controller.batch(x.copy(), k), dtype=float)
+        u = expect_array(controller.batch(x.copy(), k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
         if u.shape != shape:
             raise DimensionMismatch(
                 f"{type(controller).__name__}.batch returned shape {u.shape} for {len(x)} states; expected {shape}"
@@ -177,9 +184,16 @@ class _Loop:
         return u, statuses, sources, np.nan
 
     def _checked(self, decision: Decision, controller: Controller, k: int) -> np.ndarray:
-        u, name = np.asarray(getattr(decision, "input", decision), dtype=float), type(controller).__name__
+        name = type(controller).__name__
         if not isinstance(decision, Decision):
             raise InvalidValue(f"{name}.step returned {type(decision).__name__}; expected a Decision")
+        words = isinstance(decision.status, str) and isinstance(decision.source, str)
+        if not words or decision.status not in STATUSES or decision.source not in SOURCES:
+            raise InvalidValue(
+                f"{name}.step returned status {shown(decision.status)} and source {shown(decision.source)}; expected a "
+                "Status and a Source"
+            )
+        u = expect_array(decision.input, f"{name}.step: the input at sample {k}", infinite=True, nan=True)
         if u.shape != self.lower.shape:
             raise DimensionMismatch(
                 f"{name}.step returned an input of shape {u.shape}; expected {self.lower.shape} for "

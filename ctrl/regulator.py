@@ -11,10 +11,19 @@ import numpy as np
 from scipy import linalg
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, described
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import (
+    Decision,
+    NotApplicable,
+    Source,
+    Status,
+    measured_state,
+    measured_states,
+    sample_index,
+)
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models, terminal_expansion
-from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
+from systems import InvalidValue, LinearPlant, Task
+from systems.arguments import expect_array
 from systems.errors import expect
 from systems.reading import Part
 
@@ -51,10 +60,11 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
     expect(plant, LinearPlant, "the plant of lqr", "such as linearise(plant, x, u): linearise it first")
     A, B = plant.A, plant.B
     n, m = B.shape
-    N = np.zeros((n, m)) if N is None else np.asarray(N, dtype=float)
-    for name, matrix, shape in (("Q", Q, (n, n)), ("R", R, (m, m)), ("N", N, (n, m))):
-        if np.shape(matrix) != shape:
-            raise DimensionMismatch(f"{name} has shape {np.shape(matrix)}; expected {shape} for {n} states, {m} inputs")
+    Q, R = expect_array(Q, "Q", (n, n)), expect_array(R, "R", (m, m))
+    N = np.zeros((n, m)) if N is None else expect_array(N, "N", (n, m))
+    for name, matrix in (("Q", Q), ("R", R)):
+        if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+            raise InvalidValue(f"{name} must be symmetric; symmetrise it as ({name} + {name}.T) / 2")
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise InvalidValue("R must be positive definite: give every input a positive weight")
     try:
@@ -232,14 +242,10 @@ class LQR:
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
+            InvalidValue: x holds no numbers, or k is no sample number.
         """
         began = perf_counter()
-        x = np.asarray(x, dtype=float)
-        if x.shape != self.K.shape[1:]:
-            raise DimensionMismatch(
-                f"LQR.step: given a state of shape {x.shape}, expected {self.K.shape[1:]} for "
-                f"{', '.join(self.task.plant.state.names)}; batch(x, k) answers many states"
-            )
+        x, k = measured_state(x, self.task.plant.state), sample_index(k)
         if np.isfinite(x).all():
             u = self.batch(x, k)
             if np.isfinite(u).all():
@@ -250,7 +256,8 @@ class LQR:
     @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n); NaN where a state is, or where infinities of both signs meet."""
-        K, x_ref, u_ref = self.gain(k)
+        x = measured_states(x, self._state)
+        K, x_ref, u_ref = self.gain(sample_index(k))
         x = x if self._is_euclidean else self._state.nearest(x, x_ref)
         return saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from systems import DimensionMismatch, InvalidValue
+from systems import DimensionMismatch, InvalidValue, TriviumError
 from systems.linear_programs import Outcome, feasible_point, maximise
 
 __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
 
-class SetNotFound(ValueError):
+class SetNotFound(TriviumError, ValueError):
     """No set of the wanted kind was found, for the reason given."""
 
 

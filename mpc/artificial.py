@@ -13,6 +13,8 @@ from mpc.outputs import Outputs, outputs
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from mpc.transcription import check_horizon
 from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task, linearise
+from systems.arguments import expect_number
+from systems.errors import expect
 from systems.reading import Part
 
 MOST_CHANGE = 0.25  # of the derivatives along a reference, at which one linearisation no longer serves the run
@@ -64,6 +66,7 @@ def model(task: Task) -> Model:
     Raises:
         NotApplicable: the cost is not quadratic, an input costs nothing, or a constraint is not affine.
     """
+    expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
     plant, reference = task.plant, task.reference
@@ -159,7 +162,7 @@ class _Writer:
     """Writes the rows of one program. z = (x_0, u_0, .., x_{N-1}, u_{N-1}, artificial parts (x, u) each)."""
 
     def __init__(self, system: Model, horizon: int, eps: float, parts: int) -> None:
-        self.system, self.N, self.eps = system, horizon, eps
+        self.system, self.N, self.eps = system, horizon, expect_number(eps, "eps", least=0.0)
         self.n, self.m = system.B.shape
         self.k = self.n + self.m
         self.d = (horizon + parts) * self.k

@@ -13,7 +13,8 @@ from ctrl.regulator import lqr
 from mpc.condensing import affine_conditions
 from mpc.reachable import AdditiveNoise, additive_noise
 from mpc.transcription import check_input
-from systems import Budget, Chance, InvalidValue, Task
+from systems import Budget, Chance, Task
+from systems.arguments import expect_array
 
 __all__ = ["Loop", "Rows", "loop_of", "rows_of"]
 
@@ -55,9 +56,7 @@ def loop_of(task: Task, K: np.ndarray | None) -> Loop:
     model = local_model(task, constrained=True)
     noise = additive_noise(task, model.plant)
     n, m = model.plant.B.shape
-    K = lqr(model.plant, model.Q, model.R, model.N).K if K is None else np.array(K, dtype=float)
-    if K.shape != (m, n) or not np.isfinite(K).all():
-        raise InvalidValue(f"gain K of shape {K.shape}; expected ({m}, {n}), finite, for u = -K x")
+    K = lqr(model.plant, model.Q, model.R, model.N).K if K is None else expect_array(K, "gain K", (m, n))
     A = model.plant.A - model.plant.B @ K
     radius = np.abs(np.linalg.eigvals(A)).max(initial=0.0)
     if not radius < 1.0:

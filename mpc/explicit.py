@@ -7,12 +7,15 @@ from typing import final
 
 import numpy as np
 
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import Decision, NotApplicable, Source, Status, measured_states, sample_index
 from mpc.lattice import NotRepresented, lattice_of
 from mpc.linear import LinearMPC, Terminal
 from mpc.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
 from mpc.recourse import Recourse
+from mpc.transcription import check_input
 from systems import Box, Hard, InvalidValue, Task
+from systems.arguments import expect_whole
+from systems.errors import expect
 
 __all__ = ["ExplicitMPC"]
 
@@ -49,6 +52,10 @@ class ExplicitMPC:
         within: Box | None = None,
         max_regions: int = 5000,
     ) -> None:
+        check_input(task)
+        if within is not None:
+            expect(within, Box, "within", 'such as Box("within", {state: (lower, upper)})')
+        expect_whole(max_regions, "max_regions", least=1)
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
         self.task, self.horizon = task, horizon
@@ -91,9 +98,10 @@ class ExplicitMPC:
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        x = self._recourse.measured(x)
+        x, k = self._recourse.measured(x), sample_index(k)
         if not np.isfinite(x).all():
             return Decision(
                 self._recourse.backup(x, k), Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began
@@ -105,6 +113,8 @@ class ExplicitMPC:
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (b, m) for the states (b, n); NaN where ``step`` says more than the input."""
+        sample_index(k)
+        x = measured_states(x, self.task.plant.state)
         u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
         inside = np.empty(len(x), dtype=bool)
         for first in range(0, len(x), 4096):

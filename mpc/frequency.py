@@ -11,7 +11,9 @@ import numpy as np
 from ctrl.controller import NotApplicable, Status
 from mpc.artificial import Model, check_horizon, model
 from mpc.receding import RecedingHorizon
-from systems import Fixed, Task
+from systems import Fixed, InvalidValue, Task
+from systems.arguments import expect_array, expect_factory, expect_names, expect_seed, expect_whole
+from systems.errors import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,6 +108,14 @@ def choose_frequency(
     from mpc.harmonic import HarmonicMPC
 
     check_horizon(horizon)
+    expect_whole(starts, "starts", least=0)
+    expect_seed(seed)
+    if controller is not None:
+        expect_factory(controller, "frequency", "controller", "a function of the frequency that makes a controller")
+    if plane is not None:
+        expect_names(plane, "plane")
+    if frequencies is not None and not (expect_array(frequencies, "frequencies", ("k",)) > 0).all():
+        raise InvalidValue(f"frequencies = {shown(frequencies)}; expected numbers above 0, in rad per sample")
     make = controller or (lambda frequency: HarmonicMPC(task, horizon, frequency))
     system = model(task)
     state = task.plant.state

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ctrl.answers import Answers
 from mpc.artificial import FITTED, OffsetWeights, answers, check_horizon, harmonic_program, model
 from mpc.receding import RecedingHorizon, Solver
 from mpc.wanted import Harmonic, LocalFit, Steady, Wanted
-from systems import InvalidValue, Sinusoid, Task
+from systems import Sinusoid, Task
+from systems.arguments import expect_number
 from systems.costs import Weight, weight_matrix
+from systems.errors import expect
 
 __all__ = ["HarmonicMPC"]
 
@@ -81,8 +81,7 @@ class HarmonicMPC(RecedingHorizon):
         check_horizon(horizon)
         if frequency is None:
             frequency = _frequency(task, horizon)
-        if not np.isfinite(frequency):
-            raise InvalidValue(f"frequency = {frequency}; expected a finite number of rad per sample")
+        expect_number(frequency, "frequency", hint="in rad per sample")
         system = model(task)
         state, inputs = task.plant.state, task.plant.input
         weights = OffsetWeights(
@@ -110,6 +109,7 @@ class HarmonicMPC(RecedingHorizon):
 
 
 def _frequency(task: Task, horizon: int) -> float:
+    expect(task, Task, "the task of HarmonicMPC", "such as systems.library.ball_and_plate_axis()")
     if isinstance(task.reference, Sinusoid):
         return task.reference.frequency
     from mpc.frequency import choose_frequency  # which tries controllers of this class

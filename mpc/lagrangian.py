@@ -12,6 +12,7 @@ from mpc.recourse import Outcome, Plan
 from mpc.shooting import CasadiShooting
 from mpc.solvers.base import LOOSE
 from systems import Task
+from systems.arguments import expect_arguments, expect_number, expect_whole
 from systems.reading import Part
 
 __all__ = ["LagrangianMPC"]
@@ -46,6 +47,9 @@ class LagrangianMPC(PredictiveController):
         tolerance: float = 1e-6,
         time_limit: float | None = None,
     ) -> None:
+        expect_arguments(make, "shape, maximum", "make")
+        expect_whole(max_iterations, "max_iterations", least=1)
+        expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-6")
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, make, max_iterations, tolerance, time_limit)
         self.approximations = ANSWERS.read(task)

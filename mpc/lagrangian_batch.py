@@ -6,9 +6,11 @@ from typing import Any, final
 
 import numpy as np
 
+from ctrl.controller import sample_index
 from mpc.descent import Descent, Found, Maker, dead_beat
 from mpc.shooting import Point, Shooting
 from systems import DimensionMismatch, Task
+from systems.arguments import expect_arguments, expect_array, expect_number, expect_whole
 from systems.lowering import lower
 
 __all__ = ["LagrangianBatch", "TorchShooting"]
@@ -29,7 +31,9 @@ class TorchShooting(Shooting):
         import torch
 
         from systems.envs.model import Model
+        from systems.envs.vector import expect_device
 
+        expect_device(device)
         super().__init__(task, horizon, parameters)
         self._torch: Any = torch
         self._kind: dict[str, Any] = {"dtype": torch.float64, "device": device}
@@ -83,6 +87,9 @@ class LagrangianBatch:
         tolerance: float = 1e-6,
         device: str = "cpu",
     ) -> None:
+        expect_arguments(make, "shape, maximum", "make")
+        expect_whole(max_iterations, "max_iterations", least=1)
+        expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-6")
         self.shooting = TorchShooting(task, horizon, parameters, device)
         self.descent = Descent(self.shooting, make, tolerance=tolerance, max_iterations=max_iterations)
 
@@ -96,8 +103,9 @@ class LagrangianBatch:
             DimensionMismatch: shapes that do not fit.
         """
         shooting = self.shooting
-        x0 = np.asarray(x0, dtype=float)
-        given = np.zeros((len(x0), 0)) if parameters is None else np.asarray(parameters, dtype=float)
+        x0 = _any(x0, "x0")
+        k = sample_index(k)
+        given = np.zeros((len(x0), 0)) if parameters is None else _any(parameters, "parameters")
         if x0.ndim != 2 or x0.shape[1] != shooting.n or given.shape != (len(x0), len(shooting.parameters)):
             raise DimensionMismatch(
                 f"states {x0.shape}, parameters {given.shape}; expected (b, {shooting.n}) and "
@@ -109,3 +117,8 @@ class LagrangianBatch:
         guess = np.tile(np.array(u_ref[:-1]).reshape(1, -1), (len(x0), 1))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return self.descent.solve(guess, np.zeros((len(x0), len(shooting.price))))
+
+
+def _any(value: Any, what: str) -> np.ndarray:
+    """Numbers, finite or not: one problem of a batch may be spoilt without the others."""
+    return expect_array(value, what, infinite=True, nan=True)

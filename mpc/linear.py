@@ -30,7 +30,8 @@ from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
 from mpc.terminal_set import WithoutTerminalSet
-from systems import InvalidValue, Task
+from systems import Task
+from systems.arguments import expect_choice
 from systems.reading import Part
 
 __all__ = ["LinearMPC"]
@@ -124,10 +125,8 @@ class LinearMPC(PredictiveController):
         max_iterations: int | None = None,
         time_limit: float | None = None,
     ) -> None:
-        if terminal not in (None, "set", "cost"):
-            raise InvalidValue(f"terminal '{terminal}' is unknown; use 'set', 'cost', or leave it out")
-        if solver not in (None, "daqp", "piqp"):
-            raise InvalidValue(f"solver '{solver}' is unknown; use 'daqp', 'piqp', or leave it out")
+        expect_choice(terminal, "terminal", ("set", "cost", None))
+        expect_choice(solver, "solver", ("daqp", "piqp", None))
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
         self._solver_name, self._limit = solver, () if max_iterations is None else (max_iterations,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from mpc.recourse import Outcome, Plan
 from mpc.solvers.ipopt import Ipopt
 from mpc.transcription import Budgets, expect_memory, transcribe
 from systems import InvalidValue, Task
+from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
@@ -54,17 +55,13 @@ class NonlinearMPC(PredictiveController):
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
     ) -> None:
-        if solver != "ipopt":
+        if solver == "fatrop":
             raise InvalidValue(
-                f"solver = {solver!r}; expected 'ipopt'"
-                + (
-                    ": fatrop cannot be interrupted, and from some states it never returns"
-                    if solver == "fatrop"
-                    else ""
-                )
+                "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'ipopt'"
             )
-        if terminal not in ("task", "cost-to-go"):
-            raise InvalidValue(f"terminal = {terminal!r} is unknown; use 'cost-to-go' or 'task'")
+        expect_choice(solver, "solver", ("ipopt",))
+        expect_choice(terminal, "terminal", get_args(Kind))
+        expect_whole(max_iterations, "max_iterations", least=1)
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit)
         expect_memory(task, horizon)

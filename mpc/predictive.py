@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from numbers import Real
 from time import perf_counter
 
 import numpy as np
 
 from ctrl.answers import Announced, described
-from ctrl.controller import Decision, Status
+from ctrl.controller import Decision, Status, sample_index
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.transcription import check_horizon, check_input
-from systems import InvalidValue, Task
+from systems import Task
+from systems.arguments import expect_number, expect_whole
 
 __all__ = ["DOMAIN", "HELD_AS_HARD", "KINKED_CONSTRAINT", "UNDISTURBED", "PredictiveController", "clock"]
 
@@ -34,9 +34,7 @@ def clock(task: Task, time_limit: float | None) -> float:
     """
     if time_limit is None:
         return max(PATIENCE * task.dt, LEAST)
-    if isinstance(time_limit, bool) or not isinstance(time_limit, Real) or not time_limit > 0:
-        raise InvalidValue(f"time_limit = {time_limit!r}; expected a positive number of seconds, or None")
-    return float(time_limit)
+    return float(expect_number(time_limit, "time_limit", above=0.0, infinite=True, hint="in seconds, or None"))
 
 
 class PredictiveController(ABC):
@@ -65,8 +63,8 @@ class PredictiveController(ABC):
     def __init__(self, task: Task, horizon: int, max_iterations: int | None, time_limit: float | None = None) -> None:
         check_horizon(horizon)
         check_input(task)
-        if max_iterations is not None and max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        if max_iterations is not None:
+            expect_whole(max_iterations, "max_iterations", least=1)
         self.task, self.horizon, self.time_limit = task, horizon, clock(task, time_limit)
         self._recourse = Recourse(task)
 
@@ -103,9 +101,10 @@ class PredictiveController(ABC):
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        x = self._recourse.measured(x)
+        x, k = self._recourse.measured(x), sample_index(k)
         x = self._recourse.nearest(x, k)
         outcome = self._solve(x, k) if np.isfinite(x).all() else Outcome(Status.NUMERICAL)
         decision = self._recourse.decide(x, k, outcome, began)

@@ -13,6 +13,8 @@ from scipy.special import gammaincinv, ndtri
 from ctrl.controller import NotApplicable
 from mpc.quantiles import uniform_sum_quantiles
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
+from systems.arguments import expect_array, expect_choice, expect_flag, expect_number, expect_whole
+from systems.errors import expect
 
 __all__ = ["AdditiveNoise", "ErrorDynamics", "additive_noise"]
 
@@ -28,6 +30,14 @@ class AdditiveNoise:
     mean: np.ndarray
     factor: np.ndarray
     base: Literal["uniform", "normal"]
+
+    def __post_init__(self) -> None:
+        expect_choice(self.base, "base", ("uniform", "normal"))
+        mean, factor = expect_array(self.mean, "mean of the noise", ("n",)), expect_array(self.factor, "factor")
+        if factor.ndim != 2 or len(factor) != len(mean):
+            raise DimensionMismatch(f"factor has shape {factor.shape}; expected ({len(mean)}, q), as the mean has rows")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "factor", factor)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -81,6 +91,8 @@ class ErrorDynamics:
     LONGEST = 20_000
 
     def __post_init__(self) -> None:
+        expect(self.noise, AdditiveNoise, "the noise of ErrorDynamics", "such as AdditiveNoise(mean, factor, 'normal')")
+        object.__setattr__(self, "A", expect_array(self.A, "A"))
         n = len(self.noise.mean)
         if np.shape(self.A) != (n, n):
             raise DimensionMismatch(f"A has shape {np.shape(self.A)}; expected ({n}, {n}), as the noise has {n} rows")
@@ -103,6 +115,7 @@ class ErrorDynamics:
 
     def covariance(self, steps: int) -> np.ndarray:
         """Covariances (steps + 1, n, n) of e(0) .. e(steps)."""
+        steps = expect_whole(steps, "steps", least=0)
         found = np.zeros((steps + 1, *self.A.shape))
         for j in range(steps):
             found[j + 1] = self.A @ found[j] @ self.A.T + self.noise.covariance
@@ -169,8 +182,9 @@ class ErrorDynamics:
         The covariance scaled by chi2_n(p) for normal noise, and by n / (1 - p) otherwise (Chebyshev's inequality),
         which is also what ``gaussian`` = False asks for.
         """
-        if not 0 < probability < 1:
-            raise InvalidValue(f"probability {probability}; expected a number between 0 and 1, such as 0.9")
+        expect_number(probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
+        if gaussian is not None:
+            expect_flag(gaussian, "gaussian")
         n = len(self.A)
         normal = self.noise.base == "normal" if gaussian is None else gaussian
         level = float(2.0 * gammaincinv(n / 2.0, probability)) if normal else n / (1.0 - probability)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.answers import Answers, described
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
 from mpc.conic import ConicProgram
 from mpc.linear import LinearMPC
@@ -21,7 +21,8 @@ from mpc.predictive import clock
 from mpc.recourse import Outcome, Plan, Recourse
 from mpc.solvers.conic import ConicSolver
 from mpc.wanted import Wanted
-from systems import InvalidValue, Reference, Task
+from systems import Reference, Task
+from systems.arguments import expect_choice, expect_whole
 
 __all__ = ["Prediction", "RecedingHorizon", "Solver"]
 
@@ -94,10 +95,8 @@ class RecedingHorizon(ABC):
         if solver is None:
             free = program.S.shape[1] - len(program.G)
             solver = "interior-point" if free <= CONDENSED else "clarabel"
-        if solver not in get_args(Solver):
-            raise InvalidValue(f"solver '{solver}' is unknown; use {', '.join(map(repr, get_args(Solver)))}")
-        if isinstance(max_iterations, bool) or not isinstance(max_iterations, (int, np.integer)) or max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected a whole number of at least 1")
+        expect_choice(solver, "solver", get_args(Solver))
+        expect_whole(max_iterations, "max_iterations", least=1)
         self.task, self.program, self.frequency = task, program, frequency
         self.time_limit = clock(task, time_limit)
         self.horizon = len(program.input_at)
@@ -151,10 +150,10 @@ class RecedingHorizon(ABC):
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        if np.shape(x) != (self._n,):
-            self._recourse.measured(x)
+        x, k = self._recourse.measured(x), sample_index(k)
         x = self._recourse.nearest(x, k)
         parameter, solver = self._parameter, self.solver
         parameter[: self._n] = x
@@ -174,7 +173,7 @@ class RecedingHorizon(ABC):
                 return Decision(other.input, status, source, iterations, other.residual, perf_counter() - began)
             self._recourse.plan = self._continued(k)
             outcome = Outcome(status, None, solver.iterations, residual)
-            return self._recourse.decide(np.asarray(x, dtype=float), k, outcome, began)
+            return self._recourse.decide(x, k, outcome, began)
         self._good, self._recourse.failures = k, 0
         return Decision(solver.input.copy(), status, source, solver.iterations, residual, perf_counter() - began)
 

@@ -8,9 +8,9 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state
 from ctrl.regulator import LQR
-from systems import DimensionMismatch, Task
+from systems import Task
 
 __all__ = ["Outcome", "Plan", "Recourse"]
 
@@ -81,15 +81,9 @@ class Recourse:
         """The measurement as floats (n,).
 
         Raises:
-            DimensionMismatch: another shape, which is misuse and no numerical accident.
+            DimensionMismatch: another shape, which is misuse and no numerical accident. InvalidValue: no numbers.
         """
-        x = np.asarray(x, dtype=float)
-        state = self.task.plant.state
-        if x.shape != (len(state),):
-            raise DimensionMismatch(
-                f"state of shape {x.shape}; expected ({len(state)},): {', '.join(state.names)}; one state per call"
-            )
-        return x
+        return measured_state(x, self.task.plant.state)
 
     def nearest(self, x: np.ndarray, k: int) -> np.ndarray:
         """The representative of the state (n,) that predictions start from, where signals are periodic.

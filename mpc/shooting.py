@@ -14,6 +14,7 @@ from ctrl.linearisation import local_model
 from ctrl.terminal import terminal
 from mpc.transcription import check_horizon, check_input
 from systems import Task
+from systems.arguments import expect_names
 from systems.nonsmooth import penalties, smoothed
 
 __all__ = ["CasadiShooting", "Point", "Shooting"]
@@ -51,7 +52,7 @@ class Shooting(ABC):
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = ()) -> None:
         check_horizon(horizon)
         check_input(task)
-        self.task, self.horizon, self.parameters = task, horizon, parameters
+        self.task, self.horizon, self.parameters = task, horizon, expect_names(parameters, "parameters")
         self.n, self.m = len(task.plant.state), len(task.plant.input)
         self.d = horizon * self.m
         rule, self.end = task.reading.conditions, terminal(task)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.answers import EXACT, Announced, Answers, Refused, described
-from ctrl.controller import Decision, Source, Status
+from ctrl.controller import Decision, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
 from ctrl.linearisation import terminal_expansion
 from mpc.disturbed import loop_of, rows_of
@@ -24,7 +24,9 @@ from mpc.terminal_set import WithoutTerminalSet
 from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
 from mpc.transcription import check_horizon
-from systems import Box, InvalidValue, Task
+from systems import Box, Task
+from systems.arguments import expect_flag, expect_number, expect_whole
+from systems.errors import expect
 from systems.reading import Part
 
 __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc", "robust_stochastic_mpc"]
@@ -99,10 +101,12 @@ class StochasticMPC:
     ) -> None:
         check_horizon(horizon)
         check_interval(recondition_every)
-        if input_probability is not None and not 0 < input_probability <= 1:
-            raise InvalidValue(f"input_probability = {input_probability}; expected 0 < input_probability <= 1")
-        if max_iterations is not None and max_iterations < 1:
-            raise InvalidValue(f"max_iterations = {max_iterations}; expected at least 1")
+        if input_probability is not None:
+            expect_number(input_probability, "input_probability", above=0.0, most=1.0)
+        if max_iterations is not None:
+            expect_whole(max_iterations, "max_iterations", least=1)
+        expect_flag(joint, "joint")
+        expect_flag(recovery, "recovery")
         self.task, self.horizon = task, horizon
         self.recondition_every, self.recovery = recondition_every, recovery
         self.time_limit = clock(task, time_limit)
@@ -138,9 +142,7 @@ class StochasticMPC:
     def _extra(self, given: int | None) -> int:
         if given is None:
             return terminal_steps(self.task, self.loop, self.rows, self.margins, self.horizon)
-        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
-            raise InvalidValue(f"terminal_steps = {given}; expected a whole number of samples, at least 0")
-        return int(given)
+        return expect_whole(given, "terminal_steps", least=0, unit="samples")
 
     def _to_the_horizon(
         self, program: TightenedProgram, horizon: int, make: Callable[[QuadraticProgram], QPSolver]
@@ -186,9 +188,11 @@ class StochasticMPC:
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
         """
         began = perf_counter()
-        x = self._recourse.nearest(self._recourse.measured(x), k)
+        x, k = self._recourse.measured(x), sample_index(k)
+        x = self._recourse.nearest(x, k)
         self._advance(k)
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
@@ -235,6 +239,7 @@ class StochasticMPC:
         upper, lower = program.problem.upper - margin + at_reference, program.problem.lower + margin + at_reference
         state = self.task.plant.state
         if within is not None:
+            expect(within, Box, "within", 'such as Box("within", {state: (lower, upper)})')
             least, most = within.interval(state)
             rows = sp.vstack([rows, sp.eye(n, n + d)], format="csr")
             lower, upper = np.append(lower, least), np.append(upper, most)

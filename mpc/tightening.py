@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from mpc.reachable import ErrorDynamics
-from systems import InvalidValue
+from systems.arguments import expect_choice, expect_whole
 
 __all__ = ["Margins", "Tightening", "check_interval", "margins"]
 
@@ -72,11 +72,8 @@ class Margins:
 
 def check_interval(recondition_every: float) -> None:
     """Raises InvalidValue unless the interval is a whole number of at least 1, or infinite."""
-    whole = isinstance(recondition_every, (int, np.integer)) and not isinstance(recondition_every, bool)
-    if not (whole and recondition_every >= 1) and recondition_every != math.inf:
-        raise InvalidValue(
-            f"recondition_every = {recondition_every}; expected a whole number of samples, at least 1, or math.inf"
-        )
+    if not (isinstance(recondition_every, float) and recondition_every == math.inf):
+        expect_whole(recondition_every, "recondition_every", least=1, unit="samples", hint="or math.inf")
 
 
 def margins(
@@ -97,8 +94,7 @@ def margins(
         InvalidValue: an unknown tightening or interval.
     """
     check_interval(recondition_every)
-    if tightening not in get_args(Tightening):
-        raise InvalidValue(f"tightening '{tightening}' is unknown; use {', '.join(map(repr, get_args(Tightening)))}")
+    expect_choice(tightening, "tightening", get_args(Tightening))
     rows = len(directions)
     if tightening == "none" or not rows:
         return Margins(np.zeros((1, rows)), np.zeros((1, rows)), recondition_every, of_state)

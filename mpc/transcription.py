@@ -13,6 +13,8 @@ from ctrl.controller import NotApplicable
 from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Budget, InvalidValue, Task
+from systems.arguments import expect_whole
+from systems.errors import expect
 from systems.lowering import lower
 from systems.nonsmooth import Epigraph, smoothed
 
@@ -21,12 +23,12 @@ __all__ = ["Budgets", "OptimalControl", "check_horizon", "check_input", "transcr
 
 def check_horizon(horizon: int) -> None:
     """Raises InvalidValue unless the horizon is a whole number of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        raise InvalidValue(f"horizon = {horizon}; expected a whole number of samples, at least 1")
+    expect_whole(horizon, "horizon", least=1, unit="samples")
 
 
 def check_input(task: Task) -> None:
-    """Raises NotApplicable where there is nothing to optimise."""
+    """Raises NotApplicable where there is nothing to optimise, InvalidValue where there is no task."""
+    expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
     if not len(task.plant.input):
         raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ctrl.regulator import NotStabilisable
 from systems import DimensionMismatch
+from systems.arguments import expect_array
 
 __all__ = ["tube_gain"]
 
@@ -23,10 +24,13 @@ def tube_gain(A: np.ndarray, B: np.ndarray, covariance: np.ndarray) -> np.ndarra
         K (m, n), with u = -K x.
 
     Raises:
-        NotStabilisable: none was found.
+        NotStabilisable: none was found. DimensionMismatch, InvalidValue: matrices that do not fit, or hold no numbers.
     """
     import cvxpy as cp
 
+    A, B, covariance = (expect_array(a, name) for a, name in ((A, "A"), (B, "B"), (covariance, "covariance")))
+    if B.ndim != 2:
+        raise DimensionMismatch(f"B has shape {B.shape}; expected (n, m); write a column as [[1.0], [2.0]]")
     n, m = np.shape(B)
     if np.shape(A) != (n, n) or np.shape(covariance) != (n, n):
         raise DimensionMismatch(f"A {np.shape(A)}, B {np.shape(B)}, covariance {np.shape(covariance)} do not fit")

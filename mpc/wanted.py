@@ -29,12 +29,17 @@ class Steady(Wanted):
     def __init__(self, task: Task, parts: int) -> None:
         steps = 1 if task.reference.is_constant else task.steps + 1
         x, u = task.reference.at(task.plant, np.arange(steps))
+        self._task = task
         self._all = np.zeros((steps, parts, x.shape[1] + u.shape[1]))
         self._all[:, 0] = np.hstack([x, u])
 
     def at(self, k: int) -> np.ndarray:
-        """See :class:`Wanted`; after the last step of the task its last reference is held."""
-        return self._all[min(max(k, 0), len(self._all) - 1)]
+        """See :class:`Wanted`; beyond the run the reference goes on."""
+        if 0 <= k < len(self._all) or self._task.reference.is_constant:
+            return self._all[min(max(k, 0), len(self._all) - 1)]
+        found = np.zeros_like(self._all[0])
+        found[0] = np.concatenate(self._task.reference.at(self._task.plant, k))
+        return found
 
 
 class Harmonic(Wanted):

@@ -20,6 +20,7 @@ from safe_rl.combinations import (
     SACLagrangian,
 )
 from safe_rl.controller import PolicyController
+from safe_rl.divergence import TrainingDiverged
 from safe_rl.evaluation import Assessment, assess, evaluate
 from safe_rl.gymnasium_adapter import GymnasiumTask
 from safe_rl.jump_start import JumpStart, JumpStartSettings
@@ -55,6 +56,7 @@ __all__ = [
     "PolicyController",
     "SACLagrangian",
     "SACSettings",
+    "TrainingDiverged",
     "allowances",
     "assess",
     "evaluate",

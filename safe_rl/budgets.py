@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from safe_rl.environment import LearnableTask
+from safe_rl.environment import LearnableTask, expect_learnable
 from systems.constraints import Budget, Chance, Soft
 
 __all__ = ["Allowance", "allowances"]
@@ -72,6 +72,7 @@ def allowances(task: LearnableTask) -> tuple[Allowance, ...]:
     A hard constraint allows nothing, a chance constraint its share of the steps. A soft one has its price in the
     reward already and is left out.
     """
+    expect_learnable(task, "the task of allowances")
     found = []
     for column, constraint in enumerate(task.constraints):
         required = constraint.requirement

@@ -7,6 +7,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from systems.arguments import expect_whole
+from systems.errors import DimensionMismatch, InvalidValue
+
 
 class Batch(NamedTuple):
     """Transitions, batch in front."""
@@ -40,9 +43,7 @@ class ReplayBuffer:
         *,
         device: torch.device | str = "cpu",
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f"a replay buffer of {capacity} rows was asked for; give at least one")
-        self.capacity = capacity
+        self.capacity = expect_whole(capacity, "capacity", least=1, unit="rows")
         self.widths = [observation_size, observation_size, action_size, 1, constraints, 1]
         self._table = torch.empty(capacity, sum(self.widths), dtype=torch.float32, device=device)
         self.size = 0
@@ -63,7 +64,7 @@ class ReplayBuffer:
         )
         n = block.shape[0]
         if n > self.capacity:
-            raise ValueError(f"{n} rows do not fit into a buffer of {self.capacity}; enlarge its capacity")
+            raise InvalidValue(f"{n} rows do not fit into a buffer of {self.capacity}; enlarge its capacity")
         first = min(n, self.capacity - self.position)
         self._table[self.position : self.position + first] = block[:first]
         if first < n:
@@ -92,7 +93,7 @@ class ReplayBuffer:
         rows = state["rows"]
         assert isinstance(rows, Tensor)
         if rows.shape[0] > self.capacity or rows.shape[1] != sum(self.widths):
-            raise ValueError(
+            raise DimensionMismatch(
                 f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
             )
         if not 0 <= int(state["position"]) < self.capacity:

@@ -11,10 +11,12 @@ from torch.nn import functional as F
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import expect_like
 from safe_rl.constraints import Constraints
+from safe_rl.divergence import expect_finite_rows
 from safe_rl.environment import VectorEnvironment
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from systems.envs.vector import VectorEnv
+from systems.errors import InvalidValue
 
 
 class EpisodeSummary(NamedTuple):
@@ -37,6 +39,7 @@ class Collector:
         judged: how many environments, the first ones, act without noise when the policy explores.
         constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
             begun at different samples then where the environment can do that.
+        name: of the task, for messages.
 
     Attributes:
         over: which runs the last step ended, (n,) of bool.
@@ -49,9 +52,11 @@ class Collector:
         generator: torch.Generator,
         constraints: Constraints | None = None,
         judged: int = 0,
+        name: str = "",
     ) -> None:
         self.environment = environment
         self.policy = policy
+        self.name = name
         self.generator = generator
         self.constraints, self.judged = constraints, judged
         staggered = constraints is not None and isinstance(environment, VectorEnv)
@@ -97,6 +102,9 @@ class Collector:
             seen.terminated.to(torch.float32),
         )
         self.observation = seen.observation.to(torch.float32)
+        if self.observation.device.type == "cpu":  # reading a number would stop an accelerator's queue
+            names = self.environment.constraint_names
+            expect_finite_rows(rows, self.observation, self._running[:, -1], self.name, names)
         self.steps += self.environment.n
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
         self.over = seen.terminated | seen.truncated
@@ -125,10 +133,10 @@ class Collector:
         """Let a guide begin the runs from now on; after a resumption, the same again.
 
         Raises:
-            ValueError: the environment is not one of a task of ours, so no controller can see its state.
+            InvalidValue: the environment is not one of a task of ours, so no controller can see its state.
         """
         if not isinstance(self.environment, VectorEnv):
-            raise ValueError("a guide sees the plant's state, which only environments of a systems.Task have")
+            raise InvalidValue("a guide sees the plant's state, which only environments of a systems.Task have")
         self.jump_start = start
         stored, self._stored_start = self._stored_start, None
         if stored is None:

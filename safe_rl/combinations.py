@@ -19,6 +19,8 @@ from safe_rl.handlers.harmonic import Harmonic
 from safe_rl.handlers.lagrangian import Lagrangian
 from safe_rl.handlers.penalty import FixedPenalty
 from safe_rl.training import Learner
+from systems.arguments import expect_name
+from systems.errors import InvalidValue, expect, shown
 
 __all__ = [
     "ALL",
@@ -51,6 +53,12 @@ class Combination:
     handler: Handler
 
     def __post_init__(self) -> None:
+        expect_name(self.name, "the name of a combination")
+        if not (isinstance(self.base, type) and issubclass(self.base, Learner)):
+            raise InvalidValue(
+                f"combination '{self.name}': base = {shown(self.base)}; expected a learner, such as DSACT"
+            )
+        expect(self.handler, Handler, f"combination '{self.name}': handler", "such as Lagrangian(gains=PIDGains())")
         gains = getattr(self.handler, "gains", None)
         with_gains = "" if gains is None else f", {type(gains).__name__}"
         # What a listing shows of it.

@@ -12,6 +12,7 @@ from torch import Tensor
 from safe_rl.budgets import allowances
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler, Pressure
+from systems.errors import InvalidValue
 
 __all__ = ["Constraints"]
 
@@ -41,7 +42,7 @@ class Constraints:
     def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:
         self.allowances = allowances(task)
         if not self.allowances:
-            raise ValueError(
+            raise InvalidValue(
                 f"task {task.name!r} has no constraint for {type(handler).__name__} to handle (soft ones are in the "
                 "reward): give one a .budget(...), or learn without a handler"
             )

@@ -8,10 +8,11 @@ from typing import final
 
 import numpy as np
 
-from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
 from ctrl.laws.network import Network
 from safe_rl.policy import Policy
 from systems import Task
+from systems.errors import expect
 from systems.lowering import lower
 from systems.references import Schedule
 
@@ -30,6 +31,8 @@ class PolicyController:
     """
 
     def __init__(self, task: Task, policy: Policy) -> None:
+        expect(task, Task, "the task of PolicyController", "such as systems.library.cartpole()")
+        expect(policy, Policy, "the policy of PolicyController", "such as learner.result, or Policy.load(file)")
         observed, inputs = len(task.observation_signals), len(task.plant.input)
         if (policy.observation_size, policy.action_size) != (observed, inputs):
             raise NotApplicable(
@@ -37,6 +40,7 @@ class PolicyController:
                 f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
             )
         self.policy = policy
+        self._state = task.plant.state
         self._act = policy.law()
         # A plain state needs no program; the call would cost more than the network.
         plain = task.observation is None and task.reference.is_constant
@@ -59,15 +63,24 @@ class PolicyController:
         """Nothing to forget."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k; a state that is not finite gives the reference input and says so."""
+        """Decides at sample k; a state that is not finite gives the reference input and says so.
+
+        Raises:
+            DimensionMismatch: x has another shape than (n,).
+            InvalidValue: x holds no numbers, or k is no sample number.
+        """
         began = perf_counter()
-        u = self.batch(np.asarray(x, dtype=float), k)
-        if np.isfinite(u).all():
-            return Decision(u, seconds=perf_counter() - began)
+        x, k = measured_state(x, self._state), sample_index(k)
+        if np.isfinite(x).all():
+            u = self.batch(x, k)
+            if np.isfinite(u).all():
+                return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
+    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
+        x, k = measured_states(x, self._state), sample_index(k)
         seen = x if self._observe is None else self._observe(x, self._reference(k)[0])
         return np.minimum(np.maximum(self._act(seen), self._lower), self._upper)

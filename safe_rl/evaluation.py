@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from safe_rl.budgets import Allowance, allowances
-from safe_rl.environment import LearnableTask
+from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
+from systems.arguments import expect_seed, expect_whole
 from systems.errors import expect
 
 __all__ = ["Assessment", "assess", "evaluate"]
@@ -46,13 +47,15 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     """Run the mean action; in an environment of its own, so a learner is never disturbed.
 
     Raises:
-        InvalidValue: no policy.
+        InvalidValue: no policy, no task, or another number of episodes or seed.
     """
     expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")
-    environment = task.vector_env(episodes, device=policy.action_half.device, seed=seed)
+    expect_learnable(task, "the task to assess a policy on")
+    expect_whole(episodes, "episodes", least=1)
+    environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
     limits = allowances(task)
     columns = [a.column for a in limits]
-    discounted = torch.tensor([a.is_discounted for a in limits], device=environment.device)
+    discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)
     observation = environment.reset()
     running = torch.ones(episodes, dtype=torch.bool, device=environment.device)
     returns = torch.zeros(episodes, 2, dtype=torch.float64, device=environment.device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -10,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safe_rl.environment import LARGEST, expect_action_bounds
 from systems import DimensionMismatch, InvalidValue
+from systems.arguments import expect_factory, expect_name, expect_number, expect_seed, expect_whole
 from systems.constraints import Budget
-from systems.envs.vector import Transition
+from systems.envs.vector import Transition, expect_device
+from systems.errors import shown
 
 __all__ = ["GymnasiumTask", "NamedBudget"]
 
@@ -36,7 +40,8 @@ class GymnasiumTask:
 
     Args:
         name: what tables and folders call it; a checkpoint is refused under another name.
-        make: an environment, fresh, with a finite Box to act in and a flat Box to observe.
+        make: an environment, fresh, with a flat Box of floats to act in, whose bounds are finite and moderate, and a
+            flat Box to observe.
         budgets: by name of the cost; ``"cost"`` is the single one, other names are looked up in ``info["costs"]``.
             ``{"cost": 25}`` is 25 per episode; a ``Budget(25, "discounted", "excess")`` says the rest.
         steps: time limit; that of the environment's specification where left out.
@@ -54,31 +59,33 @@ class GymnasiumTask:
     discount: float = 0.99
 
     def __post_init__(self) -> None:
-        if not callable(self.make):
-            raise InvalidValue(
-                f"'{self.name}': make = {self.make!r}; expected a function without arguments, such as "
-                "lambda: gymnasium.make('Pendulum-v1')"
-            )
+        expect_name(self.name, "the name of a GymnasiumTask")
+        subject = f"'{self.name}'"
+        expect_factory(
+            self.make,
+            "",
+            f"{subject}: make",
+            "a function without arguments, such as lambda: gymnasium.make('Pendulum-v1')",
+        )
         if not isinstance(self.budgets, Mapping):
             raise InvalidValue(
-                f"'{self.name}': budgets = {self.budgets!r}; expected them by name of the cost, such as "
+                f"{subject}: budgets = {shown(self.budgets)}; expected them by name of the cost, such as "
                 "{'cost': 25} for info['cost']"
             )
+        for name, given in self.budgets.items():
+            expect_name(name, f"{subject}: the name of a cost")
+            if not isinstance(given, Budget):
+                expect_number(given, f"{subject}: budget of '{name}'", least=0.0, hint="or a Budget(...)")
+        steps = expect_whole(self.steps, f"{subject}: steps", least=0)
+        discount = expect_number(self.discount, f"{subject}: discount", least=0.0, below=1.0, hint="such as 0.99")
+        object.__setattr__(self, "discount", discount)
         probe = self.make()
-        spec = getattr(probe, "spec", None)
-        limit = self.steps or getattr(spec, "max_episode_steps", None)
-        if not limit:
-            raise InvalidValue(f"'{self.name}': the environment states no time limit; give steps, the longest run")
-        object.__setattr__(self, "steps", int(limit))
-        low, high = getattr(probe.action_space, "low", None), getattr(probe.action_space, "high", None)
-        if low is None or np.ndim(low) != 1 or not np.isfinite([low, high]).all():
-            raise InvalidValue(f"'{self.name}': actions in {probe.action_space}; learners act in a flat, finite Box")
-        if len(getattr(probe.observation_space, "shape", None) or ()) != 1:
-            raise InvalidValue(
-                f"'{self.name}': observations in {probe.observation_space}; learners see a flat Box, such as "
-                "gymnasium.wrappers.FlattenObservation gives"
-            )
-        probe.close()
+        try:
+            _expect_environment(probe, subject)
+            object.__setattr__(self, "steps", steps or _time_limit(probe, subject))
+        finally:
+            if hasattr(probe, "close"):
+                probe.close()
 
     @property
     def constraints(self) -> tuple[NamedBudget, ...]:
@@ -90,7 +97,43 @@ class GymnasiumTask:
 
     def vector_env(self, n: int, *, device: torch.device | str = "cpu", seed: int = 0) -> GymnasiumCopies:
         """``n`` copies, stepped one after the other."""
-        return GymnasiumCopies(self, n, torch.device(device), seed)
+        n = expect_whole(n, "n", least=1, unit="environments")
+        return GymnasiumCopies(self, n, expect_device(device), expect_seed(seed))
+
+
+def _time_limit(environment: Any, subject: str) -> int:
+    limit = getattr(getattr(environment, "spec", None), "max_episode_steps", None)
+    if not limit:
+        raise InvalidValue(f"{subject}: the environment states no time limit; give steps, the longest run")
+    return int(limit)
+
+
+def _expect_environment(environment: Any, subject: str) -> None:
+    """Refuses what no learner can act in or see."""
+    missing = [n for n in ("reset", "step", "action_space", "observation_space") if not hasattr(environment, n)]
+    if missing:
+        raise InvalidValue(
+            f"{subject}: make() returned {shown(environment)}, which has no {', '.join(missing)}; expected a Gymnasium "
+            "environment"
+        )
+    try:
+        inspect.signature(environment.reset).bind(seed=0)
+    except TypeError as error:
+        raise InvalidValue(
+            f"{subject}: reset{inspect.signature(environment.reset)} takes no seed, so no run could be repeated; "
+            "expected reset(self, *, seed=None, options=None)"
+        ) from error
+    space = environment.action_space
+    low, high = getattr(space, "low", None), getattr(space, "high", None)
+    if low is None or high is None or np.ndim(low) != 1 or np.asarray(low).dtype.kind != "f":
+        raise InvalidValue(f"{subject}: actions in {space}; learners act in a flat, finite Box of floats")
+    expect_action_bounds(low, high, subject)
+    space = environment.observation_space
+    if not hasattr(space, "low") or not hasattr(space, "high") or len(getattr(space, "shape", None) or ()) != 1:
+        raise InvalidValue(
+            f"{subject}: observations in {space}; learners see a flat Box, such as "
+            "gymnasium.wrappers.FlattenObservation gives"
+        )
 
 
 @final
@@ -99,6 +142,10 @@ class GymnasiumCopies:
 
     The state of a foreign environment cannot be written to a file. What is saved instead is how each present run came
     about, its seed and its actions, and loading repeats it: exact for every environment that its seed determines.
+
+    Raises:
+        InvalidValue: copies with other spaces than the first; later, what no environment may return, with copy, run
+            and step: observations, rewards and costs that are no finite numbers among it.
     """
 
     def __init__(self, task: GymnasiumTask, n: int, device: torch.device, seed: int) -> None:
@@ -107,6 +154,8 @@ class GymnasiumCopies:
         self._seed, self._runs = seed, [0] * n
         self._actions: list[list[np.ndarray]] = [[] for _ in range(n)]
         first = self._copies[0]
+        _expect_environment(first, f"'{task.name}'")
+        self._space = first.action_space
         self.observation_size = int(first.observation_space.shape[0])
         self.action_size = int(first.action_space.shape[0])
         self.action_low, self.action_high = (
@@ -114,6 +163,8 @@ class GymnasiumCopies:
             for bound in (first.action_space.low, first.action_space.high)
         )
         self.constraint_names = tuple(c.name for c in task.constraints)
+        for i in range(n):
+            self._action_space(i)
 
     def reset(self) -> Tensor:
         """Starts every run anew; the first observations (n, o)."""
@@ -123,7 +174,7 @@ class GymnasiumCopies:
         """One step of every environment under actions (n, m).
 
         Raises:
-            DimensionMismatch: actions of another shape. InvalidValue: an environment states no cost by some name.
+            DimensionMismatch: actions of another shape. InvalidValue: an environment returned what none may.
         """
         if action.shape != (self.n, self.action_size):
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
@@ -154,32 +205,93 @@ class GymnasiumCopies:
 
     def _restart(self, i: int) -> np.ndarray:
         seed = np.random.SeedSequence((self._seed, i, self._runs[i])).generate_state(1)[0]
-        observation, _ = self._copies[i].reset(seed=int(seed))
-        return np.asarray(observation, dtype=np.float32)
+        result = self._copies[i].reset(seed=int(seed))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise self._broken(i, f"reset() returned {shown(result)}", "the pair (observation, info)")
+        return self._observation(i, result[0], "reset()")
 
     def _advance(self, i: int, action: np.ndarray) -> tuple[np.ndarray, float, list[float], bool, bool]:
         self._actions[i].append(action)
-        space = self._copies[i].action_space
+        space = self._action_space(i)
         # Tanh and scaling may leave the box by a rounding, which some environments refuse.
         result = self._copies[i].step(np.clip(action, space.low, space.high).astype(space.dtype))
-        observation, reward, terminated, truncated = result[0], result[1], result[-3], result[-2]
-        costs = [self._cost(name, result) for name in self.constraint_names]
-        return np.asarray(observation, dtype=np.float32), float(reward), costs, bool(terminated), bool(truncated)
+        if not isinstance(result, tuple) or len(result) not in (5, 6):
+            count = f"a tuple of {len(result)}" if isinstance(result, tuple) else shown(result)
+            raise self._broken(
+                i,
+                f"step() returned {count}",
+                "(observation, reward, terminated, truncated, info), or six values with the cost as the third",
+            )
+        observation, reward, terminated, truncated, info = result[0], result[1], *result[-3:]
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, (bool, np.bool_)):
+                raise self._broken(i, f"step() returned {name} = {shown(flag)}", "True or False: write bool(...)")
+        if not isinstance(info, Mapping):
+            raise self._broken(i, f"step() returned info = {shown(info)}", "a dictionary")
+        following = self._observation(i, observation, "step()")
+        paid = self._number(i, reward, "the reward")
+        costs = [self._cost(i, name, result) for name in self.constraint_names]
+        return following, paid, costs, bool(terminated), bool(truncated)
 
-    def _cost(self, name: str, result: Sequence[Any]) -> float:
+    def _action_space(self, i: int) -> Any:
+        space = self._copies[i].action_space
+        if space is not self._space and space != self._space:
+            raise self._broken(i, f"it acts in {space}", f"{self._space}, as the first copy did at first")
+        shape = self._copies[i].observation_space.shape
+        if shape != (self.observation_size,):
+            raise self._broken(i, f"observations have shape {shape}", f"({self.observation_size},) as at first")
+        return space
+
+    def _observation(self, i: int, given: Any, method: str) -> np.ndarray:
+        try:
+            with np.errstate(over="ignore"):  # found below
+                observation = np.asarray(given, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise self._broken(i, f"{method} returned the observation {shown(given)}", "an array of numbers") from error
+        if observation.shape != (self.observation_size,):
+            raise self._broken(
+                i, f"{method} returned an observation of shape {observation.shape}", f"({self.observation_size},)"
+            )
+        if not np.isfinite(observation).all():
+            at = int(np.flatnonzero(~np.isfinite(observation))[0])
+            raise self._broken(i, f"entry {at} of the observation is {observation[at]}", "finite numbers, in 32 bits")
+        return observation
+
+    def _number(self, i: int, given: Any, what: str) -> float:
+        try:
+            number = np.nan if given is None or isinstance(given, (str, bytes)) else float(given)
+        except (TypeError, ValueError, OverflowError):
+            number = np.nan
+        if not abs(number) <= LARGEST:
+            raise self._broken(i, f"{what} is {shown(given)}", "a finite number, in 32 bits")
+        return number
+
+    def _cost(self, i: int, name: str, result: tuple[Any, ...]) -> float:
         info = result[-1]
         if name == "cost" and len(result) == 6:
-            return float(result[2])
-        found = info if name == "cost" else info.get("costs", {})
-        if name not in found:
-            held = ", ".join(map(repr, info)) or "nothing"
-            raise InvalidValue(
-                f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
-                'it into info["cost"], or return six values, or name one of info["costs"]'
-            )
-        return float(found[name])
+            given = result[2]
+        else:
+            found = info if name == "cost" else info.get("costs", {})
+            if not isinstance(found, Mapping):
+                raise self._broken(i, f'info["costs"] is {shown(found)}', "a dictionary of costs by name")
+            if name not in found:
+                held = ", ".join(map(repr, info)) or "nothing"
+                raise InvalidValue(
+                    f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
+                    'it into info["cost"], or return six values, or name one of info["costs"]'
+                )
+            given = found[name]
+        cost = self._number(i, given, f"the cost '{name}'")
+        if cost < 0:
+            raise self._broken(i, f"the cost '{name}' is {cost}", "a number of at least 0, as budgets are")
+        return cost
 
-    def _tensor(self, values: Sequence[Any]) -> Tensor:
+    def _broken(self, i: int, given: str, expected: str) -> InvalidValue:
+        """The error that says which environment, which copy, run and step, what it gave and what was expected."""
+        where = f"copy {i}, run {self._runs[i]}, step {len(self._actions[i])}"
+        return InvalidValue(f"environment '{self.task.name}', {where}: {given}; expected {expected}")
+
+    def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.device)
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from torch import Tensor
 
 from ctrl.controller import Controller
 from safe_rl.policy import Policy
+from safe_rl.settings import expect_counts, expect_numbers
 from systems import InvalidValue, Task
+from systems.arguments import expect_factory
 from systems.envs.vector import VectorEnv
+from systems.errors import expect, shown
 
 __all__ = ["JumpStart", "JumpStartSettings"]
 
@@ -35,6 +38,11 @@ class JumpStartSettings:
     """By which its range shrinks with each run that ends, as a share of the longest."""
     memory: int = 100
     """Runs over which that share is averaged, with exponential forgetting."""
+
+    def __post_init__(self) -> None:
+        expect_counts(self, ("longest", "memory"))
+        expect_numbers(self, ("step",), above=0.0, most=1.0)
+        expect_numbers(self, ("threshold",), least=0.0, most=1.0)
 
 
 @final
@@ -57,15 +65,19 @@ class JumpStart:
     def __init__(
         self, task: Task, guide: Callable[[Task], Controller], settings: JumpStartSettings | None = None
     ) -> None:
-        if not callable(guide):
-            raise InvalidValue(
-                f"guide {guide!r}; expected what makes a controller of a task, such as LQR or lambda task: LQR(task)"
-            )
-        self.task, self.settings = task, settings or JumpStartSettings()
-        if self.settings.longest < 1 or not 0 < self.settings.step <= 1 or self.settings.memory < 1:
-            raise ValueError(f"{self.settings}; expected longest and memory of at least 1, and step in (0, 1]")
+        expect(task, Task, "the task of JumpStart", "whose state the guide sees")
+        expect_factory(
+            guide, "task", "guide", "what makes a controller of a task, such as LQR or lambda task: LQR(task)"
+        )
+        self.task, self.settings = task, JumpStartSettings() if settings is None else settings
+        expect(self.settings, JumpStartSettings, "settings of JumpStart", "such as JumpStartSettings(longest=20)")
         self._make = guide
         self._controllers: list[Any] = [guide(task)]
+        if not isinstance(self._controllers[0], Controller):
+            raise InvalidValue(
+                f"the guide is {shown(self._controllers[0])}, which has no reset() and step(x, k); expected what makes "
+                "a controller of a task, such as LQR"
+            )
         self.beta, self.success = 1.0, 0.0
         self.led = torch.zeros(0, dtype=torch.bool)
         self._length = torch.zeros(0)

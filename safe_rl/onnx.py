@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from safe_rl.policy import Policy
-from systems.errors import expect
+from systems.arguments import expect_names, expect_number
+from systems.errors import DimensionMismatch, expect
 from systems.files import write, write_json
 
 
@@ -35,17 +36,24 @@ def export_onnx(
 
     Raises:
         InvalidValue: no policy.
-        ValueError: signals that do not match the sizes of the policy.
+        InvalidValue, DimensionMismatch: signals that do not match the sizes of the policy, or no names.
         ImportError: onnx or onnxscript is not installed.
     """
     expect(policy, Policy, "what to export", "such as learner.result, or Policy.load(file)")
+    expect(path, (str, Path), "path", "such as 'policy.onnx'")
+    if discount is not None:
+        expect_number(discount, "discount", least=0.0, most=1.0)
+    if settings is not None:
+        expect(settings, Mapping, "settings", "such as dataclasses.asdict(learner.settings)")
     path = Path(path)
     for what, signals, size in (
         ("observation", observation_signals, policy.observation_size),
         ("action", action_signals, policy.action_size),
     ):
+        if signals is not None:
+            expect_names(signals, f"{what}_signals")
         if signals is not None and len(signals) != size:
-            raise ValueError(f"{len(signals)} {what} signals given, the policy has {size}: {list(signals)}")
+            raise DimensionMismatch(f"{len(signals)} {what} signals given, the policy has {size}: {list(signals)}")
     try:
         import onnx
         import onnxscript

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from ctrl.laws.network import Activation, Network
 from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from safe_rl.environment import expect_action_bounds
 from safe_rl.networks import MLP
-from systems.files import shown
+from systems.arguments import expect_whole, is_whole
+from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 
 LOG_STD_RANGE = (-20.0, 0.5)  # Duan et al. (2023), as in the authors' code
 _HALF_LOG_2PI = 0.9189385332046727
@@ -49,13 +51,17 @@ class Policy(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if not bool((torch.isfinite(action_low) & torch.isfinite(action_high) & (action_low < action_high)).all()):
-            raise ValueError(
-                f"input bounds {action_low.tolist()} to {action_high.tolist()} were given; a tanh "
-                "policy needs finite bounds with low < high: bound every input of the task"
-            )
+        for name, bound in (("action_low", action_low), ("action_high", action_high)):
+            if not isinstance(bound, Tensor) or bound.ndim != 1 or bound.is_complex():
+                raise InvalidValue(f"{name} = {shown(bound)}; expected a tensor of real numbers (m,)")
+        if action_low.shape != action_high.shape:
+            raise DimensionMismatch(f"action_low {tuple(action_low.shape)}, action_high {tuple(action_high.shape)}")
+        expect_action_bounds(action_low.cpu(), action_high.cpu(), "a policy")
+        expect(generator, torch.Generator, "the generator of a policy", "such as torch.Generator().manual_seed(0)")
+        if not isinstance(hidden, (list, tuple)) or not all(is_whole(width) and width >= 1 for width in hidden):
+            raise InvalidValue(f"hidden = {shown(hidden)}; expected whole numbers of at least 1, such as (64, 64)")
         self.hidden = tuple(hidden)
-        self.observation_size = observation_size
+        self.observation_size = expect_whole(observation_size, "observation_size", least=0)
         self.action_size = action_low.shape[0]
         device = generator.device
         self.network = MLP([observation_size, *hidden, 2 * self.action_size], generator)
@@ -112,8 +118,9 @@ class Policy(nn.Module):
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Action in physical units, (..., o) -> (..., m): the mean one, or with a generator a sample."""
+        expect(observation, Tensor, "the observation of a policy", "such as torch.zeros(8, observation_size)")
         if observation.shape[-1:] != (self.observation_size,):
-            raise ValueError(
+            raise DimensionMismatch(
                 f"observation of shape {tuple(observation.shape)} given, (..., {self.observation_size}) expected"
             )
         observation = observation.to(self.observation_mean)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from systems.errors import InvalidValue
+from systems.arguments import expect_number, expect_whole, is_whole
+from systems.errors import InvalidValue, shown
 
 __all__ = ["expect_counts", "expect_numbers", "expect_widths"]
 
@@ -21,23 +19,25 @@ def expect_counts(settings: Any, names: Iterable[str], least: int = 1) -> None:
     """
     for name in names:
         value = getattr(settings, name)
-        if not isinstance(value, (int, np.integer)) or value < least:
-            raise _refused(settings, name, f"a whole number of at least {least}")
+        expect_whole(value, f"{type(settings).__name__}: {name}", least=least)
 
 
-def expect_numbers(settings: Any, names: Iterable[str], above: float = -math.inf, most: float = math.inf) -> None:
-    """Refuses settings of these names that are not finite numbers above one and at most the other.
+def expect_numbers(
+    settings: Any,
+    names: Iterable[str],
+    above: float | None = None,
+    most: float | None = None,
+    least: float | None = None,
+) -> None:
+    """Refuses settings of these names that are not finite numbers in this range.
 
     Raises:
         InvalidValue: says which, and what it is.
     """
     for name in names:
-        value = getattr(settings, name)
-        if not isinstance(value, (int, float, np.number)) or not (math.isfinite(value) and above < value <= most):
-            within = (f" above {above:g}" if above > -math.inf else "") + (
-                f", at most {most:g}" if most < math.inf else ""
-            )
-            raise _refused(settings, name, f"a finite number{within}")
+        expect_number(
+            getattr(settings, name), f"{type(settings).__name__}: {name}", above=above, least=least, most=most
+        )
 
 
 def expect_widths(settings: Any, names: Iterable[str]) -> None:
@@ -48,9 +48,8 @@ def expect_widths(settings: Any, names: Iterable[str]) -> None:
     """
     for name in names:
         value = getattr(settings, name)
-        if not isinstance(value, Sequence) or not all(isinstance(w, (int, np.integer)) and w >= 1 for w in value):
-            raise _refused(settings, name, "whole numbers of at least 1, such as (64, 64)")
-
-
-def _refused(settings: Any, name: str, expected: str) -> InvalidValue:
-    return InvalidValue(f"{type(settings).__name__}: {name} = {getattr(settings, name)!r}; expected {expected}")
+        if not isinstance(value, (list, tuple)) or not all(is_whole(width) and width >= 1 for width in value):
+            raise InvalidValue(
+                f"{type(settings).__name__}: {name} = {shown(value)}; expected whole numbers of at least 1, such as "
+                "(64, 64)"
+            )

@@ -13,23 +13,33 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from safe_rl import resumption
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
 from safe_rl.constraints import Constraints
-from safe_rl.environment import LearnableTask
+from safe_rl.divergence import LastFinite
+from safe_rl.environment import LearnableTask, expect_action_bounds, expect_learnable
 from safe_rl.evaluation import evaluate
 from safe_rl.handlers.base import Handler
 from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import LOG, Monitor, Record
-from systems.errors import InvalidValue, expect
+from systems.arguments import expect_array, expect_flag, expect_number, expect_seed, expect_whole
+from systems.envs.vector import expect_device
+from systems.errors import InvalidValue, TriviumError, expect
 from systems.files import kept, locked
 
+__all__ = ["REPORT_EVERY", "Learner", "RunExists", "quick_arithmetic"]
+
 REPORT_EVERY = 200  # updates; reading the books waits for the device
+
+
+class RunExists(TriviumError, FileExistsError):
+    """A checkpoint that a fresh learner would write over."""
 
 
 @contextmanager
@@ -88,19 +98,20 @@ class Learner(ABC):
     ) -> None:
         self.task = task
         self.name = type(self).__name__ + ("" if handler is None else f" + {type(handler).__name__}")
-        self.seed = seed
+        self.seed = expect_seed(seed)
         self.settings = settings
-        self.device = torch.device(device)
-        self.discount = float(task.discount)
-        if not 0.0 <= self.discount < 1.0:
-            raise ValueError(
-                f"task {task.name!r} has discount {self.discount}; a learner needs one from 0 to below 1, such as 0.99"
-            )
+        self.device = expect_device(device)
+        expect_learnable(task, f"the task of {type(self).__name__}")
+        hint = "which a learner needs, such as 0.99"
+        self.discount = float(
+            expect_number(task.discount, f"task '{task.name}': discount", least=0.0, below=1.0, hint=hint)
+        )
         # Two streams that share nothing; the same seed in both would tie the first weights to the first starts.
         own, chance = np.random.SeedSequence(seed).generate_state(2)
         self.generator = torch.Generator(device=self.device).manual_seed(int(own))
         environment = task.vector_env(environments, device=self.device, seed=int(chance))
         self.constraint_names = tuple(environment.constraint_names)
+        expect_action_bounds(environment.action_low.cpu(), environment.action_high.cpu(), f"task '{task.name}'")
         self.policy = Policy(
             environment.observation_size,
             environment.action_low,
@@ -116,12 +127,13 @@ class Learner(ABC):
             )
         self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
         judged = 0 if handler is None else judged
-        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged)
+        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged, task.name)
         self.reward_scale = torch.ones((), device=self.device)
         self.updates = 0
         self.prepared = False
         self.history: list[Record] = []
         self.checkpoint: Path | None = None
+        self._last_finite: LastFinite | None = None
         self._threads = threads
 
     def expect_parts(self, settings: Any, handler: Any) -> None:
@@ -138,6 +150,10 @@ class Learner(ABC):
     @abstractmethod
     def iterate(self) -> None:
         """Collect what is due and make one update; raises `updates` by one."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module | Tensor]:
+        """All that is trained, by name, the policies among it."""
 
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
@@ -165,10 +181,25 @@ class Learner(ABC):
         self.reward_scale.copy_(torch.where(size > 0, return_scale / size, 1.0))
         if self.constraints is not None:
             self.constraints.fix_scales(seen.cost, return_scale, survival)
+        self._expect_finite_scales(std, size)
         return survival
+
+    def _expect_finite_scales(self, std: Tensor, size: Tensor) -> None:
+        """Finite data may be too large to be scaled: a learner would see zeros, and learn nothing without a word."""
+        scales = {"the observations": std, "the rewards": size}
+        if self.constraints is not None:
+            scales["the costs"] = 1.0 / self.constraints.scale
+        for what, scale in scales.items():
+            if not bool(torch.isfinite(scale).all()):
+                raise InvalidValue(
+                    f"task '{self.task.name}': {what} under uniform actions are so large that their spread overflows "
+                    "32 bits; expected moderate numbers: give the task a domain, so that runs which diverge end, or "
+                    "larger units"
+                )
 
     def guided(self, start: JumpStart) -> Self:
         """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
+        expect(start, JumpStart, "the guide of a learner", "such as JumpStart(task, LQR)")
         self.collector.guide(start)
         return self
 
@@ -203,19 +234,30 @@ class Learner(ABC):
         Raises:
             InUse: another process learns with the same checkpoint or log.
             KeyboardInterrupt: Ctrl-C; where there is a checkpoint, after the update in hand and its writing.
+            InvalidValue: arguments that cannot be, or an environment that returns what none may, such as NaN.
+            RunExists: the checkpoint is that of another run.
+            TrainingDiverged: weights became NaN or infinite. `policy` and `result` are those of the last check before,
+                and the checkpoint is the last one written before.
         """
         if (updates is None) == (steps is None):
-            raise ValueError("give either updates or steps, the total to learn until")
+            raise InvalidValue("give either updates or steps, the total to learn until")
         unit: Literal["updates", "steps"] = "updates" if steps is None else "steps"
         goal, made = (updates, self.updates) if steps is None else (steps, self.collector.steps)
-        assert goal is not None
+        goal = expect_whole(goal, unit, least=0)
+        expect_whole(checkpoint_every, "checkpoint_every", least=1)
+        if evaluate_every is not None:
+            expect_whole(evaluate_every, "evaluate_every", least=1)
+        expect_flag(progress, "progress")
+        for name, path in (("checkpoint", checkpoint), ("log", log)):
+            if path is not None:
+                expect(path, (str, Path), name, "such as 'runs/cartpole'")
         if goal < made and self.updates:
-            raise ValueError(
+            raise InvalidValue(
                 f"{goal} {unit} were asked for and {made} are already made; `{unit}` counts "
                 f"from the beginning: ask for more than {made}"
             )
         if self.collector.lacks_guide:
-            raise ValueError("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
+            raise InvalidValue("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.allowances
         with ExitStack() as stack:
@@ -223,7 +265,7 @@ class Learner(ABC):
                 if written is not None:
                     stack.enter_context(locked(written))
             if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
-                raise FileExistsError(
+                raise RunExists(
                     f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or "
                     "move it"
                 )
@@ -240,20 +282,29 @@ class Learner(ABC):
             )
             stack.enter_context(quick_arithmetic(self._threads))
             stack.enter_context(monitor)
+            self._check_finite(checkpoint)
             if not self.prepared and goal > 0:
                 self.prepare()
                 self.prepared = True
             with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as interrupted:
                 while (self.updates if steps is None else self.collector.steps) < goal:
-                    self.iterate()
+                    try:
+                        self.iterate()
+                    except Exception:
+                        # Where the weights are NaN so are the actions, and the environment is not to blame.
+                        self._check_finite(checkpoint)
+                        raise
                     made = self.updates
                     last = (made if steps is None else self.collector.steps) >= goal
                     test = evaluate_every is not None and (last or made % evaluate_every == 0)
+                    stop = interrupted() and not last
+                    write = checkpoint is not None and (last or stop or made % checkpoint_every == 0)
+                    if last or test or write or made % REPORT_EVERY == 0:
+                        self._check_finite(checkpoint)
                     if last or test or made % REPORT_EVERY == 0:
                         self.history.append(self._record(evaluate(self.policy, self.task) if test else None))
                         monitor.show(self.history[-1])
-                    stop = interrupted() and not last
-                    if checkpoint is not None and (last or stop or made % checkpoint_every == 0):
+                    if write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), last or stop)
                     if stop:
                         raise KeyboardInterrupt(f"{made} updates made; {self.checkpoint} goes on from there")
@@ -272,6 +323,11 @@ class Learner(ABC):
         if trouble:
             where = "" if not last or self.checkpoint is None else f"; the last one is {self.checkpoint}"
             warnings.warn(f"{trouble}{where}", stacklevel=3)
+
+    def _check_finite(self, checkpoint: str | Path | None = None) -> None:
+        if self._last_finite is None:
+            self._last_finite = LastFinite(self.networks())
+        self._last_finite.check(self.updates, f"{self.name} on task '{self.task.name}'", checkpoint)
 
     def _described(self) -> dict[str, Any]:
         found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
@@ -300,11 +356,18 @@ class Learner(ABC):
         A sample draws from the learner's generator and so changes what it does next; for many fast calls use
         `policy.law()`.
         """
-        tensor = torch.as_tensor(np.asarray(observation, dtype=np.float32), device=self.device)
+        numbers = expect_array(observation, "observation", infinite=True, nan=True)
+        expect_flag(deterministic, "deterministic")
+        tensor = torch.as_tensor(numbers.astype(np.float32), device=self.device)
         return self.policy.act(tensor, None if deterministic else self.generator).cpu().numpy(), None
 
     def save(self, path: str | Path) -> None:
-        """Write everything the run depends on, atomically; the run itself is not disturbed."""
+        """Write everything the run depends on, atomically; the run itself is not disturbed.
+
+        Raises:
+            TrainingDiverged: weights are NaN or infinite, so nothing can go on from them.
+        """
+        self._check_finite(path)
         write_checkpoint(path, type(self).__name__, resumption.content(self))
 
     @classmethod

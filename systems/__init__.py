@@ -8,9 +8,10 @@ from systems.costs import Cost, Nonlinear, Quadratic
 from systems.discretise import Discretisation, exact
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibria import Equilibrium, equilibrium, linearise
-from systems.errors import DimensionMismatch, InvalidValue, UnknownName
+from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
+from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
 from systems.signals import Signal, Signals, Vector, angle, quaternion, signals
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidValue",
     "LinearPlant",
     "Nonlinear",
+    "NotReady",
     "Observation",
     "Plant",
     "Polytope",
@@ -46,6 +48,7 @@ __all__ = [
     "Soft",
     "Task",
     "Trajectory",
+    "TriviumError",
     "Uniform",
     "UnknownName",
     "Vector",
@@ -55,6 +58,9 @@ __all__ = [
     "linear_plant",
     "linearise",
     "lower",
+    "nonnegative",
+    "parameter",
+    "positive",
     "quaternion",
     "signals",
 ]

@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_array, expect_choice, expect_name, expect_names, expect_number, expect_pair
 from systems.content import ByContent
-from systems.errors import DimensionMismatch, InvalidValue, UnknownName
-from systems.expressions import expect_arguments, without_nan
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located, shown
+from systems.expressions import evaluated, expect_arguments, without_nan
 from systems.linear_programs import maximise
 from systems.plant import Plant
-from systems.signals import Signals, Vector
+from systems.signals import Signals, Vector, left_out
 
 __all__ = [
     "Box",
@@ -46,12 +47,18 @@ class Soft:
 
     weight: float
 
+    def __post_init__(self) -> None:
+        expect_number(self.weight, "soft weight", above=0.0)
+
 
 @dataclass(frozen=True)
 class Chance:
     """Must hold with at least this probability in every step."""
 
     probability: float
+
+    def __post_init__(self) -> None:
+        expect_number(self.probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ class Budget:
     limit: float
     per: Literal["episode", "discounted"]
     of: Literal["steps", "excess"] = "steps"
+
+    def __post_init__(self) -> None:
+        expect_number(self.limit, "budget", least=0.0)
+        expect_choice(self.per, "per", ("episode", "discounted"))
+        expect_choice(self.of, "of", ("steps", "excess"))
 
 
 Requirement = Hard | Soft | Chance | Budget
@@ -74,23 +86,27 @@ class Constraint(ByContent, ABC):
     name: str
     requirement: Requirement = field(default_factory=Hard, kw_only=True)
 
+    def __post_init__(self) -> None:
+        expect_name(self.name, f"the name of a {type(self).__name__}")
+        if not isinstance(self.requirement, Requirement):
+            raise InvalidValue(
+                f"constraint '{self.name}': requirement = {shown(self.requirement)}; expected Hard(), Soft(weight), "
+                "Chance(probability) or Budget(limit, per)"
+            )
+
     @abstractmethod
     def expression(self, x: Vector, u: Vector) -> Any:
         """g(x, u) as a CasADi column; every row must be <= 0."""
 
     def soft(self, weight: float) -> Self:
         """The same condition, violated at ``weight`` per unit of violation and step."""
-        if not 0 < weight < np.inf:
-            raise InvalidValue(f"{self.name}: soft weight {weight}; expected a positive number")
-        return self._requiring(Soft(weight))
+        with located(self.name, InvalidValue):
+            return self._requiring(Soft(weight))
 
     def chance(self, probability: float) -> Self:
         """The same condition, to hold with at least this probability in every step."""
-        if not 0 < probability < 1:
-            raise InvalidValue(
-                f"{self.name}: probability {probability}; expected a number between 0 and 1, such as 0.9"
-            )
-        return self._requiring(Chance(probability))
+        with located(self.name, InvalidValue):
+            return self._requiring(Chance(probability))
 
     def budget(
         self,
@@ -102,19 +118,14 @@ class Constraint(ByContent, ABC):
 
         With ``of="excess"`` a step counts by how much it violates, max(0, g) of the largest g: fuel, dose, wear.
         """
-        if not (isinstance(limit, (int, float, np.number)) and 0 <= limit < np.inf):
-            raise InvalidValue(f"{self.name}: budget {limit!r}; expected a number of at least 0")
-        if per not in ("episode", "discounted"):
-            raise InvalidValue(f"{self.name}: budget per '{per}'; expected 'episode' or 'discounted'")
-        if of not in ("steps", "excess"):
-            raise InvalidValue(f"{self.name}: budget of '{of}'; expected 'steps' or 'excess'")
-        return self._requiring(Budget(limit, per, of))
+        with located(self.name, InvalidValue):
+            return self._requiring(Budget(limit, per, of))
 
     def _requiring(self, requirement: Requirement) -> Self:
         had, wanted = type(self.requirement), type(requirement)
         if had not in (Hard, wanted):
             raise InvalidValue(
-                f"{self.name}: already {had.__name__.lower()}; {wanted.__name__.lower()} would drop that; a constraint "
+                f"already {had.__name__.lower()}; {wanted.__name__.lower()} would drop that; a constraint "
                 "has one requirement: write two constraints, each with its own name"
             )
         return dataclasses.replace(self, requirement=requirement)
@@ -128,7 +139,8 @@ class Constraint(ByContent, ABC):
                 or holds a NaN.
         """
         x, u = plant.state.symbol(), plant.input.symbol()
-        result = self.expression(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
+        arguments = Vector(plant.state, x, "state"), Vector(plant.input, u, "input")
+        result = evaluated(self.expression, f"constraint '{self.name}'", *arguments)
         try:
             column = ca.SX(result) if isinstance(result, (ca.SX, ca.DM)) else ca.vertcat(*map(ca.SX, _rows(result)))
             g = ca.Function("g", [x, u], [ca.vec(column)], ["x", "u"], ["g"])
@@ -163,15 +175,15 @@ class Box(Constraint):
     bounds: Mapping[str, tuple[float, float]]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.bounds, Mapping):
+            raise InvalidValue(
+                f"constraint '{self.name}': bounds = {shown(self.bounds)}; expected pairs by name, such as "
+                '{"position": (-1.0, 1.0)}'
+            )
         for name, bound in self.bounds.items():
-            if np.shape(bound) != (2,):
-                raise InvalidValue(f"constraint '{self.name}': {name} bounded by {bound!r}; give a pair (lower, upper)")
-            low, high = bound
-            if not low <= high:  # also catches NaN
-                raise InvalidValue(
-                    f"constraint '{self.name}': {name} bounded by ({low}, {high}); expected two numbers, lower <= "
-                    "upper (infinite for no bound)"
-                )
+            expect_name(name, f"constraint '{self.name}': the name of a bounded signal")
+            expect_pair(bound, f"constraint '{self.name}': bounds of {name}")
 
     def expression(self, x: Vector, u: Vector) -> Any:
         rows = []
@@ -228,14 +240,17 @@ class Polytope(Constraint):
     h: np.ndarray
 
     def __post_init__(self) -> None:
-        H, h = np.array(self.H, dtype=float), np.array(self.h, dtype=float)
+        super().__post_init__()
+        expect_names(self.signals, f"constraint '{self.name}': signals")
+        H = expect_array(self.H, f"constraint '{self.name}': H")
+        h = expect_array(self.h, f"constraint '{self.name}': h", infinite=True)
         if H.ndim != 2 or H.shape[1] != len(self.signals) or h.shape != (len(H),):
             raise DimensionMismatch(
                 f"constraint '{self.name}': H {H.shape} and h {h.shape} do not fit {len(self.signals)} signals; "
                 "expected (rows, signals) and (rows,)"
             )
-        if not np.isfinite(H).all() or np.isnan(h).any():
-            raise InvalidValue(f"constraint '{self.name}': H must be finite and h must not be NaN")
+        if np.isneginf(h).any():
+            raise InvalidValue(f"constraint '{self.name}': h holds -inf, which nothing satisfies; drop such rows")
         object.__setattr__(self, "H", H)
         object.__setattr__(self, "h", h)
 
@@ -267,15 +282,19 @@ class Ellipsoid(Constraint):
     centre: Sequence[float] | np.ndarray = ()
 
     def __post_init__(self) -> None:
-        k = len(self.signals)
-        P = np.array(self.P, dtype=float)
-        centre = np.array(self.centre, dtype=float) if len(self.centre) else np.zeros(k)
+        super().__post_init__()
+        k = len(expect_names(self.signals, f"constraint '{self.name}': signals"))
+        P = expect_array(self.P, f"constraint '{self.name}': P")
+        given = np.zeros(k) if left_out(self.centre) else self.centre
+        centre = expect_array(given, f"constraint '{self.name}': centre")
         if P.shape != (k, k) or centre.shape != (k,):
-            raise DimensionMismatch(f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals")
+            raise DimensionMismatch(
+                f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals; expected ({k}, {k}) "
+                f"and ({k},)"
+            )
         if not np.allclose(P, P.T) or not (np.linalg.eigvalsh(P) > 0).all():
             raise InvalidValue(f"constraint '{self.name}': P must be symmetric and positive definite")
-        if not self.level > 0:
-            raise InvalidValue(f"constraint '{self.name}': level {self.level}; expected a positive number")
+        expect_number(self.level, f"constraint '{self.name}': level", above=0.0)
         object.__setattr__(self, "P", P)
         object.__setattr__(self, "centre", centre)
 
@@ -302,6 +321,7 @@ class Inequality(Constraint):
     g: Callable[[Vector, Vector], Any]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect_arguments(self.g, "x, u", f"constraint '{self.name}'")
 
     def expression(self, x: Vector, u: Vector) -> Any:

@@ -10,13 +10,14 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_array
 from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue
-from systems.expressions import expect_arguments, without_nan
+from systems.expressions import evaluated, expect_arguments, without_nan
 from systems.plant import Plant
-from systems.signals import Signals, Vector
+from systems.signals import Signals, Vector, expect_values
 
-__all__ = ["Cost", "Nonlinear", "Quadratic", "Weight", "weight_matrix"]
+__all__ = ["Cost", "Nonlinear", "Quadratic", "Weight", "expect_weight", "weight_matrix"]
 
 Weight = Mapping[str, float] | Sequence[float] | np.ndarray
 """A diagonal by name (0 where left out) or in order, or a full matrix."""
@@ -37,14 +38,14 @@ class Cost(ByContent, ABC):
         """``l(x, u, xr, ur) -> (1, 1)``."""
         x, xr = (Vector(plant.state, plant.state.symbol(), "state") for _ in range(2))
         u, ur = (Vector(plant.input, plant.input.symbol(), "input") for _ in range(2))
-        value = _scalar(self.stage(x, u, xr, ur), "the stage cost")
+        value = _scalar(evaluated(self.stage, "the stage cost", x, u, xr, ur), "the stage cost")
         arguments = [x.column, u.column, xr.column, ur.column]
         return _function("stage_cost", arguments, value, ["x", "u", "xr", "ur"])
 
     def terminal_function(self, plant: Plant) -> ca.Function:
         """``Vf(x, xr) -> (1, 1)``."""
         x, xr = (Vector(plant.state, plant.state.symbol(), "state") for _ in range(2))
-        value = _scalar(self.terminal(x, xr), "the terminal cost")
+        value = _scalar(evaluated(self.terminal, "the terminal cost", x, xr), "the terminal cost")
         return _function("terminal_cost", [x.column, xr.column], value, ["x", "xr"])
 
 
@@ -59,6 +60,11 @@ class Quadratic(Cost):
     Q: Weight
     R: Weight
     P: Weight | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("Q", "R", "P"):
+            if name != "P" or self.P is not None:
+                expect_weight(getattr(self, name), name)
 
     def matrices(self, plant: Plant) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q (n, n), R (m, m), P (n, n) for this plant; P is zero where none was given.
@@ -118,21 +124,39 @@ def weight_matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
         DimensionMismatch: another shape. InvalidValue: not finite, not symmetric, or not positive semidefinite.
     """
     n = len(declared)
+    expect_weight(weight, what)
     if isinstance(weight, Mapping) or np.ndim(weight) == 1:
         matrix = np.diag(declared.array(weight, what=f"diagonal of {what}"))
     else:
         matrix = np.array(weight, dtype=float)
     if matrix.shape != (n, n):
         raise DimensionMismatch(f"{what} has shape {matrix.shape}; expected ({n}, {n}) for {', '.join(declared.names)}")
-    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
-        raise InvalidValue(f"{what} must be finite and symmetric; symmetrise it as ({what} + {what}.T) / 2")
+    return matrix
+
+
+def expect_weight(weight: Any, what: str) -> None:
+    """Refuses a weight that fits no plant, whatever its signals are; ``what`` names it in errors.
+
+    Raises:
+        DimensionMismatch: no square matrix. InvalidValue: something that holds no finite real numbers, or a matrix that
+            is not symmetric and positive semidefinite.
+    """
+    if isinstance(weight, Mapping):
+        expect_values(weight, f"diagonal of {what}")
+        matrix = np.diag([float(value) for value in weight.values()])
+    else:
+        given = expect_array(weight, what)
+        matrix = np.diag(given) if given.ndim == 1 else given
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise DimensionMismatch(f"{what} has shape {matrix.shape}; expected a diagonal (n,) or a square matrix (n, n)")
+    if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+        raise InvalidValue(f"{what} must be symmetric; symmetrise it as ({what} + {what}.T) / 2")
     smallest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
     if smallest < -1e-9 * max(1.0, float(np.abs(matrix).max(initial=0.0))):
         raise InvalidValue(
             f"{what} is not positive semidefinite: its smallest eigenvalue is {smallest:.3g}; a cost must not reward "
             "distance from the reference"
         )
-    return matrix
 
 
 def _scalar(value: Any, what: str) -> ca.SX:

@@ -63,7 +63,8 @@ def fingerprint(task: Task) -> str:
     and other things a learner never meets do not count.
     """
     with _all_digits():
-        seen = _task(dataclasses.replace(task, name="", truth=None, tolerance=None))
+        seen = _task(dataclasses.replace(task, truth=None, tolerance=None))
+    seen["name"] = ""
     del seen["arrival"]
     return _digest(_expressions(seen))[:16]
 

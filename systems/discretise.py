@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import casadi as ca
 import numpy as np
 
-from systems.errors import InvalidValue
+from systems.arguments import expect_choice, expect_names, expect_number, expect_whole
+from systems.errors import InvalidValue, expect
 from systems.linear import LinearPlant
 from systems.lowering import lower
 from systems.plant import Plant
@@ -41,6 +41,8 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
     Raises:
         InvalidValue: the equations are not affine in state, input and disturbance, or the plant is discrete already.
     """
+    expect(plant, Plant, "the plant of exact", "such as LinearPlant(A, B)")
+    expect_number(dt, "dt", above=0.0, hint="the sample time in seconds")
     if plant.is_discrete:
         raise InvalidValue(f"{plant.name} is discrete by nature; there is nothing to discretise, use it as it is")
     from scipy.linalg import expm  # scipy is slow to import and only needed here
@@ -80,12 +82,11 @@ class Discretisation:
     substeps: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dt, Real) or not 0 < self.dt < np.inf:
-            raise InvalidValue(f"dt = {self.dt!r}; the sample time must be a positive number of seconds")
-        if self.integrator not in ("rk4", "euler", "exact"):
-            raise InvalidValue(f"integrator '{self.integrator}' is unknown; use 'rk4', 'euler' or 'exact'")
-        if not isinstance(self.substeps, int) or self.substeps < 1:
-            raise InvalidValue(f"substeps = {self.substeps}; expected a whole number of at least 1")
+        expect(self.plant, Plant, "the plant of a discretisation", "such as CartPole()")
+        dt = expect_number(self.dt, "dt", above=0.0, hint="the sample time in seconds")
+        object.__setattr__(self, "dt", dt)
+        expect_choice(self.integrator, "integrator", ("rk4", "euler", "exact"))
+        object.__setattr__(self, "substeps", expect_whole(self.substeps, "substeps", least=1))
         own = getattr(self.plant, "dt", None)
         if self.plant.is_discrete and own is not None and not np.isclose(own, self.dt, rtol=1e-9, atol=0):
             raise InvalidValue(
@@ -114,7 +115,7 @@ class Discretisation:
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
         """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
         if self._is_exact:
-            if parameters:
+            if expect_names(parameters, "parameters"):
                 raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
             return exact(self.plant, self.dt).casadi()
         return self.plant.casadi(parameters)

@@ -13,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from systems.arguments import expect_array, expect_pair
 from systems.content import ByContent
-from systems.errors import DimensionMismatch, InvalidValue
-from systems.signals import Signals, Values
+from systems.errors import DimensionMismatch, InvalidValue, shown
+from systems.signals import Signals, Values, expect_values, left_out
 
 __all__ = ["AffineMap", "Distribution", "Fixed", "Gaussian", "Uniform"]
 
@@ -63,8 +64,11 @@ class Fixed(Distribution):
 
     value: Values = ()
 
+    def __post_init__(self) -> None:
+        expect_values(self.value, "fixed value")
+
     def affine(self, declared: Signals) -> AffineMap:
-        value = declared.array(self.value if len(self.value) else {}, what="fixed value")
+        value = declared.optional(self.value, "fixed value")
         return AffineMap("uniform", value, np.zeros((len(declared),) * 2))
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
@@ -84,17 +88,23 @@ class Uniform(Distribution):
     upper: Values
 
     def __post_init__(self) -> None:
+        for name in ("lower", "upper"):
+            expect_values(getattr(self, name), f"{name} bound of a uniform law")
         if isinstance(self.lower, Mapping) and isinstance(self.upper, Mapping):
             alone = sorted(set(self.lower) ^ set(self.upper))
             if alone:
                 raise InvalidValue(
                     f"uniform law with one bound only for {', '.join(alone)}; name the same signals in both mappings"
                 )
+            for name in self.lower:
+                expect_pair((self.lower[name], self.upper[name]), f"uniform law of {name}")
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         lower = declared.array(self.lower, what="lower bound of a uniform law")
         upper = declared.array(self.upper, what="upper bound of a uniform law")
-        if not np.isfinite([lower, upper]).all() or (lower > upper).any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            bounded = np.isfinite(upper - lower).all()
+        if not bounded or (lower > upper).any():
             raise InvalidValue(f"uniform law from {lower} to {upper}; expected finite bounds, lower <= upper")
         return lower, upper
 
@@ -105,32 +115,47 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Distribution):
-    """Normal law: standard deviations by name or in order, or a full covariance; mean zero where left out."""
+    """Normal law: standard deviations by name or in order, or a full covariance; mean zero where left out.
+
+    Raises:
+        InvalidValue: a negative deviation, a covariance that is not symmetric and positive semidefinite, or both given.
+    """
 
     deviation: Values = ()
     average: Values = ()
     covariance_matrix: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        expect_values(self.average, "mean of a Gaussian")
+        expect_values(self.deviation, "deviation of a Gaussian")
+        given = self.deviation.values() if isinstance(self.deviation, Mapping) else self.deviation
+        if any(value < 0 for value in given):
+            raise InvalidValue(f"standard deviations {shown(self.deviation)}; expected finite numbers of at least 0")
+        if self.covariance_matrix is None:
+            return
+        if not left_out(self.deviation):
+            raise InvalidValue("a Gaussian with both standard deviations and a covariance matrix; give one of the two")
+        covariance = expect_array(self.covariance_matrix, "covariance of a Gaussian", ("n", "n"))
+        if covariance.shape[0] != covariance.shape[1]:
+            raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected (n, n)")
+        values = np.linalg.eigvalsh(covariance)
+        rounding = 1e-12 * max(1.0, values.max(initial=0.0))
+        if not np.allclose(covariance, covariance.T) or values.min(initial=0.0) < -rounding:
+            raise InvalidValue(
+                "a covariance must be symmetric and positive semidefinite; symmetrise it as (C + C.T) / 2, and check "
+                f"its eigenvalues, the smallest of which is {values.min(initial=0.0):.3g}"
+            )
+
     def affine(self, declared: Signals) -> AffineMap:
         n = len(declared)
-        mean = declared.array(self.average if len(self.average) else {}, what="mean of a Gaussian")
+        mean = declared.optional(self.average, "mean of a Gaussian")
         if self.covariance_matrix is None:
-            deviation = declared.array(self.deviation if len(self.deviation) else {}, what="deviation of a Gaussian")
-            if not np.isfinite(deviation).all() or (deviation < 0).any():
-                raise InvalidValue(f"standard deviations {deviation}; expected finite numbers of at least 0")
+            deviation = declared.optional(self.deviation, "deviation of a Gaussian")
             return AffineMap("normal", mean, np.diag(deviation))
         covariance = np.asarray(self.covariance_matrix, dtype=float)
         if covariance.shape != (n, n):
             raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected ({n}, {n})")
-        if not np.isfinite(covariance).all():
-            raise InvalidValue(
-                "a covariance must be symmetric and positive semidefinite; this one holds NaN or infinity"
-            )
         values, vectors = np.linalg.eigh(covariance)
-        if not np.allclose(covariance, covariance.T) or values.min(initial=0.0) < -1e-12 * max(
-            1.0, values.max(initial=0.0)
-        ):
-            raise InvalidValue("a covariance must be symmetric and positive semidefinite")
         return AffineMap("normal", mean, vectors * np.sqrt(np.maximum(values, 0.0)))
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_names, expect_number
 from systems.discretise import Discretisation
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, expect
 from systems.linear import LinearPlant
 from systems.plant import Plant
-from systems.signals import Signals, Values
+from systems.signals import Signals, Values, expect_values
 
 __all__ = ["Equilibrium", "equilibrium", "linearise"]
 
@@ -41,8 +42,12 @@ def equilibrium(
         InvalidValue: none found near the guess.
         UnknownName: a name to hold that is neither state nor input.
     """
-    x0 = plant.state.array(x if len(x) else {}, what="guess of the state")
-    u0 = plant.input.array(u if len(u) else {}, what="guess of the input")
+    expect(plant, Plant, "the plant of equilibrium", "such as CartPole()")
+    expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-9")
+    for name, values in (("x", x), ("u", u)):
+        expect_values(values, f"{name}, the guess")
+    x0 = plant.state.optional(x, "guess of the state")
+    u0 = plant.input.optional(u, "guess of the input")
     f = plant.casadi()
     xs, us = plant.state.symbol(), plant.input.symbol()
     drift = f(xs, us, 0, 0) - (xs if plant.is_discrete else 0)
@@ -51,7 +56,7 @@ def equilibrium(
     infinite = np.full(len(x0), np.inf)
     start = np.concatenate([x0, np.clip(u0, lower, upper)])
     lbx, ubx = np.concatenate([-infinite, lower]), np.concatenate([infinite, upper])
-    held = [Signals((*plant.state, *plant.input)).where(name) for name in hold]
+    held = [Signals((*plant.state, *plant.input)).where(name) for name in expect_names(hold, "hold")]
     lbx[held] = ubx[held] = guess[held]
     best, status = Equilibrium(x0, u0, np.inf), ""
     # The second way to lower the barrier takes other steps, should the first lead to where the plant is undefined.
@@ -92,7 +97,14 @@ def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlan
 
     Returns:
         A continuous or discrete LinearPlant with the plant's signal names and input limits.
+
+    Raises:
+        InvalidValue: no model, or a point that is not finite; a derivative that is not finite there.
+        DimensionMismatch: a point of another size.
     """
+    expect(model, (Plant, Discretisation), "the model of linearise", "such as CartPole() or task.dynamics")
+    for name, values in (("x", x), ("u", u)):
+        expect_values(values, f"{name} of linearise")
     plant = model.plant if isinstance(model, Discretisation) else model
     f = model.function() if isinstance(model, Discretisation) else model.casadi()
     dt = model.dt if isinstance(model, Discretisation) or model.is_discrete else None

@@ -1,4 +1,4 @@
-"""What goes wrong when a plant or task is written down: what was given, what was expected, how to mend it."""
+"""The errors of the package. Each says what was given, what was expected, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,47 +8,86 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DimensionMismatch", "InvalidValue", "UnknownName", "expect", "located"]
+__all__ = [
+    "DimensionMismatch",
+    "InvalidValue",
+    "NotReady",
+    "TriviumError",
+    "UnknownName",
+    "expect",
+    "located",
+    "shown",
+]
 
 
-class InvalidValue(ValueError):
-    """A number or an object that cannot mean anything here: NaN bounds, a negative step, a duplicate name."""
+class TriviumError(Exception):
+    """Base class of every error that this package raises on purpose.
+
+    Misuse is also a ``ValueError``, so that it can be caught as Python's own functions raise it; what the machine lacks
+    or a file does not hold is also an ``OSError``, ``ImportError`` or ``RuntimeError``.
+    """
 
 
-class DimensionMismatch(ValueError):
-    """An array whose shape does not fit the signals it speaks of."""
+class InvalidValue(TriviumError, ValueError):
+    """A number or an object that cannot be used here: a NaN bound, a negative step, a class instead of an instance."""
 
 
-class UnknownName(ValueError, AttributeError):
+class DimensionMismatch(TriviumError, ValueError, IndexError):
+    """An array whose shape, or an index that, does not fit the signals it belongs to."""
+
+
+class UnknownName(TriviumError, ValueError, AttributeError):
     """A signal or parameter name that was never declared."""
 
     @classmethod
-    def among(cls, name: str, known: Iterable[str], what: str) -> UnknownName:
+    def among(cls, name: Any, known: Iterable[str], what: str) -> UnknownName:
         """An error that lists what is known and guesses what was meant."""
         names = list(known)
-        close = difflib.get_close_matches(name, names, n=1)
+        close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        return cls(f"unknown {what} '{name}'; known: {', '.join(names) or 'none'}.{hint}")
+        given = f"'{name}'" if isinstance(name, str) else shown(name)
+        return cls(f"unknown {what} {given}; known: {', '.join(names) or 'none'}.{hint}")
+
+
+class NotReady(TriviumError, RuntimeError):
+    """A method was called before the one that it depends on."""
 
 
 @contextmanager
-def located(where: str) -> Iterator[None]:
-    """Says of an unknown name where it was written, such as ``"task 't': constraint 'c'"``."""
+def located(where: str, kind: type[TriviumError] = UnknownName) -> Iterator[None]:
+    """Adds to an error of this kind where the mistake was written, such as ``"task 't': constraint 'c'"``."""
     try:
         yield
-    except UnknownName as error:
-        raise UnknownName(f"{where}: {error}") from error
+    except kind as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
-def expect(value: Any, kind: type, what: str, hint: str) -> None:
+_SHORT = reprlib.Repr()
+_SHORT.maxstring, _SHORT.maxlevel = 80, 3
+
+
+def shown(value: Any) -> str:
+    """A short text for what was given, as it would be typed."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} too long to be shown"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def expect(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:
     """Refuses an object of another kind.
 
     Args:
-        what: whose value this is, such as ``"task 't': reference"``. hint: how to mend it.
+        what: whose value this is, such as ``"task 't': reference"``. hint: how to fix it.
 
     Raises:
         InvalidValue: it is no instance of ``kind``.
     """
     if not isinstance(value, kind):
-        given = f"the class {value.__name__}" if isinstance(value, type) else reprlib.repr(value)
-        raise InvalidValue(f"{what} = {given}; expected an instance of {kind.__name__}, {hint}")
+        kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise InvalidValue(f"{what} = {shown(value)}; expected an instance of {kinds}, {hint}")

@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_arguments
 from systems.errors import InvalidValue
+from systems.signals import Vector
 
-__all__ = ["expect_arguments", "largest", "without_nan"]
+__all__ = ["column", "evaluated", "expect_arguments", "largest", "without_nan"]
+
+
+def evaluated(function: Callable[..., Any], where: str, *arguments: Any) -> Any:
+    """What a function of the user's returns for symbolic signals.
+
+    Args:
+        where: whose function this is, for the message.
+
+    Raises:
+        InvalidValue: it branches on a signal in Python, or hands one to a function that cannot read it.
+    """
+    try:
+        return function(*arguments)
+    except (TypeError, NotImplementedError) as error:  # NotImplementedError is CasADi's for arguments of other types
+        said = (str(error).strip().splitlines() or ["no message"])[0]
+        raise InvalidValue(
+            f"{where} cannot be evaluated: {type(error).__name__}: {said} Signals are CasADi symbols: read them by "
+            "name (x.angle), or all as one column (x.column), and use functions of casadi"
+        ) from error
+    except RuntimeError as error:
+        if "truth value" not in str(error):
+            raise
+        raise InvalidValue(
+            f"{where} decides by the value of a signal, with if, and, or, min or max; signals are symbols here: "
+            "write casadi.if_else(condition, a, b), casadi.fmin or casadi.fmax"
+        ) from error
+
+
+def column(result: Any, where: str, expected: str) -> ca.SX:
+    """What a function of the user's returned, a sequence of expressions or a column of them, as one SX column (k, 1).
+
+    Args:
+        where: whose function this is. expected: what it should return, both for the message.
+
+    Raises:
+        InvalidValue: it is something else.
+    """
+    if result is None:
+        raise InvalidValue(f"{where} returned None; return {expected}")
+    try:
+        found = result.column if isinstance(result, Vector) else result
+        return ca.SX(found) if isinstance(found, (ca.SX, ca.DM, np.ndarray)) else ca.vertcat(*map(ca.SX, found))
+    except (TypeError, NotImplementedError, RuntimeError) as error:
+        raise InvalidValue(
+            f"{where} returned {type(result).__name__}; return a sequence of CasADi expressions: {expected}"
+        ) from error
 
 
 def largest(*entries: ca.SX | float) -> ca.SX:
@@ -46,27 +93,3 @@ def without_nan(f: ca.Function, where: str) -> ca.Function:
             "casadi.fabs, casadi.sqrt, casadi.sin"
         )
     return f
-
-
-def expect_arguments(function: Any, arguments: str, where: str) -> Callable[..., Any]:
-    """The same function, if it can be called with these arguments.
-
-    Args:
-        arguments: their names, such as ``"x, u"``.
-
-    Raises:
-        InvalidValue: it is no function, or takes another number of arguments.
-    """
-    if not callable(function):
-        raise InvalidValue(f"{where} is {type(function).__name__}; expected a function of ({arguments})")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # written in C: it does not tell
-        return function
-    try:
-        signature.bind(*arguments.split(", "))
-    except TypeError as error:
-        raise InvalidValue(
-            f"{where} takes {signature}; expected a function of ({arguments}), such as lambda {arguments}: ..."
-        ) from error
-    return function

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import casadi as ca
 import numpy as np
 
-from systems.errors import DimensionMismatch, InvalidValue
+from systems.arguments import expect_array, expect_number, expect_pair
+from systems.errors import DimensionMismatch, InvalidValue, expect
 from systems.plant import Plant
 from systems.signals import Signals, Vector, signals
 
@@ -49,9 +49,9 @@ class LinearPlant(Plant):
             raise DimensionMismatch(f"A has shape {a.shape}; expected a square matrix")
         b = _matrix(self.B, "B", rows=n)
         e = np.zeros((n, 0)) if self.E is None else _matrix(self.E, "E", rows=n)
-        c = np.zeros(n) if self.c is None else _matrix(np.reshape(self.c, (-1, 1)), "c", rows=n)[:, 0]
-        if self.dt is not None and not (isinstance(self.dt, Real) and 0 < self.dt < np.inf):
-            raise InvalidValue(f"dt = {self.dt!r}; a discrete plant needs a positive number of seconds between samples")
+        c = np.zeros(n) if self.c is None else _constant(self.c, n)
+        if self.dt is not None:
+            expect_number(self.dt, "dt", above=0.0, hint="seconds between samples, or None for continuous time")
         for name, value in {"A": a, "B": b, "E": e, "c": c}.items():
             value.setflags(write=False)
             object.__setattr__(self, name, value)
@@ -61,10 +61,15 @@ class LinearPlant(Plant):
             if declared is None:
                 declared = signals(*[f"{letter}{i + 1}" for i in range(size)])
                 object.__setattr__(self, role, declared)
+            expect(declared, Signals, f"{role} of a LinearPlant", 'such as signals("position [m]")')
             if len(declared) != size:
                 raise DimensionMismatch(
                     f"{len(declared)} {role} signals declared ({', '.join(declared.names)}); the matrices have {size}"
                 )
+        expect(self.input_limits, (list, tuple), "input_limits", "one pair (lower, upper) per input")
+        for i, limit in enumerate(self.input_limits):
+            expect_pair(limit, f"input_limits[{i}]")
+        object.__setattr__(self, "input_limits", tuple(map(tuple, self.input_limits)))
         if self.input_limits and len(self.input_limits) != b.shape[1]:
             raise DimensionMismatch(
                 f"{len(self.input_limits)} input limits given; expected one (lower, upper) per input: {b.shape[1]}"
@@ -124,6 +129,8 @@ def linear_plant(system: Any) -> LinearPlant:
     dt = getattr(system, "dt", None)
     if dt is True:
         raise InvalidValue("the discrete model does not say its sample time (dt=True); set dt in seconds")
+    if dt is not None:
+        dt = expect_number(dt, "dt of the model", least=0.0, hint="0 or None for continuous time")
 
     def labels(kind: str) -> Signals | None:
         names = [str(name) for name in getattr(system, f"{kind}_labels", None) or ()]
@@ -133,8 +140,8 @@ def linear_plant(system: Any) -> LinearPlant:
     if state and inputs and set(state.names) & set(inputs.names):
         state = inputs = None
     return LinearPlant(
-        A=np.asarray(system.A),
-        B=np.asarray(system.B),
+        A=expect_array(system.A, "A of the model"),
+        B=expect_array(system.B, "B of the model"),
         dt=float(dt) if dt else None,
         state=state,  # type: ignore[arg-type]
         input=inputs,  # type: ignore[arg-type]
@@ -142,10 +149,15 @@ def linear_plant(system: Any) -> LinearPlant:
 
 
 def _matrix(value: Any, name: str, rows: int | None) -> np.ndarray:
-    array = np.array(value, dtype=float)
+    array = expect_array(value, name)
     if array.ndim != 2 or (rows is not None and array.shape[0] != rows):
         wanted = f"({rows}, columns)" if rows is not None else "(n, n)"
         raise DimensionMismatch(f"{name} has shape {array.shape}; expected {wanted}; write a column as [[1.0], [2.0]]")
-    if not np.isfinite(array).all():
-        raise InvalidValue(f"{name} has entries that are not finite numbers")
     return array
+
+
+def _constant(value: Any, n: int) -> np.ndarray:
+    array = expect_array(value, "c")
+    if array.shape not in ((n,), (n, 1)):
+        raise DimensionMismatch(f"c has shape {array.shape}; expected ({n},), one number per state")
+    return array.reshape(n)

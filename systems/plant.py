@@ -10,8 +10,10 @@ from typing import Any, Self
 import casadi as ca
 import numpy as np
 
-from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located
-from systems.expressions import without_nan
+from systems.arguments import expect_factory, expect_names, expect_number, expect_pair
+from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located, shown
+from systems.expressions import column, evaluated, without_nan
+from systems.parameters import expect_parameters
 from systems.signals import Signals, Vector, signals
 
 __all__ = ["Plant"]
@@ -27,13 +29,20 @@ class Plant(ABC):
 
         @dataclass(frozen=True)
         class Mass(Plant):
-            mass: float = 1.0  # kg
+            mass: float = positive(1.0)  # kg
+            drag: float = nonnegative(0.1)  # N s/m
 
             state = signals("position [m]", "speed [m/s]")
             input = signals("force [N]")
 
             def ode(self, x, u, w):
-                return x.speed, u.force / self.mass
+                return x.speed, (u.force - self.drag * x.speed) / self.mass
+
+    A parameter whose physical range is stated by :func:`positive`, :func:`nonnegative` or :func:`parameter` is refused
+    outside of it; a plain ``mass: float = 1.0`` may be any finite number.
+
+    Raises:
+        InvalidValue: a parameter that is no finite number or out of its range, a class body that cannot work.
     """
 
     state: Signals
@@ -59,6 +68,14 @@ class Plant(ABC):
                 raise InvalidValue(
                     f'{cls.__name__}.{role} is {declared!r}; declare it as {role} = signals("name [unit]", ...)'
                 )
+        for method, arguments in (("ode", "self, x, u, w"), ("step", "self, x, u, w"), ("limits", "self")):
+            written = cls.__dict__.get(method)
+            if written is None:
+                continue
+            expected = f"a plain method: def {method}({arguments})"
+            if isinstance(written, (staticmethod, classmethod, property)) or not callable(written):
+                raise InvalidValue(f"{cls.__name__}.{method} is of type {type(written).__name__}; write {expected}")
+            expect_factory(written, arguments, f"{cls.__name__}.{method}", expected)
 
     def __post_init__(self) -> None:
         if type(self).ode is Plant.ode and type(self).step is Plant.step:
@@ -75,11 +92,18 @@ class Plant(ABC):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InvalidValue(f"{self.name}: {', '.join(twice)} named twice among state, input and disturbance")
-        if self.is_discrete and getattr(self, "dt", None) is None:
-            raise InvalidValue(f"{self.name} is discrete by nature but has no dt; add a field dt: float, in seconds")
-        for name, value in self.parameters.items():
-            if not isinstance(value, (ca.SX, ca.MX)) and not np.isfinite(value):
-                raise InvalidValue(f"{self.name}.{name} = {value}; a physical parameter must be a finite number")
+        if not isinstance(self.disturbance, Signals):
+            raise InvalidValue(
+                f"{self.name}.disturbance is {shown(self.disturbance)}; write signals(...), or leave it out"
+            )
+        if dataclasses.is_dataclass(self):  # if not, the first reader of its parameters says so
+            expect_parameters(self, self.name)
+        if self.is_discrete:
+            if getattr(self, "dt", None) is None:
+                raise InvalidValue(
+                    f"{self.name} is discrete by nature but has no dt; add a field dt: float, in seconds"
+                )
+            expect_number(self.dt, f"{self.name}.dt", above=0.0, hint="the sample time in seconds")
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
         """Time derivative of the state, one expression per state, in order."""
@@ -101,16 +125,23 @@ class Plant(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The scalar fields by name (not ``dt``, which is no physics).
+        """The scalar fields by name, which physics reads as numbers.
+
+        Not ``dt``, which is no physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
+        cannot be symbols; nor fields that the class computes from others (``init=False``).
 
         Raises:
             InvalidValue: the class is no dataclass.
         """
         if not dataclasses.is_dataclass(self):
             raise InvalidValue(f"{self.name} is not a dataclass; write @dataclass(frozen=True) above its class")
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        kinds = (int, float, ca.SX, ca.MX)
-        return {name: value for name, value in fields.items() if isinstance(value, kinds) and name != "dt"}
+        kinds, structure = (int, float, ca.SX, ca.MX), (int, bool, "int", "bool")
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if field.init and field.type not in structure and field.name != "dt"
+            if isinstance(value := getattr(self, field.name), kinds) and not isinstance(value, bool)
+        }
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -131,14 +162,7 @@ class Plant(ABC):
         for name, limit in limits.items():
             with located(f"{self.name}.limits()"):
                 i = self.input.where(name)
-            if np.shape(limit) != (2,):
-                raise InvalidValue(f"{self.name}: the limits of {name} are {limit!r}; give a pair (lower, upper)")
-            low, high = limit
-            if not low <= high:  # also catches NaN
-                raise InvalidValue(
-                    f"{self.name}: limits of {name} are ({low}, {high}); the lower must not exceed the upper"
-                )
-            lower[i], upper[i] = low, high
+            lower[i], upper[i] = expect_pair(limit, f"{self.name}: limits of {name}")
         return lower, upper
 
     def symbolic(self, names: Sequence[str]) -> tuple[Self, Any]:
@@ -148,12 +172,12 @@ class Plant(ABC):
             UnknownName: a name that is no parameter.
         """
         known = self.parameters
-        for name in names:
+        for name in expect_names(names, f"{self.name}: names of parameters"):
             if name not in known:
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
         symbols = {name: ca.SX.sym(name) for name in names}
-        column = ca.vertcat(*symbols.values()) if symbols else ca.SX(0, 1)
-        return (dataclasses.replace(self, **symbols) if symbols else self), column  # type: ignore[type-var]
+        together = ca.vertcat(*symbols.values()) if symbols else ca.SX(0, 1)
+        return (dataclasses.replace(self, **symbols) if symbols else self), together  # type: ignore[type-var]
 
     def casadi(self, parameters: Sequence[str] = ()) -> ca.Function:
         """The physics as a plain CasADi function.
@@ -174,48 +198,24 @@ class Plant(ABC):
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
         law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
         where = f"{self.name}.{law.__name__}"
-        try:
-            result = law(
-                Vector(self.state, x, f"{self.name} state"),
-                Vector(self.input, u, f"{self.name} input"),
-                Vector(self.disturbance, w, f"{self.name} disturbance"),
+        result = evaluated(
+            law,
+            where,
+            Vector(self.state, x, f"{self.name} state"),
+            Vector(self.input, u, f"{self.name} input"),
+            Vector(self.disturbance, w, f"{self.name} disturbance"),
+        )
+        written = column(result, where, f"one expression per state: {', '.join(self.state.names)}")
+        if written.shape != (len(self.state), 1):
+            raise DimensionMismatch(
+                f"{where} returned shape {written.shape}; expected ({len(self.state)}, 1), one expression per state: "
+                f"{', '.join(self.state.names)}"
             )
-        except RuntimeError as error:
-            if "truth value" not in str(error):
-                raise
-            raise InvalidValue(
-                f"{where} decides by the value of a signal, with if, and, or, min or max; signals are symbols here: "
-                "write casadi.if_else(condition, a, b), casadi.fmin or casadi.fmax"
-            ) from error
-        column = _column(result, where, self.state)
         try:
-            f = ca.Function(f"{self.name}_{output}", [x, u, w, p], [column], ["x", "u", "w", "p"], [output])
+            f = ca.Function(f"{self.name}_{output}", [x, u, w, p], [written], ["x", "u", "w", "p"], [output])
         except RuntimeError as error:
             raise InvalidValue(
                 f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         return without_nan(f, where)
-
-
-def _column(result: Any, where: str, state: Signals) -> ca.SX:
-    """What the user's equations returned, as an SX column with one row per state."""
-    if result is None:
-        raise InvalidValue(f"{where} returned None; return one expression per state: {', '.join(state.names)}")
-    try:
-        if isinstance(result, Vector):
-            column = result.column
-        elif isinstance(result, (ca.SX, ca.DM, np.ndarray)):
-            column = ca.SX(result)
-        else:
-            column = ca.vertcat(*[ca.SX(entry) for entry in result])
-    except (TypeError, NotImplementedError) as error:
-        raise InvalidValue(
-            f"{where} returned {type(result).__name__}; return a sequence of CasADi expressions, one per state"
-        ) from error
-    if column.shape != (len(state), 1):
-        raise DimensionMismatch(
-            f"{where} returned shape {column.shape}; expected ({len(state)}, 1), one expression per state: "
-            f"{', '.join(state.names)}"
-        )
-    return column

@@ -9,10 +9,11 @@ from typing import final
 
 import numpy as np
 
+from systems.arguments import expect_array, expect_number
 from systems.content import ByContent
-from systems.errors import DimensionMismatch, InvalidValue
+from systems.errors import DimensionMismatch, InvalidValue, shown
 from systems.plant import Plant
-from systems.signals import Values
+from systems.signals import Values, expect_values
 
 __all__ = ["Reference", "Schedule", "SetPoint", "Sinusoid", "Trajectory"]
 
@@ -57,14 +58,18 @@ class SetPoint(Reference):
     x: Values = ()
     u: Values = ()
 
+    def __post_init__(self) -> None:
+        for name in ("x", "u"):
+            expect_values(getattr(self, name), f"set-point {name}")
+
     @property
     def is_constant(self) -> bool:
         return True
 
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shape = np.shape(k)
-        x = plant.state.array(self.x if len(self.x) else {}, what="reference of the state")
-        u = plant.input.array(self.u if len(self.u) else {}, what="reference of the input")
+        shape = _samples(k).shape
+        x = plant.state.optional(self.x, "reference of the state")
+        u = plant.input.optional(self.u, "reference of the input")
         return np.broadcast_to(x, (*shape, len(x))), np.broadcast_to(u, (*shape, len(u)))
 
 
@@ -86,21 +91,22 @@ class Sinusoid(Reference):
     u_cosine: Values = ()
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.frequency):
-            raise InvalidValue(f"frequency = {self.frequency}; expected a finite number of rad per sample")
+        expect_number(self.frequency, "frequency", hint="in rad per sample")
+        for name in ("x_mean", "x_sine", "x_cosine", "u_mean", "u_sine", "u_cosine"):
+            expect_values(getattr(self, name), f"sinusoidal reference {name}")
 
     @property
     def is_constant(self) -> bool:
         return False
 
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        phase = self.frequency * np.asarray(k, dtype=float)[..., None]
+        phase = self.frequency * _samples(k)[..., None]
         found = []
         for declared, parts in (
             (plant.state, (self.x_mean, self.x_sine, self.x_cosine)),
             (plant.input, (self.u_mean, self.u_sine, self.u_cosine)),
         ):
-            mean, sine, cosine = (declared.array(p if len(p) else {}, what="sinusoidal reference") for p in parts)
+            mean, sine, cosine = (declared.optional(p, "sinusoidal reference") for p in parts)
             found.append(mean + sine * np.sin(phase) + cosine * np.cos(phase))
         return found[0], found[1]
 
@@ -117,12 +123,11 @@ class Trajectory(Reference):
     u: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name, array in (("x", self.x), ("u", self.u)):
-            if array is not None and (np.ndim(array) != 2 or len(array) == 0 or not np.isfinite(array).all()):
-                raise InvalidValue(
-                    f"trajectory {name} has shape {np.shape(array)}; expected finite numbers of shape "
-                    "(samples, signals), at least one sample"
-                )
+        for name, given in (("x", self.x), ("u", self.u)):
+            if name == "u" and given is None:
+                continue
+            if not len(expect_array(given, f"trajectory {name}", ("samples", "signals"))):
+                raise InvalidValue(f"trajectory {name} lists no sample; expected at least one")
         if self.u is not None and len(self.u) != len(self.x):
             raise DimensionMismatch(f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many")
 
@@ -138,5 +143,17 @@ class Trajectory(Reference):
                     f"trajectory has {np.shape(array)[1]} columns for {len(declared)} signals: "
                     f"{', '.join(declared.names)}"
                 )
-        index = np.clip(np.asarray(k, dtype=int), 0, len(self.x) - 1)
+        index = np.clip(_samples(k), 0, len(self.x) - 1)
         return np.asarray(self.x, dtype=float)[index], np.asarray(u, dtype=float)[index]
+
+
+def _samples(k: int | Sequence[int] | np.ndarray) -> np.ndarray:
+    """Sample numbers as an array of integers.
+
+    Raises:
+        InvalidValue: they are no whole numbers.
+    """
+    samples = np.asarray(k)
+    if samples.dtype.kind not in "iu" or isinstance(k, bool):
+        raise InvalidValue(f"sample k = {shown(k)}; expected a whole number, or several, counted from 0")
+    return samples

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_name, expect_number, expect_whole
 from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost, Quadratic
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
-from systems.errors import InvalidValue, expect, located
-from systems.expressions import expect_arguments, largest, without_nan
+from systems.errors import InvalidValue, TriviumError, expect, located
+from systems.expressions import column, evaluated, expect_arguments, largest, without_nan
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
-from systems.signals import Signal, Signals, Values, Vector
+from systems.signals import Signal, Signals, Values, Vector, expect_values
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,7 @@ class Task:
     truth: Plant | None = None
 
     def __post_init__(self) -> None:
+        expect_name(self.name, "the name of a task")
         plant, subject = self.plant, f"task '{self.name}'"
         for what, value, kind, hint in (
             ("plant", plant, Plant, "such as CartPole()"),
@@ -99,16 +100,16 @@ class Task:
             ("domain", self.domain, Box, 'such as Box("domain", {state: (lower, upper)})'),
             ("observation", self.observation, Observation, 'such as Observation(signals("a"), lambda x, xr: x.a)'),
             ("truth", self.truth, Plant, "such as CartPole(pole_mass=0.2)"),
-            ("discount", self.discount, Real, "such as 0.99"),
         ):
             if value is not None or what not in ("domain", "observation", "truth"):
                 expect(value, kind, f"{subject}: {what}", hint)
-        if not isinstance(self.steps, (int, np.integer)) or self.steps < 1:
-            raise InvalidValue(f"task '{self.name}': steps = {self.steps}; expected a whole number of at least 1")
-        if not 0 < self.discount <= 1:
-            raise InvalidValue(f"task '{self.name}': discount = {self.discount}; expected 0 < discount <= 1")
-        expect(self.constraints, Iterable, f"{subject}: constraints", "such as a tuple: (constraint,)")
-        object.__setattr__(self, "steps", int(self.steps))
+        steps = expect_whole(self.steps, f"{subject}: steps", least=1)
+        discount = expect_number(self.discount, f"{subject}: discount", above=0.0, most=1.0, hint="such as 0.99")
+        if self.tolerance is not None:
+            expect_values(self.tolerance, f"{subject}: tolerance", infinite=True)
+        expect(self.constraints, (list, tuple), f"{subject}: constraints", "such as a tuple: (constraint,)")
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "discount", discount)
         object.__setattr__(self, "constraints", tuple(self.constraints))
         for constraint in self.constraints:
             expect(constraint, Constraint, f"{subject}: a constraint", 'such as Box("track", {state: (lower, upper)})')
@@ -116,7 +117,12 @@ class Task:
         if len(set(names)) < len(names):
             raise InvalidValue(f"task '{self.name}': constraint names given twice among {', '.join(names)}")
         # Everything below raises its own error where it does not fit the plant; a task that exists is a task that runs.
-        _ = self.dynamics, plant.bounds, self.input_bounds
+        with located(subject, TriviumError):
+            object.__setattr__(self, "dt", self.dynamics.dt)
+            object.__setattr__(self, "substeps", self.dynamics.substeps)
+            self.dynamics.equations()
+            _ = plant.bounds
+        _ = self.input_bounds
         with located(f"{subject}: cost"):
             if isinstance(self.cost, Quadratic):
                 self.cost.matrices(plant)
@@ -125,11 +131,11 @@ class Task:
         for constraint in self.constraints:
             with located(f"{subject}: constraint '{constraint.name}'"):
                 constraint.function(plant)
-        with located(f"{subject}: reference"):
+        with located(f"{subject}: reference", TriviumError):
             self.reference.at(plant, 0)
-        with located(f"{subject}: initial"):
+        with located(f"{subject}: initial", TriviumError):
             self.initial.support(plant.state)
-        with located(f"{subject}: disturbance"):
+        with located(f"{subject}: disturbance", TriviumError):
             self.disturbance.support(plant.disturbance)
         with located(f"{subject}: domain"):
             for name in self.domain.bounds if self.domain is not None else ():
@@ -147,6 +153,10 @@ class Task:
             plant.disturbance,
         ):
             raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
+        with located(f"{subject}: truth", TriviumError):
+            if self.truth is not None:
+                self.true_dynamics.equations()
+                _ = self.truth.bounds
 
     def _expect_turns_to_change_nothing(self) -> None:
         """Raises InvalidValue where a whole turn of a periodic signal, or q in place of -q, changes what the plant does
@@ -272,14 +282,24 @@ class Task:
             near = self._near(x, xr)
             seen = near if self.reference.is_constant else ca.vertcat(near, xr)
         else:
-            entries = self.observation.expression(Vector(state, x, "state"), Vector(state, xr, "reference"))
-            seen = ca.vertcat(*map(ca.SX, entries)) if isinstance(entries, (list, tuple)) else ca.SX(entries)
-        if seen.shape[0] != len(self.observation_signals):
+            where = f"task '{self.name}': the observation"
+            vectors = Vector(state, x, "state"), Vector(state, xr, "reference")
+            entries = evaluated(self.observation.expression, where, *vectors)
+            scalar = isinstance(entries, (int, float))
+            expected = f"one expression per signal: {', '.join(self.observation.signals.names)}"
+            seen = column([entries] if scalar else entries, where, expected)
+        if seen.shape != (len(self.observation_signals), 1):
             raise InvalidValue(
                 f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "
                 f"{len(self.observation_signals)} declared signals"
             )
-        f = ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+        try:
+            f = ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+        except RuntimeError as error:
+            raise InvalidValue(
+                f"task '{self.name}': the observation holds symbols that are neither state nor reference; CasADi says: "
+                f"{str(error).splitlines()[-1]}"
+            ) from error
         return without_nan(f, f"the observation of task '{self.name}'")
 
     def stage_cost_function(self) -> ca.Function:

@@ -11,6 +11,7 @@ from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.sampling import corners, sampled_limit
 from ctrl.controller import NotApplicable
 from systems import Task
+from systems.arguments import expect_seed
 
 __all__ = ["disturbances", "reachable", "sampled_inner"]
 
@@ -73,7 +74,7 @@ def sampled_inner(
         A number of at least 0; about ``level`` where there is no gap.
     """
     lower, upper = loop.domain if box is None else box
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(expect_seed(seed))
     if level is None:
         level = sampled_limit(replace(loop, disturbance={}), V, kappa, box=(lower, upper)).level
     low, high = V.bounding_box(level)

@@ -19,6 +19,7 @@ from ctrl.certify.lyapunov import SymbolicLyapunov
 from ctrl.certify.polynomials import Features, Monomials
 from ctrl.certify.sampling import arrives
 from systems import InvalidValue
+from systems.arguments import expect_seed
 from systems.lowering.interval import Interval
 
 __all__ = ["Basin", "fitted", "sampled_basin"]
@@ -75,7 +76,7 @@ def sampled_basin(
         centre: (n,), where the loop rests; the reference where left out.
     """
     centre, n = loop.reference if centre is None else centre, len(lower)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(expect_seed(seed))
     count = rays or _RAYS.get(n, 250 * n)
     if n == 2:
         angle = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
@@ -129,7 +130,7 @@ def fitted(
     Raises:
         InvalidValue: no V of this degree decreases even on a small part of the basin.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(expect_seed(seed))
     centre, rate = basin.centre, margin * (1.0 if loop.continuous else loop.task.dt)
     scale = np.abs(basin.points(1.0) - centre).max(axis=0)
     wanted = basin.points(share)

@@ -12,6 +12,7 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.comparison.statistics import Rate
 from systems import InvalidValue
+from systems.arguments import expect_seed
 
 __all__ = ["SampledLimit", "SampledRegion", "arrives", "corners", "sampled_limit", "sampled_region"]
 
@@ -75,7 +76,7 @@ def sampled_region(
     """
     if not np.isfinite([lower, upper]).all():
         raise InvalidValue(f"box from {lower} to {upper}; starts can only be drawn evenly from a bounded one")
-    x = np.random.default_rng(seed).uniform(lower, upper, (draws, len(lower)))
+    x = np.random.default_rng(expect_seed(seed)).uniform(lower, upper, (draws, len(lower)))
     arrived = arrives(step, x, centre, lower, upper, steps)
     return SampledRegion(Rate(int(arrived.sum()), draws), float(np.prod(upper - lower)))
 
@@ -129,7 +130,7 @@ def sampled_limit(
         InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
             and the box not bounded.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(expect_seed(seed))
     lower, upper = loop.domain if box is None else box
     n, centre = len(lower), V.middle
     if n == 2:

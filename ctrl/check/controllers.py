@@ -10,6 +10,7 @@ from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.comparison.draws import draw
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
 from systems import Task
+from systems.errors import expect
 
 __all__ = ["check_controller"]
 
@@ -20,6 +21,7 @@ SLACK = 1e-9
 
 def check_controller(controller: Controller | Callable[[Task], Controller], task: Task) -> Report:
     """Whether a controller, or what a factory makes for the task, keeps the contract of :class:`Controller`."""
+    expect(task, Task, "the task to check a controller on", "such as systems.library.cartpole()")
     name = getattr(controller, "__name__", type(controller).__name__)
     subject, made = f"{name} on task '{task.name}'", []
     first = attempt(

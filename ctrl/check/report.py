@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+from systems import TriviumError
+
 __all__ = ["Check", "CheckFailed", "Objection", "Report", "attempt"]
 
 
-class CheckFailed(ValueError):
+class CheckFailed(TriviumError, ValueError):
     """Something does not keep the contract; the message lists what, why and how to mend it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import warnings
 
 import numpy as np
@@ -12,7 +13,8 @@ from ctrl.check.plants import plant_report
 from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
-from systems import Budget, Task, Trajectory
+from systems import Budget, Task, Trajectory, linearise
+from systems.errors import expect
 from systems.lowering import lower
 
 __all__ = ["check_task"]
@@ -20,10 +22,12 @@ __all__ = ["check_task"]
 DRAWS = 256
 HORIZON = 30  # samples that a controller may look beyond the end of a run
 STILL = 1e-6  # per second: what moves less stands still
+DOUBLED = 2.0  # what grows less over a whole run may be the rounding of a chain of integrators
 
 
 def check_task(task: Task) -> Report:
     """Whether a task can be run, learned and solved as it is written; its plant is checked with it."""
+    expect(task, Task, "the task to check", "such as systems.library.cartpole()")
     plant = plant_report(task.plant, lambda _: of_task(task))
     checks = [
         Check("its plant keeps the contract", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),
@@ -50,6 +54,19 @@ def check_task(task: Task) -> Report:
             "every input is bounded",
             lambda: _bounded(task),
             f"learners and Gymnasium act in finite boxes: give limits() to {task.plant.name}, or a hard Box constraint",
+            warning=True,
+        ),
+        attempt(
+            "learners compute within its input bounds",
+            lambda: _moderate(task),
+            "their 32 bits do not hold the squares of such inputs: choose a larger unit, such as kN for N",
+            warning=True,
+        ),
+        attempt(
+            "a run that diverges ends",
+            lambda: _ends(task),
+            "give the task a domain, the box of states in which the model is meant to hold, unless runs are meant to "
+            "go that far",
             warning=True,
         ),
         attempt("one sample leads from every drawn start to a finite state", lambda: _moves(task), "shorten dt"),
@@ -162,6 +179,54 @@ def _bounded(task: Task) -> None:
     unbounded = [name for name, low, high in bounds if not np.isfinite([low, high]).all()]
     if unbounded:
         raise Objection(f"{', '.join(unbounded)} may be anything")
+
+
+def _moderate(task: Task) -> None:
+    """A learner's actions, and costs with squares of them, are 32-bit numbers."""
+    lower, upper = task.input_bounds
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = (upper - lower) ** 2
+    bounded = zip(task.plant.input.names, lower, upper, square, strict=True)
+    wide = [name for name, low, high, s in bounded if np.isfinite([low, high]).all() and s > np.finfo(np.float32).max]
+    if wide:
+        raise Objection(f"{', '.join(wide)} may be as large as {np.abs([lower, upper]).max():.3g}")
+
+
+def _ends(task: Task) -> str:
+    """Whether a domain ends the runs of a plant that is unstable where it shall stay."""
+    if np.isfinite(task.domain_bounds).any():
+        return "a domain ends it"
+    x_ref, u_ref = task.reference.at(task.plant, 0)
+    growth = float(np.abs(np.linalg.eigvals(linearise(task.dynamics, x_ref, u_ref).A)).max(initial=0.0))
+    if task.steps * math.log(max(growth, 1.0)) <= math.log(DOUBLED):
+        return "the plant does not diverge from its reference"
+    raise Objection(
+        f"the plant is unstable at its reference (a mode grows by {100 * (growth - 1):.2g} % per sample) and no domain "
+        f"ends a run: under random inputs, as a learner begins with, {_reach(task)}"
+    )
+
+
+def _reach(task: Task) -> str:
+    """How far random inputs carry the plant, in words."""
+    chance = np.random.default_rng(0)
+    x, _ = _draws(task)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
+    lower, upper = (np.where(np.isfinite(bound), bound, u_ref) for bound in task.input_bounds)
+    spread, step = np.abs(x - x_ref).max(axis=0), task.true_dynamics.lower("numpy")
+    largest = spread.copy()
+    with np.errstate(all="ignore"):
+        for _ in range(task.steps):
+            w = task.disturbance.sample(task.plant.disturbance, chance, (len(x),))
+            x = step(x, chance.uniform(lower, upper, (len(x), len(lower))), w, np.zeros(0))
+            if not np.isfinite(x).all():
+                return "states overflow"
+            largest = np.maximum(largest, np.abs(x - x_ref).max(axis=0))
+    i = int(np.argmax(largest / np.where(spread > 0, spread, np.inf)))
+    signal = task.plant.state[i]
+    return (
+        f"{signal.name} goes as far as {largest[i]:.3g} {signal.unit} from its reference, where no start is further "
+        f"than {spread[i]:.3g}"
+    )
 
 
 def _moves(task: Task) -> None:

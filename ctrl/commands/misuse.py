@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from systems.errors import TriviumError
+
 if TYPE_CHECKING:
     from systems.files import Kept
 
 __all__ = ["Misuse", "short_name", "tell"]
 
 
-class Misuse(ValueError):
+class Misuse(TriviumError, ValueError):
     """The command line asks for something that cannot be."""
 
 

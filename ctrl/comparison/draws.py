@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from systems import DimensionMismatch, Hard, InvalidValue, Task
+from systems.arguments import expect_array, expect_seed, expect_whole, is_number
+from systems.errors import expect
 
 __all__ = ["draw", "objection"]
 
@@ -29,10 +31,11 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         InvalidValue: no starts, a start that is not finite, lies outside the domain or violates a hard constraint.
         DimensionMismatch: starts that do not fit the plant.
     """
-    if isinstance(starts, (int, np.integer)):
-        given, count = None, int(starts)
+    expect(task, Task, "the task of the runs", "such as systems.library.cartpole()")
+    if is_number(starts) or starts is None or isinstance(starts, (bool, str)):
+        given, count = None, expect_whole(starts, "starts", least=1, hint="or the initial states, (runs, n)")
     else:
-        given = np.atleast_2d(np.asarray(starts, dtype=float))
+        given = np.atleast_2d(expect_array(starts, "starts", infinite=True, nan=True))
         count = len(given)
     if count < 1 or not len(seeds):
         raise InvalidValue(f"{count} starts for {len(seeds)} seeds; expected at least one of each")
@@ -40,9 +43,8 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         _refuse(task, given)
     states, disturbances = [], []
     for seed in seeds:
-        if not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise InvalidValue(f"seed {seed!r}; expected a whole number of at least 0")
-        chance = [np.random.default_rng([int(seed), stream]) for stream in range(2)]
+        seed = expect_seed(seed)
+        chance = [np.random.default_rng([seed, stream]) for stream in range(2)]
         states.append(task.initial.sample(task.plant.state, chance[0], (count,)) if given is None else given)
         disturbances.append(task.disturbance.sample(task.plant.disturbance, chance[1], (count, task.steps)))
     return _distinct(np.concatenate(states), np.concatenate(disturbances))

@@ -25,6 +25,7 @@ from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
 from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
+from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
 from systems.errors import expect
 
 if TYPE_CHECKING:
@@ -137,19 +138,27 @@ def compare(
         InvalidValue: nothing to compare, no mapping, a start that is not allowed, something that is neither of the two.
         NotApplicable: no controller is left to compare; the message has every reason.
     """
+    expect(task, Task, "the task of compare", "such as systems.library.cartpole()")
+    expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')
     if not controllers:
         raise InvalidValue('no controllers given; expected some, such as {"lqr": LQR}')
-    expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')
     for name, given in controllers.items():
-        if not (callable(given) or isinstance(given, Controller)):
+        expect_name(name, "the name of a controller")
+        if isinstance(given, Controller) and not isinstance(given, type):
+            continue
+        if not callable(given):
             raise InvalidValue(
                 f"controller '{name}' is {type(given).__name__}; expected something with reset() and step(x, k), "
                 "or a function of the task that returns such a thing"
             )
-    workers = _cores() if workers is None else workers
-    if workers < 1:
-        raise InvalidValue(f"workers = {workers}; expected at least 1")
-    seeds = (seeds,) if isinstance(seeds, (int, np.integer)) else tuple(seeds)
+        expect_factory(given, "task", f"controller '{name}'", "a function of the task, such as LQR or lambda task: ...")
+    workers = _cores() if workers is None else expect_whole(workers, "workers", least=1)
+    if proof is not None:
+        expect_arguments(proof, "task, controller", "proof")
+    if isinstance(seeds, (list, tuple, range, np.ndarray)) and np.ndim(seeds) == 1:
+        seeds = tuple(expect_seed(seed, "a seed") for seed in seeds)
+    else:
+        seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
     x0, w = draw(task, starts, seeds)
     runs: dict[str, Trajectories] = {}
     proved: dict[str, float | None] = {}

@@ -9,8 +9,9 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from ctrl.controller import Decision, NotApplicable, Source, Status
-from systems import DimensionMismatch, Task
+from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
+from systems import Task
+from systems.errors import expect
 from systems.library.driving import Highway, lane_changing, lane_keeping
 from systems.lowering import lower
 
@@ -28,10 +29,11 @@ class EgoDriver(ABC):
     """
 
     def __init__(self, task: Task) -> None:
+        expect(task, Task, f"the task of {type(self).__name__}", "such as systems.library.driving.driving()")
         if not isinstance(task.plant, Highway):
             raise NotApplicable(f"task '{task.name}': its plant is {task.plant.name}, which has no lane to keep")
         x_ref, self._u_ref = task.reference.at(task.plant, 0)
-        self._names = task.plant.state.names
+        self._state = task.plant.state
         self._lower, self._upper = task.input_bounds
         desired = float(x_ref[task.plant.state.where("speed")])
         self._law = lower(self.law(task.plant, desired), to="numpy")
@@ -51,12 +53,7 @@ class EgoDriver(ABC):
             DimensionMismatch: ``x`` has another shape.
         """
         began = perf_counter()
-        x = np.asarray(x, dtype=float)
-        if x.shape != (len(self._names),):
-            raise DimensionMismatch(
-                f"{type(self).__name__}.step: given a state of shape {x.shape}, expected ({len(self._names)},) for "
-                f"{', '.join(self._names)}; batch(x, k) answers many states"
-            )
+        x = measured_state(x, self._state)
         u = self.batch(x, k)
         if np.isfinite(x).all() and np.isfinite(u).all():
             return Decision(u, seconds=perf_counter() - began)
@@ -65,6 +62,8 @@ class EgoDriver(ABC):
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
+        sample_index(k)
+        x = measured_states(x, self._state)
         with np.errstate(all="ignore"):  # states far beyond the model's range may overflow
             return np.clip(self._law(x), self._lower, self._upper)
 

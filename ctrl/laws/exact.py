@@ -12,6 +12,7 @@ from typing import final
 import casadi as ca
 import numpy as np
 
+from systems.errors import InvalidValue
 from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
 from systems.lowering.program import Program, read
 
@@ -149,10 +150,10 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     :func:`jumps` asks for, their derivatives are exact.
 
     Raises:
-        ValueError: the function branches; see :func:`jumps`.
+        InvalidValue: the function branches; see :func:`jumps`.
     """
     if found := jumps(function):
-        raise ValueError(f"{function.name()} uses {', '.join(found)}, which are not differentiated")
+        raise InvalidValue(f"{function.name()} uses {', '.join(found)}, which are not differentiated")
     program = read(function)
     inputs = [ca.SX.sym(port.name, port.size) for port in program.inputs]
     numbers: dict[float, ca.SX] = {}

@@ -15,6 +15,7 @@ from ctrl.intervals import reshape
 from ctrl.laws.exact import evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
+from systems.errors import expect
 from systems.lowering import jacobian, lower
 from systems.lowering.interval import Interval
 from systems.lowering.program import read
@@ -38,6 +39,7 @@ class Expression(Law):
 
     def __post_init__(self) -> None:
         f = self.function
+        expect(f, ca.Function, "the function of an Expression", "such as casadi.Function('law', [x], [u])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size2_out(0) != 1:
             raise DimensionMismatch(
                 f"{f} is no law; expected a function of one state column (n, 1) with one input column (m, 1)"

@@ -14,6 +14,8 @@ import numpy as np
 from ctrl.intervals import matvec
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
+from systems.arguments import expect_array
+from systems.errors import expect
 from systems.lowering.interval import Interval
 
 __all__ = ["Lattice", "MaxMin"]
@@ -36,13 +38,11 @@ class MaxMin:
     terms: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
-        A, b = np.array(self.A, dtype=float), np.array(self.b, dtype=float)
+        A, b = expect_array(self.A, "A of the pieces"), expect_array(self.b, "b of the pieces")
         if A.ndim != 2 or b.shape != (len(A),):
             raise DimensionMismatch(f"A {A.shape} and b {b.shape}; expected (pieces, n) and (pieces,)")
         if not self.terms or not all(self.terms):
             raise InvalidValue("a largest of smallest needs at least one term, and every term at least one piece")
-        if not (np.isfinite(A).all() and np.isfinite(b).all()):
-            raise InvalidValue("the pieces must be finite numbers")
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
         object.__setattr__(self, "_places", np.concatenate([np.array(term, dtype=int) for term in self.terms]))
@@ -85,6 +85,9 @@ class Lattice(Law):
     inputs: tuple[MaxMin, ...]
 
     def __post_init__(self) -> None:
+        expect(self.inputs, (list, tuple), "inputs of a Lattice", "one MaxMin per input")
+        for f in self.inputs:
+            expect(f, MaxMin, "an input of a Lattice", "the largest of smallest affine pieces")
         if len({f.A.shape[1] for f in self.inputs}) != 1:
             raise DimensionMismatch("the functions of a law need the same number of states, and at least one function")
         object.__setattr__(self, "_tables", tuple(f.table for f in self.inputs))

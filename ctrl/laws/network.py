@@ -17,7 +17,9 @@ from ctrl.intervals import reshape
 from ctrl.laws.activations import derivative, function, relaxed
 from ctrl.laws.exact import evaluate_exactly
 from ctrl.laws.law import Law
-from systems import DimensionMismatch, InvalidValue
+from systems import DimensionMismatch
+from systems.arguments import expect_array
+from systems.errors import expect
 from systems.lowering.interval import Interval
 from systems.lowering.program import read
 
@@ -47,8 +49,10 @@ class Network(Law):
     activations: tuple[Activation, ...]
 
     def __post_init__(self) -> None:
-        weights = tuple(np.array(W, dtype=float) for W in self.weights)
-        biases = tuple(np.array(b, dtype=float) for b in self.biases)
+        for what in ("weights", "biases", "activations"):
+            expect(getattr(self, what), (list, tuple), f"{what} of a Network", "one entry per layer")
+        weights = tuple(expect_array(W, f"weights of layer {k}") for k, W in enumerate(self.weights))
+        biases = tuple(expect_array(b, f"biases of layer {k}") for k, b in enumerate(self.biases))
         if not weights or not len(weights) == len(biases) == len(self.activations):
             raise DimensionMismatch(
                 f"{len(weights)} weights, {len(biases)} biases, {len(self.activations)} activations; expected as many"
@@ -56,8 +60,6 @@ class Network(Law):
         for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
             if W.ndim != 2 or b.shape != (len(W),) or (k and W.shape[1] != len(weights[k - 1])):
                 raise DimensionMismatch(f"layer {k} has weights {W.shape} and biases {b.shape}, which do not fit")
-            if not (np.isfinite(W).all() and np.isfinite(b).all()):
-                raise InvalidValue(f"layer {k} has weights or biases that are not finite")
         for name in self.activations:
             function(name)  # raises where unknown
         for array in (*weights, *biases):

@@ -15,6 +15,7 @@ from ctrl.balls import Ball
 from ctrl.intervals import matvec
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import DimensionMismatch, InvalidValue
+from systems.arguments import expect_array
 from systems.lowering.interval import Interval
 
 __all__ = ["SaturatedLinear", "saturated_linear"]
@@ -47,16 +48,15 @@ class SaturatedLinear(Law):
 
     def __post_init__(self) -> None:
         fields = ("K", "x_ref", "u_ref", "lower", "upper")
-        K, x_ref, u_ref, lower, upper = (np.array(getattr(self, name), dtype=float) for name in fields)
+        K, x_ref, u_ref = (expect_array(getattr(self, name), name) for name in fields[:3])
+        lower, upper = (expect_array(getattr(self, name), name, infinite=True) for name in fields[3:])
         if K.ndim != 2:
             raise DimensionMismatch(f"K has shape {K.shape}; expected a matrix (m, n), one row per input")
         m, n = K.shape
         for name, array, size in zip(fields[1:], (x_ref, u_ref, lower, upper), (n, m, m, m), strict=True):
             if array.shape != (size,):
                 raise DimensionMismatch(f"{name} has shape {array.shape}; expected ({size},) for K of shape {K.shape}")
-        if not (np.isfinite(K).all() and np.isfinite(x_ref).all() and np.isfinite(u_ref).all()):
-            raise InvalidValue("K, x_ref and u_ref must be finite numbers")
-        if not (lower <= upper).all():  # also catches NaN
+        if not (lower <= upper).all():
             raise InvalidValue(f"input bounds from {lower} to {upper}; expected numbers, lower <= upper")
         for name, array in zip(fields, (K, x_ref, u_ref, lower, upper), strict=True):
             array.setflags(write=False)

@@ -9,6 +9,8 @@ from typing import final
 import numpy as np
 
 from systems import DimensionMismatch, InvalidValue
+from systems.arguments import expect_array, is_whole
+from systems.errors import shown
 
 __all__ = ["MultiplierController", "Stateful"]
 
@@ -61,10 +63,8 @@ class MultiplierController(Stateful):
     """
 
     def __init__(self, shape: int | tuple[int, ...] = 1, maximum: float | np.ndarray = np.inf) -> None:
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not self.shape or min(self.shape) < 0:
-            raise InvalidValue(f"shape = {shape}; expected the number of constraints, or (..., constraints)")
-        self.maximum = np.broadcast_to(np.asarray(maximum, dtype=float), self.shape)
+        self.shape = expect_shape(shape)
+        self.maximum = _broadcast("maximum", expect_array(maximum, "maximum", infinite=True), self.shape)
         if not (self.maximum >= 0).all():
             raise InvalidValue(f"maximum = {maximum}; a multiplier is never negative, so neither is its maximum")
         self.multipliers = np.zeros(self.shape)
@@ -76,7 +76,7 @@ class MultiplierController(Stateful):
         Raises:
             DimensionMismatch: another shape.
         """
-        violation = np.asarray(violation, dtype=float)
+        violation = expect_array(violation, "violation", infinite=True, nan=True)
         if violation.shape != self.shape:
             raise DimensionMismatch(f"violation of shape {violation.shape}; expected {self.shape}, one per multiplier")
         known = np.isfinite(violation)
@@ -99,17 +99,34 @@ class MultiplierController(Stateful):
 
     def _place(self, multipliers: np.ndarray) -> None:
         """What every :meth:`start` begins with."""
-        given = np.asarray(multipliers, dtype=float)
+        given = expect_array(multipliers, "multipliers to start from")
         if given.shape != self.shape:
             raise DimensionMismatch(f"multipliers of shape {given.shape}; expected {self.shape}")
-        if not np.isfinite(given).all():
-            raise InvalidValue("multipliers to start from must be finite numbers")
         self.multipliers[:] = np.minimum(np.maximum(given, 0.0), self.maximum)
 
 
 def gain(name: str, value: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A nonnegative finite gain, broadcast to one per multiplier."""
-    array = np.broadcast_to(np.asarray(value, dtype=float), shape)
+    array = _broadcast(name, expect_array(value, name, infinite=True, nan=True), shape)
     if not (np.isfinite(array) & (array >= 0)).all():
-        raise InvalidValue(f"{name} = {value}; expected a finite number of at least 0")
+        raise InvalidValue(f"{name} = {shown(value)}; expected a finite number of at least 0")
     return array
+
+
+def expect_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The number of constraints, or (..., constraints), as a tuple.
+
+    Raises:
+        InvalidValue: it is something else.
+    """
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not sizes or not all(is_whole(size) and size >= 0 for size in sizes):
+        raise InvalidValue(f"shape = {shown(shape)}; expected the number of constraints, or (..., constraints)")
+    return tuple(int(size) for size in sizes)
+
+
+def _broadcast(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError as error:
+        raise DimensionMismatch(f"{name} has shape {array.shape}; expected a number, or an array {shape}") from error

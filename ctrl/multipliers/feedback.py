@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from ctrl.multipliers.base import MultiplierController, gain
-from systems import InvalidValue
+from systems.arguments import expect_number, expect_whole
 
 __all__ = ["PID", "Integral", "Proportional"]
 
@@ -92,10 +92,8 @@ class PID(MultiplierController):
         super().__init__(shape, maximum)
         self.kp, self.ki, self.kd = (gain(n, v, self.shape) for n, v in (("kp", kp), ("ki", ki), ("kd", kd)))
         for name, share in (("filter_p", filter_p), ("filter_d", filter_d)):
-            if not 0 <= share < 1:
-                raise InvalidValue(f"{name} = {share}; expected the share of the old value, 0 <= share < 1")
-        if delay < 1:
-            raise InvalidValue(f"delay = {delay}; expected at least 1 update")
+            expect_number(share, name, least=0.0, below=1.0, hint="the share of the old value")
+        delay = expect_whole(delay, "delay", least=1, unit="updates")
         self.filter_p, self.filter_d = filter_p, filter_d
         self._integral, self._smooth = np.zeros(self.shape), np.zeros(self.shape)
         self._history = np.zeros((delay, *self.shape))  # C of the last updates, the newest first

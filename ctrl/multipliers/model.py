@@ -6,8 +6,9 @@ from typing import Protocol, final
 
 import numpy as np
 
-from ctrl.multipliers.base import Stateful
+from ctrl.multipliers.base import Stateful, expect_shape
 from systems import DimensionMismatch, InvalidValue
+from systems.arguments import expect_array, expect_number, expect_whole
 
 __all__ = ["GivenModel", "Model", "ViolationModel"]
 
@@ -37,10 +38,6 @@ class Model(Protocol):
     def _memory(self) -> dict[str, np.ndarray]: ...
 
 
-def _shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
-
-
 @final
 class GivenModel(Stateful):
     """A model that is told: by whoever knows the gradients of the descent it stands for.
@@ -53,10 +50,13 @@ class GivenModel(Stateful):
     delay = 0
 
     def __init__(self, drift: float | np.ndarray, effect: float | np.ndarray, shape: int | tuple[int, ...] = 1) -> None:
-        full = _shape(shape)
+        full = expect_shape(shape)
         self.drift, self.effect, self.error = np.zeros(full), np.zeros((*full, full[-1])), np.zeros(full)
-        effect = np.asarray(effect, dtype=float)
-        self.set(drift, effect if effect.ndim >= 2 else effect * np.eye(full[-1]))
+        effect = expect_array(effect, "effect", infinite=True, nan=True)
+        self.set(
+            expect_array(drift, "drift", infinite=True, nan=True),
+            effect if effect.ndim >= 2 else effect * np.eye(full[-1]),
+        )
 
     def _memory(self) -> dict[str, np.ndarray]:
         return {"drift": self.drift, "effect": self.effect, "error": self.error}
@@ -114,17 +114,14 @@ class ViolationModel(Stateful):
         delay: int = 0,
         smoothing: float = 0.0,
     ) -> None:
-        if not -np.inf < effect <= -b_min:
-            raise InvalidValue(f"effect = {effect}; expected a finite number of at most -b_min = {-b_min}")
-        if not 0 < forgetting <= 1:
-            raise InvalidValue(f"forgetting = {forgetting}; expected 0 < forgetting <= 1, such as 0.97")
-        if not b_min > 0 or not max_drift_change > 0 or not covariance > 0:
-            raise InvalidValue("b_min, max_drift_change and covariance must be positive")
-        if delay not in (0, 1):
-            raise InvalidValue(f"delay = {delay}; expected 0 or 1")
-        if not 0 <= smoothing < 1:
-            raise InvalidValue(f"smoothing = {smoothing}; expected the share of the old value, 0 <= share < 1")
-        full = _shape(shape)
+        expect_number(b_min, "b_min", above=0.0)
+        expect_number(effect, "effect", most=-b_min, hint="which is -b_min")
+        expect_number(forgetting, "forgetting", above=0.0, most=1.0, hint="such as 0.97")
+        expect_number(max_drift_change, "max_drift_change", above=0.0, infinite=True)
+        expect_number(covariance, "covariance", above=0.0)
+        delay = expect_whole(delay, "delay", least=0, most=1)
+        expect_number(smoothing, "smoothing", least=0.0, below=1.0, hint="the share of the old value")
+        full = expect_shape(shape)
         c, batch = full[-1], full[:-1]
         self._first, self._covariance = effect, covariance
         self.forgetting, self.b_min, self.max_drift_change = forgetting, b_min, max_drift_change

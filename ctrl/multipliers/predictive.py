@@ -9,7 +9,8 @@ import numpy as np
 from ctrl.multipliers.base import MultiplierController, gain
 from ctrl.multipliers.box_qp import minimise_in_box
 from ctrl.multipliers.model import GivenModel, ViolationModel
-from systems import InvalidValue
+from systems.arguments import expect_number, expect_whole
+from systems.errors import expect
 
 __all__ = ["Predictive"]
 
@@ -51,12 +52,10 @@ class Predictive(MultiplierController):
         maximum: float | np.ndarray = np.inf,
         reference: float | np.ndarray | None = None,
     ) -> None:
+        expect(model, (GivenModel, ViolationModel), "the model of Predictive", "such as ViolationModel(-0.2)")
         super().__init__(model.drift.shape, maximum)
-        if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
-            raise InvalidValue(f"horizon = {horizon}; expected a whole number of updates, at least 1")
-        if not 0 < q < np.inf:
-            raise InvalidValue(f"q = {q}; expected a positive number")
-        self.model, self.horizon, self.q = model, int(horizon), q
+        self.model, self.horizon = model, expect_whole(horizon, "horizon", least=1, unit="updates")
+        self.q = expect_number(q, "q", above=0.0)
         self.r, self.s = float(gain("r", r, ())), float(gain("s", s, ()))
         self.reference = None if reference is None else gain("reference", reference, self.shape)
 

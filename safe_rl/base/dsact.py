@@ -14,7 +14,8 @@ from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
-from systems.errors import InvalidValue
+from systems.arguments import is_whole
+from systems.errors import InvalidValue, shown
 
 
 @final
@@ -27,8 +28,8 @@ class DSACTSettings(OffPolicySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in (1, 2):
-            raise InvalidValue(f"DSACTSettings: form = {self.form!r}; expected 1 or 2")
+        if not is_whole(self.form) or self.form not in (1, 2):
+            raise InvalidValue(f"DSACTSettings: form = {shown(self.form)}; expected 1 or 2")
 
 
 @final
@@ -79,7 +80,8 @@ class DSACT(OffPolicy):
         device: torch.device | str = "cpu",
         handler: Handler | None = None,
     ) -> None:
-        super().__init__(task, seed, settings or DSACTSettings(), device, handler, outputs=2, target_policy=True)
+        settings = DSACTSettings() if settings is None else settings
+        super().__init__(task, seed, settings, device, handler, outputs=2, target_policy=True)
         self.mean_std = torch.zeros(self.critics.members, 1, device=self.device)
         self._gradients = {1: gradients_form_1, 2: gradients_form_2}[self.settings.form]
 

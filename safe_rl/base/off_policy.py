@@ -18,6 +18,7 @@ from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
+from systems.errors import InvalidValue
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class OffPolicySettings:
         expect_numbers(self, ("critic_rate", "policy_rate", "temperature_rate", "return_scale"), above=0.0)
         expect_numbers(self, ("averaging",), above=0.0, most=1.0)
         expect_numbers(self, ("initial_log_temperature", "entropy"))
+        if self.capacity < self.environments:
+            raise InvalidValue(
+                f"{type(self).__name__}: capacity = {self.capacity} of environments = {self.environments}: the memory "
+                "does not hold one step of all; expected at least as many, such as 100_000"
+            )
 
 
 class OffPolicy(Learner):
@@ -231,6 +237,9 @@ class OffPolicy(Learner):
             raise ValueError(f"{self.buffer.size} transitions are held of {self.collector.steps} steps")
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
+
+    def networks(self) -> dict[str, nn.Module | Tensor]:
+        return {**self._modules(), "temperature": self.log_alpha}
 
     def _modules(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import expect_like
@@ -18,6 +18,7 @@ from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
+from systems.errors import InvalidValue
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,13 @@ class PPOSettings:
         expect_counts(self, ("decay", "environments", "horizon", "passes", "batch_size"))
         expect_counts(self, ("mean_updates", "warmup", "threads"))
         expect_numbers(self, ("policy_rate", "value_rate", "clip", "largest_gradient", "return_scale"), above=0.0)
-        expect_numbers(self, ("trace", "entropy"))
+        expect_numbers(self, ("trace",), least=0.0, most=1.0)
+        expect_numbers(self, ("entropy",))
+        if self.batch_size > self.horizon * self.environments:
+            raise InvalidValue(
+                f"PPOSettings: batch_size = {self.batch_size}, but a round brings horizon x environments = "
+                f"{self.horizon * self.environments} transitions; expected at most so many"
+            )
 
 
 class _Round(NamedTuple):
@@ -99,10 +106,10 @@ class PPO(Learner):
         device: torch.device | str = "cpu",
         handler: Handler | None = None,
     ) -> None:
-        s = settings or PPOSettings()
+        s = PPOSettings() if settings is None else settings
         self.expect_parts(s, handler)
         if handler is not None and (handler.members != 1 or handler.source != "episodes"):
-            raise ValueError(
+            raise InvalidValue(
                 f"PPO has one value function per cost and no replay memory; {type(handler).__name__} was given with "
                 f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
             )
@@ -205,6 +212,9 @@ class PPO(Learner):
         loss = 0.5 * error.square().mean(dim=1).sum()
         self.value_optimiser.step(torch.autograd.grad(loss, self.value_optimiser.parameters), factor)
         self.updates += 1
+
+    def networks(self) -> dict[str, nn.Module | Tensor]:
+        return {"policy": self.policy, "mean_policy": self.mean_policy, "values": self.values}
 
     def diagnostics(self) -> dict[str, float]:
         return {"reward_scale": float(self.reward_scale)}

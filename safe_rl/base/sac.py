@@ -43,7 +43,8 @@ class SAC(OffPolicy):
         device: torch.device | str = "cpu",
         handler: Handler | None = None,
     ) -> None:
-        super().__init__(task, seed, settings or SACSettings(), device, handler, outputs=1, target_policy=False)
+        settings = SACSettings() if settings is None else settings
+        super().__init__(task, seed, settings, device, handler, outputs=1, target_policy=False)
 
     def update(self, batch: Batch) -> None:
         """One step of SAC on a batch."""

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from ctrl.multipliers import MultiplierController
+from safe_rl.settings import expect_counts, expect_numbers
+from systems.arguments import expect_choice
+from systems.errors import InvalidValue
 
 __all__ = ["Handler", "Pressure", "weighted"]
 
@@ -51,10 +54,12 @@ class Handler(ABC):
     margin: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.members < 1 or self.period < 1:
-            raise ValueError(f"members = {self.members}, period = {self.period}; expected at least 1 of each")
+        expect_counts(self, ("members", "period"))
+        expect_numbers(self, ("caution",))
+        expect_numbers(self, ("margin",), least=0.0)
+        expect_choice(self.source, f"{type(self).__name__}: source", ("episodes", "critics"))
         if self.members == 1 and self.caution != 0.0:
-            raise ValueError(f"caution = {self.caution} with one critic, which has no spread; give members=2 or more")
+            raise InvalidValue(f"caution = {self.caution} with one critic, which has no spread; give members=2 or more")
 
     @abstractmethod
     def controller(self, constraints: int) -> MultiplierController:

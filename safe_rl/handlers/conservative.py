@@ -11,6 +11,8 @@ from torch import Tensor
 from ctrl.multipliers import MultiplierController
 from safe_rl.handlers.base import Handler, Pressure, weighted
 from safe_rl.handlers.gains import DualAdamGains
+from safe_rl.settings import expect_numbers
+from systems.errors import expect
 
 __all__ = ["ConservativeAugmented"]
 
@@ -37,6 +39,11 @@ class ConservativeAugmented(Handler):
     margin: float = 0.03
     convexity: float = 10.0
     gains: DualAdamGains = field(default_factory=DualAdamGains)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_numbers(self, ("convexity",), least=0.0)
+        expect(self.gains, DualAdamGains, "ConservativeAugmented: gains", "such as DualAdamGains(rate=0.01)")
 
     def controller(self, constraints: int) -> MultiplierController:
         return self.gains.controller(constraints)

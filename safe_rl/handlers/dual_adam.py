@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from ctrl.multipliers import MultiplierController
-from systems import InvalidValue
+from systems.arguments import expect_number
 
 __all__ = ["DualAdam"]
 
@@ -25,8 +25,7 @@ class DualAdam(MultiplierController):
 
     def __init__(self, rate: float, shape: int | tuple[int, ...] = 1, maximum: float | np.ndarray = np.inf) -> None:
         super().__init__(shape, maximum)
-        if not 0 < rate < np.inf:
-            raise InvalidValue(f"rate = {rate}; expected a positive number, such as 3e-4")
+        expect_number(rate, "rate", above=0.0, hint="such as 3e-4")
         self.rate = rate
         self._log, self._first, self._second, self._count = (np.zeros(self.shape) for _ in range(4))
         self.start(np.full(self.shape, _LEAST))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ctrl.multipliers import PID, Integral, MultiplierController, Predictive, ViolationModel
 from safe_rl.handlers.dual_adam import DualAdam
+from safe_rl.settings import expect_numbers
 
 __all__ = ["DualAdamGains", "Gains", "IntegralGains", "PIDGains", "PredictiveGains"]
 
@@ -27,6 +28,10 @@ class IntegralGains:
     ki: float = 0.1
     maximum: float = 100.0
 
+    def __post_init__(self) -> None:
+        expect_numbers(self, ("ki",), least=0.0)
+        self.controller(1)  # refuses what it cannot be made of
+
     def controller(self, constraints: int) -> MultiplierController:
         return Integral(self.ki, constraints, self.maximum)
 
@@ -43,6 +48,10 @@ class PIDGains:
     filter_p: float = 0.8
     filter_d: float = 0.8
     delay: int = 10
+
+    def __post_init__(self) -> None:
+        expect_numbers(self, ("kp", "ki", "kd"), least=0.0)
+        self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:
         return PID(self.kp, self.ki, self.kd, constraints, self.maximum, self.filter_p, self.filter_d, delay=self.delay)
@@ -72,6 +81,9 @@ class PredictiveGains:
     delay: int = 1
     smoothing: float = 0.5
 
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
+
     def controller(self, constraints: int) -> MultiplierController:
         model = ViolationModel(
             self.effect,
@@ -94,6 +106,9 @@ class DualAdamGains:
     rate: float = 0.01
     initial: float = 0.6931
     maximum: float = 1e4
+
+    def __post_init__(self) -> None:
+        self.controller(1)  # refuses what it cannot be made of
 
     def controller(self, constraints: int) -> MultiplierController:
         rising = DualAdam(self.rate, constraints, self.maximum)

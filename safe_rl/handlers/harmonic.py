@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ctrl.multipliers import MultiplierController, Proportional
 from safe_rl.handlers.base import Handler, Pressure
+from safe_rl.settings import expect_numbers
+from systems.arguments import expect_choice
 
 __all__ = ["Harmonic", "equal_angle", "minimum_norm", "mutual_projection"]
 
@@ -74,8 +76,9 @@ class Harmonic(Handler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule not in _RULES:
-            raise ValueError(f"rule {self.rule!r}; expected one of {', '.join(map(repr, _RULES))}")
+        expect_choice(self.rule, "Harmonic: rule", tuple(_RULES))
+        expect_numbers(self, ("weight",), least=0.0)
+        expect_numbers(self, ("margin",), above=0.0)
 
     def controller(self, constraints: int) -> MultiplierController:
         # What it answers to includes the margin, so this is the gate.

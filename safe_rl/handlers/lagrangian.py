@@ -11,6 +11,8 @@ from torch import Tensor
 from ctrl.multipliers import MultiplierController
 from safe_rl.handlers.base import Handler, Pressure, weighted
 from safe_rl.handlers.gains import Gains, IntegralGains
+from systems.arguments import expect_flag
+from systems.errors import InvalidValue, shown
 
 __all__ = ["Lagrangian"]
 
@@ -29,6 +31,12 @@ class Lagrangian(Handler):
 
     gains: Gains = field(default_factory=IntegralGains)
     normalised: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_flag(self.normalised, "Lagrangian: normalised")
+        if isinstance(self.gains, type) or not hasattr(self.gains, "controller"):
+            raise InvalidValue(f"Lagrangian: gains = {shown(self.gains)}; expected gains, such as PIDGains(kp=2.0)")
 
     def controller(self, constraints: int) -> MultiplierController:
         return self.gains.controller(constraints)

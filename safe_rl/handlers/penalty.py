@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ctrl.multipliers import Integral, MultiplierController
 from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.settings import expect_numbers
 
 __all__ = ["FixedPenalty"]
 
@@ -25,6 +26,10 @@ class FixedPenalty(Handler):
     """
 
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_numbers(self, ("weight",), least=0.0)
 
     def controller(self, constraints: int) -> MultiplierController:
         standing = Integral(0.0, constraints)  # no gain: it stays where it starts

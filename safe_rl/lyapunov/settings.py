@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from safe_rl.settings import expect_counts, expect_numbers, expect_widths
+
 __all__ = ["LyapunovSettings"]
 
 
@@ -43,3 +45,10 @@ class LyapunovSettings:
     """Updates between two searches for counterexamples."""
     probes: int = 20_000
     """States looked at in a search."""
+
+    def __post_init__(self) -> None:
+        expect_widths(self, ("hidden", "controller"))
+        expect_counts(self, ("features", "updates", "horizon", "starts", "steps", "batch", "period", "probes"))
+        expect_counts(self, ("controller_updates",), least=0)
+        expect_numbers(self, ("rate",), above=0.0)
+        expect_numbers(self, ("effort", "margin", "size"), least=0.0)

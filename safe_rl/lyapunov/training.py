@@ -28,6 +28,8 @@ from safe_rl.lyapunov.settings import LyapunovSettings
 from safe_rl.lyapunov.zubov import simulated
 from safe_rl.training import quick_arithmetic
 from systems import InvalidValue, Task
+from systems.arguments import expect_array, expect_seed
+from systems.errors import expect, shown
 
 __all__ = ["Trained", "trained"]
 
@@ -71,11 +73,22 @@ def trained(
         InvalidValue: an unbounded box; a law that does not stabilise the reference; inputs that a network cannot
             bound. NotApplicable: the reference moves.
     """
-    settings = settings or LyapunovSettings()
+    settings = LyapunovSettings() if settings is None else settings
+    expect(task, Task, "the task of a Lyapunov function", "such as systems.library.pendulum()")
+    expect(settings, LyapunovSettings, "settings", "such as LyapunovSettings(updates=2000)")
+    seed = expect_seed(seed)
     began = process_time()
-    lower, upper = task.domain_bounds if box is None else (np.asarray(bound, dtype=float) for bound in box)
-    if not np.isfinite([lower, upper]).all():
-        raise InvalidValue(f"the box from {lower} to {upper} is unbounded; give the one in which motions shall stay")
+    n = len(task.plant.state)
+    if box is not None and not (isinstance(box, (list, tuple)) and len(box) == 2):
+        raise InvalidValue(f"box = {shown(box)}; expected the pair (lower, upper), each ({n},)")
+    lower, upper = (
+        expect_array(bound, name, (n,), infinite=True)
+        for name, bound in zip(("lower", "upper"), task.domain_bounds if box is None else box, strict=True)
+    )
+    if not np.isfinite([lower, upper]).all() or not (lower < upper).all():
+        raise InvalidValue(
+            f"the box from {lower} to {upper} is unbounded or empty; give the one in which motions shall stay"
+        )
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)
     console = Console(stderr=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from systems.arguments import expect_array, expect_seed
 from systems.envs.model import Model
-from systems.errors import DimensionMismatch, InvalidValue
+from systems.errors import DimensionMismatch, InvalidValue, NotReady, expect, shown
+from systems.signals import expect_values
 from systems.task import Task
 
 __all__ = ["GymEnv"]
@@ -41,6 +44,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     render_mode: str | None = None
 
     def __init__(self, task: Task, seed: int | None = None) -> None:
+        expect(task, Task, "the task of GymEnv", "such as systems.library.cartpole()")
+        if seed is not None:  # Gymnasium's word for a seed of the system's choice
+            expect_seed(seed)
         self.task = task
         self._model = Model(task, "numpy")
         low, high = task.input_bounds
@@ -62,10 +68,16 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Draws a start. ``options={"state": (n,)}`` starts there instead, to repeat a run."""
+        if seed is not None:
+            seed = expect_seed(seed, "reset: seed")
+        if options is not None and not isinstance(options, Mapping):
+            raise InvalidValue(f'reset: options = {shown(options)}; expected a mapping, such as {{"state": x}}')
         super().reset(seed=self._first_seed if seed is None else seed)
         self._first_seed = None  # later resets go on with the same stream
         state = self.task.plant.state
         given = (options or {}).get("state")
+        if given is not None:
+            expect_values(given, "reset: options['state']")
         self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
         self._k = 0
         return self._seen(), {"state": self._x.copy()}
@@ -75,11 +87,11 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         Raises:
             DimensionMismatch, InvalidValue: an action of another shape, or with NaN.
-            RuntimeError: there was no ``reset()``.
+            NotReady: there was no ``reset()``.
         """
         if self._x is None:
-            raise RuntimeError("step() before the first reset(); call reset() to draw a start")
-        u = np.asarray(action, dtype=float)
+            raise NotReady("step() before the first reset(); call reset() to draw a start")
+        u = expect_array(action, "action", infinite=True, nan=True)
         if u.shape != self.action_space.shape:
             raise DimensionMismatch(f"action of shape {u.shape}; expected {self.action_space.shape}")
         if np.isnan(u).any():

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from systems.arguments import expect_seed, expect_whole
 from systems.distributions import Distribution
 from systems.envs.model import Model
-from systems.errors import DimensionMismatch, InvalidValue
+from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.signals import Signals
 from systems.task import Task
 
-__all__ = ["Transition", "VectorEnv"]
+__all__ = ["Transition", "VectorEnv", "expect_device"]
 
 
 class Transition(NamedTuple):
@@ -53,10 +54,12 @@ class VectorEnv:
         seed: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not isinstance(n, int) or n < 1:
-            raise InvalidValue(f"n = {n}; expected a whole number of environments, at least 1")
-        self.task, self.n = task, n
-        self.device = torch.device(device)
+        expect(task, Task, "the task of VectorEnv", "such as systems.library.cartpole()")
+        if dtype not in (None, torch.float32, torch.float64):
+            raise InvalidValue(f"dtype = {dtype}; expected torch.float32 or torch.float64")
+        self.task, self.n = task, expect_whole(n, "n", least=1, unit="environments")
+        n = self.n
+        self.device = expect_device(device)
         self.dtype = dtype or torch.float32
         self.model = Model(task, "torch", self.dtype, self.device)
         self.observation_size = len(task.observation_signals)
@@ -66,7 +69,7 @@ class VectorEnv:
         self._start = _Law(task.initial, task.plant.state, self.model)
         self._disturbance = _Law(task.disturbance, task.plant.disturbance, self.model)
         self._generator = torch.Generator(self.device)
-        self._generator.manual_seed(seed)
+        self._generator.manual_seed(expect_seed(seed))
         self._x = self._start.draw(n, self._generator)
         self._k = torch.zeros(n, dtype=torch.long, device=self.device)
         self._ends = self._x, self._k
@@ -105,6 +108,8 @@ class VectorEnv:
         Raises:
             DimensionMismatch: actions of another shape.
         """
+        if not isinstance(action, Tensor) or action.is_complex():
+            raise InvalidValue(f"actions of type {type(action).__name__}; expected a tensor of real numbers")
         if action.shape != (self.n, self.action_size):
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
         w = self._disturbance.draw(self.n, self._generator)
@@ -145,6 +150,23 @@ class VectorEnv:
         self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
         self._k = state["samples"].to(self._k).clone()
         self._generator.set_state(state["generator"])
+
+
+def expect_device(device: Any) -> torch.device:
+    """A device that torch has.
+
+    Raises:
+        InvalidValue: it names none, or one that is not there.
+    """
+    try:
+        if isinstance(device, (str, torch.device)):
+            found = torch.device(device)
+            torch.empty(0, device=found)
+            return found
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device has its own
+        said = (str(error).strip().splitlines() or ["no message"])[0]
+        raise InvalidValue(f"device = {shown(device)}: {said}; use 'cpu', or 'cuda' where torch finds a GPU") from error
+    raise InvalidValue(f"device = {shown(device)}; expected 'cpu', 'cuda' or a torch.device")
 
 
 def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:

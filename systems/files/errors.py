@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
-from typing import Any
-
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, TriviumError, shown
 
 __all__ = ["FileError", "InUse", "OutputError", "printable", "shown"]
 
@@ -22,7 +19,7 @@ class InUse(FileError):
     """A file or a folder that another process is writing."""
 
 
-class OutputError(OSError):
+class OutputError(TriviumError, OSError):
     """A place that results cannot be written to."""
 
 
@@ -30,11 +27,3 @@ def printable(text: str) -> str:
     """A text in one line, without characters that a terminal obeys."""
     line = " ".join(text.split())
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-
-
-def shown(value: Any) -> str:
-    """A value out of a file, as a message may show it: short, and without characters that a terminal obeys."""
-    short = reprlib.Repr()
-    short.maxstring, short.maxlist, short.maxdict, short.maxlevel = 80, 4, 4, 2
-    text = short.repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -13,6 +13,7 @@ from systems.costs import Quadratic
 from systems.distributions import Uniform
 from systems.equilibria import linearise
 from systems.linear import LinearPlant
+from systems.parameters import nonnegative, parameter
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Signals, Vector, signals
@@ -32,9 +33,9 @@ class BallAndPlate(Plant):
     acceleration and the bounds of the tasks are those of the ball-and-plate benchmark of the GepocToolbox.
     """
 
-    rolling: float = 5.0 / 7.0  # -, m / (m + I / r^2)
-    gravity: float = 9.81  # m/s^2
-    max_acceleration: float = 0.4  # rad/s^2
+    rolling: float = parameter(5.0 / 7.0, above=0.0, most=1.0)  # -, m / (m + I / r^2)
+    gravity: float = nonnegative(9.81)  # m/s^2
+    max_acceleration: float = nonnegative(0.4)  # rad/s^2
 
     state = signals(
         "p1 [m]", "v1 [m/s]", "tilt_1 [rad]", "w1 [rad/s]",

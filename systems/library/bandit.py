@@ -9,6 +9,7 @@ from typing import Any
 from systems.constraints import Inequality
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -21,7 +22,7 @@ __all__ = ["Bandit", "bandit"]
 class Bandit(Plant):
     """A state that nothing moves, so that every decision stands alone."""
 
-    max_dose: float = 2.0  # -
+    max_dose: float = nonnegative(2.0)  # -
 
     state = signals("state [-]")
     input = signals("dose [-]")

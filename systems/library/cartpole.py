@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box
 from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -31,11 +32,11 @@ class CartPole(Plant):
         cart''  = temp - m l angle'' cos(angle) / (M + m)
     """
 
-    cart_mass: float = 1.0  # kg
-    pole_mass: float = 0.1  # kg
-    half_length: float = 0.5  # m, pivot to centre of mass
-    gravity: float = 9.81  # m/s^2
-    max_force: float = 10.0  # N
+    cart_mass: float = positive(1.0)  # kg
+    pole_mass: float = positive(0.1)  # kg
+    half_length: float = positive(0.5)  # m, pivot to centre of mass
+    gravity: float = nonnegative(9.81)  # m/s^2
+    max_force: float = nonnegative(10.0)  # N
 
     state = signals("position [m]", "angle [rad]", "velocity [m/s]", "rate [rad/s]")
     input = signals("force [N]")

@@ -12,6 +12,7 @@ from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
 from systems.equilibria import equilibrium
+from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -40,26 +41,26 @@ class StirredTank(Plant):
     is per second.
     """
 
-    rate_factor: float = 1.0  # -, beta
-    energy_factor: float = 1.0  # -, alpha
-    inlet_concentration: float = 5.1  # mol/l
-    inlet_temperature: float = 130.0  # degC
-    k_ab: float = 1.287e12  # 1/h
-    k_bc: float = 1.287e12  # 1/h
-    k_ad: float = 9.043e9  # l/(mol h)
-    energy_ab: float = 9758.3  # K, activation energy over the gas constant
-    energy_bc: float = 9758.3  # K
-    energy_ad: float = 8560.0  # K
+    rate_factor: float = positive(1.0)  # -, beta
+    energy_factor: float = positive(1.0)  # -, alpha
+    inlet_concentration: float = nonnegative(5.1)  # mol/l
+    inlet_temperature: float = parameter(130.0, above=-273.15)  # degC
+    k_ab: float = nonnegative(1.287e12)  # 1/h
+    k_bc: float = nonnegative(1.287e12)  # 1/h
+    k_ad: float = nonnegative(9.043e9)  # l/(mol h)
+    energy_ab: float = nonnegative(9758.3)  # K, activation energy over the gas constant
+    energy_bc: float = nonnegative(9758.3)  # K
+    energy_ad: float = nonnegative(8560.0)  # K
     enthalpy_ab: float = 4.2  # kJ/mol
     enthalpy_bc: float = -11.0  # kJ/mol
     enthalpy_ad: float = -41.85  # kJ/mol
-    density: float = 0.9342  # kg/l
-    heat_capacity: float = 3.01  # kJ/(kg K)
-    jacket_heat_capacity: float = 2.0  # kJ/(kg K)
-    jacket_mass: float = 5.0  # kg
-    wall_area: float = 0.215  # m^2
-    wall_transfer: float = 4032.0  # kJ/(h m^2 K)
-    volume: float = 10.01  # l
+    density: float = positive(0.9342)  # kg/l
+    heat_capacity: float = positive(3.01)  # kJ/(kg K)
+    jacket_heat_capacity: float = positive(2.0)  # kJ/(kg K)
+    jacket_mass: float = positive(5.0)  # kg
+    wall_area: float = nonnegative(0.215)  # m^2
+    wall_transfer: float = nonnegative(4032.0)  # kJ/(h m^2 K)
+    volume: float = positive(10.01)  # l
 
     state = signals(
         "concentration_a [mol/l]", "concentration_b [mol/l]", "reactor_temperature [degC]", "jacket_temperature [degC]"

@@ -11,6 +11,8 @@ import numpy as np
 from systems.constraints import Box, Inequality
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.errors import InvalidValue
+from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Task
@@ -25,7 +27,7 @@ class DoubleIntegrator(Plant):
     position'' = acceleration + push
     """
 
-    max_acceleration: float = 1.0  # m/s^2
+    max_acceleration: float = nonnegative(1.0)  # m/s^2
 
     state = signals("position [m]", "speed [m/s]")
     input = signals("acceleration [m/s^2]")
@@ -85,7 +87,10 @@ def can_stop(task: Task, x: np.ndarray) -> np.ndarray:
     is p + k h v - (k h)^2 a / 2, a parabola in k whose largest value at whole numbers is next to k = v / (a h).
     """
     plant = task.plant
-    assert isinstance(plant, DoubleIntegrator)
+    if not isinstance(plant, DoubleIntegrator):
+        raise InvalidValue(
+            f"task '{task.name}' is of {plant.name}; expected one of DoubleIntegrator, as braking() gives"
+        )
     a, h = plant.max_acceleration, task.dt
     position, speed = x[..., 0], x[..., 1]
     worst = position

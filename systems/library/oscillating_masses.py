@@ -9,6 +9,7 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -28,11 +29,11 @@ class OscillatingMasses(Plant):
     The default values are those of the harmonic-MPC tests of the Spcies toolbox (Krupa, Limon & Alamo).
     """
 
-    mass_1: float = 1.0  # kg
-    mass_2: float = 0.5  # kg
-    mass_3: float = 1.0  # kg
-    stiffness: float = 2.0  # N/m, of each spring
-    max_force: float = 0.8  # N
+    mass_1: float = positive(1.0)  # kg
+    mass_2: float = positive(0.5)  # kg
+    mass_3: float = positive(1.0)  # kg
+    stiffness: float = nonnegative(2.0)  # N/m, of each spring
+    max_force: float = nonnegative(0.8)  # N
 
     state = signals("p1 [m]", "p2 [m]", "p3 [m]", "v1 [m/s]", "v2 [m/s]", "v3 [m/s]")
     input = signals("force_1 [N]", "force_3 [N]")

@@ -11,6 +11,7 @@ import casadi as ca
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -31,10 +32,10 @@ class PathTracking(Plant):
     has v cos(angle) / (R - offset) for the second term; both equal v / R on the circle.
     """
 
-    speed: float = 2.0  # m/s
-    wheelbase: float = 1.0  # m
-    radius: float = 10.0  # m
-    max_steering: float = 0.84  # -, about the tangent of 40 degrees
+    speed: float = positive(2.0)  # m/s
+    wheelbase: float = positive(1.0)  # m
+    radius: float = positive(10.0)  # m
+    max_steering: float = nonnegative(0.84)  # -, about the tangent of 40 degrees
 
     state = signals("offset [m]", "angle [rad]")
     input = signals("steering [-]")

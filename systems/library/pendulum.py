@@ -11,6 +11,7 @@ import casadi as ca
 from systems.constraints import Box
 from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Observation, Task
@@ -28,11 +29,11 @@ class Pendulum(Plant):
     & Zhang, 2024): the largest torque barely exceeds m g l = 0.736 N m.
     """
 
-    mass: float = 0.15  # kg
-    length: float = 0.5  # m
-    damping: float = 0.1  # N m s
-    gravity: float = 9.81  # m/s^2
-    max_torque: float = 0.75  # N m
+    mass: float = positive(0.15)  # kg
+    length: float = positive(0.5)  # m
+    damping: float = nonnegative(0.1)  # N m s
+    gravity: float = nonnegative(9.81)  # m/s^2
+    max_torque: float = nonnegative(0.75)  # N m
 
     state = signals("angle [rad]", "rate [rad/s]")
     input = signals("torque [N m]")

@@ -11,6 +11,7 @@ import casadi as ca
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -31,11 +32,11 @@ class PlanarQuadrotor(Plant):
     Tedrake & Zhang, 2024): each rotor lifts at most 1.25 m g.
     """
 
-    mass: float = 0.486  # kg
-    inertia: float = 0.00383  # kg m^2
-    arm: float = 0.25  # m, centre of mass to rotor
-    gravity: float = 9.81  # m/s^2
-    thrust_ratio: float = 1.25  # -, largest thrust of one rotor over the weight
+    mass: float = positive(0.486)  # kg
+    inertia: float = positive(0.00383)  # kg m^2
+    arm: float = positive(0.25)  # m, centre of mass to rotor
+    gravity: float = nonnegative(9.81)  # m/s^2
+    thrust_ratio: float = positive(1.25)  # -, largest thrust of one rotor over the weight
 
     state = signals("x [m]", "z [m]", "angle [rad]", "x_rate [m/s]", "z_rate [m/s]", "angle_rate [rad/s]")
     input = signals("right [N]", "left [N]")

@@ -9,6 +9,7 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -43,14 +44,14 @@ class Quadrotor(Plant):
     The default values describe the Crazyflie 2 as in the ``cf2x`` model of gym-pybullet-drones (Panerati et al., 2021).
     """
 
-    mass: float = 0.027  # kg
-    inertia_x: float = 1.4e-5  # kg m^2
-    inertia_y: float = 1.4e-5  # kg m^2
-    inertia_z: float = 2.17e-5  # kg m^2
-    arm: float = 0.0397  # m, centre of mass to rotor
-    drag_ratio: float = 7.94e-12 / 3.16e-10  # m, torque about its axis over thrust of a rotor
-    gravity: float = 9.81  # m/s^2
-    thrust_ratio: float = 2.25  # -, largest thrust of all rotors over the weight
+    mass: float = positive(0.027)  # kg
+    inertia_x: float = positive(1.4e-5)  # kg m^2
+    inertia_y: float = positive(1.4e-5)  # kg m^2
+    inertia_z: float = positive(2.17e-5)  # kg m^2
+    arm: float = positive(0.0397)  # m, centre of mass to rotor
+    drag_ratio: float = nonnegative(7.94e-12 / 3.16e-10)  # m, torque about its axis over thrust of a rotor
+    gravity: float = nonnegative(9.81)  # m/s^2
+    thrust_ratio: float = positive(2.25)  # -, largest thrust of all rotors over the weight
 
     state = signals(
         "px [m]", "py [m]", "pz [m]", "qw [-]", "qx [-]", "qy [-]", "qz [-]",

@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box, Polytope
 from systems.costs import Nonlinear
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
@@ -42,12 +43,12 @@ class Rocket(Plant):
     to the right. Once lit, the engine cannot be throttled below a share of the weight, nor cut and lit again.
     """
 
-    mass: float = 20_000.0  # kg, nearly empty
-    half_length: float = 14.0  # m, gimbal to centre of mass
-    gravity: float = 9.81  # m/s^2
-    least_thrust: float = 0.4  # -, of the weight
-    most_thrust: float = 2.0  # -, of the weight
-    most_gimbal: float = 0.15  # rad
+    mass: float = positive(20_000.0)  # kg, nearly empty
+    half_length: float = positive(14.0)  # m, gimbal to centre of mass
+    gravity: float = nonnegative(9.81)  # m/s^2
+    least_thrust: float = nonnegative(0.4)  # -, of the weight
+    most_thrust: float = nonnegative(2.0)  # -, of the weight
+    most_gimbal: float = nonnegative(0.15)  # rad
 
     state = signals("x [m]", "z [m]", "angle [rad]", "x_rate [m/s]", "z_rate [m/s]", "angle_rate [rad/s]")
     input = signals("thrust [kN]", "gimbal [rad]")

@@ -10,6 +10,7 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed, Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Task
@@ -28,10 +29,10 @@ class Segway(Plant):
     system of the stochastic-MPC notebooks of ETH Zurich's ``ampyc``. Angles are in radians throughout.
     """
 
-    gravity: float = 9.81  # m/s^2
-    length: float = 1.3  # m
-    damping: float = 0.5  # 1/s
-    max_torque: float = 4.0  # rad/s^2, per moment of inertia
+    gravity: float = nonnegative(9.81)  # m/s^2
+    length: float = positive(1.3)  # m
+    damping: float = nonnegative(0.5)  # 1/s
+    max_torque: float = nonnegative(4.0)  # rad/s^2, per moment of inertia
     dt: float = 0.15  # s
 
     state = signals("angle [rad]", "rate [rad/s]")

@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import Trajectory
 from systems.signals import Vector, signals
@@ -34,8 +35,8 @@ class KinematicCar(Plant):
     speed' = acceleration          heading' = speed tan(steering) / (front + rear)
     """
 
-    front: float = FRONT  # m, centre of gravity to front axle
-    rear: float = REAR  # m, centre of gravity to rear axle
+    front: float = positive(FRONT)  # m, centre of gravity to front axle
+    rear: float = positive(REAR)  # m, centre of gravity to rear axle
 
     state = signals("x [m]", "y [m]", "steering [rad]", "speed [m/s]", "heading [rad]")
     input = signals("steering_rate [rad/s]", "acceleration [m/s^2]")
@@ -71,14 +72,14 @@ class DynamicCar(Plant):
     constraint of the task.
     """
 
-    mass: float = 1093.2952  # kg
-    inertia: float = 1791.5995  # kg m^2
-    front: float = FRONT  # m, centre of gravity to front axle
-    rear: float = REAR  # m, centre of gravity to rear axle
-    height: float = 0.61373  # m, of the centre of gravity
-    friction: float = 1.0489  # -, mu
-    stiffness: float = 21.92 / 1.0489  # 1/rad, C, per axle load and friction
-    gravity: float = 9.81  # m/s^2
+    mass: float = positive(1093.2952)  # kg
+    inertia: float = positive(1791.5995)  # kg m^2
+    front: float = positive(FRONT)  # m, centre of gravity to front axle
+    rear: float = positive(REAR)  # m, centre of gravity to rear axle
+    height: float = nonnegative(0.61373)  # m, of the centre of gravity
+    friction: float = positive(1.0489)  # -, mu
+    stiffness: float = positive(21.92 / 1.0489)  # 1/rad, C, per axle load and friction
+    gravity: float = positive(9.81)  # m/s^2
 
     state = signals(
         "x [m]", "y [m]", "steering [rad]", "speed [m/s]", "heading [rad]", "yaw_rate [rad/s]", "slip [rad]"

@@ -9,6 +9,7 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Task
@@ -31,7 +32,7 @@ class VanDerPol(Plant):
     """
 
     mu: float = 1.0  # -
-    max_force: float = 1.0  # -
+    max_force: float = nonnegative(1.0)  # -
 
     state = signals("x1", "x2")
     input = signals("force")

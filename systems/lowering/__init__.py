@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import casadi as ca
 
+from systems.arguments import expect_choice
+from systems.errors import expect
 from systems.lowering.jacobian import jacobian
 from systems.lowering.program import NotLowerable, read
 
@@ -25,9 +27,12 @@ def lower(function: ca.Function, to: Literal["numpy", "torch", "interval", "c"])
         `f` with `f(x, ...)` one array `(..., m)`, `(..., r, c)` for a matrix, or a tuple for several outputs.
 
     Raises:
+        InvalidValue: no CasADi function, or another word.
         NotLowerable: free variables, a function that cannot be expanded, or an operation the arithmetic
         lacks.
     """
+    expect(function, ca.Function, "the function to lower", "such as plant.casadi() or task.dynamics.function()")
+    expect_choice(to, "to", ("numpy", "torch", "interval", "c"))
     # Each arithmetic is imported when asked for: torch is optional and slow to import.
     if to == "numpy":
         from systems.lowering.numpy_backend import NumpyFunction
@@ -41,8 +46,6 @@ def lower(function: ca.Function, to: Literal["numpy", "torch", "interval", "c"])
         from systems.lowering.interval_backend import IntervalFunction
 
         return IntervalFunction(read(function))
-    if to == "c":
-        from systems.lowering.c_backend import compile_c
+    from systems.lowering.c_backend import compile_c
 
-        return compile_c(function)
-    raise ValueError(f"cannot lower to {to!r}: choose 'numpy', 'torch', 'interval' or 'c'")
+    return compile_c(function)

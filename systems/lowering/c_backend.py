@@ -17,6 +17,7 @@ from typing import overload
 import casadi as ca
 
 from systems.cache import cache_folder
+from systems.errors import InvalidValue, TriviumError
 from systems.files import write
 
 # No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
@@ -24,7 +25,7 @@ _FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
-class CompilerMissing(RuntimeError):
+class CompilerMissing(TriviumError, RuntimeError):
     """No C compiler that works on this machine; the message says what was tried and how to mend it."""
 
 
@@ -49,15 +50,15 @@ def compile_c(
 
     Raises:
         CompilerMissing: no compiler was found, or it could not compile the generated code.
-        ValueError: two functions of one name, or a function with free variables.
+        InvalidValue: two functions of one name, or a function with free variables.
     """
     given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
     names = [f.name() for f in given]
     if len(set(names)) != len(names):
-        raise ValueError(f"functions of one library need different names, and these are {', '.join(names)}")
+        raise InvalidValue(f"functions of one library need different names, and these are {', '.join(names)}")
     for f in given:
         if f.has_free():
-            raise ValueError(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
+            raise InvalidValue(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
     source = _generate(given)
     compiler = find_compiler()
     made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]

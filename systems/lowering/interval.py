@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from systems.errors import InvalidValue
 from systems.lowering.rounding import MAX, TINY, ULP, above, array, below
 
 Array = NDArray[np.float64]
@@ -40,7 +41,7 @@ class Truth:
         return Truth(self.sure | other.sure, self.possible | other.possible)
 
     def __bool__(self) -> bool:
-        raise TypeError("a statement about boxes may be true, false or undecided: use .sure or .possible")
+        raise InvalidValue("a statement about boxes may be true, false or undecided: use .sure or .possible")
 
     def __repr__(self) -> str:
         return f"Truth(sure={self.sure}, possible={self.possible})"
@@ -54,7 +55,7 @@ class Interval:
     doubles.
 
     Raises:
-        ValueError: a bound is NaN, or a lower bound above its upper bound.
+        InvalidValue: a bound is NaN, or a lower bound above its upper bound.
     """
 
     __array_ufunc__ = None  # numpy scalars and arrays on the left leave the operation to us
@@ -68,7 +69,7 @@ class Interval:
         low, high = np.broadcast_arrays(array(lo), array(hi))
         if not np.all(low <= high):
             k = tuple(int(i[0]) for i in np.nonzero(np.atleast_1d(~(low <= high))))
-            raise ValueError(
+            raise InvalidValue(
                 f"interval [{np.atleast_1d(low)[k]}, {np.atleast_1d(high)[k]}] at {k}: "
                 "bounds must be numbers, the lower one first"
             )

@@ -6,6 +6,8 @@ from typing import Any
 
 import casadi as ca
 
+from systems.errors import InvalidValue, expect, shown
+
 
 def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca.Function:
     """Jacobian of one output with respect to one input, by CasADi's own differentiation.
@@ -19,8 +21,9 @@ def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca
         A function of the same inputs whose one output is the m x n Jacobian.
 
     Raises:
-        ValueError: no such input or output.
+        InvalidValue: no such input or output, or no CasADi function.
     """
+    expect(function, ca.Function, "the function of jacobian", "such as plant.casadi()")
     names = [function.name_in(i) for i in range(function.n_in())]
     results = [function.name_out(i) for i in range(function.n_out())]
     which = _find(wrt, names, f"input of {function.name()}")
@@ -35,6 +38,6 @@ def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca
 def _find(wanted: str | int, names: list[str], what: str) -> int:
     if isinstance(wanted, str) and wanted in names:
         return names.index(wanted)
-    if isinstance(wanted, int) and 0 <= wanted < len(names):
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(names):
         return wanted
-    raise ValueError(f"{wanted!r} is no {what}: choose from {', '.join(names)}")
+    raise InvalidValue(f"{shown(wanted)} is no {what}: choose from {', '.join(names)}")

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.errors import InvalidValue
 from systems.lowering.calls import call
 from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
 from systems.lowering.program import Program
@@ -66,6 +67,10 @@ class NumpyFunction:
     def __call__(self, *inputs: Any) -> Any:
         arrays = [np.asarray(a) for a in inputs]
         batch = self.program.batch([a.shape for a in arrays])
+        if any(a.dtype.kind not in "fiub" for a in arrays):
+            raise InvalidValue(
+                f"{self.program.name}: arrays of {', '.join(str(a.dtype) for a in arrays)}; expected real numbers"
+            )
         dtype = _floating_type(arrays)
         with np.errstate(all="ignore"):  # both branches of a `where` are evaluated
             results = self._run(*(np.asarray(a, dtype) for a in arrays), dtype.type)

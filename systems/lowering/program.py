@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 import casadi as ca
 import numpy as np
 
+from systems.errors import DimensionMismatch, TriviumError
+
 Operand = int | float  # int: a value, by number; float: a constant
 
 _NAMES = {getattr(ca, name): name[3:].lower() for name in dir(ca) if name.startswith("OP_")}
 _COMPARISONS = frozenset({"lt", "le", "eq", "ne"})
 
 
-class NotLowerable(ValueError):
+class NotLowerable(TriviumError, ValueError):
     """The function cannot be rewritten for the arithmetic asked for; the message says why and what to do."""
 
 
@@ -65,13 +67,15 @@ class Program:
         """Check the shapes of the inputs and return the batch shape they broadcast to."""
         if len(shapes) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)
-            raise TypeError(f"{self.name} was given {len(shapes)} inputs and takes {len(self.inputs)}: ({names})")
+            raise DimensionMismatch(
+                f"{self.name} was given {len(shapes)} inputs and takes {len(self.inputs)}: ({names})"
+            )
         batches = []
         for port, shape in zip(self.inputs, shapes, strict=True):
             depth = len(port.shape)
             if shape[len(shape) - depth :] != port.shape or len(shape) < depth:
                 wanted = ", ".join(["...", *map(str, port.shape)])
-                raise ValueError(
+                raise DimensionMismatch(
                     f"input {port.name!r} of {self.name} has shape {tuple(shape)}, expected ({wanted}): "
                     "the batch comes first, the signal last"
                 )
@@ -79,7 +83,12 @@ class Program:
         first = batches[0] if batches else ()
         if all(batch == first for batch in batches):
             return first
-        return np.broadcast_shapes(*batches)
+        try:
+            return np.broadcast_shapes(*batches)
+        except ValueError as error:
+            raise DimensionMismatch(
+                f"the inputs of {self.name} have batches {', '.join(map(str, batches))}, which do not broadcast"
+            ) from error
 
 
 def read(function: ca.Function) -> Program:

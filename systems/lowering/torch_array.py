@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from systems.errors import InvalidValue
+
 __all__ = ["TorchArray"]
 
 _UFUNCS = {
@@ -46,7 +48,7 @@ class TorchArray(NDArrayOperatorsMixin):
 
     def __init__(self, t: torch.Tensor) -> None:
         if t.dtype not in (torch.float64, torch.bool, torch.int64):
-            raise TypeError(f"a tensor of {t.dtype}; bounds need doubles")
+            raise InvalidValue(f"a tensor of {t.dtype}; bounds need doubles")
         self.t = t
 
     @staticmethod

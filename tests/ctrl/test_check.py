@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 from dataclasses import dataclass
 
 import casadi as ca
@@ -17,6 +18,7 @@ from systems import (
     Fixed,
     Gaussian,
     Inequality,
+    LinearPlant,
     Nonlinear,
     Plant,
     Quadratic,
@@ -138,7 +140,7 @@ class Runaway(Base):
         (Misspelt, "one expression per state", "velocity"),
         (Needy, "can be made", "mass"),
         (Rooted, "finite at 64 points", "equation of v is not finite"),
-        (Upside, "limits are ordered", "lower must not exceed"),
+        (Upside, "limits are ordered", "lower <= upper"),
         (Idle, "every input moves something", "f appears in no equation"),
         (3, "can be made", "not a Plant"),
     ],
@@ -287,6 +289,65 @@ def test_unbounded_inputs_are_warned_of_and_no_failure() -> None:
     assert report.passed, report
     assert "every input is bounded: inflow may be anything" in warned(report)
     assert "every input is bounded" not in warned(check_task(tank()))
+
+
+@dataclass(frozen=True)
+class Levitated(Plant):
+    """A magnet pulls a ball: unstable at every point at which it hangs."""
+
+    state = signals("gap [m]", "speed [m/s]")
+    input = signals("current [A]")
+
+    def ode(self, x, u, w):
+        return x.speed, 9.81 - 0.02 * u.current**2 / x.gap**2
+
+    def limits(self):
+        return {"current": (0.0, 3.0)}
+
+
+def levitated(**changes) -> Task:
+    still = SetPoint([0.05, 0.0], [0.05 * np.sqrt(9.81 / 0.02)])
+    start = Uniform([0.045, -0.05], [0.055, 0.05])
+    plain = Task("ball", Levitated(), 0.005, 200, Quadratic([1e4, 1.0], [1.0]), start, reference=still)
+    return dataclasses.replace(plain, **changes)
+
+
+def ends(task: Task) -> str:
+    return "\n".join(line for line in warned(check_task(task)).splitlines() if "a run that diverges ends" in line)
+
+
+def test_an_unstable_plant_without_a_domain_is_warned_of() -> None:
+    """Every unstable plant whose modes grow over a run, and none that is stable, marginal, or kept in a domain."""
+    said = ends(levitated())
+    assert re.search(r"unstable at its reference \(a mode grows by 10 % per sample\) and no domain ends a run", said), (
+        said
+    )
+    assert re.search(
+        r"gap goes as far as [1-9][\d.e+]* m from its reference, where no start is further than 0\.00\d", said
+    ), said
+    assert "give the task a domain" in said
+    assert ends(levitated(domain=Box("any", {"gap": (-np.inf, np.inf)}))), "which bounds nothing"
+    assert not ends(levitated(domain=Box("model", {"gap": (0.01, 0.1)})))
+    assert ends(dataclasses.replace(pendulum(), domain=None))
+    assert ends(changed(domain=None))
+    assert not ends(cartpole())
+    assert not ends(tank()), "stable"
+    assert not ends(levitated(steps=5)), "too short a run to diverge"
+
+
+def test_chains_of_integrators_are_not_called_unstable() -> None:
+    """Their eigenvalues are 1 in fourfold, which arithmetic splits into a ring of radius 1e-4 around it."""
+    A = np.eye(4) + 0.1 * np.diag(np.ones(3), 1) + 1e-14 * np.random.default_rng(0).normal(size=(4, 4))
+    plant = LinearPlant(A, [[0.0], [0.0], [0.0], [0.1]], dt=0.1, input_limits=((-1.0, 1.0),))
+    task = Task("chain", plant, 0.1, 500, Quadratic(np.ones(4), [1.0]), Uniform([-1.0] * 4, [1.0] * 4))
+    assert np.abs(np.linalg.eigvals(A)).max() > 1 + 1e-5
+    assert not ends(task)
+
+
+@pytest.mark.parametrize(("bound", "wide"), [(1e20, True), (3e38, True), (1e300, True), (1e9, False)])
+def test_inputs_too_large_for_a_learner_are_warned_of(bound: float, wide: bool) -> None:
+    report = check_task(changed(plant=CartPole(max_force=bound), domain=None))
+    assert ("learners compute within its input bounds: force may be as large as" in warned(report)) is wide, report
 
 
 # ---- mutated controllers ----

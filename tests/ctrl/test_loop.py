@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ctrl import LQR, Decision, Status, simulate
 from ctrl.loop import TIMED
-from systems import Box, DimensionMismatch, Fixed, InvalidValue, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems import (
+    Box,
+    DimensionMismatch,
+    Fixed,
+    InvalidValue,
+    Plant,
+    Quadratic,
+    SetPoint,
+    Task,
+    TriviumError,
+    Uniform,
+    signals,
+)
 from systems.library.cartpole import CartPole, cartpole
+from systems.library.pendulum import pendulum
 
 TASK = cartpole().with_truth(CartPole(pole_mass=0.17))
 
@@ -320,3 +334,42 @@ def test_the_loop_and_the_environment_judge_alike(steps: int) -> None:
             k += 1
         assert runs.left[i] == (k if ended else -1)
         assert (runs.margins[i] > 0).any() == violated
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (np.zeros(1), "step returned ndarray; expected a Decision"),
+        (None, "step returned NoneType; expected a Decision"),
+        (Decision("x"), "the input at sample 0 = 'x'; expected real numbers"),  # type: ignore[arg-type]
+        (Decision(None), "the input at sample 0 = None"),  # type: ignore[arg-type]
+        (Decision(np.array([1j])), "the input at sample 0"),
+        (Decision(np.array([None])), "the input at sample 0"),
+        (Decision(np.array([True])), "the input at sample 0"),
+        (Decision(np.zeros(2)), r"an input of shape \(2,\); expected \(1,\)"),
+        (Decision(np.array([np.nan])), "an input must be finite whatever happened"),
+        (Decision(np.zeros(1), "fine"), "returned status 'fine' and source .*; expected a Status and a Source"),  # type: ignore[arg-type]
+        (Decision(np.zeros(1), None), "returned status None"),  # type: ignore[arg-type]
+        (Decision(np.zeros(1), Status.SOLVED, 3), "returned status .* and source 3"),  # type: ignore[arg-type]
+        (Decision(np.zeros(1), np.array(["solved", "solved"])), "returned status "),  # type: ignore[arg-type]
+    ],
+)
+def test_answers_that_are_no_decisions_are_refused_with_the_controller(answer, said) -> None:
+    class Odd:
+        def reset(self) -> None: ...
+
+        def step(self, x: np.ndarray, k: int) -> Any:
+            return answer
+
+    with pytest.raises(TriviumError, match=rf"Odd\.step.*{said.removeprefix('step ')}"):
+        simulate(pendulum(), Odd(), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("answer", ["x", None, [[1j]], [["1"]], [[None]], np.zeros((2, 1)), np.zeros(1), [[True]]])
+def test_batches_of_no_numbers_are_refused_with_the_controller(answer) -> None:
+    class Odd(LQR):
+        def batch(self, x: np.ndarray, k: int) -> Any:
+            return answer
+
+    with pytest.raises(TriviumError, match=r"Odd\.batch"):
+        simulate(pendulum(), Odd(pendulum()), np.zeros((1, 2)))

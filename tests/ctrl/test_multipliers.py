@@ -327,7 +327,9 @@ def test_misuse() -> None:
         Predictive(GivenModel(0.0, -1.0), horizon=0)
     with pytest.raises(InvalidValue, match="expected B <= 0"):
         GivenModel(0.0, 1.0)
-    with pytest.raises(InvalidValue, match="b_min"):
+    with pytest.raises(
+        InvalidValue, match=r"effect = 0\.5; expected a finite number, at most -0\.001, which is -b_min"
+    ):
         ViolationModel(0.5)
     with pytest.raises(InvalidValue, match="share of the old value"):
         PID(1.0, 1.0, filter_p=1.0)

@@ -114,7 +114,7 @@ def test_the_regulator_asks_for_a_task() -> None:
 
 @pytest.mark.parametrize("x", [np.zeros(3), np.zeros((2, 4)), 0.0, np.full(5, np.nan)])
 def test_a_state_of_another_shape_is_refused(x) -> None:
-    with pytest.raises(DimensionMismatch, match=r"given a state of shape .*, expected \(4,\) for position"):
+    with pytest.raises(DimensionMismatch, match=r"state of shape .*; expected \(4,\): position"):
         LQR(cartpole()).step(x, 0)
 
 

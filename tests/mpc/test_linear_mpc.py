@@ -253,9 +253,9 @@ def test_misuse_and_tasks_that_do_not_fit() -> None:
         LinearMPC(task(MASS), horizon=-3)
     with pytest.raises(InvalidValue, match=r"horizon = 2\.5"):
         LinearMPC(task(MASS), horizon=2.5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidValue, match="solver 'osqp'"):
+    with pytest.raises(InvalidValue, match="solver = 'osqp'; expected 'daqp' or 'piqp'"):
         LinearMPC(task(MASS), solver="osqp")  # type: ignore[arg-type]
-    with pytest.raises(InvalidValue, match="terminal 'none'"):
+    with pytest.raises(InvalidValue, match="terminal = 'none'"):
         LinearMPC(task(MASS), terminal="none")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="max_iterations"):
         LinearMPC(task(MASS), max_iterations=0)

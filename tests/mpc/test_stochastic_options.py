@@ -11,7 +11,19 @@ import pytest
 from ctrl.controller import NotApplicable, Status
 from ctrl.loop import simulate
 from mpc import StochasticMPC, indirect_feedback_mpc, robust_mpc, robust_stochastic_mpc, tube_gain
-from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Sinusoid, Task, Uniform
+from systems import (
+    Box,
+    DimensionMismatch,
+    Fixed,
+    Gaussian,
+    InvalidValue,
+    LinearPlant,
+    Quadratic,
+    SetPoint,
+    Sinusoid,
+    Task,
+    Uniform,
+)
 from systems.library.pendulum import pendulum
 from systems.library.segway import segway
 
@@ -130,7 +142,7 @@ def test_what_does_not_fit_is_refused_with_the_reason() -> None:
         robust_mpc(dataclasses.replace(segway(), disturbance=big))
     for wrong in ({"horizon": 0}, {"recondition_every": 0.5}, {"tightening": "some"}, {"terminal_steps": -1},
                   {"K": np.eye(2)}, {"input_probability": 0.0}, {"max_iterations": 0}):  # fmt: skip
-        with pytest.raises(InvalidValue):
+        with pytest.raises((InvalidValue, DimensionMismatch)):
             StochasticMPC(segway(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(NotApplicable, match="does not stabilise"):
         StochasticMPC(segway(), K=np.zeros((1, 2)))

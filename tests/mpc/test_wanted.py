@@ -70,6 +70,15 @@ def test_the_reference_of_a_steady_one_is_held_at_the_end() -> None:
     np.testing.assert_allclose(wanted.at(99), wanted.at(4))
 
 
+def test_the_reference_of_a_steady_one_goes_on_beyond_the_run() -> None:
+    """As it does for every other controller: a list to its own end, a sinusoid for ever."""
+    listed = dataclasses.replace(masses(), reference=Trajectory(np.arange(60.0).reshape(10, 6)), steps=4)
+    for task in (listed, dataclasses.replace(sinusoidal(0.4), steps=4)):
+        for k in (0, 4, 5, 7, 9, 50, -2):
+            expected = np.concatenate(task.reference.at(task.plant, k))
+            np.testing.assert_array_equal(Steady(task, 3).at(k), [expected, 0 * expected, 0 * expected])
+
+
 def test_a_trajectory_is_followed_through_harmonic_fits() -> None:
     # Two sinusoids at once, neither of the controller's frequency, small enough to be admissible.
     task = axis(0.0)

@@ -48,7 +48,7 @@ def test_stored_part_is_the_filled_one_and_comes_back() -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         ReplayBuffer(0, 2, 2, 2)
     with pytest.raises(ValueError, match="do not fit"):
         ReplayBuffer(5, 2, 2, 2).add(rows(0, 6))

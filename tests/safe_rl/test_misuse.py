@@ -35,18 +35,31 @@ def environment() -> Any:
         (lambda: DSACTSettings(critic_rate=float("nan")), "critic_rate = nan; expected a finite number above 0"),
         (lambda: DSACTSettings(hidden=(64, 0)), r"hidden = \(64, 0\); expected whole numbers of at least 1"),
         (lambda: DSACTSettings(hidden=64), "hidden = 64; expected whole numbers"),  # type: ignore[arg-type]
+        (lambda: DSACTSettings(capacity=30), "capacity = 30 of environments = 40: the memory does not hold one step"),
+        (
+            lambda: PPOSettings(environments=2, horizon=8),
+            "batch_size = 256, but a round brings horizon x environments = 16",
+        ),
+        (lambda: PPOSettings(trace=1.5), "trace = 1.5; expected a finite number of at least 0, at most 1"),
+        (lambda: DSACTSettings(delay=True), "delay = True; expected a whole number"),
+        (lambda: DSACT(TASK, seed=None), "seed = None; expected a whole number from 0"),  # type: ignore[arg-type]
+        (lambda: DSACT(TASK, seed=True), "seed = True; expected a whole number"),
+        (
+            lambda: DSACT(TASK.plant),
+            "task of DSACT = Double.*; expected a Task or a GymnasiumTask: it has no disc",
+        ),  # type: ignore[arg-type]
         (lambda: DSACTSettings(form=3), "form = 3; expected 1 or 2"),  # type: ignore[arg-type]
         (lambda: PPOSettings(clip=0.0), "PPOSettings: clip = 0.0; expected a finite number above 0"),
         (lambda: PLO(TASK, settings=DSACTSettings(environments=10)), "judged = 20 of environments = 10: all act"),
         (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
         (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]
         (lambda: JumpStart(TASK, LQR(TASK)), "guide .*such as LQR"),  # type: ignore[arg-type]
-        (lambda: JumpStart(TASK, "lqr"), "guide 'lqr'"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, "lqr"), "guide = 'lqr'"),  # type: ignore[arg-type]
         (lambda: assess(SAC(TASK, settings=TINY[SAC]), TASK), "learner.result"),  # type: ignore[arg-type]
         (lambda: GymnasiumTask("swing", environment(), {"cost": 1}), "without arguments"),
         (lambda: GymnasiumTask("swing", "Pendulum-v1", {"cost": 1}), "make = 'Pendulum-v1'"),  # type: ignore[arg-type]
         (lambda: GymnasiumTask("swing", environment, 25), "by name of the cost"),  # type: ignore[arg-type]
-        (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget '3'; expected a number"),  # type: ignore[arg-type]
+        (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget = '3'; expected a finite number"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_expected_is_said(misuse: Callable[[], object], said: str) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from ctrl import Source, Status
 from safe_rl.controller import PolicyController
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import Policy
-from systems.library import double_integrator, pendulum_swing_up
+from systems.library import double_integrator, pendulum, pendulum_swing_up
 from systems.lowering.interval import Interval
 
 
@@ -119,3 +120,18 @@ def test_a_policy_that_observes_more_than_the_state_has_no_law() -> None:
     low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in task.input_bounds)
     policy = Policy(len(task.observation_signals), low, high, (8,), torch.Generator().manual_seed(3))
     assert PolicyController(task, policy).law is None
+
+
+def test_an_infinite_state_is_no_reason_for_full_input() -> None:
+    """The network answers it with a finite input, as tanh does; the controller says that there was no measurement."""
+    task = pendulum()
+    policy = Policy(2, torch.tensor([-0.75]), torch.tensor([0.75]), (4,), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.abs_()
+    controller = PolicyController(task, policy)
+    with np.errstate(all="ignore"):
+        assert policy.law()(np.full(2, np.inf)) == 0.75
+    decision = controller.step(np.full(2, np.inf), 0)
+    assert (decision.status, decision.source) == (Status.NUMERICAL, Source.BACKUP)
+    assert decision.input == 0.0

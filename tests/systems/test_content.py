@@ -45,7 +45,7 @@ MAKERS: list[Callable[[float], Any]] = [
     lambda v: Nonlinear(price, None if v == 1.0 else lambda x, xr: 0.0),
     lambda v: Fixed({"angle": v}),
     lambda v: Uniform([0.0, 0.0], [1.0, v]),
-    lambda v: Gaussian([1.0], covariance_matrix=np.eye(1) * v),
+    lambda v: Gaussian(covariance_matrix=np.eye(1) * v),
     lambda v: SetPoint([v]),
     lambda v: Sinusoid(0.1, x_sine={"angle": v}),
     lambda v: Trajectory(np.full((3, 1), v), np.ones((3, 1))),

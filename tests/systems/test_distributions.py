@@ -57,25 +57,53 @@ def test_no_signals_at_all() -> None:
     ("law", "error", "message"),
     [
         (
-            Uniform({"a": 1.0}, {"a": 0.0}),
+            lambda: Uniform({"a": 1.0}, {"a": 0.0}),
             InvalidValue,
-            r"uniform law from \[1. 0. 0.\] to \[0. 0. 0.\].*lower <= upper",
+            r"uniform law of a = \(1.0, 0.0\); expected two numbers, lower <= upper",
         ),
-        (Uniform({"a": -np.inf}, {"a": 0.0}), InvalidValue, "expected finite bounds"),
-        (Uniform({"a": np.nan}, {"a": 0.0}), InvalidValue, "lower bound of a uniform law: NaN given for a"),
-        (Uniform([0.0], [1.0]), DimensionMismatch, r"lower bound of a uniform law: given an array of shape \(1,\)"),
-        (Uniform({"d": 0.0}, {"d": 0.0}), UnknownName, "unknown signal 'd'; known: a, b, c"),
-        (Fixed({"d": 0.0}), UnknownName, "unknown signal 'd'"),
-        (Gaussian({"a": -1.0}), InvalidValue, "standard deviations .* at least 0"),
-        (Gaussian(covariance_matrix=np.eye(2)), DimensionMismatch, r"covariance of shape \(2, 2\); expected \(3, 3\)"),
-        (Gaussian(covariance_matrix=-np.eye(3)), InvalidValue, "symmetric and positive semidefinite"),
-        (Gaussian(covariance_matrix=np.triu(np.ones((3, 3)))), InvalidValue, "symmetric and positive semidefinite"),
-        (Gaussian(covariance_matrix=np.full((3, 3), np.nan)), InvalidValue, "symmetric and positive semidefinite"),
+        (
+            lambda: Uniform({"a": -np.inf}, {"a": 0.0}),
+            InvalidValue,
+            "lower bound of a uniform law: a = -inf; expected a finite number",
+        ),
+        (
+            lambda: Uniform({"a": np.nan}, {"a": 0.0}),
+            InvalidValue,
+            "lower bound of a uniform law: a = nan; expected a finite number",
+        ),
+        (
+            lambda: Uniform([0.0], [1.0]),
+            DimensionMismatch,
+            r"lower bound of a uniform law: given an array of shape \(1,\)",
+        ),
+        (lambda: Uniform({"d": 0.0}, {"d": 0.0}), UnknownName, "unknown signal 'd'; known: a, b, c"),
+        (lambda: Fixed({"d": 0.0}), UnknownName, "unknown signal 'd'"),
+        (lambda: Gaussian({"a": -1.0}), InvalidValue, "standard deviations .* at least 0"),
+        (
+            lambda: Gaussian(covariance_matrix=np.eye(2)),
+            DimensionMismatch,
+            r"covariance of shape \(2, 2\); expected \(3, 3\)",
+        ),
+        (lambda: Gaussian(covariance_matrix=-np.eye(3)), InvalidValue, "symmetric and positive semidefinite"),
+        (
+            lambda: Gaussian(covariance_matrix=np.triu(np.ones((3, 3)))),
+            InvalidValue,
+            "symmetric and positive semidefinite",
+        ),
+        (
+            lambda: Gaussian(covariance_matrix=np.full((3, 3), np.nan)),
+            InvalidValue,
+            "covariance of a Gaussian = .* holds NaN",
+        ),
+        (lambda: Uniform([0.0, 2.0, 0.0], [1.0, 1.0, 1.0]), InvalidValue, r"from \[0. 2. 0.\] to .*lower <= upper"),
+        (lambda: Uniform([-1e308] * 3, [1e308] * 3), InvalidValue, "uniform law from .*expected finite bounds"),
+        (lambda: Gaussian({"a": 1.0}, covariance_matrix=np.eye(3)), InvalidValue, "give one of the two"),
+        (lambda: Gaussian(covariance_matrix=np.ones((2, 3))), DimensionMismatch, r"expected \(n, n\)"),
     ],
 )
 def test_bad_laws(law, error, message) -> None:
     with pytest.raises(error, match=message):
-        law.support(ABC)
+        law().support(ABC)
 
 
 @pytest.mark.parametrize(("lower", "upper"), [({"a": -1.0}, {}), ({}, {"a": 1.0}), ({"a": -1.0}, {"b": 1.0})])

@@ -63,9 +63,13 @@ def test_linear_plant_is_its_matrices() -> None:
         ),
         ({"A": A, "B": np.eye(3)}, DimensionMismatch, r"B has shape \(3, 3\); expected \(2, columns\)"),
         ({"A": A, "B": B, "E": np.eye(3)}, DimensionMismatch, r"E has shape \(3, 3\)"),
-        ({"A": A, "B": B, "c": [1.0]}, DimensionMismatch, r"c has shape \(1, 1\)"),
-        ({"A": A * np.nan, "B": B}, InvalidValue, "A has entries that are not finite"),
-        ({"A": A, "B": B, "dt": 0.0}, InvalidValue, r"dt = 0.0; a discrete plant needs a positive"),
+        ({"A": A, "B": B, "c": [1.0]}, DimensionMismatch, r"c has shape \(1,\); expected \(2,\)"),
+        ({"A": A * np.nan, "B": B}, InvalidValue, "A = .* holds NaN; give finite numbers"),
+        (
+            {"A": A, "B": B, "dt": 0.0},
+            InvalidValue,
+            r"dt = 0.0; expected a finite number above 0, seconds between samples",
+        ),
         ({"A": A, "B": B, "dt": -0.1}, InvalidValue, r"dt = -0.1"),
         ({"A": A, "B": B, "dt": np.nan}, InvalidValue, r"dt = nan"),
         (
@@ -168,11 +172,11 @@ def test_symbolic_parameters_reach_the_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0.0,), r"dt = 0.0; the sample time must be a positive number of seconds"),
+        ((0.0,), r"dt = 0.0; expected a finite number above 0, the sample time in seconds"),
         ((-0.1,), r"dt = -0.1"),
         ((float("nan"),), r"dt = nan"),
         ((float("inf"),), r"dt = inf"),
-        ((0.1, "heun"), r"integrator 'heun' is unknown; use 'rk4', 'euler' or 'exact'"),
+        ((0.1, "heun"), r"integrator = 'heun'; expected 'rk4', 'euler' or 'exact'"),
         ((0.1, "rk4", 0), r"substeps = 0; expected a whole number of at least 1"),
         ((0.1, "rk4", 1.5), r"substeps = 1.5"),
     ],

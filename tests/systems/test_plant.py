@@ -10,7 +10,18 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from systems import DimensionMismatch, InvalidValue, Plant, Signals, UnknownName, signals
+from systems import (
+    DimensionMismatch,
+    Fixed,
+    InvalidValue,
+    Plant,
+    Quadratic,
+    Signals,
+    Task,
+    TriviumError,
+    UnknownName,
+    signals,
+)
 
 
 @dataclass(frozen=True)
@@ -78,9 +89,9 @@ def test_limits() -> None:
 @pytest.mark.parametrize(
     ("limits", "error", "message"),
     [
-        ({"f": (1.0, -1.0)}, InvalidValue, r"limits of f are \(1.0, -1.0\); the lower must not exceed the upper"),
-        ({"f": (np.nan, 1.0)}, InvalidValue, r"limits of f are \(nan, 1.0\)"),
-        ({"f": 3.0}, InvalidValue, r"limits of f are 3.0; give a pair"),
+        ({"f": (1.0, -1.0)}, InvalidValue, r"limits of f = \(1.0, -1.0\); expected two numbers, lower <= upper"),
+        ({"f": (np.nan, 1.0)}, InvalidValue, r"limits of f = \(nan, 1.0\)"),
+        ({"f": 3.0}, InvalidValue, r"limits of f = 3.0; expected a pair"),
         ([(-1.0, 1.0)], InvalidValue, r'limits\(\) returned \[\(-1.0, 1.0\)\]; return a mapping .* {"f": '),
         ({"g": (0.0, 1.0)}, UnknownName, r"limits\(\): unknown signal 'g'; known: f"),
     ],
@@ -127,7 +138,7 @@ def test_a_name_may_be_used_once_only() -> None:
 
 
 def test_a_parameter_must_be_finite() -> None:
-    with pytest.raises(InvalidValue, match=r"Mass.mass = nan; a physical parameter must be a finite number"):
+    with pytest.raises(InvalidValue, match=r"Mass.mass = nan; expected a finite number"):
         Mass(mass=float("nan"))
 
 
@@ -188,3 +199,77 @@ def test_a_plant_without_input() -> None:
     f = plant(lambda x, u, w: (x.b, -x.a), input=signals())
     np.testing.assert_array_equal(f.casadi()([1, 2], [], [], []).full()[:, 0], [2, -1])
     assert f.bounds[0].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            {"ode": lambda self, x, u: (u.a,)},
+            r"Bad.ode takes \(self, x, u\); expected a plain method: def ode",
+        ),
+        ({"ode": lambda self: ()}, "Bad.ode takes"),
+        ({"ode": lambda x, u, w: ()}, r"Bad.ode takes \(x, u, w\)"),
+        ({"step": lambda self, x, u: (u.a,)}, "Bad.step takes"),
+        ({"step": lambda self, x, u, w, k: (u.a,)}, "Bad.step takes"),
+        ({"ode": staticmethod(lambda x, u, w: ())}, "Bad.ode is of type staticmethod; write a plain method"),
+        ({"ode": classmethod(lambda cls, x, u, w: ())}, "Bad.ode is of type classmethod"),
+        ({"step": staticmethod(lambda x, u, w: ())}, "Bad.step is of type staticmethod"),
+        ({"ode": property(lambda self: ())}, "Bad.ode is of type property"),
+        ({"ode": (1.0,)}, "Bad.ode is of type tuple"),
+        ({"limits": {"a": (0.0, 1.0)}}, r"Bad.limits is of type dict; write a plain method: def limits\(self\)"),
+        ({"limits": property(lambda self: {})}, "Bad.limits is of type property"),
+        ({"limits": lambda self, x: {}}, r"Bad.limits takes \(self, x\)"),
+        ({"limits": staticmethod(lambda: {})}, "Bad.limits is of type staticmethod"),
+    ],
+)
+def test_methods_of_another_form_are_refused_with_the_class(method: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        type("Bad", (Plant,), method)
+
+
+def test_methods_with_more_than_is_asked_of_them_are_fine() -> None:
+    def ode(self, x, u, w, gain=1.0, *more, **others):
+        return (gain * x.a,)
+
+    @dataclass(frozen=True)
+    class Wide(Plant):
+        state = signals("a")
+        input = signals()
+
+    Wide.ode = ode
+    assert type("Wider", (Wide,), {"ode": ode})().casadi()([2.0], [], [], []) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("ode", "message"),
+    [
+        (lambda x, u, w: (x.b, ca.sin(x)), r"cannot be evaluated: .*\(x\.column\)"),
+        (lambda x, u, w: (x + 1, x.b), "cannot be evaluated: TypeError"),
+        (lambda x, u, w: x["a":"b"], "give a name or a whole number"),
+        (lambda x, u, w: (x[True], x.b), "give a name or a whole number"),
+        (lambda x, u, w: (x[5], x.b), "index 5 of a vector of 2"),
+    ],
+)
+def test_what_casadi_cannot_read_is_said_with_its_place(ode: Callable[..., Any], message: str) -> None:
+    with pytest.raises(TriviumError, match=message):
+        plant(ode).casadi()
+
+
+def test_a_task_asks_for_the_equations_at_once() -> None:
+    """A plant whose ode gives another number of expressions is refused where a task is made of it."""
+    short, broken = plant(lambda x, u, w: (x.b,)), plant(lambda x, u, w: (x.c, x.b))
+    good = plant(lambda x, u, w: (x.b, u.f))
+    make = {"dt": 0.1, "steps": 3, "cost": Quadratic([1.0, 1.0], [1.0]), "initial": Fixed()}
+    with pytest.raises(DimensionMismatch, match=r"task 't': Written.ode returned shape \(1, 1\)"):
+        Task("t", short, **make)
+    with pytest.raises(UnknownName, match=r"task 't': unknown Written state signal 'c'"):
+        Task("t", broken, **make)
+    for truth, message in ((short, r"returned shape \(1, 1\)"), (broken, "signal 'c'")):
+        with pytest.raises(TriviumError, match=f"task 't': truth: .*{message}"):
+            Task("t", good, **make, truth=truth)
+    reversed_limits = plant(lambda x, u, w: (x.b, u.f), {"f": (1.0, -1.0)})
+    with pytest.raises(InvalidValue, match=r"task 't': truth: Written: limits of f = \(1.0, -1.0\)"):
+        Task("t", good, **make, truth=reversed_limits)
+    with pytest.raises(InvalidValue, match=r"task 't': Written: limits of f = \(1.0, -1.0\)"):
+        Task("t", reversed_limits, **make)

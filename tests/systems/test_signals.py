@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import pickle
 
 import casadi as ca
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from systems import DimensionMismatch, InvalidValue, UnknownName, Vector, signals
+from systems import DimensionMismatch, InvalidValue, Signal, Signals, UnknownName, Vector, signals
 
 XY = signals("x [m]", "angle_rate [rad/s]", "plain")
 
@@ -52,13 +53,13 @@ def test_bad_numbers_say_what_was_expected() -> None:
         XY.array(np.zeros((1, 3)))
     with pytest.raises(InvalidValue, match="NaN given for angle_rate"):
         XY.array([0.0, np.nan, 0.0])
-    with pytest.raises(InvalidValue, match="NaN given for x"):
+    with pytest.raises(InvalidValue, match="values: x = nan; expected a number"):
         XY.array({"x": np.nan})
 
 
 @given(st.lists(st.from_regex(r"[a-z]\w{0,8}", fullmatch=True), unique=True, max_size=6))
 def test_every_name_finds_its_place(names: list[str]) -> None:
-    if {"column", "names", "signals"} & set(names) or not all(name.isascii() for name in names):
+    if set(dir(Vector)) & set(names) or not all(n.isascii() and not keyword.iskeyword(n) for n in names):
         return
     declared = signals(*names)
     assert [declared.where(name) for name in names] == list(range(len(names)))
@@ -91,3 +92,36 @@ def test_a_misspelt_entry_of_a_vector_raises() -> None:
 def test_a_list_of_names_is_no_name(names) -> None:
     with pytest.raises(InvalidValue, match=r"not a string; write one string per signal.*signals\(\*names\)"):
         signals(names)
+
+
+@pytest.mark.parametrize("name", [*keyword.kwlist, "__len__", "__dict__", "__new__", "__anything", "_owner", "column"])
+def test_a_name_that_cannot_be_read_is_refused(name: str) -> None:
+    """``x.lambda`` is no Python, ``x.__len__`` is the vector's own, and ``x.__anything`` is mangled in a class body."""
+    for make in (lambda: signals(f"{name} [m]"), lambda: signals("a", name), lambda: Signal(name)):
+        with pytest.raises(InvalidValue, match="no signal may be called"):
+            make()
+
+
+@pytest.mark.parametrize(
+    "name", ["match", "case", "type", "_", "_x", "lambda_", "index", "name", "unit", "where", "array"]
+)
+def test_names_that_only_look_reserved_are_fine(name: str) -> None:
+    declared = signals(name)
+    x = Vector(declared, declared.symbol())
+    assert ca.is_equal(getattr(x, name), x[0])
+
+
+def test_a_name_is_the_one_that_python_reads() -> None:
+    """Python reads the micro sign of a keyboard as the Greek letter: x.aµ would not find its signal."""
+    with pytest.raises(InvalidValue, match="Python reads x\\.a\u00b5 as x\\.a\u03bc; use"):
+        signals("a\u00b5")
+    declared = signals("a\u03bc")
+    assert eval("x.a\u00b5", {"x": Vector(declared, declared.symbol())}) is not None
+
+
+@pytest.mark.parametrize("entries", [("a", "b"), "ab", [Signal("a"), "b"], 3, [None], [("a", "m")]])
+def test_signals_are_made_of_signals(entries) -> None:
+    with pytest.raises(InvalidValue, match=r"expected entries of type Signal: write signals"):
+        Signals(entries)
+    with pytest.raises(InvalidValue, match="given twice: a"):
+        Signals([Signal("a"), Signal("a", "m")])

@@ -7,6 +7,8 @@ from typing import Any
 
 import casadi as ca
 
+from systems.parameters import expect_parameters, nonnegative, positive
+
 __all__ = ["Driver"]
 
 
@@ -23,15 +25,18 @@ class Driver:
     ``safe_braking``, and if own gain and others' gain, the latter weighted by politeness, exceed a threshold.
     """
 
-    headway: float = 1.2  # s, T
-    standstill: float = 2.0  # m, s0
-    acceleration: float = 1.5  # m/s^2, a
-    braking: float = 2.0  # m/s^2, b, comfortable
-    hardest_braking: float = 8.0  # m/s^2, what brakes and tyres can do
-    politeness: float = 0.0  # -, weight of others' gain; from about 0.1 on, who presses from behind is let by
-    threshold: float = 0.2  # m/s^2, gain for which a change is worth its trouble
-    safe_braking: float = 3.0  # m/s^2
-    lateral_speed: float = 1.2  # m/s, of a lane change
+    headway: float = nonnegative(1.2)  # s, T
+    standstill: float = positive(2.0)  # m, s0
+    acceleration: float = positive(1.5)  # m/s^2, a
+    braking: float = positive(2.0)  # m/s^2, b, comfortable
+    hardest_braking: float = positive(8.0)  # m/s^2, what brakes and tyres can do
+    politeness: float = nonnegative(0.0)  # -, weight of others' gain; from 0.1 on, who presses is let by
+    threshold: float = nonnegative(0.2)  # m/s^2, gain for which a change is worth its trouble
+    safe_braking: float = nonnegative(3.0)  # m/s^2
+    lateral_speed: float = positive(1.2)  # m/s, of a lane change
+
+    def __post_init__(self) -> None:
+        expect_parameters(self, "Driver")
 
     def brake(self, speed: Any, approach: Any, gap: Any) -> Any:
         """(s* / s)^2, what is given up of the acceleration for the vehicle in front, as a share of a."""

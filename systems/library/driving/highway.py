@@ -9,12 +9,14 @@ from typing import Any
 
 import casadi as ca
 
+from systems.arguments import expect_names
 from systems.discretise import rk4
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, expect
 from systems.library.driving.drivers import Driver
 from systems.library.driving.road import Road
 from systems.library.driving.traffic import Vehicle, advance
 from systems.library.single_track import KinematicCar
+from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Signals, Vector, signals
 
@@ -41,9 +43,10 @@ class Highway(Plant):
     """
 
     dt: float = 0.1  # s
-    strongest_drive: float = 3.0  # m/s^2
-    strongest_braking: float = 6.0  # m/s^2
-    fastest_steering: float = 0.05  # rad/s: at 28 m/s a sample of it changes the lateral acceleration by 1.5 m/s^2
+    strongest_drive: float = nonnegative(3.0)  # m/s^2
+    strongest_braking: float = nonnegative(6.0)  # m/s^2
+    # At 28 m/s a sample of it changes the lateral acceleration by 1.5 m/s^2.
+    fastest_steering: float = nonnegative(0.05)  # rad/s
     road: Road = field(default_factory=Road)
     driver: Driver = field(default_factory=Driver)
     others: tuple[str, ...] = tuple("abcdefgh")
@@ -51,7 +54,9 @@ class Highway(Plant):
     input = CAR.input
 
     def __post_init__(self) -> None:
-        if not self.others:
+        expect(self.road, Road, "Highway.road", "such as Road(lanes=2)")
+        expect(self.driver, Driver, "Highway.driver", "such as Driver(politeness=0.2)")
+        if not expect_names(self.others, "Highway.others"):
             raise InvalidValue("a highway without other vehicles; name at least one, such as others=('a',)")
         super().__post_init__()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import casadi as ca
 
-from systems.errors import InvalidValue
+from systems.arguments import expect_whole
+from systems.parameters import expect_parameters, positive
 
 __all__ = ["Road"]
 
@@ -21,15 +22,12 @@ class Road:
     """
 
     lanes: int = 3
-    lane_width: float = 3.5  # m
-    length: float = 200.0  # m, after which traffic repeats
+    lane_width: float = positive(3.5)  # m
+    length: float = positive(200.0)  # m, after which traffic repeats
 
     def __post_init__(self) -> None:
-        if self.lanes < 1 or not (self.lane_width > 0 and self.length > 0):
-            raise InvalidValue(
-                f"road of {self.lanes} lanes, {self.lane_width} m wide each and {self.length} m long; expected at "
-                "least one lane and positive sizes"
-            )
+        expect_whole(self.lanes, "Road.lanes", least=1)
+        expect_parameters(self, "Road")
 
     @property
     def centres(self) -> tuple[float, ...]:

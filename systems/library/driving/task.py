@@ -9,9 +9,11 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
+from systems.arguments import expect_pair
 from systems.constraints import Box, Inequality
 from systems.costs import Nonlinear
 from systems.distributions import AffineMap, Distribution, Uniform
+from systems.errors import expect
 from systems.library.driving.highway import CAR, Highway
 from systems.library.driving.observation import neighbourhood
 from systems.library.driving.traffic import LENGTH, WIDTH, separation
@@ -37,6 +39,11 @@ class Start(Distribution):
     plant: Highway
     others: tuple[float, float] = (18.0, 24.0)  # m/s, present speeds
     desired: tuple[float, float] = (18.0, 25.0)  # m/s
+
+    def __post_init__(self) -> None:
+        expect(self.plant, Highway, "the plant of Start", "such as Highway()")
+        for name in ("others", "desired"):
+            expect_pair(getattr(self, name), f"Start.{name}")
 
     def _bounds(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         road, names = self.plant.road, self.plant.others
@@ -72,7 +79,8 @@ def driving(plant: Highway | None = None) -> Task:
 
     The reference is a stream that flows at the wanted speed with equal distances, an equilibrium of the plant.
     """
-    plant = plant or Highway()
+    plant = Highway() if plant is None else plant
+    expect(plant, Highway, "the plant of driving", "such as Highway()")
     road = plant.road
 
     def gap(x: Vector, u: Vector) -> list[Any]:

@@ -11,6 +11,7 @@ import pytest
 flint = pytest.importorskip("flint")
 torch = pytest.importorskip("torch")
 
+from systems import InvalidValue  # noqa: E402
 from systems.lowering import interval_functions as fn  # noqa: E402
 from systems.lowering.device import fetched, placed  # noqa: E402
 from systems.lowering.interval import Interval  # noqa: E402
@@ -90,9 +91,9 @@ def test_nothing_is_single() -> None:
     assert fetched(np.where(x > 1.5, 0.1, 0.2)).tolist() == [0.2, 0.1]
     assert fetched(np.clip(x, 1.1, 1.9)).tolist() == [1.1, 1.9]
     assert fetched(np.full_like(x, 0.1)).tolist() == [0.1, 0.1]
-    with pytest.raises(TypeError, match="doubles"):
+    with pytest.raises(InvalidValue, match="doubles"):
         TorchArray(torch.zeros(2, dtype=torch.float32))
-    with pytest.raises(TypeError, match="doubles"):
+    with pytest.raises(InvalidValue, match="doubles"):
         placed(np.zeros(2, dtype=np.float32), "cpu")
 
 
