@@ -55,7 +55,7 @@ class NonlinearMPC(PredictiveController):
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
     ) -> None:
-        if solver == "fatrop":
+        if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
                 "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'ipopt'"
             )

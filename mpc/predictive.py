@@ -34,7 +34,7 @@ def clock(task: Task, time_limit: float | None) -> float:
     """
     if time_limit is None:
         return max(PATIENCE * task.dt, LEAST)
-    return float(expect_number(time_limit, "time_limit", above=0.0, infinite=True, hint="in seconds, or None"))
+    return float(expect_number(time_limit, "time_limit", above=0.0, hint="in seconds, or None"))
 
 
 class PredictiveController(ABC):

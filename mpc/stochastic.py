@@ -23,7 +23,7 @@ from mpc.solvers.daqp import DAQP
 from mpc.terminal_set import WithoutTerminalSet
 from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
-from mpc.transcription import check_horizon
+from mpc.transcription import check_horizon, check_input
 from systems import Box, Task
 from systems.arguments import expect_flag, expect_number, expect_whole
 from systems.errors import expect
@@ -100,6 +100,7 @@ class StochasticMPC:
         time_limit: float | None = None,
     ) -> None:
         check_horizon(horizon)
+        check_input(task)
         check_interval(recondition_every)
         if input_probability is not None:
             expect_number(input_probability, "input_probability", above=0.0, most=1.0)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.optimize import linprog
 
 from systems.errors import DimensionMismatch, InvalidValue
 
@@ -112,6 +111,7 @@ def _bounded_form(H: np.ndarray) -> np.ndarray:
 
 def _shown(solver: Solver, c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maximum:
     """What a solver's answer shows; the entries of H are of similar size."""
+
     from systems.simplex import BOUNDED, EMPTY, UNBOUNDED
 
     status, x, y = solver(c, H, h)
@@ -176,6 +176,8 @@ def _simplex(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Answer:
 
 def _highs(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Answer:
     """The same answer from HiGHS, which hands out no certificates: they are optima of further problems."""
+    from scipy.optimize import linprog  # slow to import
+
     from systems.simplex import BOUNDED, EMPTY, STOPPED, UNBOUNDED
 
     n, nothing = len(c), (STOPPED, np.zeros(len(c)), np.zeros(len(h)))

@@ -54,6 +54,12 @@ class Signal:
         _expect_readable(self.name)
         if not isinstance(self.unit, str):
             raise InvalidValue(f"the unit of signal '{self.name}' is {shown(self.unit)}; expected text, such as 'm/s'")
+        expect_number(self.period, f"signal '{self.name}': period", above=0.0, infinite=True, hint="such as 2 pi")
+        if not isinstance(self.quaternion, str):
+            raise InvalidValue(
+                f"signal '{self.name}': quaternion = {shown(self.quaternion)}; expected text; "
+                'write *quaternion("qw", "qx", "qy", "qz")'
+            )
 
     def __str__(self) -> str:
         return f"{self.name} [{self.unit}]"
@@ -242,9 +248,7 @@ def angle(declaration: str, period: float | None = None) -> Signal:
             f"angle '{declaration}' has the unit [{signal.unit}], whose full turn is not known; write [rad] or [deg], "
             "or give period="
         )
-    if not isinstance(turn, (int, float)) or isinstance(turn, bool) or not 0 < turn < math.inf:
-        raise InvalidValue(f"angle '{declaration}': period = {turn!r}; expected a positive number")
-    return replace(signal, period=float(turn))
+    return replace(signal, period=float(expect_number(turn, f"angle '{declaration}': period", above=0.0)))
 
 
 def quaternion(w: str, x: str, y: str, z: str) -> tuple[Signal, Signal, Signal, Signal]:

@@ -295,7 +295,7 @@ def test_misuse_of_angles() -> None:
     with pytest.raises(InvalidValue, match="full turn is not known"):
         angle("a [gon]")
     for wrong in (0.0, -1.0, np.inf, np.nan, True):
-        with pytest.raises(InvalidValue, match="positive number"):
+        with pytest.raises(InvalidValue, match="above 0"):
             angle("a [rad]", period=wrong)
     assert angle("a [gon]", period=400.0).period == 400.0
 
