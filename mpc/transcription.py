@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+LONGEST = 1_000_000  # samples that anybody looks ahead
+
+
 @dataclass(frozen=True, eq=False)
 class Conditions:
     """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
@@ -101,8 +104,8 @@ def conditions(task: Task) -> Conditions:
 
 
 def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1."""
-    expect_whole(horizon, "horizon", least=1, unit="samples")
+    """Raises InvalidValue unless the horizon is a whole number of at least 1, and of a size that memory holds."""
+    expect_whole(horizon, "horizon", least=1, most=LONGEST, unit="samples")
 
 
 def check_input(task: Task) -> None:
