@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from systems import InvalidValue, Signals
 from systems.arguments import expect_names, expect_whole
-from systems.errors import shown
+from systems.errors import expect, shown
 from systems.signals import expect_values
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class FeasibleSet:
             raise InvalidValue(f"plane = {shown(plane)}; expected two names of states, such as ('position', 'speed')")
         expect_whole(directions, "directions", least=3)
         if at is not None:
+            expect(at, Mapping, "at", "numbers by name of the state")
             expect_values(at, "at", infinite=True)
         values = {name: 0.0 for name in self.state.names if name not in plane} | dict(at or {})
         held = {name: value for name, value in values.items() if np.isfinite(value)}

@@ -13,7 +13,7 @@ import numpy as np
 from ctrl import LQR, Controller, Decision, compare
 from ctrl.check import check_controller, check_task
 from mpc import NonlinearMPC
-from systems import Box, Plant, Quadratic, Task, Uniform, Vector, lower, signals
+from systems import Box, Plant, Quadratic, Task, Uniform, Vector, lower, nonnegative, positive, signals
 from systems.lowering.interval import Interval
 
 
@@ -21,9 +21,9 @@ from systems.lowering.interval import Interval
 class Mass(Plant):
     """A mass on a rail with quadratic drag."""
 
-    mass: float = 1.0  # kg
-    drag: float = 0.1  # N s^2/m^2
-    max_force: float = 2.0  # N
+    mass: float = positive(1.0)  # kg
+    drag: float = nonnegative(0.1)  # N s^2/m^2
+    max_force: float = nonnegative(2.0)  # N
 
     state = signals("position [m]", "speed [m/s]")
     input = signals("force [N]")

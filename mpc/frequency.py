@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ctrl.controller import NotApplicable, Status
+from ctrl.controller import Controller, NotApplicable, Status
 from mpc.artificial import Model, check_horizon, model
 from mpc.receding import RecedingHorizon
 from systems import Fixed, InvalidValue, Task
@@ -114,8 +114,10 @@ def choose_frequency(
         expect_factory(controller, "frequency", "controller", "a function of the frequency that makes a controller")
     if plane is not None:
         expect_names(plane, "plane")
-    if frequencies is not None and not (expect_array(frequencies, "frequencies", ("k",)) > 0).all():
-        raise InvalidValue(f"frequencies = {shown(frequencies)}; expected numbers above 0, in rad per sample")
+    if frequencies is not None:
+        given = expect_array(frequencies, "frequencies", ("k",))
+        if not len(given) or not (given > 0).all():
+            raise InvalidValue(f"frequencies = {shown(frequencies)}; expected numbers above 0, in rad per sample")
     make = controller or (lambda frequency: HarmonicMPC(task, horizon, frequency))
     system = model(task)
     state = task.plant.state
@@ -159,6 +161,8 @@ def _try(
         loop = make(float(frequency))
     except NotApplicable as reason:
         return np.inf, np.inf, np.nan, str(reason)
+    if not isinstance(loop, Controller):
+        raise InvalidValue(f"controller returned {shown(loop)}; expected a controller with reset() and step(x, k)")
     reference = task.reference.at(task.plant, np.arange(task.steps))
     total, unsolved = 0.0, 0
     for start in starts:

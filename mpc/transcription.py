@@ -20,10 +20,12 @@ from systems.nonsmooth import Epigraph, smoothed
 
 __all__ = ["Budgets", "OptimalControl", "check_horizon", "check_input", "transcribe"]
 
+LONGEST = 1_000_000  # samples that anybody looks ahead
+
 
 def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1."""
-    expect_whole(horizon, "horizon", least=1, unit="samples")
+    """Raises InvalidValue unless the horizon is a whole number of at least 1, and of a size that memory holds."""
+    expect_whole(horizon, "horizon", least=1, most=LONGEST, unit="samples")
 
 
 def check_input(task: Task) -> None:

@@ -61,7 +61,7 @@ class Policy(nn.Module):
         if not isinstance(hidden, (list, tuple)) or not all(is_whole(width) and width >= 1 for width in hidden):
             raise InvalidValue(f"hidden = {shown(hidden)}; expected whole numbers of at least 1, such as (64, 64)")
         self.hidden = tuple(hidden)
-        self.observation_size = expect_whole(observation_size, "observation_size", least=0)
+        self.observation_size = expect_whole(observation_size, "observation_size", least=1)
         self.action_size = action_low.shape[0]
         device = generator.device
         self.network = MLP([observation_size, *hidden, 2 * self.action_size], generator)

@@ -243,7 +243,7 @@ class Learner(ABC):
             raise InvalidValue("give either updates or steps, the total to learn until")
         unit: Literal["updates", "steps"] = "updates" if steps is None else "steps"
         goal, made = (updates, self.updates) if steps is None else (steps, self.collector.steps)
-        goal = expect_whole(goal, unit, least=0)
+        goal = expect_whole(goal, unit, least=0, most=2**62)
         expect_whole(checkpoint_every, "checkpoint_every", least=1)
         if evaluate_every is not None:
             expect_whole(evaluate_every, "evaluate_every", least=1)

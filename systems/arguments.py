@@ -31,6 +31,8 @@ __all__ = [
     "is_whole",
 ]
 
+_LARGEST_COUNT = 2**31 - 1
+
 
 def is_number(value: Any) -> bool:
     """Whether the value is a real number, of Python or numpy: no bool, string, complex number or array."""
@@ -97,11 +99,18 @@ def expect_whole(
 ) -> int:
     """An integer in a range, of Python or numpy. Floats are refused even where they are whole.
 
+    Args:
+        most: 2^31 - 1 where left out, beyond which the libraries that count and allocate fail in their own ways.
+        unit: in words, such as ``"samples"``. hint: how to fix it.
+
     Raises:
         InvalidValue: it is something else, or out of its range.
     """
-    if is_whole(value) and (least is None or value >= least) and (most is None or value <= most):
-        return int(value)
+    if is_whole(value):
+        if most is None and value > _LARGEST_COUNT:
+            most = _LARGEST_COUNT
+        if (least is None or value >= least) and (most is None or value <= most):
+            return int(value)
     expected = f"a whole number of {unit}" if unit else "a whole number"
     if least is not None:
         expected += f", at least {least}" if unit else f" of at least {least}"

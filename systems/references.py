@@ -123,28 +123,27 @@ class Trajectory(Reference):
     u: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name, given in (("x", self.x), ("u", self.u)):
-            if name == "u" and given is None:
-                continue
-            if not len(expect_array(given, f"trajectory {name}", ("samples", "signals"))):
-                raise InvalidValue(f"trajectory {name} lists no sample; expected at least one")
-        if self.u is not None and len(self.u) != len(self.x):
-            raise DimensionMismatch(f"trajectory: {len(self.x)} samples of x, {len(self.u)} of u; give as many")
+        x = expect_array(self.x, "trajectory x", ("samples", "signals"))
+        u = None if self.u is None else expect_array(self.u, "trajectory u", ("samples", "signals"))
+        if not len(x):
+            raise InvalidValue("trajectory x lists no sample; expected at least one")
+        if u is not None and len(u) != len(x):
+            raise DimensionMismatch(f"trajectory: {len(x)} samples of x, {len(u)} of u; give as many")
 
     @property
     def is_constant(self) -> bool:
         return False
 
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        u = self.u if self.u is not None else np.zeros((len(self.x), len(plant.input)))
-        for declared, array in ((plant.state, self.x), (plant.input, u)):
-            if np.shape(array)[1] != len(declared):
+        x = np.asarray(self.x, dtype=float)
+        u = np.zeros((len(x), len(plant.input))) if self.u is None else np.asarray(self.u, dtype=float)
+        for declared, array in ((plant.state, x), (plant.input, u)):
+            if array.shape[1] != len(declared):
                 raise DimensionMismatch(
-                    f"trajectory has {np.shape(array)[1]} columns for {len(declared)} signals: "
-                    f"{', '.join(declared.names)}"
+                    f"trajectory has {array.shape[1]} columns for {len(declared)} signals: {', '.join(declared.names)}"
                 )
-        index = np.clip(_samples(k), 0, len(self.x) - 1)
-        return np.asarray(self.x, dtype=float)[index], np.asarray(u, dtype=float)[index]
+        index = np.clip(_samples(k), 0, len(x) - 1)
+        return x[index], u[index]
 
 
 def _samples(k: int | Sequence[int] | np.ndarray) -> np.ndarray:
@@ -153,7 +152,10 @@ def _samples(k: int | Sequence[int] | np.ndarray) -> np.ndarray:
     Raises:
         InvalidValue: they are no whole numbers.
     """
-    samples = np.asarray(k)
-    if samples.dtype.kind not in "iu" or isinstance(k, bool):
+    try:
+        samples = np.asarray(k)
+    except ValueError:  # lists of different lengths
+        samples = np.asarray("")
+    if samples.dtype.kind not in "iu":
         raise InvalidValue(f"sample k = {shown(k)}; expected a whole number, or several, counted from 0")
     return samples

@@ -75,7 +75,10 @@ class Signals(tuple[Signal, ...]):
     __slots__ = ()
 
     def __new__(cls, entries: Iterable[Signal] = ()) -> Signals:
-        given = (entries,) if isinstance(entries, str) or not isinstance(entries, Iterable) else tuple(entries)
+        try:
+            given: tuple[Any, ...] = (entries,) if isinstance(entries, str) else tuple(entries)
+        except TypeError:  # nothing that can be gone through
+            given = (entries,)
         for entry in given:
             if not isinstance(entry, Signal):
                 raise InvalidValue(

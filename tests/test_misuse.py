@@ -78,7 +78,7 @@ OBJECTS = [Stranger(), object()]
 NO_NUMBER = ["1", None, True, np.True_, Decimal(1), 1j, [1.0], np.array([1.0, 2.0]), generator(), *OBJECTS]
 NO_NUMBER += [np.array(1.0, dtype=object)]
 NUMBER = [*NO_NUMBER, NAN, INF, -INF, np.float64(NAN), 10**400, 10**5000]
-WHOLE = [*NO_NUMBER, NAN, INF, 1.5, 2.0, np.float64(2.0)]
+WHOLE = [*NO_NUMBER, NAN, INF, 1.5, 2.0, np.float64(2.0)]  # 10**30 is one, and no count
 NO_ARRAY = ["abc", None, True, generator(), np.array([None, 1.0]), np.array(["1", "2"]), {1.0, 2.0}, *OBJECTS]
 
 KINDS: dict[str, list[Any]] = {
@@ -87,9 +87,9 @@ KINDS: dict[str, list[Any]] = {
     "above 0": [*NUMBER, -1.0, 0.0, -0.0],
     "share": [*NUMBER, -0.1, 1.5],  # 0 and 1 may be allowed
     "probability": [*NUMBER, 0.0, 1.0, -0.5, 2],
-    "whole": [value for value in WHOLE if not isinstance(value, list)],
-    "count": [*WHOLE, 0, -1, np.int64(-3)],
-    "count or 0": [*WHOLE, -1, np.int64(-3)],
+    "whole": [*(value for value in WHOLE if not isinstance(value, list)), [[1], [1, 2]], [1.5], ["1"]],
+    "count": [*WHOLE, 0, -1, np.int64(-3), 10**30],
+    "count or 0": [*WHOLE, -1, np.int64(-3), 10**30],
     "period": [*(value for value in WHOLE if value is not INF), 0, -1, -INF],
     "seed": [*WHOLE, -1, np.int64(-1), 2**64],
     "name": ["", "  ", 5, None, True, ["a"], b"a", Stranger],
@@ -348,7 +348,7 @@ CASES: dict[str, Case] = {
                          fine={"starts": ([1.0], np.array([1.0, 2.0])), "seeds": ()},
                          words={"controllers": "controller", "seeds": "seed", "starts": "start"},
                          extra={"controllers": [{}] + [{"lqr": bad} for bad in KINDS["factory"]] + [{1: ctrl.LQR}],
-                                "seeds": [[0, None], [], [True], [1.5], ["1"]]}),
+                                "seeds": [[0, None], [], [True], [1.5], ["1"], [[0], [0, 1]]]}),
     "ctrl.check_task": Case(ctrl.check_task, {"task": TASK}, {"task": "task"}),
     "ctrl.check_controller": Case(ctrl.check_controller, {"controller": ctrl.LQR, "task": TASK}, {"task": "task"}),
     # ---- mpc ----
@@ -379,7 +379,7 @@ CASES: dict[str, Case] = {
                                  {"task": "task", "horizon": "count", "frequencies": "array", "controller": "factory",
                                   "plane": "names", "starts": "count or 0", "seed": "seed"},
                                  optional=("frequencies", "controller", "plane"),
-                                 extra={"frequencies": [[-1.0], [0.0], 0.3]}),
+                                 extra={"frequencies": [[-1.0], [0.0], 0.3, []], "controller": [lambda w: w, float]}),
     "mpc.tube_gain": Case(mpc.tube_gain, {"A": LINEAR.A, "B": LINEAR.B, "covariance": np.eye(2)},
                           {"A": "array", "B": "array", "covariance": "array"},
                           extra={"A": [np.eye(3)], "B": [np.ones((3, 1)), [1.0, 2.0]], "covariance": [np.eye(3)]}),
@@ -413,7 +413,7 @@ CASES: dict[str, Case] = {
     "safe_rl.Policy": Case(safe_rl.Policy, {"observation_size": 2, "action_low": torch.tensor([-1.0]),
                                             "action_high": torch.tensor([1.0]), "hidden": (4,),
                                             "generator": torch.Generator()},
-                           {"observation_size": "count or 0", "action_low": "array", "action_high": "array",
+                           {"observation_size": "count", "action_low": "array", "action_high": "array",
                             "hidden": "names", "generator": "instance"}, words={"action_low": "action",
                                                                                 "action_high": "action"},
                            extra={"action_low": [torch.tensor([NAN]), torch.tensor([-INF]), torch.tensor([2.0]),
@@ -471,7 +471,8 @@ METHODS: dict[str, Case] = {
     "StochasticMPC.feasible_set": Case(LINEAR_MPC.feasible_set, {}, {"within": "instance"}, optional=("within",)),
     "FeasibleSet.section": Case(TRACKING.feasible_set().section, {"plane": ("x1", "x2"), "directions": 3},
                                 {"plane": "names", "at": "mapping", "directions": "count"}, optional=("at",),
-                                extra={"plane": [("x1",), ("x1", "x9")], "at": [{"x1": NAN}, {"x1": "a"}]},
+                                extra={"plane": [("x1",), ("x1", "x9")],
+                                       "at": [{"x1": NAN}, {"x1": "a"}, [], [1.0, 1.0]]},
                                 words={"plane": "signal"}),
     "RecedingHorizon.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
     "LagrangianBatch": Case(LagrangianBatch, {"task": LINEAR_TASK, "horizon": 2},

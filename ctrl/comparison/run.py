@@ -155,7 +155,7 @@ def compare(
     workers = _cores() if workers is None else expect_whole(workers, "workers", least=1)
     if proof is not None:
         expect_arguments(proof, "task, controller", "proof")
-    if isinstance(seeds, (list, tuple, range, np.ndarray)) and np.ndim(seeds) == 1:
+    if isinstance(seeds, (list, tuple, range)) or (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
         seeds = tuple(expect_seed(seed, "a seed") for seed in seeds)
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)

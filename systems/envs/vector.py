@@ -55,8 +55,8 @@ class VectorEnv:
         dtype: torch.dtype | None = None,
     ) -> None:
         expect(task, Task, "the task of VectorEnv", "such as systems.library.cartpole()")
-        if dtype not in (None, torch.float32, torch.float64):
-            raise InvalidValue(f"dtype = {dtype}; expected torch.float32 or torch.float64")
+        if not any(dtype is known for known in (None, torch.float32, torch.float64)):
+            raise InvalidValue(f"dtype = {shown(dtype)}; expected torch.float32 or torch.float64")
         self.task, self.n = task, expect_whole(n, "n", least=1, unit="environments")
         n = self.n
         self.device = expect_device(device)
