@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -148,19 +149,30 @@ def test_the_nominal_scheme_without_disturbance(size: int) -> None:
     assert runs >= size
 
 
+# Where tolerances that did not fit together once lost runs, of both solvers.
+EDGES = {"linear": (0, 1, 54, 149, 155, 167, 173, 324)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("plants", [3, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
-def test_from_the_very_edge(kind: str, plants: int) -> None:
-    """Found by bisection to rounding: what is lost there is lost by tolerances that do not fit together."""
+def test_from_the_very_edge(kind: str) -> None:
+    """Found by bisection to rounding."""
+    count = Count()
+    for seed in EDGES.get(kind, (0, 1, 2)):
+        assert not KINDS[kind](seed, count), seed
+    assert count.runs >= 30
+    assert count.losses == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(10_000)
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_hundred_plants_from_the_very_edge(kind: str) -> None:
     count, seed = Count(), 0
-    while count.plants < plants:
-        try:
-            lost = KINDS[kind](seed, count)
-        except (NotApplicable, InvalidValue):
-            lost = []
-        assert not lost, (seed, lost)
+    while count.plants < 400:
+        with contextlib.suppress(NotApplicable, InvalidValue):
+            assert not KINDS[kind](seed, count), seed
         seed += 1
-    assert count.runs >= 10 * plants
+    assert count.losses == 0
 
 
 def test_a_terminal_set_that_was_not_invariant() -> None:
