@@ -50,6 +50,7 @@ class FeasibleSet:
 
         Raises:
             InvalidValue: the set is unbounded in this direction.
+            ArithmeticError: the solver failed.
         """
         import clarabel
 
@@ -71,6 +72,8 @@ class FeasibleSet:
         if "DualInfeasible" in status:
             along = ", ".join(f"{name} {weight:+.3g}" for name, weight in direction.items())
             raise InvalidValue(f"the feasible set is unbounded along ({along}); hold more states by 'at'")
+        if status not in ("Solved", "AlmostSolved"):
+            raise ArithmeticError(f"the solver found no support of the feasible set and ended with '{status}'")
         return np.array(found.x[:n])
 
     def section(self, plane: tuple[str, str], at: Mapping[str, float] | None = None, directions: int = 24) -> Section:

@@ -12,6 +12,7 @@ from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.optimality import natural_residual
 from mpc.solvers.piqp import PIQP
+from mpc.solvers.polish import polished, polished_unit
 from systems import DimensionMismatch, InvalidValue
 
 D, ROWS = 6, 12
@@ -127,3 +128,82 @@ def test_programs_that_make_no_sense_are_refused() -> None:
         QuadraticProgram(identity, identity, 0 * one, -one, one)
     with pytest.raises(InvalidValue, match="finite bound"):
         QuadraticProgram(identity, identity, one, -wide, wide)
+
+
+def soft_problem(rng: np.random.Generator) -> tuple[QuadraticProgram, np.ndarray]:
+    """Least distance under hard and soft rows, and its linear term."""
+    A, price = rng.normal(size=(8, 4)), np.where(np.arange(8) < 4, np.inf, rng.uniform(0.5, 5.0, 8))
+    problem = QuadraticProgram(sp.identity(4, format="csc"), sp.csc_matrix(A), price, np.full(8, -1.0), np.ones(8))
+    return problem, 3.0 * rng.normal(size=4)
+
+
+def test_polishing_restores_a_blurred_solution() -> None:
+    """With the identity and compiled, and as sparse equations."""
+    rng = np.random.default_rng(0)
+    restored = 0
+    for _ in range(20):
+        problem, f = soft_problem(rng)
+        solver = PIQP(problem)
+        found = solver.solve(f, problem.lower, problem.upper)
+        assert found.status is Status.SOLVED
+        z, y = found.point + 1e-6 * rng.normal(size=4), found.multipliers + 1e-6 * rng.normal(size=8)
+        A = problem.A.toarray()
+        data = problem.price, f, problem.lower, problem.upper, A @ z, y
+        unit = polished_unit(np.ascontiguousarray(A), *data)
+        general = polished(problem.H, problem.A.tocsr(), *data)
+        assert general is not None
+        for point, multipliers in (unit, general):
+            residual = solver.residual(point, multipliers, f, problem.lower, problem.upper)
+            assert residual <= 1e-9 or np.abs(y).min() < 1e-5  # weakly active rows may be mistaken
+            np.testing.assert_allclose(point, found.point, atol=1e-5)
+            restored += residual <= 1e-9
+    assert restored >= 30
+
+
+def test_polishing_with_dependent_rows() -> None:
+    A = np.array([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    problem = QuadraticProgram(
+        sp.identity(2, format="csc"), sp.csc_matrix(A), np.full(3, np.inf), np.full(3, -9.0), np.array([1.0, 1.0, 2.0])
+    )
+    f, y = np.array([-3.0, -0.5]), np.array([0.7, 0.6, 0.35])
+    data = problem.price, f, problem.lower, problem.upper, A @ np.array([1.0, 0.5]), y
+    for result in (polished_unit(A, *data), polished(problem.H, problem.A.tocsr(), *data)):
+        assert result is not None
+        np.testing.assert_allclose(result[0], [1.0, 0.5], atol=1e-10)
+        np.testing.assert_allclose(A.T @ result[1], [2.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [DAQP, PIQP])
+def test_what_was_feasible_stays_so_up_to_rounding(kind: type[DAQP] | type[PIQP]) -> None:
+    """Rows that are infeasible by 3e-8 are so at first, or after another failure, and met after a solution."""
+    H, A = sp.identity(2, format="csc"), sp.csc_matrix([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    lower, upper = np.array([-np.inf, 0.0, -1.0]), np.array([1.0, np.inf, 1.0])
+    problem = QuadraticProgram(H, A, np.full(3, np.inf), lower, upper)
+    f, short, far = np.array([0.3, 0.2]), np.array([-np.inf, 1.0 + 3e-8, -1.0]), np.array([-np.inf, 1.0 + 1e-5, -1.0])
+    solver = kind(problem)
+    if kind is DAQP:  # PIQP is not exact enough to tell
+        assert solver.solve(f, short, upper).status is Status.INFEASIBLE
+    assert solver.solve(f, lower, upper).status is Status.SOLVED
+    for _ in range(3):
+        assert solver.solve(f, short, upper).status is Status.SOLVED
+    assert solver.solve(f, far, upper).status is not Status.SOLVED
+    if kind is DAQP:
+        assert solver.solve(f, short, upper).status is Status.INFEASIBLE
+        assert solver.solve(f, lower, upper).status is Status.SOLVED
+        solver.reset()
+        assert solver.solve(f, short, upper).status is Status.INFEASIBLE
+
+
+def test_large_numbers_are_not_called_infeasible() -> None:
+    """What excludes all small points does not exclude large ones, where a bound says that these are meant."""
+    A = sp.csc_matrix([[1.0, 0.0], [1.0, -1.0], [0.0, 1.0]])
+    problem = QuadraticProgram(
+        sp.identity(2, format="csc"), A, np.full(3, np.inf), np.zeros(3), np.array([0.0, 0.0, np.inf])
+    )
+    solver = PIQP(problem)
+    lower, upper = np.array([3e5, 0.0, 2e5]), np.array([3e5, 0.0, np.inf])
+    almost = np.array([1.0, -1.0, -1.0 + 1e-7])  # proves it for small points only
+    assert not solver.excludes(almost, lower, upper)
+    found = solver.solve(np.zeros(2), lower, upper)
+    assert found.status is Status.SOLVED
+    np.testing.assert_allclose(found.point, 3e5)
