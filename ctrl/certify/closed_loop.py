@@ -16,11 +16,13 @@ from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
 from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
-from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
+from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, UnknownName
 from systems.lowering import lower
 from systems.lowering.interval import Interval
+from systems.lowering.interval_functions import clipped as clipped_box
+from systems.lowering.interval_functions import intersection
 from systems.lowering.program import read
 
 __all__ = ["ClosedLoop"]
@@ -86,9 +88,7 @@ class ClosedLoop:
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
-        u = self.law.enclose(x)
-        lower, upper = self._bounds
-        u = Interval(np.clip(u.lo, lower, upper), np.clip(u.hi, lower, upper))
+        u = clipped_box(self.law.enclose(x), *self._bounds)
         return self._boxes(x, u, self.pushes if w is None else w, self._parameters)
 
     def enclose_jacobian(self, x: Interval) -> Jet:
@@ -115,7 +115,7 @@ class ClosedLoop:
         # all points between the input and the relaxation's own middle.
         reach = form.range(half)
         least, most = np.clip(reach.lo, lower, upper), np.clip(reach.hi, lower, upper)
-        u = Interval(np.fmin(least, form.value), np.fmax(most, form.value))
+        u = Interval(np.fmin(least, form.value), np.fmax(most, form.value)).without_value(reach.undefined)
         by_x = np.zeros((len(patch), n, k))
         by_x[..., :n] = patch.T
         by_u = np.zeros((len(patch), m, k))
@@ -148,12 +148,13 @@ class ClosedLoop:
     def _input_range(self, patch: Patch) -> Interval:
         """Where the law's answers may lie before the bounds, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
-        return Interval(np.maximum(near.lo, far.lo), np.minimum(near.hi, far.hi))
+        return intersection(near, far)
 
     def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None) -> Jet:
         """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
 
-        Those from ``first`` on are the disturbances.
+        Those from ``first`` on are the disturbances. Where f may be undefined in a box, so is its Jacobian: a
+        derivative can be defined where its function is not, such as 1 / x of log(x).
         """
         n, m, q = len(self.task.plant.state), len(self.task.plant.input), len(self.task.plant.disturbance)
         batch, k = x.shape[:-1], by_x.shape[-1]
@@ -168,7 +169,7 @@ class ClosedLoop:
                 by_w = np.zeros((q, k))
                 by_w[:, first:] = np.eye(q)
                 slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
-            return Jet(value, slopes)
+            return Jet(value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None]))
 
         return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._parameters)
 
@@ -208,12 +209,10 @@ class ClosedLoop:
         if u is None or not np.isfinite(self._plant[1]).all():
             return False, bound
         inputs, known = clip_exactly(u, *self._bounds), self._parameters.lo == self._parameters.hi
-        p = [Fraction(a) if k else None for a, k in zip(self._plant[1].tolist(), known, strict=True)]
+        p = [Fraction(a) if known[k] else self._parameters[k] for k, a in enumerate(self._plant[1].tolist())]
         program = read(self._plant[0])
 
-        def equations(
-            z: ExactColumn, u: Sequence[Fraction], w: Sequence[Fraction], p: Sequence[Fraction | None]
-        ) -> ExactColumn:
+        def equations(z: ExactColumn, u: Sequence[Value], w: Sequence[Value], p: Sequence[Value]) -> ExactColumn:
             (value,) = evaluate_exactly(program, z.entries, u, w, p)
             if value is None:
                 raise NotExact

@@ -218,7 +218,10 @@ class SymbolicLyapunov(Lyapunov):
 
     def enclose_hessian(self, x: Interval) -> Interval:
         n = x.shape[-1]
-        return reshape(self._second(x, self._free[1]), (*x.shape, n))
+        found = reshape(self._second(x, self._free[1]), (*x.shape, n))
+        if self._is_partial and (nowhere := self.enclose(x).undefined) is not None:
+            found.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
+        return found
 
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         n = self.function.size1_in(0)
@@ -254,6 +257,10 @@ class SymbolicLyapunov(Lyapunov):
             ca.Function("gradient", [x, numbers], [gradient]),
             ca.Function("hessian", [x, numbers], [ca.densify(hessian)]),
         )
+
+    @cached_property
+    def _is_partial(self) -> bool:
+        return not read(self.function).is_total
 
     @cached_property
     def _value(self) -> Any:

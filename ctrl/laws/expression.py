@@ -57,7 +57,10 @@ class Expression(Law):
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         m, n = self.function.size1_out(0), self.function.size1_in(0)
-        return reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
+        slopes = reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
+        if self._is_partial and (nowhere := self.enclose(x).undefined) is not None:
+            slopes.without_value(nowhere[..., None])  # a derivative can be defined where its function is not
+        return slopes
 
     @property
     def casadi(self) -> ca.Function:
@@ -69,6 +72,10 @@ class Expression(Law):
     @cached_property
     def _free(self) -> tuple[ca.Function, np.ndarray]:
         return with_symbolic_numbers(self.function)
+
+    @cached_property
+    def _is_partial(self) -> bool:
+        return not read(self.function).is_total
 
     @cached_property
     def _value(self) -> Any:
