@@ -13,6 +13,7 @@ import numpy as np
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located
 from systems.expressions import without_nan
 from systems.signals import Signals, Vector, signals
+from systems.symbols import SymbolRead, unreadable
 
 __all__ = ["Plant"]
 
@@ -151,9 +152,12 @@ class Plant(ABC):
         for name in names:
             if name not in known:
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
+        if not names:
+            return self, ca.SX(0, 1)
+        from systems.parameters import with_symbols
+
         symbols = {name: ca.SX.sym(name) for name in names}
-        column = ca.vertcat(*symbols.values()) if symbols else ca.SX(0, 1)
-        return (dataclasses.replace(self, **symbols) if symbols else self), column  # type: ignore[type-var]
+        return with_symbols(self, symbols), ca.vertcat(*symbols.values())
 
     def casadi(self, parameters: Sequence[str] = ()) -> ca.Function:
         """The physics as a plain CasADi function.
@@ -168,24 +172,27 @@ class Plant(ABC):
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
             InvalidValue: it returns something that is no function of its arguments, branches on a signal in
-                Python, or holds a NaN.
+                Python, or holds a NaN; or the parameters as symbols make another function than their values do.
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
         law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
         where = f"{self.name}.{law.__name__}"
         try:
-            result = law(
-                Vector(self.state, x, f"{self.name} state"),
-                Vector(self.input, u, f"{self.name} input"),
-                Vector(self.disturbance, w, f"{self.name} disturbance"),
-            )
-        except RuntimeError as error:
-            if "truth value" not in str(error):
+            with unreadable(parameters):
+                result = law(
+                    Vector(self.state, x, f"{self.name} state"),
+                    Vector(self.input, u, f"{self.name} input"),
+                    Vector(self.disturbance, w, f"{self.name} disturbance"),
+                )
+        except SymbolRead as error:
+            raise InvalidValue(f"{where} {error}") from error
+        except (TypeError, ValueError) as error:
+            if not parameters or isinstance(error, UnknownName):
                 raise
             raise InvalidValue(
-                f"{where} decides by the value of a signal, with if, and, or, min or max; signals are symbols here: "
-                "write casadi.if_else(condition, a, b), casadi.fmin or casadi.fmax"
+                f"{where} cannot be evaluated with {', '.join(parameters)} as symbols, which they are here because any "
+                f"value is meant: {type(error).__name__}: {error}"
             ) from error
         column = _column(result, where, self.state)
         try:
@@ -195,6 +202,10 @@ class Plant(ABC):
                 f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
+        if parameters:
+            from systems.parameters import expect_same
+
+            expect_same(f, self, parameters)
         return without_nan(f, where)
 
 

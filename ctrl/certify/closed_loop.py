@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, final
@@ -24,8 +24,11 @@ from systems.lowering.interval import Interval
 from systems.lowering.interval_functions import clipped as clipped_box
 from systems.lowering.interval_functions import intersection
 from systems.lowering.program import read
+from systems.parameters import expect_fixed_limits, expect_independent, expect_same
 
 __all__ = ["ClosedLoop"]
+
+_TRIED = 4  # values of uncertain parameters at which the plant is compared with its equations, beside the ends
 
 
 @final
@@ -38,18 +41,21 @@ class ClosedLoop:
 
     The law is clipped to the task's input bounds, and these to the true plant's limits.
 
-    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. These
-    numbers are kept as symbols and enter as points, so that CasADi cannot fold them into rounded constants.
+    The enclosures hold for real arithmetic on the equations of the plant that runs, as it is simulated: on their
+    numbers (the doubles that Python made of the parameters), dt, gains, bounds. These are kept as symbols and enter as
+    points, so that CasADi cannot fold them into other numbers when it differentiates.
 
     Args:
-        uncertain: parameters of the plant known only to lie in an interval, by name. What is enclosed then holds for
-            every value; numbers are computed for the plant's own.
+        uncertain: parameters of the plant known only to lie in an interval, by name. They alone are symbols in the
+            plant's own equations. What is enclosed then holds for every value; numbers are computed for the plant's
+            own.
         disturbance: signals of w that may take any value in an interval, by name; the others are zero. What is enclosed
             then holds for every value; numbers are computed for the middle unless w is given.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
-        InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance.
+        InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance; an uncertain
+            parameter that the plant's equations or limits read in a way that an expression cannot follow.
         UnknownName: no such parameter or signal.
     """
 
@@ -238,10 +244,9 @@ class ClosedLoop:
 
     @cached_property
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
-        """The equations with parameters and literal numbers as the input p, and the values of those."""
-        dynamics = self.task.true_dynamics
-        values = dynamics.plant.parameters if self._free_parameters else {}
-        f = dynamics.plant.casadi(tuple(values)) if self.continuous else dynamics.equations(tuple(values))
+        """The equations with uncertain parameters and literal numbers as the input p, and the values of those."""
+        dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
+        f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
         if found := jumps(f):
             raise NotApplicable(
                 f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
@@ -250,31 +255,39 @@ class ClosedLoop:
         free, numbers = with_symbolic_numbers(f)
         x, u, w, p, c = free.sx_in()
         joined = ca.Function(f.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"])
-        return joined, np.concatenate([np.array([float(v) for v in values.values()]), numbers])
+        values = [float(dynamics.plant.parameters[name]) for name in names]
+        return joined, np.concatenate([np.array(values), numbers])
 
     @cached_property
     def _parameters(self) -> Interval:
         """Parameters and literal numbers as the input p takes them, (k,): points, but for what is uncertain."""
-        values = self._plant[1]
-        names = list(self.task.true_dynamics.plant.parameters) if self._free_parameters else []
-        low, high = values.copy(), values.copy()
-        for name, (least, most) in self.uncertain.items():
-            if name not in names:
-                raise UnknownName.among(name, names, f"parameter of {self.task.plant.name} that may be uncertain")
-            k = names.index(name)
-            if not -np.inf < least <= values[k] <= most < np.inf:
-                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {values[k]}")
-            plant: Any = self.task.true_dynamics.plant
-            ends = [replace(plant, **{name: end}).bounds for end in (least, most)]
-            if not all(np.array_equal(bounds, plant.bounds) for bounds in ends):
-                raise InvalidValue(f"{name} sets the limits of the inputs, which are not enclosed; leave it certain")
+        self._check_uncertain()
+        low, high = self._plant[1].copy(), self._plant[1].copy()
+        for k, (least, most) in enumerate(self.uncertain.values()):
             low[k], high[k] = least, most
         return Interval(low, high)
 
-    @property
-    def _free_parameters(self) -> bool:
-        """Whether the plant's parameters are symbols; an exact discretisation has numbers in their place."""
-        return self.continuous or self.task.true_dynamics.integrator != "exact"
+    def _check_uncertain(self) -> None:
+        """That the equations with symbols are the plant's for every value, as far as values that are tried show it."""
+        plant = self.task.true_dynamics.plant
+        known = plant.parameters
+        for name, (least, most) in self.uncertain.items():
+            if name not in known:
+                raise UnknownName.among(name, known, f"parameter of {plant.name} that may be uncertain")
+            if not -np.inf < least <= known[name] <= most < np.inf:
+                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {known[name]}")
+        if not self.uncertain:
+            return
+        names = tuple(self.uncertain)
+        low, high = np.array(list(self.uncertain.values()), dtype=float).T
+        draws = np.random.default_rng(0).random((_TRIED, len(names)))
+        tried = [low, high, *(low + draws * (high - low))]
+        columns = {name: [float(values[k]) for values in tried] for k, name in enumerate(names)}
+        expect_independent(plant, names, columns)
+        expect_fixed_limits(plant, names, columns)
+        f = plant.casadi(names)
+        for values in tried:
+            expect_same(f, plant, names, dict(zip(names, values.tolist(), strict=True)))
 
     @property
     def is_disturbed(self) -> bool:

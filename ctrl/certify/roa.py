@@ -28,8 +28,8 @@ from systems.lowering.interval import Interval
 __all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
 
 _ROUNDING = (
-    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
-    "bounds and dt the doubles given; not for the rounding of a running controller"
+    "doubles rounded outward; holds for real arithmetic on the equations of the plant as it is simulated, their "
+    "numbers, gains, bounds and dt the doubles given; not for the rounding of a running controller"
 )
 
 Equilibrium = Literal["reference", "own"]
