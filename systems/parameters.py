@@ -150,7 +150,7 @@ def expect_fixed_limits(plant: Plant, names: Sequence[str], values: Mapping[str,
             with unreadable((name,)):
                 limits = [bound for pair in varied.limits().values() for bound in pair]
         except (SymbolRead, TypeError, ValueError) as error:
-            raise InvalidValue(f"{plant.name}: {refused.format(name)} ({error})") from error
+            raise InvalidValue(f"{plant.name}: {refused.format(name)} (limits() {error})") from error
         others = [dataclasses.replace(plant, **{name: value}) for value in values[name]]  # type: ignore[type-var]
         if any(isinstance(bound, ca.SX) and not bound.is_constant() for bound in limits) or not all(
             np.array_equal(other.bounds, plant.bounds) for other in others

@@ -131,7 +131,16 @@ def show_again(path: Path, points: int) -> bool:
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
     loop, region = stored.loop, stored.region  # what was shown; the file's own words were not looked at
-    claim = sentence(region, loop.reference, "the law in the file", loop.uncertain, loop.disturbance, loop.continuous)
+    claim = sentence(
+        region,
+        loop.reference,
+        "the law in the file",
+        loop.uncertain,
+        loop.disturbance,
+        loop.continuous,
+        loop.task.plant.state,
+        loop.domain,
+    )
     print(f"  task '{loop.task.name}'{' in continuous time' if loop.continuous else ''}: {claim}")
     if stored.offset is not None:
         print(f"  {beside(loop.task, region.V.centre, loop.reference)}")

@@ -97,7 +97,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         "inner": certificate.inner,
         "uncertain": {name: list(ends) for name, ends in certificate.uncertain.items()},
         "disturbance": {name: list(ends) for name, ends in certificate.disturbance.items()},
-        "box": None if certificate.domain is None else [bound.tolist() for bound in certificate.domain],
+        "box": None if certificate.domain is None else [_numbers(bound) for bound in certificate.domain],
         "boxes": certificate.boxes,
         "seconds": certificate.seconds,
         "volume": certificate.volume,
@@ -193,7 +193,7 @@ def recheck(stored: Stored) -> Recheck:
 def _law_content(law: Law) -> dict[str, Any]:
     if isinstance(law, SaturatedLinear):
         fields = ("K", "x_ref", "u_ref", "lower", "upper")
-        # Infinite bounds are text in JSON; everything else is the numbers themselves.
+        # Infinite bounds are text in JSON, here and in the box; everything else is the numbers themselves.
         return {"kind": "saturated linear", **{name: _numbers(getattr(law, name)) for name in fields}}
     if isinstance(law, Network):
         return {

@@ -70,6 +70,12 @@ class Lyapunov(ABC):
         """The same shape around another point, known to lie in the box ``centre`` (n,)."""
 
     @property
+    def correction(self) -> tuple[float, np.ndarray]:
+        """What was added to the function that was given, to make it zero and flat at its centre: a constant, and the
+        slope (n,) of a linear function of x - centre."""
+        return 0.0, np.zeros(len(self.middle))
+
+    @property
     def middle(self) -> np.ndarray:
         """The centre (n,) as doubles."""
         return self.centre.mid
@@ -165,7 +171,8 @@ class SymbolicLyapunov(Lyapunov):
     """V(x) = W(x) - W(c) - W'(c)(x - c) for a CasADi function W: a polynomial, a network, whatever is smooth.
 
     The last two terms are what a candidate lacks that vanishes at its centre c only up to rounding; for a W that is
-    exact they are zero. That V is positive is not assumed: it follows from its decrease on a compact invariant set.
+    exact they are zero. Where they are more than rounding, a claim says so: its level is one of V, not of W. That V is
+    positive is not assumed: it follows from its decrease on a compact invariant set.
 
     Args:
         function: of one column (n, 1) with one output (1, 1), twice continuously differentiable.
@@ -222,6 +229,11 @@ class SymbolicLyapunov(Lyapunov):
         if self._is_partial and (nowhere := self.enclose(x).undefined) is not None:
             found.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
         return found
+
+    @property
+    def correction(self) -> tuple[float, np.ndarray]:
+        W, slope = self._at_middle
+        return -W, -slope
 
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         n = self.function.size1_in(0)

@@ -125,6 +125,7 @@ def certify(
         kappa=kappa,
         state=task.plant.state,
         domain=None if region.is_whole else (lower, upper),
+        task_domain=loop.domain,
         dynamics="continuous time" if continuous else str(task.true_dynamics),
         dt=0.0 if continuous else task.dt,
         uncertain=loop.uncertain,

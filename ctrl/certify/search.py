@@ -116,7 +116,7 @@ class Examiner:
         if not (region.is_whole or loop.continuous):
             reach = f.range(wide.half)
             inside: Any = ((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1)
-            blur = np.where(inside[:, None], blur, np.abs(f.matrix).max(axis=1) * patch.half)
+            blur = np.where(inside[:, None], blur, np.abs(f.matrix[..., :n]).max(axis=1) * patch.half)
             done, at = done & inside, np.where(inside[:, None], at, 0.0)
         open_[rest] = ~done & ~(least > region.level)
         spread[rest], worst[rest] = blur, patch.point.mid + at @ self.frame.T.T
