@@ -14,6 +14,7 @@ import numpy as np
 from ctrl.affine import Affine, Patch, clipped
 from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
+from ctrl.certify.sampled_flow import SampledFlow
 from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
 from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, jumps, with_symbolic_numbers
@@ -43,7 +44,8 @@ class ClosedLoop:
 
     The enclosures hold for real arithmetic on the equations of the plant that runs, as it is simulated: on their
     numbers (the doubles that Python made of the parameters), dt, gains, bounds. These are kept as symbols and enter as
-    points, so that CasADi cannot fold them into other numbers when it differentiates.
+    points, so that CasADi cannot fold them into other numbers when it differentiates. Of an affine plant that is
+    sampled exactly they hold for the flow itself and for its simulation: :class:`SampledFlow`.
 
     Args:
         uncertain: parameters of the plant known only to lie in an interval, by name. They alone are symbols in the
@@ -214,9 +216,13 @@ class ClosedLoop:
         u = self.law.exact(point)
         if u is None or not np.isfinite(self._plant[1]).all():
             return False, bound
-        inputs, known = clip_exactly(u, *self._bounds), self._parameters.lo == self._parameters.hi
-        p = [Fraction(a) if known[k] else self._parameters[k] for k, a in enumerate(self._plant[1].tolist())]
-        program = read(self._plant[0])
+        if self._flow is not None:  # at rest where its equations are zero, however its samples are rounded
+            program, p, stepper = read(self._flow.dynamics.plant.casadi()), [], lambda source: source
+        else:
+            known = self._parameters.lo == self._parameters.hi
+            p = [Fraction(a) if known[k] else self._parameters[k] for k, a in enumerate(self._plant[1].tolist())]
+            program, stepper = read(self._plant[0]), self._stepper
+        inputs = clip_exactly(u, *self._bounds)
 
         def equations(z: ExactColumn, u: Sequence[Value], w: Sequence[Value], p: Sequence[Value]) -> ExactColumn:
             (value,) = evaluate_exactly(program, z.entries, u, w, p)
@@ -225,12 +231,13 @@ class ClosedLoop:
             return ExactColumn(tuple(value))
 
         try:
-            step = self._stepper(equations)
+            step = stepper(equations)
             still = [Fraction(a) for a in self.pushes.mid.tolist()]
             after = step(ExactColumn(tuple(point)), inputs, still, p)
         except NotExact:
             return False, bound
-        return list(after.entries) == ([Fraction(0)] * len(point) if self.continuous else point), bound
+        moves = not (self.continuous or self._flow is not None)  # rather than gives the velocity
+        return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
 
     def motion(self, x: Interval) -> Interval:
         """What f adds to the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
@@ -246,6 +253,8 @@ class ClosedLoop:
     def _plant(self) -> tuple[ca.Function, np.ndarray]:
         """The equations with uncertain parameters and literal numbers as the input p, and the values of those."""
         dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
+        if self._flow is not None and not names:
+            return self._flow.equations, self._flow.numbers
         f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
         if found := jumps(f):
             raise NotApplicable(
@@ -263,6 +272,8 @@ class ClosedLoop:
         """Parameters and literal numbers as the input p takes them, (k,): points, but for what is uncertain."""
         self._check_uncertain()
         low, high = self._plant[1].copy(), self._plant[1].copy()
+        if self._flow is not None:
+            return self._flow.entries
         for k, (least, most) in enumerate(self.uncertain.values()):
             low[k], high[k] = least, most
         return Interval(low, high)
@@ -288,6 +299,18 @@ class ClosedLoop:
         f = plant.casadi(names)
         for values in tried:
             expect_same(f, plant, names, dict(zip(names, values.tolist(), strict=True)))
+
+    @cached_property
+    def _flow(self) -> SampledFlow | None:
+        """Of a plant that is sampled exactly."""
+        dynamics = self.task.true_dynamics
+        sampled = dynamics.integrator == "exact" and not (self.continuous or dynamics.plant.is_discrete)
+        return SampledFlow(dynamics) if sampled else None
+
+    @property
+    def is_sampled_exactly(self) -> bool:
+        """Whether the enclosures hold the solution between samples, and not an integrator's step."""
+        return self._flow is not None
 
     @property
     def is_disturbed(self) -> bool:

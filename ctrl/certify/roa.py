@@ -32,6 +32,8 @@ _ROUNDING = (
     "numbers, gains, bounds and dt the doubles given; not for the rounding of a running controller"
 )
 
+_EXPONENTIAL = "; and for the exact solution between samples, its matrix exponential enclosed"
+
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
@@ -134,7 +136,7 @@ def certify(
         cpu=process_time() - worked,
         volume=volume(region) if kind is Kind.PROVED else float("nan"),
         origin=origin,
-        rounding=_ROUNDING,
+        rounding=_ROUNDING + (_EXPONENTIAL if loop.is_sampled_exactly else ""),
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,

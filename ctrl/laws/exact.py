@@ -17,7 +17,16 @@ from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
 from systems.lowering.interval import Interval
 from systems.lowering.program import Program, read
 
-__all__ = ["DISCONTINUOUS", "ExactColumn", "NotExact", "Value", "evaluate_exactly", "jumps", "with_symbolic_numbers"]
+__all__ = [
+    "DISCONTINUOUS",
+    "ExactColumn",
+    "NotExact",
+    "Value",
+    "evaluate",
+    "evaluate_exactly",
+    "jumps",
+    "with_symbolic_numbers",
+]
 
 Value = Fraction | Interval
 """A number known exactly, or an enclosure of one number that is not; where that is undefined, maybe of none."""
@@ -109,8 +118,13 @@ def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fr
     zero divided by it if it does not hold zero. Transcendental functions are known where their value is rational for a
     trivial reason: sin 0, cos 0, log 1, ...
     """
-    outputs = interpret(program, inputs, _exact, _rational)
+    outputs = evaluate(program, *inputs)
     return [None if any(isinstance(value, Interval) for value in row) else row for row in outputs]
+
+
+def evaluate(program: Program, *inputs: Sequence[Value]) -> list[list[Value]]:
+    """The same, entry by entry, with an enclosure of what is not known exactly."""
+    return interpret(program, inputs, _exact, _rational)
 
 
 class NotExact(ArithmeticError):
