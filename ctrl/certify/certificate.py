@@ -132,7 +132,7 @@ class Certificate:
         origin: how the neighbourhood of the equilibrium was treated. rounding: what the arithmetic covers.
         core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
-        reason: why it is refused or undecided.
+        reason: why it is refused or undecided. advice: what to try where it is undecided.
         proof: how the region was cut, enough to show the claim again without searching; None where it is not proved.
     """
 
@@ -158,6 +158,7 @@ class Certificate:
     core: np.ndarray
     counterexample: np.ndarray | None = None
     reason: str = ""
+    advice: str = ""
     proof: Proof | None = None
     disturbance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     inner: float = 0.0
@@ -224,12 +225,15 @@ class Certificate:
             f"{self.volume:.6g}",
             f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
-            f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
+            f"  effort      {f'{self.boxes:,} boxes' if self.boxes else 'no box was examined'}, {self.seconds:.3f} s "
+            f"({self.cpu:.3f} s of processor time)",
         ]
         if self.counterexample is not None:
             lines.append(f"  broken at   [{_numbers(self.counterexample)}]")
         if self.reason:
             lines.append(f"  because     {self.reason}")
+        if self.advice:
+            lines.append(f"  try         {self.advice}")
         return "\n".join(lines)
 
 

@@ -34,6 +34,11 @@ _ROUNDING = (
 
 _EXPONENTIAL = "; and for the exact solution between samples, its matrix exponential enclosed"
 
+_ELSEWHERE = (
+    'equilibrium="own", or a V that is centred at rest_point(ClosedLoop(task, law)).box; where that finds no '
+    "equilibrium, the loop's Jacobian may be singular or jump there"
+)
+
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
@@ -140,6 +145,7 @@ def certify(
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
+        advice=outcome.advice,
         proof=outcome.proof,
         disturbance=loop.disturbance,
         inner=float(inner),
@@ -180,7 +186,8 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
             moved = not loop.motion(Interval.of(centre)).contains(nothing).all()
             what = "moves by up to" if moved else "could not be shown to rest there; it moves by at most"
             reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(loop, own)}"
-            return ended("refuted" if moved else "open", reason, centre if moved else None), "no equilibrium", region
+            found_out = ended("refuted" if moved else "open", reason, centre if moved else None)
+            return found_out if moved else replace(found_out, advice=_ELSEWHERE), "no equilibrium", region
     if V.centre.width.max(initial=0.0) > 1e-8:
         return ended("refuted", f"the centre of V is not known to more than {V.centre.width.max():.1g}"), "", region
     if not own and not V.centre.contains(reference).all():

@@ -10,7 +10,10 @@ import tyro
 
 from ctrl.commands.misuse import Misuse, short_name
 
-__all__ = ["Verify"]
+__all__ = ["PROOF_SECONDS", "Verify"]
+
+PROOF_SECONDS = 60.0
+"""To spend on a proof where nothing else is said, by every command."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Verify:
     """In continuous time, the law answering at every instant, instead of sampled."""
     disturbed: bool = False
     """Under whatever the task's law of disturbances can draw, which must be bounded, instead of undisturbed."""
-    seconds: float = 60.0
-    """To spend on each proof."""
+    seconds: float = PROOF_SECONDS
+    """To spend on each proof: of every candidate for a Lyapunov function."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the certificate; where left out runs/TASK-CONTROLLER.certificate.json, with degree, continuous and
     disturbed in the name where they were asked for."""

@@ -118,8 +118,8 @@ def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fr
     zero divided by it if it does not hold zero. Transcendental functions are known where their value is rational for a
     trivial reason: sin 0, cos 0, log 1, ...
     """
-    outputs = evaluate(program, *inputs)
-    return [None if any(isinstance(value, Interval) for value in row) else row for row in outputs]
+    known = [[value for value in row if isinstance(value, Fraction)] for row in evaluate(program, *inputs)]
+    return [row if len(row) == port.size else None for row, port in zip(known, program.outputs, strict=True)]
 
 
 def evaluate(program: Program, *inputs: Sequence[Value]) -> list[list[Value]]:
