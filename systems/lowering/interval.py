@@ -159,25 +159,27 @@ class Interval:
     def __add__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        return evaluated(lambda: _raw(below(self.lo + lo), above(self.hi + hi)), self, other)
+        return evaluated(lambda: _raw(below(self.lo + lo), above(self.hi + hi)), self, other, grows=False)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        return evaluated(lambda: _raw(below(self.lo - hi), above(self.hi - lo)), self, other)
+        return evaluated(lambda: _raw(below(self.lo - hi), above(self.hi - lo)), self, other, grows=False)
 
     def __rsub__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        return evaluated(lambda: _raw(below(lo - self.hi), above(hi - self.lo)), self, other)
+        return evaluated(lambda: _raw(below(lo - self.hi), above(hi - self.lo)), self, other, grows=False)
 
     def __mul__(self, other: Any) -> Interval:
         other = _constant(other)
         if isinstance(other, float) and other != 0.0:
             low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
-            return evaluated(lambda: _raw(below(low * other, ULP, TINY), above(high * other, ULP, TINY)), self)
+            return evaluated(
+                lambda: _raw(below(low * other, ULP, TINY), above(high * other, ULP, TINY)), self, grows=False
+            )
         other = Interval.of(other)
         return evaluated(
             lambda: _between(*(a * b for a in (self.lo, self.hi) for b in (other.lo, other.hi))), self, other
@@ -189,7 +191,9 @@ class Interval:
         other = _constant(other)
         if isinstance(other, float) and other != 0.0:
             low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
-            return evaluated(lambda: _raw(below(low / other, ULP, TINY), above(high / other, ULP, TINY)), self)
+            return evaluated(
+                lambda: _raw(below(low / other, ULP, TINY), above(high / other, ULP, TINY)), self, grows=False
+            )
         other = Interval.of(other)
         quotient = evaluated(
             lambda: _between(*(a / b for a in (self.lo, self.hi) for b in (other.lo, other.hi))), self, other
@@ -201,7 +205,9 @@ class Interval:
         if not isinstance(other, float) or other == 0.0:
             return Interval.of(other) / self
         low, high = (self.hi, self.lo) if other > 0 else (self.lo, self.hi)
-        quotient = evaluated(lambda: _raw(below(other / low, ULP, TINY), above(other / high, ULP, TINY)), self)
+        quotient = evaluated(
+            lambda: _raw(below(other / low, ULP, TINY), above(other / high, ULP, TINY)), self, grows=False
+        )
         return quotient.without_value((self.lo <= 0.0) & (self.hi >= 0.0))
 
     def __pow__(self, exponent: float) -> Interval:
@@ -260,19 +266,25 @@ def carried(result: Interval, *operands: Any) -> Interval:
     return result
 
 
-def evaluated(operation: Callable[[], Interval], *operands: Any) -> Interval:
+def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = True) -> Interval:
     """What an operation gives, undefined where an operand is, and where finite operands give more than a double holds:
-    a program that runs would go on with an infinite number."""
+    a program that runs would go on with an infinite number.
+
+    Args:
+        grows: whether it is looked at on devices that raise no exceptions. Sums, and multiples by a number, exceed all
+            doubles there only after something else all but has.
+    """
     try:
         with np.errstate(over="raise", under="ignore", divide="ignore", invalid="ignore"):
             result = operation()
-        beyond = not isinstance(result.lo, (np.ndarray, np.generic, float))  # no exceptions on other devices
+        beyond = grows and not isinstance(result.lo, (np.ndarray, np.generic, float))
     except FloatingPointError:
         with np.errstate(all="ignore"):
             result = operation()
         beyond = True
     if beyond:
-        infinite = ~(np.isfinite(result.lo) & np.isfinite(result.hi))
+        with np.errstate(all="ignore"):
+            infinite = ~np.isfinite(result.lo + result.hi)
         if np.any(infinite):
             for operand in operands:
                 if not isinstance(operand, float):
