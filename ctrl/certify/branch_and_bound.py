@@ -52,6 +52,7 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
     if not searches:
         reason, advice = around_centre(loop, region, kappa)
         return left_open(boxes + len(tried) * CORES, reason, advice)
+    searches = [search for search in searches if search.is_settled] or searches
     for trial in range(_TRIALS + 1):
         for search in list(searches):
             left = Effort(budget.boxes - boxes, budget.seconds - (perf_counter() - began))

@@ -99,7 +99,7 @@ def _cut(region: Region, state: Signals, domain: Box) -> str:
 
 def _rounded(a: float, rounding: str) -> str:
     """A number in six digits, not beyond it on the side that matters."""
-    return format(Context(prec=6, rounding=rounding).create_decimal(a).normalize(), "g").lower()
+    return f"{float(Context(prec=6, rounding=rounding).create_decimal(a)):.6g}"
 
 
 @final

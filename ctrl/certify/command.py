@@ -102,16 +102,25 @@ def prove(
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best, kept = other, "the fitted polynomial"
     lines.append(f"V:       {kept}")
+    if best.is_proved:
+        lower, upper = best.region.hull
+        reach = np.maximum(upper - best.V.middle, best.V.middle - lower)
+        lines.append(f"reaches: {_states(task, reach)} from where the loop rests, along the axes")
     return best, "\n".join(lines)
 
 
 def beside(task: Task, box: Interval, reference: np.ndarray) -> str:
     """By how much a loop rests beside the reference, state by state."""
-    states = zip(task.plant.state, distance(box, reference).tolist(), strict=True)
-    away = ", ".join(
-        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}" for signal, a in states
-    )
+    away = _states(task, distance(box, reference))
     return f"the closed loop does not rest at the reference, but within {away} of it"
+
+
+def _states(task: Task, sizes: np.ndarray) -> str:
+    """Upper bounds (n,), state by state."""
+    return ", ".join(
+        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}"
+        for signal, a in zip(task.plant.state, sizes.tolist(), strict=True)
+    )
 
 
 def law_of(controller: object, name: str) -> Law:

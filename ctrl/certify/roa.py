@@ -46,8 +46,22 @@ LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to th
 
 
 def riccati(task: Task) -> QuadraticLyapunov:
-    """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator."""
-    return QuadraticLyapunov(LQR(task).P, Interval.of(task.reference.at(task.plant, 0)[0]))
+    """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator.
+
+    Raises:
+        NotApplicable: the task has no such regulator.
+        InvalidValue: the cost does not see all states, so that P is singular.
+    """
+    P = LQR(task).P
+    try:
+        return QuadraticLyapunov(P, Interval.of(task.reference.at(task.plant, 0)[0]))
+    except InvalidValue as error:
+        unseen = np.abs(np.linalg.eigh(P)[1][:, 0])
+        names = [name for name, a in zip(task.plant.state.names, unseen, strict=True) if a > 0.1]
+        raise InvalidValue(
+            f"task '{task.name}': its cost hardly sees {', '.join(names)}, so its Riccati solution bounds no region "
+            f"({error}); lyapunov(task, law) weighs every state"
+        ) from error
 
 
 def certify(

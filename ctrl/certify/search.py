@@ -161,6 +161,11 @@ class Search:
         return float(np.prod(self.high - self.low, axis=1).sum() * abs(np.linalg.det(self.examiner.frame.T)))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the core holds about all of the region, so that there is nothing to search."""
+        return bool((self.core >= np.maximum(-self.cover[0], self.cover[1])).all())
+
+    @property
     def proof(self) -> Proof:
         """How the region was cut; of use once nothing is open."""
         return Proof(self.examiner.frame.T, self.core, *self.cover, *self.tree.arrays())

@@ -30,9 +30,11 @@ from ctrl.comparison.table import text
 from ctrl.controller import NotApplicable
 from ctrl.laws import Network, SaturatedLinear
 from ctrl.regulator import LQR
-from systems import Box, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems import Box, InvalidValue, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
+from systems.library.quadrotor import quadrotor
+from systems.lowering.interval import Interval
 
 
 def delay() -> Task:
@@ -120,7 +122,11 @@ def test_the_better_of_the_candidates_is_kept_and_named() -> None:
     certificate, said = prove(task, law, 20.0, None, False)
     assert np.array_equal(certificate.V.P, riccati(task).P)  # type: ignore[attr-defined]
     assert "not tried: the linearised loop's Lyapunov equation, whose set is smaller even where samples end" in said
-    assert said.endswith("V:       the Riccati solution")
+    assert "V:       the Riccati solution" in said
+    half = np.sqrt(certificate.level * np.diag(np.linalg.inv(riccati(task).P)))
+    printed = [float(part.split()[1]) for part in said.split("reaches: ")[1].split(" from")[0].split(", ")]
+    assert (half <= printed).all()
+    assert (printed <= 1.01 * half).all()
     loop = ClosedLoop(task, law)
     first, second = quadratics(loop, loop, rest_point(loop))
     assert first.volume >= second.volume > 0
@@ -258,6 +264,55 @@ def test_a_level_is_proved_without_a_search_where_a_search_is_hopeless() -> None
     assert found.is_proved, found
     assert found.level > 0
     assert certify(task, law, lyapunov(task, law), level=found.level, budget=Effort(2000, 20)).is_proved
+
+
+def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
+    """Thirteen states, of which the cost does not see one: a small set, and words for what is not to be had."""
+    task = quadrotor()
+    law = LQR(task).law
+    with pytest.raises(InvalidValue, match=r"its cost hardly sees qw, .* lyapunov\(task, law\) weighs every state"):
+        riccati(task)
+    V = lyapunov(task, law)
+    found = certify(task, law, V, level=5e-5, budget=Effort(2000, 20))
+    assert found.is_proved
+    assert found.boxes == 1
+    far = certify(task, law, V, level=1.0, budget=Effort(500, 20))
+    assert far.kind is Kind.UNDECIDED
+    assert "boxes left open" in far.reason
+
+
+@dataclass(frozen=True)
+class Spin(Plant):
+    """Attitude as a unit complex number, without anything that draws its norm back to 1."""
+
+    state = signals("c", "s", "rate")
+    input = signals("torque")
+
+    def ode(self, x, u, w):
+        return (-x.s * x.rate, x.c * x.rate, u.torque)
+
+
+def test_a_norm_that_nothing_restores_is_named() -> None:
+    task = Task(
+        name="spin",
+        plant=Spin(),
+        dt=0.1,
+        steps=10,
+        cost=Quadratic({"s": 1.0, "rate": 1.0}, {"torque": 1.0}),
+        initial=Uniform({"c": 0.99, "s": -0.1}, {"c": 1.0, "s": 0.1}),
+        reference=SetPoint({"c": 1.0}, [0.0]),
+    )
+    law = SaturatedLinear(np.array([[0.0, 1.0, 1.5]]), np.array([1.0, 0, 0]), np.zeros(1), [-1.0], [1.0])
+    centre = np.array([1.0, 0.0, 0.0])
+    J = ClosedLoop(task, law).enclose_jacobian(Interval.of(centre)).jacobian.mid
+    P = np.eye(3)
+    P[1:, 1:] = solve_discrete_lyapunov(J[1:, 1:].T, np.eye(2))
+    found = certify(task, law, QuadraticLyapunov(0.5 * (P + P.T), centre), level=1e-4)
+    assert found.kind is Kind.UNDECIDED
+    assert "has an eigenvalue of a modulus of 1, where less than 1 is needed" in found.reason
+    assert "such as the norm of a quaternion" in found.advice
+    with pytest.raises(NotApplicable, match="not attracted"):
+        lyapunov(task, law)
 
 
 # ---- comparisons ----
