@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 
 from ctrl.certify.candidates import quadratics
@@ -30,7 +32,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
     defines it.
 
     Args:
-        seconds: of proof, for each candidate.
+        seconds: of proof, for all candidates together.
 
     Returns:
         A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
@@ -46,12 +48,14 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
             return 0.0
         equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
         resolution = _FINE if len(task.plant.state) <= 2 else _COARSE
-        best, volume = 0.0, 0.0
-        for candidate in quadratics(loop, loop, rest):
+        best, volume, began = 0.0, 0.0, perf_counter()
+        candidates = quadratics(loop, loop, rest)
+        for k, candidate in enumerate(candidates):
             if candidate.volume <= volume or best == 1.0:
                 continue
+            left = max(seconds - (perf_counter() - began), 0.0) / (len(candidates) - k)
             certificate = largest_level(
-                task, law, candidate.V, resolution=resolution, budget=Effort(seconds=seconds), equilibrium=equilibrium
+                task, law, candidate.V, resolution=resolution, budget=Effort(seconds=left), equilibrium=equilibrium
             )
             if certificate.is_proved:
                 best, volume = max(best, proved_share(certificate, task)), max(volume, certificate.volume)
