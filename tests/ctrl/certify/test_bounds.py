@@ -113,10 +113,11 @@ FACES = [("x", -1), ("x", 1), ("y", -1), ("y", 1)]
 
 @pytest.mark.parametrize(("name", "side"), FACES)
 def test_every_face_of_the_box_is_looked_at(name: str, side: int) -> None:
-    """Cut at 0.5 on one side alone, a fast spiral leaves through the cut and a slow one does not."""
+    """Cut at 0.5 on one side alone, a fast spiral leaves through the cut and a slow one does not; one in between leaves
+    through it beyond the set alone, which shows when the face is halved."""
     cut = (-10.0, 0.5) if side > 0 else (-0.5, 10.0)
     V = QuadraticLyapunov(np.eye(2), ORIGIN)
-    for turn, holds in ((2.0, False), (0.2, True), (-0.2, True), (-2.0, False)):
+    for turn, holds in ((2.0, False), (0.55, True), (0.2, True), (-0.2, True), (-0.55, True), (-2.0, False)):
         task = spiral({name: cut}, turn)
         loop = ClosedLoop(task, IDLE, continuous=True)
         boxes, fault = holds_at_border(loop, Region(V, 1.0, *task.domain_bounds), Effort(20_000, 10))
@@ -132,6 +133,20 @@ def test_a_face_that_the_set_does_not_reach_does_not_matter(name: str, side: int
     V = QuadraticLyapunov(np.eye(2), ORIGIN)
     loop = ClosedLoop(spiral({name: cut}), IDLE, continuous=True)
     assert holds_at_border(loop, Region(V, 0.24, *loop.domain), Effort(20_000, 10))[1] == ""
+
+
+def test_a_border_that_the_budget_does_not_reach_is_not_shown() -> None:
+    V = QuadraticLyapunov(np.eye(2), ORIGIN)
+    loop = ClosedLoop(spiral({"x": (-0.5, 0.5)}, 0.57), IDLE, continuous=True)
+    region = Region(V, 1.0, *loop.domain)
+    needed, fault = holds_at_border(loop, region, Effort(20_000, 10))
+    assert fault == ""
+    assert needed > 8
+    assert holds_at_border(loop, region, Effort(needed, 10))[1] == ""
+    boxes, fault = holds_at_border(loop, region, Effort(needed - 1, 10))
+    assert "budget spent on the border" in fault
+    assert 0 < boxes < needed
+    assert "budget spent" in holds_at_border(loop, region, Effort(20_000, 0.0))[1]
 
 
 @pytest.mark.parametrize("side", [-1, 1])
