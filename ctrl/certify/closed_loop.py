@@ -17,7 +17,7 @@ from ctrl.certify.jet import Jet
 from ctrl.certify.sampled_flow import SampledFlow
 from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
-from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, jumps, with_symbolic_numbers
+from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, UnknownName
 from systems.lowering import lower
@@ -83,7 +83,7 @@ class ClosedLoop:
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
-        _ = self._parameters, self.pushes
+        _ = self._own, self._equations, self.pushes
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
         if given != (m,):
@@ -92,12 +92,12 @@ class ClosedLoop:
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self.pushes.mid if w is None else w, self._plant[1])
+        return self._numbers(x, u, self.pushes.mid if w is None else w, self._own[0])
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
         u = clipped_box(self.law.enclose(x), *self._bounds)
-        return self._boxes(x, u, self.pushes if w is None else w, self._parameters)
+        return self._boxes(x, u, self.pushes if w is None else w, self._own[1])
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
@@ -137,7 +137,7 @@ class ClosedLoop:
                 *(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_push.mid), (total.rad, by_push.rad)))
             )
             half = self.with_pushes(patch).half
-        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._parameters)
+        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._own[1])
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
@@ -169,6 +169,8 @@ class ClosedLoop:
 
         def equations(z: Jet, u: Interval, w: Interval, p: Interval) -> Jet:
             value, *found = self._physics(z.value, u, w, p)
+            if not self._is_kept:
+                value = self._values(z.value, u, w, self._own[1])
             state, input, *push = (
                 Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(found, (n, m, q)[: len(found)], strict=True)
             )
@@ -179,7 +181,7 @@ class ClosedLoop:
                 slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
             return Jet(value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None]))
 
-        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._parameters)
+        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._free[1])
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -188,7 +190,7 @@ class ClosedLoop:
     @cached_property
     def curved_directions(self) -> list[np.ndarray]:
         """Unit vectors (n,) of the states on which the Jacobian of the plant's equations depends."""
-        f = self._plant[0]
+        f = self._equations
         x, u, w, p = f.sx_in()
         slopes = ca.jacobian(f(x, u, w, p), ca.vertcat(x, u))
         curved = ca.which_depends(ca.vec(slopes), x, 1)
@@ -214,14 +216,14 @@ class ClosedLoop:
         bound = float(abs(moved).hi.max(initial=0.0))
         point = [Fraction(a) for a in x.tolist()]
         u = self.law.exact(point)
-        if u is None or not np.isfinite(self._plant[1]).all():
+        if u is None:
             return False, bound
         if self._flow is not None:  # at rest where its equations are zero, however its samples are rounded
             program, p, stepper = read(self._flow.dynamics.plant.casadi()), [], lambda source: source
         else:
-            known = self._parameters.lo == self._parameters.hi
-            p = [Fraction(a) if known[k] else self._parameters[k] for k, a in enumerate(self._plant[1].tolist())]
-            program, stepper = read(self._plant[0]), self._stepper
+            own, box = self._own
+            p = [Fraction(a) if box.lo[k] == box.hi[k] else box[k] for k, a in enumerate(own.tolist())]
+            program, stepper = read(self._equations), self._stepper
         inputs = clip_exactly(u, *self._bounds)
 
         def equations(z: ExactColumn, u: Sequence[Value], w: Sequence[Value], p: Sequence[Value]) -> ExactColumn:
@@ -250,33 +252,45 @@ class ClosedLoop:
         return source if self.continuous else self.task.true_dynamics.stepper(source)
 
     @cached_property
-    def _plant(self) -> tuple[ca.Function, np.ndarray]:
-        """The equations with uncertain parameters and literal numbers as the input p, and the values of those."""
+    def _equations(self) -> ca.Function:
+        """What is stepped, f(x, u, w, p), as it is simulated: p are the uncertain parameters, or the entries of the
+        matrices of an exact sampling."""
         dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
         if self._flow is not None and not names:
-            return self._flow.equations, self._flow.numbers
+            return self._flow.equations
         f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
         if found := jumps(f):
             raise NotApplicable(
                 f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
                 "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
             )
-        free, numbers = with_symbolic_numbers(f)
-        x, u, w, p, c = free.sx_in()
-        joined = ca.Function(f.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"])
-        values = [float(dynamics.plant.parameters[name]) for name in names]
-        return joined, np.concatenate([np.array(values), numbers])
+        return f
 
     @cached_property
-    def _parameters(self) -> Interval:
-        """Parameters and literal numbers as the input p takes them, (k,): points, but for what is uncertain."""
+    def _own(self) -> tuple[np.ndarray, Interval]:
+        """Their p, (k,): the plant's own numbers, and the intervals around these."""
         self._check_uncertain()
-        low, high = self._plant[1].copy(), self._plant[1].copy()
         if self._flow is not None:
-            return self._flow.entries
-        for k, (least, most) in enumerate(self.uncertain.values()):
-            low[k], high[k] = least, most
-        return Interval(low, high)
+            return self._flow.numbers, self._flow.entries
+        known = self.task.true_dynamics.plant.parameters
+        ends = np.array(list(self.uncertain.values()), dtype=float).reshape(-1, 2).T
+        return np.array([float(known[name]) for name in self.uncertain]), Interval(*ends)
+
+    @cached_property
+    def _free(self) -> tuple[ca.Function, Interval]:
+        """The equations with their literal numbers at the end of p, and p, for derivatives."""
+        free, numbers = with_symbolic_numbers(self._equations)
+        x, u, w, p, c = free.sx_in()
+        joined = ca.Function(
+            free.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"]
+        )
+        own = self._own[1]
+        return joined, Interval(np.concatenate([own.lo, numbers]), np.concatenate([own.hi, numbers]))
+
+    @cached_property
+    def _is_kept(self) -> bool:
+        """Whether CasADi has simplified nothing in them: log(x) - log(x) would be 0 then, and is NaN when it runs."""
+        return is_kept(self._equations)
 
     def _check_uncertain(self) -> None:
         """That the equations with symbols are the plant's for every value, as far as values that are tried show it."""
@@ -335,15 +349,19 @@ class ClosedLoop:
 
     @cached_property
     def _numbers(self) -> Callable[..., np.ndarray]:
-        return self._stepper(lower(self._plant[0], to="numpy"))
+        return self._stepper(lower(self._equations, to="numpy"))
+
+    @cached_property
+    def _values(self) -> Callable[..., Interval]:
+        return lower(self._equations, to="interval")
 
     @cached_property
     def _boxes(self) -> Callable[..., Interval]:
-        return self._stepper(lower(self._plant[0], to="interval"))
+        return self._stepper(self._values)
 
     @cached_property
     def _physics(self) -> Any:
-        f = self._plant[0]
+        f = self._free[0]
         x, u, w, p = f.sx_in()
         value = f(x, u, w, p)
         slopes = [ca.jacobian(value, z) for z in ((x, u, w) if self.is_disturbed else (x, u))]

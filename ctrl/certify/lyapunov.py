@@ -13,7 +13,7 @@ import numpy as np
 
 from ctrl.balls import Ball
 from ctrl.intervals import least_eigenvalue, matvec, quadratic_form, reshape, total
-from ctrl.laws.exact import DISCONTINUOUS, with_symbolic_numbers
+from ctrl.laws.exact import DISCONTINUOUS, is_kept, with_symbolic_numbers
 from systems import DimensionMismatch, InvalidValue
 from systems.lowering import lower
 from systems.lowering.interval import Interval
@@ -218,7 +218,7 @@ class SymbolicLyapunov(Lyapunov):
     def enclose(self, x: Interval) -> Interval:
         W, slope = self._at_centre
         tilt = total(slope * (x - self.centre))
-        return self._program(x, self._free[1])[..., 0] - W - tilt
+        return self._program(x)[..., 0] - W - tilt
 
     def enclose_gradient(self, x: Interval) -> Interval:
         return self._gradient(x) - self._at_centre[1]
@@ -226,7 +226,7 @@ class SymbolicLyapunov(Lyapunov):
     def enclose_hessian(self, x: Interval) -> Interval:
         n = x.shape[-1]
         found = reshape(self._second(x, self._free[1]), (*x.shape, n))
-        if self._is_partial and (nowhere := self.enclose(x).undefined) is not None:
+        if self._may_be_undefined and (nowhere := self.enclose(x).undefined) is not None:
             found.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
         return found
 
@@ -250,7 +250,7 @@ class SymbolicLyapunov(Lyapunov):
     @cached_property
     def _at_centre(self) -> tuple[Interval, Interval]:
         """W and its gradient at the centre."""
-        return self._program(self.centre, self._free[1])[..., 0], self._gradient(self.centre)
+        return self._program(self.centre)[..., 0], self._gradient(self.centre)
 
     @cached_property
     def _at_middle(self) -> tuple[float, np.ndarray]:
@@ -271,8 +271,8 @@ class SymbolicLyapunov(Lyapunov):
         )
 
     @cached_property
-    def _is_partial(self) -> bool:
-        return not read(self.function).is_total
+    def _may_be_undefined(self) -> bool:
+        return not (read(self.function).is_total and is_kept(self.function))
 
     @cached_property
     def _value(self) -> Any:
@@ -285,7 +285,7 @@ class SymbolicLyapunov(Lyapunov):
 
     @cached_property
     def _program(self) -> Any:
-        return lower(self._free[0], to="interval")
+        return lower(self.function, to="interval")
 
     @cached_property
     def _first(self) -> Any:

@@ -16,6 +16,7 @@ from systems.lowering import interval_functions as rules
 from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
 from systems.lowering.interval import Interval
 from systems.lowering.program import Program, read
+from systems.lowering.same import same_function
 
 __all__ = [
     "DISCONTINUOUS",
@@ -24,6 +25,7 @@ __all__ = [
     "Value",
     "evaluate",
     "evaluate_exactly",
+    "is_kept",
     "jumps",
     "with_symbolic_numbers",
 ]
@@ -178,6 +180,19 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     column = ca.vertcat(*numbers.values()) if numbers else ca.SX(0, 1)
     free = ca.Function(function.name(), [*inputs, column], outputs, [*names, "numbers"], function.name_out())
     return free, np.array(list(numbers))
+
+
+def is_kept(function: ca.Function) -> bool:
+    """Whether :func:`with_symbolic_numbers` computes what the function does, operation by operation.
+
+    CasADi simplifies expressions as they are written, and more of them when they are written anew: log(x) - log(x) is
+    0 then, and NaN at a negative x when the function is run. A derivative may be taken of what is simplified; but
+    whether there is a value at all, only the function itself can tell.
+    """
+    free, numbers = with_symbolic_numbers(function)
+    inputs = free.sx_in()[:-1]
+    rebuilt = ca.Function(function.name(), inputs, list(free.call([*inputs, ca.SX(ca.DM(numbers))])))
+    return same_function(read(function), read(rebuilt))
 
 
 def jumps(function: ca.Function) -> list[str]:

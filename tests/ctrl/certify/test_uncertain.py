@@ -93,11 +93,17 @@ def test_the_program_that_is_enclosed_is_that_of_the_simulator(make: Callable[[]
     zero = np.zeros(len(known.plant.input))
     n = len(known.plant.state)
     law = SaturatedLinear(np.zeros((len(zero), n)), np.zeros(n), zero, zero, zero)
-    f, numbers = ClosedLoop(known, law)._plant
+    loop = ClosedLoop(known, law)
+    plant = read(known.dynamics.equations())
+    assert same_function(read(loop._equations), plant)
+    f, numbers = loop._free
     x, u, w, _ = f.sx_in()
-    plant = known.dynamics.equations()
-    ours = read(ca.Function("f", [x, u, w], [f(x, u, w, ca.DM(numbers))]))
-    assert same_function(ours, read(ca.Function("f", [x, u, w], [plant(x, u, w, ca.SX(0, 1))])))
+    free = ca.Function("f", [x, u, w, ca.SX(0, 1)], [f(x, u, w, ca.DM(numbers.lo))])
+    assert same_function(read(free), plant)
+    rng = np.random.default_rng(0)
+    for point in rng.normal(size=(5, n)):
+        after = known.dynamics.function()(point, law(point), 0, [])
+        assert np.allclose(loop(point), np.array(after)[:, 0], rtol=1e-13)
 
 
 def test_parameters_that_others_follow_from_are_refused_by_name() -> None:
