@@ -60,7 +60,11 @@ def unreadable(parameters: Sequence[str] = ()) -> Iterator[None]:
 
 @functools.cache
 def _install() -> None:
-    """Has the methods of CasADi's expressions that read numbers look first whether they may; once."""
+    """Has the methods of CasADi's expressions that read numbers look first whether they may; once.
+
+    Expressions are made of expressions, so symbols of a class of our own would not do. Outside of :func:`unreadable`
+    nothing changes.
+    """
     for name, text in _READS.items():
         setattr(ca.SX, name, _guarded(name, getattr(ca.SX, name), text))
 
