@@ -140,6 +140,17 @@ def test_only_within_and_only_what_holds_symbols_is_unreadable() -> None:
     assert math.isnan(float(x))
 
 
+TABLE = ca.interpolant("drag", "linear", [[-10.0, 0.0, 10.0]], [2.0, 0.0, 3.0])
+
+
+def test_a_table_is_compared_at_points() -> None:
+    plant = Spring(lambda m: m * TABLE(0.5 * m))
+    f = plant.casadi(["mass"])
+    expect_same(f, plant, ["mass"], {"mass": 3.0})
+    with pytest.raises(InvalidValue, match=r"another function when mass may vary"):
+        Spring(lambda m: TABLE(0.5 * m) + (1.0 if isinstance(m, float) else 0.0)).casadi(["mass"])
+
+
 # ---- fields that no interval fits ----
 
 
