@@ -80,10 +80,14 @@ def mutants(path: str) -> Iterator[Mutant]:
     """Every mutant of a file, in the order of its lines."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
-    documented = {id(node.body[0].value) for node in nodes if _has_docstring(node)}  # type: ignore[attr-defined]
+    # Documentation and annotations compute nothing.
+    idle = {id(node.body[0].value) for node in nodes if _has_docstring(node)}  # type: ignore[attr-defined]
+    for node in nodes:
+        for hint in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            idle |= set(map(id, ast.walk(hint))) if hint is not None else set()
     found = []
     for k, node in enumerate(nodes):
-        if id(node) in documented:
+        if id(node) in idle:
             continue
         for change, changed in _changes(node):
             other = copy.deepcopy(tree)

@@ -101,7 +101,7 @@ def test_all_around_the_centre_falls_where_that_is_shown(continuous: bool, kappa
     """For slopes anywhere in the balls and any state of the core, as f(x) = J d, or c + J d."""
     rng = np.random.default_rng(9)
     shown_at_all = refused = 0
-    for V in (QuadraticLyapunov(np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([0.3, -0.2])), around_zero()):
+    for V in (QuadraticLyapunov(np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([0.3, -0.2])), around(0.3, -0.2)):
         T = np.array([[1.0, 0.4], [-0.2, 0.8]])
         half = 10.0 ** rng.uniform(-2.5, -0.5, (200, 2))
         reach = half @ np.abs(T).T
@@ -128,10 +128,11 @@ def test_all_around_the_centre_falls_where_that_is_shown(continuous: bool, kappa
     assert refused > 40
 
 
-def around_zero() -> SymbolicLyapunov:
+def around(a: float, b: float) -> SymbolicLyapunov:
     x = ca.SX.sym("x", 2)
-    W = x[0] ** 2 + 1.5 * x[1] ** 2 + 0.5 * x[0] * x[1] + 0.6 * x[0] ** 3 + 0.3 * ca.sin(x[1]) ** 3
-    return SymbolicLyapunov(ca.Function("W", [x], [W]), ORIGIN)
+    y, z = x[0] - a, x[1] - b
+    W = y**2 + 1.5 * z**2 + 0.5 * y * z + 0.6 * y**3 + 0.3 * ca.sin(z) ** 3
+    return SymbolicLyapunov(ca.Function("W", [x], [W]), np.array([a, b]))
 
 
 def test_a_matrix_is_negative_definite_when_all_of_its_members_are() -> None:
