@@ -112,8 +112,9 @@ class Ball:
 
     def __mul__(self, scale: float | Array) -> Ball:
         """Entry by entry with exact numbers."""
-        mid = self.mid * scale
-        return Ball(mid, upward(self.rad * np.abs(scale) + _UNIT * np.abs(mid)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            mid = self.mid * scale
+            return Ball(mid, upward(self.rad * np.abs(scale) + _UNIT * np.abs(mid)))
 
     __rmul__ = __mul__
 

@@ -123,7 +123,7 @@ class ClosedLoop:
         # all points between the input and the relaxation's own middle.
         reach = form.range(half)
         least, most = np.clip(reach.lo, lower, upper), np.clip(reach.hi, lower, upper)
-        u = Interval(np.fmin(least, form.value), np.fmax(most, form.value)).without_value(reach.undefined)
+        u = Interval(np.fmin(least, form.value), np.fmax(most, form.value))
         by_x = np.zeros((len(patch), n, k))
         by_x[..., :n] = patch.T
         by_u = np.zeros((len(patch), m, k))

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from ctrl.certify import Certificate, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
+from ctrl.certify.certificate import sentence
 from ctrl.certify.command import prove, show_again
 from ctrl.certify.files import read, recheck, save
+from ctrl.certify.region import Region
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, Task, Uniform, signals
 
@@ -108,6 +110,14 @@ def test_no_level_is_rounded_up(level: float) -> None:
     printed = re.search(r"V <= (\S+) ", found.claim)
     assert printed is not None
     assert level * (1 - 2e-5) < float(printed[1]) <= level
+
+
+@pytest.mark.parametrize("inner", [0.123456789, 0.0123455001])
+def test_no_inner_level_is_rounded_down(inner: float) -> None:
+    region = Region(SQUARE, 1.0, *boxed(-9.0, 9.0), inner)
+    said = sentence(region, ORIGIN, "a law", {}, {"w": (-1.0, 1.0)}, False, Map.state, boxed(-9.0, 9.0))
+    printed = float(said.split("comes to V <= ")[1].split(" ")[0])
+    assert inner <= printed < inner * (1 + 2e-5)
 
 
 def test_what_was_made_of_a_candidate_is_said() -> None:

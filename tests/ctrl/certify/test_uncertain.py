@@ -117,6 +117,14 @@ def test_parameters_that_others_follow_from_are_refused_by_name() -> None:
     assert certify(given, LQR(given).law, level=1.0, uncertain={"mass": (3.9, 4.1)}).is_proved
 
 
+def test_a_plant_that_is_another_one_for_some_values_is_refused() -> None:
+    """At its own mass the symbol does what the number does."""
+    plain = task(Spring(lambda m: -0.1 * m if not isinstance(m, float) or m > 3.7 else 0.5, inertia=2.5))
+    assert certify(plain, LQR(plain).law, level=1.0, uncertain={"mass": (3.8, 4.1)}).is_proved
+    with pytest.raises(InvalidValue, match=r"another function when mass may vary than at mass = 3, where"):
+        certify(plain, LQR(plain).law, level=1.0, uncertain={"mass": (3.0, 4.1)})
+
+
 def test_every_value_of_several_parameters_is_enclosed() -> None:
     wide = {"cart_mass": (0.9, 1.2), "pole_mass": (0.09, 0.12), "half_length": (0.45, 0.55)}
     known = cartpole()
