@@ -114,9 +114,6 @@ def clipped(form: Affine, half: Array, lower: Array, upper: Array) -> Affine:
         lost = (np.abs(matrix) @ half[..., None])[..., 0] * 2.0**-52  # the product above is rounded
         radius = upward(form.radius * slope + spread + value.rad + lost)
         unknown = ~np.isfinite(low + high)
-    # Where z is unbounded it may be undefined, which the finite range of a saturation must not hide.
-    return Affine(
-        np.where(inside, form.value, value.mid),
-        np.where(inside[..., None], form.matrix, matrix),
-        np.where(unknown, np.inf, np.where(inside, form.radius, radius)),
-    )
+        # Where z is undefined, or too large for a double, the finite range of a saturation must not hide it.
+        radius = np.where(unknown, form.radius + np.inf, np.where(inside, form.radius, radius))
+    return Affine(np.where(inside, form.value, value.mid), np.where(inside[..., None], form.matrix, matrix), radius)

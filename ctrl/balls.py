@@ -36,7 +36,8 @@ def upward(x: Array) -> Array:
 class Ball:
     """Arrays whose entries are known to a radius: mid - rad <= entry <= mid + rad; both (..., r, c) or (..., r).
 
-    A NaN or an infinite radius says that nothing is known; no comparison with a bound derived from it succeeds.
+    A NaN or an infinite radius says that nothing is known; no comparison with a bound derived from it succeeds. The NaN
+    says that there may be no value at all, as ``Interval.undefined`` does; it is carried by the rules of IEEE 754.
     """
 
     mid: Array
@@ -56,20 +57,31 @@ class Ball:
     @property
     def lo(self) -> Array:
         """Lower bounds of the entries, rounded downward."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            low = self.mid - self.rad
-            return _known(low - (_UNIT * np.abs(low) + _TINY), -np.inf)
+        return _known(self._low, -np.inf)
 
     @property
     def hi(self) -> Array:
         """Upper bounds of the entries, rounded upward."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            high = self.mid + self.rad
-            return _known(high + (_UNIT * np.abs(high) + _TINY), np.inf)
+        return _known(self._high, np.inf)
 
     @property
     def interval(self) -> Interval:
-        return Interval(self.lo, self.hi)
+        low, high = self._low, self._high
+        unknown = np.isnan(low) | np.isnan(high)
+        known = Interval(np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high))
+        return known.without_value(unknown)
+
+    @property
+    def _low(self) -> Array:
+        with np.errstate(invalid="ignore", over="ignore"):
+            low = self.mid - self.rad
+            return low - (_UNIT * np.abs(low) + _TINY)
+
+    @property
+    def _high(self) -> Array:
+        with np.errstate(invalid="ignore", over="ignore"):
+            high = self.mid + self.rad
+            return high + (_UNIT * np.abs(high) + _TINY)
 
     @property
     def size(self) -> Array:
@@ -100,8 +112,9 @@ class Ball:
 
     def __mul__(self, scale: float | Array) -> Ball:
         """Entry by entry with exact numbers."""
-        mid = self.mid * scale
-        return Ball(mid, upward(self.rad * np.abs(scale) + _UNIT * np.abs(mid)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            mid = self.mid * scale
+            return Ball(mid, upward(self.rad * np.abs(scale) + _UNIT * np.abs(mid)))
 
     __rmul__ = __mul__
 
@@ -115,6 +128,10 @@ class Ball:
     def widened(self, radius: Array) -> Ball:
         """The same midpoints, the radii enlarged."""
         return Ball(self.mid, upward(self.rad + radius))
+
+    def without_value(self, where: Array | None) -> Ball:
+        """The same, nothing known at the entries marked (booleans that broadcast), of which there may be none."""
+        return self if where is None else Ball(self.mid, np.where(where, np.nan, self.rad))
 
     def __matmul__(self, other: Ball) -> Ball:
         """Matrix products; a vector (..., k) on the right gives vectors (..., r)."""

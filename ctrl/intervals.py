@@ -14,12 +14,12 @@ Operand = Interval | NDArray[np.float64]
 
 def reshape(x: Interval, shape: tuple[int, ...]) -> Interval:
     """The same entries in another shape."""
-    return Interval(x.lo.reshape(shape), x.hi.reshape(shape))
+    return x.moved(lambda a: a.reshape(shape))
 
 
 def transpose(x: Interval) -> Interval:
     """The last two axes exchanged."""
-    return Interval(x.lo.swapaxes(-1, -2), x.hi.swapaxes(-1, -2))
+    return x.moved(lambda a: a.swapaxes(-1, -2))
 
 
 def total(x: Interval) -> Interval:

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_arguments
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, UnknownName
 from systems.signals import Vector
+from systems.symbols import SymbolRead, unreadable
 
 __all__ = ["column", "evaluated", "expect_arguments", "largest", "without_nan"]
 
 
-def evaluated(function: Callable[..., Any], where: str, *arguments: Any) -> Any:
+def evaluated(function: Callable[..., Any], where: str, *arguments: Any, parameters: Sequence[str] = ()) -> Any:
     """What a function of the user's returns for symbolic signals.
 
     Args:
-        where: whose function this is, for the message.
+        where: whose function this is, for the message. parameters: names of those that are symbols, too.
 
     Raises:
-        InvalidValue: it branches on a signal in Python, or hands one to a function that cannot read it.
+        InvalidValue: it asks a symbol for its number, as branches of Python and functions of math do, or hands it to a
+            function that cannot read it.
     """
     try:
-        return function(*arguments)
-    except (TypeError, NotImplementedError) as error:  # NotImplementedError is CasADi's for arguments of other types
+        with unreadable(parameters):
+            return function(*arguments)
+    except SymbolRead as error:
+        raise InvalidValue(f"{where} {error}") from error
+    except UnknownName:
+        raise
+    except (TypeError, NotImplementedError, ValueError) as error:  # CasADi raises all of these for other types
+        if isinstance(error, ValueError) and not parameters:
+            raise
+        if parameters:
+            raise InvalidValue(
+                f"{where} cannot be evaluated with {', '.join(parameters)} as symbols, which they are here because any "
+                f"value is meant: {type(error).__name__}: {error}"
+            ) from error
         said = (str(error).strip().splitlines() or ["no message"])[0]
         raise InvalidValue(
             f"{where} cannot be evaluated: {type(error).__name__}: {said} Signals are CasADi symbols: read them by "

@@ -175,9 +175,12 @@ class Plant(ABC):
         for name in expect_names(names, f"{self.name}: names of parameters"):
             if name not in known:
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
+        if not names:
+            return self, ca.SX(0, 1)
+        from systems.symbolic_parameters import with_symbols
+
         symbols = {name: ca.SX.sym(name) for name in names}
-        together = ca.vertcat(*symbols.values()) if symbols else ca.SX(0, 1)
-        return (dataclasses.replace(self, **symbols) if symbols else self), together  # type: ignore[type-var]
+        return with_symbols(self, symbols), ca.vertcat(*symbols.values())
 
     def casadi(self, parameters: Sequence[str] = ()) -> ca.Function:
         """The physics as a plain CasADi function.
@@ -192,19 +195,18 @@ class Plant(ABC):
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
             InvalidValue: it returns something that is no function of its arguments, branches on a signal in
-                Python, or holds a NaN.
+                Python, or holds a NaN; or the parameters as symbols make another function than their values do.
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
         law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
         where = f"{self.name}.{law.__name__}"
-        result = evaluated(
-            law,
-            where,
+        vectors = [
             Vector(self.state, x, f"{self.name} state"),
             Vector(self.input, u, f"{self.name} input"),
             Vector(self.disturbance, w, f"{self.name} disturbance"),
-        )
+        ]
+        result = evaluated(law, where, *vectors, parameters=parameters)
         written = column(result, where, f"one expression per state: {', '.join(self.state.names)}")
         if written.shape != (len(self.state), 1):
             raise DimensionMismatch(
@@ -218,4 +220,8 @@ class Plant(ABC):
                 f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
+        if parameters:
+            from systems.symbolic_parameters import expect_same
+
+            expect_same(f, self, parameters)
         return without_nan(f, where)

@@ -6,7 +6,7 @@ from ctrl.certify.disturbed import disturbances, sampled_inner
 from ctrl.certify.ellipsoids import ellipsoid_region
 from ctrl.certify.equilibrium import RestPoint, rest_point
 from ctrl.certify.levels import largest_level
-from ctrl.certify.linearised import cost_to_go
+from ctrl.certify.linearised import cost_to_go, lyapunov
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.neural import NeuralLyapunov
 from ctrl.certify.region import Effort
@@ -32,6 +32,7 @@ __all__ = [
     "disturbances",
     "ellipsoid_region",
     "largest_level",
+    "lyapunov",
     "proved_region",
     "proved_share",
     "rest_point",

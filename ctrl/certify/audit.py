@@ -32,8 +32,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     **OPERATORS,
     "sq": lambda a: a**2,  # a ball knows of its square that it is not negative, not so of a product
     "fabs": abs,
-    "fmin": min,
-    "fmax": max,
+    "fmin": lambda a, b: a.min(b),  # Python's own passes over a NaN
+    "fmax": lambda a, b: a.max(b),
     **dict.fromkeys(POWERS, operator.pow),
 }
 

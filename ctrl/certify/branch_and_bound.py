@@ -11,13 +11,15 @@ import numpy as np
 from ctrl.certify.border import holds_at_border
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.frame import Frame, frames
+from ctrl.certify.reasons import around_centre
 from ctrl.certify.region import Effort, Outcome, Region
-from ctrl.certify.search import CHUNK, Examiner, Search
+from ctrl.certify.search import CHUNK, CORES, Examiner, Search
 from ctrl.certify.tree import Proof
 
 __all__ = ["decreases", "holds_again"]
 
 _TRIALS = 4
+_INSIDE = "a lower level, at which the set does not reach the border of its box, or more seconds: Effort(seconds=...)"
 
 
 def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) -> Outcome:
@@ -37,15 +39,21 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
     is dropped after each, and the last goes on alone.
     """
     began, boxes = perf_counter(), 0
+
+    def left_open(boxes: int, reason: str, advice: str) -> Outcome:
+        nothing = np.zeros(len(region.lower))
+        return Outcome("open", boxes, perf_counter() - began, nothing, reason=reason, advice=advice)
+
     if loop.continuous and not region.is_whole:
         boxes, fault = holds_at_border(loop, region, budget)
         if fault:
-            return Outcome("open", boxes, perf_counter() - began, np.zeros(len(region.lower)), None, fault)
-    starts = (Search.start(loop, region, kappa, frame, budget.device) for frame in frames(loop, region.V))
-    searches = [search for search in starts if search]
+            return left_open(boxes, fault, _INSIDE)
+    tried = frames(loop, region.V)
+    searches = [s for frame in tried if (s := Search.start(loop, region, kappa, frame, budget.device)) is not None]
     if not searches:
-        reason = "no decrease proved around the reference"
-        return Outcome("open", boxes, perf_counter() - began, np.zeros(len(region.lower)), None, reason)
+        reason, advice = around_centre(loop, region, kappa)
+        return left_open(boxes + len(tried) * CORES, reason, advice)
+    searches = [search for search in searches if search.is_settled] or searches
     for trial in range(_TRIALS + 1):
         for search in list(searches):
             left = Effort(budget.boxes - boxes, budget.seconds - (perf_counter() - began))
@@ -54,7 +62,7 @@ def decreases(loop: ClosedLoop, region: Region, kappa: float, budget: Effort) ->
             boxes += outcome.boxes
             spent = perf_counter() - began
             if outcome.answer != "open" or last or search.is_stuck or boxes >= budget.boxes or spent > budget.seconds:
-                return replace(outcome, boxes=boxes, seconds=spent)
+                return search.explained(replace(outcome, boxes=boxes, seconds=spent))
         if trial > 0 and len(searches) > 1:
             searches.remove(max(searches, key=lambda search: search.volume))
         if trial == _TRIALS - 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from enum import StrEnum
 from math import isnan
 from typing import Any, final
@@ -23,6 +24,7 @@ from systems.lowering.interval import Interval
 __all__ = ["Certificate", "Kind", "sentence", "stated"]
 
 Intervals = Mapping[str, tuple[float, float]]
+Box = tuple[np.ndarray, np.ndarray]
 
 
 class Kind(StrEnum):
@@ -35,28 +37,80 @@ class Kind(StrEnum):
 
 
 def sentence(
-    region: Region, reference: np.ndarray, law: str, uncertain: Intervals, disturbance: Intervals, continuous: bool
+    region: Region,
+    reference: np.ndarray,
+    law: str,
+    uncertain: Intervals,
+    disturbance: Intervals,
+    continuous: bool,
+    state: Signals,
+    domain: Box,
 ) -> str:
-    """What is claimed of a region under a law."""
+    """What is claimed of a region under a law.
+
+    Args:
+        state: names of x. domain: lower and upper (n,), of the task.
+    """
     V = region.V
     known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in uncertain.items())
-    cut = "" if region.is_whole else " within the domain of the task"
     goal = f"the reference [{_numbers(reference)}]"
     if not is_same(V.centre, reference):
         away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
         goal = f"the loop's own equilibrium [{_numbers(V.middle)}], {away},"
-    inside = f"comes to V <= {region.inner:.6g} in finite time, for good,"
+    inside = f"comes to V <= {_rounded(region.inner, ROUND_CEILING)} in finite time, for good,"
     end = inside if region.inner > 0 else f"converges to {goal}"
     when = "at any time" if continuous else "in any sample"
     pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in disturbance.items())
     disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
-    return f"every start with V <= {region.level:.6g}{cut} stays there and {end} under {law}, {disturbed}{known}"
+    starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
+    return f"{starts} stays there and {end} under {law}, {disturbed}{known}"
+
+
+def _given(region: Region) -> str:
+    """What was made of the V that was given, where that is more than rounding; else nothing."""
+    constant, slope = region.V.correction
+    lower, upper = region.hull
+    with np.errstate(invalid="ignore"):
+        size = abs(constant) + np.nansum(np.abs(slope) * (upper - lower))
+    if size <= 1e-9 * region.level:
+        return ""
+    numbers = ", ".join(map(repr, slope.tolist()))
+    return f", where V(x) = W(x) + {constant!r} + [{numbers}]'(x - c) with W the function given and c its centre,"
+
+
+def _cut(region: Region, state: Signals, domain: Box) -> str:
+    """The box that {V <= level} is cut to, as far as it cuts, and where the set goes beyond the domain of the task."""
+    low, high = region.V.bounding_box(region.level)
+    bounds = []
+    for i, name in enumerate(state.names):
+        least, most = float(region.lower[i]), float(region.upper[i])
+        below, above = low[i] < least, high[i] > most
+        if below and above and np.isfinite([least, most]).all():
+            bounds.append(f"{name} in [{least!r}, {most!r}]")
+        elif below and np.isfinite(least):
+            bounds.append(f"{name} >= {least!r}")
+        elif above and np.isfinite(most):
+            bounds.append(f"{name} <= {most!r}")
+    text = ""
+    if bounds:
+        same = np.array_equal(region.lower, domain[0]) and np.array_equal(region.upper, domain[1])
+        text = f" within {'the domain of the task' if same else 'the box'} ({', '.join(bounds)})"
+    lower, upper = region.hull
+    beyond = [name for i, name in enumerate(state.names) if lower[i] < domain[0][i] or upper[i] > domain[1][i]]
+    return f"{text}, a set that reaches beyond the domain of the task in {', '.join(beyond)}," if beyond else text
+
+
+def _rounded(a: float, rounding: str) -> str:
+    """A number in six digits, not beyond it on the side that matters."""
+    return f"{float(Context(prec=6, rounding=rounding).create_decimal(a)):.6g}"
 
 
 _ROUNDING = (
-    "doubles rounded outward; holds for real arithmetic on the plant's expressions, their numbers, parameters, gains, "
-    "bounds and dt the doubles given; not for the rounding of a running controller"
+    "doubles rounded outward; holds for real arithmetic on the equations of the plant as it is simulated, their "
+    "numbers, gains, bounds and dt the doubles given; not for the rounding of a running controller"
 )
+
+_EXPONENTIAL = "; and for the exact solution between samples, its matrix exponential enclosed"
 
 
 def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
@@ -74,12 +128,13 @@ def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
         "kappa": float(kappa),
         "state": task.plant.state,
         "domain": None if region.is_whole else (region.lower, region.upper),
+        "task_domain": loop.domain,
         "dynamics": "continuous time" if loop.continuous else str(task.true_dynamics),
         "dt": 0.0 if loop.continuous else task.dt,
         "uncertain": loop.uncertain,
         "disturbance": loop.disturbance,
         "inner": float(region.inner),
-        "rounding": _ROUNDING,
+        "rounding": _ROUNDING + (_EXPONENTIAL if loop.is_sampled_exactly else ""),
     }
 
 
@@ -101,10 +156,10 @@ class Certificate:
         V: the Lyapunov function. reference: (n,), of the task.
         level: of the sublevel set. kappa: least relative decrease per sample, 0 for any.
         state: names and units of x.
-        domain: lower and upper (n,) of the box that S is cut to, None where {V <= level} lies in the task's domain.
+        domain: lower and upper (n,) of the box that S is cut to, the task's domain or another one; None where it cuts
+            nothing off. task_domain: lower and upper (n,), infinite where the task has none.
         dynamics: integrator and sample time, such as "euler, 0.05 s", or "continuous time". dt: seconds per sample, 0
-        in
-            continuous time.
+            in continuous time.
         uncertain: intervals of the plant's parameters for all values in which the claim holds.
         disturbance: W: intervals in which signals of w may change from sample to sample, or at any time in continuous
             time; the others are zero. inner: see above, 0 for convergence to the equilibrium.
@@ -113,7 +168,7 @@ class Certificate:
         origin: how the neighbourhood of the equilibrium was treated. rounding: what the arithmetic covers.
         core: half-widths (n,) of the hull of the parallelepiped around the reference that was settled at once.
         counterexample: a point (n,) of S that breaks the claim, proved to do so where the kind is refused.
-        reason: why it is refused or undecided.
+        reason: why it is refused or undecided. advice: what to try where it is undecided.
         proof: how the region was cut, enough to show the claim again without searching; None where it is not proved.
     """
 
@@ -125,7 +180,8 @@ class Certificate:
     level: float
     kappa: float
     state: Signals
-    domain: tuple[np.ndarray, np.ndarray] | None
+    domain: Box | None
+    task_domain: Box
     dynamics: str
     dt: float
     uncertain: Mapping[str, tuple[float, float]]
@@ -138,6 +194,7 @@ class Certificate:
     core: np.ndarray
     counterexample: np.ndarray | None = None
     reason: str = ""
+    advice: str = ""
     proof: Proof | None = None
     disturbance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     inner: float = 0.0
@@ -166,7 +223,16 @@ class Certificate:
     @property
     def claim(self) -> str:
         """The claim in one sentence."""
-        return sentence(self.region, self.reference, self.law, self.uncertain, self.disturbance, self.dt == 0)
+        return sentence(
+            self.region,
+            self.reference,
+            self.law,
+            self.uncertain,
+            self.disturbance,
+            self.dt == 0,
+            self.state,
+            self.task_domain,
+        )
 
     def contains(self, x: np.ndarray) -> np.ndarray:
         """Whether each of the states (..., n) surely lies in S; (...,) of bool."""
@@ -195,12 +261,15 @@ class Certificate:
             f"{'' if isnan(self.volume) else f', volume {self.volume:.6g}'}",
             f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
-            f"  effort      {self.boxes:,} boxes, {self.seconds:.3f} s ({self.cpu:.3f} s of processor time)",
+            f"  effort      {f'{self.boxes:,} boxes' if self.boxes else 'no box was examined'}, {self.seconds:.3f} s "
+            f"({self.cpu:.3f} s of processor time)",
         ]
         if self.counterexample is not None:
             lines.append(f"  broken at   [{_numbers(self.counterexample)}]")
         if self.reason:
             lines.append(f"  because     {self.reason}")
+        if self.advice:
+            lines.append(f"  try         {self.advice}")
         return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, final
@@ -14,16 +14,22 @@ import numpy as np
 from ctrl.affine import Affine, Patch, clipped
 from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
+from ctrl.certify.sampled_flow import SampledFlow
 from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
-from ctrl.laws.exact import ExactColumn, NotExact, evaluate_exactly, jumps, with_symbolic_numbers
+from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, UnknownName
 from systems.lowering import lower
 from systems.lowering.interval import Interval
+from systems.lowering.interval_functions import clipped as clipped_box
+from systems.lowering.interval_functions import intersection
 from systems.lowering.program import read
+from systems.symbolic_parameters import expect_fixed_limits, expect_independent, expect_same
 
 __all__ = ["ClosedLoop"]
+
+_TRIED = 4  # values of uncertain parameters at which the plant is compared with its equations, beside the ends
 
 
 @final
@@ -36,18 +42,22 @@ class ClosedLoop:
 
     The law is clipped to the task's input bounds, and these to the true plant's limits.
 
-    The enclosures hold for real arithmetic on the doubles given: plant parameters, dt, gains, bounds. These
-    numbers are kept as symbols and enter as points, so that CasADi cannot fold them into rounded constants.
+    The enclosures hold for real arithmetic on the equations of the plant that runs, as it is simulated: on their
+    numbers (the doubles that Python made of the parameters), dt, gains, bounds. These are kept as symbols and enter as
+    points, so that CasADi cannot fold them into other numbers when it differentiates. Of an affine plant that is
+    sampled exactly they hold for the flow itself and for its simulation: :class:`SampledFlow`.
 
     Args:
-        uncertain: parameters of the plant known only to lie in an interval, by name. What is enclosed then holds for
-            every value; numbers are computed for the plant's own.
+        uncertain: parameters of the plant known only to lie in an interval, by name. They alone are symbols in the
+            plant's own equations. What is enclosed then holds for every value; numbers are computed for the plant's
+            own.
         disturbance: signals of w that may take any value in an interval, by name; the others are zero. What is enclosed
             then holds for every value; numbers are computed for the middle unless w is given.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
-        InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance.
+        InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance; an uncertain
+            parameter that the plant's equations or limits read in a way that an expression cannot follow.
         UnknownName: no such parameter or signal.
     """
 
@@ -73,7 +83,7 @@ class ClosedLoop:
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
-        _ = self._parameters, self.pushes
+        _ = self._own, self._equations, self.pushes
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         given = np.shape(self.law(np.zeros(n)))
         if given != (m,):
@@ -82,14 +92,12 @@ class ClosedLoop:
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self.pushes.mid if w is None else w, self._plant[1])
+        return self._numbers(x, u, self.pushes.mid if w is None else w, self._own[0])
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
-        u = self.law.enclose(x)
-        lower, upper = self._bounds
-        u = Interval(np.clip(u.lo, lower, upper), np.clip(u.hi, lower, upper))
-        return self._boxes(x, u, self.pushes if w is None else w, self._parameters)
+        u = clipped_box(self.law.enclose(x), *self._bounds)
+        return self._boxes(x, u, self.pushes if w is None else w, self._own[1])
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
@@ -129,7 +137,7 @@ class ClosedLoop:
                 *(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_push.mid), (total.rad, by_push.rad)))
             )
             half = self.with_pushes(patch).half
-        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._parameters)
+        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._own[1])
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
@@ -148,18 +156,21 @@ class ClosedLoop:
     def _input_range(self, patch: Patch) -> Interval:
         """Where the law's answers may lie before the bounds, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
-        return Interval(np.maximum(near.lo, far.lo), np.minimum(near.hi, far.hi))
+        return intersection(near, far)
 
     def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None) -> Jet:
         """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
 
-        Those from ``first`` on are the disturbances.
+        Those from ``first`` on are the disturbances. Where f may be undefined in a box, so is its Jacobian: a
+        derivative can be defined where its function is not, such as 1 / x of log(x).
         """
         n, m, q = len(self.task.plant.state), len(self.task.plant.input), len(self.task.plant.disturbance)
         batch, k = x.shape[:-1], by_x.shape[-1]
 
         def equations(z: Jet, u: Interval, w: Interval, p: Interval) -> Jet:
             value, *found = self._physics(z.value, u, w, p)
+            if not self._is_kept:
+                value = self._values(z.value, u, w, self._own[1])
             state, input, *push = (
                 Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(found, (n, m, q)[: len(found)], strict=True)
             )
@@ -168,9 +179,9 @@ class ClosedLoop:
                 by_w = np.zeros((q, k))
                 by_w[:, first:] = np.eye(q)
                 slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
-            return Jet(value, slopes)
+            return Jet(value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None]))
 
-        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._parameters)
+        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._free[1])
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -179,7 +190,7 @@ class ClosedLoop:
     @cached_property
     def curved_directions(self) -> list[np.ndarray]:
         """Unit vectors (n,) of the states on which the Jacobian of the plant's equations depends."""
-        f = self._plant[0]
+        f = self._equations
         x, u, w, p = f.sx_in()
         slopes = ca.jacobian(f(x, u, w, p), ca.vertcat(x, u))
         curved = ca.which_depends(ca.vec(slopes), x, 1)
@@ -205,27 +216,30 @@ class ClosedLoop:
         bound = float(abs(moved).hi.max(initial=0.0))
         point = [Fraction(a) for a in x.tolist()]
         u = self.law.exact(point)
-        if u is None or not np.isfinite(self._plant[1]).all():
+        if u is None:
             return False, bound
-        inputs, known = clip_exactly(u, *self._bounds), self._parameters.lo == self._parameters.hi
-        p = [Fraction(a) if k else None for a, k in zip(self._plant[1].tolist(), known, strict=True)]
-        program = read(self._plant[0])
+        if self._flow is not None:  # at rest where its equations are zero, however its samples are rounded
+            program, p, stepper = read(self._flow.dynamics.plant.casadi()), [], lambda source: source
+        else:
+            own, box = self._own
+            p = [Fraction(a) if box.lo[k] == box.hi[k] else box[k] for k, a in enumerate(own.tolist())]
+            program, stepper = read(self._equations), self._stepper
+        inputs = clip_exactly(u, *self._bounds)
 
-        def equations(
-            z: ExactColumn, u: Sequence[Fraction], w: Sequence[Fraction], p: Sequence[Fraction | None]
-        ) -> ExactColumn:
+        def equations(z: ExactColumn, u: Sequence[Value], w: Sequence[Value], p: Sequence[Value]) -> ExactColumn:
             (value,) = evaluate_exactly(program, z.entries, u, w, p)
             if value is None:
                 raise NotExact
             return ExactColumn(tuple(value))
 
         try:
-            step = self._stepper(equations)
+            step = stepper(equations)
             still = [Fraction(a) for a in self.pushes.mid.tolist()]
             after = step(ExactColumn(tuple(point)), inputs, still, p)
         except NotExact:
             return False, bound
-        return list(after.entries) == ([Fraction(0)] * len(point) if self.continuous else point), bound
+        moves = not (self.continuous or self._flow is not None)  # rather than gives the velocity
+        return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
 
     def motion(self, x: Interval) -> Interval:
         """What f adds to the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
@@ -238,44 +252,79 @@ class ClosedLoop:
         return source if self.continuous else self.task.true_dynamics.stepper(source)
 
     @cached_property
-    def _plant(self) -> tuple[ca.Function, np.ndarray]:
-        """The equations with parameters and literal numbers as the input p, and the values of those."""
-        dynamics = self.task.true_dynamics
-        values = dynamics.plant.parameters if self._free_parameters else {}
-        f = dynamics.plant.casadi(tuple(values)) if self.continuous else dynamics.equations(tuple(values))
+    def _equations(self) -> ca.Function:
+        """What is stepped, f(x, u, w, p), as it is simulated: p are the uncertain parameters, or the entries of the
+        matrices of an exact sampling."""
+        dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
+        if self._flow is not None and not names:
+            return self._flow.equations
+        f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
         if found := jumps(f):
             raise NotApplicable(
                 f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
                 "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
             )
-        free, numbers = with_symbolic_numbers(f)
-        x, u, w, p, c = free.sx_in()
-        joined = ca.Function(f.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"])
-        return joined, np.concatenate([np.array([float(v) for v in values.values()]), numbers])
+        return f
 
     @cached_property
-    def _parameters(self) -> Interval:
-        """Parameters and literal numbers as the input p takes them, (k,): points, but for what is uncertain."""
-        values = self._plant[1]
-        names = list(self.task.true_dynamics.plant.parameters) if self._free_parameters else []
-        low, high = values.copy(), values.copy()
+    def _own(self) -> tuple[np.ndarray, Interval]:
+        """Their p, (k,): the plant's own numbers, and the intervals around these."""
+        self._check_uncertain()
+        if self._flow is not None:
+            return self._flow.numbers, self._flow.entries
+        known = self.task.true_dynamics.plant.parameters
+        ends = np.array(list(self.uncertain.values()), dtype=float).reshape(-1, 2).T
+        return np.array([float(known[name]) for name in self.uncertain]), Interval(*ends)
+
+    @cached_property
+    def _free(self) -> tuple[ca.Function, Interval]:
+        """The equations with their literal numbers at the end of p, and p, for derivatives."""
+        free, numbers = with_symbolic_numbers(self._equations)
+        x, u, w, p, c = free.sx_in()
+        joined = ca.Function(
+            free.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"]
+        )
+        own = self._own[1]
+        return joined, Interval(np.concatenate([own.lo, numbers]), np.concatenate([own.hi, numbers]))
+
+    @cached_property
+    def _is_kept(self) -> bool:
+        """Whether CasADi has simplified nothing in them: log(x) - log(x) would be 0 then, and is NaN when it runs."""
+        return is_kept(self._equations)
+
+    def _check_uncertain(self) -> None:
+        """That the equations with symbols are the plant's for every value, as far as values that are tried show it."""
+        plant = self.task.true_dynamics.plant
+        known = plant.parameters
         for name, (least, most) in self.uncertain.items():
-            if name not in names:
-                raise UnknownName.among(name, names, f"parameter of {self.task.plant.name} that may be uncertain")
-            k = names.index(name)
-            if not -np.inf < least <= values[k] <= most < np.inf:
-                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {values[k]}")
-            plant: Any = self.task.true_dynamics.plant
-            ends = [replace(plant, **{name: end}).bounds for end in (least, most)]
-            if not all(np.array_equal(bounds, plant.bounds) for bounds in ends):
-                raise InvalidValue(f"{name} sets the limits of the inputs, which are not enclosed; leave it certain")
-            low[k], high[k] = least, most
-        return Interval(low, high)
+            if name not in known:
+                raise UnknownName.among(name, known, f"parameter of {plant.name} that may be uncertain")
+            if not -np.inf < least <= known[name] <= most < np.inf:
+                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {known[name]}")
+        if not self.uncertain:
+            return
+        names = tuple(self.uncertain)
+        low, high = np.array(list(self.uncertain.values()), dtype=float).T
+        draws = np.random.default_rng(0).random((_TRIED, len(names)))
+        tried = [low, high, *(low + draws * (high - low))]
+        columns = {name: [float(values[k]) for values in tried] for k, name in enumerate(names)}
+        expect_independent(plant, names, columns)
+        expect_fixed_limits(plant, names, columns)
+        f = plant.casadi(names)
+        for values in tried:
+            expect_same(f, plant, names, dict(zip(names, values.tolist(), strict=True)))
+
+    @cached_property
+    def _flow(self) -> SampledFlow | None:
+        """Of a plant that is sampled exactly."""
+        dynamics = self.task.true_dynamics
+        sampled = dynamics.integrator == "exact" and not (self.continuous or dynamics.plant.is_discrete)
+        return SampledFlow(dynamics) if sampled else None
 
     @property
-    def _free_parameters(self) -> bool:
-        """Whether the plant's parameters are symbols; an exact discretisation has numbers in their place."""
-        return self.continuous or self.task.true_dynamics.integrator != "exact"
+    def is_sampled_exactly(self) -> bool:
+        """Whether the enclosures hold the solution between samples, and not an integrator's step."""
+        return self._flow is not None
 
     @property
     def is_disturbed(self) -> bool:
@@ -300,15 +349,19 @@ class ClosedLoop:
 
     @cached_property
     def _numbers(self) -> Callable[..., np.ndarray]:
-        return self._stepper(lower(self._plant[0], to="numpy"))
+        return self._stepper(lower(self._equations, to="numpy"))
+
+    @cached_property
+    def _values(self) -> Callable[..., Interval]:
+        return lower(self._equations, to="interval")
 
     @cached_property
     def _boxes(self) -> Callable[..., Interval]:
-        return self._stepper(lower(self._plant[0], to="interval"))
+        return self._stepper(self._values)
 
     @cached_property
     def _physics(self) -> Any:
-        f = self._plant[0]
+        f = self._free[0]
         x, u, w, p = f.sx_in()
         value = f(x, u, w, p)
         slopes = [ca.jacobian(value, z) for z in ((x, u, w) if self.is_disturbed else (x, u))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ctrl.certify.audit import audit
+from ctrl.certify.candidates import quadratics
 from ctrl.certify.certificate import Certificate
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.content import law_data, lyapunov_data
@@ -19,10 +20,9 @@ from ctrl.certify.equilibrium import at_most, distance, rest_point
 from ctrl.certify.files import Contradiction, Recheck, Stored, read, recheck
 from ctrl.certify.fit import fitted, sampled_basin
 from ctrl.certify.levels import largest_level
-from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.region import Effort
-from ctrl.certify.roa import Equilibrium, riccati
+from ctrl.certify.roa import Equilibrium
 from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
@@ -44,13 +44,12 @@ def prove(
 ) -> tuple[Certificate, str]:
     """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
 
-    The quadratic is the Riccati solution; for a loop that rests beside the reference, what it costs linearised there.
-
     Args:
-        seconds: of proof, for each of the two. disturbed: under whatever the task's law of disturbances can draw.
+        seconds: of proof, for each of them. disturbed: under whatever the task's law of disturbances can draw.
 
     Returns:
-        The certificate of the larger volume, and lines that say where the loop rests and what sampling found.
+        The certificate of the larger volume, and lines that say where the loop rests, what sampling found and which V
+        was kept.
 
     Raises:
         NotApplicable: the loop rests nowhere near the reference, or is not attracted to where it rests.
@@ -59,17 +58,8 @@ def prove(
     loop, lines = replace(nominal, disturbance=W), []
     rest = rest_point(nominal)
     equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
-    V: Lyapunov
-    if rest.is_reference:
-        V, name = riccati(task), "the Riccati solution"
-    else:
-        V, name = cost_to_go(nominal, rest), "the linearised loop's cost to go"
+    if not rest.is_reference:
         lines.append(f"beside:  {beside(task, rest.box, rest.reference)}; the claim is about that point")
-    inner = reachable(loop, V)
-    if disturbed:
-        lines.append(f"sampled: disturbances keep motions within about V = {inner:.6g} of {name}")
-    sampled = sampled_limit(loop, V, inner=inner)
-    lines.append(f"sampled: no violation below V = {sampled.level:.6g} of {name} ({sampled.samples:,} points)")
 
     def largest(V: Lyapunov, inner: float) -> Certificate:
         budget = Effort(seconds=seconds)
@@ -85,7 +75,20 @@ def prove(
             equilibrium=equilibrium,
         )
 
-    best = largest(V, inner)
+    best: Certificate | None = None
+    kept = ""
+    for candidate in quadratics(loop, nominal, rest):
+        name, level = candidate.name, candidate.limit.level
+        if disturbed:
+            lines.append(f"sampled: disturbances keep motions within about V = {candidate.inner:.6g} of {name}")
+        lines.append(f"sampled: no violation below V = {level:.6g} of {name} ({candidate.limit.samples:,} points)")
+        if best is not None and best.is_proved and candidate.volume <= best.volume:
+            lines.append(f"not tried: {name}, whose set is smaller even where samples end")
+            continue
+        found = largest(candidate.V, candidate.inner)
+        if best is None or (found.is_proved and not (best.is_proved and best.volume >= found.volume)):
+            best, kept = found, name
+    assert best is not None  # there is at least one candidate
     if degree is not None:
         lower, upper = loop.domain
         if not np.isfinite([lower, upper]).all():
@@ -105,17 +108,27 @@ def prove(
         )
         other = largest(V, inner)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
-            best = other
+            best, kept = other, "the fitted polynomial"
+    lines.append(f"V:       {kept}")
+    if best.is_proved:
+        lower, upper = best.region.hull
+        reach = np.maximum(upper - best.V.middle, best.V.middle - lower)
+        lines.append(f"reaches: {_states(task, reach)} from where the loop rests, along the axes")
     return best, "\n".join(lines)
 
 
 def beside(task: Task, box: Interval, reference: np.ndarray) -> str:
     """By how much a loop rests beside the reference, state by state."""
-    states = zip(task.plant.state, distance(box, reference).tolist(), strict=True)
-    away = ", ".join(
-        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}" for signal, a in states
-    )
+    away = _states(task, distance(box, reference))
     return f"the closed loop does not rest at the reference, but within {away} of it"
+
+
+def _states(task: Task, sizes: np.ndarray) -> str:
+    """Upper bounds (n,), state by state."""
+    return ", ".join(
+        f"{signal.name} {at_most(a)}{f' {signal.unit}' if signal.unit != '-' else ''}"
+        for signal, a in zip(task.plant.state, sizes.tolist(), strict=True)
+    )
 
 
 def law_of(controller: object, name: str) -> Law:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ctrl.balls import Ball
 from ctrl.intervals import least_eigenvalue, matvec, quadratic_form, reshape, total
-from ctrl.laws.exact import DISCONTINUOUS, with_symbolic_numbers
+from ctrl.laws.exact import DISCONTINUOUS, is_kept, with_symbolic_numbers
 from systems import DimensionMismatch, InvalidValue
 from systems.lowering import lower
 from systems.lowering.interval import Interval
@@ -68,6 +68,12 @@ class Lyapunov(ABC):
     @abstractmethod
     def centred_at(self, centre: Interval) -> Self:
         """The same shape around another point, known to lie in the box ``centre`` (n,)."""
+
+    @property
+    def correction(self) -> tuple[float, np.ndarray]:
+        """What was added to the function that was given, to make it zero and flat at its centre: a constant, and the
+        slope (n,) of a linear function of x - centre."""
+        return 0.0, np.zeros(len(self.middle))
 
     @property
     def middle(self) -> np.ndarray:
@@ -165,7 +171,8 @@ class SymbolicLyapunov(Lyapunov):
     """V(x) = W(x) - W(c) - W'(c)(x - c) for a CasADi function W: a polynomial, a network, whatever is smooth.
 
     The last two terms are what a candidate lacks that vanishes at its centre c only up to rounding; for a W that is
-    exact they are zero. That V is positive is not assumed: it follows from its decrease on a compact invariant set.
+    exact they are zero. Where they are more than rounding, a claim says so: its level is one of V, not of W. That V is
+    positive is not assumed: it follows from its decrease on a compact invariant set.
 
     Args:
         function: of one column (n, 1) with one output (1, 1), twice continuously differentiable.
@@ -211,14 +218,22 @@ class SymbolicLyapunov(Lyapunov):
     def enclose(self, x: Interval) -> Interval:
         W, slope = self._at_centre
         tilt = total(slope * (x - self.centre))
-        return self._program(x, self._free[1])[..., 0] - W - tilt
+        return self._program(x)[..., 0] - W - tilt
 
     def enclose_gradient(self, x: Interval) -> Interval:
         return self._gradient(x) - self._at_centre[1]
 
     def enclose_hessian(self, x: Interval) -> Interval:
         n = x.shape[-1]
-        return reshape(self._second(x, self._free[1]), (*x.shape, n))
+        found = reshape(self._second(x, self._free[1]), (*x.shape, n))
+        if self._may_be_undefined and (nowhere := self.enclose(x).undefined) is not None:
+            found.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
+        return found
+
+    @property
+    def correction(self) -> tuple[float, np.ndarray]:
+        W, slope = self._at_middle
+        return -W, -slope
 
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         n = self.function.size1_in(0)
@@ -235,7 +250,7 @@ class SymbolicLyapunov(Lyapunov):
     @cached_property
     def _at_centre(self) -> tuple[Interval, Interval]:
         """W and its gradient at the centre."""
-        return self._program(self.centre, self._free[1])[..., 0], self._gradient(self.centre)
+        return self._program(self.centre)[..., 0], self._gradient(self.centre)
 
     @cached_property
     def _at_middle(self) -> tuple[float, np.ndarray]:
@@ -256,6 +271,10 @@ class SymbolicLyapunov(Lyapunov):
         )
 
     @cached_property
+    def _may_be_undefined(self) -> bool:
+        return not (read(self.function).is_total and is_kept(self.function))
+
+    @cached_property
     def _value(self) -> Any:
         return lower(self.function, to="numpy")
 
@@ -266,7 +285,7 @@ class SymbolicLyapunov(Lyapunov):
 
     @cached_property
     def _program(self) -> Any:
-        return lower(self._free[0], to="interval")
+        return lower(self.function, to="interval")
 
     @cached_property
     def _first(self) -> Any:

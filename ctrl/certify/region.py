@@ -69,6 +69,7 @@ class Outcome:
         boxes: examined. seconds: wall time.
         core: half-widths (n,) of the hull of the parallelepiped around the centre that one Jacobian covers.
         proof: how the region was cut, where the claim is proved.
+        advice: what to try where it is left open.
     """
 
     answer: Answer
@@ -78,6 +79,7 @@ class Outcome:
     point: np.ndarray | None = None
     reason: str = ""
     proof: Proof | None = None
+    advice: str = ""
 
 
 def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float, w: np.ndarray | None = None) -> np.ndarray:

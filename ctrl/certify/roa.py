@@ -27,6 +27,11 @@ from systems.lowering.interval import Interval
 
 __all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
 
+_ELSEWHERE = (
+    'equilibrium="own", or a V that is centred at rest_point(ClosedLoop(task, law)).box; where that finds no '
+    "equilibrium, the loop's Jacobian may be singular or jump there"
+)
+
 Equilibrium = Literal["reference", "own"]
 """What a claim says that motions converge to: the task's reference, or the point at which the loop itself rests."""
 
@@ -34,8 +39,22 @@ LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to th
 
 
 def riccati(task: Task) -> QuadraticLyapunov:
-    """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator."""
-    return QuadraticLyapunov(LQR(task).P, Interval.of(task.reference.at(task.plant, 0)[0]))
+    """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator.
+
+    Raises:
+        NotApplicable: the task has no such regulator.
+        InvalidValue: the cost does not see all states, so that P is singular.
+    """
+    P = LQR(task).P
+    try:
+        return QuadraticLyapunov(P, Interval.of(task.reference.at(task.plant, 0)[0]))
+    except InvalidValue as error:
+        unseen = np.abs(np.linalg.eigh(P)[1][:, 0])
+        names = [name for name, a in zip(task.plant.state.names, unseen, strict=True) if a > 0.1]
+        raise InvalidValue(
+            f"task '{task.name}': its cost hardly sees {', '.join(names)}, so its Riccati solution bounds no region "
+            f"({error}); lyapunov(task, law) weighs every state"
+        ) from error
 
 
 def certify(
@@ -121,6 +140,7 @@ def certify(
         core=outcome.core,
         counterexample=outcome.point,
         reason=outcome.reason,
+        advice=outcome.advice,
         proof=outcome.proof,
     )
 
@@ -159,7 +179,8 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
             moved = not loop.motion(Interval.of(centre)).contains(nothing).all()
             what = "moves by up to" if moved else "could not be shown to rest there; it moves by at most"
             reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(loop, own)}"
-            return ended("refuted" if moved else "open", reason, centre if moved else None), "no equilibrium", region
+            found_out = ended("refuted" if moved else "open", reason, centre if moved else None)
+            return found_out if moved else replace(found_out, advice=_ELSEWHERE), "no equilibrium", region
     if V.centre.width.max(initial=0.0) > 1e-8:
         return ended("refuted", f"the centre of V is not known to more than {V.centre.width.max():.1g}"), "", region
     if not own and not V.centre.contains(reference).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, final
 
@@ -13,13 +13,15 @@ from ctrl.balls import Ball, upward
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.decrease import change, decreases_around, lowest
 from ctrl.certify.frame import Frame
+from ctrl.certify.reasons import LOWER, MORE, undefined_at
 from ctrl.certify.region import Answer, Effort, Outcome, Region, violates
 from ctrl.certify.tree import Proof, Tree, halved
 from systems.lowering.device import fetched, placed
 from systems.lowering.interval import Interval
 
-__all__ = ["CHUNK", "Examiner", "Search"]
+__all__ = ["CHUNK", "CORES", "Examiner", "Search"]
 
+CORES = 80  # sizes of the parallelepiped around the centre that are tried
 CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
 _DEVICE_CHUNK = 1 << 18  # a device wants more of them, to be busy for longer than it takes to ask it
 
@@ -80,7 +82,7 @@ class Examiner:
             return None
         shape = np.sqrt(np.maximum(np.diag(np.linalg.pinv(0.5 * (bowl + bowl.T))), 0.0))
         shape = np.where(shape > 0, shape, room)
-        half = np.minimum(shape * (room / shape).max(), room)[None] * 2.0 ** -np.arange(0, 40, 0.5)[:, None]
+        half = np.minimum(shape * (room / shape).max(), room)[None] * 2.0 ** -np.arange(0, CORES / 2, 0.5)[:, None]
         shown = self.settled_around(half)
         return half[np.argmax(shown)] if shown.any() else None
 
@@ -116,7 +118,7 @@ class Examiner:
         if not (region.is_whole or loop.continuous):
             reach = f.range(wide.half)
             inside: Any = ((reach.lo >= region.lower) & (reach.hi <= region.upper)).all(axis=1)
-            blur = np.where(inside[:, None], blur, np.abs(f.matrix).max(axis=1) * patch.half)
+            blur = np.where(inside[:, None], blur, np.abs(f.matrix[..., :n]).max(axis=1) * patch.half)
             done, at = done & inside, np.where(inside[:, None], at, 0.0)
         open_[rest] = ~done & ~(least > region.level)
         spread[rest], worst[rest] = blur, patch.point.mid + at @ self.frame.T.T
@@ -159,24 +161,39 @@ class Search:
         return float(np.prod(self.high - self.low, axis=1).sum() * abs(np.linalg.det(self.examiner.frame.T)))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the core holds about all of the region, so that there is nothing to search."""
+        return bool((self.core >= np.maximum(-self.cover[0], self.cover[1])).all())
+
+    @property
     def proof(self) -> Proof:
         """How the region was cut; of use once nothing is open."""
         return Proof(self.examiner.frame.T, self.core, *self.cover, *self.tree.arrays())
+
+    def explained(self, outcome: Outcome) -> Outcome:
+        """The outcome; where it is open, with how much is left, and what is special about that."""
+        if outcome.answer != "open":
+            return outcome
+        reason = f"{len(self.low):,} boxes left open after {outcome.boxes:,} boxes and {outcome.seconds:.1f} s"
+        reason += f"; {outcome.reason}" if outcome.reason else ""
+        found = undefined_at(self.examiner, self.low[-CHUNK:], self.high[-CHUNK:])
+        if found is None:
+            return replace(outcome, reason=reason)
+        return replace(outcome, reason=f"{reason}; {found[0]}", advice=found[1])
 
     def run(self, budget: Effort) -> Outcome:
         """Goes on until nothing is open, a counterexample is found, or the budget is spent."""
         began, boxes = perf_counter(), 0
         examiner = self.examiner
 
-        def ended(answer: Answer, reason: str = "", point: np.ndarray | None = None) -> Outcome:
+        def ended(answer: Answer, reason: str = "", point: np.ndarray | None = None, advice: str = "") -> Outcome:
             size = np.abs(examiner.frame.T) @ self.core
             proof = self.proof if answer == "proved" else None
-            return Outcome(answer, boxes, perf_counter() - began, size, point, reason, proof)
+            return Outcome(answer, boxes, perf_counter() - began, size, point, reason, proof, advice)
 
         while len(self.low):
             if boxes >= budget.boxes or perf_counter() - began > budget.seconds:
-                spent = f"{len(self.low):,} boxes left open after {boxes:,} boxes and {perf_counter() - began:.1f} s"
-                return ended("open", spent)
+                return ended("open", advice=MORE)
             self.low, left = self.low[: -self.chunk], self.low[-self.chunk :]
             self.high, right = self.high[: -self.chunk], self.high[-self.chunk :]
             self.node, node = self.node[: -self.chunk], self.node[-self.chunk :]
@@ -197,7 +214,9 @@ class Search:
                 halves = halved(left, right, spread)
                 if halves is None:
                     self.is_stuck = True
-                    return ended("open", "a box cannot be halved any further in double precision")
+                    self.low, self.high = np.concatenate([self.low, left]), np.concatenate([self.high, right])
+                    stuck = "a box cannot be halved any further in double precision"
+                    return ended("open", stuck, advice=LOWER)
                 left, right, spread = halves.low, halves.high, halves.spread
                 node = self.tree.cut(node, halves.axis)
                 if len(self.low) + len(left) >= self.chunk // 8:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from ctrl.commands.misuse import Misuse, short_name, tell
+from ctrl.commands.verify import PROOF_SECONDS
 
 __all__ = ["Compare"]
 
@@ -45,6 +47,8 @@ class Compare:
     """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
+    proof_seconds: float = PROOF_SECONDS
+    """To spend on a proof of each controller that has a law, as `trivium verify` does; 0 for none."""
 
     def run(self) -> int:
         from rich.console import Console
@@ -56,11 +60,14 @@ class Compare:
         from ctrl.discovery import load_task
         from systems.files import kept
 
+        if not self.proof_seconds >= 0:
+            raise Misuse(f"--proof-seconds {self.proof_seconds:g}; expected 0 or more")
+        proof = partial(proved_region, seconds=self.proof_seconds) if self.proof_seconds else None
         task = _with_truth(load_task(self.task), self.true)
         programme, broken = _programme(self.controllers, task.name)
         starts = programme.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
-            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof=proved_region)
+            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof)
             try:
                 console = Console()
                 Console(width=console.width if console.is_terminal else WIDTH).print(comparison)

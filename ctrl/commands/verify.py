@@ -11,7 +11,10 @@ import tyro
 
 from ctrl.commands.misuse import Misuse, short_name, tell
 
-__all__ = ["Verify"]
+__all__ = ["PROOF_SECONDS", "Verify"]
+
+PROOF_SECONDS = 60.0
+"""To spend on a proof where nothing else is said, by every command."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Verify:
     disturbed: bool = False
     """Under whatever the task's law of disturbances can draw, which must be bounded, instead of undisturbed."""
     seconds: float | None = None
-    """To spend on each proof, 60 where left out; with --check, after which to give up, 25 where left out."""
+    """To spend on each proof, of every candidate for a Lyapunov function, 60 where left out; with --check, after which
+    to give up, 25 where left out."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the certificate, in place of what is there; where left out a new file
     runs/TASK-CONTROLLER.certificate.json, with degree, continuous and disturbed in the name where they were asked
@@ -85,7 +89,9 @@ class Verify:
         file = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
         with locked_new(Path("runs") / file) if self.out is None else locked(self.out.with_suffix(".json")) as place:
             probe(place)
-            certificate, lines = prove(task, law, self.seconds or 60.0, self.degree, self.continuous, self.disturbed)
+            certificate, lines = prove(
+                task, law, self.seconds or PROOF_SECONDS, self.degree, self.continuous, self.disturbed
+            )
             try:
                 print(certificate, lines, sep="\n")
                 if task.constraints:

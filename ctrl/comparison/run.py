@@ -66,6 +66,7 @@ class Comparison:
         seeds, starts, disturbances: what every controller faced.
         runs: trajectories by controller. metrics: what was measured of them.
         proved: region of attraction by proof, as a share of the starts' support; None where there is no proof.
+        is_proof_tried: whether proofs were asked for.
         skipped: why a controller does not apply. failed: what stopped one that should have.
         seconds: wall time by controller, its making included. workers: processes used.
     """
@@ -80,6 +81,7 @@ class Comparison:
     failed: Mapping[str, str]
     seconds: Mapping[str, float]
     workers: int
+    is_proof_tried: bool = True
     metrics: Mapping[str, Metrics] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,7 +181,7 @@ def compare(
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
-    return Comparison(task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers)
+    return Comparison(task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, proof is not None)
 
 
 def _build(given: Controller | Factory, task: Task) -> Controller:

@@ -67,7 +67,8 @@ def table(comparison: Comparison) -> Group:
     clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
     for name, metrics in comparison.metrics.items():
         bold = clear and name == least
-        cells = _cells(metrics, ratios[name], comparison.proved.get(name), bold)
+        proved = _proved(comparison.proved.get(name)) if comparison.is_proof_tried else "not tried"
+        cells = _cells(metrics, ratios[name], proved, bold)
         grid.add_row(Text(name + _mark(metrics), "bold" if bold else ""), *cells)
     return Group(Text(problem(comparison)), grid, *(Text(note, style="dim") for note in _notes(comparison)))
 
@@ -77,7 +78,7 @@ def _mark(metrics: Metrics) -> str:
     return "*" if metrics.unsafe.k else ""
 
 
-def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, bold: bool) -> list[Text]:
+def _cells(metrics: Metrics, ratio: Estimate, proved: str, bold: bool) -> list[Text]:
     # An undefined margin is worse than any number.
     worst = max(metrics.worst_margin.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
     cells = [
@@ -86,7 +87,7 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: float | None, bold: bool) 
         _rate(metrics.violated) if metrics.violations else "-",
         f"{_margin(worst[1])} ({worst[0]})" if worst else "-",
         _rate(metrics.settled),
-        "-" if proved is None else f"{100 * proved:.1f} %",
+        proved,
         _number(metrics.settling),
         f"{_number(1e3 * metrics.step_p50)} /\u00a0{_number(1e3 * metrics.step_p99)}",
         f"{metrics.missed.k}/{metrics.missed.n}",
@@ -116,6 +117,8 @@ def _notes(comparison: Comparison) -> list[str]:
         "settled: arrives and stays; "
         f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
     )
+    if 0.0 in comparison.proved.values():
+        key += "; RoA proved 0: nothing was proved in the time given, which `trivium verify` gives reasons for"
     return [*notes, *_endings(comparison), key]
 
 
@@ -127,6 +130,11 @@ def _endings(comparison: Comparison) -> list[str]:
         return []
     then = "such a sample gets the point found if it is nearly optimal, else the last plan shifted, else a backup law"
     return ["; ".join([*meant, then])]
+
+
+def _proved(share: float | None) -> str:
+    """A lower bound, so it is rounded down."""
+    return "-" if share is None else f"{math.floor(1e3 * share) / 10:.1f} %"
 
 
 def _judged(verdict: Verdict, task: Task) -> str | None:

@@ -13,12 +13,26 @@ import casadi as ca
 import numpy as np
 
 from systems.errors import InvalidValue
+from systems.lowering import interval_functions as rules
 from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
+from systems.lowering.interval import Interval
 from systems.lowering.program import Program, read
+from systems.lowering.same import same_function
 
-__all__ = ["DISCONTINUOUS", "ExactColumn", "NotExact", "evaluate_exactly", "jumps", "with_symbolic_numbers"]
+__all__ = [
+    "DISCONTINUOUS",
+    "ExactColumn",
+    "NotExact",
+    "Value",
+    "evaluate",
+    "evaluate_exactly",
+    "is_kept",
+    "jumps",
+    "with_symbolic_numbers",
+]
 
-Value = Fraction | None
+Value = Fraction | Interval
+"""A number known exactly, or an enclosure of one number that is not; where that is undefined, maybe of none."""
 
 # Where these occur, a Jacobian does not see every change of the function, and the mean value theorem fails.
 DISCONTINUOUS = frozenset(
@@ -30,39 +44,12 @@ DISCONTINUOUS = frozenset(
 _BITS = 16_384  # of a rational: thirty squarings in a row would fill the memory
 
 
-def _where_known(rule: Callable[..., Value]) -> Callable[..., Value]:
-    """Nothing is known of what is made from unknown numbers."""
-    return lambda *args: None if any(a is None for a in args) else rule(*args)
-
-
-def _of_bounded_length(rule: Callable[..., Value]) -> Callable[..., Value]:
-    """Nothing is known of numbers that are too long to go on with."""
-
-    def bounded(*args: Value) -> Value:
-        value = rule(*args)
-        return None if value is None or _length(value) > _BITS else value
-
-    return bounded
-
-
 def _length(a: Fraction) -> int:
     """Bits of a rational."""
     return a.numerator.bit_length() + a.denominator.bit_length()
 
 
-def _product(a: Value, b: Value) -> Value:
-    if a == 0 or b == 0:
-        return Fraction(0)
-    return None if a is None or b is None else a * b
-
-
-def _quotient(a: Value, b: Value) -> Value:
-    if b is None:
-        return Fraction(0) if a == 0 else None
-    return None if a is None or b == 0 else a / b
-
-
-def _root(a: Fraction) -> Value:
+def _root(a: Fraction) -> Fraction | None:
     """The root of a rational square."""
     if a < 0:
         return None
@@ -70,14 +57,16 @@ def _root(a: Fraction) -> Value:
     return Fraction(top, bottom) if top * top == a.numerator and bottom * bottom == a.denominator else None
 
 
-def _power(a: Fraction, b: Fraction | float) -> Value:
+def _power(a: Fraction, b: Fraction | float) -> Fraction | None:
     if b % 1 != 0 or not -64 <= b <= 64 or (a == 0 and b <= 0) or _length(a) * abs(int(b)) > 2 * _BITS:
         return None
     return a ** int(b)
 
 
-_KNOWN: dict[str, Callable[..., Value]] = {
+# Rules of rational numbers; None where the result is not known to be one.
+_RATIONAL: dict[str, Callable[..., Fraction | None]] = {
     **OPERATORS,
+    "div": lambda a, b: a / b if b else None,
     "inv": lambda a: 1 / a if a else None,
     "fabs": abs,
     "fmin": min,
@@ -93,8 +82,33 @@ _KNOWN: dict[str, Callable[..., Value]] = {
     ),
     **dict.fromkeys(["cos", "cosh", "exp"], lambda a: Fraction(1) if a == 0 else None),
 }
-_RULES = {op: _where_known(rule) for op, rule in _KNOWN.items()} | {"mul": _product, "div": _quotient}
-_EXACT = {op: _of_bounded_length(rule) for op, rule in _RULES.items()}
+_ENCLOSED: dict[str, Callable[..., Interval]] = {
+    **OPERATORS,
+    "sq": Interval.sq,
+    "fabs": abs,
+    **dict.fromkeys(POWERS, rules.power),
+    **{op: getattr(rules, op) for op in _RATIONAL if hasattr(rules, op)},
+    "hypot": rules.hypot,
+}
+
+
+def _exact(op: str) -> Callable[..., Value]:
+    """The rule of an operation: exact where its operands are, or where one of them is zero and the others do not
+    matter, else an enclosure."""
+
+    def rule(*operands: Value) -> Value:
+        if not any(isinstance(a, Interval) for a in operands):
+            found = _RATIONAL[op](*operands) if op in _RATIONAL else None
+            if found is not None and _length(found) <= _BITS:
+                return found
+        enclosed = _ENCLOSED[op](*map(_enclosure, operands)) if op in _ENCLOSED else Interval.of(np.nan)
+        factors = {"mul": operands, "div": operands[:1]}.get(op, ())
+        if enclosed.undefined is None and any(a == 0 for a in factors if isinstance(a, Fraction)):
+            return Fraction(0)  # exactly, whatever the other number is: there is one
+        return enclosed
+
+    return rule
+
 
 _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
     **OPERATORS,
@@ -111,12 +125,17 @@ _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
 def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fraction] | None]:
     """The outputs at rational inputs, one list of entries (row-major) per output; None where one is not known exactly.
 
-    An input may be None, for a finite number that is not known; zero times it is zero, and zero divided by it is zero
-    wherever that is defined. Transcendental functions are known where their value is rational for a trivial reason:
-    sin 0, cos 0, log 1, ...
+    An input may be an interval, without dimensions, of a number that is not known. Zero times it is zero, and so is
+    zero divided by it if it does not hold zero. Transcendental functions are known where their value is rational for a
+    trivial reason: sin 0, cos 0, log 1, ...
     """
-    outputs = interpret(program, inputs, lambda op: _EXACT.get(op, lambda *_: None), _rational)
-    return [None if any(value is None for value in row) else row for row in outputs]
+    known = [[value for value in row if isinstance(value, Fraction)] for row in evaluate(program, *inputs)]
+    return [row if len(row) == port.size else None for row, port in zip(known, program.outputs, strict=True)]
+
+
+def evaluate(program: Program, *inputs: Sequence[Value]) -> list[list[Value]]:
+    """The same, entry by entry, with an enclosure of what is not known exactly."""
+    return interpret(program, inputs, _exact, _rational)
 
 
 class NotExact(ArithmeticError):
@@ -172,15 +191,47 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     return free, np.array(list(numbers))
 
 
+def is_kept(function: ca.Function) -> bool:
+    """Whether :func:`with_symbolic_numbers` computes what the function does, operation by operation.
+
+    CasADi simplifies expressions as they are written, and more of them when they are written anew: log(x) - log(x) is
+    0 then, and NaN at a negative x when the function is run. A derivative may be taken of what is simplified; but
+    whether there is a value at all, only the function itself can tell.
+    """
+    free, numbers = with_symbolic_numbers(function)
+    inputs = free.sx_in()[:-1]
+    rebuilt = ca.Function(function.name(), inputs, list(free.call([*inputs, ca.SX(ca.DM(numbers))])))
+    return same_function(read(function), read(rebuilt))
+
+
 def jumps(function: ca.Function) -> list[str]:
-    """Operations at which a function may jump, or be undefined without its derivative showing it; best none."""
+    """Operations at which a function may jump, or be undefined without its derivative showing it; best none.
+
+    An infinite number among them, unless it is a bound that never holds: fmin(a, inf), fmax(a, -inf).
+    """
     program = read(function)
     found = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
     for i in program.instructions:
+        harmless = {"fmin": [float("inf")], "fmax": [float("-inf")]}.get(i.op, [])
+        if any(isinstance(a, float) and abs(a) == float("inf") and a not in harmless for a in i.args):
+            found.add("inf")
         if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
             found.add(i.op)
     return sorted(found)
 
 
 def _rational(number: float) -> Value:
-    return Fraction(number) if abs(number) < float("inf") else None
+    return Fraction(number) if abs(number) < float("inf") else Interval.of(number)
+
+
+def _enclosure(a: Value | float) -> Interval | float:
+    """A rational between two doubles; exponents, which come as doubles, stay what they are."""
+    if not isinstance(a, Fraction):
+        return a
+    try:
+        near = float(a)
+    except OverflowError:
+        return Interval(-np.inf, np.inf)
+    return (
+        Interval(np.nextafter(near, -np.inf), np.nextafter(near, np.inf)) if Fraction(near) != a else Interval.of(near)
+    )

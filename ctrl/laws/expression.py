@@ -12,7 +12,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.intervals import reshape
-from ctrl.laws.exact import evaluate_exactly, jumps, with_symbolic_numbers
+from ctrl.laws.exact import evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
 from systems.errors import expect
@@ -55,11 +55,14 @@ class Expression(Law):
         return self._value(x)
 
     def enclose(self, x: Interval) -> Interval:
-        return self._boxes(x, self._free[1])
+        return self._boxes(x)
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         m, n = self.function.size1_out(0), self.function.size1_in(0)
-        return reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
+        slopes = reshape(self._slopes(x, self._free[1]), (*x.shape[:-1], m, n))
+        if self._may_be_undefined and (nowhere := self.enclose(x).undefined) is not None:
+            slopes.without_value(nowhere[..., None])  # a derivative can be defined where its function is not
+        return slopes
 
     @property
     def casadi(self) -> ca.Function:
@@ -73,12 +76,16 @@ class Expression(Law):
         return with_symbolic_numbers(self.function)
 
     @cached_property
+    def _may_be_undefined(self) -> bool:
+        return not (read(self.function).is_total and is_kept(self.function))
+
+    @cached_property
     def _value(self) -> Any:
         return lower(self.function, to="numpy")
 
     @cached_property
     def _boxes(self) -> Any:
-        return lower(self._free[0], to="interval")
+        return lower(self.function, to="interval")
 
     @cached_property
     def _slopes(self) -> Any:

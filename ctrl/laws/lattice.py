@@ -16,7 +16,7 @@ from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
 from systems.arguments import expect_array
 from systems.errors import expect
-from systems.lowering.interval import Interval
+from systems.lowering.interval import Interval, stack
 
 __all__ = ["Lattice", "MaxMin"]
 
@@ -99,12 +99,13 @@ class Lattice(Law):
         return np.stack([f(x) for f in self.inputs], axis=-1)
 
     def enclose(self, x: Interval) -> Interval:
-        low, high = [], []
+        found = []
         for f, table in zip(self.inputs, self._tables, strict=True):
             pieces = matvec(f.A, x) + f.b
-            low.append(pieces.lo[..., table].min(axis=-1).max(axis=-1))
-            high.append(pieces.hi[..., table].min(axis=-1).max(axis=-1))
-        return Interval(np.stack(low, axis=-1), np.stack(high, axis=-1))
+            low, high = (bound[..., table].min(axis=-1).max(axis=-1) for bound in (pieces.lo, pieces.hi))
+            nowhere = None if pieces.undefined is None else pieces.undefined.any(axis=-1)
+            found.append(Interval(low, high).without_value(nowhere))
+        return stack(found, axis=-1)
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         """The hull of the slopes of all pieces that can be the one that counts."""

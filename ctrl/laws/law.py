@@ -12,6 +12,7 @@ import numpy as np
 from ctrl.affine import Affine, Patch, mean_value
 from ctrl.balls import Ball
 from systems.lowering.interval import Interval
+from systems.lowering.interval_functions import clipped
 
 __all__ = ["Law", "clip", "clip_exactly"]
 
@@ -61,14 +62,17 @@ def clip(value: Interval, jacobian: Interval, lower: np.ndarray, upper: np.ndarr
     """Value (..., m) and Jacobian (..., m, n) after saturation to [lower, upper], each (m,).
 
     The slope of the saturation is 1 where the box stays within the bounds, 0 where it stays beyond, else in [0, 1].
-    Where the Jacobian before is unbounded, the law may be undefined in the box, which a slope of 0 must not hide.
+    Where the law is undefined, so are the results. Where its Jacobian is unbounded, so is what is left of it, though a
+    slope of 0 would hide that.
     """
     inside = (value.lo >= lower) & (value.hi <= upper)
     beyond = (value.hi <= lower) | (value.lo >= upper)
     slope = Interval(np.where(inside, 1.0, 0.0), np.where(beyond & ~inside, 0.0, 1.0))
-    clipped = Interval(np.clip(value.lo, lower, upper), np.clip(value.hi, lower, upper))
     unbounded = ~(np.isfinite(jacobian.lo) & np.isfinite(jacobian.hi))
-    return clipped, (jacobian * slope[..., None]).opened(unbounded)
+    slopes = (jacobian * slope[..., None]).without_value(unbounded)
+    if value.undefined is not None:
+        slopes.without_value(value.undefined[..., None])
+    return clipped(value, lower, upper), slopes
 
 
 def clip_exactly(u: Sequence[Fraction], lower: np.ndarray, upper: np.ndarray) -> list[Fraction]:

@@ -1,14 +1,18 @@
 """Intervals of reals, batched, outward rounded: whatever the operands contain, the result contains.
 
-Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. Where an expression
-is not defined on part of an operand, the operand is cut to the domain; where it is defined nowhere, or is a
-quotient by an interval with zero inside, the result is the whole line. No result is NaN. Rounding is
-explained in `rounding.py`.
+Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. No bound is NaN. Rounding
+is explained in `rounding.py`.
+
+An expression may have no value somewhere on its operands: the logarithm of what may not be positive, a quotient by
+what may be zero, a number beyond all doubles. Its result is then marked as `undefined`, like the decorations of IEEE
+1788-2015 (section 8.8), and its bounds are the whole line. The mark is not the same as being unbounded: zero times an
+unbounded number is zero, and the larger of an unbounded number and 1 is at least 1, but a program that computes a NaN
+on the way computes something else. Every operation carries the marks of its operands to its result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -23,22 +27,25 @@ _UP = 1 + 2 * ULP
 
 @final
 class Truth:
-    """Truth of a statement over boxes: `sure` everywhere in the box, `possible` somewhere; boolean arrays."""
+    """Truth of a statement over boxes: `sure` everywhere in the box, `possible` somewhere; boolean arrays.
+
+    `undefined` is true where the statement is about a number that may be undefined, None where it is about none such.
+    """
 
     __array_ufunc__ = None
-    __slots__ = ("possible", "sure")
+    __slots__ = ("possible", "sure", "undefined")
 
-    def __init__(self, sure: Any, possible: Any) -> None:
-        self.sure, self.possible = sure, possible
+    def __init__(self, sure: Any, possible: Any, undefined: Any = None) -> None:
+        self.sure, self.possible, self.undefined = sure, possible, undefined
 
     def __invert__(self) -> Truth:
-        return Truth(np.logical_not(self.possible), np.logical_not(self.sure))
+        return Truth(np.logical_not(self.possible), np.logical_not(self.sure), self.undefined)
 
     def __and__(self, other: Truth) -> Truth:
-        return Truth(self.sure & other.sure, self.possible & other.possible)
+        return Truth(self.sure & other.sure, self.possible & other.possible, _either(self, other))
 
     def __or__(self, other: Truth) -> Truth:
-        return Truth(self.sure | other.sure, self.possible | other.possible)
+        return Truth(self.sure | other.sure, self.possible | other.possible, _either(self, other))
 
     def __bool__(self) -> bool:
         raise InvalidValue("a statement about boxes may be true, false or undecided: use .sure or .possible")
@@ -54,16 +61,21 @@ class Interval:
     Operators take intervals, numbers and arrays (as points) on either side; numbers are taken as exact
     doubles.
 
+    Attributes:
+        undefined: booleans of the bounds' shape, true where the expression that is enclosed may have no value; None
+            where it has one in all of the boxes.
+
     Raises:
         InvalidValue: a bound is NaN, or a lower bound above its upper bound.
     """
 
     __array_ufunc__ = None  # numpy scalars and arrays on the left leave the operation to us
     __hash__ = None  # type: ignore[assignment]
-    __slots__ = ("hi", "lo")
+    __slots__ = ("hi", "lo", "undefined")
 
     lo: Array
     hi: Array
+    undefined: Any
 
     def __init__(self, lo: ArrayLike, hi: ArrayLike) -> None:
         low, high = np.broadcast_arrays(array(lo), array(hi))
@@ -73,18 +85,17 @@ class Interval:
                 f"interval [{np.atleast_1d(low)[k]}, {np.atleast_1d(high)[k]}] at {k}: "
                 "bounds must be numbers, the lower one first"
             )
-        self.lo, self.hi = np.minimum(low, MAX), np.maximum(high, -MAX)
+        self.lo, self.hi, self.undefined = np.minimum(low, MAX), np.maximum(high, -MAX), None
 
     @staticmethod
     def of(x: Interval | ArrayLike) -> Interval:
-        """x itself if it is an interval, else its entries as points; NaN becomes the whole line."""
+        """x itself if it is an interval, else its entries as points; NaN is undefined."""
         if isinstance(x, Interval):
             return x
         point = array(x)
         if np.isfinite(point).all():
             return _raw(point, point)
-        lost = np.isnan(point)
-        return _raw(np.where(lost, -np.inf, np.minimum(point, MAX)), np.where(lost, np.inf, np.maximum(point, -MAX)))
+        return _raw(np.minimum(point, MAX), np.maximum(point, -MAX)).without_value(np.isnan(point))
 
     point = of
 
@@ -99,10 +110,11 @@ class Interval:
 
     @property
     def rad(self) -> Array:
-        """The least radius, rounded upward, for which `mid` +- `rad` holds the interval."""
+        """The least radius, rounded upward, for which `mid` +- `rad` holds the interval; NaN where undefined."""
         with np.errstate(over="ignore"):
             mid = self.mid
-            return np.maximum(self.hi - mid, mid - self.lo) * _UP
+            rad = np.maximum(self.hi - mid, mid - self.lo) * _UP
+        return rad if self.undefined is None else np.where(self.undefined, np.nan, rad)
 
     @property
     def width(self) -> Array:
@@ -113,7 +125,19 @@ class Interval:
     def hull(self, other: Interval | ArrayLike) -> Interval:
         """The smallest interval that contains both."""
         other = Interval.of(other)
-        return _raw(np.minimum(self.lo, other.lo), np.maximum(self.hi, other.hi))
+        return carried(_raw(np.minimum(self.lo, other.lo), np.maximum(self.hi, other.hi)), self, other)
+
+    def moved(self, arrange: Callable[[Any], Any]) -> Interval:
+        """The same entries in another arrangement: a function of arrays that moves or repeats entries."""
+        return _raw(arrange(self.lo), arrange(self.hi), None if self.undefined is None else arrange(self.undefined))
+
+    def without_value(self, where: Any) -> Interval:
+        """Itself, undefined at the entries marked; replaces its own bounds."""
+        if where is not None and np.any(where):
+            where = np.zeros_like(self.lo, dtype=bool) | where
+            self.lo, self.hi = np.where(where, -np.inf, self.lo), np.where(where, np.inf, self.hi)
+            self.undefined = where if self.undefined is None else self.undefined | where
+        return self
 
     def contains(self, x: Interval | ArrayLike) -> NDArray[np.bool_]:
         """Entry by entry, whether x (points or intervals) lies inside; NaN does not."""
@@ -121,69 +145,71 @@ class Interval:
         return (self.lo <= lo) & (hi <= self.hi)
 
     def __getitem__(self, key: Any) -> Interval:
-        return _raw(self.lo[key], self.hi[key])
+        return _raw(self.lo[key], self.hi[key], None if self.undefined is None else self.undefined[key])
 
     def __repr__(self) -> str:
         return f"Interval({self.lo}, {self.hi})"
 
     def __neg__(self) -> Interval:
-        return _raw(np.negative(self.hi), np.negative(self.lo))
+        return _raw(np.negative(self.hi), np.negative(self.lo), self.undefined)
 
     def __abs__(self) -> Interval:
-        return _raw(
-            np.maximum(np.maximum(self.lo, np.negative(self.hi)), 0.0),
-            np.maximum(np.negative(self.lo), self.hi),
-        )
+        lo = np.maximum(np.maximum(self.lo, np.negative(self.hi)), 0.0)
+        return carried(_raw(lo, np.maximum(np.negative(self.lo), self.hi)), self)
 
     def __add__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        with np.errstate(over="ignore"):
-            return _raw(below(self.lo + lo), above(self.hi + hi))
+        return evaluated(lambda: _raw(below(self.lo + lo), above(self.hi + hi)), self, other, grows=False)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        with np.errstate(over="ignore"):
-            return _raw(below(self.lo - hi), above(self.hi - lo))
+        return evaluated(lambda: _raw(below(self.lo - hi), above(self.hi - lo)), self, other, grows=False)
 
     def __rsub__(self, other: Any) -> Interval:
         other = _constant(other)
         lo, hi = (other, other) if isinstance(other, float) else (other.lo, other.hi)
-        with np.errstate(over="ignore"):
-            return _raw(below(lo - self.hi), above(hi - self.lo))
+        return evaluated(lambda: _raw(below(lo - self.hi), above(hi - self.lo)), self, other, grows=False)
 
     def __mul__(self, other: Any) -> Interval:
         other = _constant(other)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            if isinstance(other, float) and other != 0.0:
-                low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
-                return _raw(below(low * other, ULP, TINY), above(high * other, ULP, TINY))
-            other = Interval.of(other)
-            return _between(*(a * b for a in (self.lo, self.hi) for b in (other.lo, other.hi)))
+        if isinstance(other, float) and other != 0.0:
+            low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
+            return evaluated(
+                lambda: _raw(below(low * other, ULP, TINY), above(high * other, ULP, TINY)), self, grows=False
+            )
+        other = Interval.of(other)
+        return evaluated(
+            lambda: _between(*(a * b for a in (self.lo, self.hi) for b in (other.lo, other.hi))), self, other
+        )
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Interval:
         other = _constant(other)
-        with np.errstate(all="ignore"):
-            if isinstance(other, float) and other != 0.0:
-                low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
-                return _raw(below(low / other, ULP, TINY), above(high / other, ULP, TINY))
-            other = Interval.of(other)
-            quotient = _between(*(a / b for a in (self.lo, self.hi) for b in (other.lo, other.hi)))
-            return quotient.opened((other.lo <= 0.0) & (other.hi >= 0.0))
+        if isinstance(other, float) and other != 0.0:
+            low, high = (self.lo, self.hi) if other > 0 else (self.hi, self.lo)
+            return evaluated(
+                lambda: _raw(below(low / other, ULP, TINY), above(high / other, ULP, TINY)), self, grows=False
+            )
+        other = Interval.of(other)
+        quotient = evaluated(
+            lambda: _between(*(a / b for a in (self.lo, self.hi) for b in (other.lo, other.hi))), self, other
+        )
+        return quotient.without_value((other.lo <= 0.0) & (other.hi >= 0.0))
 
     def __rtruediv__(self, other: Any) -> Interval:
         other = _constant(other)
         if not isinstance(other, float) or other == 0.0:
             return Interval.of(other) / self
         low, high = (self.hi, self.lo) if other > 0 else (self.lo, self.hi)
-        with np.errstate(all="ignore"):
-            quotient = _raw(below(other / low, ULP, TINY), above(other / high, ULP, TINY))
-        return quotient.opened((self.lo <= 0.0) & (self.hi >= 0.0))
+        quotient = evaluated(
+            lambda: _raw(below(other / low, ULP, TINY), above(other / high, ULP, TINY)), self, grows=False
+        )
+        return quotient.without_value((self.lo <= 0.0) & (self.hi >= 0.0))
 
     def __pow__(self, exponent: float) -> Interval:
         from systems.lowering.interval_functions import power
@@ -193,23 +219,20 @@ class Interval:
     def sq(self) -> Interval:
         """x^2, never negative; x * x would forget that both factors are the same."""
         size = abs(self)
-        with np.errstate(over="ignore", under="ignore"):
+
+        def squared() -> Interval:
             lo = np.maximum(below(size.lo * size.lo, ULP, TINY), 0.0)
             return _raw(lo, above(size.hi * size.hi, ULP, TINY))
 
-    def opened(self, where: Any) -> Interval:
-        """The same intervals, but the whole line at the entries marked; overwrites its own bounds."""
-        if np.any(where):
-            self.lo, self.hi = np.where(where, -np.inf, self.lo), np.where(where, np.inf, self.hi)
-        return self
+        return evaluated(squared, self)
 
     def __lt__(self, other: Any) -> Truth:
         other = Interval.of(other)
-        return Truth(self.hi < other.lo, self.lo < other.hi)
+        return Truth(self.hi < other.lo, self.lo < other.hi, _either(self, other))
 
     def __le__(self, other: Any) -> Truth:
         other = Interval.of(other)
-        return Truth(self.hi <= other.lo, self.lo <= other.hi)
+        return Truth(self.hi <= other.lo, self.lo <= other.hi, _either(self, other))
 
     def __gt__(self, other: Any) -> Truth:
         return Interval.of(other) < self
@@ -220,7 +243,7 @@ class Interval:
     def __eq__(self, other: Any) -> Truth:  # type: ignore[override]
         other = Interval.of(other)
         same = (self.lo == other.hi) & (self.hi == other.lo)
-        return Truth(same, (self.lo <= other.hi) & (other.lo <= self.hi))
+        return Truth(same, (self.lo <= other.hi) & (other.lo <= self.hi), _either(self, other))
 
     def __ne__(self, other: Any) -> Truth:  # type: ignore[override]
         return ~(self == other)
@@ -229,13 +252,59 @@ class Interval:
 def stack(intervals: Sequence[Interval | ArrayLike], axis: int = 0) -> Interval:
     """Intervals of one shape joined along a new axis, as `numpy.stack`."""
     parts = [Interval.of(x) for x in intervals]
-    return _raw(np.stack([x.lo for x in parts], axis), np.stack([x.hi for x in parts], axis))
+    joined = _raw(np.stack([x.lo for x in parts], axis), np.stack([x.hi for x in parts], axis))
+    if any(x.undefined is not None for x in parts):
+        nowhere = [np.zeros_like(x.lo, dtype=bool) if x.undefined is None else x.undefined for x in parts]
+        joined.undefined = np.stack(nowhere, axis)
+    return joined
 
 
-def _raw(lo: Any, hi: Any) -> Interval:
+def carried(result: Interval, *operands: Any) -> Interval:
+    """The result of an operation, undefined where one of the operands (intervals or numbers) is."""
+    for operand in operands:
+        if not isinstance(operand, float) and operand.undefined is not None:
+            result.without_value(operand.undefined)
+    return result
+
+
+def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = True) -> Interval:
+    """What an operation gives, undefined where an operand is, and where finite operands give more than a double holds:
+    a program that runs would go on with an infinite number.
+
+    Args:
+        grows: whether it is looked at on devices that raise no exceptions. Sums, and multiples by a number, exceed all
+            doubles there only after something else all but has.
+    """
+    try:
+        with np.errstate(over="raise", under="ignore", divide="ignore", invalid="ignore"):
+            result = operation()
+        beyond = grows and not isinstance(result.lo, (np.ndarray, np.generic, float))
+    except FloatingPointError:
+        with np.errstate(all="ignore"):
+            result = operation()
+        beyond = True
+    if beyond:
+        with np.errstate(all="ignore"):
+            infinite = ~np.isfinite(result.lo + result.hi)
+        if np.any(infinite):
+            for operand in operands:
+                if not isinstance(operand, float):
+                    infinite = infinite & np.isfinite(operand.lo) & np.isfinite(operand.hi)
+            result.without_value(infinite)
+    return carried(result, *operands)
+
+
+def _either(a: Interval | Truth, b: Interval | Truth) -> Any:
+    """Where one of the two is undefined; None where neither is."""
+    if a.undefined is None or b.undefined is None:
+        return b.undefined if a.undefined is None else a.undefined
+    return a.undefined | b.undefined
+
+
+def _raw(lo: Any, hi: Any, undefined: Any = None) -> Interval:
     """An interval from bounds known to be ordered; nothing is checked or copied."""
     interval = object.__new__(Interval)
-    interval.lo, interval.hi = lo, hi
+    interval.lo, interval.hi, interval.undefined = lo, hi, undefined
     return interval
 
 
@@ -250,7 +319,8 @@ def _constant(x: Any) -> Any:
 def _between(p: Any, q: Any, r: Any, s: Any) -> Interval:
     """From the four products (or quotients) of end points, outward rounded.
 
-    0 * inf is 0: fmin and fmax pass over its NaN, and where all four are NaN one factor is exactly zero.
+    0 * inf is 0: fmin and fmax pass over its NaN, and where all four are NaN one factor is exactly zero and the other
+    unbounded. What is undefined is marked, and looked at by :func:`evaluated`.
     """
     lo, hi = np.fmin(np.fmin(p, q), np.fmin(r, s)), np.fmax(np.fmax(p, q), np.fmax(r, s))
     lost = np.isnan(lo)

@@ -34,7 +34,7 @@ class IntervalFunction:
 
     Returns an `Interval` `(..., m)` (`(..., r, c)` for a matrix), or a tuple of them when there are several
     outputs, that contains every value of the function on the box in exact arithmetic, its constants taken as
-    exact doubles.
+    exact doubles, and is `undefined` where it may have none.
     """
 
     def __init__(self, program: Program) -> None:
@@ -56,11 +56,14 @@ def _assemble(components: tuple[Any, ...], shape: tuple[int, ...], batch: tuple[
     # The signal is the slowest axis in memory, so that components stay contiguous from step to step.
     like = next((c.lo for c in components if isinstance(c, Interval) and len(c.shape) == len(batch)), np.empty(0))
     lo, hi = (np.empty_like(like, shape=(len(components), *batch)) for _ in range(2))
+    undefined: Any = None
     for k, component in enumerate(components):
         part = Interval.of(component)
         lo[k], hi[k] = part.lo, part.hi
+        if part.undefined is not None:
+            undefined = np.zeros_like(lo, dtype=bool) if undefined is None else undefined
+            undefined[k] = part.undefined
     axes = (*range(len(shape), len(shape) + len(batch)), *range(len(shape)))
     result = Interval.of(0.0)
-    result.lo = lo.reshape(*shape, *batch).transpose(axes)
-    result.hi = hi.reshape(*shape, *batch).transpose(axes)
-    return result
+    result.lo, result.hi, result.undefined = lo, hi, undefined
+    return result.moved(lambda a: a.reshape(*shape, *batch).transpose(axes))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from systems.lowering.interval import Interval, Truth, _raw
+from systems.lowering.interval import Interval, Truth, _raw, carried, evaluated
 from systems.lowering.rounding import LIBRARY, MAX, TINY, above, below, is_scalar
 
 _HALF_PI = np.pi / 2
@@ -22,28 +22,27 @@ Operand = Interval | float
 
 
 def _increasing(f: Unary, x: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:
-    with np.errstate(all="ignore"):
+    def bounds() -> Interval:
         lo, hi = below(f(x.lo), LIBRARY, TINY), above(f(x.hi), LIBRARY, TINY)
-    if least > -np.inf:
-        lo = np.maximum(lo, least)
-    if most < np.inf:
-        hi = np.minimum(hi, most)
-    return _raw(lo, hi)
+        if least > -np.inf:
+            lo = np.maximum(lo, least)
+        if most < np.inf:
+            hi = np.minimum(hi, most)
+        return _raw(lo, hi)
+
+    return evaluated(bounds, x)
 
 
-def _on_domain(f: Unary, x: Interval, least: float, most: float) -> Interval:
-    """An increasing function on `[least, most]`; the whole line as soon as a part of x lies outside.
-
-    A bound on the part inside alone would hide that the function is undefined elsewhere in the box.
-    """
-    outside = (x.lo < least) | (x.hi > most)
-    return _increasing(f, _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most))).opened(outside)
+def _on_domain(f: Unary, x: Interval, least: float, most: float, outside: Any) -> Interval:
+    """An increasing function on an interval from `least` to `most`; undefined where a part of x lies outside."""
+    inside = _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most), x.undefined)
+    return _increasing(f, inside).without_value(outside)
 
 
 def sqrt(x: Interval) -> Interval:
     lo, hi = np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0)
     root = _raw(np.maximum(below(np.sqrt(lo)), 0.0), above(np.sqrt(hi)))
-    return root.opened(x.lo < 0.0)
+    return carried(root, x).without_value(x.lo < 0.0)
 
 
 def exp(x: Interval) -> Interval:
@@ -51,14 +50,11 @@ def exp(x: Interval) -> Interval:
 
 
 def log(x: Interval) -> Interval:
-    with np.errstate(all="ignore"):
-        lo = below(np.log(np.maximum(x.lo, 0.0)), LIBRARY, TINY)
-        hi = above(np.log(np.maximum(x.hi, 0.0)), LIBRARY, TINY)
-    return _raw(lo, hi).opened(x.lo < 0.0)
+    return _on_domain(np.log, x, 0.0, np.inf, x.lo <= 0.0)
 
 
 def log1p(x: Interval) -> Interval:
-    return _on_domain(np.log1p, x, -1.0, np.inf)
+    return _on_domain(np.log1p, x, -1.0, np.inf, x.lo <= -1.0)
 
 
 def expm1(x: Interval) -> Interval:
@@ -87,7 +83,7 @@ def _wave(f: Unary, x: Interval, peak: float, pad: Any) -> Interval:
         a, b = f(x.lo), f(x.hi)
         lo = np.maximum(np.minimum(a, b) - pad, -1.0)
         hi = np.minimum(np.maximum(a, b) + pad, 1.0)
-    return _raw(_put(lo, bottom | far, -1.0), _put(hi, top | far, 1.0))
+    return carried(_raw(_put(lo, bottom | far, -1.0), _put(hi, top | far, 1.0)), x)
 
 
 def tan(x: Interval) -> Interval:
@@ -99,15 +95,15 @@ def tan(x: Interval) -> Interval:
         lo, hi = np.tan(x.lo), np.tan(x.hi)
         lo = lo - LIBRARY * np.minimum(np.abs(x.lo), 1.0) * (1.0 + lo * lo) - TINY
         hi = hi + LIBRARY * np.minimum(np.abs(x.hi), 1.0) * (1.0 + hi * hi) + TINY
-    return _raw(lo, hi).opened(pole)
+    return carried(_raw(lo, hi), x).without_value(pole)
 
 
 def asin(x: Interval) -> Interval:
-    return _on_domain(np.arcsin, x, -1.0, 1.0)
+    return _on_domain(np.arcsin, x, -1.0, 1.0, (x.lo < -1.0) | (x.hi > 1.0))
 
 
 def acos(x: Interval) -> Interval:
-    return -_on_domain(lambda v: -np.arccos(v), x, -1.0, 1.0)
+    return -_on_domain(lambda v: -np.arccos(v), x, -1.0, 1.0, (x.lo < -1.0) | (x.hi > 1.0))
 
 
 def atan(x: Interval) -> Interval:
@@ -122,7 +118,8 @@ def atan2(y: Operand, x: Operand) -> Interval:
     hi = np.maximum(np.maximum(corners[0], corners[1]), np.maximum(corners[2], corners[3]))
     lo, hi = below(lo, LIBRARY, TINY), above(hi, LIBRARY, TINY)
     cut = (x.lo <= 0.0) & (y.lo <= 0.0) & (y.hi >= 0.0)
-    return _raw(_put(lo, cut, -4 * np.arctan(1.0) * (1 + LIBRARY)), _put(hi, cut, np.pi * (1 + LIBRARY)))
+    angle = _raw(_put(lo, cut, -4 * np.arctan(1.0) * (1 + LIBRARY)), _put(hi, cut, np.pi * (1 + LIBRARY)))
+    return carried(angle, y, x)
 
 
 def sinh(x: Interval) -> Interval:
@@ -142,26 +139,25 @@ def asinh(x: Interval) -> Interval:
 
 
 def acosh(x: Interval) -> Interval:
-    return _on_domain(np.arccosh, x, 1.0, np.inf)
+    return _on_domain(np.arccosh, x, 1.0, np.inf, x.lo < 1.0)
 
 
 def atanh(x: Interval) -> Interval:
-    return _on_domain(np.arctanh, x, -1.0, 1.0)
+    return _on_domain(np.arctanh, x, -1.0, 1.0, (x.lo <= -1.0) | (x.hi >= 1.0))
 
 
 def power(x: Operand, exponent: Operand) -> Interval:
-    """x to a constant power, or exp(exponent log x) where x is not negative and the exponent varies."""
+    """x to a constant power, or exp(exponent log x) where x is positive and the exponent varies."""
     if not isinstance(exponent, Interval):
         return _constant_power(Interval.of(x), float(exponent))
-    x = Interval.of(x)
-    return exp(exponent * log(x)).opened(x.lo < 0.0)
+    return exp(exponent * log(Interval.of(x)))
 
 
 def _constant_power(x: Interval, exponent: float) -> Interval:
     if not abs(exponent) <= MAX:
-        return _raw(np.zeros(x.shape), np.zeros(x.shape)).opened(np.ones(x.shape, bool))
+        return _raw(x.lo, x.hi).without_value(np.ones(x.shape, bool))
     if exponent == 0.0:
-        return _raw(np.ones(x.shape), np.ones(x.shape))
+        return carried(_raw(np.ones(x.shape), np.ones(x.shape)), x)
     if exponent < 0.0:
         return 1.0 / _constant_power(x, -exponent)
     if exponent == 1.0:
@@ -176,37 +172,52 @@ def _constant_power(x: Interval, exponent: float) -> Interval:
         return _increasing(raised, x)
     if exponent % 2.0 == 0.0:
         return _increasing(raised, abs(x), least=0.0)
-    positive = _raw(np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0))
-    return _increasing(raised, positive, least=0.0).opened(x.lo < 0.0)
+    positive = _raw(np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0), x.undefined)
+    return _increasing(raised, positive, least=0.0).without_value(x.lo < 0.0)
 
 
 def hypot(x: Operand, y: Operand) -> Interval:
     a, b = abs(Interval.of(x)), abs(Interval.of(y))
-    with np.errstate(all="ignore"):
+
+    def bounds() -> Interval:
         lo = np.maximum(below(np.hypot(a.lo, b.lo), LIBRARY, TINY), 0.0)
         return _raw(lo, above(np.hypot(a.hi, b.hi), LIBRARY, TINY))
 
+    return evaluated(bounds, a, b)
+
 
 def sign(x: Interval) -> Interval:
-    return _raw(np.sign(x.lo), np.sign(x.hi))
+    return carried(_raw(np.sign(x.lo), np.sign(x.hi)), x)
 
 
 def floor(x: Interval) -> Interval:
-    return _raw(np.floor(x.lo), np.floor(x.hi))
+    return carried(_raw(np.floor(x.lo), np.floor(x.hi)), x)
 
 
 def ceil(x: Interval) -> Interval:
-    return _raw(np.ceil(x.lo), np.ceil(x.hi))
+    return carried(_raw(np.ceil(x.lo), np.ceil(x.hi)), x)
 
 
 def fmin(a: Operand, b: Operand) -> Interval:
+    """The smaller; undefined where one of the two is, though CasADi's fmin passes over a NaN."""
     a, b = Interval.of(a), Interval.of(b)
-    return _raw(np.minimum(a.lo, b.lo), np.minimum(a.hi, b.hi))
+    return carried(_raw(np.minimum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 
 def fmax(a: Operand, b: Operand) -> Interval:
+    """The larger; undefined where one of the two is, though CasADi's fmax passes over a NaN."""
     a, b = Interval.of(a), Interval.of(b)
-    return _raw(np.maximum(a.lo, b.lo), np.maximum(a.hi, b.hi))
+    return carried(_raw(np.maximum(a.lo, b.lo), np.maximum(a.hi, b.hi)), a, b)
+
+
+def clipped(x: Interval, lower: Any, upper: Any) -> Interval:
+    """What a saturation to [lower, upper], arrays that may be infinite, makes of x."""
+    return carried(_raw(np.clip(x.lo, lower, upper), np.clip(x.hi, lower, upper)), x)
+
+
+def intersection(a: Interval, b: Interval) -> Interval:
+    """What both of two enclosures of the same thing allow."""
+    return carried(Interval(np.maximum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 
 def copysign(x: Operand, y: Operand) -> Interval:
@@ -218,16 +229,23 @@ def copysign(x: Operand, y: Operand) -> Interval:
 def share(a: Operand, b: Operand) -> Interval:
     """Slope of fmin(a, b) in a: 1 where a < b, 0 where a > b, anything between where they may meet."""
     a, b = Interval.of(a), Interval.of(b)
-    return _raw(np.where(a.hi < b.lo, 1.0, 0.0), np.where(b.hi < a.lo, 0.0, 1.0))
+    return carried(_raw(np.where(a.hi < b.lo, 1.0, 0.0), np.where(b.hi < a.lo, 0.0, 1.0)), a, b)
 
 
 def where(condition: Truth, a: Operand, b: Operand) -> Interval:
-    """a where the condition holds, b where it does not, their hull where it is undecided."""
+    """a where the condition holds, b where it does not, their hull where it is undecided.
+
+    Undefined where the condition is, and where the one of the two is that may be taken.
+    """
     a, b = Interval.of(a), Interval.of(b)
     sure, impossible = condition.sure, ~condition.possible
     lo = np.where(sure, a.lo, np.where(impossible, b.lo, np.minimum(a.lo, b.lo)))
     hi = np.where(sure, a.hi, np.where(impossible, b.hi, np.maximum(a.hi, b.hi)))
-    return _raw(lo, hi)
+    chosen = _raw(lo, hi).without_value(condition.undefined)
+    for operand, ruled_out in ((a, impossible), (b, sure)):
+        if operand.undefined is not None:
+            chosen.without_value(operand.undefined & ~ruled_out)
+    return chosen
 
 
 def truth(x: Operand) -> Truth:
@@ -237,7 +255,8 @@ def truth(x: Operand) -> Truth:
 
 def real(statement: Truth) -> Interval:
     """1 for true, 0 for false, [0, 1] for undecided."""
-    return _raw(np.where(statement.sure, 1.0, 0.0), np.where(statement.possible, 1.0, 0.0))
+    number = _raw(np.where(statement.sure, 1.0, 0.0), np.where(statement.possible, 1.0, 0.0))
+    return number.without_value(statement.undefined)
 
 
 def _put(c: Any, mask: Any, value: float) -> Any:

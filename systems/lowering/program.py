@@ -21,6 +21,12 @@ Operand = int | float  # int: a value, by number; float: a constant
 
 _NAMES = {getattr(ca, name): name[3:].lower() for name in dir(ca) if name.startswith("OP_")}
 _COMPARISONS = frozenset({"lt", "le", "eq", "ne"})
+# Operations that are defined for all numbers, whatever these are; what is not listed may have no value somewhere.
+_TOTAL = _COMPARISONS | frozenset(
+    {"input", "add", "sub", "mul", "neg", "sq", "twice", "fabs", "sign", "floor", "ceil", "fmin", "fmax", "hypot"}
+    | {"exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "atan", "atan2", "asinh", "erf", "copysign", "share"}
+    | {"not", "and", "or", "truth", "real", "where"}
+)
 
 
 class NotLowerable(TriviumError, ValueError):
@@ -62,6 +68,11 @@ class Program:
     instructions: tuple[Instruction, ...]
     entries: tuple[tuple[Operand, ...], ...]
     functions: tuple[ca.Function, ...] = ()
+
+    @property
+    def is_total(self) -> bool:
+        """Whether every operation has a value for all numbers, as a sum has and a quotient has not."""
+        return all(i.op in _TOTAL for i in self.instructions)
 
     def batch(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Check the shapes of the inputs and return the batch shape they broadcast to."""

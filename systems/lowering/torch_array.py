@@ -19,7 +19,10 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from systems.errors import InvalidValue
 
-__all__ = ["TorchArray"]
+__all__ = ["MATRICES", "TorchArray"]
+
+MATRICES = 1 << 15
+"""At once for eigenvalues: cuSOLVER's batched solver fails on more than about 10^5."""
 
 _UFUNCS = {
     "absolute": "abs",
@@ -143,6 +146,16 @@ def _copyto(like: TorchArray, to: TorchArray, value: Any, where: Any) -> None:
     to.t.copy_(torch.where(like._as_tensor(where), like._as_tensor(value), to.t))
 
 
+def _eigh(like: TorchArray, x: TorchArray) -> tuple[TorchArray, TorchArray]:
+    """Eigenvalues and eigenvectors of matrices (..., n, n), so many at a time as CUDA's solver takes."""
+    batch = x.t.shape[:-2]
+    parts = [torch.linalg.eigh(part) for part in x.t.reshape(-1, *x.t.shape[-2:]).split(MATRICES)]
+    values, vectors = (torch.cat([part[k] for part in parts]) for k in (0, 1))
+    return TorchArray(values.reshape(*batch, *values.shape[1:])), TorchArray(
+        vectors.reshape(*batch, *vectors.shape[1:])
+    )
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": lambda like, *a: TorchArray(torch.where(*map(like._as_tensor, a))),
     "concatenate": lambda like, parts, axis=0: TorchArray(torch.cat([like._as_tensor(p) for p in parts], axis)),
@@ -162,7 +175,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "shape": lambda like, x: x.shape,
     "any": lambda like, x: x.any(),
     "all": lambda like, x: x.all(),
-    "eigh": lambda like, x: tuple(TorchArray(t) for t in torch.linalg.eigh(x.t)),
+    "eigh": _eigh,
     "flatnonzero": lambda like, x: TorchArray(torch.nonzero(x.t.flatten())[:, 0]),
     "einsum": lambda like, rule, *a: TorchArray(torch.einsum(rule, *map(like._as_tensor, a))),
 }

@@ -59,3 +59,21 @@ def test_what_is_unknown_bounds_nothing() -> None:
         for found in (whole @ other, other @ whole):
             assert (found.lo == -np.inf).all()
             assert (found.hi == np.inf).all()
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    """Also times zero, and as an interval; infinite is not the same."""
+    one = Ball(np.ones(3), np.array([0.0, np.nan, np.inf]))
+    found = one.interval
+    assert found.undefined.tolist() == [False, True, False]
+    assert (found.lo[1:] == -np.inf).all()
+    assert Ball.of(found).rad[0] == 0 or Ball.of(found).rad[0] < 1e-15
+    assert np.isnan(Ball.of(found).rad[1])
+    assert np.isinf(Ball.of(found).rad[2])
+    zero = Ball.of(np.zeros((2, 3)))
+    for product in (one * 0.0, one.times(Ball.of(np.zeros(3))), zero @ one, one.dot(Ball.of(np.zeros(3)))):
+        assert np.isnan(np.atleast_1d(product.rad)).any()
+    assert Ball.of(np.ones(2)).interval.undefined is None
+    assert Ball.of(np.ones(2)).without_value(None).rad.tolist() == [0.0, 0.0]
+    marked = Ball.of(np.ones((2, 2))).without_value(np.array([[True], [False]]))
+    assert np.isnan(marked.rad).tolist() == [[True, True], [False, False]]

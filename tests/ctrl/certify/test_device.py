@@ -72,3 +72,17 @@ def test_the_search_finds_counterexamples() -> None:
     assert outcome.answer == "refuted"
     assert outcome.point is not None
     assert V(loop(outcome.point)) > V(outcome.point)
+
+
+@pytest.mark.parametrize("term", ["log", "overflow"])
+def test_what_is_undefined_is_not_proved_on_a_device_either(term: str) -> None:
+    x = ca.SX.sym("x", 2)
+    hidden = ca.log(x[0] - 5) if term == "log" else ca.exp(900 * (x[0] + 1))
+    law = Expression(ca.Function("u", [x], [-ca.DM(LQR(TASK).K) @ x + ca.fmax(0, x[0] - 5) * hidden]))
+    assert not certify(TASK, law, V, 5.0, budget=Effort(3000, 20.0, "cpu")).is_proved
+
+
+@pytest.mark.skipif(not __import__("torch").cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", CLAIMS)
+def test_claims_are_decided_alike_by_a_gpu(name: str) -> None:
+    assert certify(TASK, LAW, **CLAIMS[name], budget=Effort(device="cuda")).is_proved

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctrl.laws import Expression
-from ctrl.laws.exact import ExactColumn, evaluate_exactly, jumps, with_symbolic_numbers
+from ctrl.laws.exact import ExactColumn, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from systems.discretise import rk4
 from systems.lowering import jacobian, lower
 from systems.lowering.interval import Interval
@@ -61,6 +61,21 @@ def test_symbolic_numbers_change_nothing_but_the_folding() -> None:
         assert float(free(at, numbers)) == float(DEEP(at))
         assert float(jacobian(free)(at, numbers)) == pytest.approx(float(jacobian(DEEP)(at)), rel=1e-14)
     assert not any(i.op == "const" for i in read(free).instructions)
+
+
+def test_what_casadi_simplifies_when_it_is_written_anew_is_found() -> None:
+    assert is_kept(DEEP)
+    assert is_kept(ca.Function("f", [x], [ca.log(x) * ca.sqrt(x + 1) / (2 + x) - ca.fmin(x, 3)]))
+    for simplified in (
+        ca.log(x - 5) - ca.log(x - 5),
+        ca.sqrt(x - 5) * ca.sqrt(x - 5),
+        (ca.log(x - 5) + 1) / (ca.log(x - 5) + 1),
+        x + ca.exp(2 * x) - ca.exp(2 * x),
+    ):
+        f = ca.Function("f", [x], [simplified])
+        free, numbers = with_symbolic_numbers(f)
+        assert str(f(x)) != str(free(x, ca.DM(numbers)))
+        assert not is_kept(f), simplified
 
 
 def test_the_derivative_of_the_exact_function_is_enclosed() -> None:

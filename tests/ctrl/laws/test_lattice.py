@@ -86,3 +86,9 @@ def test_misuse_is_refused() -> None:
         MaxMin(np.zeros((2, 1)), np.zeros(2), ((),))
     with pytest.raises(InvalidValue, match="finite"):
         MaxMin(np.full((2, 1), np.nan), np.zeros(2), ((0,),))
+
+
+def test_a_piece_beyond_all_doubles_marks_the_law() -> None:
+    law = Lattice((MaxMin(np.array([[1e300], [1.0]]), np.zeros(2), ((0,), (1,))),))
+    found = law.enclose(Interval(np.array([[1e9], [1.0]]), np.array([[2e9], [2.0]])))
+    assert found.undefined.tolist() == [[True], [False]]

@@ -113,3 +113,27 @@ def test_a_copy_is_a_copy() -> None:
     there *= 3.0
     assert ours.tolist() == [1.0, 2.0]
     assert placed(ours, None) is ours
+
+
+def test_eigenvalues_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    for shape in ((7, 3, 3), (2, 4, 2, 2), (0, 3, 3), (3, 3)):
+        M = rng.normal(size=shape)
+        M = M + M.swapaxes(-1, -2)
+        expected = np.linalg.eigvalsh(M)
+        for most in (1, 3, 100):
+            monkeypatch.setattr("systems.lowering.torch_array.MATRICES", most)
+            values, vectors = np.linalg.eigh(placed(M, "cpu"))
+            assert fetched(values).shape == expected.shape
+            assert np.allclose(fetched(values), expected)
+            Q = fetched(vectors)
+            assert np.allclose(Q @ (fetched(values)[..., None] * Q.swapaxes(-1, -2)), M)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_a_gpu_takes_more_matrices_than_its_solver(n: int) -> None:
+    M = np.random.default_rng(n).normal(size=(300_000, n, n))
+    M = M + M.swapaxes(-1, -2)
+    values, _ = np.linalg.eigh(placed(M, "cuda"))
+    assert np.allclose(fetched(values)[::1000], np.linalg.eigvalsh(M[::1000]))

@@ -1,0 +1,91 @@
+"""CasADi symbols that refuse to be read as numbers, while a user's equations are evaluated on them.
+
+``float()`` of a CasADi symbol is NaN instead of an error, so ``max(1.0, math.sqrt(self.mass))`` would be 1, an
+``isclose`` false and a dictionary of masses give its default: another function than the one that is written, without a
+word.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import casadi as ca
+
+__all__ = ["SymbolRead", "unreadable"]
+
+
+class SymbolRead(TypeError):
+    """An equation asked a symbol for its number."""
+
+
+_READS = {
+    "__float__": "holds a NaN: functions of the module math, and float(), cannot read {}; use casadi's: casadi.fabs, "
+    "casadi.sqrt, casadi.sin, casadi.fmax",
+    "__int__": "rounds {} by int(); use casadi.floor",
+    "__bool__": "decides by the value of {}, with if, and, or, min or max; write casadi.if_else(condition, a, b), "
+    "casadi.fmin or casadi.fmax",
+    "__hash__": "looks {} up in a dictionary or a set; write it as an expression, such as "
+    "casadi.if_else(condition, a, b)",
+    "is_integer": "asks whether {} is a whole number, which it cannot know of a symbol",
+}
+_state = threading.local()
+
+
+@contextmanager
+def unreadable(parameters: Sequence[str] = ()) -> Iterator[None]:
+    """Within, in this thread, whatever needs the number of an expression that holds symbols raises :class:`SymbolRead`.
+
+    Args:
+        parameters: names of the symbols that stand for parameters of a plant; all others are called signals.
+    """
+    _install()
+    before = getattr(_state, "parameters", None)
+    _state.parameters = frozenset(parameters)
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, SymbolRead):  # numpy puts an error of its own in front
+            cause = cause.__cause__
+        if cause is None or cause is error:
+            raise
+        raise cause from error
+    finally:
+        _state.parameters = before
+
+
+@functools.cache
+def _install() -> None:
+    """Has the methods of CasADi's expressions that read numbers look first whether they may; once.
+
+    Expressions are made of expressions, so symbols of a class of our own would not do. Outside of :func:`unreadable`
+    nothing changes.
+    """
+    for name, text in _READS.items():
+        setattr(ca.SX, name, _guarded(name, getattr(ca.SX, name), text))
+
+
+def _guarded(name: str, original: Callable[..., Any], text: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def method(self: Any, *args: Any) -> Any:
+        parameters = getattr(_state, "parameters", None)
+        if parameters is not None and not self.is_constant():
+            names = dict.fromkeys(str(symbol) for symbol in ca.symvar(self))
+            # A cache of a function of signals looks them up, too, and does no harm.
+            if name != "__hash__" or not parameters.isdisjoint(names):
+                raise SymbolRead(text.format(_described(list(names), parameters)))
+        return original(self, *args)
+
+    return method
+
+
+def _described(names: list[str], parameters: frozenset[str]) -> str:
+    varying = [name for name in names if name in parameters]
+    if not varying:
+        return f"signals ({', '.join(names)}), which are symbols here"
+    what = "parameters {}, which are symbols" if len(varying) > 1 else "parameter {}, which is a symbol"
+    return f"the {what.format(', '.join(varying))} here because any value is meant"

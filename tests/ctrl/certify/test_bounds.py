@@ -1,0 +1,302 @@
+"""Each bound of the proof by itself: no member of what it speaks of lies beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+import pytest
+
+from ctrl.affine import Affine, Patch
+from ctrl.balls import Ball
+from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
+from ctrl.certify.border import holds_at_border
+from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
+from ctrl.certify.frame import Frame
+from ctrl.certify.region import Region
+from ctrl.certify.search import Examiner
+from ctrl.laws import SaturatedLinear
+from systems import Box, Plant, Quadratic, Task, Uniform, signals
+from systems.lowering.interval import Interval
+
+ORIGIN = np.zeros(2)
+IDLE = SaturatedLinear(np.zeros((1, 2)), ORIGIN, np.zeros(1), -np.ones(1), np.ones(1))
+
+
+def bent() -> SymbolicLyapunov:
+    """Neither convex nor even, with third derivatives."""
+    x = ca.SX.sym("x", 2)
+    W = 2 * x[0] ** 2 + x[0] * x[1] + x[1] ** 2 + 0.4 * x[0] ** 3 - 0.2 * x[1] ** 4 + ca.sin(2 * x[0] + x[1])
+    return SymbolicLyapunov(ca.Function("W", [x], [W]), np.array([0.1, -0.2]))
+
+
+CANDIDATES: dict[str, Lyapunov] = {
+    "quadratic": QuadraticLyapunov(np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([0.1, -0.2])),
+    "bent": bent(),
+}
+
+
+def forms(rng: np.random.Generator, V: Lyapunov, count: int) -> tuple[Patch, Affine]:
+    """Boxes and affine forms of some loop over them; of every third, the remainder is all that there is."""
+    middle, half = rng.uniform(-1, 1, (count, 2)), 10.0 ** rng.uniform(-3, -0.5, (count, 2))
+    patch = Frame(ORIGIN, rng.normal(size=(2, 2))).patch(middle - half, middle + half)
+    value, matrix = rng.uniform(-1, 1, (count, 2)), rng.normal(size=(count, 2, 2))
+    radius = 10.0 ** rng.uniform(-3, 0, (count, 2))
+    value[::3], matrix[::3] = V.middle, 0.0
+    return patch, Affine(value, matrix, radius)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("which", CANDIDATES)
+def test_the_change_is_bounded_whatever_the_remainder_is(which: str, continuous: bool, kappa: float) -> None:
+    """f(x) = value + matrix d + e for any |e| <= radius, not only for the one that a loop happens to have."""
+    V, rng = CANDIDATES[which], np.random.default_rng(3)
+    patch, f = forms(rng, V, 300)
+    found = change(V, patch, f, kappa, continuous)
+    reached = np.full(300, -np.inf)
+    for k in range(400):
+        d, e = (
+            (rng.choice([-1.0, 1.0], half.shape) if k % 2 else rng.uniform(-1, 1, half.shape)) * half
+            for half in (patch.half, f.radius)
+        )
+        x = patch.point.mid + d @ patch.T.T
+        after = f.value + (f.matrix @ d[..., None])[..., 0] + e
+        g = (V.gradient(x) * after).sum(-1) + kappa * V(x) if continuous else V(after) - (1 - kappa) * V(x)
+        assert (g <= found.upper + 1e-9 * (1 + np.abs(g))).all()
+        assert (V(x) >= found.V - 1e-9).all()
+        reached = np.maximum(reached, g)
+    if which == "quadratic":  # and no bound is so far off that it would not see a term that is missing
+        assert np.quantile((found.upper - reached) / (1 + np.abs(reached)), 0.5) < 0.5
+
+
+@pytest.mark.parametrize("which", CANDIDATES)
+def test_no_value_lies_below_the_lowest(which: str) -> None:
+    """By which boxes are discarded as beyond the set."""
+    V, rng = CANDIDATES[which], np.random.default_rng(8)
+    middle, half = rng.uniform(-2, 2, (400, 2)), 10.0 ** rng.uniform(-4, 0, (400, 2))
+    patch = Frame(ORIGIN, rng.normal(size=(2, 2))).patch(middle - half, middle + half)
+    least = lowest(V, patch)
+    reached = np.full(400, np.inf)
+    for k in range(300):
+        d = (rng.choice([-1.0, 1.0], half.shape) if k % 2 else rng.uniform(-1, 1, half.shape)) * patch.half
+        reached = np.minimum(reached, V(patch.point.mid + d @ patch.T.T))
+    assert (least <= reached + 1e-9 * (1 + np.abs(reached))).all()
+    assert np.quantile((reached - least)[patch.half.max(axis=1) < 0.02], 0.5) < 0.05
+
+
+def test_the_lowest_is_the_better_of_two_bounds() -> None:
+    """Along a ridge of V the tangent tells more, across a wide box the enclosure does."""
+    V = QuadraticLyapunov(np.array([[1.0, 0.999], [0.999, 1.0]]), ORIGIN)
+    far = Patch.boxes(Interval(np.array([[3.0, 3.0], [-9.0, -9.0]]), np.array([[3.2, 3.2], [9.0, 9.0]])))
+    tangent = 2.0 * 2.0 * 1.999 * 3.1 * 3.1 / 2.0 - 2.0 * 1.999 * 3.1 * 0.2
+    assert tangent - 1e-9 <= lowest(V, far)[0] <= V(np.array([3.0, 3.0]))
+    assert lowest(V, far)[1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("kappa", [0.0, 0.1])
+def test_all_around_the_centre_falls_where_that_is_shown(continuous: bool, kappa: float) -> None:
+    """For slopes anywhere in the balls and any state of the core, as f(x) = J d, or c + J d."""
+    rng = np.random.default_rng(9)
+    shown_at_all = refused = 0
+    for V in (QuadraticLyapunov(np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([0.3, -0.2])), around(0.3, -0.2)):
+        T = np.array([[1.0, 0.4], [-0.2, 0.8]])
+        half = 10.0 ** rng.uniform(-2.5, -0.5, (200, 2))
+        reach = half @ np.abs(T).T
+        at = Interval(np.broadcast_to(V.centre.lo, half.shape), np.broadcast_to(V.centre.hi, half.shape))
+        core = Patch(Interval(at.lo - reach, at.hi + reach), at, half, T)
+        base = -np.eye(2) if continuous else 0.6 * np.eye(2)
+        mid = (base + 0.4 * rng.normal(size=(200, 2, 2)) * rng.random((200, 1, 1))) @ T
+        slopes = Ball(mid, 0.2 * rng.random((200, 2, 2)) * rng.random((200, 1, 1)))
+        shown = decreases_around(V, slopes, core, kappa, continuous)
+        shown_at_all, refused = shown_at_all + int(shown.sum()), refused + int((~shown).sum())
+        broken = np.zeros(200, bool)
+        for k in range(300):
+            d = (rng.choice([-1.0, 1.0], half.shape) if k % 2 else rng.uniform(-1, 1, half.shape)) * half
+            J = slopes.mid + slopes.rad * rng.choice([-1.0, 1.0], slopes.mid.shape)
+            x, moved = V.middle + d @ T.T, (J @ d[..., None])[..., 0]
+            g = (
+                (V.gradient(x) * moved).sum(-1) + kappa * V(x)
+                if continuous
+                else V(V.middle + moved) - (1 - kappa) * V(x)
+            )
+            broken |= (g >= 0) | (V(x) <= 0)
+        assert not (shown & broken).any()
+    assert shown_at_all > 40
+    assert refused > 40
+
+
+def around(a: float, b: float) -> SymbolicLyapunov:
+    x = ca.SX.sym("x", 2)
+    y, z = x[0] - a, x[1] - b
+    W = y**2 + 1.5 * z**2 + 0.5 * y * z + 0.6 * y**3 + 0.3 * ca.sin(z) ** 3
+    return SymbolicLyapunov(ca.Function("W", [x], [W]), np.array([a, b]))
+
+
+def test_a_matrix_is_negative_definite_when_all_of_its_members_are() -> None:
+    rng = np.random.default_rng(10)
+    mid = -np.eye(3) * rng.uniform(0.1, 2.0, (500, 1, 1)) + 0.4 * rng.normal(size=(500, 3, 3))
+    mid = 0.5 * (mid + mid.swapaxes(1, 2))
+    rad = rng.random((500, 1, 1)) ** 2 * rng.random((500, 3, 3))
+    rad = 0.5 * (rad + rad.swapaxes(1, 2))
+    shown = negative_definite(Ball(mid, rad))
+    worst = np.full(500, -np.inf)
+    for _ in range(200):
+        signs = np.triu(rng.choice([-1.0, 1.0], (500, 3, 3)))
+        signs = signs + np.triu(signs, 1).swapaxes(1, 2)
+        worst = np.maximum(worst, np.linalg.eigvalsh(mid + rad * signs).max(axis=1))
+    assert not (shown & (worst >= 0)).any()
+    assert shown[(worst < -0.3)].mean() > 0.7
+    assert 50 < shown.sum() < 450
+    for r, holds in ((0.0, True), (0.99, True), (1.01, False), (1.9, False)):
+        across = np.array([[[0.0, r], [r, 0.0]]])
+        assert negative_definite(Ball(-np.eye(2)[None], across))[0] == holds  # -1 +- r are the eigenvalues
+        assert negative_definite(Ball(-np.eye(2)[None], r * np.eye(2)[None]))[0] == holds
+    chain = np.array([[[0.0, 0.9, 0.0], [0.9, 0.0, 0.3], [0.0, 0.3, 0.0]]])  # of spectral radius 0.949, row sum 1.2
+    assert negative_definite(Ball(-np.eye(3)[None], chain))[0]
+    assert not negative_definite(Ball(-np.eye(3)[None], 1.06 * chain))[0]
+    unknown = Ball(-np.eye(2)[None], np.array([[[np.nan, 0.0], [0.0, 0.0]]]))
+    assert not negative_definite(unknown)[0]
+    assert not negative_definite(Ball(-np.eye(2)[None], np.full((1, 2, 2), np.inf)))[0]
+
+
+def test_the_remainder_counts_to_second_order() -> None:
+    """At the centre, from where f leads anywhere within radius 1: V(f) may be x'Px of any of it, and V is zero."""
+    V = QuadraticLyapunov(np.diag([2.0, 3.0]), ORIGIN)
+    patch = Patch.boxes(Interval(np.full((1, 2), -1e-9), np.full((1, 2), 1e-9)))
+    f = Affine(np.zeros((1, 2)), np.zeros((1, 2, 2)), np.ones((1, 2)))
+    assert change(V, patch, f, 0.0, False).upper[0] >= 5.0
+    assert change(V, patch, f, 0.0, False).upper[0] < 5.0 + 1e-6
+
+
+# ---- the border ----
+
+
+@dataclass(frozen=True)
+class Spiral(Plant):
+    """x' = -x + turn y, y' = -turn x - y: V = |x|^2 falls everywhere, whether or not a box is left."""
+
+    turn: float = 2.0
+
+    state = signals("x", "y")
+    input = signals("u")
+    disturbance = signals("w")
+
+    def ode(self, x, u, w):
+        return (-x.x + self.turn * x.y + 0 * u.u + w.w, -self.turn * x.x - x.y)
+
+
+def spiral(bounds: dict[str, tuple[float, float]], turn: float = 2.0) -> Task:
+    return Task(
+        name="spiral",
+        plant=Spiral(turn),
+        dt=0.1,
+        steps=10,
+        cost=Quadratic(np.eye(2), np.eye(1)),
+        initial=Uniform([-1, -1], [1, 1]),
+        domain=Box("d", bounds),
+    )
+
+
+FACES = [("x", -1), ("x", 1), ("y", -1), ("y", 1)]
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_every_face_of_the_box_is_looked_at(name: str, side: int) -> None:
+    """Cut at 0.5 on one side alone, a fast spiral leaves through the cut and a slow one does not; one in between leaves
+    through it beyond the set alone, which shows when the face is halved."""
+    cut = (-10.0, 0.5) if side > 0 else (-0.5, 10.0)
+    V = QuadraticLyapunov(np.eye(2), ORIGIN)
+    for turn, holds in ((2.0, False), (0.55, True), (0.2, True), (-0.2, True), (-0.55, True), (-2.0, False)):
+        task = spiral({name: cut}, turn)
+        loop = ClosedLoop(task, IDLE, continuous=True)
+        boxes, fault = holds_at_border(loop, Region(V, 1.0, *task.domain_bounds), Effort(20_000, 10))
+        assert boxes > 0
+        assert (fault == "") == holds, (turn, fault)
+        assert holds or "leaves it" in fault
+        if turn > 0.5:
+            assert certify(task, IDLE, V, 1.0, continuous=True, budget=Effort(20_000, 10)).is_proved == holds
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_face_that_the_set_does_not_reach_does_not_matter(name: str, side: int) -> None:
+    cut = (-10.0, 0.5) if side > 0 else (-0.5, 10.0)
+    V = QuadraticLyapunov(np.eye(2), ORIGIN)
+    loop = ClosedLoop(spiral({name: cut}), IDLE, continuous=True)
+    assert holds_at_border(loop, Region(V, 0.24, *loop.domain), Effort(20_000, 10))[1] == ""
+
+
+def test_a_border_that_the_budget_does_not_reach_is_not_shown() -> None:
+    V = QuadraticLyapunov(np.eye(2), ORIGIN)
+    loop = ClosedLoop(spiral({"x": (-0.5, 0.5)}, 0.57), IDLE, continuous=True)
+    region = Region(V, 1.0, *loop.domain)
+    needed, fault = holds_at_border(loop, region, Effort(20_000, 10))
+    assert fault == ""
+    assert needed > 8
+    assert holds_at_border(loop, region, Effort(needed, 10))[1] == ""
+    boxes, fault = holds_at_border(loop, region, Effort(needed - 1, 10))
+    assert "budget spent on the border" in fault
+    assert 0 < boxes < needed
+    assert "budget spent" in holds_at_border(loop, region, Effort(20_000, 0.0))[1]
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_disturbances_push_through_a_face(side: int) -> None:
+    """x' = -x + w is at most -0.5 + |w| outward on the face at 0.5."""
+    cut = (-10.0, 0.5) if side > 0 else (-0.5, 10.0)
+    V = QuadraticLyapunov(np.eye(2), ORIGIN)
+    task = spiral({"x": cut}, turn=0.0)
+    for most, holds in ((0.45, True), (0.55, False)):
+        W = {"w": (-0.1, most) if side > 0 else (-most, 0.1)}
+        loop = ClosedLoop(task, IDLE, continuous=True, disturbance=W)
+        fault = holds_at_border(loop, Region(V, 1.0, *loop.domain, 0.3), Effort(20_000, 10))[1]
+        assert (fault == "") == holds
+
+
+# ---- a share of what is negative ----
+
+
+@dataclass(frozen=True)
+class Resting(Plant):
+    """Everything stays where it is."""
+
+    dt: float = 1.0
+
+    state = signals("x", "y")
+    input = signals("u")
+
+    def step(self, x, u, w):
+        return (x.x + 0 * u.u, x.y)
+
+
+@dataclass(frozen=True)
+class RestingFlow(Plant):
+    state = signals("x", "y")
+    input = signals("u")
+
+    def ode(self, x, u, w):
+        return (0 * u.u, 0)
+
+
+@pytest.mark.parametrize("plant", [Resting(), RestingFlow()])
+def test_a_share_of_a_negative_value_is_no_decrease(plant: Plant) -> None:
+    """V(f) = V < (1 - kappa) V wherever V < 0, and V'f = 0 < -kappa V: nothing falls, and nothing may be settled."""
+    x = ca.SX.sym("x", 2)
+    V = SymbolicLyapunov(ca.Function("V", [x], [ca.sumsqr(x) * ((x[0] - 3) ** 2 - 0.5)]), ORIGIN)
+    assert V(np.array([3.0, 0.0])) < -4
+    task = Task(
+        name="rest",
+        plant=plant,
+        dt=1.0,
+        steps=5,
+        cost=Quadratic(np.eye(2), np.eye(1)),
+        initial=Uniform([-1, -1], [1, 1]),
+        domain=Box("d", {"x": (-5, 5), "y": (-5, 5)}),
+    )
+    loop = ClosedLoop(task, IDLE, continuous=not plant.is_discrete)
+    for kappa in (0.0, 0.2):
+        examiner = Examiner(loop, Region(V, 10.0, *loop.domain), kappa, Frame(ORIGIN, np.eye(2)))
+        found = examiner.examine(np.array([[2.9, -0.1]]), np.array([[3.1, 0.1]]), np.full(2, 0.01))
+        assert found.open.all(), kappa
