@@ -172,8 +172,9 @@ class Plant(ABC):
             UnknownName: a name that is no parameter.
         """
         known = self.parameters
+        declared = {field.name for field in dataclasses.fields(self)} - {"dt"}  # type: ignore[arg-type]
         for name in expect_names(names, f"{self.name}: names of parameters"):
-            if name not in known:
+            if name not in known and name not in declared:
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
         if not names:
             return self, ca.SX(0, 1)

@@ -159,11 +159,11 @@ def test_a_file_shown_again_names_the_same_set(tmp_path: Path, capsys: pytest.Ca
     assert proved.is_proved, proved
     assert "within the domain of the task (x1 <= 0.5)" in proved.claim
     path = save(proved, half, law, source, tmp_path / "claim")
-    stored = read(path)
+    stored = read(path, half)
     assert stored.region.lower.tolist() == [-np.inf, -np.inf]
     assert stored.region.upper.tolist() == [0.5, np.inf]
     assert recheck(stored).holds
-    assert show_again(path, 50)
+    assert show_again(path, 50, half)
     assert "within the domain of the task (x1 <= 0.5)" in capsys.readouterr().out
 
 
