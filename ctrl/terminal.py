@@ -64,9 +64,8 @@ def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
         P = lqr(model.plant, model.Q, model.R, model.N).P
     except NotApplicable as reason:
         return Terminal(None, none, None, f"none: {reason}")
-    where = "the reference"
-    if not task.reading.is_stationary or task.reading.violated:
-        where = steady_state_in_words(task, constrained=True)
+    elsewhere = task.reading.settles_elsewhere(constrained=True)
+    where = steady_state_in_words(task, constrained=True) if elsewhere else "the reference"
     at_edge = any(name not in task.plant.input.names for name in steady.active)
     return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}", at_edge)
 

@@ -277,7 +277,7 @@ class _Constant:
     @property
     def is_elsewhere(self) -> bool:
         """Whether that is not the reference."""
-        return not self.task.reading.is_stationary or bool(self.task.reading.violated)
+        return self.task.reading.settles_elsewhere(constrained=True)
 
     @property
     def at_edge(self) -> bool:

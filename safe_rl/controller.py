@@ -8,8 +8,10 @@ from typing import final
 
 import numpy as np
 
+from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
 from ctrl.laws.network import Network
+from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
@@ -25,6 +27,9 @@ class PolicyController:
 
     Args:
         task: gives observation, reference and input bounds. policy: trained on it.
+
+    Attributes:
+        approximations: what of the task is not taken exactly, in words.
 
     Raises:
         NotApplicable: the policy observes or acts on other signals than the task has.
@@ -46,7 +51,11 @@ class PolicyController:
         plain = task.observation is None and task.reference.is_constant
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
+        self.approximations = (objective(task), *POLICY.read(task))
         self._reference = Schedule(task.reference, task.plant, task.steps + 1)
+
+    def __repr__(self) -> str:
+        return described("PolicyController", self.approximations)
 
     @property
     def law(self) -> Network | None:

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from ctrl.answers import described
 from safe_rl import resumption
+from safe_rl.answers import learner_answers, objective
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
@@ -28,6 +30,7 @@ from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import LOG, Monitor, Record
+from systems import Task
 from systems.arguments import expect_array, expect_flag, expect_number, expect_seed, expect_whole
 from systems.envs.vector import expect_device
 from systems.errors import InvalidValue, TriviumError, expect
@@ -82,6 +85,17 @@ class Learner(ABC):
     """
 
     settings_type: ClassVar[type[Any]]
+
+    @property
+    def approximations(self) -> tuple[str, ...]:
+        """What of a task of ours is not taken exactly, in words; a foreign environment is what it is."""
+        task = self.task
+        if not isinstance(task, Task):
+            return ()
+        return (objective(task), *learner_answers(self.handler is not None).read(task))
+
+    def __repr__(self) -> str:
+        return described(f"{self.name} on task '{self.task.name}', {self.updates} updates", self.approximations)
 
     def __init__(
         self,

@@ -334,6 +334,19 @@ class Reading:
         rows = np.array(self.stage.rows(x, u, x, u, t))[:, 0]
         return bool((np.abs(rows) <= 1e-9).sum() > len(t))
 
+    def settles_elsewhere(self, constrained: bool = False) -> bool:
+        """Whether a task with a constant reference settles at another state or input than that, or nowhere.
+
+        Args:
+            constrained: whether the constraints are kept, besides the input bounds.
+        """
+        steady = self.steady_state if constrained else self.free_steady_state
+        if steady is None:
+            return self.task.reference.is_constant
+        x_ref, u_ref = self.start
+        found, wished = np.concatenate([steady.x, steady.u]), np.concatenate([x_ref, u_ref])
+        return not np.allclose(found, wished, rtol=1e-4, atol=1e-4)
+
     @cached_property
     def free_steady_state(self) -> SteadyState | None:
         """Where the task is cheapest for ever under the input bounds alone: the reference where that is stationary,
@@ -387,7 +400,7 @@ class Reading:
             Part.SINGULAR_PLANT: bool(self.singular),
             Part.MOVING_REFERENCE: not task.reference.is_constant,
             Part.VARYING_LINEARISATION: self.linearisation_varies,
-            Part.COST_ELSEWHERE: task.reference.is_constant and not self.is_stationary,
+            Part.COST_ELSEWHERE: self.settles_elsewhere(),
             Part.REFERENCE_OUTSIDE: bool(self.violated),
             Part.NON_QUADRATIC_COST: not self.is_quadratic,
             Part.KINKED_COST: bool(self.cost_kinks),

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from ctrl.answers import steady_state_in_words
 from ctrl.check.plants import plant_report
 from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
@@ -16,6 +17,7 @@ from ctrl.comparison.draws import draw, objection
 from systems import Budget, Task, Trajectory, linearise
 from systems.errors import expect
 from systems.lowering import lower
+from systems.lowering.program import read
 
 __all__ = ["check_task"]
 
@@ -41,6 +43,29 @@ def check_task(task: Task) -> Report:
         attempt(
             "the reference is an equilibrium, or a motion of the plant",
             lambda: _reference_holds(task),
+            warning=True,
+        ),
+        attempt(
+            "the reference is where the cost is least",
+            lambda: _least(task),
+            warning=True,
+        ),
+        attempt(
+            "plant and cost have derivatives at the reference and at starts",
+            lambda: _differentiable(task),
+            "optimisers write roots as sqrt(q + 1e-12); regulators and linear controllers need a reference elsewhere",
+            warning=True,
+        ),
+        attempt(
+            "kinks of cost and constraints can be written as variables",
+            lambda: _kinks(task),
+            "optimisers may stop there early; write it with squares, or as maxima with positive weights",
+            warning=True,
+        ),
+        attempt(
+            "every arithmetic can read it",
+            lambda: _readable(task),
+            "proofs cannot read it, and gradients do not pass through it; write a look-up table as casadi.pw_lin",
             warning=True,
         ),
         attempt(
@@ -134,6 +159,54 @@ def _reference_holds(task: Task) -> str:
     else:
         mend = "no controller can follow it exactly; list what the plant itself can do, or accept the error"
     raise Objection(f"at sample {k} the plant drifts off it: {_rates(task, gap[k])}; {mend}")
+
+
+def _least(task: Task) -> str:
+    """Whether a constant reference is an optimal steady state."""
+    reading = task.reading
+    if not task.reference.is_constant:
+        return "" if reading.gradient_vanishes else "it moves, and the cost is not least on it"
+    if not reading.settles_elsewhere():
+        return ""
+    where = steady_state_in_words(task)
+    if reading.free_steady_state is None:
+        raise Objection("the plant has no steady state that is cheapest; controllers that settle have nowhere to go")
+    raise Objection(
+        f"controllers settle at {where}; give that as the reference, or write the cost with its distance from xr and ur"
+    )
+
+
+def _differentiable(task: Task) -> str:
+    reading = task.reading
+    if reading.singular:
+        raise Objection(f"the equations of {', '.join(reading.singular)} have none at the reference")
+    if reading.is_singular_on_the_way:
+        raise Objection("an equation has none at a start, such as that of a square root at 0")
+    return ""
+
+
+def _kinks(task: Task) -> str:
+    reading = task.reading
+    ends = reading.terminal.left if reading.terminal is not None else ()
+    left = sorted({*reading.stage.left, *ends})
+    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.conditions.kinks.items()]
+    if left:
+        raise Objection(f"{', '.join(left)} cannot")
+    return f"{', '.join(reading.cost_kinks)}" if reading.cost_kinks else ""
+
+
+def _readable(task: Task) -> str:
+    plant = task.plant
+    functions = [
+        task.dynamics.function(),
+        task.stage_cost_function(),
+        task.terminal_cost_function(),
+        task.margin_function(),
+    ]
+    calls = sorted({f"'{f.name()}' ({f.class_name()})" for g in functions for f in read(g).functions})
+    if calls:
+        raise Objection(f"{plant.name} calls {', '.join(calls)}, which CasADi does not expand")
+    return ""
 
 
 def _rates(task: Task, rates: np.ndarray) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from ctrl.commands.misuse import short_name
+
 __all__ = ["Check"]
 
 
@@ -17,6 +19,7 @@ class Check:
     For example:
       trivium check my_plant.py:Mass
       trivium check my_plant.py:task
+      trivium check my_plant.py:task --controllers lqr linear-mpc nonlinear-mpc
       trivium check my_law.py:Relay --task my_plant.py:task
 
     Exit status: 0 no check failed; 1 one did; 2 misuse.
@@ -26,11 +29,22 @@ class Check:
     """Name of a task, or path/to/file.py:Thing, or module:Thing: a plant, a task, a controller or its factory."""
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
     """The task a controller is checked on."""
+    controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """Of a task: say also how these controllers take it, exactly, by which approximations, or not at all."""
 
     def run(self) -> int:
         report = self._report()
         print(report)
+        if self.controllers:
+            print(self._readings())
         return 0 if report.passed else 1
+
+    def _readings(self) -> Any:
+        from ctrl.check import check_readings
+        from ctrl.discovery import load, load_task
+
+        made = {short_name(name): load("trivium.controllers", name) for name in self.controllers}
+        return check_readings(load_task(self.thing), made)
 
     def _report(self) -> Any:
         from ctrl.check import check_controller, check_plant, check_task

@@ -86,7 +86,8 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 
     ``cost_low`` and ``cost_high`` are the ends of the 95 % interval of the mean cost, ``violations`` counts the runs of
     ``runs`` that violate any constraint, ``missed`` the timed steps that took longer than dt, and both regions of
-    attraction are shares of the starts between 0 and 1.
+    attraction are shares of the starts between 0 and 1. ``approximations`` lists what the controller does not take of
+    the task as it is written, None where it does not say.
     """
     found = []
     for name, metrics in comparison.metrics.items():
@@ -102,7 +103,9 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
             "roa_sampled": metrics.settled.value,
             "roa_proved": comparison.proved.get(name),
         }
-        found.append({"controller": name, **{key: _finite(value) for key, value in values.items()}})
+        said = comparison.approximations[name]
+        numbers = {key: _finite(value) for key, value in values.items()}
+        found.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
     return found
 
 
@@ -132,6 +135,8 @@ def details(comparison: Comparison) -> list[dict[str, Any]]:
             row[f"worst_margin[{constraint}]"] = metrics.worst_margin[constraint]
             row[f"verdict[{constraint}]"] = "kept" if verdict.kept else "not kept"
         row |= {f"samples[{status}]": count for status, count in metrics.statuses.items()}
+        said = row.pop("approximations")
+        row["approximations"] = None if said is None else "; ".join(said)
         found.append(row)
     return found
 

@@ -7,9 +7,10 @@ import signal
 import threading
 import traceback
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, final
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ctrl.answers import announced
 from ctrl.comparison.draws import draw
 from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
@@ -66,9 +68,10 @@ class Comparison:
         seeds, starts, disturbances: what every controller faced.
         runs: trajectories by controller. metrics: what was measured of them.
         proved: region of attraction by proof, as a share of the starts' support; None where there is no proof.
-        is_proof_tried: whether proofs were asked for.
         skipped: why a controller does not apply. failed: what stopped one that should have.
         seconds: wall time by controller, its making included. workers: processes used.
+        approximations: what each controller does not take of the task as it is written, in words; None where it does
+            not say. is_proof_tried: whether proofs were asked for.
     """
 
     task: Task
@@ -81,11 +84,9 @@ class Comparison:
     failed: Mapping[str, str]
     seconds: Mapping[str, float]
     workers: int
+    metrics: Mapping[str, Metrics]
+    approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
-    metrics: Mapping[str, Metrics] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "metrics", {name: measure(self.task, runs) for name, runs in self.runs.items()})
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:
@@ -167,13 +168,17 @@ def compare(
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    metrics: dict[str, Metrics] = {}
+    approximations: dict[str, tuple[str, ...] | None] = {}
     for name, given in controllers.items():
         began = perf_counter()
         try:
             controller = _build(given, task)
             result = _run(name, given, controller, task, x0, w, workers)
-            proved[name] = proof(task, controller) if proof else None
-            runs[name], seconds[name] = result, perf_counter() - began
+            measured, said = measure(task, result), announced(controller)
+            proved[name] = _proved(proof, task, controller, name)
+            runs[name], metrics[name], approximations[name] = result, measured, said
+            seconds[name] = perf_counter() - began
         except NotApplicable as reason:
             skipped[name] = str(reason)
         except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
@@ -181,7 +186,20 @@ def compare(
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
-    return Comparison(task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, proof is not None)
+    return Comparison(
+        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None
+    )
+
+
+def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) -> float | None:
+    """The proved region, None where there is none. A proof that fails must not cost the runs their results."""
+    if proof is None:
+        return None
+    try:
+        return proof(task, controller)
+    except Exception as error:
+        warnings.warn(f"{name}: its proof stopped with {_fault(error)}", stacklevel=3)
+        return None
 
 
 def _build(given: Controller | Factory, task: Task) -> Controller:

@@ -107,6 +107,7 @@ def _notes(comparison: Comparison) -> list[str]:
         if len(metrics.violations) > 1:
             parts += [f"'{c}' violated in {_rate(rate)}" for c, rate in metrics.violations.items() if rate.k]
         notes += [f"{_mark(metrics)}{name}: {', '.join(parts)}"] if parts else []
+        notes += [_announced(name, comparison)] if comparison.approximations[name] != () else []
         notes += [f"{name}: {judged}" for verdict in metrics.verdicts if (judged := _judged(verdict, comparison.task))]
     notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
@@ -120,6 +121,12 @@ def _notes(comparison: Comparison) -> list[str]:
     if 0.0 in comparison.proved.values():
         key += "; RoA proved 0: nothing was proved in the time given, which `trivium verify` gives reasons for"
     return [*notes, *_endings(comparison), key]
+
+
+def _announced(name: str, comparison: Comparison) -> str:
+    """What a controller approximates of the task."""
+    said = comparison.approximations[name]
+    return f"{name} does not say what it approximates" if said is None else f"{name} approximates: {'; '.join(said)}"
 
 
 def _endings(comparison: Comparison) -> list[str]:

@@ -46,7 +46,8 @@ class Model:
 
         reward = -l(x, u) - d / (1 - d) l(x', u_r),
 
-    and with d = 1 the factor is the number of samples that remain. Where x' or l(x', u_r) is no finite number, l(x, u)
+    and with d = 1 the factor is the number of samples that remain. A task with a terminal cost V_f ends with its last
+    sample, which is charged V_f(x') as well. Where x' or l(x', u_r) is no finite number, l(x, u)
     takes its place. The constraints of a sample are judged at (x, u), and where the sample ends the run at (x', u_r) as
     well; a state that is no finite number violates them all.
 
@@ -89,6 +90,7 @@ class Model:
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
         self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)
+        self._ends = task.reading.terminal is not None
         self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
@@ -131,7 +133,7 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
             references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
             after, verdict, margin, margin_after = self._sample(x, u, w, *references)
-            cost, rest, total, outside = (verdict[..., i] for i in range(4))
+            cost, rest, total, outside, *end = (verdict[..., i] for i in range(verdict.shape[-1]))
             finite = xp.abs(total) <= self._largest
             left = ~(finite & (outside <= self._zero))
             state, violated = after, ~(margin <= self._zero)
@@ -142,8 +144,14 @@ class Model:
             if not self._on_host or left.any():
                 cost = cost + xp.where(left, self._remaining(k) * rest, self._zero)
                 violated = violated | (left[..., None] & ~(finite[..., None] & (margin_after <= self._zero)))
+            over = left
+            if self._ends:
+                last = k == self.task.steps - 1
+                counts = last & (xp.abs(end[0]) <= self._largest)
+                cost = cost + xp.where(counts, end[0], self._zero)
+                over = left | last
         spent = self._spent(violated, margin, xp.where(left[..., None], margin_after, margin))
-        return Outcome(state, -cost, violated, margin, left, spent)
+        return Outcome(state, -cost, violated, margin, over, spent)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
@@ -178,10 +186,11 @@ class Model:
 
 
 def _sample(task: Task) -> ca.Function:
-    """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside), margins, margins')``.
+    """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside, end), margins, margins')``.
 
     Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
-    only where ``rest`` and every entry of x' are; ``outside`` is positive outside the domain.
+    only where ``rest`` and every entry of x' are; ``outside`` is positive outside the domain; ``end``, the terminal
+    cost of x', is there for a task that has one.
     """
     plant = task.plant
     x, u, w = plant.state.symbol(), plant.input.symbol(), plant.disturbance.symbol()
@@ -189,8 +198,12 @@ def _sample(task: Task) -> ca.Function:
     stage, margins = task.stage_cost_function(), task.margin_function()
     after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
     rest = stage(after, references[3], *references[2:])
-    verdict = ca.vertcat(stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after))
-    return _bound(task, [x, u, w], references, [after, verdict, margins(x, u), margins(after, references[3])])
+    verdict = [stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after)]
+    if task.reading.terminal is not None:
+        verdict.append(task.terminal_cost_function()(after, references[2]))
+    return _bound(
+        task, [x, u, w], references, [after, ca.vertcat(*verdict), margins(x, u), margins(after, references[3])]
+    )
 
 
 def _outside(task: Task, x: ca.SX) -> ca.SX:

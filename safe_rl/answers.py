@@ -1,0 +1,63 @@
+"""How learners and learned policies take each part of a task."""
+
+from __future__ import annotations
+
+from ctrl.answers import EXACT, Announced, Answer, Answers
+from systems import Task
+from systems.reading import Part
+
+__all__ = ["POLICY", "learner_answers", "objective"]
+
+
+def objective(task: Task) -> str:
+    """What learning optimises, in words."""
+    return f"learned: the return discounted by {task.discount:g} per sample, as far as training led"
+
+
+def _promising(text: str) -> dict[Part, Answer]:
+    answer = Announced(text)
+    return dict.fromkeys((Part.HARD, Part.CHANCE, Part.BUDGET, Part.EXCESS_BUDGET), answer)
+
+
+_COMMON: dict[Part, Answer] = {
+    Part.NONLINEAR_PLANT: EXACT,
+    Part.KINKED_PLANT: EXACT,
+    Part.SINGULAR_PLANT: EXACT,
+    Part.MOVING_REFERENCE: EXACT,  # observed
+    Part.VARYING_LINEARISATION: EXACT,
+    Part.COST_ELSEWHERE: EXACT,
+    Part.REFERENCE_OUTSIDE: EXACT,
+    Part.NON_QUADRATIC_COST: EXACT,
+    Part.KINKED_COST: EXACT,
+    Part.TERMINAL_COST: Announced("does not observe how much of the run is left before the terminal cost is charged"),
+    Part.SOFT: EXACT,  # part of the reward
+    Part.NONLINEAR_CONSTRAINT: EXACT,
+    Part.KINKED_CONSTRAINT: EXACT,
+    Part.DISTURBANCE: EXACT,
+    Part.BIASED_DISTURBANCE: EXACT,
+    Part.PERIODIC: EXACT,
+    Part.DOMAIN: EXACT,  # leaving it is charged in the reward
+}
+
+POLICY = Answers({**_COMMON, **_promising("promises nothing of the constraint {names}")})
+"""Of a policy, which does not tell how it was trained."""
+
+
+def learner_answers(has_handler: bool) -> Answers:
+    """Of a learner.
+
+    Args:
+        has_handler: whether constraints enter its update.
+    """
+    if not has_handler:
+        return Answers({**_COMMON, **_promising("ignores the constraint {names}")})
+    on_average = Announced("keeps the budget of {names} on average over runs, not in every one")
+    return Answers(
+        {
+            **_COMMON,
+            Part.HARD: Announced("takes the hard {names} as a budget of no violated sample, without a promise"),
+            Part.CHANCE: Announced("takes the chance constraint {names} as a budget of its share of the samples"),
+            Part.BUDGET: on_average,
+            Part.EXCESS_BUDGET: on_average,
+        }
+    )
