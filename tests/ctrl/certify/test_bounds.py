@@ -396,3 +396,13 @@ def test_an_inner_set_takes_what_ends_in_it() -> None:
             assert found.open[0] != settled, (k, factor)
     centred = examiner(turning(), 2.0, W, inner=1e-6).examine(low[:1], high[:1], np.full(2, 0.5))
     assert centred.open[0], "no core counts where something is claimed of an inner set"
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_box_across_the_border_of_the_region_is_looked_at(name: str, side: int) -> None:
+    cut = (-9.0, 0.7) if side > 0 else (-0.7, 9.0)
+    low, high = np.full((2, 2), -0.01), np.full((2, 2), 0.01)
+    axis = 0 if name == "x" else 1
+    low[:, axis], high[:, axis] = ([0.6, 0.71], [0.8, 0.8]) if side > 0 else ([-0.8, -0.8], [-0.6, -0.71])
+    found = examiner(turning(grows=True, **{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
+    assert found.open.tolist() == [True, False], "the second lies beyond the border as a whole"
