@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import casadi as ca
 import numpy as np
@@ -13,7 +14,7 @@ from ctrl.balls import Ball
 from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
 from ctrl.certify.border import holds_at_border
 from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
-from ctrl.certify.frame import Frame
+from ctrl.certify.frame import Frame, frames
 from ctrl.certify.region import Region
 from ctrl.certify.search import Examiner
 from ctrl.laws import SaturatedLinear
@@ -406,3 +407,77 @@ def test_a_box_across_the_border_of_the_region_is_looked_at(name: str, side: int
     low[:, axis], high[:, axis] = ([0.6, 0.71], [0.8, 0.8]) if side > 0 else ([-0.8, -0.8], [-0.6, -0.71])
     found = examiner(turning(grows=True, **{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
     assert found.open.tolist() == [True, False], "the second lies beyond the border as a whole"
+
+
+# ---- coordinates ----
+
+
+def exactly(T: np.ndarray, z: np.ndarray, origin: np.ndarray) -> list[Fraction]:
+    """origin + T z without rounding."""
+    return [
+        Fraction(o) + sum((Fraction(a) * Fraction(b) for a, b in zip(row, z.tolist(), strict=True)), Fraction(0))
+        for row, o in zip(T.tolist(), origin.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_patch_holds_its_states(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for scale in (1.0, 1e-6, 1e5):
+        frame = Frame(rng.normal(size=n), scale * rng.normal(size=(n, n)))
+        middle, half = rng.normal(size=(30, n)), 10.0 ** rng.uniform(-16, 0, (30, n))
+        low, high = middle - half, middle + half
+        patch = frame.patch(low, high)
+        centre = Interval(low, high).mid
+        for k in range(30):
+            for z in (low[k], high[k], centre[k], np.where(rng.random(n) < 0.5, low[k], high[k])):
+                for i, x in enumerate(exactly(frame.T, z, frame.origin)):
+                    assert Fraction(patch.hull.lo[k, i]) <= x <= Fraction(patch.hull.hi[k, i])
+            for i, x in enumerate(exactly(frame.T, centre[k], frame.origin)):
+                assert Fraction(patch.point.lo[k, i]) <= x <= Fraction(patch.point.hi[k, i])
+            # Coordinates d from the middle reach both ends.
+            assert Fraction(patch.half[k, 0]) >= Fraction(high[k, 0]) - Fraction(centre[k, 0])
+            assert Fraction(patch.half[k, 0]) >= Fraction(centre[k, 0]) - Fraction(low[k, 0])
+        assert ((patch.hull.hi - patch.hull.lo) <= 2.01 * (half @ np.abs(frame.T).T) + 1e-12 * scale + 1e-12).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_cover_holds_the_coordinates_of_all_states(n: int) -> None:
+    """Also of an ill-conditioned frame, whose inverse in floating point is off by much."""
+    rng = np.random.default_rng(10 + n)
+    for condition in (1.0, 1e6, 1e11):
+        U, V = (np.linalg.qr(rng.normal(size=(n, n)))[0] for _ in range(2))
+        T = U * np.geomspace(1.0, 1.0 / condition, n) @ V
+        frame = Frame(rng.normal(size=n), T)
+        lower, upper = -rng.random(n), rng.random(n)
+        cover = frame.cover(lower, upper)
+        assert cover is not None
+        for k in range(40):
+            x = np.where(rng.random(n) < 0.5, lower, upper) if k % 2 else rng.uniform(lower, upper)
+            z = solved(T, [Fraction(a) - Fraction(b) for a, b in zip(x.tolist(), frame.origin.tolist(), strict=True)])
+            for i, a in enumerate(z):
+                assert Fraction(cover[0][i]) <= a <= Fraction(cover[1][i]), (condition, i)
+    assert Frame(np.zeros(2), np.array([[1.0, 2.0], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
+    assert Frame(np.zeros(2), np.array([[1.0, np.inf], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
+
+
+def solved(T: np.ndarray, y: list[Fraction]) -> list[Fraction]:
+    """T z = y without rounding, by elimination."""
+    n = len(y)
+    rows = [[Fraction(a) for a in row] + [b] for row, b in zip(T.tolist(), y, strict=True)]
+    for i in range(n):
+        pivot = max(range(i, n), key=lambda k: abs(rows[k][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [a / rows[i][i] for a in rows[i]]
+        for k in range(n):
+            if k != i:
+                rows[k] = [a - rows[k][i] * b for a, b in zip(rows[k], rows[i], strict=True)]
+    return [row[n] for row in rows]
+
+
+def test_all_frames_that_are_tried_serve() -> None:
+    loop = ClosedLoop(turning(grows=True), IDLE)
+    found = frames(loop, ROUND)
+    assert np.array_equal(found[0].T, np.eye(2))
+    for frame in found:
+        assert frame.cover(-np.ones(2), np.ones(2)) is not None
