@@ -129,7 +129,7 @@ class LinearMPC(PredictiveController):
         expect_choice(solver, "solver", ("daqp", "piqp", None))
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
-        self._solver_name, self._limit = solver, () if max_iterations is None else (max_iterations,)
+        self._solver_name, self._iterations = solver, max_iterations
         self.approximations = ANSWERS.read(task)
         self._rules, self._kinks = affine_conditions(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
@@ -190,8 +190,8 @@ class LinearMPC(PredictiveController):
 
     def _back_end(self, name: Solver, problem: QuadraticProgram) -> QPSolver:
         if name == "daqp":
-            return DAQP(problem, *self._limit, time_limit=self.time_limit)
-        return PIQP(problem, *self._limit)
+            return DAQP(problem, self._iterations, self.time_limit)
+        return PIQP(problem, self._iterations)
 
     def _place(self, k: int) -> None:
         """Makes the program of sample ``k`` the current one."""

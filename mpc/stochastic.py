@@ -125,8 +125,7 @@ class StochasticMPC:
             model = self.loop.model
             weight, half = terminal_expansion(task, model.x_ref, task.reading.start[0])
             last = weight, half - 0.5 * model.multipliers
-        iterations = {} if max_iterations is None else {"max_iterations": max_iterations}
-        make = partial(DAQP, time_limit=self.time_limit, **iterations)
+        make = partial(DAQP, max_iterations=max_iterations, time_limit=self.time_limit)
         self._programs: dict[int, _Program] = {}
         for going in range(1, horizon + 1) if self._ends else (horizon,):
             program = tightened_program(self.loop, rows, soft, going, self.terminal_steps, last)

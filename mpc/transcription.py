@@ -322,7 +322,7 @@ class _Writer:
             self.variables.add(entry, low, high)
         self.rows.add(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
         values, hard = self.rule.value(rest, hold), np.isinf(self.rule.weight)
-        for i in np.flatnonzero(hard):
+        for i in np.flatnonzero(hard).tolist():
             self.rows.add(values[i], self.rule.lower[i], self.rule.upper[i])
         arguments = (rest, hold, self.xr[-1], ca.SX(task.reading.start[1]))
         self.cost += self.horizon * self.stage.value(*arguments, t)

@@ -62,7 +62,8 @@ def conditions(task: Task) -> Conditions:
     plant = task.plant
     x, u = plant.state.symbol(), plant.input.symbol()
     values: list[Any] = []
-    lower, upper, weight, names, group = [], [], [], [], []
+    lower, upper, weight, names = [], [], [], []
+    group: list[int] = []
     rough: dict[str, tuple[str, ...]] = {}
     for constraint in task.constraints:
         requirement = constraint.requirement

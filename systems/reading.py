@@ -147,7 +147,7 @@ class Reading:
             and not (margins[:, i] <= 1e-9).all()
         ]
         least, most = task.input_bounds
-        outside = ((u < least - 1e-9) | (u > most + 1e-9)).any(axis=0)
+        outside = np.any((u < least - 1e-9) | (u > most + 1e-9), axis=0).tolist()
         return (*judged, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))
 
     # ---- the plant ----

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import casadi as ca
 import numpy as np
 
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, UnknownName
 from systems.lowering.program import read
 from systems.lowering.same import same_function
 from systems.symbols import SymbolRead, unreadable
@@ -17,7 +17,9 @@ from systems.symbols import SymbolRead, unreadable
 if TYPE_CHECKING:
     from systems.plant import Plant
 
-__all__ = ["expect_fixed_limits", "expect_independent", "expect_same", "with_symbols"]
+__all__ = ["expect_fixed_limits", "expect_independent", "expect_same", "expect_varied", "with_symbols"]
+
+_TRIED = 4  # values of parameters at which a plant is compared with its equations, beside the ends of their intervals
 
 _ANALYTIC = frozenset(
     {
@@ -76,6 +78,33 @@ def with_symbols(plant: P, symbols: Mapping[str, ca.SX]) -> P:
         ) from error
 
 
+def expect_varied(plant: Plant, intervals: Mapping[str, tuple[float, float]]) -> None:
+    """That parameters may take any value of these intervals, by name, and the equations with symbols in their place are
+    the plant's for all of them, as far as values that are tried show it.
+
+    Raises:
+        UnknownName: no such parameter. InvalidValue: an interval that does not hold the plant's own value; whatever
+            the other functions here raise.
+    """
+    if not intervals:
+        return
+    known, names = plant.parameters, tuple(intervals)
+    for name, (least, most) in intervals.items():
+        if name not in known:
+            raise UnknownName.among(name, known, f"parameter of {plant.name} that may be uncertain")
+        if not -np.inf < least <= known[name] <= most < np.inf:
+            raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {known[name]}")
+    low, high = np.array(list(intervals.values()), dtype=float).T
+    draws = np.random.default_rng(0).random((_TRIED, len(names)))
+    tried = np.array([low, high, *(low + draws * (high - low))])
+    columns = {name: tried[:, k].tolist() for k, name in enumerate(names)}
+    expect_independent(plant, names, columns)
+    expect_fixed_limits(plant, names, columns)
+    f = plant.casadi(names)
+    for values in tried.tolist():
+        expect_same(f, plant, names, dict(zip(names, values, strict=True)))
+
+
 def expect_same(f: ca.Function, plant: Plant, names: Sequence[str], values: Mapping[str, float] | None = None) -> None:
     """That a plant's equations with symbols, f(x, u, w, p), are at some values of these what the plant is there.
 
@@ -122,8 +151,7 @@ def _same(a: ca.Function, b: ca.Function) -> bool:
     rng = np.random.default_rng(0)
     for size in 10.0 ** np.repeat(np.arange(-3.0, 4.0), 8):
         at = [size * rng.standard_normal(a.size1_in(k)) for k in range(a.n_in())]
-        values = [np.array(f(*at)) for f in (a, b)]
-        if not np.allclose(*values, rtol=1e-9, atol=0.0, equal_nan=True):
+        if not np.allclose(np.array(a(*at)), np.array(b(*at)), rtol=1e-9, atol=0.0, equal_nan=True):
             return False
     return True
 

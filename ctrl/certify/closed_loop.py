@@ -25,11 +25,9 @@ from systems.lowering.interval import Interval
 from systems.lowering.interval_functions import clipped as clipped_box
 from systems.lowering.interval_functions import intersection
 from systems.lowering.program import read
-from systems.symbolic_parameters import expect_fixed_limits, expect_independent, expect_same
+from systems.symbolic_parameters import expect_varied
 
 __all__ = ["ClosedLoop"]
-
-_TRIED = 4  # values of uncertain parameters at which the plant is compared with its equations, beside the ends
 
 
 @final
@@ -269,12 +267,12 @@ class ClosedLoop:
     @cached_property
     def _own(self) -> tuple[np.ndarray, Interval]:
         """Their p, (k,): the plant's own numbers, and the intervals around these."""
-        self._check_uncertain()
+        plant = self.task.true_dynamics.plant
+        expect_varied(plant, self.uncertain)
         if self._flow is not None:
             return self._flow.numbers, self._flow.entries
-        known = self.task.true_dynamics.plant.parameters
         ends = np.array(list(self.uncertain.values()), dtype=float).reshape(-1, 2).T
-        return np.array([float(known[name]) for name in self.uncertain]), Interval(*ends)
+        return np.array([float(plant.parameters[name]) for name in self.uncertain]), Interval(*ends)
 
     @cached_property
     def _free(self) -> tuple[ca.Function, Interval]:
@@ -291,28 +289,6 @@ class ClosedLoop:
     def _is_kept(self) -> bool:
         """Whether CasADi has simplified nothing in them: log(x) - log(x) would be 0 then, and is NaN when it runs."""
         return is_kept(self._equations)
-
-    def _check_uncertain(self) -> None:
-        """That the equations with symbols are the plant's for every value, as far as values that are tried show it."""
-        plant = self.task.true_dynamics.plant
-        known = plant.parameters
-        for name, (least, most) in self.uncertain.items():
-            if name not in known:
-                raise UnknownName.among(name, known, f"parameter of {plant.name} that may be uncertain")
-            if not -np.inf < least <= known[name] <= most < np.inf:
-                raise InvalidValue(f"{name} in [{least}, {most}]; expected an interval around its value {known[name]}")
-        if not self.uncertain:
-            return
-        names = tuple(self.uncertain)
-        low, high = np.array(list(self.uncertain.values()), dtype=float).T
-        draws = np.random.default_rng(0).random((_TRIED, len(names)))
-        tried = [low, high, *(low + draws * (high - low))]
-        columns = {name: [float(values[k]) for values in tried] for k, name in enumerate(names)}
-        expect_independent(plant, names, columns)
-        expect_fixed_limits(plant, names, columns)
-        f = plant.casadi(names)
-        for values in tried:
-            expect_same(f, plant, names, dict(zip(names, values.tolist(), strict=True)))
 
     @cached_property
     def _flow(self) -> SampledFlow | None:

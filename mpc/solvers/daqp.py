@@ -46,8 +46,10 @@ class DAQP(QPSolver):
     SLACK_CURVATURE = 1e-7
     POLISHED = 1e-9  # the slacks' curvature, and what it does to the scale of a row, leave more than that
 
-    def __init__(self, problem: QuadraticProgram, max_iterations: int = 1000, time_limit: float = math.inf) -> None:
-        super().__init__(problem, max_iterations)
+    def __init__(
+        self, problem: QuadraticProgram, max_iterations: int | None = None, time_limit: float = math.inf
+    ) -> None:
+        super().__init__(problem, 1000 if max_iterations is None else max_iterations)
         A, soft = problem.A.toarray(), problem.soft
         hard, price = A[~soft], problem.price[soft]
         h, q, d = len(hard), len(price), A.shape[1]
@@ -80,7 +82,7 @@ class DAQP(QPSolver):
             np.eye(q + d), None, np.ascontiguousarray(matrix), self._upper.copy(), self._lower.copy(), self._cold.copy()
         )  # fmt: skip
         clock = {"time_limit": time_limit} if math.isfinite(time_limit) else {}
-        self._model.settings = {"iter_limit": max_iterations, "primal_tol": 1e-9, **clock}
+        self._model.settings = {"iter_limit": self.max_iterations, "primal_tol": 1e-9, **clock}
 
     @cached_property
     def rescue(self) -> PIQP:

@@ -25,8 +25,8 @@ class PIQP(QPSolver):
     A soft row gets a slack variable of its own.
     """
 
-    def __init__(self, problem: QuadraticProgram, max_iterations: int = 100) -> None:
-        super().__init__(problem, max_iterations)
+    def __init__(self, problem: QuadraticProgram, max_iterations: int | None = None) -> None:
+        super().__init__(problem, 100 if max_iterations is None else max_iterations)
         soft, equality = problem.soft, problem.equality
         d, q = problem.H.shape[0], int(soft.sum())
         self._equality, self._hard = np.flatnonzero(equality), np.flatnonzero(~equality & ~soft)

@@ -127,8 +127,8 @@ def _expression(instruction: Instruction, name: Mapping[int, str], program: Prog
     constant = arithmetic.constant if lonely else "({0})"
     texts = [_operand(a, name, constant) for a in instruction.args]
     if instruction.op.startswith("call "):
-        _, which, output = instruction.op.split()
-        return f"call(functions[{which}], {output}, ({''.join(f'{text}, ' for text in texts)}))"
+        _, called, output = instruction.op.split()
+        return f"call(functions[{called}], {output}, ({''.join(f'{text}, ' for text in texts)}))"
     return arithmetic.templates[instruction.op].format(*texts)
 
 

@@ -81,8 +81,8 @@ def expressions(
             which, row, column = map(int, i.args)
             known.append(inputs[which][row, column])
         elif i.op.startswith("call "):
-            _, which, output = i.op.split()
-            known.append(_called(program.functions[int(which)], int(output), [operand(a) for a in i.args]))
+            _, called, output = i.op.split()
+            known.append(_called(program.functions[int(called)], int(output), [operand(a) for a in i.args]))
         elif i.op in RULES:
             known.append(RULES[i.op](*map(operand, i.args)))
         else:

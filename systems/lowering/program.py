@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -114,7 +115,7 @@ def read(function: ca.Function) -> Program:
     entries = [[0.0] * expanded.numel_out(i) for i in range(expanded.n_out())]
     inputs = [_places(expanded.sparsity_in(i)) for i in range(expanded.n_in())]
     outputs = [_places(expanded.sparsity_out(i)) for i in range(expanded.n_out())]
-    nodes = expanded.instructions_sx() if expanded.find_functions() else []
+    nodes: Any = expanded.instructions_sx() if expanded.find_functions() else []
     for k in range(expanded.n_instructions()):
         op = _NAMES[expanded.instruction_id(k)]
         arguments, results = expanded.instruction_input(k), expanded.instruction_output(k)

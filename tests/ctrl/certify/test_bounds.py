@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import casadi as ca
 import numpy as np
@@ -13,7 +14,7 @@ from ctrl.balls import Ball
 from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
 from ctrl.certify.border import holds_at_border
 from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
-from ctrl.certify.frame import Frame
+from ctrl.certify.frame import Frame, frames
 from ctrl.certify.region import Region
 from ctrl.certify.search import Examiner
 from ctrl.laws import SaturatedLinear
@@ -300,3 +301,183 @@ def test_a_share_of_a_negative_value_is_no_decrease(plant: Plant) -> None:
         examiner = Examiner(loop, Region(V, 10.0, *loop.domain), kappa, Frame(ORIGIN, np.eye(2)))
         found = examiner.examine(np.array([[2.9, -0.1]]), np.array([[3.1, 0.1]]), np.full(2, 0.01))
         assert found.open.all(), kappa
+
+
+# ---- what settles a box ----
+
+
+@dataclass(frozen=True)
+class Turning(Plant):
+    """x+ = 0.9 times x turned by a quarter, and further out 1.5 times x: |x|^2 falls within |x_i| < 0.5 alone."""
+
+    grows: bool = False
+    dt: float = 1.0
+
+    state = signals("x", "y")
+    input = signals("u")
+    disturbance = signals("v", "w")
+
+    def step(self, x, u, w):
+        if not self.grows:
+            return (0.9 * x.y + 0 * u.u + w.v, -0.9 * x.x + w.w)
+        further = [2.0 * (ca.fmax(0, z - 0.5) + ca.fmin(0, z + 0.5)) for z in (x.x, x.y)]
+        return (0.5 * x.x + further[0] + 0 * u.u, 0.5 * x.y + further[1])
+
+
+def turning(grows: bool = False, **bounds: tuple[float, float]) -> Task:
+    return Task(
+        name="turning",
+        plant=Turning(grows),
+        dt=1.0,
+        steps=5,
+        cost=Quadratic(np.eye(2), np.eye(1)),
+        initial=Uniform([-1, -1], [1, 1]),
+        domain=Box("d", {"x": (-9.0, 9.0), "y": (-9.0, 9.0)} | bounds),
+    )
+
+
+ROUND = QuadraticLyapunov(np.eye(2), ORIGIN)
+
+
+def examiner(task: Task, level: float, W: dict[str, tuple[float, float]] | None = None, inner: float = 0.0) -> Examiner:
+    loop = ClosedLoop(task, IDLE, disturbance=W or {})
+    return Examiner(loop, Region(ROUND, level, *loop.domain, inner), 0.0, Frame(ORIGIN, np.eye(2)))
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_the_core_may_not_leave_the_box_either(name: str, side: int) -> None:
+    cut = (-9.0, 0.3) if side > 0 else (-0.3, 9.0)
+    found = examiner(turning(**{name: cut}), 2.0).settled_around(np.array([[0.29, 0.29], [0.9, 0.9], [0.05, 0.05]]))
+    assert found.tolist() == [True, False, True]
+    whole = examiner(turning(), 2.0).settled_around(np.array([[0.29, 0.29], [0.9, 0.9]]))
+    assert whole.all()
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_box_whose_image_leaves_the_region_is_open(name: str, side: int) -> None:
+    cut = (-9.0, 0.3) if side > 0 else (-0.3, 9.0)
+    middle = np.zeros((4, 2))
+    # One box on each axis, of which one is turned into the cut.
+    middle[[0, 1], 0], middle[[2, 3], 1] = (0.8, -0.8), (0.8, -0.8)
+    low, high = middle - 0.1, middle + 0.1
+    assert not examiner(turning(), 2.0).examine(low, high, np.full(2, 0.01)).open.any()
+    inside = ((high <= [cut[1] if name == "x" else 9.0, cut[1] if name == "y" else 9.0]).all(axis=1)) & (
+        (low >= [cut[0] if name == "x" else -9.0, cut[0] if name == "y" else -9.0]).all(axis=1)
+    )
+    image = np.stack([0.9 * middle[:, 1], -0.9 * middle[:, 0]], axis=1)
+    leaves = side * image[:, 0 if name == "x" else 1] > 0.3
+    found = examiner(turning(**{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
+    assert (found.open == (leaves & inside)).all()
+    assert found.open.sum() == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_the_core_settles_what_lies_in_it_alone(axis: int, side: float) -> None:
+    """Whatever sticks out of it on one side is looked at, where |x|^2 grows."""
+    low, high = np.full((1, 2), -0.1), np.full((1, 2), 0.1)
+    core = np.full(2, 0.4)
+    known = examiner(turning(grows=True), 2.0)
+    assert not known.examine(low, high, core).open.any()
+    (high if side > 0 else low)[0, axis] = side * 0.9
+    assert known.examine(low, high, core).open.all()
+    (low if side > 0 else high)[0, axis] = side * 0.8
+    assert known.examine(low, high, core).open.all()
+    assert not examiner(turning(grows=True), 0.6).examine(low, high, core).open.any(), "beyond the level"
+
+
+def test_an_inner_set_takes_what_ends_in_it() -> None:
+    """Under |w| <= 0.1 the turned boxes end within 0.9 |x| + 0.1 in every coordinate."""
+    W = {"v": (-0.1, 0.1), "w": (-0.1, 0.1)}
+    low, high = np.array([[-0.1, -0.1], [0.2, 0.2]]), np.array([[0.1, 0.1], [0.25, 0.25]])
+    most = [2 * (0.9 * 0.1 + 0.1) ** 2, 2 * (0.9 * 0.25 + 0.1) ** 2]
+    for k in range(2):
+        for factor, settled in ((1.05, True), (0.9, False)):
+            found = examiner(turning(), 2.0, W, inner=factor * most[k]).examine(low[[k]], high[[k]], np.zeros(2))
+            assert found.open[0] != settled, (k, factor)
+    centred = examiner(turning(), 2.0, W, inner=1e-6).examine(low[:1], high[:1], np.full(2, 0.5))
+    assert centred.open[0], "no core counts where something is claimed of an inner set"
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_box_across_the_border_of_the_region_is_looked_at(name: str, side: int) -> None:
+    cut = (-9.0, 0.7) if side > 0 else (-0.7, 9.0)
+    low, high = np.full((2, 2), -0.01), np.full((2, 2), 0.01)
+    axis = 0 if name == "x" else 1
+    low[:, axis], high[:, axis] = ([0.6, 0.71], [0.8, 0.8]) if side > 0 else ([-0.8, -0.8], [-0.6, -0.71])
+    found = examiner(turning(grows=True, **{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
+    assert found.open.tolist() == [True, False], "the second lies beyond the border as a whole"
+
+
+# ---- coordinates ----
+
+
+def exactly(T: np.ndarray, z: np.ndarray, origin: np.ndarray) -> list[Fraction]:
+    """origin + T z without rounding."""
+    return [
+        Fraction(o) + sum((Fraction(a) * Fraction(b) for a, b in zip(row, z.tolist(), strict=True)), Fraction(0))
+        for row, o in zip(T.tolist(), origin.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_patch_holds_its_states(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for scale in (1.0, 1e-6, 1e5):
+        frame = Frame(rng.normal(size=n), scale * rng.normal(size=(n, n)))
+        middle, half = rng.normal(size=(30, n)), 10.0 ** rng.uniform(-16, 0, (30, n))
+        low, high = middle - half, middle + half
+        patch = frame.patch(low, high)
+        centre = Interval(low, high).mid
+        for k in range(30):
+            for z in (low[k], high[k], centre[k], np.where(rng.random(n) < 0.5, low[k], high[k])):
+                for i, x in enumerate(exactly(frame.T, z, frame.origin)):
+                    assert Fraction(patch.hull.lo[k, i]) <= x <= Fraction(patch.hull.hi[k, i])
+            for i, x in enumerate(exactly(frame.T, centre[k], frame.origin)):
+                assert Fraction(patch.point.lo[k, i]) <= x <= Fraction(patch.point.hi[k, i])
+            # Coordinates d from the middle reach both ends.
+            assert Fraction(patch.half[k, 0]) >= Fraction(high[k, 0]) - Fraction(centre[k, 0])
+            assert Fraction(patch.half[k, 0]) >= Fraction(centre[k, 0]) - Fraction(low[k, 0])
+        assert ((patch.hull.hi - patch.hull.lo) <= 2.01 * (half @ np.abs(frame.T).T) + 1e-12 * scale + 1e-12).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_cover_holds_the_coordinates_of_all_states(n: int) -> None:
+    """Also of an ill-conditioned frame, whose inverse in floating point is off by much."""
+    rng = np.random.default_rng(10 + n)
+    for condition in (1.0, 1e6, 1e11):
+        U, V = (np.linalg.qr(rng.normal(size=(n, n)))[0] for _ in range(2))
+        T = U * np.geomspace(1.0, 1.0 / condition, n) @ V
+        frame = Frame(rng.normal(size=n), T)
+        lower, upper = -rng.random(n), rng.random(n)
+        cover = frame.cover(lower, upper)
+        assert cover is not None
+        for k in range(40):
+            x = np.where(rng.random(n) < 0.5, lower, upper) if k % 2 else rng.uniform(lower, upper)
+            z = solved(T, [Fraction(a) - Fraction(b) for a, b in zip(x.tolist(), frame.origin.tolist(), strict=True)])
+            for i, a in enumerate(z):
+                assert Fraction(cover[0][i]) <= a <= Fraction(cover[1][i]), (condition, i)
+    assert Frame(np.zeros(2), np.array([[1.0, 2.0], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
+    assert Frame(np.zeros(2), np.array([[1.0, np.inf], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
+
+
+def solved(T: np.ndarray, y: list[Fraction]) -> list[Fraction]:
+    """T z = y without rounding, by elimination."""
+    n = len(y)
+    rows = [[Fraction(a) for a in row] + [b] for row, b in zip(T.tolist(), y, strict=True)]
+    for i in range(n):
+        pivot = max(range(i, n), key=lambda k: abs(rows[k][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [a / rows[i][i] for a in rows[i]]
+        for k in range(n):
+            if k != i:
+                rows[k] = [a - rows[k][i] * b for a, b in zip(rows[k], rows[i], strict=True)]
+    return [row[n] for row in rows]
+
+
+def test_all_frames_that_are_tried_serve() -> None:
+    loop = ClosedLoop(turning(grows=True), IDLE)
+    found = frames(loop, ROUND)
+    assert np.array_equal(found[0].T, np.eye(2))
+    for frame in found:
+        assert frame.cover(-np.ones(2), np.ones(2)) is not None

@@ -1,5 +1,7 @@
 """Intervals enclose: every elementary operation against Arb, every zoo expression against samples."""
 
+from fractions import Fraction
+
 import flint
 import numpy as np
 import pytest
@@ -145,6 +147,69 @@ def test_large_batches_enclose_at_their_ends(name):
     result = ours(Interval(x, x))
     assert (result.lo <= result.hi).all()
     assert all(encloses(result[k], exact(flint.arb(x[k]))) for k in range(len(x)))
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_wide_boxes_enclose_what_arb_finds_at_their_ends(name):
+    # Each end by its own rounding, whatever the other one is.
+    ours, exact = UNARY[name]
+    rng = np.random.default_rng(4)
+    x = np.concatenate(
+        [rng.uniform(-1, 1, 200), rng.uniform(-3, 3, 200), rng.normal(size=100) * 10.0 ** rng.uniform(-9, 2, 100)]
+    )
+    wide = rng.choice([1e-9, 0.1, 1.0, 3.0], len(x))
+    zero = np.where(x > 0, x, wide)
+    for low, high in ((x - wide, x), (x, x + wide), (x - zero, x), (-np.abs(x), np.abs(x))):
+        result = ours(Interval(low, high))
+        assert (result.lo <= result.hi).all()
+        for end in (low, high):
+            assert all(encloses(result[k], exact(flint.arb(end[k]))) for k in range(len(x)))
+
+
+@pytest.mark.parametrize("bits", [19, 21, 26, 33, 40, 48, 52, 60])
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_extrema_and_poles_far_from_zero(name, bits):
+    # There a period is not many doubles wide, and the quotient by it is rounded.
+    ours, exact = UNARY[name]
+    rng = np.random.default_rng(bits)
+    turns = (rng.integers(2 ** (bits - 3), 2 ** (bits - 2), 300) * rng.choice([-1, 1], 300)).tolist()
+    with_extremum = [flint.arb.pi() * k / 2 for k in turns]
+    middle = np.array([float(m.mid()) for m in with_extremum])
+    for half in (
+        np.spacing(np.abs(middle)),
+        np.spacing(np.abs(middle)) + 1e-3,
+        np.full(300, 0.4) + np.spacing(np.abs(middle)),
+    ):
+        box = Interval(middle - half, middle + half)
+        result = ours(box)
+        for k, m in enumerate(with_extremum):
+            inside = exact(m)
+            if name == "tan" and turns[k] % 2:
+                assert result.lo[k] == -np.inf
+                assert result.hi[k] == np.inf
+            else:
+                assert encloses(result[k], inside), (name, middle[k], result[k])
+
+
+def test_a_middle_and_a_radius_hold_all_of_an_interval():
+    rng = np.random.default_rng(6)
+    low = rng.normal(size=2000) * 10.0 ** rng.uniform(-3, 3, 2000)
+    high = low + np.spacing(np.abs(low)) * rng.integers(0, 4, 2000)
+    high[::2] = low[::2] + np.abs(low[::2]) * rng.random(1000)
+    box = Interval(low, high)
+    for k in range(2000):
+        mid, rad = Fraction(box.mid[k]), Fraction(box.rad[k])
+        assert mid - rad <= Fraction(low[k])
+        assert Fraction(high[k]) <= mid + rad
+        assert Fraction(box.width[k]) >= Fraction(high[k]) - Fraction(low[k])
+
+
+def test_containment_and_hulls_look_at_both_ends():
+    x = Interval([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
+    assert x.contains(Interval([-0.5, 0.2, 0.2], [0.5, 1.2, 0.8])).tolist() == [False, False, True]
+    hull = x.hull(Interval([-1.0, 0.5, 2.0], [-0.5, 0.7, 3.0]))
+    assert hull.lo.tolist() == [-1.0, 0.0, 0.0]
+    assert hull.hi.tolist() == [1.0, 1.0, 3.0]
 
 
 SMOOTH = [name for name in UNARY if name not in ("floor", "ceil", "sign")]
