@@ -52,7 +52,9 @@ def sentence(
         state: names of x. domain: lower and upper (n,), of the task.
     """
     V = region.V
-    known = "".join(f", for every {name} in [{low!r}, {high!r}]" for name, (low, high) in uncertain.items())
+    known = "".join(
+        f", for every {name} in [{float(low)!r}, {float(high)!r}]" for name, (low, high) in uncertain.items()
+    )
     goal = f"the reference [{_numbers(reference)}]"
     if not is_same(V.centre, reference):
         away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
@@ -60,7 +62,7 @@ def sentence(
     inside = f"comes to V <= {_rounded(region.inner, ROUND_CEILING)} in finite time, for good,"
     end = inside if region.inner > 0 else f"converges to {goal}"
     when = "at any time" if continuous else "in any sample"
-    pushes = ", ".join(f"any {name} in [{low!r}, {high!r}]" for name, (low, high) in disturbance.items())
+    pushes = ", ".join(f"any {name} in [{float(low)!r}, {float(high)!r}]" for name, (low, high) in disturbance.items())
     disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
     starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
     return f"{starts} stays there and {end} under {law}, {disturbed}{known}"
