@@ -30,7 +30,7 @@ def test_a_shear_cuts_two_corners_off() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_invariant_admissible_and_maximal(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     A = rng.normal(size=(n, n))

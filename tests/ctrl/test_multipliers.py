@@ -167,7 +167,7 @@ def test_one_step_ahead_is_dead_beat(e: float, A: float, B: float, top: float) -
     assert controller.update(np.array([e]))[0] == pytest.approx(min(max((e + A) / -B, 0.0), top), rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 4), st.booleans(), st.booleans())
 def test_the_plan_is_that_of_another_solver(seed: int, N: int, c: int, bounded: bool, changes: bool) -> None:
     rng = np.random.default_rng(seed)

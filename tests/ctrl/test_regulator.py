@@ -35,7 +35,7 @@ def random_plant(seed: int, dt: float | None) -> tuple[LinearPlant, np.ndarray, 
     return plant, weight[:n, :n], weight[n:, n:], weight[:n, n:]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), discrete=st.booleans())
 def test_gains_equal_python_controls(seed: int, discrete: bool) -> None:
     plant, Q, R, N = random_plant(seed, 0.1 if discrete else None)

@@ -69,7 +69,7 @@ def onto_equalities(program: ConicProgram, z: np.ndarray, parameter: np.ndarray)
     return z - np.linalg.lstsq(program.G, error, rcond=None)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 12),
     m=st.integers(1, 4),

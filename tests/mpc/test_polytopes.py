@@ -30,7 +30,7 @@ def random_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_vertices_reach_as_far_as_the_rows_let_them(seed: int) -> None:
     H, h = random_rows(seed)
     n = H.shape[1]
@@ -52,7 +52,7 @@ def test_vertices_reach_as_far_as_the_rows_let_them(seed: int) -> None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_left_and_what_is_taken_are_the_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
     H, h = random_rows(seed)

@@ -32,7 +32,7 @@ def test_one_number_is_exact_and_two_form_a_triangle() -> None:
     assert triangle == pytest.approx(2.0 - np.sqrt(8.0 * 0.2), abs=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from([0.2, 0.6, 0.9, 0.99]))
 def test_widths_of_all_sizes_agree_with_samples(seed: int, probability: float) -> None:
     rng = np.random.default_rng(seed)

@@ -128,7 +128,7 @@ def test_a_checkpoint_of_weights_that_are_no_numbers_is_not_gone_on_from(tmp_pat
         PLO.load(tmp_path / "run", TASK).learn(20, progress=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["next_observation", "reward", "cost", "observation"]),
     st.integers(0, 3),

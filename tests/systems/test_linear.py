@@ -112,7 +112,7 @@ def test_control_and_back() -> None:
 # ---- discretisation ----
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays.arrays(np.float64, (3, 3), elements=entries),
     arrays.arrays(np.float64, (3, 2), elements=entries),

@@ -51,7 +51,7 @@ def exactly(H: np.ndarray, y: np.ndarray) -> list[Fraction]:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_certificate_shows_what_is_said(seed: int) -> None:
     c, H, h = random_program(seed)
     found = maximise(c, H, h)
@@ -126,7 +126,7 @@ def test_a_solver_that_lies_is_not_believed(lie: str, monkeypatch: pytest.Monkey
 
 @given(st.integers(0, 10**9), st.integers(-6, 6), st.integers(-6, 6))
 @example(8, 6, -6)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_units_do_not_matter(seed: int, of_x: int, of_rows: int) -> None:
     c, H, h = random_program(seed)
     one, other = maximise(c, H, h), maximise(c * 10.0**of_x, H * 10.0 ** (of_x + of_rows), h * 10.0**of_rows)

@@ -75,7 +75,7 @@ def linear_task(limit: float = 10.0) -> Task:
 # ---- where the loop rests ----
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(-3.0, 3.0), st.floats(0.5, 3.0), st.floats(0.5, 3.0))
 def test_the_rest_point_of_a_linear_loop_lies_in_its_box_exactly(bias: float, k1: float, k2: float) -> None:
     """At rest the speed is zero and k1 position = bias: rational numbers, which the box must hold."""

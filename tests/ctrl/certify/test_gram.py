@@ -30,7 +30,7 @@ def polynomial(seed: int) -> Polynomial:
     return Polynomial.of({EXPONENTS[k]: float(rng.standard_normal()) for k in kept})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_arithmetic_of_polynomials(seed: int) -> None:
     p, q = polynomial(seed), polynomial(seed + 1)

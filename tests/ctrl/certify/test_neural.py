@@ -105,7 +105,7 @@ def test_the_enclosures_are_exact_to_first_order() -> None:
     assert (fine < 0.3 * widths(V.symbolic, 1e-4)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
 def test_the_second_derivative_of_tanh_is_enclosed(low: float, width: float, at: float) -> None:
     high = min(low + width, 1.0)

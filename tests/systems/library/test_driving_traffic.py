@@ -264,7 +264,7 @@ def test_numpy_and_torch_take_the_same_decisions(rollout) -> None:
     np.testing.assert_allclose(theirs, ours, rtol=1e-13, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_derivatives_are_finite_wherever_vehicles_are(data) -> None:
     plant = Highway(others=("a", "b"))

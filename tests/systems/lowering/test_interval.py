@@ -15,7 +15,7 @@ from systems.lowering.interval import Interval, stack
 from systems.lowering.rounding import MAX
 
 flint.ctx.prec = 200
-MANY = settings(max_examples=200, deadline=None)
+MANY = settings(max_examples=200)
 
 finite = st.one_of(
     st.floats(-10, 10, allow_subnormal=True),

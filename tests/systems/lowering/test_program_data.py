@@ -62,7 +62,7 @@ def through_a_file(function: ca.Function) -> ca.Function:
 
 
 @given(functions())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_read_computes_what_was_written(function: ca.Function) -> None:
     program = read(function)
     assume(
