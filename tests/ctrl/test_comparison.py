@@ -28,8 +28,7 @@ from systems.library.pendulum import pendulum_swing_up
 TASK = dataclasses.replace(cartpole(), steps=40)
 KEYS = [
     "controller", "cost", "cost_low", "cost_high", "violations", "runs", "step_p50_ms", "step_p99_ms", "missed",
-    "roa_sampled", "roa_proved",
-]  # fmt: skip
+    "roa_sampled", "roa_proved", "approximations"]  # fmt: skip
 
 
 def test_all_controllers_see_the_same_numbers() -> None:
@@ -245,6 +244,8 @@ def test_folder_holds_everything_and_the_json_keeps_its_keys(tmp_path: Path) -> 
         assert 0 < row["step_p50_ms"] <= row["step_p99_ms"]
         assert 0 <= row["roa_sampled"] <= 1
         assert row["roa_proved"] is None
+    assert "ignores the constraint 'track'" in table[0]["approximations"]
+    assert table[1]["approximations"] is None, "it does not say"
     with open(folder / "table.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [row["controller"] for row in lines] == ["lqr", "momentum"]
