@@ -100,6 +100,7 @@ def optimum(online: LinearMPC, x: np.ndarray) -> np.ndarray | None:
     f, lower, upper = online.data(x)
     found = online.solver.solve(f, lower, upper)
     A, price, y = problem.A.toarray(), problem.price, found.multipliers
+    length = np.linalg.norm(A, axis=1)
     slack_low, slack_high = A @ found.point - lower, upper - A @ found.point
     for noise in 10.0 ** np.arange(-12.0, -2.0):
         size = max(1.0, float(np.abs(y).max(initial=0.0)))
@@ -117,7 +118,7 @@ def optimum(online: LinearMPC, x: np.ndarray) -> np.ndarray | None:
             z = -force - rows.T @ chosen
         multipliers[violated] = price[violated] * np.sign(y[violated])
         value = A @ z
-        terms = 1e-10 * (1.0 + np.abs(value))
+        terms = 1e-10 * length * (1.0 + np.abs(z).max()) + 1e-13 * np.abs(value)
         kept = np.where(
             violated, np.where(y > 0, value >= upper - terms, value <= lower + terms),
             (value <= upper + terms) & (value >= lower - terms),
@@ -170,6 +171,11 @@ def examine(task: Task, horizon: int, with_set: bool, count: int, seed: int = 0)
         right = np.minimum(np.maximum(right, low), high)
         error = max(error, float((np.abs(inputs[i] - right) / scale).max()))
         online_error = max(online_error, float((np.abs(answers[i] - right) / scale).max()))
+    first, form = online.problem.input_at[0], online.form
+    for region in explicit.regions:  # the law is that of its regions
+        x = rng.dirichlet(np.full(len(region.corners), 0.5), 20) @ region.corners
+        own = (form.expand[first] @ (region.K @ x.T + region.k[:, None]) + form.expand_state[first] @ x.T).T
+        error = max(error, float((np.abs(explicit.law(x) - own - online.offset[first]) / scale).max()))
     # Outside of all regions by rounding, or missing? A state that is missing has solved ones farther out.
     inner = np.mean([region.middle for region in explicit.regions], axis=0)
     outer = states[solved & ~held] + 1e-6 * (states[solved & ~held] - inner)

@@ -76,23 +76,26 @@ def _max_min(affine: np.ndarray, shapes: list[Polytope]) -> MaxMin:
     regions = [_Part(int(i), shape) for shape, i in zip(shapes, own.ravel(), strict=True)]
     above = np.array([(_values(pieces, r) - _values(pieces, r)[:, [r.piece]]).max(axis=0) for r in regions]).T
     terms: dict[frozenset[int], None] = {}
-    waiting = {_term(pieces, r): r for r in regions}
+    waiting: dict[frozenset[int], list[_Part]] = {}
+    for region in regions:
+        waiting.setdefault(_term(pieces, region), []).append(region)
     splits = 0
     while waiting:
         # A term with more pieces than another is nowhere larger, so it adds nothing.
         term = min(waiting, key=len)
-        part = waiting.pop(term)
+        parts = waiting.pop(term)
         if any(other <= term for other in terms):
             continue
         failure = _failure(pieces, term, regions, above)
         if failure is None:
             terms[term] = None
             continue
-        splits += 1
+        splits += len(parts)
         if splits > MAX_SPLITS:
             raise NotRepresented(f"its lattice needs more than {MAX_SPLITS} terms")
-        for more, half in _split(pieces, term, part, *failure):
-            waiting.setdefault(_term(pieces, half) | more, half)
+        for part in parts:  # every one of them needs a term of its own
+            for more, half in _split(pieces, term, part, *failure):
+                waiting.setdefault(_term(pieces, half) | more, []).append(half)
     least_terms = [term for term in terms if not any(other < term for other in terms)]
     used = sorted(set().union(*least_terms))
     place = {piece: at for at, piece in enumerate(used)}
@@ -103,9 +106,12 @@ def _max_min(affine: np.ndarray, shapes: list[Polytope]) -> MaxMin:
 
 
 def _check(found: MaxMin, affine: np.ndarray, shapes: list[Polytope], scale: float) -> None:
-    """Whether the lattice is the function in the middle of every region."""
-    x = np.array([shape.middle for shape in shapes])
-    worst = float(np.abs(found(x) - np.einsum("ri,ri->r", x, affine[:, :-1]) - affine[:, -1]).max()) / scale
+    """Whether the lattice is the function in the middle and at three more points of every region."""
+    rng = np.random.default_rng(0)
+    weights = [rng.dirichlet(np.full(len(shape.vertices), 0.3), 3) @ shape.vertices for shape in shapes]
+    x = np.array([[shape.middle, *more] for shape, more in zip(shapes, weights, strict=True)])
+    wanted = np.einsum("rki,ri->rk", x, affine[:, :-1]) + affine[:, -1:]
+    worst = float(np.abs(found(x) - wanted).max()) / scale
     if not worst <= ACCURATE:
         raise NotRepresented(f"its lattice would be wrong by {worst:.1g} of its range")
 
@@ -139,10 +145,21 @@ def _failure(
         )
         found = maximise(upward, H, np.append(region.shape.h, difference[:, n]))
         if found.value > 2.0 * EQUAL:
-            if found.point is None:
-                raise NotRepresented("a linear program of its lattice was not solved")
-            return found.point[:n], region.piece
+            x = _where_above(region.shape, difference) if found.point is None else found.point[:n]
+            if x is not None:
+                return x, region.piece
     return None
+
+
+def _where_above(shape: Polytope, difference: np.ndarray) -> np.ndarray | None:
+    """A point (n,) at which all differences (k, n + 1) are above 2 EQUAL, by cutting; None where they are nowhere.
+
+    For linear programs that are not solved: pieces may be so steep that their numbers are of very different sizes.
+    """
+    length = np.maximum(np.linalg.norm(difference[:, :-1], axis=1), EQUAL)
+    rows, right = difference[:, :-1] / length[:, None], (difference[:, -1] - 2.0 * EQUAL) / length
+    part = shape.within(-rows, right)
+    return None if part is None else part.middle
 
 
 def _split(

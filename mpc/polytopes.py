@@ -75,12 +75,12 @@ class Polytope:
             return self
         if not len(inside):
             return None
-        common = self.on[inside][:, None, :] & self.on[outside][None, :, :]
-        count = common.sum(axis=2)
-        a, b = np.nonzero(count >= n - 1)
-        shared = common[a, b]
+        numbers = self.on.astype(float)
+        count = numbers[inside] @ numbers[outside].T
+        a, b = np.nonzero(count > n - 1.5)
+        shared = self.on[inside[a]] & self.on[outside[b]]
         # Two vertices are joined by an edge where no third one lies on all the rows that both lie on.
-        holds = self.on.astype(float) @ shared.T.astype(float) > count[a, b] - 0.5
+        holds = numbers @ shared.T.astype(float) > count[a, b] - 0.5
         is_edge = holds.sum(axis=0) == 2
         a, b, shared = a[is_edge], b[is_edge], shared[is_edge]
         near, far = inside[a], outside[b]

@@ -63,6 +63,7 @@ def simplex(H, h, c):  # type: ignore[no-untyped-def]
     y = np.zeros(rows)
     cost = np.zeros(n)
     w = np.zeros(n)
+    banned = np.zeros(rows, dtype=np.bool_)  # rows whose reduced cost turned out to be rounding
     for phase in (1, 2):
         stalled, since, fresh = 0, 0, False
         for _ in range(200 + 20 * (n + rows)):
@@ -75,7 +76,7 @@ def simplex(H, h, c):  # type: ignore[no-untyped-def]
                         x[i] += cost[k] * inverse[k, i]
             enter, best = -1, 0.0
             for j in range(rows):
-                if in_basis[j]:
+                if in_basis[j] or banned[j]:
                     continue
                 own = 0.0 if phase == 1 else h[j]
                 value, size = own, abs(own)
@@ -114,7 +115,8 @@ def simplex(H, h, c):  # type: ignore[no-untyped-def]
                     fresh, since = True, 0
                     continue
                 if phase == 1:
-                    return STOPPED, x, y
+                    banned[enter] = True
+                    continue
                 y[:] = 0.0
                 y[enter] = 1.0
                 for k in range(n):
@@ -137,6 +139,7 @@ def simplex(H, h, c):  # type: ignore[no-untyped-def]
                             leave = k
                     elif abs(w[k]) > abs(w[leave]):
                         leave = k
+            banned[:] = False
             stalled = stalled + 1 if -best * least <= 1e-14 else 0
             step = max(weights[leave], 0.0) / w[leave]
             if basis[leave] < rows:

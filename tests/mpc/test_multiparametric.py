@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+import mpc.lattice as lattice_module
+from benchmarks.explicit import random_problem as random_task
 from ctrl.laws.lattice import Lattice
+from mpc import ExplicitMPC
 from mpc.critical_regions import MultiparametricQP, Parametric, Region
 from mpc.lattice import NotRepresented, lattice_of
 from mpc.multiparametric import TooManyRegions, Unresolved, solve_everywhere
@@ -162,3 +168,27 @@ def test_a_lattice_of_known_pieces_and_none_of_what_jumps() -> None:
     np.testing.assert_allclose(law(x), wanted, atol=1e-12)
     with pytest.raises(NotRepresented):
         lattice(line([0.0], [(1.0, 0.0), (1.0, 0.3)]))
+
+
+def test_every_part_whose_term_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions may share a term; where it fails, each of them needs others."""
+    calls: Counter[frozenset[int]] = Counter()
+    true = lattice_module._split
+
+    def counted(pieces: np.ndarray, term: frozenset[int], *rest: Any) -> Any:
+        calls[term] += 1
+        return true(pieces, term, *rest)
+
+    monkeypatch.setattr(lattice_module, "_split", counted)
+    task, horizon, with_set = random_task(358)
+    ExplicitMPC(task, horizon, None if with_set else "cost", max_regions=300)
+    assert max(calls.values()) == 2
+
+
+def test_points_above_all_differences() -> None:
+    square = Polytope.cube(2)
+    steep = np.array([[1e9, 0.0, -5e8], [0.0, 1.0, 0.0]])  # above zero where x1 > 0.5 and x2 > 0
+    found = lattice_module._where_above(square, steep)
+    assert found is not None
+    assert (steep @ np.append(found, 1.0) > 0.0).all()
+    assert lattice_module._where_above(square, np.vstack([steep, [-1.0, 0.0, 0.4]])) is None
