@@ -111,6 +111,8 @@ class QPSolver(ABC):
         self._a = problem.A.toarray(order="C") if small else problem.A.tocsr()
         self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
+        length = np.sqrt(np.asarray(problem.A.multiply(problem.A).sum(axis=1)).ravel())
+        self._length = np.where(length > 0, length, 1.0)
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
         self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, push, violation
         self._polish, self._polish_unit = polished, polished_unit
@@ -143,25 +145,22 @@ class QPSolver(ABC):
             return self._unsolved(Status.INFEASIBLE if is_number else Status.NUMERICAL)
         try:
             status, z, multipliers, iterations = self._solve(f, lower, upper)
-        except (ArithmeticError, RuntimeError, ValueError):  # numbers that a back-end refuses, each in its own way
-            self.reset()
-            return self._unsolved(Status.NUMERICAL)
-        allowed = self.FEASIBLE
-        if self._continues:
-            allowed *= self.SLACK
-            if status is Status.INFEASIBLE:
+            if self._continues and status is Status.INFEASIBLE:
                 self._forget()
                 status, z, multipliers, more = self._solve(f, *self._relaxed(lower, upper))
                 iterations += more
+        except (ArithmeticError, RuntimeError, ValueError):  # numbers that a back-end refuses, each in its own way
+            self.reset()
+            return self._unsolved(Status.NUMERICAL)
+        allowed = self.FEASIBLE * (self.SLACK if self._continues else 1.0)
         residual = self.residual(z, multipliers, f, lower, upper)
-        if self.POLISHED < residual < POLISHABLE:
+        is_good = self._is_good(z, residual, lower, upper, allowed)
+        if (residual > self.POLISHED or not is_good) and residual < POLISHABLE:
             better = self._polished(z, multipliers, f, lower, upper)
             after = np.inf if better is None else self.residual(*better, f, lower, upper)
-            if better is not None and after < residual:
+            if better is not None and after < residual and self._keeps_rows(better[0], z, lower, upper):
                 (z, multipliers), residual = better, after
-        is_good = residual <= self.TOLERANCE and (
-            residual <= allowed or self._violated(self._a @ z, lower, upper, self.problem.price) <= allowed
-        )
+                is_good = self._is_good(z, residual, lower, upper, allowed)
         if status is Status.SOLVED and not is_good:
             status = Status.NUMERICAL
         elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and is_good:
@@ -173,10 +172,29 @@ class QPSolver(ABC):
         self._continues = status is Status.SOLVED
         return Solution(status, z, multipliers, iterations, residual)
 
+    def _keeps_rows(self, z: np.ndarray, before: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> bool:
+        """Whether a point is no farther outside the hard rows than another one, or by less than ``FEASIBLE``, measured
+        in the variables: a short row, as an input in large units has, shows no violation in its own value.
+        """
+        scale, price = 1.0 / self._length, self.problem.price
+        bounds = scale * lower, scale * upper, price
+        worst, limit = (self._violated(scale * (self._a @ point), *bounds) for point in (z, before))
+        return bool(worst <= max(limit, self.FEASIBLE))
+
+    def _is_good(self, z: np.ndarray, residual: float, lower: np.ndarray, upper: np.ndarray, allowed: float) -> bool:
+        """Whether a point meets the conditions of optimality, and the hard rows up to ``allowed``."""
+        if residual <= allowed:
+            return True
+        price = self.problem.price
+        return residual <= self.TOLERANCE and self._violated(self._a @ z, lower, upper, price) <= allowed
+
     def _relaxed(self, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of the hard rows farther apart by ``FEASIBLE``, relative to 1 + |bound|."""
-        more = np.where(self.problem.soft, 0.0, self.FEASIBLE)
-        return lower - more * (1.0 + np.abs(lower)), upper + more * (1.0 + np.abs(upper))
+        """Bounds of the hard inequalities farther apart by ``FEASIBLE``, relative to 1 + |bound|."""
+        moves, more = ~(self.problem.soft | self.problem.equality), self.FEASIBLE
+        return (
+            np.where(moves, lower - more * (1.0 + np.abs(lower)), lower),
+            np.where(moves, upper + more * (1.0 + np.abs(upper)), upper),
+        )
 
     def _polished(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray

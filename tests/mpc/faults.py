@@ -219,7 +219,7 @@ def hasty(controller: Any) -> dict[Part, Any]:
     if isinstance(controller, LagrangianMPC):
         return {(controller.descent, "max_iterations"): 1}
     if isinstance(controller, LinearMPC) and controller._source.varies:
-        return {(controller, "_limit"): (1,)}
+        return {(controller, "_iterations"): 1}
     return {(controller, "solver"): type(controller.solver)(controller.solver.problem, 1)}
 
 

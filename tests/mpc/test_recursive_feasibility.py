@@ -179,8 +179,8 @@ def test_a_terminal_set_that_was_not_invariant() -> None:
     A = np.array([[1.2, 0.8, 0.2], [-0.3, 0.3, -0.2], [0.8, -0.8, 0.1]])
     plant = LinearPlant(A, [[-0.1], [0.5], [0.2]], dt=1.0, input_limits=((-1.0, 1.0),))
     controller = LinearMPC(Task("t", plant, 1.0, 30, Quadratic(np.eye(3), np.eye(1)), Fixed(np.zeros(3))), 3)
-    assert controller.problem.terminal_set is not None
-    assert len(controller.problem.terminal_set.h) > 2
+    assert controller.terminal_set is not None
+    assert len(controller.terminal_set.h) > 2
     x = np.array([-6.3, 2.6, -1.4])
     statuses = []
     for k in range(6):

@@ -148,7 +148,14 @@ def test_what_does_not_fit_is_refused_with_the_reason() -> None:
         StochasticMPC(segway(), K=np.zeros((1, 2)))
 
 
-def test_a_reference_outside_the_constraints_is_named() -> None:
+def test_a_loop_at_rest_outside_the_constraints_is_named() -> None:
+    carried = unstable(disturbance=Uniform([0.9, 0.9], [1.0, 1.0]))
+    with pytest.raises(NotApplicable, match=r"comes to rest .* outside 'box'"):
+        StochasticMPC(carried)
+
+
+def test_a_set_point_that_costs_torque_is_left_for_the_optimal_steady_state() -> None:
     task = dataclasses.replace(segway(), reference=SetPoint({"angle": 1.0}))
-    with pytest.raises(NotApplicable, match=r"comes to rest .* outside"):
-        StochasticMPC(task)
+    # The least of (angle - 1)^2 + 1000 torque^2 where the torque is that which holds the angle.
+    best = 1.0 / (1.0 + 1000.0 * (9.81 / 1.3) ** 2)
+    np.testing.assert_allclose(StochasticMPC(task).loop.model.x_ref, [best, 0.0], atol=1e-9)

@@ -291,7 +291,7 @@ def test_a_policy_is_no_larger_than_its_tensors(tmp_path: Path) -> None:
     refused("not positive", observation_std=torch.tensor([1.0, 0.0]))
     refused("Unexpected key", more=torch.zeros(1))
     refused("", hidden=None)
-    refused("bounds", action_half=torch.tensor([-1.0]))
+    refused("expected low < high", action_half=torch.tensor([-1.0]))
 
 
 def test_a_learner_asks_for_no_more_memory_than_its_file_fills(good: Path, tmp_path: Path) -> None:
