@@ -40,6 +40,7 @@ class HarmonicMPC(RecedingHorizon):
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
         solver: see :data:`mpc.receding.Solver`; where left out, the interior point up to 200 free variables, Clarabel
             beyond. max_iterations: of it, in one step.
+        time_limit: seconds of one step; see :class:`mpc.receding.RecedingHorizon`.
 
     A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
     about horizon (n + m) f^2 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in

@@ -96,8 +96,6 @@ class LagrangianMPC(PredictiveController):
         except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
             return Outcome(Status.NUMERICAL)
         status = self._status(found)
-        if status is Status.MAX_ITERATIONS and found.iterations[0] < self.descent.max_iterations and found.stopped:
-            status = Status.TIMEOUT
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
         if status is not Status.SOLVED and not (
             status in (Status.MAX_ITERATIONS, Status.TIMEOUT) and residual <= LOOSE
@@ -109,6 +107,8 @@ class LagrangianMPC(PredictiveController):
     def _status(self, found: Found) -> Status:
         if found.residual[0] <= self.descent.tolerance:
             return Status.SOLVED
+        if found.stopped:
+            return Status.TIMEOUT
         if not np.isfinite(found.residual[0]):
             return Status.NUMERICAL
         # The multipliers of constraints that cannot be met grow without bound.

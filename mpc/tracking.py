@@ -24,7 +24,7 @@ class TrackingMPC(RecedingHorizon):
     It stays feasible for any change of the reference. A reference that moves is taken as if it stood still.
 
     Args:
-        task, horizon, eps, solver, max_iterations: as in :class:`mpc.harmonic.HarmonicMPC`.
+        task, horizon, eps, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.HarmonicMPC`.
         T: price of the steady state, 10 N Q where left out. S: of its input, R where left out.
 
     Raises:

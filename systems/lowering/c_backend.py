@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import casadi as ca
 from systems.cache import cache_folder
 from systems.errors import InvalidValue, TriviumError
 from systems.files import write
+from systems.lowering.program import NotLowerable
 
 # No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
 _FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
@@ -51,6 +53,7 @@ def compile_c(
     Raises:
         CompilerMissing: no compiler was found, or it could not compile the generated code.
         InvalidValue: two functions of one name, or a function with free variables.
+        NotLowerable: a function calls one for which CasADi generates no C, such as a callback.
     """
     given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
     names = [f.name() for f in given]
@@ -101,7 +104,24 @@ def _generate(functions: tuple[ca.Function, ...]) -> str:
     generator = ca.CodeGenerator("lowered.c")
     for f in functions:
         generator.add(f)
-    return str(generator.dump())
+    source = str(generator.dump())
+    kinds = set(re.findall(r"#error Code generation not supported for (\w+)", source))
+    if kinds:
+        raise NotLowerable(_without_code(functions, kinds))
+    return source
+
+
+def _without_code(functions: tuple[ca.Function, ...], kinds: set[str]) -> str:
+    """What to say where CasADi generates no C for functions of some of its classes."""
+    for f in functions:
+        called = [g for g in f.find_functions() if g.class_name() in kinds]
+        if called:
+            names = ", ".join(f"'{g.name()}' ({g.class_name()})" for g in called)
+            return (
+                f"{f.name()} calls {names}, for which CasADi generates no C; write it without callbacks, and equations "
+                "to be solved with ca.rootfinder(..., 'fast_newton', ...)"
+            )
+    return f"CasADi generates no C for {', '.join(sorted(kinds))} in {', '.join(f.name() for f in functions)}"
 
 
 def _is_whole(library: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import casadi as ca
 import pytest
 
-from systems.lowering import lower
+from systems.lowering import NotLowerable, lower
 from systems.lowering.c_backend import CompilerMissing, compile_c, find_compiler
 
 ROOT = Path(__file__).parents[3]
@@ -106,3 +106,34 @@ def test_bad_functions_are_refused(tmp_path):
     x, k = ca.SX.sym("x"), ca.SX.sym("k")
     with pytest.raises(ValueError, match="free variables"):
         compile_c(ca.Function("f", [x], [k * x], {"allow_free": True}), tmp_path)
+
+
+class Sine(ca.Callback):
+    """A callback of CasADi, for which there is no C."""
+
+    def __init__(self):
+        ca.Callback.__init__(self)
+        self.construct("sine", {})
+
+    def eval(self, arguments):
+        return [ca.sin(arguments[0])]
+
+
+def root(kind):
+    """z of z^3 + z = x."""
+    x, z = ca.MX.sym("x"), ca.MX.sym("z")
+    find = ca.rootfinder("cubic", kind, {"x": z, "p": x, "g": z**3 + z - x})
+    return ca.Function("mine", [x], [find(x0=0, p=x)["x"]])
+
+
+def test_a_function_without_c_is_named(tmp_path):
+    x, sine = ca.MX.sym("x"), Sine()
+    with pytest.raises(NotLowerable, match=r"mine calls 'sine' \(CallbackInternal\)"):
+        compile_c(ca.Function("mine", [x], [sine(x)]), tmp_path)
+    with pytest.raises(NotLowerable, match=r"mine calls 'cubic' \(Newton\).*fast_newton"):
+        compile_c([square(), root("newton")], tmp_path)
+
+
+def test_a_root_finder_that_has_c_is_compiled(tmp_path):
+    z = float(compile_c(root("fast_newton"), tmp_path)(2.0))
+    assert z**3 + z == pytest.approx(2.0, abs=1e-9)
