@@ -9,10 +9,11 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from systems import LinearPlant, Task, linearise
+from systems import InvalidValue, LinearPlant, Task, linearise
+from systems.equilibria import without_derivative
 from systems.nonsmooth import penalties
 
-__all__ = ["LocalModel", "LocalModels", "local_model", "local_models", "terminal_expansion"]
+__all__ = ["LocalModel", "LocalModels", "linear_plant", "local_model", "local_models", "terminal_expansion"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,18 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     )
 
 
+def linear_plant(task: Task, x: np.ndarray, u: np.ndarray) -> LinearPlant:
+    """The sampled plant of a task, linearised at a state (n,) and an input (m,).
+
+    Raises:
+        NotApplicable: it has no derivative there.
+    """
+    try:
+        return linearise(task.dynamics, x, u)
+    except InvalidValue as reason:
+        raise NotApplicable(f"task '{task.name}': {reason}") from reason
+
+
 def local_models(task: Task, k: int, count: int) -> LocalModels:
     """The task expanded at its reference at the samples k .. k + count - 1.
 
@@ -194,25 +207,11 @@ def _expansion(task: Task) -> ca.Function:
 
 def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost: np.ndarray, x_ref: np.ndarray) -> None:
     """Raises NotApplicable where a derivative at the reference is not finite, with the names of what lacks it."""
-    state = task.plant.state
-    names = (*state.names, *task.plant.input.names)
-    at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(state.names, x_ref, strict=True))
-    wrong = ~np.isfinite(after[:, 0])
-    if wrong.any():
-        undefined = ", ".join(name for name, bad in zip(state.names, wrong, strict=True) if bad)
-        raise NotApplicable(
-            f"task '{task.name}': the equation of {undefined} is undefined at the reference ({at}), where a "
-            "linearisation needs it; give a reference at which the plant is defined"
-        )
-    lacking = ~np.isfinite(slopes)
-    if lacking.any():
-        rows = ", ".join(name for name, bad in zip(state.names, lacking.any(axis=1), strict=True) if bad)
-        columns = ", ".join(name for name, bad in zip(names, lacking.any(axis=0), strict=True) if bad)
-        raise NotApplicable(
-            f"task '{task.name}': the equation of {rows} has no derivative with respect to {columns} at the reference "
-            f"({at}), such as that of a square root at 0; move the reference, or write sqrt(q + 1e-12)"
-        )
+    lacking = without_derivative(task.plant, x_ref, after[:, 0], slopes)
+    if lacking is not None:
+        raise NotApplicable(f"task '{task.name}': {lacking}")
     if not np.isfinite(cost).all():
+        at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(task.plant.state.names, x_ref, strict=True))
         raise NotApplicable(
             f"task '{task.name}': the stage cost has no second derivative at the reference ({at}), such as that of a "
             "norm at 0; square it, or use a controller that takes kinks, such as NonlinearMPC"

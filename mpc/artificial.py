@@ -8,11 +8,12 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
+from ctrl.linearisation import linear_plant
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from mpc.transcription import check_horizon
-from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task, linearise
+from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task
 from systems.arguments import expect_number
 from systems.errors import expect
 from systems.reading import Part
@@ -64,7 +65,7 @@ def model(task: Task) -> Model:
     """The sampled plant of a task (linearised where its reference stands, or at the mean of it), with its weights.
 
     Raises:
-        NotApplicable: the cost is not quadratic, an input costs nothing, or a constraint is not affine.
+        NotApplicable: the cost is not quadratic, the plant has no derivative, an input costs nothing, or a constraint is not affine.
     """
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):
@@ -74,7 +75,7 @@ def model(task: Task) -> Model:
         x, u = SetPoint(reference.x_mean, reference.u_mean).at(plant, 0)
     else:
         x, u = reference.at(plant, 0)
-    linear = linearise(task.dynamics, x, u)
+    linear = linear_plant(task, x, u)
     Q, R, _ = task.cost.matrices(plant)
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")

@@ -113,5 +113,35 @@ def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlan
     value = f(sx, su, sw, sp)
     at = ca.Function("at", [sx, su, sw, sp], [value, *(ca.jacobian(value, z) for z in (sx, su, sw))])
     v, a, b, e = (np.array(m) for m in at(xs, us, 0, 0))
+    lacking = without_derivative(plant, xs, v[:, 0], np.hstack([a, b]))
+    if lacking is not None:
+        raise InvalidValue(f"{type(plant).__name__} cannot be linearised: {lacking}")
     limits = tuple(zip(*(bound.tolist() for bound in plant.bounds), strict=True))
     return LinearPlant(a, b, e, v[:, 0] - a @ xs - b @ us, dt, plant.state, plant.input, plant.disturbance, limits)
+
+
+def without_derivative(plant: Plant, x: np.ndarray, value: np.ndarray, slopes: np.ndarray) -> str | None:
+    """Which of a plant's equations has no finite value or no finite derivative at a state, in words; None where all do.
+
+    Args:
+        x: (n,). value: (n,), the equations there. slopes: (n, n + m), their derivatives.
+    """
+    state = plant.state
+    names = (*state.names, *plant.input.names)
+    at = ", ".join(f"{name} = {number:.4g}" for name, number in zip(state.names, x, strict=True))
+    wrong = ~np.isfinite(value)
+    if wrong.any():
+        undefined = ", ".join(name for name, bad in zip(state.names, wrong, strict=True) if bad)
+        return (
+            f"the equation of {undefined} is undefined at the reference ({at}), where a linearisation needs it; give a "
+            "reference at which the plant is defined"
+        )
+    lacking = ~np.isfinite(slopes)
+    if not lacking.any():
+        return None
+    rows = ", ".join(name for name, bad in zip(state.names, lacking.any(axis=1), strict=True) if bad)
+    columns = ", ".join(name for name, bad in zip(names, lacking.any(axis=0), strict=True) if bad)
+    return (
+        f"the equation of {rows} has no derivative with respect to {columns} at the reference ({at}), such as that of a "
+        "square root at 0; move the reference, or write sqrt(q + 1e-12)"
+    )

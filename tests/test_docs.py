@@ -1,0 +1,31 @@
+"""The pages under docs/ stay true where a test can tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from systems.reading import Part
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_every_part_of_a_task_has_its_row_and_every_row_all_columns() -> None:
+    lines = (DOCS / "tasks.md").read_text(encoding="utf-8").splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("| part of a task"))
+    rows = []
+    for line in lines[head + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    assert [row[0] for row in rows] == [part.value for part in Part]
+    columns = lines[head].count("|")
+    assert all(len(row) == columns - 1 and all(row) for row in rows)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
