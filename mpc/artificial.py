@@ -65,7 +65,8 @@ def model(task: Task) -> Model:
     """The sampled plant of a task (linearised where its reference stands, or at the mean of it), with its weights.
 
     Raises:
-        NotApplicable: the cost is not quadratic, the plant has no derivative, an input costs nothing, or a constraint is not affine.
+        NotApplicable: the cost is not quadratic, the plant has no derivative, an input costs nothing, or a
+            constraint is not affine.
     """
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):

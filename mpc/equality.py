@@ -21,8 +21,8 @@ class EqualityMPC(RecedingHorizon):
         s.t. x_{j+1} = A x_j + B u_j + c,  x_N = x_r,  lower <= E x_j + F u_j <= upper.
 
     Args:
-        task, horizon, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.HarmonicMPC`. The reference must be an
-            equilibrium, else a prediction could not go on.
+        task, horizon, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.HarmonicMPC`. The reference must
+            be an equilibrium, else a prediction could not go on.
 
     Raises:
         NotApplicable, InvalidValue: as there.

@@ -142,6 +142,6 @@ def without_derivative(plant: Plant, x: np.ndarray, value: np.ndarray, slopes: n
     rows = ", ".join(name for name, bad in zip(state.names, lacking.any(axis=1), strict=True) if bad)
     columns = ", ".join(name for name, bad in zip(names, lacking.any(axis=0), strict=True) if bad)
     return (
-        f"the equation of {rows} has no derivative with respect to {columns} at the reference ({at}), such as that of a "
-        "square root at 0; move the reference, or write sqrt(q + 1e-12)"
+        f"the equation of {rows} has no derivative with respect to {columns} at the reference ({at}), such as that of "
+        "a square root at 0; move the reference, or write sqrt(q + 1e-12)"
     )
