@@ -91,11 +91,12 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
     expand = _expansion(task)
     n = len(x_ref)
-    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, x_ref, u_ref, multipliers))
+    wished = reading.start  # what the cost measures from, wherever it is expanded
+    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *wished, multipliers))
     _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
     H = 0.5 * second
     if multipliers.any() and not _is_convex(H, n):
-        H = 0.5 * np.array(expand(x_ref, u_ref, x_ref, u_ref, np.zeros(n))[4])
+        H = 0.5 * np.array(expand(x_ref, u_ref, *wished, np.zeros(n))[4])
     if not _is_convex(H, n):
         raise NotApplicable(_NOT_CONVEX.format(task.name))
     return LocalModel(

@@ -57,13 +57,16 @@ class Shooting(ABC):
         self.d = horizon * self.m
         rule, self.end = task.reading.conditions, terminal(task)
         kinked = penalties(task.cost.stage_function(task.plant))
-        if kinked is None or (task.reading.terminal is not None and task.reading.terminal.count):
+        own = task.reading.terminal
+        if kinked is None or (own is not None and (own.count or own.left)):
             raise NotApplicable(
                 f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are no weighted "
                 "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
             )
         count = len(rule.names)
         listed = [(k, i) for k in range(horizon + 1) for i in rule.at(k, horizon)]
+        if own is not None:  # the last state is charged the terminal cost, and no soft rows
+            listed = [(k, i) for k, i in listed if k < horizon or np.isinf(rule.weight[i])]
         rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]
         rows += [(k, i, -1.0, rule.lower[i]) for k, i in listed if np.isfinite(rule.lower[i])]
         rows += [(k, count + i, 1.0, 0.0) for k in range(horizon) for i in range(len(kinked.weight))]

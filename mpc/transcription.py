@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import casadi as ca
@@ -259,16 +260,26 @@ class _Writer:
         rule = self.rule
         last = k == self.horizon
         values = rule.value(self.xs[k], ca.SX.zeros(self.m, 1) if last else self.us[k])
+        rows = rule.at(k, self.horizon)
+        if last and (self.end.at_edge or self.task.reading.terminal is not None):
+            rows = rows[np.isinf(rule.weight[rows])]  # what the last state is charged is charged by _finish
+        # Hard rows hold where the run ends, too.
+        self._hold(rows, values, self.going[k], k, -1 if last else k)
+
+    def _hold(self, rows: Iterable[int], values: ca.SX, times: ca.SX, k: int, hard: int) -> None:
+        """Rows of the conditions with these values, soft ones charged so many times; ``k`` is the stage that soft rows
+        belong to, ``hard`` that of hard ones."""
+        rule = self.rule
         slacks: dict[int, ca.SX] = {}
-        for i in rule.at(k, self.horizon):
-            if np.isinf(rule.weight[i]):  # hard rows hold where the run ends, too
-                self.rows.add(values[i], rule.lower[i], rule.upper[i], -1 if last else k)
+        for i in rows:
+            if np.isinf(rule.weight[i]):
+                self.rows.add(values[i], rule.lower[i], rule.upper[i], hard)
                 continue
             group = int(rule.group[i])
             if group not in slacks:
                 slacks[group] = ca.SX.sym(f"s{k}_{group}")
                 self.variables.add(slacks[group], 0.0, np.inf, k)
-                self.cost += self.going[k] * float(rule.weight[i]) * slacks[group]
+                self.cost += times * float(rule.weight[i]) * slacks[group]
             if np.isfinite(rule.upper[i]):
                 self.rows.add(values[i] - slacks[group], -np.inf, rule.upper[i], k)
             if np.isfinite(rule.lower[i]):
@@ -321,9 +332,7 @@ class _Writer:
         ):
             self.variables.add(entry, low, high)
         self.rows.add(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
-        values, hard = self.rule.value(rest, hold), np.isinf(self.rule.weight)
-        for i in np.flatnonzero(hard).tolist():
-            self.rows.add(values[i], self.rule.lower[i], self.rule.upper[i])
+        self._hold(range(len(self.rule.names)), self.rule.value(rest, hold), ca.SX(self.horizon), -1, -1)
         arguments = (rest, hold, self.xr[-1], ca.SX(task.reading.start[1]))
         self.cost += self.horizon * self.stage.value(*arguments, t)
         self.rows.add(self.stage.rows(*arguments, t), -np.inf, 0.0)

@@ -136,19 +136,29 @@ class Reading:
     def violated(self) -> tuple[str, ...]:
         """Names of the constraints that the reference violates, soft ones excepted, and of inputs beyond bounds."""
         task = self.task
-        count = 1 if task.reference.is_constant else task.steps + 1
-        x, u = self.window(0, count)
-        margins = lower(task.margin_function(), "numpy")(x, u)
+        _, u = self.window(0, 1 if task.reference.is_constant else task.steps + 1)
         judged = [
             constraint.name
-            for i, constraint in enumerate(task.constraints)
+            for constraint in self._broken
             if not isinstance(constraint.requirement, Soft)
             and not (isinstance(constraint.requirement, Budget) and constraint.requirement.of == "excess")
-            and not (margins[:, i] <= 1e-9).all()
         ]
         least, most = task.input_bounds
         outside = np.any((u < least - 1e-9) | (u > most + 1e-9), axis=0).tolist()
         return (*judged, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))
+
+    @cached_property
+    def _broken(self) -> tuple[Constraint, ...]:
+        """The constraints that the reference violates, whatever is required of them."""
+        task = self.task
+        x, u = self.window(0, 1 if task.reference.is_constant else task.steps + 1)
+        kept = (lower(task.margin_function(), "numpy")(x, u) <= 1e-9).all(axis=0)
+        return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
+
+    @property
+    def _is_admissible(self) -> bool:
+        """Whether the reference violates no constraint, soft ones included, which cost something there."""
+        return not self.violated and not any(isinstance(c.requirement, Soft) for c in self._broken)
 
     # ---- the plant ----
 
@@ -356,7 +366,7 @@ class Reading:
     @cached_property
     def steady_state(self) -> SteadyState | None:
         """The same under all constraints."""
-        if not self.conditions.names or (self.is_stationary and not self.violated):
+        if not self.conditions.names or (self.is_stationary and self._is_admissible):
             return self.free_steady_state
         return self._steady(self.conditions)
 
@@ -367,7 +377,7 @@ class Reading:
         x_ref, u_ref = self.start
         least, most = task.input_bounds
         within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
-        if self.is_stationary and within and (rule is None or not self.violated):
+        if self.is_stationary and within and (rule is None or self._is_admissible):
             cost = float(task.cost.stage_function(task.plant)(x_ref, u_ref, x_ref, u_ref))
             assert self._multipliers is not None
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
