@@ -444,11 +444,13 @@ def changed_by_turning(task: Task, which: int | list[int], period: float) -> str
     stage, terminal, margins = (
         lower(f, "numpy") for f in (task.stage_cost_function(), task.terminal_cost_function(), task.margin_function())
     )
+    # Costs are charged for the representative of the reference nearest to the state; see Task.stage_cost_function.
+    here, there = (plant.state.nearest(x_ref, states) for states in (x, turned(x)))
     with np.errstate(all="ignore"):
         pairs = {
             "the plant": (turned(step(x, u, w, np.zeros(0))), step(turned(x), u, w, np.zeros(0))),
-            "the stage cost": (stage(x, u, x_ref, u_ref), stage(turned(x), u, x_ref, u_ref)),
-            "the terminal cost": (terminal(x, x_ref), terminal(turned(x), x_ref)),
+            "the stage cost": (stage(x, u, here, u_ref), stage(turned(x), u, there, u_ref)),
+            "the terminal cost": (terminal(x, here), terminal(turned(x), there)),
         }
         for name, (before, after) in pairs.items():
             if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
