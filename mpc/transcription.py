@@ -42,37 +42,39 @@ _MOST = 1_000_000  # such operations; CasADi takes about 20 s to differentiate a
 
 
 class Budgets:
-    """What is left of each budget of accumulated excess, as a run goes on.
-
-    Attributes:
-        left: (budgets,), in the unit of the first sample.
-    """
+    """What is left of each budget of accumulated excess, as a run goes on."""
 
     def __init__(self, task: Task) -> None:
         constraints = task.reading.excess_budgets
         requirements = [c.requirement for c in constraints if isinstance(c.requirement, Budget)]
         self.limits = np.array([r.limit for r in requirements], dtype=float)
         self.rates = np.array([task.discount if r.per == "discounted" else 1.0 for r in requirements], dtype=float)
-        self._excess = [lower(c.function(task.plant), "numpy") for c in constraints]
+        functions = [c.function(task.plant) for c in constraints]
+        self._excess = [lower(g, "numpy") for g in functions]
+        # What the state alone spends in a sample is spent, whatever is decided in it.
+        self._decided = np.array([ca.depends_on(g(*z), z[1]) for g in functions for z in [g.sx_in()]], dtype=bool)
+        self._inputs = len(task.plant.input)
         self.reset()
 
     def reset(self) -> None:
         """A new run begins."""
-        self.left, self._k = self.limits.copy(), -1
+        self._spent: dict[int, np.ndarray] = {}
 
-    def at(self, k: int) -> np.ndarray:
-        """What may still be spent from sample ``k`` on, weighed as of that sample, (budgets,)."""
-        if k <= self._k:
-            self.reset()
-        return np.asarray(np.maximum(self.left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
+    def at(self, x: np.ndarray, k: int) -> np.ndarray:
+        """What the decisions from sample ``k`` on, in state x (n,), may still spend, weighed as of that sample,
+        (budgets,). A sample that is decided again, and all after it, are not spent yet."""
+        self._spent = {i: spent for i, spent in self._spent.items() if i < k}
+        now = np.where(self._decided, 0.0, self._excesses(x, np.zeros(self._inputs)))
+        left = self.limits - sum(self._spent.values()) - self.rates**k * now
+        return np.asarray(np.maximum(left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
 
     def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
         """Books the sample ``k`` that starts in x and applies u."""
-        self._k = k
-        for i, excess in enumerate(self._excess):
-            most = float(np.max(excess(x, u), initial=0.0))
-            if np.isfinite(most):
-                self.left[i] -= self.rates[i] ** k * max(most, 0.0)
+        self._spent[k] = self.rates**k * self._excesses(x, u)
+
+    def _excesses(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        most = np.array([np.max(excess(x, u), initial=0.0) for excess in self._excess])
+        return np.where(np.isfinite(most), most, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +292,7 @@ class _Writer:
         for i, constraint in enumerate(self.task.reading.excess_budgets):
             requirement = constraint.requirement
             assert isinstance(requirement, Budget)
-            g = constraint.function(self.task.plant)(self.xs[k], self.us[k])
+            g = self.task.reading.excess_functions[i](self.xs[k], self.us[k])
             if k == 0 and not ca.depends_on(g, self.us[0]):
                 continue  # spent already, whatever is decided
             spent = ca.SX.sym(f"spent{k}_{i}")

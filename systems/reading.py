@@ -13,7 +13,7 @@ import numpy as np
 from systems.conditions import Conditions, conditions
 from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
 from systems.lowering import lower
-from systems.nonsmooth import Epigraph, epigraph, kinks
+from systems.nonsmooth import Epigraph, branches, epigraph, kinks
 from systems.signals import Signals
 from systems.steady import SteadyState, optimal_steady_state
 
@@ -282,6 +282,18 @@ class Reading:
         )
 
     @cached_property
+    def excess_functions(self) -> tuple[ca.Function, ...]:
+        """``g(x, u)`` of each budget of excess, its maxima split into rows where that is exact."""
+        given = [c.function(self.task.plant) for c in self.excess_budgets]
+        return tuple(branches(g) or g for g in given)
+
+    @cached_property
+    def kinked_constraints(self) -> dict[str, tuple[str, ...]]:
+        """The constraints with kinks that cannot be split into rows, and the operations that make them."""
+        budgeted = zip(self.excess_budgets, self.excess_functions, strict=True)
+        return {**self.conditions.kinks, **{c.name: found for c, g in budgeted if (found := kinks(g))}}
+
+    @cached_property
     def not_affine(self) -> tuple[str, ...]:
         """Names of the constraints with a row that is not affine in state and input."""
         rule = self.conditions
@@ -418,7 +430,7 @@ class Reading:
             Part.BUDGET: len(budgets) > len(self.excess_budgets),
             Part.EXCESS_BUDGET: bool(self.excess_budgets),
             Part.NONLINEAR_CONSTRAINT: bool(self.not_affine),
-            Part.KINKED_CONSTRAINT: bool(self.conditions.kinks),
+            Part.KINKED_CONSTRAINT: bool(self.kinked_constraints),
             Part.DISTURBANCE: bool((spread > 0).any()),
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
             Part.PERIODIC: not self.state.is_euclidean,
@@ -433,6 +445,8 @@ def changed_by_turning(task: Task, which: int | list[int], period: float) -> str
     plant, reference = task.plant, task.reference
     chance = np.random.default_rng(0)
     x, u, w = (chance.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
+    if not isinstance(which, list):  # some of them many turns away, where a cost or a constraint may begin
+        x[:, which] += period * np.repeat([0.0, 3.0, -10.0, 100.0], 4)
     x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
 
     def turned(states: np.ndarray) -> np.ndarray:

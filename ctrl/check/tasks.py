@@ -189,7 +189,7 @@ def _kinks(task: Task) -> str:
     reading = task.reading
     ends = reading.terminal.left if reading.terminal is not None else ()
     left = sorted({*reading.stage.left, *ends})
-    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.conditions.kinks.items()]
+    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.kinked_constraints.items()]
     if left:
         raise Objection(f"{', '.join(left)} cannot")
     return f"{', '.join(reading.cost_kinks)}" if reading.cost_kinks else ""
