@@ -235,7 +235,8 @@ class _Writer:
         parameters = [self.measured, *(window if self.moving else []), *(self.going if self.ends else []), self.left]
         v, r = self.variables, self.rows
         program = NonlinearProgram(
-            ca.vertcat(*v.entries), self.cost, ca.vertcat(*r.entries), ca.vertcat(*parameters),
+            ca.vertcat(*v.entries), self.cost / self.task.reading.cost_size, ca.vertcat(*r.entries),
+            ca.vertcat(*parameters),
             *(np.array(bound, dtype=float) for bound in (v.lower, v.upper, r.lower, r.upper)),
         )  # fmt: skip
         smooth = self.smoothed or self.stage is not self.task.reading.stage

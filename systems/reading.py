@@ -240,6 +240,21 @@ class Reading:
         return None if value.is_zero() else epigraph(f)
 
     @cached_property
+    def cost_size(self) -> float:
+        """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
+        Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+        task = self.task
+        stage = task.cost.stage_function(task.plant)
+        x, u, xr, ur = stage.sx_in()
+        second, first = ca.hessian(stage(x, u, xr, ur), ca.vertcat(x, u))
+        slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.vertcat(first, ca.vec(second)))])
+        x_ref, u_ref = self.start
+        points = x_ref, task.initial.mean(task.plant.state)
+        found = np.abs([np.array(slopes(point, u_ref, x_ref, u_ref)) for point in points])
+        size = float(found[np.isfinite(found)].max(initial=0.0))
+        return min(size, 1.0) if size > 0.0 else 1.0
+
+    @cached_property
     def gradient_vanishes(self) -> bool:
         """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
         stage = self.task.cost.stage_function(self.task.plant)
@@ -247,7 +262,7 @@ class Reading:
         gradient = ca.gradient(stage(x, u, xr, ur), ca.vertcat(x, u))
         states, inputs = self.window(0, 1 if self.task.reference.is_constant else self.task.steps + 1)
         slopes = lower(ca.Function("gradient", [x, u, xr, ur], [gradient]), "numpy")(states, inputs, states, inputs)
-        return bool((np.abs(slopes) <= STILL).all())
+        return bool((np.abs(slopes) <= STILL * self.cost_size).all())
 
     @cached_property
     def is_quadratic(self) -> bool:
@@ -327,12 +342,13 @@ class Reading:
         first = ca.Function("first", [x, u], [ca.densify(ca.gradient(cost, z)), ca.densify(ca.jacobian(drift, z))])
         gradient, slope = (np.array(part) for part in first(x_ref, u_ref))
         multipliers = np.zeros(n)
-        if not np.abs(gradient).max(initial=0.0) <= STILL:  # also where it is NaN
+        small = STILL * self.cost_size
+        if not np.abs(gradient).max(initial=0.0) <= small:  # also where it is NaN
             if not (np.isfinite(gradient).all() and np.isfinite(slope).all()):
                 return None
             multipliers = np.linalg.lstsq(slope.T, -gradient[:, 0], rcond=None)[0]
             left = gradient[:, 0] + slope.T @ multipliers
-            if np.abs(left).max(initial=0.0) > STILL * (1.0 + np.abs(gradient).max(initial=0.0)):
+            if np.abs(left).max(initial=0.0) > small + STILL * np.abs(gradient).max(initial=0.0):
                 return None
         lagrangian = cost + ca.dot(costate, drift) if multipliers.any() else cost
         second = np.array(
@@ -440,18 +456,17 @@ class Reading:
 
 
 def changed_by_turning(task: Task, which: int | list[int], period: float) -> str:
-    """What changes where state ``which`` is moved by a period, or a quaternion has its sign changed; empty where
+    """What changes where state ``which`` is moved by periods, or a quaternion has its sign changed; empty where
     nothing does. Plant, costs and constraints are compared at random points."""
     plant, reference = task.plant, task.reference
     chance = np.random.default_rng(0)
     x, u, w = (chance.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
-    if not isinstance(which, list):  # some of them many turns away, where a cost or a constraint may begin
-        x[:, which] += period * np.repeat([0.0, 3.0, -10.0, 100.0], 4)
+    turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # many, too, where a cost or a constraint may begin
     x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
 
     def turned(states: np.ndarray) -> np.ndarray:
         moved = np.array(states)
-        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period
+        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period * turns
         return moved
 
     step = task.dynamics.lower("numpy")
