@@ -12,7 +12,7 @@ from ctrl.controller import NotApplicable
 from systems import LinearPlant, Task, linearise
 from systems.nonsmooth import penalties
 
-__all__ = ["LocalModel", "LocalModels", "local_model", "local_models", "terminal_expansion"]
+__all__ = ["LocalModel", "LocalModels", "expect_differentiable", "local_model", "local_models", "terminal_expansion"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     Raises:
         NotApplicable: plant or cost have no derivative there, or the Hessian is not convex, so it defines no regulator.
     """
+    expect_differentiable(task)
     reading = task.reading
     steady = reading.steady_state if constrained else reading.free_steady_state
     x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
@@ -117,6 +118,7 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     Raises:
         NotApplicable: as :func:`local_model`, at any of the samples.
     """
+    expect_differentiable(task)
     x_ref, u_ref = task.reading.window(k, count + 1)
     n = x_ref.shape[1]
     points = x_ref[:-1].T, u_ref[:-1].T
@@ -161,6 +163,16 @@ def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tupl
             "a linear-quadratic regulator needs both"
         )
     return 0.5 * H, 0.5 * g[:, 0]
+
+
+def expect_differentiable(task: Task) -> None:
+    """Raises NotApplicable where the equations of the plant call something that CasADi cannot differentiate."""
+    if task.reading.not_differentiable:
+        raise NotApplicable(
+            f"task '{task.name}': the equations of {task.plant.name} call {task.reading.not_differentiable}, which has "
+            "no derivatives, and controllers need them; write it in CasADi's operations, or give the callback the "
+            "option enable_fd"
+        )
 
 
 _NOT_CONVEX = (

@@ -8,6 +8,7 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
+from ctrl.linearisation import expect_differentiable
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
@@ -70,6 +71,7 @@ def model(task: Task) -> Model:
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
+    expect_differentiable(task)
     linear = linearise(task.dynamics, *mean_of(task))
     Q, R, _ = task.cost.matrices(task.plant)
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:

@@ -11,6 +11,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
+from ctrl.linearisation import expect_differentiable
 from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Budget, InvalidValue, Task
@@ -30,10 +31,12 @@ def check_horizon(horizon: int) -> None:
 
 
 def check_input(task: Task) -> None:
-    """Raises NotApplicable where there is nothing to optimise, InvalidValue where there is no task."""
+    """Raises NotApplicable where there is nothing to optimise, or no derivative to do it with; InvalidValue where there
+    is no task."""
     expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
     if not len(task.plant.input):
         raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    expect_differentiable(task)
 
 
 _SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls

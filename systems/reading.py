@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -20,7 +21,7 @@ from systems.steady import SteadyState, optimal_steady_state
 if TYPE_CHECKING:
     from systems.task import Task
 
-__all__ = ["Part", "Reading", "changed_by_turning"]
+__all__ = ["Part", "Reading", "changed_by_turning", "not_differentiable"]
 
 STILL = 1e-6
 """Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
@@ -161,6 +162,11 @@ class Reading:
         return not self.violated and not any(isinstance(c.requirement, Soft) for c in self._broken)
 
     # ---- the plant ----
+
+    @cached_property
+    def not_differentiable(self) -> str:
+        """What of the sampled plant CasADi cannot differentiate; see :func:`not_differentiable`."""
+        return not_differentiable(self.task.dynamics.function())
 
     @cached_property
     def is_affine(self) -> bool:
@@ -453,6 +459,18 @@ class Reading:
             Part.DOMAIN: task.domain is not None,
         }
         return frozenset(found | {part for part, is_said in facts.items() if is_said})
+
+
+def not_differentiable(f: ca.Function) -> str:
+    """What of a plant's equations f(x, u, w, p) CasADi cannot differentiate, such as a callback without derivatives;
+    empty where it can."""
+    x, u, w, p = f.sx_in()
+    try:
+        ca.jacobian(f(x, u, w, p), ca.vertcat(x, u, w))
+    except RuntimeError as error:
+        called = [m for m in re.findall(r"for '(\w+)' \[(\w+)\]", str(error)) if m[1] != "SXFunction"]
+        return f"'{called[0][0]}' ({called[0][1]})" if called else "a function"
+    return ""
 
 
 def changed_by_turning(task: Task, which: int | list[int], period: float) -> str:
