@@ -106,7 +106,7 @@ def _names(task: Task, part: Part) -> str:
     if part is Part.NONLINEAR_CONSTRAINT:
         return _quoted(reading.not_affine)
     if part is Part.KINKED_CONSTRAINT:
-        return _quoted(reading.conditions.kinks)
+        return _quoted(reading.kinked_constraints)
     if part is Part.COST_ELSEWHERE:
         return steady_state_in_words(task)
     if part is Part.BIASED_DISTURBANCE:

@@ -13,7 +13,15 @@ from systems import InvalidValue, LinearPlant, Task, linearise
 from systems.equilibria import without_derivative
 from systems.nonsmooth import penalties
 
-__all__ = ["LocalModel", "LocalModels", "linear_plant", "local_model", "local_models", "terminal_expansion"]
+__all__ = [
+    "LocalModel",
+    "LocalModels",
+    "expect_differentiable",
+    "linear_plant",
+    "local_model",
+    "local_models",
+    "terminal_expansion",
+]
 
 
 @dataclass(frozen=True)
@@ -86,17 +94,19 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     Raises:
         NotApplicable: plant or cost have no derivative there, or the Hessian is not convex, so it defines no regulator.
     """
+    expect_differentiable(task)
     reading = task.reading
     steady = reading.steady_state if constrained else reading.free_steady_state
     x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
     multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
     expand = _expansion(task)
     n = len(x_ref)
-    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, x_ref, u_ref, multipliers))
+    wished = reading.start  # what the cost measures from, wherever it is expanded
+    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *wished, multipliers))
     _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
     H = 0.5 * second
     if multipliers.any() and not _is_convex(H, n):
-        H = 0.5 * np.array(expand(x_ref, u_ref, x_ref, u_ref, np.zeros(n))[4])
+        H = 0.5 * np.array(expand(x_ref, u_ref, *wished, np.zeros(n))[4])
     if not _is_convex(H, n):
         raise NotApplicable(_NOT_CONVEX.format(task.name))
     return LocalModel(
@@ -129,6 +139,7 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     Raises:
         NotApplicable: as :func:`local_model`, at any of the samples.
     """
+    expect_differentiable(task)
     x_ref, u_ref = task.reading.window(k, count + 1)
     n = x_ref.shape[1]
     points = x_ref[:-1].T, u_ref[:-1].T
@@ -173,6 +184,16 @@ def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tupl
             "a linear-quadratic regulator needs both"
         )
     return 0.5 * H, 0.5 * g[:, 0]
+
+
+def expect_differentiable(task: Task) -> None:
+    """Raises NotApplicable where the equations of the plant call something that CasADi cannot differentiate."""
+    if task.reading.not_differentiable:
+        raise NotApplicable(
+            f"task '{task.name}': the equations of {task.plant.name} call {task.reading.not_differentiable}, which has "
+            "no derivatives, and controllers need them; write it in CasADi's operations, or give the callback the "
+            "option enable_fd"
+        )
 
 
 _NOT_CONVEX = (

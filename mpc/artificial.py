@@ -8,12 +8,13 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
-from ctrl.linearisation import linear_plant
+from ctrl.linearisation import expect_differentiable, linear_plant
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from mpc.transcription import check_horizon
-from systems import InvalidValue, Quadratic, SetPoint, Sinusoid, Task
+from mpc.wanted import mean_of
+from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
 from systems.errors import expect
 from systems.reading import Part
@@ -71,13 +72,9 @@ def model(task: Task) -> Model:
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
     if not isinstance(task.cost, Quadratic):
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
-    plant, reference = task.plant, task.reference
-    if isinstance(reference, Sinusoid):
-        x, u = SetPoint(reference.x_mean, reference.u_mean).at(plant, 0)
-    else:
-        x, u = reference.at(plant, 0)
-    linear = linear_plant(task, x, u)
-    Q, R, _ = task.cost.matrices(plant)
+    expect_differentiable(task)
+    linear = linear_plant(task, *mean_of(task))
+    Q, R, _ = task.cost.matrices(task.plant)
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
     return Model(linear.A, linear.B, linear.c, outputs(task), Q, R)

@@ -87,8 +87,14 @@ def affine_penalties(task: Task) -> AffineRows:
     """The kinks of the stage cost as soft rows.
 
     Raises:
-        NotApplicable: kinks that are not weighted maxima of affine functions.
+        NotApplicable: kinks that are not weighted maxima of affine functions, or kinks of the terminal cost.
     """
+    last = task.reading.terminal
+    if last is not None and (last.count or last.left):
+        raise NotApplicable(
+            f"task '{task.name}': its terminal cost has kinks ({', '.join(task.reading.cost_kinks)}), which a linear "
+            "MPC does not take; use the nonlinear MPC"
+        )
     stage = task.cost.stage_function(task.plant)
     found = penalties(stage)
     symbols = stage.sx_in()
@@ -148,6 +154,7 @@ def linear_optimal_control(
     kinks: AffineRows,
     end: Polyhedron | None,
     rest: np.ndarray | None = None,
+    is_run_end: bool = False,
 ) -> LinearOptimalControl:
     """Stacks the stages.
 
@@ -157,7 +164,8 @@ def linear_optimal_control(
         bounds: of the inputs, lower and upper (m,). rules: imposed at every stage but on the measured state.
         kinks: charged at every stage but the last. end: a set for x_N, None for none.
         rest: (n,), what a unit of distance between x_N and a steady state costs, which is chosen with the plan, within
-            the hard rules, and charged as N more stages would be; None for no such state.
+            the rules, and charged as N more stages would be; None for no such state.
+        is_run_end: whether the task charges its terminal cost for the last state, and no soft rows.
     """
     horizon, n, m = B.shape
     state_at = np.arange(horizon + 1)[:, None] * (n + m) + np.arange(n)
@@ -175,9 +183,10 @@ def linear_optimal_control(
         last_stage = k == horizon
         columns = state_at[k] if last_stage else np.concatenate([state_at[k], input_at[k]])
         for rows in (rules,) if last_stage else (rules, kinks):
-            i = np.flatnonzero(
-                rows.on_input if k == 0 else ~rows.on_input if last_stage else np.ones(len(rows.C), bool)
-            )
+            taken = rows.on_input if k == 0 else ~rows.on_input if last_stage else np.ones(len(rows.C), bool)
+            if last_stage and (is_run_end or rest is not None):  # a run's last state, or one at rest, is not charged
+                taken = taken & np.isinf(rows.weight)
+            i = np.flatnonzero(taken)
             blocks.append(sp.csr_matrix(rows.C[i, : len(columns)]) @ selection[columns])
             lower.append(rows.lower[i])
             upper.append(rows.upper[i])
@@ -188,13 +197,13 @@ def linear_optimal_control(
         upper.append(end.h)
         weight.append(np.full(len(end.h), np.inf))
     if rest is not None:
-        hard = rules.always
         end_matrix = selection[state_at[-1]] - selection[rest_at[:n]]
-        blocks += [selection[rest_at[n:][limited]], sp.csr_matrix(rules.C[hard]) @ selection[rest_at]]
+        blocks += [selection[rest_at[n:][limited]], sp.csr_matrix(rules.C) @ selection[rest_at]]
         blocks += [sp.csr_matrix(kinks.C) @ selection[rest_at], end_matrix]
-        lower += [least[limited], rules.lower[hard], kinks.lower, np.zeros(n)]
-        upper += [most[limited], rules.upper[hard], kinks.upper, np.zeros(n)]
-        weight += [np.full(len(limited) + int(hard.sum()), np.inf), horizon * kinks.weight, rest]
+        lower += [least[limited], rules.lower, kinks.lower, np.zeros(n)]
+        upper += [most[limited], rules.upper, kinks.upper, np.zeros(n)]
+        weight += [np.full(len(limited), np.inf), np.where(rules.always, np.inf, horizon * rules.weight)]
+        weight += [horizon * kinks.weight, rest]
     cost = sp.block_diag([*stages, last, *([] if rest is None else [horizon * stages[-1]])], format="csc")
     low, high, weights = (np.concatenate(parts) for parts in (lower, upper, weight))
     return LinearOptimalControl(

@@ -45,7 +45,7 @@ class EqualityMPC(RecedingHorizon):
         return answers(EXACT)
 
     def _wanted_by(self, task: Task) -> Wanted:
-        if not (task.reference.is_constant and _stands_still(self._model, *task.reference.at(task.plant, 0))):
+        if not (task.reference.is_constant and _stands_still(self._model, *task.reading.start)):
             raise NotApplicable(
                 f"task '{task.name}': its reference is no equilibrium, where a prediction could end; use a set-point "
                 "at which the plant stands still, or MPC for tracking or harmonic MPC"

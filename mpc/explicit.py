@@ -106,6 +106,7 @@ class ExplicitMPC:
             return Decision(
                 self._recourse.backup(x, k), Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began
             )
+        x = self._near(x)
         u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
         if self.is_feasible(x):
             return Decision(u, seconds=perf_counter() - began)
@@ -114,7 +115,7 @@ class ExplicitMPC:
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (b, m) for the states (b, n); NaN where ``step`` says more than the input."""
         sample_index(k)
-        x = measured_states(x, self.task.plant.state)
+        x = self._near(measured_states(x, self.task.plant.state))
         u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
         inside = np.empty(len(x), dtype=bool)
         for first in range(0, len(x), 4096):
@@ -124,7 +125,12 @@ class ExplicitMPC:
 
     def is_feasible(self, x: np.ndarray) -> bool:
         """Whether one of the regions holds the state (n,), up to 5e-9 of the width of the bounds."""
-        return bool(self._inside(np.asarray(x, dtype=float)[None])[0])
+        return bool(self._inside(self._near(np.asarray(x, dtype=float))[None])[0])
+
+    def _near(self, x: np.ndarray) -> np.ndarray:
+        """The representatives of states (..., n) for which the law is made."""
+        reading = self.task.reading
+        return x if reading.state.is_euclidean else reading.state.nearest(x, reading.start[0])
 
     @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
     def _inside(self, x: np.ndarray) -> np.ndarray:

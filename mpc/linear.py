@@ -178,7 +178,7 @@ class LinearMPC(PredictiveController):
     def _program(self, stages: _Stages, going: int) -> _Program:
         control = linear_optimal_control(
             stages.A, stages.B, stages.K, stages.H, stages.P, self.task.input_bounds, self._rules, self._kinks,
-            None if going < self.horizon else self.terminal_set, self._rest,
+            None if going < self.horizon else self.terminal_set, self._rest, self._ends,
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
         name: Solver = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")

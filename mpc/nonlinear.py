@@ -95,7 +95,9 @@ class NonlinearMPC(PredictiveController):
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
         if going < self.horizon:  # what lies beyond the end is not asked for
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
-        parameter = problem.parameter(x, x_ref, u_ref, going, self._budgets.at(k) if problem.budgets else np.zeros(0))
+        parameter = problem.parameter(
+            x, x_ref, u_ref, going, self._budgets.at(x, k) if problem.budgets else np.zeros(0)
+        )
         plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)

@@ -39,6 +39,8 @@ class Point:
 class Shooting(ABC):
     """A task over a horizon, as a program in the inputs U = [u0 u1 ...]; every two-sided condition gives two rows.
 
+    Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small.
+
     Args:
         task: see :func:`mpc.transcription.transcribe`, of which this is the condensed counterpart.
         horizon: samples looked ahead. parameters: names of plant parameters that come with every problem.
@@ -57,19 +59,24 @@ class Shooting(ABC):
         self.d = horizon * self.m
         rule, self.end = task.reading.conditions, terminal(task)
         kinked = penalties(task.cost.stage_function(task.plant))
-        if kinked is None or (task.reading.terminal is not None and task.reading.terminal.count):
+        own = task.reading.terminal
+        if kinked is None or (own is not None and (own.count or own.left)):
             raise NotApplicable(
                 f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are no weighted "
                 "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
             )
         count = len(rule.names)
         listed = [(k, i) for k in range(horizon + 1) for i in rule.at(k, horizon)]
+        if own is not None:  # the last state is charged the terminal cost, and no soft rows
+            listed = [(k, i) for k, i in listed if k < horizon or np.isinf(rule.weight[i])]
         rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]
         rows += [(k, i, -1.0, rule.lower[i]) for k, i in listed if np.isfinite(rule.lower[i])]
         rows += [(k, count + i, 1.0, 0.0) for k in range(horizon) for i in range(len(kinked.weight))]
         self.stage, self.row = (np.array([r[j] for r in rows], dtype=int) for j in (0, 1))
         self.sign, self.bound = (np.array([r[j] for r in rows], dtype=float) for j in (2, 3))
-        self.price = np.concatenate([rule.weight, kinked.weight])[self.row] if rows else np.zeros(0)
+        self._size = task.reading.cost_size
+        prices = np.concatenate([rule.weight, kinked.weight]) / self._size
+        self.price = prices[self.row] if rows else np.zeros(0)
         self.lower, self.upper = (np.tile(bound, horizon) for bound in task.input_bounds)
         self.local, self.last = self._functions(rule.value, kinked.smooth, kinked.excess)
         self.metric = self._metric()
@@ -86,7 +93,7 @@ class Shooting(ABC):
         x, u, xr, ur, p = map(
             ca.SX.sym, ("x", "u", "xr", "ur", "p"), (self.n, self.m, self.n, self.m, step.size1_in(3))
         )
-        after, cost = step(x, u, 0, p), smooth(x, u, xr, ur)
+        after, cost = step(x, u, 0, p), smooth(x, u, xr, ur) / self._size
         v = ca.vertcat(value(x, u), excess(x, u, xr, ur))
         v = v if v.shape[0] else ca.SX(1, 1)  # a row that nobody asks for
         stage = [ca.jacobian(after, x), ca.jacobian(after, u), cost, ca.gradient(cost, x), ca.gradient(cost, u)]
@@ -96,6 +103,7 @@ class Shooting(ABC):
             end = self.task.cost.terminal_function(plant)(x, xr)
         else:
             end = ca.bilin(ca.SX(P), error, error) + ca.dot(ca.SX(self.end.p), error)
+        end /= self._size
         return (
             ca.Function("local", [x, u, xr, ur, p], [ca.densify(o) for o in stage]),
             ca.Function("last", [x, xr], [ca.densify(end), ca.densify(ca.gradient(end, x))]),
@@ -108,13 +116,14 @@ class Shooting(ABC):
             return np.eye(self.d)
         x, xr = ca.SX.sym("x", self.n), ca.SX.sym("xr", self.n)
         hessian = ca.Function("hessian", [x, xr], [ca.hessian(self.last(x, xr)[0], x)[0]])
+        Q, N, R = (weight / self._size for weight in (model.Q, model.N, model.R))
         m, S, H = self.m, np.zeros((self.n, self.d)), np.zeros((self.d, self.d))
         for k in range(self.horizon):
             at = slice(k * m, (k + 1) * m)
-            H += 2.0 * S.T @ model.Q @ S
-            H[:, at] += 2.0 * S.T @ model.N
-            H[at] += 2.0 * model.N.T @ S
-            H[at, at] += 2.0 * model.R
+            H += 2.0 * S.T @ Q @ S
+            H[:, at] += 2.0 * S.T @ N
+            H[at] += 2.0 * N.T @ S
+            H[at, at] += 2.0 * R
             S = model.plant.A @ S
             S[:, at] += model.plant.B
         H += S.T @ np.array(hessian(model.x_ref, model.x_ref)) @ S

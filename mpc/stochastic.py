@@ -126,11 +126,13 @@ class StochasticMPC:
             weight, half = terminal_expansion(task, model.x_ref, task.reading.start[0])
             last = weight, half - 0.5 * model.multipliers
         make = partial(DAQP, max_iterations=max_iterations, time_limit=self.time_limit)
-        self._programs: dict[int, _Program] = {}
-        for going in range(1, horizon + 1) if self._ends else (horizon,):
-            program = tightened_program(self.loop, rows, soft, going, self.terminal_steps, last)
-            self._programs[going] = program, make(program.problem), self._to_the_horizon(program, going, make)
-        self.program, self.solver, self._without_set = self._programs[horizon]
+        self._programs: dict[tuple[int, bool], _Program] = {}  # by samples ahead, and whether the run ends there
+        ending = [(going, True) for going in range(1, horizon + 1)] if self._ends else []
+        for going, is_end in (*ending, (horizon, False)):
+            program = tightened_program(self.loop, rows, soft, going, self.terminal_steps, last, is_end)
+            behind = None if is_end else self._to_the_horizon(program, going, make)
+            self._programs[going, is_end] = program, make(program.problem), behind
+        self.program, self.solver, self._without_set = self._programs[horizon, False]
         self._recourse = Recourse(task)
         self._lower, self._upper = task.input_bounds
         self._phases: dict[tuple[int, int], np.ndarray] = {}
@@ -196,7 +198,7 @@ class StochasticMPC:
         self._advance(k)
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
-        self.program, self.solver, self._without_set = self._programs[going]
+        self.program, self.solver, self._without_set = self._programs[going, self._ends and k + going == steps]
         with np.errstate(over="ignore", invalid="ignore"):
             xi = x - self.loop.model.x_ref
             status, iterations, residual, found = Status.NUMERICAL, 0, np.inf, False
@@ -282,7 +284,7 @@ class StochasticMPC:
         # A re-conditioning may be overdue, after faults; whole periods beyond the settling change nothing.
         period = 1 if math.isinf(self.recondition_every) else int(self.recondition_every)
         phase -= max(phase - self.margins.settled, 0) // period * period
-        key = self.program.problem.H.shape[0], phase
+        key = id(self.program), phase
         if key not in self._phases:
             self._phases[key] = program_margins(self.program, self.margins, phase)
         return self._phases[key]

@@ -119,8 +119,9 @@ class TightenedProgram:
 
 
 def tightened_program(
-    loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: int, last: tuple[np.ndarray, np.ndarray] | None = None
-) -> TightenedProgram:
+    loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: int, last: tuple[np.ndarray, np.ndarray] | None = None,
+    is_run_end: bool = False,
+) -> TightenedProgram:  # fmt: skip
     """Condenses ``horizon`` stages, and ``extra`` more under nu = 0 whose tightened rows are the terminal condition.
 
     The nominal prediction carries the tightened rows; cost and soft rows are charged on the prediction from the
@@ -128,8 +129,10 @@ def tightened_program(
 
     Args:
         last: half the Hessian (n, n) and half the gradient (n,) of a terminal cost of x - x_r, by default the
-            cost-to-go of the loop.
+            cost-to-go of the loop. It is charged in place of soft rows.
+        is_run_end: whether the run ends with the last stage, so that nothing is imposed behind it.
     """
+    extra = 0 if is_run_end else extra
     (n, m), d = loop.B.shape, horizon * loop.B.shape[1]
     model, K = loop.model, loop.K
     power, effect, offset = np.eye(n), np.zeros((n, d)), np.zeros(n)
@@ -141,7 +144,8 @@ def tightened_program(
 
     def impose(given: Rows, k: int, tightened: bool) -> None:
         # Nothing can be done about the measured state, so rows of the state alone start at stage 1.
-        chosen = np.flatnonzero(~given.of_state if k == 0 else np.ones(len(given.D), dtype=bool))
+        at_end = is_run_end and k == horizon
+        chosen = np.flatnonzero(~given.of_state if k == 0 else given.of_state if at_end else np.full(len(given.D), 1))
         D = given.D[chosen]
         matrix = D @ effect
         if k < horizon:
@@ -154,7 +158,7 @@ def tightened_program(
         which.append(chosen if tightened else np.full(len(chosen), -1))
 
     for k in range(horizon + max(extra, 1)):
-        if k < horizon + extra:
+        if k < horizon + extra or is_run_end:
             impose(rows, k, tightened=True)
         if k < horizon:
             impose(soft, k, tightened=False)
@@ -163,7 +167,8 @@ def tightened_program(
             T, Tx, t = np.vstack([effect, moved]), np.vstack([power, -K @ power]), np.append(offset, -K @ offset)
             weight, slope = stage_cost, model.gradient
         elif k == horizon:
-            impose(soft.where(soft.of_state), k, tightened=False)
+            if last is None:
+                impose(soft.where(soft.of_state), k, tightened=False)
             weight, half = (loop.P, np.zeros(n)) if last is None else last
             T, Tx, t, slope = effect, power, offset, 2.0 * half
         if k <= horizon:

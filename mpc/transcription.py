@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
+from ctrl.linearisation import expect_differentiable
 from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
 from mpc.solvers.nlp import NonlinearProgram
 from systems import Budget, InvalidValue, Task
@@ -29,10 +31,12 @@ def check_horizon(horizon: int) -> None:
 
 
 def check_input(task: Task) -> None:
-    """Raises NotApplicable where there is nothing to optimise, InvalidValue where there is no task."""
+    """Raises NotApplicable where there is nothing to optimise, or no derivative to do it with; InvalidValue where there
+    is no task."""
     expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
     if not len(task.plant.input):
         raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    expect_differentiable(task)
 
 
 _SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls
@@ -41,37 +45,39 @@ _MOST = 1_000_000  # such operations; CasADi takes about 20 s to differentiate a
 
 
 class Budgets:
-    """What is left of each budget of accumulated excess, as a run goes on.
-
-    Attributes:
-        left: (budgets,), in the unit of the first sample.
-    """
+    """What is left of each budget of accumulated excess, as a run goes on."""
 
     def __init__(self, task: Task) -> None:
         constraints = task.reading.excess_budgets
         requirements = [c.requirement for c in constraints if isinstance(c.requirement, Budget)]
         self.limits = np.array([r.limit for r in requirements], dtype=float)
         self.rates = np.array([task.discount if r.per == "discounted" else 1.0 for r in requirements], dtype=float)
-        self._excess = [lower(c.function(task.plant), "numpy") for c in constraints]
+        functions = [c.function(task.plant) for c in constraints]
+        self._excess = [lower(g, "numpy") for g in functions]
+        # What the state alone spends in a sample is spent, whatever is decided in it.
+        self._decided = np.array([ca.depends_on(g(*z), z[1]) for g in functions for z in [g.sx_in()]], dtype=bool)
+        self._inputs = len(task.plant.input)
         self.reset()
 
     def reset(self) -> None:
         """A new run begins."""
-        self.left, self._k = self.limits.copy(), -1
+        self._spent: dict[int, np.ndarray] = {}
 
-    def at(self, k: int) -> np.ndarray:
-        """What may still be spent from sample ``k`` on, weighed as of that sample, (budgets,)."""
-        if k <= self._k:
-            self.reset()
-        return np.asarray(np.maximum(self.left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
+    def at(self, x: np.ndarray, k: int) -> np.ndarray:
+        """What the decisions from sample ``k`` on, in state x (n,), may still spend, weighed as of that sample,
+        (budgets,). A sample that is decided again, and all after it, are not spent yet."""
+        self._spent = {i: spent for i, spent in self._spent.items() if i < k}
+        now = np.where(self._decided, 0.0, self._excesses(x, np.zeros(self._inputs)))
+        left = self.limits - sum(self._spent.values()) - self.rates**k * now
+        return np.asarray(np.maximum(left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
 
     def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
         """Books the sample ``k`` that starts in x and applies u."""
-        self._k = k
-        for i, excess in enumerate(self._excess):
-            most = float(np.max(excess(x, u), initial=0.0))
-            if np.isfinite(most):
-                self.left[i] -= self.rates[i] ** k * max(most, 0.0)
+        self._spent[k] = self.rates**k * self._excesses(x, u)
+
+    def _excesses(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        most = np.array([np.max(excess(x, u), initial=0.0) for excess in self._excess])
+        return np.where(np.isfinite(most), most, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +238,8 @@ class _Writer:
         parameters = [self.measured, *(window if self.moving else []), *(self.going if self.ends else []), self.left]
         v, r = self.variables, self.rows
         program = NonlinearProgram(
-            ca.vertcat(*v.entries), self.cost, ca.vertcat(*r.entries), ca.vertcat(*parameters),
+            ca.vertcat(*v.entries), self.cost / self.task.reading.cost_size, ca.vertcat(*r.entries),
+            ca.vertcat(*parameters),
             *(np.array(bound, dtype=float) for bound in (v.lower, v.upper, r.lower, r.upper)),
         )  # fmt: skip
         smooth = self.smoothed or self.stage is not self.task.reading.stage
@@ -259,16 +266,26 @@ class _Writer:
         rule = self.rule
         last = k == self.horizon
         values = rule.value(self.xs[k], ca.SX.zeros(self.m, 1) if last else self.us[k])
+        rows = rule.at(k, self.horizon)
+        if last and (self.end.at_edge or self.task.reading.terminal is not None):
+            rows = rows[np.isinf(rule.weight[rows])]  # what the last state is charged is charged by _finish
+        # Hard rows hold where the run ends, too.
+        self._hold(rows, values, self.going[k], k, -1 if last else k)
+
+    def _hold(self, rows: Iterable[int], values: ca.SX, times: ca.SX, k: int, hard: int) -> None:
+        """Rows of the conditions with these values, soft ones charged so many times; ``k`` is the stage that soft rows
+        belong to, ``hard`` that of hard ones."""
+        rule = self.rule
         slacks: dict[int, ca.SX] = {}
-        for i in rule.at(k, self.horizon):
-            if np.isinf(rule.weight[i]):  # hard rows hold where the run ends, too
-                self.rows.add(values[i], rule.lower[i], rule.upper[i], -1 if last else k)
+        for i in rows:
+            if np.isinf(rule.weight[i]):
+                self.rows.add(values[i], rule.lower[i], rule.upper[i], hard)
                 continue
             group = int(rule.group[i])
             if group not in slacks:
                 slacks[group] = ca.SX.sym(f"s{k}_{group}")
                 self.variables.add(slacks[group], 0.0, np.inf, k)
-                self.cost += self.going[k] * float(rule.weight[i]) * slacks[group]
+                self.cost += times * float(rule.weight[i]) * slacks[group]
             if np.isfinite(rule.upper[i]):
                 self.rows.add(values[i] - slacks[group], -np.inf, rule.upper[i], k)
             if np.isfinite(rule.lower[i]):
@@ -279,7 +296,7 @@ class _Writer:
         for i, constraint in enumerate(self.task.reading.excess_budgets):
             requirement = constraint.requirement
             assert isinstance(requirement, Budget)
-            g = constraint.function(self.task.plant)(self.xs[k], self.us[k])
+            g = self.task.reading.excess_functions[i](self.xs[k], self.us[k])
             if k == 0 and not ca.depends_on(g, self.us[0]):
                 continue  # spent already, whatever is decided
             spent = ca.SX.sym(f"spent{k}_{i}")
@@ -321,9 +338,7 @@ class _Writer:
         ):
             self.variables.add(entry, low, high)
         self.rows.add(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
-        values, hard = self.rule.value(rest, hold), np.isinf(self.rule.weight)
-        for i in np.flatnonzero(hard).tolist():
-            self.rows.add(values[i], self.rule.lower[i], self.rule.upper[i])
+        self._hold(range(len(self.rule.names)), self.rule.value(rest, hold), ca.SX(self.horizon), -1, -1)
         arguments = (rest, hold, self.xr[-1], ca.SX(task.reading.start[1]))
         self.cost += self.horizon * self.stage.value(*arguments, t)
         self.rows.add(self.stage.rows(*arguments, t), -np.inf, 0.0)

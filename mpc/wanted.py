@@ -8,7 +8,7 @@ import numpy as np
 
 from systems import InvalidValue, SetPoint, Sinusoid, Task
 
-__all__ = ["Harmonic", "LocalFit", "Steady", "Wanted", "fit_matrix"]
+__all__ = ["Harmonic", "LocalFit", "Steady", "Wanted", "fit_matrix", "mean_of"]
 
 
 class Wanted(ABC):
@@ -28,7 +28,7 @@ class Steady(Wanted):
 
     def __init__(self, task: Task, parts: int) -> None:
         steps = 1 if task.reference.is_constant else task.steps + 1
-        x, u = task.reference.at(task.plant, np.arange(steps))
+        x, u = task.reading.window(0, steps)
         self._task = task
         self._all = np.zeros((steps, parts, x.shape[1] + u.shape[1]))
         self._all[:, 0] = np.hstack([x, u])
@@ -38,7 +38,7 @@ class Steady(Wanted):
         if 0 <= k < len(self._all) or self._task.reference.is_constant:
             return self._all[min(max(k, 0), len(self._all) - 1)]
         found = np.zeros_like(self._all[0])
-        found[0] = np.concatenate(self._task.reference.at(self._task.plant, k))
+        found[0] = np.hstack(self._task.reading.window(k, 1))[0]
         return found
 
 
@@ -55,6 +55,7 @@ class Harmonic(Wanted):
             (reference.x_cosine, reference.u_cosine),
         )
         self._parts = np.array([np.concatenate(SetPoint(x, u).at(plant, 0)) for x, u in parts])
+        self._parts[0] = np.concatenate(mean_of(task))
         self._frequency, self._horizon = reference.frequency, horizon
         self._turn = np.eye(3)
 
@@ -78,7 +79,18 @@ class LocalFit(Wanted):
 
     def at(self, k: int) -> np.ndarray:
         """See :class:`Wanted`."""
-        return self._fit @ np.hstack(self._task.reference.at(self._task.plant, k + self._ahead))
+        return self._fit @ np.hstack(self._task.reading.window(k, len(self._ahead)))
+
+
+def mean_of(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """State (n,) and input (m,) where a sinusoid has its mean, any other reference its first sample; of periodic
+    signals the representatives that belong to :meth:`Reading.window`."""
+    reference, plant = task.reference, task.plant
+    first, input_ = task.reading.start
+    if not isinstance(reference, Sinusoid):
+        return first, input_
+    x, u = SetPoint(reference.x_mean, reference.u_mean).at(plant, 0)
+    return x + first - reference.at(plant, 0)[0], u
 
 
 def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -13,14 +14,14 @@ import numpy as np
 from systems.conditions import Conditions, conditions
 from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
 from systems.lowering import lower
-from systems.nonsmooth import Epigraph, epigraph, kinks
+from systems.nonsmooth import Epigraph, branches, epigraph, kinks
 from systems.signals import Signals
 from systems.steady import SteadyState, optimal_steady_state
 
 if TYPE_CHECKING:
     from systems.task import Task
 
-__all__ = ["Part", "Reading", "changed_by_turning"]
+__all__ = ["Part", "Reading", "changed_by_turning", "not_differentiable"]
 
 STILL = 1e-6
 """Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
@@ -136,21 +137,36 @@ class Reading:
     def violated(self) -> tuple[str, ...]:
         """Names of the constraints that the reference violates, soft ones excepted, and of inputs beyond bounds."""
         task = self.task
-        count = 1 if task.reference.is_constant else task.steps + 1
-        x, u = self.window(0, count)
-        margins = lower(task.margin_function(), "numpy")(x, u)
+        _, u = self.window(0, 1 if task.reference.is_constant else task.steps + 1)
         judged = [
             constraint.name
-            for i, constraint in enumerate(task.constraints)
+            for constraint in self._broken
             if not isinstance(constraint.requirement, Soft)
             and not (isinstance(constraint.requirement, Budget) and constraint.requirement.of == "excess")
-            and not (margins[:, i] <= 1e-9).all()
         ]
         least, most = task.input_bounds
         outside = np.any((u < least - 1e-9) | (u > most + 1e-9), axis=0).tolist()
         return (*judged, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))
 
+    @cached_property
+    def _broken(self) -> tuple[Constraint, ...]:
+        """The constraints that the reference violates, whatever is required of them."""
+        task = self.task
+        x, u = self.window(0, 1 if task.reference.is_constant else task.steps + 1)
+        kept = (lower(task.margin_function(), "numpy")(x, u) <= 1e-9).all(axis=0)
+        return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
+
+    @property
+    def _is_admissible(self) -> bool:
+        """Whether the reference violates no constraint, soft ones included, which cost something there."""
+        return not self.violated and not any(isinstance(c.requirement, Soft) for c in self._broken)
+
     # ---- the plant ----
+
+    @cached_property
+    def not_differentiable(self) -> str:
+        """What of the sampled plant CasADi cannot differentiate; see :func:`not_differentiable`."""
+        return not_differentiable(self.task.dynamics.function())
 
     @cached_property
     def is_affine(self) -> bool:
@@ -230,6 +246,21 @@ class Reading:
         return None if value.is_zero() else epigraph(f)
 
     @cached_property
+    def cost_size(self) -> float:
+        """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
+        Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+        task = self.task
+        stage = task.cost.stage_function(task.plant)
+        x, u, xr, ur = stage.sx_in()
+        second, first = ca.hessian(stage(x, u, xr, ur), ca.vertcat(x, u))
+        slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.vertcat(first, ca.vec(second)))])
+        x_ref, u_ref = self.start
+        points = x_ref, task.initial.mean(task.plant.state)
+        found = np.abs([np.array(slopes(point, u_ref, x_ref, u_ref)) for point in points])
+        size = float(found[np.isfinite(found)].max(initial=0.0))
+        return min(size, 1.0) if size > 0.0 else 1.0
+
+    @cached_property
     def gradient_vanishes(self) -> bool:
         """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
         stage = self.task.cost.stage_function(self.task.plant)
@@ -237,7 +268,7 @@ class Reading:
         gradient = ca.gradient(stage(x, u, xr, ur), ca.vertcat(x, u))
         states, inputs = self.window(0, 1 if self.task.reference.is_constant else self.task.steps + 1)
         slopes = lower(ca.Function("gradient", [x, u, xr, ur], [gradient]), "numpy")(states, inputs, states, inputs)
-        return bool((np.abs(slopes) <= STILL).all())
+        return bool((np.abs(slopes) <= STILL * self.cost_size).all())
 
     @cached_property
     def is_quadratic(self) -> bool:
@@ -270,6 +301,18 @@ class Reading:
         return tuple(
             c for c in self.task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == "excess"
         )
+
+    @cached_property
+    def excess_functions(self) -> tuple[ca.Function, ...]:
+        """``g(x, u)`` of each budget of excess, its maxima split into rows where that is exact."""
+        given = [c.function(self.task.plant) for c in self.excess_budgets]
+        return tuple(branches(g) or g for g in given)
+
+    @cached_property
+    def kinked_constraints(self) -> dict[str, tuple[str, ...]]:
+        """The constraints with kinks that cannot be split into rows, and the operations that make them."""
+        budgeted = zip(self.excess_budgets, self.excess_functions, strict=True)
+        return {**self.conditions.kinks, **{c.name: found for c, g in budgeted if (found := kinks(g))}}
 
     @cached_property
     def not_affine(self) -> tuple[str, ...]:
@@ -305,12 +348,13 @@ class Reading:
         first = ca.Function("first", [x, u], [ca.densify(ca.gradient(cost, z)), ca.densify(ca.jacobian(drift, z))])
         gradient, slope = (np.array(part) for part in first(x_ref, u_ref))
         multipliers = np.zeros(n)
-        if not np.abs(gradient).max(initial=0.0) <= STILL:  # also where it is NaN
+        small = STILL * self.cost_size
+        if not np.abs(gradient).max(initial=0.0) <= small:  # also where it is NaN
             if not (np.isfinite(gradient).all() and np.isfinite(slope).all()):
                 return None
             multipliers = np.linalg.lstsq(slope.T, -gradient[:, 0], rcond=None)[0]
             left = gradient[:, 0] + slope.T @ multipliers
-            if np.abs(left).max(initial=0.0) > STILL * (1.0 + np.abs(gradient).max(initial=0.0)):
+            if np.abs(left).max(initial=0.0) > small + STILL * np.abs(gradient).max(initial=0.0):
                 return None
         lagrangian = cost + ca.dot(costate, drift) if multipliers.any() else cost
         second = np.array(
@@ -356,7 +400,7 @@ class Reading:
     @cached_property
     def steady_state(self) -> SteadyState | None:
         """The same under all constraints."""
-        if not self.conditions.names or (self.is_stationary and not self.violated):
+        if not self.conditions.names or (self.is_stationary and self._is_admissible):
             return self.free_steady_state
         return self._steady(self.conditions)
 
@@ -367,7 +411,7 @@ class Reading:
         x_ref, u_ref = self.start
         least, most = task.input_bounds
         within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
-        if self.is_stationary and within and (rule is None or not self.violated):
+        if self.is_stationary and within and (rule is None or self._is_admissible):
             cost = float(task.cost.stage_function(task.plant)(x_ref, u_ref, x_ref, u_ref))
             assert self._multipliers is not None
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
@@ -408,7 +452,7 @@ class Reading:
             Part.BUDGET: len(budgets) > len(self.excess_budgets),
             Part.EXCESS_BUDGET: bool(self.excess_budgets),
             Part.NONLINEAR_CONSTRAINT: bool(self.not_affine),
-            Part.KINKED_CONSTRAINT: bool(self.conditions.kinks),
+            Part.KINKED_CONSTRAINT: bool(self.kinked_constraints),
             Part.DISTURBANCE: bool((spread > 0).any()),
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
             Part.PERIODIC: not self.state.is_euclidean,
@@ -417,28 +461,43 @@ class Reading:
         return frozenset(found | {part for part, is_said in facts.items() if is_said})
 
 
+def not_differentiable(f: ca.Function) -> str:
+    """What of a plant's equations f(x, u, w, p) CasADi cannot differentiate, such as a callback without derivatives;
+    empty where it can."""
+    x, u, w, p = f.sx_in()
+    try:
+        ca.jacobian(f(x, u, w, p), ca.vertcat(x, u, w))
+    except RuntimeError as error:
+        called = [m for m in re.findall(r"for '(\w+)' \[(\w+)\]", str(error)) if m[1] != "SXFunction"]
+        return f"'{called[0][0]}' ({called[0][1]})" if called else "a function"
+    return ""
+
+
 def changed_by_turning(task: Task, which: int | list[int], period: float) -> str:
-    """What changes where state ``which`` is moved by a period, or a quaternion has its sign changed; empty where
+    """What changes where state ``which`` is moved by periods, or a quaternion has its sign changed; empty where
     nothing does. Plant, costs and constraints are compared at random points."""
     plant, reference = task.plant, task.reference
     chance = np.random.default_rng(0)
     x, u, w = (chance.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
+    turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # many, too, where a cost or a constraint may begin
     x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
 
     def turned(states: np.ndarray) -> np.ndarray:
         moved = np.array(states)
-        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period
+        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period * turns
         return moved
 
     step = task.dynamics.lower("numpy")
     stage, terminal, margins = (
         lower(f, "numpy") for f in (task.stage_cost_function(), task.terminal_cost_function(), task.margin_function())
     )
+    # Costs are charged for the representative of the reference nearest to the state; see Task.stage_cost_function.
+    here, there = (plant.state.nearest(x_ref, states) for states in (x, turned(x)))
     with np.errstate(all="ignore"):
         pairs = {
             "the plant": (turned(step(x, u, w, np.zeros(0))), step(turned(x), u, w, np.zeros(0))),
-            "the stage cost": (stage(x, u, x_ref, u_ref), stage(turned(x), u, x_ref, u_ref)),
-            "the terminal cost": (terminal(x, x_ref), terminal(turned(x), x_ref)),
+            "the stage cost": (stage(x, u, here, u_ref), stage(turned(x), u, there, u_ref)),
+            "the terminal cost": (terminal(x, here), terminal(turned(x), there)),
         }
         for name, (before, after) in pairs.items():
             if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):

@@ -83,7 +83,8 @@ def optimal_steady_state(
         "error_on_fail": False,
         "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": 300, "bound_relax_factor": 0.0},
     }
-    solver = ca.nlpsol("steady", "ipopt", {"x": z, "f": value, "g": g}, options)
+    size = task.reading.cost_size
+    solver = ca.nlpsol("steady", "ipopt", {"x": z, "f": value / size, "g": g}, options)
     extra = z.shape[0] - n - m
     best: SteadyState | None = None
     for guess in guesses:
@@ -97,15 +98,15 @@ def optimal_steady_state(
             )  # fmt: skip
         except RuntimeError:
             continue
-        point, cost_there = np.array(found["x"])[:, 0], float(found["f"])
+        point, cost_there = np.array(found["x"])[:, 0], size * float(found["f"])
         if not solver.stats()["success"] or not np.isfinite(point).all():
             continue
-        if best is not None and cost_there >= best.cost - 1e-9 * (1.0 + abs(best.cost)):
+        if best is not None and cost_there >= best.cost - 1e-9 * (size + abs(best.cost)):
             continue
         of_rows, of_bounds = np.array(found["lam_g"])[:, 0], np.array(found["lam_x"])[:, 0]
         scale = 1e-6 * (1.0 + np.abs(of_rows).max(initial=0.0))
         pushing = [names[i] for i in np.flatnonzero(np.abs(of_rows) > scale) if names[i]]
         pushing += [plant.input.names[i] for i in np.flatnonzero(np.abs(of_bounds[n : n + m]) > scale)]
         active = tuple(dict.fromkeys(pushing))
-        best = SteadyState(point[:n], np.clip(point[n : n + m], least, most), cost_there, of_rows[:n], active)
+        best = SteadyState(point[:n], np.clip(point[n : n + m], least, most), cost_there, size * of_rows[:n], active)
     return best

@@ -14,6 +14,7 @@ from ctrl.check.samples import Samples, around_origin
 from ctrl.regulator import NotStabilisable, lqr
 from systems import Plant, equilibrium, linearise
 from systems.lowering import lower
+from systems.reading import not_differentiable
 
 __all__ = ["check_plant", "plant_report"]
 
@@ -56,6 +57,9 @@ def _made(plant: Plant | type[Plant]) -> Plant:
 
 def _numbers(plant: Plant, at: Samples) -> list[Check]:
     f = plant.casadi()
+    if opaque := not_differentiable(f):
+        said = f"the equations call {opaque}, which has no derivatives: only environments and learners can use it"
+        return [Check("CasADi can differentiate its equations", False, said)]
     x, u, w, p = f.sx_in()
     value = f(x, u, w, p)
     jacobian = ca.Function("jacobian", [x, u, w, p], [ca.jacobian(value, ca.vertcat(x, u, w))])

@@ -166,6 +166,8 @@ def _least(task: Task) -> str:
     reading = task.reading
     if not task.reference.is_constant:
         return "" if reading.gradient_vanishes else "it moves, and the cost is not least on it"
+    if reading.not_differentiable:
+        raise Objection(f"the equations call {reading.not_differentiable}, which has no derivatives to find out with")
     if not reading.settles_elsewhere():
         return ""
     where = steady_state_in_words(task)
@@ -178,6 +180,8 @@ def _least(task: Task) -> str:
 
 def _differentiable(task: Task) -> str:
     reading = task.reading
+    if reading.not_differentiable:
+        raise Objection(f"the equations call {reading.not_differentiable}, which has none")
     if reading.singular:
         raise Objection(f"the equations of {', '.join(reading.singular)} have none at the reference")
     if reading.is_singular_on_the_way:
@@ -189,7 +193,7 @@ def _kinks(task: Task) -> str:
     reading = task.reading
     ends = reading.terminal.left if reading.terminal is not None else ()
     left = sorted({*reading.stage.left, *ends})
-    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.conditions.kinks.items()]
+    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.kinked_constraints.items()]
     if left:
         raise Objection(f"{', '.join(left)} cannot")
     return f"{', '.join(reading.cost_kinks)}" if reading.cost_kinks else ""
