@@ -263,8 +263,27 @@ class LQR:
 
     @property
     def law(self) -> SaturatedLinear:
-        """The regulator in closed form, of which something can be proved; where it varies with time, its first
-        sample."""
+        """The regulator in closed form, of which something can be proved.
+
+        Raises:
+            NotApplicable: it has none: its gains vary with time, or it takes a periodic signal next to another point
+                than the reference.
+        """
+        if self._varies:
+            why = "the task has a terminal cost" if self._ends else "the reference moves"
+            raise NotApplicable(
+                f"task '{self.task.name}': {why}, so the gains of LQR vary with time and no law in closed form says "
+                "what it does; leave that out of the task, or write the law that is meant: SaturatedLinear(K, x_ref, "
+                "u_ref, lower, upper)"
+            )
+        if not self._is_euclidean:
+            wraps = np.isfinite(self._state.periods) | np.array([bool(s.quaternion) for s in self._state])
+            if not np.array_equal(self.x_ref[wraps], self.task.reference.at(self.task.plant, 0)[0][wraps]):
+                raise NotApplicable(
+                    f"task '{self.task.name}': LQR regulates to {self.x_ref.tolist()}, not to the reference, and takes "
+                    "the representative of periodic signals that is next to that point; only next to the reference "
+                    "can something be proved of it"
+                )
         return SaturatedLinear(self.K, self.x_ref, self.u_ref, self._lower, self._upper)
 
 

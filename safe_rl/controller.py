@@ -48,7 +48,8 @@ class PolicyController:
         self._state = task.plant.state
         self._act = policy.law()
         # A plain state needs no program; the call would cost more than the network.
-        plain = task.observation is None and task.reference.is_constant
+        self._sees_state = task.observation is None and task.reference.is_constant
+        plain = self._sees_state and task.reading.state.is_euclidean
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
         self.approximations = (objective(task), *POLICY.read(task))
@@ -60,8 +61,9 @@ class PolicyController:
     @property
     def law(self) -> Network | None:
         """The input as a function of the state, before it is clipped to the task's bounds, to be proved of; None where
-        the policy observes something other than the state."""
-        return self._act if self._observe is None else None
+        the policy observes something other than the state. Of periodic signals it reads the representative next to the
+        reference."""
+        return self._act if self._sees_state else None
 
     @classmethod
     def load(cls, task: Task, path: str | Path) -> PolicyController:

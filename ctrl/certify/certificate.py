@@ -26,6 +26,8 @@ __all__ = ["Certificate", "Kind", "sentence", "stated"]
 Intervals = Mapping[str, tuple[float, float]]
 Box = tuple[np.ndarray, np.ndarray]
 
+_LITTLE = 1e-6  # of the level: V at a point a thousandth of the set's size away
+
 
 class Kind(StrEnum):
     """How a claim stands."""
@@ -56,7 +58,7 @@ def sentence(
         f", for every {name} in [{float(low)!r}, {float(high)!r}]" for name, (low, high) in uncertain.items()
     )
     goal = f"the reference [{_numbers(reference)}]"
-    if not is_same(V.centre, reference):
+    if not _is_at(region, reference):
         away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
         goal = f"the loop's own equilibrium [{_numbers(V.middle)}], {away},"
     inside = f"comes to V <= {_rounded(region.inner, ROUND_CEILING)} in finite time, for good,"
@@ -66,6 +68,12 @@ def sentence(
     disturbed = f"with {pushes} {when} and no other disturbance" if pushes else "without disturbance"
     starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
     return f"{starts} stays there and {end} under {law}, {disturbed}{known}"
+
+
+def _is_at(region: Region, reference: np.ndarray) -> bool:
+    """Whether the centre of V is the reference up to rounding, which must be little beside the size of the set."""
+    V = region.V
+    return is_same(V.centre, reference) and bool(V.enclose(Interval.of(reference)).hi <= _LITTLE * region.level)
 
 
 def _given(region: Region) -> str:
@@ -130,7 +138,7 @@ def stated(loop: ClosedLoop, region: Region, kappa: float) -> dict[str, Any]:
         "kappa": float(kappa),
         "state": task.plant.state,
         "domain": None if region.is_whole else (region.lower, region.upper),
-        "task_domain": loop.domain,
+        "task_domain": task.domain_bounds,
         "dynamics": "continuous time" if loop.continuous else str(task.true_dynamics),
         "dt": 0.0 if loop.continuous else task.dt,
         "uncertain": loop.uncertain,
@@ -220,7 +228,7 @@ class Certificate:
     @property
     def is_at_reference(self) -> bool:
         """Whether motions converge to the reference, up to rounding, and not to a point beside it."""
-        return is_same(self.V.centre, self.reference)
+        return _is_at(self.region, self.reference)
 
     @property
     def claim(self) -> str:

@@ -199,10 +199,45 @@ class ClosedLoop:
         """The state (n,) to be held."""
         return self.task.reference.at(self.task.plant, 0)[0]
 
+    @cached_property
+    def representatives(self) -> tuple[np.ndarray, np.ndarray]:
+        """Between which states, lower and upper (n,), periodic signals and quaternions are those next to the reference.
+
+        A controller may take the representative next to the reference before it applies its law, so the law alone is
+        what runs within these bounds only; beyond them it may be another one.
+
+        Raises:
+            NotApplicable: the quaternions next to the reference are no box.
+        """
+        state, at = self.task.reading.state, self.reference
+        lower, upper = at - 0.5 * state.periods, at + 0.5 * state.periods
+        for group in state.quaternions:
+            along = [i for i in group if at[i] != 0.0]
+            if len(along) != 1:
+                names = ", ".join(state.names[i] for i in group)
+                raise NotApplicable(
+                    f"task '{self.task.name}': the reference of the quaternion {names} has {len(along)} components "
+                    "that are not zero, so the attitudes closer to it than to its negative are no box of states; turn "
+                    "the axes so that one is left, or confine the quaternion by the task's domain"
+                )
+            (lower if at[along[0]] > 0 else upper)[along[0]] = 0.0
+        return lower, upper
+
     @property
     def domain(self) -> tuple[np.ndarray, np.ndarray]:
-        """``Task.domain_bounds``."""
-        return self.task.domain_bounds
+        """``Task.domain_bounds`` cut to the :attr:`representatives`."""
+        (low, high), (least, most) = self.task.domain_bounds, self.representatives
+        return np.maximum(low, least), np.minimum(high, most)
+
+    def beyond_half_a_period(self, lower: np.ndarray, upper: np.ndarray) -> str:
+        """What of a box of states, lower and upper (n,), lies beyond the :attr:`representatives`; empty where nothing
+        does."""
+        least, most = self.representatives
+        out = [
+            f"{name} in [{low!r}, {high!r}]"
+            for name, low, high in zip(self.task.plant.state.names, least.tolist(), most.tolist(), strict=True)
+        ]
+        return ", ".join(text for text, wrong in zip(out, (lower < least) | (upper > most), strict=True) if wrong)
 
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
         """Whether x is at rest exactly, and a bound on how far it moves (in one sample, or per unit of time).

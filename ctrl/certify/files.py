@@ -204,6 +204,8 @@ def _rests(stored: Stored) -> tuple[str, str]:
         return "", "the inner level makes no sense"
     if not np.isfinite(region.hull).all():
         return "", "the region is not bounded"
+    if bounds := loop.beyond_half_a_period(*region.hull):
+        return "", f"the region reaches beyond {bounds}, where a controller may read another representative of a state"
     centre = region.V.centre
     if region.inner > 0:
         return f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}", ""

@@ -127,6 +127,12 @@ def certify(
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
         )
+    if bounds := loop.beyond_half_a_period(*region.hull):
+        raise InvalidValue(
+            f"box from {lower} to {upper}: a periodic signal or a quaternion reaches beyond {bounds}, where a "
+            "controller may take another representative of it, closer to the reference, than the law reads; give a "
+            "smaller box, or leave it out"
+        )
     outcome, origin, region = _decide(loop, region, kappa, budget or Effort(), equilibrium == "own")
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
@@ -183,7 +189,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
             return found_out if moved else replace(found_out, advice=_ELSEWHERE), "no equilibrium", region
     if V.centre.width.max(initial=0.0) > 1e-8:
         return ended("refuted", f"the centre of V is not known to more than {V.centre.width.max():.1g}"), "", region
-    if not own and not V.centre.contains(reference).all():
+    if not own and not (V.centre.contains(reference).all() or is_same(V.centre, reference)):
         reason = f"V is centred at {centre}, the reference of the task is {reference}{_hint(loop, own)}"
         return ended("refuted", reason), "not the centre of V", region
     if found is not None:

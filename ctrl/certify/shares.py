@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import numpy as np
 
 from ctrl.certify.candidates import quadratics
@@ -32,30 +30,28 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
     defines it.
 
     Args:
-        seconds: of proof, for all candidates together.
+        seconds: of proof, for each of the candidates, as ``trivium verify`` spends them.
 
     Returns:
         A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
         the closed loop no enclosure.
     """
-    law = getattr(controller, "law", None)
-    if not isinstance(law, Law):
-        return None
     try:
+        law = getattr(controller, "law", None)
+        if not isinstance(law, Law):
+            return None
         loop = ClosedLoop(task, law)
         rest = rest_point(loop)
         if not rest.is_attractive or not (rest.is_reference or (rest.offset <= task.arrival).all()):
             return 0.0
         equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
         resolution = _FINE if len(task.plant.state) <= 2 else _COARSE
-        best, volume, began = 0.0, 0.0, perf_counter()
-        candidates = quadratics(loop, loop, rest)
-        for k, candidate in enumerate(candidates):
+        best, volume, budget = 0.0, 0.0, Effort(seconds=seconds)
+        for candidate in quadratics(loop, loop, rest):
             if candidate.volume <= volume or best == 1.0:
                 continue
-            left = max(seconds - (perf_counter() - began), 0.0) / (len(candidates) - k)
             certificate = largest_level(
-                task, law, candidate.V, resolution=resolution, budget=Effort(seconds=left), equilibrium=equilibrium
+                task, law, candidate.V, resolution=resolution, budget=budget, equilibrium=equilibrium
             )
             if certificate.is_proved:
                 best, volume = max(best, proved_share(certificate, task)), max(volume, certificate.volume)

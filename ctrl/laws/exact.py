@@ -16,7 +16,7 @@ from systems.errors import InvalidValue
 from systems.lowering import interval_functions as rules
 from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
 from systems.lowering.interval import Interval
-from systems.lowering.program import Program, read
+from systems.lowering.program import NotLowerable, Program, read
 from systems.lowering.same import same_function
 
 __all__ = [
@@ -169,11 +169,16 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     :func:`jumps` asks for, their derivatives are exact.
 
     Raises:
-        InvalidValue: the function branches; see :func:`jumps`.
+        InvalidValue: the function branches; see :func:`jumps`. NotLowerable: it uses what has no rule here.
     """
     if found := jumps(function):
         raise InvalidValue(f"{function.name()} uses {', '.join(found)}, which are not differentiated")
     program = read(function)
+    if unknown := sorted({i.op for i in program.instructions} - {"input", *_SYMBOLIC}):
+        raise NotLowerable(
+            f"{function.name()} uses {', '.join(unknown)}, of which neither bounds nor slopes are known here; nothing "
+            "can be proved of it unless it is written in other functions"
+        )
     inputs = [ca.SX.sym(port.name, port.size) for port in program.inputs]
     numbers: dict[float, ca.SX] = {}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import casadi
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,11 @@ from ctrl import Source, Status
 from safe_rl.controller import PolicyController
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import Policy
+from systems import Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.library import double_integrator, pendulum, pendulum_swing_up
+from systems.lowering import lower
 from systems.lowering.interval import Interval
+from systems.signals import angle
 
 
 def make_policy(observation_size: int = 3) -> Policy:
@@ -120,6 +125,41 @@ def test_a_policy_that_observes_more_than_the_state_has_no_law() -> None:
     low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in task.input_bounds)
     policy = Policy(len(task.observation_signals), low, high, (8,), torch.Generator().manual_seed(3))
     assert PolicyController(task, policy).law is None
+
+
+def test_whole_turns_change_nothing_for_a_policy() -> None:
+    """It was trained on the angle next to the reference, and its law speaks of that one."""
+
+    @dataclass(frozen=True)
+    class Turning(Plant):
+        state = signals(angle("q [rad]"), "rate [rad/s]")
+        input = signals("torque [N m]")
+
+        def ode(self, x, u, w):
+            return (x.rate, casadi.sin(x.q) + u.torque)
+
+        def limits(self):
+            return {"torque": (-3.0, 3.0)}
+
+    task = Task(
+        name="turning",
+        plant=Turning(),
+        dt=0.05,
+        steps=10,
+        cost=Quadratic(np.eye(2), np.eye(1)),
+        initial=Uniform([2.0, -1.0], [4.0, 1.0]),
+        reference=SetPoint([3.0, 0.0], [0.0]),
+    )
+    bounds = torch.tensor([-3.0]), torch.tensor([3.0])
+    controller = PolicyController(task, Policy(2, *bounds, (8,), torch.Generator().manual_seed(0)))
+    x = np.array([[2.0, 0.5], [5.0, -0.5]])
+    u = controller.batch(x, 0)
+    assert np.allclose(controller.batch(x + np.array([2 * np.pi, 0.0]), 0), u, atol=1e-12)
+    assert np.allclose(controller.batch(x - np.array([6 * np.pi, 0.0]), 0), u, atol=1e-12)
+    assert controller.law is not None
+    assert np.allclose(controller.law(x), u)
+    observe = lower(task.observe_function(), to="numpy")
+    assert np.allclose(observe(x + np.array([2 * np.pi, 0.0]), np.array([3.0, 0.0])), x)
 
 
 def test_an_infinite_state_is_no_reason_for_full_input() -> None:

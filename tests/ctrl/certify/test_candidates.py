@@ -318,6 +318,27 @@ def test_a_norm_that_nothing_restores_is_named() -> None:
 # ---- comparisons ----
 
 
+@pytest.mark.parametrize("make", [pendulum, delay])
+def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every candidate: which of them succeeds is not known beforehand."""
+    task = make()
+    spent: dict[str, list[Effort]] = {}
+
+    def noted(name: str):
+        def attempt(*given, budget: Effort, **named):
+            spent.setdefault(name, []).append(budget)
+            return largest_level(*given, budget=Effort(100, 1.0), **named)
+
+        return attempt
+
+    monkeypatch.setattr("ctrl.certify.command.largest_level", noted("verify"))
+    monkeypatch.setattr("ctrl.certify.shares.largest_level", noted("compare"))
+    prove(task, LQR(task).law, 30.0, None, False)
+    proved_region(task, LQR(task), seconds=30.0)
+    assert len(spent["compare"]) >= len(spent["verify"]) >= 1
+    assert all(budget.seconds >= 30.0 and budget.boxes >= Effort().boxes for budget in spent["compare"])
+
+
 def test_a_comparison_says_what_was_not_tried() -> None:
     task = dataclasses.replace(pendulum(), steps=20)
     without = compare(task, {"lqr": LQR}, 4)
