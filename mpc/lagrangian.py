@@ -96,7 +96,8 @@ class LagrangianMPC(PredictiveController):
         except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
             return Outcome(Status.NUMERICAL)
         status = self._status(found)
-        if status is Status.MAX_ITERATIONS and found.iterations[0] < self.descent.max_iterations and found.stopped:
+        unfinished = status in (Status.MAX_ITERATIONS, Status.NUMERICAL)
+        if unfinished and found.iterations[0] < self.descent.max_iterations and found.stopped:
             status = Status.TIMEOUT
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
         if status is not Status.SOLVED and not (
