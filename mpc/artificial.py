@@ -12,7 +12,7 @@ from ctrl.linearisation import expect_differentiable, linear_plant
 from mpc.conic import ConicProgram
 from mpc.outputs import Outputs, outputs
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
-from mpc.transcription import check_horizon
+from mpc.transcription import check_horizon, expect_dense
 from mpc.wanted import mean_of
 from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
@@ -165,6 +165,7 @@ class _Writer:
         self.n, self.m = system.B.shape
         self.k = self.n + self.m
         self.d = (horizon + parts) * self.k
+        expect_dense(horizon, 3.0 * self.d**2)
         self.parts = parts
         at = np.arange(self.d)
         self.stage = at[: horizon * self.k].reshape(horizon, self.k)

@@ -12,7 +12,7 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import local_model
 from ctrl.terminal import terminal
-from mpc.transcription import check_horizon, check_input
+from mpc.transcription import check_horizon, check_input, expect_dense
 from systems import Task
 from systems.arguments import expect_names
 from systems.nonsmooth import penalties, smoothed
@@ -57,6 +57,7 @@ class Shooting(ABC):
         self.task, self.horizon, self.parameters = task, horizon, expect_names(parameters, "parameters")
         self.n, self.m = len(task.plant.state), len(task.plant.input)
         self.d = horizon * self.m
+        expect_dense(horizon, float((horizon + 1) * self.n * self.d + 2 * self.d**2))
         rule, self.end = task.reading.conditions, terminal(task)
         kinked = penalties(task.cost.stage_function(task.plant))
         own = task.reading.terminal

@@ -23,7 +23,7 @@ from mpc.solvers.daqp import DAQP
 from mpc.terminal_set import WithoutTerminalSet
 from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.tightening import Tightening, check_interval, margins
-from mpc.transcription import check_horizon, check_input
+from mpc.transcription import check_horizon, check_input, expect_dense
 from systems import Box, Task
 from systems.arguments import expect_flag, expect_number, expect_whole
 from systems.errors import expect
@@ -113,6 +113,7 @@ class StochasticMPC:
         self.time_limit = clock(task, time_limit)
         self.approximations = ANSWERS.read(task)
         self.loop = loop_of(task, K)
+        expect_dense(horizon, float((horizon * len(self.loop.K)) ** 2 * (2 + len(task.reading.conditions.names))))
         self.K, self.error = self.loop.K, ErrorDynamics(self.loop.A, self.loop.noise)
         every_row = rows_of(task, self.loop, joint, input_probability)
         hard = np.isinf(every_row.price)

@@ -178,6 +178,18 @@ def expect_memory(task: Task, horizon: int) -> None:
         )
 
 
+def expect_dense(horizon: int, needed: float, power: int = 2) -> None:
+    """Raises InvalidValue where dense matrices of so many numbers, which grow with this power of the horizon, would not
+    fit into the memory that is free."""
+    most = _free_memory() / 8.0
+    if needed > most:
+        raise InvalidValue(
+            f"horizon = {horizon}: its matrices would need about {8.0 * needed / 1e9:.3g} GB of memory, of "
+            f"{8.0 * most / 1e9:.3g} GB that are free; shorten the horizon to "
+            f"{int(horizon * (most / needed) ** (1.0 / power))} samples or fewer, or raise dt"
+        )
+
+
 def _free_memory() -> float:
     """Bytes; infinite where the system does not tell."""
     try:
