@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import casadi as ca
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from systems import InvalidValue, LinearPlant, Task, linearise
 from systems.equilibria import without_derivative
-from systems.nonsmooth import penalties
 
 __all__ = [
     "LocalModel",
@@ -99,7 +97,7 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     steady = reading.steady_state if constrained else reading.free_steady_state
     x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
     multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
-    expand = _expansion(task)
+    expand = reading.expansion
     n = len(x_ref)
     wished = reading.start  # what the cost measures from, wherever it is expanded
     after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *wished, multipliers))
@@ -143,7 +141,7 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     x_ref, u_ref = task.reading.window(k, count + 1)
     n = x_ref.shape[1]
     points = x_ref[:-1].T, u_ref[:-1].T
-    found = _expansion(task).map(count)(*points, *points, np.zeros((n, count)))
+    found = task.reading.expansion.map(count)(*points, *points, np.zeros((n, count)))
     after, A, B, gradient, second = (
         np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in found
     )
@@ -174,7 +172,7 @@ def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tupl
     Raises:
         NotApplicable: it has none there, or is not convex.
     """
-    f = task.cost.terminal_function(task.plant)
+    f = task.terminal_cost
     x, xr = f.sx_in()
     second, gradient = ca.hessian(f(x, xr), x)
     H, g = (np.array(part) for part in ca.Function("expansion", [x, xr], [second, gradient])(point, x_ref))
@@ -206,24 +204,6 @@ def _is_convex(H: np.ndarray, n: int) -> bool:
     if not np.isfinite(H).all() or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
         return False
     return bool(np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) > 0)
-
-
-@lru_cache(maxsize=32)
-def _expansion(task: Task) -> ca.Function:
-    """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
-
-    Of a cost with kinks l is the smooth part, see :func:`systems.nonsmooth.penalties`.
-    """
-    f, stage = task.dynamics.function(), task.cost.stage_function(task.plant)
-    if task.reading.cost_kinks and (without := penalties(stage)) is not None:
-        stage = without.smooth
-    x, u, w, p = f.sx_in()
-    _, _, xr, ur = stage.sx_in()
-    z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])
-    after = f(x, u, ca.DM.zeros(w.shape), p)
-    second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
-    parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
-    return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
 
 
 def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost: np.ndarray, x_ref: np.ndarray) -> None:

@@ -95,7 +95,7 @@ def affine_penalties(task: Task) -> AffineRows:
             f"task '{task.name}': its terminal cost has kinks ({', '.join(task.reading.cost_kinks)}), which a linear "
             "MPC does not take; use the nonlinear MPC"
         )
-    stage = task.cost.stage_function(task.plant)
+    stage = task.stage_cost
     found = penalties(stage)
     symbols = stage.sx_in()
     x, u = symbols[:2]

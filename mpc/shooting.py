@@ -59,7 +59,7 @@ class Shooting(ABC):
         self.d = horizon * self.m
         expect_dense(horizon, float((horizon + 1) * self.n * self.d + 2 * self.d**2))
         rule, self.end = task.reading.conditions, terminal(task)
-        kinked = penalties(task.cost.stage_function(task.plant))
+        kinked = penalties(task.stage_cost)
         own = task.reading.terminal
         if kinked is None or (own is not None and (own.count or own.left)):
             raise NotApplicable(
@@ -87,7 +87,6 @@ class Shooting(ABC):
         self, value: ca.Function, smooth: ca.Function, excess: ca.Function
     ) -> tuple[ca.Function, ca.Function]:
         """``(x, u, xr, ur, p) -> A, B, l, lx, lu, v, vx, vu`` of a stage and ``(x, xr) -> V, Vx`` of the end."""
-        plant = self.task.plant
         step = self.task.dynamics.function(self.parameters)
         if self.task.reading.is_singular_on_the_way:
             step, smooth = smoothed(step), smoothed(smooth)
@@ -101,7 +100,7 @@ class Shooting(ABC):
         stage += [v, ca.jacobian(v, x), ca.jacobian(v, u)]
         P, error = self.end.P, x - (xr if self.end.centre is None else ca.SX(self.end.centre))
         if P is None:
-            end = self.task.cost.terminal_function(plant)(x, xr)
+            end = self.task.terminal_cost(x, xr)
         else:
             end = ca.bilin(ca.SX(P), error, error) + ca.dot(ca.SX(self.end.p), error)
         end /= self._size

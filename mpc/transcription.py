@@ -169,7 +169,7 @@ def transcribe(task: Task, horizon: int, kind: Kind = "cost-to-go") -> OptimalCo
 
 def expect_memory(task: Task, horizon: int) -> None:
     """Raises InvalidValue where the program of so many samples would not fit into the memory that is free."""
-    operations = task.dynamics.function().n_instructions() + task.cost.stage_function(task.plant).n_instructions()
+    operations = task.dynamics.function().n_instructions() + task.stage_cost.n_instructions()
     needed, most = horizon * operations * _BYTES, min(_free_memory(), _MOST * _BYTES)
     if needed > most:
         raise InvalidValue(

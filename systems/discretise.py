@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import casadi as ca
@@ -100,10 +101,14 @@ class Discretisation:
 
     def function(self, parameters: Sequence[str] = ()) -> ca.Function:
         """x+ as a CasADi function ``F(x, u, w, p) -> next``; ``parameters`` as in ``Plant.casadi``."""
-        source = self.equations(parameters)
-        x, u, w, p = source.sx_in()
-        step = self.stepper(source)
-        return ca.Function(f"{self.plant.name}_step", [x, u, w, p], [step(x, u, w, p)], ["x", "u", "w", "p"], ["next"])
+        key = ("next", *expect_names(parameters, "parameters"))
+        if key not in self._made:
+            source = self.equations(parameters)
+            x, u, w, p = source.sx_in()
+            after = self.stepper(source)(x, u, w, p)
+            name = f"{self.plant.name}_step"
+            self._made[key] = ca.Function(name, [x, u, w, p], [after], ["x", "u", "w", "p"], ["next"])
+        return self._made[key]
 
     def lower(self, to: Literal["numpy", "torch", "interval"], parameters: Sequence[str] = ()) -> Callable[..., Any]:
         """x+ in another arithmetic: ``F(x, u, w, p)`` on arrays (..., n), (..., m), (..., q), (..., len(parameters)).
@@ -114,11 +119,22 @@ class Discretisation:
 
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
         """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
-        if self._is_exact:
-            if expect_names(parameters, "parameters"):
+        key = ("equations", *expect_names(parameters, "parameters"))
+        if key not in self._made:
+            if self._is_exact and parameters:
                 raise InvalidValue("exact discretisation has no symbolic parameters; use integrator='rk4'")
-            return exact(self.plant, self.dt).casadi()
-        return self.plant.casadi(parameters)
+            plant = exact(self.plant, self.dt) if self._is_exact else self.plant
+            self._made[key] = plant.casadi(parameters)
+        return self._made[key]
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, ...], ca.Function]:
+        """Functions that were asked for before."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @property
     def _is_exact(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from systems.conditions import Conditions, conditions
 from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
 from systems.lowering import lower
-from systems.nonsmooth import Epigraph, branches, epigraph, kinks
+from systems.nonsmooth import Epigraph, branches, epigraph, kinks, penalties
 from systems.signals import Signals
 from systems.steady import SteadyState, optimal_steady_state
 
@@ -196,7 +196,7 @@ class Reading:
         """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
         as those of a square root at 0."""
         task = self.task
-        f, stage = task.dynamics.function(), task.cost.stage_function(task.plant)
+        f, stage = task.dynamics.function(), task.stage_cost
         x, u, w, p = f.sx_in()
         _, _, xr, ur = stage.sx_in()
         value = ca.vertcat(f(x, u, ca.DM.zeros(w.shape), p), stage(x, u, xr, ur))
@@ -236,12 +236,12 @@ class Reading:
     def stage(self) -> Epigraph:
         """The stage cost l(x, u, xr, ur) without its kinks, as far as they can be taken out; soft constraints are in
         ``conditions``."""
-        return epigraph(self.task.cost.stage_function(self.task.plant))
+        return epigraph(self.task.stage_cost)
 
     @cached_property
     def terminal(self) -> Epigraph | None:
         """The terminal cost Vf(x, xr) likewise; None where the task has none."""
-        f = self.task.cost.terminal_function(self.task.plant)
+        f = self.task.terminal_cost
         value = f(*f.sx_in())
         return None if value.is_zero() else epigraph(f)
 
@@ -250,7 +250,7 @@ class Reading:
         """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
         Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
         task = self.task
-        stage = task.cost.stage_function(task.plant)
+        stage = task.stage_cost
         x, u, xr, ur = stage.sx_in()
         second, first = ca.hessian(stage(x, u, xr, ur), ca.vertcat(x, u))
         slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.vertcat(first, ca.vec(second)))])
@@ -263,7 +263,7 @@ class Reading:
     @cached_property
     def gradient_vanishes(self) -> bool:
         """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
-        stage = self.task.cost.stage_function(self.task.plant)
+        stage = self.task.stage_cost
         x, u, xr, ur = stage.sx_in()
         gradient = ca.gradient(stage(x, u, xr, ur), ca.vertcat(x, u))
         states, inputs = self.window(0, 1 if self.task.reference.is_constant else self.task.steps + 1)
@@ -273,20 +273,17 @@ class Reading:
     @cached_property
     def is_quadratic(self) -> bool:
         """Whether stage and terminal cost are quadratic in state and input."""
-        stage = self.task.cost.stage_function(self.task.plant)
+        stage = self.task.stage_cost
         x, u, xr, ur = stage.sx_in()
         z = ca.vertcat(x, u)
-        last = self.task.cost.terminal_function(self.task.plant)(x, xr)
+        last = self.task.terminal_cost(x, xr)
         second = ca.hessian(stage(x, u, xr, ur), z)[0], ca.hessian(last, x)[0]
         return not self.cost_kinks and not any(ca.depends_on(ca.vec(part), z) for part in second)
 
     @cached_property
     def cost_kinks(self) -> tuple[str, ...]:
         """Operations that make the stage or the terminal cost, or their derivatives, jump."""
-        plant = self.task.plant
-        return tuple(
-            sorted({*kinks(self.task.cost.stage_function(plant)), *kinks(self.task.cost.terminal_function(plant))})
-        )
+        return tuple(sorted({*kinks(self.task.stage_cost), *kinks(self.task.terminal_cost)}))
 
     # ---- the constraints ----
 
@@ -322,6 +319,25 @@ class Reading:
         slopes = ca.jacobian(rule.value(x, u), ca.vertcat(x, u))
         return tuple(dict.fromkeys(name for i, name in enumerate(rule.names) if ca.symvar(slopes[i, :])))
 
+    # ---- its local model ----
+
+    @cached_property
+    def expansion(self) -> ca.Function:
+        """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
+
+        Of a cost with kinks l is the smooth part, see :func:`systems.nonsmooth.penalties`.
+        """
+        f, stage = self.task.dynamics.function(), self.task.stage_cost
+        if self.cost_kinks and (without := penalties(stage)) is not None:
+            stage = without.smooth
+        x, u, w, p = f.sx_in()
+        _, _, xr, ur = stage.sx_in()
+        z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])
+        after = f(x, u, ca.DM.zeros(w.shape), p)
+        second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
+        parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
+        return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
+
     # ---- where the task settles ----
 
     @cached_property
@@ -340,7 +356,7 @@ class Reading:
             return None
         x_ref, u_ref = self.start
         n = len(x_ref)
-        f, stage = self.task.dynamics.function(), self.task.cost.stage_function(self.task.plant)
+        f, stage = self.task.dynamics.function(), self.task.stage_cost
         x, u, w, p = f.sx_in()
         z, costate = ca.vertcat(x, u), ca.SX.sym("costate", n)
         drift = f(x, u, ca.DM.zeros(w.shape), p) - x
@@ -412,7 +428,7 @@ class Reading:
         least, most = task.input_bounds
         within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
         if self.is_stationary and within and (rule is None or self._is_admissible):
-            cost = float(task.cost.stage_function(task.plant)(x_ref, u_ref, x_ref, u_ref))
+            cost = float(task.stage_cost(x_ref, u_ref, x_ref, u_ref))
             assert self._multipliers is not None
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
         mean = task.initial.mean(task.plant.state)

@@ -126,8 +126,8 @@ class Task:
         with located(f"{subject}: cost"):
             if isinstance(self.cost, Quadratic):
                 self.cost.matrices(plant)
-            self.cost.stage_function(plant)
-            self.cost.terminal_function(plant)
+            _ = self.stage_cost
+            _ = self.terminal_cost
         for constraint in self.constraints:
             with located(f"{subject}: constraint '{constraint.name}'"):
                 constraint.function(plant)
@@ -207,12 +207,22 @@ class Task:
 
     # ---- what every reader asks ----
 
-    @property
+    @cached_property
     def dynamics(self) -> Discretisation:
         """The nominal plant at samples."""
         return Discretisation(self.plant, self.dt, self.integrator, self.substeps)
 
-    @property
+    @cached_property
+    def stage_cost(self) -> ca.Function:
+        """The stage cost ``l(x, u, x_ref, u_ref)``, see :meth:`~systems.costs.Cost.stage_function`."""
+        return self.cost.stage_function(self.plant)
+
+    @cached_property
+    def terminal_cost(self) -> ca.Function:
+        """The terminal cost ``Vf(x, x_ref)``."""
+        return self.cost.terminal_function(self.plant)
+
+    @cached_property
     def true_dynamics(self) -> Discretisation:
         """The plant that really runs, at samples."""
         return self.dynamics.replace(self.truth or self.plant)
@@ -307,7 +317,7 @@ class Task:
 
         NaN where a soft constraint is undefined.
         """
-        stage = self.cost.stage_function(self.plant)
+        stage = self.stage_cost
         arguments = stage.sx_in()
         x, u, xr, ur = arguments
         total = stage(x, u, self._near(xr, x), ur)
@@ -319,7 +329,7 @@ class Task:
 
     def terminal_cost_function(self) -> ca.Function:
         """``Vf(x, xr) -> (1, 1)``: what the last state is charged."""
-        terminal = self.cost.terminal_function(self.plant)
+        terminal = self.terminal_cost
         x, xr = terminal.sx_in()
         return ca.Function("terminal_cost", [x, xr], [terminal(x, self._near(xr, x))], ["x", "xr"], ["cost"])
 

@@ -157,7 +157,7 @@ def phase_plane(task: Task) -> tuple[int, int] | None:
         pairs = [(i, j) for i in range(n) for j in range(n) if ca.is_equal(rate[i], x[j], 2)]
     if not pairs:
         return 0, 1
-    stage = task.cost.stage_function(plant)
+    stage = task.stage_cost
     x, u, xr, ur = stage.sx_in()
     hessian, _ = ca.hessian(stage(x, u, xr, ur), x)
     weight = np.diag(np.array(ca.Function("weight", [x, u, xr, ur], [hessian])(0, 0, 0, 0)))
