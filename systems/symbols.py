@@ -15,7 +15,7 @@ from typing import Any
 
 import casadi as ca
 
-__all__ = ["SymbolRead", "unreadable"]
+__all__ = ["SymbolRead", "Unread", "unreadable"]
 
 
 class SymbolRead(TypeError):
@@ -81,6 +81,60 @@ def _guarded(name: str, original: Callable[..., Any], text: str) -> Callable[...
         return original(self, *args)
 
     return method
+
+
+class Unread(float):
+    """A parameter's number that equations may compute with and not look at.
+
+    Equations that hold for any value do not ask for one: within :func:`unreadable`, comparisons, roundings and texts of
+    it raise :class:`SymbolRead`, also of what was computed from it. float() is left as it is: numpy converts by it.
+
+    Args:
+        looks: to which the name of each such operation is added, since an equation may catch what is raised.
+    """
+
+    looks: list[str]
+
+    def __new__(cls, value: float, looks: list[str]) -> Unread:
+        number = super().__new__(cls, value)
+        number.looks = looks
+        return number
+
+
+def _computed(name: str) -> Callable[..., Any]:
+    original = getattr(float, name)
+
+    def method(self: Unread, *args: Any) -> Any:
+        found = original(self, *args)
+        return Unread(found, self.looks) if isinstance(found, float) else found
+
+    return method
+
+
+def _looked_at(name: str) -> Callable[..., Any]:
+    original = getattr(float, name)
+
+    def method(self: Unread, *args: Any) -> Any:
+        if getattr(_state, "parameters", None) is not None:
+            self.looks.append(name)
+            raise SymbolRead(f"looks at the number of a parameter, by {name}")
+        return original(self, *args)
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    for _side in ("", "r"):
+        setattr(Unread, f"__{_side}{_name}__", _computed(f"__{_side}{_name}__"))
+for _name in ("neg", "pos", "abs"):
+    setattr(Unread, f"__{_name}__", _computed(f"__{_name}__"))
+for _name in (
+    *("lt", "le", "gt", "ge", "eq", "ne", "bool", "int", "round", "floor", "ceil", "trunc", "floordiv", "mod"),
+    *("divmod", "hash", "str", "repr", "format"),
+):
+    setattr(Unread, f"__{_name}__", _looked_at(f"__{_name}__"))
+for _name in ("is_integer", "as_integer_ratio", "hex"):
+    setattr(Unread, _name, _looked_at(_name))
 
 
 def _described(names: list[str], parameters: frozenset[str]) -> str:

@@ -19,7 +19,7 @@ from ctrl.controller import Controller, NotApplicable
 from ctrl.intervals import reshape
 from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
-from systems import InvalidValue, Task, UnknownName
+from systems import InvalidValue, Task, TriviumError, UnknownName
 from systems.lowering import lower
 from systems.lowering.interval import Interval
 from systems.lowering.interval_functions import clipped as clipped_box
@@ -83,9 +83,17 @@ class ClosedLoop:
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
         _ = self._own, self._equations, self.pushes
         n, m = len(self.task.plant.state), len(self.task.plant.input)
-        given = np.shape(self.law(np.zeros(n)))
+        try:
+            given = np.shape(self.law(np.zeros(n)))
+            reads = self.law.enclose_jacobian(Interval.of(np.zeros(n))).shape[-1]
+        except TriviumError:
+            raise
+        except ValueError as error:  # of numpy, which cannot multiply its weights by the state
+            raise InvalidValue(f"the law cannot read {n} states, which {self.task.plant.name} has: {error}") from error
         if given != (m,):
             raise InvalidValue(f"the law answers with shape {given}; plant {self.task.plant.name} has {m} inputs")
+        if reads != n:
+            raise InvalidValue(f"the law reads {reads} states; plant {self.task.plant.name} has {n}")
 
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""

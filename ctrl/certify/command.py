@@ -113,7 +113,7 @@ def prove(
     if best.is_proved:
         lower, upper = best.region.hull
         reach = np.maximum(upper - best.V.middle, best.V.middle - lower)
-        lines.append(f"reaches: {_states(task, reach)} from where the loop rests, along the axes")
+        lines.append(f"reaches: {_states(task, reach)} from where the loop rests, at most")
     return best, "\n".join(lines)
 
 

@@ -127,6 +127,11 @@ def certify(
         raise InvalidValue(
             f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
         )
+    if not (region.hull[0] <= region.hull[1]).all():
+        raise InvalidValue(
+            f"no state with V <= {level:.6g} lies in the box from {lower} to {upper}, V being centred at {V.middle}; "
+            "give a domain or a box that holds the centre, or a higher level"
+        )
     if bounds := loop.beyond_half_a_period(*region.hull):
         raise InvalidValue(
             f"box from {lower} to {upper}: a periodic signal or a quaternion reaches beyond {bounds}, where a "
@@ -159,6 +164,11 @@ def candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) ->
         raise InvalidValue(
             f"V is of type {type(V).__name__}; expected a Lyapunov function: QuadraticLyapunov(P, centre) for (x - c)'P"
             "(x - c), SymbolicLyapunov(function, centre) for a smooth casadi.Function of one column"
+        )
+    if V.centre.shape != loop.reference.shape:
+        raise InvalidValue(
+            f"V is a function of {len(V.middle)} states; plant {loop.task.plant.name} has {len(loop.reference)}: "
+            f"{', '.join(loop.task.plant.state.names)}"
         )
     return V
 
@@ -205,7 +215,7 @@ def _decide(loop: ClosedLoop, region: Region, kappa: float, budget: Effort, own:
     half = ", ".join(f"{a:.3g}" for a in outcome.core)
     return (
         outcome,
-        f"{origin}; no hole: one inequality between interval matrices covers a parallelepiped of +-({half})",
+        f"{origin}; no hole: one inequality between interval matrices covers a parallelepiped within +-({half})",
         region,
     )
 

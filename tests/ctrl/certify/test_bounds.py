@@ -107,6 +107,7 @@ def test_no_value_of_a_wide_box_lies_below_either(which: str) -> None:
         tangent = V(patch.point.mid) - (tilt * patch.half).sum(-1)
         for least in bounds:
             assert (least >= tangent - 1e-9 * (1 + np.abs(tangent))).all()
+        assert (bounds[0] >= 0).all()
 
 
 def test_the_lowest_is_the_better_of_two_bounds() -> None:

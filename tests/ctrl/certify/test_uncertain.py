@@ -119,10 +119,68 @@ def test_parameters_that_others_follow_from_are_refused_by_name() -> None:
 
 def test_a_plant_that_is_another_one_for_some_values_is_refused() -> None:
     """At its own mass the symbol does what the number does."""
-    plain = task(Spring(lambda m: -0.1 * m if not isinstance(m, float) or m > 3.7 else 0.5, inertia=2.5))
+    plain = task(Spring(lambda m: 0.5 if isinstance(m, float) and math.isclose(m, 3.0) else -0.1 * m, inertia=2.5))
     assert certify(plain, LQR(plain).law, level=1.0, uncertain={"mass": (3.8, 4.1)}).is_proved
     with pytest.raises(InvalidValue, match=r"another function when mass may vary than at mass = 3, where"):
         certify(plain, LQR(plain).law, level=1.0, uncertain={"mass": (3.0, 4.1)})
+
+
+def _fallback(m: Any) -> float:
+    try:
+        return max(m, 0.6) - 1.2 if abs(m - 3.95) < 0.01 else -0.1
+    except TypeError:
+        return -0.1
+
+
+BANDS: dict[str, Factor] = {
+    "type": lambda m: 0.5 if isinstance(m, float) and 3.94 < m < 3.96 else -0.1,
+    "computed": lambda m: 0.5 if not isinstance(m, ca.SX) and abs(2.0 * (m - 3.95)) < 0.01 else -0.1,
+    "text": lambda m: 0.5 if f"{m:.2f}" == "3.95" else -0.1,
+    "rounded": lambda m: 0.5 if isinstance(m, float) and round(100 * m) == 395 else -0.1,
+    "table": lambda m: {3.95: 0.5}.get(m, -0.1) if isinstance(m, float) else -0.1,
+    "fallback": _fallback,
+}
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_a_plant_that_is_another_one_in_a_narrow_band_is_refused(name: str) -> None:
+    """Between the values that are tried; numbers that may vary are not to be looked at, as symbols are not."""
+    assert BANDS[name](3.95) > 0 > BANDS[name](4.0)
+    plain = task(Spring(BANDS[name], inertia=2.5))
+    assert certify(plain, LQR(plain).law, level=1.0).is_proved
+    with pytest.raises(InvalidValue, match="mass"):
+        certify(plain, LQR(plain).law, level=1.0, uncertain={"mass": (3.8, 4.1)})
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_numbers_that_vary_may_be_computed_with() -> None:
+    ways: dict[str, Factor] = {
+        "operators": lambda m: -0.1 * abs(-m) / (2.0 + m) ** 2 - 0.1 - 0.001 * +m,
+        "casadi": lambda m: -0.1 * ca.sqrt(m) - ca.fmax(0.01 * m, 0.0),
+        "numpy": lambda m: -0.1 * np.sqrt(m) - (np.array([m, 1.0]) @ np.array([0.01, 0.02])),
+    }
+    for factor in ways.values():
+        plain = task(Spring(factor, inertia=2.5))
+        assert certify(plain, LQR(plain).law, level=0.5, uncertain={"mass": (3.8, 4.1)}).is_proved
+
+
+@dataclass(frozen=True)
+class LimitedByType(One):
+    dt: float = 1.0
+    a: float = 2.0
+
+    def step(self, x, u, w):
+        return (1.2 * x.x + u.u,)
+
+    def limits(self):
+        return {"u": (0.0, 0.0) if isinstance(self.a, float) and 2.49 < self.a < 2.51 else (-2.0, 2.0)}
+
+
+def test_limits_in_a_narrow_band_are_refused() -> None:
+    sampled = task(LimitedByType(), dt=1.0)
+    law = SaturatedLinear(0.7 * np.eye(1), np.zeros(1), np.zeros(1), -2 * np.ones(1), 2 * np.ones(1))
+    with pytest.raises(InvalidValue, match="looks at the number of a parameter that may vary"):
+        certify(sampled, law, QuadraticLyapunov(np.eye(1), np.zeros(1)), level=9.0, uncertain={"a": (1.0, 3.0)})
 
 
 def test_every_value_of_several_parameters_is_enclosed() -> None:
