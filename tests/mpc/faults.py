@@ -109,7 +109,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "nonlinear": lambda: _pendulum(NonlinearMPC, horizon=10, steps=400),
     "lagrangian": lambda: _pendulum(LagrangianMPC, horizon=8, max_iterations=40, steps=130),
     "lqr, moving": lambda: _pendulum(LQR, swinging_pendulum()),
-    "linear, moving": lambda: _pendulum(LinearMPC, swinging_pendulum(), horizon=15),
+    "linear, moving": lambda: _pendulum(LinearMPC, swinging_pendulum(), horizon=15, steps=200),
     "nonlinear, moving": lambda: _pendulum(NonlinearMPC, swinging_pendulum(), horizon=10, steps=400),
     "lagrangian, moving": lambda: _pendulum(
         LagrangianMPC, swinging_pendulum(), horizon=8, max_iterations=40, steps=130
