@@ -175,8 +175,9 @@ def linear_optimal_control(
     d += len(rest_at)
     least, most = bounds
     limited = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
-    selection = sp.identity(d, format="csr")
-    blocks = [selection[input_at[k][limited]] for k in range(horizon)]
+    imposed, bounded = _Rows(d), np.eye(m)[limited]
+    for k in range(horizon):
+        imposed.add(bounded, input_at[k])
     lower, upper = [least[limited]] * horizon, [most[limited]] * horizon
     weight = [np.full(len(limited), np.inf)] * horizon
     for k in range(horizon + 1):
@@ -187,28 +188,53 @@ def linear_optimal_control(
             if last_stage and (is_run_end or rest is not None):  # a run's last state, or one at rest, is not charged
                 taken = taken & np.isinf(rows.weight)
             i = np.flatnonzero(taken)
-            blocks.append(sp.csr_matrix(rows.C[i, : len(columns)]) @ selection[columns])
+            imposed.add(rows.C[i, : len(columns)], columns)
             lower.append(rows.lower[i])
             upper.append(rows.upper[i])
             weight.append(rows.weight[i])
     if end is not None:
-        blocks.append(sp.csr_matrix(end.H) @ selection[state_at[-1]])
+        imposed.add(end.H, state_at[-1])
         lower.append(np.full(len(end.h), -np.inf))
         upper.append(end.h)
         weight.append(np.full(len(end.h), np.inf))
     if rest is not None:
-        end_matrix = selection[state_at[-1]] - selection[rest_at[:n]]
-        blocks += [selection[rest_at[n:][limited]], sp.csr_matrix(rules.C) @ selection[rest_at]]
-        blocks += [sp.csr_matrix(kinks.C) @ selection[rest_at], end_matrix]
+        imposed.add(bounded, rest_at[n:])
+        imposed.add(rules.C, rest_at)
+        imposed.add(kinks.C, rest_at)
+        imposed.add(np.hstack([np.eye(n), -np.eye(n)]), np.concatenate([state_at[-1], rest_at[:n]]))
         lower += [least[limited], rules.lower, kinks.lower, np.zeros(n)]
         upper += [most[limited], rules.upper, kinks.upper, np.zeros(n)]
         weight += [np.full(len(limited), np.inf), np.where(rules.always, np.inf, horizon * rules.weight)]
         weight += [horizon * kinks.weight, rest]
-    cost = sp.block_diag([*stages, last, *([] if rest is None else [horizon * stages[-1]])], format="csc")
+    cost = _Rows(d)
+    for k in range(horizon):
+        cost.add(stages[k], np.concatenate([state_at[k], input_at[k]]))
+    cost.add(last, state_at[-1])
+    if rest is not None:
+        cost.add(horizon * stages[-1], rest_at)
     low, high, weights = (np.concatenate(parts) for parts in (lower, upper, weight))
     return LinearOptimalControl(
-        A, B, K, cost, sp.vstack(blocks, format="csc"), low, high, weights, state_at, input_at, rest_at
+        A, B, K, cost.matrix(), imposed.matrix(), low, high, weights, state_at, input_at, rest_at
     )  # fmt: skip
+
+
+class _Rows:
+    """Rows of a sparse matrix of this width, added as dense blocks on some of its columns."""
+
+    def __init__(self, width: int) -> None:
+        self._width, self._count = width, 0
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, block: np.ndarray, columns: np.ndarray) -> None:
+        i, j = np.nonzero(block)
+        self._parts.append((block[i, j], i + self._count, columns[j]))
+        self._count += len(block)
+
+    def matrix(self) -> sp.csc_matrix:
+        if not self._parts:
+            return sp.csc_matrix((0, self._width))
+        values, rows, columns = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        return sp.csc_matrix((values, (rows, columns)), shape=(self._count, self._width))
 
 
 def terminal_set(task: Task, model: LocalModel, K: np.ndarray, rules: AffineRows) -> Polyhedron:
