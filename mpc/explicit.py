@@ -40,8 +40,9 @@ class ExplicitMPC:
             in every step.
 
     Raises:
-        NotApplicable: as :class:`LinearMPC`; a reference that moves; more regions than allowed; nothing feasible.
-        InvalidValue: as :class:`LinearMPC`; states without bounds.
+        NotApplicable: as :class:`LinearMPC`; a reference that moves; states without bounds; more regions than allowed;
+            nothing feasible.
+        InvalidValue: as :class:`LinearMPC`; bounds asked for that leave a state open, or no room.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
         lower, upper = np.where(np.isinf(lower), least, lower), np.where(np.isinf(upper), most, upper)
     open_ = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not np.isfinite([a, b]).all()]
     if open_:
-        raise InvalidValue(
+        raise (NotApplicable if within is None else InvalidValue)(
             f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain or a hard box, "
             f'or say where the law is wanted, within=Box("within", {{"{open_[0]}": (-1.0, 1.0), ...}})'
         )
