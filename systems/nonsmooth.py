@@ -90,6 +90,12 @@ def epigraph(f: ca.Function) -> Epigraph:
     Args:
         f: with one output, a scalar or a column whose entries shall all be small.
     """
+    return _replaced(f)[0]
+
+
+def _replaced(f: ca.Function, above_floor: bool = True) -> tuple[Epigraph, list[Kink]]:
+    """The epigraph of f, and which kinks are replaced: those with which f does not fall, at values that they can have
+    or, unless ``above_floor``, at any."""
     program, z = read(f), f.sx_in()
     candidates = _candidates(f, program)
     rough = _rough(f, program, candidates)
@@ -101,7 +107,8 @@ def epigraph(f: ca.Function) -> Epigraph:
         bounded = [(i, signs[i] * piece) for i, kink in enumerate(chosen) for piece in _pieces(kink, values)]
         rows = [piece - signs[i] * t[i] for i, piece in bounded]
         lower = np.array([kink.floor for kink in chosen], dtype=float)
-        wrong = _falling(ca.vertcat(ca.vec(value), *[piece for _, piece in bounded]), z, t, lower, signs)
+        floor = lower if above_floor else np.full_like(lower, -np.inf)
+        wrong = _falling(ca.vertcat(ca.vec(value), *[piece for _, piece in bounded]), z, t, floor, signs)
         if not wrong.any():
             break
         chosen = [kink for kink, bad in zip(chosen, wrong, strict=True) if not bad]
@@ -109,13 +116,14 @@ def epigraph(f: ca.Function) -> Epigraph:
     original, _ = expressions(program, z)
     start = ca.vertcat(*[original[kink.out] for kink in chosen]) if chosen else ca.SX(0, 1)
     kept = {kink.out for kink in chosen}
-    return Epigraph(
+    found = Epigraph(
         ca.Function(f.name(), [*z, t], [value], [*names, "t"], [f.name_out(0)]),
         ca.Function("rows", [*z, t], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], [*names, "t"], ["rows"]),
         lower,
         ca.Function("start", z, [start], names, ["t"]),
         _names([kink for kink in rough if kink.out not in kept]),
     )
+    return found, chosen
 
 
 def branches(f: ca.Function) -> ca.Function | None:
@@ -123,15 +131,13 @@ def branches(f: ca.Function) -> ca.Function | None:
     replaced by one piece after the other.
 
     Returns:
-        f itself where it has no kink; None where it has one that is no maximum, does not grow with it, or would need
-        more than 64 entries for each of its own.
+        f itself where it has no kink; None where it has one that is no maximum, does not grow with it whatever its
+        value, or would need more than 64 entries for each of its own.
     """
     program, z = read(f), f.sx_in()
-    whole = epigraph(f)
+    whole, chosen = _replaced(f, above_floor=False)
     if whole.left or 2**whole.count > _MOST_BRANCHES:
         return None
-    candidates = _candidates(f, program)
-    chosen = _with_inner([k for k in _rough(f, program, candidates) if k.pieces], candidates, program)
     if not chosen:
         return f
     columns = []

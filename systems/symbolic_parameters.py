@@ -12,7 +12,7 @@ import numpy as np
 from systems.errors import InvalidValue, UnknownName
 from systems.lowering.program import read
 from systems.lowering.same import same_function
-from systems.symbols import SymbolRead, Unread, unreadable
+from systems.symbols import SymbolRead, Unread, noted, unreadable
 
 if TYPE_CHECKING:
     from systems.plant import Plant
@@ -107,35 +107,36 @@ def expect_varied(plant: Plant, intervals: Mapping[str, tuple[float, float]]) ->
     columns = {name: tried[:, k].tolist() for k, name in enumerate(names)}
     expect_independent(plant, names, columns)
     expect_fixed_limits(plant, names, columns)
-    expect_unread(plant, names)
     f = plant.casadi(names)
+    expect_unread(plant, names)
     for values in tried.tolist():
         expect_same(f, plant, names, dict(zip(names, values, strict=True)))
 
 
 def expect_unread(plant: Plant, names: Sequence[str]) -> None:
-    """That the equations and limits with numbers in place of these parameters do not look at the numbers: what they do
-    at some values would say nothing of the others.
+    """That equations and limits do not look at the numbers of these parameters, neither where they are numbers nor
+    where they are symbols that refuse it: what is done at some values would say nothing of the others.
 
     Raises:
         InvalidValue: they do.
     """
     numbers = dataclasses.replace(plant)  # type: ignore[type-var]
-    looks: list[str] = []
     for name in names:
-        object.__setattr__(numbers, name, Unread(getattr(plant, name), looks))
-    try:
-        numbers.casadi()
-        with unreadable():
-            numbers.limits()
-    except (SymbolRead, InvalidValue):
-        if not looks:
-            raise
+        object.__setattr__(numbers, name, Unread(getattr(plant, name)))
+    with noted() as looks:
+        plant.casadi(names)
+        try:
+            numbers.casadi()
+            with unreadable():
+                numbers.limits()
+        except (SymbolRead, InvalidValue):
+            if not looks:
+                raise
     if looks:
         raise InvalidValue(
             f"{plant.name} looks at the number of a parameter that may vary ({', '.join(names)}), by "
             f"{', '.join(dict.fromkeys(looks))}; whether it is the same function for all values cannot be told. Write "
-            "it with casadi's functions and operators alone: casadi.if_else, casadi.fmax, casadi.sqrt"
+            "it with operators and casadi's functions alone, kinks with casadi.fmin, casadi.fmax or casadi.fabs"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import casadi as ca
 
-__all__ = ["SymbolRead", "Unread", "unreadable"]
+__all__ = ["SymbolRead", "Unread", "noted", "unreadable"]
 
 
 class SymbolRead(TypeError):
@@ -58,6 +58,22 @@ def unreadable(parameters: Sequence[str] = ()) -> Iterator[None]:
         _state.parameters = before
 
 
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """Names of the operations that, within, in this thread, were refused to parameters: an equation may catch what is
+    raised, and go on as another function than it is of numbers."""
+    _state.noted = found = []
+    try:
+        yield found
+    finally:
+        _state.noted = None
+
+
+def _note(name: str) -> None:
+    if (found := getattr(_state, "noted", None)) is not None:
+        found.append(name)
+
+
 @functools.cache
 def _install() -> None:
     """Has the methods of CasADi's expressions that read numbers look first whether they may; once.
@@ -77,6 +93,8 @@ def _guarded(name: str, original: Callable[..., Any], text: str) -> Callable[...
             names = dict.fromkeys(str(symbol) for symbol in ca.symvar(self))
             # A cache of a function of signals looks them up, too, and does no harm.
             if name != "__hash__" or not parameters.isdisjoint(names):
+                if not parameters.isdisjoint(names):
+                    _note(name)
                 raise SymbolRead(text.format(_described(list(names), parameters)))
         return original(self, *args)
 
@@ -88,17 +106,7 @@ class Unread(float):
 
     Equations that hold for any value do not ask for one: within :func:`unreadable`, comparisons, roundings and texts of
     it raise :class:`SymbolRead`, also of what was computed from it. float() is left as it is: numpy converts by it.
-
-    Args:
-        looks: to which the name of each such operation is added, since an equation may catch what is raised.
     """
-
-    looks: list[str]
-
-    def __new__(cls, value: float, looks: list[str]) -> Unread:
-        number = super().__new__(cls, value)
-        number.looks = looks
-        return number
 
 
 def _computed(name: str) -> Callable[..., Any]:
@@ -106,7 +114,7 @@ def _computed(name: str) -> Callable[..., Any]:
 
     def method(self: Unread, *args: Any) -> Any:
         found = original(self, *args)
-        return Unread(found, self.looks) if isinstance(found, float) else found
+        return Unread(found) if isinstance(found, float) else found
 
     return method
 
@@ -116,7 +124,7 @@ def _looked_at(name: str) -> Callable[..., Any]:
 
     def method(self: Unread, *args: Any) -> Any:
         if getattr(_state, "parameters", None) is not None:
-            self.looks.append(name)
+            _note(name)
             raise SymbolRead(f"looks at the number of a parameter, by {name}")
         return original(self, *args)
 

@@ -48,7 +48,8 @@ class Compare:
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
     proof_seconds: float = PROOF_SECONDS
-    """To spend on a proof of each controller that has a law, as `trivium verify` does; 0 for none."""
+    """To spend on each proof of a controller that has a law, of every candidate for a Lyapunov function, as `trivium
+    verify` does; 0 for none."""
 
     def run(self) -> int:
         from rich.console import Console

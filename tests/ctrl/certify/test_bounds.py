@@ -465,6 +465,15 @@ def test_the_core_settles_what_lies_in_it_alone(axis: int, side: float) -> None:
     assert not examiner(turning(grows=True), 0.6).examine(low, high, core).open.any(), "beyond the level"
 
 
+def test_coordinates_that_do_not_serve_settle_nothing() -> None:
+    known = examiner(turning(), 2.0)
+    low, high = np.full((2, 2), -0.1), np.full((2, 2), 0.1)
+    for T in (np.array([[1.0, 2.0], [2.0, 4.0]]), np.full((2, 2), np.nan), np.zeros((2, 2))):
+        flat = dataclasses.replace(known, frame=Frame(ORIGIN, T))
+        assert flat.cover() is None
+        assert flat.examine(low, high, np.full(2, 0.5)).open.all()
+
+
 def test_an_inner_set_takes_what_ends_in_it() -> None:
     """Under |w| <= 0.1 the turned boxes end within 0.9 |x| + 0.1 in every coordinate."""
     W = {"v": (-0.1, 0.1), "w": (-0.1, 0.1)}

@@ -132,6 +132,13 @@ def _fallback(m: Any) -> float:
         return -0.1
 
 
+def _read(m: Any) -> float:
+    try:
+        return 0.5 if abs(float(m) - 3.95) < 0.01 else -0.1
+    except TypeError:
+        return -0.1
+
+
 BANDS: dict[str, Factor] = {
     "type": lambda m: 0.5 if isinstance(m, float) and 3.94 < m < 3.96 else -0.1,
     "computed": lambda m: 0.5 if not isinstance(m, ca.SX) and abs(2.0 * (m - 3.95)) < 0.01 else -0.1,
@@ -139,6 +146,7 @@ BANDS: dict[str, Factor] = {
     "rounded": lambda m: 0.5 if isinstance(m, float) and round(100 * m) == 395 else -0.1,
     "table": lambda m: {3.95: 0.5}.get(m, -0.1) if isinstance(m, float) else -0.1,
     "fallback": _fallback,
+    "fallback for what cannot be read": _read,
 }
 
 
