@@ -4,7 +4,7 @@
 closed loop. Three samples in ten are hostile: measurements of NaN, infinite, huge, largest and smallest numbers, states
 far outside, and clocks that jump ahead, back, stand still or count beyond the end. One in ten is misuse: a sample
 number of NaN, 1.5 or text, a state of text, of another length or None, which must raise an error of Trivium's own and
-change nothing. Counted are exceptions that are no documented misuse, misuse that went unnoticed, inputs that are no
+change nothing. Counted are exceptions, warnings among them, that are no documented misuse, misuse that went unnoticed, inputs that are no
 numbers or outside their bounds, statuses that hide a measurement of NaN, and the longest step.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,13 +79,16 @@ def hostile(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return x + signs * 10.0 ** rng.uniform(0.0, 3.0) * (1.0 + np.abs(x))
 
 
-def run(task: Task, controller: Controller, steps: int, seed: int) -> collections.Counter[str]:
-    """What happened in so many steps."""
+def run(task: Task, controller: Controller, steps: int, seed: int, seconds: float) -> collections.Counter[str]:
+    """What happened in so many steps, or in those that such a time allowed."""
     rng, count = np.random.default_rng(seed), collections.Counter[str]()
     lower, upper = task.input_bounds
     step, k = task.dynamics.function(), 0
     x = task.initial.sample(task.plant.state, rng, ())
+    end = time.perf_counter() + seconds
     for _ in range(steps):
+        if time.perf_counter() > end:
+            break
         k, draw, shown = k + 1, rng.random(), x
         if draw < 0.1:
             wrong = (x, NO_SAMPLE[rng.integers(len(NO_SAMPLE))]) if rng.random() < 0.5 else None
@@ -126,18 +130,21 @@ def run(task: Task, controller: Controller, steps: int, seed: int) -> collection
     return count
 
 
-def main(steps: int = 100_000, seed: int = 0) -> None:
+def main(steps: int = 100_000, seconds: float = 30.0, seed: int = 0) -> None:
     """Counts what goes wrong.
 
     Args:
-        steps: in all.
+        steps: in all, shared among the pairs; what a slow pair leaves is shared among those after it.
+        seconds: of one pair at most.
     """
     made = list(pairs())
-    each = -(-steps // len(made))
+    warnings.simplefilter("error")
+    left = steps
     console, total = Console(), collections.Counter[str]()
     table = Table("task", "controller", "steps", "longest [ms]", "statuses", "faults")
     for i, (task_name, name, task, controller) in enumerate(track(made, "Faults", console=console)):
-        count = run(task, controller, each, seed + i)
+        count = run(task, controller, -(-left // (len(made) - i)), seed + i, seconds)
+        left -= count["steps"]
         statuses = ", ".join(f"{key[7:]} {value}" for key, value in count.items() if key.startswith("status"))
         known = {"steps", "misuse", "longest step [ms]"}
         faults = {key: value for key, value in count.items() if key not in known and not key.startswith("status")}

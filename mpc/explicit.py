@@ -94,6 +94,7 @@ class ExplicitMPC:
     def reset(self) -> None:
         """Nothing to forget: the law has no memory."""
 
+    @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
 
@@ -111,8 +112,11 @@ class ExplicitMPC:
         u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
         if self.is_feasible(x):
             return Decision(u, seconds=perf_counter() - began)
+        if not np.isfinite(u).all():  # pieces of the law that overflow cancel
+            u = self._recourse.backup(x, k)
         return Decision(u, Status.INFEASIBLE, Source.BACKUP, seconds=perf_counter() - began)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (b, m) for the states (b, n); NaN where ``step`` says more than the input."""
         sample_index(k)
