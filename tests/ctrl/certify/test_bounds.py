@@ -552,6 +552,29 @@ def test_a_cover_holds_the_coordinates_of_all_states(n: int) -> None:
     assert Frame(np.zeros(2), np.array([[1.0, np.inf], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_cover_allows_for_an_inverse_that_is_off(sign: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By much more than rounding: of a state alone, and of a box from it to the origin."""
+    rng = np.random.default_rng(21)
+    inverse = np.linalg.inv
+    for _ in range(50):
+        T = rng.normal(size=(2, 2))
+        wrong = np.eye(2) + 3e-3 * rng.uniform(-1, 1, (2, 2))
+        monkeypatch.setattr(np.linalg, "inv", lambda T, wrong=wrong: wrong @ inverse(T))
+        frame = Frame(np.zeros(2), T)
+        for k in range(2):
+            x = sign * T[:, k]  # its coordinates are 1 and 0
+            z = solved(T, [Fraction(a) for a in x.tolist()])
+            for lower, upper in ((x, x), (np.minimum(x, 0.0), np.maximum(x, 0.0))):
+                cover = frame.cover(lower, upper)
+                assert cover is not None
+                for i, a in enumerate(z):
+                    assert Fraction(cover[0][i]) <= a <= Fraction(cover[1][i]), i
+    wrong = np.eye(2) + 0.02
+    monkeypatch.setattr(np.linalg, "inv", lambda T: wrong @ inverse(T))
+    assert Frame(np.zeros(2), np.eye(2)).cover(-np.ones(2), np.ones(2)) is None
+
+
 def solved(T: np.ndarray, y: list[Fraction]) -> list[Fraction]:
     """T z = y without rounding, by elimination."""
     n = len(y)
