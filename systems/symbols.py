@@ -62,7 +62,8 @@ def unreadable(parameters: Sequence[str] = ()) -> Iterator[None]:
 def noted() -> Iterator[list[str]]:
     """Names of the operations that, within, in this thread, were refused to parameters: an equation may catch what is
     raised, and go on as another function than it is of numbers."""
-    _state.noted = found = []
+    found: list[str] = []
+    _state.noted = found
     try:
         yield found
     finally:

@@ -552,6 +552,29 @@ def test_a_cover_holds_the_coordinates_of_all_states(n: int) -> None:
     assert Frame(np.zeros(2), np.array([[1.0, np.inf], [2.0, 4.0]])).cover(-np.ones(2), np.ones(2)) is None
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_cover_allows_for_an_inverse_that_is_off(sign: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By much more than rounding: of a state alone, and of a box from it to the origin."""
+    rng = np.random.default_rng(21)
+    inverse = np.linalg.inv
+    for _ in range(50):
+        T = rng.normal(size=(2, 2))
+        wrong = np.eye(2) + 3e-3 * rng.uniform(-1, 1, (2, 2))
+        monkeypatch.setattr(np.linalg, "inv", lambda T, wrong=wrong: wrong @ inverse(T))
+        frame = Frame(np.zeros(2), T)
+        for k in range(2):
+            x = sign * T[:, k]  # its coordinates are 1 and 0
+            z = solved(T, [Fraction(a) for a in x.tolist()])
+            for lower, upper in ((x, x), (np.minimum(x, 0.0), np.maximum(x, 0.0))):
+                cover = frame.cover(lower, upper)
+                assert cover is not None
+                for i, a in enumerate(z):
+                    assert Fraction(cover[0][i]) <= a <= Fraction(cover[1][i]), i
+    wrong = np.eye(2) + 0.02
+    monkeypatch.setattr(np.linalg, "inv", lambda T: wrong @ inverse(T))
+    assert Frame(np.zeros(2), np.eye(2)).cover(-np.ones(2), np.ones(2)) is None
+
+
 def solved(T: np.ndarray, y: list[Fraction]) -> list[Fraction]:
     """T z = y without rounding, by elimination."""
     n = len(y)
@@ -607,3 +630,24 @@ def test_the_core_lies_around_the_centre_of_V(name: str, side: int) -> None:
         (upper if side > 0 else lower)[axis] = centre[axis] + side * far
         cut = Examiner(loop, Region(V, 2.0, lower, upper), 0.0, frame)
         assert cut.settled_around(np.array([[0.45, 0.45]]))[0] == holds
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_coordinates_may_begin_anywhere(name: str, side: int) -> None:
+    """The core lies around the centre of V, not around the origin of the coordinates: what sticks out of it is open."""
+    axis, centre = (0 if name == "x" else 1), np.array([0.3, -0.2])
+    V = QuadraticLyapunov(np.eye(2), centre)
+    task = dataclasses.replace(turning(), plant=Shifted(axis, float(side)), reference=SetPoint(centre, [0.0]))
+    loop = ClosedLoop(task, SaturatedLinear(np.zeros((1, 2)), centre, np.zeros(1), -np.ones(1), np.ones(1)))
+    core = np.full(2, 0.45)
+    for origin in (np.zeros(2), centre, -centre, np.array([5.0, 7.0])):
+        known = Examiner(loop, Region(V, 2.0, *loop.domain), 0.0, Frame(origin, np.eye(2)))
+        low, high = np.tile(centre - 0.01, (2, 1)), np.tile(centre + 0.01, (2, 1))
+        near, far = sorted((0.4 * side, 0.64 * side))
+        low[1, axis], high[1, axis] = centre[axis] + near, centre[axis] + far
+        assert known.examine(low - origin, high - origin, core).open.tolist() == [False, True]
+        cover = known.cover()
+        assert cover is not None
+        assert (cover[0] <= centre - origin - np.sqrt(2.0)).all()
+        assert (cover[1] >= centre - origin + np.sqrt(2.0)).all()
+        assert np.allclose(cover[1] - cover[0], 2 * np.sqrt(2.0), rtol=1e-9)

@@ -23,6 +23,7 @@ from ctrl.certify import (
     SymbolicLyapunov,
     certify,
 )
+from ctrl.certify.disturbed import reachable
 from ctrl.certify.files import Stored, recheck
 from ctrl.certify.region import Region
 from ctrl.controller import NotApplicable
@@ -347,6 +348,16 @@ def test_no_smaller_set_is_reached_than_the_disturbance_allows(name: str) -> Non
         assert not claimed(short).is_proved
     stronger = task(Map(lambda x: 0.5 * x, push=lambda x, w: push(x, w) + 0.6 * x))
     assert not certify(stronger, IDLE, SQUARE, level=0.9, disturbance={"w": W}, inner=enough, budget=LITTLE).is_proved
+
+
+def test_an_inner_level_that_is_left_out_is_never_beyond_the_level() -> None:
+    """Motions keep within x^2 = 0.04 at best; a level below that is refused by a state, not by its own inner level."""
+    t = task(Map(lambda x: 0.5 * x, push=lambda x, w: w))
+    loop = ClosedLoop(t, IDLE, disturbance={"w": (-0.1, 0.1)})
+    assert reachable(loop, SQUARE, level=0.01) == 0.01
+    assert 0.04 < reachable(loop, SQUARE, level=0.9) < 0.06
+    small = certify(t, IDLE, SQUARE, level=0.01, disturbance={"w": (-0.1, 0.1)}, budget=LITTLE)
+    assert small.kind == "refused"
 
 
 NOWHERE: dict[str, Callable[[Any, Any], Any]] = {
