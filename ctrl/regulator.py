@@ -278,7 +278,7 @@ class LQR:
             )
         if not self._is_euclidean:
             wraps = np.isfinite(self._state.periods) | np.array([bool(s.quaternion) for s in self._state])
-            if not np.array_equal(self.x_ref[wraps], self.task.reference.at(self.task.plant, 0)[0][wraps]):
+            if not np.array_equal(self.x_ref[wraps], self.task.reading.start[0][wraps]):
                 raise NotApplicable(
                     f"task '{self.task.name}': LQR regulates to {self.x_ref.tolist()}, not to the reference, and takes "
                     "the representative of periodic signals that is next to that point; only next to the reference "

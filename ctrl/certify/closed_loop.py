@@ -205,7 +205,7 @@ class ClosedLoop:
     @property
     def reference(self) -> np.ndarray:
         """The state (n,) to be held."""
-        return self.task.reference.at(self.task.plant, 0)[0]
+        return self.task.reading.start[0]
 
     @cached_property
     def representatives(self) -> tuple[np.ndarray, np.ndarray]:

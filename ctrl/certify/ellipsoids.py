@@ -70,7 +70,7 @@ def widest_regulator(
     Raises:
         NotApplicable: the linearised plant cannot be stabilised, or nothing bounds the growth. InvalidValue: the rate.
     """
-    x_ref, u_ref = task.reference.at(task.plant, 0)
+    x_ref, u_ref = task.reading.start
     model = _model(task, continuous, rate, None)
     A, B = _hastened(model.A, model), _hastened(model.B, model) if model.plant.is_discrete else model.B
     gain = lqr(LinearPlant(A, B, dt=model.plant.dt), np.eye(len(x_ref)), np.eye(len(u_ref))).K
@@ -120,7 +120,7 @@ class _Model:
 def _model(task: Task, continuous: bool, rate: float, law: SaturatedLinear | None) -> _Model:
     if not 0 < rate < (np.inf if continuous else 1):
         raise InvalidValue(f"rate = {rate}; expected a positive number" + ("" if continuous else " below 1"))
-    x_ref, u_ref = task.reference.at(task.plant, 0)
+    x_ref, u_ref = task.reading.start
     lower, upper = task.applied_bounds
     if law is not None:
         u_ref = law.u_ref - law.K @ (x_ref - law.x_ref)

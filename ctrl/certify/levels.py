@@ -13,7 +13,7 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.disturbed import reachable
 from ctrl.certify.frame import frames
 from ctrl.certify.lyapunov import Lyapunov
-from ctrl.certify.region import Effort, Region
+from ctrl.certify.region import Effort, Region, expect_effort
 from ctrl.certify.roa import LEAST_LEVEL, Equilibrium, candidate, certify
 from ctrl.certify.sampling import sampled_limit
 from ctrl.certify.search import Examiner
@@ -54,7 +54,7 @@ def largest_level(
         proved, the last attempt, with the boxes and seconds of all.
     """
     began = perf_counter()
-    budget = budget or Effort()
+    budget = expect_effort(budget)
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
     V = candidate(loop, V, equilibrium)
     if inner is None:

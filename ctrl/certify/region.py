@@ -11,9 +11,11 @@ from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.tree import Proof
 from ctrl.intervals import total
+from systems.arguments import expect_number, expect_whole
+from systems.errors import expect
 from systems.lowering.interval import Interval
 
-__all__ = ["Answer", "Effort", "Outcome", "Region", "violates"]
+__all__ = ["Answer", "Effort", "Outcome", "Region", "expect_effort", "violates"]
 
 Answer = Literal["proved", "refuted", "open"]
 
@@ -26,6 +28,20 @@ class Effort:
     boxes: int = 2_000_000
     seconds: float = 60.0
     device: str | None = None
+
+
+def expect_effort(budget: Effort | None) -> Effort:
+    """A budget as given, or the default one.
+
+    Raises:
+        InvalidValue: no Effort; fewer boxes than one, or negative seconds.
+    """
+    if budget is None:
+        return Effort()
+    expect(budget, Effort, "budget", "such as Effort(seconds=60)")
+    expect_whole(budget.boxes, "Effort.boxes", least=1)
+    expect_number(budget.seconds, "Effort.seconds", least=0.0, infinite=True)
+    return budget
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ctrl.certify.disturbed import reachable
 from ctrl.certify.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
 from ctrl.certify.linearised import cost_to_go
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
-from ctrl.certify.region import Effort, Outcome, Region, violates
+from ctrl.certify.region import Effort, Outcome, Region, expect_effort, violates
 from ctrl.certify.sampling import corners, sampled_limit
 from ctrl.certify.volume import volume
 from ctrl.controller import NotApplicable
@@ -47,7 +47,7 @@ def riccati(task: Task) -> QuadraticLyapunov:
     """
     P = LQR(task).P
     try:
-        return QuadraticLyapunov(P, Interval.of(task.reference.at(task.plant, 0)[0]))
+        return QuadraticLyapunov(P, Interval.of(task.reading.start[0]))
     except InvalidValue as error:
         unseen = np.abs(np.linalg.eigh(P)[1][:, 0])
         names = [name for name, a in zip(task.plant.state.names, unseen, strict=True) if a > 0.1]
@@ -107,6 +107,7 @@ def certify(
         beyond the level, or an unbounded S.
     """
     began, worked = perf_counter(), process_time()
+    budget = expect_effort(budget)
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
     V = candidate(loop, V, equilibrium)
     if not 0 <= kappa < (np.inf if continuous else 1):
@@ -138,7 +139,7 @@ def certify(
             "controller may take another representative of it, closer to the reference, than the law reads; give a "
             "smaller box, or leave it out"
         )
-    outcome, origin, region = _decide(loop, region, kappa, budget or Effort(), equilibrium == "own")
+    outcome, origin, region = _decide(loop, region, kappa, budget, equilibrium == "own")
     kind = {"proved": Kind.PROVED, "refuted": Kind.REFUSED, "open": Kind.UNDECIDED}[outcome.answer]
     return Certificate(
         **stated(loop, region, kappa),

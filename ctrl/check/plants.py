@@ -13,7 +13,7 @@ from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import Samples, around_origin
 from ctrl.regulator import NotStabilisable, lqr
 from systems import Plant, equilibrium, linearise
-from systems.lowering import lower
+from systems.lowering import NotLowerable, lower
 from systems.reading import not_differentiable
 
 __all__ = ["check_plant", "plant_report"]
@@ -87,7 +87,7 @@ def _numbers(plant: Plant, at: Samples) -> list[Check]:
         attempt("every disturbance moves something", lambda: _idle(plant, value, w, "disturbance"), "", warning=True),
         attempt("reads the same in numpy", lambda: _agrees(f, "numpy", points)),
         *([attempt("reads the same in torch", lambda: _agrees(f, "torch", points))] if _has("torch") else []),
-        attempt("interval arithmetic encloses it", lambda: _enclosed(f, at)),
+        _read_by_proofs(f, at),
         attempt(
             f"stabilisable about its equilibrium nearest {at.centre}", lambda: _stabilisable(plant, at), warning=True
         ),
@@ -123,6 +123,16 @@ def _agrees(f: ca.Function, to: Any, points: tuple[np.ndarray, ...]) -> str:
     if not gap <= AGREEMENT:
         raise Objection(f"differs from CasADi by {gap:.3g} (relative)")
     return f"largest difference {gap:.1g}"
+
+
+def _read_by_proofs(f: ca.Function, at: Samples) -> Check:
+    """A function that intervals cannot read, such as a look-up table, is no fault: only proofs need it."""
+    name = "interval arithmetic encloses it"
+    try:
+        lower(f, to="interval")
+    except NotLowerable as error:
+        return Check(name, False, f"{error}; only proofs need it", warning=True)
+    return attempt(name, lambda: _enclosed(f, at))
 
 
 def _enclosed(f: ca.Function, at: Samples) -> None:

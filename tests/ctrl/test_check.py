@@ -472,3 +472,23 @@ def test_a_controller_that_keeps_quiet_about_nan_is_warned_of() -> None:
     report = check_controller(Mute, TASK)
     assert report.passed, report
     assert "says so by its status" in warned(report)
+
+
+def test_a_table_is_worth_a_warning_and_no_failure() -> None:
+    """Every reader but proofs takes it."""
+    knots = np.linspace(-2.0, 2.0, 9)
+    table = ca.interpolant("table", "bspline", [knots], knots**3)
+
+    @dataclass(frozen=True)
+    class Sprung(Plant):
+        state, input = signals("x [m]", "v [m/s]"), signals("f [N]")
+
+        def ode(self, x, u, w):
+            return [x.v, u.f - table(x.x) - x.v]
+
+    report = check_plant(Sprung())
+    (warned,) = [check for check in report.checks if check.name == "interval arithmetic encloses it"]
+    assert not warned.passed
+    assert warned.warning
+    assert "'table' (BSplineInterpolant)" in warned.explanation
+    assert not report.failures

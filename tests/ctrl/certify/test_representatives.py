@@ -209,3 +209,15 @@ def test_a_loop_that_rests_close_to_the_reference_is_proved(offset: float) -> No
     found, said = prove(beside(offset, 0.5), IDLE, 5.0, None, False)
     assert found.is_proved, found
     assert ("own equilibrium" in found.claim) == ("beside:" in said) == (offset > 1e-8)
+
+
+def test_a_reference_a_turn_away_is_the_same_reference() -> None:
+    """Its proof is that of the reference within half a turn of zero, as every controller takes it."""
+    bounds = {"q": (-3.0, 3.0), "rate": (-9.0, 9.0)}
+    levels = []
+    for q in (0.0, 2.0 * np.pi, -4.0 * np.pi):
+        task = dataclasses.replace(turning(bounds), reference=SetPoint({"q": q}))
+        found = certify(task, LQR(task).law, riccati(task), 1.0)
+        assert found.is_proved
+        levels.append(found.region.V.centre.mid)
+    np.testing.assert_allclose(levels, levels[0] * np.ones((3, 1)), atol=1e-12)
