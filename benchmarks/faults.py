@@ -4,8 +4,8 @@
 closed loop. Three samples in ten are hostile: measurements of NaN, infinite, huge, largest and smallest numbers, states
 far outside, and clocks that jump ahead, back, stand still or count beyond the end. One in ten is misuse: a sample
 number of NaN, 1.5 or text, a state of text, of another length or None, which must raise an error of Trivium's own and
-change nothing. Counted are exceptions, warnings among them, that are no documented misuse, misuse that went unnoticed, inputs that are no
-numbers or outside their bounds, statuses that hide a measurement of NaN, and the longest step.
+change nothing. Counted are exceptions, warnings among them, that are no documented misuse, misuse that went unnoticed,
+inputs that are no numbers or outside their bounds, statuses that hide a measurement of NaN, and the longest step.
 """
 
 from __future__ import annotations

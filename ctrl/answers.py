@@ -12,7 +12,7 @@ from ctrl.controller import NotApplicable
 from systems import Budget, Chance, Hard, Soft, Task
 from systems.reading import Part
 
-__all__ = ["EXACT", "Announced", "Answer", "Answers", "Exact", "Refused", "announced", "described"]
+__all__ = ["EXACT", "Announced", "Answer", "Answers", "Exact", "Refused", "announced", "described", "quadratic_end"]
 
 
 @final
@@ -71,6 +71,16 @@ class Answers:
                 raise NotApplicable(f"task '{task.name}': {text}")
             texts[text] = None
         return tuple(texts)
+
+
+def quadratic_end(task: Task) -> Answer:
+    """The answer of quadratic programs to a terminal cost, which they shall optimise as it is charged."""
+    if task.reading.ends_quadratically:
+        return EXACT
+    return Refused(
+        "its terminal cost is not quadratic in the state, and a quadratic program would charge another one; use the "
+        "nonlinear MPC"
+    )
 
 
 def announced(controller: object) -> tuple[str, ...] | None:

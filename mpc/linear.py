@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ctrl.answers import EXACT, Announced, Answers, Refused, steady_state_in_words
+from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
 from ctrl.controller import NotApplicable, Status
 from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
 from ctrl.regulator import LQR, lqr
@@ -365,7 +365,7 @@ ANSWERS = Answers(
         Part.REFERENCE_OUTSIDE: EXACT,
         Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
         Part.KINKED_COST: EXACT,  # as soft rows, or refused by affine_penalties
-        Part.TERMINAL_COST: EXACT,
+        Part.TERMINAL_COST: quadratic_end,
         Part.HARD: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: HELD_AS_HARD,

@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.answers import EXACT, Announced, Answers, Refused, described
+from ctrl.answers import EXACT, Announced, Answers, Refused, described, quadratic_end
 from ctrl.controller import Decision, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
 from ctrl.linearisation import terminal_expansion
@@ -328,7 +328,7 @@ ANSWERS = Answers(
         Part.KINKED_COST: Refused(
             "its cost has kinks ({names}), which stochastic MPC does not take; use the linear or the nonlinear MPC"
         ),
-        Part.TERMINAL_COST: EXACT,
+        Part.TERMINAL_COST: quadratic_end,
         Part.HARD: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: EXACT,

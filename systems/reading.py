@@ -276,9 +276,15 @@ class Reading:
         stage = self.task.stage_cost
         x, u, xr, ur = stage.sx_in()
         z = ca.vertcat(x, u)
-        last = self.task.terminal_cost(x, xr)
-        second = ca.hessian(stage(x, u, xr, ur), z)[0], ca.hessian(last, x)[0]
-        return not self.cost_kinks and not any(ca.depends_on(ca.vec(part), z) for part in second)
+        second = ca.hessian(stage(x, u, xr, ur), z)[0]
+        return not self.cost_kinks and self.ends_quadratically and not ca.depends_on(ca.vec(second), z)
+
+    @cached_property
+    def ends_quadratically(self) -> bool:
+        """Whether the terminal cost is quadratic in the state."""
+        x, xr = self.task.terminal_cost.sx_in()
+        second = ca.hessian(self.task.terminal_cost(x, xr), x)[0]
+        return not kinks(self.task.terminal_cost) and not ca.depends_on(ca.vec(second), x)
 
     @cached_property
     def cost_kinks(self) -> tuple[str, ...]:

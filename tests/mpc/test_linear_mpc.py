@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import cvxpy as cp
 import numpy as np
@@ -11,9 +11,21 @@ import pytest
 
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
-from mpc import LinearMPC
+from mpc import LinearMPC, StochasticMPC
 from mpc.condensing import condensed
-from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Polytope, Quadratic, SetPoint, Task, Trajectory
+from systems import (
+    Box,
+    Fixed,
+    Inequality,
+    InvalidValue,
+    LinearPlant,
+    Nonlinear,
+    Polytope,
+    Quadratic,
+    SetPoint,
+    Task,
+    Trajectory,
+)
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 
@@ -278,3 +290,21 @@ def test_misuse_and_tasks_that_do_not_fit() -> None:
 
 def test_it_is_a_controller() -> None:
     assert isinstance(LinearMPC(task(MASS)), Controller)
+
+
+@pytest.mark.parametrize("kind", [LinearMPC, StochasticMPC])
+def test_a_terminal_cost_that_is_not_quadratic_is_refused(kind: Any) -> None:
+    """Its second-order expansion at the reference is zero, so another problem would be solved."""
+    plant = LinearPlant(np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]]), dt=0.1, input_limits=((-1, 1),))
+
+    def stage(x: Any, u: Any, xr: Any, ur: Any) -> Any:
+        return 0.01 * (x.x1**2 + x.x2**2) + 0.1 * u.u1**2
+
+    def ending(power: int) -> Task:
+        cost = Nonlinear(stage, lambda x, xr: 10.0 * x.x1**power)
+        bounds = Box("d", {"x1": (-5.0, 5.0), "x2": (-5.0, 5.0)})
+        return Task("ending", plant, 0.1, 10, cost, Fixed([1.0, 0.0]), domain=bounds)
+
+    with pytest.raises(NotApplicable, match=r"terminal cost is not quadratic .* use the nonlinear MPC"):
+        kind(ending(4))
+    assert kind(ending(2), 3)

@@ -484,5 +484,5 @@ def test_more_directions_than_states_are_no_obstacle() -> None:
 @pytest.mark.parametrize("budget", [Effort(0), Effort(-5), Effort(2.5), Effort(10, -1.0), Effort(10, float("nan")), 10])
 def test_budgets_that_mean_nothing_are_refused(budget) -> None:
     task = pendulum()
-    with pytest.raises(InvalidValue, match="Effort|budget"):
+    with pytest.raises(InvalidValue, match=r"Effort|budget"):
         certify(task, LQR(task).law, riccati(task), 0.1, budget=budget)
