@@ -79,6 +79,7 @@ def test_the_reference_of_a_steady_one_goes_on_beyond_the_run() -> None:
             np.testing.assert_array_equal(Steady(task, 3).at(k), [expected, 0 * expected, 0 * expected])
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_followed_through_harmonic_fits() -> None:
     # Two sinusoids at once, neither of the controller's frequency, small enough to be admissible.
     task = axis(0.0)

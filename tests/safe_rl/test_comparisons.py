@@ -30,6 +30,7 @@ def briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_learners_of_the_comparison_are_trained_once_each_in_its_own_way(briefly: Path) -> None:
     task, programme = driving_task(), comparisons.drivers()
     factories = programme.controllers

@@ -36,7 +36,12 @@ QUICK: dict[str, Any] = {"hidden": (32, 32), "warmup": 2_000, "mean_updates": 30
 @pytest.mark.parametrize(
     ("make", "settings", "updates"),
     [
-        (SACPID, SACSettings(hidden=(16, 16), batch_size=64, warmup=2_000, mean_updates=300), 3_000),
+        pytest.param(
+            SACPID,
+            SACSettings(hidden=(16, 16), batch_size=64, warmup=2_000, mean_updates=300),
+            3_000,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(PLO, DSACTSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(SACLagrangian, SACSettings(**QUICK), 6_000, marks=pytest.mark.slow),
         pytest.param(DSACLagrangian, DSACTSettings(**QUICK), 6_000, marks=pytest.mark.slow),

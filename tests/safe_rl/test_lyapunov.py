@@ -142,6 +142,7 @@ def test_what_cannot_be_learned_is_refused() -> None:
         trained(replace(task, domain=None), good, settings=SHORT, progress=False)
 
 
+@pytest.mark.slow
 def test_a_short_training_proves_more_than_the_ellipse() -> None:
     """Of the reversed oscillator, whose best ellipse holds less than half of the true region."""
     task = van_der_pol_reversed()
