@@ -11,6 +11,7 @@ from mpc.solvers.base import QPSolver, QuadraticProgram
 
 __all__ = ["PIQP"]
 
+_NO_BOUND = 1e30  # what PIQP takes for infinite
 _STATUS = {
     piqp.PIQP_SOLVED: Status.SOLVED,
     piqp.PIQP_MAX_ITER_REACHED: Status.MAX_ITERATIONS,
@@ -94,6 +95,8 @@ class PIQP(QPSolver):
     def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
         self._f[self._place[: self._d]] = f
         self._set_bounds(lower, upper)
+        if ((self._low <= -_NO_BOUND) & (self._high >= _NO_BOUND)).any():  # such a row it would zero for good
+            return Status.NUMERICAL, np.full(self._d, np.nan), np.full(len(lower), np.nan), 0
         self._solver.update(c=self._f, b=self._b, h_l=self._low, h_u=self._high)
         status = _STATUS.get(self._solver.solve(), Status.NUMERICAL)
         found = self._solver.result

@@ -207,3 +207,17 @@ def test_large_numbers_are_not_called_infeasible() -> None:
     found = solver.solve(np.zeros(2), lower, upper)
     assert found.status is Status.SOLVED
     np.testing.assert_allclose(found.point, 3e5)
+
+
+@pytest.mark.parametrize("big", [1e30, 1e35, 1e200])
+def test_piqp_keeps_a_row_that_was_as_good_as_unbounded(big: float, capfd: pytest.CaptureFixture[str]) -> None:
+    """It would zero the row for good, and say so on the terminal."""
+    rows = sp.csc_matrix([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    lower, upper = np.array([-np.inf, -1.0, -np.inf]), np.array([1.0, 1.0, 0.5])
+    solver = PIQP(QuadraticProgram(sp.identity(2, format="csc"), rows, np.full(3, np.inf), lower, upper))
+    f = np.array([-3.0, -3.0])
+    assert solver.solve(f, lower, np.array([big, 1.0, big])).status is Status.NUMERICAL
+    found = solver.solve(f, lower, upper)
+    assert found.status is Status.SOLVED
+    np.testing.assert_allclose(found.point, [0.25, 0.25], atol=1e-7)
+    assert capfd.readouterr() == ("", "")
