@@ -163,6 +163,7 @@ class LinearMPC(PredictiveController):
             return None, said
         if self._source.at_edge and terminal is None:
             self._rest = self._source.weight_of_rest()
+            self._source.chooses_rest = True
             # At the edge of a constraint that may be violated sometimes, a model that is only nearly right must not
             # lose more than that constraint for want of a plan.
             self._rules = self._rules.with_allowed(self.task, 10.0 * float(self._rest.max()))
@@ -260,6 +261,7 @@ class _Constant:
     """The stages of a task with a constant reference, expanded where it settles."""
 
     varies = False
+    chooses_rest = False  # whether the program chooses a steady state to end at
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -298,7 +300,7 @@ class _Constant:
         H = np.block([[model.Q, model.N], [model.N.T, model.R]])
         q = model.gradient - 2.0 * H @ z
         P, p = self.P, -2.0 * self.P @ model.x_ref
-        if self.at_edge:  # the steady state of the plan is charged instead
+        if self.chooses_rest:  # the steady state of the plan is charged instead
             P, p = np.zeros_like(P), np.zeros_like(p)
         if self._own is not None:
             # The multipliers telescope: between the first and the last state they leave their own product.
@@ -314,7 +316,7 @@ class _Constant:
 class _Along:
     """The stages of a task along a reference that moves."""
 
-    is_elsewhere = at_edge = False
+    is_elsewhere = at_edge = chooses_rest = False
 
     def __init__(self, task: Task, horizon: int) -> None:
         self.task = task

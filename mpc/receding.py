@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from ctrl.answers import Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
+from ctrl.terminal import terminal
 from mpc.conic import ConicProgram
 from mpc.linear import LinearMPC
 from mpc.predictive import clock
@@ -181,7 +182,8 @@ class RecedingHorizon(ABC):
         """The decision of a linear MPC over the same horizon that may end anywhere; None where that has no plan."""
         if self._open_ended is None:
             try:
-                self._open_ended = LinearMPC(self.task, self.horizon, terminal="cost")
+                at_edge = terminal(self.task).at_edge  # then a plan ends at a steady state that it chooses
+                self._open_ended = LinearMPC(self.task, self.horizon, None if at_edge else "cost")
             except NotApplicable:
                 self._open_ended = False
         if not self._open_ended:

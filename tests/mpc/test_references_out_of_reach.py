@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Controller, simulate
+from ctrl.linearisation import local_model
+from ctrl.regulator import lqr
 from mpc import HarmonicMPC, LinearMPC, NonlinearMPC, TrackingMPC
 from systems import Box, Constraint, Inequality, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems.library import cartpole_track
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,35 @@ def test_what_holds_more_than_is_asked_says_so() -> None:
         for make in MAKERS.values():
             assert any("with no allowance" in text for text in make(crane(LIMITS[limit])).approximations)  # type: ignore[attr-defined]
     assert any("violates 'wall'" in text for text in LQR(crane(WALL)).approximations)
+
+
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "starts"),
+    [
+        (LinearMPC, 25), (TrackingMPC, 25), (HarmonicMPC, 25), (NonlinearMPC, 1),
+        pytest.param(LinearMPC, 100, marks=SLOW), pytest.param(TrackingMPC, 100, marks=SLOW),
+        pytest.param(HarmonicMPC, 100, marks=SLOW), pytest.param(NonlinearMPC, 100, marks=SLOW),
+    ],
+)  # fmt: skip
+def test_the_pole_stays_up_at_the_end_of_the_track(kind: Callable[[Task], Controller], starts: int) -> None:
+    """With default horizons, some of which are too short for the terminal condition."""
+    task = dataclasses.replace(cartpole_track(), steps=300)
+    x0 = task.initial.sample(task.plant.state, np.random.default_rng(0), (starts,))
+    run = simulate(task, kind(task), x0)
+    assert (run.left < 0).all()
+    beyond = (run.states[:, 1:, 0] > 0.7 + 1e-6).sum(axis=1)
+    assert beyond.max() <= 5
+    assert np.abs(run.states[:, -1, 2:]).max() < 0.05
+    if kind is not TrackingMPC:  # whose steady state half a second ahead moves slowly
+        assert run.states[:, -1, 0].min() > 0.4
+
+
+def test_the_cost_alone_is_charged_where_it_is_asked_for() -> None:
+    task = cartpole_track()
+    controller = LinearMPC(task, 10, terminal="cost")
+    model = local_model(task, constrained=True)
+    charged = controller.problem.P.toarray()[-4:, -4:]
+    np.testing.assert_allclose(charged, lqr(model.plant, model.Q, model.R, model.N).P, rtol=1e-9)
