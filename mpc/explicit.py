@@ -92,7 +92,8 @@ class ExplicitMPC:
         self._lower, self._upper = task.input_bounds
 
     def reset(self) -> None:
-        """Nothing to forget: the law has no memory."""
+        """The law has no memory; the controller it is the law of has."""
+        self.online.reset()
 
     @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
     def step(self, x: np.ndarray, k: int) -> Decision:
@@ -114,6 +115,9 @@ class ExplicitMPC:
             return Decision(u, seconds=perf_counter() - began)
         if not np.isfinite(u).all():  # pieces of the law that overflow cancel
             u = self._recourse.backup(x, k)
+        # The input stays that of the law, which certificates are about; the online controller knows what is lacking.
+        if self.online.step(x, k).status is Status.TERMINAL_SET_UNREACHABLE:
+            return Decision(u, Status.TERMINAL_SET_UNREACHABLE, Source.BACKUP, seconds=perf_counter() - began)
         return Decision(u, Status.INFEASIBLE, Source.BACKUP, seconds=perf_counter() - began)
 
     @np.errstate(over="ignore", invalid="ignore")

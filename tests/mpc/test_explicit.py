@@ -12,7 +12,7 @@ from ctrl import simulate
 from ctrl.certify import certify, riccati
 from ctrl.controller import NotApplicable, Source, Status
 from ctrl.laws.lattice_network import relu_network
-from mpc import ExplicitMPC
+from mpc import ExplicitMPC, LinearMPC
 from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, SetPoint, Sinusoid, Task, Uniform
 from systems.library import double_integrator, pendulum, stirred_tank
 
@@ -233,3 +233,17 @@ def test_random_problems(seed: int) -> None:
     assert result["error"] <= 1e-7
     assert result["online error"] <= 1e-5
     assert result["missing"] == 0
+
+
+def test_its_status_is_that_of_the_online_controller() -> None:
+    """Where plans keep the constraints, but none ends in the terminal set, it is not called infeasible."""
+    task = double_integrator()
+    explicit, online = ExplicitMPC(task, 4), LinearMPC(task, 4)
+    lower, upper = task.domain_bounds
+    states = np.random.default_rng(3).uniform(lower, upper, (300, 2))
+    found = []
+    for x in states:
+        online.reset()
+        found.append(online.step(x, 0).status)
+        assert explicit.step(x, 0).status is found[-1], x
+    assert set(found) == {Status.SOLVED, Status.TERMINAL_SET_UNREACHABLE, Status.INFEASIBLE}
