@@ -442,6 +442,7 @@ def test_the_proof_is_about_the_plant_that_really_runs() -> None:
 # ---- parameters known to intervals ----
 
 
+@pytest.mark.slow
 def test_a_claim_for_all_masses_holds_for_each() -> None:
     masses = (0.14, 0.16)
     certificate = largest_level(TASK, LAW, V, resolution=0.02, uncertain={"mass": masses})

@@ -83,6 +83,7 @@ def test_a_quartic_proves_more_than_four_fifths_of_the_true_region(quartic: Symb
     assert not certificate.contains(1.001 * limit_cycle()).any()  # beyond the cycle nothing arrives
 
 
+@pytest.mark.slow
 def test_a_sextic_proves_nearly_all_of_it() -> None:
     certificate = sos_region(TASK, LAW, degree=6)
     assert certificate.is_proved
