@@ -111,7 +111,7 @@ class ExplicitMPC:
             )
         x = self._near(x)
         u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
-        if self.is_feasible(x):
+        if self._inside(x[None])[0]:
             return Decision(u, seconds=perf_counter() - began)
         if not np.isfinite(u).all():  # pieces of the law that overflow cancel
             u = self._recourse.backup(x, k)
