@@ -66,8 +66,7 @@ def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
         return Terminal(None, none, None, f"none: {reason}")
     elsewhere = task.reading.settles_elsewhere(constrained=True)
     where = steady_state_in_words(task, constrained=True) if elsewhere else "the reference"
-    at_edge = any(name not in task.plant.input.names for name in steady.active)
-    return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}", at_edge)
+    return Terminal(P, model.multipliers, model.x_ref, f"Riccati cost-to-go at {where}", task.reading.rests_at_edge)
 
 
 def weight_of_rest(task: Task, P: np.ndarray, centre: np.ndarray) -> np.ndarray:

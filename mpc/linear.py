@@ -284,8 +284,7 @@ class _Constant:
     @property
     def at_edge(self) -> bool:
         """Whether the operating point is held off the reference by constraints, so that there is no set around it."""
-        steady = self.task.reading.steady_state
-        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
+        return self.task.reading.rests_at_edge
 
     def weight_of_rest(self) -> np.ndarray:
         """What a unit of distance from rest costs at the end, (n,): more than getting there ever saves."""

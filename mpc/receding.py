@@ -15,7 +15,6 @@ import scipy.sparse as sp
 from ctrl.answers import Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
 from ctrl.feasible import FeasibleSet
-from ctrl.terminal import terminal
 from mpc.conic import ConicProgram
 from mpc.linear import LinearMPC
 from mpc.predictive import clock
@@ -182,7 +181,7 @@ class RecedingHorizon(ABC):
         """The decision of a linear MPC over the same horizon that may end anywhere; None where that has no plan."""
         if self._open_ended is None:
             try:
-                at_edge = terminal(self.task).at_edge  # then a plan ends at a steady state that it chooses
+                at_edge = self.task.reading.rests_at_edge  # then a plan ends at a steady state that it chooses
                 self._open_ended = LinearMPC(self.task, self.horizon, None if at_edge else "cost")
             except NotApplicable:
                 self._open_ended = False

@@ -426,6 +426,12 @@ class Reading:
             return self.free_steady_state
         return self._steady(self.conditions)
 
+    @property
+    def rests_at_edge(self) -> bool:
+        """Whether constraints, other than bounds of inputs, hold that steady state off where it would be cheaper."""
+        steady = self.steady_state
+        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
+
     def _steady(self, rule: Conditions | None) -> SteadyState | None:
         task = self.task
         if not task.reference.is_constant:
