@@ -39,17 +39,17 @@ TESTS = {
     "ctrl/certify/disturbed.py": ["tests/ctrl/certify/test_disturbed.py"],
     "ctrl/certify/region.py": [BOUNDS, "tests/ctrl/certify/test_disturbed.py"],
     "ctrl/certify/quadratics.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
-    "ctrl/balls.py": ["tests/ctrl/test_balls.py"],
-    "ctrl/affine.py": ["tests/ctrl/test_affine.py", BOUNDS],
-    "ctrl/exponential.py": ["tests/ctrl/test_exponential.py"],
-    "systems/lowering/rounding.py": ["tests/systems/lowering/test_interval.py"],
-    "systems/lowering/interval.py": [
-        "tests/systems/lowering/test_undefined.py",
-        "tests/systems/lowering/test_interval.py",
+    "systems/arithmetic/balls.py": ["tests/systems/arithmetic/test_balls.py"],
+    "systems/arithmetic/affine.py": ["tests/systems/arithmetic/test_affine.py", BOUNDS],
+    "systems/arithmetic/exponential.py": ["tests/systems/arithmetic/test_exponential.py"],
+    "systems/arithmetic/rounding.py": ["tests/systems/arithmetic/test_interval.py"],
+    "systems/arithmetic/interval.py": [
+        "tests/systems/arithmetic/test_undefined.py",
+        "tests/systems/arithmetic/test_interval.py",
     ],
-    "systems/lowering/interval_functions.py": [
-        "tests/systems/lowering/test_undefined.py",
-        "tests/systems/lowering/test_interval.py",
+    "systems/arithmetic/interval_functions.py": [
+        "tests/systems/arithmetic/test_undefined.py",
+        "tests/systems/arithmetic/test_interval.py",
     ],
 }
 SLOW = "not all_masses and not two_states_of_anything"  # of test_roa, minutes together

@@ -46,9 +46,9 @@ from ctrl.laws import Law, SaturatedLinear
 from ctrl.regulator import LQR
 from examples.certify_network import energies, train
 from systems import Quadratic, Task
+from systems.arithmetic.interval import Interval
 from systems.library import cartpole, path_tracking, pendulum, planar_quadrotor, van_der_pol_reversed
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol
-from systems.lowering.interval import Interval
 
 PATIENCE = 30.0  # seconds of processor time that a rival is given for one claim
 _BEGAN, _WORKED = perf_counter(), process_time()

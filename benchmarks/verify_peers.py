@@ -31,10 +31,10 @@ from ctrl.certify.branch_and_bound import decreases
 from ctrl.certify.frame import Frame
 from ctrl.certify.region import Region
 from ctrl.certify.search import Examiner, Search, _Findings
-from ctrl.intervals import quadratic_form, total
-from ctrl.laws.exact import with_symbolic_numbers
+from systems.arithmetic.exact import with_symbolic_numbers
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import quadratic_form, total
 from systems.lowering.interpret import OPERATORS, POWERS, interpret
-from systems.lowering.interval import Interval
 from systems.lowering.program import Program, read
 
 __all__ = ["Attempt", "Race", "by_z3", "race"]

@@ -14,7 +14,7 @@ from ctrl import LQR, Controller, Decision, compare
 from ctrl.check import check_controller, check_task
 from mpc import NonlinearMPC
 from systems import Box, Plant, Quadratic, Task, Uniform, Vector, lower, nonnegative, positive, signals
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 
 @dataclass(frozen=True)

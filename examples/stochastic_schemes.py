@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from ctrl.feasible import plot_sections
 from ctrl.loop import simulate
 from mpc import StochasticMPC, nominal_mpc, robust_mpc
+from mpc.feasible import plot_sections
 from systems import Box
 from systems.library.segway import segway
 

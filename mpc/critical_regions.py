@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ctrl.sets import Polyhedron
+from mpc.polyhedra import Polyhedron
 from mpc.polytopes import Polytope
 from systems.linear_programs import maximise
 

@@ -12,7 +12,6 @@ from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, stea
 from ctrl.controller import NotApplicable, Status
 from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
 from ctrl.regulator import LQR, lqr
-from ctrl.sets import Polyhedron, SetNotFound
 from ctrl.terminal import weight_of_rest
 from mpc.condensing import (
     LinearOptimalControl,
@@ -24,6 +23,7 @@ from mpc.condensing import (
     sparse,
     terminal_set,
 )
+from mpc.polyhedra import Polyhedron, SetNotFound
 from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED, PredictiveController
 from mpc.recourse import Outcome, Plan
 from mpc.solvers.base import QPSolver, QuadraticProgram

@@ -14,8 +14,8 @@ import scipy.sparse as sp
 
 from ctrl.answers import Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
-from ctrl.feasible import FeasibleSet
 from mpc.conic import ConicProgram
+from mpc.feasible import FeasibleSet
 from mpc.linear import LinearMPC
 from mpc.predictive import clock
 from mpc.recourse import Outcome, Plan, Recourse

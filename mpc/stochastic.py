@@ -12,9 +12,9 @@ import scipy.sparse as sp
 
 from ctrl.answers import EXACT, Announced, Answers, Refused, described, quadratic_end
 from ctrl.controller import Decision, Source, Status, sample_index
-from ctrl.feasible import FeasibleSet
 from ctrl.linearisation import terminal_expansion
 from mpc.disturbed import loop_of, rows_of
+from mpc.feasible import FeasibleSet
 from mpc.predictive import DOMAIN, clock
 from mpc.reachable import ErrorDynamics
 from mpc.recourse import Plan, Recourse

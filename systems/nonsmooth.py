@@ -15,9 +15,9 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from systems.arithmetic.interval import Interval
 from systems.lowering import lower
 from systems.lowering.expression import expressions
-from systems.lowering.interval import Interval
 from systems.lowering.program import Instruction, NotLowerable, Operand, Program, read
 
 __all__ = ["Epigraph", "Kink", "Penalties", "branches", "epigraph", "kinks", "penalties", "smoothed"]

@@ -6,11 +6,11 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.affine import Patch
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.region import Effort, Region
 from ctrl.certify.tree import halved
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.interval import Interval
 
 __all__ = ["holds_at_border"]
 

@@ -19,7 +19,7 @@ from ctrl.certify.region import Region
 from ctrl.certify.tree import Proof
 from ctrl.laws.law import Law
 from systems import Signals
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Certificate", "Kind", "sentence", "stated"]
 

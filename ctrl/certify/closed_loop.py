@@ -11,19 +11,27 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
-from ctrl.affine import Affine, Patch, clipped
-from ctrl.balls import Ball, upward
 from ctrl.certify.jet import Jet
 from ctrl.certify.sampled_flow import SampledFlow
 from ctrl.controller import Controller, NotApplicable
-from ctrl.intervals import reshape
-from ctrl.laws.exact import ExactColumn, NotExact, Value, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, TriviumError, UnknownName
+from systems.arithmetic.affine import Affine, Patch, clipped
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.exact import (
+    ExactColumn,
+    NotExact,
+    Value,
+    evaluate_exactly,
+    is_kept,
+    jumps,
+    with_symbolic_numbers,
+)
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_functions import clipped as clipped_box
+from systems.arithmetic.interval_functions import intersection
+from systems.arithmetic.interval_matrices import reshape
 from systems.lowering import lower
-from systems.lowering.interval import Interval
-from systems.lowering.interval_functions import clipped as clipped_box
-from systems.lowering.interval_functions import intersection
 from systems.lowering.program import read
 from systems.symbolic_parameters import expect_varied
 

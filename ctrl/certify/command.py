@@ -27,8 +27,8 @@ from ctrl.certify.sampling import sampled_limit
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
+from systems.arithmetic.interval import Interval
 from systems.files import json_text, printable
-from systems.lowering.interval import Interval
 
 __all__ = ["CHECK_SECONDS", "prove", "show_again"]
 

@@ -19,8 +19,8 @@ from ctrl.certify.tree import Proof
 from ctrl.laws import Expression, Law, Network, SaturatedLinear
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import InvalidValue, Signals
+from systems.arithmetic.interval import Interval
 from systems.files import shown
-from systems.lowering.interval import Interval
 from systems.lowering.program_data import from_data, to_data
 
 __all__ = [

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctrl.affine import Affine, Patch
-from ctrl.balls import Ball, upward
 from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.quadratics import greatest
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Affine, Patch
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Change", "change", "decreases_around", "lowest", "negative_definite"]
 

@@ -29,7 +29,7 @@ from ctrl.laws.law import Law
 from ctrl.laws.saturated_linear import SaturatedLinear
 from ctrl.regulator import lqr
 from systems import InvalidValue, LinearPlant, Task, linearise
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["ellipsoid_region", "largest_ellipsoid", "widest_regulator"]
 

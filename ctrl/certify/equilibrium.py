@@ -7,10 +7,10 @@ from typing import final
 
 import numpy as np
 
-from ctrl.balls import Ball
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.controller import NotApplicable
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 __all__ = ["RestPoint", "at_most", "behaviour_around", "distance", "equilibrium_near", "is_same", "rest_point"]
 

@@ -13,9 +13,9 @@ from typing import final
 
 import numpy as np
 
-from ctrl.balls import Ball, upward
-from systems.lowering import interval_functions as rules
-from systems.lowering.interval import Interval
+from systems.arithmetic import interval_functions as rules
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Features", "features_over"]
 

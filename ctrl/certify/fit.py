@@ -20,7 +20,7 @@ from ctrl.certify.polynomials import Features, Monomials
 from ctrl.certify.sampling import arrives
 from systems import InvalidValue
 from systems.arguments import expect_seed
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Basin", "fitted", "sampled_basin"]
 

@@ -12,11 +12,11 @@ from typing import final
 
 import numpy as np
 
-from ctrl.affine import Patch
-from ctrl.balls import Ball, upward
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Frame", "frames"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
-from ctrl.balls import Ball
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Jet"]
 

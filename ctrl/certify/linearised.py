@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.balls import Ball
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.equilibrium import RestPoint, behaviour_around, rest_point
 from ctrl.certify.lyapunov import QuadraticLyapunov
@@ -12,7 +11,8 @@ from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law, clip
 from ctrl.regulator import local_model
 from systems import Task
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 __all__ = ["cost_to_go", "lyapunov"]
 

@@ -11,13 +11,13 @@ from typing import Any, Self, final
 import casadi as ca
 import numpy as np
 
-from ctrl.balls import Ball
-from ctrl.intervals import least_eigenvalue, matvec, quadratic_form, reshape, total
-from ctrl.laws.exact import DISCONTINUOUS, is_kept, with_symbolic_numbers
 from systems import DimensionMismatch, InvalidValue
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.exact import DISCONTINUOUS, is_kept, with_symbolic_numbers
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_functions import sqrt
+from systems.arithmetic.interval_matrices import least_eigenvalue, matvec, quadratic_form, reshape, total
 from systems.lowering import lower
-from systems.lowering.interval import Interval
-from systems.lowering.interval_functions import sqrt
 from systems.lowering.program import read
 
 __all__ = ["Lyapunov", "QuadraticLyapunov", "SymbolicLyapunov"]

@@ -9,12 +9,12 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from ctrl.balls import Ball, upward
 from ctrl.certify.features import Features, features_over
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
-from ctrl.intervals import reshape
 from systems import DimensionMismatch, InvalidValue
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import reshape
 
 __all__ = ["NeuralLyapunov"]
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from ctrl.balls import Ball, upward
+from systems.arithmetic.balls import Ball, upward
 
 __all__ = ["greatest"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov
 from ctrl.certify.tree import Proof
-from ctrl.intervals import total
 from systems.arguments import expect_number, expect_whole
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import total
 from systems.errors import expect
-from systems.lowering.interval import Interval
 
 __all__ = ["Answer", "Effort", "Outcome", "Region", "expect_effort", "violates"]
 

@@ -23,7 +23,7 @@ from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import InvalidValue, Task
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["LEAST_LEVEL", "Equilibrium", "candidate", "certify", "riccati"]
 

@@ -15,10 +15,10 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from ctrl.exponential import exponential
-from ctrl.laws.exact import Value, evaluate, with_symbolic_numbers
 from systems import Discretisation, exact
-from systems.lowering.interval import Interval
+from systems.arithmetic.exact import Value, evaluate, with_symbolic_numbers
+from systems.arithmetic.exponential import exponential
+from systems.arithmetic.interval import Interval
 from systems.lowering.program import read
 
 __all__ = ["SampledFlow"]

@@ -8,16 +8,16 @@ from typing import Any, final
 
 import numpy as np
 
-from ctrl.affine import Affine, Patch
-from ctrl.balls import Ball, upward
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.decrease import change, decreases_around, lowest
 from ctrl.certify.frame import Frame
 from ctrl.certify.reasons import LOWER, MORE, undefined_at
 from ctrl.certify.region import Answer, Effort, Outcome, Region, violates
 from ctrl.certify.tree import Proof, Tree, halved
+from systems.arithmetic.affine import Affine, Patch
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
 from systems.lowering.device import fetched, placed
-from systems.lowering.interval import Interval
 
 __all__ = ["CHUNK", "CORES", "Examiner", "Search"]
 

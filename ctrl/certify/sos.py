@@ -28,7 +28,7 @@ from ctrl.certify.sos_programmes import grown, level_by_squares
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["lyapunov_equation", "sos_candidate", "sos_level", "sos_region"]
 

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Halves", "Proof", "Tree", "halved"]
 

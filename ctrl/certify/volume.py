@@ -6,7 +6,7 @@ import numpy as np
 
 from ctrl.certify.lyapunov import QuadraticLyapunov
 from ctrl.certify.region import Region
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["inner_share", "volume"]
 

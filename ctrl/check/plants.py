@@ -136,7 +136,7 @@ def _read_by_proofs(f: ca.Function, at: Samples) -> Check:
 
 
 def _enclosed(f: ca.Function, at: Samples) -> None:
-    from systems.lowering.interval import Interval
+    from systems.arithmetic.interval import Interval
 
     points = (at.x, at.u, at.w)
     states = Interval(np.maximum(at.x - 1e-3, at.lower), np.minimum(at.x + 1e-3, at.upper))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from ctrl.balls import Ball
 from systems import UnknownName
-from systems.lowering import interval_functions as rules
-from systems.lowering.interval import Interval
+from systems.arithmetic import interval_functions as rules
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Function", "derivative", "function", "relaxed"]
 

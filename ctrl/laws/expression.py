@@ -11,13 +11,13 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
-from ctrl.intervals import reshape
-from ctrl.laws.exact import evaluate_exactly, is_kept, jumps, with_symbolic_numbers
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
+from systems.arithmetic.exact import evaluate_exactly, is_kept, jumps, with_symbolic_numbers
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import reshape
 from systems.errors import expect
 from systems.lowering import jacobian, lower
-from systems.lowering.interval import Interval
 from systems.lowering.program import read
 
 __all__ = ["Expression"]

@@ -11,12 +11,12 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from ctrl.intervals import matvec
 from ctrl.laws.law import Law
 from systems import DimensionMismatch, InvalidValue
 from systems.arguments import expect_array
+from systems.arithmetic.interval import Interval, stack
+from systems.arithmetic.interval_matrices import matvec
 from systems.errors import expect
-from systems.lowering.interval import Interval, stack
 
 __all__ = ["Lattice", "MaxMin"]
 

@@ -9,10 +9,10 @@ from fractions import Fraction
 import casadi as ca
 import numpy as np
 
-from ctrl.affine import Affine, Patch, mean_value
-from ctrl.balls import Ball
-from systems.lowering.interval import Interval
-from systems.lowering.interval_functions import clipped
+from systems.arithmetic.affine import Affine, Patch, mean_value
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_functions import clipped
 
 __all__ = ["Law", "clip", "clip_exactly"]
 

@@ -11,16 +11,16 @@ from typing import Literal, final
 import casadi as ca
 import numpy as np
 
-from ctrl.affine import Affine, Patch
-from ctrl.balls import Ball, upward
-from ctrl.intervals import reshape
 from ctrl.laws.activations import derivative, function, relaxed
-from ctrl.laws.exact import evaluate_exactly
 from ctrl.laws.law import Law
 from systems import DimensionMismatch
 from systems.arguments import expect_array
+from systems.arithmetic.affine import Affine, Patch
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.exact import evaluate_exactly
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import reshape
 from systems.errors import expect
-from systems.lowering.interval import Interval
 from systems.lowering.program import read
 
 __all__ = ["Activation", "Network"]

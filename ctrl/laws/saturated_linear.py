@@ -10,13 +10,13 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from ctrl.affine import Affine, Patch, clipped, mean_value
-from ctrl.balls import Ball
-from ctrl.intervals import matvec
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import DimensionMismatch, InvalidValue
 from systems.arguments import expect_array
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Affine, Patch, clipped, mean_value
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import matvec
 
 __all__ = ["SaturatedLinear", "saturated_linear"]
 

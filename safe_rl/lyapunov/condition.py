@@ -15,7 +15,7 @@ from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.settings import LyapunovSettings
 from safe_rl.lyapunov.zubov import Motions
 from systems import InvalidValue
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Condition", "Round", "local_shape"]
 

@@ -14,7 +14,7 @@ from ctrl.certify import NeuralLyapunov
 from ctrl.laws import Network
 from ctrl.laws.network import Activation
 from systems import InvalidValue, Task
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Control", "Scale", "Value"]
 

@@ -6,9 +6,9 @@ from typing import Any, final
 
 import numpy as np
 
-from systems.lowering import interval_functions
+from systems.arithmetic import interval_functions
+from systems.arithmetic.interval import Interval
 from systems.lowering.emit import ELEMENTARY, INVERSE, OPERATORS, Arithmetic, calls, emit
-from systems.lowering.interval import Interval
 from systems.lowering.program import Program
 
 ARITHMETIC = Arithmetic(

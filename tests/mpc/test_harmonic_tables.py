@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Controller, Status
-from ctrl.feasible import HasFeasibleSet, plot_sections
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
+from mpc.feasible import HasFeasibleSet, plot_sections
 from mpc.receding import RecedingHorizon, Solver
 from systems import Sinusoid, exact
 from tests.mpc.harmonic_problems import (

@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.recursive_feasibility import KINDS, Count
 from ctrl.controller import Controller, NotApplicable, Source, Status
-from ctrl.feasible import HasFeasibleSet
 from ctrl.loop import simulate
 from mpc import (
     LagrangianMPC,
@@ -24,6 +23,7 @@ from mpc import (
     robust_mpc,
     robust_stochastic_mpc,
 )
+from mpc.feasible import HasFeasibleSet
 from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Task, Trajectory, Uniform
 from systems.library.pendulum import pendulum
 from systems.library.segway import segway

@@ -8,10 +8,10 @@ import math
 import numpy as np
 
 from ctrl.controller import Controller
-from ctrl.feasible import HasFeasibleSet
 from ctrl.loop import simulate
 from ctrl.regulator import LQR
 from mpc import StochasticMPC, nominal_mpc, robust_mpc
+from mpc.feasible import HasFeasibleSet
 from systems import Box
 from systems.library.segway import segway
 

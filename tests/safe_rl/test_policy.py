@@ -16,9 +16,9 @@ from safe_rl.controller import PolicyController
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import Policy
 from systems import Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems.arithmetic.interval import Interval
 from systems.library import double_integrator, pendulum, pendulum_swing_up
 from systems.lowering import lower
-from systems.lowering.interval import Interval
 from systems.signals import angle
 
 

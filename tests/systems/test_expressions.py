@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from systems import Inequality, InvalidValue, Nonlinear, Observation, Plant, Vector, signals
+from systems.arithmetic.interval import Interval
 from systems.expressions import expect_arguments, largest, without_nan
 from systems.library import DoubleIntegrator
 from systems.lowering import lower
-from systems.lowering.interval import Interval
 
 PLANT = DoubleIntegrator()
 TAUGHT = r"holds a NaN: .*math.*use casadi's: casadi.fabs"

@@ -10,8 +10,6 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.affine import Affine, Patch
-from ctrl.balls import Ball
 from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
 from ctrl.certify.border import holds_at_border
 from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
@@ -20,7 +18,9 @@ from ctrl.certify.region import Region
 from ctrl.certify.search import Examiner
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, SetPoint, Task, Uniform, signals
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Affine, Patch
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 ORIGIN = np.zeros(2)
 IDLE = SaturatedLinear(np.zeros((1, 2)), ORIGIN, np.zeros(1), -np.ones(1), np.ones(1))

@@ -31,10 +31,10 @@ from ctrl.controller import NotApplicable
 from ctrl.laws import Network, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, InvalidValue, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 from systems.library.quadrotor import quadrotor
-from systems.lowering.interval import Interval
 
 
 def delay() -> Task:

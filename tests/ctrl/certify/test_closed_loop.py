@@ -15,9 +15,9 @@ from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Plant, Quadratic, SetPoint, Sinusoid, Task, Uniform, Vector, signals
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 TASKS = {
     "pendulum": pendulum(),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from ctrl.affine import Patch
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
@@ -31,9 +30,10 @@ from ctrl.laws import SaturatedLinear
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Task, Uniform, UnknownName
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 TASK = pendulum()
 LAW = LQR(TASK).law

@@ -35,9 +35,9 @@ from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import LinearPlant, Quadratic, Task, Uniform
+from systems.arithmetic.interval import Interval
 from systems.library.double_integrator import double_integrator
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 TASK = pendulum()
 LQR_LAW = LQR(TASK).law

@@ -8,16 +8,16 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.affine import Patch
-from ctrl.balls import Ball
 from ctrl.certify import ClosedLoop, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, riccati
 from ctrl.certify.decrease import change, decreases_around
 from ctrl.certify.frame import Frame
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 P = np.array([[30.0, 2.3], [2.3, 1.4]])
 V = QuadraticLyapunov(P, np.array([0.3, -1.0]))

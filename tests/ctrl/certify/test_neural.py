@@ -18,8 +18,8 @@ from ctrl.certify.files import read, recheck, save
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
+from systems.arithmetic.interval import Interval
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 TASK = pendulum()
 LAW = LQR(TASK).law

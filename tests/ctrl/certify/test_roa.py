@@ -30,9 +30,9 @@ from ctrl.certify.region import Region
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform, UnknownName
+from systems.arithmetic.interval import Interval
 from systems.library.pendulum import pendulum
 from systems.library.van_der_pol import van_der_pol
-from systems.lowering.interval import Interval
 
 TASK = pendulum()
 LAW = LQR(TASK).law

@@ -17,8 +17,8 @@ from ctrl.certify.sampled_flow import SampledFlow
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Discretisation, InvalidValue, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals
+from systems.arithmetic.interval import Interval
 from systems.library.double_integrator import double_integrator
-from systems.lowering.interval import Interval
 
 IDLE = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), -np.ones(1), np.ones(1))
 

@@ -16,10 +16,10 @@ from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, certify, largest
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, InvalidValue, Plant, Quadratic, Task, Uniform, signals
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 from systems.library.planar_quadrotor import planar_quadrotor
-from systems.lowering.interval import Interval
 from systems.lowering.program import read
 from systems.lowering.same import same_function
 

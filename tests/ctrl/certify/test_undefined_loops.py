@@ -10,13 +10,13 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.affine import Patch
 from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
 from ctrl.certify.audit import _run
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.laws.law import clip
 from systems import Box, Plant, Quadratic, Task, Uniform, Vector, signals
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.interval import Interval
 from systems.lowering.program import read
 
 LITTLE = Effort(boxes=3000, seconds=10.0)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ctrl.laws import Expression
-from ctrl.laws.exact import ExactColumn, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
+from systems.arithmetic.exact import ExactColumn, evaluate_exactly, is_kept, jumps, with_symbolic_numbers
+from systems.arithmetic.interval import Interval
 from systems.discretise import rk4
 from systems.lowering import jacobian, lower
-from systems.lowering.interval import Interval
 from systems.lowering.program import read
 
 x = ca.SX.sym("x")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ctrl.laws.lattice import Lattice, MaxMin
 from ctrl.laws.lattice_network import relu_network
 from systems import DimensionMismatch, InvalidValue
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 
 def random_law(seed: int) -> Lattice:

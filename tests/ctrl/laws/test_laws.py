@@ -11,9 +11,9 @@ import pytest
 from ctrl.laws import Expression, Law, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
+from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 K = np.array([[1.4, 0.5], [-0.3, 2.0]])
 SATURATED = SaturatedLinear(K, [0.2, -0.1], [0.1, 0.0], [-0.75, -1.0], [0.75, 1.0])

@@ -8,15 +8,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ctrl.affine import Patch
 from ctrl.certify import ClosedLoop, certify, riccati
 from ctrl.laws import Network
 from ctrl.laws.activations import derivative, function, relaxed
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue, UnknownName
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.interval import Interval
 from systems.library.pendulum import pendulum
-from systems.lowering.interval import Interval
 
 NAMES = ("relu", "leaky_relu", "tanh", "gelu", "identity")
 

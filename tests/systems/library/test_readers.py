@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from systems import Plant, Task
+from systems.arithmetic.interval import Interval
 from systems.lowering import jacobian, lower
-from systems.lowering.interval import Interval
 
 TOLERANCE = 1e-12
 

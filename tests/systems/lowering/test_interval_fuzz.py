@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_interval import BINARY, UNARY, encloses
 
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 CASES = 10_000_000
 

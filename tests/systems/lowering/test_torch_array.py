@@ -12,9 +12,9 @@ flint = pytest.importorskip("flint")
 torch = pytest.importorskip("torch")
 
 from systems import InvalidValue  # noqa: E402
-from systems.lowering import interval_functions as fn  # noqa: E402
+from systems.arithmetic import interval_functions as fn  # noqa: E402
+from systems.arithmetic.interval import Interval  # noqa: E402
 from systems.lowering.device import fetched, placed  # noqa: E402
-from systems.lowering.interval import Interval  # noqa: E402
 from systems.lowering.torch_array import TorchArray  # noqa: E402
 
 COUNT = 600

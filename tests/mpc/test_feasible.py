@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ctrl.feasible import FeasibleSet, plot_sections
+from mpc.feasible import FeasibleSet, plot_sections
 from systems import InvalidValue, signals
 
 STATE = signals("a [m]", "b [m]", "c [m]")

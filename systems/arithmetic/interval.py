@@ -18,8 +18,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from systems.arithmetic.rounding import MAX, TINY, ULP, above, array, below
 from systems.errors import InvalidValue
-from systems.lowering.rounding import MAX, TINY, ULP, above, array, below
 
 Array = NDArray[np.float64]
 _UP = 1 + 2 * ULP
@@ -212,7 +212,7 @@ class Interval:
         return quotient.without_value((self.lo <= 0.0) & (self.hi >= 0.0))
 
     def __pow__(self, exponent: float) -> Interval:
-        from systems.lowering.interval_functions import power
+        from systems.arithmetic.interval_functions import power
 
         return power(self, exponent)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ctrl.affine import Affine, Patch, clipped
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.laws.law import Law
-from systems.lowering.interval import Interval
+from systems.arithmetic.affine import Affine, Patch, clipped
+from systems.arithmetic.interval import Interval
 
 
 def forms(count: int) -> tuple[Affine, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
 
 __all__ = ["congruence", "least_eigenvalue", "matvec", "product", "quadratic_form", "reshape", "total", "transpose"]
 

@@ -12,10 +12,10 @@ from typing import final
 import casadi as ca
 import numpy as np
 
+from systems.arithmetic import interval_functions as rules
+from systems.arithmetic.interval import Interval
 from systems.errors import InvalidValue
-from systems.lowering import interval_functions as rules
 from systems.lowering.interpret import OPERATORS, POWERS, interpret, values
-from systems.lowering.interval import Interval
 from systems.lowering.program import NotLowerable, Program, read
 from systems.lowering.same import same_function
 

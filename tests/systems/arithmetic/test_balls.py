@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ctrl.balls import Ball
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
 
 
 def exactly(matrix: np.ndarray) -> list[list[Fraction]]:

@@ -15,8 +15,8 @@ from typing import Any, final
 
 import numpy as np
 
-from ctrl.laws.exact import Value
-from systems.lowering.interval import Interval
+from systems.arithmetic.exact import Value
+from systems.arithmetic.interval import Interval
 
 __all__ = ["exponential"]
 

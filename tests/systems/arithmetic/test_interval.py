@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from systems import InvalidValue
-from systems.lowering import interval_functions as fn
+from systems.arithmetic import interval_functions as fn
+from systems.arithmetic.interval import Interval, stack
+from systems.arithmetic.rounding import MAX
 from systems.lowering import jacobian, lower
-from systems.lowering.interval import Interval, stack
-from systems.lowering.rounding import MAX
 
 flint.ctx.prec = 200
 MANY = settings(max_examples=200)

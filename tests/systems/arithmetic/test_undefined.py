@@ -9,9 +9,9 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from systems.lowering import interval_functions as rules
+from systems.arithmetic import interval_functions as rules
+from systems.arithmetic.interval import Interval, Truth, stack
 from systems.lowering import lower
-from systems.lowering.interval import Interval, Truth, stack
 from systems.lowering.interval_backend import ARITHMETIC
 from systems.lowering.program import Instruction, Port, Program, read
 

@@ -8,8 +8,8 @@ import flint
 import numpy as np
 import pytest
 
-from ctrl.exponential import exponential
-from systems.lowering.interval import Interval
+from systems.arithmetic.exponential import exponential
+from systems.arithmetic.interval import Interval
 
 
 def rational(A: np.ndarray) -> list[list[Fraction]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from systems.lowering.interval import Interval, Truth, _raw, carried, evaluated
-from systems.lowering.rounding import LIBRARY, MAX, TINY, above, below, is_scalar
+from systems.arithmetic.interval import Interval, Truth, _raw, carried, evaluated
+from systems.arithmetic.rounding import LIBRARY, MAX, TINY, above, below, is_scalar
 
 _HALF_PI = np.pi / 2
 _TURN = 1 / (2 * np.pi)

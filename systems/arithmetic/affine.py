@@ -13,8 +13,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrl.balls import Ball, upward
-from systems.lowering.interval import Interval
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
 
 __all__ = ["Affine", "Patch", "clipped", "mean_value"]
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ctrl.intervals import congruence, least_eigenvalue, matvec, product, quadratic_form, total
-from systems.lowering.interval import Interval
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_matrices import congruence, least_eigenvalue, matvec, product, quadratic_form, total
 
 
 def exact_product(a: np.ndarray, b: np.ndarray) -> list[list[Fraction]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from ctrl.sets import Polyhedron, SetNotFound, maximal_invariant_set
+from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
 from systems import DimensionMismatch, InvalidValue
 
 SQUARE = Polyhedron(np.vstack([np.eye(2), -np.eye(2)]), np.ones(4))

@@ -14,8 +14,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from systems.lowering.interval import Interval
-from systems.lowering.rounding import array
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.rounding import array
 
 __all__ = ["Ball", "upward"]
 
