@@ -1,0 +1,225 @@
+"""HPIPM (Frison & Diehl, 2020) for quadratic programs with the stages of optimal control, called in place.
+
+The library inside CasADi's wheel is used through ctypes. All data and results lie in arrays of this object, so a solve
+is a few foreign calls, each of which releases the interpreter lock, and allocates nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+
+from ctrl.controller import Status
+from systems.errors import TriviumError
+
+__all__ = ["HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library"]
+
+Mode = Literal["speed_abs", "speed", "balance", "robust"]
+"""HPIPM's trade between speed and robustness; `speed_abs` is the fastest and stops the earliest."""
+
+_MODES = {"speed_abs": 0, "speed": 1, "balance": 2, "robust": 3}
+_STATUS = {
+    0: Status.SOLVED,
+    1: Status.MAX_ITERATIONS,
+    2: Status.NUMERICAL,
+    3: Status.NUMERICAL,
+    4: Status.INFEASIBLE,
+}
+# Sizes in bytes of the structs of the version whose interface is spoken here: a wrong call would crash the process.
+_SIZES = {"qp_dim": 96, "qp": 120, "qp_sol": 56, "qp_ipm_arg": 192, "qp_ipm_ws": 296}
+_ALIGNED = 64  # bytes, as BLASFEO's kernels want it
+
+
+class HPIPMMissing(TriviumError):
+    """This machine has no HPIPM that can be called."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The HPIPM of CasADi's wheel.
+
+    Raises:
+        HPIPMMissing: there is none, or it is of a version with another interface.
+    """
+    import casadi
+
+    name = {"win32": "hpipm.dll", "darwin": "libhpipm.dylib"}.get(sys.platform, "libhpipm.so")
+    path = Path(casadi.__file__).parent / name
+    try:
+        opened = ctypes.CDLL(str(path))
+        for struct, expected in _SIZES.items():
+            size = getattr(opened, f"d_ocp_{struct}_strsize")
+            size.restype = ctypes.c_size_t
+            if size() != expected:
+                raise HPIPMMissing(f"{path}: struct d_ocp_{struct} has {size()} bytes; expected {expected}")
+    except (OSError, AttributeError) as error:
+        raise HPIPMMissing(f"CasADi {casadi.__version__} brings no HPIPM that can be called: {error}") from error
+    return opened
+
+
+@final
+@dataclass(frozen=True)
+class StageSizes:
+    """Sizes of a program of N stages and a last one.
+
+    Args:
+        horizon: N, at least 1. states: n, of every stage.
+        inputs, rows: of the stages before the last. last_inputs, last_rows: of the last.
+    """
+
+    horizon: int
+    states: int
+    inputs: int
+    rows: int
+    last_inputs: int = 0
+    last_rows: int = 0
+
+
+class StageData:
+    """Arrays of K stages with n states, m inputs and g rows, stage in front; matrices are stored by columns.
+
+    Attributes:
+        Q (K, n, n), S (K, n, m), R (K, m, m), q (K, n), r (K, m): of the cost; ``S[k]`` holds the transpose of S_k.
+        C (K, n, g), D (K, m, g), lower (K, g), upper (K, g): rows lower <= C x + D u <= upper, C and D transposed.
+        low, high (K, m): bounds of the inputs.
+        x (K, n), u (K, m): the solution. lam_low, lam_high (K, m), lam_lower, lam_upper (K, g): its multipliers.
+    """
+
+    def __init__(self, K: int, n: int, m: int, g: int) -> None:
+        self.Q, self.S, self.R = np.zeros((K, n, n)), np.zeros((K, n, m)), np.zeros((K, m, m))
+        self.q, self.r = np.zeros((K, n)), np.zeros((K, m))
+        self.C, self.D = np.zeros((K, n, g)), np.zeros((K, m, g))
+        self.lower, self.upper = np.zeros((K, g)), np.zeros((K, g))
+        self.low, self.high = np.zeros((K, m)), np.zeros((K, m))
+        self.x, self.u = np.zeros((K, n)), np.zeros((K, m))
+        self.lam_low, self.lam_high = np.zeros((K, m)), np.zeros((K, m))
+        self.lam_lower, self.lam_upper = np.zeros((K, g)), np.zeros((K, g))
+
+
+@final
+class HPIPM:
+    """min sum_k [x; u]'[Q S'; S R][x; u] / 2 + q'x + r'u over x_{k+1} = A x + B u + b, lower <= C x + D u <= upper and
+    low <= u <= high, with x_0 = 0.
+
+    Args:
+        sizes: of all stages. mode: see :data:`Mode`. max_iterations: of the interior-point method.
+        tolerance: of all residuals.
+
+    Attributes:
+        stages, last: data and results of the stages before the last, and of the last.
+        A (N, n, n), B (N, m, n): transposes of A_k, B_k. b (N, n). pi (N, n): multipliers of the dynamics.
+
+    Raises:
+        HPIPMMissing: see :func:`library`.
+    """
+
+    def __init__(
+        self, sizes: StageSizes, mode: Mode = "balance", max_iterations: int = 50, tolerance: float = 1e-8
+    ) -> None:
+        self._library, self.sizes = library(), sizes
+        N, n, m = sizes.horizon, sizes.states, sizes.inputs
+        self.stages = StageData(N, n, m, sizes.rows)
+        self.last = StageData(1, n, sizes.last_inputs, sizes.last_rows)
+        self.A, self.B = np.zeros((N, n, n)), np.zeros((N, m, n))
+        self.b, self.pi = np.zeros((N, n)), np.zeros((N, n))
+        self._masks = {
+            name: [np.ones_like(getattr(part, name)) for part in (self.stages, self.last)]
+            for name in ("low", "high", "lower", "upper")
+        }
+        self._order = np.arange(max(m, sizes.last_inputs), dtype=np.intc)
+        self._create(mode, max_iterations, tolerance)
+        none, index = (ctypes.c_void_p * (N + 1))(), (ctypes.c_void_p * (N + 1))(*([self._order.ctypes.data] * (N + 1)))
+        of = self._table
+        A, B, b, pi = (_addresses(N, a) for a in (self.A, self.B, self.b, self.pi))
+        self._set = (
+            A, B, b, of("Q"), of("S"), of("R"), of("q"), of("r"), none, none, none, index, of("low"), of("high"),
+            of("C"), of("D"), of("lower"), of("upper"), none, none, none, none, index, None, none, none, self._qp,
+        )  # fmt: skip
+        self._get = (
+            self._sol, of("u"), of("x"), none, none, pi, of("lam_low"), of("lam_high"), of("lam_lower"),
+            of("lam_upper"), none, none,
+        )  # fmt: skip
+
+    def _table(self, name: str) -> ctypes.Array:
+        """Addresses of an array's stages."""
+        return _addresses(self.sizes.horizon, getattr(self.stages, name), getattr(self.last, name))
+
+    def _create(self, mode: Mode, max_iterations: int, tolerance: float) -> None:
+        """The structs of HPIPM, in memory of ours."""
+        call, s = self._library, self.sizes
+        self._memory: list[ctypes.Array] = []
+
+        def created(name: str, *arguments: object) -> ctypes.Array:
+            size = getattr(call, f"d_ocp_{name}_memsize")
+            size.restype = ctypes.c_size_t
+            struct, memory = self._aligned(_SIZES[name]), self._aligned(size(*arguments))
+            getattr(call, f"d_ocp_{name}_create")(*arguments, struct, memory)
+            return struct
+
+        def sizes(stage: int, last: int, first: int | None = None) -> ctypes.Array:
+            values = [stage if first is None else first, *[stage] * (s.horizon - 1), last]
+            return (ctypes.c_int * (s.horizon + 1))(*values)
+
+        dim = created("qp_dim", s.horizon)
+        inputs, zero = sizes(s.inputs, s.last_inputs), sizes(0, 0)
+        states, rows = sizes(s.states, s.states, first=0), sizes(s.rows, s.last_rows)
+        call.d_ocp_qp_dim_set_all(states, inputs, zero, inputs, rows, zero, dim)
+        self._qp, self._sol, self._arg = created("qp", dim), created("qp_sol", dim), created("qp_ipm_arg", dim)
+        call.d_ocp_qp_ipm_arg_set_default(_MODES[mode], self._arg)
+        call.d_ocp_qp_ipm_arg_set(b"iter_max", ctypes.byref(ctypes.c_int(max_iterations)), self._arg)
+        for name in (b"tol_stat", b"tol_eq", b"tol_ineq", b"tol_comp"):
+            call.d_ocp_qp_ipm_arg_set(name, ctypes.byref(ctypes.c_double(tolerance)), self._arg)
+        self._workspace = created("qp_ipm_ws", dim, self._arg)
+        self._number = ctypes.c_int()
+
+    def _aligned(self, size: int) -> ctypes.Array:
+        memory = (ctypes.c_char * (size + _ALIGNED))()
+        self._memory.append(memory)
+        return (ctypes.c_char * size).from_buffer(memory, -ctypes.addressof(memory) % _ALIGNED)
+
+    def set_bounds(self) -> None:
+        """To be called when it has changed which bounds are infinite: those are masked."""
+        fields = (("low", b"lbu_mask"), ("high", b"ubu_mask"), ("lower", b"lg_mask"), ("upper", b"ug_mask"))
+        for name, field in fields:
+            for k, bounds, mask in self._each(name):
+                mask[:] = np.isfinite(bounds)
+                if len(bounds):
+                    self._library.d_ocp_qp_set(field, k, ctypes.c_void_p(mask.ctypes.data), self._qp)
+
+    def _each(self, name: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Stage, bounds and mask."""
+        parts = zip((self.stages, self.last), self._masks[name], strict=True)
+        pairs = [pair for part, masks in parts for pair in zip(getattr(part, name), masks, strict=True)]
+        for k, (bounds, mask) in enumerate(pairs):
+            yield k, bounds, mask
+
+    def solve(self) -> Status:
+        """Solves the program in the arrays; its solution lies in them afterwards. Infinite bounds are overwritten."""
+        call = self._library
+        for part in (self.stages, self.last):
+            for bounds in (part.low, part.high, part.lower, part.upper):
+                np.nan_to_num(bounds, copy=False, posinf=1e30, neginf=-1e30)
+        call.d_ocp_qp_set_all(*self._set)
+        call.d_ocp_qp_ipm_solve(self._qp, self._sol, self._arg, self._workspace)
+        call.d_ocp_qp_sol_get_all(*self._get)
+        call.d_ocp_qp_ipm_get(b"status", self._workspace, ctypes.byref(self._number))
+        return _STATUS.get(self._number.value, Status.NUMERICAL)
+
+    @property
+    def iterations(self) -> int:
+        """Of the last solve."""
+        self._library.d_ocp_qp_ipm_get(b"iter", self._workspace, ctypes.byref(self._number))
+        return self._number.value
+
+
+def _addresses(horizon: int, stages: np.ndarray, last: np.ndarray | None = None) -> ctypes.Array:
+    """Addresses of the stages of an array, and of the last one."""
+    table = [stages.ctypes.data + k * stages.strides[0] for k in range(horizon)]
+    return (ctypes.c_void_p * (horizon + 1))(*table, None if last is None else last.ctypes.data)

@@ -1,0 +1,169 @@
+"""Nonlinear programs with the stages of optimal control, and their linearisation in the buffers of a QP solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import casadi as ca
+import numpy as np
+
+from mpc.solvers.hpipm import HPIPM
+
+__all__ = ["Hessian", "Linearisation", "Point", "StagedProgram"]
+
+Hessian = Literal["cost", "lagrangian"]
+"""Second derivatives of the cost alone (Gauss-Newton for quadratic costs), or of the whole Lagrangian."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class StagedProgram:
+    """min sum_{k<N} f(x_k, v_k; p_k) + F(x_N, v_N; p_N) over x_{k+1} = next(x_k, v_k; p_k), lower <= g <= upper,
+    low <= v <= high; x_0 is given.
+
+    ``v`` holds the inputs and whatever else belongs to one stage alone, such as violations of soft constraints.
+
+    Args:
+        horizon: N, at least 1.
+        stage: (x, v, p) -> (f, next, g). terminal: (x, v, p) -> (F, G), whose ``v`` may have another size.
+        low, high: (m,), of every v before the last. terminal_low, terminal_high: of the last.
+        lower, upper: (rows,) of g. terminal_lower, terminal_upper: of G.
+    """
+
+    horizon: int
+    stage: ca.Function
+    terminal: ca.Function
+    low: np.ndarray
+    high: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    terminal_low: np.ndarray
+    terminal_high: np.ndarray
+    terminal_lower: np.ndarray
+    terminal_upper: np.ndarray
+
+    @property
+    def states(self) -> int:
+        return int(self.stage.size1_in(0))
+
+    @property
+    def parameters(self) -> int:
+        return int(self.stage.size1_in(2))
+
+
+class Buffered:
+    """A CasADi function whose arguments and results are arrays that stay where they are.
+
+    Args:
+        function: with as many arguments and results as there are arrays; dense.
+        arguments, results: C-ordered arrays of as many numbers, read and written in place.
+    """
+
+    def __init__(self, function: ca.Function, arguments: list[np.ndarray], results: list[np.ndarray]) -> None:
+        self._buffer, self.run = function.buffer()
+        self._kept = (function, arguments, results)
+        for i, array in enumerate(arguments):
+            self._buffer.set_arg(i, memoryview(array))
+        for i, array in enumerate(results):
+            self._buffer.set_res(i, memoryview(array))
+
+
+class Point:
+    """A point of a staged program, its multipliers, and the values of its functions.
+
+    Attributes:
+        x (N + 1, n), v (N, m), v_last (1, m_N), p (N + 1, parameters).
+        pi (N, n): multipliers of the dynamics. lam (N, rows), lam_last: of the rows, positive at an upper bound.
+        f (N,), F (1,), next (N, n), g (N, rows), G (1, rows_N): values.
+    """
+
+    def __init__(self, program: StagedProgram) -> None:
+        N, n = program.horizon, program.states
+        m, rows, m_last, rows_last = (
+            len(program.low),
+            len(program.lower),
+            len(program.terminal_low),
+            len(program.terminal_lower),
+        )
+        self.x, self.v, self.v_last = np.zeros((N + 1, n)), np.zeros((N, m)), np.zeros((1, m_last))
+        self.p = np.zeros((N + 1, program.parameters))
+        self.pi, self.lam, self.lam_last = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
+        self.f, self.F = np.zeros(N), np.zeros(1)
+        self.next, self.g, self.G = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
+        # Views that mapped functions of all stages but the last, and of the last, read.
+        self.stages = [self.x[:-1], self.v, self.p[:-1]]
+        self.end = [self.x[-1:], self.v_last, self.p[-1:]]
+
+
+@final
+class Linearisation:
+    """Evaluates a staged program, and its derivatives into the arrays of a QP solver.
+
+    Args:
+        program: whose functions. qp: that receives the derivatives. hessian: see :data:`Hessian`.
+
+    Attributes:
+        point: where it is evaluated; written by the caller.
+    """
+
+    def __init__(self, program: StagedProgram, qp: HPIPM, hessian: Hessian = "lagrangian") -> None:
+        self.program, self.qp, self.point = program, qp, Point(program)
+        N, point, stages, last = program.horizon, self.point, qp.stages, qp.last
+        value, derivatives = _functions(program.stage, hessian, dynamics=True)
+        value_last, derivatives_last = _functions(program.terminal, hessian, dynamics=False)
+        values, values_last = [point.f, point.next, point.g], [point.F, point.G]
+        self._values = (
+            Buffered(value.map(N), point.stages, values),
+            Buffered(value_last, point.end, values_last),
+        )
+        self._derivatives = (
+            Buffered(
+                derivatives.map(N),
+                [*point.stages, point.pi, point.lam],
+                [*values, qp.A, qp.B, stages.C, stages.D, stages.q, stages.r, stages.Q, stages.S, stages.R],
+            ),
+            Buffered(
+                derivatives_last,
+                [*point.end, point.lam_last],
+                [*values_last, last.C, last.D, last.q, last.r, last.Q, last.S, last.R],
+            ),
+        )
+
+    def evaluate(self) -> None:
+        """Costs, next states and rows at the point."""
+        for function in self._values:
+            function.run()
+
+    def linearise(self) -> None:
+        """Those, and all first and second derivatives, into the QP."""
+        for function in self._derivatives:
+            function.run()
+
+
+def _functions(function: ca.Function, hessian: Hessian, dynamics: bool) -> tuple[ca.Function, ca.Function]:
+    """Dense values, and values with derivatives, matrices of the rows transposed."""
+    x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
+    results = function(x, v, p)
+    f, following, g = results if dynamics else (results[0], ca.SX(0, 1), results[1])
+    pi, lam = ca.SX.sym("pi", following.shape[0]), ca.SX.sym("lam", g.shape[0])
+    lagrangian = f if hessian == "cost" else f + ca.dot(pi, following) + ca.dot(lam, g)
+    z = ca.vertcat(x, v)
+    n = x.shape[0]
+    H, gradient = ca.hessian(lagrangian, z)[0], ca.gradient(f, z)
+    jacobian, rows = ca.jacobian(following, z), ca.jacobian(g, z)
+    values = [f, following, g] if dynamics else [f, g]
+    # CasADi stores by columns: what is asked for by columns of A is A itself.
+    forward = [jacobian[:, :n], jacobian[:, n:]] if dynamics else []
+    derivatives = [
+        *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:], H[:n, :n], H[n:, :n], H[n:, n:],
+    ]  # fmt: skip
+    multipliers = [pi, lam] if dynamics else [lam]
+
+    def dense(outputs: list[ca.SX]) -> list[ca.SX]:
+        return [ca.densify(output) for output in outputs]
+
+    return (
+        ca.Function("values", [x, v, p], dense(values)),
+        ca.Function("derivatives", [x, v, p, *multipliers], dense([*values, *derivatives])),
+    )
