@@ -1,0 +1,245 @@
+"""From a task to a program with the stages of optimal control: what :mod:`mpc.transcription` writes as one program,
+stage by stage, so that a solver can use that a stage speaks of itself and of the next state alone.
+
+A budget of accumulated excess would couple all stages. What is spent of it is carried along as a further state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import casadi as ca
+import numpy as np
+
+from ctrl.terminal import Terminal, weight_of_rest
+from mpc.solvers.staged import StagedProgram
+from systems import Budget, Task
+from systems.nonsmooth import Epigraph
+
+__all__ = ["StagedTask", "staged"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class StagedTask:
+    """A staged program and how a task fills it.
+
+    Args:
+        program: its states are those of the plant, then what is spent of each budget of excess; the variables of a
+            stage are the inputs, the values of kinks, then violations.
+        first_lower, first_upper: (rows,), of stage 0, where rows of the measured state alone are not imposed.
+        kinks: indices into the variables of a stage. end: the terminal cost.
+        moving: whether the reference is a parameter. ends: whether the end of the run is.
+        rates: (budgets,), by which what is spent in a sample counts less from one to the next.
+    """
+
+    program: StagedProgram
+    first_lower: np.ndarray
+    first_upper: np.ndarray
+    kinks: np.ndarray
+    end: Terminal
+    moving: bool
+    ends: bool
+    rates: np.ndarray
+
+    def fill(self, p: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
+        """Writes the parameters p (N + 1, parameters).
+
+        Args:
+            x_ref (N + 1, n), u_ref (N + 1, m): the reference ahead. going: stages before the end of the run.
+            left: (budgets,), what may be spent from here on.
+        """
+        at = 0
+        if self.moving:
+            n, m = x_ref.shape[1], u_ref.shape[1]
+            p[:, :n], p[:, n : n + m] = x_ref, u_ref
+            at = n + m
+        if self.ends:
+            stages = np.arange(len(p))
+            p[:, at] = stages < going
+            count = len(self.rates)
+            p[:, at + 1 : at + 1 + count] = self.rates ** stages[:, None]
+            p[:, at + 1 + count :] = left
+
+
+def staged(task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> StagedTask:
+    """The program of a task.
+
+    Args:
+        step: (x, u, w, p) -> next state. cost: of a stage, its kinks as variables.
+    """
+    return _Writer(task, horizon, end, step, cost).write()
+
+
+class _Variables:
+    """The variables and rows of one stage as they grow."""
+
+    def __init__(self) -> None:
+        self.entries: list[ca.SX] = []
+        self.low: list[float] = []
+        self.high: list[float] = []
+        self.rows: list[ca.SX] = []
+        self.lower: list[float] = []
+        self.upper: list[float] = []
+        self.first: list[bool] = []
+        self.cost = ca.SX(0)
+
+    def variable(
+        self, name: str, count: int, low: float | np.ndarray = 0.0, high: float | np.ndarray = np.inf
+    ) -> ca.SX:
+        symbol = ca.SX.sym(name, count)
+        self.entries.append(symbol)
+        self.low += np.broadcast_to(low, count).tolist()
+        self.high += np.broadcast_to(high, count).tolist()
+        return symbol
+
+    def row(self, value: ca.SX, lower: float, upper: float, first: bool = True) -> None:
+        """Appends rows; ``first``: whether they are imposed at the first stage, too."""
+        count = value.shape[0]
+        self.rows.append(value)
+        self.lower += [lower] * count
+        self.upper += [upper] * count
+        self.first += [first] * count
+
+
+class _Writer:
+    def __init__(self, task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> None:
+        reading, plant = task.reading, task.plant
+        self.task, self.horizon, self.end, self.step, self.stage_cost = task, horizon, end, step, cost
+        self.n, self.m = len(plant.state), len(plant.input)
+        self.moving = not task.reference.is_constant
+        self.budgets = [c.requirement for c in reading.excess_budgets if isinstance(c.requirement, Budget)]
+        self.ends = reading.terminal is not None or bool(self.budgets)
+        self.x = ca.SX.sym("x", self.n)
+        self.spent = ca.SX.sym("spent", len(self.budgets))
+        x_ref, u_ref = reading.start
+        self.xr = ca.SX.sym("xr", self.n) if self.moving else ca.SX(x_ref)
+        self.ur = ca.SX.sym("ur", self.m) if self.moving else ca.SX(u_ref)
+        self.going = ca.SX.sym("going") if self.ends else ca.SX(1)
+        self.rate, self.left = ca.SX.sym("rate", len(self.budgets)), ca.SX.sym("left", len(self.budgets))
+        window = [self.xr, self.ur] if self.moving else []
+        self.p = ca.vertcat(*window, *([self.going, self.rate, self.left] if self.ends else []))
+
+    def write(self) -> StagedTask:
+        stage, kinks, functions = self._stage()
+        last = self._last()
+        x, scale = ca.vertcat(self.x, self.spent), self.task.reading.cost_size
+        terminal = ca.Function(
+            "terminal", [x, ca.vertcat(ca.SX(0, 1), *last.entries), self.p],
+            [last.cost / scale, ca.vertcat(ca.SX(0, 1), *last.rows)],
+        )  # fmt: skip
+        program = StagedProgram(
+            self.horizon, functions, terminal,
+            *(np.array(a, dtype=float) for a in (stage.low, stage.high, stage.lower, stage.upper)),
+            *(np.array(a, dtype=float) for a in (last.low, last.high, last.lower, last.upper)),
+        )  # fmt: skip
+        imposed = np.array(stage.first, dtype=bool)
+        rates = [self.task.discount if budget.per == "discounted" else 1.0 for budget in self.budgets]
+        return StagedTask(
+            program,
+            np.where(imposed, program.lower, -np.inf),
+            np.where(imposed, program.upper, np.inf),
+            kinks,
+            self.end,
+            self.moving,
+            self.ends,
+            np.array(rates),
+        )
+
+    def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:
+        """A stage before the last: its variables and rows, the places of its kinks, and its functions."""
+        s, reading = _Variables(), self.task.reading
+        u = s.variable("u", self.m, *self.task.input_bounds)
+        t = s.variable("t", self.stage_cost.count, self.stage_cost.lower)
+        arguments = (self.x, u, self.xr, self.ur)
+        s.cost += self.going * self.stage_cost.value(*arguments, t)
+        # Where the run has ended nothing is charged, and an input that costs nothing is drawn to its reference.
+        s.cost += (1 - self.going) * (ca.sumsqr(u - self.ur) + ca.sumsqr(t)) if self.ends else 0
+        self._row(s, self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
+        self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.x, u), self.going)
+        after, spends = self.step(self.x, u, 0, []), []
+        for constraint in reading.excess_budgets:
+            spends.append(s.variable("excess", 1))
+            for row in ca.vertsplit(constraint.function(self.task.plant)(self.x, u)):
+                self._row(s, row - spends[-1], -np.inf, 0.0)
+        if self.ends:
+            after = ca.if_else(self.going, after, self.x)
+        spent = self.spent + self.going * self.rate * ca.vertcat(ca.SX(0, 1), *spends)
+        functions = ca.Function(
+            "stage", [ca.vertcat(self.x, self.spent), ca.vertcat(*s.entries), self.p],
+            [s.cost / reading.cost_size, ca.vertcat(after, spent), ca.vertcat(ca.SX(0, 1), *s.rows)],
+        )  # fmt: skip
+        return s, np.arange(self.m, self.m + self.stage_cost.count), functions
+
+    def _row(self, s: _Variables, value: ca.SX, lower: float, upper: float, first: bool = True) -> None:
+        """A row that is free where the run has ended."""
+        if value.shape[0]:
+            s.row(self.going * value if self.ends else value, lower, upper, first)
+
+    def _hold(self, s: _Variables, rows: Iterable[int], values: ca.SX, times: ca.SX) -> None:
+        """Rows of the conditions with these values; soft rows of a group share one violation, charged so many times."""
+        rule = self.task.reading.conditions
+        slacks: dict[int, ca.SX] = {}
+        for i in rows:
+            first = bool(rule.on_input[i])
+            if np.isinf(rule.weight[i]):
+                s.row(values[i], rule.lower[i], rule.upper[i], first)
+                continue
+            group = int(rule.group[i])
+            if group not in slacks:
+                slacks[group] = s.variable(f"s{group}", 1)
+                s.cost += times * float(rule.weight[i]) * slacks[group]
+                if self.ends:
+                    s.cost += (1 - times) * ca.sumsqr(slacks[group])
+            if np.isfinite(rule.upper[i]):
+                s.row(values[i] - slacks[group], -np.inf, rule.upper[i], first)
+            if np.isfinite(rule.lower[i]):
+                s.row(values[i] + slacks[group], rule.lower[i], np.inf, first)
+
+    def _last(self) -> _Variables:
+        """The last stage."""
+        s, reading, end = _Variables(), self.task.reading, self.end
+        rule = reading.conditions
+        rows = rule.at(self.horizon, self.horizon)
+        if end.at_edge or reading.terminal is not None:
+            rows = rows[np.isinf(rule.weight[rows])]
+        self._hold(s, rows, rule.value(self.x, ca.SX.zeros(self.m, 1)), self.going)
+        if len(self.budgets):
+            s.row(self.spent - self.left, -np.inf, 0.0)
+        own = reading.terminal
+        if end.at_edge:
+            self._end_at_rest(s)
+        elif end.P is not None:
+            error = self.x - (self.xr if end.centre is None else ca.SX(end.centre))
+            s.cost += ca.bilin(ca.SX(end.P), error, error) + ca.dot(ca.SX(end.p), error)
+        elif own is not None:
+            t = s.variable("end", own.count, own.lower)
+            s.cost += own.value(self.x, self.xr, t)
+            if len(self._split(own.rows(self.x, self.xr, t))):
+                s.row(own.rows(self.x, self.xr, t), -np.inf, 0.0)
+        return s
+
+    @staticmethod
+    def _split(column: ca.SX) -> list[ca.SX]:
+        return ca.vertsplit(column) if column.shape[0] else []
+
+    def _end_at_rest(self, s: _Variables) -> None:
+        """The prediction ends at a steady state that is chosen with it; see :mod:`mpc.transcription`."""
+        task, end, stage = self.task, self.end, self.stage_cost
+        rest = s.variable("rest", self.n, -np.inf)
+        hold = s.variable("hold", self.m, *task.input_bounds)
+        t, short = s.variable("t_rest", stage.count, stage.lower), s.variable("short", self.n)
+        s.row(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
+        rule = task.reading.conditions
+        self._hold(s, range(len(rule.names)), rule.value(rest, hold), ca.SX(self.horizon))
+        arguments = (rest, hold, self.xr, ca.SX(task.reading.start[1]))
+        s.cost += self.horizon * stage.value(*arguments, t)
+        if stage.rows(*arguments, t).shape[0]:
+            s.row(stage.rows(*arguments, t), -np.inf, 0.0)
+        assert end.P is not None
+        assert end.centre is not None
+        s.cost += ca.dot(weight_of_rest(task, end.P, end.centre), short)
+        s.row(self.x - rest - short, -np.inf, 0.0)
+        s.row(rest - self.x - short, -np.inf, 0.0)
