@@ -14,13 +14,16 @@ from typing import final
 import numpy as np
 
 from ctrl.controller import Status
-from mpc.solvers.hpipm import HPIPM, Mode, StageSizes
+from mpc.solvers.hpipm import HPIPM, Mode, StageData, StageSizes
 from mpc.solvers.staged import Hessian, Linearisation, StagedProgram
 
 __all__ = ["SQP", "Ended"]
 
 _ARMIJO = 1e-4  # share of the predicted decrease of the merit function that a step must reach
 _SHORTEST = 2.0**-12  # step length below which the line search gives up
+_CONTRACTION = 0.3  # of the residual in an iteration, above which it counts as slow
+_SLOW = 3  # slow iterations in a row after which the other Hessian is tried
+_SHORT = 0.2  # step length that counts as short
 _LEAST_CURVATURE = 1e-8  # eigenvalue of a convexified Hessian, relative to its largest
 
 
@@ -44,8 +47,7 @@ class SQP:
     """Solves a staged program from the point in ``point``, which it moves.
 
     Args:
-        program: what is solved. hessian: see :data:`mpc.solvers.staged.Hessian`; an indefinite one is convexified stage
-            by stage. mode: of HPIPM. tolerance: residual at which a point counts as solved.
+        program: what is solved. mode: of HPIPM. tolerance: residual at which a point counts as solved.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages, which may be
@@ -55,7 +57,6 @@ class SQP:
     def __init__(
         self,
         program: StagedProgram,
-        hessian: Hessian = "lagrangian",
         mode: Mode = "balance",
         tolerance: float = 1e-6,
     ) -> None:
@@ -65,13 +66,15 @@ class SQP:
             len(program.terminal_low), len(program.terminal_lower),
         )  # fmt: skip
         self.qp = HPIPM(sizes, mode)
-        self.linearisation = Linearisation(program, self.qp, hessian)
+        self.linearisation = Linearisation(program, self.qp)
         self.point, self.program, self.tolerance = self.linearisation.point, program, tolerance
         self.low, self.high = np.tile(program.low, (N, 1)), np.tile(program.high, (N, 1))
         self.lower, self.upper = np.tile(program.lower, (N, 1)), np.tile(program.upper, (N, 1))
         self.low_last, self.high_last = program.terminal_low[None], program.terminal_high[None]
         self.lower_last, self.upper_last = program.terminal_lower[None], program.terminal_upper[None]
         self._weight = 1.0  # of violations in the merit function
+        self.hessian: Hessian = "cost"
+        self._moved, self._shifted = np.zeros((N, program.states, program.states)), False
         self.set_bounds()
 
     def set_bounds(self) -> None:
@@ -94,10 +97,12 @@ class SQP:
     def prepare(self) -> None:
         """Linearises about the point: all that can be done before the measurement arrives."""
         qp, point = self.qp, self.point
-        self.linearisation.linearise()
+        self.linearisation.linearise(self.hessian)
         np.subtract(point.next, point.x[1:], out=qp.b)
+        if not self._convexify() and self.hessian == "lagrangian":
+            self.linearisation.linearise("cost")
+            self._convexify()
         self._shift_bounds()
-        self._convexify()
 
     def feedback(self, x: np.ndarray) -> Status:
         """Solves the QP for the measured state x (n,), whose distance to ``point.x[0]`` enters to first order."""
@@ -111,7 +116,11 @@ class SQP:
             s.lower[0] -= moved
             s.upper[0] -= moved
             point.x[0] = x
-        return qp.solve()
+        ended = qp.solve()
+        if self._shifted:  # the multipliers of the dynamics before curvature was moved
+            following = np.vstack([qp.stages.x[1:], qp.last.x])
+            qp.pi += np.einsum("kij,kj->ki", self._moved, following)
+        return ended
 
     def solve(self, x: np.ndarray, iterations: int = 50, until: float = np.inf) -> Ended:
         """Iterates from the point for the measured state x (n,); never raises because of numbers.
@@ -124,10 +133,12 @@ class SQP:
         status, residual, done = Status.MAX_ITERATIONS, np.inf, 0
         if iterations > 1:
             point.x[0] = x
+            self.hessian, slow = "cost", 0
         while done < iterations:
             self.prepare()
             if iterations > 1:
-                residual = self.residual()
+                before, residual = residual, self.residual()
+                slow = slow + 1 if residual > _CONTRACTION * before else 0
                 if not np.isfinite(residual):
                     return Ended(Status.NUMERICAL, done, np.inf)
                 if residual <= self.tolerance:
@@ -141,8 +152,15 @@ class SQP:
             if iterations == 1:
                 self._move(1.0)
                 return Ended(ended, 1, np.nan)
-            if not self._search():
+            length = self._search()
+            if length == 0.0 and self.hessian == "cost" and slow < 0:
                 return Ended(Status.NUMERICAL, done, residual)
+            # Where the curvature of dynamics and constraints matters, steps that leave it out contract slowly; far from
+            # a solution it may be indefinite, and steps with it are short.
+            if self.hessian == "cost" and (slow >= _SLOW or length == 0.0):
+                self.hessian, slow = "lagrangian", 0
+            elif self.hessian == "lagrangian" and length < _SHORT:
+                self.hessian, slow = "cost", -_SLOW
         self.prepare()
         residual = self.residual()
         return Ended(Status.SOLVED if residual <= self.tolerance else status, done, residual)
@@ -160,6 +178,8 @@ class SQP:
         point.pi += length * (qp.pi - point.pi)
         point.lam += length * (s.lam_upper - s.lam_lower - point.lam)
         point.lam_last += length * (last.lam_upper - last.lam_lower - point.lam_last)
+        point.mu += length * (s.lam_high - s.lam_low - point.mu)
+        point.mu_last += length * (last.lam_high - last.lam_low - point.mu_last)
 
     def _violation(self) -> float:
         """Sum of the violations of dynamics and rows at the point."""
@@ -168,8 +188,8 @@ class SQP:
         rows_last = np.maximum(np.maximum(self.lower_last - point.G, point.G - self.upper_last), 0.0)
         return float(np.abs(point.next - point.x[1:]).sum() + rows.sum() + rows_last.sum())
 
-    def _search(self) -> bool:
-        """Backtracking on the exact penalty function; whether a step was taken."""
+    def _search(self) -> float:
+        """Backtracking on the exact penalty function; the length of the step that was taken, 0 for none."""
         point, qp = self.point, self.qp
         s, last = qp.stages, qp.last
         multipliers = max(
@@ -182,7 +202,8 @@ class SQP:
         violation = self._violation()
         merit = float(point.f.sum() + point.F.sum()) + self._weight * violation
         predicted = slope - self._weight * violation
-        kept = [a.copy() for a in (point.x, point.v, point.v_last, point.pi, point.lam, point.lam_last)]
+        moved = (point.x, point.v, point.v_last, point.pi, point.lam, point.lam_last, point.mu, point.mu_last)
+        kept = [array.copy() for array in moved]
         length = 1.0
         noise = 1e-11 * (1.0 + abs(merit))
         while length >= _SHORTEST:
@@ -190,13 +211,11 @@ class SQP:
             self.linearisation.evaluate()
             now = float(point.f.sum() + point.F.sum()) + self._weight * self._violation()
             if now <= merit + _ARMIJO * length * min(predicted, 0.0) + noise:
-                return True
-            for array, old in zip(
-                (point.x, point.v, point.v_last, point.pi, point.lam, point.lam_last), kept, strict=True
-            ):
+                return length
+            for array, old in zip(moved, kept, strict=True):
                 array[:] = old
             length *= 0.5
-        return False
+        return 0.0
 
     def residual(self) -> float:
         """Largest violation of the optimality conditions at the point, linearised there.
@@ -208,34 +227,119 @@ class SQP:
         pi, lam, lam_last = point.pi, point.lam, point.lam_last
         of_x = s.q[1:] + np.einsum("kij,kj->ki", qp.A[1:], pi[1:]) - pi[:-1] + np.einsum("kij,kj->ki", s.C[1:], lam[1:])
         of_end = last.q - pi[-1:] + np.einsum("kij,kj->ki", last.C, lam_last)
-        of_v = s.r + np.einsum("kij,kj->ki", qp.B, pi) + np.einsum("kij,kj->ki", s.D, lam)
-        of_last = last.r + np.einsum("kij,kj->ki", last.D, lam_last)
-        # At a bound that it is pushed against, the gradient of an input is the multiplier of the bound.
-        of_v = point.v - np.clip(point.v - of_v, self.low, self.high)
-        of_last = point.v_last - np.clip(point.v_last - of_last, self.low_last, self.high_last)
-        rows = point.g - np.clip(point.g + lam, self.lower, self.upper)
-        rows_last = point.G - np.clip(point.G + lam_last, self.lower_last, self.upper_last)
-        count = pi.size + lam.size + lam_last.size
-        scale = max(1.0, (np.abs(pi).sum() + np.abs(lam).sum() + np.abs(lam_last).sum()) / max(count, 1) / 100.0)
-        dual = max(float(np.abs(a).max(initial=0.0)) for a in (of_x, of_end, of_v, of_last))
-        primal = max(float(np.abs(a).max(initial=0.0)) for a in (qp.b, rows, rows_last))
-        worst = max(dual / scale, primal)
-        return worst if np.isfinite(worst) else np.inf
+        of_v = s.r + np.einsum("kij,kj->ki", qp.B, pi) + np.einsum("kij,kj->ki", s.D, lam) + point.mu
+        of_last = last.r + np.einsum("kij,kj->ki", last.D, lam_last) + point.mu_last
+        multipliers = (pi, lam, lam_last, point.mu, point.mu_last)
+        size = sum(np.abs(a).sum() for a in multipliers) / sum(a.size for a in multipliers)
+        scale = max(1.0, size / 100.0)
+        worst = max(
+            max(float(np.abs(a).max(initial=0.0)) for a in (of_x, of_end, of_v, of_last)) / scale,
+            float((np.abs(qp.b) / (1.0 + np.abs(point.x[1:]))).max()),
+            _outside(point.g, lam, self.lower, self.upper, scale),
+            _outside(point.G, lam_last, self.lower_last, self.upper_last, scale),
+            _outside(point.v, point.mu, self.low, self.high, scale),
+            _outside(point.v_last, point.mu_last, self.low_last, self.high_last, scale),
+        )
+        return float(worst) if np.isfinite(worst) else np.inf
 
-    def _convexify(self) -> None:
-        """Hessians of the stages with their eigenvalues raised to positive ones, where they are not positive."""
-        for part in (self.qp.stages, self.qp.last):
-            H = np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
-            try:
-                np.linalg.cholesky(H + 1e-10 * np.eye(H.shape[1]))
-                continue
-            except np.linalg.LinAlgError:
-                pass
-            if not np.isfinite(H).all():
-                continue
-            values, vectors = np.linalg.eigh(H)
-            least = _LEAST_CURVATURE * np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-8)
-            values = np.maximum(np.abs(values), least)
-            H = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
-            n = part.Q.shape[1]
-            part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
+    def _convexify(self) -> bool:
+        """Makes the Hessians of all stages positive definite, where they are not; whether that was exact.
+
+        Curvature is moved from each stage to the one before, which changes the QP by nothing where its dynamics hold:
+        where it is convex there, no more is needed (Verschueren, Zanon, Quirynen & Diehl 2017, "A sparsity preserving
+        convexification procedure for indefinite quadratic programs arising in direct optimal control"). Where it is
+        not, eigenvalues of the Hessians themselves are reflected.
+        """
+        qp = self.qp
+        s, last = qp.stages, qp.last
+        self._shifted = False
+        if not (np.isfinite(s.Q).all() and np.isfinite(last.Q).all()) or (_definite(s) and _definite(last)):
+            return True
+        n, N = self.program.states, self.program.horizon
+        least, moved = _LEAST_CURVATURE * np.eye(n), self._moved
+        changed = [a.copy() for a in (s.Q, s.S, s.R, s.q, s.r, last.Q)]
+        self._hold(*changed[:5])
+        Q, S, R, q, r, Q_last = changed
+        for k in range(N, -1, -1):
+            if k == N:
+                Qk, Sk, Rk = Q_last[0], last.S[0], last.R[0]
+            else:
+                Qk, Sk, Rk = Q[k], S[k], R[k]
+                AP, BP = qp.A[k] @ moved[k], qp.B[k] @ moved[k]
+                Qk += AP @ qp.A[k].T
+                Sk += AP @ qp.B[k].T
+                Rk += BP @ qp.B[k].T
+                q[k] += AP @ qp.b[k]
+                r[k] += BP @ qp.b[k]
+            # Variables that enter linearly, such as violations, have no curvature to lend.
+            curved = np.flatnonzero(np.abs(Rk).sum(axis=1) + np.abs(Sk).sum(axis=0))
+            values, vectors = np.linalg.eigh(Rk[np.ix_(curved, curved)])
+            if len(curved) and not values[0] > _LEAST_CURVATURE * values[-1]:
+                # Not convex from here on: nothing more is moved from this stage.
+                Qk[:], Sk[:], Rk[:] = _projected(Qk, Sk, Rk)
+                if k:
+                    moved[k - 1] = 0.0
+            elif k:
+                half = (Sk[:, curved] @ vectors) / np.sqrt(values)
+                moved[k - 1] = Qk - half @ half.T - least
+                Qk[:] = half @ half.T + least
+        for array, new in zip((s.Q, s.S, s.R, s.q, s.r, last.Q), changed, strict=True):
+            array[:] = new
+        self._shifted = True
+        return True
+
+    def _hold(self, Q: np.ndarray, S: np.ndarray, R: np.ndarray, q: np.ndarray, r: np.ndarray) -> None:
+        """Adds curvature across the constraints that are active, which changes nothing as long as they stay active."""
+        point, s = self.point, self.qp.stages
+        rho = HOLD * max(1.0, float(np.abs(R).max()))
+        for multiplier, value, lower, upper, along_x, along_v in (
+            (point.mu, point.v, self.low, self.high, None, None),
+            (point.lam, point.g, self.lower, self.upper, s.C, s.D),
+        ):
+            bound = np.where(multiplier > 0, upper, lower)
+            target = np.where(np.isfinite(bound), bound - value, 0.0)
+            held = np.abs(multiplier) > 1e-3 * max(1.0, float(np.abs(multiplier).max(initial=0.0)))
+            held &= np.abs(target) < 1e-3 * (1.0 + np.abs(value))
+            weight = rho * held
+            if along_x is None:
+                np.einsum("kii->ki", R)[:] += weight
+                r -= weight * target
+            else:
+                Q += np.einsum("kir,kr,kjr->kij", along_x, weight, along_x)
+                S += np.einsum("kir,kr,kjr->kij", along_x, weight, along_v)
+                R += np.einsum("kir,kr,kjr->kij", along_v, weight, along_v)
+                q -= np.einsum("kir,kr->ki", along_x, weight * target)
+                r -= np.einsum("kir,kr->ki", along_v, weight * target)
+
+
+HOLD = 100.0
+
+
+def _definite(part: StageData) -> bool:
+    """Whether the Hessians of all stages are positive semidefinite, to rounding."""
+    H = np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
+    try:
+        np.linalg.cholesky(H + 1e-10 * np.eye(H.shape[1]))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _projected(Q: np.ndarray, S: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The blocks of a Hessian with its eigenvalues replaced by their absolute values."""
+    values, vectors = np.linalg.eigh(np.block([[Q, S], [S.T, R]]))
+    H = (vectors * MIR(values)) @ vectors.T
+    n = len(Q)
+    return H[:n, :n], H[:n, n:], H[n:, n:]
+
+MIR = lambda v: np.maximum(v,1e-8)
+
+
+def _outside(g: np.ndarray, lam: np.ndarray, lower: np.ndarray, upper: np.ndarray, scale: float) -> float:
+    """Largest violation of bounds, or product of a multiplier and the distance to its bound."""
+    if not g.size:
+        return 0.0
+    outside = np.maximum(np.maximum(lower - g, g - upper), 0.0) / (1.0 + np.abs(g))
+    bound = np.where(lam > 0, upper, lower)
+    distance = np.where(np.isfinite(bound), np.abs(g - bound), 1.0)
+    return max(float(outside.max()), float((np.abs(lam) * distance).max()) / scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import casadi as ca
 import numpy as np
@@ -75,6 +75,7 @@ class Point:
     Attributes:
         x (N + 1, n), v (N, m), v_last (1, m_N), p (N + 1, parameters).
         pi (N, n): multipliers of the dynamics. lam (N, rows), lam_last: of the rows, positive at an upper bound.
+        mu (N, m), mu_last: of the bounds of v, likewise.
         f (N,), F (1,), next (N, n), g (N, rows), G (1, rows_N): values.
     """
 
@@ -89,6 +90,7 @@ class Point:
         self.x, self.v, self.v_last = np.zeros((N + 1, n)), np.zeros((N, m)), np.zeros((1, m_last))
         self.p = np.zeros((N + 1, program.parameters))
         self.pi, self.lam, self.lam_last = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
+        self.mu, self.mu_last = np.zeros((N, m)), np.zeros((1, m_last))
         self.f, self.F = np.zeros(N), np.zeros(1)
         self.next, self.g, self.G = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
         # Views that mapped functions of all stages but the last, and of the last, read.
@@ -101,69 +103,65 @@ class Linearisation:
     """Evaluates a staged program, and its derivatives into the arrays of a QP solver.
 
     Args:
-        program: whose functions. qp: that receives the derivatives. hessian: see :data:`Hessian`.
+        program: whose functions. qp: that receives the derivatives.
 
     Attributes:
         point: where it is evaluated; written by the caller.
     """
 
-    def __init__(self, program: StagedProgram, qp: HPIPM, hessian: Hessian = "lagrangian") -> None:
+    def __init__(self, program: StagedProgram, qp: HPIPM) -> None:
         self.program, self.qp, self.point = program, qp, Point(program)
         N, point, stages, last = program.horizon, self.point, qp.stages, qp.last
-        value, derivatives = _functions(program.stage, hessian, dynamics=True)
-        value_last, derivatives_last = _functions(program.terminal, hessian, dynamics=False)
         values, values_last = [point.f, point.next, point.g], [point.F, point.G]
-        self._values = (
-            Buffered(value.map(N), point.stages, values),
-            Buffered(value_last, point.end, values_last),
+        derivatives = [qp.A, qp.B, stages.C, stages.D, stages.q, stages.r, stages.Q, stages.S, stages.R]
+        derivatives_last = [last.C, last.D, last.q, last.r, last.Q, last.S, last.R]
+        stage, end = (
+            _functions(program.stage, dynamics=True),
+            _functions(program.terminal, dynamics=False),
         )
-        self._derivatives = (
-            Buffered(
-                derivatives.map(N),
-                [*point.stages, point.pi, point.lam],
-                [*values, qp.A, qp.B, stages.C, stages.D, stages.q, stages.r, stages.Q, stages.S, stages.R],
-            ),
-            Buffered(
-                derivatives_last,
-                [*point.end, point.lam_last],
-                [*values_last, last.C, last.D, last.q, last.r, last.Q, last.S, last.R],
-            ),
-        )
+        self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
+        self._derivatives: dict[Hessian, list[Buffered]] = {
+            kind: [
+                Buffered(
+                    stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, *derivatives]
+                ),
+                Buffered(end[i], [*point.end, point.lam_last], [*values_last, *derivatives_last]),
+            ]
+            for i, kind in enumerate(get_args(Hessian), start=1)
+        }
 
     def evaluate(self) -> None:
         """Costs, next states and rows at the point."""
         for function in self._values:
             function.run()
 
-    def linearise(self) -> None:
+    def linearise(self, hessian: Hessian) -> None:
         """Those, and all first and second derivatives, into the QP."""
-        for function in self._derivatives:
+        for function in self._derivatives[hessian]:
             function.run()
 
 
-def _functions(function: ca.Function, hessian: Hessian, dynamics: bool) -> tuple[ca.Function, ca.Function]:
-    """Dense values, and values with derivatives, matrices of the rows transposed."""
+def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.Function, ca.Function]:
+    """Dense values, and values with derivatives under either Hessian, matrices of the rows transposed."""
     x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
     results = function(x, v, p)
     f, following, g = results if dynamics else (results[0], ca.SX(0, 1), results[1])
     pi, lam = ca.SX.sym("pi", following.shape[0]), ca.SX.sym("lam", g.shape[0])
-    lagrangian = f if hessian == "cost" else f + ca.dot(pi, following) + ca.dot(lam, g)
-    z = ca.vertcat(x, v)
-    n = x.shape[0]
-    H, gradient = ca.hessian(lagrangian, z)[0], ca.gradient(f, z)
-    jacobian, rows = ca.jacobian(following, z), ca.jacobian(g, z)
+    z, n = ca.vertcat(x, v), x.shape[0]
+    gradient, jacobian, rows = ca.gradient(f, z), ca.jacobian(following, z), ca.jacobian(g, z)
     values = [f, following, g] if dynamics else [f, g]
     # CasADi stores by columns: what is asked for by columns of A is A itself.
     forward = [jacobian[:, :n], jacobian[:, n:]] if dynamics else []
-    derivatives = [
-        *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:], H[:n, :n], H[n:, :n], H[n:, n:],
-    ]  # fmt: skip
+    first = [*values, *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:]]
     multipliers = [pi, lam] if dynamics else [lam]
 
-    def dense(outputs: list[ca.SX]) -> list[ca.SX]:
-        return [ca.densify(output) for output in outputs]
+    def derivatives(of: ca.SX) -> ca.Function:
+        H = ca.hessian(of, z)[0]
+        outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:]]
+        return ca.Function("derivatives", [x, v, p, *multipliers], [ca.densify(output) for output in outputs])
 
     return (
-        ca.Function("values", [x, v, p], dense(values)),
-        ca.Function("derivatives", [x, v, p, *multipliers], dense([*values, *derivatives])),
+        ca.Function("values", [x, v, p], [ca.densify(value) for value in values]),
+        derivatives(f),
+        derivatives(f + ca.dot(pi, following) + ca.dot(lam, g)),
     )
