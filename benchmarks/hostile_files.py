@@ -40,12 +40,12 @@ import tyro
 
 from ctrl import LQR
 from ctrl.certify import Effort, NeuralLyapunov, SymbolicLyapunov, certify, disturbances, riccati
-from ctrl.certify.certificate import Certificate, Kind, stated
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.command import show_again
-from ctrl.certify.content import array_of, intervals_of, law_of, lyapunov_of, plain, proof_of
-from ctrl.certify.files import save
-from ctrl.certify.region import Region
+from ctrl.certify.claims.certificate import Certificate, Kind, stated
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.files.content import array_of, intervals_of, law_of, lyapunov_of, plain, proof_of
+from ctrl.certify.files.file import save
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.commands.proofs import show_again
 from ctrl.laws import Expression, Network
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import Task

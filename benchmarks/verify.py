@@ -41,7 +41,7 @@ from ctrl.certify import (
     sampled_limit,
     sos_region,
 )
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.laws import Law, SaturatedLinear
 from ctrl.regulator import LQR
 from examples.certify_network import energies, train

@@ -26,11 +26,11 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify import Certificate, ClosedLoop, Effort, QuadraticLyapunov
-from ctrl.certify.border import holds_at_border
-from ctrl.certify.branch_and_bound import decreases
-from ctrl.certify.frame import Frame
-from ctrl.certify.region import Region
-from ctrl.certify.search import Examiner, Search, _Findings
+from ctrl.certify.bounds.border import holds_at_border
+from ctrl.certify.bounds.frame import Frame
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.search.branch_and_bound import decreases
+from ctrl.certify.search.search import Examiner, Search, _Findings
 from systems.arithmetic.exact import with_symbolic_numbers
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_matrices import quadratic_form, total

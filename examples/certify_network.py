@@ -17,7 +17,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify import ClosedLoop, Effort, largest_level, riccati
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.laws import Network
 from ctrl.regulator import LQR
 from systems import Task

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ctrl.certify import Certificate, ClosedLoop, Effort, Lyapunov, certify, largest_level, riccati, sampled_limit
-from ctrl.certify.sos import lyapunov_equation
+from ctrl.certify.sos.candidate import lyapunov_equation
 from ctrl.comparison.figure import STYLE
 from ctrl.laws import Law
 from ctrl.regulator import LQR

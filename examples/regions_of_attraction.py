@@ -36,8 +36,8 @@ from ctrl.certify import (
     rest_point,
     sampled_region,
 )
-from ctrl.certify.fit import fitted, sampled_basin
-from ctrl.certify.sampling import arrives
+from ctrl.certify.candidates.fit import fitted, sampled_basin
+from ctrl.certify.candidates.sampling import arrives
 from ctrl.controller import NotApplicable
 from ctrl.laws import Law
 from ctrl.regulator import LQR

@@ -1,19 +1,19 @@
 """Certificates: what can be proved of a task under a law."""
 
-from ctrl.certify.certificate import Certificate, Kind
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.disturbed import disturbances, sampled_inner
-from ctrl.certify.ellipsoids import ellipsoid_region
-from ctrl.certify.equilibrium import RestPoint, rest_point
-from ctrl.certify.levels import largest_level
-from ctrl.certify.linearised import cost_to_go, lyapunov
-from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
-from ctrl.certify.neural import NeuralLyapunov
-from ctrl.certify.region import Effort
-from ctrl.certify.roa import certify, riccati
-from ctrl.certify.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
+from ctrl.certify.candidates.disturbed import disturbances, sampled_inner
+from ctrl.certify.candidates.ellipsoids import ellipsoid_region
+from ctrl.certify.candidates.linearised import cost_to_go, lyapunov
+from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
+from ctrl.certify.claims.certificate import Certificate, Kind
+from ctrl.certify.claims.sublevel_set import Effort
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.functions.neural import NeuralLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import RestPoint, rest_point
+from ctrl.certify.search.levels import largest_level
+from ctrl.certify.search.roa import certify, riccati
 from ctrl.certify.shares import proved_region, proved_share
-from ctrl.certify.sos import sos_region
+from ctrl.certify.sos.candidate import sos_region
 
 __all__ = [
     "Certificate",

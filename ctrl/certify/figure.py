@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ctrl.certify.certificate import Certificate
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.laws.law import Law
 from systems import Task
 

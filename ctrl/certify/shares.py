@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.certify.candidates import quadratics
-from ctrl.certify.certificate import Certificate
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import rest_point
-from ctrl.certify.levels import largest_level
-from ctrl.certify.region import Effort
-from ctrl.certify.roa import Equilibrium
-from ctrl.certify.volume import inner_share
+from ctrl.certify.candidates.quadratics import quadratics
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.sublevel_set import Effort
+from ctrl.certify.claims.volume import inner_share
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import rest_point
+from ctrl.certify.search.levels import largest_level
+from ctrl.certify.search.roa import Equilibrium
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from systems import Task
@@ -63,7 +63,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
 def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
     """A lower bound of the share of the task's initial states that lies in the proved set.
 
-    By halving the box that supports the initial law; see :func:`ctrl.certify.volume.inner_share`.
+    By halving the box that supports the initial law; see :func:`ctrl.certify.claims.volume.inner_share`.
 
     Returns:
         A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three

@@ -68,7 +68,7 @@ class Verify:
         return self._prove(self.task)
 
     def _show_again(self, path: Path) -> int:
-        from ctrl.certify.command import CHECK_SECONDS, show_again
+        from ctrl.commands.proofs import CHECK_SECONDS, show_again
         from ctrl.discovery import load_task
 
         if self.points < 0:
@@ -77,9 +77,9 @@ class Verify:
         return 0 if show_again(path, self.points, task, self.seconds or CHECK_SECONDS) else 1
 
     def _prove(self, name: str) -> int:
-        from ctrl.certify.command import law_of, prove
-        from ctrl.certify.content import law_data
-        from ctrl.certify.files import save
+        from ctrl.certify.files.content import law_data
+        from ctrl.certify.files.file import save
+        from ctrl.commands.proofs import law_of, prove
         from ctrl.discovery import load, load_task
         from systems.files import kept, locked, locked_new, probe
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import hostile_files
 from benchmarks.hostile_files import Archive, certificates, check, checkpoints, forged, judged, policies, refuted, run
-from ctrl.certify import files
+from ctrl.certify.files import file as files
 from systems import Task
 
 pytest.importorskip("torch")

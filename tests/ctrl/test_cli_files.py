@@ -40,7 +40,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A certificate of the library's pendulum and one of a task of the user's own."""
     from ctrl import LQR
     from ctrl.certify import certify
-    from ctrl.certify.files import save
+    from ctrl.certify.files.file import save
     from ctrl.discovery import load_task
     from systems.library import pendulum
     from tests.ctrl.test_cli import OWN
@@ -294,7 +294,7 @@ def test_a_place_that_takes_no_file_is_told_before_the_work(cli: CommandLine, ho
 def test_a_proof_is_printed_and_kept_though_the_disk_fills_up(
     cli: CommandLine, home: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ctrl.certify import command
+    from ctrl.commands import proofs as command
 
     prove = command.prove
 

@@ -18,7 +18,7 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.regulator import LQR
 from examples.certify_network import energies
 from systems import Quadratic, Task

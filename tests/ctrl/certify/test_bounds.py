@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.border import holds_at_border
-from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
-from ctrl.certify.frame import Frame, frames
-from ctrl.certify.region import Region
-from ctrl.certify.search import Examiner
+from ctrl.certify.bounds.border import holds_at_border
+from ctrl.certify.bounds.decrease import change, decreases_around, lowest, negative_definite
+from ctrl.certify.bounds.frame import Frame, frames
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.search.search import Examiner
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.arithmetic.affine import Affine, Patch

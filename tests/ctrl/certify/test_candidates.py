@@ -23,8 +23,8 @@ from ctrl.certify import (
     rest_point,
     riccati,
 )
-from ctrl.certify.candidates import quadratics
-from ctrl.certify.command import prove
+from ctrl.certify.candidates.quadratics import quadratics
+from ctrl.commands.proofs import prove
 from ctrl.comparison import compare
 from ctrl.comparison.table import text
 from ctrl.controller import NotApplicable
@@ -331,7 +331,7 @@ def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pyte
 
         return attempt
 
-    monkeypatch.setattr("ctrl.certify.command.largest_level", noted("verify"))
+    monkeypatch.setattr("ctrl.commands.proofs.largest_level", noted("verify"))
     monkeypatch.setattr("ctrl.certify.shares.largest_level", noted("compare"))
     prove(task, LQR(task).law, 30.0, None, False)
     proved_region(task, LQR(task), seconds=30.0)

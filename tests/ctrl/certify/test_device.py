@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Effort, SymbolicLyapunov, certify, disturbances, riccati
-from ctrl.certify.branch_and_bound import decreases
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.region import Region
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.files.file import read, recheck, save
+from ctrl.certify.search.branch_and_bound import decreases
 from ctrl.laws import Expression, Network
 from ctrl.regulator import LQR
 from systems.library.cartpole import cartpole

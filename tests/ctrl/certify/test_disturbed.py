@@ -22,9 +22,9 @@ from ctrl.certify import (
     riccati,
     sampled_inner,
 )
-from ctrl.certify.audit import audit
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.sampling import corners
+from ctrl.certify.candidates.sampling import corners
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import read, recheck, save
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.laws.law import Law

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Effort, certify, largest_level, riccati
-from ctrl.certify.ellipsoids import ellipsoid_region, largest_ellipsoid, widest_regulator
+from ctrl.certify.candidates.ellipsoids import ellipsoid_region, largest_ellipsoid, widest_regulator
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR

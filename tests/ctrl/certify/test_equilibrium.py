@@ -28,9 +28,9 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.audit import audit
-from ctrl.certify.command import prove, show_again
-from ctrl.certify.files import Contradiction, read, recheck, save
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import Contradiction, read, recheck, save
+from ctrl.commands.proofs import prove, show_again
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from ctrl.regulator import LQR

@@ -23,9 +23,9 @@ from ctrl.certify import (
     SymbolicLyapunov,
     certify,
 )
-from ctrl.certify.disturbed import reachable
-from ctrl.certify.files import Stored, recheck
-from ctrl.certify.region import Region
+from ctrl.certify.candidates.disturbed import reachable
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.files.file import Stored, recheck
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from systems import Box, InvalidValue, LinearPlant, Plant, Quadratic, Task, Uniform, signals

@@ -14,11 +14,12 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, command, disturbances, riccati
-from ctrl.certify.audit import audit
-from ctrl.certify.certificate import stated
-from ctrl.certify.content import plain
-from ctrl.certify.files import Contradiction, read, recheck, save
+from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify.claims.certificate import stated
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.content import plain
+from ctrl.certify.files.file import Contradiction, read, recheck, save
+from ctrl.commands import proofs as command
 from ctrl.laws import Expression, Network
 from ctrl.laws.lattice import Lattice, MaxMin
 from ctrl.laws.law import Law
@@ -314,7 +315,7 @@ def test_no_more_boxes_at_once_than_memory_holds(tmp_path: Path, good: Path, mon
         seen.append(chunk)
         return False, "not asked", proof.low[None], proof.high[None]
 
-    monkeypatch.setattr("ctrl.certify.files.holds_again", noted)
+    monkeypatch.setattr("ctrl.certify.files.file.holds_again", noted)
     K = LQR(TASK).K[0]
     for law in (
         LQR_LAW,

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from ctrl.certify import ClosedLoop, Effort, largest_level
-from ctrl.certify.fit import Basin, fitted, sampled_basin
-from ctrl.certify.polynomials import Monomials
+from ctrl.certify.candidates.fit import Basin, fitted, sampled_basin
+from ctrl.certify.candidates.polynomials import Monomials
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import InvalidValue

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_lyapunov
 
 from ctrl.certify import ClosedLoop, Effort, Kind, NeuralLyapunov, SymbolicLyapunov, certify, sampled_limit
-from ctrl.certify.audit import audit
-from ctrl.certify.features import _second_derivative, features_over
-from ctrl.certify.files import read, recheck, save
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import read, recheck, save
+from ctrl.certify.functions.tanh_features import _second_derivative, features_over
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, certify, proved_region, riccati
-from ctrl.certify.command import prove
-from ctrl.certify.files import Stored, recheck
-from ctrl.certify.tree import Proof
+from ctrl.certify.files.file import Stored, recheck
+from ctrl.certify.search.subdivision import Proof
+from ctrl.commands.proofs import prove
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR

@@ -24,9 +24,9 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.branch_and_bound import decreases
+from ctrl.certify.claims.sublevel_set import Region
 from ctrl.certify.figure import phase_portrait
-from ctrl.certify.region import Region
+from ctrl.certify.search.branch_and_bound import decreases
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform, UnknownName

@@ -13,7 +13,7 @@ import pytest
 from scipy.linalg import expm
 
 from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, certify, largest_level, riccati
-from ctrl.certify.sampled_flow import SampledFlow
+from ctrl.certify.loops.sampled_flow import SampledFlow
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Discretisation, InvalidValue, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ctrl.certify import Certificate, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.certificate import sentence
-from ctrl.certify.command import prove, show_again
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.region import Region
+from ctrl.certify.claims.certificate import sentence
+from ctrl.certify.claims.sublevel_set import Region
+from ctrl.certify.files.file import read, recheck, save
+from ctrl.commands.proofs import prove, show_again
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, Task, Uniform, signals
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.audit import _run
+from ctrl.certify.files.audit import _run
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.laws.law import clip
 from systems import Box, Plant, Quadratic, Task, Uniform, Vector, signals
