@@ -1,1 +1,0 @@
-"""Polynomial Lyapunov functions by sums of squares; what comes out is a candidate, not a proof."""
