@@ -32,7 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 BOUNDS = "tests/ctrl/certify/test_bounds.py"
 TESTS = {
     "ctrl/certify/bounds/decrease.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
-    "ctrl/certify/bounds/border.py": [BOUNDS],
+    "ctrl/certify/search/border.py": [BOUNDS],
+    "ctrl/certify/bounds/examiner.py": [
+        BOUNDS,
+        "tests/ctrl/certify/test_sentences.py",
+        "tests/ctrl/certify/test_disturbed.py",
+    ],
     "ctrl/certify/search/search.py": [BOUNDS, "tests/ctrl/certify/test_sentences.py"],
     "ctrl/certify/bounds/frame.py": [BOUNDS],
     "ctrl/certify/search/levels.py": ["tests/ctrl/certify/test_candidates.py", "tests/ctrl/certify/test_roa.py"],

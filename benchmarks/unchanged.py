@@ -27,7 +27,7 @@ import torch
 import mpc
 import safe_rl
 from ctrl import LQR, NotApplicable, simulate
-from ctrl.certify import Effort, certify
+from ctrl.certify import SearchLimits, certify
 from systems import Task, TriviumError, library
 from systems.library import pendulum_swing_up
 
@@ -75,7 +75,9 @@ def certificates() -> Iterator[tuple[str, str]]:
     for task in tasks():
         for continuous in (False, True):
             try:
-                c = certify(task, LQR(task).law(), budget=Effort(boxes=20_000, seconds=600.0), continuous=continuous)
+                c = certify(
+                    task, LQR(task).law(), budget=SearchLimits(boxes=20_000, seconds=600.0), continuous=continuous
+                )
             except TriviumError as error:
                 yield f"certificate {task.name} {continuous}", type(error).__name__
                 continue

@@ -15,15 +15,16 @@ from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.certify.candidates.quadratics import quadratics
 from ctrl.certify.candidates.sampling import sampled_limit
 from ctrl.certify.claims.certificate import Certificate
-from ctrl.certify.claims.sublevel_set import Effort
+from ctrl.certify.claims.claim import Equilibrium
 from ctrl.certify.files.audit import audit
 from ctrl.certify.files.content import law_data, lyapunov_data
-from ctrl.certify.files.file import Contradiction, Recheck, Stored, read, recheck
+from ctrl.certify.files.file import Contradiction, StoredClaim, read
+from ctrl.certify.files.verification import Recheck, recheck
 from ctrl.certify.functions.lyapunov import Lyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.loops.equilibrium import at_most, distance, rest_point
 from ctrl.certify.search.levels import largest_level
-from ctrl.certify.search.roa import Equilibrium
+from ctrl.certify.search.limits import SearchLimits
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
@@ -62,7 +63,7 @@ def prove(
         lines.append(f"beside:  {beside(task, rest.box, rest.reference)}; the claim is about that point")
 
     def largest(V: Lyapunov, inner: float) -> Certificate:
-        budget = Effort(seconds=seconds)
+        budget = SearchLimits(seconds=seconds)
         return largest_level(
             task,
             law,
@@ -166,10 +167,10 @@ def show_again(path: Path, points: int, task: Task | None = None, seconds: float
         return False
     print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
     print(found.certificate)
-    print(f"  law         {_described(law_data(stored.loop.law))}")
-    print(f"  V           {_described(lyapunov_data(stored.region.V))}")
+    print(f"  law         {_described(law_data(stored.claim.loop.law))}")
+    print(f"  V           {_described(lyapunov_data(stored.claim.region.V))}")
     if not found.certificate.is_at_reference:
-        print(f"  {beside(stored.loop.task, stored.region.V.centre, stored.loop.reference)}")
+        print(f"  {beside(stored.claim.loop.task, stored.claim.region.V.centre, stored.claim.loop.reference)}")
     failure, said = _audited(stored, found, points, max(seconds - found.seconds, _LEAST_AUDIT))
     print(f"  {said}")
     return failure is None
@@ -181,7 +182,7 @@ def _described(data: dict[str, Any]) -> str:
     return f"{data['kind']}, SHA-256 {digest[:16]}"
 
 
-def _audited(stored: Stored, found: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
+def _audited(stored: StoredClaim, found: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
     """A point at which the audit fails, if there is one, and how it went; some points at a time, while time is left."""
     began, looked, relevant = perf_counter(), 0, 0
     while looked < points and (looked == 0 or perf_counter() - began < seconds):

@@ -2,12 +2,14 @@
 
 The change is g(x) = V(f(x)) - (1 - kappa) V(x) in discrete time, and V'(x) f(x) + kappa V(x) in continuous time. With f
 in affine form and V expanded to second order, g lies within an error of a quadratic in d = x - middle whose
-coefficients are thin, so the cancellation between V(f(x)) and V(x) is kept to that order.
+coefficients are thin, so the cancellation between V(f(x)) and V(x) is kept to that order: a Taylor model of order two
+(Makino & Berz 2003, "Taylor models and other validated functional inclusion methods").
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -20,13 +22,14 @@ from systems.arithmetic.interval import Interval
 __all__ = ["Change", "change", "decreases_around", "lowest", "negative_definite"]
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, eq=False)
 class Change:
-    """What is known of g over boxes.
+    """Bounds of g over boxes.
 
     Args:
         upper: (b,), an upper bound of g; NaN where nothing is known.
-        spread: (b, k), how much each direction of the patch contributes to the blur of that bound.
+        spread: (b, k), how much each direction of the patch contributes to the error of that bound.
         worst: (b, k), where g seems largest, in the patch's coordinates d.
         V: (b,), a lower bound of V over the box.
     """
@@ -37,62 +40,85 @@ class Change:
     V: np.ndarray
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, eq=False)
 class _Expansion:
-    """V over boxes of a frame, to second order in d: V(x) = value + slope'T d + d'(T'HT) d / 2 for an H in ``hessian``.
+    """V over boxes of a frame, to second order in d: V(x) = value + gradient'T d + d'(T'HT) d / 2 for an H in
+    ``hessian`` (Taylor's theorem with Lagrange's remainder).
 
     Args:
-        value: (b,). slope: (b, n), in states. tilt: T'slope. hessian: (b, n, n), in states. bend: T'HT.
+        value: (b,).
+        gradient: (b, n), in states.
+        frame_gradient: (b, k), T'gradient.
+        hessian: (b, n, n), in states.
+        frame_hessian: (b, k, k), T'HT.
     """
 
     value: Ball
-    slope: Ball
-    tilt: Ball
+    gradient: Ball
+    frame_gradient: Ball
     hessian: Ball
-    bend: Ball
+    frame_hessian: Ball
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Quadratic:
+    """g = constant + linear'd + d'(hessian) d / 2, within remainder'rho where rho is the radius of f.
+
+    Args:
+        constant: (b,).
+        linear: (b, k).
+        hessian: (b, k, k).
+        remainder: (b, n).
+    """
+
+    constant: Ball
+    linear: Ball
+    hessian: Ball
+    remainder: np.ndarray
 
 
 def lowest(V: Lyapunov, patch: Patch) -> np.ndarray:
     """Lower bounds (b,) of V over the boxes, from V itself and, where V is convex, from its tangent."""
     least = V.enclose(patch.hull).lo
     if V.is_convex:
-        tilt = patch.turn.T @ Ball.of(V.enclose_gradient(patch.point))
-        fall = upward((tilt.size * patch.half).sum(-1))
-        least = np.maximum(least, (Ball.of(V.enclose(patch.point)) - Ball.of(fall)).lo)
+        gradient = patch.turn.T @ Ball.of(V.enclose_gradient(patch.point))
+        decrease = upward((gradient.size * patch.half).sum(-1))
+        least = np.maximum(least, (Ball.of(V.enclose(patch.point)) - Ball.of(decrease)).lo)
     return least
 
 
 def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool) -> Change:
     """Bounds of g over parallelepipeds, f being the affine form of the loop over them."""
     half, turn = patch.half, patch.turn
-    slope = Ball.of(V.enclose_gradient(patch.point))
+    gradient = Ball.of(V.enclose_gradient(patch.point))
     hessian = _batched(V.enclose_hessian(patch.hull), patch.hull.lo)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        bend = turn.T @ (hessian @ turn)
-        v = _Expansion(Ball.of(V.enclose(patch.point)), slope, turn.T @ slope, hessian, bend)
-        if continuous:
-            constant, s, G, push = _derivative(v, turn, half, f, kappa)
-        else:
-            constant, s, G, push = _difference(V, v, half, f, kappa)
-        error = upward((push * f.radius).sum(-1))
-        upper, y = greatest(constant, s, G, error, half, patch.hull.shape[-1])
-        # Heuristics from here on: a radius is blamed on the directions by their share in the affine form.
+        frame_hessian = turn.T @ (hessian @ turn)
+        v = _Expansion(Ball.of(V.enclose(patch.point)), gradient, turn.T @ gradient, hessian, frame_hessian)
+        g = _derivative(v, turn, half, f, kappa) if continuous else _difference(V, v, half, f, kappa)
+        error = upward((g.remainder * f.radius).sum(-1))
+        upper, y = greatest(g.constant, g.linear, g.hessian, error, half, patch.hull.shape[-1])
+        # From here on nothing is a bound: which direction to halve is decided by how much each seems to contribute.
+        # The relaxation error of f is shared out among the directions by their part in the affine form.
         shares = np.abs(f.matrix) * half[..., None, :] + 1e-12 * half[..., None, :]
-        blame = _times((shares / shares.sum(-1, keepdims=True)).swapaxes(-1, -2), push * f.radius)
-        bowl = 0.5 * half * np.maximum(np.einsum("...ii->...i", G.mid), 0.0) * half
-        model = half * (np.abs(s.mid) + 0.5 * _times(np.abs(G.mid), half))
-        blur = half * (s.rad + 0.5 * _times(G.rad, half)) + blame + bowl + 0.05 * model
-        spread = np.where(np.isfinite(blur), blur, np.maximum(half, 1e-300))
-        dip = np.zeros(len(half)) if V.is_convex else upward(0.5 * (half * _negative(bend, half)).sum(-1))
-        fall = upward((v.tilt.size * half).sum(-1))
-        least = (v.value - Ball.of(fall) - Ball.of(dip)).lo
+        relaxation = _times((shares / shares.sum(-1, keepdims=True)).swapaxes(-1, -2), g.remainder * f.radius)
+        curvature = 0.5 * half * np.maximum(np.einsum("...ii->...i", g.hessian.mid), 0.0) * half
+        size = half * (np.abs(g.linear.mid) + 0.5 * _times(np.abs(g.hessian.mid), half))
+        share = half * (g.linear.rad + 0.5 * _times(g.hessian.rad, half)) + relaxation + curvature + 0.05 * size
+        spread = np.where(np.isfinite(share), share, np.maximum(half, 1e-300))
+        # V >= its value - |gradient'd| - the most that its second order can take away.
+        concavity = (
+            np.zeros(len(half)) if V.is_convex else upward(0.5 * (half * _negative(frame_hessian, half)).sum(-1))
+        )
+        decrease = upward((v.frame_gradient.size * half).sum(-1))
+        least = (v.value - Ball.of(decrease) - Ball.of(concavity)).lo
     return Change(upper, spread, y, least)
 
 
-def _difference(
-    V: Lyapunov, v: _Expansion, half: np.ndarray, f: Affine, kappa: float
-) -> tuple[Ball, Ball, Ball, np.ndarray]:
-    """g = constant + s d + d'G d / 2 within push'rho for x+ = f(x), rho the radius of f: constant, s, G and push.
+def _difference(V: Lyapunov, v: _Expansion, half: np.ndarray, f: Affine, kappa: float) -> _Quadratic:
+    """g for x+ = f(x).
 
     f(x) = p + C d + e with |e| <= rho, so V(f(x)) = V(p) + V'(p)(C d + e) + (C d + e)'H(C d + e) / 2 for a matrix H of
     second derivatives somewhere over the image of the box.
@@ -101,29 +127,33 @@ def _difference(
     C, rho = Ball.of(f.matrix), f.radius
     stretch = upward(_times(np.abs(f.matrix), half))
     image = Ball(f.value, upward(stretch + rho)).interval
-    at = Interval.of(f.value)
-    a = Ball.of(V.enclose_gradient(at))
+    middle = Interval.of(f.value)
+    a = Ball.of(V.enclose_gradient(middle))
     H = _batched(V.enclose_hessian(image), f.value)
-    constant = Ball.of(V.enclose(at)) - _scaled(v.value, keep)
-    s = (C.T @ a) - _scaled(v.tilt, keep)
-    G = (C.T @ (H @ C)) - _scaled(v.bend, keep)
-    push = upward(a.size + _times(H.size, stretch) + 0.5 * _times(H.size, rho))
-    return constant, s, G, push
+    return _Quadratic(
+        constant=Ball.of(V.enclose(middle)) - _scaled(v.value, keep),
+        linear=(C.T @ a) - _scaled(v.frame_gradient, keep),
+        hessian=(C.T @ (H @ C)) - _scaled(v.frame_hessian, keep),
+        # e enters through V'(p) e, (C d)'H e with |C d| <= stretch, and e'H e / 2: the second-order remainder.
+        remainder=upward(a.size + _times(H.size, stretch) + 0.5 * _times(H.size, rho)),
+    )
 
 
-def _derivative(
-    v: _Expansion, turn: Ball, half: np.ndarray, f: Affine, kappa: float
-) -> tuple[Ball, Ball, Ball, np.ndarray]:
-    """The same for x' = f(x): V'(x) = a + H T d with a matrix H of second derivatives somewhere over the box."""
+def _derivative(v: _Expansion, turn: Ball, half: np.ndarray, f: Affine, kappa: float) -> _Quadratic:
+    """g for x' = f(x).
+
+    By the mean value theorem V'(x) = a + H T d with a matrix H of second derivatives somewhere over the box.
+    """
     k = Ball.of(Interval.of(kappa))
     C, p = Ball.of(f.matrix), Ball.of(f.value)
-    tilted = v.hessian @ turn
-    constant = v.slope.dot(p) + _scaled(v.value, k)
-    s = (C.T @ v.slope) + (tilted.T @ p) + _scaled(v.tilt, k)
-    across = tilted.T @ C
-    G = across + across.T + _scaled(v.bend, k)
-    push = upward(v.slope.size + _times(tilted.size, half))
-    return constant, s, G, push
+    slopes = v.hessian @ turn
+    across = slopes.T @ C
+    return _Quadratic(
+        constant=v.gradient.dot(p) + _scaled(v.value, k),
+        linear=(C.T @ v.gradient) + (slopes.T @ p) + _scaled(v.frame_gradient, k),
+        hessian=across + across.T + _scaled(v.frame_hessian, k),
+        remainder=upward(v.gradient.size + _times(slopes.size, half)),
+    )
 
 
 def negative_definite(M: Ball) -> np.ndarray:
@@ -168,18 +198,18 @@ def decreases_around(V: Lyapunov, slopes: Ball, core: Patch, kappa: float, conti
     """
     with np.errstate(invalid="ignore", over="ignore"):
         turn = core.turn
-        tilted = _batched(V.enclose_hessian(core.hull), core.half) @ turn
-        bend = turn.T @ tilted
+        slopes_of_V = _batched(V.enclose_hessian(core.hull), core.half) @ turn
+        hessian = turn.T @ slopes_of_V
         if continuous:
             # V'(x) = K T d with another K in the same hull.
-            across = tilted.T @ slopes
-            growth = across + across.T + _scaled(bend, Ball.of(Interval.of(kappa)))
+            across = slopes_of_V.T @ slopes
+            growth = across + across.T + _scaled(hessian, Ball.of(Interval.of(kappa)))
         else:
             reach = upward(_times(slopes.size, core.half))
             image = V.centre + Interval(-reach, reach) if np.isfinite(reach).all() else _whole(reach)
             H = _batched(V.enclose_hessian(image), core.half)
-            growth = (slopes.T @ (H @ slopes)) - _scaled(bend, Ball.of(1.0 - Interval.of(kappa)))
-        return negative_definite(growth) & negative_definite(-bend)
+            growth = (slopes.T @ (H @ slopes)) - _scaled(hessian, Ball.of(1.0 - Interval.of(kappa)))
+        return negative_definite(growth) & negative_definite(-hessian)
 
 
 def _batched(H: Interval, like: np.ndarray) -> Ball:

@@ -70,8 +70,8 @@ def frames(loop: ClosedLoop, V: Lyapunov) -> list[Frame]:
     origin = V.middle
     n = len(origin)
     plain = Frame(origin, np.eye(n))
-    bowl = V.enclose_hessian(V.centre).mid
-    P = 0.25 * (bowl + bowl.T)
+    hessian = V.enclose_hessian(V.centre).mid
+    P = 0.25 * (hessian + hessian.T)
     if n == 1 or not np.isfinite(P).all() or np.linalg.eigvalsh(P).min() <= 0:
         return [plain]
     rows = _independent([*loop.law_directions(V.centre), *loop.curved_directions], n)

@@ -55,18 +55,18 @@ def _by_corners(s: np.ndarray, G: np.ndarray, half: np.ndarray, n: int) -> tuple
     if not 0 < q <= _CORNERS:
         return _by_tangent(s, G, half)
     i = np.arange(n, n + q)
-    dents = (0.5 * np.maximum(-G[:, i, i], 0.0) * half[:, n:] ** 2).sum(-1)
+    concavity = (0.5 * np.maximum(-G[:, i, i], 0.0) * half[:, n:] ** 2).sum(-1)
     upper, y = np.full_like(half[:, 0], -np.inf), np.zeros_like(half)
     across = 0.5 * (G[:, :n, n:] + G[:, n:, :n].swapaxes(-1, -2))
     for signs in product((-1.0, 1.0), repeat=q):
         w = half[:, n:] * np.array(signs)
         constant = (w * (s[:, n:] + 0.5 * _times(G[:, n:, n:], w))).sum(-1)
-        slope, bend, room = s[:, :n] + _times(across, w), G[:, :n, :n], half[:, :n]
-        tangent, at = _by_tangent(slope, bend, room)
-        bound = constant + np.minimum(tangent, _by_terms(slope, bend, room))
-        y = np.where((bound > upper)[:, None], np.concatenate([at, w], axis=1), y)
+        linear, hessian, room = s[:, :n] + _times(across, w), G[:, :n, :n], half[:, :n]
+        tangent, x = _by_tangent(linear, hessian, room)
+        bound = constant + np.minimum(tangent, _by_terms(linear, hessian, room))
+        y = np.where((bound > upper)[:, None], np.concatenate([x, w], axis=1), y)
         upper = np.maximum(upper, bound)
-    return upper + dents, y
+    return upper + concavity, y
 
 
 def _by_tangent(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,13 +76,13 @@ def _by_tangent(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> tuple[np.ndar
     for _ in range(3):
         for i in range(n):
             t = s[:, i] + (G[:, i, :] * y).sum(-1)
-            bend = -G[:, i, i]
-            step = np.where(bend > 0, t / np.where(bend > 0, bend, 1.0), np.sign(t) * np.inf)
+            curvature = -G[:, i, i]
+            step = np.where(curvature > 0, t / np.where(curvature > 0, curvature, 1.0), np.sign(t) * np.inf)
             step = np.where(t == 0, 0.0, step)
             y[:, i] = np.clip(y[:, i] + step, -half[:, i], half[:, i])
     t = s + _times(G, y)
-    at = (y * (s + 0.5 * _times(G, y))).sum(-1)
-    tangent = at + (np.abs(t) * half - t * y).sum(-1)
+    value = (y * (s + 0.5 * _times(G, y))).sum(-1)
+    tangent = value + (np.abs(t) * half - t * y).sum(-1)
     # d'Gd - its tangent = (d - y)'G(d - y) / 2 <= lambda |(d - y) / half|^2 / 2, lambda of the matrix scaled by half.
     scaled = half[:, :, None] * G * half[:, None, :]
     reach = np.minimum(1.0 + np.abs(y) / np.maximum(half, 1e-300), 2.0)

@@ -9,12 +9,31 @@ from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.loops.equilibrium import RestPoint, behaviour_around, rest_point
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law, clip
-from ctrl.regulator import local_model
-from systems import Task
+from ctrl.regulator import LQR, local_model
+from systems import InvalidValue, Task
 from systems.arithmetic.balls import Ball
 from systems.arithmetic.interval import Interval
 
-__all__ = ["cost_to_go", "lyapunov"]
+__all__ = ["cost_to_go", "lyapunov", "riccati"]
+
+
+def riccati(task: Task) -> QuadraticLyapunov:
+    """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator.
+
+    Raises:
+        NotApplicable: the task has no such regulator.
+        InvalidValue: the cost does not see all states, so that P is singular.
+    """
+    P = LQR(task).P
+    try:
+        return QuadraticLyapunov(P, Interval.of(task.reading.start[0]))
+    except InvalidValue as error:
+        unseen = np.abs(np.linalg.eigh(P)[1][:, 0])
+        names = [name for name, a in zip(task.plant.state.names, unseen, strict=True) if a > 0.1]
+        raise InvalidValue(
+            f"task '{task.name}': its cost hardly sees {', '.join(names)}, so its Riccati solution bounds no region "
+            f"({error}); lyapunov(task, law) weighs every state"
+        ) from error
 
 
 def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyapunov:

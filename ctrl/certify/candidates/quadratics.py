@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import final
 
 from ctrl.certify.candidates.disturbed import reachable
-from ctrl.certify.candidates.linearised import cost_to_go, lyapunov
+from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
 from ctrl.certify.candidates.sampling import SampledLimit, sampled_limit
 from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.loops.equilibrium import RestPoint
-from ctrl.certify.search.roa import riccati
 from ctrl.controller import NotApplicable
 from systems import InvalidValue
 

@@ -206,7 +206,10 @@ def sampled_limit(
 
 def corners(loop: ClosedLoop) -> np.ndarray:
     """The corners (k, q) of the box of disturbances; where there is none, zero."""
-    ends = [sorted({low, high}) for low, high in zip(loop.pushes.lo.tolist(), loop.pushes.hi.tolist(), strict=True)]
+    ends = [
+        sorted({low, high})
+        for low, high in zip(loop.disturbance_box.lo.tolist(), loop.disturbance_box.hi.tolist(), strict=True)
+    ]
     return np.array(list(product(*ends)))
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from systems.arithmetic.interval import Interval
 
-__all__ = ["Halves", "Proof", "Tree", "halved"]
+__all__ = ["Halves", "Subdivision", "Tree", "halved"]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Proof:
+class Subdivision:
     """A box of a frame's coordinates and its halvings: node k is halved along axis[k] into nodes left[k] and right[k].
 
     Args:

@@ -1,55 +1,29 @@
-"""What is claimed of a set, and how a search for a proof may end."""
+"""Sublevel sets of Lyapunov functions, cut to boxes, and their volumes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import final
 
 import numpy as np
 
-from ctrl.certify.functions.lyapunov import Lyapunov
-from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.certify.search.subdivision import Proof
-from systems.arguments import expect_number, expect_whole
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
 from systems.arithmetic.interval import Interval
-from systems.arithmetic.interval_matrices import total
-from systems.errors import expect
 
-__all__ = ["Answer", "Effort", "Outcome", "Region", "expect_effort", "violates"]
-
-Answer = Literal["proved", "refuted", "open"]
+__all__ = ["SublevelSet"]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """When to give up: boxes examined, seconds. And on which device of torch boxes are examined, such as "cuda"; where
-    left out, by numpy. Laws made of regions and networks with GELU need numpy."""
-
-    boxes: int = 2_000_000
-    seconds: float = 60.0
-    device: str | None = None
-
-
-def expect_effort(budget: Effort | None) -> Effort:
-    """A budget as given, or the default one.
-
-    Raises:
-        InvalidValue: no Effort; fewer boxes than one, or negative seconds.
-    """
-    if budget is None:
-        return Effort()
-    expect(budget, Effort, "budget", "such as Effort(seconds=60)")
-    expect_whole(budget.boxes, "Effort.boxes", least=1)
-    expect_number(budget.seconds, "Effort.seconds", least=0.0, infinite=True)
-    return budget
-
-
-@dataclass(frozen=True)
-class Region:
-    """{V <= level} intersected with a box (lower, upper), each (n,), maybe infinite.
+@final
+@dataclass(frozen=True, eq=False)
+class SublevelSet:
+    """{V <= level} intersected with a box.
 
     Args:
-        inner: the level to whose set motions come, and where they stay; 0 where they converge to the centre of V.
+        V: the Lyapunov function.
+        level: of the set.
+        lower: (n,), of the box, may be infinite.
+        upper: (n,), of the box, may be infinite.
+        inner: level of the set that trajectories come to and stay in; default: 0, they converge to the centre of V.
     """
 
     V: Lyapunov
@@ -60,7 +34,7 @@ class Region:
 
     @property
     def hull(self) -> tuple[np.ndarray, np.ndarray]:
-        """A box that holds the region: lower and upper, each (n,)."""
+        """A box that holds the set: lower and upper, each (n,)."""
         low, high = self.V.bounding_box(self.level)
         return np.maximum(low, self.lower), np.minimum(high, self.upper)
 
@@ -75,44 +49,35 @@ class Region:
         within = ((x.lo >= self.lower) & (x.hi <= self.upper)).all(axis=-1)
         return within & (self.V.enclose(x).hi <= self.level)
 
+    def volume(self, boxes: int = 200_000) -> float:
+        """Volume of a whole ellipsoid to rounding error, else a lower bound by boxes inside the set."""
+        if isinstance(self.V, QuadraticLyapunov) and self.is_whole:
+            return self.V.volume(self.level)
+        lower, upper = self.hull
+        return self.inner_share(lower, upper, boxes) * float(np.prod(upper - lower))
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a search ended.
+    def inner_share(self, lower: np.ndarray, upper: np.ndarray, boxes: int) -> float:
+        """A lower bound of the share of a box (lower, upper (n,)) that lies in the set.
 
-    Args:
-        answer: whether the claim is proved, refuted by ``point``, or left open for ``reason``.
-        boxes: examined. seconds: wall time.
-        core: half-widths (n,) of the hull of the parallelepiped around the centre that one Jacobian covers.
-        proof: how the region was cut, where the claim is proved.
-        advice: what to try where it is left open.
-    """
-
-    answer: Answer
-    boxes: int
-    seconds: float
-    core: np.ndarray
-    point: np.ndarray | None = None
-    reason: str = ""
-    proof: Proof | None = None
-    advice: str = ""
-
-
-def violates(loop: ClosedLoop, region: Region, x: np.ndarray, kappa: float, w: np.ndarray | None = None) -> np.ndarray:
-    """Whether each of the points (b, n), with disturbances (b, q), is proved to refute the claim; (b,) of bool.
-
-    It lies in the region, and V(f(x, w)) > max((1 - kappa) V(x), inner) or f(x, w) lies beyond the region's box; in
-    continuous time, V'(x) f(x, w) > -kappa V(x) and V(x) >= inner.
-    """
-    point = Interval.of(x)
-    after, value = loop.enclose(point, w), region.V.enclose(point)
-    if loop.continuous:
-        growth = total(region.V.enclose_gradient(point) * after) + Interval.of(kappa) * value
-        leaves: Any = np.zeros_like(value.lo, dtype=bool)
-        grows = (growth.lo > 0) & (value.lo >= region.inner)
-    else:
-        image = region.V.enclose(after)
-        growth = image - (1.0 - Interval.of(kappa)) * value
-        grows = (growth.lo > 0) & ((image.lo > region.inner) | (region.inner == 0.0))
-        leaves = ((after.hi < region.lower) | (after.lo > region.upper)).any(axis=-1)
-    return (grows | leaves) & region.surely_holds(point)
+        By halving the box until its parts lie inside or outside or ``boxes`` are examined; only what lies surely inside
+        counts. Directions in which the box has no width do not count as volume.
+        """
+        width = np.where(upper > lower, upper - lower, 1.0)
+        low, high, share = lower[None], upper[None], np.ones(1)
+        inside, examined = 0.0, 0
+        while len(low) and examined < boxes:
+            examined += len(low)
+            box = Interval(low, high)
+            value = self.V.enclose(box)
+            holds = ((low >= self.lower) & (high <= self.upper)).all(axis=1) & (value.hi <= self.level)
+            inside += float(share[holds].sum())
+            outside = (value.lo > self.level) | ((low > self.upper) | (high < self.lower)).any(axis=1)
+            low, high, share = (a[~holds & ~outside] for a in (low, high, share))
+            rows, axis = np.arange(len(low)), np.argmax((high - low) / width, axis=1)
+            middle = Interval(low, high).mid[rows, axis] if len(low) else np.zeros(0)
+            left, right = high.copy(), low.copy()
+            left[rows, axis] = right[rows, axis] = middle
+            low, high = np.concatenate([low, right]), np.concatenate([left, high])
+            share = np.concatenate([share, share]) * 0.5
+        # Midpoints are rounded, so halves are halves to 1e-16 each; a whole box needs no such allowance.
+        return inside if inside in (0.0, 1.0) and examined == 1 else max(0.0, inside * (1.0 - 1e-9))

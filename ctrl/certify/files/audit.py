@@ -16,7 +16,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify.bounds.frame import Frame
-from ctrl.certify.files.file import Stored
+from ctrl.certify.files.file import StoredClaim
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
@@ -49,7 +49,7 @@ class Audit:
     failure: np.ndarray | None
 
 
-def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
+def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
     """One random point in each of as many random parts: V falls there, wherever V <= level; under a disturbance, a
     random corner of its box, or it ends in the inner set.
 
@@ -63,7 +63,7 @@ def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, 
 
     flint.ctx.prec = _BITS
     rng = np.random.default_rng(seed)
-    region, loop = stored.region, stored.loop
+    region, loop, kappa = stored.claim.region, stored.claim.loop, stored.claim.kappa
     frame = Frame(region.V.middle, stored.proof.T)
     part = rng.integers(len(low), size=points)
     z = rng.uniform(low[part], high[part])
@@ -76,14 +76,16 @@ def audit(stored: Stored, low: np.ndarray, high: np.ndarray, points: int = 500, 
         if _value(region.V, at) > region.level:
             continue
         relevant += 1
-        ends = np.stack([loop.pushes.lo, loop.pushes.hi])[rng.integers(2, size=loop.pushes.shape[0])]
+        ends = np.stack([loop.disturbance_box.lo, loop.disturbance_box.hi])[
+            rng.integers(2, size=loop.disturbance_box.shape[0])
+        ]
         after, inner = _loop(loop, at, np.diagonal(ends).tolist()), flint.arb(region.inner)
         if loop.continuous:
             change = sum((s * v for s, v in zip(_gradient(region.V, at), after, strict=True)), flint.arb(0))
-            falls = change + flint.arb(stored.kappa) * _value(region.V, at) < 0
+            falls = change + flint.arb(kappa) * _value(region.V, at) < 0
             falls = falls or _value(region.V, at) < inner
         else:
-            falls = _value(region.V, after) < (1 - flint.arb(stored.kappa)) * _value(region.V, at)
+            falls = _value(region.V, after) < (1 - flint.arb(kappa)) * _value(region.V, at)
             falls = falls or (region.inner > 0 and _value(region.V, after) < inner)
             # Within the region's box, or so close to it that the balls cannot tell.
             bounds = zip(after, region.lower.tolist(), region.upper.tolist(), strict=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
-from ctrl.certify.search.subdivision import Proof
 from ctrl.laws import Expression, Law, Network, SaturatedLinear
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import InvalidValue, Signals
@@ -116,7 +116,7 @@ def _fields(thing: Any, *names: str) -> dict[str, Any]:
     return {name: plain(getattr(thing, name)) for name in names}
 
 
-def proof_data(proof: Proof) -> dict[str, Any]:
+def proof_data(proof: Subdivision) -> dict[str, Any]:
     """A proof as :func:`proof_of` reads it.
 
     Its halvings are one character per box, level by level: the axis along which it is halved, or a dot where it is not.
@@ -241,7 +241,7 @@ def lyapunov_of(data: Any) -> Lyapunov:
     raise InvalidValue(f"V {shown(data)}; expected a quadratic, an expression or a neural Lyapunov function")
 
 
-def proof_of(data: Any, n: int) -> Proof:
+def proof_of(data: Any, n: int) -> Subdivision:
     """The proof, in n states, of what :func:`proof_data` made.
 
     Raises:
@@ -269,7 +269,9 @@ def proof_of(data: Any, n: int) -> Proof:
     if (inner < 0).any() or (lower > upper).any():
         raise InvalidValue("a proof's box has its ends in order, and its core no negative width")
     left = lower_half.astype(np.int32)
-    return Proof(array_of(T, n, n), inner, lower, upper, axis, left, np.where(halved, left + 1, 0).astype(np.int32))
+    return Subdivision(
+        array_of(T, n, n), inner, lower, upper, axis, left, np.where(halved, left + 1, 0).astype(np.int32)
+    )
 
 
 def _layers_of(weights: Any, biases: Any, most: int) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:

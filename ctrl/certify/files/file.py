@@ -5,19 +5,19 @@ Nothing in a file is executed, imported or called. docs/files.md describes the f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
-from ctrl.certify.claims.certificate import Certificate, Kind, stated
-from ctrl.certify.claims.sublevel_set import Region
-from ctrl.certify.claims.volume import volume
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sentences import sentence
+from ctrl.certify.claims.subdivision import Subdivision
+from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.files.content import (
     array_of,
     fields_of,
@@ -30,25 +30,17 @@ from ctrl.certify.files.content import (
     proof_data,
     proof_of,
 )
-from ctrl.certify.functions.lyapunov import QuadraticLyapunov, SymbolicLyapunov
-from ctrl.certify.functions.neural import NeuralLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.certify.loops.equilibrium import at_most, distance, equilibrium_near, is_same
-from ctrl.certify.search.branch_and_bound import holds_again
-from ctrl.certify.search.search import CHUNK
-from ctrl.certify.search.subdivision import Proof
-from ctrl.laws import Expression, Law, Network
-from ctrl.laws.lattice import Lattice
+from ctrl.laws import Law
 from systems import InvalidValue, Task
 from systems.describe import statement
-from systems.files import FileError, json_text, parse_json, printable, read_json, shown, write_json
+from systems.files import FileError, json_text, parse_json, read_json, shown, write_json
 
-__all__ = ["Contradiction", "Recheck", "Stored", "TaskNeeded", "read", "recheck", "save"]
+__all__ = ["Contradiction", "StoredClaim", "TaskNeeded", "read", "save"]
 
 FORMAT = 3
 _KIND = "certificate of Trivium"
-_MEMORY = 1 << 27  # doubles that the examination of boxes may take at a time
-_NOT_AT_REST = "the closed loop is not shown to rest at the centre of V"
+_FORMER_WORDS = ("for all future time", "for good")  # what files say that were written before 0.1
 
 
 class Contradiction(FileError):
@@ -60,31 +52,11 @@ class TaskNeeded(FileError):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredClaim:
     """What a file claims, ready to be shown again."""
 
-    loop: ClosedLoop
-    region: Region
-    kappa: float
-    proof: Proof
-
-
-@dataclass(frozen=True, eq=False)
-class Recheck:
-    """What became of a stored claim.
-
-    Args:
-        holds: whether it was shown again, with outward rounding. reason: why not.
-        low, high: parts (b, n) of the proof, in the frame's coordinates. seconds: wall time.
-        certificate: what was shown, in full; None where nothing was.
-    """
-
-    holds: bool
-    reason: str
-    low: np.ndarray
-    high: np.ndarray
-    seconds: float
-    certificate: Certificate | None = None
+    claim: Claim
+    proof: Subdivision
 
 
 def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path) -> Path:
@@ -102,7 +74,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
     if certificate.proof is None:
         raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
     loop = ClosedLoop(task, law, certificate.dt == 0, certificate.uncertain, certificate.disturbance)
-    claims = plain(stated(loop, certificate.region, certificate.kappa))
+    claims = plain(replace(certificate.claimed, loop=loop).stated)
     if wrong := _difference({name: plain(getattr(certificate, name)) for name in claims}, claims):
         raise InvalidValue(f"the certificate speaks of another task or law than those given: {wrong}")
     content = {
@@ -120,7 +92,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
     return path
 
 
-def read(path: Path, task: Task | None = None) -> Stored:
+def read(path: Path, task: Task | None = None) -> StoredClaim:
     """What ``save`` wrote.
 
     Every word of the file that is not what its numbers come to is a contradiction, so what is read says what the file
@@ -156,105 +128,16 @@ def read(path: Path, task: Task | None = None) -> Stored:
         if claims["domain"] is not None:
             lower, upper = array_of(claims["domain"], 2, n, finite=False)
         level, inner, kappa = (number_of(claims[name]) for name in ("level", "inner", "kappa"))
-        region = Region(V, level, lower, upper, inner)
+        claim = Claim(loop, SublevelSet(V, level, lower, upper, inner), kappa)
         if V.centre.shape != (n,):
             raise InvalidValue(f"V is a function of {len(V.middle)} states; task '{found.name}' has {n}")
-        stored = Stored(loop, region, kappa, proof_of(content["proof"], n))
-        again = _certificate(stored)
-        if wrong := _difference(claims, parse_json(json_text(plain(stated(loop, region, kappa))).encode(), str(path))):
+        stored = StoredClaim(claim, proof_of(content["proof"], n))
+        if wrong := _difference(claims, parse_json(json_text(plain(claim.stated)).encode(), str(path))):
             raise InvalidValue(f"what it states is not what its numbers come to: {wrong}")
-        if content["claim"] != again.claim:
-            raise InvalidValue(
-                f"its words are not those of its numbers: {shown(content['claim'])}, but '{again.claim}'"
-            )
+        words = sentence(claim)
+        if content["claim"] not in (words, words.replace(*_FORMER_WORDS)):
+            raise InvalidValue(f"its words are not those of its numbers: {shown(content['claim'])}, but '{words}'")
         return stored
-
-
-def recheck(stored: Stored, seconds: float = math.inf) -> Recheck:
-    """Shows the claim again from what is stored: no search, no solver, no sampling.
-
-    Args:
-        seconds: after which to give up.
-    """
-    began, worked = perf_counter(), process_time()
-    nothing = np.zeros((0, len(stored.region.lower)))
-    low = high = nothing
-    try:
-        with np.errstate(all="ignore"):
-            origin, reason = _rests(stored)
-            if not reason:
-                left = seconds - (perf_counter() - began)
-                chunk = max(1, min(CHUNK, _MEMORY // _footprint(stored)))
-                _, reason, low, high = holds_again(stored.loop, stored.region, stored.kappa, stored.proof, left, chunk)
-    except Exception as error:  # whatever a stranger's numbers lead to, nothing is shown by it
-        origin, reason = "", printable(f"{type(error).__name__}: {error}")
-    spent = perf_counter() - began
-    if reason:
-        return Recheck(False, reason, low, high, spent)
-    certificate = _certificate(stored, origin, len(low), spent, process_time() - worked)
-    return Recheck(True, "", low, high, spent, certificate)
-
-
-def _rests(stored: Stored) -> tuple[str, str]:
-    """What is shown of the equilibrium, or why the claim makes no sense."""
-    loop, region = stored.loop, stored.region
-    if not (0 < region.level < np.inf and 0 <= stored.kappa < (np.inf if loop.continuous else 1)):
-        return "", "the level or kappa makes no sense"
-    if not 0 <= region.inner <= region.level or (loop.is_disturbed and region.inner == 0):
-        return "", "the inner level makes no sense"
-    if not np.isfinite(region.hull).all():
-        return "", "the region is not bounded"
-    if bounds := loop.beyond_half_a_period(*region.hull):
-        return "", f"the region reaches beyond {bounds}, where a controller may read another representative of a state"
-    centre = region.V.centre
-    if region.inner > 0:
-        return f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}", ""
-    if (centre.lo == centre.hi).all():
-        return "equilibrium, exactly", "" if loop.drift(centre.lo)[0] else _NOT_AT_REST
-    found = equilibrium_near(loop, centre.mid)
-    if found is None or not centre.contains(found).all():
-        return "", _NOT_AT_REST
-    where = "of it" if is_same(found, loop.reference) else "of the reference"
-    away = at_most(float(distance(centre, loop.reference).max()))
-    return f"one equilibrium, proved to lie within {away} {where}; V is centred there", ""
-
-
-def _certificate(
-    stored: Stored, origin: str = "", boxes: int = 0, seconds: float = 0.0, cpu: float = 0.0
-) -> Certificate:
-    """The certificate of what is stored."""
-    region, proof = stored.region, stored.proof
-    is_ellipsoid = isinstance(region.V, QuadraticLyapunov) and region.is_whole
-    return Certificate(
-        **stated(stored.loop, region, stored.kappa),
-        kind=Kind.PROVED,
-        boxes=boxes,
-        seconds=seconds,
-        cpu=cpu,
-        volume=volume(region) if is_ellipsoid else math.nan,  # others take as long as a proof
-        origin=origin,
-        core=np.abs(proof.T) @ proof.core,
-        proof=proof,
-    )
-
-
-def _footprint(stored: Stored) -> int:
-    """About how many doubles the examination of one box takes."""
-    law, V, n = stored.loop.law, stored.region.V, len(stored.region.lower)
-    size = 100 * n * n
-    if isinstance(law, Network):
-        widths = [len(b) for b in law.biases]
-        size += 6 * max(width * (n + sum(widths[: k + 1])) for k, width in enumerate(widths))
-    if isinstance(law, Lattice):
-        size += 4 * n * sum(f.table.size for f in law.inputs)
-    if isinstance(law, Expression):
-        size += 4 * law.function.n_instructions()
-    if isinstance(V, NeuralLyapunov):
-        widths = [len(b) for b in V.biases]
-        size += 6 * n * n * (sum(widths) + max(widths) ** 2)
-    if isinstance(V, SymbolicLyapunov):
-        size += 4 * n * n * V.function.n_instructions()
-    return size
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class ClosedLoop:
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
-        _ = self._own, self._equations, self.pushes
+        _ = self._own, self._equations, self.disturbance_box
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         try:
             given = np.shape(self.law(np.zeros(n)))
@@ -106,12 +106,12 @@ class ClosedLoop:
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self.pushes.mid if w is None else w, self._own[0])
+        return self._numbers(x, u, self.disturbance_box.mid if w is None else w, self._own[0])
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
         u = clipped_box(self.law.enclose(x), *self._bounds)
-        return self._boxes(x, u, self.pushes if w is None else w, self._own[1])
+        return self._boxes(x, u, self.disturbance_box if w is None else w, self._own[1])
 
     def enclose_jacobian(self, x: Interval) -> Jet:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
@@ -127,10 +127,10 @@ class ClosedLoop:
     def relax(self, patch: Patch) -> Affine:
         """An affine form of f over parallelepipeds: the law's own, pushed through the plant by its Jacobian.
 
-        Where there is a disturbance, it is a form over :meth:`with_pushes` of them.
+        Where there is a disturbance, it is a form over :meth:`with_disturbances` of them.
         """
         n, m, half = patch.half.shape[-1], len(self.task.plant.input), patch.half
-        k = n + m + (self.pushes.shape[0] if self.is_disturbed else 0)
+        k = n + m + (self.disturbance_box.shape[0] if self.is_disturbed else 0)
         lower, upper = self._bounds
         form = clipped(self.law.relax(patch), half, lower, upper)
         # The range of a relaxation may exceed the bounds, the input itself does not; but the mean value theorem needs
@@ -150,18 +150,18 @@ class ClosedLoop:
             total = Ball(
                 *(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_push.mid), (total.rad, by_push.rad)))
             )
-            half = self.with_pushes(patch).half
-        value = self._boxes(patch.point, Interval.of(form.value), self.pushes.mid, self._own[1])
+            half = self.with_disturbances(patch).half
+        value = self._boxes(patch.point, Interval.of(form.value), self.disturbance_box.mid, self._own[1])
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
 
-    def with_pushes(self, patch: Patch) -> Patch:
+    def with_disturbances(self, patch: Patch) -> Patch:
         """The same parallelepipeds with disturbances as further directions, in which no state moves; themselves where
         there is none."""
         if not self.is_disturbed:
             return patch
-        reach = np.broadcast_to(self.pushes.rad, (len(patch), self.pushes.shape[0]))
+        reach = np.broadcast_to(self.disturbance_box.rad, (len(patch), self.disturbance_box.shape[0]))
         across = np.zeros((len(patch.T), reach.shape[-1]))
         return Patch(
             patch.hull, patch.point, np.concatenate([patch.half, reach], axis=-1), np.hstack([patch.T, across])
@@ -195,7 +195,7 @@ class ClosedLoop:
                 slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
             return Jet(value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None]))
 
-        return self._stepper(equations)(Jet(x, by_x), u, self.pushes, self._free[1])
+        return self._stepper(equations)(Jet(x, by_x), u, self.disturbance_box, self._free[1])
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -261,7 +261,7 @@ class ClosedLoop:
         Intervals cannot prove an equality; rational arithmetic can, and does wherever the value is rational for an
         obvious reason (polynomial plants, zero angles).
         """
-        moved = self.motion(Interval.of(x))
+        moved = self.increment(Interval.of(x))
         bound = float(abs(moved).hi.max(initial=0.0))
         point = [Fraction(a) for a in x.tolist()]
         u = self.law.exact(point)
@@ -283,14 +283,14 @@ class ClosedLoop:
 
         try:
             step = stepper(equations)
-            still = [Fraction(a) for a in self.pushes.mid.tolist()]
+            still = [Fraction(a) for a in self.disturbance_box.mid.tolist()]
             after = step(ExactColumn(tuple(point)), inputs, still, p)
         except NotExact:
             return False, bound
         moves = not (self.continuous or self._flow is not None)  # rather than gives the velocity
         return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
 
-    def motion(self, x: Interval) -> Interval:
+    def increment(self, x: Interval) -> Interval:
         """What f adds to the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
         after = self.enclose(x)
         return after if self.continuous else after - x
@@ -358,7 +358,7 @@ class ClosedLoop:
         return bool(self.disturbance)
 
     @cached_property
-    def pushes(self) -> Interval:
+    def disturbance_box(self) -> Interval:
         """Every disturbance, (q,)."""
         low, high = (np.zeros(len(self.task.plant.disturbance)) for _ in range(2))
         names = list(self.task.plant.disturbance.names)

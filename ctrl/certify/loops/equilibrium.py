@@ -135,14 +135,14 @@ def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
     scale = 1.0 + np.abs(guess)
     middle = guess
     for _ in range(3):  # Newton, to centre the box
-        moved = loop.motion(Interval.of(middle)).mid
+        moved = loop.increment(Interval.of(middle)).mid
         middle = middle - Y @ moved
     if not (np.abs(middle - guess) <= _NEAR * scale).all():
         return None
     for radius in 10.0 ** np.arange(-15.0, -8.0):
         X = Interval(middle - radius * scale, middle + radius * scale)
         m, half = X.mid, X.rad
-        G = Ball.of(loop.motion(Interval.of(m)))
+        G = Ball.of(loop.increment(Interval.of(m)))
         J = loop.enclose_jacobian(X).jacobian - Ball.of(identity)
         shrunk = Ball.of(np.eye(n)) - (Ball.of(Y) @ J)
         K = (Ball.of(m) - (Ball.of(Y) @ G)) + (shrunk @ Ball(np.zeros(n), half))
@@ -155,7 +155,7 @@ def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
     """Where Newton's method with halved steps ends, in floating point; None if it leaves the domain or does not end."""
     lower, upper = loop.domain
     x = start
-    moved = loop.motion(Interval.of(x)).mid
+    moved = loop.increment(Interval.of(x)).mid
     for _ in range(_STEPS):
         Y = _inverse(loop, x)
         if Y is None:
@@ -165,7 +165,7 @@ def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
             return x
         for halving in 2.0 ** -np.arange(12.0):
             ahead = x + halving * step
-            there = loop.motion(Interval.of(ahead)).mid
+            there = loop.increment(Interval.of(ahead)).mid
             # In units of the step, so that states of different size count alike.
             if ((ahead >= lower) & (ahead <= upper)).all() and np.linalg.norm(Y @ there) < np.linalg.norm(step):
                 break

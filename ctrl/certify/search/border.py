@@ -6,23 +6,23 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.certify.claims.sublevel_set import Effort, Region
-from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.certify.search.subdivision import halved
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.subdivision import halved
+from ctrl.certify.search.limits import SearchLimits
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 
 __all__ = ["holds_at_border"]
 
 
-def holds_at_border(loop: ClosedLoop, region: Region, budget: Effort) -> tuple[int, str]:
+def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
     """Boxes examined to show that V > level or the velocity points inward on every face; else what failed."""
     began = perf_counter()
+    loop, region = claim.loop, claim.region
     lower, upper = region.hull
     n, boxes = len(lower), 0
-    least, most = region.V.bounding_box(
-        region.level
-    )  # only the region's own box is of interest, not that of {V <= level}
+    # Only the region's own box is of interest, not that of {V <= level}.
+    least, most = region.V.bounding_box(region.level)
     faces = [(i, -1.0) for i in range(n) if least[i] < region.lower[i]]
     faces += [(i, 1.0) for i in range(n) if most[i] > region.upper[i]]
     low, high = np.tile(lower, (len(faces), 1)), np.tile(upper, (len(faces), 1))
@@ -30,18 +30,18 @@ def holds_at_border(loop: ClosedLoop, region: Region, budget: Effort) -> tuple[i
     for k, (i, side) in enumerate(faces):
         low[k, i] = high[k, i] = lower[i] if side < 0 else upper[i]
     while len(low):
-        if boxes + len(low) > budget.boxes or perf_counter() - began > budget.seconds:
+        if boxes + len(low) > limits.boxes or perf_counter() - began > limits.seconds:
             return boxes, f"budget spent on the border of the box: {len(low):,} parts of its faces left open"
         boxes += len(low)
         box = Interval(low, high)
         patch, rows = Patch.boxes(box), np.arange(len(low))
-        velocity = loop.relax(patch).range(loop.with_pushes(patch).half)[rows, axis]
+        velocity = loop.relax(patch).range(loop.with_disturbances(patch).half)[rows, axis]
         inward = np.where(outward > 0, velocity.hi < 0, velocity.lo > 0)
         rest = ~(inward | (region.V.enclose(box).lo > region.level))
         if not rest.any():
             return boxes, ""
         escaping = region.V.enclose(patch.point).hi <= region.level
-        at = loop.enclose(patch.point, loop.pushes.mid)[rows, axis]
+        at = loop.enclose(patch.point, loop.disturbance_box.mid)[rows, axis]
         if (rest & escaping & np.where(outward > 0, at.lo > 0, at.hi < 0)).any():
             return boxes, "the region touches the box where the motion leaves it; take a lower level or a larger box"
         low, high, axis, outward = low[rest], high[rest], axis[rest], outward[rest]

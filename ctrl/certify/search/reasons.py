@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ctrl.certify.claims.sublevel_set import Region
-from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.claims.claim import Claim
+from systems.arithmetic.interval import Interval
 
-if TYPE_CHECKING:
-    from ctrl.certify.search.search import Examiner
-
-__all__ = ["LOWER", "MORE", "around_centre", "undefined_at"]
+__all__ = ["LOWER", "MORE", "around_centre", "undefined_over"]
 
 MORE = (
-    "more seconds (Effort(seconds=...), --seconds), a lower level, or another V (lyapunov(task, law), --degree 4); on "
-    'a GPU, Effort(device="cuda")'
+    "more seconds (SearchLimits(seconds=...), --seconds), a lower level, or another V (lyapunov(task, law), --degree "
+    '4); on a GPU, SearchLimits(device="cuda")'
 )
 LOWER = (
     "a lower level, or another V (lyapunov(task, law), --degree 4): the decrease of this one is too small to be told "
@@ -27,9 +22,9 @@ LOWER = (
 _NOTHING = 1e-12  # what rounding alone may make of zero
 
 
-def around_centre(loop: ClosedLoop, region: Region, kappa: float) -> tuple[str, str]:
+def around_centre(claim: Claim) -> tuple[str, str]:
     """Why no neighbourhood of the centre of V is settled by the linearised loop, and what to try."""
-    V = region.V
+    loop, V, kappa = claim.loop, claim.region.V, claim.kappa
     J = loop.enclose_jacobian(V.centre).jacobian
     P = V.enclose_hessian(V.centre).mid
     if not (np.isfinite(J.rad).all() and np.isfinite(J.mid).all()):
@@ -68,17 +63,14 @@ def around_centre(loop: ClosedLoop, region: Region, kappa: float) -> tuple[str, 
     )
 
 
-def undefined_at(examiner: Examiner, low: np.ndarray, high: np.ndarray) -> tuple[str, str] | None:
-    """Where among boxes (b, n) that are left the loop or V may have no value, and what to try; None where nowhere."""
-    if not len(low):
-        return None
-    hull = examiner.frame.patch(low, high).hull
-    for what, found in (("the closed loop", examiner.loop.enclose(hull)), ("V", examiner.region.V.enclose(hull))):
-        if found.undefined is not None:
-            k = int(np.argmax(found.undefined.reshape(len(low), -1).any(axis=1)))
-            at = ", ".join(f"{a:.4g}" for a in hull.mid[k])
+def undefined_over(claim: Claim, hull: Interval) -> tuple[str, str] | None:
+    """Where in boxes (b, n) the loop or V may have no value, and what to try; None if nowhere."""
+    for what, value in (("the closed loop", claim.loop.enclose(hull)), ("V", claim.region.V.enclose(hull))):
+        if value.undefined is not None:
+            k = int(np.argmax(value.undefined.reshape(len(hull.lo), -1).any(axis=1)))
+            point = ", ".join(f"{a:.4g}" for a in hull.mid[k])
             return (
-                f"{what} may be undefined near x = [{at}] (a quotient by zero, a root or logarithm of what may be "
+                f"{what} may be undefined near x = [{point}] (a quotient by zero, a root or logarithm of what may be "
                 "negative, a number beyond all doubles)",
                 "a lower level, or a domain that keeps away from there; or equations that have a value everywhere",
             )

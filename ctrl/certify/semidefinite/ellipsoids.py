@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from ctrl.certify.candidates.semidefinite import solve
 from ctrl.certify.claims.certificate import Certificate
-from ctrl.certify.claims.sublevel_set import Effort
 from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.search.levels import largest_level
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.semidefinite.solver import solve
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from ctrl.laws.saturated_linear import SaturatedLinear
@@ -84,7 +84,7 @@ def ellipsoid_region(
     law: Law,
     kappa: float = 0.0,
     rate: float = _RATE,
-    budget: Effort | None = None,
+    budget: SearchLimits | None = None,
     continuous: bool = False,
 ) -> Certificate:
     """The shape of :func:`largest_ellipsoid`, at the highest level that branch and bound proves on the loop that runs.

@@ -10,7 +10,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.certify.sos.gram import Polynomial
+from ctrl.certify.semidefinite.gram import Polynomial
 from ctrl.controller import NotApplicable
 from ctrl.laws.expression import Expression
 from ctrl.laws.law import Law

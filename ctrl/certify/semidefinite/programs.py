@@ -1,4 +1,4 @@
-"""The semidefinite programs of :mod:`ctrl.certify.sos.candidate`, in units in which the set is about as wide as 1."""
+"""The semidefinite programs of :mod:`ctrl.certify.semidefinite.squares`, in units of about the width of the set."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ctrl.certify.candidates.semidefinite import solve
-from ctrl.certify.sos.gram import Polynomial, Squares, monomials, unknown
-from ctrl.certify.sos.polynomial_loop import PolynomialLoop
-from ctrl.certify.sos.radial import Rays
+from ctrl.certify.semidefinite.gram import Polynomial, Squares, monomials, unknown
+from ctrl.certify.semidefinite.polynomial_loop import PolynomialLoop
+from ctrl.certify.semidefinite.radial import Rays
+from ctrl.certify.semidefinite.solver import solve
 
 __all__ = ["grown", "level_by_squares"]
 
@@ -24,7 +24,7 @@ def _half(degree: int) -> int:
 
 
 def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> float:
-    """The largest rho of :func:`~ctrl.certify.sos.candidate.sos_level`; infinite if there is none, 0 if no solution."""
+    """The largest rho of :func:`.squares.sos_level`; infinite where there is none, 0 without a solution."""
     import cvxpy as cp  # slow to import and only needed here
 
     n, rho = len(loop.centre), 1.0

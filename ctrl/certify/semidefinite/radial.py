@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.sos.gram import Exponents, Polynomial, powers
+from ctrl.certify.semidefinite.gram import Exponents, Polynomial, powers
 
 __all__ = ["Rays"]
 

@@ -17,14 +17,14 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from ctrl.certify.candidates.polynomials import Monomials
 from ctrl.certify.claims.certificate import Certificate
-from ctrl.certify.claims.sublevel_set import Effort
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.search.levels import largest_level
-from ctrl.certify.sos.gram import Polynomial
-from ctrl.certify.sos.polynomial_loop import PolynomialLoop, evaluate, polynomial_loop
-from ctrl.certify.sos.programs import grown, level_by_squares
-from ctrl.certify.sos.radial import Rays
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.semidefinite.gram import Polynomial
+from ctrl.certify.semidefinite.polynomial_loop import PolynomialLoop, evaluate, polynomial_loop
+from ctrl.certify.semidefinite.programs import grown, level_by_squares
+from ctrl.certify.semidefinite.radial import Rays
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
@@ -113,7 +113,7 @@ def sos_region(
     degree: int = 4,
     rounds: int = 12,
     kappa: float = 0.0,
-    budget: Effort | None = None,
+    budget: SearchLimits | None = None,
     accuracy: float = _ACCURACY,
 ) -> Certificate:
     """A region of attraction in continuous time: V by :func:`sos_candidate`, its level proved by branch and bound.

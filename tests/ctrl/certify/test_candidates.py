@@ -12,9 +12,9 @@ from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
 
 from ctrl.certify import (
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
     largest_level,
@@ -106,7 +106,7 @@ def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
     """The linear loop converges; its Riccati solution cannot show it."""
     task = make()
     law = LQR(task).law
-    found = largest_level(task, law, lyapunov(task, law), box=None, budget=Effort(50_000, 20))
+    found = largest_level(task, law, lyapunov(task, law), box=None, budget=SearchLimits(50_000, 20))
     assert found.is_proved, found
     certificate, said = prove(task, law, 10.0, None, False)
     assert certificate.is_proved
@@ -196,9 +196,9 @@ def test_an_undecided_claim_says_why_and_what_to_try() -> None:
     flat = SymbolicLyapunov(ca.Function("V", [x], [x[0] ** 2 + x[1] ** 4]), np.zeros(2))
     halved = LinearPlant(0.5 * np.eye(2), np.zeros((2, 1)), dt=1.0)
     assert "not strictly convex" in certify(task_of(halved), idle(2), flat, level=0.5).reason
-    hurried = certify(cartpole(), LQR(cartpole()).law, level=6.0, budget=Effort(boxes=5000))
+    hurried = certify(cartpole(), LQR(cartpole()).law, level=6.0, budget=SearchLimits(boxes=5000))
     assert "boxes left open after" in hurried.reason
-    assert "more seconds (Effort(seconds=...), --seconds)" in hurried.advice
+    assert "more seconds (SearchLimits(seconds=...), --seconds)" in hurried.advice
     for found in (walk, slow, hurried):
         assert found.boxes > 0, "parallelepipeds around the centre were examined"
         assert "effort      0 boxes" not in str(found)
@@ -217,7 +217,7 @@ class Hidden(Plant):
 
 def test_where_numbers_may_not_exist_is_said() -> None:
     found = certify(
-        task_of(Hidden()), idle(1), QuadraticLyapunov(np.eye(1), np.zeros(1)), level=1.0, budget=Effort(5000, 5)
+        task_of(Hidden()), idle(1), QuadraticLyapunov(np.eye(1), np.zeros(1)), level=1.0, budget=SearchLimits(5000, 5)
     )
     assert found.kind is Kind.UNDECIDED
     assert "the closed loop may be undefined near x = [-" in found.reason
@@ -260,10 +260,10 @@ def test_a_level_is_proved_without_a_search_where_a_search_is_hopeless() -> None
 
     task = task_of(Long())
     law = idle(n)
-    found = largest_level(task, law, lyapunov(task, law), budget=Effort(2000, 20))
+    found = largest_level(task, law, lyapunov(task, law), budget=SearchLimits(2000, 20))
     assert found.is_proved, found
     assert found.level > 0
-    assert certify(task, law, lyapunov(task, law), level=found.level, budget=Effort(2000, 20)).is_proved
+    assert certify(task, law, lyapunov(task, law), level=found.level, budget=SearchLimits(2000, 20)).is_proved
 
 
 def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
@@ -273,10 +273,10 @@ def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
     with pytest.raises(InvalidValue, match=r"its cost hardly sees qw, .* lyapunov\(task, law\) weighs every state"):
         riccati(task)
     V = lyapunov(task, law)
-    found = certify(task, law, V, level=5e-5, budget=Effort(2000, 20))
+    found = certify(task, law, V, level=5e-5, budget=SearchLimits(2000, 20))
     assert found.is_proved
     assert found.boxes == 1
-    far = certify(task, law, V, level=1.0, budget=Effort(500, 20))
+    far = certify(task, law, V, level=1.0, budget=SearchLimits(500, 20))
     assert far.kind is Kind.UNDECIDED
     assert "boxes left open" in far.reason
 
@@ -322,12 +322,12 @@ def test_a_norm_that_nothing_restores_is_named() -> None:
 def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every candidate: which of them succeeds is not known beforehand."""
     task = make()
-    spent: dict[str, list[Effort]] = {}
+    spent: dict[str, list[SearchLimits]] = {}
 
     def noted(name: str):
-        def attempt(*given, budget: Effort, **named):
+        def attempt(*given, budget: SearchLimits, **named):
             spent.setdefault(name, []).append(budget)
-            return largest_level(*given, budget=Effort(100, 1.0), **named)
+            return largest_level(*given, budget=SearchLimits(100, 1.0), **named)
 
         return attempt
 
@@ -336,7 +336,7 @@ def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pyte
     prove(task, LQR(task).law, 30.0, None, False)
     proved_region(task, LQR(task), seconds=30.0)
     assert len(spent["compare"]) >= len(spent["verify"]) >= 1
-    assert all(budget.seconds >= 30.0 and budget.boxes >= Effort().boxes for budget in spent["compare"])
+    assert all(budget.seconds >= 30.0 and budget.boxes >= SearchLimits().boxes for budget in spent["compare"])
 
 
 def test_a_comparison_says_what_was_not_tried() -> None:

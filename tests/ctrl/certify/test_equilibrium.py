@@ -17,9 +17,9 @@ from benchmarks.hostile_files import forged
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     certify,
     cost_to_go,
     largest_level,
@@ -29,7 +29,8 @@ from ctrl.certify import (
     sampled_limit,
 )
 from ctrl.certify.files.audit import audit
-from ctrl.certify.files.file import Contradiction, read, recheck, save
+from ctrl.certify.files.file import Contradiction, read, save
+from ctrl.certify.files.verification import recheck
 from ctrl.commands.proofs import prove, show_again
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
@@ -237,7 +238,7 @@ def test_continuous_time_and_the_largest_level() -> None:
     A = rest_point(loop).slopes
     P = cost_to_go(loop).P
     assert np.linalg.eigvalsh(A.T @ P + P @ A).max() < 0
-    best = largest_level(TASK, LAW, equilibrium="own", budget=Effort(seconds=20), resolution=0.02)
+    best = largest_level(TASK, LAW, equilibrium="own", budget=SearchLimits(seconds=20), resolution=0.02)
     assert best.is_proved
     assert best.level > 0.9 * sampled_limit(LOOP, V).level
 

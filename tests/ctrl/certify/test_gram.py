@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrl.certify import ClosedLoop
-from ctrl.certify.candidates.semidefinite import solve
-from ctrl.certify.sos.gram import Polynomial, Squares, monomials, unknown
-from ctrl.certify.sos.polynomial_loop import polynomial_loop
-from ctrl.certify.sos.radial import Rays
+from ctrl.certify.semidefinite.gram import Polynomial, Squares, monomials, unknown
+from ctrl.certify.semidefinite.polynomial_loop import polynomial_loop
+from ctrl.certify.semidefinite.radial import Rays
+from ctrl.certify.semidefinite.solver import solve
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from systems import Box, Plant, Quadratic, SetPoint, Task, Uniform, linearise, signals

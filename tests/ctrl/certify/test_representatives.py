@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, certify, proved_region, riccati
-from ctrl.certify.files.file import Stored, recheck
-from ctrl.certify.search.subdivision import Proof
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.subdivision import Subdivision
+from ctrl.certify.files.file import StoredClaim
+from ctrl.certify.files.verification import recheck
 from ctrl.commands.proofs import prove
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
@@ -81,9 +83,9 @@ def test_a_box_beyond_half_a_turn_is_refused(tmp_path) -> None:
     within = certify(task, law, V, level=5.0, box=(np.array([-6.0, -9.0]), np.array([6.0, 9.0])))
     assert within.is_proved, "a set that does not reach so far needs no smaller box"
     proof = within.proof
-    assert isinstance(proof, Proof)
+    assert isinstance(proof, Subdivision)
     beyond = dataclasses.replace(within.region, level=1000.0)
-    again = recheck(Stored(ClosedLoop(task, law), beyond, 0.0, proof))
+    again = recheck(StoredClaim(Claim(ClosedLoop(task, law), beyond), proof))
     assert not again.holds
     assert "reaches beyond q in" in again.reason
 
