@@ -46,7 +46,7 @@ from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.files.content import array_of, intervals_of, law_of, lyapunov_of, plain, proof_of
 from ctrl.certify.files.file import save
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.commands.proofs import show_again
+from ctrl.commands.proofs import verify_again
 from ctrl.laws import Expression, Network
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import Task
@@ -224,7 +224,7 @@ def check(path: Path, task: Task) -> Answer:
     """What ``trivium verify --check`` does."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        shown = show_again(path, 4, task)
+        shown = verify_again(path, 4, task)
     if not output.getvalue().replace("\n", "").isprintable():
         return "fault", "prints what a terminal obeys"
     if not shown:

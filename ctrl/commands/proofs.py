@@ -1,4 +1,4 @@
-"""What ``trivium verify`` does: prove what can be proved of a controller, write it down, and show it again."""
+"""What ``trivium verify`` does: prove what can be proved of a controller, write it down, and verify it again."""
 
 from __future__ import annotations
 
@@ -31,22 +31,27 @@ from systems import InvalidValue, Task
 from systems.arithmetic.interval import Interval
 from systems.files import json_text, printable
 
-__all__ = ["CHECK_SECONDS", "prove", "show_again"]
+__all__ = ["CHECK_SECONDS", "best_certificate", "law_of_controller", "verify_again"]
 
 CHECK_SECONDS = 25.0
-"""Of showing again, where nothing else is said. A search has 60, and half of its boxes are halved and not kept."""
+"""To verify again, by default. A search has 60, and half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
 _AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 
-def prove(
+def best_certificate(
     task: Task, law: Law, seconds: float, degree: int | None, continuous: bool, disturbed: bool = False
 ) -> tuple[Certificate, str]:
     """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
 
     Args:
-        seconds: of proof, for each of them. disturbed: under whatever the task's law of disturbances can draw.
+        task: what is controlled.
+        law: the controller in closed form.
+        seconds: of proof, for each of them.
+        degree: of the polynomial; None for none.
+        continuous: whether the law answers at every instant.
+        disturbed: whether under whatever the task's distribution of disturbances can draw.
 
     Returns:
         The certificate of the larger volume, and lines that say where the loop rests, what sampling found and which V
@@ -81,14 +86,14 @@ def prove(
     for candidate in quadratics(loop, nominal, rest):
         name, level = candidate.name, candidate.limit.level
         if disturbed:
-            lines.append(f"sampled: disturbances keep motions within about V = {candidate.inner:.6g} of {name}")
+            lines.append(f"sampled: disturbances keep trajectories within about V = {candidate.inner:.6g} of {name}")
         lines.append(f"sampled: no violation below V = {level:.6g} of {name} ({candidate.limit.samples:,} points)")
         if best is not None and best.is_proved and candidate.volume <= best.volume:
             lines.append(f"not tried: {name}, whose set is smaller even where samples end")
             continue
-        found = largest(candidate.V, candidate.inner)
-        if best is None or (found.is_proved and not (best.is_proved and best.volume >= found.volume)):
-            best, kept = found, name
+        certificate = largest(candidate.V, candidate.inner)
+        if best is None or (certificate.is_proved and not (best.is_proved and best.volume >= certificate.volume)):
+            best, kept = certificate, name
     assert best is not None  # there is at least one candidate
     if degree is not None:
         lower, upper = loop.domain
@@ -132,7 +137,7 @@ def _states(task: Task, sizes: np.ndarray) -> str:
     )
 
 
-def law_of(controller: object, name: str) -> Law:
+def law_of_controller(controller: object, name: str) -> Law:
     """The law of a controller.
 
     Raises:
@@ -144,14 +149,16 @@ def law_of(controller: object, name: str) -> Law:
     return law
 
 
-def show_again(path: Path, points: int, task: Task | None = None, seconds: float = CHECK_SECONDS) -> bool:
-    """Shows the claim of a file again, audits it, and prints how it went.
+def verify_again(path: Path, points: int, task: Task | None = None, seconds: float = CHECK_SECONDS) -> bool:
+    """Verifies the claim of a file again, audits it, and prints how it went.
 
-    What is printed as shown is what was shown: every word of it is made from what was proved anew.
+    What is printed as re-verified is what was verified: every word of it is made from what was proved anew.
 
     Args:
-        points: of the audit. task: that the file speaks of, where it is none of the library. seconds: after which to
-        give up; the audit has what is left of them.
+        path: of the file.
+        points: of the audit.
+        task: that the file speaks of; default: that of the library by its name.
+        seconds: after which to give up, the audit having what is left of them; default: 25.
 
     Raises:
         FileError: no certificate of this format, or of another task.
@@ -159,19 +166,19 @@ def show_again(path: Path, points: int, task: Task | None = None, seconds: float
     try:
         stored = read(path, task)
     except Contradiction as error:
-        print(f"NOT SHOWN AGAIN: {error}")
+        print(f"NOT RE-VERIFIED: {error}")
         return False
-    found = recheck(stored, seconds)
-    if found.certificate is None:
-        print(f"NOT SHOWN AGAIN: {path}: {found.reason}")
+    outcome = recheck(stored, seconds)
+    if outcome.certificate is None:
+        print(f"NOT RE-VERIFIED: {path}: {outcome.reason}")
         return False
-    print(f"SHOWN AGAIN: {path}: {len(found.low):,} parts, outward rounded, {found.seconds:.2f} s, no search")
-    print(found.certificate)
+    print(f"RE-VERIFIED: {path}: {len(outcome.low):,} parts, outward rounded, {outcome.seconds:.2f} s, no search")
+    print(outcome.certificate)
     print(f"  law         {_described(law_data(stored.claim.loop.law))}")
     print(f"  V           {_described(lyapunov_data(stored.claim.region.V))}")
-    if not found.certificate.is_at_reference:
+    if not outcome.certificate.is_at_reference:
         print(f"  {beside(stored.claim.loop.task, stored.claim.region.V.centre, stored.claim.loop.reference)}")
-    failure, said = _audited(stored, found, points, max(seconds - found.seconds, _LEAST_AUDIT))
+    failure, said = _audited(stored, outcome, points, max(seconds - outcome.seconds, _LEAST_AUDIT))
     print(f"  {said}")
     return failure is None
 
@@ -182,14 +189,14 @@ def _described(data: dict[str, Any]) -> str:
     return f"{data['kind']}, SHA-256 {digest[:16]}"
 
 
-def _audited(stored: StoredClaim, found: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
+def _audited(stored: StoredClaim, outcome: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
     """A point at which the audit fails, if there is one, and how it went; some points at a time, while time is left."""
     began, looked, relevant = perf_counter(), 0, 0
     while looked < points and (looked == 0 or perf_counter() - began < seconds):
         some = min(_AT_ONCE, points - looked)
         try:
             with np.errstate(all="ignore"):
-                part = audit(stored, found.low, found.high, some, seed=looked)
+                part = audit(stored, outcome.low, outcome.high, some, seed=looked)
         except ImportError:
             return None, "audit in Arb left out: install python-flint"
         except Exception as error:  # Arb has not every operation; the proof does not rest on it
@@ -197,4 +204,4 @@ def _audited(stored: StoredClaim, found: Recheck, points: int, seconds: float) -
         if part.failure is not None:
             return part.failure, f"AUDIT FAILED in Arb at {part.failure.tolist()}"
         looked, relevant = looked + some, relevant + part.relevant
-    return None, f"audit in Arb: V falls at {relevant:,} random points of the set, of {looked:,} looked at"
+    return None, f"audit in Arb: V decreases at {relevant:,} random points of the set, of {looked:,} looked at"

@@ -157,7 +157,7 @@ def test_what_is_stated_beyond_what_is_shown_is_not_shown(
     good = proved["pendulum"]
     done = cli.checked({**good, "stated": {**good["stated"], part: said}})
     assert done.returncode == 1, done
-    assert done.stdout.startswith("NOT SHOWN AGAIN: c.json: ")
+    assert done.stdout.startswith("NOT RE-VERIFIED: c.json: ")
 
 
 def test_words_that_say_more_than_the_numbers_are_not_shown(
@@ -296,14 +296,14 @@ def test_a_proof_is_printed_and_kept_though_the_disk_fills_up(
 ) -> None:
     from ctrl.commands import proofs as command
 
-    prove = command.prove
+    prove = command.best_certificate
 
     def then_full(*given: Any) -> Any:
         done = prove(*given)
         fill(disk)
         return done
 
-    monkeypatch.setattr(command, "prove", then_full)
+    monkeypatch.setattr(command, "best_certificate", then_full)
     done = cli(*PROVE, "--out", str(disk / "p.json"))
     assert done.returncode == 0, done
     assert done.stdout.startswith("PROVED: ")

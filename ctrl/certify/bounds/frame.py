@@ -104,6 +104,6 @@ def _conjugate(rows: np.ndarray, P: np.ndarray, A: np.ndarray, continuous: bool)
     N = null_space(rows) if len(rows) else np.eye(n)
     if N.shape[1] == 0:
         return np.zeros((0, n))
-    fall = -(P @ A + A.T @ P) if continuous else P - A.T @ P @ A
-    vectors = eigh(N.T @ (fall + fall.T) @ N, N.T @ P @ N)[1]
+    decrease = -(P @ A + A.T @ P) if continuous else P - A.T @ P @ A
+    vectors = eigh(N.T @ (decrease + decrease.T) @ N, N.T @ P @ N)[1]
     return (N @ vectors).T @ P

@@ -1,9 +1,9 @@
-"""Polynomial Lyapunov functions fitted to where motions end, by linear programmes and counterexamples.
+"""Polynomial Lyapunov functions fitted to where trajectories end, by linear programs and counterexamples.
 
-What a level set should hold is found by simulation: along rays from the equilibrium, up to where starts no longer
-arrive. A polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner samples is a linear programme in
-its coefficients; states at which its solution does not decrease join the samples, and so on until none is found. The
-idea of counterexample-guided synthesis (Ahmed, Peruffo & Abate 2020), with a linear programme as the learner. Nothing
+What a level set should hold is determined by simulation: along rays from the equilibrium, up to where starts no longer
+arrive. A polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner samples is a linear program in
+its coefficients; states at which its solution does not decrease join the samples, and so on until there are none. The
+idea of counterexample-guided synthesis (Ahmed, Peruffo & Abate 2020), with a linear program as the learner. Nothing
 here is proved: what comes out is a candidate for :func:`ctrl.certify.certify`.
 """
 
@@ -32,7 +32,7 @@ _ADDED = 800  # counterexamples per round
 
 @dataclass(frozen=True, eq=False)
 class Basin:
-    """Where motions arrive, seen from the equilibrium: starts centre + r direction arrive for r up to ``radius``.
+    """From where trajectories arrive, by direction: starts centre + r direction do for r up to ``radius``.
 
     Args:
         centre: (n,). directions: (k, n), which reach the border of the box at r = 1. radius: (k,), at most 1.
@@ -73,7 +73,7 @@ def sampled_basin(
     In continuous time by Runge-Kutta steps of half the task's sample time.
 
     Args:
-        centre: (n,), where the loop rests; the reference where left out.
+        centre: (n,), where the loop rests; default: the reference.
     """
     centre, n = loop.reference if centre is None else centre, len(lower)
     rng = np.random.default_rng(expect_seed(seed))
@@ -119,13 +119,18 @@ def fitted(
     features: ca.Function | None = None,
 ) -> SymbolicLyapunov:
     """A polynomial V, plus a combination of features of one's own, with the largest part of the basin in {V <= 1} that
-    a linear programme finds.
+    a linear program finds.
 
     Args:
-        degree: of V, even. share: of each ray that the level set should hold; too much of it makes the shape too hard.
-        margin: V must fall by this times |z|^2 at the samples, z the state in units of the basin's size; in discrete
-            time times dt. rounds: of counterexamples.
-        features: smooth functions of the state (n, 1) in one column (k, 1), such as the energies of the plant.
+        loop: the closed loop.
+        degree: of V, even.
+        basin: where its trajectories arrive.
+        share: of each ray that the level set should hold; too much of it makes the shape too hard; default: 0.9.
+        margin: V must decrease by this times |z|^2 at the samples, z the state in units of the basin's size; in
+            discrete time times dt; default: 0.003.
+        rounds: of counterexamples; default: 12.
+        seed: of the counterexamples; default: 0.
+        features: smooth functions of the state (n, 1) in one column (k, 1), such as energies; default: none.
 
     Raises:
         InvalidValue: no V of this degree decreases even on a small part of the basin.
@@ -133,7 +138,7 @@ def fitted(
     rng = np.random.default_rng(expect_seed(seed))
     centre, rate = basin.centre, margin * (1.0 if loop.continuous else loop.task.dt)
     scale = np.abs(basin.points(1.0) - centre).max(axis=0)
-    wanted = basin.points(share)
+    border = basin.points(share)
     inside = np.concatenate(
         [basin.points(share * r) for r in (*np.geomspace(1e-4, 0.05, 10), *np.linspace(0.06, 1, 16))]
     )
@@ -141,10 +146,10 @@ def fitted(
     basis = Features(Monomials.up_to(degree, centre, scale, even=_is_odd(loop, inside, centre)), features)
     c = None
     for _ in range(rounds):
-        found = _solve(loop, basis, wanted, inside, outside, rate)
-        if found is None:
+        solution = _solve(loop, basis, border, inside, outside, rate)
+        if solution is None:
             break
-        c = found
+        c = solution
         k = rng.integers(len(basin.directions), size=_PROBES)
         r = rng.random(_PROBES) ** (1.0 / len(centre))
         r[::4] = 10.0 ** (-4.0 * r[::4])  # near the equilibrium the shape is another one than far from it
@@ -180,15 +185,15 @@ def _worsened(loop: ClosedLoop, basis: Features, c: np.ndarray, x: np.ndarray, r
     growth = _growth(loop, basis, c, x)
     x, growth = x[growth > -np.inf], growth[growth > -np.inf]
     worst = np.argsort(growth)[-_ATTACKED:]
-    at, best, step = x[worst], growth[worst], 0.05
+    attacked, best, step = x[worst], growth[worst], 0.05
     for _ in range(_ASCENTS):
-        size = np.linalg.norm((at - basis.monomials.centre) / basis.monomials.scale, axis=1, keepdims=True)
-        ahead = at + step * size * basis.monomials.scale * rng.standard_normal(at.shape)
+        size = np.linalg.norm((attacked - basis.monomials.centre) / basis.monomials.scale, axis=1, keepdims=True)
+        ahead = attacked + step * size * basis.monomials.scale * rng.standard_normal(attacked.shape)
         new = _growth(loop, basis, c, ahead)
         better = new > best
-        at, best = np.where(better[:, None], ahead, at), np.where(better, new, best)
+        attacked, best = np.where(better[:, None], ahead, attacked), np.where(better, new, best)
         step *= 0.9
-    return np.concatenate([x, at])
+    return np.concatenate([x, attacked])
 
 
 def _size(x: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -204,13 +209,13 @@ def _change(loop: ClosedLoop, basis: Features, x: np.ndarray) -> np.ndarray:
 
 
 def _solve(
-    loop: ClosedLoop, basis: Features, wanted: np.ndarray, inside: np.ndarray, outside: np.ndarray, rate: float
+    loop: ClosedLoop, basis: Features, border: np.ndarray, inside: np.ndarray, outside: np.ndarray, rate: float
 ) -> np.ndarray | None:
-    """The coefficients, None where the linear programme has no solution."""
+    """The coefficients, None where the linear program has no solution."""
     import cvxpy as cp  # slow to import and only needed here
 
     rows = _change(loop, basis, inside) / _size(inside, basis.monomials.centre, basis.monomials.scale)[:, None]
-    inner, outer = basis.values(wanted), basis.values(outside)
+    inner, outer = basis.values(border), basis.values(outside)
     c, slack = cp.Variable(len(basis)), cp.Variable(len(inner), nonneg=True)
     constraints = [rows @ c <= -rate, inner @ c <= 1.0 + slack]
     if len(outer):
@@ -228,7 +233,7 @@ def _solve(
 
 
 def _is_odd(loop: ClosedLoop, x: np.ndarray, centre: np.ndarray) -> bool:
-    """Whether the motion looks the same from the other side of the equilibrium; then V should too."""
+    """Whether trajectories look the same from the other side of the equilibrium; then V should too."""
     there, back = loop(x), loop(2 * centre - x)
     mirrored = -there if loop.continuous else 2 * centre - there
     return bool(np.allclose(back, mirrored, rtol=1e-9, atol=1e-9))

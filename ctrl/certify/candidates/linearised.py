@@ -22,17 +22,17 @@ def riccati(task: Task) -> QuadraticLyapunov:
 
     Raises:
         NotApplicable: the task has no such regulator.
-        InvalidValue: the cost does not see all states, so that P is singular.
+        InvalidValue: the cost does not depend on all states, so that P is singular.
     """
     P = LQR(task).P
     try:
         return QuadraticLyapunov(P, Interval.of(task.reading.start[0]))
     except InvalidValue as error:
-        unseen = np.abs(np.linalg.eigh(P)[1][:, 0])
-        names = [name for name, a in zip(task.plant.state.names, unseen, strict=True) if a > 0.1]
+        weak = np.abs(np.linalg.eigh(P)[1][:, 0])
+        names = [name for name, a in zip(task.plant.state.names, weak, strict=True) if a > 0.1]
         raise InvalidValue(
-            f"task '{task.name}': its cost hardly sees {', '.join(names)}, so its Riccati solution bounds no region "
-            f"({error}); lyapunov(task, law) weighs every state"
+            f"task '{task.name}': its cost hardly depends on {', '.join(names)}, so its Riccati solution bounds no "
+            f"region ({error}); lyapunov(task, law) weighs every state"
         ) from error
 
 
@@ -43,7 +43,7 @@ def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyap
     there, so V is what the linearised loop costs. For the regulator of the task it is the Riccati solution.
 
     Args:
-        rest: where; :func:`rest_point` where left out.
+        rest: where; default: :func:`rest_point`.
 
     Raises:
         NotApplicable: the loop has no rest point, or is not attracted to it; or the task's cost is not convex at its
@@ -52,8 +52,8 @@ def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyap
     rest = rest_point(loop) if rest is None else rest
     _expect_attractive(loop, rest)
     model = local_model(loop.task)
-    at = Interval.of(rest.box.mid)
-    K = Ball.of(clip(loop.law.enclose(at), loop.law.enclose_jacobian(at), *loop.task.applied_bounds)[1]).mid
+    point = Interval.of(rest.box.mid)
+    K = Ball.of(clip(loop.law.enclose(point), loop.law.enclose_jacobian(point), *loop.task.applied_bounds)[1]).mid
     across = model.N @ K
     return _solved(loop, rest, model.Q + across + across.T + K.T @ model.R @ K)
 
@@ -62,11 +62,11 @@ def lyapunov(task: Task, law: Law, continuous: bool = False, rest: RestPoint | N
     """V = z'Pz around a rest point of the loop with A'PA - P = -D; in continuous time A'P + PA = -D (Lyapunov, 1892).
 
     A is the Jacobian of the loop there, and D = diag(1 / s^2) weighs every state by the inverse of how far s from its
-    reference the task starts it or, where it does not, how near the domain ends. V then falls in all states, which the
-    Riccati solution of a cost on a few outputs does not, or hardly.
+    reference the task starts it or, where it does not, how near the domain ends. V then decreases in all states,
+    which the Riccati solution of a cost on a few outputs does not, or hardly.
 
     Args:
-        rest: where; :func:`rest_point` where left out.
+        rest: where; default: :func:`rest_point`.
 
     Raises:
         NotApplicable: the loop has no rest point, or is not attracted to it.

@@ -31,9 +31,9 @@ class Monomials:
     def up_to(degree: int, centre: np.ndarray, scale: np.ndarray, least: int = 2, even: bool = False) -> Monomials:
         """All of total degree ``least`` to ``degree``; of even degree only, on request."""
         n = len(centre)
-        found = [e for e in itertools.product(range(degree + 1), repeat=n) if least <= sum(e) <= degree]
-        found = [e for e in found if not even or sum(e) % 2 == 0]
-        return Monomials(np.array(sorted(found, key=lambda e: (sum(e), e))), np.array(centre), np.array(scale))
+        exponents = [e for e in itertools.product(range(degree + 1), repeat=n) if least <= sum(e) <= degree]
+        exponents = [e for e in exponents if not even or sum(e) % 2 == 0]
+        return Monomials(np.array(sorted(exponents, key=lambda e: (sum(e), e))), np.array(centre), np.array(scale))
 
     def __len__(self) -> int:
         return len(self.exponents)

@@ -24,7 +24,7 @@ class Candidate:
     """A V to be tried, and what samples say of it.
 
     Args:
-        inner: level of the set that is claimed to be reached, 0 where motions converge. limit: of its level.
+        inner: level of the set that is claimed to be reached, 0 where trajectories converge. limit: of its level.
     """
 
     name: str
@@ -50,22 +50,22 @@ def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[C
     Raises:
         NotApplicable: there is none; the reasons of all.
     """
-    ways: dict[str, Callable[[], QuadraticLyapunov]] = {
+    makers: dict[str, Callable[[], QuadraticLyapunov]] = {
         "the linearised loop's Lyapunov equation": lambda: lyapunov(loop.task, loop.law, loop.continuous, rest),
     }
     if rest.is_reference:
-        ways |= {"the Riccati solution": lambda: riccati(loop.task)}
+        makers |= {"the Riccati solution": lambda: riccati(loop.task)}
     else:
-        ways |= {"the linearised loop's cost to go": lambda: cost_to_go(nominal, rest)}
-    found, reasons = [], []
-    for name, way in ways.items():
+        makers |= {"the linearised loop's cost to go": lambda: cost_to_go(nominal, rest)}
+    candidates, reasons = [], []
+    for name, make in makers.items():
         try:
-            V = way()
-        except (NotApplicable, InvalidValue) as error:  # such as a cost that does not see a state
+            V = make()
+        except (NotApplicable, InvalidValue) as error:  # such as a cost that does not depend on a state
             reasons.append(str(error))
             continue
         inner = reachable(loop, V)
-        found.append(Candidate(name, V, inner, sampled_limit(loop, V, inner=inner)))
-    if not found:
+        candidates.append(Candidate(name, V, inner, sampled_limit(loop, V, inner=inner)))
+    if not candidates:
         raise NotApplicable("; ".join(dict.fromkeys(reasons)))
-    return sorted(found, key=lambda candidate: -candidate.volume)
+    return sorted(candidates, key=lambda candidate: -candidate.volume)

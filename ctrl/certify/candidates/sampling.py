@@ -24,8 +24,8 @@ class SampledLimit:
     """The largest level below which no sample breaks the decrease.
 
     Args:
-        level: V of the lowest violation found; where there is none, the highest level that was searched.
-        violation: the point (n,) that breaks the decrease at this level, None where none was found.
+        level: V of the lowest violation; where there is none, the highest level that was searched.
+        violation: the point (n,) that breaks the decrease at this level, None where there is none.
         samples: points looked at.
     """
 
@@ -120,9 +120,9 @@ def sampled_limit(
     Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
 
     Args:
-        ceiling: levels above it are not searched; where left out, for a quadratic V the highest level on the box's
+        ceiling: levels above it are not searched; default: for a quadratic V the highest level on the box's
             corners, and for an unbounded box 1,000 times that on the corners of the support of the initial states.
-        box: lower and upper (n,); the task's domain where left out.
+        box: lower and upper (n,); default: the task's domain.
         inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
             corners of their box are looked at.
 
@@ -160,18 +160,18 @@ def sampled_limit(
             after = loop(x, w)
             with np.errstate(invalid="ignore", over="ignore"):
                 if loop.continuous:
-                    falls = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
+                    decreases = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
                     leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
-                    kept &= falls & ~leaves.any(axis=1)
+                    kept &= decreases & ~leaves.any(axis=1)
                 else:
-                    falls = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
-                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & falls
+                    decreases = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
+                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & decreases
         return ((x >= lower) & (x <= upper)).all(axis=1) & ~kept
 
     def lowest(x: np.ndarray) -> np.ndarray:
         return x[np.argsort(V(x))[:64]]
 
-    found = np.zeros((0, n))
+    violations = np.zeros((0, n))
     radii = np.concatenate([np.geomspace(1e-4, 0.02, 16, endpoint=False), np.linspace(0.02, 1.0, 50)])
     shrink, level = 1.0, top
     for _ in range(12):  # the same rays over an ever smaller set, until that shows nothing lower
@@ -180,28 +180,28 @@ def sampled_limit(
         bad = x[broken(x)]
         if not len(bad):
             break
-        found = lowest(np.concatenate([found, bad]))
-        least = float(V(found[0]))
+        violations = lowest(np.concatenate([violations, bad]))
+        least = float(V(violations[0]))
         if least > 0.8 * level:
             break
         level = 1.02 * least
-        away = np.linalg.norm((found - centre) @ np.linalg.inv(metric), axis=1).max()
+        away = np.linalg.norm((violations - centre) @ np.linalg.inv(metric), axis=1).max()
         shrink = min(shrink, 1.02 * away / np.linalg.norm(directions @ np.linalg.inv(metric), axis=1).max())
         if not level > 0 or shrink < 1e-5:  # it breaks at the reference itself
             break
-    if not len(found):
+    if not len(violations):
         x = np.clip(centre + directions, lower, upper)
         return SampledLimit(top if np.isfinite(top) else float(V(x).max()), None, samples)
     scale = 0.1
     for _ in range(60):
-        away = found - centre
+        away = violations - centre
         size = np.linalg.norm(away @ np.linalg.inv(metric), axis=1)[:, None, None]
-        noise = rng.standard_normal((len(found), 32, n)) @ metric
+        noise = rng.standard_normal((len(violations), 32, n)) @ metric
         x = np.clip((centre + away[:, None, :] + scale * size * noise).reshape(-1, n), lower, upper)
-        x = x[V(x) < V(found).max()]
-        found = lowest(np.concatenate([found, x[broken(x)]]))
+        x = x[V(x) < V(violations).max()]
+        violations = lowest(np.concatenate([violations, x[broken(x)]]))
         scale *= 0.85
-    return SampledLimit(float(V(found[0])), found[0], samples)
+    return SampledLimit(float(V(violations[0])), violations[0], samples)
 
 
 def corners(loop: ClosedLoop) -> np.ndarray:

@@ -50,7 +50,7 @@ class Audit:
 
 
 def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
-    """One random point in each of as many random parts: V falls there, wherever V <= level; under a disturbance, a
+    """One random point in each of as many random parts: V decreases there, wherever V <= level; under a disturbance, a
     random corner of its box, or it ends in the inner set.
 
     Args:
@@ -72,25 +72,25 @@ def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 
     for x in states:
         if not ((x >= region.lower) & (x <= region.upper)).all() or (x == region.V.middle).all():
             continue
-        at = [flint.arb(float(a)) for a in x]
-        if _value(region.V, at) > region.level:
+        point = [flint.arb(float(a)) for a in x]
+        if _value(region.V, point) > region.level:
             continue
         relevant += 1
         ends = np.stack([loop.disturbance_box.lo, loop.disturbance_box.hi])[
             rng.integers(2, size=loop.disturbance_box.shape[0])
         ]
-        after, inner = _loop(loop, at, np.diagonal(ends).tolist()), flint.arb(region.inner)
+        after, inner = _loop(loop, point, np.diagonal(ends).tolist()), flint.arb(region.inner)
         if loop.continuous:
-            change = sum((s * v for s, v in zip(_gradient(region.V, at), after, strict=True)), flint.arb(0))
-            falls = change + flint.arb(kappa) * _value(region.V, at) < 0
-            falls = falls or _value(region.V, at) < inner
+            change = sum((s * v for s, v in zip(_gradient(region.V, point), after, strict=True)), flint.arb(0))
+            decreases = change + flint.arb(kappa) * _value(region.V, point) < 0
+            decreases = decreases or _value(region.V, point) < inner
         else:
-            falls = _value(region.V, after) < (1 - flint.arb(kappa)) * _value(region.V, at)
-            falls = falls or (region.inner > 0 and _value(region.V, after) < inner)
+            decreases = _value(region.V, after) < (1 - flint.arb(kappa)) * _value(region.V, point)
+            decreases = decreases or (region.inner > 0 and _value(region.V, after) < inner)
             # Within the region's box, or so close to it that the balls cannot tell.
             bounds = zip(after, region.lower.tolist(), region.upper.tolist(), strict=True)
-            falls = falls and all(not (a < lower or a > upper) for a, lower, upper in bounds)
-        if not falls:
+            decreases = decreases and all(not (a < lower or a > upper) for a, lower, upper in bounds)
+        if not decreases:
             return Audit(points, relevant, x)
     return Audit(points, relevant, None)
 
@@ -141,8 +141,8 @@ def _value(V: Lyapunov, x: Balls) -> Any:
         n = len(d)
         return sum((d[i] * d[j] * flint.arb(float(V.P[i, j])) for i in range(n) for j in range(n)), flint.arb(0))
     form = _form(V)
-    tilt = sum((s * a for s, a in zip(form.slope, d, strict=True)), flint.arb(0))
-    return _run(form.V, [x])[0][0] - form.height - tilt
+    linear = sum((s * a for s, a in zip(form.slope, d, strict=True)), flint.arb(0))
+    return _run(form.V, [x])[0][0] - form.height - linear
 
 
 def _gradient(V: Lyapunov, x: Balls) -> Balls:
@@ -186,9 +186,9 @@ def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:
     import flint
 
     def rule(op: str) -> Callable[..., Any]:
-        found = _OPERATORS.get(op) or (getattr(flint.arb, op) if op in _NAMED else None)
-        if found is None:
+        operation = _OPERATORS.get(op) or (getattr(flint.arb, op) if op in _NAMED else None)
+        if operation is None:
             raise ValueError(f"{program.name} uses {op}, which the audit does not run in Arb")
-        return found
+        return operation
 
     return interpret(program, inputs, rule, flint.arb)

@@ -103,7 +103,7 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
             looked for, since a file must not decide what is imported.
 
     Raises:
-        FileError: it cannot be read, is no certificate, or of another format or task.
+        FileError: it cannot be read, is not a certificate, or of another format or task.
         Contradiction: it is a certificate, and cannot be. TaskNeeded: no task was given, and the library has none such.
     """
     content = _content(path)
@@ -112,25 +112,25 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
         described = fields_of(spoken_of, "source", "content")[1]
         if not isinstance(claims, dict) or not isinstance(claims.get("task"), str):
             raise InvalidValue(f"stated: {shown(claims)}; expected the task and what is claimed of it")
-    found = _task(path, claims["task"]) if task is None else task
-    if wrong := _difference(described, parse_json(json_text(statement(found)).encode(), str(path))):
+    known = _task(path, claims["task"]) if task is None else task
+    if wrong := _difference(described, parse_json(json_text(statement(known)).encode(), str(path))):
         given = "Trivium's own" if task is None else "the one given"
         raise (TaskNeeded if task is None else FileError)(
-            f"{path}: speaks of another task '{found.name}' than {given}: {wrong}; give the task that it was made for "
+            f"{path}: speaks of another task '{known.name}' than {given}: {wrong}; give the task that it was made for "
             f"(trivium verify --check FILE TASK), or prove the claim anew of this one"
         )
     with _located(path), np.errstate(all="ignore"):
         continuous = number_of(claims["dt"]) == 0
         uncertain, disturbance = (intervals_of(claims[name]) for name in ("uncertain", "disturbance"))
-        loop = ClosedLoop(found, law_of(content["law"]), continuous, uncertain, disturbance)
-        V, n = lyapunov_of(claims["V"]), len(found.plant.state)
+        loop = ClosedLoop(known, law_of(content["law"]), continuous, uncertain, disturbance)
+        V, n = lyapunov_of(claims["V"]), len(known.plant.state)
         lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
         if claims["domain"] is not None:
             lower, upper = array_of(claims["domain"], 2, n, finite=False)
         level, inner, kappa = (number_of(claims[name]) for name in ("level", "inner", "kappa"))
         claim = Claim(loop, SublevelSet(V, level, lower, upper, inner), kappa)
         if V.centre.shape != (n,):
-            raise InvalidValue(f"V is a function of {len(V.middle)} states; task '{found.name}' has {n}")
+            raise InvalidValue(f"V is a function of {len(V.middle)} states; task '{known.name}' has {n}")
         stored = StoredClaim(claim, proof_of(content["proof"], n))
         if wrong := _difference(claims, parse_json(json_text(plain(claim.stated)).encode(), str(path))):
             raise InvalidValue(f"what it states is not what its numbers come to: {wrong}")
@@ -163,13 +163,13 @@ def _task(path: Path, name: str) -> Task:
     """The task of Trivium's own library that goes by a name."""
     from ctrl.discovery import library_task
 
-    found = library_task(name)
-    if found is None:
+    task = library_task(name)
+    if task is None:
         raise TaskNeeded(
             f"{path}: speaks of task {shown(name)}, which is none of Trivium's own; give it on the command line, "
             "trivium verify --check FILE path/to/file.py:task (a file of results never says what is imported)"
         )
-    return found
+    return task
 
 
 @contextmanager
@@ -181,16 +181,18 @@ def _located(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise Contradiction(f"{path}: no certificate that can be: {said}; it was damaged or altered") from error
+        raise Contradiction(f"{path}: not a certificate that can be: {said}; it was damaged or altered") from error
 
 
 def _difference(one: Any, other: Any, where: str = "") -> str:
     """The first place at which two objects of JSON differ, and what they say there; empty where they agree."""
     if isinstance(one, dict) and isinstance(other, dict) and set(one) == set(other):
-        return next((found for key in other if (found := _difference(one[key], other[key], f"{where}.{key}"))), "")
+        return next(
+            (difference for key in other if (difference := _difference(one[key], other[key], f"{where}.{key}"))), ""
+        )
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         parts = ((a, b, f"{where}[{k}]") for k, (a, b) in enumerate(zip(one, other, strict=True)))
-        return next((found for a, b, place in parts if (found := _difference(a, b, place))), "")
+        return next((difference for a, b, place in parts if (difference := _difference(a, b, place))), "")
     if type(one) is type(other) and one == other:
         return ""
     return f"{where.removeprefix('.')} is {shown(one)} there and {shown(other)} here"

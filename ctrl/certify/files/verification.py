@@ -87,13 +87,13 @@ def _rests(stored: StoredClaim) -> tuple[str, str]:
         return "", f"the region reaches beyond {bounds}, where a controller may read another representative of a state"
     centre = region.V.centre
     if region.inner > 0:
-        return f"nothing is claimed of it: motions end in {{V <= {region.inner:.6g}}}", ""
+        return f"nothing is claimed of it: trajectories end in {{V <= {region.inner:.6g}}}", ""
     if (centre.lo == centre.hi).all():
         return "equilibrium, exactly", "" if loop.drift(centre.lo)[0] else _NOT_AT_REST
-    found = equilibrium_near(loop, centre.mid)
-    if found is None or not centre.contains(found).all():
+    equilibrium = equilibrium_near(loop, centre.mid)
+    if equilibrium is None or not centre.contains(equilibrium).all():
         return "", _NOT_AT_REST
-    where = "of it" if is_same(found, loop.reference) else "of the reference"
+    where = "of it" if is_same(equilibrium, loop.reference) else "of the reference"
     away = at_most(float(distance(centre, loop.reference).max()))
     return f"one equilibrium, proved to lie within {away} {where}; V is centred there", ""
 

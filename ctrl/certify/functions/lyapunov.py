@@ -190,15 +190,15 @@ class SymbolicLyapunov(Lyapunov):
         if not isinstance(f, ca.Function):
             raise InvalidValue(f"V is of type {type(f).__name__}; expected a casadi.Function('V', [x], [V])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size_out(0) != (1, 1):
-            raise DimensionMismatch(f"{f} is no Lyapunov function; expected one column (n, 1) in, one number out")
+            raise DimensionMismatch(f"{f} is not a Lyapunov function; expected one column (n, 1) in, one number out")
         program = read(f)
-        found = {i.op for i in program.instructions if i.op in _KINKS}
+        kinks = {i.op for i in program.instructions if i.op in _KINKS}
         for i in program.instructions:
             if i.op in ("pow", "constpow") and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
-                found.add(i.op)
-        if found:
+                kinks.add(i.op)
+        if kinks:
             raise InvalidValue(
-                f"{f.name()} uses {', '.join(sorted(found))}, where it may have no second derivative; use smooth "
+                f"{f.name()} uses {', '.join(sorted(kinks))}, where it may have no second derivative; use smooth "
                 "functions (polynomials, tanh, exp, log1p, sqrt of what is positive)"
             )
         centre = self.centre
@@ -217,18 +217,18 @@ class SymbolicLyapunov(Lyapunov):
 
     def enclose(self, x: Interval) -> Interval:
         W, slope = self._at_centre
-        tilt = total(slope * (x - self.centre))
-        return self._program(x)[..., 0] - W - tilt
+        linear = total(slope * (x - self.centre))
+        return self._program(x)[..., 0] - W - linear
 
     def enclose_gradient(self, x: Interval) -> Interval:
         return self._gradient(x) - self._at_centre[1]
 
     def enclose_hessian(self, x: Interval) -> Interval:
         n = x.shape[-1]
-        found = reshape(self._second(x, self._free[1]), (*x.shape, n))
+        hessian = reshape(self._second(x, self._free[1]), (*x.shape, n))
         if self._may_be_undefined and (nowhere := self.enclose(x).undefined) is not None:
-            found.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
-        return found
+            hessian.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
+        return hessian
 
     @property
     def correction(self) -> tuple[float, np.ndarray]:

@@ -41,16 +41,16 @@ class NeuralLyapunov(Lyapunov):
     output: np.ndarray
     P: np.ndarray
     centre: Interval
-    bowl: QuadraticLyapunov = field(init=False, repr=False)  # the quadratic part
+    quadratic: QuadraticLyapunov = field(init=False, repr=False)  # the quadratic part
 
     def __post_init__(self) -> None:
-        bowl = QuadraticLyapunov(self.P, self.centre)
+        quadratic = QuadraticLyapunov(self.P, self.centre)
         weights = tuple(np.array(W, dtype=float) for W in self.weights)
         biases = tuple(np.array(b, dtype=float) for b in self.biases)
         output = np.array(self.output, dtype=float)
         if not weights or len(weights) != len(biases):
             raise DimensionMismatch(f"{len(weights)} weights and {len(biases)} biases; expected as many, and some")
-        sizes = [len(bowl.P), *map(len, weights)]
+        sizes = [len(quadratic.P), *map(len, weights)]
         for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
             if W.shape != (sizes[k + 1], sizes[k]) or b.shape != (sizes[k + 1],):
                 raise DimensionMismatch(f"layer {k} has weights {W.shape} and biases {b.shape}; it reads {sizes[k]}")
@@ -60,24 +60,24 @@ class NeuralLyapunov(Lyapunov):
             if not np.isfinite(array).all():
                 raise InvalidValue("weights, biases and output must be finite")
             array.setflags(write=False)
-        values = {"weights": weights, "biases": biases, "output": output, "P": bowl.P, "centre": bowl.centre}
-        for name, value in (values | {"bowl": bowl}).items():
+        values = {"weights": weights, "biases": biases, "output": output, "P": quadratic.P, "centre": quadratic.centre}
+        for name, value in (values | {"quadratic": quadratic}).items():
             object.__setattr__(self, name, value)
 
     # ---- numbers ----
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         r = self._residual_at(x)
-        return np.asarray((r * r).sum(-1) + self.bowl(x))
+        return np.asarray((r * r).sum(-1) + self.quadratic(x))
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
-        push = 2.0 * self._residual_at(x) @ self.output
+        sensitivity = 2.0 * self._residual_at(x) @ self.output
         states = [np.asarray(x, dtype=float)]
         for W, b in zip(self.weights, self.biases, strict=True):
             states.append(np.tanh(states[-1] @ W.T + b))
         for W, h in zip(reversed(self.weights), reversed(states), strict=False):
-            push = (push * (1.0 - h * h)) @ W
-        return np.asarray(push + self.bowl.gradient(x))
+            sensitivity = (sensitivity * (1.0 - h * h)) @ W
+        return np.asarray(sensitivity + self.quadratic.gradient(x))
 
     def _residual_at(self, x: np.ndarray) -> np.ndarray:
         """A (h(x) - h(c))."""
@@ -92,13 +92,13 @@ class NeuralLyapunov(Lyapunov):
         """From the squares, and from the slopes over the box where that is sharper."""
         x, batch = _rows(x)
         r = self._residual(x, 1)
-        at = self._residual(Interval.of(x.mid), 0).value
+        middle = self._residual(Interval.of(x.mid), 0).value
         assert r.slope is not None
         slope = r.slope.dot(r.value[:, None]) * 2.0
         sum_of_squares = _squared(r.value)
-        mean_value = _squared(at).widened(upward((slope.size * x.rad).sum(-1)))
+        mean_value = _squared(middle).widened(upward((slope.size * x.rad).sum(-1)))
         low, high = np.maximum(sum_of_squares.lo, mean_value.lo), np.minimum(sum_of_squares.hi, mean_value.hi)
-        value = Interval(np.maximum(np.minimum(low, high), 0.0), np.maximum(high, 0.0)) + self.bowl.enclose(x)
+        value = Interval(np.maximum(np.minimum(low, high), 0.0), np.maximum(high, 0.0)) + self.quadratic.enclose(x)
         return reshape(value, batch)
 
     def enclose_gradient(self, x: Interval) -> Interval:
@@ -106,25 +106,25 @@ class NeuralLyapunov(Lyapunov):
         r = self._residual(x, 2 if (x.lo < x.hi).any() else 1)
         assert r.slope is not None
         slope = r.slope.dot(r.value[:, None]) * 2.0
-        return reshape((slope + Ball.of(self.bowl.enclose_gradient(x))).interval, (*batch, x.shape[-1]))
+        return reshape((slope + Ball.of(self.quadratic.enclose_gradient(x))).interval, (*batch, x.shape[-1]))
 
     def enclose_hessian(self, x: Interval) -> Interval:
         x, batch = _rows(x)
         n = x.shape[-1]
         r = self._residual(x, 2)
         assert r.slope is not None
-        assert r.bend is not None
+        assert r.second is not None
         i, j = np.triu_indices(n)
         place = np.zeros((n, n), dtype=int)
         place[i, j] = place[j, i] = np.arange(len(i))
-        pairs = (r.slope[:, i].dot(r.slope[:, j]) + r.bend.dot(r.value[:, None])) * 2.0
+        pairs = (r.slope[:, i].dot(r.slope[:, j]) + r.second.dot(r.value[:, None])) * 2.0
         return reshape((pairs[:, place] + Ball.of(2.0 * self.P)).interval, (*batch, n, n))
 
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        return self.bowl.bounding_box(level)  # V is at least its quadratic part
+        return self.quadratic.bounding_box(level)  # V is at least its quadratic part
 
     def reach(self, level: float, T: np.ndarray) -> np.ndarray:
-        return self.bowl.reach(level, T)
+        return self.quadratic.reach(level, T)
 
     def centred_at(self, centre: Interval) -> NeuralLyapunov:
         return NeuralLyapunov(self.weights, self.biases, self.output, self.P, centre)
@@ -146,8 +146,8 @@ class NeuralLyapunov(Lyapunov):
 
     def _residual(self, x: Interval, order: int) -> Features:
         """A (h(x) - h(c)) over boxes (b, n)."""
-        found = features_over(x, self.weights, self.biases, self.output, order)
-        return Features(found.value - self._offset, found.slope, found.bend)
+        residual = features_over(x, self.weights, self.biases, self.output, order)
+        return Features(residual.value - self._offset, residual.slope, residual.second)
 
     @cached_property
     def _offset(self) -> Ball:

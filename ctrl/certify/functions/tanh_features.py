@@ -33,7 +33,7 @@ class Features:
 
     value: Ball
     slope: Ball | None
-    bend: Ball | None
+    second: Ball | None
 
 
 def features_over(
@@ -70,7 +70,7 @@ def _through_matrix(W: np.ndarray, b: np.ndarray, z: Features) -> Features:
     def image(a: Ball | None) -> Ball | None:
         return None if a is None else _image(W, a)
 
-    return Features(_image(W, z.value) + Ball.of(b), image(z.slope), image(z.bend))
+    return Features(_image(W, z.value) + Ball.of(b), image(z.slope), image(z.second))
 
 
 def _image(W: np.ndarray, a: Ball) -> Ball:
@@ -87,12 +87,12 @@ def _through_tanh(z: Features) -> Features:
     if z.slope is None:
         return Features(Ball.of(t), None, None)
     rate = Ball.of(rules.fmin(rules.fmax(1.0 - t.sq(), 0.0), 1.0))[:, None]
-    if z.bend is None:
+    if z.second is None:
         return Features(Ball.of(t), rate.times(z.slope), None)
     i, j = np.triu_indices(z.slope.shape[1])
     squares = z.slope[:, i].times(z.slope[:, j])
-    bend = rate.times(z.bend) + Ball.of(_second_derivative(t))[:, None].times(squares)
-    return Features(Ball.of(t), rate.times(z.slope), bend)
+    second = rate.times(z.second) + Ball.of(_second_derivative(t))[:, None].times(squares)
+    return Features(Ball.of(t), rate.times(z.slope), second)
 
 
 def _second_derivative(t: Interval) -> Interval:
@@ -107,17 +107,17 @@ def _second_derivative(t: Interval) -> Interval:
 def _sharpened(box: Features, at: Features, half: np.ndarray) -> Features:
     """The narrower of the bounds over the boxes and of those by the mean value theorem from their middles."""
     slope = box.slope
-    if slope is not None and box.bend is not None and at.slope is not None:
+    if slope is not None and box.second is not None and at.slope is not None:
         n = half.shape[-1]
         i, j = np.triu_indices(n)
         place = np.zeros((n, n), dtype=int)
         place[i, j] = place[j, i] = np.arange(len(i))
-        drift = (box.bend.size[:, place] * half[:, None, :, None]).sum(axis=2)
+        drift = (box.second.size[:, place] * half[:, None, :, None]).sum(axis=2)
         slope = _narrower(slope, at.slope.widened(upward(drift)))
     value = box.value
     if slope is not None:
         value = _narrower(value, at.value.widened(upward((slope.size * half[..., None]).sum(axis=1))))
-    return Features(value, slope, box.bend)
+    return Features(value, slope, box.second)
 
 
 def _narrower(a: Ball, b: Ball) -> Ball:

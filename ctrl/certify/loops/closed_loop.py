@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, final
@@ -12,7 +12,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify.loops.sampled_flow import SampledFlow
-from ctrl.certify.loops.value_and_jacobian import Jet
+from ctrl.certify.loops.value_and_jacobian import ValueAndJacobian
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, TriviumError, UnknownName
@@ -89,7 +89,7 @@ class ClosedLoop:
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
-        _ = self._own, self._equations, self.disturbance_box
+        _ = self._parameters, self._equations, self.disturbance_box
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         try:
             given = np.shape(self.law(np.zeros(n)))
@@ -103,29 +103,36 @@ class ClosedLoop:
         if reads != n:
             raise InvalidValue(f"the law reads {reads} states; plant {self.task.plant.name} has {n}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of; the copy lowers its functions anew, which cannot be pickled."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self.disturbance_box.mid if w is None else w, self._own[0])
+        return self._numbers(x, u, self.disturbance_box.mid if w is None else w, self._parameters[0])
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
         u = clipped_box(self.law.enclose(x), *self._bounds)
-        return self._boxes(x, u, self.disturbance_box if w is None else w, self._own[1])
+        return self._boxes(x, u, self.disturbance_box if w is None else w, self._parameters[1])
 
-    def enclose_jacobian(self, x: Interval) -> Jet:
+    def enclose_jacobian(self, x: Interval) -> ValueAndJacobian:
         """The same with every slope df/dx over the boxes, (..., n, n)."""
         u, slope = clip(self.law.enclose(x), self.law.enclose_jacobian(x), *self._bounds)
         identity = np.broadcast_to(np.eye(x.shape[-1]), (*x.shape, x.shape[-1]))
-        return self._jet(x, u, Ball.of(identity), Ball.of(slope))
+        return self._value_and_jacobian(x, u, Ball.of(identity), Ball.of(slope))
 
     def enclose_slopes(self, patch: Patch) -> Ball:
         """Every slope df/dd over parallelepipeds x = point + T d, (b, n, n)."""
         u, slope = clip(self._input_range(patch), self.law.enclose_slopes(patch), *self._bounds)
-        return self._jet(patch.hull, u, patch.turn, Ball.of(slope) @ patch.turn).jacobian
+        return self._value_and_jacobian(patch.hull, u, patch.turn, Ball.of(slope) @ patch.turn).jacobian
 
     def relax(self, patch: Patch) -> Affine:
-        """An affine form of f over parallelepipeds: the law's own, pushed through the plant by its Jacobian.
+        """An affine form of f over parallelepipeds: that of the law, carried through the plant by its Jacobian.
+
+        A mean value form (Moore, Kearfott & Cloud 2009, section 6.3) in the state and the input: with u = C d + e,
+        f = f(middle) + (df/dx T + df/du C) d + df/du e, where the slopes are enclosed over the whole box.
 
         Where there is a disturbance, it is a form over :meth:`with_disturbances` of them.
         """
@@ -142,16 +149,14 @@ class ClosedLoop:
         by_x[..., :n] = patch.T
         by_u = np.zeros((len(patch), m, k))
         by_u[..., n : n + m] = np.eye(m)
-        slopes = self._jet(patch.hull, u, Ball.of(by_x), Ball.of(by_u), n + m).jacobian
+        slopes = self._value_and_jacobian(patch.hull, u, Ball.of(by_x), Ball.of(by_u), n + m).jacobian
         by_input = slopes[..., n : n + m]
         total = slopes[..., :n] + (by_input @ Ball.of(form.matrix))
         if self.is_disturbed:
-            by_push = slopes[..., n + m :]
-            total = Ball(
-                *(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_push.mid), (total.rad, by_push.rad)))
-            )
+            by_w = slopes[..., n + m :]
+            total = Ball(*(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_w.mid), (total.rad, by_w.rad))))
             half = self.with_disturbances(patch).half
-        value = self._boxes(patch.point, Interval.of(form.value), self.disturbance_box.mid, self._own[1])
+        value = self._boxes(patch.point, Interval.of(form.value), self.disturbance_box.mid, self._parameters[1])
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
@@ -168,11 +173,13 @@ class ClosedLoop:
         )
 
     def _input_range(self, patch: Patch) -> Interval:
-        """Where the law's answers may lie before the bounds, from its relaxation and its enclosure over the hull."""
+        """Where the law may lie before the bounds, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
         return intersection(near, far)
 
-    def _jet(self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None) -> Jet:
+    def _value_and_jacobian(
+        self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None
+    ) -> ValueAndJacobian:
         """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
 
         Those from ``first`` on are the disturbances. Where f may be undefined in a box, so is its Jacobian: a
@@ -181,21 +188,23 @@ class ClosedLoop:
         n, m, q = len(self.task.plant.state), len(self.task.plant.input), len(self.task.plant.disturbance)
         batch, k = x.shape[:-1], by_x.shape[-1]
 
-        def equations(z: Jet, u: Interval, w: Interval, p: Interval) -> Jet:
-            value, *found = self._physics(z.value, u, w, p)
+        def equations(z: ValueAndJacobian, u: Interval, w: Interval, p: Interval) -> ValueAndJacobian:
+            value, *slopes_of = self._physics(z.value, u, w, p)
             if not self._is_kept:
-                value = self._values(z.value, u, w, self._own[1])
-            state, input, *push = (
-                Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(found, (n, m, q)[: len(found)], strict=True)
+                value = self._values(z.value, u, w, self._parameters[1])
+            state, input, *by_disturbance = (
+                Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(slopes_of, (n, m, q)[: len(slopes_of)], strict=True)
             )
             slopes = state @ z.jacobian + input @ by_u
-            if push and first is not None:
+            if by_disturbance and first is not None:
                 by_w = np.zeros((q, k))
                 by_w[:, first:] = np.eye(q)
-                slopes = slopes + push[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
-            return Jet(value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None]))
+                slopes = slopes + by_disturbance[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
+            return ValueAndJacobian(
+                value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None])
+            )
 
-        return self._stepper(equations)(Jet(x, by_x), u, self.disturbance_box, self._free[1])
+        return self._stepper(equations)(ValueAndJacobian(x, by_x), u, self.disturbance_box, self._free[1])
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
@@ -270,7 +279,7 @@ class ClosedLoop:
         if self._flow is not None:  # at rest where its equations are zero, however its samples are rounded
             program, p, stepper = read(self._flow.dynamics.plant.casadi()), [], lambda source: source
         else:
-            own, box = self._own
+            own, box = self._parameters
             p = [Fraction(a) if box.lo[k] == box.hi[k] else box[k] for k, a in enumerate(own.tolist())]
             program, stepper = read(self._equations), self._stepper
         inputs = clip_exactly(u, *self._bounds)
@@ -283,8 +292,8 @@ class ClosedLoop:
 
         try:
             step = stepper(equations)
-            still = [Fraction(a) for a in self.disturbance_box.mid.tolist()]
-            after = step(ExactColumn(tuple(point)), inputs, still, p)
+            middle = [Fraction(a) for a in self.disturbance_box.mid.tolist()]
+            after = step(ExactColumn(tuple(point)), inputs, middle, p)
         except NotExact:
             return False, bound
         moves = not (self.continuous or self._flow is not None)  # rather than gives the velocity
@@ -308,15 +317,15 @@ class ClosedLoop:
         if self._flow is not None and not names:
             return self._flow.equations
         f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
-        if found := jumps(f):
+        if jumping := jumps(f):
             raise NotApplicable(
-                f"plant {self.task.plant.name} uses {', '.join(found)}, where it may jump: its Jacobian does not "
+                f"plant {self.task.plant.name} uses {', '.join(jumping)}, where it may jump: its Jacobian does not "
                 "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
             )
         return f
 
     @cached_property
-    def _own(self) -> tuple[np.ndarray, Interval]:
+    def _parameters(self) -> tuple[np.ndarray, Interval]:
         """Their p, (k,): the plant's own numbers, and the intervals around these."""
         plant = self.task.true_dynamics.plant
         expect_varied(plant, self.uncertain)
@@ -333,7 +342,7 @@ class ClosedLoop:
         joined = ca.Function(
             free.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"]
         )
-        own = self._own[1]
+        own = self._parameters[1]
         return joined, Interval(np.concatenate([own.lo, numbers]), np.concatenate([own.hi, numbers]))
 
     @cached_property

@@ -73,7 +73,7 @@ def is_same(box: Interval, point: np.ndarray) -> bool:
 
 
 def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
-    """The equilibrium of the loop that Newton's method finds from a state (n,), the reference where left out.
+    """The equilibrium of the loop that Newton's method finds from a state (n,), default: the reference.
 
     A learned policy hardly ever answers the reference with exactly the reference input; its loop then rests beside the
     reference. Where that is, is found in floating point and proved by :func:`equilibrium_near`.
@@ -117,13 +117,13 @@ def behaviour_around(loop: ClosedLoop, rest: RestPoint) -> str:
     swing = 0.5 * (last.max(axis=0) - last.min(axis=0))
     if (swing <= 1e-6 * size).all():
         return f"a run from next to it ends at rest elsewhere, at [{_text(last[-1])}]"
-    return f"a run from next to it ends up circling it, by +-[{_text(swing)}] for ever (a limit cycle)"
+    return f"a run from next to it ends up circling it, by +-[{_text(swing)}] for all future time (a limit cycle)"
 
 
 def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
     """A box (n,) around an equilibrium within rounding of the guess (n,); None where none could be proved.
 
-    Krawczyk (1969): with G the motion, Y about the inverse of its Jacobian and m the middle of a box X,
+    Krawczyk (1969): with G the increment of the state, Y about the inverse of its Jacobian and m the middle of a box X,
     K = m - Y G(m) + (I - Y G'(X)) (X - m). Every zero of G in X lies in K, and if K lies in the interior of X there is
     exactly one.
     """
@@ -131,7 +131,7 @@ def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
     Y = _inverse(loop, guess)
     if Y is None:
         return None
-    identity = _still(loop, n)
+    identity = _identity(loop, n)
     scale = 1.0 + np.abs(guess)
     middle = guess
     for _ in range(3):  # Newton, to centre the box
@@ -176,15 +176,15 @@ def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
 
 
 def _inverse(loop: ClosedLoop, x: np.ndarray) -> np.ndarray | None:
-    """About the inverse (n, n) of the motion's Jacobian at a state; None where it has none."""
-    slopes = loop.enclose_jacobian(Interval.of(x)).jacobian.mid - _still(loop, len(x))
+    """About the inverse (n, n) of the increment's Jacobian at a state; None where it has none."""
+    slopes = loop.enclose_jacobian(Interval.of(x)).jacobian.mid - _identity(loop, len(x))
     if not np.isfinite(slopes).all() or np.linalg.matrix_rank(slopes) < len(x):
         return None
     return np.linalg.inv(slopes)
 
 
-def _still(loop: ClosedLoop, n: int) -> np.ndarray:
-    """What the motion subtracts from the Jacobian of f."""
+def _identity(loop: ClosedLoop, n: int) -> np.ndarray:
+    """The matrix (n, n) that makes the Jacobian of f that of the increment."""
     return np.zeros((n, n)) if loop.continuous else np.eye(n)
 
 

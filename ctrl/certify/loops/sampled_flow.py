@@ -67,10 +67,10 @@ class SampledFlow:
         dt = Fraction(self.dynamics.dt)
         scaled = [[_times(a, dt) for a in row] for row in rows] + [[Fraction(0)] * width for _ in range(width - n)]
         try:
-            found = exponential(scaled)[:n].moved(lambda a: a.ravel(order="F"))
+            flow = exponential(scaled)[:n].moved(lambda a: a.ravel(order="F"))
         except ValueError as error:
             raise NotApplicable(f"plant {self.dynamics.plant.name} cannot be sampled exactly: {error}") from error
-        return found.hull(self.numbers)
+        return flow.hull(self.numbers)
 
     def _coefficients(self) -> list[list[Value]]:
         """A, B, E and c beside each other."""
@@ -78,7 +78,7 @@ class SampledFlow:
         x, u, w, _, c = free.sx_in()
         value = free(x, u, w, ca.SX(0, 1), c)
         slopes = [ca.densify(ca.jacobian(value, z)) for z in (x, u, w)]
-        # Slopes are constant, as exact() has found, and all that is left at the origin is the offset.
+        # Slopes are constant, as exact() has verified, and all that is left at the origin is the offset.
         f = ca.Function("coefficients", [x, u, w, c], [ca.horzcat(*slopes, ca.densify(value))])
         nowhere = [[Fraction(0)] * z.shape[0] for z in (x, u, w)]
         (entries,) = evaluate(read(f), *nowhere, [Fraction(a) for a in numbers.tolist()])

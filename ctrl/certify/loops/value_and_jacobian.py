@@ -8,16 +8,16 @@ from typing import Any, final
 from systems.arithmetic.balls import Ball
 from systems.arithmetic.interval import Interval
 
-__all__ = ["Jet"]
+__all__ = ["ValueAndJacobian"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Jet:
+class ValueAndJacobian:
     """Enclosures of a value (..., n) and of its Jacobian (..., n, k) over boxes.
 
-    The integrators of :mod:`systems.discretise` run on jets as they run on numbers, so the derivative of a step follows
-    the chain rule through the very text of the step.
+    The integrators of :mod:`systems.discretise` run on these as they run on numbers, so the derivative of a step
+    follows the chain rule through the text of the step itself (automatic differentiation in forward mode).
     """
 
     value: Interval
@@ -25,10 +25,10 @@ class Jet:
 
     __array_ufunc__ = None  # numpy scalars on the left leave the operation to us
 
-    def __add__(self, other: Jet) -> Jet:
-        return Jet(self.value + other.value, self.jacobian + other.jacobian)
+    def __add__(self, other: ValueAndJacobian) -> ValueAndJacobian:
+        return ValueAndJacobian(self.value + other.value, self.jacobian + other.jacobian)
 
-    def __mul__(self, scale: Any) -> Jet:
-        return Jet(self.value * scale, self.jacobian * scale)
+    def __mul__(self, scale: Any) -> ValueAndJacobian:
+        return ValueAndJacobian(self.value * scale, self.jacobian * scale)
 
     __rmul__ = __mul__

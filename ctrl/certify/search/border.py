@@ -1,4 +1,4 @@
-"""The border of a region in continuous time: no motion leaves the box there."""
+"""The border of a region in continuous time: no trajectory leaves the box there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
         low[k, i] = high[k, i] = lower[i] if side < 0 else upper[i]
     while len(low):
         if boxes + len(low) > limits.boxes or perf_counter() - began > limits.seconds:
-            return boxes, f"budget spent on the border of the box: {len(low):,} parts of its faces left open"
+            return boxes, f"limits reached on the border of the box: {len(low):,} parts of its faces left open"
         boxes += len(low)
         box = Interval(low, high)
         patch, rows = Patch.boxes(box), np.arange(len(low))
@@ -41,9 +41,9 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
         if not rest.any():
             return boxes, ""
         escaping = region.V.enclose(patch.point).hi <= region.level
-        at = loop.enclose(patch.point, loop.disturbance_box.mid)[rows, axis]
-        if (rest & escaping & np.where(outward > 0, at.lo > 0, at.hi < 0)).any():
-            return boxes, "the region touches the box where the motion leaves it; take a lower level or a larger box"
+        velocity_at_point = loop.enclose(patch.point, loop.disturbance_box.mid)[rows, axis]
+        if (rest & escaping & np.where(outward > 0, velocity_at_point.lo > 0, velocity_at_point.hi < 0)).any():
+            return boxes, "the region touches the box where trajectories leave it; take a lower level or a larger box"
         low, high, axis, outward = low[rest], high[rest], axis[rest], outward[rest]
         halves = halved(low, high, high - low)
         if halves is None:

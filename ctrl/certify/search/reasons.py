@@ -19,7 +19,7 @@ LOWER = (
 )
 
 
-_NOTHING = 1e-12  # what rounding alone may make of zero
+_ZERO = 1e-12  # what rounding alone may make of zero
 
 
 def around_centre(claim: Claim) -> tuple[str, str]:
@@ -34,7 +34,7 @@ def around_centre(claim: Claim) -> tuple[str, str]:
             "logarithms, atan2",
         )
     convexity = np.linalg.eigvalsh(0.5 * (P + P.T)) if np.isfinite(P).all() else np.zeros(1)
-    if convexity.min() <= _NOTHING * convexity.max():
+    if convexity.min() <= _ZERO * convexity.max():
         return (
             "V is not strictly convex at its centre",
             "a V with positive definite second derivatives there, such as lyapunov(task, law)",
@@ -42,17 +42,17 @@ def around_centre(claim: Claim) -> tuple[str, str]:
     values = np.linalg.eigvals(J.mid)
     growth, most = (values.real.max(), 0.0) if loop.continuous else (np.abs(values).max(), 1.0)
     kind = "a real part" if loop.continuous else "a modulus"
-    if growth >= most - _NOTHING:
+    if growth >= most - _ZERO:
         return (
             f"the linearised loop has an eigenvalue of {kind} of {growth:.6g}, where less than {most:g} is needed: no "
-            "V falls along all of its motions",
+            "V decreases along all of its trajectories",
             "another law; or another plant, without the states that do not converge (such as the norm of a quaternion)",
         )
     change = P @ J.mid + J.mid.T @ P + kappa * P if loop.continuous else J.mid.T @ P @ J.mid - (1.0 - kappa) * P
-    falls = np.linalg.eigvalsh(0.5 * (change + change.T))
-    if falls.max() >= -_NOTHING * np.abs(falls).max():
+    decrease = np.linalg.eigvalsh(0.5 * (change + change.T))
+    if decrease.max() >= -_ZERO * np.abs(decrease).max():
         return (
-            "this V does not fall along the motions of the linearised loop"
+            "this V does not decrease along the trajectories of the linearised loop"
             + (f" by the share kappa = {kappa:g}" if kappa else ""),
             "lyapunov(task, law), which does" + (", or a smaller kappa" if kappa else ""),
         )

@@ -169,7 +169,7 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
 
     n, m = model.B.shape
     result = np.eye(n), np.zeros((m, n))
-    for _ in range(2):  # once more in units of the ellipsoid found
+    for _ in range(2):  # once more in units of the ellipsoid itself
         A, B = model.A * scale / scale[:, None], model.B / scale[:, None]
         Q, Z = cp.Variable((n, n), symmetric=True), cp.Variable((m, n))
         constraints = []
@@ -190,15 +190,15 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
             constraints.append(cp.bmat([[np.array([[model.room[i] ** 2]]), row], [row.T, Q]]) >> 0)
         constraints += [Q[i, i] <= min(h / scale[i], _FAR) ** 2 for i, h in enumerate(model.half) if np.isfinite(h)]
         status = solve(cp.Maximize(cp.log_det(Q)), constraints)
-        found = None
+        solution = None
         if status.startswith("optimal") and np.linalg.eigvalsh(Q.value).min() > 0:
-            found = Q.value * np.outer(scale, scale), (np.zeros((m, n)) if Z.value is None else Z.value) * scale
-        if found is None or _use(model, np.linalg.solve(found[0], found[1].T).T, found[0]) < 0.5:
+            solution = Q.value * np.outer(scale, scale), (np.zeros((m, n)) if Z.value is None else Z.value) * scale
+        if solution is None or _use(model, np.linalg.solve(solution[0], solution[1].T).T, solution[0]) < 0.5:
             raise NotApplicable(
                 f"no largest ellipsoid was found (the solver says: {status}); where neither the inputs nor the "
                 "domain bound it, give the task a domain"
             )
-        result, scale = found, np.sqrt(np.diag(found[0]))
+        result, scale = solution, np.sqrt(np.diag(solution[0]))
     return result
 
 

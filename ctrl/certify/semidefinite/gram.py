@@ -1,4 +1,4 @@
-"""Polynomials whose coefficients are numbers or unknowns of a convex programme, and sums of squares of them.
+"""Polynomials whose coefficients are numbers or unknowns of a convex program, and sums of squares of them.
 
 A polynomial p is a sum of squares of polynomials exactly where p = m(z)' Q m(z) for monomials m and some Q >= 0
 (Parrilo 2000), which is a semidefinite constraint on its coefficients.
@@ -29,8 +29,8 @@ def powers(z: np.ndarray, exponents: Sequence[Exponents]) -> np.ndarray:
 
 def monomials(n: int, least: int, most: int) -> list[Exponents]:
     """Exponents of all monomials in n variables of total degree ``least`` to ``most``, by degree."""
-    found = [e for e in itertools.product(range(most + 1), repeat=n) if least <= sum(e) <= most]
-    return sorted(found, key=lambda e: (sum(e), e))
+    exponents = [e for e in itertools.product(range(most + 1), repeat=n) if least <= sum(e) <= most]
+    return sorted(exponents, key=lambda e: (sum(e), e))
 
 
 @final
@@ -52,7 +52,7 @@ class Polynomial:
 
     @property
     def terms(self) -> dict[Exponents, float]:
-        """Numbers by exponents; of a solved programme, the values found."""
+        """Numbers by exponents; of a solved program, the values of the solution."""
         numbers = self.values if isinstance(self.values, np.ndarray) else self.values.value
         return dict(zip(self.exponents, map(float, numbers), strict=True))
 

@@ -60,7 +60,7 @@ def polynomial_loop(loop: ClosedLoop) -> PolynomialLoop:
 
     Raises:
         NotApplicable: discrete time; equations or a law that are not polynomial, the message says in what; or the
-            reference is no equilibrium.
+            reference is not an equilibrium.
     """
     task, plant = loop.task, loop.task.true_dynamics.plant
     if not loop.continuous:
@@ -76,14 +76,14 @@ def polynomial_loop(loop: ClosedLoop) -> PolynomialLoop:
     ]
     zeros = [Polynomial.constant(0.0, n)] * len(plant.disturbance)
     f = plant.casadi()
-    found = evaluate(f, f"plant {plant.name}", [x, _input(loop.law, x), zeros, []])
+    equations = evaluate(f, f"plant {plant.name}", [x, _input(loop.law, x), zeros, []])
     field = []
-    size = max((abs(c) for p in found for c in p.terms.values()), default=1.0)
-    for p in found:
+    size = max((abs(c) for p in equations for c in p.terms.values()), default=1.0)
+    for p in equations:
         rest = p.terms.get((0,) * n, 0.0)
         if abs(rest) > 1e-9 * size:
             raise NotApplicable(
-                f"the reference {centre} of task '{task.name}' is no equilibrium; it moves by {rest:.3g}"
+                f"the reference {centre} of task '{task.name}' is not an equilibrium; it moves by {rest:.3g}"
             )
         field.append(Polynomial.of({e: c for e, c in p.terms.items() if any(e) and c != 0}))
     return PolynomialLoop(centre, tuple(field), _slabs(loop))
@@ -93,7 +93,7 @@ def evaluate(function: ca.Function, what: str, inputs: Sequence[Sequence[Polynom
     """The output of a CasADi function of columns at polynomials with numbers as coefficients.
 
     Raises:
-        NotApplicable: an operation on the state whose result is no polynomial.
+        NotApplicable: an operation on the state whose result is not a polynomial.
     """
     program = read(function)
     n = next(len(e) for column in inputs for p in column for e in p.exponents)
@@ -121,7 +121,7 @@ def evaluate(function: ca.Function, what: str, inputs: Sequence[Sequence[Polynom
 
 
 def _operation(op: str, args: Sequence[Polynomial], numbers: Sequence[float | None]) -> Polynomial | None:
-    """None where the result is no polynomial."""
+    """None where the result is not a polynomial."""
     n = len(args[0].exponents[0])
     first, last = args[0], args[-1]
     if op == "add":
@@ -149,7 +149,7 @@ def _operation(op: str, args: Sequence[Polynomial], numbers: Sequence[float | No
 
 
 def _said(op: str) -> str:
-    words = {"div": "a quotient with a divisor", "inv": "the inverse", "pow": "a power that is no whole number"}
+    words = {"div": "a quotient with a divisor", "inv": "the inverse", "pow": "a power that is not a whole number"}
     return words.get(op, words["pow"] if op == "constpow" else f"the {op}")
 
 

@@ -28,10 +28,10 @@ def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> fl
     import cvxpy as cp  # slow to import and only needed here
 
     n, rho = len(loop.centre), 1.0
-    bowl = np.array([V.terms.get(tuple(row), 1.0) for row in (2 * np.eye(n, dtype=int)).tolist()])
+    squares_of_V = np.array([V.terms.get(tuple(row), 1.0) for row in (2 * np.eye(n, dtype=int)).tolist()])
     even = loop.is_odd and all(sum(e) % 2 == 0 for e in V.exponents)
-    for _ in range(2):  # once more in units of the set found
-        scale = np.sqrt(rho / bowl)
+    for _ in range(2):  # once more in units of the set itself
+        scale = np.sqrt(rho / squares_of_V)
         W, near = V.stretched(scale).scaled(1.0 / rho), loop.stretched(scale)
         share = cp.Variable()
         weight = _length(n) * _length(n)
@@ -47,7 +47,7 @@ def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> fl
 
 
 def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy: float) -> Polynomial | None:
-    """One turn of both programmes; None where the solver gives nothing."""
+    """One turn of both programs; None where the solver gives nothing."""
     import cvxpy as cp
 
     n, even = len(loop.centre), loop.is_odd

@@ -1,4 +1,4 @@
-"""Sublevel sets of polynomials seen along rays from the centre: extents, volumes, and how these change with V."""
+"""Sublevel sets of polynomials along rays from the centre: extents, volumes, and how these change with V."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Rays:
         if n == 2:
             angle = np.linspace(0.0, 2 * np.pi, 720, endpoint=False)
             return Rays(np.stack([np.cos(angle), np.sin(angle)], axis=1))
-        found = np.random.default_rng(seed).standard_normal((1000 * n, n)) if n > 1 else np.array([[1.0], [-1.0]])
-        return Rays(found / np.linalg.norm(found, axis=1, keepdims=True))
+        drawn = np.random.default_rng(seed).standard_normal((1000 * n, n)) if n > 1 else np.array([[1.0], [-1.0]])
+        return Rays(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
     def radius(self, V: Polynomial) -> np.ndarray:
         """Where V first reaches 1 on each ray, (k,)."""
@@ -57,7 +57,7 @@ class Rays:
         return scale
 
     def volume(self, V: Polynomial) -> float:
-        """Of the part of {V <= 1} that the centre sees."""
+        """Of the part of {V <= 1} that lies in view of the centre."""
         n = self.directions.shape[1]
         return float(pi ** (n / 2) / gamma(n / 2 + 1) * (self.radius(V) ** n).mean())
 

@@ -1,4 +1,4 @@
-"""Semidefinite programmes handed to Clarabel, and every way in which it can fail."""
+"""Semidefinite programs handed to Clarabel, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["solve"]
 
 
 def solve(objective: Any, constraints: list[Any], accuracy: float = 1e-8) -> str:
-    """The status of a CVXPY problem whose variables then hold what was found, "failed" where the solver gave up.
+    """The status of a CVXPY problem whose variables then hold the solution, "failed" where the solver gave up.
 
     An inaccurate solution is taken as it is: what it is worth, a proof will tell.
 

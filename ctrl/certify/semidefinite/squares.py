@@ -1,6 +1,6 @@
 """Polynomial Lyapunov functions by sums of squares, for polynomial closed loops in continuous time.
 
-From the Lyapunov equation of the linearisation the set {V <= 1} is grown by turns of two convex programmes (V-s
+From the Lyapunov equation of the linearisation the set {V <= 1} is grown by turns of two convex programs (V-s
 iteration; Jarvis-Wloszek 2003, Tan & Packard 2008, here without bisection):
 
     V fixed:  max e                      with  -V'f - e |z|^2 + s (V - 1)    and  s                  sums of squares,
@@ -42,12 +42,12 @@ def lyapunov_equation(loop: ClosedLoop) -> QuadraticLyapunov:
     Raises:
         NotApplicable: the loop is not polynomial (see :func:`polynomial_loop`), or A is not stable.
     """
-    found = polynomial_loop(loop)
-    return QuadraticLyapunov(_start(found, loop.task.name), Interval.of(found.centre))
+    polynomials = polynomial_loop(loop)
+    return QuadraticLyapunov(_start(polynomials, loop.task.name), Interval.of(polynomials.centre))
 
 
 def sos_level(loop: ClosedLoop, V: Lyapunov, accuracy: float = _ACCURACY) -> float:
-    """The largest rho such that V decreases on {V <= rho} as far as one semidefinite programme can tell.
+    """The largest rho such that V decreases on {V <= rho} as far as one semidefinite program can tell.
 
     It maximises rho such that (z'z)^2 (V - rho) + p V'f is a sum of squares for some polynomial p: where V'f = 0,
     either z = 0 or V >= rho, so V'f keeps its sign on the connected part of {V < rho} around the centre (the equality
@@ -58,13 +58,13 @@ def sos_level(loop: ClosedLoop, V: Lyapunov, accuracy: float = _ACCURACY) -> flo
         V: quadratic, or a polynomial. accuracy: the solver's tolerance.
 
     Returns:
-        rho; infinite where no level is the largest; 0 where the programme has no solution.
+        rho; infinite where no level is the largest; 0 where the program has no solution.
 
     Raises:
         NotApplicable: the loop or V is not polynomial.
     """
-    found = polynomial_loop(loop)
-    return level_by_squares(found, _polynomial(V, found.centre), accuracy)
+    polynomials = polynomial_loop(loop)
+    return level_by_squares(polynomials, _polynomial(V, polynomials.centre), accuracy)
 
 
 def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy: float = _ACCURACY) -> SymbolicLyapunov:
@@ -75,7 +75,7 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
 
     Args:
         loop: in continuous time, polynomial, with a stable linearisation.
-        degree: of V, even and at least 2. rounds: of the two programmes, at most, for each degree.
+        degree: of V, even and at least 2. rounds: of the two programs, at most, for each degree.
         accuracy: the solver's tolerance.
 
     Raises:
@@ -86,10 +86,12 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
         raise InvalidValue(
             f"degree = {degree}, rounds = {rounds}; expected an even degree of at least 2 and rounds >= 1"
         )
-    found = polynomial_loop(loop)
-    V = _polynomial(QuadraticLyapunov(_start(found, loop.task.name), Interval.of(found.centre)), found.centre)
-    rays, scale = Rays.around(len(found.centre)), np.ones(len(found.centre))
-    V = V.scaled(1.0 / (0.99 * _first_level(found, V, accuracy)))
+    polynomials = polynomial_loop(loop)
+    V = _polynomial(
+        QuadraticLyapunov(_start(polynomials, loop.task.name), Interval.of(polynomials.centre)), polynomials.centre
+    )
+    rays, scale = Rays.around(len(polynomials.centre)), np.ones(len(polynomials.centre))
+    V = V.scaled(1.0 / (0.99 * _first_level(polynomials, V, accuracy)))
     for now in (2,) if degree == 2 else range(4, degree + 1, 2):
         volume = 0.0
         for _ in range(rounds):
@@ -97,13 +99,13 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
             before, volume = volume, rays.volume(V.stretched(scale)) * float(np.prod(scale))
             if volume < (1.0 + _STALLED) * before:
                 break
-            larger = grown(found.stretched(scale), V.stretched(scale), now, rays, accuracy)
+            larger = grown(polynomials.stretched(scale), V.stretched(scale), now, rays, accuracy)
             if larger is None:
                 break
             V = larger.stretched(1.0 / scale)
-    ones = np.ones(len(found.centre))
+    ones = np.ones(len(polynomials.centre))
     return SymbolicLyapunov(
-        Monomials(np.array(V.exponents), found.centre, ones).function(V.values), Interval.of(found.centre)
+        Monomials(np.array(V.exponents), polynomials.centre, ones).function(V.values), Interval.of(polynomials.centre)
     )
 
 
@@ -175,7 +177,7 @@ def _first_level(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> float:
     level = min([level_by_squares(loop, V, accuracy), *inside])
     if not 0 < level < np.inf:
         raise NotApplicable(
-            "the quadratic start has no largest level that a semidefinite programme finds: the loop is linear, or "
+            "the quadratic start has no largest level that a semidefinite program finds: the loop is linear, or "
             "nearly so, and its ellipsoids are unbounded; give the task a domain, or take V from riccati(task)"
         )
     return level

@@ -24,7 +24,7 @@ from ctrl.certify import (
     riccati,
 )
 from ctrl.certify.candidates.quadratics import quadratics
-from ctrl.commands.proofs import prove
+from ctrl.commands.proofs import best_certificate
 from ctrl.comparison import compare
 from ctrl.comparison.table import text
 from ctrl.controller import NotApplicable
@@ -108,7 +108,7 @@ def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
     law = LQR(task).law
     found = largest_level(task, law, lyapunov(task, law), box=None, budget=SearchLimits(50_000, 20))
     assert found.is_proved, found
-    certificate, said = prove(task, law, 10.0, None, False)
+    certificate, said = best_certificate(task, law, 10.0, None, False)
     assert certificate.is_proved
     assert certificate.level >= 0.9 * found.level
     assert "V:       the linearised loop's Lyapunov equation" in said
@@ -119,7 +119,7 @@ def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
 def test_the_better_of_the_candidates_is_kept_and_named() -> None:
     task = pendulum()
     law = LQR(task).law
-    certificate, said = prove(task, law, 20.0, None, False)
+    certificate, said = best_certificate(task, law, 20.0, None, False)
     assert np.array_equal(certificate.V.P, riccati(task).P)  # type: ignore[attr-defined]
     assert "not tried: the linearised loop's Lyapunov equation, whose set is smaller even where samples end" in said
     assert "V:       the Riccati solution" in said
@@ -140,15 +140,15 @@ def test_a_loop_with_an_equilibrium_of_its_own_has_two_candidates() -> None:
     assert not rest.is_reference
     names = {candidate.name for candidate in quadratics(loop, loop, rest)}
     assert names == {"the linearised loop's Lyapunov equation", "the linearised loop's cost to go"}
-    certificate, said = prove(task, law, 10.0, None, False)
+    certificate, said = best_certificate(task, law, 10.0, None, False)
     assert certificate.is_proved
     assert "V:       the linearised loop's" in said
 
 
 def test_disturbed_claims_try_both() -> None:
-    certificate, said = prove(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
+    certificate, said = best_certificate(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
     assert certificate.is_proved
-    assert said.count("sampled: disturbances keep motions") == 2
+    assert said.count("sampled: disturbances keep trajectories") == 2
 
 
 # ---- where nothing is proved ----
@@ -190,7 +190,7 @@ def test_an_undecided_claim_says_why_and_what_to_try() -> None:
     assert "has an eigenvalue of a modulus of 1" in walk.reason
     assert "another law; or another plant, without the states that do not converge" in str(walk)
     slow = certify(delay(), LQR(delay()).law, riccati(delay()), level=1e-3)
-    assert slow.reason == "this V does not fall along the motions of the linearised loop"
+    assert slow.reason == "this V does not decrease along the trajectories of the linearised loop"
     assert "  try         lyapunov(task, law), which does" in str(slow)
     x = ca.SX.sym("x", 2)
     flat = SymbolicLyapunov(ca.Function("V", [x], [x[0] ** 2 + x[1] ** 4]), np.zeros(2))
@@ -270,7 +270,9 @@ def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
     """Thirteen states, of which the cost does not see one: a small set, and words for what is not to be had."""
     task = quadrotor()
     law = LQR(task).law
-    with pytest.raises(InvalidValue, match=r"its cost hardly sees qw, .* lyapunov\(task, law\) weighs every state"):
+    with pytest.raises(
+        InvalidValue, match=r"its cost hardly depends on qw, .* lyapunov\(task, law\) weighs every state"
+    ):
         riccati(task)
     V = lyapunov(task, law)
     found = certify(task, law, V, level=5e-5, budget=SearchLimits(2000, 20))
@@ -333,7 +335,7 @@ def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pyte
 
     monkeypatch.setattr("ctrl.commands.proofs.largest_level", noted("verify"))
     monkeypatch.setattr("ctrl.certify.shares.largest_level", noted("compare"))
-    prove(task, LQR(task).law, 30.0, None, False)
+    best_certificate(task, LQR(task).law, 30.0, None, False)
     proved_region(task, LQR(task), seconds=30.0)
     assert len(spent["compare"]) >= len(spent["verify"]) >= 1
     assert all(budget.seconds >= 30.0 and budget.boxes >= SearchLimits().boxes for budget in spent["compare"])

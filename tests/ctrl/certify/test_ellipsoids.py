@@ -52,7 +52,7 @@ def test_one_unstable_state_in_discrete_time(gain: float) -> None:
 
 
 def test_one_unstable_state_in_continuous_time() -> None:
-    """x' = a x + sat(u): V falls at the rate where a |x| - 1 = -rate / 2 |x|."""
+    """x' = a x + sat(u): V decreases at the rate where a |x| - 1 = -rate / 2 |x|."""
     task, rate = linear_task([[0.5]], [[1.0]], 1.0), 0.1
     law = SaturatedLinear([[2.0]], [0.0], [0.0], [-1.0], [1.0])
     V = largest_ellipsoid(ClosedLoop(task, law, continuous=True), rate)

@@ -186,7 +186,7 @@ def test_a_file_runs_no_code(
     function = ca.Function("f", [x], [x[0] ** 2]).serialize()
     centre = {} if place == ("law",) else {"centre": [[0.0, 0.0], [0.0, 0.0]]}
     for part in ({"function": function}, {"program": function}, {"program": {"function": function}}):
-        with pytest.raises(Contradiction, match="no certificate that can be"):
+        with pytest.raises(Contradiction, match="not a certificate that can be"):
             read(altered(tmp_path, good, *place, to={"kind": "expression", **part, **centre}), TASK)
     assert [path.name for path in tmp_path.iterdir()] == ["altered.json"]
 
@@ -337,7 +337,7 @@ def test_an_audit_ends_in_time(good: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(command, "audit", slow)
     monkeypatch.setattr(command, "_LEAST_AUDIT", 0.3)
-    assert command.show_again(good, 100_000, TASK, 0.3)
+    assert command.verify_again(good, 100_000, TASK, 0.3)
     assert "of 20 looked at" in capsys.readouterr().out
 
 

@@ -197,7 +197,7 @@ def test_features_without_derivatives_are_the_plain_bounds() -> None:
     box = Interval(np.zeros((3, 2)), np.full((3, 2), 0.1))
     plain, sharp = (features_over(box, V.weights, V.biases, V.output, order) for order in (0, 1))
     assert plain.slope is None
-    assert plain.bend is None
+    assert plain.second is None
     assert (sharp.value.rad <= plain.value.rad).all()
 
 

@@ -14,7 +14,7 @@ from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.files.file import StoredClaim
 from ctrl.certify.files.verification import recheck
-from ctrl.commands.proofs import prove
+from ctrl.commands.proofs import best_certificate
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
@@ -208,7 +208,7 @@ def test_a_point_is_the_reference_by_the_size_of_the_set() -> None:
 @pytest.mark.parametrize("offset", [0.0, 3e-10, 3e-9, 9e-9, 1e-6])
 def test_a_loop_that_rests_close_to_the_reference_is_proved(offset: float) -> None:
     """Whatever counts as the reference up to rounding, and beyond."""
-    found, said = prove(beside(offset, 0.5), IDLE, 5.0, None, False)
+    found, said = best_certificate(beside(offset, 0.5), IDLE, 5.0, None, False)
     assert found.is_proved, found
     assert ("own equilibrium" in found.claim) == ("beside:" in said) == (offset > 1e-8)
 

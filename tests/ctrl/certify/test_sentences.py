@@ -17,7 +17,7 @@ from ctrl.certify.claims.sentences import sentence
 from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.files.file import read, save
 from ctrl.certify.files.verification import recheck
-from ctrl.commands.proofs import prove, show_again
+from ctrl.commands.proofs import best_certificate, verify_again
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, Task, Uniform, signals
 
@@ -168,7 +168,7 @@ def test_a_file_shown_again_names_the_same_set(tmp_path: Path, capsys: pytest.Ca
     assert stored.claim.region.lower.tolist() == [-np.inf, -np.inf]
     assert stored.claim.region.upper.tolist() == [0.5, np.inf]
     assert recheck(stored).holds
-    assert show_again(path, 50, half)
+    assert verify_again(path, 50, half)
     assert "within the domain of the task (x1 <= 0.5)" in capsys.readouterr().out
 
 
@@ -202,5 +202,5 @@ def test_a_disturbed_claim_that_the_domain_cuts(bounds: dict[str, tuple[float, f
     proved = certify(pushed, law, V, level=1.0, disturbance=W, inner=0.2, budget=SearchLimits(100_000, 20))
     assert proved.is_proved, proved
     assert "within the domain of the task" in proved.claim
-    found, _ = prove(pushed, law, 5.0, None, False, disturbed=True)
+    found, _ = best_certificate(pushed, law, 5.0, None, False, disturbed=True)
     assert found.is_proved, found
