@@ -16,8 +16,8 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from ctrl.certify import ClosedLoop, Effort, largest_level, riccati
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify import ClosedLoop, SearchLimits, largest_level, riccati
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.laws import Network
 from ctrl.regulator import LQR
 from systems import Task
@@ -83,12 +83,12 @@ def main() -> None:
     law = train(task)
     loop = ClosedLoop(task, law)
     print("region of attraction")
-    ellipse = largest_level(task, law, riccati(task), resolution=0.02, budget=Effort(seconds=20))
+    ellipse = largest_level(task, law, riccati(task), resolution=0.02, budget=SearchLimits(seconds=20))
     print(f"  the regulator's ellipse: {ellipse.kind}, area {ellipse.volume:.4g}")
     basin = sampled_basin(loop, *task.domain_bounds)
     print(f"  sampled: area {basin.volume:.4g} of 576")
     V = fitted(loop, 4, basin, share=0.6, margin=1e-3, rounds=10, features=energies())
-    print(largest_level(task, law, V, resolution=5e-3, budget=Effort(5_000_000, 120)))
+    print(largest_level(task, law, V, resolution=5e-3, budget=SearchLimits(5_000_000, 120)))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ import mpc
 import safe_rl
 import systems
 from ctrl.certify import ClosedLoop
-from ctrl.certify.disturbed import sampled_inner
-from ctrl.certify.fit import sampled_basin
-from ctrl.certify.lyapunov import QuadraticLyapunov
-from ctrl.certify.sampling import sampled_limit, sampled_region
+from ctrl.certify.candidates.disturbed import sampled_inner
+from ctrl.certify.candidates.fit import sampled_basin
+from ctrl.certify.candidates.sampling import sampled_limit, sampled_region
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.comparison.draws import draw
 from ctrl.laws import SaturatedLinear
 from ctrl.multipliers import Integral

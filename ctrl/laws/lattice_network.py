@@ -51,12 +51,12 @@ class _Layer:
     def reduce(self, places: list[int], sign: int) -> list[int]:
         """Places of the results of neighbours, smaller of two for sign -1 and larger for 1; the last may stay alone."""
         results = []
-        for at in range(0, len(places), 2):
-            p, first = places[at], len(self.units)
+        for place in range(0, len(places), 2):
+            p, first = places[place], len(self.units)
             self.units += [{p: 1}, {p: -1}]
             number = {first: 1, first + 1: -1}
-            if at + 1 < len(places) and places[at + 1] != p:
-                self.units.append({p: -sign, places[at + 1]: sign})
+            if place + 1 < len(places) and places[place + 1] != p:
+                self.units.append({p: -sign, places[place + 1]: sign})
                 number[first + 2] = sign
             self.numbers.append(number)
             results.append(len(self.numbers) - 1)

@@ -294,7 +294,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert "PROVED" in proved.stdout
     shown = trivium(home, "verify", "--check", "p.json")
     assert shown.returncode == 0, shown.stderr
-    assert "SHOWN AGAIN" in shown.stdout
+    assert "RE-VERIFIED" in shown.stdout
     disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed")
     assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
     assert trivium(home, "verify", "--check", "runs/pendulum-LQR-disturbed.certificate.json").returncode == 0
@@ -305,7 +305,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     (home / "p.json").write_text(json.dumps(content))
     again = trivium(home, "verify", "--check", "p.json")
     assert again.returncode == 1
-    assert "NOT SHOWN AGAIN" in again.stdout
+    assert "NOT RE-VERIFIED" in again.stdout
     assert trivium(home, "verify").returncode == 2
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctrl.certify import ClosedLoop, Effort, Kind, certify, largest_level, sampled_limit
+from ctrl.certify import ClosedLoop, Kind, SearchLimits, certify, largest_level, sampled_limit
 from ctrl.laws import Network, SaturatedLinear
 from ctrl.regulator import LQR
 from safe_rl.lyapunov import LyapunovSettings, trained
@@ -156,7 +156,7 @@ def test_a_short_training_proves_more_than_the_ellipse() -> None:
     assert found.history[-1].target < found.history[0].target
     loop = ClosedLoop(task, found.law, continuous=True)
     level = 0.95 * sampled_limit(loop, found.V).level
-    certificate = certify(task, found.law, found.V, level, budget=Effort(1_000_000, 300.0), continuous=True)
+    certificate = certify(task, found.law, found.V, level, budget=SearchLimits(1_000_000, 300.0), continuous=True)
     assert certificate.is_proved, certificate.reason
     assert 0.6 < certificate.volume / 13.722 < 1.0
 
@@ -166,12 +166,12 @@ def test_a_controller_and_its_function_prove_most_of_the_path() -> None:
     task = path_tracking()
     found = trained(task, progress=False)
     assert isinstance(found.law, Network)
-    certificate = largest_level(task, found.law, found.V, resolution=5e-3, budget=Effort(5_000_000, 600.0))
+    certificate = largest_level(task, found.law, found.V, resolution=5e-3, budget=SearchLimits(5_000_000, 600.0))
     assert certificate.is_proved, certificate.reason
     assert certificate.volume > 27.0
     wrong = [*found.law.weights[:-1], -found.law.weights[-1]]
     flipped = Network(tuple(wrong), found.law.biases, found.law.activations)
     loop = ClosedLoop(task, flipped)
     assert sampled_limit(loop, found.V).level < 0.1 * certificate.level
-    refused = largest_level(task, flipped, found.V, budget=Effort(100_000, 60.0))
+    refused = largest_level(task, flipped, found.V, budget=SearchLimits(100_000, 60.0))
     assert refused.kind is not Kind.PROVED

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, SymbolicLyapunov, certify, largest_level, sos_region
-from ctrl.certify.audit import audit
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.sos import lyapunov_equation, sos_candidate, sos_level
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.certify.semidefinite.squares import lyapunov_equation, sos_candidate, sos_level
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
