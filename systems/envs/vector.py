@@ -10,7 +10,7 @@ from torch import Tensor
 
 from systems.arguments import expect_seed, expect_whole
 from systems.distributions import Distribution
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.signals import Signals
 from systems.task import Task
@@ -61,7 +61,7 @@ class VectorEnv:
         n = self.n
         self.device = expect_device(device)
         self.dtype = dtype or torch.float32
-        self.model = Model(task, "torch", self.dtype, self.device)
+        self.model = SampleModel(task, "torch", self.dtype, self.device)
         self.observation_size = len(task.observation_signals)
         self.action_size = len(task.plant.input)
         self.action_low, self.action_high = self.model.input_bounds
@@ -178,7 +178,7 @@ def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
 class _Law:
     """Draws of a law of chance in torch, components contiguous."""
 
-    def __init__(self, law: Distribution, declared: Signals, model: Model) -> None:
+    def __init__(self, law: Distribution, declared: Signals, model: SampleModel) -> None:
         affine = law.affine(declared)
         factor = affine.factor
         self._size = len(declared)
