@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Box, Budget, Constraint, Hard, Polytope, Soft
 from systems.nonsmooth import branches, kinks
-
-if TYPE_CHECKING:
-    from systems.task import Task
 
 __all__ = ["Conditions", "conditions"]
 
@@ -53,7 +51,7 @@ class Conditions:
         return np.flatnonzero(~self.on_input if k == horizon else np.ones(len(self.names), dtype=bool))
 
 
-def conditions(task: Task) -> Conditions:
+def conditions(task: AbstractTask) -> Conditions:
     """The conditions of a task as two-sided rows; a hard box on inputs is left to ``task.input_bounds``.
 
     A box gives one row per signal, so that both its sides share one violation. A maximum of smooth functions gives one
@@ -96,7 +94,7 @@ def conditions(task: Task) -> Conditions:
     )
 
 
-def _box(box: Box, task: Task, x: Any, u: Any) -> tuple[list[Any], list[float], list[float]]:
+def _box(box: Box, task: AbstractTask, x: Any, u: Any) -> tuple[list[Any], list[float], list[float]]:
     plant = task.plant
     signals = dict(zip((*plant.state.names, *plant.input.names), ca.vertsplit(ca.vertcat(x, u)), strict=True))
     left_to_bounds = plant.input.names if isinstance(box.requirement, Hard) else ()
@@ -106,7 +104,7 @@ def _box(box: Box, task: Task, x: Any, u: Any) -> tuple[list[Any], list[float], 
 
 
 def _inequality(
-    constraint: Constraint, task: Task, x: Any, u: Any, rough: dict[str, tuple[str, ...]]
+    constraint: Constraint, task: AbstractTask, x: Any, u: Any, rough: dict[str, tuple[str, ...]]
 ) -> tuple[list[Any], list[float], list[float], list[int]]:
     g = constraint.function(task.plant)
     rows: list[Any] = []

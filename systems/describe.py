@@ -15,11 +15,12 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Constraint
 from systems.costs import Cost
+from systems.observations import Observation
 from systems.plant import Plant
 from systems.signals import Signals
-from systems.task import Observation, Task
 
 __all__ = ["content", "describe", "fingerprint", "statement"]
 
@@ -30,9 +31,9 @@ def describe(thing: Any) -> Any:
     Frozen dataclasses become dictionaries of their fields under their class name; plants, costs, constraints and
     observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
     """
-    if isinstance(thing, (Task, Plant)):
+    if isinstance(thing, (AbstractTask, Plant)):
         with _all_digits():
-            return _task(thing) if isinstance(thing, Task) else _plant(thing)
+            return _task(thing) if isinstance(thing, AbstractTask) else _plant(thing)
     if isinstance(thing, Signals):
         return [str(signal) for signal in thing]
     if isinstance(thing, Enum):
@@ -56,7 +57,7 @@ def describe(thing: Any) -> Any:
     return _callable(thing) if callable(thing) else repr(thing)
 
 
-def fingerprint(task: Task) -> str:
+def fingerprint(task: AbstractTask) -> str:
     """A short text that is the same for two tasks exactly where a learner could not tell them apart.
 
     Two texts of the same expressions agree wherever they stand; name, true plant, length of the comparison's tolerance
@@ -69,12 +70,12 @@ def fingerprint(task: Task) -> str:
     return _digest(_expressions(seen))[:16]
 
 
-def content(task: Task) -> str:
+def content(task: AbstractTask) -> str:
     """A text that is the same for two tasks exactly where all of their fields say the same."""
     return _digest(statement(task))
 
 
-def statement(task: Task) -> dict[str, Any]:
+def statement(task: AbstractTask) -> dict[str, Any]:
     """All that a task says, as plain data: what :func:`content` is a digest of. It does not depend on where functions
     stand."""
     with _all_digits():
@@ -109,7 +110,7 @@ class _Place(str):
     __slots__ = ()
 
 
-def _task(task: Task) -> dict[str, Any]:
+def _task(task: AbstractTask) -> dict[str, Any]:
     """A task with its expressions spelt out in the names of its signals."""
     fields: dict[str, Any] = {"class": "Task"}
     for field in dataclasses.fields(task):

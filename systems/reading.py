@@ -6,20 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.conditions import Conditions, conditions
 from systems.constraints import Box, Budget, Chance, Constraint, Hard, Soft
 from systems.lowering import lower
 from systems.nonsmooth import Epigraph, branches, epigraph, kinks, penalties
 from systems.signals import Signals
 from systems.steady import SteadyState, optimal_steady_state
-
-if TYPE_CHECKING:
-    from systems.task import Task
 
 __all__ = ["Part", "Reading", "changed_by_turning", "not_differentiable"]
 
@@ -58,7 +55,7 @@ class Part(StrEnum):
 class Reading:
     """The facts about a task that follow from the task alone; each is worked out when it is first asked for."""
 
-    task: Task
+    task: AbstractTask
 
     # ---- the reference ----
 
@@ -74,22 +71,6 @@ class Reading:
         periods = {i: turns[declared[i].unit] for i in angles}
         free = {i for i in angles if not changed_by_turning(task, i, periods[i])}
         return Signals(replace(s, period=periods[i]) if i in free else s for i, s in enumerate(declared))
-
-    @cached_property
-    def confined(self) -> np.ndarray:
-        """Mask (n,) of the signals whose values in the domain are closer to a constant reference than any other
-        representative: none of them ever has to be moved."""
-        declared = self.task.plant.state
-        low, high = self.task.domain_bounds
-        if not self.task.reference.is_constant:
-            return np.isinf(declared.periods) & np.array([not s.quaternion for s in declared], dtype=bool)
-        x, _ = self.task.reference.at(self.task.plant, 0)
-        inside = (low >= x - 0.5 * declared.periods) & (high <= x + 0.5 * declared.periods)
-        for group in declared.quaternions:
-            with np.errstate(invalid="ignore"):
-                products = np.minimum(x[group] * low[group], x[group] * high[group])
-            inside[group] = np.where(x[group] == 0.0, 0.0, products).sum() >= 0.0
-        return inside
 
     @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -241,9 +222,7 @@ class Reading:
     @cached_property
     def terminal(self) -> Epigraph | None:
         """The terminal cost Vf(x, xr) likewise; None where the task has none."""
-        f = self.task.terminal_cost
-        value = f(*f.sx_in())
-        return None if value.is_zero() else epigraph(f)
+        return epigraph(self.task.terminal_cost) if self.task.has_terminal_cost else None
 
     @cached_property
     def cost_size(self) -> float:
@@ -449,7 +428,7 @@ class Reading:
         bounded = np.isfinite(least) & np.isfinite(most)
         middle[bounded] = 0.5 * (least[bounded] + most[bounded])
         guesses.append(np.concatenate([mean, middle]))
-        return optimal_steady_state(task, self.stage, rule, guesses, x_ref, u_ref)
+        return optimal_steady_state(task, self.stage, self.cost_size, rule, guesses, x_ref, u_ref)
 
     # ---- all of it ----
 
@@ -501,7 +480,7 @@ def not_differentiable(f: ca.Function) -> str:
     return ""
 
 
-def changed_by_turning(task: Task, which: int | list[int], period: float) -> str:
+def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:
     """What changes where state ``which`` is moved by periods, or a quaternion has its sign changed; empty where
     nothing does. Plant, costs and constraints are compared at random points."""
     plant, reference = task.plant, task.reference
@@ -543,7 +522,7 @@ def _null_space(matrix: np.ndarray) -> np.ndarray:
     )
 
 
-def _on_inputs(task: Task, constraint: Constraint) -> bool:
+def _on_inputs(task: AbstractTask, constraint: Constraint) -> bool:
     """Whether it is a hard box on inputs alone, which is part of the input bounds."""
     names = set(task.plant.input.names)
     return (

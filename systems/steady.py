@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.conditions import Conditions
 from systems.nonsmooth import Epigraph
-
-if TYPE_CHECKING:
-    from systems.task import Task
 
 __all__ = ["SteadyState", "optimal_steady_state"]
 
@@ -36,12 +34,20 @@ class SteadyState:
 
 
 def optimal_steady_state(
-    task: Task, cost: Epigraph, rule: Conditions | None, guesses: list[np.ndarray], x_ref: np.ndarray, u_ref: np.ndarray
+    task: AbstractTask,
+    cost: Epigraph,
+    size: float,
+    rule: Conditions | None,
+    guesses: list[np.ndarray],
+    x_ref: np.ndarray,
+    u_ref: np.ndarray,
 ) -> SteadyState | None:
     """The cheapest steady state found from several guesses, None where there is none.
 
     Args:
-        cost: stage cost of (x, u, xr, ur). rule: constraints to keep, None for the input bounds alone.
+        cost: stage cost of (x, u, xr, ur).
+        size: of its derivatives, by which the solver's objective is divided.
+        rule: constraints to keep, None for the input bounds alone.
         guesses: (n + m,) each.
     """
     plant = task.plant
@@ -83,7 +89,6 @@ def optimal_steady_state(
         "error_on_fail": False,
         "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": 300, "bound_relax_factor": 0.0},
     }
-    size = task.reading.cost_size
     solver = ca.nlpsol("steady", "ipopt", {"x": z, "f": value / size, "g": g}, options)
     extra = z.shape[0] - n - m
     best: SteadyState | None = None

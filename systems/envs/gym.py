@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from systems.abstract_task import AbstractTask
 from systems.arguments import expect_array, expect_seed
 from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, expect, shown
 from systems.signals import expect_values
-from systems.task import Task
 
 __all__ = ["GymEnv"]
 
@@ -43,8 +43,8 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, the type Gymnasium declares
     render_mode: str | None = None
 
-    def __init__(self, task: Task, seed: int | None = None) -> None:
-        expect(task, Task, "the task of GymEnv", "such as systems.library.cartpole()")
+    def __init__(self, task: AbstractTask, seed: int | None = None) -> None:
+        expect(task, AbstractTask, "the task of GymEnv", "such as systems.library.cartpole()")
         if seed is not None:  # Gymnasium's word for a seed of the system's choice
             expect_seed(seed)
         self.task = task

@@ -22,10 +22,10 @@ from typing import Any, Literal, NamedTuple, final
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Budget
 from systems.errors import DimensionMismatch
 from systems.lowering import lower
-from systems.task import Task
 
 __all__ = ["Rollout", "SampleModel", "SampleOutcome", "SampleRules"]
 
@@ -39,7 +39,7 @@ class SampleRules:
         steps: samples of the runs, which may differ from ``task.steps``.
     """
 
-    def __init__(self, task: Task, steps: int) -> None:
+    def __init__(self, task: AbstractTask, steps: int) -> None:
         self.steps = steps
         self.state_reference, self.input_reference = task.reference.at(task.plant, np.arange(steps + 1))
         self._low, self._high = task.domain_bounds
@@ -141,7 +141,7 @@ class SampleModel:
 
     def __init__(
         self,
-        task: Task,
+        task: AbstractTask,
         to: Literal["numpy", "torch"],
         dtype: Any = None,
         device: Any = None,
@@ -167,7 +167,7 @@ class SampleModel:
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
         self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)
-        self._ends = task.reading.terminal is not None
+        self._ends = task.has_terminal_cost
         self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
@@ -262,7 +262,7 @@ class SampleModel:
         return self.task.steps - 1 - k if self._for_ever is None else self._for_ever
 
 
-def _sample(task: Task) -> ca.Function:
+def _sample(task: AbstractTask) -> ca.Function:
     """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside, end), margins, margins')``.
 
     Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
@@ -276,14 +276,14 @@ def _sample(task: Task) -> ca.Function:
     after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
     rest = stage(after, references[3], *references[2:])
     verdict = [stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after)]
-    if task.reading.terminal is not None:
+    if task.has_terminal_cost:
         verdict.append(task.terminal_cost_function()(after, references[2]))
     return _bound(
         task, [x, u, w], references, [after, ca.vertcat(*verdict), margins(x, u), margins(after, references[3])]
     )
 
 
-def _outside(task: Task, x: ca.SX) -> ca.SX:
+def _outside(task: AbstractTask, x: ca.SX) -> ca.SX:
     """Positive outside the domain, in any arithmetic and without rounding."""
     rows = []
     for value, low, high in zip(ca.vertsplit(x), *task.domain_bounds, strict=True):
@@ -295,7 +295,7 @@ def _outside(task: Task, x: ca.SX) -> ca.SX:
     return ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
 
 
-def _judge(task: Task) -> ca.Function:
+def _judge(task: AbstractTask) -> ca.Function:
     """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
     plant = task.plant
     x, u, xr, ur = (signals.symbol() for signals in (plant.state, plant.input, plant.state, plant.input))
@@ -303,13 +303,13 @@ def _judge(task: Task) -> ca.Function:
     return _bound(task, [x, u], [xr, ur], results)
 
 
-def _observe(task: Task) -> ca.Function:
+def _observe(task: AbstractTask) -> ca.Function:
     """``(x, [xr, ur]) -> observation``."""
     x, xr, ur = task.plant.state.symbol(), task.plant.state.symbol(), task.plant.input.symbol()
     return _bound(task, [x], [xr, ur], [task.observe_function()(x, xr)])
 
 
-def _bound(task: Task, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
+def _bound(task: AbstractTask, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
     """A function of ``read`` and the references, with a constant reference written in as numbers."""
     if not task.reference.is_constant:
         return ca.Function("sample", [*read, *references], results)
