@@ -14,7 +14,7 @@ from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, located
 from systems.expressions import column, evaluated, largest, without_nan
 from systems.observations import Observation
 from systems.plant import Plant
@@ -75,7 +75,16 @@ class AbstractTask(ABC):
     @cached_property
     def true_dynamics(self) -> Discretisation:
         """The plant that really runs, at samples."""
-        return self.dynamics.replace(self.truth or self.plant)
+        return self.dynamics if self.truth is None else self.dynamics.replace(self.truth)
+
+    @cached_property
+    def constraint_functions(self) -> tuple[ca.Function, ...]:
+        """``g(x, u)`` of each constraint, in order."""
+        functions = []
+        for constraint in self.constraints:
+            with located(f"task '{self.name}': constraint '{constraint.name}'"):
+                functions.append(constraint.function(self.plant))
+        return tuple(functions)
 
     @cached_property
     def has_terminal_cost(self) -> bool:
@@ -191,9 +200,9 @@ class AbstractTask(ABC):
         arguments = stage.sx_in()
         x, u, xr, ur = arguments
         total = stage(x, u, self._near(xr, x), ur)
-        for constraint in self.constraints:
+        for constraint, function in zip(self.constraints, self.constraint_functions, strict=True):
             if isinstance(constraint.requirement, Soft):
-                g = constraint.function(self.plant)(*arguments[:2])
+                g = function(*arguments[:2])
                 total += constraint.requirement.weight * sum(largest(row, 0.0) for row in ca.vertsplit(g))
         return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
 
@@ -224,6 +233,5 @@ class AbstractTask(ABC):
     @cached_property
     def _margins(self) -> ca.Function:
         x, u = self.plant.state.symbol(), self.plant.input.symbol()
-        columns = [constraint.function(self.plant)(x, u) for constraint in self.constraints]
-        rows = [largest(*ca.vertsplit(column)) for column in columns]
+        rows = [largest(*ca.vertsplit(g(x, u))) for g in self.constraint_functions]
         return ca.Function("margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"])

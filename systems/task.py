@@ -100,9 +100,7 @@ class Task(AbstractTask):
                 self.cost.matrices(plant)
             _ = self.stage_cost
             _ = self.terminal_cost
-        for constraint in self.constraints:
-            with located(f"{subject}: constraint '{constraint.name}'"):
-                constraint.function(plant)
+        _ = self.constraint_functions
         with located(f"{subject}: reference", TriviumError):
             self.reference.at(plant, 0)
         with located(f"{subject}: initial", TriviumError):
@@ -119,6 +117,7 @@ class Task(AbstractTask):
         with located(f"{subject}: observation"):
             self.observe_function()
         self._expect_turns_to_change_nothing()
+        _ = self.stage_cost_function(), self.terminal_cost_function(), self.margin_function()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
             plant.state,
             plant.input,
