@@ -18,7 +18,8 @@ from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
 from systems.observations import Observation
 from systems.plant import Plant
-from systems.reading import Reading, changed_by_turning
+from systems.reading.reading import Reading
+from systems.reading.reference import changed_by_turning
 from systems.references import Reference
 from systems.signals import expect_values
 
