@@ -60,14 +60,14 @@ def describe(thing: Any) -> Any:
 def fingerprint(task: AbstractTask) -> str:
     """A short text that is the same for two tasks exactly where a learner could not tell them apart.
 
-    Two texts of the same expressions agree wherever they stand; name, true plant, length of the comparison's tolerance
-    and other things a learner never meets do not count.
+    It does not depend on where functions are defined, nor on what no learner meets: the name, the true plant, and the
+    tolerance of a comparison.
     """
     with _all_digits():
-        seen = _task(dataclasses.replace(task, truth=None, tolerance=None))
-    seen["name"] = ""
-    del seen["arrival"]
-    return _digest(_expressions(seen))[:16]
+        fields = _task(dataclasses.replace(task, truth=None, tolerance=None))
+    fields["name"] = ""
+    del fields["arrival"]
+    return _digest(_expressions(fields))[:16]
 
 
 def content(task: AbstractTask) -> str:
@@ -76,11 +76,11 @@ def content(task: AbstractTask) -> str:
 
 
 def statement(task: AbstractTask) -> dict[str, Any]:
-    """All that a task says, as plain data: what :func:`content` is a digest of. It does not depend on where functions
-    stand."""
+    """All fields of a task as plain data, of which :func:`content` is a digest; independent of where functions are
+    defined."""
     with _all_digits():
-        said: dict[str, Any] = _expressions(_task(task))
-    return said
+        fields: dict[str, Any] = _expressions(_task(task))
+    return fields
 
 
 def _digest(fields: dict[str, Any]) -> str:
@@ -89,23 +89,26 @@ def _digest(fields: dict[str, Any]) -> str:
 
 @contextmanager
 def _all_digits() -> Iterator[None]:
-    """CasADi prints the constants of an expression with 6 digits otherwise."""
+    """Within, CasADi prints the constants of expressions with 15 digits, whatever the program has set for itself."""
+    precision, scientific = ca.SX.get_precision(), ca.SX.get_scientific()
     try:
         ca.SX.set_precision(15)
+        ca.SX.set_scientific(False)
         yield
     finally:
-        ca.SX.set_precision(6)
+        ca.SX.set_precision(precision)
+        ca.SX.set_scientific(scientific)
 
 
 def _expressions(thing: Any) -> Any:
-    """The same without the places of functions: what they compute is there as an expression."""
+    """The same without the places of functions, whose expressions are given instead."""
     if isinstance(thing, dict):
         return {key: _expressions(value) for key, value in thing.items() if not isinstance(value, _Place)}
     return [_expressions(entry) for entry in thing] if isinstance(thing, list) else thing
 
 
 class _Place(str):
-    """Where a function stands."""
+    """Where a function is defined."""
 
     __slots__ = ()
 
@@ -133,11 +136,11 @@ def _task(task: AbstractTask) -> dict[str, Any]:
 
 def _plant(plant: Plant) -> dict[str, Any]:
     x, u, w = (_symbols(declared) for declared in (plant.state, plant.input, plant.disturbance))
-    law = {"next" if plant.is_discrete else "ode": str(plant.casadi()(x, u, w, ca.SX(0, 1)))}
+    equations = {"next" if plant.is_discrete else "ode": str(plant.casadi()(x, u, w, ca.SX(0, 1)))}
     signals = {role: describe(getattr(plant, role)) for role in ("state", "input", "disturbance")}
     lower, upper = plant.bounds
     fields = _fields(plant) if dataclasses.is_dataclass(plant) else _named(plant)
-    return {**fields, **signals, **law, "input_bounds": describe([lower, upper])}
+    return {**fields, **signals, **equations, "input_bounds": describe([lower, upper])}
 
 
 def _constraint(constraint: Constraint, plant: Plant) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def _fields(thing: Any) -> dict[str, Any]:
 
 
 def _callable(thing: Any) -> _Place:
-    """Where a function stands; what it computes is shown by the object that calls it."""
+    """Where a function is defined; the object that calls it shows its expression."""
     code = inspect.unwrap(thing).__code__ if inspect.isfunction(inspect.unwrap(thing)) else None
     name = getattr(thing, "__qualname__", type(thing).__name__)
     return _Place(f"{name} at line {code.co_firstlineno} of {thing.__module__}" if code else name)
