@@ -33,7 +33,7 @@ from scipy.stats import t as student
 from safe_rl import PPO, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from systems import Task
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.library import bandit, braking, cartpole_track, effort_budget, lane_bound
 from systems.library.double_integrator import can_stop
 
@@ -50,7 +50,7 @@ def feasibility(task: Task, policy: Policy) -> str:
     """Of which `starts` no constraint is ever violated, undisturbed: a bit for each, in hexadecimal; see `unpacked`."""
     plant = task.plant
     x = starts(task)
-    model, act = Model(task, "numpy"), policy.law()
+    model, act = SampleModel(task, "numpy"), policy.law()
     safe = np.ones(GRID, dtype=bool)
     for k in range(task.steps):
         u = model.clip(act(model.observe(x, np.full(GRID, k))))

@@ -29,13 +29,12 @@ from scipy.stats import chi2
 
 from benchmarks.constrained import append, cells, interval
 from ctrl import Controller, Trajectories, simulate
-from ctrl.driving import LaneChanging, LaneKeeping, driving_record
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController
-from safe_rl.driving import METHODS, UPDATES, driving_recipe
+from safe_rl.driving import METHODS, UPDATES, LaneChanging, LaneKeeping, driving_recipe
 from systems import Task
-from systems.library import driving
+from systems.library.driving import driving, driving_record
 
 RUNS, AT_ONCE = 2_000, 250
 RULES = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}

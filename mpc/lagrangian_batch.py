@@ -30,7 +30,7 @@ class TorchShooting(Shooting):
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = (), device: str = "cpu") -> None:
         import torch
 
-        from systems.envs.model import Model
+        from systems.envs.model import SampleModel
         from systems.envs.vector import expect_device
 
         expect_device(device)
@@ -38,7 +38,7 @@ class TorchShooting(Shooting):
         self._torch: Any = torch
         self._kind: dict[str, Any] = {"dtype": torch.float64, "device": device}
         self._placed = torch.as_tensor(self.sign, **self._kind), torch.as_tensor(self.bound, **self._kind)
-        self._model = Model(task, "torch", torch.float64, device, parameters)
+        self._model = SampleModel(task, "torch", torch.float64, device, parameters)
         self._stages, self._end = lower(self.local, "torch"), lower(self.last, "torch")
 
     def place(self, x0: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, p: np.ndarray) -> None:

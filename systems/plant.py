@@ -15,6 +15,7 @@ from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located
 from systems.expressions import column, evaluated, without_nan
 from systems.parameters import expect_parameters
 from systems.signals import Signals, Vector, signals
+from systems.symbolic_parameters import expect_same_function, with_symbols
 
 __all__ = ["Plant"]
 
@@ -178,8 +179,6 @@ class Plant(ABC):
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
         if not names:
             return self, ca.SX(0, 1)
-        from systems.symbolic_parameters import with_symbols
-
         symbols = {name: ca.SX.sym(name) for name in names}
         return with_symbols(self, symbols), ca.vertcat(*symbols.values())
 
@@ -200,14 +199,14 @@ class Plant(ABC):
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
-        law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
-        where = f"{self.name}.{law.__name__}"
+        equations, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
+        where = f"{self.name}.{equations.__name__}"
         vectors = [
             Vector(self.state, x, f"{self.name} state"),
             Vector(self.input, u, f"{self.name} input"),
             Vector(self.disturbance, w, f"{self.name} disturbance"),
         ]
-        result = evaluated(law, where, *vectors, parameters=parameters)
+        result = evaluated(equations, where, *vectors, parameters=parameters)
         written = column(result, where, f"one expression per state: {', '.join(self.state.names)}")
         if written.shape != (len(self.state), 1):
             raise DimensionMismatch(
@@ -222,7 +221,6 @@ class Plant(ABC):
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:
-            from systems.symbolic_parameters import expect_same
-
-            expect_same(f, self, parameters)
+            at = {name: float(getattr(self, name)) for name in parameters}
+            expect_same_function(f, self.casadi(), self.name, self.state.names, at)
         return without_nan(f, where)

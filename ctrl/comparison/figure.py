@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import casadi as ca
@@ -12,6 +11,7 @@ import numpy as np
 from ctrl.comparison.metrics import settling_times
 from ctrl.trajectories import Trajectories
 from systems import Box, Task
+from systems.style import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLE", "figure", "phase_plane"]
 
-STYLE = Path(__file__).with_name("trivium.mplstyle")
 ROWS = 6  # signals shown at most, so that the page stays a page
 THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
 UNSAFE: dict[str, Any] = {"facecolor": "0.88", "edgecolor": "0.5", "linewidth": 0.6}

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from systems.abstract_task import AbstractTask
 from systems.arguments import expect_seed, expect_whole
 from systems.distributions import Distribution
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.signals import Signals
-from systems.task import Task
 
 __all__ = ["Transition", "VectorEnv", "expect_device"]
 
@@ -48,20 +48,20 @@ class VectorEnv:
 
     def __init__(
         self,
-        task: Task,
+        task: AbstractTask,
         n: int,
         device: str | torch.device = "cpu",
         seed: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        expect(task, Task, "the task of VectorEnv", "such as systems.library.cartpole()")
+        expect(task, AbstractTask, "the task of VectorEnv", "such as systems.library.cartpole()")
         if not any(dtype is known for known in (None, torch.float32, torch.float64)):
             raise InvalidValue(f"dtype = {shown(dtype)}; expected torch.float32 or torch.float64")
         self.task, self.n = task, expect_whole(n, "n", least=1, unit="environments")
         n = self.n
         self.device = expect_device(device)
         self.dtype = dtype or torch.float32
-        self.model = Model(task, "torch", self.dtype, self.device)
+        self.model = SampleModel(task, "torch", self.dtype, self.device)
         self.observation_size = len(task.observation_signals)
         self.action_size = len(task.plant.input)
         self.action_low, self.action_high = self.model.input_bounds
@@ -178,7 +178,7 @@ def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
 class _Law:
     """Draws of a law of chance in torch, components contiguous."""
 
-    def __init__(self, law: Distribution, declared: Signals, model: Model) -> None:
+    def __init__(self, law: Distribution, declared: Signals, model: SampleModel) -> None:
         affine = law.affine(declared)
         factor = affine.factor
         self._size = len(declared)

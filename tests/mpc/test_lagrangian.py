@@ -187,11 +187,11 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
 def test_gradients_of_a_batch_are_those_of_automatic_differentiation() -> None:
     torch = pytest.importorskip("torch")
     from mpc.lagrangian_batch import TorchShooting
-    from systems.envs.model import Model
+    from systems.envs.model import SampleModel
 
     task = cartpole()
     free = dataclasses.replace(task, constraints=())
-    shooting, model = TorchShooting(free, 7), Model(free, "torch")
+    shooting, model = TorchShooting(free, 7), SampleModel(free, "torch")
     rng = np.random.default_rng(2)
     x0, U = 0.3 * rng.normal(size=(5, 4)), rng.normal(size=(5, 7))
     shooting.place(x0, np.zeros((8, 4)), np.zeros((8, 1)), np.zeros((5, 0)))

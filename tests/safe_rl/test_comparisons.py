@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ctrl import simulate
-from ctrl.driving import LaneKeeping, driving_record
 from mpc import NonlinearMPC
-from safe_rl import PolicyController, comparisons, driving
+from safe_rl import PolicyController, driving
+from safe_rl.driving import LaneKeeping
+from safe_rl.driving import comparison as comparisons
 from safe_rl.trained import Recipe
 from systems.library import driving as driving_task
+from systems.library.driving import driving_record
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -23,6 +24,8 @@ from systems import (
     Trajectory,
     Uniform,
 )
+from systems.describe import describe
+from systems.library import pendulum
 
 
 def rule(x: Any, u: Any) -> Any:
@@ -76,3 +79,17 @@ def test_what_is_no_dataclass_is_equal_to_itself_alone() -> None:
     assert one == one
     assert one != other
     assert len({one, other, one}) == 2
+
+
+def test_describing_leaves_casadis_printing_as_it_was() -> None:
+    precision, scientific = ca.SX.get_precision(), ca.SX.get_scientific()
+    usual = describe(pendulum())
+    try:
+        ca.SX.set_precision(9)
+        ca.SX.set_scientific(True)
+        assert describe(pendulum()) == usual
+        assert ca.SX.get_precision() == 9
+        assert ca.SX.get_scientific()
+    finally:
+        ca.SX.set_precision(precision)
+        ca.SX.set_scientific(scientific)

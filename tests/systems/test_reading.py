@@ -277,7 +277,7 @@ def test_both_signs_of_a_quaternion_are_one_attitude() -> None:
     np.testing.assert_allclose(np.array(near(q, ref))[:, 0], declared.nearest(q, ref))
     sequence = np.array([[1.0, 0, 0, 0, 0], [-0.99, 0, 0, -0.14, 0], [0.96, 0, 0, 0.28, 0], [-0.9, 0, 0, -0.43, 0]])
     assert (declared.continuous(sequence)[:, 0] > 0).all()
-    assert quadrotor().reading.state.is_euclidean or quadrotor().reading.confined.all()
+    assert quadrotor().reading.state.is_euclidean or quadrotor().confined.all()
 
 
 @pytest.mark.parametrize(("text", "period"), [("a [rad]", 2 * np.pi), ("a [deg]", 360.0)])

@@ -33,7 +33,7 @@ from systems.arithmetic.interval_functions import intersection
 from systems.arithmetic.interval_matrices import reshape
 from systems.lowering import lower
 from systems.lowering.program import read
-from systems.symbolic_parameters import expect_varied
+from systems.uncertain_parameters import expect_varied
 
 __all__ = ["ClosedLoop"]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Trajectories, simulate
-from ctrl.driving import LaneKeeping, driving_record
+from safe_rl.driving import LaneKeeping
 from systems import InvalidValue, Task
 from systems.library import driving, pendulum
+from systems.library.driving import driving_record
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a batch of driving runs amounts to: how fast, how far, how smooth, and how often too close."""
+"""The record of driving runs: how fast, how far, how smooth, and how often too close."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctrl.trajectories import Trajectories
-from systems import InvalidValue, Task
-from systems.library.driving import Highway
+from systems.errors import InvalidValue
+from systems.library.driving.highway import Highway
+from systems.runs import Runs
+from systems.task import Task
 
 __all__ = ["DrivingRecord", "driving_record"]
 
@@ -47,7 +48,7 @@ class DrivingRecord:
         )
 
 
-def driving_record(task: Task, runs: Trajectories) -> DrivingRecord:
+def driving_record(task: Task, runs: Runs) -> DrivingRecord:
     """Reads the runs of a driving task, each up to where it left the domain.
 
     Raises:
@@ -82,5 +83,5 @@ def driving_record(task: Task, runs: Trajectories) -> DrivingRecord:
         at_most={name: float(0.5 * chi2.ppf(0.975, 2 * n + 2) * unit) for name, n in zip(names, counts, strict=True)},
         lane_changes=1e3 * changes / way,
         jerk=float(np.sqrt(np.mean(jerk**2))) if jerk.size else 0.0,
-        left=int((~runs.stayed).sum()),
+        left=int((runs.left >= 0).sum()),
     )

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ctrl.comparison.figure import STYLE
-from ctrl.trajectories import Trajectories
-from systems import InvalidValue, Task
+from systems.errors import InvalidValue
 from systems.library.rocket import CLEARANCE, Rocket
 from systems.lowering import lower
+from systems.runs import Runs
+from systems.style import STYLE
+from systems.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ ARRIVED, FAILED, SHADE = "#0072B2", "#D55E00", "0.9"
 EVERY = 26.0  # m, from one drawn rocket to the next
 
 
-def landings(task: Task, runs: Trajectories, run: int = 0) -> Figure:
+def landings(task: Task, runs: Runs, run: int = 0) -> Figure:
     """All paths over the pad with one run's rocket drawn along its own, and beside it speed over height.
 
     Blue runs end within the task's tolerance, the others are vermilion and end in a cross. Grey is where a constraint
@@ -37,8 +38,8 @@ def landings(task: Task, runs: Trajectories, run: int = 0) -> Figure:
     plant = task.plant
     if not isinstance(plant, Rocket):
         raise InvalidValue(f"task '{task.name}' of {plant.name} cannot be drawn as landings; expected one of Rocket")
-    if not -len(runs) <= run < len(runs):
-        raise InvalidValue(f"run {run} of {len(runs)} runs; the first is 0")
+    if not -len(runs.states) <= run < len(runs.states):
+        raise InvalidValue(f"run {run} of {len(runs.states)} runs; the first is 0")
     arrived = task.arrived(runs.states[:, -1], task.steps)
     with matplotlib.style.context(STYLE):
         page = Figure(figsize=(7.2, 4.6), layout="constrained")
@@ -54,7 +55,7 @@ def landings(task: Task, runs: Trajectories, run: int = 0) -> Figure:
             axes.margins(x=0.1)
         path.set(aspect="equal", xlabel=str(plant.state[0]), ylabel=str(plant.state[1]))
         fall.set(xlabel="descent [m/s]")
-        page.suptitle(f"{task.name}: {arrived.sum()} of {len(runs)} runs arrive", fontsize=8, color="0.35")
+        page.suptitle(f"{task.name}: {arrived.sum()} of {len(runs.states)} runs arrive", fontsize=8, color="0.35")
         fall.axvline(0.0, color="0.4", linewidth=0.5, zorder=1)
         _unsafe(path, task, ("x", "z"), 1.0)
         _unsafe(fall, task, ("z_rate", "z"), -1.0)

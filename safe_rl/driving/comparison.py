@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from ctrl.comparison import Factory, Programme
-from ctrl.driving import LaneChanging, LaneKeeping
 from mpc import NonlinearMPC
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
-from safe_rl.driving import METHODS, driving_recipe
+from safe_rl.driving.drivers import LaneChanging, LaneKeeping
+from safe_rl.driving.recipe import METHODS, driving_recipe
 from safe_rl.trained import trained
 from systems import Task
 

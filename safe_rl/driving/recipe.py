@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ctrl.driving import LaneKeeping
 from safe_rl.combinations import CAL, DSACH, DSACPID, Combination, DSACLagrangian, DSACPenalty
+from safe_rl.driving.drivers import LaneKeeping
 from safe_rl.handlers import FixedPenalty
 from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.trained import Recipe

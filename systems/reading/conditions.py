@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Box, Budget, Constraint, Hard, Polytope, Soft
+from systems.lowering import lower
 from systems.nonsmooth import branches, kinks
+from systems.reading.reference import ReferencePath
 
-if TYPE_CHECKING:
-    from systems.task import Task
-
-__all__ = ["Conditions", "conditions"]
+__all__ = [
+    "Conditions",
+    "budgets_excess",
+    "conditions",
+    "is_input_box",
+    "not_affine",
+    "violated_constraints",
+    "violated_names",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +61,7 @@ class Conditions:
         return np.flatnonzero(~self.on_input if k == horizon else np.ones(len(self.names), dtype=bool))
 
 
-def conditions(task: Task) -> Conditions:
+def conditions(task: AbstractTask) -> Conditions:
     """The conditions of a task as two-sided rows; a hard box on inputs is left to ``task.input_bounds``.
 
     A box gives one row per signal, so that both its sides share one violation. A maximum of smooth functions gives one
@@ -65,15 +73,15 @@ def conditions(task: Task) -> Conditions:
     lower, upper, weight, names = [], [], [], []
     group: list[int] = []
     rough: dict[str, tuple[str, ...]] = {}
-    for constraint in task.constraints:
+    for constraint, g in zip(task.constraints, task.constraint_functions, strict=True):
         requirement = constraint.requirement
-        if isinstance(requirement, Budget) and requirement.of == "excess":
+        if budgets_excess(constraint):
             continue
         if isinstance(constraint, Box):
             rows, low, high = _box(constraint, task, x, u)
             groups = list(range(len(rows)))
         else:
-            rows, low, high, groups = _inequality(constraint, task, x, u, rough)
+            rows, low, high, groups = _inequality(constraint, g, x, u, rough)
         start = max(group, default=-1) + 1
         values += rows
         lower += low
@@ -96,7 +104,7 @@ def conditions(task: Task) -> Conditions:
     )
 
 
-def _box(box: Box, task: Task, x: Any, u: Any) -> tuple[list[Any], list[float], list[float]]:
+def _box(box: Box, task: AbstractTask, x: Any, u: Any) -> tuple[list[Any], list[float], list[float]]:
     plant = task.plant
     signals = dict(zip((*plant.state.names, *plant.input.names), ca.vertsplit(ca.vertcat(x, u)), strict=True))
     left_to_bounds = plant.input.names if isinstance(box.requirement, Hard) else ()
@@ -106,9 +114,8 @@ def _box(box: Box, task: Task, x: Any, u: Any) -> tuple[list[Any], list[float], 
 
 
 def _inequality(
-    constraint: Constraint, task: Task, x: Any, u: Any, rough: dict[str, tuple[str, ...]]
+    constraint: Constraint, g: ca.Function, x: Any, u: Any, rough: dict[str, tuple[str, ...]]
 ) -> tuple[list[Any], list[float], list[float], list[int]]:
-    g = constraint.function(task.plant)
     rows: list[Any] = []
     groups: list[int] = []
     symbols = g.sx_in()
@@ -124,3 +131,42 @@ def _inequality(
         rows += pieces
         groups += [i] * len(pieces)
     return rows, [-np.inf] * len(rows), [0.0] * len(rows), groups
+
+
+def not_affine(rule: Conditions) -> tuple[str, ...]:
+    """Names of the constraints with a row that is not affine in state and input."""
+    x, u = rule.value.sx_in()
+    slopes = ca.jacobian(rule.value(x, u), ca.vertcat(x, u))
+    return tuple(dict.fromkeys(name for i, name in enumerate(rule.names) if ca.symvar(slopes[i, :])))
+
+
+def budgets_excess(constraint: Constraint) -> bool:
+    """Whether the accumulated excess of a constraint is budgeted."""
+    return isinstance(constraint.requirement, Budget) and constraint.requirement.of == "excess"
+
+
+def is_input_box(task: AbstractTask, constraint: Constraint) -> bool:
+    """Whether a constraint is a hard box on inputs alone, which is part of the input bounds."""
+    names = set(task.plant.input.names)
+    return (
+        isinstance(constraint, Box) and isinstance(constraint.requirement, Hard) and names.issuperset(constraint.bounds)
+    )
+
+
+def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
+    """The constraints that the reference violates, whatever is required of them."""
+    task = path.task
+    x, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
+    kept = (lower(task.margin_function(), "numpy")(x, u) <= 1e-9).all(axis=0)
+    return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
+
+
+def violated_names(path: ReferencePath, violated: tuple[Constraint, ...]) -> tuple[str, ...]:
+    """Names of the constraints among these that are neither soft nor budgets of excess, and of the inputs whose
+    reference is beyond its bounds."""
+    task = path.task
+    _, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
+    names = [c.name for c in violated if not isinstance(c.requirement, Soft) and not budgets_excess(c)]
+    least, most = task.input_bounds
+    outside = np.any((u < least - 1e-9) | (u > most + 1e-9), axis=0).tolist()
+    return (*names, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))

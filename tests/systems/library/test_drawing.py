@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Trajectories, simulate
-from ctrl.drawing import film, landings, picture
-from ctrl.drawing.scene import scene
-from ctrl.driving import LaneKeeping
+from safe_rl.driving import LaneKeeping
 from systems import InvalidValue, Task
 from systems.library import driving, pendulum, rocket_landing
+from systems.library.driving import film, picture
+from systems.library.driving.scene import scene
+from systems.library.rocket_landings import landings
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctrl.trajectories import Trajectories
-from systems import InvalidValue, Task
-from systems.library.driving import Highway
+from systems.errors import InvalidValue
+from systems.library.driving.highway import Highway
+from systems.runs import Runs
+from systems.task import Task
 
 __all__ = ["Scene", "scene"]
 
@@ -18,14 +19,20 @@ class Scene:
     """Where everyone was at each of K samples; the ego is vehicle 0.
 
     Args:
-        plant: whose road and drivers these are. wanted: speed the ego would like, m/s.
-        time: (K,), s. driven: (K,), way of the ego along the road, m.
-        ahead, y, heading, speed: (K, vehicles); ``ahead`` of the ego by the shorter way round the ring, m.
-        inputs: (K - 1, 2). margins: (K - 1, constraints), positive where violated.
+        plant: whose road and drivers these are.
+        desired_speed: of the ego, m/s.
+        time: (K,), s.
+        driven: (K,), distance of the ego along the road, m.
+        ahead: (K, vehicles), of the ego by the shorter way round the ring, m.
+        y: (K, vehicles), across the road, m.
+        heading: (K, vehicles), rad.
+        speed: (K, vehicles), m/s.
+        inputs: (K - 1, 2).
+        margins: (K - 1, constraints), positive where violated.
     """
 
     plant: Highway
-    wanted: float
+    desired_speed: float
     time: np.ndarray
     driven: np.ndarray
     ahead: np.ndarray
@@ -36,7 +43,7 @@ class Scene:
     margins: np.ndarray
 
 
-def scene(task: Task, runs: Trajectories, run: int = 0) -> Scene:
+def scene(task: Task, runs: Runs, run: int = 0) -> Scene:
     """Reads one of the runs, up to where it left the domain.
 
     Raises:
@@ -45,8 +52,8 @@ def scene(task: Task, runs: Trajectories, run: int = 0) -> Scene:
     plant = task.plant
     if not isinstance(plant, Highway):
         raise InvalidValue(f"task '{task.name}' of {plant.name} cannot be drawn as driving; expected one of Highway")
-    if not -len(runs) <= run < len(runs):
-        raise InvalidValue(f"run {run} of {len(runs)} runs; the first is 0")
+    if not -len(runs.states) <= run < len(runs.states):
+        raise InvalidValue(f"run {run} of {len(runs.states)} runs; the first is 0")
     left = int(runs.left[run])
     x = runs.states[run, : left + 1] if left >= 0 else runs.states[run]
     names, length = plant.state, plant.road.length
@@ -59,10 +66,10 @@ def scene(task: Task, runs: Trajectories, run: int = 0) -> Scene:
     driven = np.concatenate([[0.0], np.cumsum(0.5 * task.dt * (along[1:] + along[:-1]))])
     ahead, y, speed = of("ahead"), of("y"), of("speed")
     lateral = np.gradient(y, task.dt, axis=0) if len(x) > 1 else np.zeros_like(y)
-    wanted, _ = task.reference.at(plant, 0)
+    reference, _ = task.reference.at(plant, 0)
     return Scene(
         plant,
-        float(wanted[names.where("speed")]),
+        float(reference[names.where("speed")]),
         task.dt * np.arange(len(x)),
         driven,
         np.column_stack([np.zeros(len(x)), ahead - length * np.round(ahead / length)]),
