@@ -85,7 +85,7 @@ def compare(width: int) -> tuple[float, float]:
 
     def our_steps() -> int:
         for _ in range(5):
-            collecting.buffer.add(collecting.collector.explore())
+            collecting.buffer.add(collecting.collector.collect())
         return 5 * 256
 
     def their_updates() -> int:

@@ -71,12 +71,12 @@ class Collector:
         self._finished = torch.zeros(width + 1, dtype=torch.float64, device=generator.device)
 
     @torch.no_grad()
-    def explore(self) -> Batch:
+    def collect(self) -> Batch:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
         noise[: self.judged] = 0.0
-        action = self.policy.explore(self.policy.scale(self.observation), noise)
+        action = self.policy.sample_action(self.policy.scale(self.observation), noise)
         if self.jump_start is None:
             return self._advance(action)
         assert isinstance(self.environment, VectorEnv)
@@ -85,7 +85,7 @@ class Collector:
         return rows
 
     @torch.no_grad()
-    def wander(self) -> Batch:
+    def collect_random(self) -> Batch:
         """One step of every environment under uniform actions."""
         shape = (self.environment.n, self.policy.action_size)
         uniform = torch.rand(shape, generator=self.generator, device=self.generator.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from safe_rl.budgets import allowances
 from safe_rl.environment import LearnableTask
-from safe_rl.handlers.base import Handler, Pressure
+from safe_rl.handlers.base import ConstraintState, Handler
 from systems.errors import InvalidValue
 
 __all__ = ["Constraints"]
@@ -62,7 +62,7 @@ class Constraints:
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
         self._spent = torch.zeros(c, device=device)
         self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
-        self._answers = torch.zeros((), dtype=torch.int64)
+        self._calls = torch.zeros((), dtype=torch.int64)
         self.violation = torch.zeros(c, device=device)
         self._fix_units()
         self._apply()
@@ -118,14 +118,24 @@ class Constraints:
 
     # ---- multipliers ----
 
-    def answer(self) -> None:
-        """The multipliers answer to what runs spend, once in `handler.period` calls."""
+    def update_multipliers(self) -> None:
+        """Updates the multipliers from what runs spend, once in `handler.period` calls, if that is their source."""
         if self.handler.source == "episodes" and self._is_due():
             self._update((self.spent - self._limit) / self._unit_of_run)
 
+    def update_multipliers_by_critics(self, costs: Tensor) -> None:
+        """Updates the multipliers from the critics' estimate, once in `handler.period` calls, if that is their source.
+
+        Args:
+            costs: critics at the actions of the replay memory, (members, c, b).
+        """
+        if self.handler.source == "critics" and self._is_due():
+            estimate = self.handler.estimate(costs.detach()).mean(dim=-1)
+            self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
+
     def _is_due(self) -> bool:
-        self._answers += 1
-        return int(self._answers) % self.handler.period == 0
+        self._calls += 1
+        return int(self._calls) % self.handler.period == 0
 
     def _update(self, violation: Tensor) -> None:
         self.violation.copy_((violation + self._reserve).clamp(*_RANGE))
@@ -133,27 +143,13 @@ class Constraints:
         self._apply()
 
     def _apply(self) -> None:
-        self.multipliers = self._tensor(self.controller.multipliers)
-
-    def gradient(self, reward_loss: Tensor, costs: Tensor, seen: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """The policy's gradient.
-
-        Args:
-            costs: critics at the policy's actions, (members * c, b), member by member.
-            seen: critics at the actions of the replay memory, (members * c, b).
-        """
-        members, c = self.handler.members, len(self.allowances)
-        if self.handler.source == "critics" and self._is_due():
-            estimate = self.handler.estimate(seen.detach().view(members, c, -1)).mean(dim=-1)
-            self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
-        pressure = Pressure(self.multipliers, self.violation)
-        return list(self.handler.gradient(reward_loss, costs.view(members, c, -1), pressure, parameters))
+        self.state = ConstraintState(self._tensor(self.controller.multipliers), self.violation)
 
     # ---- books ----
 
     def diagnostics(self, reward_scale: Tensor) -> dict[str, float]:
         """Spent of each budget, from where on it is pressed, and multipliers as prices: reward per unit of cost."""
-        prices = (self.multipliers * self.scale / reward_scale).tolist()
+        prices = (self.state.multipliers * self.scale / reward_scale).tolist()
         found = {}
         for allowance, price, spent, threshold in zip(
             self.allowances, prices, self.spent.tolist(), self.threshold.tolist(), strict=True
@@ -170,7 +166,7 @@ class Constraints:
             "level": self._level,
             "spent": self._spent,
             "ends": self._ends,
-            "answers": self._answers,
+            "calls": self._calls,
             "violation": self.violation,
         }
 
@@ -181,7 +177,7 @@ class Constraints:
             (self._level, "level"),
             (self._spent, "spent"),
             (self._ends, "ends"),
-            (self._answers, "answers"),
+            (self._calls, "calls"),
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])

@@ -49,7 +49,7 @@ def test_a_guide_brings_the_learner_near_the_ground(monkeypatch: pytest.MonkeyPa
             learner.guided(JumpStart(rocket_landing(), LQR, rocket.START))
         learner.prepare()
         for _ in range(rocket_landing().steps):
-            learner.buffer.add(learner.collector.explore())
+            learner.buffer.add(learner.collector.collect())
         seen = learner.buffer.contents()
         own = seen.observation[200:]
         _, z, angle, _, z_rate, _ = own.unbind(dim=1)

@@ -79,7 +79,7 @@ def test_judged_environments_act_without_noise() -> None:
         learner = DSACT(two_budgets(), settings=TINY[DSACT], handler=handler)
         learner.prepare()
         seen = learner.collector.observation
-        applied = learner.policy.physical(learner.collector.explore().action)
+        applied = learner.policy.physical(learner.collector.collect().action)
         still = (applied - learner.policy.act(seen)).abs().amax(dim=1) < 1e-6
         assert still.tolist() == [True] * judged + [False] * (4 - judged)
 
@@ -97,8 +97,8 @@ def test_pressure_begins_short_of_a_budget_and_nothing_presses_where_nothing_is_
         for _ in range(400):
             constraints.measure(torch.tensor([[spent / 50, 0.0]]).expand(50, 2), age.float(), age == 49)
             age = (age + 1) % 50
-        constraints.answer()
-        risen = constraints.multipliers > 0
+        constraints.update_multipliers()
+        risen = constraints.state.multipliers > 0
         assert risen.tolist() == [bool(expected), False]
 
 
@@ -107,4 +107,4 @@ def test_measuring_never_waits_for_the_device() -> None:
     device = torch.device("meta")
     constraints = Constraints(two_budgets(), Lagrangian(period=2), 4, device)
     constraints.measure(torch.ones(4, 3, device=device), torch.ones(4, device=device), torch.ones(4, device=device))
-    constraints.answer()
+    constraints.update_multipliers()

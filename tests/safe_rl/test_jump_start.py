@@ -31,7 +31,7 @@ def test_guide_leads_the_beginning_of_every_run_and_the_policy_the_rest() -> Non
     for _ in range(60):
         state = learner.collector.environment.state.clone()  # type: ignore[attr-defined]
         age, length = learner.collector._running[:, -1].clone(), start._length.clone()
-        rows = learner.collector.explore()
+        rows = learner.collector.collect()
         assert torch.equal(start.led, age < length)
         guided = torch.from_numpy(law.batch(state.double().numpy(), 0)).float()
         torch.testing.assert_close(
@@ -105,7 +105,7 @@ def test_guides_that_act_on_single_states_have_a_memory_for_each_run() -> None:
     learner = SAC(task(), settings=TINY[SAC]).guided(JumpStart(task(), Nudge, SETTINGS))
     for _ in range(70):
         age = learner.collector._running[:, -1].clone()
-        rows = learner.collector.explore()
+        rows = learner.collector.collect()
         led = learner.collector.jump_start.led  # type: ignore[union-attr]
         expected = 0.05 * (age[led] + 1.0)
         torch.testing.assert_close(learner.policy.physical(rows.action)[led, 0], expected)
