@@ -66,6 +66,21 @@ def test_guide_withdraws_as_runs_succeed_and_stays_while_they_fail() -> None:
     assert float(start._length.max()) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("threshold", "distance", "rate", "beta"),
+    [(0.0, 1.02, 0.0, 0.9), (0.2, 0.99, 0.2, 0.9), (0.201, 0.99, 0.2, 1.0)],
+)
+def test_a_success_rate_at_the_threshold_is_enough(threshold: float, distance: float, rate: float, beta: float) -> None:
+    """A threshold of zero asks for no success at all; 0.2 is the rate after one success with a memory of five runs."""
+    start = JumpStart(task(), LQR, dataclasses.replace(SETTINGS, threshold=threshold))
+    generator, environment = torch.Generator().manual_seed(0), task().vector_env(1)
+    start.begin(environment, generator)
+    state = distance * torch.from_numpy(task().arrival)
+    environment._ends = state.expand(1, -1), torch.full((1,), 30)
+    start.note(environment, torch.ones(1, dtype=torch.bool), generator)
+    assert (start.success, start.beta) == (rate, pytest.approx(beta))
+
+
 def test_a_run_succeeds_where_it_ends_be_it_on_the_ground() -> None:
     """The regulator's landings, whoever leads them, are counted as the task counts them, with the last sample."""
     rocket = rocket_landing()
