@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 import torch
 
+from ctrl.statistics import mean
 from safe_rl.budgets import Allowance, allowances
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
@@ -34,13 +35,9 @@ class Assessment:
     lengths: np.ndarray
 
     def interval(self, constraint: int = 0) -> tuple[float, float, float]:
-        """Mean of what was spent, and the 95 % interval of that mean (Student's t over runs)."""
-        from scipy.stats import t
-
-        spent = self.spent[:, constraint]
-        reach = t.ppf(0.975, len(spent) - 1) * spent.std(ddof=1) / np.sqrt(len(spent)) if len(spent) > 1 else np.inf
-        mean = float(spent.mean())
-        return mean, mean - float(reach), mean + float(reach)
+        """Mean of what was spent, and the ends of its 95 % interval (Student's t over runs; NaN for a single run)."""
+        estimate = mean(self.spent[:, constraint])
+        return estimate.value, estimate.low, estimate.high
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.certify.closed_loop import ClosedLoop
 from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
-from ctrl.comparison.statistics import Rate
+from ctrl.statistics import Rate
 from systems import InvalidValue
 from systems.arguments import expect_seed
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctrl.statistics import poisson
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.library.driving import Highway
@@ -53,8 +54,6 @@ def driving_record(task: Task, runs: Trajectories) -> DrivingRecord:
     Raises:
         InvalidValue: the task is not one of driving among others, or nobody moved.
     """
-    from scipy.stats import chi2
-
     plant = task.plant
     if not isinstance(plant, Highway):
         raise InvalidValue(f"task '{task.name}' of {plant.name} has no driving record; expected one of Highway")
@@ -79,7 +78,7 @@ def driving_record(task: Task, runs: Trajectories) -> DrivingRecord:
         speed=float(speed[:, :-1][driving].mean()),
         violations={name: int(n) for name, n in zip(names, counts, strict=True)},
         per_1000_km={name: float(n * unit) for name, n in zip(names, counts, strict=True)},
-        at_most={name: float(0.5 * chi2.ppf(0.975, 2 * n + 2) * unit) for name, n in zip(names, counts, strict=True)},
+        at_most={name: poisson(int(n))[1] * unit for name, n in zip(names, counts, strict=True)},
         lane_changes=1e3 * changes / way,
         jerk=float(np.sqrt(np.mean(jerk**2))) if jerk.size else 0.0,
         left=int((~runs.stayed).sum()),
