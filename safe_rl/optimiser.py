@@ -7,12 +7,14 @@ out as a loop over public operations otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import TypeAlias, final
 
 import torch
 from torch import Tensor
 
 __all__ = ["Adam", "clip_norm_", "decayed", "lerp_", "mean_weight"]
+
+Tensors: TypeAlias = list[Tensor] | tuple[Tensor, ...]
 
 _BETA, _EPSILON = (0.9, 0.999), 1e-8
 
@@ -33,7 +35,7 @@ def mean_weight(updates: int, window: int, every: int = 1) -> float:
     return every / min(updates + 1, max(window, every))
 
 
-def lerp_(tensors: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
+def lerp_(tensors: Tensors, ends: Tensors, weight: float) -> None:
     """Moves each tensor towards its end by a share `weight` of the way, in place."""
     if hasattr(torch, "_foreach_lerp_"):
         torch._foreach_lerp_(tensors, ends, weight)
@@ -42,7 +44,7 @@ def lerp_(tensors: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> N
             tensor.lerp_(end, weight)
 
 
-def clip_norm_(gradients: Sequence[Tensor], largest: float) -> None:
+def clip_norm_(gradients: Tensors, largest: float) -> None:
     """Scales all gradients by one factor, in place, so that their common norm is at most `largest`."""
     if hasattr(torch, "_foreach_norm") and hasattr(torch, "_foreach_mul_"):
         norm = torch.stack(torch._foreach_norm(gradients)).norm()

@@ -129,8 +129,8 @@ class OffPolicy(Learner):
             self.online_weights += self.policy_weights
             self.target_weights += list(self.target_policy.parameters())
         self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
-        actor_groups = [(self.policy_weights, s.policy_rate), ([self.log_alpha], s.temperature_rate)]
-        self.actor_optimiser = Adam(actor_groups)
+        temperature: list[Tensor] = [self.log_alpha]
+        self.actor_optimiser = Adam([(self.policy_weights, s.policy_rate), (temperature, s.temperature_rate)])
 
     @abstractmethod
     def update(self, batch: Batch) -> None:

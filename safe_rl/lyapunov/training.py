@@ -21,12 +21,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ctrl.certify import ClosedLoop, NeuralLyapunov
 from ctrl.laws import Law
+from safe_rl.arithmetic import quick_arithmetic
 from safe_rl.lyapunov.condition import Condition, Round, local_shape
 from safe_rl.lyapunov.control import taught
 from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.settings import LyapunovSettings
 from safe_rl.lyapunov.zubov import simulated
-from safe_rl.training import quick_arithmetic
 from systems import InvalidValue, Task
 from systems.arguments import expect_array, expect_seed
 from systems.errors import expect, shown
