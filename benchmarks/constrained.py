@@ -113,7 +113,7 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
     during = [sum(r.mean_costs.values()) * r.episodes for r in learner.history if r.episodes]
     cost, low, high = found.interval()
     late = learner.history[-max(1, len(learner.history) // 4) :]
-    price = f"multiplier {found.allowances[0].name}"
+    price = f"multiplier {found.limits[0].name}"
     cell = {
         "learner": name,
         "task": task.name,
@@ -121,7 +121,7 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
         "digest": mark,
         "updates": learner.updates,
         "steps": learner.collector.steps,
-        "budget": found.allowances[0].limit,
+        "budget": found.limits[0].limit,
         "cost": round(cost, 6),
         "cost_low": round(low, 6),
         "cost_high": round(high, 6),

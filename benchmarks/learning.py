@@ -40,7 +40,7 @@ def ours(environments: int, width: int) -> SAC:
         hidden=(width, width),
         batch_size=BATCH,
         environments=environments,
-        judged=0,
+        evaluation_environments=0,
         delay=1,
         warmup=FILLED,
         threads=THREADS,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ctrl.statistics import mean
-from safe_rl.budgets import Allowance, allowances
+from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
 from systems.arguments import expect_seed, expect_whole
@@ -24,13 +24,13 @@ class Assessment:
     """The first run of each of n environments.
 
     Args:
-        returns, discounted_returns: (n,). spent: (n, c), of each allowance in its own units.
+        returns, discounted_returns: (n,). spent: (n, c), of each limit in its own unit.
         lengths: (n,), steps.
     """
 
     returns: np.ndarray
     discounted_returns: np.ndarray
-    allowances: tuple[Allowance, ...]
+    limits: tuple[CostLimit, ...]
     spent: np.ndarray
     lengths: np.ndarray
 
@@ -50,7 +50,7 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     expect_learnable(task, "the task to assess a policy on")
     expect_whole(episodes, "episodes", least=1)
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
-    limits = allowances(task)
+    limits = cost_limits(task)
     columns = [a.column for a in limits]
     discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)
     observation = environment.reset()

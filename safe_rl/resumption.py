@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from safe_rl.budgets import Allowance
+from safe_rl.budgets import CostLimit
 from safe_rl.checkpoint import CheckpointError, size_of
 from safe_rl.environment import LearnableTask, VectorEnvironment
 from safe_rl.handlers.base import Handler
@@ -49,7 +49,7 @@ def settings(stored: dict[str, Any], kind: type[Any]) -> Any:
 
 
 def identity(
-    task: LearnableTask, environment: VectorEnvironment, handler: Handler | None, limits: Sequence[Allowance]
+    task: LearnableTask, environment: VectorEnvironment, handler: Handler | None, limits: Sequence[CostLimit]
 ) -> dict[str, Any]:
     """Properties of a learner's task and handler on which its checkpoint must agree with those it is loaded for."""
     return {

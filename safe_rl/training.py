@@ -51,7 +51,7 @@ class Learner(ABC):
     """A policy in the making.
 
     A subclass holds its networks and writes `prepare`, `iterate`, `diagnostics` and the two halves of its
-    state; the loop, the files and the books are here. Randomness comes from `generator` and from the
+    state; the loop, the files and the statistics are here. Randomness comes from `generator` and from the
     environment's own, never from torch's global one, so a learner's numbers do not depend on what else the
     program draws.
 
@@ -61,8 +61,9 @@ class Learner(ABC):
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
         handler: of the task's constraints; None learns the reward alone.
-        environments: stepped together. judged: how many of them act without noise if there is a handler, so that
-            budgets are measured on what will be used; 0 measures all, with their noise.
+        environments: how many are stepped together.
+        evaluation_environments: how many of them act without noise if there is a handler, so that budgets are measured
+            on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
 
     `name` is what the live view and the log call it: the combination that made it, else what it is made of.
@@ -91,7 +92,7 @@ class Learner(ABC):
         handler: Handler | None,
         *,
         environments: int,
-        judged: int,
+        evaluation_environments: int,
         hidden: Sequence[int],
         threads: int,
     ) -> None:
@@ -119,14 +120,15 @@ class Learner(ABC):
             self.generator,
         )
         self.handler = handler
-        if handler is not None and judged >= environments:
+        if handler is not None and evaluation_environments >= environments:
             raise InvalidValue(
-                f"judged = {judged} of environments = {environments}: all act without noise and none explores; "
-                f"expected fewer, such as judged = {environments // 2}"
+                f"evaluation_environments = {evaluation_environments} of environments = {environments}: all act "
+                f"without noise and none explores; expected fewer, such as evaluation_environments = {environments // 2}"
             )
-        self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
-        judged = 0 if handler is None else judged
-        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged, task.name)
+        measured = evaluation_environments or environments
+        self.constraints = None if handler is None else Constraints(task, handler, measured, self.device)
+        noiseless = 0 if handler is None else evaluation_environments
+        self.collector = Collector(environment, self.policy, self.generator, self.constraints, noiseless, task.name)
         self.reward_scale = torch.ones((), device=self.device)
         self.updates = 0
         self.prepared = False
@@ -174,10 +176,10 @@ class Learner(ABC):
         self.reward_scale.copy_(reward_scale)
         return survival
 
-    def guided(self, start: JumpStart) -> Self:
+    def with_jump_start(self, start: JumpStart) -> Self:
         """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
-        expect(start, JumpStart, "the guide of a learner", "such as JumpStart(task, LQR)")
-        self.collector.guide(start)
+        expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
+        self.collector.set_jump_start(start)
         return self
 
     @property
@@ -224,10 +226,13 @@ class Learner(ABC):
                 f"{plan.goal} {plan.unit} were asked for and {made} are already made; `{plan.unit}` counts "
                 f"from the beginning: ask for more than {made}"
             )
-        if self.collector.lacks_guide:
-            raise InvalidValue("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
+        if self.collector.lacks_jump_start:
+            raise InvalidValue(
+                "this run was begun with a jump start; give it again: "
+                "learner.with_jump_start(JumpStart(task, prior_policy))"
+            )
         folder = None if log is None else Path(log)
-        limits = () if self.constraints is None else self.constraints.allowances
+        limits = () if self.constraints is None else self.constraints.limits
         with ExitStack() as stack:
             for written in (checkpoint, None if folder is None else folder / LOG):
                 if written is not None:
@@ -297,7 +302,7 @@ class Learner(ABC):
     def _described(self) -> dict[str, Any]:
         found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
         if self.handler is not None and self.constraints is not None:
-            found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.allowances]}
+            found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
         return found
 
     def _record(self, evaluation: float | None) -> Record:
@@ -346,7 +351,7 @@ class Learner(ABC):
         """A learner that goes on exactly where the saved one was (given the same hardware and versions).
 
         Args:
-            handler: the one it was made with; a handler is settings only, what it led to is in the file.
+            handler: the one it was made with; a handler is settings only, what it remembers is in the file.
 
         Raises:
             CheckpointError: the file is damaged or foreign, or belongs to another task or handler.
@@ -361,8 +366,8 @@ class Learner(ABC):
 
     def identity(self) -> dict[str, Any]:
         """Properties of task and handler on which a checkpoint must agree with those it is loaded for."""
-        allowances = () if self.constraints is None else self.constraints.allowances
-        return resumption.identity(self.task, self.collector.environment, self.handler, allowances)
+        limits = () if self.constraints is None else self.constraints.limits
+        return resumption.identity(self.task, self.collector.environment, self.handler, limits)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run depends on."""

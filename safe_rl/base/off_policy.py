@@ -53,7 +53,7 @@ class OffPolicySettings:
     """Transitions under uniform actions before the first update; they also fix the scales."""
     environments: int = 40
     """Environments stepped together."""
-    judged: int = 20
+    evaluation_environments: int = 20
     """How many of them act without noise where constraints are handled: budgets are measured on these."""
     updates_per_step: int = 2
     """Updates for each step of all environments."""
@@ -66,7 +66,7 @@ class OffPolicySettings:
         expect_widths(self, ("hidden",))
         expect_counts(self, ("decay", "mean_updates", "delay", "batch_size", "capacity", "warmup"))
         expect_counts(self, ("environments", "updates_per_step", "threads"))
-        expect_counts(self, ("judged",), least=0)
+        expect_counts(self, ("evaluation_environments",), least=0)
         expect_numbers(self, ("critic_rate", "policy_rate", "temperature_rate", "return_scale"), above=0.0)
         expect_numbers(self, ("averaging",), above=0.0, most=1.0)
         expect_numbers(self, ("initial_log_temperature", "entropy"))
@@ -106,13 +106,13 @@ class OffPolicy(Learner):
             device,
             handler,
             environments=s.environments,
-            judged=s.judged,
+            evaluation_environments=s.evaluation_environments,
             hidden=s.hidden,
             threads=s.threads,
         )
         o, m = self.policy.observation_size, self.policy.action_size
         self.members = 1 if handler is None else handler.members
-        costs = 0 if self.constraints is None else self.members * len(self.constraints.allowances)
+        costs = 0 if self.constraints is None else self.members * len(self.constraints.limits)
         self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
         self.critics = Ensemble(2 + costs, [o + m, *s.hidden, outputs], self.generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)

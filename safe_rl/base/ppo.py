@@ -80,7 +80,7 @@ class _Round(NamedTuple):
     log_density: Tensor  # (s,), of the policy that acted
     advantage: Tensor  # (1 + c, s), standardised for the reward
     target: Tensor  # (1 + c, s), of the value functions
-    own: Tensor  # (s,), 1 where the policy acted and 0 where a guide did
+    own: Tensor  # (s,), 1 where the policy acted and 0 where a prior policy did
 
 
 @final
@@ -90,9 +90,9 @@ class PPO(Learner):
     `update` is the whole rule. With a handler the costs enter as clipped surrogates of their own, from advantages of
     their own, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
     tanh-Gaussian one of the other learners, with a state-dependent deviation; a run that meets the time limit is
-    continued by its value. Steps that a guide led teach the value functions only. An update is one step on one batch.
+    continued by its value. Steps of a prior policy train the value functions only. An update is one step on one batch.
 
-    Args: as for `DSACT`. A handler must have one cost critic per constraint and answer to episodes.
+    Args: as for `DSACT`. A handler must have one cost critic per constraint and have episodes as its source.
     """
 
     settings_type: ClassVar[type[PPOSettings]] = PPOSettings
@@ -114,9 +114,17 @@ class PPO(Learner):
                 f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
             )
         super().__init__(
-            task, seed, s, device, handler, environments=s.environments, judged=0, hidden=s.hidden, threads=s.threads
+            task,
+            seed,
+            s,
+            device,
+            handler,
+            environments=s.environments,
+            evaluation_environments=0,
+            hidden=s.hidden,
+            threads=s.threads,
         )
-        self._costs = 0 if self.constraints is None else len(self.constraints.allowances)
+        self._costs = 0 if self.constraints is None else len(self.constraints.limits)
         self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)
         self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
         """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
@@ -161,8 +169,8 @@ class PPO(Learner):
         for _ in range(s.horizon):
             rows.append(self.collector.collect())
             ends.append(self.collector.over.to(torch.float32))
-            guide = self.collector.jump_start
-            own.append(torch.ones_like(ends[-1]) if guide is None else (~guide.led).to(torch.float32))
+            start = self.collector.jump_start
+            own.append(torch.ones_like(ends[-1]) if start is None else (~start.prior_acts).to(torch.float32))
         data = _joined(rows)
         scaled, successor = self.policy.scale(data.observation), self.policy.scale(data.next_observation)
         shape = (1 + self._costs, s.horizon, s.environments)
