@@ -28,8 +28,8 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student
 
+from ctrl.statistics import mean
 from safe_rl import PPO, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from systems import Task
@@ -111,9 +111,9 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
     learner.learn(long, progress=True, checkpoint=path)
     found = assess(learner.result, task, STARTS, seed=10_000 + seed)
     during = [sum(r.mean_costs.values()) * r.episodes for r in learner.history if r.episodes]
-    mean, low, high = found.interval()
+    cost, low, high = found.interval()
     late = learner.history[-max(1, len(learner.history) // 4) :]
-    price = f"multiplier {found.allowances[0].name}"
+    price = f"multiplier {found.limits[0].name}"
     cell = {
         "learner": name,
         "task": task.name,
@@ -121,8 +121,8 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
         "digest": mark,
         "updates": learner.updates,
         "steps": learner.collector.steps,
-        "budget": found.allowances[0].limit,
-        "cost": round(mean, 6),
+        "budget": found.limits[0].limit,
+        "cost": round(cost, 6),
         "cost_low": round(low, 6),
         "cost_high": round(high, 6),
         "return": round(float(found.returns.mean()), 6),
@@ -229,10 +229,8 @@ def share(cell: dict[str, Any], known: set[int]) -> float:
 
 def interval(values: list[float]) -> str:
     """Mean and Student's t interval at 95 % over seeds."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return f"{mean:.4g}"
-    return f"{mean:.4g} ± {student.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5:.2g}"
+    estimate = mean(np.array(values))
+    return f"{estimate.value:.4g}" + (f" ± {estimate.half_width:.2g}" if len(values) > 1 else "")
 
 
 def main() -> None:

@@ -25,10 +25,10 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import chi2
 
 from benchmarks.constrained import append, cells, interval
 from ctrl import Controller, Trajectories, simulate
+from ctrl.statistics import poisson
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController
@@ -162,12 +162,6 @@ class Show:
             }  # fmt: skip
         Console(width=170).print(table)
         print(json.dumps(summary))
-
-
-def poisson(count: int) -> tuple[float, float]:
-    """Exact 95 % interval of the mean of a Poisson law of which `count` was seen (Garwood, 1936)."""
-    low = 0.5 * chi2.ppf(0.025, 2 * count) if count else 0.0
-    return float(low), float(0.5 * chi2.ppf(0.975, 2 * count + 2))
 
 
 def main() -> None:

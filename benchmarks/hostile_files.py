@@ -408,7 +408,9 @@ def learners() -> list[tuple[Any, Task]]:
     from safe_rl.combinations import PLO
     from systems.library import braking
 
-    small = DSACTSettings(hidden=(8,), batch_size=16, warmup=100, environments=4, judged=2, capacity=300)
+    small = DSACTSettings(
+        hidden=(8,), batch_size=16, warmup=100, environments=4, evaluation_environments=2, capacity=300
+    )
     rounds = PPOSettings(hidden=(8,), environments=4, horizon=8, batch_size=16, warmup=64)
     return [
         (lambda task: DSACT(task, settings=small), pendulum()),

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.constrained import append, cells, hashed, interval
 from ctrl import LQR, Controller, Decision, simulate
-from ctrl.comparison.statistics import wilson
+from ctrl.statistics import wilson
 from safe_rl import DSACT, DSACTSettings, JumpStart, JumpStartSettings, PolicyController
 from systems import Task
 from systems.describe import content
@@ -93,7 +93,7 @@ def train(way: str, task: Task, seed: int) -> list[dict[str, Any]]:
     """One run, looked at after every budget."""
     learner = DSACT(task, seed=seed, settings=SETTINGS)
     if way in GUIDES:
-        learner.guided(JumpStart(task, GUIDES[way], START))
+        learner.with_jump_start(JumpStart(task, GUIDES[way], START))
     SCRATCH.mkdir(parents=True, exist_ok=True)
     looks, began = [], time.process_time()
     for updates in BUDGETS:

@@ -8,7 +8,8 @@ from typing import final
 import numpy as np
 import torch
 
-from safe_rl.budgets import Allowance, allowances
+from ctrl.statistics import mean
+from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
 from systems.arguments import expect_seed, expect_whole
@@ -23,24 +24,20 @@ class Assessment:
     """The first run of each of n environments.
 
     Args:
-        returns, discounted_returns: (n,). spent: (n, c), of each allowance in its own units.
+        returns, discounted_returns: (n,). spent: (n, c), of each limit in its own unit.
         lengths: (n,), steps.
     """
 
     returns: np.ndarray
     discounted_returns: np.ndarray
-    allowances: tuple[Allowance, ...]
+    limits: tuple[CostLimit, ...]
     spent: np.ndarray
     lengths: np.ndarray
 
     def interval(self, constraint: int = 0) -> tuple[float, float, float]:
-        """Mean of what was spent, and the 95 % interval of that mean (Student's t over runs)."""
-        from scipy.stats import t
-
-        spent = self.spent[:, constraint]
-        reach = t.ppf(0.975, len(spent) - 1) * spent.std(ddof=1) / np.sqrt(len(spent)) if len(spent) > 1 else np.inf
-        mean = float(spent.mean())
-        return mean, mean - float(reach), mean + float(reach)
+        """Mean of what was spent, and the ends of its 95 % interval (Student's t over runs; NaN for a single run)."""
+        estimate = mean(self.spent[:, constraint])
+        return estimate.value, estimate.low, estimate.high
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
@@ -53,7 +50,7 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     expect_learnable(task, "the task to assess a policy on")
     expect_whole(episodes, "episodes", least=1)
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
-    limits = allowances(task)
+    limits = cost_limits(task)
     columns = [a.column for a in limits]
     discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)
     observation = environment.reset()

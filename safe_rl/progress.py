@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from safe_rl.budgets import Allowance
+from safe_rl.budgets import CostLimit
 from systems.files import FileError, read_bytes, shown, write, write_json
 
 LOG = "progress.csv"
@@ -87,7 +87,7 @@ class Monitor:
         show: bool,
         folder: Path | None,
         settings: dict[str, Any],
-        limits: Sequence[Allowance] = (),
+        limits: Sequence[CostLimit] = (),
     ) -> None:
         console = Console(stderr=True)
         self._unit, self._limits = unit, {limit.name: limit for limit in limits}

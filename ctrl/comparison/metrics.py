@@ -8,9 +8,9 @@ from typing import final
 
 import numpy as np
 
-from ctrl.comparison.statistics import Estimate, Rate, mean
 from ctrl.comparison.verdicts import Verdict, judge, violated_samples
 from ctrl.controller import Status
+from ctrl.statistics import Estimate, Rate, mean
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
 

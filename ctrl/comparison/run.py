@@ -22,9 +22,9 @@ from ctrl.answers import announced
 from ctrl.comparison.draws import draw
 from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
-from ctrl.comparison.statistics import Estimate, cost_ratios
 from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
+from ctrl.statistics import Estimate, cost_ratios
 from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ctrl.comparison.metrics import Metrics
-from ctrl.comparison.statistics import Estimate, Rate, cheapest
 from ctrl.comparison.verdicts import ROUNDING, Verdict
 from ctrl.controller import Status
+from ctrl.statistics import Estimate, Rate, cheapest
 from systems import Budget, Chance, Plant, Task
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from functools import partial
 
 from ctrl.comparison import Factory, Programme
 from mpc import NonlinearMPC
+from safe_rl.cached_policies import cached_policy
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
 from safe_rl.driving.drivers import LaneChanging, LaneKeeping
 from safe_rl.driving.recipe import METHODS, driving_recipe
-from safe_rl.trained import trained
 from systems import Task
 
 __all__ = ["drivers"]
@@ -30,4 +30,4 @@ def drivers() -> Programme:
 
 
 def _learned(task: Task, make: Combination) -> PolicyController:
-    return trained(task, driving_recipe(make))
+    return cached_policy(task, driving_recipe(make))

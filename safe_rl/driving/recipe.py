@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from safe_rl.cached_policies import TrainingConfig
 from safe_rl.combinations import CAL, DSACH, DSACPID, Combination, DSACLagrangian, DSACPenalty
 from safe_rl.driving.drivers import LaneKeeping
 from safe_rl.handlers import FixedPenalty
 from safe_rl.jump_start import JumpStart, JumpStartSettings
-from safe_rl.trained import Recipe
 from systems import Task
 
 __all__ = ["METHODS", "UPDATES", "driving_recipe", "lane_keeping_begins"]
@@ -22,7 +22,7 @@ METHODS = {make.name: make for make in (PENALTY, DSACLagrangian, DSACPID, CAL, D
 """By name, the methods that are compared on driving."""
 
 
-def driving_recipe(make: Combination, updates: int = UPDATES) -> Recipe:
+def driving_recipe(make: Combination, updates: int = UPDATES) -> TrainingConfig:
     """How a combination of a base learner from a replay memory and a handler learns to drive.
 
     A return under uniform actions is that of leaving the road, hundreds of times what traffic costs: rewards are scaled
@@ -33,12 +33,12 @@ def driving_recipe(make: Combination, updates: int = UPDATES) -> Recipe:
         return_scale=300.0,
         averaging=0.05,
         environments=320,
-        judged=80,
+        evaluation_environments=80,
         updates_per_step=10,
         capacity=200_000,
         decay=updates,
     )
-    return Recipe(make.name, make, settings, updates, lane_keeping_begins)
+    return TrainingConfig(make.name, make, settings, updates, lane_keeping_begins)
 
 
 def lane_keeping_begins(task: Task) -> JumpStart:

@@ -15,15 +15,15 @@ from safe_rl.settings import expect_counts, expect_numbers
 from systems.arguments import expect_choice
 from systems.errors import InvalidValue
 
-__all__ = ["Handler", "Pressure", "weighted"]
+__all__ = ["ConstraintState", "Handler", "weighted"]
 
 
 @dataclass(frozen=True)
-class Pressure:
-    """Where the constraints stand, all (c,), dimensionless.
+class ConstraintState:
+    """Multipliers and violations of all constraints, each (c,), dimensionless.
 
     Args:
-        multipliers: the price of each constraint's scaled cost, in units of the scaled reward.
+        multipliers: weight of each constraint's scaled cost against the scaled reward.
         violation: how far the cost is above its budget, in units (see `Constraints`); negative within it.
     """
 
@@ -67,12 +67,18 @@ class Handler(ABC):
 
     @abstractmethod
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The gradient a policy descends.
+        """The gradient that the policy descends: a pure function of its arguments.
 
         Args:
-            reward_loss: what the base learner minimises. costs: (members, c, b), differentiable in the parameters.
+            reward_loss: scalar that the base learner minimises.
+            costs: (members, c, b), differentiable in the parameters.
+            state: the multipliers and violations.
+            parameters: of the policy.
+
+        Returns:
+            One tensor per parameter.
         """
 
     def estimate(self, costs: Tensor) -> Tensor:

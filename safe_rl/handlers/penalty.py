@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ctrl.multipliers import Integral, MultiplierController
-from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.handlers.base import ConstraintState, Handler, weighted
 from safe_rl.settings import expect_numbers
 
 __all__ = ["FixedPenalty"]
@@ -37,6 +37,6 @@ class FixedPenalty(Handler):
         return standing
 
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        return weighted(reward_loss, self.estimate(costs), pressure.multipliers, parameters, normalised=True)
+        return weighted(reward_loss, self.estimate(costs), state.multipliers, parameters, normalised=True)

@@ -1,4 +1,4 @@
-"""A controller network is taught by gradient descent through the simulated closed loop."""
+"""A controller network is pretrained by gradient descent through the simulated closed loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safe_rl.lyapunov.settings import LyapunovSettings
 from systems import Task
 from systems.lowering import lower
 
-__all__ = ["field", "taught"]
+__all__ = ["field", "pretrained"]
 
 _WALL, _INSIDE = 10.0, 0.95  # price of states beyond this share of the box
 _NEAR = 0.1  # of the box, where the regulator is the example
@@ -34,7 +34,7 @@ def field(task: Task, continuous: bool) -> Callable[[Tensor, Tensor], Tensor]:
     return undisturbed
 
 
-def taught(
+def pretrained(
     task: Task, scale: Scale, control: Control, settings: LyapunovSettings, generator: torch.Generator
 ) -> Iterator[float]:
     """Losses, one per update: the mean over a simulation of |z|^2, of the inputs and of what is beyond the box; and
@@ -61,7 +61,7 @@ def taught(
             x = step(x, u)
             z = scale(x)
             beyond = torch.relu(z.abs() - _INSIDE)
-            # Motions that got away say nothing more; their squares would drown the others.
+            # BasinSamples that got away say nothing more; their squares would drown the others.
             cost = torch.clamp((z * z).sum(-1) + _WALL * (beyond * beyond).sum(-1), max=10.0)
             effort = settings.effort * (((u - wanted) / half) ** 2).sum(-1)
             loss = loss + (cost + effort).mean() / settings.horizon

@@ -12,10 +12,10 @@ from typing import Literal
 import pytest
 import torch
 
+from safe_rl.arithmetic import quick_arithmetic
 from safe_rl.base.dsact import DSACT, DSACTSettings, gradients_form_2, value_distribution
 from safe_rl.buffer import Batch
 from safe_rl.evaluation import evaluate
-from safe_rl.training import quick_arithmetic
 from tests.safe_rl.tasks import swing_up
 
 SETTLES = {1: 0.997, 2: 0.681}

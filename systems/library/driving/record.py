@@ -9,6 +9,7 @@ import numpy as np
 from systems.errors import InvalidValue
 from systems.library.driving.highway import Highway
 from systems.runs import Runs
+from systems.statistics import poisson
 from systems.task import Task
 
 __all__ = ["DrivingRecord", "driving_record"]
@@ -54,8 +55,6 @@ def driving_record(task: Task, runs: Runs) -> DrivingRecord:
     Raises:
         InvalidValue: the task is not one of driving among others, or nobody moved.
     """
-    from scipy.stats import chi2
-
     plant = task.plant
     if not isinstance(plant, Highway):
         raise InvalidValue(f"task '{task.name}' of {plant.name} has no driving record; expected one of Highway")
@@ -80,7 +79,7 @@ def driving_record(task: Task, runs: Runs) -> DrivingRecord:
         speed=float(speed[:, :-1][driving].mean()),
         violations={name: int(n) for name, n in zip(names, counts, strict=True)},
         per_1000_km={name: float(n * unit) for name, n in zip(names, counts, strict=True)},
-        at_most={name: float(0.5 * chi2.ppf(0.975, 2 * n + 2) * unit) for name, n in zip(names, counts, strict=True)},
+        at_most={name: poisson(int(n))[1] * unit for name, n in zip(names, counts, strict=True)},
         lane_changes=1e3 * changes / way,
         jerk=float(np.sqrt(np.mean(jerk**2))) if jerk.size else 0.0,
         left=int((runs.left >= 0).sum()),

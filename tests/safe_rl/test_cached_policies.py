@@ -16,7 +16,7 @@ from ctrl.comparison.draws import draw
 from ctrl.controller import NotApplicable
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
-from safe_rl import DSACT, DSACTSettings, Policy, trained
+from safe_rl import DSACT, DSACTSettings, Policy, cached_policies
 from systems import Task
 from systems.files import locked
 from systems.library import CartPole, cartpole
@@ -28,16 +28,16 @@ TINY = DSACTSettings(hidden=(8, 8), batch_size=16, warmup=80, environments=4, ca
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own and trainings of a second."""
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
-    monkeypatch.setattr(trained, "UPDATES", 40)
-    monkeypatch.setattr(trained, "CHECKPOINT_EVERY", 15)
-    monkeypatch.setattr(trained, "DSACTSettings", lambda: TINY)
+    monkeypatch.setattr(cached_policies, "UPDATES", 40)
+    monkeypatch.setattr(cached_policies, "CHECKPOINT_EVERY", 15)
+    monkeypatch.setattr(cached_policies, "DSACTSettings", lambda: TINY)
     return tmp_path
 
 
 def inputs(task: Task) -> np.ndarray:
     """What the trained policy does at some starts."""
     x = task.initial.sample(task.plant.state, np.random.default_rng(0), (20,))
-    return trained.dsact(task).batch(x, 0)
+    return cached_policies.dsact(task).batch(x, 0)
 
 
 def test_second_call_reads_what_the_first_one_learned(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(
 
     monkeypatch.setattr(DSACT, "iterate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained.dsact(cartpole())
+        cached_policies.dsact(cartpole())
 
     def counted(learner: DSACT) -> None:
         made.append(learner.updates)
@@ -140,7 +140,7 @@ def test_unbounded_inputs_are_refused(cache: Path) -> None:
             return {}
 
     with pytest.raises(NotApplicable, match="finite bounds"):
-        trained.dsact(dataclasses.replace(cartpole(), plant=Unbounded()))
+        cached_policies.dsact(dataclasses.replace(cartpole(), plant=Unbounded()))
     assert not list(cache.iterdir())
 
 
@@ -149,6 +149,6 @@ def test_cartpole_policy_is_nearly_as_good_as_nonlinear_mpc(tmp_path: Path, monk
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
     task = cartpole()
     x0, w = draw(task, 128, [0])
-    learned, optimal = (simulate(task, law, x0, w) for law in (trained.dsact(task), NonlinearMPC(task)))
+    learned, optimal = (simulate(task, law, x0, w) for law in (cached_policies.dsact(task), NonlinearMPC(task)))
     assert learned.stayed.all()
     assert learned.cost.mean() <= 1.10 * optimal.cost.mean()

@@ -1,4 +1,4 @@
-"""Policies that the command line trains once and keeps: one file per task, recipe and version."""
+"""Policies that the command line trains once and keeps: one file per task, training and version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from systems.cache import cache_folder
 from systems.describe import fingerprint
 from systems.files import kept, locked
 
-__all__ = ["UPDATES", "Recipe", "dsact", "trained"]
+__all__ = ["UPDATES", "TrainingConfig", "cached_policy", "dsact"]
 
 UPDATES = 20_000
 """Updates of a policy that is trained on the spot."""
@@ -38,19 +38,22 @@ CHECKPOINT_EVERY = 5_000
 
 @final
 @dataclass(frozen=True)
-class Recipe:
-    """How a policy is made.
+class TrainingConfig:
+    """Learner, settings and number of updates of a training.
 
     Args:
-        name: of the file that keeps it. make: the learner. settings: of its base. updates: in all.
-        guide: begins its runs.
+        name: of the file that keeps the policy.
+        make: the learner.
+        settings: of its base.
+        updates: in all.
+        jump_start: makes that which begins the runs; default: none.
     """
 
     name: str
     make: type[Learner] | Combination
     settings: Any
     updates: int
-    guide: Callable[[Task], JumpStart] | None = None
+    jump_start: Callable[[Task], JumpStart] | None = None
 
     def begin(self, task: Task, running: Path, seed: int = 0) -> Learner:
         """The learner, from its checkpoint where there is one that can be read."""
@@ -59,21 +62,21 @@ class Recipe:
         except CheckpointError:
             running.unlink(missing_ok=True)
             learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
-        return learner if self.guide is None else learner.guided(self.guide(task))
+        return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
 
     def described(self, task: Task) -> dict[str, Any]:
         """All that the policy depends on, in words and numbers."""
-        recipe = {
+        description = {
             "task": fingerprint(task),
             "settings": dataclasses.asdict(self.settings),
             "updates": self.updates,
             "version": _version(),
         }
         if isinstance(self.make, Combination):
-            recipe["handler"] = repr(self.make.handler)
-        if self.guide is not None:
-            recipe["guide"] = repr(self.guide(task).settings)
-        return recipe
+            description["handler"] = repr(self.make.handler)
+        if self.jump_start is not None:
+            description["jump start"] = repr(self.jump_start(task).settings)
+        return description
 
 
 def dsact(task: Task) -> PolicyController:
@@ -84,27 +87,27 @@ def dsact(task: Task) -> PolicyController:
     Raises:
         NotApplicable: an input of the task has no bounds.
     """
-    return trained(task, Recipe("dsact", DSACT, DSACTSettings(), UPDATES))
+    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES))
 
 
-def trained(task: Task, recipe: Recipe) -> PolicyController:
-    """The policy of a recipe on a task, from the cache or trained on the spot; see `dsact`."""
+def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
+    """The policy of a training on a task, from the cache or trained on the spot; see `dsact`."""
     lower, upper = task.input_bounds
     if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
         raise NotApplicable(f"task '{task.name}': a policy needs inputs, each with finite bounds, lower < upper")
     if task.discount >= 1:
         raise NotApplicable(f"task '{task.name}': a learner needs a discount below 1, such as 0.99")
-    key = hashlib.sha256(json.dumps(recipe.described(task), sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(config.described(task), sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
-    stem = f"{recipe.name}-{task.name}-{key}"
+    stem = f"{config.name}-{task.name}-{key}"
     finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
     with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
         try:
             return PolicyController.load(task, finished)
         except (CheckpointError, NotApplicable):
             pass  # not trained yet, damaged, or a foreign one: train it
-        learner = recipe.begin(task, running)
-        learner.learn(recipe.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+        learner = config.begin(task, running)
+        learner.learn(config.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
         try:
             place, trouble = kept(finished, learner.result.save)
         except OSError as error:  # it is trained again the next time
