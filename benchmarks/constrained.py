@@ -29,7 +29,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ctrl.statistics import mean
+from systems.statistics import mean
 from safe_rl import PPO, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from systems import Task

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.constrained import append, cells, interval
 from ctrl import Controller, Trajectories, simulate
-from ctrl.statistics import poisson
+from systems.statistics import poisson
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController

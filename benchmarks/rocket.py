@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.constrained import append, cells, hashed, interval
 from ctrl import LQR, Controller, Decision, simulate
-from ctrl.statistics import wilson
+from systems.statistics import wilson
 from safe_rl import DSACT, DSACTSettings, JumpStart, JumpStartSettings, PolicyController
 from systems import Task
 from systems.describe import content

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 import torch
 
-from ctrl.statistics import mean
+from systems.statistics import mean
 from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy

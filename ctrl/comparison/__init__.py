@@ -3,6 +3,6 @@
 from ctrl.comparison.metrics import Metrics
 from ctrl.comparison.run import Comparison, Factory, Programme, compare
 from ctrl.comparison.verdicts import Verdict
-from ctrl.statistics import Estimate, Rate
+from systems.statistics import Estimate, Rate
 
 __all__ = ["Comparison", "Estimate", "Factory", "Metrics", "Programme", "Rate", "Verdict", "compare"]

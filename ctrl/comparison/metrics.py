@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.comparison.verdicts import Verdict, judge, violated_samples
 from ctrl.controller import Status
-from ctrl.statistics import Estimate, Rate, mean
+from systems.statistics import Estimate, Rate, mean
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
 

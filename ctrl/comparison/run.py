@@ -24,7 +24,7 @@ from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
 from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
-from ctrl.statistics import Estimate, cost_ratios
+from systems.statistics import Estimate, cost_ratios
 from ctrl.trajectories import Trajectories, stack
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole

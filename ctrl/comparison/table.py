@@ -12,7 +12,7 @@ from rich.text import Text
 from ctrl.comparison.metrics import Metrics
 from ctrl.comparison.verdicts import ROUNDING, Verdict
 from ctrl.controller import Status
-from ctrl.statistics import Estimate, Rate, cheapest
+from systems.statistics import Estimate, Rate, cheapest
 from systems import Budget, Chance, Plant, Task
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.statistics import Estimate, Rate, mean
+from systems.statistics import Estimate, Rate, mean
 from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
 

@@ -20,7 +20,7 @@ from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
 from ctrl.comparison.results import OutputError, prepare, reserved, save
 from ctrl.comparison.table import difference
-from ctrl.statistics import Estimate
+from systems.statistics import Estimate
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up

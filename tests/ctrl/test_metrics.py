@@ -10,7 +10,7 @@ import pytest
 from ctrl import LQR, simulate
 from ctrl.comparison.metrics import measure, settling_times
 from ctrl.comparison.verdicts import Verdict, judge
-from ctrl.statistics import Estimate, Rate, mean
+from systems.statistics import Estimate, Rate, mean
 from ctrl.trajectories import Trajectories
 from systems import Box, Constraint
 from systems.library.cartpole import cartpole

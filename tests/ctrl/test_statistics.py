@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ctrl.statistics import Estimate, Rate, cost_ratios, mean, poisson, wilson
+from systems.statistics import Estimate, Rate, cost_ratios, mean, poisson, wilson
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.statistics import Rate
+from systems.statistics import Rate
 from systems import InvalidValue
 from systems.arguments import expect_seed
 
