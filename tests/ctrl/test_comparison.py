@@ -18,9 +18,9 @@ from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
+from ctrl.comparison.problem import difference
 from ctrl.comparison.results import OutputError, prepare, reserved, save
 from ctrl.comparison.statistics import Estimate
-from ctrl.comparison.table import difference
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
