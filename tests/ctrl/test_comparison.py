@@ -12,7 +12,7 @@ import casadi as ca
 import matplotlib
 import numpy as np
 import pytest
-from laws import Elsewhere, Momentum, faulty, not_applicable
+from tests.ctrl.controllers import Elsewhere, Momentum, faulty, not_applicable
 
 from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate
@@ -93,7 +93,7 @@ def test_one_fault_does_not_cost_the_others() -> None:
     compared = compare(TASK, {"no": not_applicable, "bad": faulty, "lqr": LQR}, starts=3)
     assert list(compared.runs) == ["lqr"]
     assert compared.skipped == {"no": "needs a linear plant"}
-    assert "ZeroDivisionError: gain of nothing (laws.py" in compared.failed["bad"]
+    assert "ZeroDivisionError: gain of nothing (controllers.py" in compared.failed["bad"]
     assert "no: skipped, needs a linear plant" in str(compared)
     assert "bad: FAILED, ZeroDivisionError" in str(compared)
 

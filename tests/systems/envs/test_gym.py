@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from environment_tasks import ALL, FreeMass, ledge, root, tracking
+from tests.systems.envs.environment_tasks import ALL, FreeMass, ledge, root, tracking
 from gymnasium.utils.env_checker import check_env
 
 from systems import DimensionMismatch, InvalidValue

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from environment_tasks import ALL, ledge, root, tracking
+from tests.systems.envs.environment_tasks import ALL, ledge, root, tracking
 
 from systems import DimensionMismatch, Inequality, InvalidValue, Task, UnknownName
 from systems.envs.model import Model

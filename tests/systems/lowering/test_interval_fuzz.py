@@ -5,7 +5,7 @@ from __future__ import annotations
 import flint
 import numpy as np
 import pytest
-from test_interval import BINARY, UNARY, encloses
+from tests.systems.arithmetic.test_interval import BINARY, UNARY, encloses
 
 from systems.arithmetic.interval import Interval
 
