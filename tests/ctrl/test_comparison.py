@@ -12,7 +12,6 @@ import casadi as ca
 import matplotlib
 import numpy as np
 import pytest
-from tests.ctrl.controllers import Elsewhere, Momentum, faulty, not_applicable
 
 from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate
@@ -24,6 +23,7 @@ from ctrl.comparison.statistics import Estimate
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
+from tests.ctrl.controllers import Elsewhere, Momentum, faulty, not_applicable
 
 TASK = dataclasses.replace(cartpole(), steps=40)
 KEYS = [

@@ -1,6 +1,6 @@
 """Does the package work as it is published: built, and installed without its extras?
 
-    python benchmarks/wheel.py
+    python .ci/try_wheel.py
 
 Builds the sdist and the wheel, looks into the sdist, installs the wheel alone into a virtual environment of its own,
 lists everything and runs one comparison there. Ends with an error if anything is amiss.
@@ -8,6 +8,7 @@ lists everything and runs one comparison there. Ends with an error if anything i
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,10 @@ NEEDED = ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "tests/conft
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Output of a command that must succeed."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # or pip finds the clone
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
@@ -33,8 +37,8 @@ def check_sdist(file: Path) -> None:
     with tarfile.open(file) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
     missing = [name for name in NEEDED if name not in names]
-    absent = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")]
-    missing += [name for name in absent if Path(name).as_posix() not in names]
+    tests = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    missing += [name for name in tests if name not in names]
     if missing:
         sys.exit(f"{file.name} lacks {', '.join(missing)}; see MANIFEST.in")
 
@@ -50,7 +54,9 @@ def check_wheel(file: Path, folder: Path) -> None:
         sys.exit(f"trivium list, of the wheel without extras:\n{listed}")
     if not learner[0].endswith("needs pip install 'trivium-control[rl]'"):
         sys.exit(f"expected the extra that dsact needs; trivium list says: {learner[0]}")
-    said = run(programs / "trivium", "compare", "double-integrator", "--starts", "4", "--proof-seconds", "1", cwd=folder)
+    said = run(
+        programs / "trivium", "compare", "double-integrator", "--starts", "4", "--proof-seconds", "1", cwd=folder
+    )
     if "linear-mpc" not in said:
         sys.exit(f"trivium compare, of the wheel without extras:\n{said}")
 
