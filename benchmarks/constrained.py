@@ -4,8 +4,8 @@
     python -m benchmarks.constrained show                 tables of what is finished, and one line of JSON
 
 A cell is a learner, a task and a seed, with default settings. Each finished cell is one line of
-`benchmarks/constrained.jsonl`, appended at once, so the whole can be run in pieces, killed and resumed, by several
-processes with different `--part`s. A cell in progress goes on from its checkpoint.
+`benchmarks/results/constrained.jsonl`, appended at once, so the whole can be run in pieces, killed and resumed, by
+several processes with different `--part`s. A cell in progress goes on from its checkpoint.
 
 Reported of each: mean cost of the mean action over 10,000 runs from fresh starts with its 95 % interval, against the
 budget; return; share of feasible starts that are never unsafe, where what is feasible is known (braking) or found by
@@ -14,10 +14,7 @@ the union over all learners (the other tasks; a lower bound of what is feasible)
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +26,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from systems.statistics import mean
+from benchmarks.records import append, cells, hashed, interval, results
 from safe_rl import PPO, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from systems import Task
@@ -43,7 +40,7 @@ UPDATES = {"bandit": 6_000, "braking": 4_000, "effort-budget": 6_000, "lane-boun
 SLOWER = {("effort-budget", PPO): 10_000}
 """Where a base learner needs longer: PPO overshoots on its way to the budget, and settles by then."""
 SEEDS, STARTS, GRID = 5, 10_000, 2_000
-FILE = Path(__file__).with_suffix(".jsonl")
+FILE = results(__file__)
 
 
 def feasibility(task: Task, policy: Policy) -> str:
@@ -83,11 +80,6 @@ def digest(make: Combination, task: str) -> str:
 def described(make: Combination, long: int) -> str:
     """All settings of a cell but those of its task."""
     return f"{make.base.__name__} {make.base.settings_type()} {make.handler} {long} {STARTS}"
-
-
-def hashed(text: str) -> str:
-    """Short enough to be kept in every cell."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def starts(task: Task) -> np.ndarray:
@@ -137,20 +129,6 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
     return cell
 
 
-def cells(file: Path = FILE) -> list[dict[str, Any]]:
-    """All finished ones."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def append(cell: dict[str, Any], path: Path = FILE) -> None:
-    """One whole line or nothing, whoever else writes."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(cell) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 @dataclass(frozen=True)
 class Run:
     """Train what is missing."""
@@ -171,14 +149,14 @@ class Run:
             for task in self.tasks:
                 for name in self.learners:
                     index += 1
-                    done = {(c["learner"], c["task"], c["seed"], c["digest"]) for c in cells()}
+                    done = {(c["learner"], c["task"], c["seed"], c["digest"]) for c in cells(FILE)}
                     make = LEARNERS[name]
                     mine = (name, task, seed, digest(make, task))
                     if index % self.part[1] != self.part[0] or mine in done:
                         continue
                     if time.monotonic() - began > 3600 * self.hours:
                         return
-                    append(train(name, make, TASKS[task], seed, self.scratch, updates(make, task), mine[3]))
+                    append(train(name, make, TASKS[task], seed, self.scratch, updates(make, task), mine[3]), FILE)
 
 
 @dataclass(frozen=True)
@@ -187,7 +165,7 @@ class Show:
 
     def run(self) -> None:
         summary: dict[str, Any] = {}
-        found = [c for c in cells() if c["digest"] == digest(LEARNERS[c["learner"]], c["task"])]
+        found = [c for c in cells(FILE) if c["digest"] == digest(LEARNERS[c["learner"]], c["task"])]
         for task in TASKS:
             rows = [c for c in found if c["task"] == task]
             table = Table(
@@ -225,12 +203,6 @@ def feasible(task: Task, rows: list[dict[str, Any]]) -> set[int]:
 def share(cell: dict[str, Any], known: set[int]) -> float:
     """Of the feasible starts, those that a policy keeps, in percent."""
     return 100.0 * len(unpacked(cell["safe"]) & known) / len(known)
-
-
-def interval(values: list[float]) -> str:
-    """Mean and Student's t interval at 95 % over seeds."""
-    estimate = mean(np.array(values))
-    return f"{estimate.value:.4g}" + (f" ± {estimate.half_width:.2g}" if len(values) > 1 else "")
 
 
 def main() -> None:

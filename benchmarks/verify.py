@@ -44,10 +44,11 @@ from ctrl.certify import (
 from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.laws import Law, SaturatedLinear
 from ctrl.regulator import LQR
-from examples.certify_network import energies, train
+from safe_rl.model_gradient import train_through_model
 from systems import Quadratic, Task
 from systems.arithmetic.interval import Interval
 from systems.library import cartpole, path_tracking, pendulum, planar_quadrotor, van_der_pol_reversed
+from systems.library.pendulum import energies
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol
 
 PATIENCE = 30.0  # seconds of processor time that a rival is given for one claim
@@ -185,7 +186,7 @@ def planar(
     tuned_result = best = timed(lambda: proved(law))
     report(f"{task.name}, regulator, fitted", tuned_result)
     if features is not None:
-        law = train(task)
+        law = train_through_model(task, report=print)
         best = timed(lambda: proved(law))
         report(f"{task.name}, trained network, fitted", best)
     return {

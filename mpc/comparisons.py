@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 
-from ctrl.comparison.run import Factory
+from ctrl.comparison import Factory
 from mpc.equality import EqualityMPC
 from mpc.harmonic import HarmonicMPC
 from mpc.stochastic import StochasticMPC, nominal_mpc, robust_mpc

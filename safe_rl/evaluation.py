@@ -8,12 +8,12 @@ from typing import final
 import numpy as np
 import torch
 
-from systems.statistics import mean
 from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
 from systems.arguments import expect_seed, expect_whole
 from systems.errors import expect
+from systems.statistics import mean
 
 __all__ = ["Assessment", "assess", "evaluate"]
 

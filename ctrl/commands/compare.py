@@ -65,10 +65,10 @@ class Compare:
             raise Misuse(f"--proof-seconds {self.proof_seconds:g}; expected 0 or more")
         proof = partial(proved_region, seconds=self.proof_seconds) if self.proof_seconds else None
         task = _with_truth(load_task(self.task), self.true)
-        programme, broken = _programme(self.controllers, task.name)
-        starts = programme.starts if self.starts is None else self.starts
+        spec, broken = _spec(self.controllers, task.name)
+        starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
-            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof)
+            comparison = compare(task, spec.controllers, starts, self.seed, self.workers, proof)
             try:
                 console = Console()
                 Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
@@ -81,20 +81,20 @@ class Compare:
         return 1 if comparison.failed else 0
 
 
-def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
+def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
-    from ctrl.comparison import Programme
+    from ctrl.comparison import ComparisonSpec
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
 
     if names:
         shown = [short_name(name) for name in names]
         shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
-        return Programme(
+        return ComparisonSpec(
             {short: load("trivium.controllers", name) for name, short in zip(names, shown, strict=True)}
         ), {}
     if task in entry_points("trivium.comparisons"):
         own = load("trivium.comparisons", task)()
-        return own if isinstance(own, Programme) else Programme(dict(own)), {}
+        return own if isinstance(own, ComparisonSpec) else ComparisonSpec(dict(own)), {}
     installed = entry_points("trivium.controllers")
     found, broken = {}, {}
     for name in [name for name in STANDARD if name in installed] or installed:
@@ -105,7 +105,7 @@ def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str
     if not found:
         reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
         raise Misuse(f"no controllers to compare: {reasons}")
-    return Programme(found), broken
+    return ComparisonSpec(found), broken
 
 
 def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:

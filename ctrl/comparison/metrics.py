@@ -10,9 +10,9 @@ import numpy as np
 
 from ctrl.comparison.verdicts import Verdict, judge, violated_samples
 from ctrl.controller import Status
-from systems.statistics import Estimate, Rate, mean
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
+from systems.statistics import Estimate, Rate, mean
 
 __all__ = ["Metrics", "measure", "settling_times"]
 

@@ -14,14 +14,12 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ctrl.comparison.data import ComparisonData
 from systems import Task
 from systems.describe import describe
 from systems.files import FileError, OutputError, json_text, locked, locked_new, probe, read_json, write
-
-if TYPE_CHECKING:
-    from ctrl.comparison.run import Comparison
 
 __all__ = ["OutputError", "default_folder", "details", "prepare", "reserved", "rows", "save"]
 
@@ -81,7 +79,7 @@ def reserved(folder: str | Path | None, task: Task) -> Iterator[Path]:
         raise
 
 
-def rows(comparison: Comparison) -> list[dict[str, Any]]:
+def rows(comparison: ComparisonData) -> list[dict[str, Any]]:
     """One object per controller; numbers, or None where there is none.
 
     ``cost_low`` and ``cost_high`` are the ends of the 95 % interval of the mean cost, ``violations`` counts the runs of
@@ -109,7 +107,7 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def details(comparison: Comparison) -> list[dict[str, Any]]:
+def details(comparison: ComparisonData) -> list[dict[str, Any]]:
     """One object per controller: :func:`rows`, and everything else that was measured.
 
     Numbers that do not exist are None. Worst margins are as they are: ``nan`` says that a margin was undefined, ``inf``
@@ -141,7 +139,7 @@ def details(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()) -> Path:
+def save(comparison: ComparisonData, folder: str | Path, command: Sequence[str] = ()) -> Path:
     """Writes ``table.csv`` (:func:`details`), ``table.json`` (:func:`rows`), ``figure.png``, ``figure.pdf``,
     ``task.json`` and ``versions.json``.
 
@@ -174,7 +172,7 @@ def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()
     return folder
 
 
-def _versions(comparison: Comparison, command: Sequence[str]) -> dict[str, Any]:
+def _versions(comparison: ComparisonData, command: Sequence[str]) -> dict[str, Any]:
     return {
         "command": list(command) or sys.argv,
         "seeds": list(comparison.seeds),

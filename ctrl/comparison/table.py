@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
+from ctrl.comparison.problem import problem
 from ctrl.comparison.verdicts import ROUNDING, Verdict
 from ctrl.controller import Status
+from systems import Budget, Chance, Task
 from systems.statistics import Estimate, Rate, cheapest
-from systems import Budget, Chance, Plant, Task
 
-if TYPE_CHECKING:
-    from ctrl.comparison.run import Comparison
-
-__all__ = ["difference", "problem", "table", "text"]
+__all__ = ["table", "text"]
 
 WIDTH = 132
 
@@ -32,28 +30,7 @@ _ENDINGS = {
 }
 
 
-def problem(comparison: Comparison) -> str:
-    """What every controller faced, in one line."""
-    task, seeds = comparison.task, comparison.seeds
-    steps = f"{task.steps} steps of {task.dt:g} s ({task.true_dynamics})"
-    seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-    return f"{task.name} · {steps} · {len(comparison.starts)} starts · {seed} · {difference(task)}"
-
-
-def difference(task: Task) -> str:
-    """How the plant that runs differs from the one the controllers know."""
-    if task.truth is None or task.truth == task.plant:
-        return "true plant = nominal"
-    true, known = task.truth.parameters, task.plant.parameters
-    changes = [f"{name} {known[name]:g} -> {true[name]:g}" for name in known if known[name] != true.get(name, math.nan)]
-    return f"true plant = nominal with {', '.join(changes)}" if changes else f"true plant: another {_kind(task.truth)}"
-
-
-def _kind(plant: Plant) -> str:
-    return plant.name
-
-
-def table(comparison: Comparison) -> Group:
+def table(comparison: ComparisonData) -> Group:
     """The problem, the table and what did not go as it should."""
     grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
     grid.add_column("", no_wrap=True)
@@ -95,7 +72,7 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: str, bold: bool) -> list[T
     return [Text(cell, style="bold" if bold and i == 0 else "") for i, cell in enumerate(cells)]
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: ComparisonData) -> list[str]:
     notes: list[str] = []
     for name, metrics in comparison.metrics.items():
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
@@ -123,13 +100,13 @@ def _notes(comparison: Comparison) -> list[str]:
     return [*notes, *_endings(comparison), key]
 
 
-def _announced(name: str, comparison: Comparison) -> str:
+def _announced(name: str, comparison: ComparisonData) -> str:
     """What a controller approximates of the task."""
     said = comparison.approximations[name]
     return f"{name} does not say what it approximates" if said is None else f"{name} approximates: {'; '.join(said)}"
 
 
-def _endings(comparison: Comparison) -> list[str]:
+def _endings(comparison: ComparisonData) -> list[str]:
     """What the endings that occurred mean, and what a controller does then."""
     seen = {status for metrics in comparison.metrics.values() for status, count in metrics.statuses.items() if count}
     meant = [f"{status.replace('_', ' ')}: {meaning}" for status, meaning in _ENDINGS.items() if status in seen]
@@ -189,7 +166,7 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: ComparisonData) -> str:
     """The table as plain text."""
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as caught:

@@ -7,9 +7,9 @@ from typing import final
 
 import numpy as np
 
-from systems.statistics import Estimate, Rate, mean
 from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
+from systems.statistics import Estimate, Rate, mean
 
 __all__ = ["ROUNDING", "Verdict", "judge", "violated_samples"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ctrl.comparison import Factory, Programme
+from ctrl.comparison import ComparisonSpec, Factory
 from mpc import NonlinearMPC
 from safe_rl.cached_policies import cached_policy
 from safe_rl.combinations import Combination
@@ -16,7 +16,7 @@ from systems import Task
 __all__ = ["drivers"]
 
 
-def drivers() -> Programme:
+def drivers() -> ComparisonSpec:
     """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which price, budget or
     harmonise what comes too close.
 
@@ -26,7 +26,7 @@ def drivers() -> Programme:
     controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
     for name in ("dsac-penalty", "dsac-lagrangian", "dsac-h"):
         controllers[name] = partial(_learned, make=METHODS[name])
-    return Programme(controllers, starts=8)
+    return ComparisonSpec(controllers, starts=8)
 
 
 def _learned(task: Task, make: Combination) -> PolicyController:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ctrl.cli import main
-from tests.ctrl.test_cli import ROOT, home
+from tests.ctrl.test_cli import ROOT, Done, home
 
 __all__ = ["home"]
 PENDULUM = "systems.library.pendulum:pendulum"
@@ -54,13 +54,6 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         assert certificate.is_proved
         found[name] = json.loads(save(certificate, task, law, name, folder / name).read_text())
     return found
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 from ctrl import LQR, simulate
 from ctrl.comparison.metrics import measure, settling_times
 from ctrl.comparison.verdicts import Verdict, judge
-from systems.statistics import Estimate, Rate, mean
 from ctrl.trajectories import Trajectories
 from systems import Box, Constraint
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up
+from systems.statistics import Estimate, Rate, mean
 
 TASK = cartpole()
 TRACK = Box("track", {"position": (-1.0, 1.0)})

@@ -10,9 +10,9 @@ import numpy as np
 
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from systems.statistics import Rate
 from systems import InvalidValue
 from systems.arguments import expect_seed
+from systems.statistics import Rate
 
 __all__ = ["SampledLimit", "SampledRegion", "arrives", "corners", "sampled_limit", "sampled_region"]
 

@@ -20,11 +20,10 @@ from ctrl.certify import (
 )
 from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.regulator import LQR
-from examples.certify_network import energies
 from systems import Quadratic, Task
 from systems.library.cartpole import cartpole
 from systems.library.path_tracking import path_tracking
-from systems.library.pendulum import pendulum
+from systems.library.pendulum import energies, pendulum
 from systems.library.planar_quadrotor import planar_quadrotor
 from systems.library.van_der_pol import ReversedVanDerPol, van_der_pol_reversed
 from tests.ctrl.certify import test_equilibrium

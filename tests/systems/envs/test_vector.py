@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from environment_tasks import ALL, ledge, root, tracking
 
 from systems import DimensionMismatch, Inequality, InvalidValue, Task, UnknownName
 from systems.envs.model import SampleModel
 from systems.envs.vector import VectorEnv
 from systems.library.bandit import bandit
 from systems.library.cartpole import cartpole
+from tests.systems.envs.environment_tasks import ALL, ledge, root, tracking
 
 
 def actions(task: Task, *shape: int, seed: int = 0) -> torch.Tensor:
