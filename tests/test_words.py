@@ -19,7 +19,7 @@ GLOSSARY = ROOT / "docs" / "glossary.md"
 REMAINING = Path(__file__).with_name("retired_words_remaining.txt")
 """Pairs ``path word`` that still await their renaming, one per line; an empty file is the aim."""
 
-CODE = re.compile(r"^```.*?^```|`+[^`]+`+", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^```\w.*?^```|(?<!`)(``?)(?!`)[^`]+\1(?!`)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\([^)]*\)")
 ENGLISH = re.compile(
     r"there (is|are|was|were) no|(is|are|was) no (longer|more|less|better|worse|\w+er than)|equations? of motion"
@@ -68,10 +68,10 @@ def in_name(name: str, *, is_definition: bool = True) -> set[str]:
 
 
 def in_text(text: str) -> set[str]:
-    """Retired words in prose; what stands between backticks or in fences is read as names."""
+    """Retired words in prose; text in backticks and code in fences are read as names."""
     text, words = LINK.sub(" ", text), set[str]()
-    for code in CODE.findall(text):
-        for name in re.findall(r"[A-Za-z_]\w*", code):
+    for code in CODE.finditer(text):
+        for name in re.findall(r"[A-Za-z_]\w*", code[0]):
             words |= in_name(name, is_definition=False)
     prose = ENGLISH.sub(" ", " ".join(CODE.sub(" ", text).split()).lower())
     return words | {word for word in retired()["prose"] if re.search(rf"\b{re.escape(word)}\b", prose)}
