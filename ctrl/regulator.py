@@ -299,7 +299,7 @@ _KEPT = 8  # blocks of gains that are kept
 
 
 def _at_operating_point(task: Task) -> Answer:
-    """A reference that is no optimal steady state."""
+    """A reference that is not an optimal steady state."""
     if task.reading.terminal is not None:
         return EXACT  # the recursion over the run keeps the gradient of the cost
     if task.reading.free_steady_state is None:

@@ -15,7 +15,7 @@ class Part(StrEnum):
     SINGULAR_PLANT = "plant without a derivative at the reference"
     MOVING_REFERENCE = "moving reference"
     VARYING_LINEARISATION = "linearisation that varies along the reference"
-    COST_ELSEWHERE = "reference that is no optimal steady state"
+    COST_ELSEWHERE = "reference that is not an optimal steady state"
     REFERENCE_OUTSIDE = "reference outside the constraints"
     NON_QUADRATIC_COST = "cost that is not quadratic"
     KINKED_COST = "kinks in the cost"
