@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.exact import ExactSolver
 from ctrl.controller import Status
 from mpc import HarmonicMPC
-from mpc.artificial import model
-from mpc.conic import ConicProgram
+from mpc.harmonic.artificial_reference import model
+from mpc.harmonic.conic_program import ConicProgram
 from mpc.solvers.clarabel_socp import ClarabelSolver
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, exact
 from systems.library import ball_and_plate_axis, oscillating_masses

@@ -26,7 +26,7 @@ from benchmarks import linear_peers as peer
 from benchmarks.linear_peers import TOLERANCE, Problem, Step
 from ctrl.controller import Status
 from mpc import LinearMPC
-from mpc.linear import Solver
+from mpc.linear.linear_mpc import Solver
 from systems import Box, Fixed, LinearPlant, Quadratic, Task, exact
 
 HORIZON, STEPS, ROUNDS = 30, 300, 3

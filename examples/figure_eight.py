@@ -13,7 +13,7 @@ import numpy as np
 from ctrl.comparison.figure import STYLE
 from ctrl.loop import simulate
 from mpc import HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon
 from systems import Task, Trajectory
 from systems.library import ball_and_plate
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from ctrl.comparison.figure import STYLE
 from ctrl.loop import simulate
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon
 from systems import SetPoint, Task
 from systems.library import ball_and_plate_axis
 

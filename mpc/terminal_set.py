@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
 
 __all__ = ["WithoutTerminalSet"]
 

@@ -33,8 +33,8 @@ from ctrl.certify.sampling import sampled_limit, sampled_region
 from ctrl.comparison.draws import draw
 from ctrl.laws import SaturatedLinear
 from ctrl.multipliers import Integral
-from mpc.lagrangian_batch import LagrangianBatch
-from mpc.reachable import AdditiveNoise
+from mpc.lagrangian.batch import LagrangianBatch
+from mpc.stochastic.reachable import AdditiveNoise
 from safe_rl import handlers
 from safe_rl.handlers import Lagrangian
 from safe_rl.lyapunov.settings import LyapunovSettings

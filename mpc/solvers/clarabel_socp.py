@@ -7,8 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.conic import ConicProgram
-from mpc.solvers.conic import ConicSolver
+from mpc.harmonic.conic_program import ConicProgram
+from mpc.solvers.conic_solver import ConicSolver
 
 __all__ = ["ClarabelSolver"]
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mpc import HarmonicMPC, TrackingMPC
-from mpc.receding import Solver
+from mpc.harmonic.artificial_reference_mpc import Solver
 from systems import SetPoint, Task, exact
 from systems.library import ball_and_plate_axis, oscillating_masses
 

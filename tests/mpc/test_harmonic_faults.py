@@ -10,7 +10,7 @@ import pytest
 
 from ctrl.controller import NotApplicable, Source, Status
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon
 from systems import DimensionMismatch, Ellipsoid, InvalidValue, Nonlinear, SetPoint, Sinusoid, exact
 from systems.library import cartpole
 from tests.mpc.harmonic_problems import (

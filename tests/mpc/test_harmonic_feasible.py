@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, exact
 
 EPS = 1e-4

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from benchmarks.exact import ExactSolver
 from ctrl.controller import NotApplicable, Status
 from mpc import HarmonicMPC
-from mpc.artificial import Model, OffsetWeights, equality_program, harmonic_program, tracking_program
-from mpc.conic import ConicProgram, reduce
-from mpc.outputs import Outputs
+from mpc.harmonic.artificial_reference import Model, OffsetWeights, equality_program, harmonic_program, tracking_program
+from mpc.harmonic.conic_program import ConicProgram, reduce
+from mpc.harmonic.outputs import Outputs
 from mpc.solvers.clarabel_socp import ClarabelSolver
 from mpc.solvers.harmonic.solver import CompiledSolver
 from systems import exact

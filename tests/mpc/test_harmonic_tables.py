@@ -11,7 +11,7 @@ import pytest
 from ctrl.controller import Controller, Status
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
 from mpc.feasible import HasFeasibleSet, plot_sections
-from mpc.receding import RecedingHorizon, Solver
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon, Solver
 from systems import Sinusoid, exact
 from tests.mpc.harmonic_problems import (
     AXIS_FREQUENCY,

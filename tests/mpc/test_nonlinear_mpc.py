@@ -11,11 +11,11 @@ import pytest
 from ctrl.controller import Controller, NotApplicable, Status
 from ctrl.regulator import LQR
 from mpc import LinearMPC, NonlinearMPC
-from mpc.solvers.base import Solution
+from mpc.nonlinear.transcription import transcribe
 from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import Bounds, NLPSolver
-from mpc.transcription import transcribe
+from mpc.solvers.qp import Solution
 from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Quadratic, Soft, Task, Trajectory
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up

@@ -11,7 +11,7 @@ import pytest
 
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from mpc import LagrangianMPC, LinearMPC, NonlinearMPC
-from mpc.predictive import PredictiveController
+from mpc.online import PredictiveController
 from systems import Fixed, InvalidValue, LinearPlant, Quadratic, Task
 from systems.library.pendulum import pendulum
 

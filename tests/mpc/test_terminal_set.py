@@ -15,7 +15,7 @@ from ctrl.comparison.table import _ENDINGS, text
 from ctrl.controller import Source, Status
 from ctrl.loop import STATUSES
 from mpc import EqualityMPC, HarmonicMPC, LinearMPC, StochasticMPC, TrackingMPC
-from mpc.tightened import program_margins
+from mpc.stochastic.tightened_program import program_margins
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, Uniform
 from systems.library import double_integrator
 

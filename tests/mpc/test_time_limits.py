@@ -9,7 +9,7 @@ import pytest
 
 from ctrl.controller import Controller, Status
 from mpc import HarmonicMPC, LagrangianMPC, LinearMPC, NonlinearMPC, StochasticMPC, TrackingMPC
-from mpc.predictive import clock
+from mpc.online import clock
 from systems import InvalidValue, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator, effort_budget

@@ -9,7 +9,7 @@ import pytest
 
 from ctrl.controller import Status
 from mpc import HarmonicMPC
-from mpc.wanted import Harmonic, LocalFit, Steady, fit_matrix
+from mpc.harmonic.target import Harmonic, LocalFit, Steady, fit_matrix
 from systems import InvalidValue, SetPoint, Sinusoid, Task, Trajectory, exact
 from tests.mpc.harmonic_problems import axis, masses
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.controller import Status
-from mpc.conic import ConicProgram, Projection, reduce
-from mpc.solvers.conic import ConicSolver
+from mpc.harmonic.conic_program import ConicProgram, Projection, reduce
+from mpc.solvers.conic_solver import ConicSolver
 
 __all__ = ["CompiledSolver"]
 

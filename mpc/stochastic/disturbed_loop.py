@@ -10,9 +10,9 @@ from scipy.linalg import solve_discrete_lyapunov
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import LocalModel, local_model
 from ctrl.regulator import lqr
-from mpc.condensing import affine_conditions
-from mpc.reachable import AdditiveNoise, additive_noise
-from mpc.transcription import check_input
+from mpc.linear.condensing import affine_conditions
+from mpc.nonlinear.transcription import check_input
+from mpc.stochastic.reachable import AdditiveNoise, additive_noise
 from systems import Budget, Chance, Task
 from systems.arguments import expect_array
 

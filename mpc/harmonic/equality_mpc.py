@@ -6,9 +6,9 @@ import numpy as np
 
 from ctrl.answers import EXACT, Answers
 from ctrl.controller import NotApplicable
-from mpc.artificial import Model, answers, check_horizon, equality_program, model
-from mpc.receding import RecedingHorizon, Solver
-from mpc.wanted import Steady, Wanted
+from mpc.harmonic.artificial_reference import Model, answers, check_horizon, equality_program, model
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon, Solver
+from mpc.harmonic.target import Steady, Wanted
 from systems import Task
 
 __all__ = ["EqualityMPC"]
@@ -21,7 +21,7 @@ class EqualityMPC(RecedingHorizon):
         s.t. x_{j+1} = A x_j + B u_j + c,  x_N = x_r,  lower <= E x_j + F u_j <= upper.
 
     Args:
-        task, horizon, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.HarmonicMPC`. The reference must
+        task, horizon, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`. The reference must
             be an equilibrium, else a prediction could not go on.
 
     Raises:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctrl.laws.lattice import Lattice, MaxMin
-from mpc.critical_regions import Region
-from mpc.polytopes import Polytope
+from mpc.explicit.critical_regions import Region
+from mpc.explicit.polytopes import Polytope
 from systems.linear_programs import maximise
 
 __all__ = ["NotRepresented", "lattice_of"]

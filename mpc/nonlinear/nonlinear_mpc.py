@@ -8,10 +8,10 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.terminal import Kind
-from mpc.predictive import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
-from mpc.recourse import Outcome, Plan
+from mpc.fallback import Outcome, Plan
+from mpc.nonlinear.transcription import Budgets, expect_memory, transcribe
+from mpc.online import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
 from mpc.solvers.ipopt import Ipopt
-from mpc.transcription import Budgets, expect_memory, transcribe
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
@@ -31,12 +31,12 @@ class NonlinearMPC(PredictiveController):
     the run, and the budget with what was spent of it.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.transcription.transcribe`.
+        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
         horizon: samples looked ahead.
         solver: ``ipopt``. max_iterations: of it, in one step.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
             the task itself charges at the end.
-        time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`.
+        time_limit: seconds of one step; see :class:`mpc.online.PredictiveController`.
 
     Raises:
         NotApplicable: a task without input.

@@ -11,7 +11,7 @@ from scipy.linalg import solve_discrete_lyapunov
 from scipy.special import gammaincinv, ndtri
 
 from ctrl.controller import NotApplicable
-from mpc.quantiles import uniform_sum_quantiles
+from mpc.stochastic.quantiles import uniform_sum_quantiles
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
 from systems.arguments import expect_array, expect_choice, expect_flag, expect_number, expect_whole
 from systems.errors import expect

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ctrl.answers import Answers
-from mpc.artificial import FITTED, OffsetWeights, answers, check_horizon, harmonic_program, model
-from mpc.receding import RecedingHorizon, Solver
-from mpc.wanted import Harmonic, LocalFit, Steady, Wanted
+from mpc.harmonic.artificial_reference import FITTED, OffsetWeights, answers, check_horizon, harmonic_program, model
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon, Solver
+from mpc.harmonic.target import Harmonic, LocalFit, Steady, Wanted
 from systems import Sinusoid, Task
 from systems.arguments import expect_number
 from systems.costs import Weight, weight_matrix
@@ -34,13 +34,13 @@ class HarmonicMPC(RecedingHorizon):
             measured state.
         horizon: samples looked ahead, N.
         frequency: w in rad per sample. Where left out: that of a sinusoidal reference, else chosen by
-            :func:`mpc.frequency.choose_frequency`.
+            :func:`mpc.harmonic.frequency.choose_frequency`.
         Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where
             left out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
-        solver: see :data:`mpc.receding.Solver`; where left out, the interior point up to 200 free variables, Clarabel
+        solver: see :data:`mpc.harmonic.artificial_reference_mpc.Solver`; where left out, the interior point up to 200 free variables, Clarabel
             beyond. max_iterations: of it, in one step.
-        time_limit: seconds of one step; see :class:`mpc.receding.RecedingHorizon`.
+        time_limit: seconds of one step; see :class:`mpc.harmonic.artificial_reference_mpc.RecedingHorizon`.
 
     A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
     about horizon (n + m) f^2 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in
@@ -113,6 +113,6 @@ def _frequency(task: Task, horizon: int) -> float:
     expect(task, Task, "the task of HarmonicMPC", "such as systems.library.ball_and_plate_axis()")
     if isinstance(task.reference, Sinusoid):
         return task.reference.frequency
-    from mpc.frequency import choose_frequency  # which tries controllers of this class
+    from mpc.harmonic.frequency import choose_frequency  # which tries controllers of this class
 
     return choose_frequency(task, horizon).best

@@ -13,17 +13,17 @@ import scipy.sparse as sp
 from ctrl.answers import EXACT, Announced, Answers, Refused, described, quadratic_end
 from ctrl.controller import Decision, Source, Status, sample_index
 from ctrl.linearisation import terminal_expansion
-from mpc.disturbed import loop_of, rows_of
+from mpc.fallback import Plan, Recourse
 from mpc.feasible import FeasibleSet
-from mpc.predictive import DOMAIN, clock
-from mpc.reachable import ErrorDynamics
-from mpc.recourse import Plan, Recourse
-from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
+from mpc.nonlinear.transcription import check_horizon, check_input, expect_dense
+from mpc.online import DOMAIN, clock
 from mpc.solvers.daqp import DAQP
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
+from mpc.stochastic.disturbed_loop import loop_of, rows_of
+from mpc.stochastic.reachable import ErrorDynamics
+from mpc.stochastic.tightened_program import TightenedProgram, program_margins, terminal_steps, tightened_program
+from mpc.stochastic.tightening import Tightening, check_interval, margins
 from mpc.terminal_set import WithoutTerminalSet
-from mpc.tightened import TightenedProgram, program_margins, terminal_steps, tightened_program
-from mpc.tightening import Tightening, check_interval, margins
-from mpc.transcription import check_horizon, check_input, expect_dense
 from systems import Box, Task
 from systems.arguments import expect_flag, expect_number, expect_whole
 from systems.errors import expect
@@ -56,9 +56,9 @@ class StochasticMPC:
             the measured state.
         horizon: samples with free inputs.
         recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
-        tightening: how margins follow from the law; see :data:`mpc.tightening.Tightening`.
+        tightening: how margins follow from the law; see :data:`mpc.stochastic.tightening.Tightening`.
         K: (m, n), feedback u = -K x of the tube and behind the horizon; the task's regulator where left out. See also
-            :func:`mpc.tube.tube_gain`.
+            :func:`mpc.stochastic.tube.tube_gain`.
         terminal_steps: samples behind the horizon on which constraints are imposed; as many as imply all others where
             left out, which recursive feasibility needs.
         joint: whether the probability is that of a whole constraint, its risk split evenly among its half-spaces.
@@ -67,7 +67,7 @@ class StochasticMPC:
         recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
             Zeilinger, 2018); the probabilities are then no longer proved.
         max_iterations: of the solver in one step; its own default where left out.
-        time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`.
+        time_limit: seconds of one step; see :class:`mpc.online.PredictiveController`.
 
     A task with a terminal cost ends: the horizon shrinks with what is left of its run.
 

@@ -8,11 +8,11 @@ from typing import final
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_states, sample_index
-from mpc.lattice import NotRepresented, lattice_of
-from mpc.linear import LinearMPC, Terminal
-from mpc.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
-from mpc.recourse import Recourse
-from mpc.transcription import check_input
+from mpc.explicit.lattice import NotRepresented, lattice_of
+from mpc.explicit.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
+from mpc.fallback import Recourse
+from mpc.linear.linear_mpc import LinearMPC, Terminal
+from mpc.nonlinear.transcription import check_input
 from systems import Box, Hard, InvalidValue, Task
 from systems.arguments import expect_whole
 from systems.errors import expect

@@ -6,8 +6,8 @@ from collections import deque
 
 import numpy as np
 
-from mpc.critical_regions import ActiveSet, MultiparametricQP, Parametric, Region
-from mpc.polytopes import Polytope
+from mpc.explicit.critical_regions import ActiveSet, MultiparametricQP, Parametric, Region
+from mpc.explicit.polytopes import Polytope
 
 __all__ = ["GAP", "MultiparametricQP", "Region", "TooManyRegions", "Unresolved", "solve_everywhere"]
 

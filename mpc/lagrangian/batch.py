@@ -7,8 +7,8 @@ from typing import Any, final
 import numpy as np
 
 from ctrl.controller import sample_index
-from mpc.descent import Descent, Found, Maker, dead_beat
-from mpc.shooting import Point, Shooting
+from mpc.lagrangian.descent import Descent, Found, Maker, dead_beat
+from mpc.lagrangian.shooting import Point, Shooting
 from systems import DimensionMismatch, Task
 from systems.arguments import expect_arguments, expect_array, expect_number, expect_whole
 from systems.lowering import lower

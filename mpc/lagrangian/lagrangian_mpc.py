@@ -6,11 +6,11 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
-from mpc.descent import Descent, Found, Maker, dead_beat
-from mpc.predictive import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
-from mpc.recourse import Outcome, Plan
-from mpc.shooting import CasadiShooting
-from mpc.solvers.base import LOOSE
+from mpc.fallback import Outcome, Plan
+from mpc.lagrangian.descent import Descent, Found, Maker, dead_beat
+from mpc.lagrangian.shooting import CasadiShooting
+from mpc.online import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
+from mpc.solvers.qp import LOOSE
 from systems import Task
 from systems.arguments import expect_arguments, expect_number, expect_whole
 from systems.reading import Part
@@ -25,12 +25,12 @@ class LagrangianMPC(PredictiveController):
     Every solve starts from the last good inputs and multipliers, shifted to the present sample.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.transcription.transcribe`.
+        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
         horizon: samples looked ahead. Single shooting of an unstable plant wants a short one.
         make: the multiplier controller; dead-beat on the exact linear model where left out.
         max_iterations: of one step. tolerance: largest residual of a point that counts as solved.
         time_limit: seconds of one step, looked at in every iteration; see
-            :class:`mpc.predictive.PredictiveController`.
+            :class:`mpc.online.PredictiveController`.
 
     Raises:
         InvalidValue: a horizon or max_iterations below 1.

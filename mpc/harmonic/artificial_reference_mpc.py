@@ -14,13 +14,13 @@ import scipy.sparse as sp
 
 from ctrl.answers import Answers, described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
-from mpc.conic import ConicProgram
+from mpc.fallback import Outcome, Plan, Recourse
 from mpc.feasible import FeasibleSet
-from mpc.linear import LinearMPC
-from mpc.predictive import clock
-from mpc.recourse import Outcome, Plan, Recourse
-from mpc.solvers.conic import ConicSolver
-from mpc.wanted import Wanted
+from mpc.harmonic.conic_program import ConicProgram
+from mpc.harmonic.target import Wanted
+from mpc.linear.linear_mpc import LinearMPC
+from mpc.online import clock
+from mpc.solvers.conic_solver import ConicSolver
 from systems import Reference, Task
 from systems.arguments import expect_choice, expect_whole
 

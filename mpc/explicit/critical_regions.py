@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from mpc.explicit.polytopes import Polytope
 from mpc.polyhedra import Polyhedron
-from mpc.polytopes import Polytope
 from systems.linear_programs import maximise
 
 __all__ = ["ActiveSet", "MultiparametricQP", "Parametric", "Region"]

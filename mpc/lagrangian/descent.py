@@ -12,7 +12,7 @@ import numpy as np
 
 from ctrl.multipliers import GivenModel, MultiplierController, Predictive
 from ctrl.multipliers.box_qp import minimise_in_box
-from mpc.shooting import Point, Shooting
+from mpc.lagrangian.shooting import Point, Shooting
 
 __all__ = ["Descent", "Found", "Maker", "dead_beat"]
 

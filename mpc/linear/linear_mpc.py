@@ -13,7 +13,8 @@ from ctrl.controller import NotApplicable, Status
 from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
 from ctrl.regulator import LQR, lqr
 from ctrl.terminal import weight_of_rest
-from mpc.condensing import (
+from mpc.fallback import Outcome, Plan
+from mpc.linear.condensing import (
     LinearOptimalControl,
     ParametricQP,
     affine_conditions,
@@ -23,12 +24,11 @@ from mpc.condensing import (
     sparse,
     terminal_set,
 )
+from mpc.online import DOMAIN, HELD_AS_HARD, UNDISTURBED, PredictiveController
 from mpc.polyhedra import Polyhedron, SetNotFound
-from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED, PredictiveController
-from mpc.recourse import Outcome, Plan
-from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
+from mpc.solvers.qp import QPSolver, QuadraticProgram
 from mpc.terminal_set import WithoutTerminalSet
 from systems import Task
 from systems.arguments import expect_choice
@@ -87,7 +87,7 @@ class LinearMPC(PredictiveController):
     and stable. A terminal cost of the task takes its place as it is, and the horizon shrinks at the end of the run.
     Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
     disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
-    has no solution, and the last good plan is followed instead, see :class:`mpc.recourse.Recourse`. Where they can be
+    has no solution, and the last good plan is followed instead, see :class:`mpc.fallback.Recourse`. Where they can be
     met, but the terminal set cannot be reached within the horizon, the problem is solved without the set, which the
     status ``terminal_set_unreachable`` says.
 
@@ -99,7 +99,7 @@ class LinearMPC(PredictiveController):
         solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
             constraints) or ``piqp`` (sparse; linearly with the horizon); by default chosen by size, see ``CONDENSED``.
         max_iterations: of the solver in one step; its own default where left out.
-        time_limit: seconds of one step; see :class:`mpc.predictive.PredictiveController`. DAQP looks at the clock in
+        time_limit: seconds of one step; see :class:`mpc.online.PredictiveController`. DAQP looks at the clock in
             every iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
 
     Attributes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.answers import Answers
-from mpc.artificial import STANDING, OffsetWeights, answers, check_horizon, model, tracking_program
-from mpc.receding import RecedingHorizon, Solver
-from mpc.wanted import Steady, Wanted
+from mpc.harmonic.artificial_reference import STANDING, OffsetWeights, answers, check_horizon, model, tracking_program
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon, Solver
+from mpc.harmonic.target import Steady, Wanted
 from systems import Task
 from systems.costs import Weight, weight_matrix
 
@@ -24,7 +24,7 @@ class TrackingMPC(RecedingHorizon):
     It stays feasible for any change of the reference. A reference that moves is taken as if it stood still.
 
     Args:
-        task, horizon, eps, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.HarmonicMPC`.
+        task, horizon, eps, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`.
         T: price of the steady state, 10 N Q where left out. S: of its input, R where left out.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import local_model
 from ctrl.terminal import terminal
-from mpc.transcription import check_horizon, check_input, expect_dense
+from mpc.nonlinear.transcription import check_horizon, check_input, expect_dense
 from systems import Task
 from systems.arguments import expect_names
 from systems.nonsmooth import penalties, smoothed
@@ -42,7 +42,7 @@ class Shooting(ABC):
     Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small.
 
     Args:
-        task: see :func:`mpc.transcription.transcribe`, of which this is the condensed counterpart.
+        task: see :func:`mpc.nonlinear.transcription.transcribe`, of which this is the condensed counterpart.
         horizon: samples looked ahead. parameters: names of plant parameters that come with every problem.
 
     Attributes:

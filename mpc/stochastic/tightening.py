@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from mpc.reachable import ErrorDynamics
+from mpc.stochastic.reachable import ErrorDynamics
 from systems.arguments import expect_choice, expect_whole
 
 __all__ = ["Margins", "Tightening", "check_interval", "margins"]

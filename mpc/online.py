@@ -9,8 +9,8 @@ import numpy as np
 
 from ctrl.answers import Announced, described
 from ctrl.controller import Decision, Status, sample_index
-from mpc.recourse import Outcome, Plan, Recourse
-from mpc.transcription import check_horizon, check_input
+from mpc.fallback import Outcome, Plan, Recourse
+from mpc.nonlinear.transcription import check_horizon, check_input
 from systems import Task
 from systems.arguments import expect_number, expect_whole
 

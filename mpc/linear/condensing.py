@@ -12,7 +12,7 @@ from scipy.linalg import null_space, solve_triangular
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import LocalModel
 from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
-from mpc.solvers.base import QuadraticProgram
+from mpc.solvers.qp import QuadraticProgram
 from systems import Budget, Chance, Task
 from systems.nonsmooth import penalties
 

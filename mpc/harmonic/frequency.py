@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ctrl.controller import Controller, NotApplicable, Status
-from mpc.artificial import Model, check_horizon, model
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference import Model, check_horizon, model
+from mpc.harmonic.artificial_reference_mpc import RecedingHorizon
 from systems import Fixed, InvalidValue, Task
 from systems.arguments import expect_array, expect_factory, expect_names, expect_seed, expect_whole
 from systems.errors import shown
@@ -95,7 +95,7 @@ def choose_frequency(
     the fewest unsolved samples and then the least cost.
 
     Args:
-        task, horizon: as for :class:`mpc.harmonic.HarmonicMPC`.
+        task, horizon: as for :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`.
         frequencies: candidates; where left out, 16 from a quarter radian per horizon to 2.5 rad per sample, and
             4 more around the best of them.
         controller: makes the controller of a frequency, the default one where left out.
@@ -105,7 +105,7 @@ def choose_frequency(
     Raises:
         NotApplicable: no candidate gives a controller.
     """
-    from mpc.harmonic import HarmonicMPC
+    from mpc.harmonic.harmonic_mpc import HarmonicMPC
 
     check_horizon(horizon)
     expect_whole(starts, "starts", least=0)

@@ -12,7 +12,7 @@ __all__ = ["ConicSolver"]
 
 
 class ConicSolver(ABC):
-    """Solves one :class:`mpc.conic.ConicProgram` again and again for other parameters.
+    """Solves one :class:`mpc.harmonic.conic_program.ConicProgram` again and again for other parameters.
 
     Attributes:
         input: (m,), the first planned input of the last solve, clipped to its bounds; a view that the next solve

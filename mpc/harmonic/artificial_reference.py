@@ -9,11 +9,11 @@ import numpy as np
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import expect_differentiable, linear_plant
-from mpc.conic import ConicProgram
-from mpc.outputs import Outputs, outputs
-from mpc.predictive import DOMAIN, HELD_AS_HARD, UNDISTURBED
-from mpc.transcription import check_horizon, expect_dense
-from mpc.wanted import mean_of
+from mpc.harmonic.conic_program import ConicProgram
+from mpc.harmonic.outputs import Outputs, outputs
+from mpc.harmonic.target import mean_of
+from mpc.nonlinear.transcription import check_horizon, expect_dense
+from mpc.online import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
 from systems.errors import expect

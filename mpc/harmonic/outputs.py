@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from mpc.condensing import affine_conditions
+from mpc.linear.condensing import affine_conditions
 from systems import Task
 
 __all__ = ["Outputs", "outputs"]

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.controller import NotApplicable
-from mpc.disturbed import Loop, Rows
-from mpc.solvers.base import QuadraticProgram
-from mpc.tightening import Margins
+from mpc.solvers.qp import QuadraticProgram
+from mpc.stochastic.disturbed_loop import Loop, Rows
+from mpc.stochastic.tightening import Margins
 from systems import Task
 from systems.linear_programs import maximise
 
