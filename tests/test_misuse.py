@@ -474,7 +474,7 @@ METHODS: dict[str, Case] = {
                                 extra={"plane": [("x1",), ("x1", "x9")],
                                        "at": [{"x1": NAN}, {"x1": "a"}, [], [1.0, 1.0]]},
                                 words={"plane": "signal"}),
-    "RecedingHorizon.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
+    "ArtificialReferenceMPC.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
     "LagrangianBatch": Case(LagrangianBatch, {"task": LINEAR_TASK, "horizon": 2},
                             {"task": "task", "horizon": "count", "parameters": "names", "make": "function",
                              "max_iterations": "count", "tolerance": "above 0", "device": "device"},

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import final
+import copyreg
+from typing import Any, final
 
 import numpy as np
 
-from ctrl.controller import Decision, NotApplicable, Source, Status, measured_states, sample_index
+from ctrl.controller import NotApplicable, Source, Status, measured_states, sample_index
 from mpc.explicit.lattice import NotRepresented, lattice_of
 from mpc.explicit.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
-from mpc.fallback import Recourse
-from mpc.linear.linear_mpc import LinearMPC, Terminal
-from mpc.nonlinear.transcription import check_input
+from mpc.linear.linear_mpc import LinearMPC, TerminalCondition
+from mpc.online import OnlineController, SolveResult, check_input, quiet
 from systems import Box, Hard, InvalidValue, Task
 from systems.arguments import expect_whole
 from systems.errors import expect
@@ -21,7 +20,7 @@ __all__ = ["ExplicitMPC"]
 
 
 @final
-class ExplicitMPC:
+class ExplicitMPC(OnlineController):
     """The law of :class:`LinearMPC` in closed form (Bemporad, Morari, Dua & Pistikopoulos, 2002).
 
     The law is a :class:`Lattice`, so what runs is what can be proved of. Beyond the feasible states it goes on
@@ -49,7 +48,7 @@ class ExplicitMPC:
         self,
         task: Task,
         horizon: int = 5,
-        terminal: Terminal | None = None,
+        terminal: TerminalCondition | None = None,
         within: Box | None = None,
         max_regions: int = 5000,
     ) -> None:
@@ -59,7 +58,7 @@ class ExplicitMPC:
         expect_whole(max_regions, "max_regions", least=1)
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
-        self.task, self.horizon = task, horizon
+        super().__init__(task, horizon)
         if task.reading.terminal is not None:
             raise NotApplicable(
                 f"task '{task.name}' has a terminal cost, so its law changes towards the end of the run; explicit MPC "
@@ -88,44 +87,34 @@ class ExplicitMPC:
         self._right = np.concatenate([shape.h for shape in shapes]) + GAP
         counts = [len(shape.h) for shape in shapes]
         self._first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        self._recourse = Recourse(task)
-        self._lower, self._upper = task.input_bounds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The law took long to find, so a copy keeps it.
+        return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
 
     def reset(self) -> None:
         """The law has no memory; the controller it is the law of has."""
+        super().reset()
         self.online.reset()
 
-    @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
-        """
-        began = perf_counter()
-        x, k = self._recourse.measured(x), sample_index(k)
-        if not np.isfinite(x).all():
-            return Decision(
-                self._recourse.backup(x, k), Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began
-            )
-        x = self._near(x)
-        u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
+        u = self._clip(self.law(x))
         if self._inside(x[None])[0]:
-            return Decision(u, seconds=perf_counter() - began)
+            return SolveResult(Status.SOLVED, None, 0, 0.0, u)
         if not np.isfinite(u).all():  # pieces of the law that overflow cancel
-            u = self._recourse.backup(x, k)
+            u = self._fallback.backup(x, k)
         # The input stays that of the law, which certificates are about; the online controller knows what is lacking.
-        if self.online.step(x, k).status is Status.TERMINAL_SET_UNREACHABLE:
-            return Decision(u, Status.TERMINAL_SET_UNREACHABLE, Source.BACKUP, seconds=perf_counter() - began)
-        return Decision(u, Status.INFEASIBLE, Source.BACKUP, seconds=perf_counter() - began)
+        is_set_unreachable = self.online.step(x, k).status is Status.TERMINAL_SET_UNREACHABLE
+        status = Status.TERMINAL_SET_UNREACHABLE if is_set_unreachable else Status.INFEASIBLE
+        return SolveResult(status, None, 0, 0.0, u, Source.BACKUP)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @quiet
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (b, m) for the states (b, n); NaN where ``step`` says more than the input."""
         sample_index(k)
-        x = self._near(measured_states(x, self.task.plant.state))
-        u = np.minimum(np.maximum(self.law(x), self._lower), self._upper)
+        x = self._representatives(measured_states(x, self.task.plant.state))
+        u = self._clip(self.law(x))
         inside = np.empty(len(x), dtype=bool)
         for first in range(0, len(x), 4096):
             part = slice(first, first + 4096)
@@ -134,14 +123,17 @@ class ExplicitMPC:
 
     def is_feasible(self, x: np.ndarray) -> bool:
         """Whether one of the regions holds the state (n,), up to 5e-9 of the width of the bounds."""
-        return bool(self._inside(self._near(np.asarray(x, dtype=float))[None])[0])
+        return bool(self._inside(self._representatives(np.asarray(x, dtype=float))[None])[0])
 
-    def _near(self, x: np.ndarray) -> np.ndarray:
+    def _representatives(self, x: np.ndarray) -> np.ndarray:
         """The representatives of states (..., n) for which the law is made."""
         reading = self.task.reading
         return x if reading.state.is_euclidean else reading.state.nearest(x, reading.start[0])
 
-    @np.errstate(over="ignore", invalid="ignore")  # a state may be of any size
+    def _representative(self, x: np.ndarray, k: int) -> np.ndarray:
+        return self._representatives(x)
+
+    @quiet
     def _inside(self, x: np.ndarray) -> np.ndarray:
         kept = self._rows @ ((x - self._middle) / self._half).T <= self._right[:, None]
         return np.asarray(np.logical_and.reduceat(kept, self._first, axis=0).any(axis=0))

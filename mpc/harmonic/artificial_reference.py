@@ -6,38 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import expect_differentiable, linear_plant
 from mpc.harmonic.conic_program import ConicProgram
 from mpc.harmonic.outputs import Outputs, outputs
 from mpc.harmonic.target import mean_of
-from mpc.nonlinear.transcription import check_horizon, expect_dense
-from mpc.online import DOMAIN, HELD_AS_HARD, UNDISTURBED
+from mpc.memory import expect_dense
 from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
 from systems.errors import expect
-from systems.reading import Part
-
-MOST_CHANGE = 0.25  # of the derivatives along a reference, at which one linearisation no longer serves the run
 
 __all__ = [
-    "FITTED",
-    "STANDING",
-    "Model",
     "OffsetWeights",
-    "answers",
-    "check_horizon",
+    "TrackingModel",
     "equality_program",
     "harmonic_program",
-    "model",
+    "tracking_model",
     "tracking_program",
 ]
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """What the predictions of a task rest on: x+ = A x + B u + c, its outputs, and the stage weights.
+class TrackingModel:
+    """The sampled plant x+ = A x + B u + c of a task, its bounded outputs, and the stage weights.
 
     Args:
         A: (n, n). B: (n, m). c: (n,). Q: (n, n). R: (m, m).
@@ -53,8 +44,15 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class OffsetWeights:
-    """Prices of the distance between artificial and wanted reference, as in the papers: (Te, Se) of the mean, (Th, Sh)
-    of the amplitudes. Te, Th are (n, n); Se, Sh are (m, m); all symmetric and positive semidefinite."""
+    """Weights of the distance between the artificial reference and its target, as in the papers; all symmetric and
+    positive semidefinite.
+
+    Args:
+        Te: (n, n), of the mean of the state.
+        Th: (n, n), of its amplitudes.
+        Se: (m, m), of the mean of the input.
+        Sh: (m, m), of its amplitudes.
+    """
 
     Te: np.ndarray
     Th: np.ndarray
@@ -62,7 +60,7 @@ class OffsetWeights:
     Sh: np.ndarray
 
 
-def model(task: Task) -> Model:
+def tracking_model(task: Task) -> TrackingModel:
     """The sampled plant of a task (linearised where its reference stands, or at the mean of it), with its weights.
 
     Raises:
@@ -77,64 +75,12 @@ def model(task: Task) -> Model:
     Q, R, _ = task.cost.matrices(task.plant)
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
-    return Model(linear.A, linear.B, linear.c, outputs(task), Q, R)
+    return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R)
 
 
-FITTED = Announced("fits the reference ahead by a sinusoid where it is none of its frequency")
-STANDING = Announced("takes the reference of each sample as if it stood still")
-
-
-def answers(moving: Answer) -> Answers:
-    """How controllers that end on an artificial reference take each part of a task.
-
-    Args:
-        moving: a reference that moves.
-    """
-    return Answers(
-        {
-            Part.NONLINEAR_PLANT: Announced("takes {names} as its linearisation"),
-            Part.KINKED_PLANT: Announced("takes {names} in the plant by the slopes at the linearisation"),
-            Part.SINGULAR_PLANT: EXACT,  # refused by model
-            Part.MOVING_REFERENCE: moving,
-            Part.VARYING_LINEARISATION: _varying,
-            Part.COST_ELSEWHERE: EXACT,  # the artificial reference goes where the reference cannot be kept
-            Part.REFERENCE_OUTSIDE: EXACT,
-            Part.NON_QUADRATIC_COST: EXACT,  # refused by model
-            Part.KINKED_COST: EXACT,
-            Part.TERMINAL_COST: Refused(
-                "it has a terminal cost, which a prediction that ends on an artificial reference does not take; leave "
-                "it out, or use the linear or the nonlinear MPC"
-            ),
-            Part.HARD: EXACT,
-            Part.SOFT: Announced("holds the soft {names} as hard"),
-            Part.CHANCE: HELD_AS_HARD,
-            Part.BUDGET: HELD_AS_HARD,
-            Part.EXCESS_BUDGET: Refused(
-                "the budget of {names} counts by how much it is exceeded, which this controller does not; use the "
-                "nonlinear MPC"
-            ),
-            Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_conditions
-            Part.KINKED_CONSTRAINT: EXACT,
-            Part.DISTURBANCE: EXACT,
-            Part.BIASED_DISTURBANCE: UNDISTURBED,
-            Part.PERIODIC: EXACT,
-            Part.DOMAIN: DOMAIN,
-        }
-    )
-
-
-def _varying(task: Task) -> Answer:
-    """One linearisation serves a whole run as long as the derivatives hardly change along the reference."""
-    change = task.reading.linearisation_change
-    if change > MOST_CHANGE:
-        return Refused(
-            f"along its reference the derivatives of the plant change by {100 * change:.0f} % and this controller "
-            "linearises once; use LinearMPC, LQR or NonlinearMPC"
-        )
-    return Announced(f"linearises once, though the derivatives change by {100 * change:.2g} % along the reference")
-
-
-def harmonic_program(system: Model, horizon: int, frequency: float, weights: OffsetWeights, eps: float) -> ConicProgram:
+def harmonic_program(
+    system: TrackingModel, horizon: int, frequency: float, weights: OffsetWeights, eps: float
+) -> ConicProgram:
     """Harmonic MPC (Krupa, Limon & Alamo, Harmonic based model predictive control for set-point tracking, 2022).
 
     The artificial reference is x_h(j) = x_e + x_s sin(w (j - N)) + x_c cos(w (j - N)), likewise u_h, and the prediction
@@ -143,7 +89,7 @@ def harmonic_program(system: Model, horizon: int, frequency: float, weights: Off
     return _Writer(system, horizon, eps, parts=3).harmonic(frequency, weights)
 
 
-def tracking_program(system: Model, horizon: int, weights: OffsetWeights, eps: float) -> ConicProgram:
+def tracking_program(system: TrackingModel, horizon: int, weights: OffsetWeights, eps: float) -> ConicProgram:
     """MPC for tracking with an artificial steady state (Limon, Alvarado, Alamo & Camacho, 2008), with the end
     x_N = x_e.
 
@@ -152,15 +98,15 @@ def tracking_program(system: Model, horizon: int, weights: OffsetWeights, eps: f
     return _Writer(system, horizon, eps, parts=1).steady(weights)
 
 
-def equality_program(system: Model, horizon: int) -> ConicProgram:
-    """MPC that ends at the wanted state: x_N = x_re. The parameter is p = (x, x_re, u_re)."""
+def equality_program(system: TrackingModel, horizon: int) -> ConicProgram:
+    """MPC that ends at the reference state: x_N = x_re. The parameter is p = (x, x_re, u_re)."""
     return _Writer(system, horizon, 0.0, parts=0).fixed()
 
 
 class _Writer:
     """Writes the rows of one program. z = (x_0, u_0, .., x_{N-1}, u_{N-1}, artificial parts (x, u) each)."""
 
-    def __init__(self, system: Model, horizon: int, eps: float, parts: int) -> None:
+    def __init__(self, system: TrackingModel, horizon: int, eps: float, parts: int) -> None:
         self.system, self.N, self.eps = system, horizon, expect_number(eps, "eps", least=0.0)
         self.n, self.m = system.B.shape
         self.k = self.n + self.m
@@ -172,7 +118,7 @@ class _Writer:
         self.state_at, self.input_at = self.stage[:, : self.n], self.stage[:, self.n :]
         self.part = at[horizon * self.k :].reshape(parts, self.k)
         self.parameters = self.n + self.k * max(parts, 1)
-        self.wanted = np.arange(self.n, self.parameters).reshape(max(parts, 1), self.k)
+        self.target = np.arange(self.n, self.parameters).reshape(max(parts, 1), self.k)
         joint = np.zeros((self.k, self.k))
         joint[: self.n, : self.n], joint[self.n :, self.n :] = system.Q, system.R
         self.root = _root(joint)
@@ -184,13 +130,13 @@ class _Writer:
         for j in range(self.N):
             phase = w * (j - self.N)
             parts = ((self.stage[j], 1.0), (mean, -1.0), (sine, -np.sin(phase)), (cosine, -np.cos(phase)))
-            self._price(self.root, *parts)
+            self._charge(self.root, *parts)
         self._offset(0, _root(_blocks(weights.Te, weights.Se)))
         for i in (1, 2):
             self._offset(i, _root(_blocks(weights.Th, weights.Sh)))
         n = self.n
         self._predict((mean[:n], np.eye(n)), (cosine[:n], np.eye(n)))
-        self._rest()
+        self._steady_mean()
         A, B, c, s = self.system.A, self.system.B, np.cos(w), np.sin(w)
         turn = np.eye(n)
         self._equal((sine[:n], c * turn - A), (cosine[:n], -s * turn), (sine[n:], -B))
@@ -205,10 +151,10 @@ class _Writer:
     def steady(self, weights: OffsetWeights) -> ConicProgram:
         mean = self.part[0]
         for j in range(self.N):
-            self._price(self.root, (self.stage[j], 1.0), (mean, -1.0))
+            self._charge(self.root, (self.stage[j], 1.0), (mean, -1.0))
         self._offset(0, _root(_blocks(weights.Te, weights.Se)))
         self._predict((mean[: self.n], np.eye(self.n)))
-        self._rest()
+        self._steady_mean()
         out = self.system.outputs
         C = np.zeros((len(out.E), self.d))
         C[:, mean] = np.hstack([out.E, out.F])
@@ -216,21 +162,21 @@ class _Writer:
 
     def fixed(self) -> ConicProgram:
         for j in range(self.N):
-            self._price(self.root, (self.stage[j], 1.0), wanted=self.wanted[0])
-        self._predict(parameter=self.wanted[0][: self.n])
+            self._charge(self.root, (self.stage[j], 1.0), target=self.target[0])
+        self._predict(parameter=self.target[0][: self.n])
         return self._program(np.zeros((0, self.d)), np.zeros(0), np.zeros(0))
 
-    def _price(self, root: np.ndarray, *parts: tuple[np.ndarray, float], wanted: np.ndarray | None = None) -> None:
-        """Adds |root (sum of factor z[where]  -  p[wanted])|^2 to the objective."""
+    def _charge(self, root: np.ndarray, *parts: tuple[np.ndarray, float], target: np.ndarray | None = None) -> None:
+        """Adds |root (sum of factor z[where]  -  p[target])|^2 to the objective."""
         S, T = np.zeros((len(root), self.d)), np.zeros((len(root), self.parameters))
         for where, factor in parts:
             S[:, where] += factor * root
-        if wanted is not None:
-            T[:, wanted] = root
+        if target is not None:
+            T[:, target] = root
         self.residuals.append((S, T))
 
     def _offset(self, i: int, root: np.ndarray) -> None:
-        self._price(root, (self.part[i], 1.0), wanted=self.wanted[i])
+        self._charge(root, (self.part[i], 1.0), target=self.target[i])
 
     def _equal(
         self,
@@ -258,7 +204,7 @@ class _Writer:
             following = end if last else ((self.state_at[j + 1], np.eye(self.n)),)
             self._equal(*now, *following, constant=c, parameter=parameter if last else None, sign=-1.0)
 
-    def _rest(self) -> None:
+    def _steady_mean(self) -> None:
         """The mean of the artificial reference stands still."""
         mean, n = self.part[0], self.n
         self._equal((mean[:n], np.eye(n) - self.system.A), (mean[n:], -self.system.B), constant=self.system.c)

@@ -1,43 +1,42 @@
-"""The receding-horizon step shared by harmonic, tracking and equality MPC: solve, or follow the last good
-prediction."""
+"""MPC with an artificial reference: its solve, its warm start, and the fallback on a prediction that never ends."""
 
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.answers import Answers, described
-from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
-from mpc.fallback import Outcome, Plan, Recourse
+from ctrl.answers import Answers
+from ctrl.controller import Decision, NotApplicable, Source, Status
+from mpc.fallback import Plan
 from mpc.feasible import FeasibleSet
 from mpc.harmonic.conic_program import ConicProgram
-from mpc.harmonic.target import Wanted
+from mpc.harmonic.target import Target
 from mpc.linear.linear_mpc import LinearMPC
-from mpc.online import clock
+from mpc.online import COLD_AFTER, OnlineController, SolveResult
 from mpc.solvers.conic_solver import ConicSolver
 from systems import Reference, Task
 from systems.arguments import expect_choice, expect_whole
 
-__all__ = ["Prediction", "RecedingHorizon", "Solver"]
+__all__ = ["ArtificialReferenceMPC", "ConeBackEnd", "Prediction"]
 
-Solver = Literal["interior-point", "admm", "clarabel"]
+ConeBackEnd = Literal["interior-point", "admm", "clarabel"]
 """``interior-point``: the dedicated solver, equally fast at every sample. ``admm``: the same, after a short attempt
 from the last answer that makes easy samples many times faster. ``clarabel``: the reference, on the sparse problem."""
 
+LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
 CONDENSED = 200  # free variables up to which the dedicated solver was the faster one, of plants with up to 3 inputs
-QUICK = 30  # iterations of the short attempt
+ADMM_ITERATIONS = 30  # iterations of the short attempt
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """A solved problem: the plan of ``horizon`` samples, and the artificial reference on which it ends and goes on for
-    ever.
+    all future time.
 
     Args:
         x: (horizon, n). u: (horizon, m).
@@ -63,50 +62,48 @@ class Prediction:
         return point[:n], point[n:]
 
 
-class RecedingHorizon(ABC):
-    """Steps a parametric cone program through time.
+class ArtificialReferenceMPC(OnlineController):
+    """Solves a parametric cone program in every sample, whose prediction ends on an artificial reference.
 
     A solve that fails leaves the last good point alone: its prediction, which never ends, is followed instead,
-    corrected by the local regulator. Before there is one, the backup law of :class:`Recourse` acts.
+    corrected by the local regulator. Before there is one, the backup law of :class:`mpc.fallback.Fallback` acts.
 
     Args:
-        task: see the final classes. program: the problem. frequency: of the artificial reference, 0 where it is steady.
-        solver: see :data:`Solver`; where left out, by size. max_iterations: of it, in one step.
+        task: see the final classes.
+        program: the problem.
+        frequency: of the artificial reference, rad per sample, 0 where it is steady.
+        solver: see :data:`ConeBackEnd`; default: by size.
+        max_iterations: of it, in one step.
         time_limit: seconds of one step, at which Clarabel is stopped; the dedicated solver cannot be interrupted, its
             work is bounded by its iterations, each of the same length.
 
     Attributes:
-        approximations: what of the task is not taken exactly, in words.
-        horizon: samples predicted. solver: the back-end in use.
+        horizon: samples predicted.
+        solver: the back-end in use.
     """
-
-    COLD_AFTER = 3  # failures in a row after which the last good point is no warm start any more
-    LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
 
     def __init__(
         self,
         task: Task,
         program: ConicProgram,
         frequency: float,
-        solver: Solver | None,
+        solver: ConeBackEnd | None,
         max_iterations: int,
         time_limit: float | None = None,
     ) -> None:
         if solver is None:
             free = program.S.shape[1] - len(program.G)
             solver = "interior-point" if free <= CONDENSED else "clarabel"
-        expect_choice(solver, "solver", get_args(Solver))
+        expect_choice(solver, "solver", get_args(ConeBackEnd))
         expect_whole(max_iterations, "max_iterations", least=1)
-        self.task, self.program, self.frequency = task, program, frequency
-        self.time_limit = clock(task, time_limit)
-        self.horizon = len(program.input_at)
+        super().__init__(task, len(program.input_at), max_iterations, time_limit)
+        self.program, self.frequency = program, frequency
         self.solver = _back_end(program, task.input_bounds, frequency, solver, max_iterations, self.time_limit)
         self._n = len(task.plant.state)
         self._parameter = np.zeros(program.T.shape[1])
-        self._good: int | None = None
-        self._wanted = self._wanted_by(task)
-        self._recourse = Recourse(task)
-        self._open_ended: LinearMPC | Literal[False] | None = None  # None until needed, False where there is none
+        self._solved_at: int | None = None  # sample of the last good solve
+        self.target = self._target_of(task)
+        self._without_end: LinearMPC | Literal[False] | None = None  # None until needed, False where there is none
         self.approximations = self._answers.read(task)
 
     @property
@@ -114,16 +111,16 @@ class RecedingHorizon(ABC):
     def _answers(self) -> Answers:
         """How the family takes each part of a task."""
 
-    def __repr__(self) -> str:
-        return described(f"{type(self).__name__}(task '{self.task.name}', horizon={self.horizon})", self.approximations)
-
     @abstractmethod
-    def _wanted_by(self, task: Task) -> Wanted:
+    def _target_of(self, task: Task) -> Target:
         """How the reference of a task enters the program.
 
         Raises:
             NotApplicable: a reference this controller cannot pursue.
         """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (type(self), self._arguments, self.task.reference)
 
     def follow(self, reference: Reference) -> None:
         """Pursues another reference from now on; what was feasible stays so where theory promises it.
@@ -132,85 +129,75 @@ class RecedingHorizon(ABC):
             NotApplicable: a reference this controller cannot pursue.
         """
         task = dataclasses.replace(self.task, reference=reference)
-        self._wanted = self._wanted_by(task)
-        failures = self._recourse.failures
-        self.task, self._recourse = task, Recourse(task)
-        self._recourse.failures = failures
-        self._open_ended = None
+        self.target = self._target_of(task)
+        self._control(task)
+        self._last_x, self._without_end = None, None
 
     def reset(self) -> None:
-        """Forgets the past."""
-        self._good = None
-        self._recourse.reset()
-        if self._open_ended:
-            self._open_ended.reset()
+        """Forgets the past: a new run begins."""
+        super().reset()
+        self._solved_at = None
+        if self._without_end:
+            self._without_end.reset()
 
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
-        """
-        began = perf_counter()
-        x, k = self._recourse.measured(x), sample_index(k)
-        x = self._recourse.nearest(x, k)
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         parameter, solver = self._parameter, self.solver
         parameter[: self._n] = x
-        parameter[self._n :] = self._wanted.at(k).ravel()
+        parameter[self._n :] = self.target.parameters(k).ravel()
         status = solver.solve(parameter, self._elapsed(k))
-        residual = solver.residual
+        iterations, residual = solver.iterations, solver.residual
         if status is Status.SOLVED:
-            source = Source.OPTIMAL
-        elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= self.LOOSE:
-            source = Source.SUBOPTIMAL
+            self._solved_at = k
+            return SolveResult(status, self._last_plan, iterations, residual, solver.input.copy())
+        if status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and residual <= LOOSE:
             solver.keep()
-        else:
-            if status is Status.INFEASIBLE and (other := self._without_end(x, k)) is not None:
-                self._recourse.failures += 1
-                iterations = solver.iterations + other.iterations
-                status, source = Status.TERMINAL_SET_UNREACHABLE, Source.SUBOPTIMAL
-                return Decision(other.input, status, source, iterations, other.residual, perf_counter() - began)
-            self._recourse.plan = self._continued(k)
-            outcome = Outcome(status, None, solver.iterations, residual)
-            return self._recourse.decide(x, k, outcome, began)
-        self._good, self._recourse.failures = k, 0
-        return Decision(solver.input.copy(), status, source, solver.iterations, residual, perf_counter() - began)
+            self._solved_at = k
+            return SolveResult(status, self._last_plan, iterations, residual, solver.input.copy())
+        if status is Status.INFEASIBLE and (other := self._decision_without_end(x, k)) is not None:
+            iterations += other.iterations
+            return SolveResult(Status.TERMINAL_SET_UNREACHABLE, None, iterations, other.residual, other.input)
+        return SolveResult(status, None, iterations, residual)
 
-    def _without_end(self, x: np.ndarray, k: int) -> Decision | None:
+    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        if self._solved_at is None:
+            return self._fallback.backup(x, k), Source.BACKUP
+        planned = self.prediction.at(max(k - self._solved_at, 0))
+        return self._fallback.follow(x, k, *planned), Source.SHIFTED_PLAN
+
+    def _decision_without_end(self, x: np.ndarray, k: int) -> Decision | None:
         """The decision of a linear MPC over the same horizon that may end anywhere; None where that has no plan."""
-        if self._open_ended is None:
+        if self._without_end is None:
             try:
                 at_edge = self.task.reading.rests_at_edge  # then a plan ends at a steady state that it chooses
-                self._open_ended = LinearMPC(self.task, self.horizon, None if at_edge else "cost")
+                self._without_end = LinearMPC(self.task, self.horizon, None if at_edge else "cost")
             except NotApplicable:
-                self._open_ended = False
-        if not self._open_ended:
+                self._without_end = False
+        if not self._without_end:
             return None
-        decision = self._open_ended.step(x, k)
+        decision = self._without_end.step(x, k)
         return decision if decision.source in (Source.OPTIMAL, Source.SUBOPTIMAL) else None
 
     def _elapsed(self, k: int) -> int:
-        """Samples since the point kept, 0 where it is no use as a warm start."""
-        if self._good is None or self._recourse.failures >= self.COLD_AFTER:
+        """Samples since the point kept, 0 where it is of no use as a warm start."""
+        if self._solved_at is None or self._failures >= COLD_AFTER:
             return 0
-        elapsed = k - self._good
+        elapsed = k - self._solved_at
         return elapsed if 0 < elapsed < self.horizon else 0
 
-    def _continued(self, k: int) -> Plan | None:
-        """The last good prediction at sample ``k``."""
-        if self._good is None:
-            return None
-        x, u = self.prediction.at(max(k - self._good, 0))
-        return Plan(np.array([x, x]), np.array([u]), k)
+    def _last_plan(self) -> Plan:
+        """The prediction of the last good solve up to the horizon."""
+        prediction = self.prediction
+        assert self._solved_at is not None
+        end = prediction.at(self.horizon)[0]
+        return Plan(np.vstack([prediction.x, end]), prediction.u, self._solved_at)
 
     @property
     def prediction(self) -> Prediction:
         """What the last good solve predicts, from its sample on."""
         program, z = self.program, self.solver.point()
-        wanted = self.solver.parameter()[self._n :]
+        target = self.solver.parameter()[self._n :]
         parts = np.zeros((3, program.state_at.shape[1] + program.input_at.shape[1]))
-        parts[0] = z[program.mean_at] if len(program.mean_at) else wanted
+        parts[0] = z[program.mean_at] if len(program.mean_at) else target
         if len(program.sine_at):
             parts[1], parts[2] = z[program.sine_at], z[program.cosine_at]
         return Prediction(z[program.state_at], z[program.input_at], parts[0], parts[1], parts[2], self.frequency)
@@ -225,27 +212,21 @@ class RecedingHorizon(ABC):
         from sample 0 on."""
         program, n = self.program, self._n
         d = program.G.shape[1]
-        wanted = self._wanted.at(0).ravel()
+        target = self.target.parameters(0).ravel()
         H, lower, upper = program.measured
         on_state = np.hstack([np.zeros((len(H), n)), _spread(H, program.state_at[0], d)])
         C = np.vstack([on_state, np.hstack([np.zeros((len(program.C), n)), program.C])])
         low, high = np.concatenate([lower, program.lower]), np.concatenate([upper, program.upper])
         up, down = np.isfinite(high), np.isfinite(low)
-        cones, right = [np.zeros((0, d))], [np.zeros(0)]
-        for bound, sign in ((program.high, 1.0), (program.low, -1.0)):
-            for i in np.flatnonzero(np.isfinite(bound)):
-                e, s, c = program.D[3 * i : 3 * i + 3]
-                cones.append(np.array([sign * e, -s, -c]))
-                right.append(np.array([sign * bound[i], 0.0, 0.0]))
-        triples = np.vstack(cones)
+        triples, right = program.cones()
         return FeasibleSet(
             self.task.plant.state,
             sp.csc_matrix(np.hstack([-program.B[:, :n], program.G])),
-            program.b + program.B[:, n:] @ wanted,
+            program.b + program.B[:, n:] @ target,
             sp.csc_matrix(np.vstack([C[up], -C[down]])),
             np.concatenate([high[up], -low[down]]),
             sp.csc_matrix(np.hstack([np.zeros((len(triples), n)), triples])),
-            np.concatenate(right),
+            right,
         )
 
 
@@ -259,7 +240,7 @@ def _back_end(
     program: ConicProgram,
     bounds: tuple[np.ndarray, np.ndarray],
     frequency: float,
-    solver: Solver,
+    solver: ConeBackEnd,
     max_iterations: int,
     time_limit: float,
 ) -> ConicSolver:
@@ -269,5 +250,15 @@ def _back_end(
         return ClarabelSolver(program, bounds, max_iterations, time_limit)
     from mpc.solvers.harmonic.solver import CompiledSolver
 
-    quick = QUICK if solver == "admm" else 0
+    quick = ADMM_ITERATIONS if solver == "admm" else 0
     return CompiledSolver(program, bounds, frequency, max_iterations, quick)
+
+
+def _made(
+    kind: type[ArtificialReferenceMPC], arguments: tuple[Any, ...], reference: Reference
+) -> ArtificialReferenceMPC:
+    """A copy: the controller of these arguments, pursuing the reference that the original pursued last."""
+    controller = kind(*arguments)
+    if reference is not arguments[0].reference:
+        controller.follow(reference)
+    return controller

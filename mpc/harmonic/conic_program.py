@@ -50,6 +50,17 @@ class ConicProgram:
     cosine_at: np.ndarray
     measured: tuple[np.ndarray, np.ndarray, np.ndarray]
 
+    def cones(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix (3 k, d) and vector (3 k,), such that right - matrix z lies in k second-order cones: the triples of
+        finite upper bounds, then those of finite lower bounds."""
+        rows, right = [np.zeros((0, self.D.shape[1]))], [np.zeros(0)]
+        for bound, sign in ((self.high, 1.0), (self.low, -1.0)):
+            for i in np.flatnonzero(np.isfinite(bound)):
+                e, s, c = self.D[3 * i : 3 * i + 3]
+                rows.append(np.array([sign * e, -s, -c]))
+                right.append(np.array([sign * bound[i], 0.0, 0.0]))
+        return np.vstack(rows), np.concatenate(right)
+
     def cost(self, z: np.ndarray, parameter: np.ndarray) -> float:
         """Objective at z (d,)."""
         residual = self.S @ z - self.T @ parameter - self.t

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ctrl.answers import Answers
-from mpc.harmonic.artificial_reference import FITTED, OffsetWeights, answers, check_horizon, harmonic_program, model
-from mpc.harmonic.artificial_reference_mpc import RecedingHorizon, Solver
-from mpc.harmonic.target import Harmonic, LocalFit, Steady, Wanted
+from mpc.harmonic.answers import FITTED, answers
+from mpc.harmonic.artificial_reference import OffsetWeights, harmonic_program, tracking_model
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC, ConeBackEnd
+from mpc.harmonic.frequency_sweep import sweep
+from mpc.harmonic.target import FittedTarget, SinusoidTarget, SteadyTarget, Target
+from mpc.online import check_horizon
 from systems import Sinusoid, Task
 from systems.arguments import expect_number
 from systems.costs import Weight, weight_matrix
@@ -14,7 +17,7 @@ from systems.errors import expect
 __all__ = ["HarmonicMPC"]
 
 
-class HarmonicMPC(RecedingHorizon):
+class HarmonicMPC(ArtificialReferenceMPC):
     """MPC with an artificial harmonic reference, for set-points (Krupa, Limon & Alamo, 2022), sinusoids and any
     trajectory (Krupa, Limon & Alamo, 2023):
 
@@ -30,17 +33,20 @@ class HarmonicMPC(RecedingHorizon):
 
     Args:
         task: its plant is linearised where its reference starts; its cost must be quadratic, its constraints boxes and
-            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not asked of the
+            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not imposed on the
             measured state.
         horizon: samples looked ahead, N.
-        frequency: w in rad per sample. Where left out: that of a sinusoidal reference, else chosen by
+        frequency: w in rad per sample; default: that of a sinusoidal reference, else chosen as by
             :func:`mpc.harmonic.frequency.choose_frequency`.
-        Te, Th: price of mean and amplitude of the state, 10 N Q where left out. Se: of the mean of the input, R where
-            left out. Sh: of its amplitude, R / 2 where left out. These are the defaults of the authors' toolbox.
+        Te: weight of the mean of the state; default: 10 N Q. The defaults are those of the authors' toolbox.
+        Th: weight of the amplitude of the state; default: 10 N Q.
+        Se: weight of the mean of the input; default: R.
+        Sh: weight of the amplitude of the input; default: R / 2.
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
-        solver: see :data:`mpc.harmonic.artificial_reference_mpc.Solver`; where left out, the interior point up to 200 free variables, Clarabel
-            beyond. max_iterations: of it, in one step.
-        time_limit: seconds of one step; see :class:`mpc.harmonic.artificial_reference_mpc.RecedingHorizon`.
+        solver: see :data:`mpc.harmonic.artificial_reference_mpc.ConeBackEnd`; default: the interior point up to 200
+            free variables, Clarabel beyond.
+        max_iterations: of the solver in one step.
+        time_limit: seconds of one step; see :class:`mpc.harmonic.artificial_reference_mpc.ArtificialReferenceMPC`.
 
     A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
     about horizon (n + m) f^2 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in
@@ -55,7 +61,7 @@ class HarmonicMPC(RecedingHorizon):
 
     Raises:
         NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable
-            or a horizon shorter than its controllability index, a direction without price.
+            or a horizon shorter than its controllability index, a direction that costs nothing.
         InvalidValue: a horizon below 1, a frequency that is not finite, an eps without room.
 
     Examples:
@@ -75,7 +81,7 @@ class HarmonicMPC(RecedingHorizon):
         Se: Weight | None = None,
         Sh: Weight | None = None,
         eps: float = 1e-4,
-        solver: Solver | None = None,
+        solver: ConeBackEnd | None = None,
         max_iterations: int = 80,
         time_limit: float | None = None,
     ) -> None:
@@ -83,7 +89,7 @@ class HarmonicMPC(RecedingHorizon):
         if frequency is None:
             frequency = _frequency(task, horizon)
         expect_number(frequency, "frequency", hint="in rad per sample")
-        system = model(task)
+        system = tracking_model(task)
         state, inputs = task.plant.state, task.plant.input
         weights = OffsetWeights(
             10.0 * horizon * system.Q if Te is None else weight_matrix(Te, state, "Te"),
@@ -94,25 +100,24 @@ class HarmonicMPC(RecedingHorizon):
         self.weights = weights
         program = harmonic_program(system, horizon, float(frequency), weights, eps)
         super().__init__(task, program, float(frequency), solver, max_iterations, time_limit)
+        self._arguments = (task, horizon, frequency, Te, Th, Se, Sh, eps, solver, max_iterations, time_limit)
 
     @property
     def _answers(self) -> Answers:
         return answers(FITTED)
 
-    def _wanted_by(self, task: Task) -> Wanted:
+    def _target_of(self, task: Task) -> Target:
         reference = task.reference
         if reference.is_constant:
-            return Steady(task, parts=3)
+            return SteadyTarget(task, parts=3)
         if isinstance(reference, Sinusoid) and abs(reference.frequency - self.frequency) < 1e-12:
-            return Harmonic(task, self.horizon)
+            return SinusoidTarget(task, self.horizon)
         # Half a horizon beyond its end decides where the prediction heads; more spoils the fit of what is near.
-        return LocalFit(task, self.horizon, self.frequency, max(3, 3 * self.horizon // 2))
+        return FittedTarget(task, self.horizon, self.frequency, max(3, 3 * self.horizon // 2))
 
 
 def _frequency(task: Task, horizon: int) -> float:
     expect(task, Task, "the task of HarmonicMPC", "such as systems.library.ball_and_plate_axis()")
     if isinstance(task.reference, Sinusoid):
         return task.reference.frequency
-    from mpc.harmonic.frequency import choose_frequency  # which tries controllers of this class
-
-    return choose_frequency(task, horizon).best
+    return sweep(task, horizon, lambda frequency: HarmonicMPC(task, horizon, frequency)).best

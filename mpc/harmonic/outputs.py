@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctrl.controller import NotApplicable
-from mpc.linear.condensing import affine_conditions
+from mpc.affine_task import affine_task
 from systems import Task
 
 __all__ = ["Outputs", "outputs"]
@@ -30,17 +30,18 @@ class Outputs:
 def outputs(task: Task) -> Outputs:
     """The constraints and the input bounds of a task, infinite bounds dropped.
 
-    Soft, chance and budget constraints are held as hard ones: the artificial reference must keep them for ever.
+    Soft, chance and budget constraints are held as hard ones: the artificial reference must keep them for all
+    future time.
 
     Raises:
         NotApplicable: a constraint that is not affine in state and input.
     """
-    rules = affine_conditions(task)
+    constraints = affine_task(task).constraints
     n, m = len(task.plant.state), len(task.plant.input)
     least, most = task.input_bounds
     rows = [np.append(np.eye(n + m)[n + i], most[i]) for i in range(m)]
     rows += [np.append(-np.eye(n + m)[n + i], -least[i]) for i in range(m)]
-    for direction, low, high in zip(rules.C, rules.lower, rules.upper, strict=True):
+    for direction, low, high in zip(constraints.C, constraints.lower, constraints.upper, strict=True):
         rows += [np.append(direction, high), np.append(-direction, -low)]
     kept: list[np.ndarray] = []
     bounds: list[list[float]] = []

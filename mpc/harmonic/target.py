@@ -1,4 +1,4 @@
-"""A task's reference as the harmonic parameters wanted at each sample."""
+"""A task's reference as target parameters of the artificial reference, sample by sample."""
 
 from __future__ import annotations
 
@@ -8,41 +8,44 @@ import numpy as np
 
 from systems import InvalidValue, SetPoint, Sinusoid, Task
 
-__all__ = ["Harmonic", "LocalFit", "Steady", "Wanted", "fit_matrix", "mean_of"]
+__all__ = ["FittedTarget", "SinusoidTarget", "SteadyTarget", "Target", "fit_matrix", "mean_of"]
 
 
-class Wanted(ABC):
+class Target(ABC):
     """The reference around sample k as mean + sine sin(w (j - N)) + cosine cos(w (j - N)), j samples ahead."""
 
     @abstractmethod
-    def at(self, k: int) -> np.ndarray:
+    def parameters(self, k: int) -> np.ndarray:
         """(parts, n + m): mean, sine and cosine part of (x_r, u_r), or the mean alone."""
 
 
-class Steady(Wanted):
-    """The reference of sample k as if it stood still; the amplitudes wanted are zero.
+class SteadyTarget(Target):
+    """The reference of sample k as if it stood still, with amplitudes of zero.
 
     Args:
+        task: whose reference it is.
         parts: 3 for a harmonic artificial reference, 1 for a steady one.
     """
 
     def __init__(self, task: Task, parts: int) -> None:
         steps = 1 if task.reference.is_constant else task.steps + 1
         x, u = task.reading.window(0, steps)
-        self._task = task
+        self._task, self._is_constant = task, task.reference.is_constant
         self._all = np.zeros((steps, parts, x.shape[1] + u.shape[1]))
         self._all[:, 0] = np.hstack([x, u])
 
-    def at(self, k: int) -> np.ndarray:
-        """See :class:`Wanted`; beyond the run the reference goes on."""
-        if 0 <= k < len(self._all) or self._task.reference.is_constant:
-            return self._all[min(max(k, 0), len(self._all) - 1)]
-        found = np.zeros_like(self._all[0])
-        found[0] = np.hstack(self._task.reading.window(k, 1))[0]
-        return found
+    def parameters(self, k: int) -> np.ndarray:
+        """See :class:`Target`; beyond the run the reference goes on."""
+        if self._is_constant:
+            return self._all[0]
+        if 0 <= k < len(self._all):
+            return self._all[k]
+        parameters = np.zeros_like(self._all[0])
+        parameters[0] = np.hstack(self._task.reading.window(k, 1))[0]
+        return parameters
 
 
-class Harmonic(Wanted):
+class SinusoidTarget(Target):
     """A sinusoidal reference of the frequency of the artificial harmonic: the same parameters, turned to the phase at
     the end of the horizon (Krupa, Limon & Alamo, Harmonic based MPC for tracking sinusoidal references, 2023)."""
 
@@ -59,15 +62,15 @@ class Harmonic(Wanted):
         self._frequency, self._horizon = reference.frequency, horizon
         self._turn = np.eye(3)
 
-    def at(self, k: int) -> np.ndarray:
-        """See :class:`Wanted`."""
+    def parameters(self, k: int) -> np.ndarray:
+        """See :class:`Target`."""
         phase = self._frequency * (k + self._horizon)
         cosine, sine = np.cos(phase), np.sin(phase)
         self._turn[1:, 1:] = (cosine, -sine), (sine, cosine)
         return self._turn @ self._parts
 
 
-class LocalFit(Wanted):
+class FittedTarget(Target):
     """Any reference, fitted by a harmonic over the samples ahead; near samples count most.
 
     The reference enters the objective only, so fitting it anew at every sample costs no feasibility.
@@ -77,8 +80,8 @@ class LocalFit(Wanted):
         self._task, self._ahead = task, np.arange(window + 1)
         self._fit = fit_matrix(horizon, frequency, window)
 
-    def at(self, k: int) -> np.ndarray:
-        """See :class:`Wanted`."""
+    def parameters(self, k: int) -> np.ndarray:
+        """See :class:`Target`."""
         return self._fit @ np.hstack(self._task.reading.window(k, len(self._ahead)))
 
 

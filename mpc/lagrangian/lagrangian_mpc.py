@@ -6,10 +6,11 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
-from mpc.fallback import Outcome, Plan
+from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
+from mpc.fallback import Plan
 from mpc.lagrangian.descent import Descent, Found, Maker, dead_beat
 from mpc.lagrangian.shooting import CasadiShooting
-from mpc.online import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.qp import LOOSE
 from systems import Task
 from systems.arguments import expect_arguments, expect_number, expect_whole
@@ -18,7 +19,7 @@ from systems.reading import Part
 __all__ = ["LagrangianMPC"]
 
 
-class LagrangianMPC(PredictiveController):
+class LagrangianMPC(OnlineController):
     """Minimises the task's cost over a receding horizon by :class:`Descent`; no second derivatives, no factorisation of
     a Newton system of the whole problem.
 
@@ -30,13 +31,11 @@ class LagrangianMPC(PredictiveController):
         make: the multiplier controller; dead-beat on the exact linear model where left out.
         max_iterations: of one step. tolerance: largest residual of a point that counts as solved.
         time_limit: seconds of one step, looked at in every iteration; see
-            :class:`mpc.online.PredictiveController`.
+            :class:`mpc.online.OnlineController`.
 
     Raises:
         InvalidValue: a horizon or max_iterations below 1.
     """
-
-    COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
 
     def __init__(
         self,
@@ -78,7 +77,8 @@ class LagrangianMPC(PredictiveController):
         super().reset()
         self._multipliers[:] = 0.0
 
-    def _solve(self, x: np.ndarray, k: int) -> Outcome:
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
         shrunk = self.shooting is not self._programs[going][0]
@@ -87,22 +87,22 @@ class LagrangianMPC(PredictiveController):
             self._multipliers = np.zeros(len(self.shooting.price))
         x_ref, u_ref = self.task.reading.window(k, going + 1)
         self.shooting.place(x, np.asarray(x_ref), np.asarray(u_ref))
-        plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
+        plan = self.plan if self._failures < COLD_AFTER else None
         inputs, multipliers = np.array(u_ref[:-1], dtype=float), np.zeros_like(self._multipliers)
         if plan is not None:
             inputs, multipliers = self._shifted(plan, k, going)
         try:
             found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
         except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
-            return Outcome(Status.NUMERICAL)
+            return SolveResult(Status.NUMERICAL)
         status = self._status(found)
         residual, iterations = float(found.residual[0]), int(found.iterations[0])
         if status is not Status.SOLVED and not (
             status in (Status.MAX_ITERATIONS, Status.TIMEOUT) and residual <= LOOSE
         ):
-            return Outcome(status, None, iterations, residual)
+            return SolveResult(status, None, iterations, residual)
         self._multipliers = found.multipliers[0]
-        return Outcome(status, Plan(found.states[0], found.inputs[0].reshape(going, -1), k), iterations, residual)
+        return SolveResult(status, Plan(found.states[0], found.inputs[0].reshape(going, -1), k), iterations, residual)
 
     def _status(self, found: Found) -> Status:
         if found.residual[0] <= self.descent.tolerance:
@@ -122,7 +122,7 @@ class LagrangianMPC(PredictiveController):
         us = list(plan.u[done:][:going])
         x = plan.x[-1]
         while len(us) < going:
-            us.append(self._recourse.backup(x, k + len(us)))
+            us.append(self._fallback.backup(x, k + len(us)))
             x = np.array(self._step(x, us[-1], 0, []))[:, 0]
         multipliers = self._multipliers
         for _ in range(done):

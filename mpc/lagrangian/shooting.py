@@ -12,7 +12,8 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import local_model
 from ctrl.terminal import terminal
-from mpc.nonlinear.transcription import check_horizon, check_input, expect_dense
+from mpc.memory import expect_dense
+from mpc.online import check_horizon, check_input
 from systems import Task
 from systems.arguments import expect_names
 from systems.nonsmooth import penalties, smoothed

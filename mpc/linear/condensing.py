@@ -2,115 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import casadi as ca
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import null_space, solve_triangular
 
 from ctrl.controller import NotApplicable
-from ctrl.linearisation import LocalModel
-from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
+from mpc.affine_task import AffineRows, AffineTask
+from mpc.linear.stages import Stages
+from mpc.polyhedra import Polyhedron
 from mpc.solvers.qp import QuadraticProgram
-from systems import Budget, Chance, Task
-from systems.nonsmooth import penalties
 
-__all__ = [
-    "AffineRows",
-    "LinearOptimalControl",
-    "ParametricQP",
-    "affine_conditions",
-    "affine_penalties",
-    "condensed",
-    "linear_optimal_control",
-    "sparse",
-    "terminal_set",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class AffineRows:
-    """lower <= C (x, u) <= upper at the weight (rows,) of a violation, infinite where hard.
-
-    Args:
-        C: (rows, n + m). on_input: mask (rows,), what depends on the input. always: mask (rows,), what a steady state
-            has to keep. names: of the constraints, empty for kinks.
-    """
-
-    C: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    weight: np.ndarray
-    on_input: np.ndarray
-    always: np.ndarray
-    names: tuple[str, ...] = ()
-
-    def with_allowed(self, task: Task, weight: float) -> AffineRows:
-        """The same with constraints that have an allowance, by chance or budget, at a weight instead of hard."""
-        allowed = {c.name for c in task.constraints if isinstance(c.requirement, Budget | Chance)}
-        may = np.array([name in allowed for name in self.names], dtype=bool)
-        return replace(self, weight=np.where(may, weight, self.weight))
-
-
-def affine_conditions(task: Task) -> AffineRows:
-    """The conditions of a task.
-
-    Raises:
-        NotApplicable: one that is not affine in state and input, or soft rows of which only the largest violation
-            counts and which may be violated together.
-    """
-    reading = task.reading
-    rule = reading.conditions
-    if reading.not_affine:
-        raise NotApplicable(
-            f"task '{task.name}': {', '.join(sorted(reading.not_affine))} is not affine in state and input, as a "
-            "linear MPC needs; use a polytope inside it, or the nonlinear MPC"
-        )
-    x, u = rule.value.sx_in()
-    C = np.array(ca.DM(ca.evalf(ca.jacobian(rule.value(x, u), ca.vertcat(x, u)))))
-    offset = np.array(rule.value(0, 0))[:, 0]
-    for group in np.unique(rule.group[np.isfinite(rule.weight)]):
-        members = C[(rule.group == group) & np.isfinite(rule.weight)]
-        if len(members) > 2 or (len(members) == 2 and not np.allclose(members[0], -members[1])):
-            name = rule.names[int(np.flatnonzero(rule.group == group)[0])]
-            raise NotApplicable(
-                f"task '{task.name}': the soft constraint '{name}' charges the largest of several violations, which a "
-                "linear MPC cannot; write its rows as constraints of their own, or use the nonlinear MPC"
-            )
-    return AffineRows(
-        C, rule.lower - offset, rule.upper - offset, rule.weight, rule.on_input, np.isinf(rule.weight), rule.names
-    )
-
-
-def affine_penalties(task: Task) -> AffineRows:
-    """The kinks of the stage cost as soft rows.
-
-    Raises:
-        NotApplicable: kinks that are not weighted maxima of affine functions, or kinks of the terminal cost.
-    """
-    last = task.reading.terminal
-    if last is not None and (last.count or last.left):
-        raise NotApplicable(
-            f"task '{task.name}': its terminal cost has kinks ({', '.join(task.reading.cost_kinks)}), which a linear "
-            "MPC does not take; use the nonlinear MPC"
-        )
-    stage = task.stage_cost
-    found = penalties(stage)
-    symbols = stage.sx_in()
-    x, u = symbols[:2]
-    if found is not None:
-        excess = ca.substitute(found.excess(*symbols), ca.vertcat(*symbols[2:]), ca.vertcat(*task.reading.start))
-        slopes = ca.jacobian(excess, ca.vertcat(x, u))
-        if not ca.symvar(slopes) and (task.reference.is_constant or not len(found.weight)):
-            C = np.array(ca.DM(ca.evalf(slopes))).reshape(len(found.weight), x.shape[0] + u.shape[0])
-            offset = np.array(ca.Function("offset", [x, u], [excess])(0, 0)).reshape(-1)
-            acts = np.abs(C[:, x.shape[0] :]).max(axis=1, initial=0.0) > 0
-            return AffineRows(C, np.full(len(C), -np.inf), -offset, found.weight, acts, np.zeros(len(C), dtype=bool))
-    raise NotApplicable(
-        f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are not weighted maxima "
-        "of affine functions about a constant reference, as a linear MPC needs; use the nonlinear MPC"
-    )
+__all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_control", "sparse"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +48,8 @@ class LinearOptimalControl:
 
 
 def linear_optimal_control(
-    A: np.ndarray,
-    B: np.ndarray,
-    K: np.ndarray,
-    stages: np.ndarray,
-    last: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    rules: AffineRows,
+    stages: Stages,
+    affine: AffineTask,
     kinks: AffineRows,
     end: Polyhedron | None,
     rest: np.ndarray | None = None,
@@ -159,34 +58,32 @@ def linear_optimal_control(
     """Stacks the stages.
 
     Args:
-        A (N, n, n), B (N, n, m), K (N, m, n): dynamics and a stabilising feedback.
-        stages: (N, n + m, n + m), half the Hessian of each stage cost. last: (n, n), of the terminal cost.
-        bounds: of the inputs, lower and upper (m,). rules: imposed at every stage but on the measured state.
-        kinks: charged at every stage but the last. end: a set for x_N, None for none.
+        stages: dynamics, a stabilising feedback and costs.
+        affine: input bounds, and constraints imposed at every stage but on the measured state.
+        kinks: charged at every stage but the last.
+        end: a set for x_N, None for none.
         rest: (n,), what a unit of distance between x_N and a steady state costs, which is chosen with the plan, within
-            the rules, and charged as N more stages would be; None for no such state.
+            the constraints, and charged as N more stages would be; None for no such state.
         is_run_end: whether the task charges its terminal cost for the last state, and no soft rows.
     """
-    horizon, n, m = B.shape
+    horizon, n, m = stages.B.shape
     state_at = np.arange(horizon + 1)[:, None] * (n + m) + np.arange(n)
     input_at = np.arange(horizon)[:, None] * (n + m) + n + np.arange(m)
     d = horizon * (n + m) + n
     rest_at = np.arange(d, d + (0 if rest is None else n + m))
     d += len(rest_at)
-    least, most = bounds
-    limited = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
-    imposed, bounded = _Rows(d), np.eye(m)[limited]
+    inputs, constraints = affine.inputs, affine.constraints
+    imposed, bounded = _SparseRows(d), inputs.C[:, n:]
     for k in range(horizon):
         imposed.add(bounded, input_at[k])
-    lower, upper = [least[limited]] * horizon, [most[limited]] * horizon
-    weight = [np.full(len(limited), np.inf)] * horizon
+    lower, upper, weight = [inputs.lower] * horizon, [inputs.upper] * horizon, [inputs.weight] * horizon
     for k in range(horizon + 1):
         last_stage = k == horizon
         columns = state_at[k] if last_stage else np.concatenate([state_at[k], input_at[k]])
-        for rows in (rules,) if last_stage else (rules, kinks):
+        for rows in (constraints,) if last_stage else (constraints, kinks):
             taken = rows.on_input if k == 0 else ~rows.on_input if last_stage else np.ones(len(rows.C), bool)
             if last_stage and (is_run_end or rest is not None):  # a run's last state, or one at rest, is not charged
-                taken = taken & np.isinf(rows.weight)
+                taken = taken & rows.hard
             i = np.flatnonzero(taken)
             imposed.add(rows.C[i, : len(columns)], columns)
             lower.append(rows.lower[i])
@@ -199,26 +96,26 @@ def linear_optimal_control(
         weight.append(np.full(len(end.h), np.inf))
     if rest is not None:
         imposed.add(bounded, rest_at[n:])
-        imposed.add(rules.C, rest_at)
+        imposed.add(constraints.C, rest_at)
         imposed.add(kinks.C, rest_at)
         imposed.add(np.hstack([np.eye(n), -np.eye(n)]), np.concatenate([state_at[-1], rest_at[:n]]))
-        lower += [least[limited], rules.lower, kinks.lower, np.zeros(n)]
-        upper += [most[limited], rules.upper, kinks.upper, np.zeros(n)]
-        weight += [np.full(len(limited), np.inf), np.where(rules.always, np.inf, horizon * rules.weight)]
+        lower += [inputs.lower, constraints.lower, kinks.lower, np.zeros(n)]
+        upper += [inputs.upper, constraints.upper, kinks.upper, np.zeros(n)]
+        weight += [inputs.weight, np.where(constraints.always, np.inf, horizon * constraints.weight)]
         weight += [horizon * kinks.weight, rest]
-    cost = _Rows(d)
+    cost = _SparseRows(d)
     for k in range(horizon):
-        cost.add(stages[k], np.concatenate([state_at[k], input_at[k]]))
-    cost.add(last, state_at[-1])
+        cost.add(stages.H[k], np.concatenate([state_at[k], input_at[k]]))
+    cost.add(stages.P, state_at[-1])
     if rest is not None:
-        cost.add(horizon * stages[-1], rest_at)
+        cost.add(horizon * stages.H[-1], rest_at)
     low, high, weights = (np.concatenate(parts) for parts in (lower, upper, weight))
     return LinearOptimalControl(
-        A, B, K, cost.matrix(), imposed.matrix(), low, high, weights, state_at, input_at, rest_at
+        stages.A, stages.B, stages.K, cost.matrix(), imposed.matrix(), low, high, weights, state_at, input_at, rest_at
     )  # fmt: skip
 
 
-class _Rows:
+class _SparseRows:
     """Rows of a sparse matrix of this width, added as dense blocks on some of its columns."""
 
     def __init__(self, width: int) -> None:
@@ -237,54 +134,31 @@ class _Rows:
         return sp.csc_matrix((values, (rows, columns)), shape=(self._count, self._width))
 
 
-def terminal_set(task: Task, model: LocalModel, K: np.ndarray, rules: AffineRows) -> Polyhedron:
-    """Maximal invariant set {x: H x <= h} of e+ = (A - B K) e, e = x - x_ref, under input bounds and hard rows.
-
-    Raises:
-        SetNotFound: the reference moves, or the operating point is no equilibrium inside the constraints.
-    """
-    if not task.reference.is_constant:
-        raise SetNotFound("the reference moves")
-    if task.reading.steady_state is None:
-        raise SetNotFound("the reference is no equilibrium")
-    n = len(model.x_ref)
-    least, most = task.input_bounds
-    hard = np.isinf(rules.weight)
-    at_rest = (rules.C @ np.concatenate([model.x_ref, model.u_ref]))[hard]
-    closed = np.vstack([-K, (rules.C[:, :n] - rules.C[:, n:] @ K)[hard]])
-    low = np.concatenate([least - model.u_ref, rules.lower[hard] - at_rest])
-    high = np.concatenate([most - model.u_ref, rules.upper[hard] - at_rest])
-    H, h = np.vstack([closed, -closed]), np.concatenate([high, -low])
-    kept = np.isfinite(h)
-    found = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[kept], h[kept]))
-    return Polyhedron(found.H, found.h + found.H @ model.x_ref)
-
-
 @dataclass(frozen=True, eq=False)
 class ParametricQP:
-    """A quadratic program whose data are affine in the measured state x and the course [q, c_0 .. c_(N-1)].
+    """A quadratic program whose data are affine in the measured state x and the stage data [q, c_0 .. c_(N-1)].
 
-    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_state x + f_course course,
-    the bounds are those of the problem + shift_state x + shift_course course, and
-    s = expand z + expand_state x + expand_course course. In the least-distance form, H is the identity.
+    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_state x + f_data data,
+    the bounds are those of the problem + shift_state x + shift_data data, and
+    s = expand z + expand_state x + expand_data data. In the least-distance form, H is the identity.
     """
 
     problem: QuadraticProgram
     f_state: np.ndarray
-    f_course: sp.csr_matrix
+    f_data: sp.csr_matrix
     shift_state: np.ndarray
-    shift_course: sp.csr_matrix
+    shift_data: sp.csr_matrix
     expand: np.ndarray | sp.csr_matrix
     expand_state: np.ndarray
-    expand_course: sp.csr_matrix
+    expand_data: sp.csr_matrix
     is_least_distance: bool
 
-    def along(self, course: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """f, lower, upper and the offset of s for a course, at x = 0; in the least-distance form f is moved into the
-        rest, and zero."""
-        f = self.f_course @ course
-        shift = self.shift_course @ course
-        offset = self.expand_course @ course
+    def instance(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower, upper and the offset of s for these stage data, at x = 0; in the least-distance form f is zero, and
+        its effect is in the others."""
+        f = self.f_data @ data
+        shift = self.shift_data @ data
+        offset = self.expand_data @ data
         if self.is_least_distance:
             shift, offset, f = shift + self.problem.A @ f, offset - self.expand @ f, np.zeros_like(f)
         return f, self.problem.lower + shift, self.problem.upper + shift, offset
@@ -342,12 +216,12 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     return ParametricQP(
         problem,
         f_state=np.zeros((free, n)),
-        f_course=sp.csr_matrix(np.hstack([T.T, pull @ Tc])),
+        f_data=sp.csr_matrix(np.hstack([T.T, pull @ Tc])),
         shift_state=-control.G @ Tx,
-        shift_course=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
+        shift_data=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
         expand=T,
         expand_state=Tx,
-        expand_course=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
+        expand_data=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
         is_least_distance=True,
     )
 
@@ -358,8 +232,8 @@ def _steady_states(control: LinearOptimalControl) -> tuple[np.ndarray, np.ndarra
     n, size = control.B.shape[1], len(control.rest_at)
     if not size:
         return np.zeros((0, 0)), np.zeros((0, n))
-    still = np.hstack([np.eye(n) - control.A[-1], -control.B[-1]])
-    return null_space(still), np.linalg.pinv(still)
+    drift = np.hstack([np.eye(n) - control.A[-1], -control.B[-1]])
+    return null_space(drift), np.linalg.pinv(drift)
 
 
 def _distinct(matrices: np.ndarray) -> np.ndarray:
@@ -396,11 +270,11 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
     return ParametricQP(
         problem,
         f_state=np.zeros((d, n)),
-        f_course=sp.csr_matrix(sp.hstack([sp.identity(d), sp.csr_matrix((d, horizon * n))])),
+        f_data=sp.csr_matrix(sp.hstack([sp.identity(d), sp.csr_matrix((d, horizon * n))])),
         shift_state=np.eye(equal + others, n),
-        shift_course=sp.csr_matrix(sp.hstack([sp.csr_matrix((equal + others, d)), drift])),
+        shift_data=sp.csr_matrix(sp.hstack([sp.csr_matrix((equal + others, d)), drift])),
         expand=sp.identity(d, format="csr"),
         expand_state=np.zeros((d, n)),
-        expand_course=sp.csr_matrix((d, d + horizon * n)),
+        expand_data=sp.csr_matrix((d, d + horizon * n)),
         is_least_distance=False,
     )

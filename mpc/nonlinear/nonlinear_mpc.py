@@ -8,9 +8,12 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.terminal import Kind
-from mpc.fallback import Outcome, Plan
-from mpc.nonlinear.transcription import Budgets, expect_memory, transcribe
-from mpc.online import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED, PredictiveController
+from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
+from mpc.fallback import Plan
+from mpc.memory import expect_program
+from mpc.nonlinear.budgets import Budgets
+from mpc.nonlinear.transcription import transcribe
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.ipopt import Ipopt
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
@@ -21,7 +24,7 @@ __all__ = ["NonlinearMPC"]
 Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
 
-class NonlinearMPC(PredictiveController):
+class NonlinearMPC(OnlineController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
     Every solve is ipopt's and starts from the last good plan, shifted to the present sample; from a new guess where the
@@ -36,14 +39,13 @@ class NonlinearMPC(PredictiveController):
         solver: ``ipopt``. max_iterations: of it, in one step.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
             the task itself charges at the end.
-        time_limit: seconds of one step; see :class:`mpc.online.PredictiveController`.
+        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
 
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal.
     """
 
-    COLD_AFTER = 3  # failures in a row after which the old plan is no guess any more
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
 
     def __init__(
@@ -64,14 +66,13 @@ class NonlinearMPC(PredictiveController):
         expect_whole(max_iterations, "max_iterations", least=1)
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit)
-        expect_memory(task, horizon)
+        expect_program(task, horizon)
         self.problem = transcribe(task, horizon, terminal)
         self.approximations = ANSWERS.read(task)
         if self.problem.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
         self.solver = Ipopt(self.problem.program, max_iterations, self.time_limit)
         self._step, self._budgets = task.dynamics.function(), Budgets(task)
-        self._lower, self._upper = task.input_bounds
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
 
@@ -85,25 +86,28 @@ class NonlinearMPC(PredictiveController):
         super().reset()
         self._budgets.reset()
 
-    def _decided(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
+    @quiet
+    def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
         if self.problem.budgets and np.isfinite(x).all():
             self._budgets.spend(x, u, k)
 
-    def _solve(self, x: np.ndarray, k: int) -> Outcome:
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         problem, steps = self.problem, self.task.steps
         going = steps - k if problem.ends and 0 <= k < steps else self.horizon + 1
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
         if going < self.horizon:  # what lies beyond the end is not asked for
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
         parameter = problem.parameter(
-            x, x_ref, u_ref, going, self._budgets.at(x, k) if problem.budgets else np.zeros(0)
+            x, x_ref, u_ref, going, self._budgets.left(x, k) if problem.budgets else np.zeros(0)
         )
-        plan = self.plan if self._recourse.failures < self.COLD_AFTER else None
+        plan = self.plan if self._failures < COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
-        found = self.solver.solve(self._guess, parameter, problem.bounds(going))
-        new = Plan(found.point[problem.state_at], found.point[problem.input_at], k) if found.is_usable else None
-        return Outcome(found.status, new, found.iterations, found.residual)
+        solution = self.solver.solve(self._guess, parameter, problem.bounds(going))
+        point = solution.point
+        new = Plan(point[problem.state_at], point[problem.input_at], k) if solution.is_usable else None
+        return SolveResult(solution.status, new, solution.iterations, solution.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """Straight line from the measured state to the reference, with the reference input; where the plant is
@@ -128,7 +132,7 @@ class NonlinearMPC(PredictiveController):
         xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
         xs[: self.horizon + 1 - done] += self.task.reading.state.nearest(xs[0], x) - xs[0]
         for i in range(self.horizon - done, self.horizon):
-            us[i] = self._recourse.backup(xs[i], k + i)
+            us[i] = self._fallback.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])
         # An old plan of an unstable plant may have run away as well.
         if not (np.isfinite(xs).all() and (np.abs(x - xs[0]) <= self.FAR * (1.0 + np.abs(x))).all()):

@@ -2,82 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import casadi as ca
 import numpy as np
 
-from ctrl.controller import NotApplicable
-from ctrl.linearisation import expect_differentiable
 from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
+from mpc.online import check_horizon, check_input
 from mpc.solvers.nlp import NonlinearProgram
-from systems import Budget, InvalidValue, Task
-from systems.arguments import expect_whole
-from systems.errors import expect
-from systems.lowering import lower
+from systems import Budget, Task
 from systems.nonsmooth import Epigraph, smoothed
 
-__all__ = ["Budgets", "OptimalControl", "check_horizon", "check_input", "transcribe"]
-
-LONGEST = 1_000_000  # samples that anybody looks ahead
-
-
-def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1, and of a size that memory holds."""
-    expect_whole(horizon, "horizon", least=1, most=LONGEST, unit="samples")
-
-
-def check_input(task: Task) -> None:
-    """Raises NotApplicable where there is nothing to optimise, or no derivative to do it with; InvalidValue where there
-    is no task."""
-    expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
-    if not len(task.plant.input):
-        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
-    expect_differentiable(task)
-
-
-_SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls
-_BYTES = 1_500  # of memory for each operation of plant and cost and each sample of the horizon
-_MOST = 1_000_000  # such operations; CasADi takes about 20 s to differentiate as many, and cannot be interrupted
-
-
-class Budgets:
-    """What is left of each budget of accumulated excess, as a run goes on."""
-
-    def __init__(self, task: Task) -> None:
-        constraints = task.reading.excess_budgets
-        requirements = [c.requirement for c in constraints if isinstance(c.requirement, Budget)]
-        self.limits = np.array([r.limit for r in requirements], dtype=float)
-        self.rates = np.array([task.discount if r.per == "discounted" else 1.0 for r in requirements], dtype=float)
-        functions = [c.function(task.plant) for c in constraints]
-        self._excess = [lower(g, "numpy") for g in functions]
-        # What the state alone spends in a sample is spent, whatever is decided in it.
-        self._decided = np.array([ca.depends_on(g(*z), z[1]) for g in functions for z in [g.sx_in()]], dtype=bool)
-        self._inputs = len(task.plant.input)
-        self.reset()
-
-    def reset(self) -> None:
-        """A new run begins."""
-        self._spent: dict[int, np.ndarray] = {}
-
-    def at(self, x: np.ndarray, k: int) -> np.ndarray:
-        """What the decisions from sample ``k`` on, in state x (n,), may still spend, weighed as of that sample,
-        (budgets,). A sample that is decided again, and all after it, are not spent yet."""
-        self._spent = {i: spent for i, spent in self._spent.items() if i < k}
-        now = np.where(self._decided, 0.0, self._excesses(x, np.zeros(self._inputs)))
-        left = self.limits - sum(self._spent.values()) - self.rates**k * now
-        return np.asarray(np.maximum(left, 0.0) / np.maximum(self.rates**k, _SMALLEST))
-
-    def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
-        """Books the sample ``k`` that starts in x and applies u."""
-        self._spent[k] = self.rates**k * self._excesses(x, u)
-
-    def _excesses(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        most = np.array([np.max(excess(x, u), initial=0.0) for excess in self._excess])
-        return np.where(np.isfinite(most), most, 0.0)
+__all__ = ["OptimalControl", "transcribe"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,37 +102,6 @@ def transcribe(task: Task, horizon: int, kind: Kind = "cost-to-go") -> OptimalCo
     check_horizon(horizon)
     check_input(task)
     return _Writer(task, horizon, kind).write()
-
-
-def expect_memory(task: Task, horizon: int) -> None:
-    """Raises InvalidValue where the program of so many samples would not fit into the memory that is free."""
-    operations = task.dynamics.function().n_instructions() + task.stage_cost.n_instructions()
-    needed, most = horizon * operations * _BYTES, min(_free_memory(), _MOST * _BYTES)
-    if needed > most:
-        raise InvalidValue(
-            f"horizon = {horizon}: the program would need about {needed / 1e9:.3g} GB of memory, of at most "
-            f"{most / 1e9:.3g} GB; shorten the horizon to {int(horizon * most / needed)} samples or fewer, or raise dt"
-        )
-
-
-def expect_dense(horizon: int, needed: float, power: int = 2) -> None:
-    """Raises InvalidValue where dense matrices of so many numbers, which grow with this power of the horizon, would not
-    fit into the memory that is free."""
-    most = _free_memory() / 8.0
-    if needed > most:
-        raise InvalidValue(
-            f"horizon = {horizon}: its matrices would need about {8.0 * needed / 1e9:.3g} GB of memory, of "
-            f"{8.0 * most / 1e9:.3g} GB that are free; shorten the horizon to "
-            f"{int(horizon * (most / needed) ** (1.0 / power))} samples or fewer, or raise dt"
-        )
-
-
-def _free_memory() -> float:
-    """Bytes; infinite where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return math.inf
 
 
 class _Writer:

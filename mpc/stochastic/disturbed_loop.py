@@ -10,17 +10,16 @@ from scipy.linalg import solve_discrete_lyapunov
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import LocalModel, local_model
 from ctrl.regulator import lqr
-from mpc.linear.condensing import affine_conditions
-from mpc.nonlinear.transcription import check_input
+from mpc.affine_task import AffineTask
 from mpc.stochastic.reachable import AdditiveNoise, additive_noise
 from systems import Budget, Chance, Task
 from systems.arguments import expect_array
 
-__all__ = ["Loop", "Rows", "loop_of", "rows_of"]
+__all__ = ["DisturbedLoop", "LoopRows", "disturbed_loop", "loop_rows"]
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
+class DisturbedLoop:
     """The plant under u = u_r - K (x - x_r) + nu: (x - x_r)+ = A (x - x_r) + B nu + drift + noise of zero mean.
 
     Args:
@@ -43,14 +42,13 @@ class Loop:
         return np.linalg.solve(np.eye(len(self.A)) - self.A, self.drift)
 
 
-def loop_of(task: Task, K: np.ndarray | None) -> Loop:
+def disturbed_loop(task: Task, K: np.ndarray | None) -> DisturbedLoop:
     """The task's plant under a gain, that of its regulator where left out.
 
     Raises:
         NotApplicable: a plant that is not affine, a reference that moves, no regulator, a gain that does not stabilise.
         InvalidValue: the shape of the gain.
     """
-    check_input(task)
     if not task.reference.is_constant:
         raise NotApplicable(f"task '{task.name}': its reference moves; stochastic MPC regulates to a set-point")
     model = local_model(task, constrained=True)
@@ -64,16 +62,22 @@ def loop_of(task: Task, K: np.ndarray | None) -> Loop:
     drift = model.plant.A @ model.x_ref + model.plant.B @ model.u_ref + model.plant.c + noise.mean - model.x_ref
     stage = model.Q + K.T @ model.R @ K - model.N @ K - K.T @ model.N.T
     P = np.asarray(solve_discrete_lyapunov(A.T, stage))
-    return Loop(model, noise, K, A, model.plant.B, drift, 0.5 * (P + P.T))
+    return DisturbedLoop(model, noise, K, A, model.plant.B, drift, 0.5 * (P + P.T))
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """lower <= D (x - x_r) + F nu <= upper, each side to be kept with ``probability``, or at a price.
+class LoopRows:
+    """lower <= D (x - x_r) + F nu <= upper, each side to be kept with ``probability``, or at a weight.
 
     Args:
-        D: (rows, n). F: (rows, m). lower, upper: (rows,). of_state: (rows,), F being zero before the feedback.
-        probability: (rows,), 1 for a hard row. price: (rows,), finite for a soft row. names: of the constraints.
+        D: (rows, n).
+        F: (rows, m).
+        lower: (rows,).
+        upper: (rows,).
+        of_state: (rows,), whether the row depends on the state alone before the feedback.
+        probability: (rows,), 1 for a hard row.
+        weight: (rows,), of a violation, finite for a soft row.
+        names: of the constraints.
     """
 
     D: np.ndarray
@@ -82,35 +86,37 @@ class Rows:
     upper: np.ndarray
     of_state: np.ndarray
     probability: np.ndarray
-    price: np.ndarray
+    weight: np.ndarray
     names: tuple[str, ...]
 
-    def where(self, chosen: np.ndarray) -> Rows:
+    def where(self, chosen: np.ndarray) -> LoopRows:
         """Some of the rows."""
-        return Rows(
+        return LoopRows(
             self.D[chosen],
             self.F[chosen],
             self.lower[chosen],
             self.upper[chosen],
             self.of_state[chosen],
             self.probability[chosen],
-            self.price[chosen],
+            self.weight[chosen],
             tuple(name for name, take in zip(self.names, chosen, strict=True) if take),
         )
 
 
-def rows_of(task: Task, loop: Loop, joint: bool, input_probability: float | None) -> Rows:
+def loop_rows(
+    task: Task, affine: AffineTask, loop: DisturbedLoop, joint: bool, input_probability: float | None
+) -> LoopRows:
     """The input bounds and the constraints of a task as rows in x - x_r and nu.
 
     A budget of so many violations per episode is a chance constraint on every step, with its risk split among the
     half-spaces (Boole's inequality), as ``joint`` asks of chance constraints too.
     """
-    rule, affine = task.reading.conditions, affine_conditions(task)
-    n, m = loop.B.shape
-    sides = np.isfinite(rule.lower).astype(int) + np.isfinite(rule.upper)
-    probability = np.ones(len(rule.names))
+    inputs, constraints = affine.inputs, affine.constraints
+    n = len(loop.B)
+    sides = np.isfinite(constraints.lower).astype(int) + np.isfinite(constraints.upper)
+    probability = np.ones(len(constraints.names))
     for constraint in task.constraints:
-        own = np.array([name == constraint.name for name in rule.names], dtype=bool)
+        own = np.array([name == constraint.name for name in constraints.names], dtype=bool)
         requirement = constraint.requirement
         risk = 0.0
         if isinstance(requirement, Chance):
@@ -122,20 +128,16 @@ def rows_of(task: Task, loop: Loop, joint: bool, input_probability: float | None
     if input_probability is None:
         chances = [c.requirement.probability for c in task.constraints if isinstance(c.requirement, Chance)]
         input_probability = 1.0 if loop.noise.is_bounded else max(chances, default=1.0)
-    least, most = task.input_bounds
-    limited = np.isfinite(least) | np.isfinite(most)
-    G = np.vstack([np.hstack([np.zeros((m, n)), np.eye(m)])[limited], affine.C])
-    reference = np.concatenate([loop.model.x_ref, loop.model.u_ref])
-    at_reference = np.concatenate([loop.model.u_ref[limited], affine.C @ reference])
-    kept = np.concatenate([np.ones(limited.sum(), dtype=bool), probability > 0])
-    count = int(limited.sum())
-    return Rows(
-        G[:, :n] - G[:, n:] @ loop.K,
-        G[:, n:],
-        np.concatenate([least[limited], affine.lower]) - at_reference,
-        np.concatenate([most[limited], affine.upper]) - at_reference,
-        np.concatenate([np.zeros(count, dtype=bool), ~rule.on_input]),
+    C = np.vstack([inputs.C, constraints.C])
+    at_reference = C @ np.concatenate([loop.model.x_ref, loop.model.u_ref])
+    count = len(inputs.C)
+    return LoopRows(
+        C[:, :n] - C[:, n:] @ loop.K,
+        C[:, n:],
+        np.concatenate([inputs.lower, constraints.lower]) - at_reference,
+        np.concatenate([inputs.upper, constraints.upper]) - at_reference,
+        ~np.concatenate([inputs.on_input, constraints.on_input]),
         np.concatenate([np.full(count, input_probability), probability]),
-        np.concatenate([np.full(count, np.inf), affine.weight]),
-        ("input bounds",) * count + rule.names,
-    ).where(kept)
+        np.concatenate([inputs.weight, constraints.weight]),
+        inputs.names + constraints.names,
+    ).where(np.concatenate([np.ones(count, dtype=bool), probability > 0]))

@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.answers import EXACT, Announced, Answers, Refused, described, quadratic_end
-from ctrl.controller import Decision, Source, Status, sample_index
+from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end
+from ctrl.controller import Source, Status
 from ctrl.linearisation import terminal_expansion
-from mpc.fallback import Plan, Recourse
+from mpc.affine_task import affine_task
+from mpc.approximations import DOMAIN
+from mpc.fallback import Plan
 from mpc.feasible import FeasibleSet
-from mpc.nonlinear.transcription import check_horizon, check_input, expect_dense
-from mpc.online import DOMAIN, clock
+from mpc.memory import expect_dense
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.daqp import DAQP
-from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
-from mpc.stochastic.disturbed_loop import loop_of, rows_of
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution, WithoutTerminalSet
+from mpc.stochastic.disturbed_loop import disturbed_loop, loop_rows
 from mpc.stochastic.reachable import ErrorDynamics
 from mpc.stochastic.tightened_program import TightenedProgram, program_margins, terminal_steps, tightened_program
 from mpc.stochastic.tightening import Tightening, check_interval, margins
-from mpc.terminal_set import WithoutTerminalSet
 from systems import Box, Task
 from systems.arguments import expect_flag, expect_number, expect_whole
 from systems.errors import expect
@@ -35,7 +35,7 @@ __all__ = ["StochasticMPC", "indirect_feedback_mpc", "nominal_mpc", "robust_mpc"
 _Program = tuple[TightenedProgram, QPSolver, WithoutTerminalSet | None]
 
 
-class StochasticMPC:
+class StochasticMPC(OnlineController):
     """Keeps each half-space of a chance constraint with its probability, and hard constraints surely.
 
     A nominal prediction z carries the constraints, tightened by what the error x - z may become under the feedback
@@ -67,7 +67,7 @@ class StochasticMPC:
         recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
             Zeilinger, 2018); the probabilities are then no longer proved.
         max_iterations: of the solver in one step; its own default where left out.
-        time_limit: seconds of one step; see :class:`mpc.online.PredictiveController`.
+        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
 
     A task with a terminal cost ends: the horizon shrinks with what is left of its run.
 
@@ -82,7 +82,6 @@ class StochasticMPC:
     """
 
     LONGEST_GAP = 10_000  # samples without a call after which a new run is assumed
-    COLD_AFTER = 3  # failures in a row after which the measured state is tried as well
     TOLERANCE = 1e-6  # residual of an unfinished point that is used: z goes on from it, so what it violates would stay
 
     def __init__(
@@ -99,24 +98,23 @@ class StochasticMPC:
         max_iterations: int | None = None,
         time_limit: float | None = None,
     ) -> None:
-        check_horizon(horizon)
-        check_input(task)
         check_interval(recondition_every)
         if input_probability is not None:
             expect_number(input_probability, "input_probability", above=0.0, most=1.0)
-        if max_iterations is not None:
-            expect_whole(max_iterations, "max_iterations", least=1)
         expect_flag(joint, "joint")
         expect_flag(recovery, "recovery")
-        self.task, self.horizon = task, horizon
+        super().__init__(task, horizon, max_iterations, time_limit)
+        self._arguments = (
+            task, horizon, recondition_every, tightening, K, terminal_steps, joint, input_probability, recovery,
+            max_iterations, time_limit,
+        )  # fmt: skip
         self.recondition_every, self.recovery = recondition_every, recovery
-        self.time_limit = clock(task, time_limit)
         self.approximations = ANSWERS.read(task)
-        self.loop = loop_of(task, K)
+        self.loop = disturbed_loop(task, K)
         expect_dense(horizon, float((horizon * len(self.loop.K)) ** 2 * (2 + len(task.reading.conditions.names))))
         self.K, self.error = self.loop.K, ErrorDynamics(self.loop.A, self.loop.noise)
-        every_row = rows_of(task, self.loop, joint, input_probability)
-        hard = np.isinf(every_row.price)
+        every_row = loop_rows(task, affine_task(task), self.loop, joint, input_probability)
+        hard = np.isinf(every_row.weight)
         self.rows, soft = every_row.where(hard), every_row.where(~hard)
         rows = self.rows
         self.margins = margins(self.error, rows.D, rows.probability, rows.of_state, recondition_every, tightening)
@@ -134,13 +132,8 @@ class StochasticMPC:
             behind = None if is_end else self._to_the_horizon(program, going, make)
             self._programs[going, is_end] = program, make(program.problem), behind
         self.program, self.solver, self._without_set = self._programs[horizon, False]
-        self._recourse = Recourse(task)
-        self._lower, self._upper = task.input_bounds
         self._phases: dict[tuple[int, int], np.ndarray] = {}
         self.reset()
-
-    def __repr__(self) -> str:
-        return described(f"StochasticMPC(task '{self.task.name}', horizon={self.horizon})", self.approximations)
 
     def _extra(self, given: int | None) -> int:
         if given is None:
@@ -158,6 +151,7 @@ class StochasticMPC:
 
     def reset(self) -> None:
         """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
+        super().reset()
         for _, solver, without_set in self._programs.values():
             solver.reset()
             if without_set is not None:
@@ -165,7 +159,7 @@ class StochasticMPC:
         self._zeta: np.ndarray | None = None  # nominal state minus reference at sample _k
         self._nu = np.zeros((self.horizon, len(self._lower)))  # the rest of the last good plan, zero behind its end
         self._left = 0  # of its samples
-        self._failures = 0  # in a row, where there was a measurement
+        self._unsolved = 0  # in a row, samples with a measurement
         self._k = self._start = 0  # _start: the sample of the last re-conditioning
 
     @property
@@ -176,56 +170,48 @@ class StochasticMPC:
     @property
     def plan(self) -> Plan | None:
         """The nominal prediction of the last sample, None before the first good one."""
-        if self._zeta is None:
-            return None
+        return None if self._zeta is None else self._nominal_plan()
+
+    def _nominal_plan(self) -> Plan:
+        assert self._zeta is not None
         model, zeta = self.loop.model, [self._zeta]
         for nu in self._nu:
             zeta.append(self.loop.A @ zeta[-1] + self.loop.B @ nu + self.loop.drift)
         z = np.array(zeta)
         return Plan(model.x_ref + z, model.u_ref - z[:-1] @ self.K.T + self._nu, self._k)
 
-    def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
-
-        Without a usable solution the last plan goes on, under the feedback K; behind its end, K alone.
-
-        Raises:
-            DimensionMismatch: ``x`` has another shape.
-            InvalidValue: ``x`` holds no numbers, or ``k`` is no sample number.
-        """
-        began = perf_counter()
-        x, k = self._recourse.measured(x), sample_index(k)
-        x = self._recourse.nearest(x, k)
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         self._advance(k)
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
         self.program, self.solver, self._without_set = self._programs[going, self._ends and k + going == steps]
-        with np.errstate(over="ignore", invalid="ignore"):
-            xi = x - self.loop.model.x_ref
-            status, iterations, residual, found = Status.NUMERICAL, 0, np.inf, False
-            if np.isfinite(xi).all():
-                for zeta, start, solver in self._attempts(xi, k):
-                    if solver is self._without_set and status is not Status.INFEASIBLE:
-                        break
-                    solution = self._solve(xi, zeta, k - start, solver)
-                    status, residual = solution.status, solution.residual
-                    iterations += solution.iterations
-                    found = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
-                    if found:
-                        self._zeta, self._start, self._k = zeta, start, k
-                        plan = solution.point.reshape(going, -1)
-                        self._nu = np.vstack([plan, np.zeros((self.horizon - going, plan.shape[1]))])
-                        self._left = going
-                        break
-                    if status is Status.TERMINAL_SET_UNREACHABLE:
-                        status = Status.INFEASIBLE
-                is_kept = found and status is not Status.TERMINAL_SET_UNREACHABLE
-                self._failures = 0 if is_kept else self._failures + 1
-            source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
-            if not found:
-                source = Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
-            u = self._input(xi)
-        return Decision(u, status, source, iterations, residual, perf_counter() - began)
+        xi = x - self.loop.model.x_ref
+        status, iterations, residual, is_solved = Status.NUMERICAL, 0, np.inf, False
+        for zeta, start, solver in self._attempts(xi, k):
+            if solver is self._without_set and status is not Status.INFEASIBLE:
+                break
+            solution = self._solution(xi, zeta, k - start, solver)
+            status, residual = solution.status, solution.residual
+            iterations += solution.iterations
+            is_solved = status is Status.SOLVED or (solution.is_usable and residual <= self.TOLERANCE)
+            if is_solved:
+                self._zeta, self._start, self._k = zeta, start, k
+                plan = solution.point.reshape(going, -1)
+                self._nu = np.vstack([plan, np.zeros((self.horizon - going, plan.shape[1]))])
+                self._left = going
+                break
+            if status is Status.TERMINAL_SET_UNREACHABLE:
+                status = Status.INFEASIBLE
+        self._unsolved = 0 if is_solved and status is not Status.TERMINAL_SET_UNREACHABLE else self._unsolved + 1
+        if not is_solved:
+            return SolveResult(status, None, iterations, residual)
+        return SolveResult(status, self._nominal_plan, iterations, residual, self._clip(self._input(x)))
+
+    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        """The last plan goes on, under the feedback K; behind its end, K alone."""
+        self._advance(k)
+        return self._input(x), Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
 
     def feasible_set(self, within: Box | None = None) -> FeasibleSet:
         """The states at which a run can begin, which constraints on the state alone need not hold at.
@@ -267,14 +253,16 @@ class StochasticMPC:
             tries = [(self._zeta, self._start)]
             if self.recovery:
                 tries.insert(0, (xi, self._start))
-            if self._failures >= self.COLD_AFTER:
+            if self._unsolved >= COLD_AFTER:
                 tries.append((xi, k))
         solvers: list[QPSolver | WithoutTerminalSet] = [self.solver]
         if self._without_set is not None:
             solvers.append(self._without_set)
         return [(zeta, start, solver) for solver in solvers for zeta, start in tries]
 
-    def _solve(self, xi: np.ndarray, zeta: np.ndarray, phase: int, solver: QPSolver | WithoutTerminalSet) -> Solution:
+    def _solution(
+        self, xi: np.ndarray, zeta: np.ndarray, phase: int, solver: QPSolver | WithoutTerminalSet
+    ) -> Solution:
         program, margin = self.program, self._margin(phase)
         shift = program.on_nominal @ zeta + program.on_measured @ xi
         lower, upper = program.problem.lower + margin - shift, program.problem.upper - margin - shift
@@ -306,13 +294,13 @@ class StochasticMPC:
             self._left = max(self._left - 1, 0)
         self._k = k
 
-    def _input(self, xi: np.ndarray) -> np.ndarray:
+    def _input(self, x: np.ndarray) -> np.ndarray:
         """v - K (x - z) = u_r - K (x - x_r) + nu: the nominal state cancels. Without a measurement, v."""
         u_ref = self.loop.model.u_ref
-        u = u_ref - self.K @ xi + self._nu[0]
+        u = u_ref - self.K @ (x - self.loop.model.x_ref) + self._nu[0]
         if not np.isfinite(u).all():
             u = u_ref + self._nu[0] - (0.0 if self._zeta is None else self.K @ self._zeta)
-        return np.minimum(np.maximum(u, self._lower), self._upper)
+        return u
 
 
 ANSWERS = Answers(
@@ -320,7 +308,7 @@ ANSWERS = Answers(
         Part.NONLINEAR_PLANT: EXACT,  # refused by additive_noise
         Part.KINKED_PLANT: EXACT,
         Part.SINGULAR_PLANT: EXACT,
-        Part.MOVING_REFERENCE: EXACT,  # refused by loop_of
+        Part.MOVING_REFERENCE: EXACT,  # refused by disturbed_loop
         Part.VARYING_LINEARISATION: EXACT,
         Part.COST_ELSEWHERE: EXACT,  # regulates to the optimal steady state, with the gradient of the cost there
         Part.REFERENCE_OUTSIDE: EXACT,
@@ -337,7 +325,7 @@ ANSWERS = Answers(
             "the budget of {names} counts by how much it is exceeded, which a probability does not bound; use the "
             "nonlinear MPC"
         ),
-        Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_conditions
+        Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_task
         Part.KINKED_CONSTRAINT: EXACT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: EXACT,

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from ctrl.controller import NotApplicable
 from mpc.solvers.qp import QuadraticProgram
-from mpc.stochastic.disturbed_loop import Loop, Rows
+from mpc.stochastic.disturbed_loop import DisturbedLoop, LoopRows
 from mpc.stochastic.tightening import Margins
 from systems import Task
 from systems.linear_programs import maximise
@@ -17,7 +17,9 @@ from systems.linear_programs import maximise
 __all__ = ["TightenedProgram", "program_margins", "terminal_steps", "tightened_program"]
 
 
-def terminal_steps(task: Task, loop: Loop, rows: Rows, limits: Margins, horizon: int, max_rows: int = 2000) -> int:
+def terminal_steps(
+    task: Task, loop: DisturbedLoop, rows: LoopRows, limits: Margins, horizon: int, max_rows: int = 2000
+) -> int:
     """For how many samples from the horizon on rows have to be imposed so that they hold for ever.
 
     Under nu = 0 the rows of sample N + s bound D A^s (x_N - rest). Their margins grow with s, but never beyond the
@@ -104,9 +106,9 @@ class TightenedProgram:
         lower + margins - on_nominal zeta - on_measured xi,   upper - margins - on_nominal zeta - on_measured xi.
 
     Args:
-        problem: H, rows, prices, and the bounds without margins and states.
-        stage, row: (rows of the program,), which sample of the prediction and which of the :class:`Rows` each one is;
-            soft rows carry no margin and row -1.
+        problem: H, rows, weights, and the bounds without margins and states.
+        stage: (rows of the program,), the sample of the prediction that each one belongs to.
+        row: (rows of the program,), which of the :class:`LoopRows` each one is; soft rows carry no margin and -1.
     """
 
     problem: QuadraticProgram
@@ -119,9 +121,14 @@ class TightenedProgram:
 
 
 def tightened_program(
-    loop: Loop, rows: Rows, soft: Rows, horizon: int, extra: int, last: tuple[np.ndarray, np.ndarray] | None = None,
+    loop: DisturbedLoop,
+    rows: LoopRows,
+    soft: LoopRows,
+    horizon: int,
+    extra: int,
+    last: tuple[np.ndarray, np.ndarray] | None = None,
     is_run_end: bool = False,
-) -> TightenedProgram:  # fmt: skip
+) -> TightenedProgram:
     """Condenses ``horizon`` stages, and ``extra`` more under nu = 0 whose tightened rows are the terminal condition.
 
     The nominal prediction carries the tightened rows; cost and soft rows are charged on the prediction from the
@@ -142,7 +149,7 @@ def tightened_program(
     stages: list[np.ndarray] = []
     which: list[np.ndarray] = []
 
-    def impose(given: Rows, k: int, tightened: bool) -> None:
+    def impose(given: LoopRows, k: int, tightened: bool) -> None:
         # Nothing can be done about the measured state, so rows of the state alone start at stage 1.
         at_end = is_run_end and k == horizon
         chosen = np.flatnonzero(~given.of_state if k == 0 else given.of_state if at_end else np.full(len(given.D), 1))
@@ -153,7 +160,7 @@ def tightened_program(
         from_state, none = D @ power, np.zeros((len(chosen), n))
         states = (from_state, none) if tightened else (none, from_state)
         shift = D @ offset
-        parts.append((matrix, *states, given.lower[chosen] - shift, given.upper[chosen] - shift, given.price[chosen]))
+        parts.append((matrix, *states, given.lower[chosen] - shift, given.upper[chosen] - shift, given.weight[chosen]))
         stages.append(np.full(len(chosen), k))
         which.append(chosen if tightened else np.full(len(chosen), -1))
 

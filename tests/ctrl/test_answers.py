@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ctrl.regulator
-import mpc.harmonic.artificial_reference
+import mpc.harmonic.answers
 import mpc.lagrangian.lagrangian_mpc
 import mpc.linear.linear_mpc
 import mpc.nonlinear.nonlinear_mpc
@@ -41,8 +41,8 @@ ANSWERS = {
     "nonlinear": mpc.nonlinear.nonlinear_mpc.ANSWERS,
     "lagrangian": mpc.lagrangian.lagrangian_mpc.ANSWERS,
     "stochastic": mpc.stochastic.stochastic_mpc.ANSWERS,
-    "harmonic": mpc.harmonic.artificial_reference.answers(mpc.harmonic.artificial_reference.FITTED),
-    "tracking": mpc.harmonic.artificial_reference.answers(mpc.harmonic.artificial_reference.STANDING),
+    "harmonic": mpc.harmonic.answers.answers(mpc.harmonic.answers.FITTED),
+    "tracking": mpc.harmonic.answers.answers(mpc.harmonic.answers.STANDING),
     "policy": safe_rl.answers.POLICY,
     "learner": safe_rl.answers.learner_answers(False),
     "constrained learner": safe_rl.answers.learner_answers(True),

@@ -12,6 +12,7 @@ from ctrl.controller import Controller, NotApplicable, Status
 from ctrl.regulator import LQR
 from mpc import LinearMPC, NonlinearMPC
 from mpc.nonlinear.transcription import transcribe
+from mpc.online import COLD_AFTER
 from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import Bounds, NLPSolver
@@ -195,7 +196,7 @@ def test_only_good_points_are_kept_for_the_warm_start() -> None:
         np.testing.assert_allclose(decision.input, good.u[k], atol=1e-9)  # the plan goes on, and so does time
         assert controller.plan is good
         states = spy.guesses[-1][controller.problem.state_at]
-        if k <= controller.COLD_AFTER:
+        if k <= COLD_AFTER:
             np.testing.assert_allclose(states[: 11 - k], good.x[k:], atol=1e-12)
         else:
             line = np.linspace(good.x[k], np.zeros(4), 11)

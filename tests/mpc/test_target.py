@@ -9,7 +9,7 @@ import pytest
 
 from ctrl.controller import Status
 from mpc import HarmonicMPC
-from mpc.harmonic.target import Harmonic, LocalFit, Steady, fit_matrix
+from mpc.harmonic.target import FittedTarget, SinusoidTarget, SteadyTarget, fit_matrix
 from systems import InvalidValue, SetPoint, Sinusoid, Task, Trajectory, exact
 from tests.mpc.harmonic_problems import axis, masses
 
@@ -28,7 +28,7 @@ def value(parts: np.ndarray, frequency: float, j: int, horizon: int) -> np.ndarr
 @pytest.mark.parametrize("k", [0, 3, 1000])
 def test_a_sinusoid_is_turned_to_the_end_of_the_horizon(k: int) -> None:
     task = sinusoidal(0.4)
-    parts = Harmonic(task, horizon=7).at(k)
+    parts = SinusoidTarget(task, horizon=7).parameters(k)
     for j in (0, 1, 7, 20):
         expected = np.concatenate(task.reference.at(task.plant, k + j))
         np.testing.assert_allclose(value(parts, 0.4, j, 7), expected, atol=1e-9)
@@ -37,14 +37,14 @@ def test_a_sinusoid_is_turned_to_the_end_of_the_horizon(k: int) -> None:
 @pytest.mark.parametrize("k", [0, 5])
 def test_the_local_fit_of_a_sinusoid_of_its_frequency_is_exact(k: int) -> None:
     task = sinusoidal(0.4)
-    found = LocalFit(task, 7, 0.4, 30).at(k)
-    np.testing.assert_allclose(found, Harmonic(task, 7).at(k), atol=1e-9)
+    found = FittedTarget(task, 7, 0.4, 30).parameters(k)
+    np.testing.assert_allclose(found, SinusoidTarget(task, 7).parameters(k), atol=1e-9)
 
 
 def test_the_local_fit_of_a_set_point_is_steady() -> None:
     task = masses()
-    found = LocalFit(task, 10, 0.5, 30).at(4)
-    np.testing.assert_allclose(found, Steady(task, 3).at(4), atol=1e-12)
+    found = FittedTarget(task, 10, 0.5, 30).parameters(4)
+    np.testing.assert_allclose(found, SteadyTarget(task, 3).parameters(4), atol=1e-12)
 
 
 def test_near_samples_count_most() -> None:
@@ -65,9 +65,9 @@ def test_a_window_that_determines_nothing_is_refused() -> None:
 
 def test_the_reference_of_a_steady_one_is_held_at_the_end() -> None:
     task = dataclasses.replace(masses(), reference=Trajectory(np.arange(30.0).reshape(5, 6)), steps=4)
-    wanted = Steady(task, 1)
-    np.testing.assert_allclose(wanted.at(2)[0, :6], np.arange(12.0, 18.0))
-    np.testing.assert_allclose(wanted.at(99), wanted.at(4))
+    target = SteadyTarget(task, 1)
+    np.testing.assert_allclose(target.parameters(2)[0, :6], np.arange(12.0, 18.0))
+    np.testing.assert_allclose(target.parameters(99), target.parameters(4))
 
 
 def test_the_reference_of_a_steady_one_goes_on_beyond_the_run() -> None:
@@ -76,7 +76,7 @@ def test_the_reference_of_a_steady_one_goes_on_beyond_the_run() -> None:
     for task in (listed, dataclasses.replace(sinusoidal(0.4), steps=4)):
         for k in (0, 4, 5, 7, 9, 50, -2):
             expected = np.concatenate(task.reference.at(task.plant, k))
-            np.testing.assert_array_equal(Steady(task, 3).at(k), [expected, 0 * expected, 0 * expected])
+            np.testing.assert_array_equal(SteadyTarget(task, 3).parameters(k), [expected, 0 * expected, 0 * expected])
 
 
 @pytest.mark.slow

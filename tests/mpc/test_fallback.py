@@ -10,13 +10,14 @@ import pytest
 
 from ctrl.controller import Controller, Source, Status
 from ctrl.regulator import LQR
-from mpc import LinearMPC, NonlinearMPC
+from mpc import HarmonicMPC, LinearMPC, NonlinearMPC
+from mpc.online import OnlineController, SolveResult
 from systems import Box, DimensionMismatch, Fixed, LinearPlant, Nonlinear, Task
 from systems.library.pendulum import pendulum
 
 
 def fenced() -> Task:
-    """The pendulum with hard limits that a push or a fault can break."""
+    """The pendulum with hard limits that a disturbance or a fault can break."""
     return dataclasses.replace(pendulum(), constraints=(Box("fence", {"angle": (-0.8, 0.8), "rate": (-2.0, 2.0)}),))
 
 
@@ -58,6 +59,29 @@ def test_the_chain_plan_then_regulator(make: type[LinearMPC] | type[NonlinearMPC
     assert (decision.status, decision.source) == (Status.INFEASIBLE, Source.BACKUP)
     np.testing.assert_array_equal(decision.input, LQR(task).step(far, 6).input)
     assert controller.step(np.array([0.1, 0.0]), 7).source is Source.OPTIMAL
+
+
+@pytest.mark.parametrize("name", ["linear", "nonlinear", "harmonic"])
+def test_the_plan_is_followed_with_the_feedback_of_the_regulator(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = dataclasses.replace(pendulum(), constraints=())
+    make: dict[str, Callable[[Task], OnlineController]] = {
+        "linear": lambda task: LinearMPC(task, horizon=6),
+        "nonlinear": lambda task: NonlinearMPC(task, horizon=6),
+        "harmonic": lambda task: HarmonicMPC(task, horizon=6, frequency=0.3),
+    }
+    controller, K = make[name](task), LQR(task).K
+    controller.step(np.array([0.05, 0.0]), 3)
+    plan = controller.plan
+    assert plan is not None
+    monkeypatch.setattr(controller, "_solve", lambda x, k: SolveResult(Status.NUMERICAL))
+    lower, upper = task.input_bounds
+    for k, offset in ((4, [0.003, -0.01]), (5, [-0.002, 0.02]), (6, [5.0, 5.0])):
+        i = k - plan.k
+        decision = controller.step(plan.x[i] + offset, k)
+        assert (decision.status, decision.source) == (Status.NUMERICAL, Source.SHIFTED_PLAN)
+        expected = np.clip(plan.u[i] - K @ offset, lower, upper)
+        np.testing.assert_allclose(decision.input, expected, atol=1e-12)
+        assert np.abs(decision.input - plan.u[i]).max() > 1e-4  # the feedback is felt
 
 
 @pytest.mark.parametrize("make", [LinearMPC, NonlinearMPC])
