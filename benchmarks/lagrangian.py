@@ -26,11 +26,11 @@ from rich.table import Table
 
 from ctrl.controller import Status
 from ctrl.multipliers import PID, GivenModel, Integral, MultiplierController, Predictive
-from mpc.descent import Descent, Maker, dead_beat
-from mpc.lagrangian_batch import LagrangianBatch
-from mpc.shooting import CasadiShooting
+from mpc.lagrangian.batch import LagrangianBatch
+from mpc.lagrangian.descent import Descent, Maker, dead_beat
+from mpc.lagrangian.shooting import CasadiShooting
+from mpc.nonlinear.transcription import transcribe
 from mpc.solvers.fatrop import Fatrop
-from mpc.transcription import transcribe
 from systems import Box, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator

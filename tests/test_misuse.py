@@ -33,8 +33,8 @@ from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.comparison.draws import draw
 from ctrl.laws import SaturatedLinear
 from ctrl.multipliers import Integral
-from mpc.lagrangian_batch import LagrangianBatch
-from mpc.reachable import AdditiveNoise
+from mpc.lagrangian.batch import LagrangianBatch
+from mpc.stochastic.reachable import AdditiveNoise
 from safe_rl import handlers
 from safe_rl.handlers import Lagrangian
 from safe_rl.lyapunov.settings import LyapunovSettings
@@ -476,7 +476,7 @@ METHODS: dict[str, Case] = {
                                 extra={"plane": [("x1",), ("x1", "x9")],
                                        "at": [{"x1": NAN}, {"x1": "a"}, [], [1.0, 1.0]]},
                                 words={"plane": "signal"}),
-    "RecedingHorizon.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
+    "ArtificialReferenceMPC.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
     "LagrangianBatch": Case(LagrangianBatch, {"task": LINEAR_TASK, "horizon": 2},
                             {"task": "task", "horizon": "count", "parameters": "names", "make": "function",
                              "max_iterations": "count", "tolerance": "above 0", "device": "device"},

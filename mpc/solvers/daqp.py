@@ -11,8 +11,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
 from mpc.solvers.piqp import PIQP
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
 
 __all__ = ["DAQP"]
 

@@ -7,7 +7,7 @@ import piqp
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram
+from mpc.solvers.qp import QPSolver, QuadraticProgram
 
 __all__ = ["PIQP"]
 

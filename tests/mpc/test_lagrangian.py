@@ -12,11 +12,11 @@ import pytest
 
 from ctrl.controller import Controller, Source, Status
 from ctrl.multipliers import PID, Integral
-from mpc.descent import Descent
-from mpc.lagrangian import LagrangianMPC
-from mpc.shooting import CasadiShooting
+from mpc.lagrangian.descent import Descent
+from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
+from mpc.lagrangian.shooting import CasadiShooting
+from mpc.nonlinear.transcription import transcribe
 from mpc.solvers.ipopt import Ipopt
-from mpc.transcription import transcribe
 from systems import Box, DimensionMismatch, Inequality, InvalidValue, Sinusoid, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator
@@ -161,7 +161,7 @@ def test_the_chain_plan_then_regulator_and_misuse() -> None:
 
 def test_a_batch_is_its_problems_one_by_one() -> None:
     pytest.importorskip("torch")
-    from mpc.lagrangian_batch import LagrangianBatch
+    from mpc.lagrangian.batch import LagrangianBatch
 
     task = hard_track()
     rng = np.random.default_rng(1)
@@ -186,7 +186,7 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
 
 def test_gradients_of_a_batch_are_those_of_automatic_differentiation() -> None:
     torch = pytest.importorskip("torch")
-    from mpc.lagrangian_batch import TorchShooting
+    from mpc.lagrangian.batch import TorchShooting
     from systems.envs.model import SampleModel
 
     task = cartpole()
@@ -207,5 +207,5 @@ def test_gradients_of_a_batch_are_those_of_automatic_differentiation() -> None:
 
 
 def test_torch_stays_outside_until_a_batch_is_made() -> None:
-    code = "import sys, mpc, mpc.lagrangian, mpc.lagrangian_batch; assert 'torch' not in sys.modules"
+    code = "import sys, mpc, mpc.lagrangian.lagrangian_mpc, mpc.lagrangian.batch; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

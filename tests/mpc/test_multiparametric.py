@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-import mpc.lattice as lattice_module
+import mpc.explicit.lattice as lattice_module
 from benchmarks.explicit import random_problem as random_task
 from ctrl.laws.lattice import Lattice
 from mpc import ExplicitMPC
-from mpc.critical_regions import MultiparametricQP, Parametric, Region
-from mpc.lattice import NotRepresented, lattice_of
-from mpc.multiparametric import TooManyRegions, Unresolved, solve_everywhere
-from mpc.polytopes import Polytope
+from mpc.explicit.critical_regions import MultiparametricQP, Parametric, Region
+from mpc.explicit.lattice import NotRepresented, lattice_of
+from mpc.explicit.multiparametric import TooManyRegions, Unresolved, solve_everywhere
+from mpc.explicit.polytopes import Polytope
 
 
 def random_problem(seed: int, kind: int) -> MultiparametricQP:

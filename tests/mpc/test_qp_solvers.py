@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.optimality import natural_residual
 from mpc.solvers.piqp import PIQP
 from mpc.solvers.polish import polished, polished_unit
+from mpc.solvers.qp import QPSolver, QuadraticProgram
 from systems import DimensionMismatch, InvalidValue
 
 D, ROWS = 6, 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.terminal import terminal
-from mpc.transcription import transcribe
+from mpc.nonlinear.transcription import transcribe
 from systems import Box, Fixed, Inequality, LinearPlant, Polytope, Quadratic, SetPoint, Sinusoid, Task
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum

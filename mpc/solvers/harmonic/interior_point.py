@@ -2,10 +2,10 @@
 
     min |v|^2 / 2   subject to   -hl <= G v <= hu  (first rows),   H - G v in cones  (last rows)
 
-Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from
-the optimum without inequality constraints. A row appears once although it is bounded on two sides, so an iteration
-costs one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra (1992), scaling
-of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
+Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.harmonic.conic_program`: v is
+the distance from the optimum without inequality constraints. A row appears once although it is bounded on two sides, so
+an iteration costs one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra
+(1992), scaling of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
 """
 
 from __future__ import annotations
