@@ -35,7 +35,8 @@ def phase_portrait(
 
     Args:
         states: names of the two states, default: the first two.
-        grid: starts per axis. steps: samples per trajectory, default: those of the task.
+        grid: starts per axis.
+        steps: samples per trajectory, default: those of the task.
     """
     from matplotlib.figure import Figure  # slow to import, and only needed here
 

@@ -1,4 +1,4 @@
-"""What a comparison says of a controller: the share of its starts that is proved to arrive."""
+"""The share of a controller's starts that is proved to arrive, for comparisons."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from systems import Task
 
 __all__ = ["proved_region", "proved_share"]
 
+_BOXES = 50_000  # examined for a share
 _FINE, _COARSE = 2e-3, 0.05  # of the level, relative to the sampled limit
 
 
 def proved_region(task: Task, controller: Controller, seconds: float = SearchLimits.seconds) -> float | None:
-    """What a comparison says of a controller: the share of its starts' support that is proved to reach the reference.
+    """The share of the support of the starts that a controller is proved to bring to the reference.
 
     The highest level that can be proved is sought, in more than two states to a twentieth of the sampled limit, for
     every one of the quadratic candidates in turn. A loop that rests beside the reference, but within the task's
@@ -59,14 +60,14 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         return None
 
 
-def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
+def proved_share(certificate: Certificate, task: Task) -> float:
     """A lower bound of the share of the task's initial states that lies in the proved set.
 
-    By halving the box that supports the initial law; see :meth:`SublevelSet.inner_share`.
+    By halving the box that supports the initial distribution; see :meth:`SublevelSet.inner_share`.
 
     Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
-        standard deviations around the mean is taken.
+        A number in [0, 1]; 0 where nothing is proved. For an unbounded distribution, which has no such box, it is of
+        the box of three standard deviations around the mean.
     """
     if not certificate.is_proved:
         return 0.0
@@ -75,4 +76,4 @@ def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> f
     if not np.isfinite([lower, upper]).all():
         mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
         lower, upper = mean - spread, mean + spread
-    return certificate.region.inner_share(lower, upper, boxes)
+    return certificate.region.inner_share(lower, upper, _BOXES)

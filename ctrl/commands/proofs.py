@@ -1,4 +1,4 @@
-"""What ``trivium verify`` does: prove what can be proved of a controller, write it down, and verify it again."""
+"""The work of ``trivium verify``: proves what can be proved of a controller, and verifies certificates again."""
 
 from __future__ import annotations
 

@@ -108,6 +108,6 @@ class Verify:
 
     @property
     def _asked(self) -> str:
-        """What tells claims about one controller apart, for their files."""
+        """The options that tell claims about one controller apart, for the names of their files."""
         parts = {f"degree{self.degree}": self.degree, "continuous": self.continuous, "disturbed": self.disturbed}
         return "".join(f"-{part}" for part, asked in parts.items() if asked)

@@ -52,7 +52,7 @@ class Expression(Law):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of; the copy lowers its function anew, which cannot be pickled."""
+        """The field alone: a copy lowers its function anew, since that cannot be pickled."""
         return {"function": self.function}
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

@@ -30,7 +30,9 @@ class MaxMin:
     """f(x) = max_t min_{i in terms[t]} a_i'x + b_i, one number.
 
     Args:
-        A: (pieces, n). b: (pieces,). terms: for every t the pieces in it, at least one.
+        A: (pieces, n).
+        b: (pieces,).
+        terms: for every t the pieces in it, at least one.
     """
 
     A: np.ndarray

@@ -1,4 +1,4 @@
-"""A lattice law as a network of rectified linear units."""
+"""A lattice law, such as that of an explicit MPC, as a network of rectified linear units."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class _Layer:
     """min(p, q) = p - max(0, p - q), max(p, q) = p + max(0, q - p) and p = max(0, p) - max(0, -p) for many numbers.
 
     Args:
-        units: what each unit reads, (place, weight) pairs. numbers: what each result reads of the units.
+        units: what each unit reads, (place, weight) pairs.
+        numbers: what each result reads of the units.
     """
 
     units: list[dict[int, int]] = field(default_factory=list)
@@ -63,7 +64,7 @@ class _Layer:
         return results
 
     def matrices(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the units read of ``count`` numbers, and the results of the units."""
+        """Matrices from ``count`` numbers to the units, and from the units to the results."""
         return _dense(self.units, count), _dense(self.numbers, len(self.units))
 
 

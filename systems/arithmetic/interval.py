@@ -287,8 +287,8 @@ def carried(result: Interval, *operands: Any) -> Interval:
 
 
 def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = True) -> Interval:
-    """What an operation gives, undefined where an operand is, and where finite operands give more than a double holds:
-    a program that runs would go on with an infinite number.
+    """The result of an operation, undefined where an operand is, and where finite operands give more than a double
+    holds: a program that runs would go on with an infinite number.
 
     Args:
         grows: whether it is looked at on devices that raise no exceptions. Sums, and multiples by a number, exceed all

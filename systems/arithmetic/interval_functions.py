@@ -176,12 +176,12 @@ def fmax(a: Operand, b: Operand) -> Interval:
 
 
 def clipped(x: Interval, lower: Any, upper: Any) -> Interval:
-    """What a saturation to [lower, upper], arrays that may be infinite, makes of x."""
+    """x saturated to [lower, upper], arrays that may be infinite."""
     return carried(_raw(np.clip(x.lo, lower, upper), np.clip(x.hi, lower, upper)), x)
 
 
 def intersection(a: Interval, b: Interval) -> Interval:
-    """What both of two enclosures of the same thing allow."""
+    """The numbers that both of two enclosures of the same thing hold."""
     return carried(Interval(np.maximum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 

@@ -194,7 +194,8 @@ def decreases_around(V: Lyapunov, slopes: Ball, core: Patch, kappa: float, conti
     settles all.
 
     Args:
-        slopes: (b, n, n), of f in d. core: around the equilibrium.
+        slopes: (b, n, n), of f in d.
+        core: around the equilibrium.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         turn = core.turn

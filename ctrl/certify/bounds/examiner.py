@@ -1,4 +1,4 @@
-"""What settles boxes of states: they lie beyond the set, inside the core, or V is proved to decrease all over them."""
+"""Settles boxes of states: beyond the set, inside the core, or where V is proved to decrease all over them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CORES = 80  # sizes of the parallelepiped around the centre that are tried
 @final
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What the examination of boxes shows.
+    """The result of examining boxes.
 
     Args:
         open: (b,), whether a box is not settled.
@@ -78,6 +78,7 @@ class Examiner:
             return None
         if region.inner > 0:  # nothing is claimed of the centre
             return np.zeros_like(room)
+        # Widths in proportion to those of the ellipsoid that V is about near its centre.
         hessian = T.T @ region.V.enclose_hessian(region.V.centre).mid @ T
         if not np.isfinite(hessian).all():
             return None

@@ -27,7 +27,8 @@ class Frame:
     """x = origin + T z.
 
     Args:
-        origin: (n,). T: (n, n), regular, which :meth:`cover` verifies.
+        origin: (n,).
+        T: (n, n), regular, which :meth:`cover` verifies.
     """
 
     origin: np.ndarray

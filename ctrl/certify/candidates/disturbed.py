@@ -83,7 +83,7 @@ def sampled_inner(
     low, high = np.maximum(low, lower), np.minimum(high, upper)
 
     def needed_inner(x: np.ndarray) -> np.ndarray:
-        """What ``inner`` must exceed for the sake of each state (b, n); 0 where V decreases."""
+        """The inner level that each state (b, n) asks for at least; 0 where V decreases."""
         value, most = V(x), np.zeros(len(x))
         for w in corners(loop):
             with np.errstate(invalid="ignore", over="ignore"):

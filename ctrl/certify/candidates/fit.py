@@ -35,7 +35,9 @@ class Basin:
     """From where trajectories arrive, by direction: starts centre + r direction do for r up to ``radius``.
 
     Args:
-        centre: (n,). directions: (k, n), which reach the border of the box at r = 1. radius: (k,), at most 1.
+        centre: (n,).
+        directions: (k, n), which reach the border of the box at r = 1.
+        radius: (k,), at most 1.
     """
 
     centre: np.ndarray

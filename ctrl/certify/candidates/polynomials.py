@@ -20,7 +20,8 @@ class Monomials:
     """The monomials prod_i ((x_i - centre_i) / scale_i)^e_i.
 
     Args:
-        exponents: (k, n) of integers. centre, scale: (n,).
+        exponents: (k, n) of integers.
+        centre, scale: (n,).
     """
 
     exponents: np.ndarray
@@ -28,10 +29,10 @@ class Monomials:
     scale: np.ndarray
 
     @staticmethod
-    def up_to(degree: int, centre: np.ndarray, scale: np.ndarray, least: int = 2, even: bool = False) -> Monomials:
-        """All of total degree ``least`` to ``degree``; of even degree only, on request."""
+    def up_to(degree: int, centre: np.ndarray, scale: np.ndarray, even: bool = False) -> Monomials:
+        """All of total degree 2 to ``degree``; of even degree only, on request."""
         n = len(centre)
-        exponents = [e for e in itertools.product(range(degree + 1), repeat=n) if least <= sum(e) <= degree]
+        exponents = [e for e in itertools.product(range(degree + 1), repeat=n) if 2 <= sum(e) <= degree]
         exponents = [e for e in exponents if not even or sum(e) % 2 == 0]
         return Monomials(np.array(sorted(exponents, key=lambda e: (sum(e), e))), np.array(centre), np.array(scale))
 

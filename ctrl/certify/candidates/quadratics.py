@@ -24,7 +24,8 @@ class Candidate:
     """A V to be tried, and what samples say of it.
 
     Args:
-        inner: level of the set that is claimed to be reached, 0 where trajectories converge. limit: of its level.
+        inner: level of the set that is claimed to be reached, 0 where trajectories converge.
+        limit: of its level.
     """
 
     name: str
@@ -45,7 +46,8 @@ def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[C
     does), and the solution of the linearised loop's Lyapunov equation.
 
     Args:
-        loop: of which something is claimed. nominal: the same, undisturbed.
+        loop: of which something is claimed.
+        nominal: the same, undisturbed.
 
     Raises:
         NotApplicable: there is none; the reasons of all.

@@ -39,7 +39,8 @@ class SampledRegion:
     """How much of a box is attracted, estimated by simulation from starts drawn evenly.
 
     Args:
-        rate: runs that arrived, of how many; its Wilson interval is at 95 %. box: volume of the box.
+        rate: runs that arrived, of how many; its Wilson interval is at 95 %.
+        box: volume of the box.
     """
 
     rate: Rate
@@ -120,8 +121,8 @@ def sampled_limit(
     Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
 
     Args:
-        ceiling: levels above it are not searched; default: for a quadratic V the highest level on the box's
-            corners, and for an unbounded box 1,000 times that on the corners of the support of the initial states.
+        ceiling: levels above it are not searched; default: for a quadratic V the highest level on the box's corners,
+            and for an unbounded box 1,000 times that on the corners of the support of the initial states.
         box: lower and upper (n,); default: the task's domain.
         inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
             corners of their box are looked at.

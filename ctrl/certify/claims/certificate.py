@@ -165,7 +165,7 @@ class Certificate:
 
     @property
     def advice(self) -> str:
-        """What to try where it is undecided."""
+        """Advice on what to try where it is undecided."""
         return self.result.advice
 
     @property

@@ -49,7 +49,7 @@ def is_at_reference(region: SublevelSet, reference: np.ndarray) -> bool:
 
 
 def _given(region: SublevelSet) -> str:
-    """What was made of the V that was given, where that is more than rounding; else nothing."""
+    """The correction of the V that was given, where that is more than rounding; else nothing."""
     constant, slope = region.V.correction
     lower, upper = region.hull
     with np.errstate(invalid="ignore"):

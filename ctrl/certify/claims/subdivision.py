@@ -18,8 +18,11 @@ class Subdivision:
     """A box of a frame's coordinates and its halvings: node k is halved along axis[k] into nodes left[k] and right[k].
 
     Args:
-        T: (n, n), the frame. core: (n,), half-widths of the parallelepiped around the centre that is settled at once.
-        low, high: (n,), the box. axis: (k,), -1 for what was not halved. left, right: (k,).
+        T: (n, n), the frame.
+        core: (n,), half-widths of the parallelepiped around the centre that is settled at once.
+        low, high: (n,), the box.
+        axis: (k,), -1 for what was not halved.
+        left, right: (k,).
     """
 
     T: np.ndarray

@@ -1,4 +1,4 @@
-"""What a certificate's file holds, as plain data: arrays, laws, Lyapunov functions, the halvings of a proof.
+"""The content of a certificate's file as plain data: arrays, laws, Lyapunov functions, the halvings of a proof.
 
 Every function that reads takes data from a stranger: types, sizes and finiteness are checked, nothing is looked up by a
 name but in the tables of this module, and nothing is executed.
@@ -154,7 +154,7 @@ def number_of(data: Any) -> float:
     """A finite number.
 
     Raises:
-        InvalidValue: it is none.
+        InvalidValue: it is not.
     """
     if type(data) not in (int, float) or not math.isfinite(data):
         raise InvalidValue(f"{shown(data)}; expected a number")

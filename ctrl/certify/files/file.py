@@ -48,12 +48,12 @@ class Contradiction(FileError):
 
 
 class TaskNeeded(FileError):
-    """A certificate of a task that is none of Trivium's own: whoever checks it must give the task."""
+    """A certificate of a task that is not in Trivium's library: whoever checks it must give the task."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredClaim:
-    """What a file claims, ready to be shown again."""
+    """A claim and its proof as read from a file, to be verified again."""
 
     claim: Claim
     proof: Subdivision
@@ -93,7 +93,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
 
 
 def read(path: Path, task: Task | None = None) -> StoredClaim:
-    """What ``save`` wrote.
+    """The claim and proof that :func:`save` wrote.
 
     Every word of the file that is not what its numbers come to is a contradiction, so what is read says what the file
     says.
@@ -174,7 +174,7 @@ def _task(path: Path, name: str) -> Task:
 
 @contextmanager
 def _located(path: Path) -> Iterator[None]:
-    """Whatever the content of a certificate leads to is a contradiction of that file."""
+    """Turns any error that the content of a certificate leads to into a contradiction of that file."""
     try:
         yield
     except FileError:

@@ -33,12 +33,14 @@ _NOT_AT_REST = "the closed loop is not shown to rest at the centre of V"
 
 @dataclass(frozen=True, eq=False)
 class Recheck:
-    """What became of a stored claim.
+    """The result of verifying a stored claim again.
 
     Args:
-        holds: whether it was shown again, with outward rounding. reason: why not.
-        low, high: parts (b, n) of the proof, in the frame's coordinates. seconds: wall time.
-        certificate: what was shown, in full; None where nothing was.
+        holds: whether it was verified, with outward rounding.
+        reason: why not.
+        low, high: parts (b, n) of the proof, in the frame's coordinates.
+        seconds: wall time.
+        certificate: of what was verified; None where it was not.
     """
 
     holds: bool
@@ -50,7 +52,7 @@ class Recheck:
 
 
 def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
-    """Shows the claim again from what is stored: no search, no solver, no sampling.
+    """Verifies the claim again from what is stored: no search, no solver, no sampling.
 
     Args:
         seconds: after which to give up.
@@ -75,7 +77,7 @@ def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
 
 
 def _rests(stored: StoredClaim) -> tuple[str, str]:
-    """What is shown of the equilibrium, or why the claim makes no sense."""
+    """In words, what is proved of the equilibrium; or why the claim makes no sense."""
     loop, region = stored.claim.loop, stored.claim.region
     if not (0 < region.level < np.inf and 0 <= stored.claim.kappa < (np.inf if loop.continuous else 1)):
         return "", "the level or kappa makes no sense"
@@ -106,7 +108,8 @@ def holds_again(
     Nothing is searched but, in continuous time, the border of the region's box.
 
     Args:
-        seconds: after which to give up. chunk: parts that are examined at once.
+        seconds: after which to give up.
+        chunk: parts that are examined at once.
 
     Returns:
         Whether it stands, why not, and the parts: low and high (b, n) in the frame's coordinates.

@@ -71,7 +71,7 @@ class Lyapunov(ABC):
 
     @property
     def correction(self) -> tuple[float, np.ndarray]:
-        """What was added to the function that was given, to make it zero and flat at its centre: a constant, and the
+        """The terms added to the function that was given, to make it zero and flat at its centre: a constant, and the
         slope (n,) of a linear function of x - centre."""
         return 0.0, np.zeros(len(self.middle))
 
@@ -97,7 +97,7 @@ class QuadraticLyapunov(Lyapunov):
     P: np.ndarray
     centre: Interval
     is_convex: bool = field(default=True, init=False)
-    _reach: Interval = field(init=False, repr=False)  # half-widths of {V <= 1}
+    _unit_reach: Interval = field(init=False, repr=False)  # half-widths of {V <= 1}
 
     def __post_init__(self) -> None:
         P, centre = np.array(self.P, dtype=float), self.centre
@@ -118,7 +118,7 @@ class QuadraticLyapunov(Lyapunov):
                 "region; take it from a Riccati or Lyapunov equation"
             )
         P.setflags(write=False)
-        for name, value in {"P": P, "centre": centre, "_reach": _reach(T, float(bound))}.items():
+        for name, value in {"P": P, "centre": centre, "_unit_reach": _unit_reach(T, float(bound))}.items():
             object.__setattr__(self, name, value)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class QuadraticLyapunov(Lyapunov):
         return Interval.of(2.0 * self.P)
 
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        half = self._reach * sqrt(Interval.of(level))
+        half = self._unit_reach * sqrt(Interval.of(level))
         return (self.centre - half).lo, (self.centre + half).hi
 
     def reach(self, level: float, T: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ class QuadraticLyapunov(Lyapunov):
         root, bound = least_eigenvalue(turned)
         if not bound > 0:
             return np.full(len(T), np.inf)
-        return (_reach(root, float(bound)) * sqrt(Interval.of(level))).hi
+        return (_unit_reach(root, float(bound)) * sqrt(Interval.of(level))).hi
 
     def centred_at(self, centre: Interval) -> QuadraticLyapunov:
         return QuadraticLyapunov(self.P, centre)
@@ -296,7 +296,7 @@ class SymbolicLyapunov(Lyapunov):
         return lower(self._derivatives[1], to="interval")
 
 
-def _reach(T: np.ndarray, bound: float) -> Interval:
+def _unit_reach(T: np.ndarray, bound: float) -> Interval:
     """Upper bounds (n,) of |x_i| over x'Px <= 1, when the eigenvalues of T P T' are at least ``bound``.
 
     x = T'z gives bound |z|^2 <= z'TPT'z = x'Px <= 1, and |x_i| <= |T e_i| |z|.

@@ -28,8 +28,10 @@ class NeuralLyapunov(Lyapunov):
     norms make V smooth, and P makes its second derivatives at c regular.
 
     Args:
-        weights: matrices (m_i, m_i-1). biases: (m_i,). output: A (r, m_k). P: (n, n), symmetric and positive definite,
-            which is verified with outward rounding.
+        weights: matrices (m_i, m_i-1).
+        biases: (m_i,).
+        output: A (r, m_k).
+        P: (n, n), symmetric and positive definite, which is verified with outward rounding.
         centre: (n,), numbers or a box that holds it.
 
     Raises:

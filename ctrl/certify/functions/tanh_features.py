@@ -42,7 +42,9 @@ def features_over(
     """A tanh(W_k ... tanh(W_1 x + b_1) ... + b_k), with derivatives.
 
     Args:
-        x: boxes (b, n). output: A (r, m_k). order: of the highest derivative, 0, 1 or 2.
+        x: boxes (b, n).
+        output: A (r, m_k).
+        order: of the highest derivative, 0, 1 or 2.
     """
     half = x.rad
     wide = order > 0 and bool((x.lo < x.hi).any())

@@ -104,7 +104,7 @@ class ClosedLoop:
             raise InvalidValue(f"the law reads {reads} states; plant {self.task.plant.name} has {n}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of; the copy lowers its functions anew, which cannot be pickled."""
+        """The fields alone: a copy lowers its functions anew, since those cannot be pickled."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
@@ -255,8 +255,8 @@ class ClosedLoop:
         return np.maximum(low, least), np.minimum(high, most)
 
     def beyond_half_a_period(self, lower: np.ndarray, upper: np.ndarray) -> str:
-        """What of a box of states, lower and upper (n,), lies beyond the :attr:`representatives`; empty where nothing
-        does."""
+        """In words, the parts of a box of states, lower and upper (n,), beyond the :attr:`representatives`; empty where
+        none are."""
         least, most = self.representatives
         out = [
             f"{name} in [{low!r}, {high!r}]"
@@ -300,7 +300,7 @@ class ClosedLoop:
         return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
 
     def increment(self, x: Interval) -> Interval:
-        """What f adds to the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
+        """The change of the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
         after = self.enclose(x)
         return after if self.continuous else after - x
 
@@ -311,8 +311,8 @@ class ClosedLoop:
 
     @cached_property
     def _equations(self) -> ca.Function:
-        """What is stepped, f(x, u, w, p), as it is simulated: p are the uncertain parameters, or the entries of the
-        matrices of an exact sampling."""
+        """The equations f(x, u, w, p) that are stepped, as they are simulated: p are the uncertain parameters, or the
+        entries of the matrices of an exact sampling."""
         dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
         if self._flow is not None and not names:
             return self._flow.equations

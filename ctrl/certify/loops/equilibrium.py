@@ -25,7 +25,8 @@ class RestPoint:
     """A state x* = f(x*), or f(x*) = 0 in continuous time, proved to exist and to be the only one in its box.
 
     Args:
-        box: (n,), holds x*; a point where x* is known exactly. reference: (n,), where the task wants the loop to rest.
+        box: (n,), holds x*; a point where x* is known exactly.
+        reference: (n,), where the task wants the loop to rest.
         slopes: (n, n), Jacobian of f about there, in floating point.
     """
 

@@ -90,7 +90,8 @@ def ellipsoid_region(
     """The shape of :func:`largest_ellipsoid`, at the highest level that branch and bound proves on the loop that runs.
 
     Args:
-        kappa: as in :func:`ctrl.certify.certify`. rate: asked of the linear model, at least kappa.
+        kappa: as in :func:`ctrl.certify.certify`.
+        rate: asked of the linear model, at least kappa.
 
     Raises:
         As :func:`largest_ellipsoid`.

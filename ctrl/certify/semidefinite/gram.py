@@ -39,7 +39,8 @@ class Polynomial:
     """sum_k values_k z^exponents_k.
 
     Args:
-        exponents: k of them, distinct, each of length n. values: (k,), numbers or a CVXPY expression that is affine.
+        exponents: k of them, distinct, each of length n.
+        values: (k,), numbers or a CVXPY expression that is affine.
     """
 
     exponents: tuple[Exponents, ...]

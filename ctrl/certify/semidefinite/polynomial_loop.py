@@ -26,9 +26,11 @@ class PolynomialLoop:
     """z' = f(z) with polynomials f and f(0) = 0, where z = x - centre, as long as all |slabs z| are at most 1.
 
     Args:
-        centre: (n,). field: n polynomials. slabs: (k, n), rows that are at most 1 in size where the polynomials speak
-            of the loop that runs: within the task's domain, and while no linear feedback saturates. A domain or input
-            range that is not centred is taken at its nearer side.
+        centre: (n,).
+        field: n polynomials.
+        slabs: (k, n), rows that are at most 1 in size where the polynomials speak of the loop that runs: within the
+            task's domain, and while no linear feedback saturates. A domain or input range that is not centred is taken
+            at its nearer side.
     """
 
     centre: np.ndarray

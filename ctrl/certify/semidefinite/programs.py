@@ -62,7 +62,8 @@ def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy
         product = (W - one) * s if isinstance(s.values, np.ndarray) else s * (W - one)
         return product - W.along(loop.field) - length.scaled(rate)
 
-    # s vanishes at 0, where -s must not be negative.
+    # S-procedure (Parrilo 2000): -V'f - e |z|^2 >= s (1 - V) >= 0 on {V <= 1} for a sum of squares s, each sum of
+    # squares being z'Qz of monomials with a Gram matrix Q >= 0. s vanishes at 0, where -s must not be negative.
     order = 2 * _half(max(p.degree for p in loop.field) - 1) + 2
     s, rate = Squares(monomials(n, 1, _half(order)), even), cp.Variable()
     p = decrease(V, rate, s.polynomial)

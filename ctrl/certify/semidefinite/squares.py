@@ -46,7 +46,7 @@ def lyapunov_equation(loop: ClosedLoop) -> QuadraticLyapunov:
     return QuadraticLyapunov(_start(polynomials, loop.task.name), Interval.of(polynomials.centre))
 
 
-def sos_level(loop: ClosedLoop, V: Lyapunov, accuracy: float = _ACCURACY) -> float:
+def sos_level(loop: ClosedLoop, V: Lyapunov) -> float:
     """The largest rho such that V decreases on {V <= rho} as far as one semidefinite program can tell.
 
     It maximises rho such that (z'z)^2 (V - rho) + p V'f is a sum of squares for some polynomial p: where V'f = 0,
@@ -55,7 +55,8 @@ def sos_level(loop: ClosedLoop, V: Lyapunov, accuracy: float = _ACCURACY) -> flo
     looked at, and nothing is proved: give what comes out to :func:`ctrl.certify.certify`.
 
     Args:
-        V: quadratic, or a polynomial. accuracy: the solver's tolerance.
+        loop: in continuous time, polynomial.
+        V: quadratic, or a polynomial.
 
     Returns:
         rho; infinite where no level is the largest; 0 where the program has no solution.
@@ -64,7 +65,7 @@ def sos_level(loop: ClosedLoop, V: Lyapunov, accuracy: float = _ACCURACY) -> flo
         NotApplicable: the loop or V is not polynomial.
     """
     polynomials = polynomial_loop(loop)
-    return level_by_squares(polynomials, _polynomial(V, polynomials.centre), accuracy)
+    return level_by_squares(polynomials, _polynomial(V, polynomials.centre), _ACCURACY)
 
 
 def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy: float = _ACCURACY) -> SymbolicLyapunov:
@@ -75,7 +76,8 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
 
     Args:
         loop: in continuous time, polynomial, with a stable linearisation.
-        degree: of V, even and at least 2. rounds: of the two programs, at most, for each degree.
+        degree: of V, even and at least 2.
+        rounds: of the two programs, at most, for each degree.
         accuracy: the solver's tolerance.
 
     Raises:
