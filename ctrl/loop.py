@@ -142,7 +142,7 @@ class _Loop:
         return u[None], STATUSES.index(decision.status), SOURCES.index(decision.source), taken
 
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> Decided:
-        """All states' inputs; rows that came back without a finite number are put to ``step``, which has a way out."""
+        """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
         shape = (len(x), len(self.lower))
         u = expect_array(controller.batch(x.copy(), k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
         if u.shape != shape:

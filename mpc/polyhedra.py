@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from systems import DimensionMismatch, InvalidValue, TriviumError
-from systems.linear_programs import Outcome, feasible_point, maximise
+from systems.linear_programs import LPOutcome, feasible_point, maximise
 
 __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
@@ -48,7 +48,7 @@ class Polyhedron:
     @property
     def is_empty(self) -> bool:
         """Whether it was shown to have no point."""
-        return feasible_point(self.H, self.h).outcome is Outcome.EMPTY
+        return feasible_point(self.H, self.h).outcome is LPOutcome.EMPTY
 
     def minimal(self, tolerance: float = 1e-9) -> Polyhedron:
         """The same set without the rows that follow from the others up to ``tolerance`` of h, each row tested by one

@@ -16,7 +16,7 @@ from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
 from systems.lowering import lower
-from systems.references import Schedule
+from systems.references import TabulatedReference
 
 __all__ = ["PolicyController"]
 
@@ -53,7 +53,7 @@ class PolicyController:
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
         self.approximations = (objective(task), *POLICY.read(task))
-        self._reference = Schedule(task.reference, task.plant, task.steps + 1)
+        self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     def __repr__(self) -> str:
         return described("PolicyController", self.approximations)

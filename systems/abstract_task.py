@@ -109,7 +109,7 @@ class AbstractTask(ABC):
 
     @property
     def applied_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the true plant's actuators leave of ``input_bounds``: lower and upper, each (m,)."""
+        """``input_bounds`` within the limits of the true plant's actuators: lower and upper, each (m,)."""
         lower, upper = self.input_bounds
         least, most = self.true_dynamics.plant.bounds
         return np.clip(lower, least, most), np.clip(upper, least, most)
@@ -165,21 +165,21 @@ class AbstractTask(ABC):
         x, xr = state.symbol(), state.symbol()
         if self.observation is None:
             near = self._near(x, xr)
-            seen = near if self.reference.is_constant else ca.vertcat(near, xr)
+            observation = near if self.reference.is_constant else ca.vertcat(near, xr)
         else:
             where = f"task '{self.name}': the observation"
             vectors = Vector(state, x, "state"), Vector(state, xr, "reference")
             entries = evaluated(self.observation.expression, where, *vectors)
             scalar = isinstance(entries, (int, float))
             expected = f"one expression per signal: {', '.join(self.observation.signals.names)}"
-            seen = column([entries] if scalar else entries, where, expected)
-        if seen.shape != (len(self.observation_signals), 1):
+            observation = column([entries] if scalar else entries, where, expected)
+        if observation.shape != (len(self.observation_signals), 1):
             raise InvalidValue(
-                f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "
+                f"task '{self.name}': the observation gives {observation.shape[0]} numbers for "
                 f"{len(self.observation_signals)} declared signals"
             )
         try:
-            f = ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
+            f = ca.Function("observe", [x, xr], [observation], ["x", "xr"], ["observation"])
         except RuntimeError as error:
             raise InvalidValue(
                 f"task '{self.name}': the observation holds symbols that are neither state nor reference; CasADi says: "

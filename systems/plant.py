@@ -43,7 +43,7 @@ class Plant(ABC):
     outside of it; a plain ``mass: float = 1.0`` may be any finite number.
 
     Raises:
-        InvalidValue: a parameter that is no finite number or out of its range, a class body that cannot work.
+        InvalidValue: a parameter that is not a finite number or out of its range, a class body that cannot work.
     """
 
     state: Signals
@@ -115,7 +115,7 @@ class Plant(ABC):
         raise NotImplementedError
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs left out are unlimited."""
+        """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs not named are unlimited."""
         return {}
 
     # ---- derived ----
@@ -128,11 +128,11 @@ class Plant(ABC):
     def parameters(self) -> dict[str, Any]:
         """The scalar fields by name, which physics reads as numbers.
 
-        Not ``dt``, which is no physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
+        Not ``dt``, which is not physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
         cannot be symbols; nor fields that the class computes from others (``init=False``).
 
         Raises:
-            InvalidValue: the class is no dataclass.
+            InvalidValue: the class is not a dataclass.
         """
         if not dataclasses.is_dataclass(self):
             raise InvalidValue(f"{self.name} is not a dataclass; write @dataclass(frozen=True) above its class")
@@ -149,8 +149,8 @@ class Plant(ABC):
         """Lower and upper actuator limits, each (m,), infinite where there is none.
 
         Raises:
-            UnknownName: a limit of something that is no input.
-            InvalidValue: limits that are no mapping, a limit that is no pair or NaN, or lower above upper.
+            UnknownName: a limit of something other than an input.
+            InvalidValue: limits that are not a mapping, a limit that is not a pair or NaN, or lower above upper.
         """
         lower = np.full(len(self.input), -np.inf)
         upper = np.full(len(self.input), np.inf)
@@ -170,7 +170,7 @@ class Plant(ABC):
         """The same plant with some parameters as CasADi symbols, and the column of those symbols.
 
         Raises:
-            UnknownName: a name that is no parameter.
+            UnknownName: a name that is not a parameter.
         """
         known = self.parameters
         declared = {field.name for field in dataclasses.fields(self)} - {"dt"}  # type: ignore[arg-type]

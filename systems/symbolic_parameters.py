@@ -54,7 +54,7 @@ def with_symbols(plant: P, symbols: Mapping[str, ca.SX]) -> P:
     """The same plant with symbols as parameters.
 
     Raises:
-        InvalidValue: a parameter that is computed from others, one that is no real number, or a plant whose making
+        InvalidValue: a parameter that is computed from others, one that is not a real number, or a plant whose making
             needs their values.
     """
     fields = {field.name: field for field in dataclasses.fields(plant)}  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def expect_same_function(
 
 
 def _same(a: ca.Function, b: ca.Function) -> bool:
-    """By their text; by their values at random points where they call functions that are no text, such as tables, or
+    """By their text; by their values at random points where they call functions that are not text, such as tables, or
     where both are analytic, since analytic functions that agree on an open set agree everywhere."""
     programs = read(a), read(b)
     if same_function(*programs):

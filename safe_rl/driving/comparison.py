@@ -1,4 +1,4 @@
-"""Comparisons that belong to a task and need learners: what ``trivium compare`` runs where no controllers are named."""
+"""The comparison that ``trivium compare driving`` runs when no controllers are named."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["drivers"]
 
 
 def drivers() -> ComparisonSpec:
-    """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which price, budget or
-    harmonise what comes too close.
+    """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which penalise, budget
+    or harmonise violated distances.
 
     From 8 starts, as optimising a run takes as long as driving it.
     """

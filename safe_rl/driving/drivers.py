@@ -1,4 +1,4 @@
-"""The baselines of driving among others: keep the lane and follow, or change lanes by rules."""
+"""The baseline controllers of driving among others: keep the lane and follow, or change lanes by rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["EgoDriver", "LaneChanging", "LaneKeeping"]
 
 
 class EgoDriver(ABC):
-    """A law of the ego among others as a controller, also of many states at once.
+    """A feedback law of the ego among others as a controller, also of many states at once.
 
     Args:
         task: of a :class:`systems.library.driving.Highway`; its reference says the desired speed.

@@ -42,5 +42,5 @@ def driving_recipe(make: Combination, updates: int = UPDATES) -> TrainingConfig:
 
 
 def lane_keeping_begins(task: Task) -> JumpStart:
-    """A driver who keeps the lane leads up to 15 s of a run, in the first five hundred runs, whatever comes of it."""
+    """A driver who keeps the lane begins each of the first five hundred runs, for up to 15 s, whatever the result."""
     return JumpStart(task, LaneKeeping, JumpStartSettings(longest=150, threshold=0.0, step=2e-3))

@@ -80,7 +80,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             expect_values(given, "reset: options['state']")
         self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
         self._k = 0
-        return self._seen(), {"state": self._x.copy()}
+        return self._observation(), {"state": self._x.copy()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Applies the action for one sample.
@@ -105,8 +105,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "costs": dict(zip(self._names, outcome.spent.tolist(), strict=True)),
             "margins": dict(zip(self._names, outcome.margin.tolist(), strict=True)),
         }
-        return self._seen(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
+        return self._observation(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
 
-    def _seen(self) -> np.ndarray:
-        seen = self._model.observe(self._x, self._k)
-        return np.clip(seen, -_LARGEST, _LARGEST).astype(np.float32)  # before a run blows up in 64 bits, it does in 32
+    def _observation(self) -> np.ndarray:
+        observation = self._model.observe(self._x, self._k)
+        # A run that diverges exceeds the range of 32 bits before that of 64.
+        return np.clip(observation, -_LARGEST, _LARGEST).astype(np.float32)

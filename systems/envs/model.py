@@ -100,7 +100,7 @@ class SampleRules:
 class SampleOutcome(NamedTuple):
     """What one sample led to; the batch (...) is that of the state."""
 
-    state: Any  # (..., n), finite: the successor, or the state before it where the successor is no finite number
+    state: Any  # (..., n), finite: the successor, or the state before it where the successor is not finite
     reward: Any  # (...)
     violated: Any  # (..., c) of bool, one column per constraint
     margin: Any  # (..., c), the largest g of each constraint at the start of the sample
@@ -132,7 +132,9 @@ class SampleModel:
 
     Args:
         task: what is simulated.
-        to: the arithmetic. dtype, device: of the constants; 64 bits on the processor where left out.
+        to: the arithmetic.
+        dtype: of the constants; default: 64 bits.
+        device: of the constants; default: the processor.
         parameters: names of plant parameters that :meth:`advance` and :meth:`rollout` take as ``p``.
 
     Raises:
@@ -175,7 +177,7 @@ class SampleModel:
         return self._xp.asarray(np.array(values, order="C"), **self._placed)
 
     def _spent(self, violated: Any, margin: Any, after: Any) -> Any:
-        """What a sample takes from each budget; an excess that is no finite number counts as 1."""
+        """The share that a sample takes from each budget; an excess that is not finite counts as 1."""
         xp = self._xp
         steps = violated + self._zero
         if not self._spends_excess:
@@ -195,7 +197,7 @@ class SampleModel:
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
 
-        ``w`` left out means undisturbed, as the models of all controllers are.
+        By default ``w`` is zero, as in the models of all controllers.
         """
         return self._advance(x, u, self._still if w is None else w, self._nothing if p is None else p)
 
@@ -207,14 +209,14 @@ class SampleModel:
             k: which sample of the run this is, from 0 to ``task.steps - 1``, (...) of whole numbers.
         """
         xp = self._xp
-        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is a legitimate outcome
             references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
             after, verdict, margin, margin_after = self._sample(x, u, w, *references)
             cost, rest, total, outside, *end = (verdict[..., i] for i in range(verdict.shape[-1]))
             finite = xp.abs(total) <= self._largest
             left = ~(finite & (outside <= self._zero))
             state, violated = after, ~(margin <= self._zero)
-            # On an accelerator, reading a flag would stop the queue; here it saves work for what hardly ever happens.
+            # On an accelerator, reading a flag would stop the queue; here it saves work for a rare case.
             if not self._on_host or not finite.all():
                 state = xp.where(finite[..., None], after, x)
                 rest = xp.where(finite, rest, cost)
@@ -234,7 +236,9 @@ class SampleModel:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
 
         Args:
-            x: first states (..., n). u: inputs (T, ..., m). w: disturbances (T, ..., q), none where left out.
+            x: first states (..., n).
+            u: inputs (T, ..., m).
+            w: disturbances (T, ..., q); default: none.
             p: parameters (..., len(parameters)). start: which sample of the run comes first.
 
         Raises:

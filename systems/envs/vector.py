@@ -39,11 +39,13 @@ class VectorEnv:
 
     Args:
         task: what is to be done.
-        n: copies. device, dtype: where and in which floating type, 32 bits where left out.
+        n: number of copies.
+        device: where they are computed.
+        dtype: floating type; default: 32 bits.
         seed: of the environment's own generator, the only source of its randomness.
 
     Raises:
-        InvalidValue: n is no whole number of at least 1.
+        InvalidValue: n is not a whole number of at least 1.
     """
 
     def __init__(
@@ -66,8 +68,8 @@ class VectorEnv:
         self.action_size = len(task.plant.input)
         self.action_low, self.action_high = self.model.input_bounds
         self.constraint_names = tuple(constraint.name for constraint in task.constraints)
-        self._start = _Law(task.initial, task.plant.state, self.model)
-        self._disturbance = _Law(task.disturbance, task.plant.disturbance, self.model)
+        self._start = _Sampler(task.initial, task.plant.state, self.model)
+        self._disturbance = _Sampler(task.disturbance, task.plant.disturbance, self.model)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(expect_seed(seed))
         self._x = self._start.draw(n, self._generator)
@@ -86,7 +88,7 @@ class VectorEnv:
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """What the last step led to, before automatic resets: states (n, states) and samples (n,)."""
+        """Where the last step led, before automatic resets: states (n, states) and samples (n,)."""
         return self._ends
 
     @torch.no_grad()
@@ -127,8 +129,8 @@ class VectorEnv:
         else:
             self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
         self._k = k.masked_fill(over, 0)
-        seen = self.model.observe(self._x, self._k)
-        return Transition(seen, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
+        observation = self.model.observe(self._x, self._k)
+        return Transition(observation, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""
@@ -160,9 +162,9 @@ def expect_device(device: Any) -> torch.device:
     """
     try:
         if isinstance(device, (str, torch.device)):
-            found = torch.device(device)
-            torch.empty(0, device=found)
-            return found
+            known = torch.device(device)
+            torch.empty(0, device=known)
+            return known
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device has its own
         said = (str(error).strip().splitlines() or ["no message"])[0]
         raise InvalidValue(f"device = {shown(device)}: {said}; use 'cpu', or 'cuda' where torch finds a GPU") from error
@@ -175,11 +177,11 @@ def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
 
 
 @final
-class _Law:
-    """Draws of a law of chance in torch, components contiguous."""
+class _Sampler:
+    """Draws from a distribution in torch, components contiguous."""
 
-    def __init__(self, law: Distribution, declared: Signals, model: SampleModel) -> None:
-        affine = law.affine(declared)
+    def __init__(self, distribution: Distribution, declared: Signals, model: SampleModel) -> None:
+        affine = distribution.affine(declared)
         factor = affine.factor
         self._size = len(declared)
         self._draw = torch.rand if affine.base == "uniform" else torch.randn

@@ -95,7 +95,7 @@ def branches(f: ca.Function) -> ca.Function | None:
     replaced by one piece after the other.
 
     Returns:
-        f itself where it has no kink; None where it has one that is no maximum, does not grow with it whatever its
+        f itself where it has no kink; None where it has one that is not a maximum, does not grow with it whatever its
         value, or would need more than 64 entries for each of its own.
     """
     program, z = read(f), f.sx_in()
@@ -132,7 +132,7 @@ def penalties(f: ca.Function) -> Penalties | None:
     """The kinks of a scalar function as exact penalties: c max(a, b) is c b + c max(0, a - b).
 
     Returns:
-        None where one of its kinks is no maximum of smooth functions with a constant positive weight.
+        None where one of its kinks is not a maximum of smooth functions with a constant positive weight.
     """
     replacement, z = epigraph(f), f.sx_in()
     t = ca.SX.sym("t", replacement.count)

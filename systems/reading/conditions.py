@@ -30,14 +30,14 @@ class Conditions:
     """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
 
     Hard constraints have an infinite weight. So have chance constraints and budgets of violated steps, which whoever
-    predicts without disturbance holds in every sample. A budget of accumulated excess is no such row.
+    predicts without disturbance holds in every sample. A budget of accumulated excess is not such a row.
 
     Args:
         value: ``v(x, u) -> (rows, 1)``. lower, upper: (rows,), each row with a finite bound.
         weight: (rows,), per unit of violation and step. names: of the constraint each row belongs to.
         group: (rows,), equal for soft rows whose largest violation alone is charged.
         on_state, on_input: masks (rows,), what the row depends on.
-        kinks: operations that make a row jump or bend, by constraint.
+        kinks: operations that make a row or its derivative jump, by constraint.
     """
 
     value: ca.Function
@@ -65,7 +65,7 @@ def conditions(task: AbstractTask) -> Conditions:
     """The conditions of a task as two-sided rows; a hard box on inputs is left to ``task.input_bounds``.
 
     A box gives one row per signal, so that both its sides share one violation. A maximum of smooth functions gives one
-    row for each of them. The task's domain is no condition.
+    row for each of them. The task's domain is not a condition.
     """
     plant = task.plant
     x, u = plant.state.symbol(), plant.input.symbol()

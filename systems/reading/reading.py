@@ -209,7 +209,7 @@ class Reading:
 
     @cached_property
     def is_stationary(self) -> bool:
-        """Whether a constant reference is an optimal steady state of the task, its constraints left out.
+        """Whether a constant reference is an optimal steady state of the task without its constraints.
 
         It is where it is an equilibrium and the gradient of the stage cost is a combination of those of x - F(x, u),
         with a second derivative along the steady states that is nowhere negative.

@@ -68,9 +68,9 @@ def driving_record(task: Task, runs: Runs) -> DrivingRecord:
     changes = int(((np.diff(lane, axis=1) != 0) & driving).sum())
     acceleration = runs.inputs[..., plant.input.where("acceleration")]
     jerk = np.diff(acceleration, axis=1)[driving[:, 1:]] / task.dt
-    # A run that left is judged once more where it ended, in the sample of that place or, in the last one, in its own.
-    judged = np.arange(steps) <= np.where(runs.left < 0, steps, runs.left)[:, None]
-    broken = ~(runs.margins <= 0.0) & judged[..., None]
+    # A run that left counts once more where it ended: in the next sample or, if there is none, in its last.
+    counted = np.arange(steps) <= np.where(runs.left < 0, steps, runs.left)[:, None]
+    broken = ~(runs.margins <= 0.0) & counted[..., None]
     began = broken & ~np.concatenate([np.zeros_like(broken[:, :1]), broken[:, :-1]], axis=1)
     counts = began.sum(axis=(0, 1))
     names, unit = [constraint.name for constraint in task.constraints], 1e6 / way

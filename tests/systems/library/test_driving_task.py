@@ -94,7 +94,7 @@ def test_road_and_grip(task: Task) -> None:
 
 
 def test_leaving_the_road_never_pays(task: Task) -> None:
-    """What a run is charged for ever beside the road is more than standing still on a lane costs, or any driving."""
+    """Leaving the road costs more for all future time than standing still on a lane, or any driving."""
     stage = task.stage_cost_function()
     x_ref, u_ref = task.reference.at(task.plant, 0)
 
