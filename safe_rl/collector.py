@@ -65,7 +65,7 @@ class Collector:
         self.jump_start: JumpStart | None = None
         self._stored_start: dict[str, Any] | None = None
         self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
-        self.steps = 0  # transitions seen, over all environments
+        self.steps = 0  # transitions collected, over all environments
         width = 2 + len(environment.constraint_names)
         self._running = torch.zeros(environment.n, width, device=generator.device)
         self._finished = torch.zeros(width + 1, dtype=torch.float64, device=generator.device)
@@ -92,22 +92,22 @@ class Collector:
         return self._advance(2.0 * uniform - 1.0)
 
     def _advance(self, action: Tensor) -> Batch:
-        seen = self.environment.step(self.policy.physical(action))
+        transition = self.environment.step(self.policy.physical(action))
         rows = Batch(
             self.observation,
-            seen.next_observation.to(torch.float32),
+            transition.next_observation.to(torch.float32),
             action,
-            seen.reward.to(torch.float32),
-            seen.cost.to(torch.float32),
-            seen.terminated.to(torch.float32),
+            transition.reward.to(torch.float32),
+            transition.cost.to(torch.float32),
+            transition.terminated.to(torch.float32),
         )
-        self.observation = seen.observation.to(torch.float32)
+        self.observation = transition.observation.to(torch.float32)
         if self.observation.device.type == "cpu":  # reading a number would stop an accelerator's queue
             names = self.environment.constraint_names
             expect_finite_rows(rows, self.observation, self._running[:, -1], self.name, names)
         self.steps += self.environment.n
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
-        self.over = seen.terminated | seen.truncated
+        self.over = transition.terminated | transition.truncated
         if self.constraints is not None:
             self.constraints.measure(rows.cost, self._running[:, -1], self.over)
         over = self.over.unsqueeze(1)

@@ -78,7 +78,7 @@ class PolicyController:
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
-            InvalidValue: x holds no numbers, or k is no sample number.
+            InvalidValue: x does not hold numbers, or k is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self._state), sample_index(k)
@@ -93,5 +93,5 @@ class PolicyController:
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
         x, k = measured_states(x, self._state), sample_index(k)
-        seen = x if self._observe is None else self._observe(x, self._reference(k)[0])
-        return np.minimum(np.maximum(self._act(seen), self._lower), self._upper)
+        observation = x if self._observe is None else self._observe(x, self._reference(k)[0])
+        return np.minimum(np.maximum(self._act(observation), self._lower), self._upper)

@@ -60,14 +60,14 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     lengths = torch.zeros(episodes, dtype=torch.int64, device=environment.device)
     factor = 1.0
     while bool(running.any()):
-        seen = environment.step(policy.act(observation))
-        reward = torch.where(running, seen.reward, 0.0)
+        transition = environment.step(policy.act(observation))
+        reward = torch.where(running, transition.reward, 0.0)
         returns += torch.stack((reward, factor * reward), dim=1)
-        cost = torch.where(running.unsqueeze(1), seen.cost[:, columns], 0.0)
+        cost = torch.where(running.unsqueeze(1), transition.cost[:, columns], 0.0)
         spent += torch.where(discounted, factor * cost, cost)
         lengths += running
-        running &= ~(seen.terminated | seen.truncated)
-        observation = seen.observation
+        running &= ~(transition.terminated | transition.truncated)
+        observation = transition.observation
         factor *= task.discount
     total, worth = returns.cpu().numpy().T
     return Assessment(total, worth, limits, spent.cpu().numpy(), lengths.cpu().numpy())

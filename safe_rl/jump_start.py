@@ -78,7 +78,7 @@ class JumpStart:
         self._controllers: list[Any] = [prior_policy(task)]
         if not isinstance(self._controllers[0], Controller):
             raise InvalidValue(
-                f"the prior policy is {shown(self._controllers[0])}, which has no reset() and step(x, k); expected "
+                f"prior_policy makes {shown(self._controllers[0])}, which has no reset() and step(x, k); expected "
                 "what makes a controller of a task, such as LQR"
             )
         self.beta, self.success = 1.0, 0.0

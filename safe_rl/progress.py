@@ -30,7 +30,7 @@ class Record:
     """One line of the log. Means are over the episodes that ended since the line before; NaN if none did."""
 
     updates: int
-    steps: int  # transitions seen
+    steps: int  # transitions collected
     episodes: int
     mean_return: float  # undiscounted, unscaled
     mean_costs: dict[str, float]  # per named constraint, undiscounted
@@ -188,18 +188,18 @@ class Monitor:
         """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
         if name not in self._limits:
             return f"{name} {value:.3g}"
-        spent, price, threshold = (
+        spent, multiplier, threshold = (
             record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier", "threshold")
         )
         limit = self._limits[name].limit
-        return f"{name} {spent:.3g} of {limit:g} (multiplier {price:.3g}, rising beyond {threshold:.3g})"
+        return f"{name} {spent:.3g} of {limit:g} (multiplier {multiplier:.3g}, rising beyond {threshold:.3g})"
 
 
 def _drop_after(path: Path, updates: int) -> None:
     """Leaves the lines of a log up to an update.
 
     Raises:
-        FileError: it is no log of ours; it is left as it is.
+        FileError: it is not a log of this package; it is left as it is.
     """
     if not path.exists():
         return

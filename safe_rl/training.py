@@ -123,7 +123,8 @@ class Learner(ABC):
         if handler is not None and evaluation_environments >= environments:
             raise InvalidValue(
                 f"evaluation_environments = {evaluation_environments} of environments = {environments}: all act "
-                f"without noise and none explores; expected fewer, such as evaluation_environments = {environments // 2}"
+                "without noise and none explores; expected fewer, such as "
+                f"evaluation_environments = {environments // 2}"
             )
         measured = evaluation_environments or environments
         self.constraints = None if handler is None else Constraints(task, handler, measured, self.device)
@@ -201,7 +202,7 @@ class Learner(ABC):
         """Learn until `updates` updates have been made in all, those before a resumption included.
 
         Args:
-            steps: learn until so many transitions were seen instead, those of the warm-up included.
+            steps: learn until so many transitions were collected instead, those of the warm-up included.
             progress: show a progress bar where the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
                 updates, at the end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one.
@@ -300,21 +301,26 @@ class Learner(ABC):
         self._last_finite.check(self.updates, f"{self.name} on task '{self.task.name}'", checkpoint)
 
     def _described(self) -> dict[str, Any]:
-        found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
+        description = {
+            "learner": self.name,
+            "task": self.task.name,
+            "seed": self.seed,
+            **dataclasses.asdict(self.settings),
+        }
         if self.handler is not None and self.constraints is not None:
-            found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
-        return found
+            description |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
+        return description
 
     def _record(self, evaluation: float | None) -> Record:
-        seen = self.collector.summary()
-        costs = dict(zip(self.constraint_names, seen.mean_cost, strict=True))
+        summary = self.collector.summary()
+        costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
             self.updates,
             self.collector.steps,
-            seen.episodes,
-            seen.mean_return,
+            summary.episodes,
+            summary.mean_return,
             costs,
-            seen.mean_length,
+            summary.mean_length,
             self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
             evaluation,
         )

@@ -155,14 +155,14 @@ class OffPolicy(Learner):
         """Fill the memory with uniform actions, fix the scales of observations, reward and costs."""
         while self.buffer.size < min(self.settings.warmup, self.settings.capacity):
             self.buffer.add(self.collector.collect_random())
-        seen = self.buffer.contents()
+        rows = self.buffer.contents()
         policies = [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
-        survival = self.fix_scales(seen, policies, self.settings.return_scale)
+        survival = self.fix_scales(rows, policies, self.settings.return_scale)
         # The critics start at the mean of the scaled sums, not near 0.
         with torch.no_grad():
-            means = (self.reward_scale * seen.reward.mean()).expand(2)
+            means = (self.reward_scale * rows.reward.mean()).expand(2)
             if self.constraints is not None:
-                costs = self.constraints.scaled(seen.cost).mean(dim=1)
+                costs = self.constraints.scaled(rows.cost).mean(dim=1)
                 means = torch.cat((means, costs.repeat(self.members)))
             for critics in (self.critics, self.target_critics):
                 critics.biases[-1][:, 0] += (means / (1.0 - survival)).unsqueeze(1)
@@ -202,10 +202,10 @@ class OffPolicy(Learner):
         return {**self._modules(), "temperature": self.log_alpha}
 
     def _modules(self) -> dict[str, nn.Module]:
-        found: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}
+        modules: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}
         if self.target_policy is not None:
-            found["target_policy"] = self.target_policy
-        return found | {"critics": self.critics, "target_critics": self.target_critics}
+            modules["target_policy"] = self.target_policy
+        return modules | {"critics": self.critics, "target_critics": self.target_critics}
 
     def _optimisers(self) -> dict[str, Adam]:
         return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}

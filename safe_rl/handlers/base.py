@@ -40,11 +40,11 @@ class Handler(ABC):
 
     Args:
         members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
-        source: what the multipliers answer to: the cost of the runs as it is measured, or the critics' estimate of it
+        source: what updates the multipliers: the measured cost of the runs, or the critics' estimate of it
             on the replay memory.
         margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
             budget by this share of its unit then, and not at it by chance on either side (`Constraints.threshold`).
-        period: steps of all environments (or, with the critics as source, policy updates) between two answers.
+        period: steps of all environments (or, with the critics as source, policy updates) between two updates.
     """
 
     members: int = 1

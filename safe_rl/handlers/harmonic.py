@@ -81,7 +81,7 @@ class Harmonic(Handler):
         expect_numbers(self, ("margin",), above=0.0)
 
     def controller(self, constraints: int) -> MultiplierController:
-        # What it answers to includes the margin, so this is the gate.
+        # The violation that it is given includes the margin, so this is the gate.
         return Proportional(1.0 / self.margin, constraints, np.full(constraints, 2.0))
 
     def gradient(

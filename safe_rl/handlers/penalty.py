@@ -1,4 +1,4 @@
-"""The fixed penalty: a price per unit of cost that is never revised."""
+"""The fixed penalty: a constant weight per unit of cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["FixedPenalty"]
 @final
 @dataclass(frozen=True)
 class FixedPenalty(Handler):
-    """min L + weight sum_i cost_i; the budget has no say, which is what this is good for: a baseline.
+    """min L + weight sum_i cost_i; the budget has no influence; a baseline.
 
     Args:
         weight: of scaled costs against the scaled reward, the same for all constraints.

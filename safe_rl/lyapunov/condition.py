@@ -54,7 +54,7 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
     if not stable:
         raise InvalidValue(
             f"the linearised loop of '{loop.task.name}' has the eigenvalues {np.array2string(values, precision=4)} and "
-            "is not stable: no region of attraction can be proved of this law; mend the law"
+            "is not stable: no region of attraction can be proved of this law; fix the law"
         )
     if loop.continuous:
         P = solve_continuous_lyapunov(A.T, -np.eye(n))
@@ -123,8 +123,8 @@ class Condition:
         """Distance from Zubov's function, decrease where V < 1, and V > 1 where trajectories leave."""
         batch = self.settings.batch
         i = self._drawn(len(self._inside), batch)
-        wanted = self._target[i]
-        target = (((self.V(self._inside[i]) - wanted) / (wanted + 0.05)) ** 2).mean()
+        zubov = self._target[i]
+        target = (((self.V(self._inside[i]) - zubov) / (zubov + 0.05)) ** 2).mean()
         x = self._pool[self._drawn(len(self._pool), batch)]
         if len(self._found):
             x = torch.cat([x, self._found[self._drawn(len(self._found), batch // 2)]])

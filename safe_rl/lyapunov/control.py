@@ -15,7 +15,7 @@ from systems.lowering import lower
 
 __all__ = ["field", "pretrained"]
 
-_WALL, _INSIDE = 10.0, 0.95  # price of states beyond this share of the box
+_WALL, _INSIDE = 10.0, 0.95  # weight of states beyond this share of the box
 _NEAR = 0.1  # of the box, where the regulator is the example
 
 
@@ -43,7 +43,7 @@ def pretrained(
     Starts come from a box that grows to the whole one.
     """
     step = field(task, False)
-    K, wanted = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
+    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
     lower_, upper = map(torch.tensor, task.applied_bounds)
     half = 0.5 * (upper - lower_)
     centre, reach = torch.tensor(scale.centre), torch.tensor(scale.half)
@@ -53,7 +53,7 @@ def pretrained(
         grown = min(1.0, 0.1 + 1.2 * k / settings.controller_updates)
         z = 2.0 * torch.rand(256, len(centre), generator=generator, dtype=torch.float64) - 1.0
         near = centre + _NEAR * reach * z
-        example = torch.minimum(torch.maximum(wanted - (near - centre) @ K.T, lower_), upper)
+        example = torch.minimum(torch.maximum(reference - (near - centre) @ K.T, lower_), upper)
         loss = (((control(near) - example) / half) ** 2).mean()
         x = centre + grown * reach * z
         for _ in range(settings.horizon):
@@ -63,7 +63,7 @@ def pretrained(
             beyond = torch.relu(z.abs() - _INSIDE)
             # BasinSamples that got away say nothing more; their squares would drown the others.
             cost = torch.clamp((z * z).sum(-1) + _WALL * (beyond * beyond).sum(-1), max=10.0)
-            effort = settings.effort * (((u - wanted) / half) ** 2).sum(-1)
+            effort = settings.effort * (((u - reference) / half) ** 2).sum(-1)
             loss = loss + (cost + effort).mean() / settings.horizon
         optimiser.zero_grad()
         loss.backward()

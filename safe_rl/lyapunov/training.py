@@ -62,9 +62,10 @@ def train_lyapunov(
     """A candidate V for a law, or for a controller network that is trained along.
 
     Args:
-        law: to be proved of; left out, a network is trained along.
-        box: lower and upper (n,) in which trajectories shall stay; the task's domain where left out.
-        continuous: the law answers at every instant instead of once per sample. progress: draw a bar.
+        law: of the closed loop; default: a network that is trained along.
+        box: lower and upper (n,) in which trajectories shall stay; default: the task's domain.
+        continuous: the law acts at every instant instead of once per sample.
+        progress: draw a bar.
 
     Returns:
         The same for the same arguments, to the last digit on the same machine.
@@ -116,9 +117,9 @@ def train_lyapunov(
         row = bar.add_task(f"V, {samples.share:.0%} of the box", total=settings.updates, news="")
         history: list[Round] = []
         while not history or history[-1].update < settings.updates:
-            found = condition.round()
-            history.append(found)
-            news = f"target {found.target:.2g}  decrease {found.decrease:.2g}  broken {found.broken:.2%}"
-            bar.update(row, completed=found.update, news=news)
+            latest = condition.round()
+            history.append(latest)
+            news = f"target {latest.target:.2g}  decrease {latest.decrease:.2g}  broken {latest.broken:.2%}"
+            bar.update(row, completed=latest.update, news=news)
     law = control.law() if control else law
     return LyapunovTraining(V.lyapunov(), law, tuple(history), process_time() - began, samples.share)
