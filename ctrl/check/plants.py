@@ -27,6 +27,11 @@ def check_plant(plant: Plant | type[Plant]) -> Report:
     Args:
         plant: the plant, or its class, which is then constructed with default parameters. It is evaluated around the
             origin; :func:`check_task` evaluates it in the task's domain.
+
+    Examples:
+        >>> from systems.library import CartPole
+        >>> check_plant(CartPole).passed
+        True
     """
     return plant_report(plant, around_origin)
 
