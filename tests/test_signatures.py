@@ -95,8 +95,8 @@ def test_no_method_takes_keywords_that_it_does_not_know(name: str) -> None:
 TO_DO = {
     "systems": (
         "Box Budget Chance Constraint Discretisation Ellipsoid Equilibrium Fixed Gaussian Inequality Nonlinear "
-        "Observation Polytope SetPoint Signal Signals Soft Uniform Vector angle equilibrium exact linear_plant linearise "
-        "nonnegative parameter positive quaternion signals"
+        "Observation Polytope SetPoint Signal Signals Soft Uniform Vector angle equilibrium exact linear_plant "
+        "linearise nonnegative parameter positive quaternion signals"
     ),
     "ctrl": "Gain simulate",
     "ctrl.certify": (

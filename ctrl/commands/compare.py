@@ -27,7 +27,7 @@ class Compare:
     For example:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
-      trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
+      trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
 
     Exit status: 0 all controllers ran or do not apply; 1 one that should run failed; 2 misuse.
     """
@@ -35,18 +35,18 @@ class Compare:
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy. Where left out, the
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy; default: the
     comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
     starts: int | None = None
-    """Initial states, drawn from the task's law; as many as the task's own comparison says, else 128."""
+    """Number of initial states, drawn from the task's distribution; default: as in the task's comparison, else 128."""
     seed: int = 0
     """Of starts and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; a new one, runs/TASK-TIME, where left out."""
+    """Folder for the results; default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
+    """Processes for controllers that cannot answer many states at once; default: as many as there are cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
+    """Parameters of the true plant, name=value, that differ from those the controllers know."""
     proof_seconds: float = PROOF_SECONDS
     """To spend on each proof of a controller that has a law, of every candidate for a Lyapunov function, as `trivium
     verify` does; 0 for none."""
@@ -96,16 +96,16 @@ def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
         own = load("trivium.comparisons", task)()
         return own if isinstance(own, ComparisonSpec) else ComparisonSpec(dict(own)), {}
     installed = entry_points("trivium.controllers")
-    found, broken = {}, {}
+    loaded, broken = {}, {}
     for name in [name for name in STANDARD if name in installed] or installed:
         try:
-            found[name] = load("trivium.controllers", name)
+            loaded[name] = load("trivium.controllers", name)
         except BrokenEntryPoint as error:
             broken[name] = str(error)
-    if not found:
+    if not loaded:
         reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
         raise Misuse(f"no controllers to compare: {reasons}")
-    return ComparisonSpec(found), broken
+    return ComparisonSpec(loaded), broken
 
 
 def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:

@@ -56,7 +56,7 @@ def _held(folder: Path) -> str | None:
     try:
         return str(read_json(file)["name"])
     except (FileError, KeyError, TypeError):
-        return "unknown (its task.json is none of ours)"
+        return "unknown (its task.json was not written by Trivium)"
 
 
 @contextmanager
@@ -80,14 +80,14 @@ def reserved(folder: str | Path | None, task: Task) -> Iterator[Path]:
 
 
 def rows(comparison: ComparisonData) -> list[dict[str, Any]]:
-    """One object per controller; numbers, or None where there is none.
+    """One object per controller; numbers, or None for what does not exist.
 
     ``cost_low`` and ``cost_high`` are the ends of the 95 % interval of the mean cost, ``violations`` counts the runs of
     ``runs`` that violate any constraint, ``missed`` the timed steps that took longer than dt, and both regions of
     attraction are shares of the starts between 0 and 1. ``approximations`` lists what the controller does not take of
     the task as it is written, None where it does not say.
     """
-    found = []
+    objects = []
     for name, metrics in comparison.metrics.items():
         values = {
             "cost": metrics.cost.value,
@@ -103,8 +103,8 @@ def rows(comparison: ComparisonData) -> list[dict[str, Any]]:
         }
         said = comparison.approximations[name]
         numbers = {key: _finite(value) for key, value in values.items()}
-        found.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
-    return found
+        objects.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
+    return objects
 
 
 def details(comparison: ComparisonData) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def details(comparison: ComparisonData) -> list[dict[str, Any]]:
     that a run diverged. ``hard_violated`` counts the runs that broke a hard constraint, ``left`` those that left the
     domain; ``samples[...]`` counts samples by how the computation ended.
     """
-    found, ratios = [], comparison.ratios
+    objects, ratios = [], comparison.ratios
     for row, (name, metrics) in zip(rows(comparison), comparison.metrics.items(), strict=True):
         ratio = ratios[name]
         more = {
@@ -135,8 +135,8 @@ def details(comparison: ComparisonData) -> list[dict[str, Any]]:
         row |= {f"samples[{status}]": count for status, count in metrics.statuses.items()}
         said = row.pop("approximations")
         row["approximations"] = None if said is None else "; ".join(said)
-        found.append(row)
-    return found
+        objects.append(row)
+    return objects
 
 
 def save(comparison: ComparisonData, folder: str | Path, command: Sequence[str] = ()) -> Path:

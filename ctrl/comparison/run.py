@@ -57,6 +57,13 @@ def compare(
         InvalidValue: no controllers, not a mapping, a start that is not allowed, an entry that is neither a controller
             nor a factory.
         NotApplicable: no controller is left to compare; the message has every reason.
+
+    Examples:
+        >>> from ctrl import LQR
+        >>> from systems.library import double_integrator
+        >>> comparison = compare(double_integrator(), {"lqr": LQR}, starts=4)
+        >>> comparison.metrics["lqr"].settled.k
+        4
     """
     expect(task, Task, "the task of compare", "such as systems.library.cartpole()")
     expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')

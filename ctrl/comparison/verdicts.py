@@ -39,12 +39,12 @@ class Verdict:
 
     @property
     def counts(self) -> bool:
-        """False where a violation has its price in the cost already."""
+        """False if the cost already contains a penalty for violations."""
         return not isinstance(self.requirement, Soft)
 
 
 def violated_samples(margins: np.ndarray) -> np.ndarray:
-    """Which samples violate, of the shape of the margins. A margin that is undefined (NaN) is no margin."""
+    """Which samples violate, of the shape of the margins. An undefined margin (NaN) counts as violated."""
     violated: np.ndarray = np.logical_not(np.asarray(margins) <= ROUNDING)
     return violated
 

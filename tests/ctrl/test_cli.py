@@ -196,7 +196,7 @@ def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
     assert "unknown learner 'dsacct'" in refused(home, "train", "cart", "--learner", "dsacct")
     assert "Did you mean 'mass'?" in refused(home, "compare", "own.py:task", "--true", "maas=2")
     assert "expected name=value" in refused(home, "compare", "own.py:task", "--true", "mass=heavy")
-    assert "'own.py:Mass' is no learner" in refused(home, "train", "own.py:task", "--learner", "own.py:Mass")
+    assert "'own.py:Mass' is not a learner" in refused(home, "train", "own.py:task", "--learner", "own.py:Mass")
     assert "needs 2 or more" in refused(home, "verify", "own.py:task", "--degree", "0")
     assert "--seconds -1" in refused(home, "verify", "own.py:task", "--seconds", "-1")
 

@@ -285,7 +285,7 @@ def test_results_of_another_task_are_not_overwritten(tmp_path: Path) -> None:
         save(compare(other, {"lqr": LQR}, starts=4), tmp_path)
     assert (tmp_path / "table.json").read_bytes() == before
     (tmp_path / "task.json").write_text("[]")
-    with pytest.raises(OutputError, match=r"its task\.json is none of ours"):
+    with pytest.raises(OutputError, match=r"its task\.json was not written by Trivium"):
         prepare(tmp_path, TASK)
 
 
