@@ -42,7 +42,7 @@ class PIQP(QPSolver):
         H = (shuffle.T @ sp.block_diag([problem.H, sp.csc_matrix((q, q))], format="csc") @ shuffle).tocsc()
         slack = sp.identity(q, format="csc")
 
-        # PIQP zeroes a row without finite bound in all later solves, so a side of a soft row stands only if it is bounded.
+        # PIQP zeroes a row without finite bound in all later solves, so a side of a soft row needs a bound.
         self._over = np.flatnonzero(np.isfinite(problem.upper[self._soft]))
         self._under = np.flatnonzero(np.isfinite(problem.lower[self._soft]))
 
