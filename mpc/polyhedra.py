@@ -13,7 +13,7 @@ __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
 
 class SetNotFound(TriviumError, ValueError):
-    """No set of the wanted kind was found, for the reason given."""
+    """No set of the kind that was asked for was found, for the reason given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ class Polyhedron:
 
 
 def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int = 400) -> Polyhedron:
-    """The largest set from which x+ = A x stays in ``admissible`` for ever (Gilbert & Tan, 1991, algorithm 3.2).
+    """The largest set from which x+ = A x stays in ``admissible`` for all future time (Gilbert & Tan, 1991,
+    algorithm 3.2).
 
     Args:
         A: (n, n), all eigenvalues inside the unit circle.

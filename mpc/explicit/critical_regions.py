@@ -24,10 +24,10 @@ VIOLATED = 1e-13  # by which a row is violated, relative to the terms of its sla
 
 @dataclass(frozen=True, eq=False)
 class MultiparametricQP:
-    """min z'Hz/2 + (f + F x)'z + sum_i price_i max(0, a_i'z - b_i - s_i'x), an infinite price making row i hard.
+    """min z'Hz/2 + (f + F x)'z + sum_i weight_i max(0, a_i'z - b_i - s_i'x), an infinite weight making row i hard.
 
     Args:
-        H: (d, d), positive definite. f: (d,). F: (d, n). A: (rows, d). b: (rows,). S: (rows, n). price: (rows,).
+        H: (d, d), positive definite. f: (d,). F: (d, n). A: (rows, d). b: (rows,). S: (rows, n). weight: (rows,).
         box: lower and upper bounds (n,) of the parameters x, finite.
     """
 
@@ -37,7 +37,7 @@ class MultiparametricQP:
     A: np.ndarray
     b: np.ndarray
     S: np.ndarray
-    price: np.ndarray
+    weight: np.ndarray
     box: tuple[np.ndarray, np.ndarray]
 
 
@@ -64,7 +64,7 @@ class Region:
 class Parametric:
     """A multi-parametric quadratic program as a least-distance problem, with parameters and rows of size one.
 
-    In y = L'z, H = L L', the optimum is y = free(x) - U'l with multipliers 0 <= l <= price, and the slacks are
+    In y = L'z, H = L L', the optimum is y = free(x) - U'l with multipliers 0 <= l <= weight, and the slacks are
     A z - b - S x = v(x) - U U'l. The rows of U have length 1, x is scaled so that its box is |x_i| <= 1, and all is
     affine in (x, 1).
 
@@ -90,9 +90,9 @@ class Parametric:
         self.limit = self._in_box(problem.S, problem.b)[in_z] / length[:, None]  # (rows, n + 1)
         self.free = -np.linalg.solve(self._root, self._in_box(problem.F, problem.f))  # (d, n + 1)
         self.v = self.U @ self.free - self.limit
-        self.price = problem.price[in_z] * length
-        self.hard = np.isinf(self.price)
-        alone = ~in_z & np.isinf(problem.price)
+        self.weight = problem.weight[in_z] * length
+        self.hard = np.isinf(self.weight)
+        alone = ~in_z & np.isinf(problem.weight)
         bounds = self._in_box(problem.S, problem.b)[alone]
         self.domain = self.part_of(Polytope.cube(len(lower)), bounds, np.abs(bounds).sum(axis=1))
 
@@ -116,8 +116,8 @@ class Parametric:
     def active_set(self, x: np.ndarray) -> ActiveSet | None:
         """The rows active and violated at the optimum for x (n,), None where nothing is feasible.
 
-        By a dual active-set method (Goldfarb & Idnani, 1983) in which a soft row's multiplier ends at its price. Active
-        rows are independent; should several sets describe the optimum, it is one of them.
+        By a dual active-set method (Goldfarb & Idnani, 1983) in which a soft row's multiplier ends at its weight.
+        Active rows are independent; should several sets describe the optimum, it is one of them.
         """
         v = self.v @ np.append(x, 1.0)
         size = np.abs(self.v) @ np.append(np.abs(x), 1.0)
@@ -125,7 +125,7 @@ class Parametric:
         active: list[int] = []
         for _ in range(50 * (len(v) + 10)):
             slack = v - self.U @ (multipliers @ self.U)
-            full = multipliers >= self.price
+            full = multipliers >= self.weight
             beyond = np.where(full, -slack, slack) / np.maximum(size + multipliers.sum(), 1e-300)
             beyond[active] = -np.inf
             i = int(beyond.argmax()) if len(v) else -1
@@ -150,10 +150,10 @@ class Parametric:
             sine = float(np.linalg.norm(across)) if len(active) < self.U.shape[1] else 0.0
             slack = v[i] - self.U[i] @ (multipliers @ self.U)
             step = max(sign * slack, 0.0) / sine**2 if sine > DEPENDENT else np.inf
-            own = self.price[i] - multipliers[i] if sign > 0 else multipliers[i]
+            own = self.weight[i] - multipliers[i] if sign > 0 else multipliers[i]
             now = multipliers[active]
             with np.errstate(divide="ignore", invalid="ignore"):
-                until = np.where(change > 0.0, self.price[active] - now, -now) / change
+                until = np.where(change > 0.0, self.weight[active] - now, -now) / change
             until[np.abs(change) <= 1e-12 * np.abs(change).max(initial=0.0)] = np.inf
             least = float(until.min(initial=np.inf))
             step = min(step, own, least)
@@ -163,10 +163,10 @@ class Parametric:
             multipliers[i] += sign * step
             if step == least:
                 j = active.pop(int(until.argmin()))
-                multipliers[j] = self.price[j] if change[int(until.argmin())] > 0 else 0.0
+                multipliers[j] = self.weight[j] if change[int(until.argmin())] > 0 else 0.0
                 continue
             if step == own:
-                multipliers[i] = self.price[i] if sign > 0 else 0.0
+                multipliers[i] = self.weight[i] if sign > 0 else 0.0
             else:
                 active.append(i)
             return True
@@ -179,7 +179,7 @@ class Parametric:
         active = np.array(sorted(i for i, status in rows if status == "active"), dtype=int)
         violated = np.array(sorted(i for i, status in rows if status == "violated"), dtype=int)
         n = len(self.middle)
-        given = self.price[violated] @ self.U[violated]
+        given = self.weight[violated] @ self.U[violated]
         Q, R = np.linalg.qr(self.U[active].T)
         right = self.v[active].copy()
         right[:, n] -= self.U[active] @ given
@@ -187,16 +187,16 @@ class Parametric:
         multipliers, force = np.linalg.solve(R, right), Q @ right  # force = U'l
         force[:, n] += given
         slack = self.v - self.U @ force
-        size = np.abs(self.v).sum(axis=1) + np.abs(multipliers).sum() + self.price[violated].sum()
+        size = np.abs(self.v).sum(axis=1) + np.abs(multipliers).sum() + self.weight[violated].sum()
         kept = np.setdiff1d(np.arange(len(self.v)), np.concatenate([active, violated]))
         soft = np.flatnonzero(~self.hard[active])
         room = -multipliers[soft]
-        room[:, n] += self.price[active[soft]]
+        room[:, n] += self.weight[active[soft]]
         scale = np.abs(multipliers).sum(axis=1) + 1e-3 * np.abs(multipliers).sum(initial=0.0)
         shape = self.part_of(
             self.domain,
             np.vstack([-slack[kept], slack[violated], multipliers, room]),
-            np.concatenate([size[kept], size[violated], scale, scale[soft] + self.price[active[soft]]]),
+            np.concatenate([size[kept], size[violated], scale, scale[soft] + self.weight[active[soft]]]),
         )
         if shape is None or shape.depth <= FLAT:
             return None

@@ -30,8 +30,8 @@ class ExplicitMPC(OnlineController):
         task: as for :class:`LinearMPC`, with a constant reference.
         horizon: samples looked ahead. The number of regions grows steeply with it and with the states.
         terminal: as for :class:`LinearMPC`.
-        within: bounds on the states for which the law is wanted; the task's domain where left out, and its hard boxes
-            where that is open.
+        within: bounds on the states for which the law is made; default: the task's domain, and its hard boxes where
+            that is open.
         max_regions: gives up beyond so many.
 
     Attributes:
@@ -152,7 +152,7 @@ def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
     if open_:
         raise (NotApplicable if within is None else InvalidValue)(
             f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain or a hard box, "
-            f'or say where the law is wanted, within=Box("within", {{"{open_[0]}": (-1.0, 1.0), ...}})'
+            f'or say where the law shall hold, within=Box("within", {{"{open_[0]}": (-1.0, 1.0), ...}})'
         )
     flat = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not a < b]
     if flat:
@@ -176,6 +176,6 @@ def _problem(online: LinearMPC, box: tuple[np.ndarray, np.ndarray]) -> Multipara
         np.vstack([A[up], -A[down]]),
         np.concatenate([upper[up], -lower[down]]),
         np.vstack([form.shift_state[up], -form.shift_state[down]]),
-        np.concatenate([base.price[up], base.price[down]]),
+        np.concatenate([base.weight[up], base.weight[down]]),
         box,
     )

@@ -110,8 +110,8 @@ def _check(found: MaxMin, affine: np.ndarray, shapes: list[Polytope], scale: flo
     rng = np.random.default_rng(0)
     weights = [rng.dirichlet(np.full(len(shape.vertices), 0.3), 3) @ shape.vertices for shape in shapes]
     x = np.array([[shape.middle, *more] for shape, more in zip(shapes, weights, strict=True)])
-    wanted = np.einsum("rki,ri->rk", x, affine[:, :-1]) + affine[:, -1:]
-    worst = float(np.abs(found(x) - wanted).max()) / scale
+    expected = np.einsum("rki,ri->rk", x, affine[:, :-1]) + affine[:, -1:]
+    worst = float(np.abs(found(x) - expected).max()) / scale
     if not worst <= ACCURATE:
         raise NotRepresented(f"its lattice would be wrong by {worst:.1g} of its range")
 

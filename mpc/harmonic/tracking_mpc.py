@@ -27,7 +27,7 @@ class TrackingMPC(ArtificialReferenceMPC):
 
     Args:
         task, horizon, eps, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`.
-        T: price of the steady state, 10 N Q where left out. S: of its input, R where left out.
+        T: weight of the steady state, 10 N Q where left out. S: of its input, R where left out.
 
     Raises:
         NotApplicable, InvalidValue: as there.

@@ -116,7 +116,7 @@ class LagrangianBatch:
         shooting.place(x0, np.array(x_ref), np.array(u_ref), given)
         guess = np.tile(np.array(u_ref[:-1]).reshape(1, -1), (len(x0), 1))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return self.descent.solve(guess, np.zeros((len(x0), len(shooting.price))))
+            return self.descent.solve(guess, np.zeros((len(x0), len(shooting.weight))))
 
 
 def _any(value: Any, what: str) -> np.ndarray:

@@ -65,7 +65,7 @@ class Descent:
 
     Args:
         shooting: the problems. make: the multiplier controller.
-        maximum: of the multipliers of hard rows; those of soft rows end at their price, which makes the penalty exact.
+        maximum: of the multipliers of hard rows; those of soft rows end at their weight, which makes the penalty exact.
         tolerance: of the residual at which a problem is finished. max_iterations: evaluations per problem.
         time_limit: seconds of one solve, looked at in every iteration.
     """
@@ -84,7 +84,7 @@ class Descent:
     ) -> None:
         self.shooting, self.tolerance, self.max_iterations = shooting, tolerance, max_iterations
         self.time_limit = time_limit
-        self.maximum = np.minimum(shooting.price, maximum)
+        self.maximum = np.minimum(shooting.weight, maximum)
         self._make = make
         self._inverse = np.linalg.inv(shooting.metric)
         self.controller = make((1, len(self.maximum)), self.maximum)
@@ -106,7 +106,7 @@ class Descent:
             np.zeros(b),
         )
         lam, step, trial, caution = best.multipliers.copy(), np.ones(b), best.inputs.copy(), np.ones(b)
-        hard, beyond = np.isinf(self.shooting.price), np.zeros(b, dtype=int)
+        hard, beyond = np.isinf(self.shooting.weight), np.zeros(b, dtype=int)
         base: dict[str, np.ndarray] = {}  # the last good points of the problems that are still open
         open_, began = np.arange(b), perf_counter()
         for _ in range(self.max_iterations):
@@ -172,7 +172,7 @@ class Descent:
         stays = np.clip(at["inputs"] - slope / scale, self.shooting.lower, self.shooting.upper)
         size = 1.0 + np.abs(at["gradient"]).max(1)
         stationary = (scale * np.abs(at["inputs"] - stays)).max(1) / size
-        rows = np.abs(lam - np.minimum(np.maximum(lam + at["violation"], 0.0), self.shooting.price))
+        rows = np.abs(lam - np.minimum(np.maximum(lam + at["violation"], 0.0), self.shooting.weight))
         return np.maximum(stationary, rows.max(1, initial=0.0))
 
     def _step(self, at: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray, guess: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ class LagrangianMPC(OnlineController):
             for going in (range(1, horizon + 1) if self._ends else (horizon,))
         }
         self.shooting, self.descent, self._later = self._programs[horizon]
-        self._multipliers = np.zeros(len(self.shooting.price))
+        self._multipliers = np.zeros(len(self.shooting.weight))
         self._step = task.dynamics.function()
 
     @property
@@ -84,7 +84,7 @@ class LagrangianMPC(OnlineController):
         shrunk = self.shooting is not self._programs[going][0]
         self.shooting, self.descent, self._later = self._programs[going]
         if shrunk:
-            self._multipliers = np.zeros(len(self.shooting.price))
+            self._multipliers = np.zeros(len(self.shooting.weight))
         x_ref, u_ref = self.task.reading.window(k, going + 1)
         self.shooting.place(x, np.asarray(x_ref), np.asarray(u_ref))
         plan = self.plan if self._failures < COLD_AFTER else None
@@ -112,7 +112,7 @@ class LagrangianMPC(OnlineController):
         if not np.isfinite(found.residual[0]):
             return Status.NUMERICAL
         # The multipliers of constraints that cannot be met grow without bound.
-        hard = np.isinf(self.shooting.price)
+        hard = np.isinf(self.shooting.weight)
         beyond = (found.multipliers[0] >= self.descent.maximum) & hard
         return Status.INFEASIBLE if beyond.any() else Status.MAX_ITERATIONS
 

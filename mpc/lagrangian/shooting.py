@@ -47,7 +47,7 @@ class Shooting(ABC):
         horizon: samples looked ahead. parameters: names of plant parameters that come with every problem.
 
     Attributes:
-        lower, upper: (d,), the box of the inputs. price: (c,), what a unit of violation costs, infinite where hard.
+        lower, upper: (d,), the box of the inputs. weight: (c,), what a unit of violation costs, infinite where hard.
         metric: (d, d), the Hessian of the cost for the plant linearised at the first reference; the identity where that
             is no convex function.
     """
@@ -77,8 +77,8 @@ class Shooting(ABC):
         self.stage, self.row = (np.array([r[j] for r in rows], dtype=int) for j in (0, 1))
         self.sign, self.bound = (np.array([r[j] for r in rows], dtype=float) for j in (2, 3))
         self._size = task.reading.cost_size
-        prices = np.concatenate([rule.weight, kinked.weight]) / self._size
-        self.price = prices[self.row] if rows else np.zeros(0)
+        weights = np.concatenate([rule.weight, kinked.weight]) / self._size
+        self.weight = weights[self.row] if rows else np.zeros(0)
         self.lower, self.upper = (np.tile(bound, horizon) for bound in task.input_bounds)
         self.local, self.last = self._functions(rule.value, kinked.smooth, kinked.excess)
         self.metric = self._metric()

@@ -121,7 +121,7 @@ class LinearMPC(OnlineController):
         self._without_set: WithoutTerminalSet | None = None
         if self.terminal_set is not None:
             problem = self._programs[horizon].form.problem
-            others = np.arange(len(problem.price)) < len(problem.price) - len(self.terminal_set.h)
+            others = np.arange(len(problem.weight)) < len(problem.weight) - len(self.terminal_set.h)
             name: QPBackEnd = "daqp" if isinstance(self._programs[horizon].solver, DAQP) else "piqp"
             self._without_set = WithoutTerminalSet(partial(self._back_end, name), problem, others)
         self._sample = 0

@@ -48,36 +48,36 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class QuadraticProgram:
-    """min z'Hz/2 + f'z + sum_i price_i dist(a_i'z, [lower_i, upper_i]); an infinite price makes row i hard.
+    """min z'Hz/2 + f'z + sum_i weight_i dist(a_i'z, [lower_i, upper_i]); an infinite weight makes row i hard.
 
     ``f``, ``lower`` and ``upper`` come with every solve. Which bounds are finite and which are equal never changes.
 
     Args:
-        H: (d, d), positive semidefinite. A: (rows, d), its rows a_i'. price: (rows,), positive.
+        H: (d, d), positive semidefinite. A: (rows, d), its rows a_i'. weight: (rows,), positive.
         lower, upper: (rows,), the bounds of one instance. A row needs at least one finite bound.
     """
 
     H: sp.csc_matrix
     A: sp.csc_matrix
-    price: np.ndarray
+    weight: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
 
     def __post_init__(self) -> None:
         d, rows = self.H.shape[0], self.A.shape[0]
-        vectors = (self.price, self.lower, self.upper)
+        vectors = (self.weight, self.lower, self.upper)
         if self.H.shape != (d, d) or self.A.shape[1] != d or any(v.shape != (rows,) for v in vectors):
             shapes = ", ".join(str(v.shape) for v in vectors)
-            raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, price and bounds {shapes} do not fit")
+            raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, weight and bounds {shapes} do not fit")
         if not (np.isfinite(self.lower) | np.isfinite(self.upper)).all():
             raise InvalidValue("a row without any finite bound is no condition; leave it out")
-        if not (self.price > 0).all():
-            raise InvalidValue("the price of a row must be positive, infinite for a hard constraint")
+        if not (self.weight > 0).all():
+            raise InvalidValue("the weight of a row must be positive, infinite for a hard constraint")
 
     @property
     def soft(self) -> np.ndarray:
         """Mask (rows,) of the rows that may be violated."""
-        return np.isfinite(self.price)
+        return np.isfinite(self.weight)
 
     @property
     def equality(self) -> np.ndarray:
@@ -178,8 +178,8 @@ class QPSolver(ABC):
         """Whether a point is no farther outside the hard rows than another one, or by less than ``FEASIBLE``, measured
         in the variables: a short row, as an input in large units has, shows no violation in its own value.
         """
-        scale, price = 1.0 / self._length, self.problem.price
-        bounds = scale * lower, scale * upper, price
+        scale, weight = 1.0 / self._length, self.problem.weight
+        bounds = scale * lower, scale * upper, weight
         worst, limit = (self._violated(scale * (self._a @ point), *bounds) for point in (z, before))
         return bool(worst <= max(limit, self.FEASIBLE))
 
@@ -187,8 +187,8 @@ class QPSolver(ABC):
         """Whether a point meets the conditions of optimality, and the hard rows up to ``allowed``."""
         if residual <= allowed:
             return True
-        price = self.problem.price
-        return residual <= self.TOLERANCE and self._violated(self._a @ z, lower, upper, price) <= allowed
+        weight = self.problem.weight
+        return residual <= self.TOLERANCE and self._violated(self._a @ z, lower, upper, weight) <= allowed
 
     def _relaxed(self, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bounds of the hard inequalities farther apart by ``FEASIBLE``, relative to 1 + |bound|."""
@@ -201,11 +201,11 @@ class QPSolver(ABC):
     def _polished(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        value, price = self._a @ z, self.problem.price
+        value, weight = self._a @ z, self.problem.weight
         if self._small and self._is_unit:
-            return self._polish_unit(self._a, price, f, lower, upper, value, multipliers)
+            return self._polish_unit(self._a, weight, f, lower, upper, value, multipliers)
         H, A = self.problem.H, self.problem.A.tocsr()
-        return self._polish(H, A, price, f, lower, upper, value, multipliers)
+        return self._polish(H, A, weight, f, lower, upper, value, multipliers)
 
     def _unsolved(self, status: Status) -> Solution:
         rows, d = self.problem.A.shape
@@ -219,7 +219,7 @@ class QPSolver(ABC):
         curved = z if self._is_unit else self._h @ z
         return float(
             self._measure(
-                curved, self._push(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.price
+                curved, self._push(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.weight
             )
         )
 
@@ -260,7 +260,7 @@ class WithoutTerminalSet:
         self._others = others
         self._solver = make(
             QuadraticProgram(
-                problem.H, problem.A[others], problem.price[others], problem.lower[others], problem.upper[others]
+                problem.H, problem.A[others], problem.weight[others], problem.lower[others], problem.upper[others]
             )
         )
 

@@ -20,7 +20,7 @@ __all__ = ["TightenedProgram", "program_margins", "terminal_steps", "tightened_p
 def terminal_steps(
     task: Task, loop: DisturbedLoop, rows: LoopRows, limits: Margins, horizon: int, max_rows: int = 2000
 ) -> int:
-    """For how many samples from the horizon on rows have to be imposed so that they hold for ever.
+    """For how many samples from the horizon on rows have to be imposed so that they hold for all future time.
 
     Under nu = 0 the rows of sample N + s bound D A^s (x_N - rest). Their margins grow with s, but never beyond the
     largest. So if the first J of them, with the smallest margins that any phase of re-conditioning knows, imply the
@@ -186,9 +186,9 @@ def tightened_program(
             effect[:, k * m : (k + 1) * m] += loop.B
         power, offset = loop.A @ power, loop.A @ offset + loop.drift
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    matrix, on_nominal, on_measured, lower, upper, price = columns
+    matrix, on_nominal, on_measured, lower, upper, row_weight = columns
     matrix[np.abs(matrix) < 1e-14 * np.abs(matrix).max(initial=0.0)] = 0.0
-    problem = QuadraticProgram(sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(matrix), price, lower, upper)
+    problem = QuadraticProgram(sp.csc_matrix(0.5 * (H + H.T)), sp.csc_matrix(matrix), row_weight, lower, upper)
     return TightenedProgram(
         problem, f_state, f_constant, on_nominal, on_measured, np.concatenate(stages), np.concatenate(which)
     )

@@ -15,10 +15,10 @@ from systems.arguments import expect_choice, expect_whole
 __all__ = ["Margins", "Tightening", "check_interval", "margins"]
 
 Tightening = Literal["exact", "distribution-free", "scaled-support", "worst-case", "none"]
-"""``exact``: quantiles of the task's own law. ``distribution-free``: Cantelli's inequality, for any law of the same
-covariance. ``scaled-support``: the support of the disturbance, scaled until it holds the wanted probability, as in the
-notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were hard (robust MPC). ``none``: not at
-all (nominal MPC)."""
+"""``exact``: quantiles of the task's own distribution. ``distribution-free``: Cantelli's inequality, for any
+distribution of the same covariance. ``scaled-support``: the support of the disturbance, scaled until it holds the
+probability asked for, as in the notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were
+hard (robust MPC). ``none``: not at all (nominal MPC)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +139,8 @@ def _refuse_unbounded(recondition_every: float, tightening: Tightening, sure: np
         )
     if sure.any():
         raise NotApplicable(
-            "the disturbance is unbounded, so no feedback keeps a hard constraint for ever; state a probability by "
-            ".chance(p), or by input_probability for input bounds, or use a bounded law such as Uniform"
+            "the disturbance is unbounded, so no feedback keeps a hard constraint for all future time; state a "
+            "probability by .chance(p), or by input_probability for input bounds, or use a bounded law such as Uniform"
         )
 
 

@@ -71,9 +71,9 @@ def test_it_reaches_the_point_ipopt_does(name: str) -> None:
         np.testing.assert_allclose(controller.plan.u.ravel(), u, atol=1e-4 * np.abs(u).max())
         found = Descent(controller.shooting)
         point = found.solve(controller.plan.u.reshape(1, -1), controller.multipliers[None])
-        soft = np.isfinite(controller.shooting.price)
+        soft = np.isfinite(controller.shooting.weight)
         over = np.maximum(controller.shooting.evaluate(point.inputs, np.array([0])).violation[0, soft], 0.0)
-        point.cost[0] += controller.shooting.price[soft] @ over
+        point.cost[0] += controller.shooting.weight[soft] @ over
         assert point.cost[0] == pytest.approx(cost, rel=1e-5)
         active += int((controller.multipliers > 1e-3).sum())
         if "soft" not in name and name != "nonlinear":  # ipopt's soft rows have two sides of their own
@@ -176,7 +176,7 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
         single = CasadiShooting(dataclasses.replace(task, plant=plant), 10)
         single.metric, single.last = LagrangianBatch(task, 10).shooting.metric, CasadiShooting(task, 10).last
         single.place(x0[i], np.zeros((11, 4)), np.zeros((11, 1)))
-        alone = Descent(single).solve(np.zeros((1, 10)), np.zeros((1, len(single.price))))
+        alone = Descent(single).solve(np.zeros((1, 10)), np.zeros((1, len(single.weight))))
         np.testing.assert_allclose(found.inputs[i], alone.inputs[0], atol=1e-6)
         np.testing.assert_allclose(found.multipliers[i], alone.multipliers[0], atol=1e-4)
         assert found.iterations[i] == alone.iterations[0]

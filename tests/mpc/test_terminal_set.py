@@ -51,7 +51,7 @@ def test_linear_mpc(solver: Literal["daqp", "piqp"]) -> None:
         seen[decision.status] += 1
         _, lower, upper = with_set.data(x)
         A = with_set.form.problem.A.toarray()
-        rows = len(without.form.problem.price)
+        rows = len(without.form.problem.weight)
         assert (decision.status is Status.SOLVED) == has_point(A, lower, upper)
         assert (decision.status is Status.INFEASIBLE) == (not has_point(A[:rows], lower[:rows], upper[:rows]))
         assert (other.status is Status.INFEASIBLE) == (decision.status is Status.INFEASIBLE)
