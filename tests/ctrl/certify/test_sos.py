@@ -181,7 +181,7 @@ def test_what_is_no_start_is_refused() -> None:
     with pytest.raises(NotApplicable, match="not stable"):
         sos_candidate(ClosedLoop(van_der_pol(), idle, continuous=True))
     pushed = SaturatedLinear(np.zeros((1, 2)), [0, 0], [0.5], [-1], [1])
-    with pytest.raises(NotApplicable, match="no equilibrium"):
+    with pytest.raises(NotApplicable, match="not an equilibrium"):
         sos_candidate(ClosedLoop(van_der_pol(), pushed, continuous=True))
     for degree, rounds in ((3, 5), (0, 5), (4, 0)):
         with pytest.raises(InvalidValue, match="even degree"):
