@@ -361,6 +361,18 @@ class RestingFlow(Plant):
         return (0 * u.u, 0)
 
 
+@dataclass(frozen=True)
+class DisturbedRest(Plant):
+    """At rest, though a disturbance is named."""
+
+    state = signals("x", "y")
+    input = signals("u")
+    disturbance = signals("v")
+
+    def ode(self, x, u, w):
+        return (0 * u.u + 0 * w.v, 0)
+
+
 @pytest.mark.parametrize("plant", [Resting(), RestingFlow()])
 def test_a_share_of_a_negative_value_is_no_decrease(plant: Plant) -> None:
     """V(f) = V < (1 - kappa) V wherever V < 0, and V'f = 0 < -kappa V: nothing falls, and nothing may be settled."""
@@ -449,6 +461,25 @@ def test_a_box_whose_image_leaves_the_region_is_open(name: str, side: int) -> No
     found = examiner(turning(**{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
     assert (found.open == (leaves & inside)).all()
     assert found.open.sum() == 1
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_box_whose_image_crosses_the_border_is_open(name: str, side: int) -> None:
+    """A part of the image is inside, and |x|^2 falls all over the box."""
+    cut = (-9.0, 0.3) if side > 0 else (-0.3, 9.0)
+    middle = np.array([0.0, side * 0.3 / 0.9] if name == "x" else [-side * 0.3 / 0.9, 0.0])
+    low, high = (middle - 0.1)[None], (middle + 0.1)[None]
+    assert not examiner(turning(), 2.0).examine(low, high, np.full(2, 0.01)).open.any()
+    assert examiner(turning(**{name: cut}), 2.0).examine(low, high, np.full(2, 0.01)).open.all()
+
+
+def test_a_box_of_a_flow_is_in_the_inner_set_as_a_whole_or_open() -> None:
+    """Everything rests, so that V decreases nowhere: only what lies in the inner set is settled."""
+    task = dataclasses.replace(turning(), plant=DisturbedRest())
+    loop = ClosedLoop(task, IDLE, continuous=True, disturbance={"v": (-0.1, 0.1)})
+    known = Examiner(Claim(loop, SublevelSet(ROUND, 2.0, *loop.domain, 0.25)), Frame(ORIGIN, np.eye(2)))
+    middle = np.array([[0.2, 0.0], [0.5, 0.0], [0.9, 0.0]])  # inside the inner set, across its border, beyond it
+    assert known.examine(middle - 0.1, middle + 0.1, np.zeros(2)).open.tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("axis", [0, 1])
