@@ -13,7 +13,7 @@ import casadi as ca
 import numpy as np
 
 from systems import Box, Quadratic, SetPoint, Task, Uniform
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.library import braking, cartpole_track, lane_bound
 from systems.library.double_integrator import can_stop
 from systems.library.path_tracking import PathTracking
@@ -86,7 +86,7 @@ def can_keep(task: Task, x: np.ndarray) -> np.ndarray:
 
 
 def _along(task: Task, x: np.ndarray) -> np.ndarray:
-    plant, model, kept = task.plant, Model(task, "numpy"), np.ones(len(x), dtype=bool)
+    plant, model, kept = task.plant, SampleModel(task, "numpy"), np.ones(len(x), dtype=bool)
     assert isinstance(plant, PathTracking)
     for k in range(task.steps):
         bend = np.cos(x[:, 1]) / (plant.radius / plant.speed - np.sin(x[:, 1]))

@@ -4,8 +4,8 @@
     python -m benchmarks.constrained show                 tables of what is finished, and one line of JSON
 
 A cell is a learner, a task and a seed, with default settings. Each finished cell is one line of
-`benchmarks/constrained.jsonl`, appended at once, so the whole can be run in pieces, killed and resumed, by several
-processes with different `--part`s. A cell in progress goes on from its checkpoint.
+`benchmarks/results/constrained.jsonl`, appended at once, so the whole can be run in pieces, killed and resumed, by
+several processes with different `--part`s. A cell in progress goes on from its checkpoint.
 
 Reported of each: mean cost of the mean action over 10,000 runs from fresh starts with its 95 % interval, against the
 budget; return; share of feasible starts that are never unsafe, where what is feasible is known (braking) or found by
@@ -14,10 +14,7 @@ the union over all learners (the other tasks; a lower bound of what is feasible)
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +25,12 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student
 
+from benchmarks.records import append, cells, hashed, interval, results
 from safe_rl import PPO, Learner, Policy, assess
 from safe_rl.combinations import ALL, Combination
 from systems import Task
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.library import bandit, braking, cartpole_track, effort_budget, lane_bound
 from systems.library.double_integrator import can_stop
 
@@ -43,14 +40,14 @@ UPDATES = {"bandit": 6_000, "braking": 4_000, "effort-budget": 6_000, "lane-boun
 SLOWER = {("effort-budget", PPO): 10_000}
 """Where a base learner needs longer: PPO overshoots on its way to the budget, and settles by then."""
 SEEDS, STARTS, GRID = 5, 10_000, 2_000
-FILE = Path(__file__).with_suffix(".jsonl")
+FILE = results(__file__)
 
 
 def feasibility(task: Task, policy: Policy) -> str:
     """Of which `starts` no constraint is ever violated, undisturbed: a bit for each, in hexadecimal; see `unpacked`."""
     plant = task.plant
     x = starts(task)
-    model, act = Model(task, "numpy"), policy.law()
+    model, act = SampleModel(task, "numpy"), policy.law()
     safe = np.ones(GRID, dtype=bool)
     for k in range(task.steps):
         u = model.clip(act(model.observe(x, np.full(GRID, k))))
@@ -85,11 +82,6 @@ def described(make: Combination, long: int) -> str:
     return f"{make.base.__name__} {make.base.settings_type()} {make.handler} {long} {STARTS}"
 
 
-def hashed(text: str) -> str:
-    """Short enough to be kept in every cell."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 def starts(task: Task) -> np.ndarray:
     """Fixed ones (GRID, n), from a box half again as wide as that of the task."""
     low, high = task.initial.support(task.plant.state)
@@ -111,9 +103,9 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
     learner.learn(long, progress=True, checkpoint=path)
     found = assess(learner.result, task, STARTS, seed=10_000 + seed)
     during = [sum(r.mean_costs.values()) * r.episodes for r in learner.history if r.episodes]
-    mean, low, high = found.interval()
+    cost, low, high = found.interval()
     late = learner.history[-max(1, len(learner.history) // 4) :]
-    price = f"multiplier {found.allowances[0].name}"
+    price = f"multiplier {found.limits[0].name}"
     cell = {
         "learner": name,
         "task": task.name,
@@ -121,8 +113,8 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
         "digest": mark,
         "updates": learner.updates,
         "steps": learner.collector.steps,
-        "budget": found.allowances[0].limit,
-        "cost": round(mean, 6),
+        "budget": found.limits[0].limit,
+        "cost": round(cost, 6),
         "cost_low": round(low, 6),
         "cost_high": round(high, 6),
         "return": round(float(found.returns.mean()), 6),
@@ -135,20 +127,6 @@ def train(name: str, make: Combination, task: Task, seed: int, scratch: Path, lo
     }
     path.unlink()
     return cell
-
-
-def cells(file: Path = FILE) -> list[dict[str, Any]]:
-    """All finished ones."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def append(cell: dict[str, Any], path: Path = FILE) -> None:
-    """One whole line or nothing, whoever else writes."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(cell) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True)
@@ -171,14 +149,14 @@ class Run:
             for task in self.tasks:
                 for name in self.learners:
                     index += 1
-                    done = {(c["learner"], c["task"], c["seed"], c["digest"]) for c in cells()}
+                    done = {(c["learner"], c["task"], c["seed"], c["digest"]) for c in cells(FILE)}
                     make = LEARNERS[name]
                     mine = (name, task, seed, digest(make, task))
                     if index % self.part[1] != self.part[0] or mine in done:
                         continue
                     if time.monotonic() - began > 3600 * self.hours:
                         return
-                    append(train(name, make, TASKS[task], seed, self.scratch, updates(make, task), mine[3]))
+                    append(train(name, make, TASKS[task], seed, self.scratch, updates(make, task), mine[3]), FILE)
 
 
 @dataclass(frozen=True)
@@ -187,7 +165,7 @@ class Show:
 
     def run(self) -> None:
         summary: dict[str, Any] = {}
-        found = [c for c in cells() if c["digest"] == digest(LEARNERS[c["learner"]], c["task"])]
+        found = [c for c in cells(FILE) if c["digest"] == digest(LEARNERS[c["learner"]], c["task"])]
         for task in TASKS:
             rows = [c for c in found if c["task"] == task]
             table = Table(
@@ -225,14 +203,6 @@ def feasible(task: Task, rows: list[dict[str, Any]]) -> set[int]:
 def share(cell: dict[str, Any], known: set[int]) -> float:
     """Of the feasible starts, those that a policy keeps, in percent."""
     return 100.0 * len(unpacked(cell["safe"]) & known) / len(known)
-
-
-def interval(values: list[float]) -> str:
-    """Mean and Student's t interval at 95 % over seeds."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return f"{mean:.4g}"
-    return f"{mean:.4g} ± {student.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5:.2g}"
 
 
 def main() -> None:

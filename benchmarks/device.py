@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.certify import Certificate, ClosedLoop, Effort, certify, riccati, sampled_limit
+from ctrl.certify import Certificate, ClosedLoop, SearchLimits, certify, riccati, sampled_limit
 from ctrl.regulator import LQR
 from systems import Task
 from systems.library import cartpole, planar_quadrotor
@@ -41,7 +41,7 @@ def eigenvalues(device: str) -> dict[str, float]:
 def proof(task: Task, share: float, device: str | None) -> Certificate:
     law, V = LQR(task).law, riccati(task)
     level = share * sampled_limit(ClosedLoop(task, law), V).level
-    return certify(task, law, V, level, budget=Effort(50_000_000, 240.0, device))
+    return certify(task, law, V, level, budget=SearchLimits(50_000_000, 240.0, device))
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
     python -m benchmarks.driving show                 a table of what is finished, and one line of JSON
 
 A cell is a learner and a seed; all learners have the settings of `safe_rl.driving`. Each finished cell is one line of
-`benchmarks/driving.jsonl`, so the whole can be run in pieces, killed and resumed, by several processes with different
-`--part`s. Each policy drives 2,000 runs of 20 s from fresh starts, about 900 km; MPC a few, as it takes its time.
+`benchmarks/results/driving.jsonl`, so the whole can be run in pieces, killed and resumed, by several processes with
+different `--part`s. Each policy drives 2,000 runs of 20 s from fresh starts, about 900 km; MPC a few, as it is slow.
 
 Violations are stretches of violated samples. Their rate is bounded by the exact 95 % interval of all seeds' runs
 together, violations taken as a Poisson process; how much seeds differ is in the interval of Student's t beside it.
@@ -25,21 +25,20 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import chi2
 
-from benchmarks.constrained import append, cells, interval
+from benchmarks.records import append, cells, interval, results
 from ctrl import Controller, Trajectories, simulate
-from ctrl.driving import LaneChanging, LaneKeeping, driving_record
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController
-from safe_rl.driving import METHODS, UPDATES, driving_recipe
+from safe_rl.driving import METHODS, UPDATES, LaneChanging, LaneKeeping, driving_recipe
 from systems import Task
-from systems.library import driving
+from systems.library.driving import driving, driving_record
+from systems.statistics import poisson
 
 RUNS, AT_ONCE = 2_000, 250
 RULES = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
-FILE = Path(__file__).with_suffix(".jsonl")
+FILE = results(__file__)
 
 
 def drive(task: Task, controller: Controller, runs: int, seed: int) -> Trajectories:
@@ -163,12 +162,6 @@ class Show:
             }  # fmt: skip
         Console(width=170).print(table)
         print(json.dumps(summary))
-
-
-def poisson(count: int) -> tuple[float, float]:
-    """Exact 95 % interval of the mean of a Poisson law of which `count` was seen (Garwood, 1936)."""
-    low = 0.5 * chi2.ppf(0.025, 2 * count) if count else 0.0
-    return float(low), float(0.5 * chi2.ppf(0.975, 2 * count + 2))
 
 
 def main() -> None:

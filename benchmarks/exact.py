@@ -11,7 +11,7 @@ import numpy as np
 from flint import arb, arb_mat, ctx
 from scipy import linalg
 
-from mpc.conic import ConicProgram
+from mpc.harmonic.conic_program import ConicProgram
 
 __all__ = ["ExactSolver"]
 

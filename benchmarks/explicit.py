@@ -99,7 +99,7 @@ def optimum(online: LinearMPC, x: np.ndarray) -> np.ndarray | None:
     form, problem = online.form, online.form.problem
     f, lower, upper = online.data(x)
     found = online.solver.solve(f, lower, upper)
-    A, price, y = problem.A.toarray(), problem.price, found.multipliers
+    A, price, y = problem.A.toarray(), problem.weight, found.multipliers
     length = np.linalg.norm(A, axis=1)
     slack_low, slack_high = A @ found.point - lower, upper - A @ found.point
     for noise in 10.0 ** np.arange(-12.0, -2.0):

@@ -13,7 +13,7 @@ them; the one with the largest share among those that met their budget (all, if 
 shares are equal, is run with up to ten fresh seeds. Reported: shares and returns, and their differences with
 intervals paired by seed. A penalty of zero is run once, to show what is done by who does not look at the constraint.
 
-Cells are kept in `benchmarks/feasible_region.jsonl`, as those of `benchmarks.constrained` are.
+Cells are kept in `benchmarks/results/feasible_region.jsonl`, as those of `benchmarks.constrained` are.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.beyond import braking_beyond, can_keep, cartpole_beyond, lane_beyond
-from benchmarks.constrained import append, cells, described, hashed, interval, starts, train, unpacked
+from benchmarks.constrained import described, starts, train, unpacked
+from benchmarks.records import append, cells, hashed, interval, results
 from safe_rl import DSACPID, DSACT, PLO, Combination, DSACLagrangian
 from safe_rl.handlers import FixedPenalty, IntegralGains, Lagrangian, PIDGains, PredictiveGains
 from systems import Task
 from systems.describe import fingerprint
 
-FILE = Path(__file__).with_suffix(".jsonl")
+FILE = results(__file__)
 TASKS = {task.name: task for task in (braking_beyond(), lane_beyond(), cartpole_beyond())}
 UPDATES = {"braking-beyond": 3_000, "lane-beyond": 3_000, "cartpole-beyond": 4_000}
 GAINS: dict[str, list[Any]] = {

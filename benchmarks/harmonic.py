@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.exact import ExactSolver
 from ctrl.controller import Status
 from mpc import HarmonicMPC
-from mpc.artificial import model
-from mpc.conic import ConicProgram
+from mpc.harmonic.artificial_reference import tracking_model
+from mpc.harmonic.conic_program import ConicProgram
 from mpc.solvers.clarabel_socp import ClarabelSolver
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, exact
 from systems.library import ball_and_plate_axis, oscillating_masses
@@ -137,7 +137,7 @@ def cvxpy_problem(program: ConicProgram) -> tuple[cp.Problem, cp.Parameter, cp.V
 
 def written_out(controller: HarmonicMPC) -> tuple[cp.Problem, tuple[cp.Parameter, ...], cp.Variable]:
     """The same in CVXPY as one writes it, stage by stage, parametrised by the rules of DPP."""
-    system, weights, eps = model(controller.task), controller.weights, 1e-4
+    system, weights, eps = tracking_model(controller.task), controller.weights, 1e-4
     N, w = controller.horizon, controller.frequency
     n, m = system.B.shape
     A, B, out = system.A, system.B, system.outputs

@@ -39,13 +39,14 @@ import numpy as np
 import tyro
 
 from ctrl import LQR
-from ctrl.certify import Effort, NeuralLyapunov, SymbolicLyapunov, certify, disturbances, riccati
-from ctrl.certify.certificate import Certificate, Kind, stated
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.command import show_again
-from ctrl.certify.content import array_of, intervals_of, law_of, lyapunov_of, plain, proof_of
-from ctrl.certify.files import save
-from ctrl.certify.region import Region
+from ctrl.certify import NeuralLyapunov, SearchLimits, SymbolicLyapunov, certify, disturbances, riccati
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sentences import sentence
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.files.content import array_of, intervals_of, law_of, lyapunov_of, plain, proof_of
+from ctrl.certify.files.file import save
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.commands.proofs import verify_again
 from ctrl.laws import Expression, Network
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import Task
@@ -180,7 +181,7 @@ def certificates(folder: Path) -> list[tuple[Task, dict[str, Any]]]:
         ("relu", "identity"),
     )
     lattice = Lattice((MaxMin(np.vstack([-K, 0 * K, 0 * K]), np.array([0.0, 0.75, -0.75]), ((0, 1), (2,))),))
-    quick = Effort(seconds=20.0)
+    quick = SearchLimits(seconds=20.0)
     claims: list[tuple[Task, Any, dict[str, Any]]] = [
         (balance, law, {"level": 22.0}),
         (balance, law, {"level": 22.0, "box": (np.array([-2.0, -4.0]), np.array([2.0, 4.0]))}),
@@ -211,11 +212,10 @@ def forged(content: Any, task: Task) -> Any:
         lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
         if claims["domain"] is not None:
             lower, upper = array_of(claims["domain"], 2, n, finite=False)
-        region = Region(lyapunov_of(claims["V"]), float(claims["level"]), lower, upper, float(claims["inner"]))
-        fields, proof = stated(loop, region, float(claims["kappa"])), proof_of(content["proof"], n)
-        rest = {"boxes": 0, "seconds": 0.0, "cpu": 0.0, "volume": 0.0, "origin": "", "core": proof.core}
-        words = Certificate(**fields, kind=Kind.PROVED, **rest).claim
-        return {**content, "stated": plain(fields), "claim": words}
+        region = SublevelSet(lyapunov_of(claims["V"]), float(claims["level"]), lower, upper, float(claims["inner"]))
+        claim = Claim(loop, region, float(claims["kappa"]))
+        proof_of(content["proof"], n)
+        return {**content, "stated": plain(claim.stated), "claim": sentence(claim)}
     except Exception:  # nothing to forge
         return content
 
@@ -224,7 +224,7 @@ def check(path: Path, task: Task) -> Answer:
     """What ``trivium verify --check`` does."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        shown = show_again(path, 4, task)
+        shown = verify_again(path, 4, task)
     if not output.getvalue().replace("\n", "").isprintable():
         return "fault", "prints what a terminal obeys"
     if not shown:
@@ -408,7 +408,9 @@ def learners() -> list[tuple[Any, Task]]:
     from safe_rl.combinations import PLO
     from systems.library import braking
 
-    small = DSACTSettings(hidden=(8,), batch_size=16, warmup=100, environments=4, judged=2, capacity=300)
+    small = DSACTSettings(
+        hidden=(8,), batch_size=16, warmup=100, environments=4, evaluation_environments=2, capacity=300
+    )
     rounds = PPOSettings(hidden=(8,), environments=4, horizon=8, batch_size=16, warmup=64)
     return [
         (lambda task: DSACT(task, settings=small), pendulum()),

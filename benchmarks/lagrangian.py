@@ -26,11 +26,11 @@ from rich.table import Table
 
 from ctrl.controller import Status
 from ctrl.multipliers import PID, GivenModel, Integral, MultiplierController, Predictive
-from mpc.descent import Descent, Maker, dead_beat
-from mpc.lagrangian_batch import LagrangianBatch
-from mpc.shooting import CasadiShooting
+from mpc.lagrangian.batch import LagrangianBatch
+from mpc.lagrangian.descent import Descent, Maker, dead_beat
+from mpc.lagrangian.shooting import CasadiShooting
+from mpc.nonlinear.transcription import transcribe
 from mpc.solvers.fatrop import Fatrop
-from mpc.transcription import transcribe
 from systems import Box, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator
@@ -91,7 +91,7 @@ def sweep() -> dict[str, dict[str, dict[str, tuple[float, float, float]]]]:
                     make: Maker = lambda n, top, kind=kind, unit=unit: kind(unit, n, top)  # type: ignore[misc] # noqa: E731
                     descent = Descent(shooting, make, max_iterations=LIMIT)
                     began = time.perf_counter()
-                    end = descent.solve(guess, np.zeros((1, len(shooting.price))))
+                    end = descent.solve(guess, np.zeros((1, len(shooting.weight))))
                     total += end.iterations[0], end.accumulated[0], time.perf_counter() - began
                 row[name] = (float(total[0]), float(total[1]), float(total[2]))
     return found
@@ -127,7 +127,7 @@ def batch() -> dict[str, float]:
     began = time.perf_counter()
     for x in x0[:100]:
         single.place(x, *zeros)
-        descent.solve(np.zeros((1, single.d)), np.zeros((1, len(single.price))))
+        descent.solve(np.zeros((1, single.d)), np.zeros((1, len(single.weight))))
     alone = (time.perf_counter() - began) * BATCH / 100
     arrived = found.residual <= 1e-6
     both = arrived & np.array(solved)

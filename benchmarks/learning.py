@@ -40,7 +40,7 @@ def ours(environments: int, width: int) -> SAC:
         hidden=(width, width),
         batch_size=BATCH,
         environments=environments,
-        judged=0,
+        evaluation_environments=0,
         delay=1,
         warmup=FILLED,
         threads=THREADS,
@@ -85,7 +85,7 @@ def compare(width: int) -> tuple[float, float]:
 
     def our_steps() -> int:
         for _ in range(5):
-            collecting.buffer.add(collecting.collector.explore())
+            collecting.buffer.add(collecting.collector.collect())
         return 5 * 256
 
     def their_updates() -> int:

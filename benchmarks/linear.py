@@ -26,7 +26,7 @@ from benchmarks import linear_peers as peer
 from benchmarks.linear_peers import TOLERANCE, Problem, Step
 from ctrl.controller import Status
 from mpc import LinearMPC
-from mpc.linear import Solver
+from mpc.linear.linear_mpc import QPBackEnd
 from systems import Box, Fixed, LinearPlant, Quadratic, Task, exact
 
 HORIZON, STEPS, ROUNDS = 30, 300, 3
@@ -87,7 +87,7 @@ def walk(step: Step, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 1e6 * np.array(times), np.array(inputs)
 
 
-def own(task: Task, horizon: int = HORIZON, solver: Solver | None = None) -> Step:
+def own(task: Task, horizon: int = HORIZON, solver: QPBackEnd | None = None) -> Step:
     """Ours, as a function of the state."""
     controller = LinearMPC(task, horizon, terminal="cost", solver=solver)
     return lambda x: controller.step(x, 0).input

@@ -31,14 +31,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BOUNDS = "tests/ctrl/certify/test_bounds.py"
 TESTS = {
-    "ctrl/certify/decrease.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
-    "ctrl/certify/border.py": [BOUNDS],
-    "ctrl/certify/search.py": [BOUNDS, "tests/ctrl/certify/test_sentences.py"],
-    "ctrl/certify/frame.py": [BOUNDS],
-    "ctrl/certify/levels.py": ["tests/ctrl/certify/test_candidates.py", "tests/ctrl/certify/test_roa.py"],
-    "ctrl/certify/disturbed.py": ["tests/ctrl/certify/test_disturbed.py"],
-    "ctrl/certify/region.py": [BOUNDS, "tests/ctrl/certify/test_disturbed.py"],
-    "ctrl/certify/quadratics.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
+    "ctrl/certify/bounds/decrease.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
+    "ctrl/certify/search/border.py": [BOUNDS],
+    "ctrl/certify/bounds/examiner.py": [
+        BOUNDS,
+        "tests/ctrl/certify/test_sentences.py",
+        "tests/ctrl/certify/test_disturbed.py",
+    ],
+    "ctrl/certify/search/search.py": [BOUNDS, "tests/ctrl/certify/test_sentences.py"],
+    "ctrl/certify/bounds/frame.py": [BOUNDS],
+    "ctrl/certify/search/levels.py": ["tests/ctrl/certify/test_candidates.py", "tests/ctrl/certify/test_roa.py"],
+    "ctrl/certify/candidates/disturbed.py": ["tests/ctrl/certify/test_disturbed.py"],
+    "ctrl/certify/claims/sublevel_set.py": [BOUNDS, "tests/ctrl/certify/test_disturbed.py"],
+    "ctrl/certify/bounds/quadratics.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
     "systems/arithmetic/balls.py": ["tests/systems/arithmetic/test_balls.py"],
     "systems/arithmetic/affine.py": ["tests/systems/arithmetic/test_affine.py", BOUNDS],
     "systems/arithmetic/exponential.py": ["tests/systems/arithmetic/test_exponential.py"],

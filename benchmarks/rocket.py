@@ -7,7 +7,7 @@ DSAC-T with the same settings, updates and steps of the environments, without a 
 that cannot land (it sinks upright wherever it happens to be) and one that can (the linear-quadratic regulator). Every
 policy is looked at after several budgets of the same run. A landing is a run that ends, at the ground or when its time
 is up, within the task's tolerances (`Task.arrived`); a clean one never violated descent, cone or tilt either. Each
-finished cell is one line of `benchmarks/rocket.jsonl`; those of other settings are not shown.
+finished cell is one line of `benchmarks/results/rocket.jsonl`; those of other settings are not shown.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.constrained import append, cells, hashed, interval
+from benchmarks.records import append, cells, hashed, interval, results
 from ctrl import LQR, Controller, Decision, simulate
-from ctrl.comparison.statistics import wilson
 from safe_rl import DSACT, DSACTSettings, JumpStart, JumpStartSettings, PolicyController
 from systems import Task
 from systems.describe import content
 from systems.library import rocket_landing
+from systems.statistics import wilson
 
 BUDGETS = (5_000, 10_000, 20_000)
 SEEDS, RUNS = 3, 1_000
 SETTINGS = DSACTSettings(averaging=0.05, environments=160, updates_per_step=8, capacity=200_000, decay=BUDGETS[-1])
 START = JumpStartSettings(longest=75)  # of the 100 steps of a run: either guide is near the ground by then
-FILE, SCRATCH = Path(__file__).with_suffix(".jsonl"), Path("runs/rocket")
+FILE, SCRATCH = results(__file__), Path("runs/rocket")
 
 
 class SinkUpright:
@@ -93,7 +93,7 @@ def train(way: str, task: Task, seed: int) -> list[dict[str, Any]]:
     """One run, looked at after every budget."""
     learner = DSACT(task, seed=seed, settings=SETTINGS)
     if way in GUIDES:
-        learner.guided(JumpStart(task, GUIDES[way], START))
+        learner.with_jump_start(JumpStart(task, GUIDES[way], START))
     SCRATCH.mkdir(parents=True, exist_ok=True)
     looks, began = [], time.process_time()
     for updates in BUDGETS:

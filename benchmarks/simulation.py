@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.envs.vector import VectorEnv
 from systems.library.cartpole import cartpole
 
@@ -56,7 +56,7 @@ def torch_environment() -> Callable[[], int]:
 
 
 def torch_dynamics() -> Callable[[], int]:
-    model = Model(TASK, "torch", torch.float32)
+    model = SampleModel(TASK, "torch", torch.float32)
     x, u, w = (torch.from_numpy(a.astype(np.float32)).mT.contiguous().mT for a in points())
 
     def run() -> int:
@@ -68,7 +68,7 @@ def torch_dynamics() -> Callable[[], int]:
 
 
 def numpy_judged() -> Callable[[], int]:
-    model = Model(TASK, "numpy", np.float32)
+    model = SampleModel(TASK, "numpy", np.float32)
     x, u, w = (np.asfortranarray(a.astype(np.float32)) for a in points())
     samples = np.zeros(STATES, dtype=int)
 
@@ -80,7 +80,7 @@ def numpy_judged() -> Callable[[], int]:
 
 
 def numpy_dynamics() -> Callable[[], int]:
-    model = Model(TASK, "numpy", np.float32)
+    model = SampleModel(TASK, "numpy", np.float32)
     x, u, w = (np.asfortranarray(a.astype(np.float32)) for a in points())
 
     def run() -> int:

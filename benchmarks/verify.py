@@ -33,21 +33,22 @@ from benchmarks.verify_peers import by_z3, race
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     QuadraticLyapunov,
+    SearchLimits,
     certify,
     largest_level,
     riccati,
     sampled_limit,
     sos_region,
 )
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.laws import Law, SaturatedLinear
 from ctrl.regulator import LQR
-from examples.certify_network import energies, train
+from safe_rl.model_gradient import train_through_model
 from systems import Quadratic, Task
 from systems.arithmetic.interval import Interval
 from systems.library import cartpole, path_tracking, pendulum, planar_quadrotor, van_der_pol_reversed
+from systems.library.pendulum import energies
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol
 
 PATIENCE = 30.0  # seconds of processor time that a rival is given for one claim
@@ -69,10 +70,10 @@ def timed(way: Callable[[], Certificate]) -> Result:
     return Result(certificate, perf_counter() - began, process_time() - worked)
 
 
-def effort(seconds: float, boxes: int = 2_000_000) -> Effort:
+def effort(seconds: float, boxes: int = 2_000_000) -> SearchLimits:
     """So many seconds of processor time, as far as this process has had its processor to itself until now."""
     share = (process_time() - _WORKED) / max(perf_counter() - _BEGAN, 1e-9)
-    return Effort(boxes, seconds / min(max(share, 0.02), 1.0))
+    return SearchLimits(boxes, seconds / min(max(share, 0.02), 1.0))
 
 
 def proved_volume(certificate: Certificate) -> float:
@@ -185,7 +186,7 @@ def planar(
     tuned_result = best = timed(lambda: proved(law))
     report(f"{task.name}, regulator, fitted", tuned_result)
     if features is not None:
-        law = train(task)
+        law = train_through_model(task, report=print)
         best = timed(lambda: proved(law))
         report(f"{task.name}, trained network, fitted", best)
     return {

@@ -25,12 +25,14 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from ctrl.certify import Certificate, ClosedLoop, Effort, QuadraticLyapunov
-from ctrl.certify.border import holds_at_border
-from ctrl.certify.branch_and_bound import decreases
-from ctrl.certify.frame import Frame
-from ctrl.certify.region import Region
-from ctrl.certify.search import Examiner, Search, _Findings
+from ctrl.certify import Certificate, ClosedLoop, QuadraticLyapunov, SearchLimits
+from ctrl.certify.bounds.examiner import Examiner, Findings
+from ctrl.certify.bounds.frame import Frame
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.result import Kind
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.search.border import holds_at_border
+from ctrl.certify.search.search import Search, decreases
 from systems.arithmetic.exact import with_symbolic_numbers
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_matrices import quadratic_form, total
@@ -86,13 +88,13 @@ class Race:
 def race(certificate: Certificate, loop: ClosedLoop, seconds: float = 60.0) -> Race:
     """Both proofs of a proved claim, ours first; plain intervals give up after so many seconds of processor time."""
     lower, upper = certificate.domain or loop.domain
-    region, kappa = Region(certificate.V, certificate.level, lower, upper), certificate.kappa
+    claim = Claim(loop, SublevelSet(certificate.V, certificate.level, lower, upper), certificate.kappa)
 
     def ours() -> tuple[str, int]:
-        outcome = decreases(loop, region, kappa, Effort(200_000_000, 1e4))
-        return outcome.answer, outcome.boxes
+        result = decreases(claim, SearchLimits(200_000_000, 1e4))
+        return str(result.kind), result.boxes
 
-    return Race(_timed(ours), _timed(lambda: _plainly(loop, region, kappa, seconds)))
+    return Race(_timed(ours), _timed(lambda: _plainly(claim, seconds)))
 
 
 def _timed(way: Callable[[], tuple[str, int]]) -> Attempt:
@@ -111,23 +113,15 @@ class _Plain:
     core_of: Examiner
 
     @property
-    def loop(self) -> ClosedLoop:
-        return self.core_of.loop
-
-    @property
-    def region(self) -> Region:
-        return self.core_of.region
-
-    @property
-    def kappa(self) -> float:
-        return self.core_of.kappa
+    def claim(self) -> Claim:
+        return self.core_of.claim
 
     @property
     def frame(self) -> Frame:
         return self.core_of.frame
 
-    def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray) -> _Findings:
-        region, loop, centre = self.region, self.loop, self.region.V.centre
+    def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray) -> Findings:
+        region, loop, centre = self.claim.region, self.claim.loop, self.claim.region.V.centre
         at, reach = centre - self.frame.origin, Interval.of(core)
         settled = ((low >= (at - reach).hi) & (high <= (at + reach).lo)).all(axis=1)
         x = Interval(low, high) + self.frame.origin
@@ -139,37 +133,38 @@ class _Plain:
             x, value = x[rest], value[rest]
             f = loop.enclose(x)
             if loop.continuous:
-                growth = total(region.V.enclose_gradient(x) * f) + Interval.of(self.kappa) * value
+                growth = total(region.V.enclose_gradient(x) * f) + Interval.of(self.claim.kappa) * value
                 falls = growth.hi < 0
             else:
-                falls = (_value(region, f) - (1.0 - Interval.of(self.kappa)) * value).hi < 0
+                falls = (_value(region, f) - (1.0 - Interval.of(self.claim.kappa)) * value).hi < 0
                 falls &= ((f.lo >= region.lower) & (f.hi <= region.upper)).all(axis=1) | region.is_whole
             still_open[rest], middle[rest] = ~falls, x.mid
-        return _Findings(still_open, high - low, middle, np.zeros((len(low), len(loop.task.plant.disturbance))))
+        return Findings(still_open, high - low, middle, np.zeros((len(low), len(loop.task.plant.disturbance))))
 
 
-def _value(region: Region, x: Interval) -> Interval:
+def _value(region: SublevelSet, x: Interval) -> Interval:
     V = region.V
     return quadratic_form(V.P, x - V.centre) if isinstance(V, QuadraticLyapunov) else V.enclose(x)
 
 
-def _plainly(loop: ClosedLoop, region: Region, kappa: float, seconds: float) -> tuple[str, int]:
+def _plainly(claim: Claim, seconds: float) -> tuple[str, int]:
     boxes, worked = 0, process_time()
+    loop, region = claim.loop, claim.region
     if loop.continuous and not region.is_whole:
-        boxes, fault = holds_at_border(loop, region, Effort(seconds=seconds))
+        boxes, fault = holds_at_border(claim, SearchLimits(seconds=seconds))
         if fault:
-            return "open", boxes
-    examiner = Examiner(loop, region, kappa, Frame(region.V.middle, np.eye(len(region.lower))))
+            return str(Kind.UNDECIDED), boxes
+    examiner = Examiner(claim, Frame(region.V.middle, np.eye(len(region.lower))))
     cover = examiner.cover()
     core = None if cover is None else examiner.core(cover)
     if cover is None or core is None:
-        return "open", boxes
+        return str(Kind.UNDECIDED), boxes
     search = Search(_Plain(examiner), cover, core)  # type: ignore[arg-type]
     while True:
-        outcome = search.run(Effort(200_000_000, 1.0))  # by the clock, which says little on a busy machine
-        boxes += outcome.boxes
-        if outcome.answer != "open" or search.is_stuck or process_time() - worked > seconds:
-            return outcome.answer, boxes
+        result = search.run(SearchLimits(200_000_000, 1.0))  # by the clock, which says little on a busy machine
+        boxes += result.boxes
+        if result.kind is not Kind.UNDECIDED or search.is_stuck or process_time() - worked > seconds:
+            return str(result.kind), boxes
 
 
 # ---- z3 ----

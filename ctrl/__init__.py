@@ -1,5 +1,7 @@
 """What a controller is, and how it fares: protocol, LQR, closed loop, comparison."""
 
+import ctrl.shadows  # noqa: F401  # isort: skip  # first: names the file that shadows our package systems, if one does
+
 from ctrl.check import check_controller, check_plant, check_task
 from ctrl.comparison import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status

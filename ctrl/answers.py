@@ -24,7 +24,7 @@ class Exact:
 @final
 @dataclass(frozen=True)
 class Announced:
-    """The part is approximated, or left out, and ``text`` says how. ``{names}`` stands for what of the task it is."""
+    """The part is approximated, or ignored, and ``text`` says how. ``{names}`` stands for its names in the task."""
 
     text: str
 
@@ -53,7 +53,7 @@ class Answers:
     by_part: Mapping[Part, Answer | Callable[[Task], Answer]]
 
     def read(self, task: Task) -> tuple[str, ...]:
-        """What is approximated of this task, in words, each once.
+        """The approximations made of this task, in words, each once.
 
         Raises:
             NotApplicable: a part that is refused.
@@ -84,7 +84,7 @@ def quadratic_end(task: Task) -> Answer:
 
 
 def announced(controller: object) -> tuple[str, ...] | None:
-    """What a controller approximates of its task, in words; None where it does not say."""
+    """The approximations that a controller makes of its task, in words; None where it does not say."""
     texts = getattr(controller, "approximations", None)
     return None if texts is None else tuple(map(str, texts))
 

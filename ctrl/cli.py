@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-# Everything slow is imported by the command that needs it, when it runs, so that --help answers at once.
+# Slow imports are made by the command that needs them, when it runs, so that --help is fast.
 from ctrl.commands.check import Check
 from ctrl.commands.compare import Compare
 from ctrl.commands.listing import List
@@ -26,15 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         try:
-            return _answer(arguments)
+            return _run(arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # such as `| head`, which has seen enough
+    except BrokenPipeError:  # such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
         return 141
 
 
-def _answer(arguments: list[str] | None) -> int:
+def _run(arguments: list[str] | None) -> int:
     command = tyro.cli(
         Annotated[Compare, tyro.conf.subcommand("compare")]
         | Annotated[List, tyro.conf.subcommand("list")]
@@ -48,7 +48,7 @@ def _answer(arguments: list[str] | None) -> int:
     )
     try:
         return command.run()
-    except SystemExit as end:  # raised by a task or controller of the user's, and no verdict of ours
+    except SystemExit as end:  # raised by the user's task or controller, so not a verdict
         print(f"trivium: code that was given ended the program (sys.exit({end.code!r}))", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:

@@ -1,4 +1,4 @@
-"""What a controller is: something that answers every sample with a decision."""
+"""The controller: it answers every sample with a decision."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Decision:
 class Controller(Protocol):
     """Reads the state, decides the input. ``step`` never raises because of numbers and never returns NaN.
 
-    What is no state or no sample number is misuse: the library's controllers refuse it by :func:`measured_state` and
-    :func:`sample_index` before anything changes, and so should others.
+    Anything other than a state and a sample number is misuse: the library's controllers refuse it by
+    :func:`measured_state` and :func:`sample_index` before anything changes, and so should others.
     """
 
     def reset(self) -> None:
@@ -146,7 +146,7 @@ def _real(x: Any, state: Signals) -> np.ndarray:
     try:
         array = np.asarray(x)
     except Exception as error:  # whatever a foreign object does when it is asked for an array
-        raise InvalidValue(f"state x = {shown(x)} is no array of numbers: {error}") from error
+        raise InvalidValue(f"state x = {shown(x)} is not an array of numbers: {error}") from error
     if array.dtype.kind not in "fiu":
         raise InvalidValue(
             f"state x = {shown(x)}; expected real numbers of shape ({len(state)},): {', '.join(state.names)}"

@@ -5,41 +5,70 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from ctrl.shadows import PACKAGES, shadowing
 from systems import Task, TriviumError
 
-__all__ = ["BrokenEntryPoint", "Group", "NotFound", "entry_points", "library_task", "load", "load_task", "place"]
+__all__ = [
+    "BrokenEntryPoint",
+    "Group",
+    "MissingExtra",
+    "NotFound",
+    "entry_points",
+    "library_task",
+    "load",
+    "load_task",
+    "place",
+]
 
 Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
 
 class NotFound(TriviumError, ValueError):
-    """Nothing goes by this name."""
+    """No installed or given thing has this name."""
 
 
 class BrokenEntryPoint(TriviumError, ImportError):
-    """A package promises something that cannot be loaded."""
+    """An entry point of an installed package cannot be loaded."""
+
+
+class MissingExtra(BrokenEntryPoint):
+    """An entry point needs an extra of its package that is not installed; ``command`` installs it."""
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 def entry_points(group: Group) -> dict[str, metadata.EntryPoint]:
-    """What installed packages offer, by name; nothing is imported."""
+    """The entry points of installed packages by name; nothing is imported.
+
+    Args:
+        group: of entry points.
+    """
     return {point.name: point for point in sorted(metadata.entry_points(group=group))}
 
 
 def load(group: Group, name: str) -> Any:
-    """What is called ``name``: an entry point, ``path/to/file.py:Thing`` or ``module:Thing``.
+    """Loads an entry point by name, ``path/to/file.py:Thing`` or ``module:Thing``.
 
     A controller may also be a file that was saved, such as a trained policy: the group ``trivium.files`` says by the
     file's ending what reads it, a function of a task and a path.
 
+    Args:
+        group: of entry points.
+        name: of an entry point in the group, or a place.
+
     Raises:
-        NotFound: no such name, file or attribute; lists what there is.
-        BrokenEntryPoint: it is there but importing it fails; names the cause.
+        NotFound: no such name, file or attribute; lists those that exist.
+        MissingExtra: it needs an extra of its package that is not installed.
+        BrokenEntryPoint: it exists but importing it fails; names the cause.
     """
     if ":" in name or name.endswith(".py"):
         return place(name)
@@ -62,14 +91,33 @@ def load(group: Group, name: str) -> Any:
     point = known[name]
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # whatever a third party's module does on import
-        owner = point.dist.name if point.dist else "an unknown package"
-        root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-        missing = f"; pip install {root}" if root and root != point.module.partition(".")[0] else ""
-        raise BrokenEntryPoint(
-            f"{group} '{name}' = '{point.value}' of {owner} cannot be loaded: {_said(error)}{missing}"
-            f". Mend or reinstall {owner}, or uninstall it; everything else keeps working"
-        ) from error
+    except (Exception, SystemExit) as error:  # the module of another package may do anything on import
+        raise _broken(group, point, error) from error
+
+
+def _broken(group: Group, point: metadata.EntryPoint, error: BaseException) -> BrokenEntryPoint:
+    """The error of an entry point that cannot be loaded: a missing extra, a shadowed package, or the package itself."""
+    owner = point.dist.name if point.dist else "an unknown package"
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if extra := _extra(point, missing):
+        command = f"pip install '{owner}[{extra}]'"
+        return MissingExtra(f"{group} '{point.name}' needs {command} (no module '{missing}')", command)
+    promise = f"{group} '{point.name}' = '{point.value}' of {owner} cannot be loaded: {_said(error)}"
+    if point.module.partition(".")[0] in PACKAGES and (shadows := shadowing()):
+        return BrokenEntryPoint(f"{promise}. {shadows}")
+    install = f"; pip install {missing}" if missing and missing != point.module.partition(".")[0] else ""
+    return BrokenEntryPoint(
+        f"{promise}{install}. Fix or reinstall {owner}, or uninstall it; everything else keeps working"
+    )
+
+
+def _extra(point: metadata.EntryPoint, module: str) -> str:
+    """The extra of the entry point's package that installs a missing module; empty if none does."""
+    for requirement in (point.dist.requires if point.dist and module else None) or ():
+        match = re.match(r"([\w.-]+).*;.*\bextra\s*==\s*[\"']([\w.-]+)[\"']", requirement)
+        if match and re.sub(r"[-_.]+", "_", match[1]).lower() == module.lower():
+            return match[2]
+    return ""
 
 
 def _other_kind(group: Group, name: str) -> str:
@@ -89,36 +137,41 @@ def _other_kind(group: Group, name: str) -> str:
 
 
 def load_task(name: str) -> Task:
-    """The task called ``name``; see :func:`load`. A function without arguments that returns a task will do, and so will
-    a file alone that holds exactly one task.
+    """The task called ``name``; see :func:`load`. A function without arguments that returns a task is called, and a
+    file alone must hold exactly one task.
+
+    Args:
+        name: of an entry point, or a place.
 
     Raises:
-        NotFound: it is no task.
+        NotFound: it is not a task.
     """
-    found = load("trivium.tasks", name)
-    if isinstance(found, ModuleType):
-        tasks = [attribute for attribute, value in vars(found).items() if isinstance(value, Task)]
+    task = load("trivium.tasks", name)
+    if isinstance(task, ModuleType):
+        tasks = [attribute for attribute, value in vars(task).items() if isinstance(value, Task)]
         if len(tasks) != 1:
             raise NotFound(
                 f"'{name}' holds {len(tasks)} tasks ({', '.join(tasks) or 'none'}); say which: {name}:"
                 f"{tasks[0] if tasks else 'task'}"
             )
-        found = getattr(found, tasks[0])
-    if not isinstance(found, Task) and callable(found) and not isinstance(found, type):
+        task = getattr(task, tasks[0])
+    if not isinstance(task, Task) and callable(task) and not isinstance(task, type):
         try:
-            found = found()
+            task = task()
         except (Exception, SystemExit) as error:  # the user's own function may do anything
             raise BrokenEntryPoint(f"task '{name}' cannot be made: {_said(error)}") from error
-    if not isinstance(found, Task):
-        kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
+    if not isinstance(task, Task):
+        kind = f"the class {task.__name__}" if isinstance(task, type) else type(task).__name__
         raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
-    return found
+    return task
 
 
 def library_task(name: str) -> Task | None:
-    """The task of that name in :mod:`systems.library`, and in no other place; None where there is none.
+    """The task of that name in :mod:`systems.library` alone, or None; for names that come from files, as nothing is
+    imported because of them.
 
-    For names that come from files: nothing is imported because of them.
+    Args:
+        name: of the task.
     """
     from systems import library
 
@@ -128,7 +181,10 @@ def library_task(name: str) -> Task | None:
 
 
 def place(text: str) -> Any:
-    """``path/to/file.py:Thing`` or ``module:Thing``; the module itself where ``:Thing`` is left out.
+    """Imports ``path/to/file.py:Thing`` or ``module:Thing``; without ``:Thing`` the module itself.
+
+    Args:
+        text: the place.
 
     Raises:
         NotFound: no such file, module or attribute.
@@ -140,7 +196,9 @@ def place(text: str) -> Any:
     except NotFound:
         raise
     except (Exception, SystemExit) as error:  # the user's own module may do anything
-        raise BrokenEntryPoint(f"'{source}' cannot be imported: {_said(error)}") from error
+        shadows = shadowing() if isinstance(error, ImportError) else ""
+        hint = f". {shadows}" if shadows else ""
+        raise BrokenEntryPoint(f"'{source}' cannot be imported: {_said(error)}{hint}") from error
     thing: Any = module
     for part in attribute.split(".") if attribute else ():
         if not hasattr(thing, part):
@@ -167,7 +225,7 @@ def _file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise NotFound(f"'{path}' is no Python file")
+        raise NotFound(f"'{path}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(path.parent) not in sys.path:

@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LocalModel:
-    """What a task looks like around its operating point (x_ref, u_ref), with e = x - x_ref and v = u - u_ref:
+    """A task around its operating point (x_ref, u_ref), with e = x - x_ref and v = u - u_ref:
 
     e+ = A e + B v, and the stage cost is e'Qe + v'Rv + 2 e'Nv + gradient'(e, v) + multipliers'(e - e+) up to a
     constant, so that the multipliers cancel between one sample and the next.
@@ -141,9 +141,9 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     x_ref, u_ref = task.reading.window(k, count + 1)
     n = x_ref.shape[1]
     points = x_ref[:-1].T, u_ref[:-1].T
-    found = task.reading.expansion.map(count)(*points, *points, np.zeros((n, count)))
+    expanded = task.reading.expansion.map(count)(*points, *points, np.zeros((n, count)))
     after, A, B, gradient, second = (
-        np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in found
+        np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in expanded
     )
     H = 0.5 * second
     for i in range(count):

@@ -12,8 +12,8 @@ from ctrl.controller import BatchController, Controller, Decision, Source, Statu
 from ctrl.trajectories import Trajectories, stack
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_arguments, expect_array
+from systems.envs.model import SampleRules
 from systems.errors import expect, shown
-from systems.lowering import lower
 
 __all__ = ["TIMED", "simulate"]
 
@@ -21,8 +21,10 @@ TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
 
 STATUSES, SOURCES = tuple(Status), tuple(Source)
-NOTHING = np.zeros(0)
+NO_PARAMETERS = np.zeros(0)
 
+Successor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""x+ (b, n) of (x, u, w)."""
 Decided = tuple[np.ndarray, "np.ndarray | int", "np.ndarray | int", "np.ndarray | float"]
 
 
@@ -93,37 +95,25 @@ class _Loop:
                 )
         self.steps = self.disturbances.shape[1]
         self.lower, self.upper = task.true_dynamics.plant.bounds
-        self.x_ref, self.u_ref = task.reference.at(plant, np.arange(self.steps + 1))
-        self.domain = task.domain_bounds
-        self.stage = lower(task.stage_cost_function(), to="numpy")
-        self.final = lower(task.terminal_cost_function(), to="numpy")
-        self.margins = lower(task.margin_function(), to="numpy")
+        self.rules = SampleRules(task, self.steps)
 
-    def inside(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray((np.isfinite(x) & (x >= self.domain[0]) & (x <= self.domain[1])).all(axis=-1))
-
-    def successor(self, runs: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """x+ of (x, u, w): array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
+    def successor(self, runs: int) -> Successor:
+        """Array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
         if runs == 1:
             return _Single(self.task)
         many = self.task.true_dynamics.lower("numpy")
-        return lambda x, u, w: many(x, u, w, NOTHING)
+        return lambda x, u, w: many(x, u, w, NO_PARAMETERS)
 
-    def run(
-        self,
-        decide: Callable[[np.ndarray, int], Decided],
-        rows: slice,
-        successor: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-    ) -> Trajectories:
+    def run(self, decide: Callable[[np.ndarray, int], Decided], rows: slice, successor: Successor) -> Trajectories:
         """The loop itself, for some of the runs at once."""
-        w, steps = self.disturbances[rows], self.steps
+        w, steps, rules = self.disturbances[rows], self.steps, self.rules
         b, m = len(w), len(self.task.plant.input)
         states = np.empty((b, steps + 1, self.starts.shape[1]))
         inputs, seconds = np.empty((b, steps, m)), np.full((b, steps), np.nan)
         statuses, sources = (np.full((b, steps), -1, dtype=np.int8) for _ in range(2))
         states[:, 0] = self.starts[rows]
-        left = np.where(self.inside(states[:, 0]), -1, 0)
-        held, blown = np.broadcast_to(self.u_ref[0], (b, m)).copy(), np.zeros(b, dtype=bool)
+        left = np.where(rules.inside(states[:, 0]), -1, 0)
+        held, diverged = np.broadcast_to(rules.input_reference[0], (b, m)).copy(), np.zeros(b, dtype=bool)
         for k in range(steps):
             x, going = states[:, k], left < 0
             if not going.any():
@@ -133,31 +123,14 @@ class _Loop:
             statuses[:, k], sources[:, k] = np.where(going, status, -1), np.where(going, source, -1)
             seconds[:, k] = taken
             inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), held)
-            with np.errstate(all="ignore"):  # a plant may blow up; that ends the run below
+            with np.errstate(all="ignore"):  # a plant may blow up; that ends the run
                 after = successor(x, inputs[:, k], w[:, k])
-            finite = np.isfinite(after).all(axis=-1)
-            states[:, k + 1] = np.where((going & finite)[:, None], after, x)
-            left[going & ~(finite & self.inside(after))] = k + 1
-            blown |= going & ~finite
-            held = np.where((left == k + 1)[:, None], np.where(finite[:, None], self.u_ref[k + 1], inputs[:, k]), held)
-        return self._charge(blown, states, inputs, seconds, statuses, sources, left)
-
-    def _charge(self, blown: np.ndarray, states: np.ndarray, inputs: np.ndarray, *rest: np.ndarray) -> Trajectories:
-        left, steps = rest[-1], self.steps
-        # The reference, too, stands still once a run has stopped: every remaining sample costs the same.
-        at = np.minimum(np.arange(steps + 1), np.where(left < 0, steps, left)[:, None])
-        x = states[:, :-1]
-        with np.errstate(all="ignore"):  # a run that diverged without a domain may cost infinitely much
-            costs = self.stage(x, inputs, self.x_ref[at[:, :-1]], self.u_ref[at[:, :-1]])[..., 0]
-            terminal = self.final(states[:, -1], self.x_ref[at[:, -1]])[..., 0]
-            margins = self.margins(x, inputs)
-            # A run that leaves with its last sample has no later one in which to be judged where it ended.
-            late = left == steps
-            if late.any():
-                ended = self.margins(states[late, -1], self.u_ref[np.full(late.sum(), steps)])
-                margins[late, -1] = np.maximum(margins[late, -1], ended)  # an undefined one stays undefined
-        margins[blown[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
-        return Trajectories(states, inputs, costs, terminal, margins, *rest)
+            states[:, k + 1], ended, blown, stays = rules.arrive(k, going, x, inputs[:, k], after)
+            left[ended] = k + 1
+            diverged |= blown
+            held = np.where(ended[:, None], stays, held)
+        charged = rules.charge(states, inputs, left, diverged)
+        return Trajectories(states, inputs, *charged, seconds, statuses, sources, left)
 
     def single(self, controller: Controller, x: np.ndarray, k: int) -> Decided:
         """One state's decision, timed."""
@@ -169,7 +142,7 @@ class _Loop:
         return u[None], STATUSES.index(decision.status), SOURCES.index(decision.source), taken
 
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> Decided:
-        """All states' inputs; rows that came back without a finite number are put to ``step``, which has a way out."""
+        """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
         shape = (len(x), len(self.lower))
         u = expect_array(controller.batch(x.copy(), k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
         if u.shape != shape:

@@ -50,7 +50,9 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
 
     Args:
         plant: continuous or discrete; its affine term c is ignored (shift the origin to an equilibrium first).
-        Q: (n, n). R: (m, m), positive definite. N: (n, m), zero where left out.
+        Q: (n, n).
+        R: (m, m), positive definite.
+        N: (n, m); default: zero.
 
     Raises:
         NotStabilisable: no gain stabilises the plant, or the cost does not see an unstable mode.
@@ -156,7 +158,7 @@ class LQR:
 
     Raises:
         NotApplicable: no regulator exists for this task.
-        InvalidValue: it is no task.
+        InvalidValue: it is not a task.
     """
 
     TAIL = 300  # samples beyond a block from which the recursion along a moving reference starts
@@ -181,7 +183,7 @@ class LQR:
 
     @cached_property
     def approximations(self) -> tuple[str, ...]:
-        """What of the task is not taken exactly, in words."""
+        """The parts of the task that are not taken exactly, in words."""
         return ANSWERS.read(self.task)
 
     def __repr__(self) -> str:
@@ -242,7 +244,7 @@ class LQR:
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
-            InvalidValue: x holds no numbers, or k is no sample number.
+            InvalidValue: x holds no numbers, or k is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self.task.plant.state), sample_index(k)
@@ -299,7 +301,7 @@ _KEPT = 8  # blocks of gains that are kept
 
 
 def _at_operating_point(task: Task) -> Answer:
-    """A reference that is no optimal steady state."""
+    """A reference that is not an optimal steady state."""
     if task.reading.terminal is not None:
         return EXACT  # the recursion over the run keeps the gradient of the cost
     if task.reading.free_steady_state is None:

@@ -1,4 +1,4 @@
-"""What the end of a prediction costs: the task's own terminal cost, or what the task costs from there on."""
+"""The cost of the end of a prediction: the task's own terminal cost, or the cost-to-go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ that too, and for a task without one the cost-to-go of the regulator at the oper
 
 @dataclass(frozen=True, eq=False)
 class Terminal:
-    """What the last predicted state x costs: (x - centre)'P(x - centre) + p'(x - centre), or the task's own terminal
+    """The cost of the last predicted state x: (x - centre)'P(x - centre) + p'(x - centre), or the task's own terminal
     cost where P is None.
 
     Args:
@@ -43,10 +43,10 @@ class Terminal:
 def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
     """The terminal cost of a predictive controller.
 
-    A task's own terminal cost is taken as it is. Otherwise the run is taken to go on for ever: from the last predicted
-    state on it costs what the linear-quadratic regulator at the optimal steady state pays (Rawlings, Mayne & Diehl,
-    2017, section 2.5), plus the multipliers of that steady state times the distance, since the stage cost need not be
-    level there (Diehl, Amrit & Rawlings, 2011).
+    A task's own terminal cost is taken as it is. Otherwise the run is taken to go on for all future time: from the last
+    predicted state on it costs what the linear-quadratic regulator at the optimal steady state pays (Rawlings, Mayne &
+    Diehl, 2017, section 2.5), plus the multipliers of that steady state times the distance, since the gradient of the
+    stage cost need not vanish there (Diehl, Amrit & Rawlings, 2011).
     """
     n = len(task.plant.state)
     none = np.zeros(n)

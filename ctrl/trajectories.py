@@ -1,4 +1,4 @@
-"""What the runs of one controller did."""
+"""The recorded runs of one controller."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ __all__ = ["Trajectories", "stack"]
 @final
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """What b runs of one controller did.
+    """b recorded runs of one controller.
 
     A run that left the domain at sample ``left`` stays there: its state is held, its input is the reference's, and each
-    remaining sample costs what it costs to be at that point with that input. Where the next state was no finite number,
+    remaining sample costs what it costs to be at that point with that input. Where the next state was not finite,
     the state and input before it are held instead, and every constraint counts as violated.
 
     Args:
-        states: (b, steps + 1, n). inputs: (b, steps, m), as the actuators applied them.
-        costs: (b, steps), charged per sample. terminal: (b,), charged for the last state.
+        states: (b, steps + 1, n).
+        inputs: (b, steps, m), as the actuators applied them.
+        costs: (b, steps), charged per sample.
+        terminal: (b,), charged for the last state.
         margins: (b, steps, constraints), the largest g of each; positive means violated.
         seconds: (b, steps), wall time of ``step``; NaN where it was not timed.
-        statuses, sources: (b, steps), places in ``Status`` and ``Source``; -1 once the run has stopped.
+        statuses: (b, steps), index in ``Status``; -1 once the run has stopped.
+        sources: (b, steps), index in ``Source``; -1 once the run has stopped.
         left: (b,), the sample at which the run was outside the domain or no longer finite; -1 for never.
     """
 
@@ -45,7 +48,7 @@ class Trajectories:
 
     @property
     def cost(self) -> np.ndarray:
-        """What each run was charged in all, (b,)."""
+        """The whole cost of each run, (b,)."""
         return np.asarray(self.costs.sum(axis=1) + self.terminal)
 
     @property

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from ctrl.certify import Certificate, ClosedLoop, Effort, certify, cost_to_go, rest_point, sampled_limit
+from ctrl.certify import Certificate, ClosedLoop, SearchLimits, certify, cost_to_go, rest_point, sampled_limit
 from ctrl.laws import Network
 from systems import Task
 from systems.describe import fingerprint
@@ -66,7 +66,7 @@ def policy_on_cartpole(options: Options | None = None) -> tuple[Certificate, flo
     rest = rest_point(loop)
     V = cost_to_go(loop, rest)
     limit = sampled_limit(loop, V).level
-    budget = Effort(20_000_000, options.seconds)
+    budget = SearchLimits(20_000_000, options.seconds)
     return certify(task, law, V, options.share * limit, budget=budget, equilibrium="own"), limit
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ctrl import Controller, simulate
-from ctrl.drawing import film, picture
-from ctrl.driving import LaneChanging, LaneKeeping, driving_record
 from mpc import NonlinearMPC
-from systems.library import driving
+from safe_rl.driving import LaneChanging, LaneKeeping
+from systems.library.driving import driving, driving_record, film, picture
 
 
 def main(seconds: float = 20.0, horizon: int = 20, seed: int = 0, folder: str = ".") -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ctrl.comparison.figure import STYLE
 from ctrl.loop import simulate
 from mpc import HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC
 from systems import Task, Trajectory
 from systems.library import ball_and_plate
 
@@ -40,7 +40,7 @@ def main(file: str = "figure_eight.png") -> None:
     task = figure_eight(ball_and_plate())
     # The base frequency lies between those of the two axes, so neither is fitted exactly.
     base = 1.5 * 2.0 * np.pi / PERIOD * task.dt
-    controllers: dict[str, RecedingHorizon] = {
+    controllers: dict[str, ArtificialReferenceMPC] = {
         "harmonic MPC": HarmonicMPC(task, HORIZON, base),
         "tracking MPC": TrackingMPC(task, HORIZON),
     }

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from ctrl.comparison.figure import STYLE
 from ctrl.loop import simulate
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC
 from systems import SetPoint, Task
 from systems.library import ball_and_plate_axis
 
@@ -32,7 +32,7 @@ def tracking(task: Task, horizon: int) -> TrackingMPC:
 def draw_feasible_sets(axes: Axes, task: Task, horizon: int) -> None:
     """Sections in speed and tilt, of the ball at rest in the middle with the set-point there."""
     there = dataclasses.replace(task, reference=SetPoint())
-    controllers: dict[str, RecedingHorizon] = {
+    controllers: dict[str, ArtificialReferenceMPC] = {
         "harmonic": harmonic(there, horizon),
         "tracking": tracking(there, horizon),
         "terminal equality": EqualityMPC(there, horizon),
@@ -51,7 +51,7 @@ def draw_feasible_sets(axes: Axes, task: Task, horizon: int) -> None:
 def main(file: str = "harmonic_short_horizon.png") -> None:
     """Draws the feasible sets, and the runs to 1.8 m."""
     task = ball_and_plate_axis()
-    loops: dict[str, tuple[RecedingHorizon, str]] = {
+    loops: dict[str, tuple[ArtificialReferenceMPC, str]] = {
         "harmonic, horizon 5": (harmonic(task, 5), "C0-"),
         "tracking, horizon 5": (tracking(task, 5), "C1-"),
         "tracking, horizon 10": (tracking(task, 10), "C1--"),

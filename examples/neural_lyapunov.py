@@ -24,12 +24,12 @@ import tyro
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ctrl.certify import Certificate, ClosedLoop, Effort, Lyapunov, certify, largest_level, riccati, sampled_limit
-from ctrl.certify.sos import lyapunov_equation
+from ctrl.certify import Certificate, ClosedLoop, Lyapunov, SearchLimits, certify, largest_level, riccati, sampled_limit
+from ctrl.certify.semidefinite.squares import lyapunov_equation
 from ctrl.comparison.figure import STYLE
 from ctrl.laws import Law
 from ctrl.regulator import LQR
-from safe_rl.lyapunov import LyapunovSettings, Trained, trained
+from safe_rl.lyapunov import LyapunovSettings, LyapunovTraining, train_lyapunov
 from systems import Quadratic, Task
 from systems.library import path_tracking, pendulum, van_der_pol_reversed
 
@@ -64,13 +64,13 @@ CASES = {
 }
 
 
-def proved(case: Case, seed: int = 0, budget: Effort | None = None) -> tuple[Trained, Certificate]:
+def proved(case: Case, seed: int = 0, budget: SearchLimits | None = None) -> tuple[LyapunovTraining, Certificate]:
     """Trains, and proves the highest of a few levels just below the sampled limit."""
     task = case.make()
     law = LQR(task).law if case.plant_alone else None
-    found = trained(task, law, continuous=case.plant_alone, seed=seed, settings=case.settings)
+    found = train_lyapunov(task, law, continuous=case.plant_alone, seed=seed, settings=case.settings)
     limit = sampled_limit(ClosedLoop(task, found.law, case.plant_alone), found.V).level
-    budget = budget or Effort(5_000_000, 120.0)
+    budget = budget or SearchLimits(5_000_000, 120.0)
     for share in _LEVELS:
         certificate = certify(task, found.law, found.V, share * limit, budget=budget, continuous=case.plant_alone)
         if certificate.is_proved:
@@ -87,10 +87,10 @@ def ellipse(case: Case) -> tuple[Law, Certificate]:
     else:
         tuned = dataclasses.replace(task, cost=Quadratic(np.eye(2), case.weight * np.eye(1)))
         law, V = LQR(tuned).law, riccati(tuned)
-    return law, largest_level(task, law, V, budget=Effort(seconds=60.0), continuous=case.plant_alone)
+    return law, largest_level(task, law, V, budget=SearchLimits(seconds=60.0), continuous=case.plant_alone)
 
 
-def draw(axes: Any, case: Case, found: Trained, certificate: Certificate, classical: Certificate) -> None:
+def draw(axes: Any, case: Case, found: LyapunovTraining, certificate: Certificate, classical: Certificate) -> None:
     """Level sets of V where it is proved to fall, motions, and the ellipse."""
     task = case.make()
     lower, upper = task.domain_bounds

@@ -28,16 +28,16 @@ import tyro
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     RestPoint,
     SampledRegion,
+    SearchLimits,
     cost_to_go,
     largest_level,
     rest_point,
     sampled_region,
 )
-from ctrl.certify.fit import fitted, sampled_basin
-from ctrl.certify.sampling import arrives
+from ctrl.certify.candidates.fit import fitted, sampled_basin
+from ctrl.certify.candidates.sampling import arrives
 from ctrl.controller import NotApplicable
 from ctrl.laws import Law
 from ctrl.regulator import LQR
@@ -106,7 +106,7 @@ def examine(name: str, task: Task, law: Law, options: Options, features: ca.Func
     except NotApplicable as reason:
         return Panel(name, loop, None, None, None, perf_counter() - began, str(reason))
     sampled = sampled_region(loop, rest.box.mid, lower, upper, options.draws, STEPS, options.seed)
-    budget = Effort(options.boxes, seconds=600.0)
+    budget = SearchLimits(options.boxes, seconds=600.0)
     best = largest_level(task, law, ellipse, resolution=0.02, budget=budget, equilibrium="own")
     print(f"    ellipse: {best.kind}, area {best.volume:.4g}", flush=True)
     basin = sampled_basin(loop, lower, upper, centre=rest.box.mid)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ctrl import LQR, Controller, simulate
-from ctrl.drawing import landings
 from mpc import NonlinearMPC
 from systems import Soft
 from systems.library import rocket_landing
+from systems.library.rocket_landings import landings
 
 
 def main(runs: int = 20, folder: str = ".") -> None:

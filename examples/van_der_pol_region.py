@@ -20,7 +20,7 @@ from scipy.integrate import solve_ivp
 
 from ctrl import LQR
 from ctrl.certify import Certificate, ClosedLoop, largest_level, sos_region
-from ctrl.certify.sos import lyapunov_equation
+from ctrl.certify.semidefinite.squares import lyapunov_equation
 from ctrl.comparison.figure import STYLE
 from systems import Box
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_pol_reversed

@@ -1,16 +1,22 @@
 """Controllers that optimise online, each made from a task alone."""
 
-from mpc.equality import EqualityMPC
-from mpc.explicit import ExplicitMPC
-from mpc.frequency import FrequencySweep, choose_frequency
-from mpc.harmonic import HarmonicMPC
-from mpc.lagrangian import LagrangianMPC
-from mpc.linear import LinearMPC
-from mpc.nonlinear import NonlinearMPC
-from mpc.reachable import ErrorDynamics
-from mpc.stochastic import StochasticMPC, indirect_feedback_mpc, nominal_mpc, robust_mpc, robust_stochastic_mpc
-from mpc.tracking import TrackingMPC
-from mpc.tube import tube_gain
+from mpc.explicit.explicit_mpc import ExplicitMPC
+from mpc.harmonic.equality_mpc import EqualityMPC
+from mpc.harmonic.frequency import FrequencySweep, choose_frequency
+from mpc.harmonic.harmonic_mpc import HarmonicMPC
+from mpc.harmonic.tracking_mpc import TrackingMPC
+from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
+from mpc.linear.linear_mpc import LinearMPC
+from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
+from mpc.stochastic.reachable import ErrorDynamics
+from mpc.stochastic.stochastic_mpc import (
+    StochasticMPC,
+    indirect_feedback_mpc,
+    nominal_mpc,
+    robust_mpc,
+    robust_stochastic_mpc,
+)
+from mpc.stochastic.tube import tube_gain
 
 __all__ = [
     "EqualityMPC",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from functools import partial
 
-from ctrl.comparison.run import Factory
-from mpc.equality import EqualityMPC
-from mpc.harmonic import HarmonicMPC
-from mpc.stochastic import StochasticMPC, nominal_mpc, robust_mpc
-from mpc.tracking import TrackingMPC
+from ctrl.comparison import Factory
+from mpc.harmonic.equality_mpc import EqualityMPC
+from mpc.harmonic.harmonic_mpc import HarmonicMPC
+from mpc.harmonic.tracking_mpc import TrackingMPC
+from mpc.stochastic.stochastic_mpc import StochasticMPC, nominal_mpc, robust_mpc
 
 __all__ = ["artificial_references", "stochastic_schemes"]
 

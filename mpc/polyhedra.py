@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from systems import DimensionMismatch, InvalidValue, TriviumError
-from systems.linear_programs import Outcome, feasible_point, maximise
+from systems.linear_programs import LPOutcome, feasible_point, maximise
 
 __all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
 
 
 class SetNotFound(TriviumError, ValueError):
-    """No set of the wanted kind was found, for the reason given."""
+    """No set of the kind that was asked for was found, for the reason given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Polyhedron:
     @property
     def is_empty(self) -> bool:
         """Whether it was shown to have no point."""
-        return feasible_point(self.H, self.h).outcome is Outcome.EMPTY
+        return feasible_point(self.H, self.h).outcome is LPOutcome.EMPTY
 
     def minimal(self, tolerance: float = 1e-9) -> Polyhedron:
         """The same set without the rows that follow from the others up to ``tolerance`` of h, each row tested by one
@@ -67,7 +67,8 @@ class Polyhedron:
 
 
 def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int = 400) -> Polyhedron:
-    """The largest set from which x+ = A x stays in ``admissible`` for ever (Gilbert & Tan, 1991, algorithm 3.2).
+    """The largest set from which x+ = A x stays in ``admissible`` for all future time (Gilbert & Tan, 1991,
+    algorithm 3.2).
 
     Args:
         A: (n, n), all eigenvalues inside the unit circle.

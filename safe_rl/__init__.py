@@ -3,7 +3,7 @@
 from safe_rl.base.dsact import DSACT, DSACTSettings
 from safe_rl.base.ppo import PPO, PPOSettings
 from safe_rl.base.sac import SAC, SACSettings
-from safe_rl.budgets import Allowance, allowances
+from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.checkpoint import CheckpointError
 from safe_rl.combinations import (
     CAL,
@@ -39,10 +39,10 @@ __all__ = [
     "SAC",
     "SACPID",
     "SACPLO",
-    "Allowance",
     "Assessment",
     "CheckpointError",
     "Combination",
+    "CostLimit",
     "DSACLagrangian",
     "DSACPenalty",
     "DSACTSettings",
@@ -57,8 +57,8 @@ __all__ = [
     "SACLagrangian",
     "SACSettings",
     "TrainingDiverged",
-    "allowances",
     "assess",
+    "cost_limits",
     "evaluate",
     "export_onnx",
 ]

@@ -8,13 +8,13 @@ from typing import final
 from safe_rl.environment import LearnableTask, expect_learnable
 from systems.constraints import Budget, Chance, Soft
 
-__all__ = ["Allowance", "allowances"]
+__all__ = ["CostLimit", "cost_limits"]
 
 
 @final
 @dataclass(frozen=True)
-class Allowance:
-    """What a run may spend of one constraint's cost, on average.
+class CostLimit:
+    """Limit of one constraint's cost per run, on average.
 
     A budget d is per episode of T steps, or discounted: sum_k discount^k c_k from the start of a run. Spent evenly,
 
@@ -26,7 +26,10 @@ class Allowance:
     limit for long runs, and the right scale for critics that bootstrap where time is up, as all of ours do.
 
     Args:
-        column: of the constraint among the task's. limit: d. is_discounted: whether d is.
+        name: of the constraint.
+        column: of the constraint among those of the task.
+        limit: d.
+        is_discounted: whether d is discounted.
         of_excess: whether a step costs its excess, or what a foreign environment says it costs, instead of 1.
     """
 
@@ -66,14 +69,14 @@ class Allowance:
         )
 
 
-def allowances(task: LearnableTask) -> tuple[Allowance, ...]:
-    """What a learner must keep to on a task.
+def cost_limits(task: LearnableTask) -> tuple[CostLimit, ...]:
+    """The cost limits of a task, which a learner must keep.
 
-    A hard constraint allows nothing, a chance constraint its share of the steps. A soft one has its price in the
-    reward already and is left out.
+    A hard constraint allows nothing, a chance constraint its share of the steps. A soft one is weighted in the
+    reward already and left out.
     """
-    expect_learnable(task, "the task of allowances")
-    found = []
+    expect_learnable(task, "the task of cost limits")
+    limits = []
     for column, constraint in enumerate(task.constraints):
         required = constraint.requirement
         if isinstance(required, Soft):
@@ -83,5 +86,5 @@ def allowances(task: LearnableTask) -> tuple[Allowance, ...]:
             limit, is_discounted, of_excess = required.limit, required.per == "discounted", required.of == "excess"
         elif isinstance(required, Chance):
             limit = (1.0 - required.probability) * task.steps
-        found.append(Allowance(constraint.name, column, limit, is_discounted, of_excess, task.steps, task.discount))
-    return tuple(found)
+        limits.append(CostLimit(constraint.name, column, limit, is_discounted, of_excess, task.steps, task.discount))
+    return tuple(limits)

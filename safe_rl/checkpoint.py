@@ -170,7 +170,7 @@ def _stored(path: str | Path, payload: memoryview) -> dict[str, Any]:
 
 
 def _tensors(listed: Any, data: memoryview) -> list[torch.Tensor]:
-    found, at, largest = [], 0, max(len(data), 1 << 20)
+    tensors, at, largest = [], 0, max(len(data), 1 << 20)
     for name, sizes in listed:
         kind = np.dtype(_TYPES[name])
         if len(sizes) > _DIMENSIONS or not all(type(size) is int and 0 <= size <= largest for size in sizes):
@@ -179,10 +179,10 @@ def _tensors(listed: Any, data: memoryview) -> list[torch.Tensor]:
         array = np.frombuffer(data, kind, count, at) if count else np.empty(0, kind)
         at += count * kind.itemsize
         array = array.reshape(sizes)
-        found.append(torch.from_numpy(array.astype(bool if name == "bool" else kind.newbyteorder("="))))
+        tensors.append(torch.from_numpy(array.astype(bool if name == "bool" else kind.newbyteorder("="))))
     if at != len(data):
         raise ValueError(f"tensors of {at} bytes, where there are {len(data)}")
-    return found
+    return tensors
 
 
 def _content(tree: Any, tensors: list[torch.Tensor]) -> Any:

@@ -1,4 +1,4 @@
-"""Steps the environments and keeps the books: what was seen, what the episodes returned and cost."""
+"""Steps the environments and keeps the statistics of transitions and episodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Collector:
         environment: stepped in place; its current observation is held here.
         policy: gives the physical units of actions; read, never changed.
         generator: the only source of randomness besides the environment's own.
-        judged: how many environments, the first ones, act without noise when the policy explores.
+        evaluation_environments: how many environments, the first ones, act without noise when the policy explores.
         constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
             begun at different samples then where the environment can do that.
         name: of the task, for messages.
@@ -51,63 +51,63 @@ class Collector:
         policy: Policy,
         generator: torch.Generator,
         constraints: Constraints | None = None,
-        judged: int = 0,
+        evaluation_environments: int = 0,
         name: str = "",
     ) -> None:
         self.environment = environment
         self.policy = policy
         self.name = name
         self.generator = generator
-        self.constraints, self.judged = constraints, judged
+        self.constraints, self.evaluation_environments = constraints, evaluation_environments
         staggered = constraints is not None and isinstance(environment, VectorEnv)
         first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
         self.observation = first.to(torch.float32)
         self.jump_start: JumpStart | None = None
         self._stored_start: dict[str, Any] | None = None
         self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
-        self.steps = 0  # transitions seen, over all environments
+        self.steps = 0  # transitions collected, over all environments
         width = 2 + len(environment.constraint_names)
         self._running = torch.zeros(environment.n, width, device=generator.device)
         self._finished = torch.zeros(width + 1, dtype=torch.float64, device=generator.device)
 
     @torch.no_grad()
-    def explore(self) -> Batch:
+    def collect(self) -> Batch:
         """One step of every environment under samples of the policy."""
         shape = (self.environment.n, self.policy.action_size)
         noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
-        noise[: self.judged] = 0.0
-        action = self.policy.explore(self.policy.scale(self.observation), noise)
+        noise[: self.evaluation_environments] = 0.0
+        action = self.policy.sample_action(self.policy.scale(self.observation), noise)
         if self.jump_start is None:
             return self._advance(action)
         assert isinstance(self.environment, VectorEnv)
-        rows = self._advance(self.jump_start.lead(self.environment, self._running[:, -1], action, self.policy))
-        self.jump_start.note(self.environment, self.over, self.generator)
+        rows = self._advance(self.jump_start.act(self.environment, self._running[:, -1], action, self.policy))
+        self.jump_start.count_runs(self.environment, self.over, self.generator)
         return rows
 
     @torch.no_grad()
-    def wander(self) -> Batch:
+    def collect_random(self) -> Batch:
         """One step of every environment under uniform actions."""
         shape = (self.environment.n, self.policy.action_size)
         uniform = torch.rand(shape, generator=self.generator, device=self.generator.device)
         return self._advance(2.0 * uniform - 1.0)
 
     def _advance(self, action: Tensor) -> Batch:
-        seen = self.environment.step(self.policy.physical(action))
+        transition = self.environment.step(self.policy.physical(action))
         rows = Batch(
             self.observation,
-            seen.next_observation.to(torch.float32),
+            transition.next_observation.to(torch.float32),
             action,
-            seen.reward.to(torch.float32),
-            seen.cost.to(torch.float32),
-            seen.terminated.to(torch.float32),
+            transition.reward.to(torch.float32),
+            transition.cost.to(torch.float32),
+            transition.terminated.to(torch.float32),
         )
-        self.observation = seen.observation.to(torch.float32)
+        self.observation = transition.observation.to(torch.float32)
         if self.observation.device.type == "cpu":  # reading a number would stop an accelerator's queue
             names = self.environment.constraint_names
             expect_finite_rows(rows, self.observation, self._running[:, -1], self.name, names)
         self.steps += self.environment.n
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
-        self.over = seen.terminated | seen.truncated
+        self.over = transition.terminated | transition.truncated
         if self.constraints is not None:
             self.constraints.measure(rows.cost, self._running[:, -1], self.over)
         over = self.over.unsqueeze(1)
@@ -118,25 +118,27 @@ class Collector:
         return rows
 
     def summary(self) -> EpisodeSummary:
-        """Read the books and start new ones. Waits for the device: call it now and then, not every step."""
+        """Reads the statistics and starts new ones. Waits for the device: call it now and then, not every step."""
         *sums, episodes = self._finished.tolist()
         self._finished.zero_()
         means = [value / episodes if episodes else float("nan") for value in sums]
         return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1])
 
     @property
-    def lacks_guide(self) -> bool:
-        """Whether the run that was loaded had a guide that was not given again."""
+    def lacks_jump_start(self) -> bool:
+        """Whether the run that was loaded had a jump start that was not given again."""
         return self._stored_start is not None
 
-    def guide(self, start: JumpStart) -> None:
-        """Let a guide begin the runs from now on; after a resumption, the same again.
+    def set_jump_start(self, start: JumpStart) -> None:
+        """Let a prior policy begin the runs from now on; after a resumption, the same one again.
 
         Raises:
-            InvalidValue: the environment is not one of a task of ours, so no controller can see its state.
+            InvalidValue: the environment is not one of a task of ours, so no controller can observe its state.
         """
         if not isinstance(self.environment, VectorEnv):
-            raise InvalidValue("a guide sees the plant's state, which only environments of a systems.Task have")
+            raise InvalidValue(
+                "a prior policy observes the plant's state, which only environments of a systems.Task have"
+            )
         self.jump_start = start
         stored, self._stored_start = self._stored_start, None
         if stored is None:

@@ -88,7 +88,7 @@ class Combination:
         return learner
 
 
-# A model of how the violation answers needs steps in which it does: a policy follows its multiplier in hundreds of
+# A model of how the violation responds needs steps in which it does: a policy follows its multiplier in hundreds of
 # updates, so the predictive controller decides once in 20 steps (40 updates).
 PLO = Combination("plo", DSACT, Lagrangian(gains=PredictiveGains(), period=20))
 DSACLagrangian = Combination("dsac-lagrangian", DSACT, Lagrangian(gains=IntegralGains()))
@@ -123,4 +123,4 @@ ALL = (
     PPOPID,
 )
 """Every one, for tests, comparisons and benchmarks. The fixed penalty alone does not look at the budget: its default
-weight is dear enough for the small tasks, where it spends far less than it may, and promises nothing elsewhere."""
+weight is large enough for the small tasks, where it spends far less than it may, and promises nothing elsewhere."""

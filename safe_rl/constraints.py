@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safe_rl.budgets import allowances
+from safe_rl.budgets import cost_limits
 from safe_rl.environment import LearnableTask
-from safe_rl.handlers.base import Handler, Pressure
+from safe_rl.handlers.base import ConstraintState, Handler
 from systems.errors import InvalidValue
 
 __all__ = ["Constraints"]
 
-_UNIT = 0.02  # a budget below this share of a spendthrift's cost is measured in units of that share instead of itself
+_UNIT = 0.02  # a budget below this share of a worst-case cost is measured in units of that share instead of itself
 _RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
 _LEAST_WINDOW = 25.0  # steps of all environments
 
@@ -25,10 +25,10 @@ _LEAST_WINDOW = 25.0  # steps of all environments
 class Constraints:
     """Binds a handler to a task: measures what runs spend, and turns cost critics into a gradient of the policy.
 
-    Scales are fixed by the warm-up, from the level of cost of a spendthrift: 1 per step where violated steps are
+    Scales are fixed by the warm-up, from the level of worst-case cost: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
     much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
-    fiftieth of the level, plus the handler's margin, cut to [-1, 1]. The margin is a reserve: pressure begins at
+    fiftieth of the level, plus the handler's margin, cut to [-1, 1]. The margin is a reserve: multipliers rise beyond
     `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
     spent, no multiplier rises.
 
@@ -40,29 +40,29 @@ class Constraints:
     """
 
     def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:
-        self.allowances = allowances(task)
-        if not self.allowances:
+        self.limits = cost_limits(task)
+        if not self.limits:
             raise InvalidValue(
                 f"task {task.name!r} has no constraint for {type(handler).__name__} to handle (soft ones are in the "
                 "reward): give one a .budget(...), or learn without a handler"
             )
-        c = len(self.allowances)
+        c = len(self.limits)
         self.handler, self.n, self.device = handler, n, device
         self.controller = handler.controller(c)
-        self.columns = torch.tensor([a.column for a in self.allowances], device=device)
+        self.columns = torch.tensor([a.column for a in self.limits], device=device)
         self._discount = float(task.discount)
-        self._any_discounted = any(a.is_discounted for a in self.allowances)
-        self._is_discounted = torch.tensor([a.is_discounted for a in self.allowances], device=device)
-        self._rate = self._tensor([a.rate for a in self.allowances])
+        self._any_discounted = any(a.is_discounted for a in self.limits)
+        self._is_discounted = torch.tensor([a.is_discounted for a in self.limits], device=device)
+        self._rate = self._tensor([a.rate for a in self.limits])
         # What turns a rate into the units of the budgets.
-        self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.allowances])
-        self._limit = self._tensor([a.limit for a in self.allowances])
-        self._critic_limit = self._tensor([a.critic for a in self.allowances])
+        self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.limits])
+        self._limit = self._tensor([a.limit for a in self.limits])
+        self._critic_limit = self._tensor([a.critic for a in self.limits])
         self._keep = 1.0 - 1.0 / max(float(task.steps), _LEAST_WINDOW)
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
         self._spent = torch.zeros(c, device=device)
         self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
-        self._answers = torch.zeros((), dtype=torch.int64)
+        self._calls = torch.zeros((), dtype=torch.int64)
         self.violation = torch.zeros(c, device=device)
         self._fix_units()
         self._apply()
@@ -92,8 +92,8 @@ class Constraints:
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
         """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
         mean = cost.index_select(1, self.columns).mean(dim=0)
-        for i, allowance in enumerate(self.allowances):
-            level = max(float(mean[i]), allowance.rate) if allowance.of_excess else 1.0
+        for i, limit in enumerate(self.limits):
+            level = max(float(mean[i]), limit.rate) if limit.of_excess else 1.0
             self._level[i] = level if level > 0 else 1.0
         self.scale.copy_(return_scale * (1.0 - survival) / self._level)
         self._fix_units()
@@ -118,14 +118,24 @@ class Constraints:
 
     # ---- multipliers ----
 
-    def answer(self) -> None:
-        """The multipliers answer to what runs spend, once in `handler.period` calls."""
+    def update_multipliers(self) -> None:
+        """Updates the multipliers from what runs spend, once in `handler.period` calls, if that is their source."""
         if self.handler.source == "episodes" and self._is_due():
             self._update((self.spent - self._limit) / self._unit_of_run)
 
+    def update_multipliers_by_critics(self, costs: Tensor) -> None:
+        """Updates the multipliers from the critics' estimate, once in `handler.period` calls, if that is their source.
+
+        Args:
+            costs: critics at the actions of the replay memory, (members, c, b).
+        """
+        if self.handler.source == "critics" and self._is_due():
+            estimate = self.handler.estimate(costs.detach()).mean(dim=-1)
+            self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
+
     def _is_due(self) -> bool:
-        self._answers += 1
-        return int(self._answers) % self.handler.period == 0
+        self._calls += 1
+        return int(self._calls) % self.handler.period == 0
 
     def _update(self, violation: Tensor) -> None:
         self.violation.copy_((violation + self._reserve).clamp(*_RANGE))
@@ -133,35 +143,21 @@ class Constraints:
         self._apply()
 
     def _apply(self) -> None:
-        self.multipliers = self._tensor(self.controller.multipliers)
+        self.state = ConstraintState(self._tensor(self.controller.multipliers), self.violation)
 
-    def gradient(self, reward_loss: Tensor, costs: Tensor, seen: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """The policy's gradient.
-
-        Args:
-            costs: critics at the policy's actions, (members * c, b), member by member.
-            seen: critics at the actions of the replay memory, (members * c, b).
-        """
-        members, c = self.handler.members, len(self.allowances)
-        if self.handler.source == "critics" and self._is_due():
-            estimate = self.handler.estimate(seen.detach().view(members, c, -1)).mean(dim=-1)
-            self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
-        pressure = Pressure(self.multipliers, self.violation)
-        return list(self.handler.gradient(reward_loss, costs.view(members, c, -1), pressure, parameters))
-
-    # ---- books ----
+    # ---- statistics and state ----
 
     def diagnostics(self, reward_scale: Tensor) -> dict[str, float]:
-        """Spent of each budget, from where on it is pressed, and multipliers as prices: reward per unit of cost."""
-        prices = (self.multipliers * self.scale / reward_scale).tolist()
-        found = {}
-        for allowance, price, spent, threshold in zip(
-            self.allowances, prices, self.spent.tolist(), self.threshold.tolist(), strict=True
+        """Spent, threshold and multiplier of each budget, multipliers in reward per unit of cost."""
+        weights = (self.state.multipliers * self.scale / reward_scale).tolist()
+        diagnostics = {}
+        for limit, weight, spent, threshold in zip(
+            self.limits, weights, self.spent.tolist(), self.threshold.tolist(), strict=True
         ):
-            found[f"multiplier {allowance.name}"] = price
-            found[f"spent {allowance.name}"] = spent
-            found[f"threshold {allowance.name}"] = threshold
-        return found
+            diagnostics[f"multiplier {limit.name}"] = weight
+            diagnostics[f"spent {limit.name}"] = spent
+            diagnostics[f"threshold {limit.name}"] = threshold
+        return diagnostics
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -170,7 +166,7 @@ class Constraints:
             "level": self._level,
             "spent": self._spent,
             "ends": self._ends,
-            "answers": self._answers,
+            "calls": self._calls,
             "violation": self.violation,
         }
 
@@ -181,7 +177,7 @@ class Constraints:
             (self._level, "level"),
             (self._spent, "spent"),
             (self._ends, "ends"),
-            (self._answers, "answers"),
+            (self._calls, "calls"),
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])

@@ -16,7 +16,7 @@ from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
 from systems.lowering import lower
-from systems.references import Schedule
+from systems.references import TabulatedReference
 
 __all__ = ["PolicyController"]
 
@@ -53,7 +53,7 @@ class PolicyController:
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
         self.approximations = (objective(task), *POLICY.read(task))
-        self._reference = Schedule(task.reference, task.plant, task.steps + 1)
+        self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     def __repr__(self) -> str:
         return described("PolicyController", self.approximations)
@@ -78,7 +78,7 @@ class PolicyController:
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
-            InvalidValue: x holds no numbers, or k is no sample number.
+            InvalidValue: x does not hold numbers, or k is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self._state), sample_index(k)
@@ -93,5 +93,5 @@ class PolicyController:
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
         x, k = measured_states(x, self._state), sample_index(k)
-        seen = x if self._observe is None else self._observe(x, self._reference(k)[0])
-        return np.minimum(np.maximum(self._act(seen), self._lower), self._upper)
+        observation = x if self._observe is None else self._observe(x, self._reference(k)[0])
+        return np.minimum(np.maximum(self._act(observation), self._lower), self._upper)

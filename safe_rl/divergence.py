@@ -1,4 +1,4 @@
-"""Numbers that are no numbers: found in transitions and in weights, before a policy of NaN is saved or returned."""
+"""Checks that transitions and weights are finite, before a policy of NaN is saved or returned."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrainingDiverged(TriviumError, RuntimeError):
 
 @final
 class LastFinite:
-    """The weights of a learner's policies when all of its networks were last seen to be finite.
+    """The weights of a learner's policies when all of its networks were last finite.
 
     Args:
         networks: all that are trained, by name; the policies among them are kept.
@@ -40,7 +40,7 @@ class LastFinite:
             updates: made so far. learner: what the message calls it. checkpoint: the file that is written, if any.
 
         Raises:
-            TrainingDiverged: a weight is no finite number.
+            TrainingDiverged: a weight is not finite.
         """
         broken = [name for name, network in self._networks.items() if not _is_finite(network)]
         if not broken:

@@ -75,7 +75,7 @@ class LearnableTask(Protocol):
 
 
 def expect_learnable(task: Any, what: str) -> None:
-    """Refuses what is no task for a learner.
+    """Refuses what a learner cannot learn.
 
     Raises:
         InvalidValue: it lacks what :class:`LearnableTask` lists.
@@ -96,7 +96,7 @@ def expect_action_bounds(low: Any, high: Any, where: str) -> None:
 
     Raises:
         InvalidValue: bounds that are infinite or NaN, lower not below upper, or so far apart that the square of the
-            distance is no number of 32 bits.
+            distance overflows 32 bits.
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -8,11 +8,12 @@ from typing import final
 import numpy as np
 import torch
 
-from safe_rl.budgets import Allowance, allowances
+from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
 from systems.arguments import expect_seed, expect_whole
 from systems.errors import expect
+from systems.statistics import mean
 
 __all__ = ["Assessment", "assess", "evaluate"]
 
@@ -23,24 +24,20 @@ class Assessment:
     """The first run of each of n environments.
 
     Args:
-        returns, discounted_returns: (n,). spent: (n, c), of each allowance in its own units.
+        returns, discounted_returns: (n,). spent: (n, c), of each limit in its own unit.
         lengths: (n,), steps.
     """
 
     returns: np.ndarray
     discounted_returns: np.ndarray
-    allowances: tuple[Allowance, ...]
+    limits: tuple[CostLimit, ...]
     spent: np.ndarray
     lengths: np.ndarray
 
     def interval(self, constraint: int = 0) -> tuple[float, float, float]:
-        """Mean of what was spent, and the 95 % interval of that mean (Student's t over runs)."""
-        from scipy.stats import t
-
-        spent = self.spent[:, constraint]
-        reach = t.ppf(0.975, len(spent) - 1) * spent.std(ddof=1) / np.sqrt(len(spent)) if len(spent) > 1 else np.inf
-        mean = float(spent.mean())
-        return mean, mean - float(reach), mean + float(reach)
+        """Mean of what was spent, and the ends of its 95 % interval (Student's t over runs; NaN for a single run)."""
+        estimate = mean(self.spent[:, constraint])
+        return estimate.value, estimate.low, estimate.high
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
@@ -53,7 +50,7 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     expect_learnable(task, "the task to assess a policy on")
     expect_whole(episodes, "episodes", least=1)
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
-    limits = allowances(task)
+    limits = cost_limits(task)
     columns = [a.column for a in limits]
     discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)
     observation = environment.reset()
@@ -63,14 +60,14 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     lengths = torch.zeros(episodes, dtype=torch.int64, device=environment.device)
     factor = 1.0
     while bool(running.any()):
-        seen = environment.step(policy.act(observation))
-        reward = torch.where(running, seen.reward, 0.0)
+        transition = environment.step(policy.act(observation))
+        reward = torch.where(running, transition.reward, 0.0)
         returns += torch.stack((reward, factor * reward), dim=1)
-        cost = torch.where(running.unsqueeze(1), seen.cost[:, columns], 0.0)
+        cost = torch.where(running.unsqueeze(1), transition.cost[:, columns], 0.0)
         spent += torch.where(discounted, factor * cost, cost)
         lengths += running
-        running &= ~(seen.terminated | seen.truncated)
-        observation = seen.observation
+        running &= ~(transition.terminated | transition.truncated)
+        observation = transition.observation
         factor *= task.discount
     total, worth = returns.cpu().numpy().T
     return Assessment(total, worth, limits, spent.cpu().numpy(), lengths.cpu().numpy())

@@ -44,7 +44,7 @@ class GymnasiumTask:
             flat Box to observe.
         budgets: by name of the cost; ``"cost"`` is the single one, other names are looked up in ``info["costs"]``.
             ``{"cost": 25}`` is 25 per episode; a ``Budget(25, "discounted", "excess")`` says the rest.
-        steps: time limit; that of the environment's specification where left out.
+        steps: time limit; default: that of the environment's specification.
         discount: of the learner's return, per step.
 
     Raises:
@@ -179,7 +179,7 @@ class GymnasiumCopies:
         if action.shape != (self.n, self.action_size):
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
         given = action.detach().cpu().numpy()
-        seen, following, rewards, costs, ended, late = [], [], [], [], [], []
+        observations, following, rewards, costs, ended, late = [], [], [], [], [], []
         for i in range(self.n):
             observation, reward, cost, terminated, truncated = self._advance(i, given[i])
             truncated = truncated or len(self._actions[i]) >= self.task.steps
@@ -188,9 +188,9 @@ class GymnasiumCopies:
             costs.append(cost)
             ended.append(terminated)
             late.append(truncated)
-            seen.append(self._begin(i) if terminated or truncated else observation)
+            observations.append(self._begin(i) if terminated or truncated else observation)
         return Transition(
-            self._tensor(seen),
+            self._tensor(observations),
             self._tensor(following),
             self._tensor(rewards),
             self._tensor(costs).view(self.n, len(self.constraint_names)),
@@ -244,7 +244,7 @@ class GymnasiumCopies:
 
     def _observation(self, i: int, given: Any, method: str) -> np.ndarray:
         try:
-            with np.errstate(over="ignore"):  # found below
+            with np.errstate(over="ignore"):  # refused below
                 observation = np.asarray(given, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise self._broken(i, f"{method} returned the observation {shown(given)}", "an array of numbers") from error
@@ -271,16 +271,16 @@ class GymnasiumCopies:
         if name == "cost" and len(result) == 6:
             given = result[2]
         else:
-            found = info if name == "cost" else info.get("costs", {})
-            if not isinstance(found, Mapping):
-                raise self._broken(i, f'info["costs"] is {shown(found)}', "a dictionary of costs by name")
-            if name not in found:
+            costs_by_name = info if name == "cost" else info.get("costs", {})
+            if not isinstance(costs_by_name, Mapping):
+                raise self._broken(i, f'info["costs"] is {shown(costs_by_name)}', "a dictionary of costs by name")
+            if name not in costs_by_name:
                 held = ", ".join(map(repr, info)) or "nothing"
                 raise InvalidValue(
                     f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
                     'it into info["cost"], or return six values, or name one of info["costs"]'
                 )
-            given = found[name]
+            given = costs_by_name[name]
         cost = self._number(i, given, f"the cost '{name}'")
         if cost < 0:
             raise self._broken(i, f"the cost '{name}' is {cost}", "a number of at least 0, as budgets are")

@@ -16,7 +16,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Context that yields a function: whether Ctrl-C came. The second one interrupts at once, as ever.
 
     Python lets only the main thread attend to signals; in any other, and where the program has a handler of its own,
-    nothing is changed and the answer stays False.
+    nothing is changed and the function keeps returning False.
     """
     came = False
 

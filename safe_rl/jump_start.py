@@ -28,14 +28,14 @@ __all__ = ["JumpStart", "JumpStartSettings"]
 @final
 @dataclass(frozen=True)
 class JumpStartSettings:
-    """How the guide withdraws."""
+    """How the part of the prior policy shrinks."""
 
     longest: int = 20
-    """Steps that the guide leads at most, at the beginning."""
+    """Steps of a run that the prior policy acts for at most, at the beginning."""
     threshold: float = 0.3
-    """Share of runs that must succeed for the guide to withdraw further."""
+    """Share of runs that must succeed for its part to shrink further."""
     step: float = 1.0 / 1500.0
-    """By which its range shrinks with each run that ends, as a share of the longest."""
+    """Decrease of its range with each run that ends, as a share of the longest."""
     memory: int = 100
     """Runs over which that share is averaged, with exponential forgetting."""
 
@@ -47,39 +47,42 @@ class JumpStartSettings:
 
 @final
 class JumpStart:
-    """The guide of one learner: acts for the first floor(H) steps of a run, H uniform on [0, longest * beta].
+    """The prior policy of one learner: acts for the first floor(H) steps of a run, H uniform on [0, longest * beta].
 
     beta starts at 1 and falls by `step` with every run that ends while the moving success rate is at least the
     threshold. A run succeeds if the state in which it ends, its time up or the domain left, is within `Task.arrival` of
     the reference: so a rocket may end on the ground.
 
     Args:
-        task: whose states the guide sees.
-        guide: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that acts
-            on batches (`batch(x, k)`) is made once, any other once per environment.
+        task: whose states the prior policy observes.
+        prior_policy: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that
+            acts on batches (`batch(x, k)`) is made once, any other once per environment.
 
     Raises:
         InvalidValue: a controller, or its name, instead of what makes it.
     """
 
     def __init__(
-        self, task: Task, guide: Callable[[Task], Controller], settings: JumpStartSettings | None = None
+        self, task: Task, prior_policy: Callable[[Task], Controller], settings: JumpStartSettings | None = None
     ) -> None:
-        expect(task, Task, "the task of JumpStart", "whose state the guide sees")
+        expect(task, Task, "the task of JumpStart", "whose state the prior policy observes")
         expect_factory(
-            guide, "task", "guide", "what makes a controller of a task, such as LQR or lambda task: LQR(task)"
+            prior_policy,
+            "task",
+            "prior_policy",
+            "what makes a controller of a task, such as LQR or lambda task: LQR(task)",
         )
         self.task, self.settings = task, JumpStartSettings() if settings is None else settings
         expect(self.settings, JumpStartSettings, "settings of JumpStart", "such as JumpStartSettings(longest=20)")
-        self._make = guide
-        self._controllers: list[Any] = [guide(task)]
+        self._make = prior_policy
+        self._controllers: list[Any] = [prior_policy(task)]
         if not isinstance(self._controllers[0], Controller):
             raise InvalidValue(
-                f"the guide is {shown(self._controllers[0])}, which has no reset() and step(x, k); expected what makes "
-                "a controller of a task, such as LQR"
+                f"prior_policy makes {shown(self._controllers[0])}, which has no reset() and step(x, k); expected "
+                "what makes a controller of a task, such as LQR"
             )
         self.beta, self.success = 1.0, 0.0
-        self.led = torch.zeros(0, dtype=torch.bool)
+        self.prior_acts = torch.zeros(0, dtype=torch.bool)
         self._length = torch.zeros(0)
 
     def begin(self, environment: VectorEnv, generator: torch.Generator) -> None:
@@ -88,42 +91,42 @@ class JumpStart:
         if not hasattr(self._controllers[0], "batch"):
             self._controllers += [self._make(self.task) for _ in range(n - len(self._controllers))]
         self._length = self._draw(n, generator)
-        self.led = torch.zeros(n, dtype=torch.bool, device=environment.device)
+        self.prior_acts = torch.zeros(n, dtype=torch.bool, device=environment.device)
 
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(n, generator=generator, device=generator.device)
         return torch.floor(uniform * self.settings.longest * self.beta)
 
-    def lead(self, environment: VectorEnv, age: Tensor, action: Tensor, policy: Policy) -> Tensor:
-        """The actions (n, m), normalised, with the guide's in place of the learner's in runs young enough."""
-        self.led = age < self._length
+    def act(self, environment: VectorEnv, age: Tensor, action: Tensor, policy: Policy) -> Tensor:
+        """The actions (n, m), normalised, with the prior policy's in place of the learner's in runs young enough."""
+        self.prior_acts = age < self._length
         state, sample = environment.state, environment.samples
         x = state.cpu().numpy().astype(float)
         k = sample.cpu().numpy()
-        rows = np.flatnonzero(self.led.cpu().numpy())
+        rows = np.flatnonzero(self.prior_acts.cpu().numpy())
         if not len(rows):
             return action
         inputs = torch.as_tensor(self._decide(x, k, rows, age), dtype=action.dtype, device=action.device)
         theirs = ((inputs - policy.action_centre) / policy.action_half).clamp(-1.0, 1.0)
-        found = action.clone()
-        found[torch.from_numpy(rows).to(action.device)] = theirs
-        return found
+        actions = action.clone()
+        actions[torch.from_numpy(rows).to(action.device)] = theirs
+        return actions
 
     def _decide(self, x: np.ndarray, k: np.ndarray, rows: np.ndarray, age: Tensor) -> np.ndarray:
         if len(self._controllers) == 1 and hasattr(self._controllers[0], "batch"):
-            found = np.empty((len(rows), len(self.task.plant.input)))
+            inputs = np.empty((len(rows), len(self.task.plant.input)))
             for sample in np.unique(k[rows]):  # controllers take one sample index for all
                 chosen = k[rows] == sample
-                found[chosen] = self._controllers[0].batch(x[rows[chosen]], int(sample))
-            return found
-        inputs = []
+                inputs[chosen] = self._controllers[0].batch(x[rows[chosen]], int(sample))
+            return inputs
+        decided = []
         for i in rows:
             if float(age[i]) == 0:
                 self._controllers[i].reset()
-            inputs.append(self._controllers[i].step(x[i], int(k[i])).input)
-        return np.array(inputs)
+            decided.append(self._controllers[i].step(x[i], int(k[i])).input)
+        return np.array(decided)
 
-    def note(self, environment: VectorEnv, over: Tensor, generator: torch.Generator) -> None:
+    def count_runs(self, environment: VectorEnv, over: Tensor, generator: torch.Generator) -> None:
         """Counts the runs that ended, those in `over` (n,), and draws lengths for the next ones."""
         rows = over.nonzero().squeeze(1)
         if not len(rows):
@@ -137,7 +140,7 @@ class JumpStart:
         self._length = torch.where(over, self._draw(len(over), generator), self._length)
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the memory of controllers: one that is not a law begins anew after a resumption."""
+        """All but the memory of controllers: one with a memory begins anew after a resumption."""
         return {"beta": self.beta, "success": self.success, "length": self._length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,20 +1,67 @@
-"""Adam without ceremony (Kingma & Ba, 2015)."""
+"""Adam (Kingma & Ba, 2015), the decay of step sizes, and operations on lists of tensors in place.
+
+torch's kernels for lists of tensors are private functions. Each is used where the installed torch has it, and written
+out as a loop over public operations otherwise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import TypeAlias, final
 
 import torch
 from torch import Tensor
+
+__all__ = ["Adam", "clip_norm_", "decayed", "lerp_", "mean_weight"]
+
+Tensors: TypeAlias = list[Tensor] | tuple[Tensor, ...]
+
+_BETA, _EPSILON = (0.9, 0.999), 1e-8
+
+
+def decayed(updates: int, decay: int) -> float:
+    """Factor on a step size after so many updates: falls linearly to a tenth over `decay` updates and stays there."""
+    return max(0.1, 1.0 - 0.9 * updates / decay)
+
+
+def mean_weight(updates: int, window: int, every: int = 1) -> float:
+    """Weight of new parameters in a mean over about the last `window` updates that moves once in `every` updates.
+
+    Args:
+        updates: made before this one.
+        window: updates that the mean looks back over; a shorter history is averaged whole.
+        every: updates between two moves of the mean; default: 1.
+    """
+    return every / min(updates + 1, max(window, every))
+
+
+def lerp_(tensors: Tensors, ends: Tensors, weight: float) -> None:
+    """Moves each tensor towards its end by a share `weight` of the way, in place."""
+    if hasattr(torch, "_foreach_lerp_"):
+        torch._foreach_lerp_(tensors, ends, weight)
+    else:
+        for tensor, end in zip(tensors, ends, strict=True):
+            tensor.lerp_(end, weight)
+
+
+def clip_norm_(gradients: Tensors, largest: float) -> None:
+    """Scales all gradients by one factor, in place, so that their common norm is at most `largest`."""
+    if hasattr(torch, "_foreach_norm") and hasattr(torch, "_foreach_mul_"):
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+    else:
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        for gradient in gradients:
+            gradient.mul_((largest / (norm + 1e-6)).clamp(max=1.0))
 
 
 @final
 class Adam:
     """The fused kernel of `torch.optim.Adam`, called directly.
 
-    For networks of this size the bookkeeping of `torch.optim` costs twice as much as the step, and its first
-    step imports torch's compiler, which takes seconds. The numbers are the same to the last bit.
+    For networks of this size the bookkeeping of `torch.optim` costs twice as much as the step, and its first step
+    imports torch's compiler, which takes seconds. The numbers are the same to the last bit; without the kernel they
+    agree to rounding.
 
     Args:
         groups: parameters that share a step size, and that step size.
@@ -34,7 +81,15 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], scale: float = 1.0) -> None:
-        """Move every parameter against its gradient; gradients as `parameters`, step sizes times `scale`."""
+        """Moves every parameter against its gradient.
+
+        Args:
+            gradients: one for each of `parameters`, in that order.
+            scale: factor on all step sizes; default: 1.
+        """
+        if not (hasattr(torch, "_fused_adam_") and hasattr(torch, "_foreach_add_")):
+            self._plain_step(gradients, scale)
+            return
         torch._foreach_add_(self._steps, 1.0)
         for part, rate in self._groups:
             torch._fused_adam_(
@@ -45,13 +100,24 @@ class Adam:
                 [],
                 self._steps[part],
                 lr=scale * rate,
-                beta1=0.9,
-                beta2=0.999,
+                beta1=_BETA[0],
+                beta2=_BETA[1],
                 weight_decay=0.0,
-                eps=1e-8,
+                eps=_EPSILON,
                 amsgrad=False,
                 maximize=False,
             )
+
+    def _plain_step(self, gradients: Sequence[Tensor], scale: float) -> None:
+        """The same step, a parameter at a time."""
+        rates = [rate for part, rate in self._groups for _ in self._values[part]]
+        moments = zip(self._values, gradients, self._first, self._second, self._steps, rates, strict=True)
+        for value, gradient, first, second, step, rate in moments:
+            step += 1.0
+            first.lerp_(gradient, 1.0 - _BETA[0])
+            second.mul_(_BETA[1]).addcmul_(gradient, gradient, value=1.0 - _BETA[1])
+            deviation = (second / (1.0 - _BETA[1] ** step)).sqrt_().add_(_EPSILON)
+            value.sub_(scale * rate / (1.0 - _BETA[0] ** step) * first / deviation)
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         return {"first": self._first, "second": self._second, "steps": self._steps}

@@ -93,15 +93,15 @@ class Policy(nn.Module):
         return torch.tanh(before), -constant - negative.sum(dim=-1)
 
     def log_density(self, scaled: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-density (...,) of the actions tanh(before), and the entropy (...,) of the law of `before`."""
+        """Log-density (...,) of the actions tanh(before), and the entropy (...,) of the distribution of `before`."""
         mean, log_std = self.network(scaled).chunk(2, dim=-1)
         log_std = log_std.clamp(*LOG_STD_RANGE)
         squash = 2.0 * (_LOG_2 - before - F.softplus(-2.0 * before))
         deviate = (before - mean) * torch.exp(-log_std)
-        found = (-0.5 * deviate.square() - log_std - _HALF_LOG_2PI - squash).sum(dim=-1)
-        return found, (log_std + 0.5 + _HALF_LOG_2PI).sum(dim=-1)
+        log_density = (-0.5 * deviate.square() - log_std - _HALF_LOG_2PI - squash).sum(dim=-1)
+        return log_density, (log_std + 0.5 + _HALF_LOG_2PI).sum(dim=-1)
 
-    def explore(self, scaled: Tensor, noise: Tensor) -> Tensor:
+    def sample_action(self, scaled: Tensor, noise: Tensor) -> Tensor:
         """The action of `sample` alone."""
         return torch.tanh(self._gaussian(scaled, noise)[0])
 
@@ -128,7 +128,7 @@ class Policy(nn.Module):
             return self(observation)
         shape = (*observation.shape[:-1], self.action_size)
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=observation.dtype)
-        return self.physical(self.explore(self.scale(observation), noise))
+        return self.physical(self.sample_action(self.scale(observation), noise))
 
     def law(self) -> Network:
         """A frozen copy of the mean action, (..., o) -> (..., m), in numpy and float64: microseconds per call, and with

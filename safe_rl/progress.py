@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from safe_rl.budgets import Allowance
+from safe_rl.budgets import CostLimit
 from systems.files import FileError, read_bytes, shown, write, write_json
 
 LOG = "progress.csv"
@@ -30,7 +30,7 @@ class Record:
     """One line of the log. Means are over the episodes that ended since the line before; NaN if none did."""
 
     updates: int
-    steps: int  # transitions seen
+    steps: int  # transitions collected
     episodes: int
     mean_return: float  # undiscounted, unscaled
     mean_costs: dict[str, float]  # per named constraint, undiscounted
@@ -87,7 +87,7 @@ class Monitor:
         show: bool,
         folder: Path | None,
         settings: dict[str, Any],
-        limits: Sequence[Allowance] = (),
+        limits: Sequence[CostLimit] = (),
     ) -> None:
         console = Console(stderr=True)
         self._unit, self._limits = unit, {limit.name: limit for limit in limits}
@@ -188,18 +188,18 @@ class Monitor:
         """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
         if name not in self._limits:
             return f"{name} {value:.3g}"
-        spent, price, threshold = (
+        spent, multiplier, threshold = (
             record.diagnostics[f"{what} {name}"] for what in ("spent", "multiplier", "threshold")
         )
         limit = self._limits[name].limit
-        return f"{name} {spent:.3g} of {limit:g} (multiplier {price:.3g}, rising beyond {threshold:.3g})"
+        return f"{name} {spent:.3g} of {limit:g} (multiplier {multiplier:.3g}, rising beyond {threshold:.3g})"
 
 
 def _drop_after(path: Path, updates: int) -> None:
     """Leaves the lines of a log up to an update.
 
     Raises:
-        FileError: it is no log of ours; it is left as it is.
+        FileError: it is not a log of this package; it is left as it is.
     """
     if not path.exists():
         return

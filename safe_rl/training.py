@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ctrl.answers import described
 from safe_rl import resumption
 from safe_rl.answers import learner_answers, objective
+from safe_rl.arithmetic import quick_arithmetic
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
@@ -30,43 +32,26 @@ from safe_rl.interruption import deferred_interrupt
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from safe_rl.progress import LOG, Monitor, Record
+from safe_rl.run_plan import RunPlan
+from safe_rl.scales import fix_scales
 from systems import Task
-from systems.arguments import expect_array, expect_flag, expect_number, expect_seed, expect_whole
+from systems.arguments import expect_array, expect_flag, expect_number, expect_seed
 from systems.envs.vector import expect_device
 from systems.errors import InvalidValue, TriviumError, expect
 from systems.files import kept, locked
 
-__all__ = ["REPORT_EVERY", "Learner", "RunExists", "quick_arithmetic"]
-
-REPORT_EVERY = 200  # updates; reading the books waits for the device
+__all__ = ["Learner", "RunExists"]
 
 
 class RunExists(TriviumError, FileExistsError):
     """A checkpoint that a fresh learner would write over."""
 
 
-@contextmanager
-def quick_arithmetic(threads: int) -> Iterator[None]:
-    """CPU threads and subnormal numbers as a learner wants them; the number of threads is restored.
-
-    Subnormals are flushed to zero: tails of the activation's derivative reach them, and then a product takes
-    several times as long. torch cannot tell what the setting was; it is left at torch's default, not flushed.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(before)
-
-
 class Learner(ABC):
     """A policy in the making.
 
     A subclass holds its networks and writes `prepare`, `iterate`, `diagnostics` and the two halves of its
-    state; the loop, the files and the books are here. Randomness comes from `generator` and from the
+    state; the loop, the files and the statistics are here. Randomness comes from `generator` and from the
     environment's own, never from torch's global one, so a learner's numbers do not depend on what else the
     program draws.
 
@@ -76,8 +61,9 @@ class Learner(ABC):
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
         handler: of the task's constraints; None learns the reward alone.
-        environments: stepped together. judged: how many of them act without noise if there is a handler, so that
-            budgets are measured on what will be used; 0 measures all, with their noise.
+        environments: how many are stepped together.
+        evaluation_environments: how many of them act without noise if there is a handler, so that budgets are measured
+            on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
 
     `name` is what the live view and the log call it: the combination that made it, else what it is made of.
@@ -106,7 +92,7 @@ class Learner(ABC):
         handler: Handler | None,
         *,
         environments: int,
-        judged: int,
+        evaluation_environments: int,
         hidden: Sequence[int],
         threads: int,
     ) -> None:
@@ -134,14 +120,16 @@ class Learner(ABC):
             self.generator,
         )
         self.handler = handler
-        if handler is not None and judged >= environments:
+        if handler is not None and evaluation_environments >= environments:
             raise InvalidValue(
-                f"judged = {judged} of environments = {environments}: all act without noise and none explores; "
-                f"expected fewer, such as judged = {environments // 2}"
+                f"evaluation_environments = {evaluation_environments} of environments = {environments}: all act "
+                "without noise and none explores; expected fewer, such as "
+                f"evaluation_environments = {environments // 2}"
             )
-        self.constraints = None if handler is None else Constraints(task, handler, judged or environments, self.device)
-        judged = 0 if handler is None else judged
-        self.collector = Collector(environment, self.policy, self.generator, self.constraints, judged, task.name)
+        measured = evaluation_environments or environments
+        self.constraints = None if handler is None else Constraints(task, handler, measured, self.device)
+        noiseless = 0 if handler is None else evaluation_environments
+        self.collector = Collector(environment, self.policy, self.generator, self.constraints, noiseless, task.name)
         self.reward_scale = torch.ones((), device=self.device)
         self.updates = 0
         self.prepared = False
@@ -181,40 +169,18 @@ class Learner(ABC):
     def load_learner_state(self, state: dict[str, Any]) -> None:
         """Undo `learner_state`."""
 
-    def fix_scales(self, seen: Batch, policies: Sequence[Policy], return_scale: float) -> float:
-        """Fix the scales of observations, reward and costs from transitions under uniform actions.
-
-        Returns the discounted share of steps that have a successor: 1 / (1 - it) steps are what a return looks over.
-        """
-        std, mean = torch.std_mean(seen.observation, dim=0)
-        for policy in policies:
-            policy.observation_mean.copy_(mean)
-            policy.observation_std.copy_(torch.where(std > 1e-6 * (1.0 + mean.abs()), std, 1.0))
-        survival = self.discount * (1.0 - float(seen.terminated.mean()))
-        size = seen.reward.abs().mean() / (1.0 - survival)
-        self.reward_scale.copy_(torch.where(size > 0, return_scale / size, 1.0))
-        if self.constraints is not None:
-            self.constraints.fix_scales(seen.cost, return_scale, survival)
-        self._expect_finite_scales(std, size)
+    def fix_scales(self, rows: Batch, policies: Sequence[Policy], return_scale: float) -> float:
+        """Fixes the scales of observations, reward and costs; see `scales.fix_scales`."""
+        survival, reward_scale = fix_scales(
+            rows, policies, self.constraints, self.discount, return_scale, f"task '{self.task.name}'"
+        )
+        self.reward_scale.copy_(reward_scale)
         return survival
 
-    def _expect_finite_scales(self, std: Tensor, size: Tensor) -> None:
-        """Finite data may be too large to be scaled: a learner would see zeros, and learn nothing without a word."""
-        scales = {"the observations": std, "the rewards": size}
-        if self.constraints is not None:
-            scales["the costs"] = 1.0 / self.constraints.scale
-        for what, scale in scales.items():
-            if not bool(torch.isfinite(scale).all()):
-                raise InvalidValue(
-                    f"task '{self.task.name}': {what} under uniform actions are so large that their spread overflows "
-                    "32 bits; expected moderate numbers: give the task a domain, so that runs which diverge end, or "
-                    "larger units"
-                )
-
-    def guided(self, start: JumpStart) -> Self:
+    def with_jump_start(self, start: JumpStart) -> Self:
         """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
-        expect(start, JumpStart, "the guide of a learner", "such as JumpStart(task, LQR)")
-        self.collector.guide(start)
+        expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
+        self.collector.set_jump_start(start)
         return self
 
     @property
@@ -236,7 +202,7 @@ class Learner(ABC):
         """Learn until `updates` updates have been made in all, those before a resumption included.
 
         Args:
-            steps: learn until so many transitions were seen instead, those of the warm-up included.
+            steps: learn until so many transitions were collected instead, those of the warm-up included.
             progress: show a progress bar where the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
                 updates, at the end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one.
@@ -253,27 +219,21 @@ class Learner(ABC):
             TrainingDiverged: weights became NaN or infinite. `policy` and `result` are those of the last check before,
                 and the checkpoint is the last one written before.
         """
-        if (updates is None) == (steps is None):
-            raise InvalidValue("give either updates or steps, the total to learn until")
-        unit: Literal["updates", "steps"] = "updates" if steps is None else "steps"
-        goal, made = (updates, self.updates) if steps is None else (steps, self.collector.steps)
-        goal = expect_whole(goal, unit, least=0, most=2**62)
-        expect_whole(checkpoint_every, "checkpoint_every", least=1)
-        if evaluate_every is not None:
-            expect_whole(evaluate_every, "evaluate_every", least=1)
+        plan = RunPlan.until(updates, steps, checkpoint, checkpoint_every, evaluate_every, log)
         expect_flag(progress, "progress")
-        for name, path in (("checkpoint", checkpoint), ("log", log)):
-            if path is not None:
-                expect(path, (str, Path), name, "such as 'runs/cartpole'")
-        if goal < made and self.updates:
+        made = plan.made(self.updates, self.collector.steps)
+        if plan.goal < made and self.updates:
             raise InvalidValue(
-                f"{goal} {unit} were asked for and {made} are already made; `{unit}` counts "
+                f"{plan.goal} {plan.unit} were asked for and {made} are already made; `{plan.unit}` counts "
                 f"from the beginning: ask for more than {made}"
             )
-        if self.collector.lacks_guide:
-            raise InvalidValue("this run was begun with a guide; give it again: learner.guided(JumpStart(task, guide))")
+        if self.collector.lacks_jump_start:
+            raise InvalidValue(
+                "this run was begun with a jump start; give it again: "
+                "learner.with_jump_start(JumpStart(task, prior_policy))"
+            )
         folder = None if log is None else Path(log)
-        limits = () if self.constraints is None else self.constraints.allowances
+        limits = () if self.constraints is None else self.constraints.limits
         with ExitStack() as stack:
             for written in (checkpoint, None if folder is None else folder / LOG):
                 if written is not None:
@@ -285,9 +245,9 @@ class Learner(ABC):
                 )
             monitor = Monitor(
                 f"{self.name} {self.task.name}",
-                goal,
+                plan.goal,
                 made,
-                unit,
+                plan.unit,
                 self.updates,
                 progress,
                 folder,
@@ -297,31 +257,28 @@ class Learner(ABC):
             stack.enter_context(quick_arithmetic(self._threads))
             stack.enter_context(monitor)
             self._check_finite(checkpoint)
-            if not self.prepared and goal > 0:
+            if not self.prepared and plan.goal > 0:
                 self.prepare()
                 self.prepared = True
-            with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as interrupted:
-                while (self.updates if steps is None else self.collector.steps) < goal:
+            with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as came:
+                while plan.made(self.updates, self.collector.steps) < plan.goal:
                     try:
                         self.iterate()
                     except Exception:
                         # Where the weights are NaN so are the actions, and the environment is not to blame.
                         self._check_finite(checkpoint)
                         raise
-                    made = self.updates
-                    last = (made if steps is None else self.collector.steps) >= goal
-                    test = evaluate_every is not None and (last or made % evaluate_every == 0)
-                    stop = interrupted() and not last
-                    write = checkpoint is not None and (last or stop or made % checkpoint_every == 0)
-                    if last or test or write or made % REPORT_EVERY == 0:
+                    interrupted = came()
+                    due = plan.due(self.updates, self.collector.steps, interrupted)
+                    if due.report or due.write:
                         self._check_finite(checkpoint)
-                    if last or test or made % REPORT_EVERY == 0:
-                        self.history.append(self._record(evaluate(self.policy, self.task) if test else None))
+                    if due.report:
+                        self.history.append(self._record(evaluate(self.policy, self.task) if due.evaluate else None))
                         monitor.show(self.history[-1])
-                    if write and checkpoint is not None:
-                        self._write_checkpoint(Path(checkpoint), last or stop)
-                    if stop:
-                        raise KeyboardInterrupt(f"{made} updates made; {self.checkpoint} goes on from there")
+                    if due.write and checkpoint is not None:
+                        self._write_checkpoint(Path(checkpoint), due.last or interrupted)
+                    if interrupted and not due.last:
+                        raise KeyboardInterrupt(f"{self.updates} updates made; {self.checkpoint} goes on from there")
         return self
 
     def _write_checkpoint(self, path: Path, last: bool) -> None:
@@ -344,21 +301,26 @@ class Learner(ABC):
         self._last_finite.check(self.updates, f"{self.name} on task '{self.task.name}'", checkpoint)
 
     def _described(self) -> dict[str, Any]:
-        found = {"learner": self.name, "task": self.task.name, "seed": self.seed, **dataclasses.asdict(self.settings)}
+        description = {
+            "learner": self.name,
+            "task": self.task.name,
+            "seed": self.seed,
+            **dataclasses.asdict(self.settings),
+        }
         if self.handler is not None and self.constraints is not None:
-            found |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.allowances]}
-        return found
+            description |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
+        return description
 
     def _record(self, evaluation: float | None) -> Record:
-        seen = self.collector.summary()
-        costs = dict(zip(self.constraint_names, seen.mean_cost, strict=True))
+        summary = self.collector.summary()
+        costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
             self.updates,
             self.collector.steps,
-            seen.episodes,
-            seen.mean_return,
+            summary.episodes,
+            summary.mean_return,
             costs,
-            seen.mean_length,
+            summary.mean_length,
             self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
             evaluation,
         )
@@ -382,7 +344,7 @@ class Learner(ABC):
             TrainingDiverged: weights are NaN or infinite, so nothing can go on from them.
         """
         self._check_finite(path)
-        write_checkpoint(path, type(self).__name__, resumption.content(self))
+        write_checkpoint(path, type(self).__name__, self.state_dict())
 
     @classmethod
     def load(
@@ -395,7 +357,7 @@ class Learner(ABC):
         """A learner that goes on exactly where the saved one was (given the same hardware and versions).
 
         Args:
-            handler: the one it was made with; a handler is settings only, what it led to is in the file.
+            handler: the one it was made with; a handler is settings only, what it remembers is in the file.
 
         Raises:
             CheckpointError: the file is damaged or foreign, or belongs to another task or handler.
@@ -404,5 +366,45 @@ class Learner(ABC):
         with resumption.reading(path, cls.__name__):
             settings = resumption.settings(content, cls.settings_type)
             learner = cls(task, content["seed"], settings, device, handler)  # type: ignore[call-arg]
-            resumption.restore(learner, content, path)
+            resumption.expect_same_identity(content["identity"], learner.identity(), path)
+            learner.load_state_dict(content)
         return learner
+
+    def identity(self) -> dict[str, Any]:
+        """Properties of task and handler on which a checkpoint must agree with those it is loaded for."""
+        limits = () if self.constraints is None else self.constraints.limits
+        return resumption.identity(self.task, self.collector.environment, self.handler, limits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a run depends on."""
+        return {
+            "identity": self.identity(),
+            "seed": self.seed,
+            "settings": dataclasses.asdict(self.settings),
+            "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+            "updates": self.updates,
+            "prepared": self.prepared,
+            "reward_scale": self.reward_scale,
+            "constraints": {} if self.constraints is None else self.constraints.state_dict(),
+            "history": [dataclasses.asdict(record) for record in self.history],
+            "generator": self.generator.get_state(),
+            "collector": self.collector.state_dict(),
+            "learner": self.learner_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Brings a fresh learner to where the saved one was.
+
+        Raises:
+            ValueError: the numbers of updates and steps contradict each other.
+        """
+        self.updates, self.prepared = int(state["updates"]), bool(state["prepared"])
+        self.reward_scale.copy_(state["reward_scale"])
+        if self.constraints is not None:
+            self.constraints.load_state_dict(state["constraints"])
+        self.history = [resumption.record(stored) for stored in state["history"]]
+        self.generator.set_state(state["generator"])
+        self.collector.load_state_dict(state["collector"])
+        self.load_learner_state(state["learner"])
+        if self.prepared != (self.collector.steps > 0) or (self.updates > 0 and not self.prepared):
+            raise ValueError(f"{self.updates} updates after {self.collector.steps} steps, prepared: {self.prepared}")

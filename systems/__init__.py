@@ -1,4 +1,4 @@
-"""What is controlled: plants, constraints, costs, references, laws of chance, and the task that joins them.
+"""Plants, constraints, costs, references, distributions, and the tasks that join them.
 
 Knows no solver, no network and no controller.
 """

@@ -1,4 +1,4 @@
-"""Where things are kept that are made once: compiled libraries, trained policies."""
+"""The folder of things that are made once and kept: compiled libraries, trained policies."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+import platformdirs
+
 from systems.errors import InvalidValue
 
 __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """A folder that exists: ``$TRIVIUM_CACHE``, else ``trivium`` in the user's cache folder, ``$XDG_CACHE_HOME`` or
-    ``~/.cache``. Where that cannot be written to, a temporary one, the same throughout the process, with a warning.
+    """A folder that exists: ``$TRIVIUM_CACHE``, else ``trivium`` in the platform's folder for a user's caches. Where
+    that cannot be written to, a temporary one, the same throughout the process, with a warning.
 
     Libraries in it are executed, so it is the user's alone: it is made with permissions 0700.
 
     Raises:
-        OSError: ``$TRIVIUM_CACHE`` cannot be made. InvalidValue: anybody may write to it, or it is another user's.
+        OSError: ``$TRIVIUM_CACHE`` cannot be made.
+        InvalidValue: anybody may write to it, or it is another user's.
     """
     if chosen := os.environ.get("TRIVIUM_CACHE"):
         folder = Path(chosen)
@@ -33,12 +36,11 @@ def cache_folder() -> Path:
             )
         return folder
     try:
-        base = os.environ.get("XDG_CACHE_HOME")
-        folder = (Path(base) if base else Path.home() / ".cache") / "trivium"
+        folder = platformdirs.user_cache_path("trivium", appauthor=False)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK) and _is_private(folder):
             return folder
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         pass
     return _temporary()
 
@@ -47,8 +49,8 @@ def _is_private(folder: Path) -> bool:
     """Whether it is the user's own, or root's, and not open to everybody's files."""
     if os.name == "nt":
         return True  # profiles are; what else a user chooses, permissions of POSIX do not tell
-    found = folder.stat()
-    return found.st_uid in (0, os.getuid()) and not found.st_mode & stat.S_IWOTH
+    status = folder.stat()
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & stat.S_IWOTH
 
 
 @cache

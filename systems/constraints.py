@@ -1,4 +1,4 @@
-"""What must hold. A constraint is an expression g(x, u) with g <= 0 where it is safe, everywhere and always."""
+"""Constraints: an expression g(x, u) with g <= 0 where it is safe, everywhere and always."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 import casadi as ca
 import numpy as np
 
-from systems.arguments import expect_array, expect_choice, expect_name, expect_names, expect_number, expect_pair
+from systems.arguments import expect_array, expect_name, expect_names, expect_number, expect_pair
 from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located, shown
 from systems.expressions import evaluated, expect_arguments, without_nan
 from systems.linear_programs import maximise
 from systems.plant import Plant
+from systems.requirements import Budget, Chance, Hard, Requirement, Soft
 from systems.signals import Signals, Vector, left_out
 
 __all__ = [
@@ -34,49 +35,6 @@ __all__ = [
 
 
 _STATEMENTS = (ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_NOT, ca.OP_AND, ca.OP_OR)
-
-
-@dataclass(frozen=True)
-class Hard:
-    """Must always hold."""
-
-
-@dataclass(frozen=True)
-class Soft:
-    """May be violated at a price: ``weight`` times the violation (exact penalty, L1) per step."""
-
-    weight: float
-
-    def __post_init__(self) -> None:
-        expect_number(self.weight, "soft weight", above=0.0)
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Must hold with at least this probability in every step."""
-
-    probability: float
-
-    def __post_init__(self) -> None:
-        expect_number(self.probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """May be violated in expectation this much, per episode or as a discounted sum: in ``limit`` steps, or by ``limit``
-    of accumulated excess max(0, g)."""
-
-    limit: float
-    per: Literal["episode", "discounted"]
-    of: Literal["steps", "excess"] = "steps"
-
-    def __post_init__(self) -> None:
-        expect_number(self.limit, "budget", least=0.0)
-        expect_choice(self.per, "per", ("episode", "discounted"))
-        expect_choice(self.of, "of", ("steps", "excess"))
-
-
-Requirement = Hard | Soft | Chance | Budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +80,10 @@ class Constraint(ByContent, ABC):
             return self._requiring(Budget(limit, per, of))
 
     def _requiring(self, requirement: Requirement) -> Self:
-        had, wanted = type(self.requirement), type(requirement)
-        if had not in (Hard, wanted):
+        had, given = type(self.requirement), type(requirement)
+        if had not in (Hard, given):
             raise InvalidValue(
-                f"already {had.__name__.lower()}; {wanted.__name__.lower()} would drop that; a constraint "
+                f"already {had.__name__.lower()}; {given.__name__.lower()} would drop that; a constraint "
                 "has one requirement: write two constraints, each with its own name"
             )
         return dataclasses.replace(self, requirement=requirement)
@@ -134,7 +92,7 @@ class Constraint(ByContent, ABC):
         """g as a CasADi function ``g(x, u) -> (rows, 1)`` for this plant.
 
         Raises:
-            UnknownName: the condition speaks of a signal the plant has not.
+            UnknownName: the condition names a signal that the plant does not have.
             InvalidValue: it does not return a column of expressions in x and u, returns none or a comparison,
                 or holds a NaN.
         """
@@ -166,7 +124,7 @@ class Constraint(ByContent, ABC):
 class Box(Constraint):
     """Bounds on states and inputs by name: ``Box("track", {"position": (-2.4, 2.4)})``.
 
-    An infinite bound is no condition.
+    An infinite bound is not a condition.
 
     Raises:
         InvalidValue: NaN, or lower above upper.
@@ -273,7 +231,9 @@ class Ellipsoid(Constraint):
     """(s - centre)' P (s - centre) <= level for the named signals s.
 
     Args:
-        signals: names of states or inputs. P: (k, k), positive definite. centre: (k,), the origin where left out.
+        signals: names of states or inputs.
+        P: (k, k), positive definite.
+        centre: (k,); default: the origin.
     """
 
     signals: Sequence[str]

@@ -1,4 +1,4 @@
-"""What is wanted: the stage cost of one sample and, where asked, the cost of the last state."""
+"""Costs: the stage cost of one sample and the terminal cost of the last state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from systems.signals import Signals, Vector, expect_values
 __all__ = ["Cost", "Nonlinear", "Quadratic", "Weight", "expect_weight", "weight_matrix"]
 
 Weight = Mapping[str, float] | Sequence[float] | np.ndarray
-"""A diagonal by name (0 where left out) or in order, or a full matrix."""
+"""A diagonal by name (default: 0) or in order, or a full matrix."""
 
 
 class Cost(ByContent, ABC):
@@ -121,7 +121,8 @@ def weight_matrix(weight: Weight, declared: Signals, what: str) -> np.ndarray:
     """The weight as a matrix (n, n) for these signals; ``what`` names it in errors.
 
     Raises:
-        DimensionMismatch: another shape. InvalidValue: not finite, not symmetric, or not positive semidefinite.
+        DimensionMismatch: another shape.
+        InvalidValue: not finite, not symmetric, or not positive semidefinite.
     """
     n = len(declared)
     expect_weight(weight, what)
@@ -138,8 +139,9 @@ def expect_weight(weight: Any, what: str) -> None:
     """Refuses a weight that fits no plant, whatever its signals are; ``what`` names it in errors.
 
     Raises:
-        DimensionMismatch: no square matrix. InvalidValue: something that holds no finite real numbers, or a matrix that
-            is not symmetric and positive semidefinite.
+        DimensionMismatch: not a square matrix.
+        InvalidValue: something other than finite real numbers, or a matrix that is not symmetric and positive
+            semidefinite.
     """
     if isinstance(weight, Mapping):
         expect_values(weight, f"diagonal of {what}")

@@ -15,11 +15,12 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Constraint
 from systems.costs import Cost
+from systems.observations import Observation
 from systems.plant import Plant
 from systems.signals import Signals
-from systems.task import Observation, Task
 
 __all__ = ["content", "describe", "fingerprint", "statement"]
 
@@ -30,9 +31,9 @@ def describe(thing: Any) -> Any:
     Frozen dataclasses become dictionaries of their fields under their class name; plants, costs, constraints and
     observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
     """
-    if isinstance(thing, (Task, Plant)):
+    if isinstance(thing, (AbstractTask, Plant)):
         with _all_digits():
-            return _task(thing) if isinstance(thing, Task) else _plant(thing)
+            return _task(thing) if isinstance(thing, AbstractTask) else _plant(thing)
     if isinstance(thing, Signals):
         return [str(signal) for signal in thing]
     if isinstance(thing, Enum):
@@ -56,30 +57,30 @@ def describe(thing: Any) -> Any:
     return _callable(thing) if callable(thing) else repr(thing)
 
 
-def fingerprint(task: Task) -> str:
+def fingerprint(task: AbstractTask) -> str:
     """A short text that is the same for two tasks exactly where a learner could not tell them apart.
 
-    Two texts of the same expressions agree wherever they stand; name, true plant, length of the comparison's tolerance
-    and other things a learner never meets do not count.
+    It does not depend on where functions are defined, nor on what no learner meets: the name, the true plant, and the
+    tolerance of a comparison.
     """
     with _all_digits():
-        seen = _task(dataclasses.replace(task, truth=None, tolerance=None))
-    seen["name"] = ""
-    del seen["arrival"]
-    return _digest(_expressions(seen))[:16]
+        fields = _task(dataclasses.replace(task, truth=None, tolerance=None))
+    fields["name"] = ""
+    del fields["arrival"]
+    return _digest(_expressions(fields))[:16]
 
 
-def content(task: Task) -> str:
+def content(task: AbstractTask) -> str:
     """A text that is the same for two tasks exactly where all of their fields say the same."""
     return _digest(statement(task))
 
 
-def statement(task: Task) -> dict[str, Any]:
-    """All that a task says, as plain data: what :func:`content` is a digest of. It does not depend on where functions
-    stand."""
+def statement(task: AbstractTask) -> dict[str, Any]:
+    """All fields of a task as plain data, of which :func:`content` is a digest; independent of where functions are
+    defined."""
     with _all_digits():
-        said: dict[str, Any] = _expressions(_task(task))
-    return said
+        fields: dict[str, Any] = _expressions(_task(task))
+    return fields
 
 
 def _digest(fields: dict[str, Any]) -> str:
@@ -88,28 +89,31 @@ def _digest(fields: dict[str, Any]) -> str:
 
 @contextmanager
 def _all_digits() -> Iterator[None]:
-    """CasADi prints the constants of an expression with 6 digits otherwise."""
+    """Within, CasADi prints the constants of expressions with 15 digits, whatever the program has set for itself."""
+    precision, scientific = ca.SX.get_precision(), ca.SX.get_scientific()
     try:
         ca.SX.set_precision(15)
+        ca.SX.set_scientific(False)
         yield
     finally:
-        ca.SX.set_precision(6)
+        ca.SX.set_precision(precision)
+        ca.SX.set_scientific(scientific)
 
 
 def _expressions(thing: Any) -> Any:
-    """The same without the places of functions: what they compute is there as an expression."""
+    """The same without the places of functions, whose expressions are given instead."""
     if isinstance(thing, dict):
         return {key: _expressions(value) for key, value in thing.items() if not isinstance(value, _Place)}
     return [_expressions(entry) for entry in thing] if isinstance(thing, list) else thing
 
 
 class _Place(str):
-    """Where a function stands."""
+    """Where a function is defined."""
 
     __slots__ = ()
 
 
-def _task(task: Task) -> dict[str, Any]:
+def _task(task: AbstractTask) -> dict[str, Any]:
     """A task with its expressions spelt out in the names of its signals."""
     fields: dict[str, Any] = {"class": "Task"}
     for field in dataclasses.fields(task):
@@ -132,11 +136,11 @@ def _task(task: Task) -> dict[str, Any]:
 
 def _plant(plant: Plant) -> dict[str, Any]:
     x, u, w = (_symbols(declared) for declared in (plant.state, plant.input, plant.disturbance))
-    law = {"next" if plant.is_discrete else "ode": str(plant.casadi()(x, u, w, ca.SX(0, 1)))}
+    equations = {"next" if plant.is_discrete else "ode": str(plant.casadi()(x, u, w, ca.SX(0, 1)))}
     signals = {role: describe(getattr(plant, role)) for role in ("state", "input", "disturbance")}
     lower, upper = plant.bounds
     fields = _fields(plant) if dataclasses.is_dataclass(plant) else _named(plant)
-    return {**fields, **signals, **law, "input_bounds": describe([lower, upper])}
+    return {**fields, **signals, **equations, "input_bounds": describe([lower, upper])}
 
 
 def _constraint(constraint: Constraint, plant: Plant) -> dict[str, Any]:
@@ -169,7 +173,7 @@ def _fields(thing: Any) -> dict[str, Any]:
 
 
 def _callable(thing: Any) -> _Place:
-    """Where a function stands; what it computes is shown by the object that calls it."""
+    """Where a function is defined; the object that calls it shows its expression."""
     code = inspect.unwrap(thing).__code__ if inspect.isfunction(inspect.unwrap(thing)) else None
     name = getattr(thing, "__qualname__", type(thing).__name__)
     return _Place(f"{name} at line {code.co_firstlineno} of {thing.__module__}" if code else name)

@@ -1,7 +1,7 @@
-"""Laws of chance, for initial states and for disturbances.
+"""Distributions of initial states and of disturbances.
 
-Each law is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw from the
-same definition and a verifier can read the support.
+Each distribution is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw
+from the same definition and a verifier can read the support.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["AffineMap", "Distribution", "Fixed", "Gaussian", "Uniform"]
 
 @dataclass(frozen=True)
 class AffineMap:
-    """offset (n,) + factor (n, n) z, with z drawn independently from the ``base`` law."""
+    """offset (n,) + factor (n, n) z, with z drawn independently from the ``base`` distribution."""
 
     base: Literal["uniform", "normal"]
     offset: np.ndarray
@@ -31,11 +31,11 @@ class AffineMap:
 
 
 class Distribution(ByContent, ABC):
-    """The law of a random vector of named signals."""
+    """The distribution of a random vector of named signals."""
 
     @abstractmethod
     def affine(self, declared: Signals) -> AffineMap:
-        """The law as an affine map of a standard draw, for these signals."""
+        """The distribution as an affine map of a standard draw, for these signals."""
 
     @abstractmethod
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
@@ -43,24 +43,24 @@ class Distribution(ByContent, ABC):
 
     def sample(self, declared: Signals, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
         """Independent draws of shape (*shape, n)."""
-        law = self.affine(declared)
-        draw = rng.random if law.base == "uniform" else rng.standard_normal
-        return law.offset + draw((*shape, len(declared))) @ law.factor.T
+        affine = self.affine(declared)
+        draw = rng.random if affine.base == "uniform" else rng.standard_normal
+        return affine.offset + draw((*shape, len(declared))) @ affine.factor.T
 
     def mean(self, declared: Signals) -> np.ndarray:
         """Expected value (n,)."""
-        law = self.affine(declared)
-        return law.offset + law.factor @ np.full(len(declared), 0.5 if law.base == "uniform" else 0.0)
+        affine = self.affine(declared)
+        return affine.offset + affine.factor @ np.full(len(declared), 0.5 if affine.base == "uniform" else 0.0)
 
     def covariance(self, declared: Signals) -> np.ndarray:
         """Covariance (n, n)."""
-        law = self.affine(declared)
-        return law.factor @ law.factor.T * (1.0 / 12.0 if law.base == "uniform" else 1.0)
+        affine = self.affine(declared)
+        return affine.factor @ affine.factor.T * (1.0 / 12.0 if affine.base == "uniform" else 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Distribution):
-    """Always this value (zero where left out): a fixed start, or no disturbance."""
+    """Always this value (default: zero): a fixed start, or no disturbance."""
 
     value: Values = ()
 
@@ -78,7 +78,7 @@ class Fixed(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Uniform(Distribution):
-    """Uniform on a box, the signals independent; a signal left out of both mappings is zero.
+    """Uniform on a box, the signals independent; a signal in neither mapping is zero.
 
     Raises:
         InvalidValue: a signal bounded in one of the mappings only.
@@ -89,23 +89,24 @@ class Uniform(Distribution):
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
-            expect_values(getattr(self, name), f"{name} bound of a uniform law")
+            expect_values(getattr(self, name), f"{name} bound of a uniform distribution")
         if isinstance(self.lower, Mapping) and isinstance(self.upper, Mapping):
             alone = sorted(set(self.lower) ^ set(self.upper))
             if alone:
                 raise InvalidValue(
-                    f"uniform law with one bound only for {', '.join(alone)}; name the same signals in both mappings"
+                    f"uniform distribution with one bound only for {', '.join(alone)}; name the same signals in both "
+                    "mappings"
                 )
             for name in self.lower:
-                expect_pair((self.lower[name], self.upper[name]), f"uniform law of {name}")
+                expect_pair((self.lower[name], self.upper[name]), f"uniform distribution of {name}")
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
-        lower = declared.array(self.lower, what="lower bound of a uniform law")
-        upper = declared.array(self.upper, what="upper bound of a uniform law")
+        lower = declared.array(self.lower, what="lower bound of a uniform distribution")
+        upper = declared.array(self.upper, what="upper bound of a uniform distribution")
         with np.errstate(over="ignore", invalid="ignore"):
             bounded = np.isfinite(upper - lower).all()
         if not bounded or (lower > upper).any():
-            raise InvalidValue(f"uniform law from {lower} to {upper}; expected finite bounds, lower <= upper")
+            raise InvalidValue(f"uniform distribution from {lower} to {upper}; expected finite bounds, lower <= upper")
         return lower, upper
 
     def affine(self, declared: Signals) -> AffineMap:
@@ -115,7 +116,7 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Distribution):
-    """Normal law: standard deviations by name or in order, or a full covariance; mean zero where left out.
+    """Normal distribution: standard deviations by name or in order, or a full covariance; default mean: zero.
 
     Raises:
         InvalidValue: a negative deviation, a covariance that is not symmetric and positive semidefinite, or both given.
@@ -159,6 +160,6 @@ class Gaussian(Distribution):
         return AffineMap("normal", mean, vectors * np.sqrt(np.maximum(values, 0.0)))
 
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
-        law = self.affine(declared)
-        reach = np.where(np.abs(law.factor).sum(axis=1) > 0, np.inf, 0.0)
-        return law.offset - reach, law.offset + reach
+        affine = self.affine(declared)
+        reach = np.where(np.abs(affine.factor).sum(axis=1) > 0, np.inf, 0.0)
+        return affine.offset - reach, affine.offset + reach

@@ -35,7 +35,7 @@ def equilibrium(
 
     Args:
         plant: continuous (ode = 0) or discrete (step = x).
-        x, u: guesses, by name or in order; zero where left out.
+        x, u: guesses, by name or in order; default: zero.
         hold: states or inputs that must keep their guessed value, to choose one of many equilibria.
 
     Raises:
@@ -72,9 +72,9 @@ def equilibrium(
                 "error_on_fail": False,
             },
         )
-        found = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
+        point = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
         status = solver.stats()["return_status"]
-        xe, ue = found[: len(x0)], found[len(x0) :]
+        xe, ue = point[: len(x0)], point[len(x0) :]
         still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
         residual = float(np.max(np.abs(still), initial=0.0))
         if residual <= 1e3 * tolerance:

@@ -86,7 +86,7 @@ def expect(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> N
         what: whose value this is, such as ``"task 't': reference"``. hint: how to fix it.
 
     Raises:
-        InvalidValue: it is no instance of ``kind``.
+        InvalidValue: it is not an instance of ``kind``.
     """
     if not isinstance(value, kind):
         kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))

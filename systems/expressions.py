@@ -1,4 +1,4 @@
-"""What is asked of every expression that a user writes, and what is made of several."""
+"""Checks of the expressions that users write, and combinations of several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["column", "evaluated", "expect_arguments", "largest", "without_nan"]
 
 
 def evaluated(function: Callable[..., Any], where: str, *arguments: Any, parameters: Sequence[str] = ()) -> Any:
-    """What a function of the user's returns for symbolic signals.
+    """The result of a function of the user's for symbolic signals.
 
     Args:
         where: whose function this is, for the message. parameters: names of those that are symbols, too.
@@ -56,7 +56,7 @@ def evaluated(function: Callable[..., Any], where: str, *arguments: Any, paramet
 
 
 def column(result: Any, where: str, expected: str) -> ca.SX:
-    """What a function of the user's returned, a sequence of expressions or a column of them, as one SX column (k, 1).
+    """The result of a function of the user's, a sequence of expressions or a column of them, as one SX column (k, 1).
 
     Args:
         where: whose function this is. expected: what it should return, both for the message.
@@ -67,8 +67,8 @@ def column(result: Any, where: str, expected: str) -> ca.SX:
     if result is None:
         raise InvalidValue(f"{where} returned None; return {expected}")
     try:
-        found = result.column if isinstance(result, Vector) else result
-        return ca.SX(found) if isinstance(found, (ca.SX, ca.DM, np.ndarray)) else ca.vertcat(*map(ca.SX, found))
+        bare = result.column if isinstance(result, Vector) else result
+        return ca.SX(bare) if isinstance(bare, (ca.SX, ca.DM, np.ndarray)) else ca.vertcat(*map(ca.SX, bare))
     except (TypeError, NotImplementedError, RuntimeError) as error:
         raise InvalidValue(
             f"{where} returned {type(result).__name__}; return a sequence of CasADi expressions: {expected}"
@@ -81,12 +81,12 @@ def largest(*entries: ca.SX | float) -> ca.SX:
     ``fmax`` and ``mmax`` pass over a NaN (maxNum of IEEE 754-2008), so a condition that is undefined in one of its rows
     would look like one that holds.
     """
-    found = ca.mmax(ca.vertcat(*entries))
+    most = ca.mmax(ca.vertcat(*entries))
     if len(entries) > 1:
         for entry in entries:
             # Only a NaN is not at most infinity. No interval contains one, so its bounds stay those of fmax.
-            found = ca.if_else(entry <= np.inf, found, entry)
-    return found
+            most = ca.if_else(entry <= np.inf, most, entry)
+    return most
 
 
 def without_nan(f: ca.Function, where: str) -> ca.Function:

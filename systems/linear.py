@@ -22,7 +22,10 @@ class LinearPlant(Plant):
     """x' = A x + B u + E w + c in continuous time (``dt`` None), or x+ = the same with samples ``dt`` seconds apart.
 
     Args:
-        A: (n, n). B: (n, m). E: (n, q), none where left out. c: (n,), zero where left out.
+        A: (n, n).
+        B: (n, m).
+        E: (n, q); default: no disturbance.
+        c: (n,); default: zero.
         dt: seconds between samples of a discrete plant, None for continuous time.
         state, input, disturbance: names and units; x1, x2, ..., u1, ... and w1, ... where left out.
         input_limits: one (lower, upper) per input, empty for none.
@@ -151,8 +154,10 @@ def linear_plant(system: Any) -> LinearPlant:
 def _matrix(value: Any, name: str, rows: int | None) -> np.ndarray:
     array = expect_array(value, name)
     if array.ndim != 2 or (rows is not None and array.shape[0] != rows):
-        wanted = f"({rows}, columns)" if rows is not None else "(n, n)"
-        raise DimensionMismatch(f"{name} has shape {array.shape}; expected {wanted}; write a column as [[1.0], [2.0]]")
+        expected = f"({rows}, columns)" if rows is not None else "(n, n)"
+        raise DimensionMismatch(
+            f"{name} has shape {array.shape}; expected {expected}; write a column as [[1.0], [2.0]]"
+        )
     return array
 
 

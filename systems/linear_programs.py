@@ -14,11 +14,11 @@ import numpy as np
 
 from systems.errors import DimensionMismatch, InvalidValue
 
-__all__ = ["Maximum", "Outcome", "feasible_point", "maximise"]
+__all__ = ["LPOutcome", "Maximum", "feasible_point", "maximise"]
 
 
-class Outcome(StrEnum):
-    """What was shown of a linear program."""
+class LPOutcome(StrEnum):
+    """What is known of a linear program: bounded, unbounded, empty or unknown."""
 
     BOUNDED = "bounded"
     UNBOUNDED = "unbounded"
@@ -31,7 +31,7 @@ class Maximum:
     """max c'x subject to H x <= h, as far as it was shown.
 
     Args:
-        outcome: see :class:`Outcome`.
+        outcome: see :class:`LPOutcome`.
         value: no feasible x has a larger c'x: h'y of the multipliers where bounded; infinite where unbounded or
             unknown; -infinite where there is no feasible x.
         point: (n,), feasible; a maximiser where bounded. None where empty or unknown.
@@ -40,7 +40,7 @@ class Maximum:
         ray: (n,), H ray <= 0 and c'ray > 0 where unbounded. None otherwise.
     """
 
-    outcome: Outcome
+    outcome: LPOutcome
     value: float
     point: np.ndarray | None = None
     multipliers: np.ndarray | None = None
@@ -53,7 +53,7 @@ class Maximum:
         return Maximum(self.outcome, self.value, point, multipliers, ray)
 
 
-UNKNOWN = Maximum(Outcome.UNKNOWN, np.inf)
+UNKNOWN = Maximum(LPOutcome.UNKNOWN, np.inf)
 ROUNDING = 1e-12  # what may be left of a sum that should be zero, relative to the sum of the sizes of its terms
 FEASIBLE = 1e-9  # by which a point may break a row, relative to the terms of that row
 
@@ -68,7 +68,7 @@ def maximise(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maximum:
     without presolve. What neither shows is ``unknown``.
 
     Args:
-        c: (n,), finite. H: (rows, n), finite. h: (rows,); an infinite entry is no condition, and must be positive.
+        c: (n,), finite. H: (rows, n), finite. h: (rows,); an infinite entry is not a condition, and must be positive.
 
     Raises:
         DimensionMismatch, InvalidValue: data of other shapes, or not finite.
@@ -80,20 +80,20 @@ def maximise(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maximum:
         raise InvalidValue("c and H must be finite, h finite or +infinite")
     kept = np.isfinite(h)
     if not kept.all():
-        found = maximise(c, H[kept], h[kept])
-        if found.multipliers is None:
-            return found
+        maximum = maximise(c, H[kept], h[kept])
+        if maximum.multipliers is None:
+            return maximum
         multipliers = np.zeros(len(h))
-        multipliers[kept] = found.multipliers
-        return Maximum(found.outcome, found.value, found.point, multipliers)
+        multipliers[kept] = maximum.multipliers
+        return Maximum(maximum.outcome, maximum.value, maximum.point, multipliers)
     from systems.simplex import scales  # numba is slow to import
 
     row, column = scales(H)
     c, H, h = c * column, H * row[:, None] * column, h * row
     for solver in (_simplex, _highs):
-        found = _shown(solver, c, H, h)
-        if found.outcome is not Outcome.UNKNOWN:
-            return found.scaled(row, column)
+        maximum = _shown(solver, c, H, h)
+        if maximum.outcome is not LPOutcome.UNKNOWN:
+            return maximum.scaled(row, column)
     return UNKNOWN
 
 
@@ -124,7 +124,7 @@ def _shown(solver: Solver, c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maxim
         if status == EMPTY:
             return _empty(H, h, y)
         if status == BOUNDED and _is_feasible(H, h, point):
-            return Maximum(Outcome.UNBOUNDED, np.inf, point, ray=x)
+            return Maximum(LPOutcome.UNBOUNDED, np.inf, point, ray=x)
     return UNKNOWN
 
 
@@ -148,7 +148,7 @@ def _bounded(c: np.ndarray, H: np.ndarray, h: np.ndarray, x: np.ndarray, y: np.n
     value = float(h @ y + left @ np.abs(x))
     if value - c @ x > FEASIBLE * (np.abs(h) @ y + np.abs(c) @ np.abs(x)) + ROUNDING * _largest(x) * _largest(c):
         return UNKNOWN
-    return Maximum(Outcome.BOUNDED, value, x, y)
+    return Maximum(LPOutcome.BOUNDED, value, x, y)
 
 
 def _empty(H: np.ndarray, h: np.ndarray, y: np.ndarray) -> Maximum:
@@ -159,7 +159,7 @@ def _empty(H: np.ndarray, h: np.ndarray, y: np.ndarray) -> Maximum:
     left = np.abs(y @ H)
     if not h @ y < -1e6 * _largest(h) * left.sum() - ROUNDING * (np.abs(h) @ y):
         return UNKNOWN
-    return Maximum(Outcome.EMPTY, -np.inf, multipliers=y)
+    return Maximum(LPOutcome.EMPTY, -np.inf, multipliers=y)
 
 
 def _is_ray(c: np.ndarray, H: np.ndarray, d: np.ndarray) -> bool:
@@ -187,16 +187,16 @@ def _highs(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Answer:
     def solve(cost: np.ndarray, A: np.ndarray, b: np.ndarray, least: float | None) -> Answer | None:
         # HiGHS works to absolute tolerances.
         length = np.maximum(np.abs(A).max(axis=1), 1e-300)
-        found = linprog(
+        result = linprog(
             cost, A / length[:, None], b / length, bounds=[(None, None)] * n + [(least, None)] * (len(cost) - n),
             method="highs", options={"presolve": False, "primal_feasibility_tolerance": 1e-10,
                                      "dual_feasibility_tolerance": 1e-10},
         )  # fmt: skip
-        return (BOUNDED, found.x, -found.ineqlin.marginals / length) if found.status == 0 else None
+        return (BOUNDED, result.x, -result.ineqlin.marginals / length) if result.status == 0 else None
 
-    found = solve(-c, H, h, None)
-    if found is not None:
-        return found
+    result = solve(-c, H, h, None)
+    if result is not None:
+        return result
     # How far every row has to be relaxed: min t, H x - |H_i| t <= h, t >= 0.
     size = np.maximum(np.abs(H).max(axis=1), 1e-300)
     relaxed = solve(np.append(np.zeros(n), 1.0), np.column_stack([H, -size]), h, 0.0)

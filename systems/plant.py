@@ -15,6 +15,7 @@ from systems.errors import DimensionMismatch, InvalidValue, UnknownName, located
 from systems.expressions import column, evaluated, without_nan
 from systems.parameters import expect_parameters
 from systems.signals import Signals, Vector, signals
+from systems.symbolic_parameters import expect_same_function, with_symbols
 
 __all__ = ["Plant"]
 
@@ -42,7 +43,7 @@ class Plant(ABC):
     outside of it; a plain ``mass: float = 1.0`` may be any finite number.
 
     Raises:
-        InvalidValue: a parameter that is no finite number or out of its range, a class body that cannot work.
+        InvalidValue: a parameter that is not a finite number or out of its range, a class body that cannot work.
     """
 
     state: Signals
@@ -114,7 +115,7 @@ class Plant(ABC):
         raise NotImplementedError
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs left out are unlimited."""
+        """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs not named are unlimited."""
         return {}
 
     # ---- derived ----
@@ -127,11 +128,11 @@ class Plant(ABC):
     def parameters(self) -> dict[str, Any]:
         """The scalar fields by name, which physics reads as numbers.
 
-        Not ``dt``, which is no physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
+        Not ``dt``, which is not physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
         cannot be symbols; nor fields that the class computes from others (``init=False``).
 
         Raises:
-            InvalidValue: the class is no dataclass.
+            InvalidValue: the class is not a dataclass.
         """
         if not dataclasses.is_dataclass(self):
             raise InvalidValue(f"{self.name} is not a dataclass; write @dataclass(frozen=True) above its class")
@@ -148,8 +149,8 @@ class Plant(ABC):
         """Lower and upper actuator limits, each (m,), infinite where there is none.
 
         Raises:
-            UnknownName: a limit of something that is no input.
-            InvalidValue: limits that are no mapping, a limit that is no pair or NaN, or lower above upper.
+            UnknownName: a limit of something other than an input.
+            InvalidValue: limits that are not a mapping, a limit that is not a pair or NaN, or lower above upper.
         """
         lower = np.full(len(self.input), -np.inf)
         upper = np.full(len(self.input), np.inf)
@@ -169,7 +170,7 @@ class Plant(ABC):
         """The same plant with some parameters as CasADi symbols, and the column of those symbols.
 
         Raises:
-            UnknownName: a name that is no parameter.
+            UnknownName: a name that is not a parameter.
         """
         known = self.parameters
         declared = {field.name for field in dataclasses.fields(self)} - {"dt"}  # type: ignore[arg-type]
@@ -178,8 +179,6 @@ class Plant(ABC):
                 raise UnknownName.among(name, known, f"parameter of {self.name}")
         if not names:
             return self, ca.SX(0, 1)
-        from systems.symbolic_parameters import with_symbols
-
         symbols = {name: ca.SX.sym(name) for name in names}
         return with_symbols(self, symbols), ca.vertcat(*symbols.values())
 
@@ -200,14 +199,14 @@ class Plant(ABC):
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
-        law, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
-        where = f"{self.name}.{law.__name__}"
+        equations, output = (plant.step, "next") if self.is_discrete else (plant.ode, "ode")
+        where = f"{self.name}.{equations.__name__}"
         vectors = [
             Vector(self.state, x, f"{self.name} state"),
             Vector(self.input, u, f"{self.name} input"),
             Vector(self.disturbance, w, f"{self.name} disturbance"),
         ]
-        result = evaluated(law, where, *vectors, parameters=parameters)
+        result = evaluated(equations, where, *vectors, parameters=parameters)
         written = column(result, where, f"one expression per state: {', '.join(self.state.names)}")
         if written.shape != (len(self.state), 1):
             raise DimensionMismatch(
@@ -222,7 +221,6 @@ class Plant(ABC):
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:
-            from systems.symbolic_parameters import expect_same
-
-            expect_same(f, self, parameters)
+            at = {name: float(getattr(self, name)) for name in parameters}
+            expect_same_function(f, self.casadi(), self.name, self.state.names, at)
         return without_nan(f, where)

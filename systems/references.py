@@ -1,4 +1,4 @@
-"""Where the state and the input should be at each sample."""
+"""References: where the state and the input should be at each sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from systems.errors import DimensionMismatch, InvalidValue, shown
 from systems.plant import Plant
 from systems.signals import Values, expect_values
 
-__all__ = ["Reference", "Schedule", "SetPoint", "Sinusoid", "Trajectory"]
+__all__ = ["Reference", "SetPoint", "Sinusoid", "TabulatedReference", "Trajectory"]
 
 
 class Reference(ByContent, ABC):
@@ -32,10 +32,10 @@ class Reference(ByContent, ABC):
 
 
 @final
-class Schedule:
+class TabulatedReference:
     """A reference by sample number, its first ``samples`` tabulated: what a control step reads.
 
-    ``x_ref, u_ref = Schedule(task.reference, task.plant, task.steps + 1)(k)``
+    ``x_ref, u_ref = TabulatedReference(task.reference, task.plant, task.steps + 1)(k)``
     """
 
     def __init__(self, reference: Reference, plant: Plant, samples: int) -> None:
@@ -53,7 +53,7 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class SetPoint(Reference):
-    """The same state and input for ever, by name or in order; zero where left out."""
+    """The same state and input at all samples, by name or in order; default: zero."""
 
     x: Values = ()
     u: Values = ()
@@ -79,7 +79,7 @@ class Sinusoid(Reference):
 
     Args:
         frequency: rad per sample.
-        x_mean, x_sine, x_cosine, u_mean, u_sine, u_cosine: by name or in order; zero where left out.
+        x_mean, x_sine, x_cosine, u_mean, u_sine, u_cosine: by name or in order; default: zero.
     """
 
     frequency: float
@@ -101,14 +101,14 @@ class Sinusoid(Reference):
 
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         phase = self.frequency * _samples(k)[..., None]
-        found = []
+        values = []
         for declared, parts in (
             (plant.state, (self.x_mean, self.x_sine, self.x_cosine)),
             (plant.input, (self.u_mean, self.u_sine, self.u_cosine)),
         ):
             mean, sine, cosine = (declared.optional(p, "sinusoidal reference") for p in parts)
-            found.append(mean + sine * np.sin(phase) + cosine * np.cos(phase))
-        return found[0], found[1]
+            values.append(mean + sine * np.sin(phase) + cosine * np.cos(phase))
+        return values[0], values[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,8 @@ class Trajectory(Reference):
     """A listed reference; after its end the last entry is held.
 
     Args:
-        x: (samples, n). u: (samples, m), zero where left out.
+        x: (samples, n).
+        u: (samples, m); default: zero.
     """
 
     x: np.ndarray
@@ -150,7 +151,7 @@ def _samples(k: int | Sequence[int] | np.ndarray) -> np.ndarray:
     """Sample numbers as an array of integers.
 
     Raises:
-        InvalidValue: they are no whole numbers.
+        InvalidValue: they are not whole numbers.
     """
     try:
         samples = np.asarray(k)

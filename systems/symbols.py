@@ -62,17 +62,17 @@ def unreadable(parameters: Sequence[str] = ()) -> Iterator[None]:
 def noted() -> Iterator[list[str]]:
     """Names of the operations that, within, in this thread, were refused to parameters: an equation may catch what is
     raised, and go on as another function than it is of numbers."""
-    found: list[str] = []
-    _state.noted = found
+    reads: list[str] = []
+    _state.noted = reads
     try:
-        yield found
+        yield reads
     finally:
         _state.noted = None
 
 
 def _note(name: str) -> None:
-    if (found := getattr(_state, "noted", None)) is not None:
-        found.append(name)
+    if (reads := getattr(_state, "noted", None)) is not None:
+        reads.append(name)
 
 
 @functools.cache
@@ -114,8 +114,8 @@ def _computed(name: str) -> Callable[..., Any]:
     original = getattr(float, name)
 
     def method(self: Unread, *args: Any) -> Any:
-        found = original(self, *args)
-        return Unread(found) if isinstance(found, float) else found
+        result = original(self, *args)
+        return Unread(result) if isinstance(result, float) else result
 
     return method
 

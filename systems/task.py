@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, final
 
-import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.arguments import expect_name, expect_number, expect_whole
-from systems.constraints import Box, Constraint, Hard, Soft
+from systems.constraints import Box, Constraint
 from systems.costs import Cost, Quadratic
-from systems.discretise import Discretisation, Integrator
-from systems.distributions import Distribution, Fixed
+from systems.describe import content
+from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
-from systems.expressions import column, evaluated, expect_arguments, largest, without_nan
+from systems.observations import Observation
 from systems.plant import Plant
-from systems.references import Reference, SetPoint
-from systems.signals import Signal, Signals, Values, Vector, expect_values
+from systems.reading.reading import Reading
+from systems.reading.reference import changed_by_turning
+from systems.references import Reference
+from systems.signals import expect_values
 
 if TYPE_CHECKING:
     import torch
 
     from systems.envs.gym import GymEnv
     from systems.envs.vector import VectorEnv
-    from systems.reading import Reading
 
 __all__ = ["Observation", "Task"]
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What a learner sees, as an expression of the state and its present reference, such as the sine of an angle.
-
-    ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"),
-    lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
-    """
-
-    signals: Signals
-    expression: Callable[[Vector, Vector], Any]
-
-    def __post_init__(self) -> None:
-        expect(self.signals, Signals, "the signals of an observation", 'such as signals("sine [-]", "rate [rad/s]")')
-        expect_arguments(self.expression, "x, xr", "the observation")
-
-
+@final
 @dataclass(frozen=True, eq=False)
-class Task:
+class Task(AbstractTask):
     """A plant and what is to be done with it.
 
     Two tasks are equal where all of their fields say the same, functions by the expressions they give.
@@ -57,36 +42,24 @@ class Task:
     Args:
         name: what tables and folders call it.
         plant: the nominal plant, which controllers know.
-        dt: seconds between samples. steps: samples per run.
-        cost: charged once per sample. reference: where to be.
+        dt: seconds between samples.
+        steps: samples per run.
+        cost: charged once per sample.
+        initial: distribution of the initial state.
         constraints: conditions on state and input; the actuators' own limits come from the plant.
-        initial: law of the initial state. disturbance: law of ``w``, drawn anew at every sample.
+        reference: where state and input should be; default: the origin.
+        disturbance: distribution of ``w``, drawn anew at every sample; default: none.
         domain: box of states in which the model is meant to hold; a run that leaves it stops, and every remaining step
-            is charged the stage cost of the point where it left.
-        tolerance: half-widths around the reference within which a run counts as arrived, by state name (infinite where
-            left out) or in order; 5 % of the spread of the initial law where not given.
+            is charged the stage cost of the point where it left; default: unbounded.
+        tolerance: half-widths around the reference within which a run counts as arrived, by state name (infinite for
+            states not named) or in order; default: 5 % of (3 standard deviations of the initial state + the distance
+            of its mean from the reference), infinite for states for which that is zero.
         discount: of the learner's return, per sample.
-        integrator, substeps: see :class:`Discretisation`.
-        observation: what a learner sees; the state (and its reference, if that moves) where not given.
-        truth: the plant that really runs in a comparison, where it differs from the nominal one.
+        integrator: see :class:`Discretisation`.
+        substeps: see :class:`Discretisation`.
+        observation: what a learner sees; default: the state, and its reference if that moves.
+        truth: the plant that really runs in a comparison; default: the nominal one.
     """
-
-    name: str
-    plant: Plant
-    dt: float
-    steps: int
-    cost: Cost
-    initial: Distribution
-    constraints: tuple[Constraint, ...] = ()
-    reference: Reference = field(default_factory=SetPoint)
-    disturbance: Distribution = field(default_factory=Fixed)
-    domain: Box | None = None
-    tolerance: Values | None = None
-    discount: float = 0.99
-    integrator: Integrator = "rk4"
-    substeps: int = 1
-    observation: Observation | None = None
-    truth: Plant | None = None
 
     def __post_init__(self) -> None:
         expect_name(self.name, "the name of a task")
@@ -128,9 +101,7 @@ class Task:
                 self.cost.matrices(plant)
             _ = self.stage_cost
             _ = self.terminal_cost
-        for constraint in self.constraints:
-            with located(f"{subject}: constraint '{constraint.name}'"):
-                constraint.function(plant)
+        _ = self.constraint_functions
         with located(f"{subject}: reference", TriviumError):
             self.reference.at(plant, 0)
         with located(f"{subject}: initial", TriviumError):
@@ -147,6 +118,7 @@ class Task:
         with located(f"{subject}: observation"):
             self.observe_function()
         self._expect_turns_to_change_nothing()
+        _ = self.stage_cost_function(), self.terminal_cost_function(), self.margin_function()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (
             plant.state,
             plant.input,
@@ -162,10 +134,8 @@ class Task:
         """Raises InvalidValue where a whole turn of a periodic signal, or q in place of -q, changes what the plant does
         or what the task charges."""
         state = self.plant.state
-        if state.is_euclidean or self.reading.confined.all():  # nothing is ever turned in such a domain
+        if state.is_euclidean or self.confined.all():  # nothing is ever turned in such a domain
             return
-        from systems.reading import changed_by_turning
-
         for i, signal in enumerate(state):
             if np.isfinite(signal.period) and (what := changed_by_turning(self, i, signal.period)):
                 raise InvalidValue(
@@ -184,8 +154,6 @@ class Task:
 
     @cached_property
     def _content(self) -> str:
-        from systems.describe import content
-
         return content(self)
 
     def __eq__(self, other: object) -> bool:
@@ -194,161 +162,15 @@ class Task:
     def __hash__(self) -> int:
         return hash(self._content)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what follows from them is worked out anew where a copy needs it."""
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
-
     @cached_property
     def reading(self) -> Reading:
-        """What this task says, worked out once for every controller, learner and proof."""
-        from systems.reading import Reading
-
+        """The facts that follow from this task, each worked out once for every controller, learner and proof."""
         return Reading(self)
-
-    # ---- what every reader asks ----
-
-    @cached_property
-    def dynamics(self) -> Discretisation:
-        """The nominal plant at samples."""
-        return Discretisation(self.plant, self.dt, self.integrator, self.substeps)
-
-    @cached_property
-    def stage_cost(self) -> ca.Function:
-        """The stage cost ``l(x, u, x_ref, u_ref)``, see :meth:`~systems.costs.Cost.stage_function`."""
-        return self.cost.stage_function(self.plant)
-
-    @cached_property
-    def terminal_cost(self) -> ca.Function:
-        """The terminal cost ``Vf(x, x_ref)``."""
-        return self.cost.terminal_function(self.plant)
-
-    @cached_property
-    def true_dynamics(self) -> Discretisation:
-        """The plant that really runs, at samples."""
-        return self.dynamics.replace(self.truth or self.plant)
-
-    @property
-    def input_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Actuator limits tightened by the task's own hard boxes: lower and upper (m,), infinite where none.
-
-        Raises:
-            InvalidValue: the boxes leave no input.
-        """
-        lower, upper = (bound.copy() for bound in self.plant.bounds)
-        for constraint in self.constraints:
-            if isinstance(constraint, Box) and isinstance(constraint.requirement, Hard):
-                low, high = constraint.interval(self.plant.input)
-                lower, upper = np.maximum(lower, low), np.minimum(upper, high)
-        if (lower > upper).any():
-            raise InvalidValue(f"task '{self.name}': no input satisfies the limits; lower {lower}, upper {upper}")
-        return lower, upper
-
-    @property
-    def applied_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the true plant's actuators leave of ``input_bounds``: lower and upper, each (m,)."""
-        lower, upper = self.input_bounds
-        least, most = self.true_dynamics.plant.bounds
-        return np.clip(lower, least, most), np.clip(upper, least, most)
-
-    @property
-    def domain_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The box of states in which the model is meant to hold: lower and upper, each (n,), infinite where none."""
-        n = len(self.plant.state)
-        if self.domain is None:
-            return np.full(n, -np.inf), np.full(n, np.inf)
-        return self.domain.interval(self.plant.state)
-
-    @property
-    def arrival(self) -> np.ndarray:
-        """Half-widths (n,) around the reference within which a run counts as arrived."""
-        state = self.plant.state
-        if self.tolerance is not None:
-            return state.array(self.tolerance, default=np.inf, what="tolerance")
-        spread = 3.0 * np.sqrt(np.diag(self.initial.covariance(state)))
-        offset = np.abs(state.deviation(self.initial.mean(state), self.reference.at(self.plant, 0)[0]))
-        width = 0.05 * (spread + offset)
-        return np.where(width > 0, width, np.inf)
 
     def arrived(self, x: np.ndarray, k: np.ndarray | int) -> np.ndarray:
         """Which states (..., n) at the samples k, (...) of whole numbers, are within ``arrival`` of their reference."""
         reference, _ = self.reference.at(self.plant, k)
         return np.asarray((np.abs(self.reading.state.deviation(x, reference)) <= self.arrival).all(axis=-1))
-
-    @property
-    def observation_signals(self) -> Signals:
-        """Names and units of what a learner sees."""
-        if self.observation is not None:
-            return self.observation.signals
-        state = self.plant.state
-        if self.reference.is_constant:
-            return state
-        return Signals((*state, *(Signal(f"{s.name}_reference", s.unit) for s in state)))
-
-    def observe_function(self) -> ca.Function:
-        """``o(x, xr) -> (len(observation_signals), 1)``, what a learner sees."""
-        state = self.plant.state
-        x, xr = state.symbol(), state.symbol()
-        if self.observation is None:
-            near = self._near(x, xr)
-            seen = near if self.reference.is_constant else ca.vertcat(near, xr)
-        else:
-            where = f"task '{self.name}': the observation"
-            vectors = Vector(state, x, "state"), Vector(state, xr, "reference")
-            entries = evaluated(self.observation.expression, where, *vectors)
-            scalar = isinstance(entries, (int, float))
-            expected = f"one expression per signal: {', '.join(self.observation.signals.names)}"
-            seen = column([entries] if scalar else entries, where, expected)
-        if seen.shape != (len(self.observation_signals), 1):
-            raise InvalidValue(
-                f"task '{self.name}': the observation gives {seen.shape[0]} numbers for "
-                f"{len(self.observation_signals)} declared signals"
-            )
-        try:
-            f = ca.Function("observe", [x, xr], [seen], ["x", "xr"], ["observation"])
-        except RuntimeError as error:
-            raise InvalidValue(
-                f"task '{self.name}': the observation holds symbols that are neither state nor reference; CasADi says: "
-                f"{str(error).splitlines()[-1]}"
-            ) from error
-        return without_nan(f, f"the observation of task '{self.name}'")
-
-    def stage_cost_function(self) -> ca.Function:
-        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, with the price of violated soft constraints.
-
-        NaN where a soft constraint is undefined.
-        """
-        stage = self.stage_cost
-        arguments = stage.sx_in()
-        x, u, xr, ur = arguments
-        total = stage(x, u, self._near(xr, x), ur)
-        for constraint in self.constraints:
-            if isinstance(constraint.requirement, Soft):
-                g = constraint.function(self.plant)(*arguments[:2])
-                total += constraint.requirement.weight * sum(largest(row, 0.0) for row in ca.vertsplit(g))
-        return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
-
-    def terminal_cost_function(self) -> ca.Function:
-        """``Vf(x, xr) -> (1, 1)``: what the last state is charged."""
-        terminal = self.terminal_cost
-        x, xr = terminal.sx_in()
-        return ca.Function("terminal_cost", [x, xr], [terminal(x, self._near(xr, x))], ["x", "xr"], ["cost"])
-
-    def _near(self, values: ca.SX, to: ca.SX) -> ca.SX:
-        """The representative of states (n, 1) nearest to others, in declared periodic signals and quaternions that the
-        domain does not confine to one representative anyway."""
-        if self.plant.state.is_euclidean or self.reading.confined.all():
-            return values
-        return self.plant.state.nearest_expression(values, to)
-
-    def margin_function(self) -> ca.Function:
-        """``(x, u) -> (len(constraints), 1)``: the largest g of each constraint, in order; positive means violated.
-
-        NaN where one of its rows is undefined.
-        """
-        x, u = self.plant.state.symbol(), self.plant.input.symbol()
-        columns = [constraint.function(self.plant)(x, u) for constraint in self.constraints]
-        rows = [largest(*ca.vertsplit(column)) for column in columns]
-        return ca.Function("margins", [x, u], [ca.vertcat(*rows) if rows else ca.SX(0, 1)], ["x", "u"], ["margins"])
 
     # ---- environments ----
 

@@ -29,3 +29,21 @@ def test_every_part_of_a_task_has_its_row_and_every_row_all_columns() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def test_architecture_names_what_exists() -> None:
+    """Every object of the table is defined in the files beside it."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## Shared objects")[1].split("\n## ")[0]
+    missing = []
+    for objects, places in re.findall(r"^\| (`[^|]*) \| (`[^|]*) \|", page, flags=re.MULTILINE):
+        folder, text = DOCS.parent, ""
+        for place in re.findall(r"`([^`]+)`", places):
+            path = (DOCS.parent if "/" in place else folder) / place
+            folder = path.parent
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            text += "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+            missing += [] if path.exists() else [place]
+        for name in re.findall(r"`([A-Za-z_]\w*)", objects):
+            if not re.search(rf"^\s*(class|def) {name}\b|^\s*{name}\b.* = ", text, flags=re.MULTILINE):
+                missing.append(f"{name} in {places}")
+    assert not missing

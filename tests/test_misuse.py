@@ -26,19 +26,19 @@ import mpc
 import safe_rl
 import systems
 from ctrl.certify import ClosedLoop
-from ctrl.certify.disturbed import sampled_inner
-from ctrl.certify.fit import sampled_basin
-from ctrl.certify.lyapunov import QuadraticLyapunov
-from ctrl.certify.sampling import sampled_limit, sampled_region
+from ctrl.certify.candidates.disturbed import sampled_inner
+from ctrl.certify.candidates.fit import sampled_basin
+from ctrl.certify.candidates.sampling import sampled_limit, sampled_region
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.comparison.draws import draw
 from ctrl.laws import SaturatedLinear
 from ctrl.multipliers import Integral
-from mpc.lagrangian_batch import LagrangianBatch
-from mpc.reachable import AdditiveNoise
+from mpc.lagrangian.batch import LagrangianBatch
+from mpc.stochastic.reachable import AdditiveNoise
 from safe_rl import handlers
 from safe_rl.handlers import Lagrangian
 from safe_rl.lyapunov.settings import LyapunovSettings
-from safe_rl.lyapunov.training import trained as lyapunov_function
+from safe_rl.lyapunov.training import train_lyapunov as lyapunov_function
 from systems import (
     Box,
     Fixed,
@@ -208,7 +208,8 @@ def _settings(kind: Any) -> Case:
     for name in inspect.signature(kind).parameters:
         kinds[name] = (
             "count" if name in COUNTS else "above 0" if name in POSITIVE else {
-                "judged": "count or 0", "hidden": "names", "averaging": "share", "trace": "share", "form": "count",
+                "evaluation_environments": "count or 0", "hidden": "names", "averaging": "share", "trace": "share",
+                "form": "count",
             }.get(name, "number")
         )  # fmt: skip
     return Case(
@@ -396,9 +397,10 @@ CASES: dict[str, Case] = {
                     "PPOLagrangian", "SACLagrangian")},
     "safe_rl.Combination": Case(safe_rl.Combination, {"name": "c", "base": safe_rl.SAC, "handler": Lagrangian()},
                                 {"name": "name", "base": "instance", "handler": "instance"}),
-    "safe_rl.JumpStart": Case(safe_rl.JumpStart, {"task": TASK, "guide": ctrl.LQR},
-                              {"task": "task", "guide": "factory", "settings": "instance"}, optional=("settings",),
-                              extra={"guide": [ctrl.LQR(TASK), lambda task: task]}),
+    "safe_rl.JumpStart": Case(safe_rl.JumpStart, {"task": TASK, "prior_policy": ctrl.LQR},
+                              {"task": "task", "prior_policy": "factory", "settings": "instance"},
+                              optional=("settings",),
+                              extra={"prior_policy": [ctrl.LQR(TASK), lambda task: task]}),
     "safe_rl.JumpStartSettings": Case(safe_rl.JumpStartSettings, {},
                                       {"longest": "count", "threshold": "share", "step": "above 0", "memory": "count"},
                                       extra={"step": [1.5]}),
@@ -428,7 +430,7 @@ CASES: dict[str, Case] = {
     "safe_rl.evaluate": Case(safe_rl.evaluate, {"policy": POLICY, "task": SHORT, "episodes": 1},
                              {"policy": "instance", "task": "task", "episodes": "count", "seed": "seed"},
                              words={"policy": "assess"}),
-    "safe_rl.allowances": Case(safe_rl.allowances, {"task": TASK}, {"task": "task"}),
+    "safe_rl.cost_limits": Case(safe_rl.cost_limits, {"task": TASK}, {"task": "task"}),
     "safe_rl.export_onnx": Case(safe_rl.export_onnx, {"policy": POLICY, "path": "/nonexistent/p.onnx"},
                                 {"policy": "instance", "path": "path", "observation_signals": "names",
                                  "action_signals": "names", "discount": "share", "settings": "mapping"},
@@ -474,7 +476,7 @@ METHODS: dict[str, Case] = {
                                 extra={"plane": [("x1",), ("x1", "x9")],
                                        "at": [{"x1": NAN}, {"x1": "a"}, [], [1.0, 1.0]]},
                                 words={"plane": "signal"}),
-    "RecedingHorizon.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
+    "ArtificialReferenceMPC.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
     "LagrangianBatch": Case(LagrangianBatch, {"task": LINEAR_TASK, "horizon": 2},
                             {"task": "task", "horizon": "count", "parameters": "names", "make": "function",
                              "max_iterations": "count", "tolerance": "above 0", "device": "device"},
@@ -490,8 +492,8 @@ METHODS: dict[str, Case] = {
     "Learner.predict": Case(LEARNER.predict, {"observation": [0.0, 0.0]}, {"observation": "array",
                                                                            "deterministic": "flag"},
                             extra={"observation": [[0.0], [0.0, 0.0, 0.0]]}),
-    "Learner.guided": Case(LEARNER.guided, {"start": safe_rl.JumpStart(TASK, ctrl.LQR)}, {"start": "instance"},
-                           words={"start": "guide"}),
+    "Learner.with_jump_start": Case(LEARNER.with_jump_start, {"start": safe_rl.JumpStart(TASK, ctrl.LQR)},
+                                    {"start": "instance"}, words={"start": "jump start"}),
     "Lagrangian": Case(handlers.Lagrangian, {}, {"gains": "instance", "normalised": "flag", **HANDLER}),
     "Harmonic": Case(handlers.Harmonic, {}, {"rule": "choice", "weight": "at least 0", **HANDLER, "margin": "above 0"}),
     "FixedPenalty": Case(handlers.FixedPenalty, {}, {"weight": "at least 0", **HANDLER}),
@@ -528,7 +530,7 @@ CASES |= {f"methods.{name}": case for name, case in METHODS.items()}
 
 RECORDS = {
     "systems.Equilibrium", "ctrl.Comparison", "ctrl.Decision", "ctrl.Gain", "ctrl.Trajectories", "mpc.FrequencySweep",
-    "safe_rl.Allowance", "safe_rl.Assessment",
+    "safe_rl.CostLimit", "safe_rl.Assessment",
 }  # fmt: skip
 """What the library returns: nobody makes one by hand. A decision is checked where it is used, see below."""
 

@@ -44,13 +44,13 @@ def test_the_python_blocks_are_a_script(pasted: Path) -> None:
 
 
 def test_the_python_blocks_are_a_module(pasted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = runpy.run_path(str(pasted / "pasted.py"), run_name="pasted")
+    page = runpy.run_path(str(pasted / "pasted.py"), run_name="pasted")
     assert capsys.readouterr().out == "", "an import compares nothing"
-    assert found["same"].A.tolist() == found["double_integrator"].A.tolist()
-    assert found["seen"].shape == (1024, 2)
-    assert found["transition"].reward.shape == (1024,)
-    assert math.isfinite(found["reward"])
-    assert found["proof"].is_proved
+    assert page["same"].A.tolist() == page["double_integrator"].A.tolist()
+    assert page["observations"].shape == (1024, 2)
+    assert page["transition"].reward.shape == (1024,)
+    assert math.isfinite(page["reward"])
+    assert page["certificate"].is_proved
 
 
 def test_links_lead_somewhere() -> None:

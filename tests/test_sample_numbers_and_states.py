@@ -16,7 +16,6 @@ import torch
 
 from ctrl import LQR, Controller, Decision, Status
 from ctrl.controller import measured_state, measured_states, sample_index
-from ctrl.driving import LaneChanging, LaneKeeping
 from mpc import (
     EqualityMPC,
     ExplicitMPC,
@@ -30,6 +29,7 @@ from mpc import (
     robust_stochastic_mpc,
 )
 from safe_rl import Policy, PolicyController
+from safe_rl.driving import LaneChanging, LaneKeeping
 from systems import Box, Sinusoid, Task, Trajectory, TriviumError, signals
 from systems.library import ball_and_plate_axis, driving, pendulum, segway
 

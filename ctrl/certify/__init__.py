@@ -1,22 +1,30 @@
-"""Certificates: what can be proved of a task under a law."""
+"""Regions of attraction of a task under a control law, proved. Start with :func:`certify`, or :func:`largest_level`.
 
-from ctrl.certify.certificate import Certificate, Kind
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.disturbed import disturbances, sampled_inner
-from ctrl.certify.ellipsoids import ellipsoid_region
-from ctrl.certify.equilibrium import RestPoint, rest_point
-from ctrl.certify.levels import largest_level
-from ctrl.certify.linearised import cost_to_go, lyapunov
-from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
-from ctrl.certify.neural import NeuralLyapunov
-from ctrl.certify.region import Effort
-from ctrl.certify.roa import certify, riccati
-from ctrl.certify.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
+``print(largest_level(task, LQR(task).law))`` finds the largest ellipsoid from which the regulator provably returns and
+says what that rests on. Both take any Lyapunov function in place of the default one; the rest of this list is Lyapunov
+functions, where to get better ones, and estimates by sampling.
+"""
+
+from ctrl.certify.candidates.disturbed import disturbances, sampled_inner
+from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
+from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.result import Kind
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.functions.neural import NeuralLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import RestPoint, rest_point
+from ctrl.certify.search.levels import largest_level
+from ctrl.certify.search.limits import Effort, SearchLimits
+from ctrl.certify.search.prove import certify, prove
+from ctrl.certify.semidefinite.ellipsoids import ellipsoid_region
+from ctrl.certify.semidefinite.squares import sos_region
 from ctrl.certify.shares import proved_region, proved_share
-from ctrl.certify.sos import sos_region
 
 __all__ = [
     "Certificate",
+    "Claim",
     "ClosedLoop",
     "Effort",
     "Kind",
@@ -26,6 +34,7 @@ __all__ = [
     "RestPoint",
     "SampledLimit",
     "SampledRegion",
+    "SearchLimits",
     "SymbolicLyapunov",
     "certify",
     "cost_to_go",
@@ -33,6 +42,7 @@ __all__ = [
     "ellipsoid_region",
     "largest_level",
     "lyapunov",
+    "prove",
     "proved_region",
     "proved_share",
     "rest_point",

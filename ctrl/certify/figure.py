@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ctrl.certify.certificate import Certificate
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.laws.law import Law
 from systems import Task
 
@@ -34,8 +34,9 @@ def phase_portrait(
     marked. Levels are cut through the reference along the plane shown.
 
     Args:
-        states: names of the two states, the first two where left out.
-        grid: starts per axis. steps: samples per trajectory, the task's own where left out.
+        states: names of the two states, default: the first two.
+        grid: starts per axis.
+        steps: samples per trajectory, default: those of the task.
     """
     from matplotlib.figure import Figure  # slow to import, and only needed here
 

@@ -1,28 +1,28 @@
-"""What a comparison says of a controller: the share of its starts that is proved to arrive."""
+"""The share of a controller's starts that is proved to arrive, for comparisons."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ctrl.certify.candidates import quadratics
-from ctrl.certify.certificate import Certificate
-from ctrl.certify.closed_loop import ClosedLoop
-from ctrl.certify.equilibrium import rest_point
-from ctrl.certify.levels import largest_level
-from ctrl.certify.region import Effort
-from ctrl.certify.roa import Equilibrium
-from ctrl.certify.volume import inner_share
+from ctrl.certify.candidates.quadratics import quadratics
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import Equilibrium
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import rest_point
+from ctrl.certify.search.levels import largest_level
+from ctrl.certify.search.limits import SearchLimits
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from systems import Task
 
 __all__ = ["proved_region", "proved_share"]
 
+_BOXES = 50_000  # examined for a share
 _FINE, _COARSE = 2e-3, 0.05  # of the level, relative to the sampled limit
 
 
-def proved_region(task: Task, controller: Controller, seconds: float = Effort.seconds) -> float | None:
-    """What a comparison says of a controller: the share of its starts' support that is proved to reach the reference.
+def proved_region(task: Task, controller: Controller, seconds: float = SearchLimits.seconds) -> float | None:
+    """The share of the support of the starts that a controller is proved to bring to the reference.
 
     The highest level that can be proved is sought, in more than two states to a twentieth of the sampled limit, for
     every one of the quadratic candidates in turn. A loop that rests beside the reference, but within the task's
@@ -46,7 +46,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
             return 0.0
         equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
         resolution = _FINE if len(task.plant.state) <= 2 else _COARSE
-        best, volume, budget = 0.0, 0.0, Effort(seconds=seconds)
+        best, volume, budget = 0.0, 0.0, SearchLimits(seconds=seconds)
         for candidate in quadratics(loop, loop, rest):
             if candidate.volume <= volume or best == 1.0:
                 continue
@@ -60,14 +60,14 @@ def proved_region(task: Task, controller: Controller, seconds: float = Effort.se
         return None
 
 
-def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> float:
+def proved_share(certificate: Certificate, task: Task) -> float:
     """A lower bound of the share of the task's initial states that lies in the proved set.
 
-    By halving the box that supports the initial law; see :func:`ctrl.certify.volume.inner_share`.
+    By halving the box that supports the initial distribution; see :meth:`SublevelSet.inner_share`.
 
     Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded law, which has no such box, the box of three
-        standard deviations around the mean is taken.
+        A number in [0, 1]; 0 where nothing is proved. For an unbounded distribution, which has no such box, it is of
+        the box of three standard deviations around the mean.
     """
     if not certificate.is_proved:
         return 0.0
@@ -76,4 +76,4 @@ def proved_share(certificate: Certificate, task: Task, boxes: int = 50_000) -> f
     if not np.isfinite([lower, upper]).all():
         mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
         lower, upper = mean - spread, mean + spread
-    return inner_share(certificate.region, lower, upper, boxes)
+    return certificate.region.inner_share(lower, upper, _BOXES)

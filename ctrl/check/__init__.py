@@ -1,4 +1,4 @@
-"""What is wrong with a plant, a task or a controller of one's own, and how to mend it."""
+"""Checks of a user's plant, task or controller, with how to fix what fails."""
 
 from ctrl.check.controllers import check_controller
 from ctrl.check.plants import check_plant

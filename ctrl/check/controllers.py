@@ -20,7 +20,12 @@ SLACK = 1e-9
 
 
 def check_controller(controller: Controller | Callable[[Task], Controller], task: Task) -> Report:
-    """Whether a controller, or what a factory makes for the task, keeps the contract of :class:`Controller`."""
+    """Checks that a controller keeps the contract of :class:`Controller`.
+
+    Args:
+        controller: the controller, or a factory that makes one for the task.
+        task: the task on which it is checked.
+    """
     expect(task, Task, "the task to check a controller on", "such as systems.library.cartpole()")
     name = getattr(controller, "__name__", type(controller).__name__)
     subject, made = f"{name} on task '{task.name}'", []
@@ -56,8 +61,8 @@ def _checks(controller: Controller, task: Task) -> list[Check]:
 
     def answers(states: list[np.ndarray], k: int = 0) -> str:
         controller.reset()
-        seen = [_decision(controller, task, x, k) for x in states]
-        return ", ".join(sorted({str(decision.status) for decision in seen}))
+        decisions = [_decision(controller, task, x, k) for x in states]
+        return ", ".join(sorted({str(decision.status) for decision in decisions}))
 
     def says_so() -> None:
         for x in broken:
@@ -66,11 +71,11 @@ def _checks(controller: Controller, task: Task) -> list[Check]:
                 raise Objection(f"the state {x} was answered with status 'solved'")
 
     bounds = "return Decision(np.clip(u, *task.input_bounds)), with u of shape (m,), whatever happened"
-    way_out = "catch what numbers can do, and fall back on an input that is always there, such as the reference's"
+    fallback = "catch numerical errors, and fall back on an input that always exists, such as the reference's"
     checks = [
         attempt("answers drawn starts with an input in bounds", lambda: answers(list(starts)), bounds),
-        attempt("answers far away", lambda: answers(far), way_out),
-        attempt("answers a state that is not finite with a finite input in bounds", lambda: answers(broken), way_out),
+        attempt("answers far away", lambda: answers(far), fallback),
+        attempt("answers a state that is not finite with a finite input in bounds", lambda: answers(broken), fallback),
         attempt("says so by its status", says_so, "Decision(backup, Status.NUMERICAL, Source.BACKUP)", warning=True),
         attempt(
             "answers late samples", lambda: answers(list(starts[:2]), 10 * task.steps), "k counts on beyond task.steps"
@@ -89,21 +94,21 @@ def _checks(controller: Controller, task: Task) -> list[Check]:
 
 def _decision(controller: Controller, task: Task, x: np.ndarray, k: int) -> Decision:
     """One step, held against the contract."""
-    at = f"at x = {np.array2string(x, precision=3)}, k = {k}"
+    where = f"at x = {np.array2string(x, precision=3)}, k = {k}"
     try:
         decision = controller.step(x.copy(), k)
     except Exception as error:  # the contract: never because of numbers
-        raise Objection(f"step raised {type(error).__name__} {at}: {error}") from error
+        raise Objection(f"step raised {type(error).__name__} {where}: {error}") from error
     if not isinstance(decision, Decision):
-        raise Objection(f"step returned {type(decision).__name__} {at}, not a Decision")
+        raise Objection(f"step returned {type(decision).__name__} {where}, not a Decision")
     u, (lower, upper) = np.asarray(decision.input), task.input_bounds
     if u.shape != lower.shape:
-        raise Objection(f"the input has shape {u.shape} {at}; expected {lower.shape}")
+        raise Objection(f"the input has shape {u.shape} {where}; expected {lower.shape}")
     if not np.isfinite(u).all():
-        raise Objection(f"the input is {u} {at}")
+        raise Objection(f"the input is {u} {where}")
     slack = SLACK * (1 + np.abs(u))
     if (u < lower - slack).any() or (u > upper + slack).any():
-        raise Objection(f"the input {u} {at} is beyond its bounds {lower}, {upper}")
+        raise Objection(f"the input {u} {where} is beyond its bounds {lower}, {upper}")
     if not isinstance(decision.status, Status) or not isinstance(decision.source, Source):
         raise Objection(f"status {decision.status!r} and source {decision.source!r}: expected a Status and a Source")
     return decision

@@ -22,15 +22,27 @@ AGREEMENT = 1e-9
 
 
 def check_plant(plant: Plant | type[Plant]) -> Report:
-    """Whether a plant, or its class with default parameters, can be read by everything that reads plants.
+    """Checks that simulation, optimisation, learning and proofs can read a plant.
 
-    The plant is asked around the origin; :func:`check_task` asks it in the task's domain.
+    Args:
+        plant: the plant, or its class, which is then constructed with default parameters. It is evaluated around the
+            origin; :func:`check_task` evaluates it in the task's domain.
+
+    Examples:
+        >>> from systems.library import CartPole
+        >>> check_plant(CartPole).passed
+        True
     """
     return plant_report(plant, around_origin)
 
 
 def plant_report(plant: Plant | type[Plant], sample: Callable[[Plant], Samples]) -> Report:
-    """The checks of a plant at the points that ``sample`` gives for it."""
+    """The checks of a plant.
+
+    Args:
+        plant: the plant, or its class.
+        sample: gives the points at which it is evaluated.
+    """
     name = plant.__name__ if isinstance(plant, type) else type(plant).__name__
     first = attempt(
         "can be made",
@@ -66,9 +78,9 @@ def _numbers(plant: Plant, at: Samples) -> list[Check]:
     points = (at.x, at.u, at.w)
 
     def finite(of: ca.Function, x: Any, u: Any, w: Any, where: str) -> None:
-        found = np.array(of(x, u, w, 0))
-        if not np.isfinite(found).all():
-            rows = [plant.state.names[i] for i in np.flatnonzero(~np.isfinite(found).all(axis=1))]
+        value = np.array(of(x, u, w, 0))
+        if not np.isfinite(value).all():
+            rows = [plant.state.names[i] for i in np.flatnonzero(~np.isfinite(value).all(axis=1))]
             raise Objection(f"the equation of {', '.join(rows)} is not finite {where}")
 
     def everywhere(of: ca.Function) -> None:
@@ -76,7 +88,7 @@ def _numbers(plant: Plant, at: Samples) -> list[Check]:
             finite(of, x, u, w, f"at x = {np.round(x, 3)}, u = {np.round(u, 3)}")
 
     smooth = "avoid sqrt(0), 0/0, atan2(0, 0): add a small constant where a quantity may vanish" + (
-        f", {at.mend}" if at.mend else ""
+        f", {at.fix}" if at.fix else ""
     )
     middle = f"at {at.centre}"
     return [
@@ -117,16 +129,16 @@ def _agrees(f: ca.Function, to: Any, points: tuple[np.ndarray, ...]) -> str:
         import torch
 
         arguments = [torch.as_tensor(argument) for argument in arguments]
-    found, expected = np.asarray(lower(f, to=to)(*arguments)), _expected(f, points)
+    actual, expected = np.asarray(lower(f, to=to)(*arguments)), _expected(f, points)
     with np.errstate(all="ignore"):
-        gap = np.nanmax(np.abs(found - expected) / (1 + np.abs(expected)), initial=0.0)
+        gap = np.nanmax(np.abs(actual - expected) / (1 + np.abs(expected)), initial=0.0)
     if not gap <= AGREEMENT:
         raise Objection(f"differs from CasADi by {gap:.3g} (relative)")
     return f"largest difference {gap:.1g}"
 
 
 def _read_by_proofs(f: ca.Function, at: Samples) -> Check:
-    """A function that intervals cannot read, such as a look-up table, is no fault: only proofs need it."""
+    """A function that intervals cannot read, such as a look-up table, fails no check: only proofs need it."""
     name = "interval arithmetic encloses it"
     try:
         lower(f, to="interval")
@@ -141,8 +153,8 @@ def _enclosed(f: ca.Function, at: Samples) -> None:
     points = (at.x, at.u, at.w)
     states = Interval(np.maximum(at.x - 1e-3, at.lower), np.minimum(at.x + 1e-3, at.upper))
     boxes = [states, *(Interval(point - 1e-3, point + 1e-3) for point in points[1:])]
-    found, expected = lower(f, to="interval")(*boxes, Interval(np.zeros(0), np.zeros(0))), _expected(f, points)
-    if not ((found.lo <= expected) & (expected <= found.hi) | np.isnan(expected)).all():
+    enclosed, expected = lower(f, to="interval")(*boxes, Interval(np.zeros(0), np.zeros(0))), _expected(f, points)
+    if not ((enclosed.lo <= expected) & (expected <= enclosed.hi) | np.isnan(expected)).all():
         raise Objection("an enclosure misses the value CasADi gives")
 
 
@@ -150,12 +162,12 @@ def _stabilisable(plant: Plant, at: Samples) -> str:
     if not plant.input:
         return "there is no input to stabilise it with"
     try:
-        still = equilibrium(plant, at.x_ref, at.u_ref)
-        local = linearise(plant, still.x, still.u)
+        rest = equilibrium(plant, at.x_ref, at.u_ref)
+        local = linearise(plant, rest.x, rest.u)
         lqr(local, np.eye(len(plant.state)), np.eye(len(plant.input)))
     except NotStabilisable as error:
         raise Objection(str(error)) from error
-    return f"x = {np.round(still.x, 4)}, u = {np.round(still.u, 4)}"
+    return f"x = {np.round(rest.x, 4)}, u = {np.round(rest.u, 4)}"
 
 
 def _has(package: str) -> bool:

@@ -13,10 +13,11 @@ __all__ = ["check_readings"]
 
 
 def check_readings(task: Task, controllers: Mapping[str, Callable[[Task], Controller]]) -> Report:
-    """What each controller would make of the task, without a run.
+    """Reports how each controller reads the task, without a run.
 
     Args:
-        controllers: by name, each a function of the task that returns one.
+        task: the task.
+        controllers: by name, functions of the task that return a controller.
     """
     return Report(
         f"task '{task.name}' as controllers take it", tuple(_reading(task, *item) for item in controllers.items())

@@ -1,4 +1,4 @@
-"""What was checked, what came out, and how to mend it."""
+"""Checks, their outcome, and how to fix what fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Check", "CheckFailed", "Objection", "Report", "attempt"]
 
 
 class CheckFailed(TriviumError, ValueError):
-    """Something does not keep the contract; the message lists what, why and how to mend it."""
+    """A check failed; the message lists which, why and how to fix it."""
 
 
 class Objection(Exception):
@@ -25,9 +25,10 @@ class Check:
     """One question and its answer.
 
     Args:
-        name: the contract, in words. passed: whether it is kept.
-        explanation: what is wrong, why, and how to mend it; what was found where it passed.
-        warning: a failure is worth knowing but forbids nothing.
+        name: the contract, in words.
+        passed: whether it is kept.
+        explanation: what is wrong, why, and how to fix it, or what was measured; default: none.
+        warning: a failure is worth knowing but forbids nothing; default: False.
     """
 
     name: str
@@ -43,7 +44,12 @@ class Check:
 @final
 @dataclass(frozen=True)
 class Report:
-    """All checks of one object; ``print`` it, or have it raise."""
+    """All checks of one object; ``print`` it, or have it raise.
+
+    Args:
+        subject: the object, in words.
+        checks: in the order in which they ran.
+    """
 
     subject: str
     checks: tuple[Check, ...]
@@ -62,8 +68,8 @@ class Report:
         return tuple(check for check in self.checks if not check.passed and check.warning)
 
     def __str__(self) -> str:
-        found = f"{len(self.checks)} checks, {len(self.failures)} failed, {len(self.warnings)} warnings"
-        return "\n".join([f"{self.subject}: {found}", *(f"  {check}" for check in self.checks)])
+        counts = f"{len(self.checks)} checks, {len(self.failures)} failed, {len(self.warnings)} warnings"
+        return "\n".join([f"{self.subject}: {counts}", *(f"  {check}" for check in self.checks)])
 
     def raise_if_failed(self) -> None:
         """Raises :class:`CheckFailed` with every failure, if there is any."""
@@ -71,12 +77,19 @@ class Report:
             raise CheckFailed("\n".join([f"{self.subject}:", *(f"  {check}" for check in self.failures)]))
 
 
-def attempt(name: str, test: Callable[[], str | None], mend: str = "", warning: bool = False) -> Check:
-    """Runs one test. It fails by raising; what it returns explains what was found."""
+def attempt(name: str, test: Callable[[], str | None], fix: str = "", warning: bool = False) -> Check:
+    """Runs one test, which fails by raising.
+
+    Args:
+        name: the contract, in words.
+        test: returns an explanation of its success, or None.
+        fix: how to fix a failure; default: not said.
+        warning: whether a failure forbids nothing; default: False.
+    """
     try:
         return Check(name, True, test() or "")
     except Objection as objection:
         why = str(objection)
     except Exception as error:  # the object under test may do anything
         why = f"{type(error).__name__}: {error}"
-    return Check(name, False, f"{why}; {mend}" if mend else why, warning)
+    return Check(name, False, f"{why}; {fix}" if fix else why, warning)

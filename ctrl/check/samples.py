@@ -20,14 +20,16 @@ class Samples:
     """Points and the box they come from.
 
     Args:
-        where, centre: the points and the middle in words. mend: what else to do where the plant is unsound there.
+        where: the points, in words.
+        centre: the middle, in words.
+        fix: what else to do if the plant is unsound at the points.
         x: (points, n). u: (points, m). w: (points, q).
         lower, upper: box of states, each (n,). x_ref, u_ref: (n,) and (m,), the state and input in the middle.
     """
 
     where: str
     centre: str
-    mend: str
+    fix: str
     x: np.ndarray
     u: np.ndarray
     w: np.ndarray
@@ -69,8 +71,8 @@ def of_task(task: Task) -> Samples:
     w = task.disturbance.sample(task.plant.disturbance, chance, (POINTS,))
     among = "the starts and the reference" if task.domain is None else "the domain"
     where = f"at {POINTS} points of {among}, with inputs up to their bounds"
-    mend = "or give the task a domain without such states"
-    return Samples(where, "the reference", mend, x, u, w, lower, upper, x_ref, u_ref)
+    fix = "or give the task a domain without such states"
+    return Samples(where, "the reference", fix, x, u, w, lower, upper, x_ref, u_ref)
 
 
 def _inputs(bounds: tuple[np.ndarray, np.ndarray], centre: np.ndarray, chance: np.random.Generator) -> np.ndarray:

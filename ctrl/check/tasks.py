@@ -37,11 +37,11 @@ def check_task(task: Task) -> Report:
         attempt(
             f"{DRAWS} drawn starts lie inside the domain and the hard constraints",
             lambda: _starts(task),
-            "narrow the law of initial states, or widen the domain or the constraint",
+            "narrow the distribution of initial states, or widen the domain or the constraint",
         ),
         attempt("the reference lies inside the domain and the hard constraints", lambda: _reference_allowed(task)),
         attempt(
-            "the reference is an equilibrium, or a motion of the plant",
+            "the reference is an equilibrium, or a trajectory of the plant",
             lambda: _reference_holds(task),
             warning=True,
         ),
@@ -145,20 +145,20 @@ def _reference_holds(task: Task) -> str:
     after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
     gap = np.abs(after - x_ref[1:]) / task.dt
     k, i = np.unravel_index(np.argmax(gap), gap.shape)
-    found = f"largest drift {gap.max(initial=0.0):.1g} per second"
+    drift = f"largest drift {gap.max(initial=0.0):.1g} per second"
     if gap[k, i] <= STILL:
-        return found
+        return drift
     residual = _residual(task) if task.reference.is_constant else np.inf
-    pushed = [name for name, mean in zip(task.plant.disturbance.names, w[0], strict=True) if mean != 0]
-    if residual <= STILL and not pushed:
-        return f"an equilibrium to {residual:.1g}, {found}"
+    disturbed = [name for name, mean in zip(task.plant.disturbance.names, w[0], strict=True) if mean != 0]
+    if residual <= STILL and not disturbed:
+        return f"an equilibrium to {residual:.1g}, {drift}"
     if residual <= STILL:
-        mend = f"it is an equilibrium, but the mean of the disturbance ({', '.join(pushed)}) pushes the plant off it"
+        fix = f"it is an equilibrium, but the mean of the disturbance ({', '.join(disturbed)}) moves the plant off it"
     elif task.reference.is_constant:
-        mend = "systems.equilibrium(plant, x, u) finds one; without one no controller can stay there"
+        fix = "systems.equilibrium(plant, x, u) finds one; without one no controller can stay there"
     else:
-        mend = "no controller can follow it exactly; list what the plant itself can do, or accept the error"
-    raise Objection(f"at sample {k} the plant drifts off it: {_rates(task, gap[k])}; {mend}")
+        fix = "no controller can follow it exactly; list what the plant itself can do, or accept the error"
+    raise Objection(f"at sample {k} the plant drifts off it: {_rates(task, gap[k])}; {fix}")
 
 
 def _least(task: Task) -> str:
@@ -228,15 +228,15 @@ def _residual(task: Task) -> float:
 
 def _listed(task: Task) -> str:
     x = np.asarray(task.reference.x) if isinstance(task.reference, Trajectory) else np.zeros((1, 1))
-    wanted = task.steps + HORIZON
-    if len(x) == 1 or len(x) >= wanted:
+    needed = task.steps + HORIZON
+    if len(x) == 1 or len(x) >= needed:
         return ""
     rates = np.abs(x[-1] - x[-2]) / task.dt
     if (rates > STILL).any():
         raise Objection(
             f"it lists {len(x)} samples for a run of {task.steps} and still moves at its end ({_rates(task, rates)}), "
             "where the last sample is held: a controller that looks ahead brakes for that; make it longer by a "
-            f"controller's horizon, to {wanted} samples"
+            f"controller's horizon, to {needed} samples"
         )
     return "it ends at rest"
 
@@ -336,12 +336,12 @@ def _fine(task: Task) -> str:
 def _costs(task: Task) -> None:
     x, _ = _draws(task)
     x_ref, u_ref = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
-    found = {
+    given = {
         "stage cost": lower(task.stage_cost_function(), to="numpy")(x, u_ref, x_ref, u_ref),
         "terminal cost": lower(task.terminal_cost_function(), to="numpy")(x, x_ref),
         "margin of a constraint": lower(task.margin_function(), to="numpy")(x, u_ref),
     }
-    for what, values in found.items():
+    for what, values in given.items():
         if not np.isfinite(values).all():
             bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
             raise Objection(f"the {what} at x = {np.round(x[bad], 3)} is {values[bad]}")

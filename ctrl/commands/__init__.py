@@ -1,1 +1,1 @@
-"""What the command line can be asked for, one command per file."""
+"""Commands of the command line, one per file."""

@@ -14,13 +14,13 @@ __all__ = ["Check"]
 
 @dataclass(frozen=True)
 class Check:
-    """Say what is wrong with a plant, a task or a controller of your own, and how to mend it.
+    """Say what is wrong with a plant, a task or a controller of your own, and how to fix it.
 
     For example:
       trivium check my_plant.py:Mass
       trivium check my_plant.py:task
       trivium check my_plant.py:task --controllers lqr linear-mpc nonlinear-mpc
-      trivium check my_law.py:Relay --task my_plant.py:task
+      trivium check my_controller.py:Relay --task my_plant.py:task
 
     Exit status: 0 no check failed; 1 one did; 2 misuse.
     """
@@ -55,9 +55,9 @@ class Check:
             return check_controller(load("trivium.controllers", self.thing), load_task(self.task))
         if ":" not in self.thing:
             return check_task(load_task(self.thing))
-        found = place(self.thing)
-        if isinstance(found, Plant) or (isinstance(found, type) and issubclass(found, Plant)):
-            return check_plant(found)
-        if isinstance(found, Task) or (callable(found) and not isinstance(found, type)):
+        thing = place(self.thing)
+        if isinstance(thing, Plant) or (isinstance(thing, type) and issubclass(thing, Plant)):
+            return check_plant(thing)
+        if isinstance(thing, Task) or (callable(thing) and not isinstance(thing, type)):
             return check_task(load_task(self.thing))
         raise NotFound(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")

@@ -27,7 +27,7 @@ class Compare:
     For example:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
-      trivium compare my_plant.py:task --controllers lqr my_law.py:Relay
+      trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
 
     Exit status: 0 all controllers ran or do not apply; 1 one that should run failed; 2 misuse.
     """
@@ -35,18 +35,18 @@ class Compare:
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy. Where left out, the
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy; default: the
     comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
     starts: int | None = None
-    """Initial states, drawn from the task's law; as many as the task's own comparison says, else 128."""
+    """Number of initial states, drawn from the task's distribution; default: as in the task's comparison, else 128."""
     seed: int = 0
     """Of starts and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; a new one, runs/TASK-TIME, where left out."""
+    """Folder for the results; default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes for controllers that cannot answer many states at once; as many as cores where left out."""
+    """Processes for controllers that cannot answer many states at once; default: as many as there are cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """Parameters of the plant that really runs, name=value, where they differ from what controllers are told."""
+    """Parameters of the true plant, name=value, that differ from those the controllers know."""
     proof_seconds: float = PROOF_SECONDS
     """To spend on each proof of a controller that has a law, of every candidate for a Lyapunov function, as `trivium
     verify` does; 0 for none."""
@@ -65,10 +65,10 @@ class Compare:
             raise Misuse(f"--proof-seconds {self.proof_seconds:g}; expected 0 or more")
         proof = partial(proved_region, seconds=self.proof_seconds) if self.proof_seconds else None
         task = _with_truth(load_task(self.task), self.true)
-        programme, broken = _programme(self.controllers, task.name)
-        starts = programme.starts if self.starts is None else self.starts
+        spec, broken = _spec(self.controllers, task.name)
+        starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
-            comparison = compare(task, programme.controllers, starts, self.seed, self.workers, proof)
+            comparison = compare(task, spec.controllers, starts, self.seed, self.workers, proof)
             try:
                 console = Console()
                 Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
@@ -81,31 +81,31 @@ class Compare:
         return 1 if comparison.failed else 0
 
 
-def _programme(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
+def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
-    from ctrl.comparison import Programme
+    from ctrl.comparison import ComparisonSpec
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
 
     if names:
         shown = [short_name(name) for name in names]
         shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
-        return Programme(
+        return ComparisonSpec(
             {short: load("trivium.controllers", name) for name, short in zip(names, shown, strict=True)}
         ), {}
     if task in entry_points("trivium.comparisons"):
         own = load("trivium.comparisons", task)()
-        return own if isinstance(own, Programme) else Programme(dict(own)), {}
+        return own if isinstance(own, ComparisonSpec) else ComparisonSpec(dict(own)), {}
     installed = entry_points("trivium.controllers")
-    found, broken = {}, {}
+    loaded, broken = {}, {}
     for name in [name for name in STANDARD if name in installed] or installed:
         try:
-            found[name] = load("trivium.controllers", name)
+            loaded[name] = load("trivium.controllers", name)
         except BrokenEntryPoint as error:
             broken[name] = str(error)
-    if not found:
+    if not loaded:
         reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
         raise Misuse(f"no controllers to compare: {reasons}")
-    return Programme(found), broken
+    return ComparisonSpec(loaded), broken
 
 
 def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
+
+if TYPE_CHECKING:
+    from ctrl.discovery import Group
 
 __all__ = ["List"]
 
@@ -12,22 +16,32 @@ __all__ = ["List"]
 class List:
     """List the tasks, controllers, comparisons and learners that are installed.
 
-    Exit status: 0 all can be loaded; 1 one cannot.
+    Exit status: 0 all can be loaded, or need an extra that the list names; 1 one cannot be loaded.
     """
 
     def run(self) -> int:
-        from ctrl.discovery import BrokenEntryPoint, Group, entry_points, load
+        from ctrl.discovery import BrokenEntryPoint, Group, MissingExtra, entry_points
 
-        wrong = 0
+        is_any_broken = False
         for group in get_args(Group):
             print(group.removeprefix("trivium."))
-            found = entry_points(group)
-            if not found:
+            points = entry_points(group)
+            if not points:
                 print("  none is installed; pip install -e . registers them")
-            for name, point in found.items():
+            for name, point in points.items():
                 try:
-                    described = (load(group, name).__doc__ or "").strip().split("\n")[0]
+                    described = _summary(group, name)
+                except MissingExtra as error:
+                    described = f"needs {error.command}"
                 except BrokenEntryPoint as error:
-                    described, wrong = f"BROKEN: {error}", 1
+                    described, is_any_broken = f"BROKEN: {error}", True
                 print(f"  {name:<20} {point.value:<40} {described}")
-        return wrong
+        return 1 if is_any_broken else 0
+
+
+def _summary(group: Group, name: str) -> str:
+    """First line of a docstring, without the markup of references."""
+    from ctrl.discovery import load
+
+    line = (load(group, name).__doc__ or "").strip().split("\n")[0]
+    return re.sub(r":\w+:`~?([^`]*)`|``([^`]*)``", lambda match: match[1] or match[2], line)

@@ -1,4 +1,4 @@
-"""What commands share: how they refuse, how they name things, and how they say where a result lies."""
+"""Shared by the commands: refusals, short names, and where a result was written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Misuse", "short_name", "tell"]
 
 
 class Misuse(TriviumError, ValueError):
-    """The command line asks for something that cannot be."""
+    """The arguments of the command line contradict each other or cannot be used."""
 
 
 def short_name(name: str) -> str:
-    """``my_law.py:Relay`` goes by ``Relay`` in tables, ``runs/x/my.policy`` by ``my``."""
+    """``my_controller.py:Relay`` goes by ``Relay`` in tables, ``runs/x/my.policy`` by ``my``."""
     return name.rpartition(":")[2] if ":" in name else Path(name).stem if "/" in name else name
 
 

@@ -39,7 +39,7 @@ class Train:
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Settings of the learner that differ from its defaults; a name it does not know is answered with those it does."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the checkpoint; runs/TASK-LEARNER-seedSEED where left out."""
+    """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 
     def run(self) -> int:
         from ctrl.discovery import load, load_task
@@ -54,7 +54,7 @@ class Train:
         learner_type = load("trivium.learners", self.learner)
         if not (callable(learner_type) and hasattr(learner_type, "load")):
             raise Misuse(
-                f"'{self.learner}' is no learner; expected one of `trivium list`, or path/to/file.py:MyLearner"
+                f"'{self.learner}' is not a learner; expected one of `trivium list`, or path/to/file.py:MyLearner"
             )
         settings = _settings(learner_type, self.learner, self.settings)
         kind = getattr(learner_type, "__name__", self.learner).lower()
@@ -98,7 +98,7 @@ class Train:
 
 
 def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:
-    """What the learner calls its settings, with those given; None where none is."""
+    """The learner's settings with those given; None if none is."""
     if not given:
         return None
     from systems import UnknownName
@@ -118,4 +118,4 @@ def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:
     try:
         return tyro.cli(kind, args=words, prog="trivium train --settings", add_help=False)
     except SystemExit:  # tyro has said which
-        raise Misuse(f"--settings {' '.join(given)}; a value is none of its kind, as said above") from None
+        raise Misuse(f"--settings {' '.join(given)}; a value has the wrong type, as said above") from None

@@ -14,12 +14,12 @@ from ctrl.commands.misuse import Misuse, short_name, tell
 __all__ = ["PROOF_SECONDS", "Verify"]
 
 PROOF_SECONDS = 60.0
-"""To spend on a proof where nothing else is said, by every command."""
+"""To spend on a proof by default, in every command."""
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Prove a region of attraction of a controller on a task and write the certificate; or show one again from its
+    """Prove a region of attraction of a controller on a task and write the certificate; or verify one again from its
     file.
 
     For example:
@@ -29,7 +29,7 @@ class Verify:
       trivium verify --check certificates/path.json
       trivium verify --check certificates/mass.json mass.py:task
 
-    Exit status: 0 proved, or shown again; 1 not; 2 misuse, or a file that is no certificate.
+    Exit status: 0 proved, or re-verified; 1 not; 2 misuse, or a file that is not a certificate.
     """
 
     task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
@@ -42,16 +42,16 @@ class Verify:
     continuous: bool = False
     """In continuous time, the law answering at every instant, instead of sampled."""
     disturbed: bool = False
-    """Under whatever the task's law of disturbances can draw, which must be bounded, instead of undisturbed."""
+    """Under whatever disturbances the task's distribution can draw, which must be bounded, instead of undisturbed."""
     seconds: float | None = None
-    """To spend on each proof, of every candidate for a Lyapunov function, 60 where left out; with --check, after which
-    to give up, 25 where left out."""
+    """To spend on each proof, of every candidate for a Lyapunov function, default: 60; with --check, after which
+    to give up, default: 25."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write the certificate, in place of what is there; where left out a new file
+    """Where to write the certificate, in place of what is there; default: a new file
     runs/TASK-CONTROLLER.certificate.json, with degree, continuous and disturbed in the name where they were asked
     for."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A certificate to show again, without search, and to audit at random points in a second arithmetic. Nothing in
+    """A certificate to verify again, without search, and to audit at random points in a second arithmetic. Nothing in
     the file is executed or imported."""
     points: int = 500
     """Of the audit."""
@@ -60,36 +60,36 @@ class Verify:
         if self.seconds is not None and not self.seconds > 0:
             raise Misuse(f"--seconds {self.seconds:g}; expected more than 0")
         if self.check is not None:
-            return self._show_again(self.check)
+            return self._verify_again(self.check)
         if self.task is None:
             raise Misuse("give either a TASK to prove something of, or --check FILE")
         if self.degree is not None and self.degree < 2:
             raise Misuse(f"--degree {self.degree}; a Lyapunov function needs 2 or more")
         return self._prove(self.task)
 
-    def _show_again(self, path: Path) -> int:
-        from ctrl.certify.command import CHECK_SECONDS, show_again
+    def _verify_again(self, path: Path) -> int:
+        from ctrl.commands.proofs import CHECK_SECONDS, verify_again
         from ctrl.discovery import load_task
 
         if self.points < 0:
             raise Misuse(f"--points {self.points}; expected at least 0")
         task = None if self.task is None else load_task(self.task)
-        return 0 if show_again(path, self.points, task, self.seconds or CHECK_SECONDS) else 1
+        return 0 if verify_again(path, self.points, task, self.seconds or CHECK_SECONDS) else 1
 
     def _prove(self, name: str) -> int:
-        from ctrl.certify.command import law_of, prove
-        from ctrl.certify.content import law_data
-        from ctrl.certify.files import save
+        from ctrl.certify.files.content import law_data
+        from ctrl.certify.files.file import save
+        from ctrl.commands.proofs import best_certificate, law_of_controller
         from ctrl.discovery import load, load_task
         from systems.files import kept, locked, locked_new, probe
 
         task = load_task(name)
-        law = law_of(load("trivium.controllers", self.controller)(task), self.controller)
+        law = law_of_controller(load("trivium.controllers", self.controller)(task), self.controller)
         law_data(law)  # what has no form in a file must show before the work, and so must a place that takes no file
         file = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
         with locked_new(Path("runs") / file) if self.out is None else locked(self.out.with_suffix(".json")) as place:
             probe(place)
-            certificate, lines = prove(
+            certificate, lines = best_certificate(
                 task, law, self.seconds or PROOF_SECONDS, self.degree, self.continuous, self.disturbed
             )
             try:
@@ -108,6 +108,6 @@ class Verify:
 
     @property
     def _asked(self) -> str:
-        """What tells claims about one controller apart, for their files."""
+        """The options that tell claims about one controller apart, for the names of their files."""
         parts = {f"degree{self.degree}": self.degree, "continuous": self.continuous, "disturbed": self.disturbed}
         return "".join(f"-{part}" for part, asked in parts.items() if asked)

@@ -1,8 +1,10 @@
 """Comparison of controllers on one task: common random numbers, metrics, table, figure, results on disk."""
 
+from ctrl.comparison.comparison import Comparison
 from ctrl.comparison.metrics import Metrics
-from ctrl.comparison.run import Comparison, Factory, Programme, compare
-from ctrl.comparison.statistics import Estimate, Rate
+from ctrl.comparison.run import compare
+from ctrl.comparison.spec import ComparisonSpec, Factory
 from ctrl.comparison.verdicts import Verdict
+from systems.statistics import Estimate, Rate
 
-__all__ = ["Comparison", "Estimate", "Factory", "Metrics", "Programme", "Rate", "Verdict", "compare"]
+__all__ = ["Comparison", "ComparisonSpec", "Estimate", "Factory", "Metrics", "Rate", "Verdict", "compare"]

@@ -23,9 +23,10 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
     a shorter one with the same seed.
 
     Args:
-        starts: how many to draw from the task's law for each seed, or the states themselves, (runs, n). Runs that
-            equal another in start and disturbances are left out.
-        seeds: each brings its own starts (unless they are given) and disturbances, one after the other.
+        task: the task of the runs.
+        starts: number of states to draw from the task's initial distribution for each seed, or the states themselves,
+            (runs, n). Runs that equal another in start and disturbances are left out.
+        seeds: each adds its own starts (unless they are given) and disturbances.
 
     Raises:
         InvalidValue: no starts, a start that is not finite, lies outside the domain or violates a hard constraint.
@@ -81,7 +82,7 @@ def objection(task: Task, x: np.ndarray) -> str | None:
             g = constraint.function(task.plant)
             state, u = g.sx_in()
             rows = g(state, u)
-            bound = ca.which_depends(rows, u, 1, True)  # rows that an input can still mend are no objection
+            bound = ca.which_depends(rows, u, 1, True)  # rows that an input can still change are not an objection
             value = np.array(ca.Function("at", [state, u], [rows])(x, 0))[:, 0]
             fixed = value[~np.array(bound, dtype=bool)]
             if np.isnan(fixed).any():

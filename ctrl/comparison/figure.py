@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import casadi as ca
 import numpy as np
 
+from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import settling_times
+from ctrl.comparison.problem import problem
 from ctrl.trajectories import Trajectories
 from systems import Box, Task
+from systems.style import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ctrl.comparison.run import Comparison
 
 __all__ = ["STYLE", "figure", "phase_plane"]
 
-STYLE = Path(__file__).with_name("trivium.mplstyle")
 ROWS = 6  # signals shown at most, so that the page stays a page
 THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
 UNSAFE: dict[str, Any] = {"facecolor": "0.88", "edgecolor": "0.5", "linewidth": 0.6}
@@ -29,7 +29,7 @@ FAILED: dict[str, Any] = {"color": "black", "markersize": 3.0, "markeredgewidth"
 DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth": 0.8}
 
 
-def figure(comparison: Comparison) -> Figure:
+def figure(comparison: ComparisonData) -> Figure:
     """Draws all of it; one column and one colour per controller.
 
     Rows: states and inputs over time (every run thin up to where it left the domain, median thick, reference dashed,
@@ -70,8 +70,6 @@ def figure(comparison: Comparison) -> Figure:
         if plane is not None:
             grid[-1, 0].set_ylabel(str(task.plant.state[plane[1]]))
         _summary(lower.subplots(1, 3), comparison, colour)
-        from ctrl.comparison.table import problem
-
         page.suptitle(problem(comparison), fontsize=7, color="0.35")
     return page
 
@@ -107,7 +105,7 @@ def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], 
     axes.set_xlim(0, time[-1])
 
 
-def _scale(row: Sequence[Axes], task: Task, comparison: Comparison, signal: tuple[str, int]) -> None:
+def _scale(row: Sequence[Axes], task: Task, comparison: ComparisonData, signal: tuple[str, int]) -> None:
     """One vertical scale for all controllers, with the unsafe side of the limits that the runs come near."""
     kind, i = signal
     values = [(runs.states if kind == "x" else runs.inputs)[..., i] for runs in comparison.runs.values()]
@@ -177,7 +175,7 @@ def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], c
     axes.set_xlabel(str(task.plant.state[i]))
 
 
-def _summary(panels: Any, comparison: Comparison, colour: dict[str, str]) -> None:
+def _summary(panels: Any, comparison: ComparisonData, colour: dict[str, str]) -> None:
     """Cost against solve time, and how cost and solve time are distributed."""
     trade, costs, times = panels
     points: dict[float, float] = {}

@@ -1,4 +1,4 @@
-"""What is measured of a controller's runs."""
+"""Metrics of a controller's runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import final
 
 import numpy as np
 
-from ctrl.comparison.statistics import Estimate, Rate, mean
 from ctrl.comparison.verdicts import Verdict, judge, violated_samples
 from ctrl.controller import Status
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
+from systems.statistics import Estimate, Rate, mean
 
 __all__ = ["Metrics", "measure", "settling_times"]
 
@@ -28,13 +28,18 @@ class Metrics:
     Args:
         cost: mean of the runs' whole cost, Student's t.
         settling: seconds until the state stays at the reference (``Task.arrival``), median over the runs that settle.
-        settled: runs that arrive and stay; of starts drawn from the initial law, the sampled region of attraction.
-        violated: runs that violate any constraint at any sample. violations: the same by name.
+        settled: runs that arrive and stay; if starts are drawn from the initial distribution, the sampled region of
+            attraction.
+        violated: runs that violate any constraint at any sample.
+        violations: the same by name.
         worst_margin: largest g by name; positive means violated, NaN that g was undefined somewhere (so violated, too).
         verdicts: whether each constraint was kept, by its own requirement.
-        unsafe: runs that broke a hard constraint or left the domain. broke_hard: the former alone.
+        unsafe: runs that broke a hard constraint or left the domain.
+        broke_hard: runs that broke a hard constraint.
         left: runs that left the domain or diverged.
-        step_p50, step_p99: seconds of one step. missed: timed steps that took longer than dt.
+        step_p50: seconds of one step, median.
+        step_p99: seconds of one step, 99th percentile.
+        missed: timed steps that took longer than dt.
         statuses: samples by how the computation ended.
     """
 

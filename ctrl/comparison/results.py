@@ -14,14 +14,12 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ctrl.comparison.data import ComparisonData
 from systems import Task
 from systems.describe import describe
 from systems.files import FileError, OutputError, json_text, locked, locked_new, probe, read_json, write
-
-if TYPE_CHECKING:
-    from ctrl.comparison.run import Comparison
 
 __all__ = ["OutputError", "default_folder", "details", "prepare", "reserved", "rows", "save"]
 
@@ -58,7 +56,7 @@ def _held(folder: Path) -> str | None:
     try:
         return str(read_json(file)["name"])
     except (FileError, KeyError, TypeError):
-        return "unknown (its task.json is none of ours)"
+        return "unknown (its task.json was not written by Trivium)"
 
 
 @contextmanager
@@ -81,15 +79,15 @@ def reserved(folder: str | Path | None, task: Task) -> Iterator[Path]:
         raise
 
 
-def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One object per controller; numbers, or None where there is none.
+def rows(comparison: ComparisonData) -> list[dict[str, Any]]:
+    """One object per controller; numbers, or None for what does not exist.
 
     ``cost_low`` and ``cost_high`` are the ends of the 95 % interval of the mean cost, ``violations`` counts the runs of
     ``runs`` that violate any constraint, ``missed`` the timed steps that took longer than dt, and both regions of
     attraction are shares of the starts between 0 and 1. ``approximations`` lists what the controller does not take of
     the task as it is written, None where it does not say.
     """
-    found = []
+    objects = []
     for name, metrics in comparison.metrics.items():
         values = {
             "cost": metrics.cost.value,
@@ -105,18 +103,18 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
         }
         said = comparison.approximations[name]
         numbers = {key: _finite(value) for key, value in values.items()}
-        found.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
-    return found
+        objects.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
+    return objects
 
 
-def details(comparison: Comparison) -> list[dict[str, Any]]:
+def details(comparison: ComparisonData) -> list[dict[str, Any]]:
     """One object per controller: :func:`rows`, and everything else that was measured.
 
     Numbers that do not exist are None. Worst margins are as they are: ``nan`` says that a margin was undefined, ``inf``
     that a run diverged. ``hard_violated`` counts the runs that broke a hard constraint, ``left`` those that left the
     domain; ``samples[...]`` counts samples by how the computation ended.
     """
-    found, ratios = [], comparison.ratios
+    objects, ratios = [], comparison.ratios
     for row, (name, metrics) in zip(rows(comparison), comparison.metrics.items(), strict=True):
         ratio = ratios[name]
         more = {
@@ -137,11 +135,11 @@ def details(comparison: Comparison) -> list[dict[str, Any]]:
         row |= {f"samples[{status}]": count for status, count in metrics.statuses.items()}
         said = row.pop("approximations")
         row["approximations"] = None if said is None else "; ".join(said)
-        found.append(row)
-    return found
+        objects.append(row)
+    return objects
 
 
-def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()) -> Path:
+def save(comparison: ComparisonData, folder: str | Path, command: Sequence[str] = ()) -> Path:
     """Writes ``table.csv`` (:func:`details`), ``table.json`` (:func:`rows`), ``figure.png``, ``figure.pdf``,
     ``task.json`` and ``versions.json``.
 
@@ -174,7 +172,7 @@ def save(comparison: Comparison, folder: str | Path, command: Sequence[str] = ()
     return folder
 
 
-def _versions(comparison: Comparison, command: Sequence[str]) -> dict[str, Any]:
+def _versions(comparison: ComparisonData, command: Sequence[str]) -> dict[str, Any]:
     return {
         "command": list(command) or sys.argv,
         "seeds": list(comparison.seeds),

@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import traceback
-import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.answers import announced
+from ctrl.comparison.comparison import Comparison
 from ctrl.comparison.draws import draw
-from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.metrics import Metrics, measure
-from ctrl.comparison.statistics import Estimate, cost_ratios
-from ctrl.controller import BatchController, Controller, NotApplicable
-from ctrl.loop import simulate
-from ctrl.trajectories import Trajectories, stack
+from ctrl.comparison.spec import STARTS, Factory
+from ctrl.comparison.workers import cores, spread
+from ctrl.controller import Controller, NotApplicable
+from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
 from systems.errors import expect
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["STARTS", "Comparison", "Factory", "Programme", "compare"]
-
-Factory = Callable[[Task], Controller]
-"""Makes a controller for a task, or raises :class:`NotApplicable` with the reason. A controller's class is one."""
-
-STARTS = 128
-"""How many are drawn where nothing else is said."""
-
-
-@final
-@dataclass(frozen=True)
-class Programme:
-    """What a task's own comparison runs, where 128 starts would take a controller too long.
-
-    Args:
-        controllers: by name. starts: as many as one waits for.
-    """
-
-    controllers: Mapping[str, Factory]
-    starts: int = STARTS
-
+__all__ = ["compare"]
 
 Proof = Callable[[Task, Controller], float | None]
 """Share of the starts' support (by volume) proved to reach the reference, or None where nothing can be proved."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What came out. ``print`` it, ask for its ``figure``, or ``save`` all of it in a folder.
-
-    Args:
-        seeds, starts, disturbances: what every controller faced.
-        runs: trajectories by controller. metrics: what was measured of them.
-        proved: region of attraction by proof, as a share of the starts' support; None where there is no proof.
-        skipped: why a controller does not apply. failed: what stopped one that should have.
-        seconds: wall time by controller, its making included. workers: processes used.
-        approximations: what each controller does not take of the task as it is written, in words; None where it does
-            not say. is_proof_tried: whether proofs were asked for.
-    """
-
-    task: Task
-    seeds: tuple[int, ...]
-    starts: np.ndarray
-    disturbances: np.ndarray
-    runs: Mapping[str, Trajectories]
-    proved: Mapping[str, float | None]
-    skipped: Mapping[str, str]
-    failed: Mapping[str, str]
-    seconds: Mapping[str, float]
-    workers: int
-    metrics: Mapping[str, Metrics]
-    approximations: Mapping[str, tuple[str, ...] | None]
-    is_proof_tried: bool = True
-
-    @property
-    def ratios(self) -> Mapping[str, Estimate]:
-        """Mean cost over the smallest mean cost, from paired runs."""
-        return cost_ratios({name: runs.cost for name, runs in self.runs.items()})
-
-    def figure(self) -> Figure:
-        """Traces, phase portraits, cost and solve times on one page."""
-        from ctrl.comparison.figure import figure
-
-        return figure(self)
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes table, figure, task and versions to a folder; see :func:`ctrl.comparison.results.save`."""
-        from ctrl.comparison.results import save
-
-        return save(self, folder)
-
-    def __rich__(self) -> Any:
-        from ctrl.comparison.table import table
-
-        return table(self)
-
-    def __str__(self) -> str:
-        from ctrl.comparison.table import text
-
-        return text(self)
 
 
 def compare(
@@ -131,15 +44,26 @@ def compare(
     how many there are. Progress is shown on the terminal.
 
     Args:
+        task: the task of every run.
         controllers: by name, controllers or factories, such as ``{"lqr": LQR, "mpc": lambda task: MPC(task, 20)}``.
-        starts: how many to draw from the task's law for each seed, or the initial states, (runs, n).
-        seeds: of starts and disturbances.
-        workers: processes, as many as there are cores where left out.
-        proof: asked once for each controller, for the column of proved regions.
+        starts: number of initial states to draw from the task's initial distribution for each seed, or the states
+            themselves, (runs, n); default: 128.
+        seeds: of starts and disturbances; default: 0.
+        workers: number of processes; default: as many as there are cores.
+        proof: function of task and controller, called once for each controller; returns the share of the starts'
+            support that is proved to reach the reference; default: no proof is tried.
 
     Raises:
-        InvalidValue: nothing to compare, no mapping, a start that is not allowed, something that is neither of the two.
+        InvalidValue: no controllers, not a mapping, a start that is not allowed, an entry that is neither a controller
+            nor a factory.
         NotApplicable: no controller is left to compare; the message has every reason.
+
+    Examples:
+        >>> from ctrl import LQR
+        >>> from systems.library import double_integrator
+        >>> comparison = compare(double_integrator(), {"lqr": LQR}, starts=4)
+        >>> comparison.metrics["lqr"].settled.k
+        4
     """
     expect(task, Task, "the task of compare", "such as systems.library.cartpole()")
     expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')
@@ -155,7 +79,7 @@ def compare(
                 "or a function of the task that returns such a thing"
             )
         expect_factory(given, "task", f"controller '{name}'", "a function of the task, such as LQR or lambda task: ...")
-    workers = _cores() if workers is None else expect_whole(workers, "workers", least=1)
+    workers = cores() if workers is None else expect_whole(workers, "workers", least=1)
     if proof is not None:
         expect_arguments(proof, "task, controller", "proof")
     if isinstance(seeds, (list, tuple, range)) or (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
@@ -174,7 +98,7 @@ def compare(
         began = perf_counter()
         try:
             controller = _build(given, task)
-            result = _run(name, given, controller, task, x0, w, workers)
+            result = spread(name, given, controller, task, x0, w, workers)
             measured, said = measure(task, result), announced(controller)
             proved[name] = _proved(proof, task, controller, name)
             runs[name], metrics[name], approximations[name] = result, measured, said
@@ -209,85 +133,6 @@ def _build(given: Controller | Factory, task: Task) -> Controller:
     if not isinstance(controller, Controller):
         raise InvalidValue(f"the factory returned {type(controller).__name__}, which has no reset() and step(x, k)")
     return controller
-
-
-def _run(
-    name: str, given: Any, controller: Controller, task: Task, x0: np.ndarray, w: np.ndarray, workers: int
-) -> Trajectories:
-    is_factory = isinstance(given, type) or not isinstance(given, Controller)
-    alone = isinstance(controller, BatchController) or not is_factory or workers == 1 or len(x0) < 2 * workers
-    with _Progress(name, len(x0)) as advance:
-        if alone:
-            return simulate(task, controller, x0, w, advance)
-        from joblib import Parallel, delayed, parallel_config
-
-        chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
-        token = uuid.uuid4().hex
-        done: dict[int, Trajectories] = {}
-        ends = {"initializer": end_with, "initargs": (lifeline(),)}
-        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **ends):
-            work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
-            with _sheltered():
-                parts = Parallel(return_as="generator_unordered")(work)
-            for i, part in parts:
-                done[i] = part
-                advance(len(part))
-        return stack([done[i] for i in range(len(chunks))])
-
-
-@contextmanager
-def _sheltered() -> Iterator[None]:
-    """Processes started within ignore interrupts from the terminal, as they inherit from this one.
-
-    Theirs would each print a traceback; this one's is enough, as it ends them. One that falls within is lost.
-    """
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no change
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-_BUILT: dict[str, Controller] = {}
-
-
-def _chunk(token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray) -> tuple[int, Trajectories]:
-    """Some of the runs, in a worker. Its controller is made once and kept for the chunks that follow."""
-    if token not in _BUILT:
-        _BUILT.clear()
-        _BUILT[token] = factory(task)
-    return i, simulate(task, _BUILT[token], x0, w)
-
-
-class _Progress:
-    """A bar on the terminal while one controller runs; nothing where the output is no terminal."""
-
-    def __init__(self, name: str, runs: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        # Drawn between runs only: a thread that redraws would take time from the very steps that are timed.
-        self._bar = Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
-        self._task = self._bar.add_task(name, total=runs)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._bar.start()
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self._bar.advance(self._task, count)
-        self._bar.refresh()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fault(error: BaseException) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
-from ctrl.comparison.statistics import Estimate, Rate, cheapest
+from ctrl.comparison.problem import problem
 from ctrl.comparison.verdicts import ROUNDING, Verdict
 from ctrl.controller import Status
-from systems import Budget, Chance, Plant, Task
+from systems import Budget, Chance, Task
+from systems.statistics import Estimate, Rate, cheapest
 
-if TYPE_CHECKING:
-    from ctrl.comparison.run import Comparison
-
-__all__ = ["difference", "problem", "table", "text"]
+__all__ = ["table", "text"]
 
 WIDTH = 132
 
@@ -32,29 +30,12 @@ _ENDINGS = {
 }
 
 
-def problem(comparison: Comparison) -> str:
-    """What every controller faced, in one line."""
-    task, seeds = comparison.task, comparison.seeds
-    steps = f"{task.steps} steps of {task.dt:g} s ({task.true_dynamics})"
-    seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-    return f"{task.name} · {steps} · {len(comparison.starts)} starts · {seed} · {difference(task)}"
+def table(comparison: ComparisonData) -> Group:
+    """The problem, the table, and notes on violations, failures and approximations.
 
-
-def difference(task: Task) -> str:
-    """How the plant that runs differs from the one the controllers know."""
-    if task.truth is None or task.truth == task.plant:
-        return "true plant = nominal"
-    true, known = task.truth.parameters, task.plant.parameters
-    changes = [f"{name} {known[name]:g} -> {true[name]:g}" for name in known if known[name] != true.get(name, math.nan)]
-    return f"true plant = nominal with {', '.join(changes)}" if changes else f"true plant: another {_kind(task.truth)}"
-
-
-def _kind(plant: Plant) -> str:
-    return plant.name
-
-
-def table(comparison: Comparison) -> Group:
-    """The problem, the table and what did not go as it should."""
+    Args:
+        comparison: its results.
+    """
     grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
     grid.add_column("", no_wrap=True)
     for head in (
@@ -74,7 +55,7 @@ def table(comparison: Comparison) -> Group:
 
 
 def _mark(metrics: Metrics) -> str:
-    """A star on who bought a low cost with hard constraints or the domain."""
+    """A star if the controller broke a hard constraint or left the domain, which may lower its cost."""
     return "*" if metrics.unsafe.k else ""
 
 
@@ -95,7 +76,7 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: str, bold: bool) -> list[T
     return [Text(cell, style="bold" if bold and i == 0 else "") for i, cell in enumerate(cells)]
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: ComparisonData) -> list[str]:
     notes: list[str] = []
     for name, metrics in comparison.metrics.items():
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
@@ -113,7 +94,7 @@ def _notes(comparison: Comparison) -> list[str]:
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
     key = (
         "intervals at 95 %: cost Student's t, its ratio from paired runs, rates Wilson; bold: cheaper than all others "
-        "beyond noise; *: broke a hard constraint or left the domain, so its cost is no fair one; "
+        "beyond noise; *: broke a hard constraint or left the domain, so its cost is not comparable; "
         f"violated: runs with a margin above {ROUNDING:g} or undefined, soft constraints included; "
         "settled: arrives and stays; "
         f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
@@ -123,19 +104,24 @@ def _notes(comparison: Comparison) -> list[str]:
     return [*notes, *_endings(comparison), key]
 
 
-def _announced(name: str, comparison: Comparison) -> str:
-    """What a controller approximates of the task."""
+def _announced(name: str, comparison: ComparisonData) -> str:
+    """A controller's approximations of the task."""
     said = comparison.approximations[name]
     return f"{name} does not say what it approximates" if said is None else f"{name} approximates: {'; '.join(said)}"
 
 
-def _endings(comparison: Comparison) -> list[str]:
-    """What the endings that occurred mean, and what a controller does then."""
-    seen = {status for metrics in comparison.metrics.values() for status, count in metrics.statuses.items() if count}
-    meant = [f"{status.replace('_', ' ')}: {meaning}" for status, meaning in _ENDINGS.items() if status in seen]
+def _endings(comparison: ComparisonData) -> list[str]:
+    """The meaning of every status that occurred, and what a controller does then."""
+    occurred = {
+        status for metrics in comparison.metrics.values() for status, count in metrics.statuses.items() if count
+    }
+    meant = [f"{status.replace('_', ' ')}: {meaning}" for status, meaning in _ENDINGS.items() if status in occurred]
     if not meant:
         return []
-    then = "such a sample gets the point found if it is nearly optimal, else the last plan shifted, else a backup law"
+    then = (
+        "such a sample gets the solver's last point if that is nearly optimal, else the last plan shifted, else a "
+        "backup law"
+    )
     return ["; ".join([*meant, then])]
 
 
@@ -145,21 +131,21 @@ def _proved(share: float | None) -> str:
 
 
 def _judged(verdict: Verdict, task: Task) -> str | None:
-    """What a chance constraint or a budget requires, what was measured of it, and whether that speaks against it."""
+    """Requirement, measurement and verdict of a chance constraint or a budget; None for any other constraint."""
     required, measured = verdict.requirement, verdict.measured
     share = measured.k / measured.n if isinstance(measured, Rate) else measured.value
     bound = 1 - required.probability if isinstance(required, Chance) else getattr(required, "limit", math.inf)
     said = "NOT KEPT" if not verdict.kept else "kept" if share <= bound else "perhaps kept, too few runs to tell"
-    found = f"'{verdict.constraint}' {said}: "
+    note = f"'{verdict.constraint}' {said}: "
     if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
         allowed, when = 100 * (1 - required.probability), verdict.sample * task.dt
-        found += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"
-        return f"{found}; allowed {allowed:.3g}\u00a0%"
+        note += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"
+        return f"{note}; allowed {allowed:.3g}\u00a0%"
     if isinstance(required, Budget) and isinstance(measured, Estimate):
         what = ("excess per run" if required.of == "excess" else "violated samples per run") + (
             f" discounted by {task.discount:g}" if required.per == "discounted" else ""
         )
-        return f"{found}{_interval(measured)} {what} on average; allowed {required.limit:g}"
+        return f"{note}{_interval(measured)} {what} on average; allowed {required.limit:g}"
     return None
 
 
@@ -189,7 +175,7 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: ComparisonData) -> str:
     """The table as plain text."""
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as caught:

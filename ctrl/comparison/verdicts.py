@@ -7,9 +7,9 @@ from typing import final
 
 import numpy as np
 
-from ctrl.comparison.statistics import Estimate, Rate, mean
 from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
+from systems.statistics import Estimate, Rate, mean
 
 __all__ = ["ROUNDING", "Verdict", "judge", "violated_samples"]
 
@@ -39,12 +39,12 @@ class Verdict:
 
     @property
     def counts(self) -> bool:
-        """False where a violation has its price in the cost already."""
+        """False if the cost already contains a penalty for violations."""
         return not isinstance(self.requirement, Soft)
 
 
 def violated_samples(margins: np.ndarray) -> np.ndarray:
-    """Which samples violate, of the shape of the margins. A margin that is undefined (NaN) is no margin."""
+    """Which samples violate, of the shape of the margins. An undefined margin (NaN) counts as violated."""
     violated: np.ndarray = np.logical_not(np.asarray(margins) <= ROUNDING)
     return violated
 

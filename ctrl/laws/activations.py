@@ -88,7 +88,11 @@ _FUNCTIONS = {
 
 
 def function(name: str) -> Function:
-    """Raises UnknownName."""
+    """An activation by its name.
+
+    Raises:
+        UnknownName: there is no such activation.
+    """
     if name not in _FUNCTIONS:
         raise UnknownName.among(name, _FUNCTIONS, "activation")
     return _FUNCTIONS[name]

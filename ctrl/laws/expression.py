@@ -42,14 +42,18 @@ class Expression(Law):
         expect(f, ca.Function, "the function of an Expression", "such as casadi.Function('law', [x], [u])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size2_out(0) != 1:
             raise DimensionMismatch(
-                f"{f} is no law; expected a function of one state column (n, 1) with one input column (m, 1)"
+                f"{f} is not a law; expected a function of one state column (n, 1) with one input column (m, 1)"
             )
-        found = jumps(f)
-        if found:
+        jumping = jumps(f)
+        if jumping:
             raise InvalidValue(
-                f"law {f.name()} uses {', '.join(found)}, where it may jump: a Jacobian does not describe it. "
+                f"law {f.name()} uses {', '.join(jumping)}, where it may jump: a Jacobian does not describe it. "
                 "Write kinks with fmin, fmax or fabs"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The field alone: a copy lowers its function anew, since that cannot be pickled."""
+        return {"function": self.function}
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self._value(x)

@@ -30,7 +30,9 @@ class MaxMin:
     """f(x) = max_t min_{i in terms[t]} a_i'x + b_i, one number.
 
     Args:
-        A: (pieces, n). b: (pieces,). terms: for every t the pieces in it, at least one.
+        A: (pieces, n).
+        b: (pieces,).
+        terms: for every t the pieces in it, at least one.
     """
 
     A: np.ndarray
@@ -99,13 +101,13 @@ class Lattice(Law):
         return np.stack([f(x) for f in self.inputs], axis=-1)
 
     def enclose(self, x: Interval) -> Interval:
-        found = []
+        values = []
         for f, table in zip(self.inputs, self._tables, strict=True):
             pieces = matvec(f.A, x) + f.b
             low, high = (bound[..., table].min(axis=-1).max(axis=-1) for bound in (pieces.lo, pieces.hi))
             nowhere = None if pieces.undefined is None else pieces.undefined.any(axis=-1)
-            found.append(Interval(low, high).without_value(nowhere))
-        return stack(found, axis=-1)
+            values.append(Interval(low, high).without_value(nowhere))
+        return stack(values, axis=-1)
 
     def enclose_jacobian(self, x: Interval) -> Interval:
         """The hull of the slopes of all pieces that can be the one that counts."""
@@ -134,14 +136,14 @@ class Lattice(Law):
         return ca.Function("lattice", [x], [ca.vertcat(*values)])
 
     def exact(self, x: Sequence[Fraction]) -> list[Fraction] | None:
-        found = []
+        values = []
         for f in self.inputs:
             pieces = [
                 sum((Fraction(a) * value for a, value in zip(row, x, strict=True)), Fraction(b))
                 for row, b in zip(f.A.tolist(), f.b.tolist(), strict=True)
             ]
-            found.append(max(min(pieces[i] for i in term) for term in f.terms))
-        return found
+            values.append(max(min(pieces[i] for i in term) for term in f.terms))
+        return values
 
 
 def _may_count(f: MaxMin, table: np.ndarray, x: Interval) -> np.ndarray:

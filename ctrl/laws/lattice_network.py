@@ -1,4 +1,4 @@
-"""A lattice law as a network of rectified linear units."""
+"""A lattice law, such as that of an explicit MPC, as a network of rectified linear units."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class _Layer:
     """min(p, q) = p - max(0, p - q), max(p, q) = p + max(0, q - p) and p = max(0, p) - max(0, -p) for many numbers.
 
     Args:
-        units: what each unit reads, (place, weight) pairs. numbers: what each result reads of the units.
+        units: what each unit reads, (place, weight) pairs.
+        numbers: what each result reads of the units.
     """
 
     units: list[dict[int, int]] = field(default_factory=list)
@@ -51,19 +52,19 @@ class _Layer:
     def reduce(self, places: list[int], sign: int) -> list[int]:
         """Places of the results of neighbours, smaller of two for sign -1 and larger for 1; the last may stay alone."""
         results = []
-        for at in range(0, len(places), 2):
-            p, first = places[at], len(self.units)
+        for place in range(0, len(places), 2):
+            p, first = places[place], len(self.units)
             self.units += [{p: 1}, {p: -1}]
             number = {first: 1, first + 1: -1}
-            if at + 1 < len(places) and places[at + 1] != p:
-                self.units.append({p: -sign, places[at + 1]: sign})
+            if place + 1 < len(places) and places[place + 1] != p:
+                self.units.append({p: -sign, places[place + 1]: sign})
                 number[first + 2] = sign
             self.numbers.append(number)
             results.append(len(self.numbers) - 1)
         return results
 
     def matrices(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the units read of ``count`` numbers, and the results of the units."""
+        """Matrices from ``count`` numbers to the units, and from the units to the results."""
         return _dense(self.units, count), _dense(self.numbers, len(self.units))
 
 

@@ -1,4 +1,4 @@
-"""What a law is: a controller in closed form, of which something can be proved."""
+"""Control laws: controllers in closed form, which can be certified."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ class Network(Law):
     Certification").
 
     Args:
-        weights: matrices (m_i, m_i-1). biases: (m_i,). activations: one per layer.
+        weights: matrices (m_i, m_i-1).
+        biases: (m_i,).
+        activations: one per layer.
 
     Raises:
         DimensionMismatch: layers that do not fit. InvalidValue: numbers that are not finite, an unknown activation.

@@ -34,7 +34,9 @@ class SaturatedLinear(Law):
     """u = clip(u_ref - K (x - x_ref), lower, upper).
 
     Args:
-        K: (m, n). x_ref: (n,). u_ref, lower, upper: (m,); the bounds may be infinite.
+        K: (m, n).
+        x_ref: (n,).
+        u_ref, lower, upper: (m,); the bounds may be infinite.
 
     Raises:
         DimensionMismatch: shapes that do not fit. InvalidValue: NaN, infinite gains, or lower above upper.

@@ -2,7 +2,7 @@
 
 A constrained minimisation by descent steps is a plant whose input is the multiplier (Zhang, Yuan, Zhan et al., 2025,
 arXiv 2501.15217). The penalty method is then a proportional controller, dual ascent an integral one, and a model of how
-the violation answers to the multiplier makes a predictive one. Constrained learning and Lagrangian-predictive control
+the violation responds to the multiplier makes a predictive one. Constrained learning and Lagrangian-predictive control
 use the same objects.
 """
 

@@ -1,4 +1,4 @@
-"""What a multiplier controller is: violation in, multipliers out, a state that can be saved."""
+"""The multiplier controller: violation in, multipliers out, a state that can be saved."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Stateful(ABC):
 class MultiplierController(Stateful):
     """Feedback from the violation of constraints g <= 0 to their multipliers, 0 <= multiplier <= maximum.
 
-    A violation that is no finite number says nothing: the memory it would have entered and the multipliers that depend
-    on it are held, and the loop goes on with the next one that is. Beyond 1e30 a violation counts as 1e30.
+    A violation that is not finite carries no information: the memory it would have entered and the multipliers that
+    depend on it are held, and the loop goes on with the next one that is. Beyond 1e30 a violation counts as 1e30.
 
     Args:
         shape: number of constraints c, or (..., c) for a batch of loops side by side.
@@ -80,9 +80,9 @@ class MultiplierController(Stateful):
         if violation.shape != self.shape:
             raise DimensionMismatch(f"violation of shape {violation.shape}; expected {self.shape}, one per multiplier")
         known = np.isfinite(violation)
-        found = self._advance(np.where(known, np.clip(violation, -_LARGEST, _LARGEST), 0.0), known)
-        usable = known & np.isfinite(found)
-        self.multipliers[usable] = np.minimum(np.maximum(found, 0.0), self.maximum)[usable]
+        advanced = self._advance(np.where(known, np.clip(violation, -_LARGEST, _LARGEST), 0.0), known)
+        usable = known & np.isfinite(advanced)
+        self.multipliers[usable] = np.minimum(np.maximum(advanced, 0.0), self.maximum)[usable]
         return self.multipliers.copy()
 
     @abstractmethod
@@ -98,7 +98,7 @@ class MultiplierController(Stateful):
         """Forgets the past and starts from these multipliers, clipped to their range."""
 
     def _place(self, multipliers: np.ndarray) -> None:
-        """What every :meth:`start` begins with."""
+        """The state with which every :meth:`start` begins."""
         given = expect_array(multipliers, "multipliers to start from")
         if given.shape != self.shape:
             raise DimensionMismatch(f"multipliers of shape {given.shape}; expected {self.shape}")

@@ -1,4 +1,4 @@
-"""How the violation answers to the multiplier: e(k+1) = e(k) + A + B lam(k), given or identified while it runs."""
+"""How the violation responds to the multiplier: e(k+1) = e(k) + A + B lam(k), given or identified while it runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ctrl.multipliers.base import Stateful, expect_shape
 from systems import DimensionMismatch, InvalidValue
 from systems.arguments import expect_array, expect_number, expect_whole
 
-__all__ = ["GivenModel", "Model", "ViolationModel"]
+__all__ = ["GivenModel", "ResponseModel", "ViolationModel"]
 
 
-class Model(Protocol):
-    """What :class:`Predictive` asks of a model of its loops.
+class ResponseModel(Protocol):
+    """A model of how violations respond to multipliers, as :class:`Predictive` needs it.
 
     Attributes:
         drift: A (..., c), what the violation gains per step without multipliers.
@@ -173,12 +173,12 @@ class ViolationModel(Stateful):
     def _learn(self, change: np.ndarray, applied: np.ndarray, rows: np.ndarray) -> None:
         phi = np.concatenate([np.ones((*applied.shape[:-1], 1)), applied], axis=-1)
         p = self._p[rows]
-        seen = np.einsum("...ij,...j->...i", p, phi)
-        gain = seen / (self.forgetting + np.einsum("...i,...i->...", seen, phi))[..., None]
+        filtered = np.einsum("...ij,...j->...i", p, phi)
+        gain = filtered / (self.forgetting + np.einsum("...i,...i->...", filtered, phi))[..., None]
         free = self._free[rows]
         free = free + (change - np.einsum("...ij,...j->...i", free, phi))[..., :, None] * gain[..., None, :]
         self._free[rows] = free
-        p = p - gain[..., :, None] * seen[..., None, :]
+        p = p - gain[..., :, None] * filtered[..., None, :]
         trace = np.trace(p, axis1=-2, axis2=-1)
         most = self._covariance * phi.shape[-1]
         p *= np.minimum(1.0 / self.forgetting, np.maximum(most / trace, 1.0))[..., None, None]

@@ -70,13 +70,13 @@ class Predictive(MultiplierController):
     def _advance(self, violation: np.ndarray, known: np.ndarray) -> np.ndarray:
         rows = np.asarray(known.all(axis=-1))
         self.model.observe(violation, self.multipliers, rows)
-        found = self.multipliers.copy()
+        multipliers = self.multipliers.copy()
         if rows.any():
-            e, A, B, last = self.model.error[rows], self.model.drift[rows], self.model.effect[rows], found[rows]
+            e, A, B, last = self.model.error[rows], self.model.drift[rows], self.model.effect[rows], multipliers[rows]
             if self.model.delay:  # what is already on its way
                 e = e + A + (B @ last[..., None])[..., 0]
-            found[rows] = self.plan(e, A, B, last, rows)[:, 0]
-        return found
+            multipliers[rows] = self.plan(e, A, B, last, rows)[:, 0]
+        return multipliers
 
     def plan(
         self, e: np.ndarray, A: np.ndarray, B: np.ndarray, last: np.ndarray, rows: np.ndarray | None = None
@@ -96,18 +96,18 @@ class Predictive(MultiplierController):
                 first[:, i] = _dead_beat(rest + A, B, upper, first[:, max(i - 1, 0)])
                 rest = rest + A + (B @ first[:, i, :, None])[..., 0]
             return first
-        wanted = _dead_beat(e / N + A, B, upper, last) if given is None else given
+        target = _dead_beat(e / N + A, B, upper, last) if given is None else given
         before = np.tril(np.ones((N, N)))
         E = np.sqrt(2.0 * self.q) * np.einsum("ij,bkl->bikjl", before, B).reshape(batch, N * c, N * c)
         b = np.sqrt(2.0 * self.q) * (e[:, None] + A[:, None] * np.arange(1, N + 1)[:, None]).reshape(batch, N * c)
         change = np.eye(N) - np.eye(N, k=-1)
         H = np.kron(2.0 * self.r * np.eye(N) + 2.0 * self.s * change.T @ change, np.eye(c))
-        d = np.tile(2.0 * self.r * wanted, (1, N))
+        d = np.tile(2.0 * self.r * target, (1, N))
         d[:, :c] += 2.0 * self.s * last
-        found = minimise_in_box(
+        plan = minimise_in_box(
             np.broadcast_to(H, (batch, N * c, N * c)), d, np.tile(upper, (1, N)), first.reshape(batch, N * c), E, b
         )
-        return found.reshape(batch, N, c)
+        return plan.reshape(batch, N, c)
 
 
 def _dead_beat(gap: np.ndarray, B: np.ndarray, upper: np.ndarray, guess: np.ndarray) -> np.ndarray:

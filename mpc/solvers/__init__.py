@@ -1,1 +1,1 @@
-"""Back-ends, one per file: data in, status and point out."""
+"""Back-ends of the control step, one per file: quadratic, nonlinear and cone programs."""

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.conic import ConicProgram
-from mpc.solvers.conic import ConicSolver
+from mpc.harmonic.conic_program import ConicProgram
+from mpc.solvers.conic_solver import ConicSolver
 
 __all__ = ["ClarabelSolver"]
 
@@ -49,14 +49,9 @@ class ClarabelSolver(ConicSolver):
         self._rest = np.setdiff1d(np.arange(d), first)
         # The first predicted state is the measured one: a parameter, no variable.
         upper, lower = np.flatnonzero(np.isfinite(program.upper)), np.flatnonzero(np.isfinite(program.lower))
-        high, low = np.flatnonzero(np.isfinite(program.high)), np.flatnonzero(np.isfinite(program.low))
-        rows = [program.G[n:], program.C[upper], -program.C[lower]]
-        constant = [program.b[n:], program.upper[upper], -program.lower[lower]]
-        for chosen, bound, sign in ((high, program.high, 1.0), (low, program.low, -1.0)):
-            for i in chosen:
-                e, s, c = program.D[3 * i : 3 * i + 3]
-                rows.append(np.array([sign * e, -s, -c]))
-                constant.append(np.array([sign * bound[i], 0.0, 0.0]))
+        cone_rows, cone_bounds = program.cones()
+        rows = [program.G[n:], program.C[upper], -program.C[lower], cone_rows]
+        constant = [program.b[n:], program.upper[upper], -program.lower[lower], cone_bounds]
         A, b = np.vstack(rows), np.concatenate(constant)
         slope = np.zeros((len(b), program.T.shape[1]))
         slope[: len(program.G) - n] = program.B[n:]
@@ -67,7 +62,7 @@ class ClarabelSolver(ConicSolver):
         S = S[:, self._rest]
         self._q, self._gradient = -2.0 * S.T @ program.t, -2.0 * S.T @ T
         cones = [clarabel.ZeroConeT(len(program.G) - n), clarabel.NonnegativeConeT(len(upper) + len(lower))]
-        cones += [clarabel.SecondOrderConeT(3)] * (len(high) + len(low))
+        cones += [clarabel.SecondOrderConeT(3)] * (len(cone_bounds) // 3)
         settings = clarabel.DefaultSettings()
         if np.isfinite(time_limit):
             settings.time_limit = time_limit

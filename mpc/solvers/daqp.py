@@ -11,8 +11,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram, Solution
 from mpc.solvers.piqp import PIQP
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
 
 __all__ = ["DAQP"]
 
@@ -36,8 +36,8 @@ class DAQP(QPSolver):
     DAQP is given the least-distance problem min |y|^2/2 in y = L'z + L^-1 f, H = L L'. Of that only the bounds change
     from solve to solve; given H and f, it would spend more time on moving them than on the rest.
 
-    A soft row gets a slack variable of its own. Its curvature of 1e-8 price keeps the dual problem defined; it shifts a
-    violated row's price by 1e-8 of itself per unit of violation.
+    A soft row gets a slack variable of its own. Its curvature of 1e-8 weight keeps the dual problem defined; it shifts
+    a violated row's weight by 1e-8 of itself per unit of violation.
 
     What it cannot solve for numerical reasons is given to PIQP: at some vertices where many rows meet, as they do on
     the edge of a feasible set, an active-set method cycles, with any start and any tolerances.
@@ -51,8 +51,8 @@ class DAQP(QPSolver):
     ) -> None:
         super().__init__(problem, 1000 if max_iterations is None else max_iterations)
         A, soft = problem.A.toarray(), problem.soft
-        hard, price = A[~soft], problem.price[soft]
-        h, q, d = len(hard), len(price), A.shape[1]
+        hard, weight = A[~soft], problem.weight[soft]
+        h, q, d = len(hard), len(weight), A.shape[1]
         self._order = np.concatenate([np.flatnonzero(~soft), np.flatnonzero(soft)])
         self._count, self._q = h, q
         # Variables are slacks, then y; rows are slacks, hard rows, soft rows from above, soft rows from below.
@@ -67,11 +67,11 @@ class DAQP(QPSolver):
             return  # not positive definite, which every solve says again
         unit = solve_triangular(root, np.eye(d), lower=True)
         self._is_convex, self._unit = True, unit
-        # As y, a slack s of curvature c at the price p is sqrt(c) s + p / sqrt(c).
-        bend = np.sqrt(self.SLACK_CURVATURE * price)
-        self._lower[:q] = price / bend
+        # As y, a slack s of curvature c at the weight p is sqrt(c) s + p / sqrt(c).
+        root_curvature = np.sqrt(self.SLACK_CURVATURE * weight)
+        self._lower[:q] = weight / root_curvature
         self._idle = 1.0 / self.SLACK_CURVATURE  # how far below zero a slack would go of itself
-        slack = np.diag(1.0 / bend)
+        slack = np.diag(1.0 / root_curvature)
         rows = np.vstack([hard, A[soft], A[soft]])
         matrix = np.hstack([np.vstack([np.zeros((h, q)), -slack, slack]), rows @ unit.T])
         self._reach = A[self._order] @ unit.T @ unit

@@ -14,7 +14,7 @@ __all__ = ["Fatrop"]
 
 class Fatrop(NLPSolver):
     """A peer in benchmarks, offered by no controller: its inertia correction has no limit, so that numbers which
-    overflow, or a rank that stays deficient, keep it busy for ever. Neither its iteration limit nor a callback ends
+    overflow, or a rank that stays deficient, keep it busy without end. Neither its iteration limit nor a callback ends
     that, and it takes no clock.
 
     Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F.

@@ -11,7 +11,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.controller import Status
-from mpc.solvers.base import Solution
+from mpc.solvers.qp import Solution
 
 __all__ = ["NLPSolver", "NonlinearProgram"]
 

@@ -12,14 +12,14 @@ __all__ = ["is_posed", "natural_residual", "push", "residual", "violation"]
 
 
 @compiled()
-def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
-    """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties price dist(v, [lower, upper]).
+def natural_residual(value, multipliers, lower, upper, weight):  # type: ignore[no-untyped-def]
+    """Largest |v - prox(v + multiplier)|, relative to 1 + |v|, of the penalties weight dist(v, [lower, upper]).
 
     It is zero exactly where value and multiplier are feasible and complementary (natural map; Facchinei & Pang, 2003),
     and infinite where that is undefined.
 
     Args:
-        value, multipliers, lower, upper, price: (rows,); an infinite price makes a row hard.
+        value, multipliers, lower, upper, weight: (rows,); an infinite weight makes a row hard.
     """
     worst = 0.0
     for i in range(len(value)):
@@ -27,11 +27,11 @@ def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[n
         y = v + multipliers[i]
         if not abs(y) < math.inf:  # not a number, perhaps
             return math.inf
-        wanted = min(max(y, lower[i]), upper[i])
-        beyond = abs(y - wanted) - price[i]
+        nearest = min(max(y, lower[i]), upper[i])
+        beyond = abs(y - nearest) - weight[i]
         if beyond > 0.0:
-            wanted += math.copysign(beyond, y - wanted)
-        gap = abs(v - wanted) / (1.0 + abs(v))
+            nearest += math.copysign(beyond, y - nearest)
+        gap = abs(v - nearest) / (1.0 + abs(v))
         if not gap < math.inf:
             return math.inf
         worst = max(worst, gap)
@@ -39,7 +39,7 @@ def natural_residual(value, multipliers, lower, upper, price):  # type: ignore[n
 
 
 @compiled()
-def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type: ignore[no-untyped-def]
+def residual(curved, pull, f, value, multipliers, lower, upper, weight):  # type: ignore[no-untyped-def]
     """Largest scaled violation of stationarity H z + A'y + f = 0, of feasibility and of complementarity.
 
     Args:
@@ -54,15 +54,15 @@ def residual(curved, pull, f, value, multipliers, lower, upper, price):  # type:
         worst = max(worst, gap)
         largest_pull = max(largest_pull, abs(total))
         largest_f = max(largest_f, abs(f[j]))
-    return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, price))
+    return max(worst / (1.0 + largest_pull + largest_f), natural_residual(value, multipliers, lower, upper, weight))
 
 
 @compiled()
-def violation(value, lower, upper, price):  # type: ignore[no-untyped-def]
+def violation(value, lower, upper, weight):  # type: ignore[no-untyped-def]
     """Largest distance of a hard row's value from its bounds, relative to 1 + |v|, as in :func:`natural_residual`."""
     worst = 0.0
     for i in range(len(value)):
-        if price[i] == math.inf:
+        if weight[i] == math.inf:
             v = value[i]
             gap = max(v - upper[i], lower[i] - v) / (1.0 + abs(v))
             if not gap < math.inf:

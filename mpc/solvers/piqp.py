@@ -7,7 +7,7 @@ import piqp
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram
+from mpc.solvers.qp import QPSolver, QuadraticProgram
 
 __all__ = ["PIQP"]
 
@@ -42,7 +42,7 @@ class PIQP(QPSolver):
         H = (shuffle.T @ sp.block_diag([problem.H, sp.csc_matrix((q, q))], format="csc") @ shuffle).tocsc()
         slack = sp.identity(q, format="csc")
 
-        # PIQP zeroes, for good, a row without finite bound, so each side of a soft row stands only if it is bounded.
+        # PIQP zeroes a row without finite bound in all later solves, so a side of a soft row needs a bound.
         self._over = np.flatnonzero(np.isfinite(problem.upper[self._soft]))
         self._under = np.flatnonzero(np.isfinite(problem.lower[self._soft]))
 
@@ -61,7 +61,7 @@ class PIQP(QPSolver):
             format="csc",
         )
         self._f = np.zeros(d + q)
-        self._f[self._place[d:]] = problem.price[soft]
+        self._f[self._place[d:]] = problem.weight[soft]
         self._b = np.zeros(len(self._equality))
         self._low, self._high = np.full(G.shape[0], -np.inf), np.full(G.shape[0], np.inf)
         self._set_bounds(problem.lower, problem.upper)
@@ -95,7 +95,7 @@ class PIQP(QPSolver):
     def _solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
         self._f[self._place[: self._d]] = f
         self._set_bounds(lower, upper)
-        if ((self._low <= -_NO_BOUND) & (self._high >= _NO_BOUND)).any():  # such a row it would zero for good
+        if ((self._low <= -_NO_BOUND) & (self._high >= _NO_BOUND)).any():  # which it would zero in all later solves too
             return Status.NUMERICAL, np.full(self._d, np.nan), np.full(len(lower), np.nan), 0
         self._solver.update(c=self._f, b=self._b, h_l=self._low, h_u=self._high)
         status = _STATUS.get(self._solver.solve(), Status.NUMERICAL)

@@ -2,8 +2,8 @@
 
 That is a semismooth Newton step (Qi & Sun, 1993) on the natural map of
 :func:`mpc.solvers.optimality.natural_residual`: a row is active where its multiplier is larger than the room to its
-bound, and violated where it is soft and the difference exceeds its price; the equations of that set are solved. Whether
-the result is better is for the caller to see.
+bound, and violated where it is soft and the difference exceeds its weight; the equations of that set are solved.
+Whether the result is better is for the caller to see.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REFINEMENTS = 4
 def polished(
     H: sp.csr_matrix,
     A: sp.csr_matrix,
-    price: np.ndarray,
+    weight: np.ndarray,
     f: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
@@ -32,15 +32,15 @@ def polished(
     """Point (d,) and multipliers (rows,), or None where the equations cannot be solved.
 
     Args:
-        H: (d, d). A: (rows, d). f: (d,). price, lower, upper, multipliers: (rows,). value: A z, (rows,).
+        H: (d, d). A: (rows, d). f: (d,). weight, lower, upper, multipliers: (rows,). value: A z, (rows,).
     """
     moved = value + multipliers
     side = np.where(moved >= upper, 1.0, np.where(moved <= lower, -1.0, 0.0))
     bound = np.where(side > 0, upper, np.where(side < 0, lower, 0.0))
-    is_violated = (side != 0) & (np.abs(moved - bound) > price)
+    is_violated = (side != 0) & (np.abs(moved - bound) > weight)
     active = np.flatnonzero((side != 0) & ~is_violated)
-    found = np.zeros(len(price))
-    found[is_violated] = (side * np.where(is_violated, price, 0.0))[is_violated]
+    found = np.zeros(len(weight))
+    found[is_violated] = (side * np.where(is_violated, weight, 0.0))[is_violated]
     rows, d = A[active], len(f)
     matrix = sp.bmat([[H, rows.T], [rows, None]], format="csc")
     damping = np.append(np.zeros(d), np.full(len(active), REGULARISATION))
@@ -57,7 +57,7 @@ def polished(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def polished_unit(A, price, f, lower, upper, value, multipliers):  # type: ignore[no-untyped-def]
+def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: ignore[no-untyped-def]
     """The same for H the identity and dense A in C order, compiled: it comes with many a control step."""
     rows, d = A.shape
     side, found = np.zeros(rows), np.zeros(rows)
@@ -73,8 +73,8 @@ def polished_unit(A, price, f, lower, upper, value, multipliers):  # type: ignor
         else:
             continue
         bound = upper[i] if side[i] > 0 else lower[i]
-        if abs(moved - bound) > price[i]:
-            found[i] = side[i] * price[i]
+        if abs(moved - bound) > weight[i]:
+            found[i] = side[i] * weight[i]
             for j in range(d):
                 force[j] -= found[i] * A[i, j]
         else:

@@ -14,6 +14,7 @@ from safe_rl.buffer import Batch
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
+from safe_rl.optimiser import decayed, lerp_, mean_weight
 from systems.arguments import is_whole
 from systems.errors import InvalidValue, shown
 
@@ -83,45 +84,61 @@ class DSACT(OffPolicy):
         settings = DSACTSettings() if settings is None else settings
         super().__init__(task, seed, settings, device, handler, outputs=2, target_policy=True)
         self.mean_std = torch.zeros(self.critics.members, 1, device=self.device)
-        self._gradients = {1: gradients_form_1, 2: gradients_form_2}[self.settings.form]
 
     def update(self, batch: Batch) -> None:
-        """One step of DSAC-T on a batch."""
-        s = self.settings
+        """One step of DSAC-T on a batch: the critics; in every `delay`-th one also policy, temperature and averages."""
+        s, n = self.settings, len(batch.reward)
         assert self.target_policy is not None
-        noise = self.noise(batch.action.shape)
+        factor = decayed(self.updates, s.decay)
+        noise = torch.randn(batch.action.shape, generator=self.generator, device=self.device)
         observation = self.policy.scale(batch.observation)
         successor = self.policy.scale(batch.next_observation)
         alpha = self.log_alpha.detach().exp()
 
-        # Targets: y for the mean is free of the sampling of returns, y_z for the deviation is not.
+        # Targets: y for the mean is free of the sampling of returns, y_z for the deviation is not. The twins of the
+        # reward share theirs; each cost critic has its own, without entropy.
         with torch.no_grad():
             action, log_density = self.target_policy.sample(successor, noise)
             q, sigma = value_distribution(self.target_critics, successor, action)
             least, twin = q[:2].min(dim=0)
-            deviate = self.noise(least.shape).clamp_(-3.0, 3.0)
+            deviate = torch.randn(n, generator=self.generator, device=self.device).clamp_(-3.0, 3.0)
             z = least + sigma[:2].gather(0, twin.unsqueeze(0)).squeeze(0) * deviate
             reward, bonus = self.reward_scale * batch.reward, alpha * log_density
             survival = self.discount * (1.0 - batch.terminated)
-            y = self.with_costs(reward + survival * (least - bonus), q[2:], batch, survival)
-            z_cost = q[2:] + sigma[2:] * deviate
-            y_z = self.with_costs(reward + survival * (z - bonus), z_cost, batch, survival)
+            y = (reward + survival * (least - bonus)).expand(2, n)
+            y_z = (reward + survival * (z - bonus)).expand(2, n)
+            if self.constraints is not None:
+                cost = self.constraints.scaled(batch.cost).repeat(self.members, 1)
+                y = torch.cat((y, cost + survival * q[2:]))
+                y_z = torch.cat((y_z, cost + survival * (q[2:] + sigma[2:] * deviate)))
 
         # Critics.
         q, sigma = value_distribution(self.critics, observation, batch.action)
         with torch.no_grad():
             mean = sigma.mean(dim=1, keepdim=True)
             self.mean_std = torch.lerp(self.mean_std, mean, s.averaging) if self.updates else mean
-            by = self._gradients(q, sigma, y, y_z, self.mean_std)
+            by = _FORMS[s.form](q, sigma, y, y_z, self.mean_std)
         parameters = self.critic_optimiser.parameters
-        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, by), self.rate())
+        self.critic_optimiser.step(torch.autograd.grad((q, sigma), parameters, by), factor)
 
-        # Policy and temperature, then all targets.
+        # Policy and temperature, then target networks and mean policy.
         if (self.updates + 1) % s.delay == 0:
-            action, log_density = self.policy.sample(observation, self.noise(batch.action.shape))
+            noise = torch.randn(batch.action.shape, generator=self.generator, device=self.device)
+            action, log_density = self.policy.sample(observation, noise)
             at_policy, _ = value_distribution(self.critics, observation, action)
             loss = (alpha * log_density - at_policy[:2].amin(dim=0)).mean()
-            self.follow(log_density, self.policy_gradient(loss, at_policy, q))
+            if self.handler is None or self.constraints is None:
+                gradients = torch.autograd.grad(loss, self.policy_weights)
+            else:
+                at_memory, costs = (values[2:].view(self.members, -1, n) for values in (q, at_policy))
+                self.constraints.update_multipliers_by_critics(at_memory)
+                gradients = self.handler.gradient(loss, costs, self.constraints.state, self.policy_weights)
+            # The gradient of -log_alpha * mean(log pi + target entropy), the target being -dim(A) by default.
+            surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
+            self.actor_optimiser.step((*gradients, surplus), factor)
+            with torch.no_grad():
+                lerp_(self.target_weights, self.online_weights, s.averaging)
+                lerp_(self.mean_weights, self.policy_weights, mean_weight(self.updates, s.mean_updates, s.delay))
         self.updates += 1
 
     def diagnostics(self) -> dict[str, float]:
@@ -167,6 +184,9 @@ def gradients_form_2(q: Tensor, sigma: Tensor, y: Tensor, y_z: Tensor, mean_std:
     weight = (mean_std.square() / (sigma.square() + eps)).clamp_(0.1, 10.0) / q.shape[1]
     huber = F.huber_loss(deviation, torch.zeros_like(deviation), reduction="none", delta=edge)
     return weight * (q - y).clamp(-edge, edge), weight * (sigma.square() - huber) / (sigma + eps)
+
+
+_FORMS = {1: gradients_form_1, 2: gradients_form_2}
 
 
 def value_distribution(critics: Ensemble, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:

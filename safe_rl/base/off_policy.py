@@ -1,4 +1,4 @@
-"""What learners from a replay memory share: scales, memory, sampling, the policy's half of an update, their state."""
+"""The data of learners from a replay memory: settings, networks, optimisers, memory, warm-up and state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OffPolicySettings:
     """Transitions under uniform actions before the first update; they also fix the scales."""
     environments: int = 40
     """Environments stepped together."""
-    judged: int = 20
+    evaluation_environments: int = 20
     """How many of them act without noise where constraints are handled: budgets are measured on these."""
     updates_per_step: int = 2
     """Updates for each step of all environments."""
@@ -66,7 +66,7 @@ class OffPolicySettings:
         expect_widths(self, ("hidden",))
         expect_counts(self, ("decay", "mean_updates", "delay", "batch_size", "capacity", "warmup"))
         expect_counts(self, ("environments", "updates_per_step", "threads"))
-        expect_counts(self, ("judged",), least=0)
+        expect_counts(self, ("evaluation_environments",), least=0)
         expect_numbers(self, ("critic_rate", "policy_rate", "temperature_rate", "return_scale"), above=0.0)
         expect_numbers(self, ("averaging",), above=0.0, most=1.0)
         expect_numbers(self, ("initial_log_temperature", "entropy"))
@@ -78,7 +78,7 @@ class OffPolicySettings:
 
 
 class OffPolicy(Learner):
-    """Actor and critics on a replay memory. A subclass writes `update`, the whole rule, and its critics' outputs.
+    """Networks, optimisers and replay memory of an actor-critic learner; a subclass writes `update`, the whole rule.
 
     The first two members of `critics` are the twins of the reward; after them come the cost critics of all
     constraints, `handler.members` times. One batched network holds them all.
@@ -106,13 +106,13 @@ class OffPolicy(Learner):
             device,
             handler,
             environments=s.environments,
-            judged=s.judged,
+            evaluation_environments=s.evaluation_environments,
             hidden=s.hidden,
             threads=s.threads,
         )
         o, m = self.policy.observation_size, self.policy.action_size
         self.members = 1 if handler is None else handler.members
-        costs = 0 if self.constraints is None else self.members * len(self.constraints.allowances)
+        costs = 0 if self.constraints is None else self.members * len(self.constraints.limits)
         self.buffer = ReplayBuffer(s.capacity, o, m, len(self.constraint_names), device=self.device)
         self.critics = Ensemble(2 + costs, [o + m, *s.hidden, outputs], self.generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
@@ -120,15 +120,17 @@ class OffPolicy(Learner):
         self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
         self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
         """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
-        policy = list(self.policy.parameters())
-        self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
-        self.actor_optimiser = Adam([(policy, s.policy_rate), ([self.log_alpha], s.temperature_rate)])
-        self._sources: list[Tensor] = list(self.critics.parameters())
-        self._targets: list[Tensor] = list(self.target_critics.parameters())
-        self._means: list[Tensor] = list(self.mean_policy.parameters())
+        # The weights as lists, which updates of averages and optimisers take.
+        self.policy_weights: list[Tensor] = list(self.policy.parameters())
+        self.mean_weights: list[Tensor] = list(self.mean_policy.parameters())
+        self.online_weights: list[Tensor] = list(self.critics.parameters())
+        self.target_weights: list[Tensor] = list(self.target_critics.parameters())
         if self.target_policy is not None:
-            self._sources += policy
-            self._targets += list(self.target_policy.parameters())
+            self.online_weights += self.policy_weights
+            self.target_weights += list(self.target_policy.parameters())
+        self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
+        temperature: list[Tensor] = [self.log_alpha]
+        self.actor_optimiser = Adam([(self.policy_weights, s.policy_rate), (temperature, s.temperature_rate)])
 
     @abstractmethod
     def update(self, batch: Batch) -> None:
@@ -152,67 +154,25 @@ class OffPolicy(Learner):
     def prepare(self) -> None:
         """Fill the memory with uniform actions, fix the scales of observations, reward and costs."""
         while self.buffer.size < min(self.settings.warmup, self.settings.capacity):
-            self.buffer.add(self.collector.wander())
-        seen = self.buffer.contents()
+            self.buffer.add(self.collector.collect_random())
+        rows = self.buffer.contents()
         policies = [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
-        survival = self.fix_scales(seen, policies, self.settings.return_scale)
+        survival = self.fix_scales(rows, policies, self.settings.return_scale)
         # The critics start at the mean of the scaled sums, not near 0.
         with torch.no_grad():
-            means = (self.reward_scale * seen.reward.mean()).expand(2)
+            means = (self.reward_scale * rows.reward.mean()).expand(2)
             if self.constraints is not None:
-                costs = self.constraints.scaled(seen.cost).mean(dim=1)
+                costs = self.constraints.scaled(rows.cost).mean(dim=1)
                 means = torch.cat((means, costs.repeat(self.members)))
             for critics in (self.critics, self.target_critics):
                 critics.biases[-1][:, 0] += (means / (1.0 - survival)).unsqueeze(1)
 
     def iterate(self) -> None:
         if self.updates % self.settings.updates_per_step == 0:
-            self.buffer.add(self.collector.explore())
+            self.buffer.add(self.collector.collect())
             if self.constraints is not None:
-                self.constraints.answer()
+                self.constraints.update_multipliers()
         self.update(self.buffer.sample(self.settings.batch_size, self.generator))
-
-    # ---- parts of an update that no rule varies ----
-
-    def rate(self) -> float:
-        """Factor on all Adam steps: falls linearly to a tenth over `decay` updates and stays there."""
-        return max(0.1, 1.0 - 0.9 * self.updates / self.settings.decay)
-
-    def with_costs(self, reward: Tensor, cost_next: Tensor, batch: Batch, survival: Tensor) -> Tensor:
-        """Targets of all critics (2 + members * c, b): the twins' (b,), and for each cost critic its own,
-
-            y = cost + survival * cost_next,
-
-        cost_next being what its target says of the successor, (members * c, b).
-        """
-        twins = reward.expand(2, -1)
-        if self.constraints is None:
-            return twins
-        costs = self.constraints.scaled(batch.cost).repeat(self.members, 1)
-        return torch.cat((twins, costs + survival * cost_next))
-
-    def policy_gradient(self, loss: Tensor, at_policy: Tensor, at_memory: Tensor) -> list[Tensor]:
-        """The gradient of the policy's loss, handled; critics (2 + members * c, b) at both kinds of action."""
-        parameters = self.actor_optimiser.parameters[:-1]
-        if self.constraints is None:
-            return list(torch.autograd.grad(loss, parameters))
-        return self.constraints.gradient(loss, at_policy[2:], at_memory[2:], parameters)
-
-    def follow(self, log_density: Tensor, gradients: list[Tensor]) -> None:
-        """Move policy and temperature, then the targets and the mean policy.
-
-        The gradient of log alpha is that of -log_alpha * mean(log pi + target entropy), target entropy -dim(A).
-        """
-        s = self.settings
-        surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
-        self.actor_optimiser.step((*gradients, surplus), self.rate())
-        with torch.no_grad():
-            torch._foreach_lerp_(self._targets, self._sources, s.averaging)
-            share = s.delay / min(self.updates + 1, max(s.mean_updates, s.delay))
-            torch._foreach_lerp_(self._means, self.actor_optimiser.parameters[:-1], share)
-
-    def noise(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)
 
     # ---- state ----
 
@@ -242,10 +202,10 @@ class OffPolicy(Learner):
         return {**self._modules(), "temperature": self.log_alpha}
 
     def _modules(self) -> dict[str, nn.Module]:
-        found: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}
+        modules: dict[str, nn.Module] = {"policy": self.policy, "mean_policy": self.mean_policy}
         if self.target_policy is not None:
-            found["target_policy"] = self.target_policy
-        return found | {"critics": self.critics, "target_critics": self.target_critics}
+            modules["target_policy"] = self.target_policy
+        return modules | {"critics": self.critics, "target_critics": self.target_critics}
 
     def _optimisers(self) -> dict[str, Adam]:
         return {"critic": self.critic_optimiser, "actor": self.actor_optimiser}

@@ -14,7 +14,7 @@ from safe_rl.checkpoint import expect_like
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
-from safe_rl.optimiser import Adam
+from safe_rl.optimiser import Adam, clip_norm_, decayed, lerp_, mean_weight
 from safe_rl.policy import Policy
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
@@ -80,7 +80,7 @@ class _Round(NamedTuple):
     log_density: Tensor  # (s,), of the policy that acted
     advantage: Tensor  # (1 + c, s), standardised for the reward
     target: Tensor  # (1 + c, s), of the value functions
-    own: Tensor  # (s,), 1 where the policy acted and 0 where a guide did
+    own: Tensor  # (s,), 1 where the policy acted and 0 where a prior policy did
 
 
 @final
@@ -90,9 +90,9 @@ class PPO(Learner):
     `update` is the whole rule. With a handler the costs enter as clipped surrogates of their own, from advantages of
     their own, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
     tanh-Gaussian one of the other learners, with a state-dependent deviation; a run that meets the time limit is
-    continued by its value. Steps that a guide led teach the value functions only. An update is one step on one batch.
+    continued by its value. Steps of a prior policy train the value functions only. An update is one step on one batch.
 
-    Args: as for `DSACT`. A handler must have one cost critic per constraint and answer to episodes.
+    Args: as for `DSACT`. A handler must have one cost critic per constraint and have episodes as its source.
     """
 
     settings_type: ClassVar[type[PPOSettings]] = PPOSettings
@@ -114,12 +114,21 @@ class PPO(Learner):
                 f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
             )
         super().__init__(
-            task, seed, s, device, handler, environments=s.environments, judged=0, hidden=s.hidden, threads=s.threads
+            task,
+            seed,
+            s,
+            device,
+            handler,
+            environments=s.environments,
+            evaluation_environments=0,
+            hidden=s.hidden,
+            threads=s.threads,
         )
-        self._costs = 0 if self.constraints is None else len(self.constraints.allowances)
+        self._costs = 0 if self.constraints is None else len(self.constraints.limits)
         self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)
         self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
         """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
+        self.mean_weights: list[Tensor] = list(self.mean_policy.parameters())
         self.policy_optimiser = Adam([(list(self.policy.parameters()), s.policy_rate)])
         self.value_optimiser = Adam([(list(self.values.parameters()), s.value_rate)])
         size, (o, m) = s.horizon * s.environments, (self.policy.observation_size, self.policy.action_size)
@@ -135,7 +144,7 @@ class PPO(Learner):
     def prepare(self) -> None:
         rows = []
         while self.collector.steps < self.settings.warmup:
-            rows.append(self.collector.wander())
+            rows.append(self.collector.collect_random())
         self.fix_scales(_joined(rows), [self.policy, self.mean_policy], self.settings.return_scale)
 
     def iterate(self) -> None:
@@ -146,7 +155,7 @@ class PPO(Learner):
             self._round = self._collect()
             if self.constraints is not None:
                 for _ in range(s.horizon):
-                    self.constraints.answer()
+                    self.constraints.update_multipliers()
         if place % batches == 0:
             self._order = torch.randperm(len(self._order), generator=self.generator, device=self.device)
         start = (place % batches) * s.batch_size
@@ -158,10 +167,10 @@ class PPO(Learner):
         s = self.settings
         rows, ends, own = [], [], []
         for _ in range(s.horizon):
-            rows.append(self.collector.explore())
+            rows.append(self.collector.collect())
             ends.append(self.collector.over.to(torch.float32))
-            guide = self.collector.jump_start
-            own.append(torch.ones_like(ends[-1]) if guide is None else (~guide.led).to(torch.float32))
+            start = self.collector.jump_start
+            own.append(torch.ones_like(ends[-1]) if start is None else (~start.prior_acts).to(torch.float32))
         data = _joined(rows)
         scaled, successor = self.policy.scale(data.observation), self.policy.scale(data.next_observation)
         shape = (1 + self._costs, s.horizon, s.environments)
@@ -184,29 +193,26 @@ class PPO(Learner):
         return _Round(scaled, before, log_density, advantage, target, torch.cat(own))
 
     def update(self, rows: Tensor) -> None:
-        """One step of PPO on some rows of the round."""
+        """One step of PPO on some rows of the round: the policy, then the value functions."""
         s, data = self.settings, self._round
         scaled = data.scaled[rows]
-        # What a guide did says nothing for or against what the policy would do.
+        # The actions of a prior policy say nothing for or against those of this one.
         advantage = data.advantage[:, rows] * data.own[rows]
-        factor = max(0.1, 1.0 - 0.9 * self.updates / s.decay)
+        factor = decayed(self.updates, s.decay)
 
         log_density, entropy = self.policy.log_density(scaled, data.before[rows])
         ratio = (log_density - data.log_density[rows]).exp()
-        clipped = ratio.clamp(1.0 - s.clip, 1.0 + s.clip)
-        loss = -torch.minimum(ratio * advantage[0], clipped * advantage[0]).mean() - s.entropy * entropy.mean()
+        gain, costs = surrogates(ratio, advantage, s.clip)
+        loss = -gain.mean() - s.entropy * entropy.mean()
         parameters = self.policy_optimiser.parameters
-        if self.constraints is None:
-            gradients = list(torch.autograd.grad(loss, parameters))
+        if self.handler is None or self.constraints is None:
+            gradients = torch.autograd.grad(loss, parameters)
         else:
-            costs = torch.maximum(ratio * advantage[1:], clipped * advantage[1:])
-            gradients = self.constraints.gradient(loss, costs, costs, parameters)
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        torch._foreach_mul_(gradients, (s.largest_gradient / (norm + 1e-6)).clamp(max=1.0))
+            gradients = self.handler.gradient(loss, costs.unsqueeze(0), self.constraints.state, parameters)
+        clip_norm_(gradients, s.largest_gradient)
         self.policy_optimiser.step(gradients, factor)
         with torch.no_grad():
-            share = 1.0 / min(self.updates + 1, max(s.mean_updates, 1))
-            torch._foreach_lerp_(list(self.mean_policy.parameters()), parameters, share)
+            lerp_(self.mean_weights, parameters, mean_weight(self.updates, s.mean_updates))
 
         error = self.values(scaled).squeeze(1) - data.target[:, rows]
         loss = 0.5 * error.square().mean(dim=1).sum()
@@ -241,6 +247,21 @@ class PPO(Learner):
         self._order = expect_like(state["order"], self._order, "order")
         if not bool(((self._order >= 0) & (self._order < len(self._order))).all()):
             raise ValueError("order holds numbers of no transition")
+
+
+def surrogates(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """Pessimistic surrogates (Schulman et al., 2017, eq. 7) of reward, (b,), and costs, (c, b).
+
+    Of the plain and the clipped product the reward takes the smaller, and a cost, which is minimised, the larger.
+
+    Args:
+        ratio: (b,), of the probability under the policy to that under the policy that acted.
+        advantage: (1 + c, b), of the reward and of each cost.
+        clip: largest deviation of the ratio from 1 that still counts.
+    """
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+    gain = torch.minimum(ratio * advantage[0], clipped * advantage[0])
+    return gain, torch.maximum(ratio * advantage[1:], clipped * advantage[1:])
 
 
 def _joined(rows: list[Batch]) -> Batch:

@@ -15,15 +15,15 @@ from safe_rl.settings import expect_counts, expect_numbers
 from systems.arguments import expect_choice
 from systems.errors import InvalidValue
 
-__all__ = ["Handler", "Pressure", "weighted"]
+__all__ = ["ConstraintState", "Handler", "weighted"]
 
 
 @dataclass(frozen=True)
-class Pressure:
-    """Where the constraints stand, all (c,), dimensionless.
+class ConstraintState:
+    """Multipliers and violations of all constraints, each (c,), dimensionless.
 
     Args:
-        multipliers: the price of each constraint's scaled cost, in units of the scaled reward.
+        multipliers: weight of each constraint's scaled cost against the scaled reward.
         violation: how far the cost is above its budget, in units (see `Constraints`); negative within it.
     """
 
@@ -40,11 +40,11 @@ class Handler(ABC):
 
     Args:
         members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
-        source: what the multipliers answer to: the cost of the runs as it is measured, or the critics' estimate of it
+        source: what updates the multipliers: the measured cost of the runs, or the critics' estimate of it
             on the replay memory.
         margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
             budget by this share of its unit then, and not at it by chance on either side (`Constraints.threshold`).
-        period: steps of all environments (or, with the critics as source, policy updates) between two answers.
+        period: steps of all environments (or, with the critics as source, policy updates) between two updates.
     """
 
     members: int = 1
@@ -67,12 +67,18 @@ class Handler(ABC):
 
     @abstractmethod
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The gradient a policy descends.
+        """The gradient that the policy descends: a pure function of its arguments.
 
         Args:
-            reward_loss: what the base learner minimises. costs: (members, c, b), differentiable in the parameters.
+            reward_loss: scalar that the base learner minimises.
+            costs: (members, c, b), differentiable in the parameters.
+            state: the multipliers and violations.
+            parameters: of the policy.
+
+        Returns:
+            One tensor per parameter.
         """
 
     def estimate(self, costs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Literal, final
 from torch import Tensor
 
 from ctrl.multipliers import MultiplierController
-from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.handlers.base import ConstraintState, Handler, weighted
 from safe_rl.handlers.gains import DualAdamGains
 from safe_rl.settings import expect_numbers
 from systems.errors import expect
@@ -49,7 +49,7 @@ class ConservativeAugmented(Handler):
         return self.gains.controller(constraints)
 
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        weight = (pressure.multipliers + self.convexity * pressure.violation).clamp(min=0.0)
+        weight = (state.multipliers + self.convexity * state.violation).clamp(min=0.0)
         return weighted(reward_loss, self.estimate(costs), weight, parameters, normalised=False)

@@ -23,7 +23,7 @@ class Gains(Protocol):
 @final
 @dataclass(frozen=True)
 class IntegralGains:
-    """Dual ascent; see `ctrl.multipliers.Integral`. Gains are per unit of violation and answer."""
+    """Dual ascent; see `ctrl.multipliers.Integral`. Gains are per unit of violation and update."""
 
     ki: float = 0.1
     maximum: float = 100.0
@@ -66,7 +66,7 @@ class PredictiveGains:
     The reference, which ends the violation within the horizon, has as much weight as the violation itself. With little,
     the one-sided violation rules: noise alone raises the multiplier, and within the budget nothing but the cost of
     change brings it down, so it swings between its extremes. The cost of change spreads a correction over about three
-    decisions; the wide covariance lets the drift follow a policy that has come nearer to its answer.
+    decisions; the wide covariance lets the drift follow a policy that has come nearer to its optimum.
     """
 
     horizon: int = 7

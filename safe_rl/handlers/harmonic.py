@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ctrl.multipliers import MultiplierController, Proportional
-from safe_rl.handlers.base import Handler, Pressure
+from safe_rl.handlers.base import ConstraintState, Handler
 from safe_rl.settings import expect_numbers
 from systems.arguments import expect_choice
 
@@ -81,18 +81,18 @@ class Harmonic(Handler):
         expect_numbers(self, ("margin",), above=0.0)
 
     def controller(self, constraints: int) -> MultiplierController:
-        # What it answers to includes the margin, so this is the gate.
+        # The violation that it is given includes the margin, so this is the gate.
         return Proportional(1.0 / self.margin, constraints, np.full(constraints, 2.0))
 
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         given = list(parameters)
         g1 = _flat(torch.autograd.grad(reward_loss, given, retain_graph=True))
-        gates = pressure.multipliers.clamp(max=1.0)
+        gates = state.multipliers.clamp(max=1.0)
         g2 = _flat(torch.autograd.grad(self.weight * gates @ self.estimate(costs).mean(dim=-1), given))
         together = _RULES[self.rule](g1, g2) if bool(gates.any()) else g1
-        together = together + pressure.multipliers.amax().sub(1.0).clamp(min=0.0) * g2
+        together = together + state.multipliers.amax().sub(1.0).clamp(min=0.0) * g2
         return tuple(
             part.view_as(parameter)
             for part, parameter in zip(together.split([p.numel() for p in given]), given, strict=True)

@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from ctrl.multipliers import MultiplierController
-from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.handlers.base import ConstraintState, Handler, weighted
 from safe_rl.handlers.gains import Gains, IntegralGains
 from systems.arguments import expect_flag
 from systems.errors import InvalidValue, shown
@@ -42,6 +42,6 @@ class Lagrangian(Handler):
         return self.gains.controller(constraints)
 
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        return weighted(reward_loss, self.estimate(costs), pressure.multipliers, parameters, self.normalised)
+        return weighted(reward_loss, self.estimate(costs), state.multipliers, parameters, self.normalised)

@@ -1,4 +1,4 @@
-"""The fixed penalty: a price per unit of cost that is never revised."""
+"""The fixed penalty: a constant weight per unit of cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ctrl.multipliers import Integral, MultiplierController
-from safe_rl.handlers.base import Handler, Pressure, weighted
+from safe_rl.handlers.base import ConstraintState, Handler, weighted
 from safe_rl.settings import expect_numbers
 
 __all__ = ["FixedPenalty"]
@@ -19,7 +19,7 @@ __all__ = ["FixedPenalty"]
 @final
 @dataclass(frozen=True)
 class FixedPenalty(Handler):
-    """min L + weight sum_i cost_i; the budget has no say, which is what this is good for: a baseline.
+    """min L + weight sum_i cost_i; the budget has no influence; a baseline.
 
     Args:
         weight: of scaled costs against the scaled reward, the same for all constraints.
@@ -37,6 +37,6 @@ class FixedPenalty(Handler):
         return standing
 
     def gradient(
-        self, reward_loss: Tensor, costs: Tensor, pressure: Pressure, parameters: Sequence[Tensor]
+        self, reward_loss: Tensor, costs: Tensor, state: ConstraintState, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        return weighted(reward_loss, self.estimate(costs), pressure.multipliers, parameters, normalised=True)
+        return weighted(reward_loss, self.estimate(costs), state.multipliers, parameters, normalised=True)

@@ -2,6 +2,6 @@
 
 from safe_rl.lyapunov.condition import Round
 from safe_rl.lyapunov.settings import LyapunovSettings
-from safe_rl.lyapunov.training import Trained, trained
+from safe_rl.lyapunov.training import LyapunovTraining, train_lyapunov
 
-__all__ = ["LyapunovSettings", "Round", "Trained", "trained"]
+__all__ = ["LyapunovSettings", "LyapunovTraining", "Round", "train_lyapunov"]

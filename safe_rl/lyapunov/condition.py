@@ -13,13 +13,13 @@ from ctrl.certify import ClosedLoop
 from safe_rl.lyapunov.control import field
 from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.settings import LyapunovSettings
-from safe_rl.lyapunov.zubov import Motions
+from safe_rl.lyapunov.zubov import BasinSamples
 from systems import InvalidValue
 from systems.arithmetic.interval import Interval
 
 __all__ = ["Condition", "Round", "local_shape"]
 
-_ABOVE, _BELOW = 1.02, 0.97  # what V shall be at least where motions leave, and at most where they arrive from
+_ABOVE, _BELOW = 1.02, 0.97  # what V shall be at least where trajectories leave, and at most where they arrive from
 _ASCENTS, _ATTACKED, _FOUND, _KEPT = 10, 2000, 1000, 8000
 _SPREAD = 0.02  # of states around simulated ones, in half-widths of the box
 _TINY = 1e-12
@@ -54,7 +54,7 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
     if not stable:
         raise InvalidValue(
             f"the linearised loop of '{loop.task.name}' has the eigenvalues {np.array2string(values, precision=4)} and "
-            "is not stable: no region of attraction can be proved of this law; mend the law"
+            "is not stable: no region of attraction can be proved of this law; fix the law"
         )
     if loop.continuous:
         P = solve_continuous_lyapunov(A.T, -np.eye(n))
@@ -67,8 +67,8 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
 class Condition:
     """V - and the controller, where one is trained along - in training.
 
-    V shall be near Zubov's function at the simulated states, fall wherever it is below 1, and be above 1 where motions
-    leave the box. The first matters until half of the updates are done and little after that.
+    V shall be near Zubov's function at the simulated states, fall wherever it is below 1, and be above 1 where
+    trajectories leave the box. The first matters until half of the updates are done and little after that.
     """
 
     def __init__(
@@ -77,17 +77,17 @@ class Condition:
         scale: Scale,
         V: Value,
         control: Control | None,
-        motions: Motions,
+        samples: BasinSamples,
         settings: LyapunovSettings,
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> None:
         self.loop, self.scale, self.V, self.control, self.settings = loop, scale, V, control, settings
         self._rng, self._generator = rng, generator
-        self._states = motions.inside
-        self._inside, self._target = torch.tensor(motions.inside), torch.tensor(motions.target)
-        self._starts = motions.starts
-        self._outside = torch.tensor(motions.outside)
+        self._states = samples.inside
+        self._inside, self._target = torch.tensor(samples.inside), torch.tensor(samples.target)
+        self._starts = samples.starts
+        self._outside = torch.tensor(samples.outside)
         self._found = torch.zeros(0, len(scale.centre), dtype=torch.float64)
         self._field = None if control is None else field(loop.task, loop.continuous)
         self._dt = 1.0 if loop.continuous else loop.task.dt
@@ -120,11 +120,11 @@ class Condition:
         return Round(self._done, target, decrease, border, self._searched())
 
     def _losses(self) -> Tensor:
-        """Distance from Zubov's function, decrease where V < 1, and V > 1 where motions leave."""
+        """Distance from Zubov's function, decrease where V < 1, and V > 1 where trajectories leave."""
         batch = self.settings.batch
         i = self._drawn(len(self._inside), batch)
-        wanted = self._target[i]
-        target = (((self.V(self._inside[i]) - wanted) / (wanted + 0.05)) ** 2).mean()
+        zubov = self._target[i]
+        target = (((self.V(self._inside[i]) - zubov) / (zubov + 0.05)) ** 2).mean()
         x = self._pool[self._drawn(len(self._pool), batch)]
         if len(self._found):
             x = torch.cat([x, self._found[self._drawn(len(self._found), batch // 2)]])
@@ -138,13 +138,15 @@ class Condition:
         return torch.stack([target, decrease, border])
 
     def _shortfall(self) -> Tensor:
-        """By how much V exceeds what it shall be at most where motions arrive from: starts are uniform, so this is the
-        area that is lost."""
+        """By how much V exceeds its largest allowed value where trajectories arrive from.
+
+        Starts are uniform, so this is the area that is lost.
+        """
         i = self._drawn(self._starts, self.settings.batch)
         return torch.relu(self.V(self._inside[i]) - _BELOW).mean()
 
     def _growth(self, x: Tensor, moves: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """V, by how much its relative growth per second exceeds what is allowed, and whether motions leave the box.
+        """V, the excess of its relative growth per second over what is allowed, and whether trajectories leave the box.
 
         Args:
             moves: whether gradients go through the controller.
@@ -187,7 +189,7 @@ class Condition:
         return share
 
     def _badness(self, x: Tensor) -> Tensor:
-        """Positive where V < 1 and the condition fails by half its margin, or a motion leaves."""
+        """Positive where V < 1 and the condition fails by half its margin, or a trajectory leaves."""
         V, growth, leaves = self._growth(x)
         room = torch.clamp(_ABOVE - V, 0.0, 1.0)
         growth = growth - 0.5 * self.settings.margin * (0.05 + room)

@@ -1,4 +1,4 @@
-"""A controller network is taught by gradient descent through the simulated closed loop."""
+"""A controller network is pretrained by gradient descent through the simulated closed loop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from safe_rl.lyapunov.settings import LyapunovSettings
 from systems import Task
 from systems.lowering import lower
 
-__all__ = ["field", "taught"]
+__all__ = ["field", "pretrained"]
 
-_WALL, _INSIDE = 10.0, 0.95  # price of states beyond this share of the box
+_WALL, _INSIDE = 10.0, 0.95  # weight of states beyond this share of the box
 _NEAR = 0.1  # of the box, where the regulator is the example
 
 
@@ -34,7 +34,7 @@ def field(task: Task, continuous: bool) -> Callable[[Tensor, Tensor], Tensor]:
     return undisturbed
 
 
-def taught(
+def pretrained(
     task: Task, scale: Scale, control: Control, settings: LyapunovSettings, generator: torch.Generator
 ) -> Iterator[float]:
     """Losses, one per update: the mean over a simulation of |z|^2, of the inputs and of what is beyond the box; and
@@ -43,7 +43,7 @@ def taught(
     Starts come from a box that grows to the whole one.
     """
     step = field(task, False)
-    K, wanted = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
+    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
     lower_, upper = map(torch.tensor, task.applied_bounds)
     half = 0.5 * (upper - lower_)
     centre, reach = torch.tensor(scale.centre), torch.tensor(scale.half)
@@ -53,7 +53,7 @@ def taught(
         grown = min(1.0, 0.1 + 1.2 * k / settings.controller_updates)
         z = 2.0 * torch.rand(256, len(centre), generator=generator, dtype=torch.float64) - 1.0
         near = centre + _NEAR * reach * z
-        example = torch.minimum(torch.maximum(wanted - (near - centre) @ K.T, lower_), upper)
+        example = torch.minimum(torch.maximum(reference - (near - centre) @ K.T, lower_), upper)
         loss = (((control(near) - example) / half) ** 2).mean()
         x = centre + grown * reach * z
         for _ in range(settings.horizon):
@@ -61,9 +61,9 @@ def taught(
             x = step(x, u)
             z = scale(x)
             beyond = torch.relu(z.abs() - _INSIDE)
-            # Motions that got away say nothing more; their squares would drown the others.
+            # BasinSamples that got away say nothing more; their squares would drown the others.
             cost = torch.clamp((z * z).sum(-1) + _WALL * (beyond * beyond).sum(-1), max=10.0)
-            effort = settings.effort * (((u - wanted) / half) ** 2).sum(-1)
+            effort = settings.effort * (((u - reference) / half) ** 2).sum(-1)
             loss = loss + (cost + effort).mean() / settings.horizon
         optimiser.zero_grad()
         loss.backward()

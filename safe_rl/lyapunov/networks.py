@@ -107,25 +107,25 @@ class Value(nn.Module):
 
 @final
 class Control(nn.Module):
-    """u = middle + range tanh(W_k tanh(... tanh(W_1 z)) + shift): within the input's bounds, the wanted input at z = 0.
+    """u = middle + range tanh(W_k tanh(... tanh(W_1 z)) + shift): within bounds, the reference at z = 0.
 
     Raises:
-        InvalidValue: an input without bounds, or a wanted input that is not strictly within them.
+        InvalidValue: an input without bounds, or a reference input that is not strictly within them.
     """
 
     def __init__(self, task: Task, scale: Scale, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         lower, upper = task.applied_bounds
-        wanted = task.reference.at(task.plant, 0)[1]
-        if not (np.isfinite([lower, upper]).all() and ((lower < wanted) & (wanted < upper)).all()):
+        reference = task.reference.at(task.plant, 0)[1]
+        if not (np.isfinite([lower, upper]).all() and ((lower < reference) & (reference < upper)).all()):
             raise InvalidValue(
-                f"task '{task.name}' wants inputs {wanted} within {lower} to {upper}; a network needs finite bounds "
-                "with the wanted input strictly between them: tighten the bounds or give a law"
+                f"task '{task.name}' has the reference input {reference} within {lower} to {upper}; a network needs "
+                "finite bounds with the reference input strictly between them: tighten the bounds or give a law"
             )
         sizes = [len(scale.centre), *hidden, len(lower)]
         self.weights = nn.ParameterList(_normal((b, a), a**-0.5, generator) for a, b in pairwise(sizes))
         self.scale, self.middle, self.range = scale, 0.5 * (lower + upper), 0.5 * (upper - lower)
-        self.shift = np.arctanh((wanted - self.middle) / self.range)
+        self.shift = np.arctanh((reference - self.middle) / self.range)
         self._middle, self._range, self._shift = map(torch.tensor, (self.middle, self.range, self.shift))
 
     def forward(self, x: Tensor) -> Tensor:

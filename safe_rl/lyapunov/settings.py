@@ -30,9 +30,9 @@ class LyapunovSettings:
     effort: float = 1e-3
     """Price of inputs in it: of the square of an input at its bound, against the state at the box's border."""
     starts: int = 3000
-    """Motions simulated for Zubov's function."""
+    """BasinSamples simulated for Zubov's function."""
     steps: int = 1500
-    """Samples after which a motion that has not arrived counts as outside."""
+    """Samples after which a trajectory that has not arrived counts as outside."""
     batch: int = 1024
     """States per update and term."""
     rate: float = 1e-2

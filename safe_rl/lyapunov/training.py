@@ -1,11 +1,11 @@
-"""Neural Lyapunov functions, learned from simulated motions and counterexamples, the controller along on request.
+"""Neural Lyapunov functions, learned from simulated trajectories and counterexamples, the controller along on request.
 
-First the value: the network is drawn to Zubov's function of the simulated motions, which gives it the size of the
-region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where motions
+First the value: the network is drawn to Zubov's function of the simulated trajectories, which gives it the size of the
+region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where trajectories
 leave. States that a random ascent finds to break it join the training set, again and again (counterexample-guided
-synthesis: Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first taught to bring motions
-to the reference, by gradient descent through the simulation; from then on the condition moves V and controller
-together. Nothing here is a proof: what comes out is a candidate for :func:`ctrl.certify.largest_level`.
+synthesis: Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first pretrained to bring
+trajectories to the reference, by gradient descent through the simulation; from then on the condition moves V and
+controller together. Nothing here is a proof: the result is a candidate for :func:`ctrl.certify.largest_level`.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ctrl.certify import ClosedLoop, NeuralLyapunov
 from ctrl.laws import Law
+from safe_rl.arithmetic import quick_arithmetic
 from safe_rl.lyapunov.condition import Condition, Round, local_shape
-from safe_rl.lyapunov.control import taught
+from safe_rl.lyapunov.control import pretrained
 from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.settings import LyapunovSettings
 from safe_rl.lyapunov.zubov import simulated
-from safe_rl.training import quick_arithmetic
 from systems import InvalidValue, Task
 from systems.arguments import expect_array, expect_seed
 from systems.errors import expect, shown
 
-__all__ = ["Trained", "trained"]
+__all__ = ["LyapunovTraining", "train_lyapunov"]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Trained:
+class LyapunovTraining:
     """Args:
     V, law: what training ended with; {V <= 1} is what it aimed at.
     history: of the searches. seconds: of processor time.
-    basin: share of the box from which simulated motions arrived, before the controller was moved by the condition.
+    basin: share of the box from which simulated trajectories arrived, before the controller was moved by the condition.
     """
 
     V: NeuralLyapunov
@@ -50,7 +50,7 @@ class Trained:
     basin: float
 
 
-def trained(
+def train_lyapunov(
     task: Task,
     law: Law | None = None,
     box: tuple[np.ndarray, np.ndarray] | None = None,
@@ -58,13 +58,14 @@ def trained(
     seed: int = 0,
     settings: LyapunovSettings | None = None,
     progress: bool = True,
-) -> Trained:
+) -> LyapunovTraining:
     """A candidate V for a law, or for a controller network that is trained along.
 
     Args:
-        law: to be proved of; left out, a network is trained along.
-        box: lower and upper (n,) in which motions shall stay; the task's domain where left out.
-        continuous: the law answers at every instant instead of once per sample. progress: draw a bar.
+        law: of the closed loop; default: a network that is trained along.
+        box: lower and upper (n,) in which trajectories shall stay; default: the task's domain.
+        continuous: the law acts at every instant instead of once per sample.
+        progress: draw a bar.
 
     Returns:
         The same for the same arguments, to the last digit on the same machine.
@@ -87,7 +88,7 @@ def trained(
     )
     if not np.isfinite([lower, upper]).all() or not (lower < upper).all():
         raise InvalidValue(
-            f"the box from {lower} to {upper} is unbounded or empty; give the one in which motions shall stay"
+            f"the box from {lower} to {upper} is unbounded or empty; give the one in which trajectories shall stay"
         )
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)
@@ -106,19 +107,19 @@ def trained(
         if law is None:
             control = Control(task, scale, settings.controller, generator)
             row = bar.add_task("controller", total=settings.controller_updates, news="")
-            for loss in taught(task, scale, control, settings, generator):
+            for loss in pretrained(task, scale, control, settings, generator):
                 bar.update(row, advance=1, news=f"loss {loss:.3g}")
             law = control.law()
         loop = ClosedLoop(task, law, continuous)
-        motions = simulated(loop, lower, upper, settings.starts, settings.steps, rng)
-        V = Value(scale, settings.hidden, settings.features, local_shape(loop, scale, motions.unit), generator)
-        condition = Condition(loop, scale, V, control, motions, settings, rng, generator)
-        row = bar.add_task(f"V, {motions.share:.0%} of the box", total=settings.updates, news="")
+        samples = simulated(loop, lower, upper, settings.starts, settings.steps, rng)
+        V = Value(scale, settings.hidden, settings.features, local_shape(loop, scale, samples.unit), generator)
+        condition = Condition(loop, scale, V, control, samples, settings, rng, generator)
+        row = bar.add_task(f"V, {samples.share:.0%} of the box", total=settings.updates, news="")
         history: list[Round] = []
         while not history or history[-1].update < settings.updates:
-            found = condition.round()
-            history.append(found)
-            news = f"target {found.target:.2g}  decrease {found.decrease:.2g}  broken {found.broken:.2%}"
-            bar.update(row, completed=found.update, news=news)
+            latest = condition.round()
+            history.append(latest)
+            news = f"target {latest.target:.2g}  decrease {latest.decrease:.2g}  broken {latest.broken:.2%}"
+            bar.update(row, completed=latest.update, news=news)
     law = control.law() if control else law
-    return Trained(V.lyapunov(), law, tuple(history), process_time() - began, motions.share)
+    return LyapunovTraining(V.lyapunov(), law, tuple(history), process_time() - began, samples.share)

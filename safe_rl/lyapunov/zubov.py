@@ -1,6 +1,6 @@
-"""What a Lyapunov function of the whole region of attraction looks like, from simulated motions.
+"""What a Lyapunov function of the whole region of attraction looks like, from simulated trajectories.
 
-Zubov (1964): with J(x) the cost of the motion from x, W = 1 - exp(-J) is a Lyapunov function that is below 1 on the
+Zubov (1964): with J(x) the cost of the trajectory from x, W = 1 - exp(-J) is a Lyapunov function that is below 1 on the
 region of attraction and tends to 1 at its border. Here W, from simulated costs, is the target that gives a network its
 size and shape; the proof asks for decrease only.
 """
@@ -16,9 +16,9 @@ from ctrl.certify import ClosedLoop
 from systems import InvalidValue
 from systems.discretise import rk4
 
-__all__ = ["Motions", "advanced", "simulated"]
+__all__ = ["BasinSamples", "advanced", "simulated"]
 
-_NEAR = 0.01  # of the box's half-widths, where a motion counts as arrived
+_NEAR = 0.01  # of the box's half-widths, where a trajectory counts as arrived
 _LAID = 0.95  # share of the starts that arrive whose W is below
 _TOP = 0.86  # this
 _KEPT = 40_000  # states on the way
@@ -26,10 +26,10 @@ _KEPT = 40_000  # states on the way
 
 @final
 @dataclass(frozen=True, eq=False)
-class Motions:
+class BasinSamples:
     """Args:
-    inside: states (k, n) from which motions arrive, the uniform starts first. target: W (k,) of these.
-    outside: states (l, n) from which motions leave the box or do not arrive in time.
+    inside: states (k, n) from which trajectories arrive, the uniform starts first. target: W (k,) of these.
+    outside: states (l, n) from which trajectories leave the box or do not arrive in time.
     unit: the cost J at which W = 1 - 1 / e.
     starts: how many of the uniform starts arrive. share: of all of them.
     """
@@ -49,12 +49,13 @@ def advanced(loop: ClosedLoop, x: np.ndarray, dt: float) -> np.ndarray:
 
 def simulated(
     loop: ClosedLoop, lower: np.ndarray, upper: np.ndarray, starts: int, steps: int, rng: np.random.Generator
-) -> Motions:
-    """Motions from uniform starts in a box, until they arrive or leave it, with the cost |z|^2 per time, z = 1 at the
-    middle of the box's sides.
+) -> BasinSamples:
+    """Trajectories from uniform starts in a box, until they arrive or leave it.
+
+    Their cost is |z|^2 per time, z = 1 at the middle of the box's sides.
 
     Raises:
-        InvalidValue: too few motions arrive to learn from.
+        InvalidValue: too few trajectories arrive to learn from.
     """
     centre, half = loop.reference, 0.5 * (upper - lower)
     dt = 0.5 * loop.task.dt if loop.continuous else loop.task.dt
@@ -79,7 +80,7 @@ def simulated(
             break
     if arrived.sum() < 20:
         raise InvalidValue(
-            f"{int(arrived.sum())} of {starts} motions of '{loop.task.name}' arrive at the reference; there is no "
+            f"{int(arrived.sum())} of {starts} trajectories of '{loop.task.name}' arrive at the reference; there is no "
             "region to learn: see to the controller, or take a smaller box"
         )
     cost = np.cumsum(np.array(costs)[::-1], axis=0)[::-1]
@@ -90,4 +91,6 @@ def simulated(
     some = rng.permutation(len(k))[:_KEPT]
     inside = np.concatenate([path[0][arrived], np.array(path)[k[some], i[some]]])
     J = np.concatenate([cost[0][arrived], cost[k[some], i[some]]])
-    return Motions(inside, 1.0 - np.exp(-J / unit), path[0][~arrived], unit, int(arrived.sum()), float(arrived.mean()))
+    return BasinSamples(
+        inside, 1.0 - np.exp(-J / unit), path[0][~arrived], unit, int(arrived.sum()), float(arrived.mean())
+    )

@@ -27,8 +27,10 @@ class Patch:
     """Parallelepipeds x = point + T d, |d| <= half.
 
     Args:
-        hull: boxes (b, n) that hold them. point: tiny boxes (b, n) that hold their middles, inside the hulls.
-        half: (b, k). T: (n, k); k = n but where directions are added in which no state moves.
+        hull: boxes (b, n) that hold them.
+        point: tiny boxes (b, n) that hold their middles, inside the hulls.
+        half: (b, k).
+        T: (n, k); k = n but where directions are added in which no state moves.
     """
 
     hull: Interval
@@ -59,7 +61,9 @@ class Affine:
     """z(x) within ``radius`` of value + matrix d, for all x = point + T d of each parallelepiped.
 
     Args:
-        value: (b, k). matrix: (b, k, n), exact numbers. radius: (b, k); infinite or NaN where nothing is known.
+        value: (b, k).
+        matrix: (b, k, n), exact numbers.
+        radius: (b, k); infinite or NaN where nothing is known.
     """
 
     value: Array
@@ -80,7 +84,9 @@ def mean_value(at_point: Interval, slopes: Ball, half: Array) -> Affine:
     """The affine form that the mean value theorem gives.
 
     Args:
-        at_point: (b, k), the value at the middle. slopes: (b, k, n), in d, over the hull. half: (b, n).
+        at_point: (b, k), the value at the middle.
+        slopes: (b, k, n), in d, over the hull.
+        half: (b, n).
     """
     with np.errstate(invalid="ignore", over="ignore"):
         radius = upward((slopes.rad @ half[..., None])[..., 0] + at_point.rad)

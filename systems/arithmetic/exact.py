@@ -98,9 +98,9 @@ def _exact(op: str) -> Callable[..., Value]:
 
     def rule(*operands: Value) -> Value:
         if not any(isinstance(a, Interval) for a in operands):
-            found = _RATIONAL[op](*operands) if op in _RATIONAL else None
-            if found is not None and _length(found) <= _BITS:
-                return found
+            rational = _RATIONAL[op](*operands) if op in _RATIONAL else None
+            if rational is not None and _length(rational) <= _BITS:
+                return rational
         enclosed = _ENCLOSED[op](*map(_enclosure, operands)) if op in _ENCLOSED else Interval.of(np.nan)
         factors = {"mul": operands, "div": operands[:1]}.get(op, ())
         if enclosed.undefined is None and any(a == 0 for a in factors if isinstance(a, Fraction)):
@@ -171,8 +171,8 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     Raises:
         InvalidValue: the function branches; see :func:`jumps`. NotLowerable: it uses what has no rule here.
     """
-    if found := jumps(function):
-        raise InvalidValue(f"{function.name()} uses {', '.join(found)}, which are not differentiated")
+    if jumping := jumps(function):
+        raise InvalidValue(f"{function.name()} uses {', '.join(jumping)}, which are not differentiated")
     program = read(function)
     if unknown := sorted({i.op for i in program.instructions} - {"input", *_SYMBOLIC}):
         raise NotLowerable(
@@ -215,14 +215,14 @@ def jumps(function: ca.Function) -> list[str]:
     An infinite number among them, unless it is a bound that never holds: fmin(a, inf), fmax(a, -inf).
     """
     program = read(function)
-    found = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
+    operations = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
     for i in program.instructions:
         harmless = {"fmin": [float("inf")], "fmax": [float("-inf")]}.get(i.op, [])
         if any(isinstance(a, float) and abs(a) == float("inf") and a not in harmless for a in i.args):
-            found.add("inf")
+            operations.add("inf")
         if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
-            found.add(i.op)
-    return sorted(found)
+            operations.add(i.op)
+    return sorted(operations)
 
 
 def _rational(number: float) -> Value:

@@ -18,7 +18,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from systems.arithmetic.rounding import MAX, TINY, ULP, above, array, below
+from systems.arithmetic.rounding import LIBRARY, MAX, TINY, ULP, above, array, below
 from systems.errors import InvalidValue
 
 Array = NDArray[np.float64]
@@ -212,9 +212,28 @@ class Interval:
         return quotient.without_value((self.lo <= 0.0) & (self.hi >= 0.0))
 
     def __pow__(self, exponent: float) -> Interval:
-        from systems.arithmetic.interval_functions import power
+        """To a power that is one number; undefined where a root of what may be negative is taken."""
+        exponent = float(exponent)
+        if not abs(exponent) <= MAX:
+            return _raw(self.lo, self.hi).without_value(np.ones(self.shape, bool))
+        if exponent == 0.0:
+            return carried(_raw(np.ones(self.shape), np.ones(self.shape)), self)
+        if exponent < 0.0:
+            return 1.0 / self ** (-exponent)
+        if exponent == 1.0:
+            return self
+        if exponent == 2.0:
+            return self.sq()
 
-        return power(self, exponent)
+        def raised(v: Any) -> Any:
+            return np.power(v, exponent)
+
+        if exponent % 2.0 == 1.0:
+            return increasing(raised, self)
+        if exponent % 2.0 == 0.0:
+            return increasing(raised, abs(self), least=0.0)
+        positive = _raw(np.maximum(self.lo, 0.0), np.maximum(self.hi, 0.0), self.undefined)
+        return increasing(raised, positive, least=0.0).without_value(self.lo < 0.0)
 
     def sq(self) -> Interval:
         """x^2, never negative; x * x would forget that both factors are the same."""
@@ -268,8 +287,8 @@ def carried(result: Interval, *operands: Any) -> Interval:
 
 
 def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = True) -> Interval:
-    """What an operation gives, undefined where an operand is, and where finite operands give more than a double holds:
-    a program that runs would go on with an infinite number.
+    """The result of an operation, undefined where an operand is, and where finite operands give more than a double
+    holds: a program that runs would go on with an infinite number.
 
     Args:
         grows: whether it is looked at on devices that raise no exceptions. Sums, and multiples by a number, exceed all
@@ -292,6 +311,20 @@ def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = T
                     infinite = infinite & np.isfinite(operand.lo) & np.isfinite(operand.hi)
             result.without_value(infinite)
     return carried(result, *operands)
+
+
+def increasing(f: Callable[[Any], Any], x: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:
+    """Every value of an increasing function of numpy's, none below `least` or above `most`."""
+
+    def bounds() -> Interval:
+        lo, hi = below(f(x.lo), LIBRARY, TINY), above(f(x.hi), LIBRARY, TINY)
+        if least > -np.inf:
+            lo = np.maximum(lo, least)
+        if most < np.inf:
+            hi = np.minimum(hi, most)
+        return _raw(lo, hi)
+
+    return evaluated(bounds, x)
 
 
 def _either(a: Interval | Truth, b: Interval | Truth) -> Any:

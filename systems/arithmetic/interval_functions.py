@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from systems.arithmetic.interval import Interval, Truth, _raw, carried, evaluated
-from systems.arithmetic.rounding import LIBRARY, MAX, TINY, above, below, is_scalar
+from systems.arithmetic.interval import Interval, Truth, _raw, carried, evaluated, increasing
+from systems.arithmetic.rounding import LIBRARY, TINY, above, below, is_scalar
 
 _HALF_PI = np.pi / 2
 _TURN = 1 / (2 * np.pi)
@@ -21,22 +21,10 @@ Unary = Callable[[Any], Any]
 Operand = Interval | float
 
 
-def _increasing(f: Unary, x: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:
-    def bounds() -> Interval:
-        lo, hi = below(f(x.lo), LIBRARY, TINY), above(f(x.hi), LIBRARY, TINY)
-        if least > -np.inf:
-            lo = np.maximum(lo, least)
-        if most < np.inf:
-            hi = np.minimum(hi, most)
-        return _raw(lo, hi)
-
-    return evaluated(bounds, x)
-
-
 def _on_domain(f: Unary, x: Interval, least: float, most: float, outside: Any) -> Interval:
     """An increasing function on an interval from `least` to `most`; undefined where a part of x lies outside."""
     inside = _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most), x.undefined)
-    return _increasing(f, inside).without_value(outside)
+    return increasing(f, inside).without_value(outside)
 
 
 def sqrt(x: Interval) -> Interval:
@@ -46,7 +34,7 @@ def sqrt(x: Interval) -> Interval:
 
 
 def exp(x: Interval) -> Interval:
-    return _increasing(np.exp, x, least=0.0)
+    return increasing(np.exp, x, least=0.0)
 
 
 def log(x: Interval) -> Interval:
@@ -58,7 +46,7 @@ def log1p(x: Interval) -> Interval:
 
 
 def expm1(x: Interval) -> Interval:
-    return _increasing(np.expm1, x, least=-1.0)
+    return increasing(np.expm1, x, least=-1.0)
 
 
 def sin(x: Interval) -> Interval:
@@ -107,7 +95,7 @@ def acos(x: Interval) -> Interval:
 
 
 def atan(x: Interval) -> Interval:
-    return _increasing(np.arctan, x)
+    return increasing(np.arctan, x)
 
 
 def atan2(y: Operand, x: Operand) -> Interval:
@@ -123,19 +111,19 @@ def atan2(y: Operand, x: Operand) -> Interval:
 
 
 def sinh(x: Interval) -> Interval:
-    return _increasing(np.sinh, x)
+    return increasing(np.sinh, x)
 
 
 def cosh(x: Interval) -> Interval:
-    return _increasing(np.cosh, abs(x), least=1.0)
+    return increasing(np.cosh, abs(x), least=1.0)
 
 
 def tanh(x: Interval) -> Interval:
-    return _increasing(np.tanh, x, -1.0, 1.0)
+    return increasing(np.tanh, x, -1.0, 1.0)
 
 
 def asinh(x: Interval) -> Interval:
-    return _increasing(np.arcsinh, x)
+    return increasing(np.arcsinh, x)
 
 
 def acosh(x: Interval) -> Interval:
@@ -149,31 +137,8 @@ def atanh(x: Interval) -> Interval:
 def power(x: Operand, exponent: Operand) -> Interval:
     """x to a constant power, or exp(exponent log x) where x is positive and the exponent varies."""
     if not isinstance(exponent, Interval):
-        return _constant_power(Interval.of(x), float(exponent))
+        return Interval.of(x) ** float(exponent)
     return exp(exponent * log(Interval.of(x)))
-
-
-def _constant_power(x: Interval, exponent: float) -> Interval:
-    if not abs(exponent) <= MAX:
-        return _raw(x.lo, x.hi).without_value(np.ones(x.shape, bool))
-    if exponent == 0.0:
-        return carried(_raw(np.ones(x.shape), np.ones(x.shape)), x)
-    if exponent < 0.0:
-        return 1.0 / _constant_power(x, -exponent)
-    if exponent == 1.0:
-        return x
-    if exponent == 2.0:
-        return x.sq()
-
-    def raised(v: Any) -> Any:
-        return np.power(v, exponent)
-
-    if exponent % 2.0 == 1.0:
-        return _increasing(raised, x)
-    if exponent % 2.0 == 0.0:
-        return _increasing(raised, abs(x), least=0.0)
-    positive = _raw(np.maximum(x.lo, 0.0), np.maximum(x.hi, 0.0), x.undefined)
-    return _increasing(raised, positive, least=0.0).without_value(x.lo < 0.0)
 
 
 def hypot(x: Operand, y: Operand) -> Interval:
@@ -211,12 +176,12 @@ def fmax(a: Operand, b: Operand) -> Interval:
 
 
 def clipped(x: Interval, lower: Any, upper: Any) -> Interval:
-    """What a saturation to [lower, upper], arrays that may be infinite, makes of x."""
+    """x saturated to [lower, upper], arrays that may be infinite."""
     return carried(_raw(np.clip(x.lo, lower, upper), np.clip(x.hi, lower, upper)), x)
 
 
 def intersection(a: Interval, b: Interval) -> Interval:
-    """What both of two enclosures of the same thing allow."""
+    """The numbers that both of two enclosures of the same thing hold."""
     return carried(Interval(np.maximum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 

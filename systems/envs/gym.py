@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from systems.abstract_task import AbstractTask
 from systems.arguments import expect_array, expect_seed
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, expect, shown
 from systems.signals import expect_values
-from systems.task import Task
 
 __all__ = ["GymEnv"]
 
@@ -26,7 +26,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     Actions (m,) are the inputs, clipped to ``task.input_bounds``; observations (o,) are ``task.observation_signals``.
     Both spaces are ``float32`` boxes, the state within is kept in 64 bits. The reward is minus the stage cost; leaving
-    ``task.domain`` terminates and is charged as :class:`Model` says; ``task.steps`` samples truncate.
+    ``task.domain`` terminates and is charged as :class:`SampleModel` says; ``task.steps`` samples truncate.
 
     ``info`` holds ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 where the
     step violated the constraint, else 0.0; the excess where that is budgeted) and ``margins`` (largest g by name;
@@ -43,12 +43,12 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, the type Gymnasium declares
     render_mode: str | None = None
 
-    def __init__(self, task: Task, seed: int | None = None) -> None:
-        expect(task, Task, "the task of GymEnv", "such as systems.library.cartpole()")
+    def __init__(self, task: AbstractTask, seed: int | None = None) -> None:
+        expect(task, AbstractTask, "the task of GymEnv", "such as systems.library.cartpole()")
         if seed is not None:  # Gymnasium's word for a seed of the system's choice
             expect_seed(seed)
         self.task = task
-        self._model = Model(task, "numpy")
+        self._model = SampleModel(task, "numpy")
         low, high = task.input_bounds
         for name, bounds in zip(task.plant.input.names, zip(low, high, strict=True), strict=True):
             if not np.isfinite(bounds).all():
@@ -80,7 +80,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             expect_values(given, "reset: options['state']")
         self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
         self._k = 0
-        return self._seen(), {"state": self._x.copy()}
+        return self._observation(), {"state": self._x.copy()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Applies the action for one sample.
@@ -105,8 +105,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "costs": dict(zip(self._names, outcome.spent.tolist(), strict=True)),
             "margins": dict(zip(self._names, outcome.margin.tolist(), strict=True)),
         }
-        return self._seen(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
+        return self._observation(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
 
-    def _seen(self) -> np.ndarray:
-        seen = self._model.observe(self._x, self._k)
-        return np.clip(seen, -_LARGEST, _LARGEST).astype(np.float32)  # before a run blows up in 64 bits, it does in 32
+    def _observation(self) -> np.ndarray:
+        observation = self._model.observe(self._x, self._k)
+        # A run that diverges exceeds the range of 32 bits before that of 64.
+        return np.clip(observation, -_LARGEST, _LARGEST).astype(np.float32)

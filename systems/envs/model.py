@@ -1,4 +1,18 @@
-"""One sample of a task in numpy or torch: the rules that every environment of ours shares, written once."""
+"""One sample of a task: where a run ends, what it is charged, what its constraints count, and what a learner sees.
+
+The rules, for environments, learners and the closed loop alike:
+
+* A sample that starts in x and applies u costs l(x, u), and its constraints are evaluated at (x, u).
+* It ends the run where its successor x' lies outside ``task.domain`` or is not a finite number. The run then stays
+  where it ended, at x' with the input u_r of the reference at that sample, and every remaining sample is charged
+  l(x', u_r). Where x' is not finite, it stays at (x, u) instead.
+* The sample that ends a run is charged the constraints at (x', u_r) as well, where no later sample does so; a state
+  that is not finite violates all of them.
+* The terminal cost, if the task has one, is charged for the last state of the last sample.
+
+:class:`SampleRules` applies them to recorded runs. :class:`SampleModel` applies them to one sample at a time, as
+learners need it: what the remaining samples will be charged is part of the reward of the one that ends a run.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +22,85 @@ from typing import Any, Literal, NamedTuple, final
 import casadi as ca
 import numpy as np
 
+from systems.abstract_task import AbstractTask
 from systems.constraints import Budget
 from systems.errors import DimensionMismatch
 from systems.lowering import lower
-from systems.task import Task
 
-__all__ = ["Model", "Outcome", "Rollout"]
+__all__ = ["Rollout", "SampleModel", "SampleOutcome", "SampleRules"]
 
 
-class Outcome(NamedTuple):
-    """What one sample brought; the batch (...) is that of the state."""
+@final
+class SampleRules:
+    """The rules of a sample for recorded runs of a task, in numpy.
 
-    state: Any  # (..., n), finite: the successor, or the state before it where the successor is no finite number
+    Args:
+        task: whose domain, costs and constraints count; its true plant is what runs.
+        steps: samples of the runs, which may differ from ``task.steps``.
+    """
+
+    def __init__(self, task: AbstractTask, steps: int) -> None:
+        self.steps = steps
+        self.state_reference, self.input_reference = task.reference.at(task.plant, np.arange(steps + 1))
+        self._low, self._high = task.domain_bounds
+        self._stage = lower(task.stage_cost_function(), to="numpy")
+        self._terminal = lower(task.terminal_cost_function(), to="numpy")
+        self._margins = lower(task.margin_function(), to="numpy")
+
+    def inside(self, x: np.ndarray) -> np.ndarray:
+        """Which states (..., n) are finite and within the domain: (...) of bool. The model of learners says the same by
+        an expression, see :func:`_outside`."""
+        return np.asarray((np.isfinite(x) & (x >= self._low) & (x <= self._high)).all(axis=-1))
+
+    def arrive(
+        self, k: int, going: np.ndarray, x: np.ndarray, u: np.ndarray, after: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where sample k leads the runs that are still ``going`` (b,) of bool; the others stay at x.
+
+        Args:
+            x: (b, n). u: (b, m), as applied. after: (b, n), the plant's successors.
+
+        Returns:
+            The next states (b, n), which runs have just ended, which of them with a successor that is not finite, each
+            (b,) of bool, and the inputs (b, m) of the remaining samples of those that ended.
+        """
+        finite = np.isfinite(after).all(axis=-1)
+        moved = going & finite
+        ended = going & ~self.inside(after)
+        held = np.where(finite[:, None], self.input_reference[k + 1], u) if ended.any() else u
+        return np.where(moved[:, None], after, x), ended, going & ~finite, held
+
+    def charge(
+        self, states: np.ndarray, inputs: np.ndarray, left: np.ndarray, diverged: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Costs (b, steps), terminal costs (b,) and margins (b, steps, c) of whole runs.
+
+        Args:
+            states: (b, steps + 1, n). inputs: (b, steps, m), both held from the end of a run on.
+            left: (b,), the sample at which each run had ended; -1 for those that did not.
+            diverged: (b,) of bool, with a successor that was not finite.
+        """
+        steps = self.steps
+        # The reference, too, stands still once a run has stopped: every remaining sample costs the same.
+        at = np.minimum(np.arange(steps + 1), np.where(left < 0, steps, left)[:, None])
+        x = states[:, :-1]
+        with np.errstate(all="ignore"):  # a run that diverged without a domain may cost infinitely much
+            costs = self._stage(x, inputs, self.state_reference[at[:, :-1]], self.input_reference[at[:, :-1]])[..., 0]
+            terminal = self._terminal(states[:, -1], self.state_reference[at[:, -1]])[..., 0]
+            margins = self._margins(x, inputs)
+            # A run that leaves with its last sample has no later one whose constraints are those of where it ended.
+            late = left == steps
+            if late.any():
+                ended = self._margins(states[late, -1], self.input_reference[np.full(late.sum(), steps)])
+                margins[late, -1] = np.maximum(margins[late, -1], ended)  # an undefined one stays undefined
+        margins[diverged[:, None] & (np.arange(steps) >= left[:, None] - 1)] = np.inf
+        return costs, terminal, margins
+
+
+class SampleOutcome(NamedTuple):
+    """What one sample led to; the batch (...) is that of the state."""
+
+    state: Any  # (..., n), finite: the successor, or the state before it where the successor is not finite
     reward: Any  # (...)
     violated: Any  # (..., c) of bool, one column per constraint
     margin: Any  # (..., c), the largest g of each constraint at the start of the sample
@@ -36,26 +117,24 @@ class Rollout(NamedTuple):
 
 
 @final
-class Model:
+class SampleModel:
     """The nominal plant of a task at samples, with what each sample is charged.
 
-    A sample that starts in x and applies u costs l(x, u). It ends the run where its successor x' lies outside
-    ``task.domain`` or is no finite number. Every remaining sample is then charged l(x', u_r), the stage cost of the
-    point where the run left at the input of the reference, so the return is that of staying there for ever: with
-    discount d,
+    The rules are those of this module. A sample that ends the run carries the cost of staying there for all future
+    time: with discount d,
 
         reward = -l(x, u) - d / (1 - d) l(x', u_r),
 
     and with d = 1 the factor is the number of samples that remain. A task with a terminal cost V_f ends with its last
-    sample, which is charged V_f(x') as well. Where x' or l(x', u_r) is no finite number, l(x, u)
-    takes its place. The constraints of a sample are judged at (x, u), and where the sample ends the run at (x', u_r) as
-    well; a state that is no finite number violates them all.
+    sample, which is charged V_f(x') as well. Where l(x', u_r) is not a finite number, l(x, u) takes its place, too.
 
     All methods are pure functions on arrays with the batch in front; in torch they are differentiable.
 
     Args:
         task: what is simulated.
-        to: the arithmetic. dtype, device: of the constants; 64 bits on the processor where left out.
+        to: the arithmetic.
+        dtype: of the constants; default: 64 bits.
+        device: of the constants; default: the processor.
         parameters: names of plant parameters that :meth:`advance` and :meth:`rollout` take as ``p``.
 
     Raises:
@@ -64,7 +143,7 @@ class Model:
 
     def __init__(
         self,
-        task: Task,
+        task: AbstractTask,
         to: Literal["numpy", "torch"],
         dtype: Any = None,
         device: Any = None,
@@ -90,7 +169,7 @@ class Model:
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
         self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)
-        self._ends = task.reading.terminal is not None
+        self._ends = task.has_terminal_cost
         self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
@@ -98,7 +177,7 @@ class Model:
         return self._xp.asarray(np.array(values, order="C"), **self._placed)
 
     def _spent(self, violated: Any, margin: Any, after: Any) -> Any:
-        """What a sample takes from each budget; an excess that is no finite number counts as 1."""
+        """The share that a sample takes from each budget; an excess that is not finite counts as 1."""
         xp = self._xp
         steps = violated + self._zero
         if not self._spends_excess:
@@ -118,11 +197,11 @@ class Model:
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
 
-        ``w`` left out means undisturbed, as the models of all controllers are.
+        By default ``w`` is zero, as in the models of all controllers.
         """
         return self._advance(x, u, self._still if w is None else w, self._nothing if p is None else p)
 
-    def step(self, x: Any, u: Any, w: Any, k: Any) -> Outcome:
+    def step(self, x: Any, u: Any, w: Any, k: Any) -> SampleOutcome:
         """One sample and all that it is charged.
 
         Args:
@@ -130,14 +209,14 @@ class Model:
             k: which sample of the run this is, from 0 to ``task.steps - 1``, (...) of whole numbers.
         """
         xp = self._xp
-        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is an outcome and no surprise
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is a legitimate outcome
             references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
             after, verdict, margin, margin_after = self._sample(x, u, w, *references)
             cost, rest, total, outside, *end = (verdict[..., i] for i in range(verdict.shape[-1]))
             finite = xp.abs(total) <= self._largest
             left = ~(finite & (outside <= self._zero))
             state, violated = after, ~(margin <= self._zero)
-            # On an accelerator, reading a flag would stop the queue; here it saves work for what hardly ever happens.
+            # On an accelerator, reading a flag would stop the queue; here it saves work for a rare case.
             if not self._on_host or not finite.all():
                 state = xp.where(finite[..., None], after, x)
                 rest = xp.where(finite, rest, cost)
@@ -151,13 +230,15 @@ class Model:
                 cost = cost + xp.where(counts, end[0], self._zero)
                 over = left | last
         spent = self._spent(violated, margin, xp.where(left[..., None], margin_after, margin))
-        return Outcome(state, -cost, violated, margin, over, spent)
+        return SampleOutcome(state, -cost, violated, margin, over, spent)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
         """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
 
         Args:
-            x: first states (..., n). u: inputs (T, ..., m). w: disturbances (T, ..., q), none where left out.
+            x: first states (..., n).
+            u: inputs (T, ..., m).
+            w: disturbances (T, ..., q); default: none.
             p: parameters (..., len(parameters)). start: which sample of the run comes first.
 
         Raises:
@@ -185,7 +266,7 @@ class Model:
         return self.task.steps - 1 - k if self._for_ever is None else self._for_ever
 
 
-def _sample(task: Task) -> ca.Function:
+def _sample(task: AbstractTask) -> ca.Function:
     """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside, end), margins, margins')``.
 
     Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
@@ -199,14 +280,14 @@ def _sample(task: Task) -> ca.Function:
     after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
     rest = stage(after, references[3], *references[2:])
     verdict = [stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after)]
-    if task.reading.terminal is not None:
+    if task.has_terminal_cost:
         verdict.append(task.terminal_cost_function()(after, references[2]))
     return _bound(
         task, [x, u, w], references, [after, ca.vertcat(*verdict), margins(x, u), margins(after, references[3])]
     )
 
 
-def _outside(task: Task, x: ca.SX) -> ca.SX:
+def _outside(task: AbstractTask, x: ca.SX) -> ca.SX:
     """Positive outside the domain, in any arithmetic and without rounding."""
     rows = []
     for value, low, high in zip(ca.vertsplit(x), *task.domain_bounds, strict=True):
@@ -218,7 +299,7 @@ def _outside(task: Task, x: ca.SX) -> ca.SX:
     return ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
 
 
-def _judge(task: Task) -> ca.Function:
+def _judge(task: AbstractTask) -> ca.Function:
     """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
     plant = task.plant
     x, u, xr, ur = (signals.symbol() for signals in (plant.state, plant.input, plant.state, plant.input))
@@ -226,13 +307,13 @@ def _judge(task: Task) -> ca.Function:
     return _bound(task, [x, u], [xr, ur], results)
 
 
-def _observe(task: Task) -> ca.Function:
+def _observe(task: AbstractTask) -> ca.Function:
     """``(x, [xr, ur]) -> observation``."""
     x, xr, ur = task.plant.state.symbol(), task.plant.state.symbol(), task.plant.input.symbol()
     return _bound(task, [x], [xr, ur], [task.observe_function()(x, xr)])
 
 
-def _bound(task: Task, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
+def _bound(task: AbstractTask, read: list[ca.SX], references: list[ca.SX], results: list[ca.SX]) -> ca.Function:
     """A function of ``read`` and the references, with a constant reference written in as numbers."""
     if not task.reference.is_constant:
         return ca.Function("sample", [*read, *references], results)

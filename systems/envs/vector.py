@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from systems.abstract_task import AbstractTask
 from systems.arguments import expect_seed, expect_whole
 from systems.distributions import Distribution
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.signals import Signals
-from systems.task import Task
 
 __all__ = ["Transition", "VectorEnv", "expect_device"]
 
@@ -39,35 +39,37 @@ class VectorEnv:
 
     Args:
         task: what is to be done.
-        n: copies. device, dtype: where and in which floating type, 32 bits where left out.
+        n: number of copies.
+        device: where they are computed.
+        dtype: floating type; default: 32 bits.
         seed: of the environment's own generator, the only source of its randomness.
 
     Raises:
-        InvalidValue: n is no whole number of at least 1.
+        InvalidValue: n is not a whole number of at least 1.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: AbstractTask,
         n: int,
         device: str | torch.device = "cpu",
         seed: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        expect(task, Task, "the task of VectorEnv", "such as systems.library.cartpole()")
+        expect(task, AbstractTask, "the task of VectorEnv", "such as systems.library.cartpole()")
         if not any(dtype is known for known in (None, torch.float32, torch.float64)):
             raise InvalidValue(f"dtype = {shown(dtype)}; expected torch.float32 or torch.float64")
         self.task, self.n = task, expect_whole(n, "n", least=1, unit="environments")
         n = self.n
         self.device = expect_device(device)
         self.dtype = dtype or torch.float32
-        self.model = Model(task, "torch", self.dtype, self.device)
+        self.model = SampleModel(task, "torch", self.dtype, self.device)
         self.observation_size = len(task.observation_signals)
         self.action_size = len(task.plant.input)
         self.action_low, self.action_high = self.model.input_bounds
         self.constraint_names = tuple(constraint.name for constraint in task.constraints)
-        self._start = _Law(task.initial, task.plant.state, self.model)
-        self._disturbance = _Law(task.disturbance, task.plant.disturbance, self.model)
+        self._start = _Sampler(task.initial, task.plant.state, self.model)
+        self._disturbance = _Sampler(task.disturbance, task.plant.disturbance, self.model)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(expect_seed(seed))
         self._x = self._start.draw(n, self._generator)
@@ -86,7 +88,7 @@ class VectorEnv:
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """What the last step led to, before automatic resets: states (n, states) and samples (n,)."""
+        """Where the last step led, before automatic resets: states (n, states) and samples (n,)."""
         return self._ends
 
     @torch.no_grad()
@@ -127,8 +129,8 @@ class VectorEnv:
         else:
             self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
         self._k = k.masked_fill(over, 0)
-        seen = self.model.observe(self._x, self._k)
-        return Transition(seen, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
+        observation = self.model.observe(self._x, self._k)
+        return Transition(observation, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""
@@ -160,9 +162,9 @@ def expect_device(device: Any) -> torch.device:
     """
     try:
         if isinstance(device, (str, torch.device)):
-            found = torch.device(device)
-            torch.empty(0, device=found)
-            return found
+            known = torch.device(device)
+            torch.empty(0, device=known)
+            return known
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device has its own
         said = (str(error).strip().splitlines() or ["no message"])[0]
         raise InvalidValue(f"device = {shown(device)}: {said}; use 'cpu', or 'cuda' where torch finds a GPU") from error
@@ -175,11 +177,11 @@ def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
 
 
 @final
-class _Law:
-    """Draws of a law of chance in torch, components contiguous."""
+class _Sampler:
+    """Draws from a distribution in torch, components contiguous."""
 
-    def __init__(self, law: Distribution, declared: Signals, model: Model) -> None:
-        affine = law.affine(declared)
+    def __init__(self, distribution: Distribution, declared: Signals, model: SampleModel) -> None:
+        affine = distribution.affine(declared)
         factor = affine.factor
         self._size = len(declared)
         self._draw = torch.rand if affine.base == "uniform" else torch.randn

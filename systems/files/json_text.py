@@ -72,10 +72,10 @@ def _finite(content: Any) -> Any:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("an object has a key twice")
-    return found
+    return entries
 
 
 def _number(text: str) -> float:

@@ -78,7 +78,7 @@ def cartpole() -> Task:
 def cartpole_track() -> Task:
     """Balance the pole and go to 0.8 m on a track that ends at 0.7 m; five samples per run may lie beyond it.
 
-    What is wanted lies outside, so the best policy stands at the end of the track, away from it by what its own
+    The reference lies outside, so the best policy stands at the end of the track, away from it by what its own
     noise and the swing of the pole need.
     """
     return Task(

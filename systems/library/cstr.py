@@ -1,4 +1,4 @@
-"""Continuous stirred-tank reactor with van de Vusse's reactions, and the task of holding the wanted product."""
+"""Continuous stirred-tank reactor with van de Vusse's reactions, and the task of holding the desired product."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class StirredTank(Plant):
 def stirred_tank() -> Task:
     """Hold c_B = 0.6 mol/l with a reactor of at most 140 degC, sampled every 18 s, as in the gallery of do-mpc.
 
-    The gallery prices changes of the input; here its distance from the steady state nearest to a feed of 15 / h and
-    134 degC is priced instead, so that the cost is a function of state and input.
+    The gallery weights changes of the input; here its distance from the steady state nearest to a feed of 15 / h and
+    134 degC is weighted instead, so that the cost is a function of state and input.
     """
     plant = StirredTank()
     rest = equilibrium(

@@ -41,8 +41,8 @@ class PathTracking(Plant):
     input = signals("steering [-]")
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
-        bend = ca.cos(x.angle) / (self.radius / self.speed - ca.sin(x.angle))
-        return self.speed * ca.sin(x.angle), self.speed * u.steering / self.wheelbase - bend
+        turning = ca.cos(x.angle) / (self.radius / self.speed - ca.sin(x.angle))
+        return self.speed * ca.sin(x.angle), self.speed * u.steering / self.wheelbase - turning
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"steering": (-self.max_steering, self.max_steering)}
@@ -68,7 +68,8 @@ def path_tracking() -> Task:
 def lane_bound() -> Task:
     """Come back to the circle gently without leaving a lane of 1 m to either side of it, from starts that head out.
 
-    Steering is dear, so the cheapest way back swings out of the lane; turning in at once keeps to it from every start.
+    Steering is expensive, so the cheapest way back swings out of the lane; turning in at once keeps to it from every
+    start.
     """
     plant = PathTracking()
     return Task(

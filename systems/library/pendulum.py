@@ -16,7 +16,7 @@ from systems.plant import Plant
 from systems.signals import Vector, signals
 from systems.task import Observation, Task
 
-__all__ = ["Pendulum", "pendulum", "pendulum_swing_up"]
+__all__ = ["Pendulum", "energies", "pendulum", "pendulum_swing_up"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,14 @@ def pendulum_swing_up() -> Task:
             lambda x, x_ref: (ca.cos(x.angle), ca.sin(x.angle), x.rate),
         ),
     )
+
+
+def energies() -> ca.Function:
+    """Terms of the energy of a pendulum under a saturated torque: features for a fitted Lyapunov function."""
+    x = ca.SX.sym("x", 2)
+    angle, rate = x[0], x[1]
+    wells = [ca.sqrt(1 + (k * angle) ** 2) - 1 for k in (1, 4)]
+    cross = [rate * angle / ca.sqrt(1 + (k * angle) ** 2) for k in (1, 4)]
+    waves = [ca.cos(angle) - 1, ca.cos(2 * angle) - 1, angle * ca.sin(angle)]
+    mixed = [rate * ca.sin(angle), rate * ca.sin(2 * angle), rate**2 * ca.cos(angle), rate**2 * wells[0]]
+    return ca.Function("energies", [x], [ca.vertcat(*wells, *cross, *waves, *mixed)])

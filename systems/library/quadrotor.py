@@ -37,7 +37,7 @@ class Quadrotor(Plant):
     pitch = d (back_left + back_right - front_left - front_right)
     yaw   = drag_ratio (front_right + back_left - front_left - back_right)
 
-    Normalisation: nothing renormalises the state. The term in k (``NORM_RATE``) vanishes on |q| = 1, so the motion
+    Normalisation: nothing renormalises the state. The term in k (``NORM_RATE``) vanishes on |q| = 1, so the trajectory
     there is exact, and it makes the unit quaternions attractive: integration error decays instead of piling up, and
     the linearised plant has no uncontrollable mode at the border of stability. R(q) is written for a unit quaternion.
 

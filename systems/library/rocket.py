@@ -65,14 +65,14 @@ class Rocket(Plant):
         return self.mass * self.half_length**2 / 3.0
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
-        push = 1e3 * u.thrust
+        thrust = 1e3 * u.thrust
         return (
             x.x_rate,
             x.z_rate,
             x.angle_rate,
-            (1e3 * w.wind - push * ca.sin(x.angle + u.gimbal)) / self.mass,
-            push * ca.cos(x.angle + u.gimbal) / self.mass - self.gravity,
-            -self.half_length * push * ca.sin(u.gimbal) / self.inertia,
+            (1e3 * w.wind - thrust * ca.sin(x.angle + u.gimbal)) / self.mass,
+            thrust * ca.cos(x.angle + u.gimbal) / self.mass - self.gravity,
+            -self.half_length * thrust * ca.sin(u.gimbal) / self.inertia,
         )
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
@@ -86,7 +86,7 @@ def rocket_landing() -> Task:
     """Come down from 90 to 130 m, falling at 22 to 32 m/s, to rest on the middle of a pad.
 
     A run ends where the feet touch the ground, or when its time is up; either way it arrived if it ended on the pad,
-    upright, and with no more than its legs bear. What touches the ground is charged for ever for the
+    upright, and with no more than its legs bear. What touches the ground is charged for all future time for the
     state in which it does, as by a reward at touch-down. Every error e is charged w log(1 + (e/s)^2): about the goal
     that is a quadratic cost, from which regulators and predictive controllers get their gains, and far from it a matter
     of magnitudes; the idea of a logarithm is that of Jiang et al. (2024, arXiv 2407.15083). With the quadratic cost
@@ -94,7 +94,7 @@ def rocket_landing() -> Task:
     most: to hover should not be cheaper than to land.
 
     Constraints: the *descent* may be the faster the higher the stage still is, with the feet at height h no faster
-    than 1.5 m/s + 0.35 h / s; the *cone* over the pad, |x| <= 3 m + h / 2; the *tilt*. Each has a price.
+    than 1.5 m/s + 0.35 h / s; the *cone* over the pad, |x| <= 3 m + h / 2; the *tilt*. Each has a weight.
     """
     plant, dt = Rocket(), 0.2
     start = {"x": 30.0, "angle": 0.2, "x_rate": 5.0, "angle_rate": 0.03}

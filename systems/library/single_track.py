@@ -142,7 +142,7 @@ def _lane(name: str, plant: Plant, model: Mapping[str, tuple[float, float]]) -> 
         tolerance={"x": 0.5, "y": 0.1, "heading": 0.05, "speed": 0.5},
         observation=Observation(
             signals(*[f"{signal.name}_error [{signal.unit}]" for signal in plant.state]),
-            lambda x, x_ref: [now - wanted for now, wanted in zip(x, x_ref, strict=True)],
+            lambda x, x_ref: [value - reference for value, reference in zip(x, x_ref, strict=True)],
         ),
     )
 

@@ -28,7 +28,7 @@ class VanDerPol(Plant):
     x1' = x2
     x2' = mu (1 - x1^2) x2 - x1 + force
 
-    Without force every other motion ends on a limit cycle around the unstable origin.
+    Without force every other trajectory ends on a limit cycle around the unstable origin.
     """
 
     mu: float = 1.0  # -

@@ -19,9 +19,9 @@ def lower(function: ca.Function, to: Literal["numpy", "torch", "interval", "c"])
 
     Args:
         function: an SX function, or an MX function that CasADi can expand.
-        to: `"numpy"`, `"torch"` or `"interval"` for a callable on arrays `(..., n)`, tensors or `Interval`s,
-            one positional argument per input, whose batches broadcast against each other; `"c"` for a
-            compiled `casadi.Function`.
+        to: `"numpy"`, `"torch"` or `"interval"` for a callable on arrays `(..., n)`, tensors or `Interval`s, one
+            positional argument per input, whose batches broadcast against each other; `"c"` for a compiled
+            `casadi.Function`.
 
     Returns:
         `f` with `f(x, ...)` one array `(..., m)`, `(..., r, c)` for a matrix, or a tuple for several outputs.

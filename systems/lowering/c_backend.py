@@ -28,7 +28,7 @@ _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 class CompilerMissing(TriviumError, RuntimeError):
-    """No C compiler that works on this machine; the message says what was tried and how to mend it."""
+    """No C compiler that works on this machine; the message says what was tried and how to fix it."""
 
 
 @overload
@@ -41,11 +41,11 @@ def compile_c(
     """The same functions, compiled into one shared library.
 
     Args:
-        functions: one CasADi function, or several with different names. Derivatives are compiled only when
-            given: compile `jacobian(f)` beside `f` where it is needed.
-        folder: where the library is kept, named after its content, so that the same functions are compiled
-            once; by default `systems.cache.cache_folder()`. It must be the user's own: what lies there is executed. A
-            library that is not the one that was compiled, by its SHA-256 beside it, is compiled again and never loaded.
+        functions: one CasADi function, or several with different names. Derivatives are compiled only when given:
+            compile `jacobian(f)` beside `f` where it is needed.
+        folder: where the library is kept, named after its content, so that the same functions are compiled once; by
+            default `systems.cache.cache_folder()`. It must be the user's own: what lies there is executed. A library
+            that is not the one that was compiled, by its SHA-256 beside it, is compiled again and never loaded.
 
     Returns:
         A `casadi.Function`, or a tuple of them in the order given.
@@ -84,7 +84,7 @@ def find_compiler() -> list[str]:
     """The command of a C compiler: `$CC`, else the first of cc, gcc, clang on the path.
 
     Raises:
-        CompilerMissing: there is none.
+        CompilerMissing: there is no compiler.
     """
     chosen = shlex.split(os.environ.get("CC", ""))
     if chosen:
@@ -112,7 +112,7 @@ def _generate(functions: tuple[ca.Function, ...]) -> str:
 
 
 def _without_code(functions: tuple[ca.Function, ...], kinds: set[str]) -> str:
-    """What to say where CasADi generates no C for functions of some of its classes."""
+    """The message where CasADi generates no C for a function of some class."""
     for f in functions:
         called = [g for g in f.find_functions() if g.class_name() in kinds]
         if called:

@@ -52,10 +52,10 @@ def _entry(evaluate: ca.Function, function: ca.Function, columns: np.ndarray, ou
         inputs.append(ca.DM(sparsity, columns[row : row + rows].T.ravel()))
         row += rows
     try:
-        found = evaluate.call(inputs)
+        outputs = evaluate.call(inputs)
     except RuntimeError:
         return np.full(columns.shape[1], np.nan)
-    for i, value in enumerate(found):
+    for i, value in enumerate(outputs):
         rows = function.nnz_out(i)
         if output < rows:
             return np.array(value.nonzeros()).reshape(columns.shape[1], rows)[:, output]

@@ -1,4 +1,4 @@
-"""Where arrays are: with numpy, or on a device of torch behind numpy's own functions."""
+"""The place of arrays: with numpy, or on a device of torch behind numpy's own functions."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def placed(x: np.ndarray, device: str | None) -> Any:
 
 
 def fetched(x: Any) -> np.ndarray:
-    """Whatever :func:`placed` made, and what was computed from it, as an array of numpy."""
+    """An array that :func:`placed` made, or that was computed from one, as an array of numpy."""
     return x if isinstance(x, np.ndarray) else np.asarray(x.numpy())

@@ -37,7 +37,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "share": lambda a, b: (a <= b) / ((a <= b) + (b <= a)),
     }
 )
-"""What CasADi calls each operation."""
+"""CasADi's functions by operation."""
 
 
 def _called(function: ca.Function, output: int, arguments: list[Any]) -> Any:
@@ -61,7 +61,8 @@ def expressions(
     """The values of a program and its outputs, for SX matrices as inputs.
 
     Args:
-        inputs: one SX matrix per input. replaced: expressions that stand for some values, by number.
+        inputs: one SX matrix per input.
+        replaced: expressions that stand for some values, by number.
 
     Returns:
         What each instruction comes to, and each output as a matrix of its shape.

@@ -50,7 +50,7 @@ def interpret(
 def values(
     program: Program, inputs: Sequence[Sequence[Any]], rule: Callable[[str], Rule], number: Callable[[float], Any]
 ) -> list[Any]:
-    """What each instruction comes to, for callers whose outputs treat literals in their own way; see `interpret`."""
+    """The value of each instruction, for callers whose outputs treat literals in their own way; see `interpret`."""
     known: list[Any] = []
 
     def operand(a: Operand) -> Any:

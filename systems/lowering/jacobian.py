@@ -35,9 +35,9 @@ def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca
     return ca.Function(name, inputs, [derivative], names, [f"jacobian_{names[which]}"])
 
 
-def _find(wanted: str | int, names: list[str], what: str) -> int:
-    if isinstance(wanted, str) and wanted in names:
-        return names.index(wanted)
-    if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(names):
-        return wanted
-    raise InvalidValue(f"{shown(wanted)} is no {what}: choose from {', '.join(names)}")
+def _find(key: str | int, names: list[str], what: str) -> int:
+    if isinstance(key, str) and key in names:
+        return names.index(key)
+    if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(names):
+        return key
+    raise InvalidValue(f"{shown(key)} names no {what}: choose from {', '.join(names)}")

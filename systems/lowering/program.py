@@ -86,9 +86,9 @@ class Program:
         for port, shape in zip(self.inputs, shapes, strict=True):
             depth = len(port.shape)
             if shape[len(shape) - depth :] != port.shape or len(shape) < depth:
-                wanted = ", ".join(["...", *map(str, port.shape)])
+                expected = ", ".join(["...", *map(str, port.shape)])
                 raise DimensionMismatch(
-                    f"input {port.name!r} of {self.name} has shape {tuple(shape)}, expected ({wanted}): "
+                    f"input {port.name!r} of {self.name} has shape {tuple(shape)}, expected ({expected}): "
                     "the batch comes first, the signal last"
                 )
             batches.append(tuple(shape[: len(shape) - depth]))

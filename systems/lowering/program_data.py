@@ -54,7 +54,7 @@ def to_data(function: ca.Function) -> dict[str, Any]:
         again = read(symbolic(program))
         if again == program:
             data = _data(program)
-            _program(data)  # what is too large, or has a name that is none, is refused when it is written
+            _program(data)  # what is too large, or has an impossible name, is refused when it is written
             return data
         program = again
     raise InvalidValue(f"{function.name()} changes whenever CasADi builds it again; write it in a simpler form")
@@ -74,7 +74,7 @@ def from_data(data: Any) -> ca.Function:
         function = symbolic(program)
     except RuntimeError as error:  # CasADi has names of its own
         raise InvalidValue(
-            f"program {program.name} is none of CasADi's: {str(error).strip().splitlines()[-1]}"
+            f"program {program.name} is not one of CasADi: {str(error).strip().splitlines()[-1]}"
         ) from error
     if read(function) != program:
         raise InvalidValue(f"program {program.name} is not in the form in which programs are written")

@@ -27,8 +27,8 @@ def _call(function: Any, output: int, arguments: tuple[Tensor | float, ...]) -> 
             f"a gradient was asked for through '{function.name()}' ({function.class_name()}), which torch cannot give; "
             "write a look-up table as casadi.pw_lin"
         )
-    found = call(function, output, [a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in arguments])
-    return torch.as_tensor(found, dtype=tensors[0].dtype, device=tensors[0].device) if tensors else float(found)
+    value = call(function, output, [a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in arguments])
+    return torch.as_tensor(value, dtype=tensors[0].dtype, device=tensors[0].device) if tensors else float(value)
 
 
 ARITHMETIC = Arithmetic(

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import hostile_files
 from benchmarks.hostile_files import Archive, certificates, check, checkpoints, forged, judged, policies, refuted, run
-from ctrl.certify import files
+from ctrl.certify.files import verification
 from systems import Task
 
 pytest.importorskip("torch")
@@ -63,7 +63,7 @@ def test_the_judge_knows_false_claims_of_every_kind(
     """A verifier that believes every proof it reads would show that a pendulum stands without a controller."""
     path, kinds = tmp_path / "file", set()
 
-    def believes(loop: Any, region: Any, kappa: float, proof: Any, *rest: Any) -> Any:
+    def believes(claim: Any, proof: Any, *rest: Any) -> Any:
         return True, "", proof.low[None], proof.high[None]
 
     for task, content in proved:
@@ -77,7 +77,7 @@ def test_the_judge_knows_false_claims_of_every_kind(
             kinds.add(content["law"]["kind"])
             path.write_text(json.dumps(forged(false, task)))
             with monkeypatch.context() as patched:
-                patched.setattr(files, "holds_again", believes)
+                patched.setattr(verification, "holds_again", believes)
                 answer, why = judged(lambda path, task=task: check(path, task), path)
             # The audit in Arb may find it, too.
             assert answer == "not shown" or (answer == "fault" and "a false claim: V rises" in why)

@@ -46,10 +46,10 @@ def test_a_guide_brings_the_learner_near_the_ground(monkeypatch: pytest.MonkeyPa
     for way in ("no guide", "lqr"):
         learner = DSACT(rocket_landing(), seed=0, settings=settings)
         if way == "lqr":
-            learner.guided(JumpStart(rocket_landing(), LQR, rocket.START))
+            learner.with_jump_start(JumpStart(rocket_landing(), LQR, rocket.START))
         learner.prepare()
         for _ in range(rocket_landing().steps):
-            learner.buffer.add(learner.collector.explore())
+            learner.buffer.add(learner.collector.collect())
         seen = learner.buffer.contents()
         own = seen.observation[200:]
         _, z, angle, _, z_rate, _ = own.unbind(dim=1)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import ctrl.regulator
-import mpc.artificial
-import mpc.lagrangian
-import mpc.linear
-import mpc.nonlinear
-import mpc.stochastic
+import mpc.harmonic.answers
+import mpc.lagrangian.lagrangian_mpc
+import mpc.linear.linear_mpc
+import mpc.nonlinear.nonlinear_mpc
+import mpc.stochastic.stochastic_mpc
 import safe_rl.answers
 from ctrl import LQR, Controller, NotApplicable, compare
 from ctrl.answers import EXACT, Announced, Answers, Refused, announced
@@ -37,12 +37,12 @@ from systems.reading import Part
 
 ANSWERS = {
     "lqr": ctrl.regulator.ANSWERS,
-    "linear": mpc.linear.ANSWERS,
-    "nonlinear": mpc.nonlinear.ANSWERS,
-    "lagrangian": mpc.lagrangian.ANSWERS,
-    "stochastic": mpc.stochastic.ANSWERS,
-    "harmonic": mpc.artificial.answers(mpc.artificial.FITTED),
-    "tracking": mpc.artificial.answers(mpc.artificial.STANDING),
+    "linear": mpc.linear.linear_mpc.ANSWERS,
+    "nonlinear": mpc.nonlinear.nonlinear_mpc.ANSWERS,
+    "lagrangian": mpc.lagrangian.lagrangian_mpc.ANSWERS,
+    "stochastic": mpc.stochastic.stochastic_mpc.ANSWERS,
+    "harmonic": mpc.harmonic.answers.answers(mpc.harmonic.answers.FITTED),
+    "tracking": mpc.harmonic.answers.answers(mpc.harmonic.answers.STANDING),
     "policy": safe_rl.answers.POLICY,
     "learner": safe_rl.answers.learner_answers(False),
     "constrained learner": safe_rl.answers.learner_answers(True),

@@ -247,7 +247,7 @@ def test_drift_is_explained_by_its_cause() -> None:
     found = equilibrium(Tank(), [0.8], [0.9])
     assert not drift(tank(reference=SetPoint(found.x, found.u)))
     leaking = drift(tank(disturbance=Fixed([0.2])))
-    assert "the mean of the disturbance (leak) pushes the plant off it" in leaking
+    assert "the mean of the disturbance (leak) moves the plant off it" in leaking
     assert "finds one" not in leaking
     moving = drift(tank(reference=Trajectory(np.linspace(0.5, 1.5, 60)[:, None], np.ones((60, 1)))))
     assert "list what the plant itself can do" in moving

@@ -1,11 +1,14 @@
-"""The command line and what it finds, in processes of its own."""
+"""The command line and what it finds."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from ctrl.discovery import BrokenEntryPoint, NotFound, entry_points, load, load_
 from systems import Task
 
 ROOT = Path(__file__).parents[2]
+UNPROVED = ("--out", "results", "--proof-seconds", "0")
 CARTPOLE = "systems.library.cartpole:cartpole"
 OWN = '''
 from dataclasses import dataclass
@@ -103,7 +107,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def trivium(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def trivium(home: Path, *arguments: str) -> Done:
+    """A command in this process, as in a fresh one started in the folder ``home``."""
+    output, errors, path, modules = io.StringIO(), io.StringIO(), list(sys.path), set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["trivium", *arguments])
+        patch.setenv("COLUMNS", "120")
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.syspath_prepend(str(home))
+        try:
+            status = main(list(arguments))
+        except SystemExit as end:  # of the parser of arguments
+            status = end.code if isinstance(end.code, int) else 1
+        finally:
+            sys.path[:] = path
+            for name in set(sys.modules) - modules:
+                if str(getattr(sys.modules[name], "__file__", None)).startswith(str(home)):
+                    del sys.modules[name]
+    return Done(status, output.getvalue(), errors.getvalue())
+
+
+def process(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
     env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "MPLBACKEND": "Agg", "COLUMNS": "120"}
     return subprocess.run(
         [sys.executable, "-m", "ctrl.cli", *arguments], cwd=home, env=env, capture_output=True, text=True, check=False
@@ -120,9 +152,9 @@ def refused(home: Path, *arguments: str) -> str:
 
 
 def test_compare_a_plant_of_ones_own_with_a_law_of_ones_own(home: Path) -> None:
-    done = trivium(
+    done = process(
         home, "compare", "own.py:task", "--controllers", "regulator", "own.py:Relay", "--starts", "8", "--seed", "4",
-        "--workers", "2", "--out", "results", "--true", "mass=1.5",
+        "--workers", "2", "--out", "results", "--true", "mass=1.5", "--proof-seconds", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mass 1 -> 1.5" in done.stdout
@@ -135,7 +167,7 @@ def test_compare_a_plant_of_ones_own_with_a_law_of_ones_own(home: Path) -> None:
 
 
 def test_a_broken_entry_point_is_named_and_the_rest_goes_on(home: Path) -> None:
-    done = trivium(home, "compare", "cart", "--starts", "4", "--out", "results", "--controllers", "regulator")
+    done = trivium(home, "compare", "cart", "--starts", "4", *UNPROVED, "--controllers", "regulator")
     assert done.returncode == 0, done.stderr
     said = refused(home, "compare", "cart", "--controllers", "regulator", "shattered")
     assert "'shattered' = 'no_such_module_anywhere:Thing' of guest cannot be loaded" in said
@@ -164,7 +196,7 @@ def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
     assert "unknown learner 'dsacct'" in refused(home, "train", "cart", "--learner", "dsacct")
     assert "Did you mean 'mass'?" in refused(home, "compare", "own.py:task", "--true", "maas=2")
     assert "expected name=value" in refused(home, "compare", "own.py:task", "--true", "mass=heavy")
-    assert "'own.py:Mass' is no learner" in refused(home, "train", "own.py:task", "--learner", "own.py:Mass")
+    assert "'own.py:Mass' is not a learner" in refused(home, "train", "own.py:task", "--learner", "own.py:Mass")
     assert "needs 2 or more" in refused(home, "verify", "own.py:task", "--degree", "0")
     assert "--seconds -1" in refused(home, "verify", "own.py:task", "--seconds", "-1")
 
@@ -184,7 +216,7 @@ def test_who_asks_for_a_controller_by_what_leads_to_one_is_told(home: Path) -> N
 def test_controllers_of_the_same_name_from_two_places_are_two(home: Path) -> None:
     (home / "other.py").write_text(OWN)
     places = ["own.py:Relay", "other.py:Relay"]
-    done = trivium(home, "compare", "own.py:task", "--controllers", *places, "--starts", "2", "--out", "results")
+    done = trivium(home, "compare", "own.py:task", "--controllers", *places, "--starts", "2", *UNPROVED)
     assert done.returncode == 0, done.stderr
     assert [row["controller"] for row in json.loads((home / "results" / "table.json").read_text())] == places
 
@@ -212,7 +244,7 @@ def test_an_interrupt_is_reported_once_and_leaves_no_folder(home: Path) -> None:
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n    return LQR(task)\n"
     )
-    done = trivium(home, "compare", "own.py:task", "--controllers", "impatient.py:law", "--starts", "2")
+    done = process(home, "compare", "own.py:task", "--controllers", "impatient.py:law", "--starts", "2")
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     assert not (home / "runs").exists()
 
@@ -235,8 +267,8 @@ def test_results_are_written_though_nobody_reads_the_table(home: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}", "MPLBACKEND": "Agg"}
-    code = "compare own.py:task --controllers regulator --starts 2 --out results"
-    command = [sys.executable, "-m", "ctrl.cli", *code.split()]
+    code = "compare own.py:task --controllers regulator --starts 2"
+    command = [sys.executable, "-m", "ctrl.cli", *code.split(), *UNPROVED]
     subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (home / "results" / "table.json").exists()
@@ -281,7 +313,7 @@ def test_train_takes_settings(home: Path) -> None:
 
 
 def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
-    done = trivium(home, "compare", "own.py:task", "--starts", "4", "--out", "results")
+    done = trivium(home, "compare", "own.py:task", "--starts", "4", *UNPROVED)
     assert done.returncode == 0, done.stderr
     table = json.loads((home / "results" / "table.json").read_text())
     assert [row["controller"] for row in table] == ["relay, alone"]
@@ -294,7 +326,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     assert "PROVED" in proved.stdout
     shown = trivium(home, "verify", "--check", "p.json")
     assert shown.returncode == 0, shown.stderr
-    assert "SHOWN AGAIN" in shown.stdout
+    assert "RE-VERIFIED" in shown.stdout
     disturbed = trivium(home, "verify", "systems.library.pendulum:pendulum", *lqr, "--disturbed")
     assert "any push in [-0.02, 0.02] in any sample" in disturbed.stdout
     assert trivium(home, "verify", "--check", "runs/pendulum-LQR-disturbed.certificate.json").returncode == 0
@@ -305,7 +337,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
     (home / "p.json").write_text(json.dumps(content))
     again = trivium(home, "verify", "--check", "p.json")
     assert again.returncode == 1
-    assert "NOT SHOWN AGAIN" in again.stdout
+    assert "NOT RE-VERIFIED" in again.stdout
     assert trivium(home, "verify").returncode == 2
 
 
@@ -350,7 +382,54 @@ def test_a_saved_policy_is_a_controller(home: Path) -> None:
     (home / "site" / "guest-0.1.dist-info" / "entry_points.txt").write_text(
         ENTRY_POINTS + "[trivium.files]\ngain = reader:read\n"
     )
-    done = trivium(home, "compare", "cart", "--controllers", "saved.gain", "--starts", "2", "--out", "results")
+    done = trivium(home, "compare", "cart", "--controllers", "saved.gain", "--starts", "2", *UNPROVED)
     assert done.returncode == 0, done
     assert "gain 0.5" in done.stdout
     assert "no file 'absent.gain'" in refused(home, "compare", "cart", "--controllers", "absent.gain")
+
+
+GUEST = """Metadata-Version: 2.1
+Name: guest
+Version: 0.1
+Requires-Dist: numpy
+Requires-Dist: no-such-module>=1; extra == "learning"
+Provides-Extra: learning
+"""
+
+
+def test_an_extra_that_is_missing_is_named_and_is_no_fault(home: Path) -> None:
+    info = home / "site" / "guest-0.1.dist-info"
+    (info / "METADATA").write_text(GUEST)
+    (info / "entry_points.txt").write_text(
+        f"[trivium.controllers]\nlearned = no_such_module:it\n[trivium.tasks]\ncart = {CARTPOLE}\n"
+    )
+    listed = trivium(home, "list")
+    assert listed.returncode == 0, listed
+    line = next(line for line in listed.stdout.splitlines() if line.strip().startswith("learned"))
+    assert line.endswith("needs pip install 'guest[learning]'")
+    assert ":class:" not in listed.stdout
+    said = refused(home, "compare", "cart", "--controllers", "learned")
+    assert "'learned' needs pip install 'guest[learning]' (no module 'no_such_module')" in said
+
+
+SHADOWED = """
+from ctrl.discovery import BrokenEntryPoint, load
+try:
+    load("trivium.controllers", "linear-mpc")
+except BrokenEntryPoint as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("package", ["mpc", "systems"])
+def test_a_file_that_shadows_a_package_of_ours_is_named(home: Path, package: str) -> None:
+    (home / "site" / "guest-0.1.dist-info" / "entry_points.txt").write_text(
+        "[trivium.controllers]\nlinear-mpc = mpc:LinearMPC\n"
+    )
+    (home / f"{package}.py").write_text("import numpy as np\n")
+    (home / "script.py").write_text(SHADOWED)
+    env = os.environ | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert f"Python imports '{home / package}.py' in place of the package of that name in {ROOT}: rename" in said, done

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ctrl.cli import main
-from tests.ctrl.test_cli import ROOT, home
+from tests.ctrl.test_cli import ROOT, Done, home
 
 __all__ = ["home"]
 PENDULUM = "systems.library.pendulum:pendulum"
@@ -40,7 +40,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A certificate of the library's pendulum and one of a task of the user's own."""
     from ctrl import LQR
     from ctrl.certify import certify
-    from ctrl.certify.files import save
+    from ctrl.certify.files.file import save
     from ctrl.discovery import load_task
     from systems.library import pendulum
     from tests.ctrl.test_cli import OWN
@@ -54,13 +54,6 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         assert certificate.is_proved
         found[name] = json.loads(save(certificate, task, law, name, folder / name).read_text())
     return found
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def test_what_is_stated_beyond_what_is_shown_is_not_shown(
     good = proved["pendulum"]
     done = cli.checked({**good, "stated": {**good["stated"], part: said}})
     assert done.returncode == 1, done
-    assert done.stdout.startswith("NOT SHOWN AGAIN: c.json: ")
+    assert done.stdout.startswith("NOT RE-VERIFIED: c.json: ")
 
 
 def test_words_that_say_more_than_the_numbers_are_not_shown(
@@ -294,16 +287,16 @@ def test_a_place_that_takes_no_file_is_told_before_the_work(cli: CommandLine, ho
 def test_a_proof_is_printed_and_kept_though_the_disk_fills_up(
     cli: CommandLine, home: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ctrl.certify import command
+    from ctrl.commands import proofs as command
 
-    prove = command.prove
+    prove = command.best_certificate
 
     def then_full(*given: Any) -> Any:
         done = prove(*given)
         fill(disk)
         return done
 
-    monkeypatch.setattr(command, "prove", then_full)
+    monkeypatch.setattr(command, "best_certificate", then_full)
     done = cli(*PROVE, "--out", str(disk / "p.json"))
     assert done.returncode == 0, done
     assert done.stdout.startswith("PROVED: ")

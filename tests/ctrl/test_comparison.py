@@ -12,18 +12,18 @@ import casadi as ca
 import matplotlib
 import numpy as np
 import pytest
-from laws import Elsewhere, Momentum, faulty, not_applicable
 
 from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
+from ctrl.comparison.problem import difference
 from ctrl.comparison.results import OutputError, prepare, reserved, save
-from ctrl.comparison.statistics import Estimate
-from ctrl.comparison.table import difference
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
+from systems.statistics import Estimate
+from tests.ctrl.controllers import Elsewhere, Momentum, faulty, not_applicable
 
 TASK = dataclasses.replace(cartpole(), steps=40)
 KEYS = [
@@ -93,7 +93,7 @@ def test_one_fault_does_not_cost_the_others() -> None:
     compared = compare(TASK, {"no": not_applicable, "bad": faulty, "lqr": LQR}, starts=3)
     assert list(compared.runs) == ["lqr"]
     assert compared.skipped == {"no": "needs a linear plant"}
-    assert "ZeroDivisionError: gain of nothing (laws.py" in compared.failed["bad"]
+    assert "ZeroDivisionError: gain of nothing (controllers.py" in compared.failed["bad"]
     assert "no: skipped, needs a linear plant" in str(compared)
     assert "bad: FAILED, ZeroDivisionError" in str(compared)
 
@@ -285,7 +285,7 @@ def test_results_of_another_task_are_not_overwritten(tmp_path: Path) -> None:
         save(compare(other, {"lqr": LQR}, starts=4), tmp_path)
     assert (tmp_path / "table.json").read_bytes() == before
     (tmp_path / "task.json").write_text("[]")
-    with pytest.raises(OutputError, match=r"its task\.json is none of ours"):
+    with pytest.raises(OutputError, match=r"its task\.json was not written by Trivium"):
         prepare(tmp_path, TASK)
 
 

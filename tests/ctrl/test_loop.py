@@ -245,9 +245,9 @@ def test_a_state_that_is_not_finite_ends_the_run(runs: int) -> None:
 def test_statuses_are_recorded() -> None:
     task = task_of(Integrator())
     runs = simulate(task, Constant(0.0), *draws(task, 2))
-    wanted = list(Status).index(Status.MAX_ITERATIONS)
-    assert (runs.statuses == wanted).sum(axis=1).tolist() == [1, 1]
-    assert (runs.statuses[:, 3] == wanted).all()
+    index = list(Status).index(Status.MAX_ITERATIONS)
+    assert (runs.statuses == index).sum(axis=1).tolist() == [1, 1]
+    assert (runs.statuses[:, 3] == index).all()
 
 
 def test_rows_a_batch_cannot_answer_are_put_to_step() -> None:

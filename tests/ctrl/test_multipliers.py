@@ -142,8 +142,8 @@ def test_pid_is_the_published_form() -> None:
         integral = min(max(0.0, integral + 0.02 * value), 1.0)
         p = 0.9 * p + 0.1 * value
         c.append(0.8 * c[-1] + 0.2 * value)
-        wanted = min(max(0.0, 0.1 * p + integral + 0.3 * max(0.0, c[-1] - c[-4])), 1.0)
-        assert controller.update(np.array([value]))[0] == pytest.approx(wanted, abs=1e-14)
+        expected = min(max(0.0, 0.1 * p + integral + 0.3 * max(0.0, c[-1] - c[-4])), 1.0)
+        assert controller.update(np.array([value]))[0] == pytest.approx(expected, abs=1e-14)
 
 
 @pytest.mark.parametrize("controller", [Integral(0.5, maximum=2.0), PID(0.3, 0.5, 0.2, maximum=2.0)])
@@ -210,8 +210,8 @@ def test_the_box_program_at_a_scale() -> None:
     upper[::3] = 1.0
     x = minimise_in_box(H[None], d[None], upper[None], np.zeros((1, 60)))[0]
     slope = H @ x - d
-    wanted = np.minimum(np.maximum(x - slope / np.diag(H), 0.0), upper)
-    np.testing.assert_allclose(x, wanted, rtol=1e-6, atol=1e-9)
+    expected = np.minimum(np.maximum(x - slope / np.diag(H), 0.0), upper)
+    np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["integral", "pid", "given", "identified"])
@@ -221,8 +221,8 @@ def test_multipliers_of_a_quadratic_program_with_several_constraints(kind: str) 
     x = cp.Variable(4)
     limits = [G @ x <= h]
     cp.Problem(cp.Minimize(cp.sum_squares(x - target) / 2), limits).solve(solver=cp.CLARABEL)
-    wanted, eta = limits[0].dual_value, 0.1
-    assert (wanted > 1e-3).sum() >= 1
+    expected, eta = limits[0].dual_value, 0.1
+    assert (expected > 1e-3).sum() >= 1
     makers: dict[str, Callable[[], MultiplierController]] = {
         "integral": lambda: Integral(0.3, 3),
         "pid": lambda: PID(0.5, 0.3, 0.1, 3),
@@ -235,7 +235,7 @@ def test_multipliers_of_a_quadratic_program_with_several_constraints(kind: str) 
             controller.model.set(-eta * G @ (theta - target), -eta * G @ G.T)
         lam = controller.update(G @ theta - h)
         theta = theta - eta * (theta - target + G.T @ lam)
-    np.testing.assert_allclose(lam, wanted, atol=2e-3)
+    np.testing.assert_allclose(lam, expected, atol=2e-3)
     np.testing.assert_allclose(theta, x.value, atol=2e-3)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mpc import HarmonicMPC, TrackingMPC
-from mpc.receding import Solver
+from mpc.harmonic.artificial_reference_mpc import ConeBackEnd
 from systems import SetPoint, Task, exact
 from systems.library import ball_and_plate_axis, oscillating_masses
 
@@ -23,7 +23,7 @@ def masses() -> Task:
     return dataclasses.replace(task, constraints=tuple(c for c in task.constraints if c.name == "positions"))
 
 
-def masses_controller(solver: Solver = "interior-point") -> HarmonicMPC:
+def masses_controller(solver: ConeBackEnd = "interior-point") -> HarmonicMPC:
     return HarmonicMPC(masses(), 10, MASSES_FREQUENCY, solver=solver)
 
 
@@ -33,7 +33,7 @@ def axis(target: float = 1.8) -> Task:
 
 
 def axis_controller(
-    task: Task, horizon: int = 5, frequency: float = AXIS_FREQUENCY, solver: Solver = "interior-point"
+    task: Task, horizon: int = 5, frequency: float = AXIS_FREQUENCY, solver: ConeBackEnd = "interior-point"
 ) -> HarmonicMPC:
     state, inputs = AXIS_WEIGHTS
     half = [0.5 * weight for weight in inputs]

@@ -11,7 +11,7 @@ from benchmarks.explicit import examine, random_problem
 from ctrl import simulate
 from ctrl.certify import certify, riccati
 from ctrl.controller import NotApplicable, Source, Status
-from ctrl.laws.lattice_network import relu_network
+from ctrl.laws import relu_network
 from mpc import ExplicitMPC, LinearMPC
 from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, SetPoint, Sinusoid, Task, Uniform
 from systems.library import double_integrator, pendulum, stirred_tank

@@ -10,6 +10,7 @@ import pytest
 
 from ctrl.controller import Source, Status
 from mpc import StochasticMPC
+from mpc.online import COLD_AFTER
 from tests.mpc.faults import CASES, Case, Spoiler
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -152,7 +153,7 @@ def test_the_guess_of_lagrangian_mpc_after_failures() -> None:
     mend = Spoiler(controller)("nan answer")
     for k in range(1, 6):
         controller.step(plan.x[k], k)
-        expected = plan.u[k:, 0] if k <= controller.COLD_AFTER else np.zeros(8 - k)
+        expected = plan.u[k:, 0] if k <= COLD_AFTER else np.zeros(8 - k)
         np.testing.assert_allclose(guesses[-1][0][0][: 8 - k], expected, atol=1e-12)
         assert controller.plan is plan
     mend()

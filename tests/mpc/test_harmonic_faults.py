@@ -10,7 +10,7 @@ import pytest
 
 from ctrl.controller import NotApplicable, Source, Status
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC
 from systems import DimensionMismatch, Ellipsoid, InvalidValue, Nonlinear, SetPoint, Sinusoid, exact
 from systems.library import cartpole
 from tests.mpc.harmonic_problems import (
@@ -24,7 +24,7 @@ from tests.mpc.harmonic_problems import (
     resting,
 )
 
-MAKERS: dict[str, Callable[[], RecedingHorizon]] = {
+MAKERS: dict[str, Callable[[], ArtificialReferenceMPC]] = {
     "harmonic": masses_controller,
     "harmonic, fast path": lambda: masses_controller("admm"),
     "harmonic, Clarabel": lambda: masses_controller("clarabel"),

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
-from mpc.receding import RecedingHorizon
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, exact
 
 EPS = 1e-4
@@ -26,7 +26,7 @@ def task(A: list[list[float]], target: float = 0.0) -> Task:
     )  # fmt: skip
 
 
-def supports(controller: RecedingHorizon) -> np.ndarray:
+def supports(controller: ArtificialReferenceMPC) -> np.ndarray:
     """(24,): how far the feasible set reaches in each of the directions."""
     found = controller.feasible_set()
     return np.array([d @ found.support({"x1": d[0], "x2": d[1]}, {}) for d in DIRECTIONS])

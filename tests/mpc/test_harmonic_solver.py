@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 from benchmarks.exact import ExactSolver
 from ctrl.controller import NotApplicable, Status
 from mpc import HarmonicMPC
-from mpc.artificial import Model, OffsetWeights, equality_program, harmonic_program, tracking_program
-from mpc.conic import ConicProgram, reduce
-from mpc.outputs import Outputs
+from mpc.harmonic.artificial_reference import (
+    OffsetWeights,
+    TrackingModel,
+    equality_program,
+    harmonic_program,
+    tracking_program,
+)
+from mpc.harmonic.conic_program import ConicProgram, reduce
+from mpc.harmonic.outputs import Outputs
 from mpc.solvers.clarabel_socp import ClarabelSolver
 from mpc.solvers.harmonic.solver import CompiledSolver
 from systems import exact
@@ -28,7 +34,7 @@ from tests.mpc.harmonic_problems import (
 )
 
 
-def random_model(rng: np.random.Generator, n: int, m: int, radius: float) -> Model:
+def random_model(rng: np.random.Generator, n: int, m: int, radius: float) -> TrackingModel:
     """A random system of this spectral radius; bounds on states, inputs and a mixed output, some of them one-sided."""
     A = rng.normal(size=(n, n))
     A *= radius / np.abs(np.linalg.eigvals(A)).max()
@@ -37,7 +43,7 @@ def random_model(rng: np.random.Generator, n: int, m: int, radius: float) -> Mod
     lower, upper = -rng.uniform(0.5, 2.0, n + m + 1), rng.uniform(0.5, 2.0, n + m + 1)
     upper[rng.random(n + m + 1) < 0.2] = np.inf
     Q, R = np.diag(rng.uniform(0.1, 10.0, n)), np.diag(rng.uniform(0.01, 1.0, m))
-    return Model(A, rng.normal(size=(n, m)), 0.01 * rng.normal(size=n), Outputs(E, F, lower, upper), Q, R)
+    return TrackingModel(A, rng.normal(size=(n, m)), 0.01 * rng.normal(size=n), Outputs(E, F, lower, upper), Q, R)
 
 
 def random_program(rng: np.random.Generator, n: int, m: int, radius: float) -> tuple[ConicProgram, np.ndarray, float]:
@@ -254,7 +260,7 @@ def test_no_unconverged_step_where_set_points_switch() -> None:
 
 def test_the_slow_solver_agrees_with_the_tables() -> None:
     controller = masses_controller()
-    parameter = np.concatenate([START, controller._wanted.at(0).ravel()])
+    parameter = np.concatenate([START, controller.target.parameters(0).ravel()])
     z = ExactSolver(controller.program).solve(parameter)
     assert controller.program.cost(z, parameter) == pytest.approx(9.39594940, abs=1e-8)
     np.testing.assert_allclose(z[controller.program.input_at[1]], 0.58251565, atol=1e-8)
@@ -295,7 +301,7 @@ def test_no_unconverged_step_of_the_ball_and_plate() -> None:
 def test_a_failed_solve_leaves_nothing_behind() -> None:
     for solver in ("interior-point", "admm"):
         controller = masses_controller(solver)  # type: ignore[arg-type]
-        parameter = np.concatenate([START, controller._wanted.at(0).ravel()])
+        parameter = np.concatenate([START, controller.target.parameters(0).ravel()])
         assert controller.solver.solve(parameter, 0) is Status.SOLVED
         before = controller.solver.input.copy()
         for bad in (np.nan, np.inf, 1e300):
@@ -310,11 +316,11 @@ def test_uncontrollable_plants_and_missing_weights_are_refused() -> None:
     outputs = Outputs(np.zeros((1, 2)), np.ones((1, 1)), np.array([-1.0]), np.array([1.0]))
     A, Q, R = np.diag([0.5, 0.9]), np.eye(2), np.eye(1)
     weights = OffsetWeights(Q, Q, R, R)
-    lost = Model(A, np.array([[1.0], [0.0]]), np.zeros(2), outputs, Q, R)
+    lost = TrackingModel(A, np.array([[1.0], [0.0]]), np.zeros(2), outputs, Q, R)
     with pytest.raises(NotApplicable, match="controllable"):
         reduce(harmonic_program(lost, 5, 0.3, weights, 1e-4))
     idle = Outputs(np.zeros((2, 1)), np.eye(2), np.full(2, -1.0), np.full(2, 1.0))
-    twice = Model(np.eye(1), np.ones((1, 2)), np.zeros(1), idle, np.eye(1), np.zeros((2, 2)))
+    twice = TrackingModel(np.eye(1), np.ones((1, 2)), np.zeros(1), idle, np.eye(1), np.zeros((2, 2)))
     with pytest.raises(NotApplicable, match="not unique"):
         reduce(harmonic_program(twice, 5, 0.3, OffsetWeights(np.eye(1), np.eye(1), twice.R, twice.R), 1e-4))
 

@@ -11,7 +11,7 @@ import pytest
 from ctrl.controller import Controller, Status
 from mpc import EqualityMPC, HarmonicMPC, TrackingMPC
 from mpc.feasible import HasFeasibleSet, plot_sections
-from mpc.receding import RecedingHorizon, Solver
+from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC, ConeBackEnd
 from systems import Sinusoid, exact
 from tests.mpc.harmonic_problems import (
     AXIS_FREQUENCY,
@@ -23,11 +23,11 @@ from tests.mpc.harmonic_problems import (
     masses_controller,
 )
 
-SOLVERS: list[Solver] = ["interior-point", "admm", "clarabel"]
+SOLVERS: list[ConeBackEnd] = ["interior-point", "admm", "clarabel"]
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_oscillating_masses(solver: Solver) -> None:
+def test_oscillating_masses(solver: ConeBackEnd) -> None:
     controller = masses_controller(solver)
     decision = controller.step(START, 0)
     found = controller.prediction
@@ -51,7 +51,7 @@ def test_oscillating_masses_as_stored_by_the_toolbox() -> None:
     from mpc.solvers.harmonic.solver import CompiledSolver
 
     solver = CompiledSolver(changed, masses().input_bounds)
-    parameter = np.concatenate([START, controller._wanted.at(0).ravel()])
+    parameter = np.concatenate([START, controller.target.parameters(0).ravel()])
     assert solver.solve(parameter, 0) is Status.SOLVED
     z = solver.point()
     assert changed.cost(z, parameter) == pytest.approx(7.21013678, abs=1e-8)
@@ -66,7 +66,7 @@ def test_oscillating_masses_as_stored_by_the_toolbox() -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_oscillating_masses_tracking(solver: Solver) -> None:
+def test_oscillating_masses_tracking(solver: ConeBackEnd) -> None:
     controller = TrackingMPC(masses(), 10, T=[150.0, 150.0, 150.0, 10.0, 10.0, 10.0], solver=solver)
     decision = controller.step(START, 0)
     found = controller.prediction
@@ -107,7 +107,7 @@ def test_sections_can_be_drawn_over_each_other() -> None:
     assert "0.2308" in axes.get_legend().get_texts()[1].get_text()
 
 
-def closed_loop(controller: RecedingHorizon, steps: int) -> tuple[float, np.ndarray]:
+def closed_loop(controller: ArtificialReferenceMPC, steps: int) -> tuple[float, np.ndarray]:
     """Sum of |x - x_r|_Q^2 + |u|_R^2 and the states (steps + 1, n), every sample being solved."""
     task = controller.task
     plant = exact(task.plant, task.dt)

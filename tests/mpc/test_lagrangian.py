@@ -12,11 +12,11 @@ import pytest
 
 from ctrl.controller import Controller, Source, Status
 from ctrl.multipliers import PID, Integral
-from mpc.descent import Descent
-from mpc.lagrangian import LagrangianMPC
-from mpc.shooting import CasadiShooting
+from mpc.lagrangian.descent import Descent
+from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
+from mpc.lagrangian.shooting import CasadiShooting
+from mpc.nonlinear.transcription import transcribe
 from mpc.solvers.ipopt import Ipopt
-from mpc.transcription import transcribe
 from systems import Box, DimensionMismatch, Inequality, InvalidValue, Sinusoid, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator
@@ -71,9 +71,9 @@ def test_it_reaches_the_point_ipopt_does(name: str) -> None:
         np.testing.assert_allclose(controller.plan.u.ravel(), u, atol=1e-4 * np.abs(u).max())
         found = Descent(controller.shooting)
         point = found.solve(controller.plan.u.reshape(1, -1), controller.multipliers[None])
-        soft = np.isfinite(controller.shooting.price)
+        soft = np.isfinite(controller.shooting.weight)
         over = np.maximum(controller.shooting.evaluate(point.inputs, np.array([0])).violation[0, soft], 0.0)
-        point.cost[0] += controller.shooting.price[soft] @ over
+        point.cost[0] += controller.shooting.weight[soft] @ over
         assert point.cost[0] == pytest.approx(cost, rel=1e-5)
         active += int((controller.multipliers > 1e-3).sum())
         if "soft" not in name and name != "nonlinear":  # ipopt's soft rows have two sides of their own
@@ -161,7 +161,7 @@ def test_the_chain_plan_then_regulator_and_misuse() -> None:
 
 def test_a_batch_is_its_problems_one_by_one() -> None:
     pytest.importorskip("torch")
-    from mpc.lagrangian_batch import LagrangianBatch
+    from mpc.lagrangian.batch import LagrangianBatch
 
     task = hard_track()
     rng = np.random.default_rng(1)
@@ -176,7 +176,7 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
         single = CasadiShooting(dataclasses.replace(task, plant=plant), 10)
         single.metric, single.last = LagrangianBatch(task, 10).shooting.metric, CasadiShooting(task, 10).last
         single.place(x0[i], np.zeros((11, 4)), np.zeros((11, 1)))
-        alone = Descent(single).solve(np.zeros((1, 10)), np.zeros((1, len(single.price))))
+        alone = Descent(single).solve(np.zeros((1, 10)), np.zeros((1, len(single.weight))))
         np.testing.assert_allclose(found.inputs[i], alone.inputs[0], atol=1e-6)
         np.testing.assert_allclose(found.multipliers[i], alone.multipliers[0], atol=1e-4)
         assert found.iterations[i] == alone.iterations[0]
@@ -186,12 +186,12 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
 
 def test_gradients_of_a_batch_are_those_of_automatic_differentiation() -> None:
     torch = pytest.importorskip("torch")
-    from mpc.lagrangian_batch import TorchShooting
-    from systems.envs.model import Model
+    from mpc.lagrangian.batch import TorchShooting
+    from systems.envs.model import SampleModel
 
     task = cartpole()
     free = dataclasses.replace(task, constraints=())
-    shooting, model = TorchShooting(free, 7), Model(free, "torch")
+    shooting, model = TorchShooting(free, 7), SampleModel(free, "torch")
     rng = np.random.default_rng(2)
     x0, U = 0.3 * rng.normal(size=(5, 4)), rng.normal(size=(5, 7))
     shooting.place(x0, np.zeros((8, 4)), np.zeros((8, 1)), np.zeros((5, 0)))
@@ -207,5 +207,5 @@ def test_gradients_of_a_batch_are_those_of_automatic_differentiation() -> None:
 
 
 def test_torch_stays_outside_until_a_batch_is_made() -> None:
-    code = "import sys, mpc, mpc.lagrangian, mpc.lagrangian_batch; assert 'torch' not in sys.modules"
+    code = "import sys, mpc, mpc.lagrangian.lagrangian_mpc, mpc.lagrangian.batch; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,7 @@ import pytest
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
 from mpc import LinearMPC, StochasticMPC
-from mpc.condensing import condensed
+from mpc.linear.condensing import condensed
 from systems import (
     Box,
     Fixed,

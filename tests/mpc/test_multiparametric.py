@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-import mpc.lattice as lattice_module
+import mpc.explicit.lattice as lattice_module
 from benchmarks.explicit import random_problem as random_task
 from ctrl.laws.lattice import Lattice
 from mpc import ExplicitMPC
-from mpc.critical_regions import MultiparametricQP, Parametric, Region
-from mpc.lattice import NotRepresented, lattice_of
-from mpc.multiparametric import TooManyRegions, Unresolved, solve_everywhere
-from mpc.polytopes import Polytope
+from mpc.explicit.critical_regions import MultiparametricQP, Parametric, Region
+from mpc.explicit.lattice import NotRepresented, lattice_of
+from mpc.explicit.multiparametric import TooManyRegions, Unresolved, solve_everywhere
+from mpc.explicit.polytopes import Polytope
 
 
 def random_problem(seed: int, kind: int) -> MultiparametricQP:
@@ -47,13 +47,13 @@ def random_problem(seed: int, kind: int) -> MultiparametricQP:
 
 def optimum(problem: MultiparametricQP, x: np.ndarray) -> np.ndarray | None:
     """By SLSQP, with a slack for every soft row; None where it finds nothing feasible."""
-    d, soft = len(problem.f), np.isfinite(problem.price)
+    d, soft = len(problem.f), np.isfinite(problem.weight)
     q, force, limit = int(soft.sum()), problem.f + problem.F @ x, problem.b + problem.S @ x
     slack = np.zeros((len(problem.b), q))
     slack[np.flatnonzero(soft), np.arange(q)] = 1.0
 
     def cost(s: np.ndarray) -> float:
-        return float(0.5 * s[:d] @ problem.H @ s[:d] + force @ s[:d] + problem.price[soft] @ s[d:])
+        return float(0.5 * s[:d] @ problem.H @ s[:d] + force @ s[:d] + problem.weight[soft] @ s[d:])
 
     conditions = [
         {"type": "ineq", "fun": lambda s: limit - problem.A @ s[:d] + slack @ s[d:]},
@@ -78,7 +78,7 @@ def test_the_regions_give_the_optimum(kind: int) -> None:
             # SLSQP may fail to find a feasible point; ours may not.
             feasible = (
                 right is not None
-                and ((problem.A @ right - problem.b - problem.S @ x)[np.isinf(problem.price)] <= 1e-7).all()
+                and ((problem.A @ right - problem.b - problem.S @ x)[np.isinf(problem.weight)] <= 1e-7).all()
             )
             if not feasible:
                 continue
@@ -100,14 +100,14 @@ def test_the_active_set_meets_the_conditions_of_optimality() -> None:
             active = [i for i, status in rows if status == "active"]
             violated = [i for i, status in rows if status == "violated"]
             assert np.linalg.matrix_rank(parametric.U[active]) == len(active)
-            given = parametric.price[violated] @ parametric.U[violated]
+            given = parametric.weight[violated] @ parametric.U[violated]
             v = parametric.v @ np.append(x, 1.0)
             multipliers = np.linalg.lstsq(
                 parametric.U[active] @ parametric.U[active].T, v[active] - parametric.U[active] @ given, rcond=None
             )[0]
             slack = v - parametric.U @ (given + multipliers @ parametric.U[active])
             assert (multipliers >= -1e-9).all()
-            assert (multipliers <= parametric.price[active] + 1e-9).all()
+            assert (multipliers <= parametric.weight[active] + 1e-9).all()
             assert (slack[violated] >= -1e-9).all()
             others = np.setdiff1d(np.arange(len(v)), violated)
             assert (slack[others] <= 1e-9).all()

@@ -11,11 +11,12 @@ import pytest
 from ctrl.controller import Controller, NotApplicable, Status
 from ctrl.regulator import LQR
 from mpc import LinearMPC, NonlinearMPC
-from mpc.solvers.base import Solution
+from mpc.nonlinear.transcription import transcribe
+from mpc.online import COLD_AFTER
 from mpc.solvers.fatrop import Fatrop
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.nlp import Bounds, NLPSolver
-from mpc.transcription import transcribe
+from mpc.solvers.qp import Solution
 from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Quadratic, Soft, Task, Trajectory
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum, pendulum_swing_up
@@ -195,7 +196,7 @@ def test_only_good_points_are_kept_for_the_warm_start() -> None:
         np.testing.assert_allclose(decision.input, good.u[k], atol=1e-9)  # the plan goes on, and so does time
         assert controller.plan is good
         states = spy.guesses[-1][controller.problem.state_at]
-        if k <= controller.COLD_AFTER:
+        if k <= COLD_AFTER:
             np.testing.assert_allclose(states[: 11 - k], good.x[k:], atol=1e-12)
         else:
             line = np.linspace(good.x[k], np.zeros(4), 11)

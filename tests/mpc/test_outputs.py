@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import NotApplicable
-from mpc.outputs import outputs
+from mpc.harmonic.outputs import outputs
 from systems import Box, Inequality, Polytope, Task
 from tests.mpc.harmonic_problems import axis
 

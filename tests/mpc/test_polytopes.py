@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpc.polytopes import Polytope
+from mpc.explicit.polytopes import Polytope
 from systems.linear_programs import maximise
 
 

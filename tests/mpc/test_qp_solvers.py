@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.base import QPSolver, QuadraticProgram
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.optimality import natural_residual
 from mpc.solvers.piqp import PIQP
 from mpc.solvers.polish import polished, polished_unit
+from mpc.solvers.qp import QPSolver, QuadraticProgram
 from systems import DimensionMismatch, InvalidValue
 
 D, ROWS = 6, 12
@@ -124,7 +124,7 @@ def test_programs_that_make_no_sense_are_refused() -> None:
     one, wide = np.ones(2), np.full(2, np.inf)
     with pytest.raises(DimensionMismatch, match="do not fit"):
         QuadraticProgram(identity, identity, np.ones(3), -one, one)
-    with pytest.raises(InvalidValue, match="price"):
+    with pytest.raises(InvalidValue, match="weight"):
         QuadraticProgram(identity, identity, 0 * one, -one, one)
     with pytest.raises(InvalidValue, match="finite bound"):
         QuadraticProgram(identity, identity, one, -wide, wide)
@@ -148,7 +148,7 @@ def test_polishing_restores_a_blurred_solution() -> None:
         assert found.status is Status.SOLVED
         z, y = found.point + 1e-6 * rng.normal(size=4), found.multipliers + 1e-6 * rng.normal(size=8)
         A = problem.A.toarray()
-        data = problem.price, f, problem.lower, problem.upper, A @ z, y
+        data = problem.weight, f, problem.lower, problem.upper, A @ z, y
         unit = polished_unit(np.ascontiguousarray(A), *data)
         general = polished(problem.H, problem.A.tocsr(), *data)
         assert general is not None
@@ -166,7 +166,7 @@ def test_polishing_with_dependent_rows() -> None:
         sp.identity(2, format="csc"), sp.csc_matrix(A), np.full(3, np.inf), np.full(3, -9.0), np.array([1.0, 1.0, 2.0])
     )
     f, y = np.array([-3.0, -0.5]), np.array([0.7, 0.6, 0.35])
-    data = problem.price, f, problem.lower, problem.upper, A @ np.array([1.0, 0.5]), y
+    data = problem.weight, f, problem.lower, problem.upper, A @ np.array([1.0, 0.5]), y
     for result in (polished_unit(A, *data), polished(problem.H, problem.A.tocsr(), *data)):
         assert result is not None
         np.testing.assert_allclose(result[0], [1.0, 0.5], atol=1e-10)

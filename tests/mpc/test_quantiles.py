@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpc.quantiles import uniform_sum_quantiles
+from mpc.stochastic.quantiles import uniform_sum_quantiles
 
 
 def irwin_hall(s: float, count: int) -> float:

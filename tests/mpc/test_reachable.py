@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from ctrl.controller import NotApplicable
 from ctrl.regulator import local_model
-from mpc.reachable import AdditiveNoise, ErrorDynamics, additive_noise
+from mpc.stochastic.reachable import AdditiveNoise, ErrorDynamics, additive_noise
 from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Task, Uniform
 from systems.library.pendulum import pendulum
 from systems.library.segway import segway

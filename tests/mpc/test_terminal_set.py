@@ -15,7 +15,8 @@ from ctrl.comparison.table import _ENDINGS, text
 from ctrl.controller import Source, Status
 from ctrl.loop import STATUSES
 from mpc import EqualityMPC, HarmonicMPC, LinearMPC, StochasticMPC, TrackingMPC
-from mpc.tightened import program_margins
+from mpc.online import COLD_AFTER
+from mpc.stochastic.tightened_program import program_margins
 from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Task, Uniform
 from systems.library import double_integrator
 
@@ -50,7 +51,7 @@ def test_linear_mpc(solver: Literal["daqp", "piqp"]) -> None:
         seen[decision.status] += 1
         _, lower, upper = with_set.data(x)
         A = with_set.form.problem.A.toarray()
-        rows = len(without.form.problem.price)
+        rows = len(without.form.problem.weight)
         assert (decision.status is Status.SOLVED) == has_point(A, lower, upper)
         assert (decision.status is Status.INFEASIBLE) == (not has_point(A[:rows], lower[:rows], upper[:rows]))
         assert (other.status is Status.INFEASIBLE) == (decision.status is Status.INFEASIBLE)
@@ -100,7 +101,7 @@ def test_an_unreachable_set_does_not_keep_stochastic_mpc_from_the_measured_state
     controller.reset()
     controller.step(start, 0)
     assert controller.nominal is not None
-    for k in range(1, controller.COLD_AFTER + 1):
+    for k in range(1, COLD_AFTER + 1):
         controller._zeta = start - controller.loop.model.x_ref  # as if it did not get anywhere
         decision = controller.step(np.array([0.1, 0.0]), k)
     assert decision.status is Status.SOLVED

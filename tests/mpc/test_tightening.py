@@ -9,8 +9,8 @@ import pytest
 
 from ctrl.controller import NotApplicable
 from mpc import StochasticMPC
-from mpc.reachable import AdditiveNoise, ErrorDynamics
-from mpc.tightening import Tightening, margins
+from mpc.stochastic.reachable import AdditiveNoise, ErrorDynamics
+from mpc.stochastic.tightening import Tightening, margins
 from systems import InvalidValue
 from systems.library.segway import segway
 

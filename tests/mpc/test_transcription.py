@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.terminal import terminal
-from mpc.transcription import transcribe
+from mpc.nonlinear.transcription import transcribe
 from systems import Box, Fixed, Inequality, LinearPlant, Polytope, Quadratic, SetPoint, Sinusoid, Task
-from systems.conditions import conditions
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
+from systems.reading.conditions import conditions
 
 PLANT = LinearPlant(np.eye(2), np.eye(2), dt=0.1, input_limits=((-1.0, 1.0), (-np.inf, np.inf)))
 CONSTRAINTS = (

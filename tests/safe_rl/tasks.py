@@ -42,8 +42,8 @@ def two_budgets() -> Task:
 
 _SMALL: dict[str, Any] = {"hidden": (16, 16), "batch_size": 32, "warmup": 200}
 TINY: dict[type[Learner], Any] = {
-    DSACT: DSACTSettings(environments=4, judged=2, capacity=500, **_SMALL),
-    SAC: SACSettings(environments=4, judged=2, capacity=500, **_SMALL),
+    DSACT: DSACTSettings(environments=4, evaluation_environments=2, capacity=500, **_SMALL),
+    SAC: SACSettings(environments=4, evaluation_environments=2, capacity=500, **_SMALL),
     PPO: PPOSettings(environments=8, horizon=16, passes=2, **_SMALL),
 }
 

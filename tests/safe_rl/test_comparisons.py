@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ctrl import simulate
-from ctrl.driving import LaneKeeping, driving_record
 from mpc import NonlinearMPC
-from safe_rl import PolicyController, comparisons, driving
-from safe_rl.trained import Recipe
+from safe_rl import PolicyController, driving
+from safe_rl.cached_policies import TrainingConfig
+from safe_rl.driving import LaneKeeping
+from safe_rl.driving import comparison as comparisons
 from systems.library import driving as driving_task
+from systems.library.driving import driving_record
 
 
 @pytest.fixture
@@ -22,8 +24,10 @@ def briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
     recipe = driving.driving_recipe
 
-    def short(make) -> Recipe:  # type: ignore[no-untyped-def]
-        settings = dataclasses.replace(recipe(make).settings, environments=8, judged=4, warmup=400, hidden=(8, 8))
+    def short(make) -> TrainingConfig:  # type: ignore[no-untyped-def]
+        settings = dataclasses.replace(
+            recipe(make).settings, environments=8, evaluation_environments=4, warmup=400, hidden=(8, 8)
+        )
         return dataclasses.replace(recipe(make), settings=settings, updates=30)
 
     monkeypatch.setattr(comparisons, "driving_recipe", short)

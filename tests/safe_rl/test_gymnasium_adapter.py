@@ -98,7 +98,7 @@ def test_constrained_learner_trains_and_resumes_exactly(make: Any, tmp_path: Pat
     make(task(), settings=settings).learn(23, progress=False, checkpoint=tmp_path / "run")
     assert_same_run(whole, make.load(tmp_path / "run", task()).learn(60, progress=False))
     assert whole.history[-1].diagnostics["spent cost"] > 0
-    assert "budget 'cost': 1 accumulated per episode of 12" in str(whole.constraints.allowances[0])  # type: ignore[union-attr]
+    assert "budget 'cost': 1 accumulated per episode of 12" in str(whole.constraints.limits[0])  # type: ignore[union-attr]
 
 
 def test_our_own_environments_go_through_it_too() -> None:
@@ -107,7 +107,7 @@ def test_our_own_environments_go_through_it_too() -> None:
     foreign = GymnasiumTask("cartpole", ours.env, {"track": Budget(1.0, "discounted", "steps")}, steps=ours.steps)
     learner = SACLagrangian(foreign, settings=TINY[SAC]).learn(20, progress=False)
     assert learner.constraints is not None
-    assert learner.constraints.allowances[0].is_discounted
+    assert learner.constraints.limits[0].is_discounted
 
 
 def test_what_cannot_be_learned_on_is_refused() -> None:

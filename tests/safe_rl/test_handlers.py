@@ -21,7 +21,7 @@ from safe_rl.handlers import (
     PIDGains,
     PredictiveGains,
 )
-from safe_rl.handlers.base import Pressure
+from safe_rl.handlers.base import ConstraintState
 from safe_rl.handlers.dual_adam import DualAdam
 from safe_rl.handlers.harmonic import equal_angle, minimum_norm, mutual_projection
 from tests.safe_rl.tasks import TINY, assert_same_run, two_budgets
@@ -39,8 +39,8 @@ def losses(members: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 
 def gradient(handler: Handler, lam: list[float], violation: list[float], members: int = 1) -> torch.Tensor:
     loss, costs = losses(members)
-    pressure = Pressure(torch.tensor(lam), torch.tensor(violation))
-    (found,) = handler.gradient(loss, costs, pressure, [THETA])
+    state = ConstraintState(torch.tensor(lam), torch.tensor(violation))
+    (found,) = handler.gradient(loss, costs, state, [THETA])
     return found
 
 
@@ -106,10 +106,8 @@ def test_a_shut_gate_leaves_the_reward_alone_and_an_open_one_does_not() -> None:
 
 def test_a_cost_gradient_of_noise_does_not_lead() -> None:
     """Far from every violation the cost critics are flat; what is left of their slope must not lead the policy."""
-    pressure = Pressure(torch.tensor([2.0, 0.0]), torch.tensor([0.5, -0.1]))
-    (found,) = Harmonic(members=1, caution=0.0).gradient(
-        A @ THETA, (1e-4 * (B @ THETA)).view(1, 2, 1), pressure, [THETA]
-    )
+    state = ConstraintState(torch.tensor([2.0, 0.0]), torch.tensor([0.5, -0.1]))
+    (found,) = Harmonic(members=1, caution=0.0).gradient(A @ THETA, (1e-4 * (B @ THETA)).view(1, 2, 1), state, [THETA])
     torch.testing.assert_close(found, A, rtol=0.0, atol=1e-2)
 
 
@@ -139,8 +137,8 @@ def test_conservative_without_its_additions_is_sac_lagrangian_bit_for_bit() -> N
         for handler in (cal, plain, full)
     )
     assert one.constraints is not None
-    assert float(one.constraints.multipliers.abs().max()) > 0
-    assert not torch.allclose(one.constraints.multipliers, torch.tensor(0.6931))
+    assert float(one.constraints.state.multipliers.abs().max()) > 0
+    assert not torch.allclose(one.constraints.state.multipliers, torch.tensor(0.6931))
     assert_same_run(one, other)
     assert not torch.equal(one.policy.network.weights[0], third.policy.network.weights[0])
 

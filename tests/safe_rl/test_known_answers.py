@@ -165,6 +165,6 @@ def test_one_combination_of_each_family_meets_its_budget(make: Combination, task
     learner = make(task).learn(updates, progress=False)
     found = assess(learner.result, task, episodes=10_000, seed=77)
     mean, low, high = found.interval()
-    limit = found.allowances[0].limit
+    limit = found.limits[0].limit
     assert high - low <= 0.1 * limit, "too few runs to tell"
     assert mean <= limit

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ctrl.certify import ClosedLoop, Effort, Kind, certify, largest_level, sampled_limit
+from ctrl.certify import ClosedLoop, Kind, SearchLimits, certify, largest_level, sampled_limit
 from ctrl.laws import Network, SaturatedLinear
 from ctrl.regulator import LQR
-from safe_rl.lyapunov import LyapunovSettings, trained
+from safe_rl.lyapunov import LyapunovSettings, train_lyapunov
 from safe_rl.lyapunov.control import field
 from safe_rl.lyapunov.networks import Control, Scale, Value
 from safe_rl.lyapunov.zubov import simulated
@@ -99,33 +99,33 @@ def test_zubov_of_a_linear_loop_is_known() -> None:
         domain=Box("model", {plant.state.names[0]: (-2.0, 2.0)}),
     )
     idle = SaturatedLinear(np.zeros((1, 1)), np.zeros(1), np.zeros(1), -np.ones(1), np.ones(1))
-    motions = simulated(ClosedLoop(task, idle), *task.domain_bounds, 400, 300, np.random.default_rng(0))
-    assert motions.share == 1.0
-    J = (motions.inside[:, 0] / 2.0) ** 2 * 0.1 / (1 - 0.81)
+    samples = simulated(ClosedLoop(task, idle), *task.domain_bounds, 400, 300, np.random.default_rng(0))
+    assert samples.share == 1.0
+    J = (samples.inside[:, 0] / 2.0) ** 2 * 0.1 / (1 - 0.81)
     rest = 0.01**2 * 0.1 / (1 - 0.81)  # of the series, after arrival
-    assert (np.abs(-motions.unit * np.log1p(-motions.target) - J) <= rest + 1e-12).all()
+    assert (np.abs(-samples.unit * np.log1p(-samples.target) - J) <= rest + 1e-12).all()
 
 
 def test_motions_that_leave_are_outside() -> None:
     task = van_der_pol_reversed()
     loop = ClosedLoop(task, LQR(task).law, continuous=True)
-    motions = simulated(loop, *task.domain_bounds, 500, 1500, np.random.default_rng(0))
-    assert abs(motions.share - 13.722 / 35.0) < 4 * (0.39 * 0.61 / 500) ** 0.5
-    assert (np.abs(motions.outside).max(axis=0) <= task.domain_bounds[1]).all()
-    assert (np.linalg.norm(motions.inside, axis=1).max()) < 2.9  # the limit cycle reaches 2.68
-    assert (motions.target < 1).all()
-    assert (motions.target > 0).all()
+    samples = simulated(loop, *task.domain_bounds, 500, 1500, np.random.default_rng(0))
+    assert abs(samples.share - 13.722 / 35.0) < 4 * (0.39 * 0.61 / 500) ** 0.5
+    assert (np.abs(samples.outside).max(axis=0) <= task.domain_bounds[1]).all()
+    assert (np.linalg.norm(samples.inside, axis=1).max()) < 2.9  # the limit cycle reaches 2.68
+    assert (samples.target < 1).all()
+    assert (samples.target > 0).all()
 
 
 @pytest.mark.parametrize("law", [None, LQR(path_tracking()).law])
 def test_the_same_seed_gives_the_same_function(law: SaturatedLinear | None) -> None:
     task = path_tracking()
-    first, again = (trained(task, law, seed=4, settings=SHORT, progress=False) for _ in range(2))
+    first, again = (train_lyapunov(task, law, seed=4, settings=SHORT, progress=False) for _ in range(2))
     x = np.random.default_rng(0).uniform(*task.domain_bounds, (100, 2))
     assert np.array_equal(first.V(x), again.V(x))
     assert np.array_equal(first.law(x), again.law(x))
     if law is not None:
-        assert not np.array_equal(first.V(x), trained(task, law, seed=5, settings=SHORT, progress=False).V(x))
+        assert not np.array_equal(first.V(x), train_lyapunov(task, law, seed=5, settings=SHORT, progress=False).V(x))
     assert first.history == again.history
     assert [h.update for h in first.history] == [30, 60]
     assert torch.get_default_dtype() == torch.float32
@@ -137,16 +137,16 @@ def test_what_cannot_be_learned_is_refused() -> None:
     assert isinstance(good, SaturatedLinear)
     flipped = SaturatedLinear(-good.K, good.x_ref, good.u_ref, good.lower, good.upper)
     with pytest.raises(InvalidValue, match=r"arrive|not stable"):
-        trained(task, flipped, settings=SHORT, progress=False)
+        train_lyapunov(task, flipped, settings=SHORT, progress=False)
     with pytest.raises(InvalidValue, match="unbounded"):
-        trained(replace(task, domain=None), good, settings=SHORT, progress=False)
+        train_lyapunov(replace(task, domain=None), good, settings=SHORT, progress=False)
 
 
 @pytest.mark.slow
 def test_a_short_training_proves_more_than_the_ellipse() -> None:
     """Of the reversed oscillator, whose best ellipse holds less than half of the true region."""
     task = van_der_pol_reversed()
-    found = trained(
+    found = train_lyapunov(
         task,
         LQR(task).law,
         continuous=True,
@@ -156,7 +156,7 @@ def test_a_short_training_proves_more_than_the_ellipse() -> None:
     assert found.history[-1].target < found.history[0].target
     loop = ClosedLoop(task, found.law, continuous=True)
     level = 0.95 * sampled_limit(loop, found.V).level
-    certificate = certify(task, found.law, found.V, level, budget=Effort(1_000_000, 300.0), continuous=True)
+    certificate = certify(task, found.law, found.V, level, budget=SearchLimits(1_000_000, 300.0), continuous=True)
     assert certificate.is_proved, certificate.reason
     assert 0.6 < certificate.volume / 13.722 < 1.0
 
@@ -164,14 +164,14 @@ def test_a_short_training_proves_more_than_the_ellipse() -> None:
 @pytest.mark.slow
 def test_a_controller_and_its_function_prove_most_of_the_path() -> None:
     task = path_tracking()
-    found = trained(task, progress=False)
+    found = train_lyapunov(task, progress=False)
     assert isinstance(found.law, Network)
-    certificate = largest_level(task, found.law, found.V, resolution=5e-3, budget=Effort(5_000_000, 600.0))
+    certificate = largest_level(task, found.law, found.V, resolution=5e-3, budget=SearchLimits(5_000_000, 600.0))
     assert certificate.is_proved, certificate.reason
     assert certificate.volume > 27.0
     wrong = [*found.law.weights[:-1], -found.law.weights[-1]]
     flipped = Network(tuple(wrong), found.law.biases, found.law.activations)
     loop = ClosedLoop(task, flipped)
     assert sampled_limit(loop, found.V).level < 0.1 * certificate.level
-    refused = largest_level(task, flipped, found.V, budget=Effort(100_000, 60.0))
+    refused = largest_level(task, flipped, found.V, budget=SearchLimits(100_000, 60.0))
     assert refused.kind is not Kind.PROVED

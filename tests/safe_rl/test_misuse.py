@@ -30,7 +30,10 @@ def environment() -> Any:
         (lambda: PLO(TASK, settings=TINY[SAC]), "settings of DSACT.*instance of DSACTSettings"),
         (lambda: DSACTSettings(batch_size=0), "DSACTSettings: batch_size = 0; expected a whole number of at least 1"),
         (lambda: DSACTSettings(delay=2.5), "delay = 2.5; expected a whole number"),  # type: ignore[arg-type]
-        (lambda: DSACTSettings(judged=-1), "judged = -1; expected a whole number of at least 0"),
+        (
+            lambda: DSACTSettings(evaluation_environments=-1),
+            "evaluation_environments = -1; expected a whole number of at least 0",
+        ),
         (lambda: DSACTSettings(averaging=2.0), "averaging = 2.0; expected a finite number above 0, at most 1"),
         (lambda: DSACTSettings(critic_rate=float("nan")), "critic_rate = nan; expected a finite number above 0"),
         (lambda: DSACTSettings(hidden=(64, 0)), r"hidden = \(64, 0\); expected whole numbers of at least 1"),
@@ -50,11 +53,14 @@ def environment() -> Any:
         ),  # type: ignore[arg-type]
         (lambda: DSACTSettings(form=3), "form = 3; expected 1 or 2"),  # type: ignore[arg-type]
         (lambda: PPOSettings(clip=0.0), "PPOSettings: clip = 0.0; expected a finite number above 0"),
-        (lambda: PLO(TASK, settings=DSACTSettings(environments=10)), "judged = 20 of environments = 10: all act"),
+        (
+            lambda: PLO(TASK, settings=DSACTSettings(environments=10)),
+            "evaluation_environments = 20 of environments = 10: all act",
+        ),
         (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
         (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]
-        (lambda: JumpStart(TASK, LQR(TASK)), "guide .*such as LQR"),  # type: ignore[arg-type]
-        (lambda: JumpStart(TASK, "lqr"), "guide = 'lqr'"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, LQR(TASK)), "prior_policy .*such as LQR"),  # type: ignore[arg-type]
+        (lambda: JumpStart(TASK, "lqr"), "prior_policy = 'lqr'"),  # type: ignore[arg-type]
         (lambda: assess(SAC(TASK, settings=TINY[SAC]), TASK), "learner.result"),  # type: ignore[arg-type]
         (lambda: GymnasiumTask("swing", environment(), {"cost": 1}), "without arguments"),
         (lambda: GymnasiumTask("swing", "Pendulum-v1", {"cost": 1}), "make = 'Pendulum-v1'"),  # type: ignore[arg-type]

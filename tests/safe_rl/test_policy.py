@@ -46,7 +46,7 @@ def test_log_density_is_that_of_the_transformed_gaussian() -> None:
     expected = (law.log_prob(before) - torch.log1p(-(torch.tanh(before) ** 2))).sum(-1)
     torch.testing.assert_close(action, torch.tanh(before))
     torch.testing.assert_close(log_density, expected, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(policy.explore(scaled, noise), action)
+    torch.testing.assert_close(policy.sample_action(scaled, noise), action)
 
 
 def test_numpy_form_equals_torch() -> None:

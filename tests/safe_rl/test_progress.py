@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from safe_rl import progress
-from safe_rl.budgets import Allowance
+from safe_rl.budgets import CostLimit
 from safe_rl.progress import Monitor, Record
 
 
@@ -22,7 +22,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(file=output, force_terminal=terminal, width=80, color_system=None)
     )
-    limits = (Allowance("wall of some length", 0, 5.0, False, False, 60, 0.99),)
+    limits = (CostLimit("wall of some length", 0, 5.0, False, False, 60, 0.99),)
     with Monitor("DSACT + Lagrangian mass", 2_000, 0, "updates", 0, True, None, {}, limits) as monitor:
         for updates in range(100, 2_001, 100):
             values = {"spent": 1.25, "multiplier": 3.5, "threshold": 4.85}

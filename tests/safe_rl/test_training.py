@@ -12,6 +12,7 @@ import torch
 
 from ctrl.cli import main
 from safe_rl import DSACT, SAC, DSACTSettings, Policy, PolicyController, SACLagrangian, evaluate
+from safe_rl.arithmetic import quick_arithmetic
 from systems.library import bandit
 from tests.safe_rl.tasks import TINY as TINY_OF
 from tests.safe_rl.tasks import swing_up, two_budgets
@@ -125,3 +126,23 @@ def test_live_view_shows_cost_against_budget_multiplier_and_speed(monkeypatch: p
     learner.learn(400, progress=False)
     for part in ("return", "fast ", " of 2 (multiplier ", " of 1 (multiplier ", "updates/s", "steps/s"):
         assert part in news[-1]
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_threads_and_subnormal_numbers_are_put_back_as_they_were(flushed: bool) -> None:
+    def subnormal() -> float:
+        return float(torch.tensor(torch.finfo(torch.float32).tiny) * 0.5)
+
+    threads = torch.get_num_threads()
+    if not torch.set_flush_denormal(flushed):
+        pytest.skip("this processor cannot flush subnormal numbers")
+    try:
+        with quick_arithmetic(threads + 1):
+            assert subnormal() == 0.0
+            assert torch.get_num_threads() == threads + 1
+        assert (subnormal() == 0.0) is flushed
+        DSACT(swing_up(), settings=TINY).learn(1, progress=False)
+        assert (subnormal() == 0.0) is flushed
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_flush_denormal(False)

@@ -276,7 +276,7 @@ def test_numbers_too_large_to_be_scaled_are_refused() -> None:
     with pytest.raises(InvalidValue, match="the rewards under uniform actions are so large"):
         SAC(large, settings=TINY[SAC]).learn(5, progress=False)
     learner = PLO(task(), settings=TINY[PLO.base])
-    rows = learner.collector.wander()
+    rows = learner.collector.collect_random()
     for what, spoilt in (
         ("the observations", rows._replace(observation=rows.observation * np.inf)),
         ("the rewards", rows._replace(reward=rows.reward * 0.0 - LARGEST)),

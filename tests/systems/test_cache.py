@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def test_what_is_chosen_comes_before_the_users_folder(tmp_path: Path, monkeypatc
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
-    assert cache.cache_folder() == tmp_path / "home" / ".cache" / "trivium"
+    if sys.platform == "linux":  # platformdirs knows where it is elsewhere
+        assert cache.cache_folder() == tmp_path / "home" / ".cache" / "trivium"
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path / "chosen" / "here"))
     assert cache.cache_folder() == tmp_path / "chosen" / "here"
     assert cache.cache_folder().is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -23,13 +24,15 @@ from systems import (
     Trajectory,
     Uniform,
 )
+from systems.describe import describe, statement
+from systems.library import driving, pendulum
 
 
 def rule(x: Any, u: Any) -> Any:
     return x.angle
 
 
-def price(x: Any, u: Any, xr: Any, ur: Any) -> Any:
+def stage_cost(x: Any, u: Any, xr: Any, ur: Any) -> Any:
     return x.angle**2
 
 
@@ -42,7 +45,7 @@ MAKERS: list[Callable[[float], Any]] = [
     lambda v: Inequality(f"i{v}", rule),
     lambda v: Quadratic({"angle": v}, np.eye(1)),
     lambda v: Quadratic(np.eye(2) * v, [1.0]),
-    lambda v: Nonlinear(price, None if v == 1.0 else lambda x, xr: 0.0),
+    lambda v: Nonlinear(stage_cost, None if v == 1.0 else lambda x, xr: 0.0),
     lambda v: Fixed({"angle": v}),
     lambda v: Uniform([0.0, 0.0], [1.0, v]),
     lambda v: Gaussian(covariance_matrix=np.eye(1) * v),
@@ -76,3 +79,21 @@ def test_what_is_no_dataclass_is_equal_to_itself_alone() -> None:
     assert one == one
     assert one != other
     assert len({one, other, one}) == 2
+
+
+def test_describing_leaves_casadis_printing_as_it_was() -> None:
+    precision, scientific = ca.SX.get_precision(), ca.SX.get_scientific()
+    usual = describe(pendulum())
+    try:
+        ca.SX.set_precision(9)
+        ca.SX.set_scientific(True)
+        assert describe(pendulum()) == usual
+        assert ca.SX.get_precision() == 9
+        assert ca.SX.get_scientific()
+    finally:
+        ca.SX.set_precision(precision)
+        ca.SX.set_scientific(scientific)
+
+
+def test_a_plant_within_a_distribution_costs_the_rest_of_the_task_no_digits() -> None:
+    assert f"{2.0 * np.pi / 3.5:.14f}" in statement(driving())["cost"]["stage"]

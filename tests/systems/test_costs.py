@@ -1,4 +1,4 @@
-"""What is wanted: stage and terminal costs."""
+"""Stage and terminal costs."""
 
 from __future__ import annotations
 

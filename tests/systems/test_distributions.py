@@ -1,4 +1,4 @@
-"""Laws of chance: draws, moments and supports agree with each other."""
+"""Distributions: draws, moments and supports agree with each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from systems import DimensionMismatch, Fixed, Gaussian, InvalidValue, Uniform, U
 
 ABC = signals("a", "b", "c")
 COVARIANCE = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
-LAWS = {
+DISTRIBUTIONS = {
     "fixed": Fixed({"b": 2.0}),
     "uniform": Uniform({"a": -1.0, "b": 2.0}, {"a": 3.0, "b": 2.0}),
     "deviations": Gaussian({"a": 0.5, "c": 2.0}, average={"b": 1.0}),
@@ -17,17 +17,17 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-def test_draws_have_the_moments_and_the_support(law) -> None:
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+def test_draws_have_the_moments_and_the_support(distribution) -> None:
     n = 40_000
-    draws = law.sample(ABC, np.random.default_rng(0), (n // 2, 2))
+    draws = distribution.sample(ABC, np.random.default_rng(0), (n // 2, 2))
     assert draws.shape == (n // 2, 2, 3)
     draws = draws.reshape(n, 3)
-    mean, covariance = law.mean(ABC), law.covariance(ABC)
+    mean, covariance = distribution.mean(ABC), distribution.covariance(ABC)
     deviation = np.sqrt(np.diag(covariance))
     assert (np.abs(draws.mean(axis=0) - mean) <= 5 * deviation / np.sqrt(n) + 1e-12).all()
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.08)
-    lower, upper = law.support(ABC)
+    lower, upper = distribution.support(ABC)
     assert ((draws >= lower) & (draws <= upper)).all()
     # A signal without spread is exactly its value in draws and support alike.
     for i in np.flatnonzero(deviation == 0):
@@ -35,15 +35,15 @@ def test_draws_have_the_moments_and_the_support(law) -> None:
 
 
 def test_moments_by_hand() -> None:
-    np.testing.assert_allclose(LAWS["uniform"].mean(ABC), [1, 2, 0])
-    np.testing.assert_allclose(np.diag(LAWS["uniform"].covariance(ABC)), [16 / 12, 0, 0])
-    np.testing.assert_allclose(LAWS["covariance"].covariance(ABC), COVARIANCE, atol=1e-12)
-    np.testing.assert_allclose(np.diag(LAWS["deviations"].covariance(ABC)), [0.25, 0, 4])
+    np.testing.assert_allclose(DISTRIBUTIONS["uniform"].mean(ABC), [1, 2, 0])
+    np.testing.assert_allclose(np.diag(DISTRIBUTIONS["uniform"].covariance(ABC)), [16 / 12, 0, 0])
+    np.testing.assert_allclose(DISTRIBUTIONS["covariance"].covariance(ABC), COVARIANCE, atol=1e-12)
+    np.testing.assert_allclose(np.diag(DISTRIBUTIONS["deviations"].covariance(ABC)), [0.25, 0, 4])
 
 
 def test_the_same_seed_gives_the_same_draws() -> None:
-    for law in LAWS.values():
-        first, second = (law.sample(ABC, np.random.default_rng(7), (5,)) for _ in range(2))
+    for distribution in DISTRIBUTIONS.values():
+        first, second = (distribution.sample(ABC, np.random.default_rng(7), (5,)) for _ in range(2))
         np.testing.assert_array_equal(first, second)
 
 
@@ -54,27 +54,27 @@ def test_no_signals_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "error", "message"),
+    ("distribution", "error", "message"),
     [
         (
             lambda: Uniform({"a": 1.0}, {"a": 0.0}),
             InvalidValue,
-            r"uniform law of a = \(1.0, 0.0\); expected two numbers, lower <= upper",
+            r"uniform distribution of a = \(1.0, 0.0\); expected two numbers, lower <= upper",
         ),
         (
             lambda: Uniform({"a": -np.inf}, {"a": 0.0}),
             InvalidValue,
-            "lower bound of a uniform law: a = -inf; expected a finite number",
+            "lower bound of a uniform distribution: a = -inf; expected a finite number",
         ),
         (
             lambda: Uniform({"a": np.nan}, {"a": 0.0}),
             InvalidValue,
-            "lower bound of a uniform law: a = nan; expected a finite number",
+            "lower bound of a uniform distribution: a = nan; expected a finite number",
         ),
         (
             lambda: Uniform([0.0], [1.0]),
             DimensionMismatch,
-            r"lower bound of a uniform law: given an array of shape \(1,\)",
+            r"lower bound of a uniform distribution: given an array of shape \(1,\)",
         ),
         (lambda: Uniform({"d": 0.0}, {"d": 0.0}), UnknownName, "unknown signal 'd'; known: a, b, c"),
         (lambda: Fixed({"d": 0.0}), UnknownName, "unknown signal 'd'"),
@@ -96,14 +96,18 @@ def test_no_signals_at_all() -> None:
             "covariance of a Gaussian = .* holds NaN",
         ),
         (lambda: Uniform([0.0, 2.0, 0.0], [1.0, 1.0, 1.0]), InvalidValue, r"from \[0. 2. 0.\] to .*lower <= upper"),
-        (lambda: Uniform([-1e308] * 3, [1e308] * 3), InvalidValue, "uniform law from .*expected finite bounds"),
+        (
+            lambda: Uniform([-1e308] * 3, [1e308] * 3),
+            InvalidValue,
+            "uniform distribution from .*expected finite bounds",
+        ),
         (lambda: Gaussian({"a": 1.0}, covariance_matrix=np.eye(3)), InvalidValue, "give one of the two"),
         (lambda: Gaussian(covariance_matrix=np.ones((2, 3))), DimensionMismatch, r"expected \(n, n\)"),
     ],
 )
-def test_bad_laws(law, error, message) -> None:
+def test_bad_distributions(distribution, error, message) -> None:
     with pytest.raises(error, match=message):
-        law().support(ABC)
+        distribution().support(ABC)
 
 
 @pytest.mark.parametrize(("lower", "upper"), [({"a": -1.0}, {}), ({}, {"a": 1.0}), ({"a": -1.0}, {"b": 1.0})])

@@ -130,11 +130,11 @@ def test_exact_discretisation_carries_disturbance_offset_names_and_limits() -> N
     plant = LinearPlant(A, B, E=[[1.0], [0.0]], c=[0.2, -0.1], state=signals("p", "v"), input=signals("f"),
                         input_limits=((-1.0, 2.0),))  # fmt: skip
     sampled = exact(plant, 0.3)
-    motion = solve_ivp(
+    trajectory = solve_ivp(
         lambda t, x: A @ x + B[:, 0] * 0.7 + [0.4, 0] + [0.2, -0.1], (0, 0.3), [1, 2], rtol=1e-12, atol=1e-13
     )
     reached = sampled.casadi()([1, 2], 0.7, 0.4, []).full()[:, 0]
-    np.testing.assert_allclose(reached, motion.y[:, -1], atol=1e-10)
+    np.testing.assert_allclose(reached, trajectory.y[:, -1], atol=1e-10)
     assert sampled.state.names == ("p", "v")
     assert sampled.bounds[1] == [2.0]
 
@@ -151,11 +151,11 @@ def test_what_cannot_be_discretised_exactly() -> None:
 @pytest.mark.parametrize(("integrator", "order"), [("euler", 1), ("rk4", 4)])
 def test_order_of_the_integrators(integrator, order) -> None:
     plant, x, u, w = CartPole(), [0.1, 0.4, -0.2, 0.5], [2.0], [0.3]
-    motion = solve_ivp(
+    trajectory = solve_ivp(
         lambda t, z: plant.casadi()(z, u, w, []).full()[:, 0], (0, 0.4), x, rtol=1e-12, atol=1e-13, method="DOP853"
     ).y[:, -1]
     errors = [
-        np.abs(Discretisation(plant, 0.4, integrator, n).function()(x, u, w, []).full()[:, 0] - motion).max()
+        np.abs(Discretisation(plant, 0.4, integrator, n).function()(x, u, w, []).full()[:, 0] - trajectory).max()
         for n in (4, 8, 16)
     ]
     rates = np.log2(np.array(errors[:-1]) / errors[1:])

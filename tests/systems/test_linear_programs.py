@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from systems import Box, DimensionMismatch, InvalidValue, Polytope, linear_programs
-from systems.linear_programs import Outcome, feasible_point, maximise
+from systems.linear_programs import LPOutcome, feasible_point, maximise
 
 Program = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -56,7 +56,7 @@ def test_the_certificate_shows_what_is_said(seed: int) -> None:
     c, H, h = random_program(seed)
     found = maximise(c, H, h)
     size = np.abs(H).max(axis=0, initial=1e-300)  # of the unit of x_i
-    if found.outcome is Outcome.BOUNDED:
+    if found.outcome is LPOutcome.BOUNDED:
         assert found.multipliers is not None
         assert found.point is not None
         assert (found.multipliers >= 0).all()
@@ -64,13 +64,13 @@ def test_the_certificate_shows_what_is_said(seed: int) -> None:
         assert (np.abs(gap) <= 1e-10 * (np.abs(c) / size).max() * size).all()
         assert found.value == pytest.approx(h @ found.multipliers, rel=1e-9, abs=1e-9)
         assert found.value == pytest.approx(c @ found.point, rel=1e-7, abs=1e-7)
-    elif found.outcome is Outcome.EMPTY:
+    elif found.outcome is LPOutcome.EMPTY:
         assert found.multipliers is not None
         assert (found.multipliers >= 0).all()
         short = float(sum(Fraction(a) * Fraction(b) for a, b in zip(h, found.multipliers, strict=True)))
         assert short < 0
         assert (np.abs([float(a) for a in exactly(H, found.multipliers)]) <= -1e-3 * short * size).all()
-    elif found.outcome is Outcome.UNBOUNDED:
+    elif found.outcome is LPOutcome.UNBOUNDED:
         assert found.ray is not None
         assert found.point is not None
         assert c @ found.ray > 0
@@ -87,19 +87,19 @@ def test_agrees_with_highs_without_presolve() -> None:
             continue
         found = maximise(c, H, h)
         judge = linprog(-c, H, h, bounds=(None, None), options={"presolve": False})
-        said = {0: Outcome.BOUNDED, 2: Outcome.EMPTY, 3: Outcome.UNBOUNDED}.get(judge.status)
+        said = {0: LPOutcome.BOUNDED, 2: LPOutcome.EMPTY, 3: LPOutcome.UNBOUNDED}.get(judge.status)
         seen[found.outcome] += 1
-        if found.outcome is Outcome.BOUNDED and said is Outcome.BOUNDED:
+        if found.outcome is LPOutcome.BOUNDED and said is LPOutcome.BOUNDED:
             assert found.value == pytest.approx(-judge.fun, rel=1e-6, abs=1e-6)
         else:
             assert found.outcome is said or said is None, seed  # HiGHS may give up
-    assert min(seen[outcome] for outcome in (Outcome.BOUNDED, Outcome.EMPTY, Outcome.UNBOUNDED)) >= 30
+    assert min(seen[outcome] for outcome in (LPOutcome.BOUNDED, LPOutcome.EMPTY, LPOutcome.UNBOUNDED)) >= 30
 
 
 def test_an_unbounded_problem_that_presolve_calls_infeasible() -> None:
     H = np.array([[-0.73, 0.51, 0.16], [0.73, -0.51, -0.16]])
     found = maximise(np.array([0.24, 0.29, 0.54]), H, np.ones(2))
-    assert (found.outcome, found.value) == (Outcome.UNBOUNDED, np.inf)
+    assert (found.outcome, found.value) == (LPOutcome.UNBOUNDED, np.inf)
 
 
 @pytest.mark.parametrize("lie", ["bounded", "empty", "unbounded", "nothing", "nan"])
@@ -115,13 +115,13 @@ def test_a_solver_that_lies_is_not_believed(lie: str, monkeypatch: pytest.Monkey
     slab = square[[0, 2]]
     monkeypatch.setattr(linear_programs, "_simplex", liar)
     assert maximise(np.array([1.0, 2.0]), square, ones).value == pytest.approx(3.0)
-    assert maximise(np.array([1.0, 2.0]), slab, ones[:2]).outcome is Outcome.UNBOUNDED
-    assert maximise(np.array([1.0, 2.0]), square, -ones).outcome is Outcome.EMPTY
-    assert maximise(np.ones(2), np.zeros((0, 2)), np.zeros(0)).outcome is Outcome.UNBOUNDED
+    assert maximise(np.array([1.0, 2.0]), slab, ones[:2]).outcome is LPOutcome.UNBOUNDED
+    assert maximise(np.array([1.0, 2.0]), square, -ones).outcome is LPOutcome.EMPTY
+    assert maximise(np.ones(2), np.zeros((0, 2)), np.zeros(0)).outcome is LPOutcome.UNBOUNDED
     monkeypatch.setattr(linear_programs, "_highs", liar)
     for H, h in ((square, ones), (slab, ones[:2]), (square, -ones)):
         found = maximise(np.array([1.0, 2.0]), H, h)
-        assert (found.outcome, found.value) == (Outcome.UNKNOWN, np.inf)
+        assert (found.outcome, found.value) == (LPOutcome.UNKNOWN, np.inf)
 
 
 @given(st.integers(0, 10**9), st.integers(-6, 6), st.integers(-6, 6))
@@ -148,8 +148,8 @@ def test_feasible_points() -> None:
     inside = feasible_point(H, np.array([1.0, 0.0, 0.0])).point
     assert inside is not None
     assert (H @ inside <= np.array([1.0, 0.0, 0.0]) + 1e-12).all()
-    assert feasible_point(H, np.array([-1.0, 0.0, 0.0])).outcome is Outcome.EMPTY
-    assert feasible_point(H[:1], np.array([-1e6])).outcome is Outcome.BOUNDED
+    assert feasible_point(H, np.array([-1.0, 0.0, 0.0])).outcome is LPOutcome.EMPTY
+    assert feasible_point(H[:1], np.array([-1e6])).outcome is LPOutcome.BOUNDED
 
 
 def test_support_of_constraints() -> None:

@@ -16,7 +16,7 @@ def function(expression: ca.SX) -> ca.Function:
 
 
 CONVEX = {
-    "price of heat": 0.3 * U + 2 * ca.fmax(20 - X[0], 0),
+    "cost of heat": 0.3 * U + 2 * ca.fmax(20 - X[0], 0),
     "absolute error": ca.fabs(X[0] - 20) + 0.02 * U**2,
     "nested": ca.fmax(ca.fabs(X[0]) - 3, 0) + U**2,
     "two slopes": ca.if_else(X[0] < 20, 2 * (20 - X[0]), 0.5 * (X[0] - 20)),
@@ -105,7 +105,7 @@ def test_penalties_are_the_same_function(name: str) -> None:
         assert value == pytest.approx(float(f(x, u)), rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in CONVEX if name not in ("price of heat", "least of two, rewarded")])
+@pytest.mark.parametrize("name", [name for name in CONVEX if name not in ("cost of heat", "least of two, rewarded")])
 def test_branches_hold_where_the_function_does(name: str) -> None:
     f = function(CONVEX[name] - 5)
     split = branches(f)

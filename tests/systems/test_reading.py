@@ -80,22 +80,22 @@ def test_a_set_point_inside_the_cost_is_found() -> None:
     np.testing.assert_allclose([*steady.x, *steady.u, steady.cost], [3.0, 0.0, 0.0], atol=1e-7)
 
 
-@pytest.mark.parametrize("price", [0.0, 0.1, 0.7])
-def test_a_price_moves_the_steady_state_and_its_multiplier(price: float) -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.1, 0.7])
+def test_a_linear_cost_moves_the_steady_state_and_its_multiplier(weight: float) -> None:
     """Steady: T = 5 + 4 q, so min (T - 20)^2 + p q lies at 2 (T - 20) 4 + p = 0."""
-    task = room(lambda x, u, xr, ur: (x.T - 20) ** 2 + price * u.q)
+    task = room(lambda x, u, xr, ur: (x.T - 20) ** 2 + weight * u.q)
     steady = task.reading.free_steady_state
     assert steady is not None
-    q = (20 - price / 8 - 5) / 4
+    q = (20 - weight / 8 - 5) / 4
     np.testing.assert_allclose([*steady.x, *steady.u], [5 + 4 * q, q], atol=1e-6)
     # The multiplier is the slope of the best cost with respect to a drift of the plant: d l / d T dT + ... = 0.
     step = task.dynamics.function()
     x, u, w, p = step.sx_in()
     slopes = ca.Function("s", [x, u], [ca.jacobian(step(x, u, w, p), x), ca.jacobian(step(x, u, w, p), u)])
     a, b = (float(v) for v in slopes(steady.x, steady.u))
-    assert price + steady.multipliers[0] * b == pytest.approx(0.0, abs=1e-6)
+    assert weight + steady.multipliers[0] * b == pytest.approx(0.0, abs=1e-6)
     assert 2 * (steady.x[0] - 20) + steady.multipliers[0] * (a - 1) == pytest.approx(0.0, abs=1e-6)
-    assert task.reading.is_stationary == (price == 0.0)
+    assert task.reading.is_stationary == (weight == 0.0)
 
 
 def test_a_reference_at_a_kink_is_where_the_optimum_lies() -> None:
@@ -185,8 +185,8 @@ def test_parts_are_those_that_the_task_has() -> None:
     assert excess.reading.conditions.names == ()
     bounds = dataclasses.replace(plain, constraints=(Box("input", {"u1": (-1, 1)}),))
     assert bounds.reading.parts == frozenset()  # part of the input bounds
-    priced = dataclasses.replace(plain, cost=Quadratic(Q=[1], R=[1], P=[3]))
-    assert priced.reading.parts == {Part.TERMINAL_COST}
+    with_terminal_cost = dataclasses.replace(plain, cost=Quadratic(Q=[1], R=[1], P=[3]))
+    assert with_terminal_cost.reading.parts == {Part.TERMINAL_COST}
 
 
 def test_what_is_not_differentiable_at_the_reference_is_named() -> None:
@@ -277,7 +277,7 @@ def test_both_signs_of_a_quaternion_are_one_attitude() -> None:
     np.testing.assert_allclose(np.array(near(q, ref))[:, 0], declared.nearest(q, ref))
     sequence = np.array([[1.0, 0, 0, 0, 0], [-0.99, 0, 0, -0.14, 0], [0.96, 0, 0, 0.28, 0], [-0.9, 0, 0, -0.43, 0]])
     assert (declared.continuous(sequence)[:, 0] > 0).all()
-    assert quadrotor().reading.state.is_euclidean or quadrotor().reading.confined.all()
+    assert quadrotor().reading.state.is_euclidean or quadrotor().confined.all()
 
 
 @pytest.mark.parametrize(("text", "period"), [("a [rad]", 2 * np.pi), ("a [deg]", 360.0)])

@@ -14,8 +14,9 @@ import pytest
 from systems import InvalidValue, Plant, signals
 from systems.lowering.program import read
 from systems.lowering.same import same_function
-from systems.symbolic_parameters import expect_fixed_limits, expect_independent, expect_same, with_symbols
+from systems.symbolic_parameters import with_symbols
 from systems.symbols import SymbolRead, unreadable
+from systems.uncertain_parameters import expect_fixed_limits, expect_independent, expect_same
 
 Factor = Callable[[Any], Any]
 

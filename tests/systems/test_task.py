@@ -191,9 +191,9 @@ def sided(name: str) -> Inequality:
 @pytest.mark.parametrize("name", ["first", "second", "only"])
 def test_a_constraint_undefined_in_one_row_has_no_margin_and_no_price(name: str) -> None:
     hard, soft = task(constraints=(sided(name),)), task(constraints=(sided(name).soft(3.0),))
-    margin, price = hard.margin_function(), soft.stage_cost_function()
+    margin, charge = hard.margin_function(), soft.stage_cost_function()
     for to in ("casadi", "numpy"):
-        read = [f if to == "casadi" else lower(f, to="numpy") for f in (margin, price)]
+        read = [f if to == "casadi" else lower(f, to="numpy") for f in (margin, charge)]
         x, u, still = np.array([-1.0, -0.5]), np.zeros(1), np.zeros(2)
         assert np.isnan(np.array(read[0](x, u))).all()
         assert np.isnan(np.array(read[1](x, u, still, u))).all()

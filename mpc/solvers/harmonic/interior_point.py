@@ -2,10 +2,10 @@
 
     min |v|^2 / 2   subject to   -hl <= G v <= hu  (first rows),   H - G v in cones  (last rows)
 
-Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.conic`: v is the distance from
-the optimum without inequality constraints. A row appears once although it is bounded on two sides, so an iteration
-costs one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra (1992), scaling
-of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
+Every harmonic, tracking or equality MPC is this problem in the coordinates of :mod:`mpc.harmonic.conic_program`: v is
+the distance from the optimum without inequality constraints. A row appears once although it is bounded on two sides, so
+an iteration costs one product G'WG, one Cholesky factorisation and two solves. Predictor and corrector of Mehrotra
+(1992), scaling of Nesterov & Todd (1997), formulas of Vandenberghe (2010).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _lift(su, sl, S, mu, ml):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _push(zu, zl, Z, p):  # type: ignore[no-untyped-def]
+def _stacked(zu, zl, Z, p):  # type: ignore[no-untyped-def]
     """p such that the dual residual is v + G'p."""
     nb, nk = zu.shape[0], Z.shape[1]
     for r in range(nb):
@@ -177,7 +177,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
     report[0], report[1], report[2] = 0.0, np.inf, np.inf
 
     # Start at the least-squares solution of G v = h, with s and z lifted into the cones (Vandenberghe, section 5.3).
-    _push(hu, hl, H, p)
+    _stacked(hu, hl, H, p)
     transposed(G, p, v)
     solve(start, v)
     times(G, v, y)
@@ -193,7 +193,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
 
     iteration, close, before, moved = 0, False, np.inf, np.inf
     while True:
-        _push(zu, zl, Z, p)
+        _stacked(zu, zl, Z, p)
         transposed(G, p, rx)
         certificate = norm = gap = hz = 0.0
         for i in range(f):

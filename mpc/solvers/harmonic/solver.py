@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.controller import Status
-from mpc.conic import ConicProgram, Projection, reduce
-from mpc.solvers.conic import ConicSolver
+from mpc.harmonic.conic_program import ConicProgram, Projection, reduce
+from mpc.solvers.conic_solver import ConicSolver
 
 __all__ = ["CompiledSolver"]
 
@@ -61,21 +61,14 @@ class CompiledSolver(ConicSolver):
         self.solve(self._parameter, 0)  # compiles, or loads what was compiled before
         self.keep()
 
-    @property
-    def iterations(self) -> int:  # type: ignore[override]
-        """Of the interior point, and of ADMM before it."""
-        return int(self._result[0] + self._result[3])
-
-    @property
-    def residual(self) -> float:  # type: ignore[override]
-        """Largest violation of the optimality conditions, in half-widths of the rows, or the relative duality gap."""
-        return float(max(self._result[1], self._result[2]))
-
     def solve(self, parameter: np.ndarray, elapsed: int) -> Status:
         """See :class:`ConicSolver`."""
         self._parameter[:] = parameter
         self._index[9] = elapsed
         status = _STATUS[self._step(self._parameter, self._data, self._index, self._space, self._result)]
+        iterations, violation, gap, first = self._result[:4].tolist()
+        # Of the interior point and of ADMM before it; the violation is in half-widths of the rows, the gap relative.
+        self.iterations, self.residual = int(iterations + first), max(violation, gap)
         if status is Status.SOLVED:
             self.keep()
         return status

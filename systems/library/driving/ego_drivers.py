@@ -43,12 +43,15 @@ def lane_changing(plant: Highway, speed: float, driver: Driver = PRESSING) -> ca
     """``u(x) -> (2, 1)``, as :func:`lane_keeping`, but in the lane in which least must be braked, and closer.
 
     Each lane is worth the acceleration that the intelligent driver model keeps in it, less a habit that grows with its
-    distance, so that small gains do not make the driver change. Out of the question are all lanes but the present and
-    the next ones, and of these such in which this driver or one behind would have to brake harder than is safe (MOBIL's
-    criterion of safety; Kesting, Treiber & Helbing, 2007). There is no memory: halfway over, both lanes are as far.
+    distance, so that small gains do not make the driver change. Only the present lane and those next to it are
+    considered, and of the latter only those in which neither this driver nor one behind would have to brake harder than
+    is safe (MOBIL's safety criterion; Kesting, Treiber & Helbing, 2007). The law has no memory: halfway over, both
+    lanes are equally far.
 
     Args:
-        speed: desired, m/s. driver: of the ego; the others' parameters make a driver who gains next to nothing.
+        plant: whose road and vehicles these are.
+        speed: desired, m/s.
+        driver: parameters of the ego; with those of the others it gains next to nothing.
     """
     road = plant.road
     x = plant.state.symbol()
@@ -64,9 +67,9 @@ def lane_changing(plant: Highway, speed: float, driver: Driver = PRESSING) -> ca
         away = ca.fabs(centre - ego.y) / road.lane_width
         safe = ca.fmax(mine, theirs) <= driver.safe_braking / driver.acceleration
         possible = ca.logic_or(away <= 0.5, ca.logic_and(away <= BESIDE, safe))
-        price = driver.acceleration * mine + HABIT * away
-        better = ca.logic_and(possible, price < least)
-        lane, least = ca.if_else(better, centre, lane), ca.if_else(better, price, least)
+        loss = driver.acceleration * mine + HABIT * away
+        better = ca.logic_and(possible, loss < least)
+        lane, least = ca.if_else(better, centre, lane), ca.if_else(better, loss, least)
     span = (ca.fmin(ego.y, lane), ca.fmax(ego.y, lane))
     way = [in_the_way(span, other.span) for other in vehicles]
     most, _ = strongest(way, brake[0])

@@ -32,7 +32,7 @@ class Highway(Plant):
     All positions are those of the rear axles: across, y counts from the middle of the road to the left; along, the
     others' are relative to the ego, ``ahead`` of it. The road is a ring, so a vehicle that falls far behind is the next
     one to come up ahead; ``ahead`` itself is never wrapped, because a jump in a state defeats every optimiser: what
-    reads it takes it modulo the road's length. The ego is no obstacle of its own: where it is driven into others they
+    reads it takes it modulo the road's length. The ego is not an obstacle: where it is driven into others they
     pass through each other, and a constraint must say that this was wrong.
 
     For each other vehicle ``lane`` is the centre line it holds or makes for (any start is snapped to the nearest) and

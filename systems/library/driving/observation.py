@@ -26,7 +26,7 @@ NEIGHBOUR = (
 
 
 def neighbourhood(plant: Highway) -> Observation:
-    """The ego's motion and place on the road, then six numbers per neighbour, ordered by distance along the road.
+    """The ego's movement and place on the road, then six numbers per neighbour, ordered by distance along the road.
 
     The place within the lane is given as a sine and a cosine, because the error to the nearest lane jumps between two.
     On a straight road one point of the path says what several further ahead would. Of a neighbour: whether it is within
@@ -39,7 +39,7 @@ def neighbourhood(plant: Highway) -> Observation:
     """
     road, driver = plant.road, plant.driver
 
-    def seen(x: Vector, x_ref: Vector) -> list[Any]:
+    def observed(x: Vector, x_ref: Vector) -> list[Any]:
         phase = 2.0 * ca.pi / road.lane_width * (x.y - road.centres[0])
         yaw_rate = x.speed * ca.tan(x.steering) / (CAR.front + CAR.rear)
         own = [x.speed - x_ref.speed, yaw_rate, x.heading, x.steering, x.y, ca.sin(phase), ca.cos(phase)]
@@ -64,7 +64,8 @@ def neighbourhood(plant: Highway) -> Observation:
     ego = ("speed_error [m/s]", "yaw_rate [rad/s]", "heading [rad]", "steering [rad]", "y [m]")
     names = range(1, len(plant.others) + 1)
     return Observation(
-        signals(*ego, "lane_sine [-]", "lane_cosine [-]", *(text.format(n) for n in names for text in NEIGHBOUR)), seen
+        signals(*ego, "lane_sine [-]", "lane_cosine [-]", *(text.format(n) for n in names for text in NEIGHBOUR)),
+        observed,
     )
 
 

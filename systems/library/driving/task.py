@@ -23,7 +23,7 @@ from systems.task import Task
 
 __all__ = ["Start", "driving"]
 
-SPEED = 28.0  # m/s, what the ego would like; the others would like less
+SPEED = 28.0  # m/s, desired by the ego; the others desire less
 KERB = 0.25  # m, to be kept between the ego and the edge of the road
 GRIP = 4.0  # m/s^2, largest lateral acceleration
 
@@ -77,7 +77,7 @@ def driving(plant: Highway | None = None) -> Task:
     the tyres. The cost knows nothing of the others: squared error of speed, the inputs, and a slight preference for the
     middle of a lane. It grows beyond the outer lanes' middles, so that leaving the road is never the cheaper way.
 
-    The reference is a stream that flows at the wanted speed with equal distances, an equilibrium of the plant.
+    The reference is a stream that flows at the desired speed with equal distances, an equilibrium of the plant.
     """
     plant = Highway() if plant is None else plant
     expect(plant, Highway, "the plant of driving", "such as Highway()")
@@ -91,7 +91,7 @@ def driving(plant: Highway | None = None) -> Task:
         lateral = x.speed**2 * ca.tan(x.steering) / (CAR.front + CAR.rear)
         return [lateral / GRIP - 1.0, -lateral / GRIP - 1.0]
 
-    def price(x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+    def stage_cost(x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
         beside = 1.0 - ca.cos(2.0 * ca.pi / road.lane_width * (x.y - road.centres[0]))
         beyond = ca.fmax(ca.fabs(x.y) - road.centres[-1], 0.0) ** 2
         return (
@@ -111,7 +111,7 @@ def driving(plant: Highway | None = None) -> Task:
         plant=plant,
         dt=plant.dt,
         steps=200,
-        cost=Nonlinear(price),
+        cost=Nonlinear(stage_cost),
         constraints=(
             Inequality("gap", gap).budget(1.0),
             Box("road", {"y": (-limit, limit)}).budget(1.0),
@@ -135,7 +135,7 @@ def driving(plant: Highway | None = None) -> Task:
 
 
 def _stream(plant: Highway) -> dict[str, float]:
-    """All at the wanted speed, on the lanes in turn and at equal distances, everyone content with that."""
+    """All vehicles at the desired speed, on the lanes in turn and at equal distances, an equilibrium of the stream."""
     road, count = plant.road, len(plant.others) + 1
     middle = road.lanes // 2
     lanes = [(middle + i) % road.lanes for i in range(count)]

@@ -118,10 +118,10 @@ def decide(
 
 
 def _largest(values: Iterable[Any]) -> Any:
-    found = ca.SX(0)
+    largest = ca.SX(0)
     for value in values:
-        found = ca.fmax(found, value)
-    return found
+        largest = ca.fmax(largest, value)
+    return largest
 
 
 def separation(road: Road, one: Vehicle, other: Vehicle) -> Any:
@@ -153,8 +153,8 @@ def advance(road: Road, driver: Driver, vehicles: Sequence[Vehicle], noise: Sequ
     after = []
     for i, lane in enumerate(lanes, start=1):
         me = vehicles[i]
-        wanted = driver.follow(me.speed, me.desired, strongest(way[i], brake[i])[0]) + noise[i - 1]
-        speed = ca.fmax(me.speed + dt * driver.apply(wanted), 0.0)
+        acceleration = driver.follow(me.speed, me.desired, strongest(way[i], brake[i])[0]) + noise[i - 1]
+        speed = ca.fmax(me.speed + dt * driver.apply(acceleration), 0.0)
         ahead = me.ahead + 0.5 * dt * (me.speed + speed)
         after.append(Vehicle(ahead, me.y + sideways(driver, me, dt), speed, lane, me.desired))
     return after

@@ -11,20 +11,19 @@ import pytest
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     QuadraticLyapunov,
+    SearchLimits,
     certify,
     largest_level,
     riccati,
     sampled_limit,
 )
-from ctrl.certify.fit import fitted, sampled_basin
+from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.regulator import LQR
-from examples.certify_network import energies
 from systems import Quadratic, Task
 from systems.library.cartpole import cartpole
 from systems.library.path_tracking import path_tracking
-from systems.library.pendulum import pendulum
+from systems.library.pendulum import energies, pendulum
 from systems.library.planar_quadrotor import planar_quadrotor
 from systems.library.van_der_pol import ReversedVanDerPol, van_der_pol_reversed
 from tests.ctrl.certify import test_equilibrium
@@ -35,7 +34,7 @@ SAMPLES = 1_000_000
 def regulator(task: Task, share: float) -> tuple[Certificate, ClosedLoop]:
     law, V = LQR(task).law, riccati(task)
     limit = sampled_limit(ClosedLoop(task, law), V).level
-    return certify(task, law, V, share * limit, budget=Effort(5_000_000, 200)), ClosedLoop(task, law)
+    return certify(task, law, V, share * limit, budget=SearchLimits(5_000_000, 200)), ClosedLoop(task, law)
 
 
 def oscillator(mu: float, share: float) -> tuple[Certificate, ClosedLoop]:
@@ -44,7 +43,7 @@ def oscillator(mu: float, share: float) -> tuple[Certificate, ClosedLoop]:
     loop = ClosedLoop(task, law, continuous=True)
     box = (np.array([-2.5, -2.0 - 1.4 * mu]), np.array([2.5, 2.0 + 1.4 * mu]))
     V = fitted(loop, 6, sampled_basin(loop, *box), share=share, rounds=8)
-    effort = Effort(seconds=60)
+    effort = SearchLimits(seconds=60)
     return largest_level(task, law, V, resolution=5e-3, budget=effort, continuous=True, box=box), loop
 
 
@@ -54,7 +53,7 @@ def planar(task: Task, weight: float, degree: int, share: float, own: bool) -> t
     basin = sampled_basin(loop, *loop.domain)
     margin, features = (1e-3, energies()) if own else (3e-3, None)
     V = fitted(loop, degree, basin, share=share, margin=margin, rounds=10, features=features)
-    return largest_level(task, law, V, resolution=5e-3, budget=Effort(seconds=120)), loop
+    return largest_level(task, law, V, resolution=5e-3, budget=SearchLimits(seconds=120)), loop
 
 
 def beside() -> tuple[Certificate, ClosedLoop]:

@@ -10,12 +10,13 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Effort, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.border import holds_at_border
-from ctrl.certify.decrease import change, decreases_around, lowest, negative_definite
-from ctrl.certify.frame import Frame, frames
-from ctrl.certify.region import Region
-from ctrl.certify.search import Examiner
+from ctrl.certify import ClosedLoop, Lyapunov, QuadraticLyapunov, SearchLimits, SymbolicLyapunov, certify
+from ctrl.certify.bounds.decrease import change, decreases_around, lowest, negative_definite
+from ctrl.certify.bounds.examiner import Examiner
+from ctrl.certify.bounds.frame import Frame, frames
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.search.border import holds_at_border
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, SetPoint, Task, Uniform, signals
 from systems.arithmetic.affine import Affine, Patch
@@ -292,12 +293,12 @@ def test_every_face_of_the_box_is_looked_at(name: str, side: int) -> None:
     ):
         task = spiral({name: cut}, turn)
         loop = ClosedLoop(task, IDLE, continuous=True)
-        boxes, fault = holds_at_border(loop, Region(V, 1.0, *task.domain_bounds), Effort(20_000, 10))
+        boxes, fault = holds_at_border(Claim(loop, SublevelSet(V, 1.0, *task.domain_bounds)), SearchLimits(20_000, 10))
         assert boxes > 0
         assert (fault == "") == holds, (turn, fault)
-        assert holds or "leaves it" in fault
+        assert holds or "leave it" in fault
         if turn in (2.0, 0.55):
-            assert certify(task, IDLE, V, 1.0, continuous=True, budget=Effort(20_000, 10)).is_proved == holds
+            assert certify(task, IDLE, V, 1.0, continuous=True, budget=SearchLimits(20_000, 10)).is_proved == holds
 
 
 @pytest.mark.parametrize(("name", "side"), FACES)
@@ -305,21 +306,21 @@ def test_a_face_that_the_set_does_not_reach_does_not_matter(name: str, side: int
     cut = (-10.0, 0.5) if side > 0 else (-0.5, 10.0)
     V = QuadraticLyapunov(np.eye(2), ORIGIN)
     loop = ClosedLoop(spiral({name: cut}), IDLE, continuous=True)
-    assert holds_at_border(loop, Region(V, 0.24, *loop.domain), Effort(20_000, 10))[1] == ""
+    assert holds_at_border(Claim(loop, SublevelSet(V, 0.24, *loop.domain)), SearchLimits(20_000, 10))[1] == ""
 
 
 def test_a_border_that_the_budget_does_not_reach_is_not_shown() -> None:
     V = QuadraticLyapunov(np.eye(2), ORIGIN)
     loop = ClosedLoop(spiral({"x": (-0.5, 0.5)}, 0.57), IDLE, continuous=True)
-    region = Region(V, 1.0, *loop.domain)
-    needed, fault = holds_at_border(loop, region, Effort(20_000, 10))
+    region = SublevelSet(V, 1.0, *loop.domain)
+    needed, fault = holds_at_border(Claim(loop, region), SearchLimits(20_000, 10))
     assert fault == ""
     assert needed > 8
-    assert holds_at_border(loop, region, Effort(needed, 10))[1] == ""
-    boxes, fault = holds_at_border(loop, region, Effort(needed - 1, 10))
-    assert "budget spent on the border" in fault
+    assert holds_at_border(Claim(loop, region), SearchLimits(needed, 10))[1] == ""
+    boxes, fault = holds_at_border(Claim(loop, region), SearchLimits(needed - 1, 10))
+    assert "limits reached on the border" in fault
     assert 0 < boxes < needed
-    assert "budget spent" in holds_at_border(loop, region, Effort(20_000, 0.0))[1]
+    assert "limits reached" in holds_at_border(Claim(loop, region), SearchLimits(20_000, 0.0))[1]
 
 
 @pytest.mark.parametrize("side", [-1, 1])
@@ -331,7 +332,7 @@ def test_disturbances_push_through_a_face(side: int) -> None:
     for most, holds in ((0.45, True), (0.55, False)):
         W = {"w": (-0.1, most) if side > 0 else (-most, 0.1)}
         loop = ClosedLoop(task, IDLE, continuous=True, disturbance=W)
-        fault = holds_at_border(loop, Region(V, 1.0, *loop.domain, 0.3), Effort(20_000, 10))[1]
+        fault = holds_at_border(Claim(loop, SublevelSet(V, 1.0, *loop.domain, 0.3)), SearchLimits(20_000, 10))[1]
         assert (fault == "") == holds
 
 
@@ -360,6 +361,18 @@ class RestingFlow(Plant):
         return (0 * u.u, 0)
 
 
+@dataclass(frozen=True)
+class DisturbedRest(Plant):
+    """At rest, though a disturbance is named."""
+
+    state = signals("x", "y")
+    input = signals("u")
+    disturbance = signals("v")
+
+    def ode(self, x, u, w):
+        return (0 * u.u + 0 * w.v, 0)
+
+
 @pytest.mark.parametrize("plant", [Resting(), RestingFlow()])
 def test_a_share_of_a_negative_value_is_no_decrease(plant: Plant) -> None:
     """V(f) = V < (1 - kappa) V wherever V < 0, and V'f = 0 < -kappa V: nothing falls, and nothing may be settled."""
@@ -377,7 +390,7 @@ def test_a_share_of_a_negative_value_is_no_decrease(plant: Plant) -> None:
     )
     loop = ClosedLoop(task, IDLE, continuous=not plant.is_discrete)
     for kappa in (0.0, 0.2):
-        examiner = Examiner(loop, Region(V, 10.0, *loop.domain), kappa, Frame(ORIGIN, np.eye(2)))
+        examiner = Examiner(Claim(loop, SublevelSet(V, 10.0, *loop.domain), kappa), Frame(ORIGIN, np.eye(2)))
         found = examiner.examine(np.array([[2.9, -0.1]]), np.array([[3.1, 0.1]]), np.full(2, 0.01))
         assert found.open.all(), kappa
 
@@ -420,7 +433,7 @@ ROUND = QuadraticLyapunov(np.eye(2), ORIGIN)
 
 def examiner(task: Task, level: float, W: dict[str, tuple[float, float]] | None = None, inner: float = 0.0) -> Examiner:
     loop = ClosedLoop(task, IDLE, disturbance=W or {})
-    return Examiner(loop, Region(ROUND, level, *loop.domain, inner), 0.0, Frame(ORIGIN, np.eye(2)))
+    return Examiner(Claim(loop, SublevelSet(ROUND, level, *loop.domain, inner)), Frame(ORIGIN, np.eye(2)))
 
 
 @pytest.mark.parametrize(("name", "side"), FACES)
@@ -448,6 +461,25 @@ def test_a_box_whose_image_leaves_the_region_is_open(name: str, side: int) -> No
     found = examiner(turning(**{name: cut}), 2.0).examine(low, high, np.full(2, 0.01))
     assert (found.open == (leaves & inside)).all()
     assert found.open.sum() == 1
+
+
+@pytest.mark.parametrize(("name", "side"), FACES)
+def test_a_box_whose_image_crosses_the_border_is_open(name: str, side: int) -> None:
+    """A part of the image is inside, and |x|^2 falls all over the box."""
+    cut = (-9.0, 0.3) if side > 0 else (-0.3, 9.0)
+    middle = np.array([0.0, side * 0.3 / 0.9] if name == "x" else [-side * 0.3 / 0.9, 0.0])
+    low, high = (middle - 0.1)[None], (middle + 0.1)[None]
+    assert not examiner(turning(), 2.0).examine(low, high, np.full(2, 0.01)).open.any()
+    assert examiner(turning(**{name: cut}), 2.0).examine(low, high, np.full(2, 0.01)).open.all()
+
+
+def test_a_box_of_a_flow_is_in_the_inner_set_as_a_whole_or_open() -> None:
+    """Everything rests, so that V decreases nowhere: only what lies in the inner set is settled."""
+    task = dataclasses.replace(turning(), plant=DisturbedRest())
+    loop = ClosedLoop(task, IDLE, continuous=True, disturbance={"v": (-0.1, 0.1)})
+    known = Examiner(Claim(loop, SublevelSet(ROUND, 2.0, *loop.domain, 0.25)), Frame(ORIGIN, np.eye(2)))
+    middle = np.array([[0.2, 0.0], [0.5, 0.0], [0.9, 0.0]])  # inside the inner set, across its border, beyond it
+    assert known.examine(middle - 0.1, middle + 0.1, np.zeros(2)).open.tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -622,13 +654,13 @@ def test_the_core_lies_around_the_centre_of_V(name: str, side: int) -> None:
     task = dataclasses.replace(turning(), plant=Shifted(axis, float(side)), reference=SetPoint(centre, [0.0]))
     loop = ClosedLoop(task, SaturatedLinear(np.zeros((1, 2)), centre, np.zeros(1), -np.ones(1), np.ones(1)))
     frame = Frame(centre, np.eye(2))
-    known = Examiner(loop, Region(V, 2.0, *loop.domain), 0.0, frame)
+    known = Examiner(Claim(loop, SublevelSet(V, 2.0, *loop.domain)), frame)
     assert known.settled_around(np.array([[0.45, 0.45], [0.9, 0.9]])).tolist() == [True, False]
     # The image is c + J d: it stays in a box that ends beyond c by as much, and not in one that ends before.
     for far, holds in ((0.46 / 2, True), (0.44 / 2, False)):
         lower, upper = np.full(2, -9.0), np.full(2, 9.0)
         (upper if side > 0 else lower)[axis] = centre[axis] + side * far
-        cut = Examiner(loop, Region(V, 2.0, lower, upper), 0.0, frame)
+        cut = Examiner(Claim(loop, SublevelSet(V, 2.0, lower, upper)), frame)
         assert cut.settled_around(np.array([[0.45, 0.45]]))[0] == holds
 
 
@@ -641,7 +673,7 @@ def test_coordinates_may_begin_anywhere(name: str, side: int) -> None:
     loop = ClosedLoop(task, SaturatedLinear(np.zeros((1, 2)), centre, np.zeros(1), -np.ones(1), np.ones(1)))
     core = np.full(2, 0.45)
     for origin in (np.zeros(2), centre, -centre, np.array([5.0, 7.0])):
-        known = Examiner(loop, Region(V, 2.0, *loop.domain), 0.0, Frame(origin, np.eye(2)))
+        known = Examiner(Claim(loop, SublevelSet(V, 2.0, *loop.domain)), Frame(origin, np.eye(2)))
         low, high = np.tile(centre - 0.01, (2, 1)), np.tile(centre + 0.01, (2, 1))
         near, far = sorted((0.4 * side, 0.64 * side))
         low[1, axis], high[1, axis] = centre[axis] + near, centre[axis] + far

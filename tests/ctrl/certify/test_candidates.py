@@ -12,9 +12,9 @@ from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
 
 from ctrl.certify import (
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
     largest_level,
@@ -23,8 +23,8 @@ from ctrl.certify import (
     rest_point,
     riccati,
 )
-from ctrl.certify.candidates import quadratics
-from ctrl.certify.command import prove
+from ctrl.certify.candidates.quadratics import quadratics
+from ctrl.commands.proofs import best_certificate
 from ctrl.comparison import compare
 from ctrl.comparison.table import text
 from ctrl.controller import NotApplicable
@@ -106,9 +106,9 @@ def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
     """The linear loop converges; its Riccati solution cannot show it."""
     task = make()
     law = LQR(task).law
-    found = largest_level(task, law, lyapunov(task, law), box=None, budget=Effort(50_000, 20))
+    found = largest_level(task, law, lyapunov(task, law), box=None, budget=SearchLimits(50_000, 20))
     assert found.is_proved, found
-    certificate, said = prove(task, law, 10.0, None, False)
+    certificate, said = best_certificate(task, law, 10.0, None, False)
     assert certificate.is_proved
     assert certificate.level >= 0.9 * found.level
     assert "V:       the linearised loop's Lyapunov equation" in said
@@ -119,7 +119,7 @@ def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
 def test_the_better_of_the_candidates_is_kept_and_named() -> None:
     task = pendulum()
     law = LQR(task).law
-    certificate, said = prove(task, law, 20.0, None, False)
+    certificate, said = best_certificate(task, law, 20.0, None, False)
     assert np.array_equal(certificate.V.P, riccati(task).P)  # type: ignore[attr-defined]
     assert "not tried: the linearised loop's Lyapunov equation, whose set is smaller even where samples end" in said
     assert "V:       the Riccati solution" in said
@@ -140,15 +140,15 @@ def test_a_loop_with_an_equilibrium_of_its_own_has_two_candidates() -> None:
     assert not rest.is_reference
     names = {candidate.name for candidate in quadratics(loop, loop, rest)}
     assert names == {"the linearised loop's Lyapunov equation", "the linearised loop's cost to go"}
-    certificate, said = prove(task, law, 10.0, None, False)
+    certificate, said = best_certificate(task, law, 10.0, None, False)
     assert certificate.is_proved
     assert "V:       the linearised loop's" in said
 
 
 def test_disturbed_claims_try_both() -> None:
-    certificate, said = prove(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
+    certificate, said = best_certificate(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
     assert certificate.is_proved
-    assert said.count("sampled: disturbances keep motions") == 2
+    assert said.count("sampled: disturbances keep trajectories") == 2
 
 
 # ---- where nothing is proved ----
@@ -190,15 +190,15 @@ def test_an_undecided_claim_says_why_and_what_to_try() -> None:
     assert "has an eigenvalue of a modulus of 1" in walk.reason
     assert "another law; or another plant, without the states that do not converge" in str(walk)
     slow = certify(delay(), LQR(delay()).law, riccati(delay()), level=1e-3)
-    assert slow.reason == "this V does not fall along the motions of the linearised loop"
+    assert slow.reason == "this V does not decrease along the trajectories of the linearised loop"
     assert "  try         lyapunov(task, law), which does" in str(slow)
     x = ca.SX.sym("x", 2)
     flat = SymbolicLyapunov(ca.Function("V", [x], [x[0] ** 2 + x[1] ** 4]), np.zeros(2))
     halved = LinearPlant(0.5 * np.eye(2), np.zeros((2, 1)), dt=1.0)
     assert "not strictly convex" in certify(task_of(halved), idle(2), flat, level=0.5).reason
-    hurried = certify(cartpole(), LQR(cartpole()).law, level=6.0, budget=Effort(boxes=5000))
+    hurried = certify(cartpole(), LQR(cartpole()).law, level=6.0, budget=SearchLimits(boxes=5000))
     assert "boxes left open after" in hurried.reason
-    assert "more seconds (Effort(seconds=...), --seconds)" in hurried.advice
+    assert "more seconds (SearchLimits(seconds=...), --seconds)" in hurried.advice
     for found in (walk, slow, hurried):
         assert found.boxes > 0, "parallelepipeds around the centre were examined"
         assert "effort      0 boxes" not in str(found)
@@ -217,7 +217,7 @@ class Hidden(Plant):
 
 def test_where_numbers_may_not_exist_is_said() -> None:
     found = certify(
-        task_of(Hidden()), idle(1), QuadraticLyapunov(np.eye(1), np.zeros(1)), level=1.0, budget=Effort(5000, 5)
+        task_of(Hidden()), idle(1), QuadraticLyapunov(np.eye(1), np.zeros(1)), level=1.0, budget=SearchLimits(5000, 5)
     )
     assert found.kind is Kind.UNDECIDED
     assert "the closed loop may be undefined near x = [-" in found.reason
@@ -260,23 +260,25 @@ def test_a_level_is_proved_without_a_search_where_a_search_is_hopeless() -> None
 
     task = task_of(Long())
     law = idle(n)
-    found = largest_level(task, law, lyapunov(task, law), budget=Effort(2000, 20))
+    found = largest_level(task, law, lyapunov(task, law), budget=SearchLimits(2000, 20))
     assert found.is_proved, found
     assert found.level > 0
-    assert certify(task, law, lyapunov(task, law), level=found.level, budget=Effort(2000, 20)).is_proved
+    assert certify(task, law, lyapunov(task, law), level=found.level, budget=SearchLimits(2000, 20)).is_proved
 
 
 def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
     """Thirteen states, of which the cost does not see one: a small set, and words for what is not to be had."""
     task = quadrotor()
     law = LQR(task).law
-    with pytest.raises(InvalidValue, match=r"its cost hardly sees qw, .* lyapunov\(task, law\) weighs every state"):
+    with pytest.raises(
+        InvalidValue, match=r"its cost hardly depends on qw, .* lyapunov\(task, law\) weighs every state"
+    ):
         riccati(task)
     V = lyapunov(task, law)
-    found = certify(task, law, V, level=5e-5, budget=Effort(2000, 20))
+    found = certify(task, law, V, level=5e-5, budget=SearchLimits(2000, 20))
     assert found.is_proved
     assert found.boxes == 1
-    far = certify(task, law, V, level=1.0, budget=Effort(500, 20))
+    far = certify(task, law, V, level=1.0, budget=SearchLimits(500, 20))
     assert far.kind is Kind.UNDECIDED
     assert "boxes left open" in far.reason
 
@@ -322,21 +324,21 @@ def test_a_norm_that_nothing_restores_is_named() -> None:
 def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every candidate: which of them succeeds is not known beforehand."""
     task = make()
-    spent: dict[str, list[Effort]] = {}
+    spent: dict[str, list[SearchLimits]] = {}
 
     def noted(name: str):
-        def attempt(*given, budget: Effort, **named):
+        def attempt(*given, budget: SearchLimits, **named):
             spent.setdefault(name, []).append(budget)
-            return largest_level(*given, budget=Effort(100, 1.0), **named)
+            return largest_level(*given, budget=SearchLimits(100, 1.0), **named)
 
         return attempt
 
-    monkeypatch.setattr("ctrl.certify.command.largest_level", noted("verify"))
+    monkeypatch.setattr("ctrl.commands.proofs.largest_level", noted("verify"))
     monkeypatch.setattr("ctrl.certify.shares.largest_level", noted("compare"))
-    prove(task, LQR(task).law, 30.0, None, False)
+    best_certificate(task, LQR(task).law, 30.0, None, False)
     proved_region(task, LQR(task), seconds=30.0)
     assert len(spent["compare"]) >= len(spent["verify"]) >= 1
-    assert all(budget.seconds >= 30.0 and budget.boxes >= Effort().boxes for budget in spent["compare"])
+    assert all(budget.seconds >= 30.0 and budget.boxes >= SearchLimits().boxes for budget in spent["compare"])
 
 
 def test_a_comparison_says_what_was_not_tried() -> None:

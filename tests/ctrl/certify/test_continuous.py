@@ -12,9 +12,9 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from ctrl.certify import (
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
     largest_level,
@@ -80,7 +80,7 @@ def test_a_set_that_leaves_its_box_is_not_proved() -> None:
     cut = (np.array([-1.2, -3.5]), np.array([1.2, 3.5]))
     certificate = certify(TASK, IDLE, QUADRATIC, 2.29, continuous=True, box=cut)
     assert not certificate.is_proved
-    assert "leaves" in certificate.reason
+    assert "leave it" in certificate.reason
     limit = sampled_limit(ClosedLoop(TASK, IDLE, continuous=True), QUADRATIC, box=cut).level
     assert limit < 2.2
     assert certify(TASK, IDLE, QUADRATIC, 0.99 * limit, continuous=True, box=cut).is_proved
@@ -109,7 +109,7 @@ def test_a_candidate_that_is_not_positive_is_not_proved() -> None:
         V = SymbolicLyapunov(ca.Function("V", [x], [W]), np.zeros(2))
         assert not certify(TASK, IDLE, V, 0.5, continuous=True).is_proved
         assert not certify(TASK, IDLE, V, continuous=True).is_proved
-        assert not largest_level(TASK, IDLE, V, continuous=True, budget=Effort(20_000, 2.0)).is_proved
+        assert not largest_level(TASK, IDLE, V, continuous=True, budget=SearchLimits(20_000, 2.0)).is_proved
         assert not certify(pendulum(), LQR(pendulum()).law, V, 0.5).is_proved
 
 

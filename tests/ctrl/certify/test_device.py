@@ -8,10 +8,12 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Effort, SymbolicLyapunov, certify, disturbances, riccati
-from ctrl.certify.branch_and_bound import decreases
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.region import Region
+from ctrl.certify import ClosedLoop, Kind, SearchLimits, SymbolicLyapunov, certify, disturbances, riccati
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.files.file import read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.certify.search.search import decreases
 from ctrl.laws import Expression, Network
 from ctrl.regulator import LQR
 from systems.library.cartpole import cartpole
@@ -46,7 +48,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CLAIMS)
 def test_claims_are_decided_alike(name: str, tmp_path: Any) -> None:
     ours = certify(TASK, LAW, **CLAIMS[name])
-    there = certify(TASK, LAW, **CLAIMS[name], budget=Effort(device="cpu"))
+    there = certify(TASK, LAW, **CLAIMS[name], budget=SearchLimits(device="cpu"))
     assert ours.is_proved
     assert there.is_proved
     assert there.boxes <= 2 * ours.boxes
@@ -57,21 +59,21 @@ def test_claims_are_decided_alike(name: str, tmp_path: Any) -> None:
 @pytest.mark.parametrize("law", [Expression(LAW.casadi), network()], ids=["expression", "network"])
 def test_laws(law: Any) -> None:
     level = 20.0 if isinstance(law, Expression) else 1.0
-    kinds = {certify(TASK, law, V, level, budget=Effort(seconds=20.0, device=d)).kind for d in (None, "cpu")}
+    kinds = {certify(TASK, law, V, level, budget=SearchLimits(seconds=20.0, device=d)).kind for d in (None, "cpu")}
     assert len(kinds) == 1
 
 
 def test_four_states() -> None:
     task = cartpole()
-    assert certify(task, LQR(task).law, level=1.0, budget=Effort(device="cpu")).is_proved
+    assert certify(task, LQR(task).law, level=1.0, budget=SearchLimits(device="cpu")).is_proved
 
 
 def test_the_search_finds_counterexamples() -> None:
     loop = ClosedLoop(TASK, LAW)
-    outcome = decreases(loop, Region(V, 24.0, *loop.domain), 0.0, Effort(device="cpu"))
-    assert outcome.answer == "refuted"
-    assert outcome.point is not None
-    assert V(loop(outcome.point)) > V(outcome.point)
+    result = decreases(Claim(loop, SublevelSet(V, 24.0, *loop.domain)), SearchLimits(device="cpu"))
+    assert result.kind is Kind.REFUSED
+    assert result.counterexample is not None
+    assert V(loop(result.counterexample)) > V(result.counterexample)
 
 
 @pytest.mark.parametrize("term", ["log", "overflow"])
@@ -79,10 +81,10 @@ def test_what_is_undefined_is_not_proved_on_a_device_either(term: str) -> None:
     x = ca.SX.sym("x", 2)
     hidden = ca.log(x[0] - 5) if term == "log" else ca.exp(900 * (x[0] + 1))
     law = Expression(ca.Function("u", [x], [-ca.DM(LQR(TASK).K) @ x + ca.fmax(0, x[0] - 5) * hidden]))
-    assert not certify(TASK, law, V, 5.0, budget=Effort(3000, 20.0, "cpu")).is_proved
+    assert not certify(TASK, law, V, 5.0, budget=SearchLimits(3000, 20.0, "cpu")).is_proved
 
 
 @pytest.mark.skipif(not __import__("torch").cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", CLAIMS)
 def test_claims_are_decided_alike_by_a_gpu(name: str) -> None:
-    assert certify(TASK, LAW, **CLAIMS[name], budget=Effort(device="cuda")).is_proved
+    assert certify(TASK, LAW, **CLAIMS[name], budget=SearchLimits(device="cuda")).is_proved

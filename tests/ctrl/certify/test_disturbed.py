@@ -13,18 +13,19 @@ from scipy.optimize import minimize_scalar
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     certify,
     disturbances,
     largest_level,
     riccati,
     sampled_inner,
 )
-from ctrl.certify.audit import audit
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.sampling import corners
+from ctrl.certify.candidates.sampling import corners
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import read, save
+from ctrl.certify.files.verification import recheck
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.laws.law import Law
@@ -34,6 +35,7 @@ from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
+from tests.ctrl.certify.forged import forged
 
 TASK = pendulum()
 LAW = LQR(TASK).law
@@ -143,7 +145,9 @@ def test_continuous_time() -> None:
         (0.251, 0.9, Kind.PROVED),  # the box cuts the set, and motions turn back at its border
         (0.26, 0.48, Kind.UNDECIDED),  # they do not at this one
     ):
-        claim = certify(task, law, P, 4.0, 0.0, None, True, box(around, 1), None, {name: (-0.5, 0.5)}, inner)
+        claim = certify(
+            task, law, P, 4.0, continuous=True, box=box(around, 1), disturbance={name: (-0.5, 0.5)}, inner=inner
+        )
         assert claim.kind is kind, (inner, around, str(claim))
     proved = certify(TASK, LAW, V, 10.0, continuous=True, disturbance=W)
     assert proved.is_proved
@@ -160,11 +164,11 @@ def test_affine_forms_hold_every_disturbance(task: Task) -> None:
     rng = np.random.default_rng(0)
     middle, half = rng.uniform(-0.8, 0.8, (500, n)), 10.0 ** rng.uniform(-6, -0.5, (500, n))
     patch = Patch.boxes(Interval(middle - half, middle + half))
-    form, wide = loop.relax(patch), loop.with_pushes(patch)
+    form, wide = loop.relax(patch), loop.with_disturbances(patch)
     assert wide.half.shape[-1] == n + len(pushes)
     for sign in (-1.0, 0.0, 1.0, None):
         d = rng.uniform(-wide.half, wide.half) if sign is None else sign * wide.half
-        w = np.clip(loop.pushes.mid + d[:, n:], loop.pushes.lo, loop.pushes.hi)
+        w = np.clip(loop.disturbance_box.mid + d[:, n:], loop.disturbance_box.lo, loop.disturbance_box.hi)
         y = loop(patch.point.mid + d[:, :n], w)
         line = form.value + (form.matrix @ d[..., None])[..., 0]
         assert (np.abs(y - line) <= form.radius + 1e-12).all()
@@ -185,7 +189,7 @@ def proved() -> Certificate:
 
 def test_attacks_find_nothing(proved: Certificate) -> None:
     loop, rng = ClosedLoop(TASK, LAW, disturbance=W), np.random.default_rng(0)
-    reach = loop.pushes.hi[0]
+    reach = loop.disturbance_box.hi[0]
     z = rng.standard_normal((20_000, 2))
     z *= rng.random((len(z), 1)) ** 0.5 / np.linalg.norm(z, axis=1, keepdims=True)
     x = np.sqrt(proved.level) * z @ np.linalg.inv(np.linalg.cholesky(V.P))
@@ -219,7 +223,7 @@ def wronged(
     inner, kappa = (fields.get(name, otherwise) for name, otherwise in (("inner", 0.034), ("kappa", 0.0)))
     P = QuadraticLyapunov(V.P * [[1, fields.get("tilt", 1.0)], [fields.get("tilt", 1.0), 1]], np.zeros(2))
     W = {"push": (-pushes, pushes)}
-    return certify(task, law, P, level, kappa, Effort(100_000, 20.0), disturbance=W, inner=inner)
+    return certify(task, law, P, level, kappa, SearchLimits(100_000, 20.0), disturbance=W, inner=inner)
 
 
 MUTANTS: dict[str, Callable[[], Certificate]] = {
@@ -287,21 +291,21 @@ def test_a_certificate_survives_its_file(tmp_path: Path, proved: Certificate) ->
     looked = audit(stored, found.low, found.high, points=200)
     assert looked.failure is None
     assert looked.relevant > 20
-    region, loop = stored.region, stored.loop
+    region, loop = stored.claim.region, stored.claim.loop
     for fake in (
-        dataclasses.replace(stored, region=dataclasses.replace(region, inner=0.5 * region.inner)),
-        dataclasses.replace(stored, region=dataclasses.replace(region, inner=0.0)),
-        dataclasses.replace(stored, region=dataclasses.replace(region, inner=2 * region.level)),
-        dataclasses.replace(stored, region=dataclasses.replace(region, level=1.1 * region.level)),
-        dataclasses.replace(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.05, 0.02)})),
-        dataclasses.replace(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.02, 0.05)})),
-        dataclasses.replace(stored, proof=dataclasses.replace(stored.proof, axis=np.full_like(stored.proof.axis, -1))),
+        forged(stored, region=dataclasses.replace(region, inner=0.5 * region.inner)),
+        forged(stored, region=dataclasses.replace(region, inner=0.0)),
+        forged(stored, region=dataclasses.replace(region, inner=2 * region.level)),
+        forged(stored, region=dataclasses.replace(region, level=1.1 * region.level)),
+        forged(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.05, 0.02)})),
+        forged(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.02, 0.05)})),
+        forged(stored, proof=dataclasses.replace(stored.proof, axis=np.full_like(stored.proof.axis, -1))),
     ):
         assert not recheck(fake).holds
     core = dataclasses.replace(stored.proof, core=np.full(2, 1e3))
     small = dataclasses.replace(region, inner=0.5 * region.inner)
-    assert not recheck(dataclasses.replace(stored, proof=core, region=small)).holds
-    wild = dataclasses.replace(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.5, 0.5)}))
+    assert not recheck(forged(stored, proof=core, region=small)).holds
+    wild = forged(stored, loop=dataclasses.replace(loop, disturbance={"push": (-0.5, 0.5)}))
     assert audit(wild, -np.ones((1, 2)), np.ones((1, 2)), points=300).failure is not None
 
 

@@ -9,8 +9,8 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Effort, certify, largest_level, riccati
-from ctrl.certify.ellipsoids import ellipsoid_region, largest_ellipsoid, widest_regulator
+from ctrl.certify import ClosedLoop, SearchLimits, certify, largest_level, riccati
+from ctrl.certify.semidefinite.ellipsoids import ellipsoid_region, largest_ellipsoid, widest_regulator
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
@@ -52,7 +52,7 @@ def test_one_unstable_state_in_discrete_time(gain: float) -> None:
 
 
 def test_one_unstable_state_in_continuous_time() -> None:
-    """x' = a x + sat(u): V falls at the rate where a |x| - 1 = -rate / 2 |x|."""
+    """x' = a x + sat(u): V decreases at the rate where a |x| - 1 = -rate / 2 |x|."""
     task, rate = linear_task([[0.5]], [[1.0]], 1.0), 0.1
     law = SaturatedLinear([[2.0]], [0.0], [0.0], [-1.0], [1.0])
     V = largest_ellipsoid(ClosedLoop(task, law, continuous=True), rate)
@@ -140,7 +140,7 @@ def test_the_cart_pole_against_its_riccati_ellipsoid() -> None:
     lower, upper = V.bounding_box(1.0)
     assert (lower >= task.domain_bounds[0] - 1e-5).all()
     assert (upper <= task.domain_bounds[1] + 1e-5).all()
-    certificate = certify(task, law, V, 0.7, budget=Effort(seconds=120))
+    certificate = certify(task, law, V, 0.7, budget=SearchLimits(seconds=120))
     assert certificate.is_proved
     whole = riccati(task)
     reach = np.sqrt(np.diag(np.linalg.inv(whole.P)))

@@ -17,9 +17,9 @@ from benchmarks.hostile_files import forged
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     certify,
     cost_to_go,
     largest_level,
@@ -28,9 +28,10 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.audit import audit
-from ctrl.certify.command import prove, show_again
-from ctrl.certify.files import Contradiction, read, recheck, save
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import Contradiction, read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.commands.proofs import best_certificate, verify_again
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from ctrl.regulator import LQR
@@ -237,7 +238,7 @@ def test_continuous_time_and_the_largest_level() -> None:
     A = rest_point(loop).slopes
     P = cost_to_go(loop).P
     assert np.linalg.eigvalsh(A.T @ P + P @ A).max() < 0
-    best = largest_level(TASK, LAW, equilibrium="own", budget=Effort(seconds=20), resolution=0.02)
+    best = largest_level(TASK, LAW, equilibrium="own", budget=SearchLimits(seconds=20), resolution=0.02)
     assert best.is_proved
     assert best.level > 0.9 * sampled_limit(LOOP, V).level
 
@@ -264,7 +265,7 @@ def test_the_claim_survives_its_file(proved: Certificate, tmp_path: Path, capsys
     found = recheck(stored)
     assert found.holds, found.reason
     assert audit(stored, found.low, found.high, points=60).failure is None
-    assert show_again(path, 20)
+    assert verify_again(path, 20)
     assert "does not rest at the reference, but within angle" in capsys.readouterr().out
 
 
@@ -293,17 +294,17 @@ def test_tampered_files_do_not_pass(proved: Certificate, tmp_path: Path) -> None
 
 
 def test_verify_says_by_how_much_the_loop_rests_beside() -> None:
-    certificate, lines = prove(TASK, LAW, 10.0, None, False)
+    certificate, lines = best_certificate(TASK, LAW, 10.0, None, False)
     assert certificate.is_proved
     assert "does not rest at the reference, but within angle" in lines
     assert "cost to go" in lines
-    at_reference, lines = prove(TASK, LQR_LAW, 10.0, None, False)
+    at_reference, lines = best_certificate(TASK, LQR_LAW, 10.0, None, False)
     assert at_reference.is_at_reference
     assert "does not rest" not in lines
 
 
 @pytest.mark.slow
 def test_a_polynomial_is_fitted_around_the_own_equilibrium() -> None:
-    certificate, _ = prove(TASK, LAW, 20.0, 4, False)
+    certificate, _ = best_certificate(TASK, LAW, 20.0, 4, False)
     assert certificate.is_proved
-    assert certificate.volume > prove(TASK, LAW, 10.0, None, False)[0].volume
+    assert certificate.volume > best_certificate(TASK, LAW, 10.0, None, False)[0].volume

@@ -18,20 +18,22 @@ import pytest
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
 )
-from ctrl.certify.disturbed import reachable
-from ctrl.certify.files import Stored, recheck
-from ctrl.certify.region import Region
+from ctrl.certify.candidates.disturbed import reachable
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.files.file import StoredClaim
+from ctrl.certify.files.verification import recheck
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, Network, SaturatedLinear
 from systems import Box, InvalidValue, LinearPlant, Plant, Quadratic, Task, Uniform, signals
 from systems.lowering import NotLowerable
 
-LITTLE = Effort(4000, 5.0)
+LITTLE = SearchLimits(4000, 5.0)
 ONE, ORIGIN = np.eye(1), np.zeros(1)
 SQUARE = QuadraticLyapunov(ONE, ORIGIN)
 Term = Callable[[Any], Any]
@@ -311,7 +313,7 @@ def test_no_candidate_shows_that_what_grows_converges(name: str, kappa: float) -
     V = SymbolicLyapunov(ca.Function("V", [x], [CANDIDATES[name](x)]), np.zeros(2))
     idle = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), ORIGIN, -np.ones(1), np.ones(1))
     for growth in (1.0, 1.1):
-        found = certify(task(Pair(growth)), idle, V, level=1.0, kappa=kappa, budget=Effort(2000, 3.0))
+        found = certify(task(Pair(growth)), idle, V, level=1.0, kappa=kappa, budget=SearchLimits(2000, 3.0))
         assert not found.is_proved, found
 
 
@@ -341,7 +343,7 @@ def test_no_smaller_set_is_reached_than_the_disturbance_allows(name: str) -> Non
     t = task(Map(lambda x: 0.5 * x, push=push))
 
     def claimed(inner: float) -> Certificate:
-        return certify(t, IDLE, SQUARE, level=0.9, disturbance={"w": W}, inner=inner, budget=Effort(20_000, 5.0))
+        return certify(t, IDLE, SQUARE, level=0.9, disturbance={"w": W}, inner=inner, budget=SearchLimits(20_000, 5.0))
 
     assert claimed(enough).is_proved
     if short > 0:
@@ -395,7 +397,7 @@ def test_the_parts_of_a_proof_show_no_larger_set(level: float) -> None:
     wide = dataclasses.replace(proof, low=np.array([-11.0]), high=np.array([11.0]))
     covered = dataclasses.replace(wide, core=np.array([11.0]))
     for offered in (proof, wide, covered):
-        again = recheck(Stored(loop, Region(SQUARE, level, *loop.domain), 0.0, offered))
+        again = recheck(StoredClaim(Claim(loop, SublevelSet(SQUARE, level, *loop.domain)), offered))
         assert again.holds == (level == 1.2 and offered is proof), again.reason
         assert again.holds or again.reason
 

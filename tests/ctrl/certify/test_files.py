@@ -14,11 +14,12 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, command, disturbances, riccati
-from ctrl.certify.audit import audit
-from ctrl.certify.certificate import stated
-from ctrl.certify.content import plain
-from ctrl.certify.files import Contradiction, read, recheck, save
+from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.content import plain
+from ctrl.certify.files.file import Contradiction, read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.commands import proofs as command
 from ctrl.laws import Expression, Network
 from ctrl.laws.lattice import Lattice, MaxMin
 from ctrl.laws.law import Law
@@ -28,6 +29,7 @@ from systems.files import FileError
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 from systems.library.van_der_pol import van_der_pol_reversed
+from tests.ctrl.certify.forged import forged
 
 TASK = pendulum()
 LQR_LAW = LQR(TASK).law
@@ -46,7 +48,7 @@ def test_a_certificate_survives_its_file(tmp_path: Path, law: Law) -> None:
     certificate = certify(TASK, law, riccati(TASK), 22.0)
     path = save(certificate, TASK, law, "pendulum", tmp_path / "pendulum")
     stored = read(path, TASK)
-    assert stored.region.level == certificate.level
+    assert stored.claim.region.level == certificate.level
     found = recheck(stored)
     assert found.holds, found.reason
     looked = audit(stored, found.low, found.high, points=100)
@@ -74,25 +76,27 @@ def test_an_enclosed_equilibrium_survives(tmp_path: Path) -> None:
     law = LQR(task).law
     stored = read(save(certify(task, law), task, law, "pendulum", tmp_path / "off"), task)
     assert recheck(stored).holds
-    moved = dataclasses.replace(stored.region, V=stored.region.V.centred_at(stored.region.V.centre + 1e-6))
-    assert not recheck(dataclasses.replace(stored, region=moved)).holds
+    moved = dataclasses.replace(
+        stored.claim.region, V=stored.claim.region.V.centred_at(stored.claim.region.V.centre + 1e-6)
+    )
+    assert not recheck(forged(stored, region=moved)).holds
 
 
 def test_what_was_tampered_with_does_not_pass(tmp_path: Path) -> None:
     stored = read(save(certify(TASK, LQR_LAW, level=22.0), TASK, LQR_LAW, "pendulum", tmp_path / "p"), TASK)
-    proof, region = stored.proof, stored.region
+    proof, region = stored.proof, stored.claim.region
     cut = proof.axis.copy()
     cut[proof.left[0]] = -1  # a half of the whole is declared settled
     for fake in (
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, axis=cut)),
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, low=0.9 * proof.low)),
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, core=20 * proof.core)),
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, T=0.5 * proof.T)),
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, left=np.zeros_like(proof.left))),
-        dataclasses.replace(stored, proof=dataclasses.replace(proof, axis=proof.axis + 5)),
-        dataclasses.replace(stored, region=dataclasses.replace(region, level=24.0)),
-        dataclasses.replace(stored, kappa=0.5),
-        dataclasses.replace(stored, region=dataclasses.replace(region, level=float("nan"))),
+        forged(stored, proof=dataclasses.replace(proof, axis=cut)),
+        forged(stored, proof=dataclasses.replace(proof, low=0.9 * proof.low)),
+        forged(stored, proof=dataclasses.replace(proof, core=20 * proof.core)),
+        forged(stored, proof=dataclasses.replace(proof, T=0.5 * proof.T)),
+        forged(stored, proof=dataclasses.replace(proof, left=np.zeros_like(proof.left))),
+        forged(stored, proof=dataclasses.replace(proof, axis=proof.axis + 5)),
+        forged(stored, region=dataclasses.replace(region, level=24.0)),
+        forged(stored, kappa=0.5),
+        forged(stored, region=dataclasses.replace(region, level=float("nan"))),
     ):
         assert not recheck(fake).holds
 
@@ -100,7 +104,7 @@ def test_what_was_tampered_with_does_not_pass(tmp_path: Path) -> None:
 def test_arb_finds_what_is_wrong(tmp_path: Path) -> None:
     """The audit is no rubber stamp: told that a larger set was proved, it finds a point that refutes it."""
     stored = read(save(certify(TASK, LQR_LAW, level=22.0), TASK, LQR_LAW, "pendulum", tmp_path / "p"), TASK)
-    wide = dataclasses.replace(stored, region=dataclasses.replace(stored.region, level=60.0))
+    wide = forged(stored, region=dataclasses.replace(stored.claim.region, level=60.0))
     reach = np.array([[1.5, 7.0]])
     looked = audit(wide, -reach, reach, points=3000)
     assert looked.failure is not None
@@ -182,7 +186,7 @@ def test_a_file_runs_no_code(
     function = ca.Function("f", [x], [x[0] ** 2]).serialize()
     centre = {} if place == ("law",) else {"centre": [[0.0, 0.0], [0.0, 0.0]]}
     for part in ({"function": function}, {"program": function}, {"program": {"function": function}}):
-        with pytest.raises(Contradiction, match="no certificate that can be"):
+        with pytest.raises(Contradiction, match="not a certificate that can be"):
             read(altered(tmp_path, good, *place, to={"kind": "expression", **part, **centre}), TASK)
     assert [path.name for path in tmp_path.iterdir()] == ["altered.json"]
 
@@ -310,18 +314,18 @@ def test_no_more_boxes_at_once_than_memory_holds(tmp_path: Path, good: Path, mon
     """A wide law is examined in fewer boxes at a time."""
     seen = []
 
-    def noted(loop: Any, region: Any, kappa: float, proof: Any, seconds: float, chunk: int) -> Any:
+    def noted(claim: Any, proof: Any, seconds: float, chunk: int) -> Any:
         seen.append(chunk)
         return False, "not asked", proof.low[None], proof.high[None]
 
-    monkeypatch.setattr("ctrl.certify.files.holds_again", noted)
+    monkeypatch.setattr("ctrl.certify.files.verification.holds_again", noted)
     K = LQR(TASK).K[0]
     for law in (
         LQR_LAW,
         Lattice((MaxMin(np.tile(-K, (100, 1)), np.zeros(100), tuple(tuple(range(100)) for _ in range(150))),)),
         Network((np.tile(-K / 300, (300, 1)), np.ones((1, 300))), (np.zeros(300), np.zeros(1)), ("tanh", "identity")),
     ):
-        recheck(dataclasses.replace(read(good, TASK), loop=ClosedLoop(TASK, law)))
+        recheck(forged(read(good, TASK), loop=ClosedLoop(TASK, law)))
     assert seen[0] == 4096
     assert all(1 <= chunk < 2000 for chunk in seen[1:])
 
@@ -333,7 +337,7 @@ def test_an_audit_ends_in_time(good: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(command, "audit", slow)
     monkeypatch.setattr(command, "_LEAST_AUDIT", 0.3)
-    assert command.show_again(good, 100_000, TASK, 0.3)
+    assert command.verify_again(good, 100_000, TASK, 0.3)
     assert "of 20 looked at" in capsys.readouterr().out
 
 
@@ -375,8 +379,7 @@ def test_every_field_of_the_claim_comes_back(tmp_path: Path, name: str) -> None:
     assert found.holds, found.reason
     assert found.certificate is not None
     assert found.certificate.claim == certificate.claim
-    loop = ClosedLoop(task, LQR_LAW, certificate.dt == 0, certificate.uncertain, certificate.disturbance)
-    for field in stated(loop, certificate.region, certificate.kappa):
+    for field in certificate.claimed.stated:
         ours, theirs = (plain(getattr(c, field)) for c in (certificate, found.certificate))
         assert ours == theirs, field
 
@@ -388,7 +391,7 @@ def test_a_lattice_survives_its_file(tmp_path: Path) -> None:
     found = recheck(stored)
     assert found.holds, found.reason
     x = np.random.default_rng(0).normal(size=(50, 2))
-    np.testing.assert_array_equal(stored.loop.law(x), law(x))
+    np.testing.assert_array_equal(stored.claim.loop.law(x), law(x))
 
 
 def test_what_has_no_form_in_a_file_is_told(tmp_path: Path) -> None:

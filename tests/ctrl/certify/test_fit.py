@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from ctrl.certify import ClosedLoop, Effort, largest_level
-from ctrl.certify.fit import Basin, fitted, sampled_basin
-from ctrl.certify.polynomials import Monomials
+from ctrl.certify import ClosedLoop, SearchLimits, largest_level
+from ctrl.certify.candidates.fit import Basin, fitted, sampled_basin
+from ctrl.certify.candidates.polynomials import Monomials
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import InvalidValue
@@ -70,7 +70,7 @@ def test_a_fitted_polynomial_beats_the_ellipse() -> None:
 def test_nine_tenths_of_the_true_region_are_proved() -> None:
     basin = sampled_basin(LOOP, *BOX)
     V = fitted(LOOP, 6, basin, share=0.97, rounds=8)
-    certificate = largest_level(TASK, LAW, V, continuous=True, box=BOX, budget=Effort(seconds=60))
+    certificate = largest_level(TASK, LAW, V, continuous=True, box=BOX, budget=SearchLimits(seconds=60))
     assert certificate.volume > 0.9 * 13.7222  # the area inside the limit cycle
     assert not certificate.contains(1.0001 * limit_cycle()).any()
 

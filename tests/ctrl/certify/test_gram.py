@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrl.certify import ClosedLoop
-from ctrl.certify.gram import Polynomial, Squares, monomials, unknown
-from ctrl.certify.polynomial_loop import polynomial_loop
-from ctrl.certify.radial import Rays
-from ctrl.certify.semidefinite import solve
+from ctrl.certify.semidefinite.gram import Polynomial, Squares, monomials, unknown
+from ctrl.certify.semidefinite.polynomial_loop import polynomial_loop
+from ctrl.certify.semidefinite.radial import Rays
+from ctrl.certify.semidefinite.solver import solve
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from systems import Box, Plant, Quadratic, SetPoint, Task, Uniform, linearise, signals

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, riccati
-from ctrl.certify.decrease import change, decreases_around
-from ctrl.certify.frame import Frame
+from ctrl.certify.bounds.decrease import change, decreases_around
+from ctrl.certify.bounds.frame import Frame
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
 from systems.arithmetic.affine import Patch

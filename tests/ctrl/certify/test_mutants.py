@@ -17,9 +17,9 @@ import pytest
 
 from ctrl.certify import (
     ClosedLoop,
-    Effort,
     Lyapunov,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
     riccati,
@@ -33,7 +33,7 @@ from systems.library.cartpole import CartPole, cartpole
 from systems.library.path_tracking import PathTracking, path_tracking
 from systems.library.pendulum import Pendulum, pendulum
 
-BUDGET = Effort(200_000, 20.0)
+BUDGET = SearchLimits(200_000, 20.0)
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,6 @@ def test_a_sample_of_the_mutants_is_not_proved() -> None:
         if not _truly_broken(mutant):
             continue
         broken += 1
-        certificate = certify(mutant.task, mutant.law, mutant.V, mutant.level, budget=Effort(20_000, 5.0))
+        certificate = certify(mutant.task, mutant.law, mutant.V, mutant.level, budget=SearchLimits(20_000, 5.0))
         assert not certificate.is_proved, mutant.name
     assert broken >= 15

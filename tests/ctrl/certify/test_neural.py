@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_lyapunov
 
-from ctrl.certify import ClosedLoop, Effort, Kind, NeuralLyapunov, SymbolicLyapunov, certify, sampled_limit
-from ctrl.certify.audit import audit
-from ctrl.certify.features import _second_derivative, features_over
-from ctrl.certify.files import read, recheck, save
+from ctrl.certify import ClosedLoop, Kind, NeuralLyapunov, SearchLimits, SymbolicLyapunov, certify, sampled_limit
+from ctrl.certify.files.audit import audit
+from ctrl.certify.files.file import read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.certify.functions.tanh_features import _second_derivative, features_over
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
 from systems.arithmetic.interval import Interval
 from systems.library.pendulum import pendulum
+from tests.ctrl.certify.forged import forged
 
 TASK = pendulum()
 LAW = LQR(TASK).law
@@ -161,19 +163,19 @@ def test_a_proof_agrees_with_that_of_the_same_expression_and_survives_its_file(t
     level = 0.9 * sampled_limit(ClosedLoop(TASK, LAW), V).level
     found = certify(TASK, LAW, V, level)
     assert found.is_proved, found.reason
-    slow = certify(TASK, LAW, V.symbolic, level, budget=Effort(seconds=600))
+    slow = certify(TASK, LAW, V.symbolic, level, budget=SearchLimits(seconds=600))
     assert slow.is_proved
     assert np.isclose(found.volume, slow.volume, rtol=1e-3)
     assert found.boxes <= slow.boxes
     stored = read(save(found, TASK, LAW, "pendulum", tmp_path / "pendulum"), TASK)
-    assert isinstance(stored.region.V, NeuralLyapunov)
-    assert (stored.region.V.output == V.output).all()
+    assert isinstance(stored.claim.region.V, NeuralLyapunov)
+    assert (stored.claim.region.V.output == V.output).all()
     again = recheck(stored)
     assert again.holds, again.reason
     looked = audit(stored, again.low, again.high, points=60)
     assert looked.failure is None
     assert looked.relevant > 5
-    inflated = replace(stored, region=replace(stored.region, level=1.3 * level / 0.9))
+    inflated = forged(stored, region=replace(stored.claim.region, level=1.3 * level / 0.9))
     assert not recheck(inflated).holds
 
 
@@ -195,7 +197,7 @@ def test_features_without_derivatives_are_the_plain_bounds() -> None:
     box = Interval(np.zeros((3, 2)), np.full((3, 2), 0.1))
     plain, sharp = (features_over(box, V.weights, V.biases, V.output, order) for order in (0, 1))
     assert plain.slope is None
-    assert plain.bend is None
+    assert plain.second is None
     assert (sharp.value.rad <= plain.value.rad).all()
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, certify, proved_region, riccati
-from ctrl.certify.command import prove
-from ctrl.certify.files import Stored, recheck
-from ctrl.certify.tree import Proof
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.subdivision import Subdivision
+from ctrl.certify.files.file import StoredClaim
+from ctrl.certify.files.verification import recheck
+from ctrl.commands.proofs import best_certificate
 from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
@@ -81,9 +83,9 @@ def test_a_box_beyond_half_a_turn_is_refused(tmp_path) -> None:
     within = certify(task, law, V, level=5.0, box=(np.array([-6.0, -9.0]), np.array([6.0, 9.0])))
     assert within.is_proved, "a set that does not reach so far needs no smaller box"
     proof = within.proof
-    assert isinstance(proof, Proof)
+    assert isinstance(proof, Subdivision)
     beyond = dataclasses.replace(within.region, level=1000.0)
-    again = recheck(Stored(ClosedLoop(task, law), beyond, 0.0, proof))
+    again = recheck(StoredClaim(Claim(ClosedLoop(task, law), beyond), proof))
     assert not again.holds
     assert "reaches beyond q in" in again.reason
 
@@ -206,7 +208,7 @@ def test_a_point_is_the_reference_by_the_size_of_the_set() -> None:
 @pytest.mark.parametrize("offset", [0.0, 3e-10, 3e-9, 9e-9, 1e-6])
 def test_a_loop_that_rests_close_to_the_reference_is_proved(offset: float) -> None:
     """Whatever counts as the reference up to rounding, and beyond."""
-    found, said = prove(beside(offset, 0.5), IDLE, 5.0, None, False)
+    found, said = best_certificate(beside(offset, 0.5), IDLE, 5.0, None, False)
     assert found.is_proved, found
     assert ("own equilibrium" in found.claim) == ("beside:" in said) == (offset > 1e-8)
 

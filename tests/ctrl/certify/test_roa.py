@@ -13,9 +13,9 @@ import pytest
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
-    Effort,
     Kind,
     QuadraticLyapunov,
+    SearchLimits,
     SymbolicLyapunov,
     certify,
     largest_level,
@@ -24,9 +24,10 @@ from ctrl.certify import (
     riccati,
     sampled_limit,
 )
-from ctrl.certify.branch_and_bound import decreases
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.figure import phase_portrait
-from ctrl.certify.region import Region
+from ctrl.certify.search.search import decreases
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, Uniform, UnknownName
@@ -100,12 +101,12 @@ def test_the_pendulum_is_refused_above_it_with_a_counterexample() -> None:
 def test_the_search_itself_finds_counterexamples() -> None:
     loop = ClosedLoop(TASK, LAW)
     for factor in (1.001, 1.01, 2.0):
-        region = Region(V, factor * LIMIT.level, *loop.domain)
-        outcome = decreases(loop, region, 0.0, Effort())
-        assert outcome.answer == "refuted"
-        assert outcome.boxes > 0
-        assert outcome.point is not None
-        assert exactly_breaks(certify(TASK, LAW, V, factor * LIMIT.level), outcome.point)
+        region = SublevelSet(V, factor * LIMIT.level, *loop.domain)
+        result = decreases(Claim(loop, region), SearchLimits())
+        assert result.kind is Kind.REFUSED
+        assert result.boxes > 0
+        assert result.counterexample is not None
+        assert exactly_breaks(certify(TASK, LAW, V, factor * LIMIT.level), result.counterexample)
 
 
 def test_nothing_is_found_inside_a_certified_set() -> None:
@@ -214,7 +215,7 @@ def test_an_equilibrium_that_holds_only_to_rounding_is_enclosed() -> None:
 
 
 def test_too_small_a_budget_is_undecided() -> None:
-    for budget in (Effort(boxes=50), Effort(seconds=0.0)):
+    for budget in (SearchLimits(boxes=50), SearchLimits(seconds=0.0)):
         certificate = certify(TASK, LAW, V, 0.99 * LIMIT.level, budget=budget)
         assert certificate.kind is Kind.UNDECIDED
         assert "left open" in certificate.reason
@@ -258,10 +259,10 @@ def test_a_set_cut_by_the_domain_must_not_leave_it() -> None:
 def test_the_search_itself_notices_states_that_leave_the_domain() -> None:
     narrow = dataclasses.replace(TASK, domain=Box("model", {"angle": (-0.3, 0.3)}))
     loop = ClosedLoop(narrow, LAW)
-    outcome = decreases(loop, Region(V, 0.99 * LIMIT.level, *loop.domain), 0.0, Effort())
-    assert outcome.answer == "refuted"
-    assert outcome.point is not None
-    assert abs(outcome.point[0]) <= 0.3 < abs(loop(outcome.point)[0])
+    result = decreases(Claim(loop, SublevelSet(V, 0.99 * LIMIT.level, *loop.domain)), SearchLimits())
+    assert result.kind is Kind.REFUSED
+    assert result.counterexample is not None
+    assert abs(result.counterexample[0]) <= 0.3 < abs(loop(result.counterexample)[0])
 
 
 def test_the_neighbourhood_of_the_reference_must_not_leave_the_domain_either() -> None:
@@ -269,9 +270,9 @@ def test_the_neighbourhood_of_the_reference_must_not_leave_the_domain_either() -
     turn = linear([[0.0, -0.9], [0.9, 0.0]], [[0.0], [0.0]], domain=Box("flat", {"x1": (-1.0, 1.0), "x2": (-0.5, 0.5)}))
     loop = ClosedLoop(turn, SaturatedLinear(np.zeros((1, 2)), [0, 0], [0], [-1], [1]))
     ball = QuadraticLyapunov(np.eye(2), np.zeros(2))
-    outcome = decreases(loop, Region(ball, 10.0, *loop.domain), 0.0, Effort())
-    assert outcome.answer == "refuted"
-    assert decreases(loop, Region(ball, 0.249, *loop.domain), 0.0, Effort()).answer == "proved"
+    result = decreases(Claim(loop, SublevelSet(ball, 10.0, *loop.domain)), SearchLimits())
+    assert result.kind is Kind.REFUSED
+    assert decreases(Claim(loop, SublevelSet(ball, 0.249, *loop.domain)), SearchLimits()).kind is Kind.PROVED
 
 
 # ---- linear plants, where the answer is known ----
@@ -465,7 +466,7 @@ def test_a_claim_that_fails_for_one_mass_is_not_proved() -> None:
     assert limit < 0.9 * LIMIT.level
     level = 1.05 * limit
     assert certify(TASK, LAW, V, level).is_proved
-    assert not certify(TASK, LAW, V, level, uncertain={"mass": (0.15, 0.2)}, budget=Effort(50_000, 10)).is_proved
+    assert not certify(TASK, LAW, V, level, uncertain={"mass": (0.15, 0.2)}, budget=SearchLimits(50_000, 10)).is_proved
 
 
 def test_uncertain_parameters_are_checked() -> None:
@@ -482,8 +483,11 @@ def test_more_directions_than_states_are_no_obstacle() -> None:
     assert largest_level(task, LQR(task).law).is_proved
 
 
-@pytest.mark.parametrize("budget", [Effort(0), Effort(-5), Effort(2.5), Effort(10, -1.0), Effort(10, float("nan")), 10])
+@pytest.mark.parametrize(
+    "budget",
+    [SearchLimits(0), SearchLimits(-5), SearchLimits(2.5), SearchLimits(10, -1.0), SearchLimits(10, float("nan")), 10],
+)
 def test_budgets_that_mean_nothing_are_refused(budget) -> None:
     task = pendulum()
-    with pytest.raises(InvalidValue, match=r"Effort|budget"):
+    with pytest.raises(InvalidValue, match=r"SearchLimits|budget"):
         certify(task, LQR(task).law, riccati(task), 0.1, budget=budget)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, certify, largest_level, riccati
-from ctrl.certify.sampled_flow import SampledFlow
+from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, largest_level, riccati
+from ctrl.certify.loops.sampled_flow import SampledFlow
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Discretisation, InvalidValue, LinearPlant, Plant, Quadratic, SetPoint, Task, Uniform, signals
@@ -49,8 +49,8 @@ def test_a_flow_that_grows_is_not_proved_because_its_exponential_is_short(rate: 
     plant = swing(1e-12, rate)
     assert np.linalg.norm(expm(plant.A), 2) < 1 - 1e-10
     V = QuadraticLyapunov(np.eye(2), np.zeros(2))
-    assert not certify(sampled(plant), IDLE, V, level=1.0, budget=Effort(2000, 5)).is_proved
-    decaying = certify(sampled(swing(-1e-3, rate)), IDLE, V, level=1.0, budget=Effort(2000, 5))
+    assert not certify(sampled(plant), IDLE, V, level=1.0, budget=SearchLimits(2000, 5)).is_proved
+    decaying = certify(sampled(swing(-1e-3, rate)), IDLE, V, level=1.0, budget=SearchLimits(2000, 5))
     assert decaying.is_proved
     assert "its matrix exponential enclosed" in str(decaying)
 

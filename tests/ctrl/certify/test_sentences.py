@@ -11,11 +11,13 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import Certificate, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.certificate import sentence
-from ctrl.certify.command import prove, show_again
-from ctrl.certify.files import read, recheck, save
-from ctrl.certify.region import Region
+from ctrl.certify import Certificate, ClosedLoop, QuadraticLyapunov, SearchLimits, SymbolicLyapunov, certify
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sentences import sentence
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.files.file import read, save
+from ctrl.certify.files.verification import recheck
+from ctrl.commands.proofs import best_certificate, verify_again
 from ctrl.laws import SaturatedLinear
 from systems import Box, Plant, Quadratic, Task, Uniform, signals
 
@@ -23,6 +25,8 @@ ONE, ORIGIN = np.eye(1), np.zeros(1)
 ZERO = SaturatedLinear(np.zeros((1, 1)), ORIGIN, ORIGIN, -np.ones(1), np.ones(1))
 SQUARE = QuadraticLyapunov(ONE, ORIGIN)
 X = ca.SX.sym("x", 1)
+TWO = Quadratic(np.eye(2), np.eye(1))
+IDLE = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), -np.ones(1), np.ones(1))
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,10 @@ def test_no_level_is_rounded_up(level: float) -> None:
 
 @pytest.mark.parametrize("inner", [0.123456789, 0.0123455001])
 def test_no_inner_level_is_rounded_down(inner: float) -> None:
-    region = Region(SQUARE, 1.0, *boxed(-9.0, 9.0), inner)
-    said = sentence(region, ORIGIN, "a law", {}, {"w": (-1.0, 1.0)}, False, Map.state, boxed(-9.0, 9.0))
-    printed = float(said.split("comes to V <= ")[1].split(" ")[0])
+    pushed = replace(task(Map()), plant=Pushed(), initial=Uniform([-1, -1], [1, 1]), domain=None, cost=TWO)
+    region = SublevelSet(QuadraticLyapunov(np.eye(2), np.zeros(2)), 1.0, np.full(2, -9.0), np.full(2, 9.0), inner)
+    claim = Claim(ClosedLoop(pushed, IDLE, disturbance={"w": (-1.0, 1.0)}), region)
+    printed = float(sentence(claim).split("comes to V <= ")[1].split(" ")[0])
     assert inner <= printed < inner * (1 + 2e-5)
 
 
@@ -160,10 +165,10 @@ def test_a_file_shown_again_names_the_same_set(tmp_path: Path, capsys: pytest.Ca
     assert "within the domain of the task (x1 <= 0.5)" in proved.claim
     path = save(proved, half, law, source, tmp_path / "claim")
     stored = read(path, half)
-    assert stored.region.lower.tolist() == [-np.inf, -np.inf]
-    assert stored.region.upper.tolist() == [0.5, np.inf]
+    assert stored.claim.region.lower.tolist() == [-np.inf, -np.inf]
+    assert stored.claim.region.upper.tolist() == [0.5, np.inf]
     assert recheck(stored).holds
-    assert show_again(path, 50, half)
+    assert verify_again(path, 50, half)
     assert "within the domain of the task (x1 <= 0.5)" in capsys.readouterr().out
 
 
@@ -194,8 +199,8 @@ def test_a_disturbed_claim_that_the_domain_cuts(bounds: dict[str, tuple[float, f
     law = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), -np.ones(1), np.ones(1))
     W = {"v": (-1.0, 1.0), "w": (-1.0, 1.0)}
     V = QuadraticLyapunov(np.eye(2), np.zeros(2))
-    proved = certify(pushed, law, V, level=1.0, disturbance=W, inner=0.2, budget=Effort(100_000, 20))
+    proved = certify(pushed, law, V, level=1.0, disturbance=W, inner=0.2, budget=SearchLimits(100_000, 20))
     assert proved.is_proved, proved
     assert "within the domain of the task" in proved.claim
-    found, _ = prove(pushed, law, 5.0, None, False, disturbed=True)
+    found, _ = best_certificate(pushed, law, 5.0, None, False, disturbed=True)
     assert found.is_proved, found

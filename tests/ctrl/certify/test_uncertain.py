@@ -12,7 +12,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, certify, largest_level, riccati
+from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, largest_level, riccati
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, InvalidValue, Plant, Quadratic, Task, Uniform, signals
@@ -82,7 +82,7 @@ def test_the_plant_that_runs_is_the_one_that_is_proved(name: str) -> None:
     assert not found.contains(np.array([[2.0]]))[0]
     assert found.contains(np.array([[1.8]]))[0]
     V = QuadraticLyapunov(np.eye(1), np.zeros(1))
-    assert not certify(unstable, law, V, level=4.1, budget=Effort(5000)).is_proved
+    assert not certify(unstable, law, V, level=4.1, budget=SearchLimits(5000)).is_proved
     with pytest.raises(InvalidValue, match="mass"):
         certify(unstable, law, riccati(unstable), uncertain={"mass": (3.9, 4.1)})
 
@@ -238,4 +238,4 @@ def test_limits_are_not_looked_at_in_a_few_places_only(kind: type[Limited]) -> N
     with pytest.raises(InvalidValue, match="a sets the limits of the inputs"):
         certify(sampled, law, V, level=9.0, uncertain={"a": (1.0, 3.0)})
     with pytest.raises(InvalidValue, match="a sets the limits of the inputs"):
-        certify(sampled, law, V, level=9.0, uncertain={"a": (1.0, 3.0)}, budget=Effort(10))
+        certify(sampled, law, V, level=9.0, uncertain={"a": (1.0, 3.0)}, budget=SearchLimits(10))

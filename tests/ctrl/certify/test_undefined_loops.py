@@ -10,8 +10,8 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import ClosedLoop, Effort, QuadraticLyapunov, SymbolicLyapunov, certify
-from ctrl.certify.audit import _run
+from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, SymbolicLyapunov, certify
+from ctrl.certify.files.audit import _run
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.laws.law import clip
 from systems import Box, Plant, Quadratic, Task, Uniform, Vector, signals
@@ -19,7 +19,7 @@ from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 from systems.lowering.program import read
 
-LITTLE = Effort(boxes=3000, seconds=10.0)
+LITTLE = SearchLimits(boxes=3000, seconds=10.0)
 ONE, ORIGIN = np.eye(1), np.zeros(1)
 ZERO = SaturatedLinear(np.zeros((1, 1)), ORIGIN, ORIGIN, -np.ones(1), np.ones(1))
 SQUARE = QuadraticLyapunov(ONE, ORIGIN)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctrl.laws import relu_network
 from ctrl.laws.lattice import Lattice, MaxMin
-from ctrl.laws.lattice_network import relu_network
 from systems import DimensionMismatch, InvalidValue
 from systems.arithmetic.interval import Interval
 

@@ -135,5 +135,5 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(InvalidValue, match="finite"):
         SaturatedLinear([[np.nan]], [0], [0], [-1], [1])
     x, y = ca.SX.sym("x"), ca.SX.sym("y")
-    with pytest.raises(DimensionMismatch, match="no law"):
+    with pytest.raises(DimensionMismatch, match="not a law"):
         Expression(ca.Function("u", [x, y], [x]))

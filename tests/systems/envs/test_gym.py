@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-from environment_tasks import ALL, FreeMass, ledge, root, tracking
 from gymnasium.utils.env_checker import check_env
 
 from systems import DimensionMismatch, InvalidValue
+from tests.systems.envs.environment_tasks import ALL, FreeMass, ledge, root, tracking
 
 
 @pytest.mark.parametrize("make", ALL)

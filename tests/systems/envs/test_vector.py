@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from environment_tasks import ALL, ledge, root, tracking
 
 from systems import DimensionMismatch, Inequality, InvalidValue, Task, UnknownName
-from systems.envs.model import Model
+from systems.envs.model import SampleModel
 from systems.envs.vector import VectorEnv
 from systems.library.bandit import bandit
 from systems.library.cartpole import cartpole
+from tests.systems.envs.environment_tasks import ALL, ledge, root, tracking
 
 
 def actions(task: Task, *shape: int, seed: int = 0) -> torch.Tensor:
@@ -182,7 +182,7 @@ def test_components_stay_contiguous() -> None:
 def test_gradients_of_a_rollout_are_those_of_finite_differences(make) -> None:
     task = make()
     names = ("pole_mass", "half_length") if make is cartpole else ("mass",)
-    model = Model(task, "torch", parameters=names)
+    model = SampleModel(task, "torch", parameters=names)
     p = torch.tensor([getattr(task.plant, name) for name in names], dtype=torch.float64)
     x = torch.from_numpy(task.initial.sample(task.plant.state, np.random.default_rng(0), (2,)))
     u = 0.2 * actions(task, 6, 2)
@@ -198,7 +198,7 @@ def test_gradients_of_a_rollout_are_those_of_finite_differences(make) -> None:
 
 def test_a_rollout_is_the_simulation() -> None:
     task = tracking()
-    model = Model(task, "torch")
+    model = SampleModel(task, "torch")
     x = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
     u = actions(task, 5, 1)
     run = model.rollout(x, u, start=2)
@@ -212,7 +212,7 @@ def test_a_rollout_is_the_simulation() -> None:
     with pytest.raises(DimensionMismatch, match="go beyond the 7 samples"):
         model.rollout(x, u, start=3)
     with pytest.raises(UnknownName, match="mas"):
-        Model(task, "torch", parameters=("mas",))
+        SampleModel(task, "torch", parameters=("mas",))
 
 
 def test_a_budget_of_excess_is_spent_by_how_much_is_violated() -> None:

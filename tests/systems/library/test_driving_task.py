@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrl import LQR, NotApplicable, Source, Status
-from ctrl.driving import LaneChanging, LaneKeeping, driving_record
-from ctrl.driving.ego_drivers import EgoDriver
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
+from safe_rl.driving import LaneChanging, LaneKeeping
+from safe_rl.driving.drivers import EgoDriver
 from systems import Task
 from systems.constraints import Budget
 from systems.discretise import Discretisation
 from systems.library import Highway, KinematicCar, cartpole, driving
+from systems.library.driving import driving_record
 from systems.library.driving.observation import RANGE, comparators
 from systems.library.driving.road import Road
 from systems.library.driving.traffic import LENGTH, WIDTH
@@ -93,7 +94,7 @@ def test_road_and_grip(task: Task) -> None:
 
 
 def test_leaving_the_road_never_pays(task: Task) -> None:
-    """What a run is charged for ever beside the road is more than standing still on a lane costs, or any driving."""
+    """Leaving the road costs more for all future time than standing still on a lane, or any driving."""
     stage = task.stage_cost_function()
     x_ref, u_ref = task.reference.at(task.plant, 0)
 

@@ -234,7 +234,7 @@ def test_no_collision_and_no_lane_lost_in_three_quarters_of_an_hour(rollout) -> 
 
 
 def test_all_drivers_are_alike_and_no_place_is_special(rollout) -> None:
-    """Renaming the vehicles renames their motion; shifting one by a whole turn shifts it, and changes nothing else."""
+    """Renaming the vehicles renames their trajectories; shifting one by a whole turn shifts it and nothing else."""
     plant, x = Highway(), rollout(40, 60, seed=3)[-1]
     step = lower(plant.casadi(), to="numpy")
     u, w, p = np.zeros((40, 2)), np.zeros((40, 8)), np.zeros(0)

@@ -58,10 +58,10 @@ def test_reversed_van_der_pol_falls_in_from_inside_the_cycle_only(limit_cycle: n
     f = ReversedVanDerPol().casadi()
     for scale, inside in ((0.97, True), (1.03, False)):
         for start in limit_cycle[::800]:
-            motion = solve_ivp(
+            trajectory = solve_ivp(
                 lambda t, x: f(x, [], [], []).full()[:, 0], (0, 30), scale * start, rtol=1e-8, events=_far
             )
-            end = np.linalg.norm(motion.y[:, -1])
+            end = np.linalg.norm(trajectory.y[:, -1])
             assert end < 0.1 if inside else end > 4.0
 
 

@@ -107,7 +107,7 @@ def test_a_crash_is_charged_for_ever(task: Task) -> None:
 
 
 def test_a_touch_of_the_ground_is_an_arrival_if_gentle_upright_and_on_the_pad(task: Task) -> None:
-    """The engine hovers; what the first sample ends is judged by the state in which it ends."""
+    """The engine hovers; what the first sample ends is charged for the state in which it ends."""
     gentle = np.array([1.0, CLEARANCE * -0.9, 0.02, 0.3, -1.0, 0.0])
     changes = ({}, {"x": 3.5}, {"z_rate": -2.0}, {"angle": 0.2}, {"x_rate": 1.5}, {"angle_rate": 0.3})
     starts = np.tile(gentle, (len(changes), 1))
@@ -143,9 +143,9 @@ def test_to_hover_costs_more_than_to_land_roughly_and_to_crash_tens_of_times_tha
 
 
 def test_optimisation_lands_without_violations(task: Task) -> None:
-    """Where their price is high: beside the regulator's cost-to-go from afar, what a learner is charged is nothing."""
-    dear = tuple(dataclasses.replace(constraint, requirement=Soft(100.0)) for constraint in task.constraints)
-    task = dataclasses.replace(task, constraints=dear)
+    """Where their weight is high: beside the regulator's cost-to-go from afar, what a learner is charged is nothing."""
+    expensive = tuple(dataclasses.replace(constraint, requirement=Soft(100.0)) for constraint in task.constraints)
+    task = dataclasses.replace(task, constraints=expensive)
     rng = np.random.default_rng(1)
     starts = task.initial.sample(task.plant.state, rng, (2,))
     wind = task.disturbance.sample(task.plant.disturbance, rng, (2, task.steps))

@@ -16,7 +16,7 @@ from systems.library import cartpole, cartpole_swing_up, van_der_pol_reversed
 
 # What no linear regulator can do: swing up, steer others, or decide where there is nothing to decide.
 NOT_FOR_LQR = {"bandit", "cartpole_swing_up", "driving", "pendulum_swing_up", "van_der_pol_reversed"}
-# Starts are drawn this much closer to the reference where saturation rules out the whole initial law.
+# Starts are drawn this much closer to the reference where saturation rules out the whole initial distribution.
 SHRUNK = {"cartpole": 0.5, "ball_and_plate": 0.01, "ball_and_plate_axis": 0.01, "ball_and_plate_linear": 0.01}
 
 
@@ -80,7 +80,7 @@ def test_reversed_van_der_pol_comes_to_rest_by_itself() -> None:
 
 
 def test_cartpole_can_be_swung_up_within_the_track() -> None:
-    """The optimal open-loop motion from hanging ends upright and stays on the track, with the force that there is."""
+    """The optimal open-loop trajectory from hanging ends upright and stays on the track with the available force."""
     task = cartpole_swing_up()
     n, step, cost = task.steps, task.dynamics.function(), task.cost.stage_function(task.plant)
     problem = ca.Opti()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import flint
 import numpy as np
 import pytest
-from test_interval import BINARY, UNARY, encloses
 
 from systems.arithmetic.interval import Interval
+from tests.systems.arithmetic.test_interval import BINARY, UNARY, encloses
 
 CASES = 10_000_000
 

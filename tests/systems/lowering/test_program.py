@@ -135,7 +135,7 @@ def test_wrong_calls_are_refused():
         f(np.zeros((2, 5)), np.zeros(1))
     with pytest.raises(InvalidValue, match="to = 'fortran'; expected 'numpy', 'torch'"):
         lower(function, "fortran")
-    with pytest.raises(InvalidValue, match=r"'v' is no input of plant: choose from x, u"):
+    with pytest.raises(InvalidValue, match=r"'v' names no input of plant: choose from x, u"):
         jacobian(function, "v")
 
 

@@ -1,0 +1,114 @@
+"""The greatest value of quadratics over boxes, bounded from above whatever the rounding."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from systems.arithmetic.balls import Ball, upward
+
+__all__ = ["greatest"]
+
+_CORNERS = 6  # of so many disturbances at most all corners are looked at
+
+
+def greatest(
+    constant: Ball, s: Ball, G: Ball, error: np.ndarray, half: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """An upper bound of constant + s d + d'G d / 2 + error over |d| <= half, and a d where the thin part is about
+    largest.
+
+    Term by term first. Where that does not show a decrease, by the tangent at the maximiser y of the thin quadratic:
+    what is concave lies below its tangent, and what is not is charged with the largest eigenvalue. Directions beyond
+    the first n, disturbances, are not cut into parts, so there the maximum is sought corner by corner.
+    """
+    wide = error + (half * (s.rad + 0.5 * _times(G.rad, half))).sum(-1)
+    size = np.abs(G.mid)
+    top = constant.hi
+    scale = np.abs(top) + (half * (np.abs(s.mid) + 0.5 * _times(size, half))).sum(-1) + wide
+    plain = _by_terms(s.mid, G.mid, half)
+    upper = top + plain + wide + 2.0**-40 * scale + 1e-290
+    y = np.zeros_like(half)
+    rest = np.flatnonzero(~(upper < 0) & np.isfinite(upper))
+    if len(rest):
+        tangent, y[rest] = _by_corners(s.mid[rest], G.mid[rest], half[rest], n)
+        bound = top[rest] + tangent + wide[rest] + 2.0**-40 * scale[rest] + 1e-290
+        upper[rest] = np.minimum(upper[rest], bound)
+    return upper, y
+
+
+def _by_terms(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """An upper bound of s d + d'G d / 2 over |d| <= half, to the rounding of :func:`_by_tangent`."""
+    size, i = np.abs(G), np.arange(half.shape[-1])
+    size[..., i, i] = np.maximum(G[..., i, i], 0.0)
+    return (half * (np.abs(s) + 0.5 * _times(size, half))).sum(-1)
+
+
+def _by_corners(s: np.ndarray, G: np.ndarray, half: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`_by_tangent`, at every corner of the directions beyond the first n.
+
+    A function that is convex in each of these by itself is largest at a corner. Where the quadratic is concave in one,
+    what makes it convex is added first.
+    """
+    q = half.shape[-1] - n
+    if not 0 < q <= _CORNERS:
+        return _by_tangent(s, G, half)
+    i = np.arange(n, n + q)
+    concavity = (0.5 * np.maximum(-G[:, i, i], 0.0) * half[:, n:] ** 2).sum(-1)
+    upper, y = np.full_like(half[:, 0], -np.inf), np.zeros_like(half)
+    across = 0.5 * (G[:, :n, n:] + G[:, n:, :n].swapaxes(-1, -2))
+    for signs in product((-1.0, 1.0), repeat=q):
+        w = half[:, n:] * np.array(signs)
+        constant = (w * (s[:, n:] + 0.5 * _times(G[:, n:, n:], w))).sum(-1)
+        linear, hessian, room = s[:, :n] + _times(across, w), G[:, :n, :n], half[:, :n]
+        tangent, x = _by_tangent(linear, hessian, room)
+        bound = constant + np.minimum(tangent, _by_terms(linear, hessian, room))
+        y = np.where((bound > upper)[:, None], np.concatenate([x, w], axis=1), y)
+        upper = np.maximum(upper, bound)
+    return upper + concavity, y
+
+
+def _by_tangent(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An upper bound, to a rounding of 2^-41 of the sum of all terms' sizes, of s d + d'G d / 2 over |d| <= half."""
+    n = half.shape[-1]
+    y = np.zeros_like(half)
+    for _ in range(3):
+        for i in range(n):
+            t = s[:, i] + (G[:, i, :] * y).sum(-1)
+            curvature = -G[:, i, i]
+            step = np.where(curvature > 0, t / np.where(curvature > 0, curvature, 1.0), np.sign(t) * np.inf)
+            step = np.where(t == 0, 0.0, step)
+            y[:, i] = np.clip(y[:, i] + step, -half[:, i], half[:, i])
+    t = s + _times(G, y)
+    value = (y * (s + 0.5 * _times(G, y))).sum(-1)
+    tangent = value + (np.abs(t) * half - t * y).sum(-1)
+    # d'Gd - its tangent = (d - y)'G(d - y) / 2 <= lambda |(d - y) / half|^2 / 2, lambda of the matrix scaled by half.
+    scaled = half[:, :, None] * G * half[:, None, :]
+    reach = np.minimum(1.0 + np.abs(y) / np.maximum(half, 1e-300), 2.0)
+    return tangent + 0.5 * _largest_eigenvalue(scaled) * (reach * reach).sum(-1), y
+
+
+def _largest_eigenvalue(M: np.ndarray) -> np.ndarray:
+    """Upper bounds (b,) of max(0, largest eigenvalue) of symmetric matrices (b, n, n), whatever eigh's accuracy.
+
+    With Q of about orthonormal columns, x = Q z: x'Mx = z'(Q'MQ)z <= l |z|^2 by Gershgorin's discs, and |z|^2 is at
+    most |x|^2 / (1 - |Q'Q - I|).
+    """
+    n = M.shape[-1]
+    symmetric = 0.5 * (M + M.swapaxes(-1, -2))
+    usable = np.isfinite(symmetric).all(axis=(-1, -2))
+    Q = np.linalg.eigh(np.where(usable[:, None, None], symmetric, 0.0))[1]
+    turned = (Ball.of(Q.swapaxes(-1, -2)) @ (Ball.of(symmetric) @ Ball.of(Q))).interval
+    gram = (Ball.of(Q.swapaxes(-1, -2)) @ Ball.of(Q)) - Ball.of(np.eye(n))
+    i = np.arange(n)
+    size = np.maximum(np.abs(turned.lo), np.abs(turned.hi))
+    others = size.sum(-1) - size[:, i, i]
+    largest = (turned.hi[:, i, i] + upward(others)).max(-1)
+    defect = gram.size.sum(-1).max(-1)
+    bound = np.maximum(largest, 0.0) / (1.0 - defect) * (1.0 + 2.0**-50)
+    return np.where(usable & (defect < 0.5), bound, np.inf)
+
+
+def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    return (matrix @ vector[..., None])[..., 0]

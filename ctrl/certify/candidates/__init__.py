@@ -1,0 +1,1 @@
+"""Lyapunov functions, levels and inner levels worth claiming, in floating point: nothing here is a proof."""

@@ -1,0 +1,73 @@
+"""The quadratic candidates that a claim about any loop is tried with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from ctrl.certify.candidates.disturbed import reachable
+from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
+from ctrl.certify.candidates.sampling import SampledLimit, sampled_limit
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import RestPoint
+from ctrl.controller import NotApplicable
+from systems import InvalidValue
+
+__all__ = ["Candidate", "quadratics"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A V to be tried, and what samples say of it.
+
+    Args:
+        inner: level of the set that is claimed to be reached, 0 where trajectories converge.
+        limit: of its level.
+    """
+
+    name: str
+    V: QuadraticLyapunov
+    inner: float
+    limit: SampledLimit
+
+    @property
+    def volume(self) -> float:
+        """Of {V <= limit}, which no proof will exceed."""
+        return self.V.volume(self.limit.level)
+
+
+def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[Candidate]:
+    """Candidates around a rest point, the one that promises the largest set first.
+
+    What the linear-quadratic regulator of the task would cost (at a rest point of its own, what the linearised loop
+    does), and the solution of the linearised loop's Lyapunov equation.
+
+    Args:
+        loop: of which something is claimed.
+        nominal: the same, undisturbed.
+
+    Raises:
+        NotApplicable: there is none; the reasons of all.
+    """
+    makers: dict[str, Callable[[], QuadraticLyapunov]] = {
+        "the linearised loop's Lyapunov equation": lambda: lyapunov(loop.task, loop.law, loop.continuous, rest),
+    }
+    if rest.is_reference:
+        makers |= {"the Riccati solution": lambda: riccati(loop.task)}
+    else:
+        makers |= {"the linearised loop's cost to go": lambda: cost_to_go(nominal, rest)}
+    candidates, reasons = [], []
+    for name, make in makers.items():
+        try:
+            V = make()
+        except (NotApplicable, InvalidValue) as error:  # such as a cost that does not depend on a state
+            reasons.append(str(error))
+            continue
+        inner = reachable(loop, V)
+        candidates.append(Candidate(name, V, inner, sampled_limit(loop, V, inner=inner)))
+    if not candidates:
+        raise NotApplicable("; ".join(dict.fromkeys(reasons)))
+    return sorted(candidates, key=lambda candidate: -candidate.volume)

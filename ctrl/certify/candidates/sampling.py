@@ -1,0 +1,226 @@
+"""Sampling: where a Lyapunov function stops to decrease, and from where runs arrive. Nothing here is a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from systems import InvalidValue
+from systems.arguments import expect_seed
+from systems.statistics import Rate
+
+__all__ = ["SampledLimit", "SampledRegion", "arrives", "corners", "sampled_limit", "sampled_region"]
+
+_NEAR = 0.01  # arrived: within this share of the box's size
+
+
+@dataclass(frozen=True, eq=False)
+class SampledLimit:
+    """The largest level below which no sample breaks the decrease.
+
+    Args:
+        level: V of the lowest violation; where there is none, the highest level that was searched.
+        violation: the point (n,) that breaks the decrease at this level, None where there is none.
+        samples: points looked at.
+    """
+
+    level: float
+    violation: np.ndarray | None
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRegion:
+    """How much of a box is attracted, estimated by simulation from starts drawn evenly.
+
+    Args:
+        rate: runs that arrived, of how many; its Wilson interval is at 95 %.
+        box: volume of the box.
+    """
+
+    rate: Rate
+    box: float
+
+    @property
+    def volume(self) -> float:
+        return self.rate.value * self.box
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the volume, at 95 %: what the draws leave open, not what the length of the runs does."""
+        low, high = self.rate.interval
+        return low * self.box, high * self.box
+
+
+def sampled_region(
+    step: Callable[[np.ndarray], np.ndarray],
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    draws: int = 10_000,
+    steps: int = 2000,
+    seed: int = 0,
+) -> SampledRegion:
+    """From how much of a box (lower, upper (n,), finite) runs come close to a state (n,) without leaving the box.
+
+    Args:
+        step: states (b, n) one sample later, such as a :class:`ClosedLoop`; any controller will do, law or none.
+        steps: samples after which a run counts as not arriving.
+
+    Raises:
+        InvalidValue: the box is not bounded.
+    """
+    if not np.isfinite([lower, upper]).all():
+        raise InvalidValue(f"box from {lower} to {upper}; starts can only be drawn evenly from a bounded one")
+    x = np.random.default_rng(expect_seed(seed)).uniform(lower, upper, (draws, len(lower)))
+    arrived = arrives(step, x, centre, lower, upper, steps)
+    return SampledRegion(Rate(int(arrived.sum()), draws), float(np.prod(upper - lower)))
+
+
+def arrives(
+    step: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    steps: int,
+) -> np.ndarray:
+    """Whether runs from the states (b, n) come close to the centre (n,) without leaving the box; (b,) of bool."""
+    scale = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
+    arrived, going = np.zeros(len(x), dtype=bool), np.arange(len(x))
+    for k in range(steps):
+        x = step(x)
+        stays = ((x >= lower) & (x <= upper)).all(axis=1)
+        x, going = x[stays], going[stays]
+        if k % 20 == 19:
+            near = (np.abs(x - centre) < _NEAR * scale).all(axis=1)
+            arrived[going[near]] = True
+            x, going = x[~near], going[~near]
+        if not len(x):
+            break
+    return arrived
+
+
+def sampled_limit(
+    loop: ClosedLoop,
+    V: Lyapunov,
+    kappa: float = 0.0,
+    ceiling: float | None = None,
+    rays: int = 2048,
+    seed: int = 0,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+    inner: float = 0.0,
+) -> SampledLimit:
+    """Lowest level of V at which a state of the box breaks the decrease of V or leaves the box.
+
+    Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
+
+    Args:
+        ceiling: levels above it are not searched; default: for a quadratic V the highest level on the box's corners,
+            and for an unbounded box 1,000 times that on the corners of the support of the initial states.
+        box: lower and upper (n,); default: the task's domain.
+        inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
+            corners of their box are looked at.
+
+    Raises:
+        InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
+            and the box not bounded.
+    """
+    rng = np.random.default_rng(expect_seed(seed))
+    lower, upper = loop.domain if box is None else box
+    n, centre = len(lower), V.middle
+    if n == 2:
+        angle = np.linspace(0.0, 2 * np.pi, rays, endpoint=False)
+        sphere = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    else:
+        sphere = rng.standard_normal((rays, n))
+        sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
+    if isinstance(V, QuadraticLyapunov):
+        top = _ceiling(loop, V, lower, upper) if ceiling is None else ceiling
+        metric = np.linalg.inv(np.linalg.cholesky(V.P))  # V = 1 on sphere @ metric
+        directions = sphere @ metric * np.sqrt(top)
+    elif np.isfinite([lower, upper]).all():
+        top = np.inf if ceiling is None else ceiling
+        metric = np.diag(upper - lower) / 4.0
+        directions = sphere / np.abs(sphere).max(axis=1, keepdims=True)
+        directions = np.where(directions > 0, directions * (upper - centre), directions * (centre - lower))
+    else:
+        raise InvalidValue(f"task '{loop.task.name}': a V that is not quadratic needs a bounded box to be searched")
+    samples = 0
+
+    def broken(x: np.ndarray) -> np.ndarray:
+        nonlocal samples
+        samples += len(x)
+        kept = np.ones(len(x), dtype=bool)
+        for w in corners(loop):
+            after = loop(x, w)
+            with np.errstate(invalid="ignore", over="ignore"):
+                if loop.continuous:
+                    decreases = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
+                    leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
+                    kept &= decreases & ~leaves.any(axis=1)
+                else:
+                    decreases = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
+                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & decreases
+        return ((x >= lower) & (x <= upper)).all(axis=1) & ~kept
+
+    def lowest(x: np.ndarray) -> np.ndarray:
+        return x[np.argsort(V(x))[:64]]
+
+    violations = np.zeros((0, n))
+    radii = np.concatenate([np.geomspace(1e-4, 0.02, 16, endpoint=False), np.linspace(0.02, 1.0, 50)])
+    shrink, level = 1.0, top
+    for _ in range(12):  # the same rays over an ever smaller set, until that shows nothing lower
+        x = np.clip(centre + shrink * (directions[:, None, :] * radii[:, None]).reshape(-1, n), lower, upper)
+        x = x[V(x) <= level]
+        bad = x[broken(x)]
+        if not len(bad):
+            break
+        violations = lowest(np.concatenate([violations, bad]))
+        least = float(V(violations[0]))
+        if least > 0.8 * level:
+            break
+        level = 1.02 * least
+        away = np.linalg.norm((violations - centre) @ np.linalg.inv(metric), axis=1).max()
+        shrink = min(shrink, 1.02 * away / np.linalg.norm(directions @ np.linalg.inv(metric), axis=1).max())
+        if not level > 0 or shrink < 1e-5:  # it breaks at the reference itself
+            break
+    if not len(violations):
+        x = np.clip(centre + directions, lower, upper)
+        return SampledLimit(top if np.isfinite(top) else float(V(x).max()), None, samples)
+    scale = 0.1
+    for _ in range(60):
+        away = violations - centre
+        size = np.linalg.norm(away @ np.linalg.inv(metric), axis=1)[:, None, None]
+        noise = rng.standard_normal((len(violations), 32, n)) @ metric
+        x = np.clip((centre + away[:, None, :] + scale * size * noise).reshape(-1, n), lower, upper)
+        x = x[V(x) < V(violations).max()]
+        violations = lowest(np.concatenate([violations, x[broken(x)]]))
+        scale *= 0.85
+    return SampledLimit(float(V(violations[0])), violations[0], samples)
+
+
+def corners(loop: ClosedLoop) -> np.ndarray:
+    """The corners (k, q) of the box of disturbances; where there is none, zero."""
+    ends = [
+        sorted({low, high})
+        for low, high in zip(loop.disturbance_box.lo.tolist(), loop.disturbance_box.hi.tolist(), strict=True)
+    ]
+    return np.array(list(product(*ends)))
+
+
+def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov, lower: np.ndarray, upper: np.ndarray) -> float:
+    initial = loop.task.initial.support(loop.task.plant.state)
+    for (low, high), factor in (((lower, upper), 1.0), (initial, 1e3)):
+        reach = np.maximum(np.abs(low - V.middle), np.abs(high - V.middle))
+        if np.isfinite(reach).all() and (reach > 0).any():
+            return factor * float(reach @ np.abs(V.P) @ reach)
+    raise InvalidValue(
+        f"task '{loop.task.name}': neither the domain nor the initial states are bounded, so nothing says how far to "
+        "search; give a ceiling for the level of V"
+    )

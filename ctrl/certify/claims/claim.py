@@ -1,0 +1,183 @@
+"""Claims about regions of attraction of closed loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+import numpy as np
+
+from ctrl.certify.candidates.disturbed import reachable
+from ctrl.certify.candidates.linearised import cost_to_go, riccati
+from ctrl.certify.candidates.sampling import sampled_limit
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.functions.lyapunov import Lyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from systems import InvalidValue
+
+__all__ = ["LEAST_LEVEL", "Claim", "Equilibrium", "candidate"]
+
+Equilibrium = Literal["reference", "own"]
+"""The point that trajectories are claimed to converge to: the task's reference, or where the loop itself rests."""
+
+LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
+
+_ROUNDING = (
+    "doubles rounded outward; holds for real arithmetic on the equations of the plant as it is simulated, their "
+    "numbers, gains, bounds and dt the doubles given; not for the rounding of a running controller"
+)
+
+_EXPONENTIAL = "; and for the exact solution between samples, its matrix exponential enclosed"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A set S = {V <= level}, cut to a box, is a region of attraction of a closed loop x+ = f(x) or x' = f(x).
+
+    From every start in S the states stay in S and converge to the equilibrium at the centre of V, because V(f(x)) <
+    (1 - kappa) V(x), or V'(x) f(x) < -kappa V(x), on S but that point, and no trajectory leaves S through the border of
+    the box.
+
+    With an inner level: the states stay in S, come to {V <= inner} in finite time and stay there (ultimate boundedness;
+    Khalil 2002, "Nonlinear Systems", section 4.8), whatever the disturbances in W are, because V(f(x, w)) < max((1 -
+    kappa) V(x), inner) for all x in S and w in W, or V'(x) f(x, w) < -kappa V(x) wherever V(x) >= inner.
+
+    The loop is lowered when it is first evaluated, and once for all claims that share it.
+
+    Args:
+        loop: the closed loop, with its uncertain parameters and disturbances.
+        region: S, and the inner level.
+        kappa: least relative decrease of V per sample (in continuous time: per second); default: 0, any decrease.
+        equilibrium: what trajectories are claimed to converge to; default: the reference of the task.
+    """
+
+    loop: ClosedLoop
+    region: SublevelSet
+    kappa: float = 0.0
+    equilibrium: Equilibrium = "reference"
+
+    @staticmethod
+    def about(
+        loop: ClosedLoop,
+        V: Lyapunov | None = None,
+        level: float | None = None,
+        *,
+        kappa: float = 0.0,
+        box: tuple[np.ndarray, np.ndarray] | None = None,
+        inner: float | None = None,
+        equilibrium: Equilibrium = "reference",
+    ) -> Claim:
+        """The claim with all that was left open filled in, as :func:`ctrl.certify.certify` describes it.
+
+        Raises:
+            InvalidValue: a level that is not positive, kappa out of range, an inner level beyond the level, a box that
+                does not fit, or an unbounded set.
+        """
+        V = candidate(loop, V, equilibrium)
+        if not 0 <= kappa < (np.inf if loop.continuous else 1):
+            raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if loop.continuous else " < 1"))
+        lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
+        if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
+            raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
+        if inner is None:
+            inner = reachable(loop, V, kappa, level, (lower, upper)) if loop.is_disturbed else 0.0
+        if level is None:
+            level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, LEAST_LEVEL, inner)
+        if not 0 < level < np.inf:
+            raise InvalidValue(f"level = {level}; expected a positive number")
+        if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
+            raise InvalidValue(
+                f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances"
+            )
+        claim = Claim(loop, SublevelSet(V, float(level), lower, upper, float(inner)), kappa, equilibrium)
+        claim._expect_bounded()
+        return claim
+
+    def _expect_bounded(self) -> None:
+        region, task = self.region, self.loop.task
+        low, high = region.hull
+        if not np.isfinite([low, high]).all():
+            raise InvalidValue(
+                f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
+            )
+        box = f"the box from {region.lower} to {region.upper}"
+        if not (low <= high).all():
+            raise InvalidValue(
+                f"no state with V <= {region.level:.6g} lies in {box}, V being centred at {region.V.middle}; give a "
+                "domain or a box that holds the centre, or a higher level"
+            )
+        if bounds := self.loop.beyond_half_a_period(low, high):
+            raise InvalidValue(
+                f"{box.removeprefix('the ')}: a periodic signal or a quaternion reaches beyond {bounds}, where a "
+                "controller may take another representative of it, closer to the reference, than the law reads; give a "
+                "smaller box, or leave it out"
+            )
+
+    def centred(self, V: Lyapunov) -> Claim:
+        """The same claim with V around another point."""
+        return replace(self, region=replace(self.region, V=V))
+
+    @property
+    def law(self) -> str:
+        """The law by the words of its type."""
+        words = "".join(f" {letter}" if letter.isupper() else letter for letter in type(self.loop.law).__name__)
+        return f"the {words.strip().lower()} law"
+
+    @property
+    def domain(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lower and upper (n,) of the box that S is cut to; None where it cuts nothing off."""
+        return None if self.region.is_whole else (self.region.lower, self.region.upper)
+
+    @property
+    def dynamics(self) -> str:
+        """Integrator and sample time, such as "euler, 0.05 s", or "continuous time"."""
+        return "continuous time" if self.loop.continuous else str(self.loop.task.true_dynamics)
+
+    @property
+    def dt(self) -> float:
+        """Seconds per sample, 0 in continuous time."""
+        return 0.0 if self.loop.continuous else self.loop.task.dt
+
+    @property
+    def rounding(self) -> str:
+        """Which arithmetic the claim covers."""
+        return _ROUNDING + (_EXPONENTIAL if self.loop.is_sampled_exactly else "")
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """By name, all that is claimed. A file holds this, and verifying it again computes it anew."""
+        return {
+            "task": self.loop.task.name,
+            "law": self.law,
+            "V": self.region.V,
+            "reference": self.loop.reference,
+            "level": float(self.region.level),
+            "kappa": float(self.kappa),
+            "state": self.loop.task.plant.state,
+            "domain": self.domain,
+            "task_domain": self.loop.task.domain_bounds,
+            "dynamics": self.dynamics,
+            "dt": self.dt,
+            "uncertain": self.loop.uncertain,
+            "disturbance": self.loop.disturbance,
+            "inner": float(self.region.inner),
+            "rounding": self.rounding,
+        }
+
+
+def candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) -> Lyapunov:
+    """V; default: the Riccati solution of the task or, at an equilibrium of its own, the cost-to-go of the loop."""
+    if V is None:
+        return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
+    if not isinstance(V, Lyapunov):
+        raise InvalidValue(
+            f"V is of type {type(V).__name__}; expected a Lyapunov function: QuadraticLyapunov(P, centre) for (x - c)'P"
+            "(x - c), SymbolicLyapunov(function, centre) for a smooth casadi.Function of one column"
+        )
+    if V.centre.shape != loop.reference.shape:
+        raise InvalidValue(
+            f"V is a function of {len(V.middle)} states; plant {loop.task.plant.name} has {len(loop.reference)}: "
+            f"{', '.join(loop.task.plant.state.names)}"
+        )
+    return V

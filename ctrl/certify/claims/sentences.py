@@ -1,0 +1,92 @@
+"""Claims in words: one sentence that says of which set what is claimed, under what."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+
+import numpy as np
+
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.loops.equilibrium import at_most, distance, is_same
+from systems import Signals
+from systems.arithmetic.interval import Interval
+
+__all__ = ["is_at_reference", "numbers", "sentence"]
+
+Box = tuple[np.ndarray, np.ndarray]
+
+_LITTLE = 1e-6  # of the level: V at a point a thousandth of the set's size away
+
+
+def sentence(claim: Claim) -> str:
+    """The claim in one sentence."""
+    loop, region = claim.loop, claim.region
+    V, reference = region.V, loop.reference
+    known = "".join(
+        f", for every {name} in [{float(low)!r}, {float(high)!r}]" for name, (low, high) in loop.uncertain.items()
+    )
+    goal = f"the reference [{numbers(reference)}]"
+    if not is_at_reference(region, reference):
+        away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
+        goal = f"the loop's own equilibrium [{numbers(V.middle)}], {away},"
+    inside = f"comes to V <= {_rounded(region.inner, ROUND_CEILING)} in finite time, for all future time,"
+    end = inside if region.inner > 0 else f"converges to {goal}"
+    when = "at any time" if loop.continuous else "in any sample"
+    drawn = ", ".join(
+        f"any {name} in [{float(low)!r}, {float(high)!r}]" for name, (low, high) in loop.disturbance.items()
+    )
+    disturbed = f"with {drawn} {when} and no other disturbance" if drawn else "without disturbance"
+    state, domain = loop.task.plant.state, loop.task.domain_bounds
+    starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
+    return f"{starts} stays there and {end} under {claim.law}, {disturbed}{known}"
+
+
+def is_at_reference(region: SublevelSet, reference: np.ndarray) -> bool:
+    """Whether the centre of V is the reference up to rounding, which must be little beside the size of the set."""
+    V = region.V
+    return is_same(V.centre, reference) and bool(V.enclose(Interval.of(reference)).hi <= _LITTLE * region.level)
+
+
+def _given(region: SublevelSet) -> str:
+    """The correction of the V that was given, where that is more than rounding; else nothing."""
+    constant, slope = region.V.correction
+    lower, upper = region.hull
+    with np.errstate(invalid="ignore"):
+        size = abs(constant) + np.nansum(np.abs(slope) * (upper - lower))
+    if size <= 1e-9 * region.level:
+        return ""
+    slopes = ", ".join(map(repr, slope.tolist()))
+    return f", where V(x) = W(x) + {constant!r} + [{slopes}]'(x - c) with W the function given and c its centre,"
+
+
+def _cut(region: SublevelSet, state: Signals, domain: Box) -> str:
+    """The box that {V <= level} is cut to, as far as it cuts, and where the set goes beyond the domain of the task."""
+    low, high = region.V.bounding_box(region.level)
+    bounds = []
+    for i, name in enumerate(state.names):
+        least, most = float(region.lower[i]), float(region.upper[i])
+        below, above = low[i] < least, high[i] > most
+        if below and above and np.isfinite([least, most]).all():
+            bounds.append(f"{name} in [{least!r}, {most!r}]")
+        elif below and np.isfinite(least):
+            bounds.append(f"{name} >= {least!r}")
+        elif above and np.isfinite(most):
+            bounds.append(f"{name} <= {most!r}")
+    text = ""
+    if bounds:
+        same = np.array_equal(region.lower, domain[0]) and np.array_equal(region.upper, domain[1])
+        text = f" within {'the domain of the task' if same else 'the box'} ({', '.join(bounds)})"
+    lower, upper = region.hull
+    beyond = [name for i, name in enumerate(state.names) if lower[i] < domain[0][i] or upper[i] > domain[1][i]]
+    return f"{text}, a set that reaches beyond the domain of the task in {', '.join(beyond)}," if beyond else text
+
+
+def _rounded(a: float, rounding: str) -> str:
+    """A number in six digits, not beyond it on the side that matters."""
+    return f"{float(Context(prec=6, rounding=rounding).create_decimal(a)):.6g}"
+
+
+def numbers(array: np.ndarray) -> str:
+    """Its entries in six digits."""
+    return ", ".join(f"{a:.6g}" for a in array)

@@ -1,0 +1,198 @@
+"""Certificates as files: one JSON text that says everything, with all digits, so that what is read is what was proved.
+
+Nothing in a file is executed, imported or called. docs/files.md describes the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.sentences import sentence
+from ctrl.certify.claims.subdivision import Subdivision
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.files.content import (
+    array_of,
+    fields_of,
+    intervals_of,
+    law_data,
+    law_of,
+    lyapunov_of,
+    number_of,
+    plain,
+    proof_data,
+    proof_of,
+)
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.laws import Law
+from systems import InvalidValue, Task
+from systems.describe import statement
+from systems.files import FileError, json_text, parse_json, read_json, shown, write_json
+
+__all__ = ["Contradiction", "StoredClaim", "TaskNeeded", "read", "save"]
+
+FORMAT = 3
+_KIND = "certificate of Trivium"
+_FORMER_WORDS = ("for all future time", "for good")  # what files say that were written before 0.1
+
+
+class Contradiction(FileError):
+    """A certificate of this format that cannot be: it was damaged, or altered."""
+
+
+class TaskNeeded(FileError):
+    """A certificate of a task that is not in Trivium's library: whoever checks it must give the task."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredClaim:
+    """A claim and its proof as read from a file, to be verified again."""
+
+    claim: Claim
+    proof: Subdivision
+
+
+def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path) -> Path:
+    """Writes ``path`` (.json), whole or not at all.
+
+    Args:
+        source: what the task was called on the command line, for whoever reads the file; nothing is done with it.
+
+    Returns:
+        The path of the text.
+
+    Raises:
+        InvalidValue: the certificate is not proved, speaks of another task or law, or of a law or V without file form.
+    """
+    if certificate.proof is None:
+        raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
+    loop = ClosedLoop(task, law, certificate.dt == 0, certificate.uncertain, certificate.disturbance)
+    claims = plain(replace(certificate.claimed, loop=loop).stated)
+    if wrong := _difference({name: plain(getattr(certificate, name)) for name in claims}, claims):
+        raise InvalidValue(f"the certificate speaks of another task or law than those given: {wrong}")
+    content = {
+        "kind": _KIND,
+        "format": FORMAT,
+        "claim": certificate.claim,
+        "stated": claims,
+        "law": law_data(law),
+        "task": {"source": source, "content": statement(task)},
+        "proof": proof_data(certificate.proof),
+        "effort": {"boxes": certificate.boxes, "seconds": certificate.seconds, "cpu": certificate.cpu},
+    }
+    path = path.with_suffix(".json")
+    write_json(path, content, indent=1)
+    return path
+
+
+def read(path: Path, task: Task | None = None) -> StoredClaim:
+    """The claim and proof that :func:`save` wrote.
+
+    Every word of the file that is not what its numbers come to is a contradiction, so what is read says what the file
+    says.
+
+    Args:
+        task: that the file speaks of. Where left out, the task of that name in Trivium's own library; no other is
+            looked for, since a file must not decide what is imported.
+
+    Raises:
+        FileError: it cannot be read, is not a certificate, or of another format or task.
+        Contradiction: it is a certificate, and cannot be. TaskNeeded: no task was given, and the library has none such.
+    """
+    content = _content(path)
+    with _located(path):
+        claims, spoken_of = content["stated"], content["task"]
+        described = fields_of(spoken_of, "source", "content")[1]
+        if not isinstance(claims, dict) or not isinstance(claims.get("task"), str):
+            raise InvalidValue(f"stated: {shown(claims)}; expected the task and what is claimed of it")
+    known = _task(path, claims["task"]) if task is None else task
+    if wrong := _difference(described, parse_json(json_text(statement(known)).encode(), str(path))):
+        given = "Trivium's own" if task is None else "the one given"
+        raise (TaskNeeded if task is None else FileError)(
+            f"{path}: speaks of another task '{known.name}' than {given}: {wrong}; give the task that it was made for "
+            f"(trivium verify --check FILE TASK), or prove the claim anew of this one"
+        )
+    with _located(path), np.errstate(all="ignore"):
+        continuous = number_of(claims["dt"]) == 0
+        uncertain, disturbance = (intervals_of(claims[name]) for name in ("uncertain", "disturbance"))
+        loop = ClosedLoop(known, law_of(content["law"]), continuous, uncertain, disturbance)
+        V, n = lyapunov_of(claims["V"]), len(known.plant.state)
+        lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
+        if claims["domain"] is not None:
+            lower, upper = array_of(claims["domain"], 2, n, finite=False)
+        level, inner, kappa = (number_of(claims[name]) for name in ("level", "inner", "kappa"))
+        claim = Claim(loop, SublevelSet(V, level, lower, upper, inner), kappa)
+        if V.centre.shape != (n,):
+            raise InvalidValue(f"V is a function of {len(V.middle)} states; task '{known.name}' has {n}")
+        stored = StoredClaim(claim, proof_of(content["proof"], n))
+        if wrong := _difference(claims, parse_json(json_text(plain(claim.stated)).encode(), str(path))):
+            raise InvalidValue(f"what it states is not what its numbers come to: {wrong}")
+        words = sentence(claim)
+        if content["claim"] not in (words, words.replace(*_FORMER_WORDS)):
+            raise InvalidValue(f"its words are not those of its numbers: {shown(content['claim'])}, but '{words}'")
+        return stored
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The parts of a file of this format."""
+    content = read_json(path)
+    if not isinstance(content, dict) or "format" not in content:
+        raise FileError(f"{path}: {shown(content)}; expected a certificate, as trivium verify writes it")
+    kind, written = content.get("kind"), content["format"]
+    if type(written) is not int or not (kind == _KIND or written in (1, 2)):  # the first two formats had no kind
+        raise FileError(
+            f"{path}: kind {shown(kind)}, format {shown(written)}; expected '{_KIND}' of format {FORMAT}, as trivium "
+            "verify writes it"
+        )
+    if written != FORMAT:
+        way = "re-create it with trivium verify TASK" if written < FORMAT else "read it with the release that wrote it"
+        raise FileError(f"{path}: written in format {written} of certificates; this release reads {FORMAT}; {way}")
+    with _located(path):
+        fields_of(content, "kind", "format", "claim", "stated", "law", "task", "proof", "effort")
+    return content
+
+
+def _task(path: Path, name: str) -> Task:
+    """The task of Trivium's own library that goes by a name."""
+    from ctrl.discovery import library_task
+
+    task = library_task(name)
+    if task is None:
+        raise TaskNeeded(
+            f"{path}: speaks of task {shown(name)}, which is none of Trivium's own; give it on the command line, "
+            "trivium verify --check FILE path/to/file.py:task (a file of results never says what is imported)"
+        )
+    return task
+
+
+@contextmanager
+def _located(path: Path) -> Iterator[None]:
+    """Turns any error that the content of a certificate leads to into a contradiction of that file."""
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise Contradiction(f"{path}: not a certificate that can be: {said}; it was damaged or altered") from error
+
+
+def _difference(one: Any, other: Any, where: str = "") -> str:
+    """The first place at which two objects of JSON differ, and what they say there; empty where they agree."""
+    if isinstance(one, dict) and isinstance(other, dict) and set(one) == set(other):
+        return next(
+            (difference for key in other if (difference := _difference(one[key], other[key], f"{where}.{key}"))), ""
+        )
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        parts = ((a, b, f"{where}[{k}]") for k, (a, b) in enumerate(zip(one, other, strict=True)))
+        return next((difference for a, b, place in parts if (difference := _difference(a, b, place))), "")
+    if type(one) is type(other) and one == other:
+        return ""
+    return f"{where.removeprefix('.')} is {shown(one)} there and {shown(other)} here"

@@ -1,0 +1,1 @@
+"""Lyapunov functions with enclosures of value, gradient and Hessian: quadratic, expressions, networks."""

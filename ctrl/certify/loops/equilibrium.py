@@ -1,0 +1,205 @@
+"""Where closed loops rest: at the reference or beside it, exactly or in a box proved to hold one equilibrium."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.controller import NotApplicable
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
+
+__all__ = ["RestPoint", "at_most", "behaviour_around", "distance", "equilibrium_near", "is_same", "rest_point"]
+
+_NEAR = 1e-9  # what counts as the same point up to rounding, relative to its size
+_STEPS = 50  # of Newton's method
+_SAMPLES = 4000  # of a run, where Newton's method does not find its way, or to see where an unstable loop goes
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RestPoint:
+    """A state x* = f(x*), or f(x*) = 0 in continuous time, proved to exist and to be the only one in its box.
+
+    Args:
+        box: (n,), holds x*; a point where x* is known exactly.
+        reference: (n,), where the task wants the loop to rest.
+        slopes: (n, n), Jacobian of f about there, in floating point.
+    """
+
+    box: Interval
+    reference: np.ndarray
+    slopes: np.ndarray
+    continuous: bool
+
+    @property
+    def offset(self) -> np.ndarray:
+        """Upper bounds (n,) of |x* - reference|."""
+        return distance(self.box, self.reference)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the reference, up to rounding."""
+        return is_same(self.box, self.reference)
+
+    @property
+    def growth(self) -> float:
+        """The largest modulus of an eigenvalue of the Jacobian; in continuous time, the largest real part. Floating
+        point."""
+        values = np.linalg.eigvals(self.slopes)
+        return float((values.real if self.continuous else np.abs(values)).max())
+
+    @property
+    def is_attractive(self) -> bool:
+        """Whether the linearised loop converges; floating point, not a proof."""
+        return self.growth < (0.0 if self.continuous else 1.0)
+
+
+def distance(box: Interval, point: np.ndarray) -> np.ndarray:
+    """Upper bounds (n,) of how far a state of the box may lie from the point."""
+    return abs(box - point).hi
+
+
+def at_most(a: float) -> str:
+    """An upper bound of a number in about three digits, which printing alone might round down."""
+    return f"{1.001 * a:.4g}"
+
+
+def is_same(box: Interval, point: np.ndarray) -> bool:
+    """Whether all of the box lies within rounding of the point."""
+    return bool((distance(box, point) <= 10.0 * _NEAR * (1.0 + np.abs(point))).all())
+
+
+def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
+    """The equilibrium of the loop that Newton's method finds from a state (n,), default: the reference.
+
+    A learned policy hardly ever answers the reference with exactly the reference input; its loop then rests beside the
+    reference. Where that is, is found in floating point and proved by :func:`equilibrium_near`.
+
+    Raises:
+        NotApplicable: none is found, or none is proved where one seems to be.
+    """
+    start = loop.reference if near is None else np.asarray(near, dtype=float)
+    box = Interval.of(start) if loop.drift(start)[0] else None
+    if box is None:
+        guess = _newton(loop, start)
+        if guess is None and not loop.continuous:
+            last = _run(loop, start)  # the loop itself may know the way, or circle around what is sought
+            guess = _newton(loop, last[-1]) if len(last) else None
+            guess = _newton(loop, last.mean(axis=0)) if guess is None and len(last) else guess
+        if guess is None:
+            moved = loop.drift(start)[1]
+            raise NotApplicable(
+                f"task '{loop.task.name}': no equilibrium of the closed loop found from [{_text(start)}], where it "
+                f"moves by up to {moved:.3g}; a region of attraction needs a state at which the loop rests"
+            )
+        box = equilibrium_near(loop, guess)
+        if box is None:
+            raise NotApplicable(
+                f"task '{loop.task.name}': the closed loop seems to rest at [{_text(guess)}], but that could not be "
+                "proved: its Jacobian there is singular or jumps (a kink of the law, a line of equilibria), or the "
+                "point is another one for every value of an uncertain parameter"
+            )
+    return RestPoint(box, loop.reference, loop.enclose_jacobian(Interval.of(box.mid)).jacobian.mid, loop.continuous)
+
+
+def behaviour_around(loop: ClosedLoop, rest: RestPoint) -> str:
+    """In words, what a simulated run does that starts next to an equilibrium without attraction."""
+    if loop.continuous:
+        return "runs from next to it do not come back"
+    lower, upper = loop.domain
+    size = np.where(np.isfinite(upper - lower), upper - lower, 1.0 + np.abs(rest.box.mid))
+    last = _run(loop, rest.box.mid + 1e-4 * size)
+    if not len(last):
+        return "a run from next to it leaves the domain of the task"
+    swing = 0.5 * (last.max(axis=0) - last.min(axis=0))
+    if (swing <= 1e-6 * size).all():
+        return f"a run from next to it ends at rest elsewhere, at [{_text(last[-1])}]"
+    return f"a run from next to it ends up circling it, by +-[{_text(swing)}] for all future time (a limit cycle)"
+
+
+def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
+    """A box (n,) around an equilibrium within rounding of the guess (n,); None where none could be proved.
+
+    Krawczyk (1969): with G the increment of the state, Y about the inverse of its Jacobian and m the middle of a box X,
+    K = m - Y G(m) + (I - Y G'(X)) (X - m). Every zero of G in X lies in K, and if K lies in the interior of X there is
+    exactly one.
+    """
+    n = len(guess)
+    Y = _inverse(loop, guess)
+    if Y is None:
+        return None
+    identity = _identity(loop, n)
+    scale = 1.0 + np.abs(guess)
+    middle = guess
+    for _ in range(3):  # Newton, to centre the box
+        moved = loop.increment(Interval.of(middle)).mid
+        middle = middle - Y @ moved
+    if not (np.abs(middle - guess) <= _NEAR * scale).all():
+        return None
+    for radius in 10.0 ** np.arange(-15.0, -8.0):
+        X = Interval(middle - radius * scale, middle + radius * scale)
+        m, half = X.mid, X.rad
+        G = Ball.of(loop.increment(Interval.of(m)))
+        J = loop.enclose_jacobian(X).jacobian - Ball.of(identity)
+        shrunk = Ball.of(np.eye(n)) - (Ball.of(Y) @ J)
+        K = (Ball.of(m) - (Ball.of(Y) @ G)) + (shrunk @ Ball(np.zeros(n), half))
+        if (K.lo > X.lo).all() and (K.hi < X.hi).all():
+            return Interval(np.maximum(K.lo, X.lo), np.minimum(K.hi, X.hi))
+    return None
+
+
+def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
+    """Where Newton's method with halved steps ends, in floating point; None if it leaves the domain or does not end."""
+    lower, upper = loop.domain
+    x = start
+    moved = loop.increment(Interval.of(x)).mid
+    for _ in range(_STEPS):
+        Y = _inverse(loop, x)
+        if Y is None:
+            return None
+        step = -Y @ moved
+        if (np.abs(step) <= 1e-3 * _NEAR * (1.0 + np.abs(x))).all():
+            return x
+        for halving in 2.0 ** -np.arange(12.0):
+            ahead = x + halving * step
+            there = loop.increment(Interval.of(ahead)).mid
+            # In units of the step, so that states of different size count alike.
+            if ((ahead >= lower) & (ahead <= upper)).all() and np.linalg.norm(Y @ there) < np.linalg.norm(step):
+                break
+        else:
+            return None
+        x, moved = ahead, there
+    return None
+
+
+def _inverse(loop: ClosedLoop, x: np.ndarray) -> np.ndarray | None:
+    """About the inverse (n, n) of the increment's Jacobian at a state; None where it has none."""
+    slopes = loop.enclose_jacobian(Interval.of(x)).jacobian.mid - _identity(loop, len(x))
+    if not np.isfinite(slopes).all() or np.linalg.matrix_rank(slopes) < len(x):
+        return None
+    return np.linalg.inv(slopes)
+
+
+def _identity(loop: ClosedLoop, n: int) -> np.ndarray:
+    """The matrix (n, n) that makes the Jacobian of f that of the increment."""
+    return np.zeros((n, n)) if loop.continuous else np.eye(n)
+
+
+def _run(loop: ClosedLoop, start: np.ndarray) -> np.ndarray:
+    """The second half (k, n) of a simulated run in discrete time, empty if that leaves the domain."""
+    lower, upper = loop.domain
+    x, states = start, []
+    for _ in range(_SAMPLES):
+        x = loop(x)
+        if not (np.isfinite(x) & (x >= lower) & (x <= upper)).all():
+            return np.zeros((0, len(start)))
+        states.append(x)
+    return np.array(states[_SAMPLES // 2 :])
+
+
+def _text(x: np.ndarray) -> str:
+    return ", ".join(f"{a:.4g}" for a in x)

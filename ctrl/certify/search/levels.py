@@ -1,0 +1,133 @@
+"""How far a claim can be carried: the highest level of a Lyapunov function that can be proved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from ctrl.certify.bounds.examiner import Examiner
+from ctrl.certify.bounds.frame import frames
+from ctrl.certify.candidates.disturbed import reachable
+from ctrl.certify.candidates.sampling import sampled_limit
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import LEAST_LEVEL, Claim, Equilibrium, candidate
+from ctrl.certify.claims.result import Kind
+from ctrl.certify.functions.lyapunov import Lyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.search.prove import expect_limits, prove
+from ctrl.laws.law import Law
+from systems import Task
+
+__all__ = ["largest_level"]
+
+_NEAR = 4.0  # two levels by less than this factor apart are bisected, others by the middle of their logarithms
+
+
+def largest_level(
+    task: Task,
+    law: Law,
+    V: Lyapunov | None = None,
+    kappa: float = 0.0,
+    resolution: float = 2e-3,
+    budget: SearchLimits | None = None,
+    continuous: bool = False,
+    *,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+    uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
+    equilibrium: Equilibrium = "reference",
+) -> Certificate:
+    """The highest level that can be proved, by trial just below the sampled limit and bisection.
+
+    Where the first trial fails, the level is proved whose whole set one inequality between matrices settles, if there
+    is one: it may be low, but it takes no search, however many states there are.
+
+    Args:
+        task: what is controlled.
+        law: the controller in closed form.
+        V: as :func:`certify`.
+        kappa: as :func:`certify`.
+        resolution: bisection stops at this share of the sampled limit; default: 0.2 %.
+        budget: limits of all attempts together; each gets at most half of what is left.
+        continuous: as :func:`certify`.
+        box: as :func:`certify`.
+        uncertain: as :func:`certify`.
+        disturbance: as :func:`certify`.
+        inner: as :func:`certify`; the same inner level in every attempt.
+        equilibrium: as :func:`certify`.
+
+    Returns:
+        The proved certificate of the highest level (its boxes and seconds are those of its own proof). Where none is
+        proved, the last attempt, with the boxes and seconds of all.
+    """
+    began = perf_counter()
+    limits = expect_limits(budget)
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
+    V = candidate(loop, V, equilibrium)
+    if inner is None:
+        inner = reachable(loop, V, kappa, box=box)
+    top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, LEAST_LEVEL)
+    proved, failed, share = 0.0, 1.0, 1.0 - resolution
+    boxes = limits.boxes
+    best: Certificate | None = None
+    tried: list[Certificate] = []
+    while True:
+        left = limits.seconds - (perf_counter() - began)
+        level = max(share * top, inner)
+        claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
+        attempt = prove(claim, SearchLimits(max(boxes // 2, 1), max(0.5 * left, 0.0), limits.device))
+        boxes -= attempt.boxes
+        tried.append(attempt)
+        if attempt.is_proved:
+            proved, best = share, attempt
+        else:
+            failed = share
+            best = best if best is not None and best.is_proved else attempt
+        is_near = failed - proved <= resolution and (proved == 0.0 or failed <= _NEAR * proved)
+        if is_near or left <= 0.02 * limits.seconds or boxes <= 0.02 * limits.boxes:
+            return best if best.is_proved else _none_of(tried)
+        # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
+        if attempt.kind is Kind.UNDECIDED and len(tried) == 1 and (settled := _settled(claim)) > 0:
+            share = settled / top
+        elif proved == 0.0 and attempt.kind is Kind.UNDECIDED:
+            share = 0.4 * failed
+        elif failed > _NEAR * proved > 0.0:
+            share = (proved * failed) ** 0.5
+        else:
+            share = 0.5 * (proved + failed)
+        if share * top <= inner:
+            return best if best.is_proved else _none_of(tried)
+
+
+def _settled(claim: Claim) -> float:
+    """About the highest level, below that of a claim, of which the whole set is settled around the centre; 0 if none
+    is."""
+    if claim.loop.is_disturbed:
+        return 0.0
+    claim, level = replace(claim, region=replace(claim.region, inner=0.0)), 0.0
+    V = claim.region.V
+    for frame in frames(claim.loop, V):
+        examiner = Examiner(claim, frame)
+        cover = examiner.cover()
+        core = None if cover is None or not np.isfinite(cover).all() else examiner.core(cover)
+        if core is not None:
+            # The set at a level reaches as far as the root of the level.
+            level = max(level, float(((core / V.reach(1.0, frame.T)) ** 2).min()))
+    return (1.0 - 1e-6) * level
+
+
+def _none_of(tried: list[Certificate]) -> Certificate:
+    """The last of several attempts that failed, with what all of them took."""
+    last = tried[-1]
+    if len(tried) == 1:
+        return last
+    levels = [attempt.level for attempt in tried]
+    reason = f"nothing was proved at {len(tried)} levels from {max(levels):.6g} to {min(levels):.6g}; of the last: "
+    boxes, seconds, cpu = (sum(getattr(a, name) for a in tried) for name in ("boxes", "seconds", "cpu"))
+    result = replace(last.result, boxes=boxes, seconds=seconds, cpu=cpu, reason=reason + last.reason)
+    return replace(last, result=result)

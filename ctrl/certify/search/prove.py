@@ -1,0 +1,196 @@
+"""Claims decided: certificates of closed loops, proved, refused or undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from time import perf_counter, process_time
+
+import numpy as np
+
+from ctrl.certify.bounds.examiner import violates
+from ctrl.certify.candidates.sampling import corners, sampled_limit
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.claim import Claim, Equilibrium
+from ctrl.certify.claims.result import Kind, SearchResult
+from ctrl.certify.functions.lyapunov import Lyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.loops.equilibrium import at_most, distance, equilibrium_near, is_same, rest_point
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.search.search import broken_under, decreases
+from ctrl.controller import NotApplicable
+from ctrl.laws.law import Law
+from systems import Task
+from systems.arguments import expect_number, expect_whole
+from systems.arithmetic.interval import Interval
+from systems.errors import expect
+
+__all__ = ["certify", "expect_limits", "prove"]
+
+_ELSEWHERE = (
+    'equilibrium="own", or a V that is centred at rest_point(ClosedLoop(task, law)).box; where that finds no '
+    "equilibrium, the loop's Jacobian may be singular or jump there"
+)
+
+
+def certify(
+    task: Task,
+    law: Law,
+    V: Lyapunov | None = None,
+    level: float | None = None,
+    kappa: float = 0.0,
+    budget: SearchLimits | None = None,
+    continuous: bool = False,
+    *,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+    uncertain: Mapping[str, tuple[float, float]] | None = None,
+    disturbance: Mapping[str, tuple[float, float]] | None = None,
+    inner: float | None = None,
+    equilibrium: Equilibrium = "reference",
+) -> Certificate:
+    """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
+
+    It shows that V decreases along every trajectory from S but the equilibrium, and that none leaves S; as S is compact
+    and V continuous, all trajectories from S then converge to the equilibrium.
+
+    Under disturbances no trajectory converges; it shows that all come to {V <= inner} in finite time and stay there.
+    Nothing is then asked of the centre of V.
+
+    Args:
+        task: what is controlled.
+        law: the controller in closed form.
+        V: the Lyapunov function; default: the task's Riccati solution, or, around an equilibrium of its own, the
+            linearised loop's :func:`cost_to_go`.
+        level: of the set; default: 99 % of the sampled limit.
+        kappa: V must decrease by more than this fraction in every sample (in continuous time: per second, relative to
+            V); default: 0, any decrease.
+        budget: limits of the search; default: 2,000,000 boxes and 60 seconds.
+        continuous: whether the law answers at every instant, x' = f(x); default: once per sample.
+        box: lower and upper (n,) that S is cut to; default: the domain of the task.
+        uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
+            have the same equilibrium also for values that change; default: none.
+        disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
+            time: at any time), the others being zero; default: none. :func:`ctrl.certify.disturbances` reads them off
+            the task.
+        inner: level of the set that trajectories come to; default: 20 % above :func:`ctrl.certify.sampled_inner` under
+            disturbances, else 0: they converge.
+        equilibrium: what trajectories converge to; default: the reference. A learned policy hardly ever answers the
+            reference with exactly the reference input: its loop rests beside it, and only at its "own" equilibrium can
+            something be proved. The certificate says how far that is from the reference. V must be centred there
+            (:func:`rest_point`).
+
+    Returns:
+        A certificate: proved, refused (with a proven counterexample, or because V is not centred at an equilibrium),
+        or undecided when a limit is reached.
+
+    Raises:
+        NotApplicable: the closed loop has no enclosure, or the reference moves; no V is given and the loop has no
+        equilibrium of its own that attracts.
+        InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
+        beyond the level, or an unbounded S.
+    """
+    began, worked = perf_counter(), process_time()
+    limits = expect_limits(budget)
+    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
+    claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
+    certificate = prove(claim, limits)
+    # What the claim itself took counts, too.
+    spent = replace(certificate.result, seconds=perf_counter() - began, cpu=process_time() - worked)
+    return replace(certificate, result=spent)
+
+
+def expect_limits(limits: SearchLimits | None) -> SearchLimits:
+    """Limits as given, or the default ones.
+
+    Raises:
+        InvalidValue: not SearchLimits; fewer boxes than one, or negative seconds.
+    """
+    if limits is None:
+        return SearchLimits()
+    expect(limits, SearchLimits, "budget", "such as SearchLimits(seconds=60)")
+    expect_whole(limits.boxes, "SearchLimits.boxes", least=1)
+    expect_number(limits.seconds, "SearchLimits.seconds", least=0.0, infinite=True)
+    return limits
+
+
+def prove(claim: Claim, limits: SearchLimits) -> Certificate:
+    """Decides a claim: where its loop rests, whether samples refute it, and by branch and bound."""
+    began, worked = perf_counter(), process_time()
+    claim, result = _decided(claim, limits)
+    volume = claim.region.volume() if result.kind is Kind.PROVED else float("nan")
+    return Certificate(
+        claim, replace(result, seconds=perf_counter() - began, cpu=process_time() - worked, volume=volume)
+    )
+
+
+def _decided(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
+    """The claim around the equilibrium that is proved to exist, and how it stands."""
+    loop, region = claim.loop, claim.region
+    V, own = region.V, claim.equilibrium == "own"
+    zero = np.zeros_like(V.middle)
+    if region.inner > 0:
+        origin = f"nothing is claimed of it: trajectories end in {{V <= {region.inner:.6g}}}"
+        return claim, replace(_searched(claim, limits), origin=origin)
+    centre, reference = V.middle, loop.reference
+    is_exact, drift = loop.drift(centre)
+    origin, equilibrium = "equilibrium, exactly", None
+    if not is_exact:
+        equilibrium = equilibrium_near(loop, centre)
+        if equilibrium is None:
+            # V = 0 there, so any movement away from the centre breaks the decrease, whatever the level.
+            moves = not loop.increment(Interval.of(centre)).contains(zero).all()
+            what = "moves by up to" if moves else "could not be shown to rest there; it moves by at most"
+            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(claim)}"
+            if moves:
+                refused = SearchResult(Kind.REFUSED, zero, counterexample=centre, reason=reason)
+                return claim, replace(refused, origin="no equilibrium")
+            undecided = SearchResult(Kind.UNDECIDED, zero, reason=reason, advice=_ELSEWHERE)
+            return claim, replace(undecided, origin="no equilibrium")
+    if V.centre.width.max(initial=0.0) > 1e-8:
+        reason = f"the centre of V is not known to more than {V.centre.width.max():.1g}"
+        return claim, SearchResult(Kind.REFUSED, zero, reason=reason)
+    if not own and not (V.centre.contains(reference).all() or is_same(V.centre, reference)):
+        reason = f"V is centred at {centre}, the reference of the task is {reference}{_hint(claim)}"
+        return claim, SearchResult(Kind.REFUSED, zero, reason=reason, origin="not the centre of V")
+    if equilibrium is not None:
+        # A little wider, so that another machine's enclosure of the same point lies inside.
+        equilibrium = equilibrium + Interval(-equilibrium.rad, equilibrium.rad)
+        claim = claim.centred(V.centred_at(equilibrium))
+        away = float(distance(equilibrium, reference).max())
+        where = "of it" if is_same(equilibrium, reference) else "of the reference"
+        origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
+    result = _searched(claim, limits)
+    if not result.core.any():
+        return claim, replace(result, origin=f"{origin}; decrease around it not shown")
+    half = ", ".join(f"{a:.3g}" for a in result.core)
+    covered = f"one inequality between interval matrices covers a parallelepiped within +-({half})"
+    return claim, replace(result, origin=f"{origin}; no hole: {covered}")
+
+
+def _hint(claim: Claim) -> str:
+    """Where to centre V instead."""
+    try:
+        rest = rest_point(claim.loop)
+    except NotApplicable:
+        return ""
+    if claim.equilibrium == "own" or rest.is_reference:
+        return f"; the loop rests at {rest.box.mid}: centre V at the box of rest_point(loop)"
+    away = at_most(rest.offset.max())
+    return (
+        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {away} away: "
+        'equilibrium="own" makes a claim about that point'
+    )
+
+
+def _searched(claim: Claim, limits: SearchLimits) -> SearchResult:
+    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
+    # The sampled limit that the level may come from is of more rays over a larger set, and can miss it.
+    loop, region = claim.loop, claim.region
+    box = (region.lower, region.upper)
+    sampled = sampled_limit(loop, region.V, claim.kappa, region.level, rays=256, box=box, inner=region.inner)
+    if sampled.violation is not None:
+        for w in corners(loop):
+            if violates(claim, sampled.violation[None], w[None])[0]:
+                zero, reason = np.zeros_like(region.V.middle), broken_under(w, loop.is_disturbed)
+                return SearchResult(Kind.REFUSED, zero, counterexample=sampled.violation, reason=reason)
+    return decreases(claim, limits)

@@ -1,0 +1,77 @@
+"""Why a search for a proof ended without one, and what to try. In floating point: nothing here is proved."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctrl.certify.claims.claim import Claim
+from systems.arithmetic.interval import Interval
+
+__all__ = ["LOWER", "MORE", "around_centre", "undefined_over"]
+
+MORE = (
+    "more seconds (SearchLimits(seconds=...), --seconds), a lower level, or another V (lyapunov(task, law), --degree "
+    '4); on a GPU, SearchLimits(device="cuda")'
+)
+LOWER = (
+    "a lower level, or another V (lyapunov(task, law), --degree 4): the decrease of this one is too small to be told "
+    "from zero"
+)
+
+
+_ZERO = 1e-12  # what rounding alone may make of zero
+
+
+def around_centre(claim: Claim) -> tuple[str, str]:
+    """Why no neighbourhood of the centre of V is settled by the linearised loop, and what to try."""
+    loop, V, kappa = claim.loop, claim.region.V, claim.kappa
+    J = loop.enclose_jacobian(V.centre).jacobian
+    P = V.enclose_hessian(V.centre).mid
+    if not (np.isfinite(J.rad).all() and np.isfinite(J.mid).all()):
+        return (
+            "the loop may be undefined at the centre of V, or has no slope there",
+            "to write what is undefined there in another way: square roots and quotients of what vanishes, "
+            "logarithms, atan2",
+        )
+    convexity = np.linalg.eigvalsh(0.5 * (P + P.T)) if np.isfinite(P).all() else np.zeros(1)
+    if convexity.min() <= _ZERO * convexity.max():
+        return (
+            "V is not strictly convex at its centre",
+            "a V with positive definite second derivatives there, such as lyapunov(task, law)",
+        )
+    values = np.linalg.eigvals(J.mid)
+    growth, most = (values.real.max(), 0.0) if loop.continuous else (np.abs(values).max(), 1.0)
+    kind = "a real part" if loop.continuous else "a modulus"
+    if growth >= most - _ZERO:
+        return (
+            f"the linearised loop has an eigenvalue of {kind} of {growth:.6g}, where less than {most:g} is needed: no "
+            "V decreases along all of its trajectories",
+            "another law; or another plant, without the states that do not converge (such as the norm of a quaternion)",
+        )
+    change = P @ J.mid + J.mid.T @ P + kappa * P if loop.continuous else J.mid.T @ P @ J.mid - (1.0 - kappa) * P
+    decrease = np.linalg.eigvalsh(0.5 * (change + change.T))
+    if decrease.max() >= -_ZERO * np.abs(decrease).max():
+        return (
+            "this V does not decrease along the trajectories of the linearised loop"
+            + (f" by the share kappa = {kappa:g}" if kappa else ""),
+            "lyapunov(task, law), which does" + (", or a smaller kappa" if kappa else ""),
+        )
+    return (
+        "no decrease proved around the centre of V: it is too small there for the bounds on the loop's slopes",
+        "a V whose decrease is even in all states: lyapunov(task, law); a kink of the law at the centre, an uncertain "
+        "parameter or kappa leave less of it",
+    )
+
+
+def undefined_over(claim: Claim, hull: Interval) -> tuple[str, str] | None:
+    """Where in boxes (b, n) the loop or V may have no value, and what to try; None if nowhere."""
+    for what, value in (("the closed loop", claim.loop.enclose(hull)), ("V", claim.region.V.enclose(hull))):
+        if value.undefined is not None:
+            k = int(np.argmax(value.undefined.reshape(len(hull.lo), -1).any(axis=1)))
+            point = ", ".join(f"{a:.4g}" for a in hull.mid[k])
+            return (
+                f"{what} may be undefined near x = [{point}] (a quotient by zero, a root or logarithm of what may be "
+                "negative, a number beyond all doubles)",
+                "a lower level, or a domain that keeps away from there; or equations that have a value everywhere",
+            )
+    return None

@@ -1,0 +1,27 @@
+"""The problem that all controllers of a comparison face, in one line."""
+
+from __future__ import annotations
+
+import math
+
+from ctrl.comparison.data import ComparisonData
+from systems import Task
+
+__all__ = ["difference", "problem"]
+
+
+def problem(comparison: ComparisonData) -> str:
+    """Task, steps, starts, seeds and true plant in one line."""
+    task, seeds = comparison.task, comparison.seeds
+    steps = f"{task.steps} steps of {task.dt:g} s ({task.true_dynamics})"
+    seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+    return f"{task.name} · {steps} · {len(comparison.starts)} starts · {seed} · {difference(task)}"
+
+
+def difference(task: Task) -> str:
+    """How the true plant differs from the one that the controllers know."""
+    if task.truth is None or task.truth == task.plant:
+        return "true plant = nominal"
+    true, known = task.truth.parameters, task.plant.parameters
+    changes = [f"{name} {known[name]:g} -> {true[name]:g}" for name in known if known[name] != true.get(name, math.nan)]
+    return f"true plant = nominal with {', '.join(changes)}" if changes else f"true plant: another {task.truth.name}"

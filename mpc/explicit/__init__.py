@@ -1,0 +1,1 @@
+"""Explicit MPC: linear MPC solved for all states at once, as a piecewise affine law."""

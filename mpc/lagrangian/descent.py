@@ -1,0 +1,222 @@
+"""Constrained minimisation by descent steps whose multipliers come from a feedback controller."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from ctrl.multipliers import GivenModel, MultiplierController, Predictive
+from ctrl.multipliers.box_qp import minimise_in_box
+from mpc.lagrangian.shooting import Point, Shooting
+
+__all__ = ["Descent", "Found", "Maker", "dead_beat"]
+
+Maker = Callable[[tuple[int, int], np.ndarray], MultiplierController]
+"""Makes the controller for (problems, rows) with these maxima (rows,)."""
+
+
+def dead_beat(shape: tuple[int, int], maximum: np.ndarray) -> MultiplierController:
+    """Predictive multipliers of horizon 1 on the exact linear model: to first order, all holds after one step.
+
+    A longer horizon gives the same: nothing is left to be gained where no change is penalised.
+    """
+    return Predictive(GivenModel(0.0, 0.0, shape), horizon=1, maximum=maximum)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where the descent ended, a batch of b problems in numpy.
+
+    Args:
+        inputs: (b, d). states: (b, horizon + 1, n). multipliers: (b, c), of the one-sided rows. cost: (b,).
+        residual: (b,), largest scaled violation of the optimality conditions. iterations: (b,), evaluations of each.
+        accumulated: (b,), the violations of all rows and iterations before the last, summed.
+        stopped: whether the clock ended it.
+    """
+
+    inputs: np.ndarray
+    states: np.ndarray
+    multipliers: np.ndarray
+    cost: np.ndarray
+    residual: np.ndarray
+    iterations: np.ndarray
+    accumulated: np.ndarray
+    stopped: bool = False
+
+
+class Descent:
+    """Projected, preconditioned gradient steps on the Lagrangian; after each the multipliers answer to the violation.
+
+    The inputs go to U+(lam), the projection of U - step M^-1 (grad f + J' lam) onto their box in the constant metric M
+    of the shooting: a proximal gradient step. Let F be the inputs that the step with the last multipliers leaves
+    inside. To first order, and for a whole step, the violation then follows e+ = e + A + B lam with
+
+        B = -J_F M_FF^-1 J_F',   A = J (U+(lam_last) - U) - B lam_last,
+
+    which is what a predictive controller with a given model is told. As long as F changes, B is mixed with the effect
+    it would have with all inputs inside, which never underestimates it: the multipliers then ascend the dual of the
+    step problem and cannot overshoot. A step is taken back, and the next one halved, where the Lagrangian is above the
+    parabola of curvature M / step (Beck & Teboulle, 2009).
+
+    Args:
+        shooting: the problems. make: the multiplier controller.
+        maximum: of the multipliers of hard rows; those of soft rows end at their weight, which makes the penalty exact.
+        tolerance: of the residual at which a problem is finished. max_iterations: evaluations per problem.
+        time_limit: seconds of one solve, looked at in every iteration.
+    """
+
+    GROWTH = 1.2  # of the step after one that was good
+    HOPELESS = 8  # iterations in a row with a hard row's multiplier at its maximum: no input satisfies that row
+
+    def __init__(
+        self,
+        shooting: Shooting,
+        make: Maker = dead_beat,
+        maximum: float = 1e6,
+        tolerance: float = 1e-6,
+        max_iterations: int = 200,
+        time_limit: float = math.inf,
+    ) -> None:
+        self.shooting, self.tolerance, self.max_iterations = shooting, tolerance, max_iterations
+        self.time_limit = time_limit
+        self.maximum = np.minimum(shooting.weight, maximum)
+        self._make = make
+        self._inverse = np.linalg.inv(shooting.metric)
+        self.controller = make((1, len(self.maximum)), self.maximum)
+
+    def solve(self, U: np.ndarray, multipliers: np.ndarray) -> Found:
+        """From these inputs (b, d) and multipliers (b, c), both finite; never raises because of numbers."""
+        b, c = multipliers.shape
+        if self.controller.shape != (b, c):
+            self.controller = self._make((b, c), self.maximum)
+        self.controller.start(multipliers)
+        lower, upper = self.shooting.lower, self.shooting.upper
+        best = Found(
+            np.clip(U, lower, upper),
+            np.full((b, self.shooting.horizon + 1, self.shooting.n), np.nan),
+            self.controller.multipliers.copy(),
+            np.full(b, np.nan),
+            np.full(b, np.inf),
+            np.zeros(b, dtype=int),
+            np.zeros(b),
+        )
+        lam, step, trial, caution = best.multipliers.copy(), np.ones(b), best.inputs.copy(), np.ones(b)
+        hard, beyond = np.isinf(self.shooting.weight), np.zeros(b, dtype=int)
+        base: dict[str, np.ndarray] = {}  # the last good points of the problems that are still open
+        open_, began = np.arange(b), perf_counter()
+        for _ in range(self.max_iterations):
+            if perf_counter() - began > self.time_limit:
+                return dataclasses.replace(best, stopped=True)
+            at = self._numbers(trial[open_], open_)
+            best.iterations[open_] += 1
+            good = np.isfinite(at["cost"]) & np.isfinite(at["gradient"]).all(1) & np.isfinite(at["violation"]).all(1)
+            good &= np.isfinite(at["jacobian"]).all((1, 2))
+            if base:
+                good &= self._descends(base, at, lam[open_], step[open_])
+                for name, value in at.items():
+                    value[~good] = base[name][~good]
+            elif not good.all():  # from where nothing is known nothing can be done
+                at, open_ = {name: value[good] for name, value in at.items()}, open_[good]
+                good = good[good]
+            step[open_] = np.where(good, np.minimum(1.0, self.GROWTH * step[open_]), 0.5 * step[open_])
+            residual = self._residual(at, lam[open_])
+            better = residual <= best.residual[open_]
+            kept = open_[better]
+            best.inputs[kept], best.states[kept] = at["inputs"][better], at["states"][better]
+            best.multipliers[kept], best.cost[kept] = lam[kept], at["cost"][better]
+            best.residual[kept] = residual[better]
+            at_end = ((lam[open_] >= self.maximum) & hard).any(1)
+            beyond[open_] = np.where(at_end, beyond[open_] + 1, 0)
+            going = (residual > self.tolerance) & (step[open_] > 1e-10) & (beyond[open_] < self.HOPELESS)
+            base, open_ = {name: value[going] for name, value in at.items()}, open_[going]
+            if not len(open_):
+                break
+            best.accumulated[open_] += np.maximum(base["violation"], 0.0).sum(1)
+            whole = np.ones(len(open_))
+            reached = self._step(base, lam[open_], whole, base["inputs"])
+            drift, effect = self._reach(base, lam[open_], reached, caution[open_])
+            lam[open_] = self._answer(base["violation"], drift, effect, open_, (b, c))
+            goal = self._step(base, lam[open_], whole, reached)
+            trial[open_] = goal if (step[open_] == 1.0).all() else self._step(base, lam[open_], step[open_], goal)
+            same = (self._inside(goal) == self._inside(reached)).all(1)
+            caution[open_] = np.where(same, 0.25 * caution[open_], np.minimum(1.0, 2.0 * caution[open_] + 0.1))
+        return best
+
+    def _numbers(self, U: np.ndarray, which: np.ndarray) -> dict[str, np.ndarray]:
+        point: Point = self.shooting.evaluate(U, which)
+        names = ("states", "cost", "gradient", "violation", "jacobian")
+        found = {name: np.asarray(getattr(point, name), dtype=float) for name in names}
+        return {"inputs": U.copy(), **found}
+
+    def _descends(
+        self, base: dict[str, np.ndarray], at: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray
+    ) -> np.ndarray:
+        """Whether the Lagrangian lies below its parabola, up to rounding."""
+        move = at["inputs"] - base["inputs"]
+        slope = base["gradient"] + np.einsum("bcd,bc->bd", base["jacobian"], lam)
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = at["cost"] - base["cost"] + ((at["violation"] - base["violation"]) * lam).sum(1)
+            bend = np.einsum("bd,de,be->b", move, self.shooting.metric, move) / (2.0 * step)
+            size = np.abs(base["cost"]) + np.abs(base["violation"] * lam).sum(1)
+            return change <= (slope * move).sum(1) + bend + 1e-12 * (1.0 + size)
+
+    def _residual(self, at: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
+        """Largest violation of stationarity, relative to the gradient, and of the natural map of the rows."""
+        scale = np.diag(self.shooting.metric)
+        slope = at["gradient"] + np.einsum("bcd,bc->bd", at["jacobian"], lam)
+        stays = np.clip(at["inputs"] - slope / scale, self.shooting.lower, self.shooting.upper)
+        size = 1.0 + np.abs(at["gradient"]).max(1)
+        stationary = (scale * np.abs(at["inputs"] - stays)).max(1) / size
+        rows = np.abs(lam - np.minimum(np.maximum(lam + at["violation"], 0.0), self.shooting.weight))
+        return np.maximum(stationary, rows.max(1, initial=0.0))
+
+    def _step(self, at: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray, guess: np.ndarray) -> np.ndarray:
+        """U+(lam) of the class, (b, d)."""
+        U, M = at["inputs"], self.shooting.metric
+        b, d = U.shape
+        slope = at["gradient"] + np.einsum("bcd,bc->bd", at["jacobian"], lam)
+        low, high = self.shooting.lower - U, self.shooting.upper - U
+        move = minimise_in_box(np.broadcast_to(M, (b, d, d)), -step[:, None] * slope, high, guess - U, lower=low)
+        # Exactly on the bound where it is meant to be.
+        reached = np.where(move <= low, self.shooting.lower, np.where(move >= high, self.shooting.upper, U + move))
+        return np.asarray(reached)
+
+    def _inside(self, U: np.ndarray) -> np.ndarray:
+        """Which inputs (b, d) lie between their bounds."""
+        return (self.shooting.lower < U) & (self.shooting.upper > U)
+
+    def _reach(
+        self, at: dict[str, np.ndarray], lam: np.ndarray, reached: np.ndarray, caution: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Drift (b, c) and effect (b, c, c) for multipliers near the present ones, under which U+ is ``reached``."""
+        J, M, free = at["jacobian"], self.shooting.metric, self._inside(reached)
+        d = reached.shape[1]
+        metric = M * free[:, :, None] * free[:, None, :]
+        metric[:, np.arange(d), np.arange(d)] += ~free
+        sides = np.swapaxes(J * free[:, None, :], 1, 2)
+        near = np.swapaxes(sides, 1, 2) @ np.linalg.solve(metric, sides)
+        far = J @ self._inverse @ np.swapaxes(J, 1, 2)
+        effect = -near - caution[:, None, None] * (far - near)
+        effect = 0.5 * (effect + np.swapaxes(effect, 1, 2))
+        gain = np.einsum("bcd,bd->bc", J, reached - at["inputs"])
+        return gain - np.einsum("bij,bj->bi", effect, lam), effect
+
+    def _answer(
+        self, violation: np.ndarray, drift: np.ndarray, effect: np.ndarray, open_: np.ndarray, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """The controller's multipliers of the open problems; to the others it hears no violation, and holds theirs."""
+        b, c = shape
+        if not c:
+            return np.zeros((len(open_), 0))
+        heard = np.full(shape, np.nan)
+        heard[open_] = violation
+        if isinstance(self.controller, Predictive) and isinstance(self.controller.model, GivenModel):
+            A, B = np.zeros((b, c)), np.zeros((b, c, c))
+            A[open_], B[open_] = drift, effect
+            self.controller.model.set(A, B)
+        return self.controller.update(heard)[open_]

@@ -1,0 +1,1 @@
+"""Linear MPC: a task to second order as one quadratic program per sample."""

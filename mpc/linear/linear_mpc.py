@@ -1,0 +1,265 @@
+"""Linear model predictive control: one quadratic program per sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
+from ctrl.controller import NotApplicable, Status
+from ctrl.regulator import LQR
+from mpc.affine_task import affine_penalties, affine_task
+from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
+from mpc.fallback import Plan
+from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
+from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
+from mpc.online import OnlineController, SolveResult, quiet
+from mpc.polyhedra import Polyhedron, SetNotFound
+from mpc.solvers.daqp import DAQP
+from mpc.solvers.piqp import PIQP
+from mpc.solvers.qp import QPSolver, QuadraticProgram, WithoutTerminalSet
+from systems import Task
+from systems.arguments import expect_choice
+from systems.reading import Part
+
+__all__ = ["LinearMPC", "QPBackEnd", "TerminalCondition"]
+
+QPBackEnd = Literal["daqp", "piqp"]
+TerminalCondition = Literal["set", "cost"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """A quadratic program ready to be solved.
+
+    Args:
+        control: the optimal control problem.
+        form: the same as a quadratic program.
+        solver: its back-end.
+        of_state: what the measured state adds to the linear cost, above what it adds to the bounds.
+        first_input: the maps from variables and from the measured state to the first input.
+    """
+
+    control: LinearOptimalControl
+    form: ParametricQP
+    solver: QPSolver
+    of_state: np.ndarray
+    first_input: tuple[np.ndarray, np.ndarray]
+
+
+class LinearMPC(OnlineController):
+    """Minimises the task's cost, to second order, on its linearisation, under its constraints.
+
+    Plant and cost are expanded where the task settles: at the reference where that is an optimal steady state that
+    keeps the constraints, else at the optimal steady state under the constraints. Along a reference that moves they are
+    expanded sample by sample; where the derivatives differ, so do the matrices of the program.
+
+    The last state costs what the unconstrained regulator would still pay, and has to lie where that regulator never
+    violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear loop stays feasible
+    and stable. A terminal cost of the task takes its place as it is, and the horizon shrinks at the end of the run.
+    Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
+    disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
+    has no solution, and the last good plan is followed instead, see :class:`mpc.fallback.Fallback`. Where they can be
+    met, but the terminal set cannot be reached within the horizon, the problem is solved without the set, which the
+    status ``terminal_set_unreachable`` says.
+
+    Args:
+        task: gives plant, cost, constraints, bounds, reference.
+        horizon: samples looked ahead. The infinite rest is in the terminal cost, so it only has to be long enough for
+            the inputs to bring the start into the terminal set.
+        terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
+        solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
+            constraints) or ``piqp`` (sparse; linearly with the horizon); by default chosen by size, see ``CONDENSED``.
+        max_iterations: of the solver in one step; its own default where left out.
+        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP looks at the clock in
+            every iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
+
+    Attributes:
+        problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
+        terminal_set: of the last state, None where there is none.
+
+    Raises:
+        NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when asked for.
+        InvalidValue: a horizon below 1, an unknown solver or terminal.
+    """
+
+    # Up to so many variables, violations of soft rows included, the condensed form was the faster one in closed loops
+    # of oscillating masses (12 states, 3 inputs, horizons 10 to 300): in the median 10 times up to 300, twice at 600,
+    # slower at 900; but in the slowest samples, when many rows become active at once, no faster from 450 on.
+    CONDENSED = 450
+
+    def __init__(
+        self,
+        task: Task,
+        horizon: int = 30,
+        terminal: TerminalCondition | None = None,
+        solver: QPBackEnd | None = None,
+        max_iterations: int | None = None,
+        time_limit: float | None = None,
+    ) -> None:
+        expect_choice(terminal, "terminal", ("set", "cost", None))
+        expect_choice(solver, "solver", ("daqp", "piqp", None))
+        super().__init__(task, horizon, max_iterations, time_limit)
+        self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
+        self._solver_name, self._iterations = solver, max_iterations
+        self.approximations = ANSWERS.read(task)
+        self._affine, self._kinks = affine_task(task), affine_penalties(task)
+        self._ends = task.reading.terminal is not None
+        self._moves = not task.reference.is_constant
+        self._source: StageSource = (
+            MovingStages(task, horizon, self._fallback.regulator or LQR(task)) if self._moves else ConstantStages(task)
+        )
+        self._rest: np.ndarray | None = None
+        self.terminal_set, self._terminal = self._end(terminal)
+        self._programs: dict[int, _Program] = {}
+        for going in range(1, horizon + 1) if self._ends else (horizon,):
+            self._programs[going] = self._program(self._source.stages(0, going), going)
+        self._without_set: WithoutTerminalSet | None = None
+        if self.terminal_set is not None:
+            problem = self._programs[horizon].form.problem
+            others = np.arange(len(problem.weight)) < len(problem.weight) - len(self.terminal_set.h)
+            name: QPBackEnd = "daqp" if isinstance(self._programs[horizon].solver, DAQP) else "piqp"
+            self._without_set = WithoutTerminalSet(partial(self._back_end, name), problem, others)
+        self._sample = 0
+        self._select(0)
+
+    def _end(self, terminal: TerminalCondition | None) -> tuple[Polyhedron | None, str]:
+        """The terminal set, and what was chosen for the end."""
+        if self._ends:
+            if terminal == "set":
+                raise NotApplicable(
+                    f"task '{self.task.name}' has a terminal cost of its own, for which there is no terminal set; "
+                    "leave terminal out"
+                )
+            return None, "the task's own terminal cost"
+        where = "" if self._moves or not self._source.is_elsewhere else f" at {steady_state_in_words(self.task, True)}"
+        said = f"Riccati cost-to-go{where}"
+        if terminal == "cost":
+            return None, said
+        if self._source.at_edge and terminal is None:
+            self._rest = self._source.end_at_rest()
+            # At the edge of a constraint that may be violated sometimes, a model that is only nearly right must not
+            # lose more than that constraint for want of a plan.
+            relaxed = self._affine.constraints.with_allowed(self.task, 10.0 * float(self._rest.max()))
+            self._affine = dataclasses.replace(self._affine, constraints=relaxed)
+            return None, "a steady state within the constraints that is chosen with the plan"
+        try:
+            invariant = self._source.terminal_set(self._affine)
+        except SetNotFound as reason:
+            if terminal == "set":
+                raise NotApplicable(f"task '{self.task.name}' has no terminal set: {reason}") from reason
+            return None, f"{said} without a set: {reason}"
+        return invariant, f"{said} and the maximal invariant set, {len(invariant.h)} rows"
+
+    def _program(self, stages: Stages, going: int) -> _Program:
+        control = linear_optimal_control(
+            stages, self._affine, self._kinks, None if going < self.horizon else self.terminal_set, self._rest,
+            self._ends,
+        )  # fmt: skip
+        size = control.input_at.size + int(np.isfinite(control.weight).sum())
+        name: QPBackEnd = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
+        form = condensed(control) if name == "daqp" else sparse(control)
+        solver = self._back_end(name, form.problem)
+        rows = form.expand[control.input_at[0]]
+        first = rows if isinstance(rows, np.ndarray) else rows.toarray(), form.expand_state[control.input_at[0]]
+        return _Program(control, form, solver, np.vstack([form.f_state, form.shift_state]), first)
+
+    def _back_end(self, name: QPBackEnd, problem: QuadraticProgram) -> QPSolver:
+        if name == "daqp":
+            return DAQP(problem, self._iterations, self.time_limit)
+        return PIQP(problem, self._iterations)
+
+    def _select(self, k: int) -> None:
+        """Makes the program of sample ``k`` the current one."""
+        steps = self.task.steps
+        going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
+        stages = self._source.stages(k, going)
+        if self._source.varies and k != self._sample:
+            self._programs = {going: self._program(stages, going)}
+        self._current, self._sample = self._programs[going], k
+        self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
+        self._data = self._current.form.instance(stages.data(self._rest is not None))
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost and set that were chosen, in words."""
+        return self._terminal
+
+    @property
+    def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
+        """State (n,) and input (m,) where plant and cost were expanded; for a moving reference at its first sample."""
+        return self._source.operating_point
+
+    def reset(self) -> None:
+        """Forgets the last plan and the solver's working set."""
+        super().reset()
+        for program in self._programs.values():
+            program.solver.reset()
+        if self._without_set is not None:
+            self._without_set.reset()
+
+    @property
+    def offset(self) -> np.ndarray:
+        """What of s = [x0 u0 ... xN] neither variables nor x0 bring about, for the last references."""
+        return self._data[3]
+
+    def data(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """f, lower and upper of the program at the state (n,), for the last references."""
+        f, lower, upper, _ = self._data
+        moved, d = self._current.of_state @ x, len(f)
+        shift = moved[d:]
+        return f + moved[:d], lower + shift, upper + shift
+
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
+        if self._moves or self._ends:
+            self._select(k)
+        data, offset = self.data(x), self.offset
+        solution = self.solver.solve(*data)
+        if solution.status is Status.INFEASIBLE and self._without_set is not None:
+            solution = self._without_set.solve(*data)
+        if not solution.is_usable:
+            return SolveResult(solution.status, None, solution.iterations, solution.residual)
+        of_point, of_state = self._current.first_input
+        u = of_point @ solution.point + of_state @ x + offset[self.problem.input_at[0]]
+        plan = partial(_unrolled, self._current, solution.point, x.copy(), offset, k)
+        return SolveResult(solution.status, plan, solution.iterations, solution.residual, self._clip(u))
+
+
+def _unrolled(program: _Program, point: np.ndarray, x: np.ndarray, offset: np.ndarray, k: int) -> Plan:
+    s = program.form.expand @ point + program.form.expand_state @ x + offset
+    return Plan(s[program.control.state_at], s[program.control.input_at], k)
+
+
+ANSWERS = Answers(
+    {
+        Part.NONLINEAR_PLANT: LINEARISED,
+        Part.KINKED_PLANT: SLOPES_OF_KINKS,
+        Part.SINGULAR_PLANT: EXACT,  # refused by local_model where the linearisation needs it
+        Part.MOVING_REFERENCE: EXACT,
+        Part.VARYING_LINEARISATION: EXACT,
+        Part.COST_ELSEWHERE: EXACT,  # expanded at the optimal steady state
+        Part.REFERENCE_OUTSIDE: EXACT,
+        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
+        Part.KINKED_COST: EXACT,  # as soft rows, or refused by affine_penalties
+        Part.TERMINAL_COST: quadratic_end,
+        Part.HARD: EXACT,
+        Part.SOFT: EXACT,
+        Part.CHANCE: HELD_AS_HARD,
+        Part.BUDGET: HELD_AS_HARD,
+        Part.EXCESS_BUDGET: Refused(
+            "the budget of {names} counts by how much it is exceeded, which a linear MPC does not; use the nonlinear "
+            "MPC"
+        ),
+        Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_task
+        Part.KINKED_CONSTRAINT: EXACT,
+        Part.DISTURBANCE: EXACT,
+        Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.PERIODIC: EXACT,
+        Part.DOMAIN: DOMAIN,
+    }
+)

@@ -1,0 +1,211 @@
+"""A task to second order over a horizon: where it settles, or along a reference that moves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
+from ctrl.regulator import LQR, lqr
+from ctrl.terminal import weight_of_rest
+from mpc.affine_task import AffineTask
+from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
+from systems import Task
+
+__all__ = ["ConstantStages", "MovingStages", "StageSource", "Stages"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """A task to second order over a horizon, in absolute variables: x+ = A_k x + B_k u + c_k, and each stage costs
+    z'H_k z + q_k'z of z = (x, u), the last state x'Px + p'x.
+
+    Args:
+        A: (N, n, n).
+        B: (N, n, m).
+        c: (N, n).
+        K: (N, m, n), a stabilising feedback.
+        H: (N, n + m, n + m).
+        q: (N, n + m).
+        P: (n, n).
+        p: (n,).
+    """
+
+    A: np.ndarray
+    B: np.ndarray
+    c: np.ndarray
+    K: np.ndarray
+    H: np.ndarray
+    q: np.ndarray
+    P: np.ndarray
+    p: np.ndarray
+
+    def data(self, with_rest: bool) -> np.ndarray:
+        """[q, c] of :class:`mpc.linear.condensing.ParametricQP`; a steady state that is chosen with the plan costs as
+        many samples as the horizon has."""
+        rest = len(self.q) * self.q[-1] if with_rest else np.zeros(0)
+        return np.concatenate([self.q.ravel(), self.p, rest, self.c.ravel()])
+
+
+class StageSource(ABC):
+    """Where the stages of each sample come from.
+
+    Attributes:
+        varies: whether the matrices of the stages differ from sample to sample.
+    """
+
+    varies = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the operating point is not the reference."""
+        return False
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the operating point is held off the reference by constraints, so that there is no set around it."""
+        return False
+
+    @property
+    @abstractmethod
+    def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
+        """State (n,) and input (m,) where the first sample is expanded."""
+
+    @abstractmethod
+    def stages(self, k: int, horizon: int) -> Stages:
+        """Those from sample ``k`` on."""
+
+    @abstractmethod
+    def end_at_rest(self) -> np.ndarray:
+        """Leaves the end of the prediction to a steady state that is chosen with the plan; returns what a unit of
+        distance from it costs, (n,)."""
+
+    @abstractmethod
+    def terminal_set(self, affine: AffineTask) -> Polyhedron:
+        """Maximal invariant set {x: H x <= h} of e+ = (A - B K) e, e = x - x_ref, under input bounds and hard rows.
+
+        Raises:
+            SetNotFound: the reference moves, or the operating point is not an equilibrium inside the constraints.
+        """
+
+
+class ConstantStages(StageSource):
+    """The stages of a task with a constant reference, expanded where it settles."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.model: LocalModel = local_model(task, constrained=True)
+        gain = lqr(self.model.plant, self.model.Q, self.model.R, self.model.N)
+        self.K, self.P = gain.K, gain.P
+        self._ends_at_rest = False
+        self._own = None
+        if task.reading.terminal is not None:
+            self._own = terminal_expansion(task, self.model.x_ref, task.reading.start[0])
+
+    @property
+    def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`StageSource`."""
+        return self.model.x_ref, self.model.u_ref
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """See :class:`StageSource`."""
+        return self.task.reading.settles_elsewhere(constrained=True)
+
+    @property
+    def at_edge(self) -> bool:
+        """See :class:`StageSource`."""
+        return self.task.reading.rests_at_edge
+
+    def end_at_rest(self) -> np.ndarray:
+        """See :class:`StageSource`; more than getting there ever saves."""
+        self._ends_at_rest = True
+        return weight_of_rest(self.task, self.P, self.model.x_ref)
+
+    def terminal_set(self, affine: AffineTask) -> Polyhedron:
+        """See :class:`StageSource`."""
+        if self.task.reading.steady_state is None:
+            raise SetNotFound("the reference is not an equilibrium")
+        model, K, rows = self.model, self.K, affine.constraints
+        n = len(model.x_ref)
+        least, most = self.task.input_bounds
+        hard = rows.hard
+        at_rest = (rows.C @ np.concatenate([model.x_ref, model.u_ref]))[hard]
+        closed = np.vstack([-K, (rows.C[:, :n] - rows.C[:, n:] @ K)[hard]])
+        low = np.concatenate([least - model.u_ref, rows.lower[hard] - at_rest])
+        high = np.concatenate([most - model.u_ref, rows.upper[hard] - at_rest])
+        H, h = np.vstack([closed, -closed]), np.concatenate([high, -low])
+        kept = np.isfinite(h)
+        about_rest = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[kept], h[kept]))
+        return Polyhedron(about_rest.H, about_rest.h + about_rest.H @ model.x_ref)
+
+    def stages(self, k: int, horizon: int) -> Stages:
+        """See :class:`StageSource`."""
+        model = self.model
+        z = np.concatenate([model.x_ref, model.u_ref])
+        H = np.block([[model.Q, model.N], [model.N.T, model.R]])
+        q = model.gradient - 2.0 * H @ z
+        P, p = self.P, -2.0 * self.P @ model.x_ref
+        if self._ends_at_rest:  # the steady state of the plan is charged instead
+            P, p = np.zeros_like(P), np.zeros_like(p)
+        if self._own is not None:
+            # The multipliers telescope: between the first and the last state they leave their own product.
+            P, half = self._own
+            p = 2.0 * half - model.multipliers - 2.0 * P @ model.x_ref
+        count = np.ones((horizon, 1, 1))
+        return Stages(
+            count * model.plant.A, count * model.plant.B, np.tile(model.plant.c, (horizon, 1)), count * self.K,
+            count * H, np.tile(q, (horizon, 1)), P, p,
+        )  # fmt: skip
+
+
+class MovingStages(StageSource):
+    """The stages of a task along a reference that moves.
+
+    Args:
+        task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
+        horizon: samples looked ahead.
+        regulator: of the task.
+    """
+
+    def __init__(self, task: Task, horizon: int, regulator: LQR) -> None:
+        self.task, self.regulator = task, regulator
+        self._table = local_models(task, 0, task.steps + horizon)
+        self.varies = not self._table.are_constant
+
+    @property
+    def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`StageSource`."""
+        return self._table.x_ref[0], self._table.u_ref[0]
+
+    def end_at_rest(self) -> np.ndarray:
+        """See :class:`StageSource`."""
+        raise SetNotFound("the reference moves")
+
+    def terminal_set(self, affine: AffineTask) -> Polyhedron:
+        """See :class:`StageSource`."""
+        raise SetNotFound("the reference moves")
+
+    def stages(self, k: int, horizon: int) -> Stages:
+        """See :class:`StageSource`."""
+        table, first = self._table, k
+        if not 0 <= k <= len(table.A) - horizon:
+            table, first = local_models(self.task, k, horizon), 0
+        A, B, drift, Q, R, N, q, r = (
+            part[first : first + horizon]
+            for part in (table.A, table.B, table.drift, table.Q, table.R, table.N, table.q, table.r)
+        )
+        x, u = table.x_ref[first : first + horizon + 1], table.u_ref[first : first + horizon]
+        z = np.hstack([x[:-1], u])
+        H = np.concatenate([np.concatenate([Q, N], axis=2), np.concatenate([N.transpose(0, 2, 1), R], axis=2)], axis=1)
+        linear = 2.0 * (np.hstack([q, r]) - np.einsum("kij,kj->ki", H, z))
+        c = x[1:] + drift - np.einsum("kij,kj->ki", A, x[:-1]) - np.einsum("kij,kj->ki", B, u)
+        if self.task.reading.terminal is not None:
+            P, half = terminal_expansion(self.task, x[-1], x[-1])
+        else:
+            P, half, centre = self.regulator.cost_to_go(k + horizon)
+            half = half + P @ (x[-1] - centre)
+        K = np.array([self.regulator.gain(k + i)[0] for i in range(horizon)])
+        return Stages(A, B, c, K, H, linear, P, 2.0 * (half - P @ x[-1]))

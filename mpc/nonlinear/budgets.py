@@ -1,0 +1,49 @@
+"""Budgets of accumulated excess, as a run spends them."""
+
+from __future__ import annotations
+
+import casadi as ca
+import numpy as np
+
+from systems import Budget, Task
+from systems.lowering import lower
+
+__all__ = ["Budgets"]
+
+_SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls
+
+
+class Budgets:
+    """What is left of each budget of accumulated excess, as a run goes on."""
+
+    def __init__(self, task: Task) -> None:
+        constraints = task.reading.excess_budgets
+        requirements = [c.requirement for c in constraints if isinstance(c.requirement, Budget)]
+        self.limits = np.array([r.limit for r in requirements], dtype=float)
+        self.rates = np.array([task.discount if r.per == "discounted" else 1.0 for r in requirements], dtype=float)
+        functions = [c.function(task.plant) for c in constraints]
+        self._excess = [lower(g, "numpy") for g in functions]
+        # What the state alone spends in a sample is spent, whatever is decided in it.
+        self._on_input = np.array([ca.depends_on(g(*z), z[1]) for g in functions for z in [g.sx_in()]], dtype=bool)
+        self._inputs = len(task.plant.input)
+        self.reset()
+
+    def reset(self) -> None:
+        """A new run begins."""
+        self._spent: dict[int, np.ndarray] = {}
+
+    def left(self, x: np.ndarray, k: int) -> np.ndarray:
+        """What the decisions from sample ``k`` on, in state x (n,), may still spend, discounted to that sample,
+        (budgets,). A sample that is decided again, and all after it, are not spent yet."""
+        self._spent = {i: spent for i, spent in self._spent.items() if i < k}
+        spent_already = np.where(self._on_input, 0.0, self._excess_at(x, np.zeros(self._inputs)))
+        remaining = self.limits - sum(self._spent.values()) - self.rates**k * spent_already
+        return np.asarray(np.maximum(remaining, 0.0) / np.maximum(self.rates**k, _SMALLEST))
+
+    def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
+        """Records the sample ``k`` that starts in x (n,) and applies u (m,)."""
+        self._spent[k] = self.rates**k * self._excess_at(x, u)
+
+    def _excess_at(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        most = np.array([np.max(excess(x, u), initial=0.0) for excess in self._excess])
+        return np.where(np.isfinite(most), most, 0.0)

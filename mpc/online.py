@@ -1,0 +1,212 @@
+"""The control step of every online controller: measure, solve, and accept the plan or fall back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from math import isfinite
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ctrl.answers import described
+from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, sample_index
+from ctrl.linearisation import expect_differentiable
+from mpc.fallback import Fallback, Plan
+from systems import Task
+from systems.arguments import expect_number, expect_whole
+from systems.errors import expect
+
+__all__ = ["COLD_AFTER", "OnlineController", "SolveResult", "check_horizon", "check_input", "quiet"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LONGEST = 1_000_000  # samples that anybody looks ahead
+COLD_AFTER = 3  # failures in a row after which the last good point is not a start for the solver any more
+SLOWEST = 100  # sample times after which a step that has no time limit of its own is stopped
+LEAST = 60.0  # seconds that it has at least
+
+
+def quiet(function: Function) -> Function:
+    """The same without numpy's warnings of overflow and of what is not a number: a state may be of any size, and checks
+    on the result notice such numbers."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")(function)
+
+
+def check_horizon(horizon: int) -> None:
+    """Raises InvalidValue unless the horizon is a whole number of at least 1, and of a size that memory holds."""
+    expect_whole(horizon, "horizon", least=1, most=LONGEST, unit="samples")
+
+
+def check_input(task: Task) -> None:
+    """Raises NotApplicable where there is nothing to optimise, or no derivative to do it with; InvalidValue where there
+    is no task."""
+    expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
+    if not len(task.plant.input):
+        raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
+    expect_differentiable(task)
+
+
+class SolveResult(NamedTuple):
+    """How the solve of one sample ended.
+
+    Args:
+        status: of the solver.
+        plan: what may be followed later, None where there is no new one; a function where it takes long to compute and
+            may never be asked for.
+        iterations: of the solver.
+        residual: largest scaled violation of the optimality conditions, infinite where unknown.
+        input: (m,), within its bounds; default: the first of the plan. Without a plan and an input the controller
+            falls back.
+        source: of the input; default: optimal where the problem was solved, else suboptimal.
+    """
+
+    status: Status
+    plan: Plan | Callable[[], Plan] | None = None
+    iterations: int = 0
+    residual: float = np.inf
+    input: np.ndarray | None = None
+    source: Source | None = None
+
+
+_UNMEASURED = SolveResult(Status.NUMERICAL)
+
+
+class OnlineController(ABC):
+    """Solves one optimal control problem per sample and applies the first input of its plan.
+
+    Should a solve fail, :class:`mpc.fallback.Fallback` follows the last good plan and then the local regulator. A
+    family of controllers gives its solve, and where needed its own fallback.
+
+    A copy, also one sent to another process, is made anew: it knows the problem and nothing of the past.
+
+    Args:
+        task: what is controlled.
+        horizon: samples looked ahead.
+        max_iterations: of the solver in one step; default: the solver's own.
+        time_limit: seconds of one step, at which the solver is stopped; default: 100 sample times and at least 60 s, so
+            that results do not depend on how fast the machine is.
+
+    Attributes:
+        approximations: what of the task is not taken exactly, in words.
+
+    Raises:
+        NotApplicable: a task without input.
+        InvalidValue: a horizon or max_iterations below 1, a time limit that is not positive.
+    """
+
+    _arguments: tuple[Any, ...]  # of the final class
+    approximations: tuple[str, ...]
+
+    def __init__(
+        self, task: Task, horizon: int, max_iterations: int | None = None, time_limit: float | None = None
+    ) -> None:
+        check_horizon(horizon)
+        check_input(task)
+        if max_iterations is not None:
+            expect_whole(max_iterations, "max_iterations", least=1)
+        if time_limit is None:
+            time_limit = max(SLOWEST * task.dt, LEAST)
+        self.time_limit = float(expect_number(time_limit, "time_limit", above=0.0, hint="in seconds, or None"))
+        self.horizon = horizon
+        self._control(task)
+        self._plan: Plan | Callable[[], Plan] | None = None
+        self._failures = 0  # samples since the last plan, those without a measurement among them
+        self._last_x: np.ndarray | None = None  # the representative of the last measured state
+
+    def _control(self, task: Task) -> None:
+        """Takes this task from now on."""
+        self.task = task
+        self._state, self._is_periodic = task.plant.state, not task.reading.state.is_euclidean
+        self._lower, self._upper = task.input_bounds
+        self._fallback = Fallback(task)
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__}(task '{self.task.name}', horizon={self.horizon})"
+        end = f", terminal cost: {self.terminal}" if self.terminal else ""
+        return described(name + end, self.approximations)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost, and set, that were chosen, in words; empty where there is no choice."""
+        return ""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last good prediction, None before the first."""
+        if callable(self._plan):
+            self._plan = self._plan()
+        return self._plan
+
+    def reset(self) -> None:
+        """Forgets the past: a new run begins."""
+        self._plan, self._failures, self._last_x = None, 0, None
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
+
+        Raises:
+            DimensionMismatch: ``x`` has another shape.
+            InvalidValue: ``x`` holds no numbers, or ``k`` is not a sample number.
+        """
+        began = perf_counter()
+        x, k = measured_state(x, self._state), sample_index(k)
+        result = _UNMEASURED
+        if all(map(isfinite, x.tolist())):  # faster than numpy for a few numbers
+            if self._is_periodic:
+                x = self._representative(x, k)
+            result = self._solve(x, k)
+        status, plan, iterations, residual, u, source = result
+        if plan is None:
+            self._failures += 1
+        else:
+            self._plan, self._failures = plan, 0
+            if u is None:
+                assert isinstance(plan, Plan)
+                u = self._clip(plan.u[0])
+        if u is None:
+            u, source = self._clipped_fallback(x, k)
+        elif source is None:
+            source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
+        self._applied(x, u, k)
+        return Decision(u, status, source, iterations, residual, perf_counter() - began)
+
+    @abstractmethod
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
+        """How the problem of sample ``k`` in the finite state ``x`` (n,) ended."""
+
+    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        """The input (m,) after a failed solve, to be applied within its bounds, and where it comes from."""
+        return self._fallback.input(x, k, self.plan)
+
+    @quiet
+    def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        u, source = self._fall_back(x, k)
+        return self._clip(u), source
+
+    def _clip(self, u: np.ndarray) -> np.ndarray:
+        """The inputs (..., m) within their bounds."""
+        return np.minimum(np.maximum(u, self._lower), self._upper)
+
+    def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # noqa: B027  # most have nothing to note
+        """Called with the state, the input and the number of a sample that is decided."""
+
+    def _representative(self, x: np.ndarray, k: int) -> np.ndarray:
+        """The representative of a finite state (n,) that predictions start from, where signals are periodic.
+
+        It is the one closest to the state before, so that a plan is not torn where both ways round are equally far; the
+        one closest to the reference at first, and where the other would have to unwind more than a turn.
+        """
+        state, x_ref = self.task.reading.state, self.task.reading.window(k, 1)[0][0]
+        near = state.nearest(x, x_ref)
+        if self._last_x is not None:
+            continued = state.nearest(x, self._last_x)
+            products = [float(continued[group] @ x_ref[group]) for group in state.quaternions]
+            if (np.abs(continued - x_ref) <= state.periods).all() and all(p >= -0.25 for p in products):
+                near = continued
+        self._last_x = near
+        return near

@@ -1,0 +1,46 @@
+"""What a back-end of the parametric cone program is: parameter in, status and point out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from ctrl.controller import Status
+
+__all__ = ["ConicSolver"]
+
+
+class ConicSolver(ABC):
+    """Solves one :class:`mpc.harmonic.conic_program.ConicProgram` again and again for other parameters.
+
+    Attributes:
+        input: (m,), the first planned input of the last solve, clipped to its bounds; a view that the next solve
+            overwrites, of no meaning unless the status was SOLVED.
+        iterations, residual: of the last solve.
+    """
+
+    input: np.ndarray
+    iterations: int
+    residual: float
+
+    @abstractmethod
+    def solve(self, parameter: np.ndarray, elapsed: int) -> Status:
+        """Solves; SOLVED only where the residuals, checked here, agree.
+
+        Args:
+            parameter: (t,), finite. elapsed: samples since the point that was kept last, which is the warm start; 0 for
+                a cold start.
+        """
+
+    @abstractmethod
+    def keep(self) -> None:
+        """Keeps the point of the last solve although its status was not SOLVED; a SOLVED one is kept by itself."""
+
+    @abstractmethod
+    def point(self) -> np.ndarray:
+        """The last point z (d,) that was kept."""
+
+    @abstractmethod
+    def parameter(self) -> np.ndarray:
+        """The parameter (t,) of the point that was kept last."""

@@ -1,0 +1,1 @@
+"""Stochastic MPC: chance constraints under additive noise, by tightened constraints on a nominal prediction."""

@@ -1,0 +1,126 @@
+"""Policies that the command line trains once and keeps: one file per task, training and version."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from ctrl.controller import NotApplicable
+from safe_rl.base.dsact import DSACT, DSACTSettings
+from safe_rl.checkpoint import CheckpointError
+from safe_rl.combinations import Combination
+from safe_rl.controller import PolicyController
+from safe_rl.jump_start import JumpStart
+from safe_rl.training import Learner
+from systems import Task
+from systems.cache import cache_folder
+from systems.describe import fingerprint
+from systems.files import kept, locked
+
+__all__ = ["UPDATES", "TrainingConfig", "cached_policy", "dsact"]
+
+UPDATES = 20_000
+"""Updates of a policy that is trained on the spot."""
+
+
+CHECKPOINT_EVERY = 5_000
+"""Updates that an interruption can cost at most."""
+
+
+@final
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Learner, settings and number of updates of a training.
+
+    Args:
+        name: of the file that keeps the policy.
+        make: the learner.
+        settings: of its base.
+        updates: in all.
+        jump_start: makes that which begins the runs; default: none.
+    """
+
+    name: str
+    make: type[Learner] | Combination
+    settings: Any
+    updates: int
+    jump_start: Callable[[Task], JumpStart] | None = None
+
+    def begin(self, task: Task, running: Path, seed: int = 0) -> Learner:
+        """The learner, from its checkpoint where there is one that can be read."""
+        try:
+            learner = self.make.load(running, task)
+        except CheckpointError:
+            running.unlink(missing_ok=True)
+            learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
+        return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
+
+    def described(self, task: Task) -> dict[str, Any]:
+        """All that the policy depends on, in words and numbers."""
+        description = {
+            "task": fingerprint(task),
+            "settings": dataclasses.asdict(self.settings),
+            "updates": self.updates,
+            "version": _version(),
+        }
+        if isinstance(self.make, Combination):
+            description["handler"] = repr(self.make.handler)
+        if self.jump_start is not None:
+            description["jump start"] = repr(self.jump_start(task).settings)
+        return description
+
+
+def dsact(task: Task) -> PolicyController:
+    """A DSAC-T policy for the task, trained with default settings and seed 0 unless that was done before.
+
+    A training that was interrupted goes on where it stopped.
+
+    Raises:
+        NotApplicable: an input of the task has no bounds.
+    """
+    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES))
+
+
+def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
+    """The policy of a training on a task, from the cache or trained on the spot; see `dsact`."""
+    lower, upper = task.input_bounds
+    if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
+        raise NotApplicable(f"task '{task.name}': a policy needs inputs, each with finite bounds, lower < upper")
+    if task.discount >= 1:
+        raise NotApplicable(f"task '{task.name}': a learner needs a discount below 1, such as 0.99")
+    key = hashlib.sha256(json.dumps(config.described(task), sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder()
+    stem = f"{config.name}-{task.name}-{key}"
+    finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
+    with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
+        try:
+            return PolicyController.load(task, finished)
+        except (CheckpointError, NotApplicable):
+            pass  # not trained yet, damaged, or a foreign one: train it
+        learner = config.begin(task, running)
+        learner.learn(config.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+        try:
+            place, trouble = kept(finished, learner.result.save)
+        except OSError as error:  # it is trained again the next time
+            place, trouble = finished, str(error)
+        if trouble:
+            warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
+        else:
+            running.unlink(missing_ok=True)
+        return PolicyController(task, learner.result)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("trivium-control")
+    except metadata.PackageNotFoundError:
+        return "not installed"  # a checkout on the path

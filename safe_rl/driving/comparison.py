@@ -1,0 +1,33 @@
+"""The comparison that ``trivium compare driving`` runs when no controllers are named."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ctrl.comparison import ComparisonSpec, Factory
+from mpc import NonlinearMPC
+from safe_rl.cached_policies import cached_policy
+from safe_rl.combinations import Combination
+from safe_rl.controller import PolicyController
+from safe_rl.driving.drivers import LaneChanging, LaneKeeping
+from safe_rl.driving.recipe import METHODS, driving_recipe
+from systems import Task
+
+__all__ = ["drivers"]
+
+
+def drivers() -> ComparisonSpec:
+    """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which penalise, budget
+    or harmonise violated distances.
+
+    From 8 starts, as optimising a run takes as long as driving it.
+    """
+    controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
+    controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
+    for name in ("dsac-penalty", "dsac-lagrangian", "dsac-h"):
+        controllers[name] = partial(_learned, make=METHODS[name])
+    return ComparisonSpec(controllers, starts=8)
+
+
+def _learned(task: Task, make: Combination) -> PolicyController:
+    return cached_policy(task, driving_recipe(make))

@@ -1,0 +1,104 @@
+"""The sampled plant of a task: whether it is affine and differentiable, and its linearisation."""
+
+from __future__ import annotations
+
+import re
+
+import casadi as ca
+import numpy as np
+
+from systems.abstract_task import AbstractTask
+from systems.lowering import lower
+from systems.reading.reference import ReferencePath
+
+__all__ = [
+    "derivatives_are_missing",
+    "expansion",
+    "is_affine",
+    "linearisation_change",
+    "not_differentiable",
+    "singular",
+]
+
+_SAMPLED = 64  # samples of a moving reference at which the linearisation is looked at
+
+
+def not_differentiable(f: ca.Function) -> str:
+    """The part of a plant's equations f(x, u, w, p) that CasADi cannot differentiate, such as a callback without
+    derivatives; empty where it can differentiate all of it."""
+    x, u, w, p = f.sx_in()
+    try:
+        ca.jacobian(f(x, u, w, p), ca.vertcat(x, u, w))
+    except RuntimeError as error:
+        called = [m for m in re.findall(r"for '(\w+)' \[(\w+)\]", str(error)) if m[1] != "SXFunction"]
+        return f"'{called[0][0]}' ({called[0][1]})" if called else "a function"
+    return ""
+
+
+def is_affine(task: AbstractTask) -> bool:
+    """Whether the sampled plant is affine in state and input."""
+    f = task.dynamics.function()
+    x, u, w, p = f.sx_in()
+    return not ca.symvar(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u)))
+
+
+def singular(path: ReferencePath) -> tuple[str, ...]:
+    """Names of the states whose next value has no finite derivative, or no finite value, at the first reference."""
+    f = path.task.dynamics.function()
+    x, u, w, p = f.sx_in()
+    after = f(x, u, ca.DM.zeros(w.shape), p)
+    slopes = ca.Function("slopes", [x, u], [ca.densify(after), ca.densify(ca.jacobian(after, ca.vertcat(x, u)))])
+    value, slope = (np.array(part) for part in slopes(*path.start))
+    wrong = ~(np.isfinite(value[:, 0]) & np.isfinite(slope).all(axis=1))
+    return tuple(name for name, bad in zip(path.task.plant.state.names, wrong, strict=True) if bad)
+
+
+def derivatives_are_missing(path: ReferencePath) -> bool:
+    """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
+    as those of a square root at 0."""
+    task = path.task
+    f, stage = task.dynamics.function(), task.stage_cost
+    x, u, w, p = f.sx_in()
+    _, _, xr, ur = stage.sx_in()
+    value = ca.vertcat(f(x, u, ca.DM.zeros(w.shape), p), stage(x, u, xr, ur))
+    outputs = [ca.densify(value), ca.densify(ca.vec(ca.jacobian(value, ca.vertcat(x, u))))]
+    x_ref, u_ref = path.start
+    starts = task.initial.sample(task.plant.state, np.random.default_rng(0), (8,))
+    points = np.vstack([x_ref, task.initial.mean(task.plant.state), starts])
+    numbers = lower(ca.Function("slopes", [x, u, xr, ur], outputs), "numpy")
+    values, slopes = numbers(points, *(np.broadcast_to(r, (len(points), len(r))) for r in (u_ref, x_ref, u_ref)))
+    return bool((np.isfinite(values).all(axis=1) & ~np.isfinite(slopes).all(axis=1)).any())
+
+
+def linearisation_change(path: ReferencePath) -> float:
+    """Largest change of the derivatives of the sampled plant along the reference, relative to those of one sample's
+    step at its start, F(x, u) - x, in the Frobenius norm."""
+    if path.task.reference.is_constant or is_affine(path.task):
+        return 0.0
+    f = path.task.dynamics.function()
+    x, u, w, p = f.sx_in()
+    slope = ca.densify(ca.vec(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u))))
+    k = np.unique(np.linspace(0, path.task.steps, _SAMPLED).astype(int))
+    states, inputs = (part[k] for part in path.window(0, path.task.steps + 1))
+    slopes = lower(ca.Function("slope", [x, u], [slope]), "numpy")(states, inputs)
+    still = np.eye(len(path.task.plant.state), len(path.task.plant.state) + len(path.task.plant.input))
+    size = np.linalg.norm(slopes[0] - still.T.ravel())
+    change = np.linalg.norm(slopes - slopes[0], axis=1).max()
+    return float(change / size) if size > 0 else (np.inf if change > 0 else 0.0)
+
+
+def expansion(task: AbstractTask, stage: ca.Function) -> ca.Function:
+    """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
+
+    Args:
+        task: whose plant this is.
+        stage: l(x, u, xr, ur).
+    """
+    f = task.dynamics.function()
+    x, u, w, p = f.sx_in()
+    _, _, xr, ur = stage.sx_in()
+    z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])
+    after = f(x, u, ca.DM.zeros(w.shape), p)
+    second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
+    parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
+    return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])

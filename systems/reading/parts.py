@@ -1,0 +1,33 @@
+"""The parts of a task that readers may take exactly, approximate or refuse."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Part"]
+
+
+class Part(StrEnum):
+    """A part of a task that not every reader takes exactly; each reader states how it takes each of them."""
+
+    NONLINEAR_PLANT = "nonlinear plant"
+    KINKED_PLANT = "kinks in the plant"
+    SINGULAR_PLANT = "plant without a derivative at the reference"
+    MOVING_REFERENCE = "moving reference"
+    VARYING_LINEARISATION = "linearisation that varies along the reference"
+    COST_ELSEWHERE = "reference that is not an optimal steady state"
+    REFERENCE_OUTSIDE = "reference outside the constraints"
+    NON_QUADRATIC_COST = "cost that is not quadratic"
+    KINKED_COST = "kinks in the cost"
+    TERMINAL_COST = "terminal cost"
+    HARD = "hard constraint"
+    SOFT = "soft constraint"
+    CHANCE = "chance constraint"
+    BUDGET = "budget of violated samples"
+    EXCESS_BUDGET = "budget of accumulated excess"
+    NONLINEAR_CONSTRAINT = "constraint that is not affine"
+    KINKED_CONSTRAINT = "kinks in a constraint"
+    DISTURBANCE = "disturbance"
+    BIASED_DISTURBANCE = "disturbance whose mean is not zero"
+    PERIODIC = "periodic signal"
+    DOMAIN = "domain"

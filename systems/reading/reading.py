@@ -1,0 +1,304 @@
+"""The facts about a task that follow from the task alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+
+from systems.abstract_task import AbstractTask
+from systems.constraints import Budget, Chance, Constraint, Hard, Soft
+from systems.nonsmooth import Epigraph, branches, epigraph, kinks, penalties
+from systems.reading.conditions import (
+    Conditions,
+    budgets_excess,
+    conditions,
+    is_input_box,
+    not_affine,
+    violated_constraints,
+    violated_names,
+)
+from systems.reading.costs import cost_kinks, cost_size, ends_quadratically, gradient_vanishes, stage_is_quadratic
+from systems.reading.dynamics import (
+    derivatives_are_missing,
+    expansion,
+    is_affine,
+    linearisation_change,
+    not_differentiable,
+    singular,
+)
+from systems.reading.parts import Part
+from systems.reading.reference import ReferencePath
+from systems.reading.steady import SteadyState, optimal_steady_state, stationary_multipliers
+from systems.signals import Signals
+
+__all__ = ["Reading"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The facts about a task that follow from the task alone; each is worked out when it is first asked for."""
+
+    task: AbstractTask
+
+    # ---- the reference ----
+
+    @cached_property
+    def path(self) -> ReferencePath:
+        """The reference in continuous coordinates."""
+        return ReferencePath(self.task)
+
+    @property
+    def state(self) -> Signals:
+        """The state's signals with their periods: those declared, and a full turn of every angle in rad or deg that
+        changes neither plant nor cost nor constraints."""
+        return self.path.state
+
+    def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
+        periodic signals."""
+        return self.path.window(k, count)
+
+    @property
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at sample 0: state (n,) and input (m,)."""
+        return self.path.start
+
+    @property
+    def follows(self) -> bool:
+        """Whether the undisturbed plant, given the inputs of the reference, follows its states; for a constant
+        reference, whether it is an equilibrium."""
+        return self.path.follows
+
+    @cached_property
+    def violated(self) -> tuple[str, ...]:
+        """Names of the constraints that the reference violates, soft ones excepted, and of inputs beyond bounds."""
+        return violated_names(self.path, self._violated_constraints)
+
+    @cached_property
+    def _violated_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints that the reference violates, whatever is required of them."""
+        return violated_constraints(self.path)
+
+    @property
+    def _is_admissible(self) -> bool:
+        """Whether the reference violates no constraint, soft ones included, which cost something there."""
+        return not self.violated and not any(isinstance(c.requirement, Soft) for c in self._violated_constraints)
+
+    # ---- the plant ----
+
+    @cached_property
+    def not_differentiable(self) -> str:
+        """The part of the sampled plant that CasADi cannot differentiate; see :func:`not_differentiable`."""
+        return not_differentiable(self.task.dynamics.function())
+
+    @cached_property
+    def is_affine(self) -> bool:
+        """Whether the sampled plant is affine in state and input."""
+        return is_affine(self.task)
+
+    @cached_property
+    def plant_kinks(self) -> tuple[str, ...]:
+        """Operations that make the plant's equations, or their derivatives, jump."""
+        return kinks(self.task.plant.casadi())
+
+    @cached_property
+    def singular(self) -> tuple[str, ...]:
+        """Names of the states whose next value has no finite derivative, or no finite value, at the first reference."""
+        return singular(self.path)
+
+    @cached_property
+    def is_singular_on_the_way(self) -> bool:
+        """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
+        as those of a square root at 0."""
+        return derivatives_are_missing(self.path)
+
+    @cached_property
+    def linearisation_change(self) -> float:
+        """Largest change of the derivatives of the sampled plant along the reference, relative to those of one sample's
+        step at its start, F(x, u) - x, in the Frobenius norm."""
+        return linearisation_change(self.path)
+
+    @property
+    def linearisation_varies(self) -> bool:
+        """Whether the derivatives of the plant differ along the reference, beyond rounding."""
+        return not self.linearisation_change <= 1e-9
+
+    # ---- the cost ----
+
+    @cached_property
+    def stage(self) -> Epigraph:
+        """The stage cost l(x, u, xr, ur) without its kinks, as far as they can be taken out; soft constraints are in
+        ``conditions``."""
+        return epigraph(self.task.stage_cost)
+
+    @cached_property
+    def terminal(self) -> Epigraph | None:
+        """The terminal cost Vf(x, xr) likewise; None where the task has none."""
+        return epigraph(self.task.terminal_cost) if self.task.has_terminal_cost else None
+
+    @cached_property
+    def cost_size(self) -> float:
+        """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
+        Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+        return cost_size(self.path)
+
+    @cached_property
+    def gradient_vanishes(self) -> bool:
+        """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
+        return gradient_vanishes(self.path, self.cost_size)
+
+    @cached_property
+    def is_quadratic(self) -> bool:
+        """Whether stage and terminal cost are quadratic in state and input."""
+        return not self.cost_kinks and self.ends_quadratically and stage_is_quadratic(self.task)
+
+    @cached_property
+    def ends_quadratically(self) -> bool:
+        """Whether the terminal cost is quadratic in the state."""
+        return ends_quadratically(self.task)
+
+    @cached_property
+    def cost_kinks(self) -> tuple[str, ...]:
+        """Operations that make the stage or the terminal cost, or their derivatives, jump."""
+        return cost_kinks(self.task)
+
+    # ---- the constraints ----
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """All constraints that are imposed sample by sample, as rows."""
+        return conditions(self.task)
+
+    @cached_property
+    def excess_budgets(self) -> tuple[Constraint, ...]:
+        """The constraints of which an accumulated excess is budgeted."""
+        return tuple(c for c in self.task.constraints if budgets_excess(c))
+
+    @cached_property
+    def excess_functions(self) -> tuple[ca.Function, ...]:
+        """``g(x, u)`` of each budget of excess, its maxima split into rows where that is exact."""
+        given = zip(self.task.constraints, self.task.constraint_functions, strict=True)
+        return tuple(branches(g) or g for c, g in given if budgets_excess(c))
+
+    @cached_property
+    def kinked_constraints(self) -> dict[str, tuple[str, ...]]:
+        """The constraints with kinks that cannot be split into rows, and the operations that make them."""
+        budgeted = zip(self.excess_budgets, self.excess_functions, strict=True)
+        return {**self.conditions.kinks, **{c.name: names for c, g in budgeted if (names := kinks(g))}}
+
+    @cached_property
+    def not_affine(self) -> tuple[str, ...]:
+        """Names of the constraints with a row that is not affine in state and input."""
+        return not_affine(self.conditions)
+
+    # ---- its local model ----
+
+    @cached_property
+    def expansion(self) -> ca.Function:
+        """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
+
+        Of a cost with kinks l is the smooth part, see :func:`systems.nonsmooth.penalties`.
+        """
+        without = penalties(self.task.stage_cost) if self.cost_kinks else None
+        return expansion(self.task, self.task.stage_cost if without is None else without.smooth)
+
+    # ---- where the task settles ----
+
+    @cached_property
+    def is_stationary(self) -> bool:
+        """Whether a constant reference is an optimal steady state of the task without its constraints.
+
+        It is where it is an equilibrium and the gradient of the stage cost is a combination of those of x - F(x, u),
+        with a second derivative along the steady states that is nowhere negative.
+        """
+        return self.task.reference.is_constant and self._multipliers is not None
+
+    @cached_property
+    def _multipliers(self) -> np.ndarray | None:
+        """Multipliers (n,) of F(x, u) - x = 0 at the reference, None where it is not stationary."""
+        return stationary_multipliers(self.path, self.stage, self.cost_size)
+
+    def settles_elsewhere(self, constrained: bool = False) -> bool:
+        """Whether a task with a constant reference settles at another state or input than that, or nowhere.
+
+        Args:
+            constrained: whether the constraints are kept, besides the input bounds.
+        """
+        steady = self.steady_state if constrained else self.free_steady_state
+        if steady is None:
+            return self.task.reference.is_constant
+        x_ref, u_ref = self.start
+        steady_point, reference = np.concatenate([steady.x, steady.u]), np.concatenate([x_ref, u_ref])
+        return not np.allclose(steady_point, reference, rtol=1e-4, atol=1e-4)
+
+    @cached_property
+    def free_steady_state(self) -> SteadyState | None:
+        """Where the task is cheapest for all future time under the input bounds alone: the reference where that is
+        stationary, else the optimal steady state; None where there is none, or the reference moves."""
+        return self._steady(None)
+
+    @cached_property
+    def steady_state(self) -> SteadyState | None:
+        """The same under all constraints."""
+        if not self.conditions.names or (self.is_stationary and self._is_admissible):
+            return self.free_steady_state
+        return self._steady(self.conditions)
+
+    @property
+    def rests_at_edge(self) -> bool:
+        """Whether constraints, other than bounds of inputs, keep that steady state from where it would cost less."""
+        steady = self.steady_state
+        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
+
+    def _steady(self, rule: Conditions | None) -> SteadyState | None:
+        task = self.task
+        if not task.reference.is_constant:
+            return None
+        x_ref, u_ref = self.start
+        least, most = task.input_bounds
+        within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
+        if self.is_stationary and within and (rule is None or self._is_admissible):
+            cost = float(task.stage_cost(x_ref, u_ref, x_ref, u_ref))
+            assert self._multipliers is not None
+            return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
+        return optimal_steady_state(self.path, self.stage, self.cost_size, rule)
+
+    # ---- all of it ----
+
+    @cached_property
+    def parts(self) -> frozenset[Part]:
+        """The parts that this task has."""
+        task = self.task
+        kinds = {Hard: Part.HARD, Soft: Part.SOFT, Chance: Part.CHANCE}
+        present = {
+            kinds[type(c.requirement)]
+            for c in task.constraints
+            if type(c.requirement) in kinds and not is_input_box(task, c)
+        }
+        spread = np.diag(task.disturbance.covariance(task.plant.disturbance))
+        mean = task.disturbance.mean(task.plant.disturbance)
+        budgets = [c for c in task.constraints if isinstance(c.requirement, Budget)]
+        facts = {
+            Part.NONLINEAR_PLANT: not self.is_affine,
+            Part.KINKED_PLANT: bool(self.plant_kinks),
+            Part.SINGULAR_PLANT: bool(self.singular),
+            Part.MOVING_REFERENCE: not task.reference.is_constant,
+            Part.VARYING_LINEARISATION: self.linearisation_varies,
+            Part.COST_ELSEWHERE: self.settles_elsewhere(),
+            Part.REFERENCE_OUTSIDE: bool(self.violated),
+            Part.NON_QUADRATIC_COST: not self.is_quadratic,
+            Part.KINKED_COST: bool(self.cost_kinks),
+            Part.TERMINAL_COST: self.terminal is not None,
+            Part.BUDGET: len(budgets) > len(self.excess_budgets),
+            Part.EXCESS_BUDGET: bool(self.excess_budgets),
+            Part.NONLINEAR_CONSTRAINT: bool(self.not_affine),
+            Part.KINKED_CONSTRAINT: bool(self.kinked_constraints),
+            Part.DISTURBANCE: bool((spread > 0).any()),
+            Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
+            Part.PERIODIC: not self.state.is_euclidean,
+            Part.DOMAIN: task.domain is not None,
+        }
+        return frozenset(present | {part for part, is_stated in facts.items() if is_stated})

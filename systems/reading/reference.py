@@ -1,0 +1,117 @@
+"""The reference of a task in continuous coordinates, and which of its signals are periodic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from systems.abstract_task import AbstractTask
+from systems.lowering import lower
+from systems.signals import Signals
+
+__all__ = ["STILL", "ReferencePath", "changed_by_turning"]
+
+STILL = 1e-6
+"""Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencePath:
+    """States and inputs of a task's reference, continuous in periodic signals.
+
+    Args:
+        task: whose reference this is.
+    """
+
+    task: AbstractTask
+
+    @cached_property
+    def state(self) -> Signals:
+        """The state's signals with their periods: those declared, and a full turn of every angle in rad or deg that
+        changes neither plant nor cost nor constraints."""
+        task, declared = self.task, self.task.plant.state
+        turns = {"rad": 2.0 * np.pi, "deg": 360.0}
+        angles = [i for i, s in enumerate(declared) if s.unit in turns and np.isinf(s.period)]
+        if not angles:
+            return declared
+        periods = {i: turns[declared[i].unit] for i in angles}
+        free = {i for i in angles if not changed_by_turning(task, i, periods[i])}
+        return Signals(replace(s, period=periods[i]) if i in free else s for i, s in enumerate(declared))
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        """States and inputs of the reference at the samples of the run and as many more, continuous in periodic
+        signals."""
+        task = self.task
+        count = 1 if task.reference.is_constant else 2 * task.steps + 2
+        x, u = task.reference.at(task.plant, np.arange(count))
+        x = np.array(x, dtype=float)
+        x[0] = Signals(replace(s, quaternion="") for s in self.state).nearest(x[0], np.zeros(x.shape[1]))
+        return self.state.continuous(x), np.array(u, dtype=float)
+
+    def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
+        periodic signals."""
+        x, u = self._table
+        if self.task.reference.is_constant:
+            return np.broadcast_to(x[0], (count, x.shape[1])), np.broadcast_to(u[0], (count, u.shape[1]))
+        if k >= 0 and k + count <= len(x):
+            return x[k : k + count], u[k : k + count]
+        plant = self.task.plant
+        states, inputs = self.task.reference.at(plant, np.arange(k, k + count))
+        anchored = np.array(states, dtype=float)
+        anchored[0] = self.state.nearest(anchored[0], x[min(max(k, 0), len(x) - 1)])
+        return self.state.continuous(anchored), np.asarray(inputs, dtype=float)
+
+    @cached_property
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """The reference at sample 0: state (n,) and input (m,)."""
+        x, u = self.window(0, 1)
+        return x[0], u[0]
+
+    @cached_property
+    def follows(self) -> bool:
+        """Whether the undisturbed plant, given the inputs of the reference, follows its states; for a constant
+        reference, whether it is an equilibrium."""
+        steps = 1 if self.task.reference.is_constant else self.task.steps
+        x, u = self.window(0, steps + 1)
+        still = np.zeros((steps, len(self.task.plant.disturbance)))
+        after = lower(self.task.dynamics.function(), "numpy")(x[:-1], u[:-1], still, np.zeros(0))
+        gap = np.abs(self.state.deviation(after, x[1:]))
+        return bool((gap <= STILL * (1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None])).all())
+
+
+def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:
+    """Name of the part of a task that changes where state ``which`` is moved by periods, or a quaternion has its sign
+    changed; empty where none does. Plant, costs and constraints are compared at random points."""
+    plant, reference = task.plant, task.reference
+    generator = np.random.default_rng(0)
+    x, u, w = (generator.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
+    turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # also many: a cost or a constraint may start there
+    x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
+
+    def turned(states: np.ndarray) -> np.ndarray:
+        moved = np.array(states)
+        moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period * turns
+        return moved
+
+    step = task.dynamics.lower("numpy")
+    stage, terminal, margins = (
+        lower(f, "numpy") for f in (task.stage_cost_function(), task.terminal_cost_function(), task.margin_function())
+    )
+    # Costs are charged for the representative of the reference nearest to the state; see Task.stage_cost_function.
+    here, there = (plant.state.nearest(x_ref, states) for states in (x, turned(x)))
+    with np.errstate(all="ignore"):
+        pairs = {
+            "the plant": (turned(step(x, u, w, np.zeros(0))), step(turned(x), u, w, np.zeros(0))),
+            "the stage cost": (stage(x, u, here, u_ref), stage(turned(x), u, there, u_ref)),
+            "the terminal cost": (terminal(x, here), terminal(turned(x), there)),
+        }
+        for name, (before, after) in pairs.items():
+            if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
+                return name
+        differ = ~np.isclose(margins(x, u), margins(turned(x), u), rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=0)
+    names = [constraint.name for constraint, wrong in zip(task.constraints, differ, strict=True) if wrong]
+    return f"the constraint '{names[0]}'" if names else ""

@@ -1,0 +1,54 @@
+"""How a constraint must hold: always, at a penalty, with a probability, or within a budget of violations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from systems.arguments import expect_choice, expect_number
+
+__all__ = ["Budget", "Chance", "Hard", "Requirement", "Soft"]
+
+
+@dataclass(frozen=True)
+class Hard:
+    """Must always hold."""
+
+
+@dataclass(frozen=True)
+class Soft:
+    """May be violated at a penalty: ``weight`` times the violation (exact penalty, L1) per step."""
+
+    weight: float
+
+    def __post_init__(self) -> None:
+        expect_number(self.weight, "soft weight", above=0.0)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Must hold with at least this probability in every step."""
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        expect_number(self.probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """May be violated in expectation this much, per episode or as a discounted sum: in ``limit`` steps, or by ``limit``
+    of accumulated excess max(0, g)."""
+
+    limit: float
+    per: Literal["episode", "discounted"]
+    of: Literal["steps", "excess"] = "steps"
+
+    def __post_init__(self) -> None:
+        expect_number(self.limit, "budget", least=0.0)
+        expect_choice(self.per, "per", ("episode", "discounted"))
+        expect_choice(self.of, "of", ("steps", "excess"))
+
+
+Requirement = Hard | Soft | Chance | Budget
+"""Any of these."""
