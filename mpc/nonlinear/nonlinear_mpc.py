@@ -1,19 +1,24 @@
-"""Nonlinear model predictive control, solved to convergence at every sample."""
+"""Nonlinear model predictive control: solved to convergence at every sample, or by real-time iterations."""
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Literal, get_args
 
 import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
+from ctrl.controller import Status
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
-from mpc.nonlinear.transcription import transcribe
+from mpc.nonlinear.sequential import Sequential
+from mpc.nonlinear.staged_task import staged
+from mpc.nonlinear.transcription import stage_functions, transcribe
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
+from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
@@ -27,8 +32,12 @@ Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (hor
 class NonlinearMPC(OnlineController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
-    Every solve is ipopt's and starts from the last good plan, shifted to the present sample; from a new guess where the
-    old plan no longer fits the measurement.
+    Every solve starts from the last solution, shifted to the present sample. It is done by sequential quadratic
+    programming on HPIPM (:mod:`mpc.solvers.sqp`). Where there is no solution yet, where the measurement is far from it,
+    and where the sequence does not converge, ipopt solves the same problem from a new guess.
+
+    With ``iterations=1`` this is the real-time iteration (Diehl, Bock & Schlöder, 2005): one quadratic program per
+    sample, about the shifted solution.
 
     A task with a terminal cost, or with a budget of accumulated excess, ends: the horizon shrinks with what is left of
     the run, and the budget with what was spent of it.
@@ -36,14 +45,17 @@ class NonlinearMPC(OnlineController):
     Args:
         task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
         horizon: samples looked ahead.
-        solver: ``ipopt``. max_iterations: of it, in one step.
+        solver: ``sqp``, or ``ipopt`` for that alone; which is also used where CasADi brings no HPIPM.
+        max_iterations: of a solver in one step; default: 50 quadratic programs, 200 iterations of ipopt.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
             the task itself charges at the end.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
+        iterations: quadratic programs of every step, for the real-time iteration and its like; default: until solved.
 
     Raises:
         NotApplicable: a task without input.
-        InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal.
+        InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
+            iterations without ``sqp``.
     """
 
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
@@ -52,26 +64,32 @@ class NonlinearMPC(OnlineController):
         self,
         task: Task,
         horizon: int = 25,
-        solver: Literal["ipopt"] = "ipopt",
-        max_iterations: int = 200,
+        solver: Literal["sqp", "ipopt"] = "sqp",
+        max_iterations: int | None = None,
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
+        iterations: int | None = None,
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
-                "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'ipopt'"
+                "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'sqp' or 'ipopt'"
             )
-        expect_choice(solver, "solver", ("ipopt",))
+        expect_choice(solver, "solver", ("sqp", "ipopt"))
         expect_choice(terminal, "terminal", get_args(Kind))
-        expect_whole(max_iterations, "max_iterations", least=1)
+        if iterations is not None:
+            expect_whole(iterations, "iterations", least=1)
+            if solver != "sqp":
+                raise InvalidValue(f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp'")
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
         expect_program(task, horizon)
         self.problem = transcribe(task, horizon, terminal)
         self.approximations = ANSWERS.read(task)
         if self.problem.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
-        self.solver = Ipopt(self.problem.program, max_iterations, self.time_limit)
+        self.solver = Ipopt(self.problem.program, max_iterations or 200, self.time_limit)
+        self.iterations, self._most = iterations, max_iterations or 50
+        self._sequential = self._made_sequential() if solver == "sqp" else None
         self._step, self._budgets = task.dynamics.function(), Budgets(task)
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
@@ -85,6 +103,8 @@ class NonlinearMPC(OnlineController):
         """Forgets the last plan and what was spent of budgets: a new run begins."""
         super().reset()
         self._budgets.reset()
+        if self._sequential is not None:
+            self._sequential.reset()
 
     @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
@@ -98,16 +118,50 @@ class NonlinearMPC(OnlineController):
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
         if going < self.horizon:  # what lies beyond the end is not asked for
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
-        parameter = problem.parameter(
-            x, x_ref, u_ref, going, self._budgets.left(x, k) if problem.budgets else np.zeros(0)
-        )
+        left = self._budgets.left(x, k) if problem.budgets else np.zeros(0)
         plan = self.plan if self._failures < COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
+        began = perf_counter()
+        if self._sequential is not None:
+            self._sequential.pose(x_ref, u_ref, going, left)
+            if guess is not None and self._sequential.shift(*guess, k):
+                result = self._iterated(x, k, self.iterations or self._most, began)
+                if result.plan is not None:
+                    return result
+            self._sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
-        solution = self.solver.solve(self._guess, parameter, problem.bounds(going))
-        point = solution.point
-        new = Plan(point[problem.state_at], point[problem.input_at], k) if solution.is_usable else None
+        solution = self.solver.solve(
+            self._guess, problem.parameter(x, x_ref, u_ref, going, left), problem.bounds(going)
+        )
+        if not solution.is_usable:
+            return SolveResult(solution.status, None, solution.iterations, solution.residual)
+        new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
+        if self._sequential is not None:  # the multipliers there, for the samples to come
+            self._sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
+            self._iterated(x, k, self._most, began)
         return SolveResult(solution.status, new, solution.iterations, solution.residual)
+
+    def _made_sequential(self) -> Sequential | None:
+        try:
+            end, step, cost = self.problem.end, *stage_functions(self.task)
+            return Sequential(staged(self.task, self.horizon, end, step, cost), len(self.task.plant.input))
+        except HPIPMMissing:
+            return None
+
+    def _iterated(self, x: np.ndarray, k: int, iterations: int, began: float) -> SolveResult:
+        """Quadratic programs from the point as it is; without a plan where it has become no solution."""
+        sequential = self._sequential
+        assert sequential is not None
+        ended = sequential.solve(x, iterations, began + self.time_limit)
+        if ended.status is Status.SOLVED and iterations > 1:
+            return SolveResult(ended.status, sequential.plan(k), ended.iterations, ended.residual)
+        if self.iterations is not None and ended.status in (Status.SOLVED, Status.MAX_ITERATIONS):
+            # As many iterations as were asked for: an approximation, and called so.
+            plan = sequential.plan(k)
+            if np.isfinite(plan.x).all():
+                return SolveResult(Status.MAX_ITERATIONS, plan, ended.iterations, ended.residual)
+        sequential.reset()
+        return SolveResult(ended.status, None, ended.iterations, ended.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """Straight line from the measured state to the reference, with the reference input; where the plant is
@@ -146,9 +200,11 @@ class NonlinearMPC(OnlineController):
         guess[:] = 0.0
         guess[problem.state_at], guess[problem.input_at] = attempt
         if problem.kink_at.size:
-            xs, us = attempt
-            start = np.array(self._kinks(xs[:-1].T, us.T, x_ref[:-1].T, u_ref[:-1].T)).T
-            guess[problem.kink_at] = np.where(np.isfinite(start), start, 0.0)
+            guess[problem.kink_at] = self._values_of_kinks(*attempt, x_ref, u_ref)
+
+    def _values_of_kinks(self, xs: np.ndarray, us: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> np.ndarray:
+        values = np.array(self._kinks(xs[:-1].T, us.T, x_ref[:-1].T, u_ref[:-1].T)).T
+        return np.where(np.isfinite(values), values, 0.0)
 
 
 def _kinked(task: Task) -> Answer:

@@ -14,7 +14,7 @@ from mpc.solvers.nlp import NonlinearProgram
 from systems import Budget, Task
 from systems.nonsmooth import Epigraph, smoothed
 
-__all__ = ["OptimalControl", "transcribe"]
+__all__ = ["OptimalControl", "stage_functions", "transcribe"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +104,16 @@ def transcribe(task: Task, horizon: int, kind: Kind = "cost-to-go") -> OptimalCo
     return _Writer(task, horizon, kind).write()
 
 
+def stage_functions(task: Task) -> tuple[ca.Function, Epigraph]:
+    """The discrete dynamics, and the stage cost with its kinks as variables, both with roots that have a derivative."""
+    reading = task.reading
+    step = task.dynamics.function()
+    return (
+        smoothed(step) if reading.is_singular_on_the_way else step,
+        _without_roots(reading.stage) if "sqrt" in reading.stage.left else reading.stage,
+    )
+
+
 class _Writer:
     """Writes one program, stage by stage."""
 
@@ -114,8 +124,7 @@ class _Writer:
         self.moving = not task.reference.is_constant
         self.ends = reading.terminal is not None or bool(reading.excess_budgets)
         self.smoothed = reading.is_singular_on_the_way
-        self.step = smoothed(task.dynamics.function()) if self.smoothed else task.dynamics.function()
-        self.stage = _without_roots(reading.stage) if "sqrt" in reading.stage.left else reading.stage
+        self.step, self.stage = stage_functions(task)
         self.rule, self.end = reading.conditions, terminal(task, kind)
         self.measured = ca.SX.sym("measured", self.n)
         x_ref, u_ref = reading.start

@@ -53,14 +53,23 @@ class SQP:
     slowly, that of the Lagrangian, made convex.
 
     Args:
-        program: what is solved. mode: of HPIPM. tolerance: residual at which a point counts as solved.
+        program: what is solved.
+        mode: of HPIPM.
+        tolerance: residual at which a point counts as solved.
+        hessian: of the first iteration, and of real-time iterations.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages before the last,
             which may be changed between solves; call :meth:`set_bounds` then.
     """
 
-    def __init__(self, program: StagedProgram, mode: Mode = "balance", tolerance: float = 1e-6) -> None:
+    def __init__(
+        self,
+        program: StagedProgram,
+        mode: Mode = "balance",
+        tolerance: float = 1e-7,
+        hessian: Hessian = "cost",
+    ) -> None:
         N = program.horizon
         sizes = StageSizes(
             N, program.states, len(program.low), len(program.lower),
@@ -69,7 +78,8 @@ class SQP:
         self.program, self.tolerance = program, tolerance
         self.qp = HPIPM(sizes, mode)
         self.linearisation, self._convexification = Linearisation(program, self.qp), Convexification(self.qp)
-        self.point, self.hessian = self.linearisation.point, "cost"
+        self.point = self.linearisation.point
+        self._first = self._hessian = hessian
         self.low, self.high = np.tile(program.low, (N, 1)), np.tile(program.high, (N, 1))
         self.lower, self.upper = np.tile(program.lower, (N, 1)), np.tile(program.upper, (N, 1))
         self._low_last, self._high_last = program.terminal_low[None], program.terminal_high[None]
@@ -78,8 +88,6 @@ class SQP:
         self._gradients = [np.zeros_like(a) for a in self._gradients_of_qp()]
         self.set_bounds()
 
-    hessian: Hessian
-
     def set_bounds(self) -> None:
         """Takes the bounds as they are now; to be called when any has become finite or infinite."""
         self._shift_bounds()
@@ -87,8 +95,12 @@ class SQP:
 
     def prepare(self) -> None:
         """Linearises about the point: all that can be done before the measurement arrives."""
+        self._hessian = self._first
+        self._linearise()
+
+    def _linearise(self) -> None:
         qp, point = self.qp, self.point
-        self.linearisation.linearise(self.hessian)
+        self.linearisation.linearise(self._hessian)
         np.subtract(point.next, point.x[1:], out=qp.b)
         for array, kept in zip(self._gradients_of_qp(), self._gradients, strict=True):
             kept[:] = array
@@ -128,9 +140,9 @@ class SQP:
             iterations: at most so many QPs. until: time of `perf_counter` at which to stop.
         """
         self.point.x[0] = x
-        residual, slow = np.inf, 0
+        residual, slow, self._hessian = np.inf, 0, self._first
         for done in range(iterations + 1):
-            self.prepare()
+            self._linearise()
             before, residual = residual, self.residual()
             if not np.isfinite(residual):
                 return Ended(Status.NUMERICAL, done, np.inf)
@@ -145,14 +157,14 @@ class SQP:
                 return Ended(ended if ended is Status.INFEASIBLE else Status.NUMERICAL, done + 1, residual)
             length = self._search()
             slow = slow + 1 if residual > _CONTRACTION * before else 0
-            if length == 0.0 and self.hessian == "lagrangian":
+            if length == 0.0 and self._hessian == "lagrangian":
                 return Ended(Status.NUMERICAL, done + 1, residual)
             # Where the curvature of dynamics and constraints matters, steps that leave it out contract slowly. Far from
             # a solution it may be indefinite, and steps with it are short.
-            if self.hessian == "cost" and (slow >= _SLOW or length == 0.0):
-                self.hessian, slow = "lagrangian", 0
-            elif self.hessian == "lagrangian" and length < _SHORT:
-                self.hessian, slow = "cost", -_SLOW
+            if self._hessian == "cost" and (slow >= _SLOW or length == 0.0):
+                self._hessian, slow = "lagrangian", 0
+            elif self._hessian == "lagrangian" and length < _SHORT:
+                self._hessian, slow = "cost", -_SLOW
         return Ended(Status.MAX_ITERATIONS, iterations, residual)
 
     def residual(self) -> float:
@@ -235,8 +247,7 @@ class SQP:
         qp = self.qp
         s, last, (q, r, q_last, r_last) = qp.stages, qp.last, self._gradients
         largest = max(
-            float(np.abs(a).max(initial=0.0))
-            for a in (qp.pi, s.lam_upper, s.lam_lower, last.lam_upper, last.lam_lower)
+            float(np.abs(a).max(initial=0.0)) for a in (qp.pi, s.lam_upper, s.lam_lower, last.lam_upper, last.lam_lower)
         )
         if not 1.1 * largest <= self._weight <= 100.0 * largest:
             self._weight = max(1.5 * largest, 1e-3)

@@ -122,9 +122,7 @@ class Linearisation:
         self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
         self._derivatives: dict[Hessian, list[Buffered]] = {
             kind: [
-                Buffered(
-                    stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, *derivatives]
-                ),
+                Buffered(stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, *derivatives]),
                 Buffered(end[i], [*point.end, point.lam_last], [*values_last, *derivatives_last]),
             ]
             for i, kind in enumerate(get_args(Hessian), start=1)

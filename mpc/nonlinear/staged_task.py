@@ -157,13 +157,13 @@ class _Writer:
         s.cost += self.going * self.stage_cost.value(*arguments, t)
         # Where the run has ended nothing is charged, and an input that costs nothing is drawn to its reference.
         s.cost += (1 - self.going) * (ca.sumsqr(u - self.ur) + ca.sumsqr(t)) if self.ends else 0
-        self._row(s, self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
+        s.row(self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
         self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.x, u), self.going)
         after, spends = self.step(self.x, u, 0, []), []
         for constraint in reading.excess_budgets:
             spends.append(s.variable("excess", 1))
             for row in ca.vertsplit(constraint.function(self.task.plant)(self.x, u)):
-                self._row(s, row - spends[-1], -np.inf, 0.0)
+                s.row(row - spends[-1], -np.inf, 0.0)
         if self.ends:
             after = ca.if_else(self.going, after, self.x)
         spent = self.spent + self.going * self.rate * ca.vertcat(ca.SX(0, 1), *spends)
@@ -172,11 +172,6 @@ class _Writer:
             [s.cost / reading.cost_size, ca.vertcat(after, spent), ca.vertcat(ca.SX(0, 1), *s.rows)],
         )  # fmt: skip
         return s, np.arange(self.m, self.m + self.stage_cost.count), functions
-
-    def _row(self, s: _Variables, value: ca.SX, lower: float, upper: float, first: bool = True) -> None:
-        """A row that is free where the run has ended."""
-        if value.shape[0]:
-            s.row(self.going * value if self.ends else value, lower, upper, first)
 
     def _hold(self, s: _Variables, rows: Iterable[int], values: ca.SX, times: ca.SX) -> None:
         """Rows of the conditions with these values; soft rows of a group share one violation, charged so many times."""
@@ -217,13 +212,8 @@ class _Writer:
         elif own is not None:
             t = s.variable("end", own.count, own.lower)
             s.cost += own.value(self.x, self.xr, t)
-            if len(self._split(own.rows(self.x, self.xr, t))):
-                s.row(own.rows(self.x, self.xr, t), -np.inf, 0.0)
+            s.row(own.rows(self.x, self.xr, t), -np.inf, 0.0)
         return s
-
-    @staticmethod
-    def _split(column: ca.SX) -> list[ca.SX]:
-        return ca.vertsplit(column) if column.shape[0] else []
 
     def _end_at_rest(self, s: _Variables) -> None:
         """The prediction ends at a steady state that is chosen with it; see :mod:`mpc.transcription`."""
@@ -236,8 +226,7 @@ class _Writer:
         self._hold(s, range(len(rule.names)), rule.value(rest, hold), ca.SX(self.horizon))
         arguments = (rest, hold, self.xr, ca.SX(task.reading.start[1]))
         s.cost += self.horizon * stage.value(*arguments, t)
-        if stage.rows(*arguments, t).shape[0]:
-            s.row(stage.rows(*arguments, t), -np.inf, 0.0)
+        s.row(stage.rows(*arguments, t), -np.inf, 0.0)
         assert end.P is not None
         assert end.centre is not None
         s.cost += ca.dot(weight_of_rest(task, end.P, end.centre), short)

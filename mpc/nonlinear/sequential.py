@@ -1,0 +1,92 @@
+"""The sequential quadratic programming of nonlinear MPC: one point, shifted from sample to sample."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from mpc.fallback import Plan
+from mpc.nonlinear.staged_task import StagedTask
+from mpc.solvers.sqp import SQP, Ended
+
+__all__ = ["Sequential"]
+
+
+@final
+class Sequential:
+    """Solves the staged program of a task, sample by sample, each from the last solution.
+
+    Args:
+        staged: the program. inputs: m, how many of a stage's variables are inputs.
+
+    Raises:
+        HPIPMMissing: see :func:`mpc.solvers.hpipm.library`.
+    """
+
+    def __init__(self, staged: StagedTask, inputs: int) -> None:
+        # A budget couples all stages by a nonlinear constraint, whose curvature matters.
+        self.staged = staged
+        self.sqp = SQP(staged.program, hessian="lagrangian" if len(staged.rates) else "cost")
+        self._states, self._inputs = staged.program.states - len(staged.rates), inputs
+        self._going = -1  # stages before the end of the run; beyond the horizon, all the same
+        self._at: int | None = None  # the sample at which the point begins
+
+    def reset(self) -> None:
+        """Forgets the point."""
+        self._at = None
+
+    def pose(self, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
+        """Sets the parameters of the present sample.
+
+        Args:
+            x_ref (N + 1, n), u_ref (N + 1, m): the reference ahead. going: stages before the end of the run.
+            left: (budgets,), of each budget of excess.
+        """
+        staged, sqp = self.staged, self.sqp
+        staged.fill(sqp.point.p, x_ref, u_ref, going, left)
+        going = min(going, staged.program.horizon + 1) if staged.ends else staged.program.horizon + 1
+        if going != self._going:
+            sqp.lower[:], sqp.upper[:] = staged.program.lower, staged.program.upper
+            sqp.lower[0], sqp.upper[0] = staged.first_lower, staged.first_upper
+            sqp.lower[going:], sqp.upper[going:] = -np.inf, np.inf
+            sqp.set_bounds()
+            self._going = going
+
+    def start(self, xs: np.ndarray, us: np.ndarray, kinks: np.ndarray, k: int) -> None:
+        """Starts from states (N + 1, n), inputs (N, m) and values of kinks (N, count), without multipliers."""
+        p, n, m = self.sqp.point, self._states, self._inputs
+        for array in (p.x, p.v, p.v_last, p.pi, p.lam, p.lam_last, p.mu, p.mu_last):
+            array[:] = 0.0
+        p.x[:, :n], p.v[:, :m], p.v[:, self.staged.kinks] = xs, us, kinks
+        if self.staged.end.at_edge:
+            p.v_last[0, :n], p.v_last[0, n : n + m] = xs[-1], us[-1]
+        self._at = k
+
+    def shift(self, xs: np.ndarray, us: np.ndarray, k: int) -> bool:
+        """Moves the last solution on to sample ``k``, its states and inputs being these; whether there was one."""
+        if self._at is None:
+            return False
+        p, n, m = self.sqp.point, self._states, self._inputs
+        done = min(max(k - self._at, 0), len(us))
+        if done:
+            for array in (p.v, p.pi, p.lam, p.mu):
+                array[:-done] = array[done:].copy()
+                array[-done:] = array[-done - 1 : -done] if done < len(array) else 0.0
+            p.x[:-done, n:] = p.x[done:, n:] - p.x[done, n:]
+        p.x[:, :n], p.v[:, :m] = xs, us
+        self._at = k
+        return True
+
+    def solve(self, x: np.ndarray, iterations: int, until: float) -> Ended:
+        """Solves for the measured state x (n,); with one iteration, a full step; see :meth:`SQP.solve`."""
+        measured = np.concatenate([x, np.zeros(len(self.staged.rates))])
+        if iterations == 1:
+            self.sqp.prepare()
+            return self.sqp.iterate(measured)
+        return self.sqp.solve(measured, iterations, until)
+
+    def plan(self, k: int) -> Plan:
+        """States and inputs of the point."""
+        p = self.sqp.point
+        return Plan(p.x[:, : self._states].copy(), p.v[:, : self._inputs].copy(), k)
