@@ -29,6 +29,8 @@ class CostLimit:
         name: of the constraint.
         column: of the constraint among those of the task.
         limit: d.
+        steps: T, of a run.
+        discount: per step.
         is_discounted: whether d is discounted.
         of_excess: whether a step costs its excess, or what a foreign environment says it costs, instead of 1.
     """
@@ -74,6 +76,9 @@ def cost_limits(task: LearnableTask) -> tuple[CostLimit, ...]:
 
     A hard constraint allows nothing, a chance constraint its share of the steps. A soft one is weighted in the
     reward already and left out.
+
+    Args:
+        task: whose constraints.
     """
     expect_learnable(task, "the task of cost limits")
     limits = []

@@ -76,7 +76,14 @@ class Combination:
     def __call__(
         self, task: LearnableTask, seed: int = 0, settings: Any = None, device: torch.device | str = "cpu"
     ) -> Learner:
-        """The learner, fresh; settings are those of the base learner."""
+        """A new learner.
+
+        Args:
+            task: to learn on.
+            seed: of the learner and its environment.
+            settings: of the base learner; default: its own.
+            device: of networks, memory and environment.
+        """
         return self._named(self.base(task, seed, settings, device, self.handler))  # type: ignore[call-arg]
 
     def load(self, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Learner:

@@ -24,7 +24,9 @@ class Assessment:
     """The first run of each of n environments.
 
     Args:
-        returns, discounted_returns: (n,). spent: (n, c), of each limit in its own unit.
+        returns, discounted_returns: (n,).
+        limits: c, of the task's constraints.
+        spent: (n, c), of each limit in its own unit.
         lengths: (n,), steps.
     """
 
@@ -42,6 +44,12 @@ class Assessment:
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
     """Run the mean action; in an environment of its own, so a learner is never disturbed.
+
+    Args:
+        policy: to assess.
+        task: on which.
+        episodes: n, runs.
+        seed: of the environments.
 
     Raises:
         InvalidValue: no policy, no task, or another number of episodes or seed.
@@ -74,5 +82,12 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
 
 
 def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int = 0) -> float:
-    """Mean undiscounted return of the mean action over the first episode of each of `episodes` environments."""
+    """Mean undiscounted return of the mean action over the first episode of each of `episodes` environments.
+
+    Args:
+        policy: to evaluate.
+        task: on which.
+        episodes: runs.
+        seed: of the environments.
+    """
     return float(assess(policy, task, episodes, seed).returns.mean())

@@ -57,6 +57,7 @@ class JumpStart:
         task: whose states the prior policy observes.
         prior_policy: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that
             acts on batches (`batch(x, k)`) is made once, any other once per environment.
+        settings: default: those of :class:`JumpStartSettings`.
 
     Raises:
         InvalidValue: a controller, or its name, instead of what makes it.

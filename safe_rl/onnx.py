@@ -31,6 +31,8 @@ def export_onnx(
     tanh and input bounds are inside. Both are float32.
 
     Args:
+        policy: to export.
+        path: of the graph.
         observation_signals, action_signals: names with units, such as "angle [rad]", for the contract.
         discount, settings: how the policy was made, for the contract.
 

@@ -33,8 +33,10 @@ class Policy(nn.Module):
     another program as one object. `act` and `forward` take the mean action.
 
     Args:
+        observation_size: o.
         action_low, action_high: (m,), physical units, finite.
         hidden: widths of the hidden layers.
+        generator: of the initial weights; its device is the policy's.
     """
 
     observation_mean: Tensor

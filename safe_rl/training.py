@@ -65,6 +65,7 @@ class Learner(ABC):
         evaluation_environments: how many of them act without noise if there is a handler, so that budgets are measured
             on what will be used; 0 measures all, with their noise.
         hidden: widths of the policy's hidden layers.
+        threads: of torch, while it learns.
 
     `name` is what the live view and the log call it: the combination that made it, else what it is made of.
     `checkpoint` is where `learn` wrote the last one.

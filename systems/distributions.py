@@ -94,8 +94,8 @@ class Uniform(Distribution):
             alone = sorted(set(self.lower) ^ set(self.upper))
             if alone:
                 raise InvalidValue(
-                    f"uniform distribution with one bound only for {', '.join(alone)}; name the same signals in both "
-                    "mappings"
+                    f"lower and upper of a uniform distribution: only one has {', '.join(alone)}; name the same "
+                    "signals in both"
                 )
             for name in self.lower:
                 expect_pair((self.lower[name], self.upper[name]), f"uniform distribution of {name}")

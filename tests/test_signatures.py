@@ -69,7 +69,7 @@ def _field_docstrings(source: str) -> str:
 def missing(thing: Any) -> list[str]:
     text = documented(thing)
     listed = text[text.index("Args:") :] if "Args:" in text else ""
-    names = re.findall(r"(?:^|[\s(])((?:\*{0,2}\w+(?:, )?)+):\s", listed)
+    names = re.findall(r"(?:^|[\s(])((?:\*{0,2}\w+, )*\*{0,2}\w+):\s", listed)
     known = {name.strip("* ") for group in names for name in group.split(",")}
     return [name for name in parameters(thing) if name not in known]
 

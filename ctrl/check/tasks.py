@@ -28,7 +28,14 @@ DOUBLED = 2.0  # what grows less over a whole run may be the rounding of a chain
 
 
 def check_task(task: Task) -> Report:
-    """Whether a task can be run, learned and solved as it is written; its plant is checked with it."""
+    """Whether a task can be run, learned and solved as it is written; its plant is checked with it.
+
+    Args:
+        task: to check.
+
+    Raises:
+        InvalidValue: it is not a task.
+    """
     expect(task, Task, "the task to check", "such as systems.library.cartpole()")
     plant = plant_report(task.plant, lambda _: of_task(task))
     checks = [

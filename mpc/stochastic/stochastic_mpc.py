@@ -336,20 +336,36 @@ ANSWERS = Answers(
 
 
 def robust_stochastic_mpc(task: Task) -> StochasticMPC:
-    """:class:`StochasticMPC` that starts every prediction at the measured state."""
+    """:class:`StochasticMPC` that starts every prediction at the measured state.
+
+    Args:
+        task: as for :class:`StochasticMPC`.
+    """
     return StochasticMPC(task, recondition_every=1)
 
 
 def indirect_feedback_mpc(task: Task) -> StochasticMPC:
-    """:class:`StochasticMPC` whose nominal state is never reset."""
+    """:class:`StochasticMPC` whose nominal state is never reset.
+
+    Args:
+        task: as for :class:`StochasticMPC`.
+    """
     return StochasticMPC(task, recondition_every=math.inf)
 
 
 def robust_mpc(task: Task) -> StochasticMPC:
-    """:class:`StochasticMPC` that keeps chance constraints surely (Chisci, Rossiter & Zappa, 2001)."""
+    """:class:`StochasticMPC` that keeps chance constraints surely (Chisci, Rossiter & Zappa, 2001).
+
+    Args:
+        task: as for :class:`StochasticMPC`.
+    """
     return StochasticMPC(task, tightening="worst-case")
 
 
 def nominal_mpc(task: Task) -> StochasticMPC:
-    """:class:`StochasticMPC` that ignores the disturbance."""
+    """:class:`StochasticMPC` that ignores the disturbance.
+
+    Args:
+        task: as for :class:`StochasticMPC`.
+    """
     return StochasticMPC(task, tightening="none")

@@ -112,5 +112,5 @@ def test_bad_distributions(distribution, error, message) -> None:
 
 @pytest.mark.parametrize(("lower", "upper"), [({"a": -1.0}, {}), ({}, {"a": 1.0}), ({"a": -1.0}, {"b": 1.0})])
 def test_a_uniform_law_has_two_bounds_for_every_name(lower, upper) -> None:
-    with pytest.raises(InvalidValue, match=r"one bound only for a.*name the same signals in both"):
+    with pytest.raises(InvalidValue, match=r"only one has a.*name the same signals in both"):
         Uniform(lower, upper)

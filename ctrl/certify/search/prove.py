@@ -114,7 +114,12 @@ def expect_limits(limits: SearchLimits | None) -> SearchLimits:
 
 
 def prove(claim: Claim, limits: SearchLimits) -> Certificate:
-    """Decides a claim: where its loop rests, whether samples refute it, and by branch and bound."""
+    """Decides a claim: where its loop rests, whether samples refute it, and by branch and bound.
+
+    Args:
+        claim: to decide.
+        limits: of the search.
+    """
     began, worked = perf_counter(), process_time()
     claim, result = _decided(claim, limits)
     volume = claim.region.volume() if result.kind is Kind.PROVED else float("nan")
