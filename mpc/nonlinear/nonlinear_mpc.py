@@ -26,6 +26,9 @@ from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
+MOST_PROGRAMS = 20  # quadratic programs of a step, after which ipopt takes over
+LONGEST_REST = 32  # samples for which sequential programming rests after it has failed again and again
+
 Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
 
@@ -46,7 +49,7 @@ class NonlinearMPC(OnlineController):
         task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
         horizon: samples looked ahead.
         solver: ``sqp``, or ``ipopt`` for that alone; which is also used where CasADi brings no HPIPM.
-        max_iterations: of a solver in one step; default: 50 quadratic programs, 200 iterations of ipopt.
+        max_iterations: of a solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
             the task itself charges at the end.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
@@ -87,9 +90,12 @@ class NonlinearMPC(OnlineController):
         self.approximations = ANSWERS.read(task)
         if self.problem.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
-        self.solver = Ipopt(self.problem.program, max_iterations or 200, self.time_limit)
-        self.iterations, self._most = iterations, max_iterations or 50
+        self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._sequential = self._made_sequential() if solver == "sqp" else None
+        # In the worst case a step is tried by both, each in its half of the time.
+        self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
+        self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
+        self._rest, self._rests_until = 0, 0  # samples to rest after the next failure, and the end of the present rest
         self._step, self._budgets = task.dynamics.function(), Budgets(task)
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
@@ -105,6 +111,7 @@ class NonlinearMPC(OnlineController):
         self._budgets.reset()
         if self._sequential is not None:
             self._sequential.reset()
+        self._rest, self._rests_until = 0, 0
 
     @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
@@ -124,10 +131,13 @@ class NonlinearMPC(OnlineController):
         began = perf_counter()
         if self._sequential is not None:
             self._sequential.pose(x_ref, u_ref, going, left)
-            if guess is not None and self._sequential.shift(*guess, k):
+            if guess is not None and k >= self._rests_until and self._sequential.shift(*guess, k):
                 result = self._iterated(x, k, self.iterations or self._most, began)
                 if result.plan is not None:
+                    self._rest = 0
                     return result
+                self._rest = min(2 * self._rest + 1, LONGEST_REST)
+                self._rests_until = k + self._rest
             self._sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
         solution = self.solver.solve(
@@ -136,7 +146,8 @@ class NonlinearMPC(OnlineController):
         if not solution.is_usable:
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
         new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
-        if self._sequential is not None:  # the multipliers there, for the samples to come
+        if self._sequential is not None and k + 1 >= self._rests_until:
+            # For the samples to come: the multipliers at the solution.
             self._sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
             self._iterated(x, k, self._most, began)
         return SolveResult(solution.status, new, solution.iterations, solution.residual)
@@ -152,7 +163,7 @@ class NonlinearMPC(OnlineController):
         """Quadratic programs from the point as it is; without a plan where it has become no solution."""
         sequential = self._sequential
         assert sequential is not None
-        ended = sequential.solve(x, iterations, began + self.time_limit)
+        ended = sequential.solve(x, iterations, began + self._share)
         if ended.status is Status.SOLVED and iterations > 1:
             return SolveResult(ended.status, sequential.plan(k), ended.iterations, ended.residual)
         if self.iterations is not None and ended.status in (Status.SOLVED, Status.MAX_ITERATIONS):

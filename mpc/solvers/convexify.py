@@ -47,17 +47,27 @@ class Convexification:
         self._is_moved = False
         self._added: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
+    def reflect(self) -> None:
+        """Reflects the eigenvalues of Hessians that are not convex, each stage for itself."""
+        self._is_moved = False
+        for part in (self._qp.stages, self._qp.last):
+            if self._is_finite() and not _convex(part):
+                H, n = _joined(part), part.Q.shape[1]
+                values, vectors = np.linalg.eigh(H)
+                H = (vectors * np.abs(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+                part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
+
     def apply(self, inputs: Active, rows: Active) -> None:
-        """Leaves convex Hessians as they are, and makes the others convex.
+        """Leaves convex Hessians as they are, and makes the others convex, as the module says.
 
         Args:
-            inputs: their bounds. rows: the general constraints.
+            inputs: their bounds.
+            rows: the general constraints.
         """
         qp = self._qp
         s, last, least = qp.stages, qp.last, _LEAST * np.eye(qp.sizes.states)
         self._is_moved = False
-        finite = all(np.isfinite(a).all() for a in (s.Q, s.S, s.R, qp.A, qp.B, qp.b, last.Q, last.R))
-        if not finite or (_convex(s) and _convex(last)):
+        if not self._is_finite() or (_convex(s) and _convex(last)):
             return
         self._is_moved = True
         self._add_across(inputs, rows)
@@ -84,6 +94,10 @@ class Convexification:
                 self._moved[k - 1] = Q - half @ half.T - least
                 Q[:] = half @ half.T + least
 
+    def _is_finite(self) -> bool:
+        qp, s, last = self._qp, self._qp.stages, self._qp.last
+        return all(np.isfinite(a).all() for a in (s.Q, s.S, s.R, qp.A, qp.B, qp.b, last.Q, last.S, last.R))
+
     def correct(self) -> None:
         """Turns the multipliers of the changed program into those of the given one."""
         if not self._is_moved:
@@ -108,9 +122,14 @@ class Convexification:
         s.r -= np.einsum("kir,kr->ki", s.D, along * rows.distance)
 
 
+def _joined(part: StageData) -> np.ndarray:
+    """The Hessians over states and inputs, (K, n + m, n + m)."""
+    return np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
+
+
 def _convex(part: StageData) -> bool:
     """Whether the Hessians of all stages are positive semidefinite, to rounding."""
-    H = np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
+    H = _joined(part)
     try:
         np.linalg.cholesky(H + 1e-10 * np.eye(H.shape[1]))
     except np.linalg.LinAlgError:

@@ -104,9 +104,12 @@ class SQP:
         np.subtract(point.next, point.x[1:], out=qp.b)
         for array, kept in zip(self._gradients_of_qp(), self._gradients, strict=True):
             kept[:] = array
-        self._convexification.apply(
-            Active(point.mu, point.v, self.low, self.high), Active(point.lam, point.g, self.lower, self.upper)
-        )
+        if self._hessian == "cost":
+            self._convexification.reflect()
+        else:
+            self._convexification.apply(
+                Active(point.mu, point.v, self.low, self.high), Active(point.lam, point.g, self.lower, self.upper)
+            )
         self._shift_bounds()
 
     def feedback(self, x: np.ndarray) -> Status:
@@ -167,6 +170,7 @@ class SQP:
                 self._hessian, slow = "cost", -_SLOW
         return Ended(Status.MAX_ITERATIONS, iterations, residual)
 
+    @np.errstate(over="ignore", invalid="ignore")  # such numbers end as an infinite residual
     def residual(self) -> float:
         """Largest violation of the optimality conditions at the point that was prepared; infinite where not finite.
 

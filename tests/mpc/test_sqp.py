@@ -1,0 +1,158 @@
+"""Sequential quadratic programming: ipopt as the judge, indefinite programs, and real-time iterations."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import casadi as ca
+import numpy as np
+import pytest
+
+from ctrl import simulate
+from ctrl.controller import Source, Status
+from mpc import NonlinearMPC
+from mpc.solvers.sqp import SQP
+from mpc.solvers.staged import StagedProgram
+from systems import library
+
+EMPTY = np.zeros(0)
+
+
+def program(next_x: ca.SX, f: ca.SX, x: ca.SX, v: ca.SX, bound: float = np.inf, horizon: int = 10) -> StagedProgram:
+    """No rows; every v within the bound; the last state charged ten times its square."""
+    p, none = ca.SX.sym("p", 0), ca.SX(0, 1)
+    m = v.shape[0]
+    return StagedProgram(
+        horizon,
+        ca.Function("stage", [x, v, p], [f, next_x, none]),
+        ca.Function("terminal", [x, ca.SX.sym("w", 0), p], [10 * ca.sumsqr(x), none]),
+        np.full(m, -bound), np.full(m, bound), EMPTY, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY,
+    )  # fmt: skip
+
+
+def by_ipopt(staged: StagedProgram, start: np.ndarray, guess: np.ndarray) -> tuple[float, np.ndarray]:
+    """Least cost and inputs, by single shooting from a guess of the inputs."""
+    m = len(staged.low)
+    V, x, cost = ca.SX.sym("V", m, staged.horizon), ca.SX(start), 0
+    for k in range(staged.horizon):
+        f, x, _ = staged.stage(x, V[:, k], ca.SX(0, 1))
+        cost += f
+    cost += staged.terminal(x, ca.SX(0, 1), ca.SX(0, 1))[0]
+    options = {"ipopt": {"print_level": 0, "tol": 1e-10}, "print_time": False}
+    solver = ca.nlpsol("s", "ipopt", {"x": ca.vec(V), "f": cost}, options)
+    bounds = np.tile(staged.low, staged.horizon), np.tile(staged.high, staged.horizon)
+    solution = solver(x0=guess.ravel(), lbx=bounds[0], ubx=bounds[1])
+    return float(solution["f"]), np.array(solution["x"]).reshape(staged.horizon, m)
+
+
+@pytest.mark.parametrize("hessian", ["cost", "lagrangian"])
+@pytest.mark.parametrize("bound", [np.inf, 0.4])
+def test_ipopt_agrees(hessian: str, bound: float) -> None:
+    x, v = ca.SX.sym("x", 2), ca.SX.sym("v", 1)
+    after = x + 0.2 * ca.vertcat(x[1], ca.sin(x[0]) + v)
+    staged = program(after, ca.sumsqr(x) + 0.1 * v**2, x, v, bound)
+    sqp = SQP(staged, hessian=hessian)  # type: ignore[arg-type]
+    start = np.array([0.6, -0.1])
+    ended = sqp.solve(start)
+    assert ended.status is Status.SOLVED
+    assert 1 <= ended.iterations < 20
+    sqp.linearisation.evaluate()
+    least, inputs = by_ipopt(staged, start, np.zeros((10, 1)))
+    assert sqp.point.f.sum() + sqp.point.F.sum() == pytest.approx(least, rel=1e-6)
+    np.testing.assert_allclose(sqp.point.v, inputs, atol=1e-5)
+
+
+def test_an_indefinite_stage_is_no_hindrance_where_the_whole_is_convex() -> None:
+    """-2 x_k^2 and +3 x_{k+1}^2 in every stage: negative curvature of single stages that the dynamics make up for."""
+    x, v = ca.SX.sym("x", 1), ca.SX.sym("v", 1)
+    after = 0.9 * x + 0.5 * v
+    staged = program(after, -2 * x**2 + 3 * after**2 + 0.2 * v**2 + v, x, v)
+    sqp = SQP(staged, hessian="lagrangian")
+    ended = sqp.solve(np.array([1.0]))
+    least, inputs = by_ipopt(staged, np.array([1.0]), np.zeros((10, 1)))
+    assert ended.status is Status.SOLVED
+    assert ended.iterations <= 2, "it is a quadratic program"
+    np.testing.assert_allclose(sqp.point.v, inputs, atol=1e-6)
+    assert least < 0
+
+
+def test_curvature_that_bounds_alone_make_up_for() -> None:
+    """A cost that is concave in the input: the solution is at the bounds, where Newton's method still converges."""
+    x, v = ca.SX.sym("x", 1), ca.SX.sym("v", 1)
+    staged = program(0.8 * x + v + 0.1 * ca.sin(x), x**2 - 0.6 * v**2, x, v, bound=0.3)
+    sqp = SQP(staged, hessian="lagrangian")
+    sqp.point.v[:] = -0.1
+    ended = sqp.solve(np.array([2.0]))
+    assert ended.status is Status.SOLVED
+    assert ended.iterations < 15
+    assert sqp.residual() <= 1e-7
+    assert (np.abs(sqp.point.v) == pytest.approx(0.3)) or (np.abs(sqp.point.v).max() <= 0.3)
+
+
+def test_a_point_where_the_plant_is_undefined_ends_the_solve() -> None:
+    x, v = ca.SX.sym("x", 1), ca.SX.sym("v", 1)
+    sqp = SQP(program(ca.sqrt(x) + v, x**2 + v**2, x, v))
+    ended = sqp.solve(np.array([-1.0]))
+    assert ended.status is Status.NUMERICAL
+    assert not np.isfinite(ended.residual)
+
+
+def test_the_clock_ends_it() -> None:
+    x, v = ca.SX.sym("x", 1), ca.SX.sym("v", 1)
+    sqp = SQP(program(x + v + 0.3 * ca.sin(x), x**2 + v**2, x, v))
+    assert sqp.solve(np.array([1.0]), until=0.0).status is Status.TIMEOUT
+    assert sqp.solve(np.array([1.0]), iterations=1).status is Status.MAX_ITERATIONS
+
+
+NAMES = [
+    "cartpole",
+    "cartpole_track",
+    "planar_quadrotor",
+    "stirred_tank",
+    "effort_budget",
+    "ball_and_plate",
+    "pendulum",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_solvers_cost_the_same_in_closed_loop(name: str) -> None:
+    task = getattr(library, name)()
+    starts = task.initial.sample(task.plant.state, np.random.default_rng(5), (2,))
+    still = np.zeros((2, 15, len(task.plant.disturbance)))
+    one, other = (simulate(task, NonlinearMPC(task, 12, solver=s), starts, still) for s in ("sqp", "ipopt"))
+    np.testing.assert_allclose(one.cost, other.cost, rtol=1e-5)
+    assert (one.statuses == list(Status).index(Status.SOLVED)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon", "within"), [("planar_quadrotor", 20, 1e-3), ("cartpole_swing_up", 40, 1e-2)]
+)
+def test_the_real_time_iteration_costs_hardly_more(name: str, horizon: int, within: float) -> None:
+    task = getattr(library, name)()
+    starts = task.initial.sample(task.plant.state, np.random.default_rng(0), (1,))
+    still = np.zeros((1, 60, len(task.plant.disturbance)))
+    converged = simulate(task, NonlinearMPC(task, horizon), starts, still).cost[0]
+    real_time = simulate(task, NonlinearMPC(task, horizon, iterations=1), starts, still)
+    assert real_time.cost[0] == pytest.approx(converged, rel=within)
+    assert (real_time.sources[0, 1:] == list(Source).index(Source.SUBOPTIMAL)).all(), "one iteration is not a solution"
+
+
+def test_a_copy_starts_anew() -> None:
+    task = library.cartpole()
+    mpc = NonlinearMPC(task, 10)
+    x = np.array([0.2, 0.1, 0.0, 0.0])
+    first = mpc.step(x, 0)
+    mpc.step(0.9 * x, 1)
+    for other in (copy.deepcopy(mpc), pickle.loads(pickle.dumps(mpc))):
+        np.testing.assert_array_equal(other.step(x, 0).input, first.input)
+
+
+def test_a_run_can_be_repeated_after_reset() -> None:
+    task = library.planar_quadrotor()
+    mpc = NonlinearMPC(task, 10)
+    start = task.initial.sample(task.plant.state, np.random.default_rng(2), (1,))
+    still = np.zeros((1, 10, len(task.plant.disturbance)))
+    one, again = simulate(task, mpc, start, still), simulate(task, mpc, start, still)
+    np.testing.assert_array_equal(one.inputs, again.inputs)
