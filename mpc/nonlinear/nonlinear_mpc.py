@@ -132,7 +132,7 @@ class NonlinearMPC(OnlineController):
         if self._sequential is not None:
             self._sequential.pose(x_ref, u_ref, going, left)
             if guess is not None and k >= self._rests_until and self._sequential.shift(*guess, k):
-                result = self._iterated(x, k, self.iterations or self._most, began)
+                result = self._iterated(x, k, began)
                 if result.plan is not None:
                     self._rest = 0
                     return result
@@ -149,7 +149,7 @@ class NonlinearMPC(OnlineController):
         if self._sequential is not None and k + 1 >= self._rests_until:
             # For the samples to come: the multipliers at the solution.
             self._sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
-            self._iterated(x, k, self._most, began)
+            self._sequential.solve(x, self._most, began + self._share)
         return SolveResult(solution.status, new, solution.iterations, solution.residual)
 
     def _made_sequential(self) -> Sequential | None:
@@ -159,20 +159,22 @@ class NonlinearMPC(OnlineController):
         except HPIPMMissing:
             return None
 
-    def _iterated(self, x: np.ndarray, k: int, iterations: int, began: float) -> SolveResult:
-        """Quadratic programs from the point as it is; without a plan where it has become no solution."""
+    def _iterated(self, x: np.ndarray, k: int, began: float) -> SolveResult:
+        """Quadratic programs from the last solution, or from the last iterate; without a plan where they fail."""
         sequential = self._sequential
         assert sequential is not None
-        ended = sequential.solve(x, iterations, began + self._share)
-        if ended.status is Status.SOLVED and iterations > 1:
-            return SolveResult(ended.status, sequential.plan(k), ended.iterations, ended.residual)
-        if self.iterations is not None and ended.status in (Status.SOLVED, Status.MAX_ITERATIONS):
-            # As many iterations as were asked for: an approximation, and called so.
-            plan = sequential.plan(k)
-            if np.isfinite(plan.x).all():
-                return SolveResult(Status.MAX_ITERATIONS, plan, ended.iterations, ended.residual)
-        sequential.reset()
-        return SolveResult(ended.status, None, ended.iterations, ended.residual)
+        if self.iterations == 1:
+            ended = sequential.iterate(x)
+        else:
+            ended = sequential.solve(x, self.iterations or self._most, began + self._share)
+        status = ended.status
+        # As many iterations as were asked for end where they end: an approximation, and called so.
+        is_iterate = self.iterations is not None and status in (Status.SOLVED, Status.MAX_ITERATIONS)
+        if self.iterations == 1 and status is Status.SOLVED:
+            status = Status.MAX_ITERATIONS
+        if status is not Status.SOLVED and not is_iterate:
+            return SolveResult(status, None, ended.iterations, ended.residual)
+        return SolveResult(status, sequential.plan(k), ended.iterations, ended.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """Straight line from the measured state to the reference, with the reference input; where the plant is

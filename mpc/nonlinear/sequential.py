@@ -30,11 +30,11 @@ class Sequential:
         self.sqp = SQP(staged.program, hessian="lagrangian" if len(staged.rates) else "cost")
         self._states, self._inputs = staged.program.states - len(staged.rates), inputs
         self._going = -1  # stages before the end of the run; beyond the horizon, all the same
-        self._at: int | None = None  # the sample at which the point begins
+        self._begins: int | None = None  # the sample at which the point begins
 
     def reset(self) -> None:
         """Forgets the point."""
-        self._at = None
+        self._begins = None
 
     def pose(self, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
         """Sets the parameters of the present sample.
@@ -61,30 +61,34 @@ class Sequential:
         p.x[:, :n], p.v[:, :m], p.v[:, self.staged.kinks] = xs, us, kinks
         if self.staged.end.at_edge:
             p.v_last[0, :n], p.v_last[0, n : n + m] = xs[-1], us[-1]
-        self._at = k
+        self._begins = k
 
     def shift(self, xs: np.ndarray, us: np.ndarray, k: int) -> bool:
         """Moves the last solution on to sample ``k``, its states and inputs being these; whether there was one."""
-        if self._at is None:
+        if self._begins is None:
             return False
         p, n, m = self.sqp.point, self._states, self._inputs
-        done = min(max(k - self._at, 0), len(us))
+        done = min(max(k - self._begins, 0), len(us))
         if done:
             for array in (p.v, p.pi, p.lam, p.mu):
                 array[:-done] = array[done:].copy()
                 array[-done:] = array[-done - 1 : -done] if done < len(array) else 0.0
             p.x[:-done, n:] = p.x[done:, n:] - p.x[done, n:]
         p.x[:, :n], p.v[:, :m] = xs, us
-        self._at = k
+        self._begins = k
         return True
 
     def solve(self, x: np.ndarray, iterations: int, until: float) -> Ended:
-        """Solves for the measured state x (n,); with one iteration, a full step; see :meth:`SQP.solve`."""
-        measured = np.concatenate([x, np.zeros(len(self.staged.rates))])
-        if iterations == 1:
-            self.sqp.prepare()
-            return self.sqp.iterate(measured)
-        return self.sqp.solve(measured, iterations, until)
+        """Solves for the measured state x (n,); see :meth:`SQP.solve`."""
+        return self.sqp.solve(self._measured(x), iterations, until)
+
+    def iterate(self, x: np.ndarray) -> Ended:
+        """The real-time iteration for the measured state x (n,): one full step."""
+        self.sqp.prepare()
+        return self.sqp.iterate(self._measured(x))
+
+    def _measured(self, x: np.ndarray) -> np.ndarray:
+        return np.concatenate([x, np.zeros(len(self.staged.rates))])  # nothing of the budgets is spent in this plan yet
 
     def plan(self, k: int) -> Plan:
         """States and inputs of the point."""

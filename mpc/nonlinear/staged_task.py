@@ -33,6 +33,8 @@ class StagedTask:
         kinks: indices into the variables of a stage. end: the terminal cost.
         moving: whether the reference is a parameter. ends: whether the end of the run is.
         rates: (budgets,), by which what is spent in a sample counts less from one to the next.
+        decided: (budgets,), whether an input has a part in what is spent; what the measured state alone spends is spent
+            already.
     """
 
     program: StagedProgram
@@ -43,6 +45,7 @@ class StagedTask:
     moving: bool
     ends: bool
     rates: np.ndarray
+    decided: np.ndarray
 
     def fill(self, p: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
         """Writes the parameters p (N + 1, parameters).
@@ -51,17 +54,18 @@ class StagedTask:
             x_ref (N + 1, n), u_ref (N + 1, m): the reference ahead. going: stages before the end of the run.
             left: (budgets,), what may be spent from here on.
         """
-        at = 0
+        start = 0
         if self.moving:
             n, m = x_ref.shape[1], u_ref.shape[1]
             p[:, :n], p[:, n : n + m] = x_ref, u_ref
-            at = n + m
+            start = n + m
         if self.ends:
             stages = np.arange(len(p))
-            p[:, at] = stages < going
+            p[:, start] = stages < going
             count = len(self.rates)
-            p[:, at + 1 : at + 1 + count] = self.rates ** stages[:, None]
-            p[:, at + 1 + count :] = left
+            p[:, start + 1 : start + 1 + count] = self.rates ** stages[:, None]
+            p[0, start + 1 : start + 1 + count] = self.decided
+            p[:, start + 1 + count :] = left
 
 
 def staged(task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> StagedTask:
@@ -137,6 +141,8 @@ class _Writer:
         )  # fmt: skip
         imposed = np.array(stage.first, dtype=bool)
         rates = [self.task.discount if budget.per == "discounted" else 1.0 for budget in self.budgets]
+        excesses = [c.function(self.task.plant) for c in self.task.reading.excess_budgets]
+        decided = [bool(ca.depends_on(g(*z), z[1])) for g in excesses for z in [g.sx_in()]]
         return StagedTask(
             program,
             np.where(imposed, program.lower, -np.inf),
@@ -146,6 +152,7 @@ class _Writer:
             self.moving,
             self.ends,
             np.array(rates),
+            np.array(decided, dtype=bool),
         )
 
     def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:

@@ -11,7 +11,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from ctrl.controller import Controller
+from ctrl.controller import Controller, Status
 from ctrl.regulator import LQR
 from mpc import (
     LagrangianMPC,
@@ -201,8 +201,12 @@ def broken(controller: Any, how: str) -> dict[Part, Any]:
             return solver
 
         return {(controller, "_back_end"): made}
+    more: dict[Part, Any] = {}
     if isinstance(controller, NonlinearMPC):
         places = [(controller.solver, "_solver")]
+        sequential = controller._sequential
+        assert sequential is not None
+        more = {(sequential.sqp.qp, "solve"): functools.partial(_spoiled, sequential.sqp.qp, how)}
     elif isinstance(controller, LagrangianMPC):
         places = [(controller.shooting, "_stages")]
     else:
@@ -211,7 +215,16 @@ def broken(controller: Any, how: str) -> dict[Part, Any]:
             places = [(controller.solver, "_model"), (controller.solver.rescue, "_solver")]
     # PIQP would make itself anew, and so be whole at the second attempt of the same step.
     stays = {(place, "_set_up"): lambda: None for place, _ in places if isinstance(place, PIQP)}
-    return {(place, name): Broken(getattr(place, name), how) for place, name in places} | stays
+    return {(place, name): Broken(getattr(place, name), how) for place, name in places} | stays | more
+
+
+def _spoiled(qp: Any, how: str) -> Status:
+    """HPIPM's solve, with every number of its answer spoiled; a call of C raises nothing, it fails."""
+    if how == "raise":
+        return Status.NUMERICAL
+    for array in (qp.stages.x, qp.stages.u, qp.last.x, qp.last.u, qp.pi):
+        array[:] = {"nan": np.nan, "inf": np.inf, "garbage": 3e5}[how]
+    return Status.SOLVED
 
 
 def hasty(controller: Any) -> dict[Part, Any]:
@@ -220,11 +233,12 @@ def hasty(controller: Any) -> dict[Part, Any]:
         return {(controller.descent, "max_iterations"): 1}
     if isinstance(controller, LinearMPC) and controller._source.varies:
         return {(controller, "_iterations"): 1}
-    return {(controller, "solver"): type(controller.solver)(controller.solver.problem, 1)}
+    solver: dict[Part, Any] = {(controller, "solver"): type(controller.solver)(controller.solver.problem, 1)}
+    return solver | {(controller, "_most"): 1} if isinstance(controller, NonlinearMPC) else solver
 
 
 class Spoiler:
-    """Breaks the back-end of a controller and mends it again."""
+    """Breaks the back-end of a controller and fixes it again."""
 
     BACK_END = ("hasty", "raise", "nan answer", "inf answer", "garbage answer")
 

@@ -183,7 +183,7 @@ class Spy(NLPSolver):
 
 def test_only_good_points_are_kept_for_the_warm_start() -> None:
     task = cartpole()
-    controller = NonlinearMPC(task, horizon=10)
+    controller = NonlinearMPC(task, horizon=10, solver="ipopt")
     spy = Spy(controller.solver)
     controller.solver = spy  # type: ignore[assignment]
     x = np.array([0.5, 0.1, 0.0, 0.0])
@@ -214,11 +214,13 @@ def test_misuse() -> None:
     idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
     with pytest.raises(NotApplicable, match="no input"):
         NonlinearMPC(Task("idle", idle, 0.2, 5, Quadratic(Q=[1], R=[]), Fixed()))
-    for solver, reason in (("snopt", "expected 'ipopt'"), ("fatrop", "cannot be interrupted")):
+    for solver, reason in (("snopt", "expected 'sqp' or 'ipopt'"), ("fatrop", "cannot be interrupted")):
         with pytest.raises(InvalidValue, match=reason):
             NonlinearMPC(pendulum(), solver=solver)  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="max_iterations"):
         NonlinearMPC(pendulum(), max_iterations=0)
+    with pytest.raises(InvalidValue, match=r"iterations = 1 with solver = 'ipopt'; expected solver='sqp'"):
+        NonlinearMPC(pendulum(), solver="ipopt", iterations=1)
 
 
 def test_it_is_a_controller_and_says_what_it_chose() -> None:
