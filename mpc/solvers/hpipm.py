@@ -60,7 +60,9 @@ def library() -> ctypes.CDLL:
             if size() != expected:
                 raise HPIPMMissing(f"{path}: struct d_ocp_{struct} has {size()} bytes; expected {expected}")
     except (OSError, AttributeError) as error:
-        raise HPIPMMissing(f"CasADi {casadi.__version__} brings no HPIPM that can be called: {error}") from error
+        raise HPIPMMissing(
+            f"CasADi {casadi.CasadiMeta.version()} brings no HPIPM that can be called: {error}"
+        ) from error
     return opened
 
 

@@ -64,9 +64,9 @@ class Buffered:
         self._buffer, self.run = function.buffer()
         self._kept = (function, arguments, results)
         for i, array in enumerate(arguments):
-            self._buffer.set_arg(i, memoryview(array))
+            self._buffer.set_arg(i, memoryview(array))  # type: ignore[call-arg, arg-type]
         for i, array in enumerate(results):
-            self._buffer.set_res(i, memoryview(array))
+            self._buffer.set_res(i, memoryview(array))  # type: ignore[call-arg, arg-type]
 
 
 class Point:
