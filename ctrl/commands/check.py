@@ -48,7 +48,7 @@ class Check:
 
     def _report(self) -> Any:
         from ctrl.check import check_controller, check_plant, check_task
-        from ctrl.discovery import NotFound, load, load_task, place
+        from ctrl.discovery import UnknownObject, load, load_task, place
         from systems import Plant, Task
 
         if self.task is not None:
@@ -60,4 +60,4 @@ class Check:
             return check_plant(thing)
         if isinstance(thing, Task) or (callable(thing) and not isinstance(thing, type)):
             return check_task(load_task(self.thing))
-        raise NotFound(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")
+        raise UnknownObject(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")
