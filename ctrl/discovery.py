@@ -86,7 +86,7 @@ def load(group: Group, name: str) -> Any:
         hint = _other_kind(group, name) or (f" Did you mean '{close[0]}'?" if close else "")
         raise UnknownObject(
             f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (pip install -e . registers them)'}."
-            f"{hint} Your own: path/to/file.py:{kind.capitalize()}"
+            f"{hint} For your own, give path/to/file.py:{kind.capitalize()}"
         )
     point = known[name]
     try:

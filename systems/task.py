@@ -57,7 +57,7 @@ class Task(AbstractTask):
         discount: of the learner's return, per sample.
         integrator: see :class:`Discretisation`.
         substeps: see :class:`Discretisation`.
-        observation: what a learner sees; default: the state, and its reference if that moves.
+        observation: what a learner is given; default: the state, and its reference if that moves.
         truth: the plant that really runs in a comparison; default: the nominal one.
     """
 
