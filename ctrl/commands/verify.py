@@ -14,7 +14,7 @@ from ctrl.commands.misuse import Misuse, short_name, tell
 __all__ = ["PROOF_SECONDS", "Verify"]
 
 PROOF_SECONDS = 60.0
-"""To spend on a proof by default, in every command."""
+"""Default time limit of a proof, in every command."""
 
 
 @dataclass(frozen=True)

@@ -374,7 +374,7 @@ class ClosedLoop:
 
     @cached_property
     def disturbance_box(self) -> Interval:
-        """Every disturbance, (q,)."""
+        """Enclosure (q,) of the admitted disturbances."""
         low, high = (np.zeros(len(self.task.plant.disturbance)) for _ in range(2))
         names = list(self.task.plant.disturbance.names)
         for name, (least, most) in self.disturbance.items():
