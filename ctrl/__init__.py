@@ -1,4 +1,4 @@
-"""What a controller is, and how it fares: protocol, LQR, closed loop, comparison."""
+"""Controllers and their evaluation: protocol, LQR, closed loop, comparison."""
 
 import ctrl.shadows  # noqa: F401  # isort: skip  # first: names the file that shadows our package systems, if one does
 

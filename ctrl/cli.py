@@ -42,8 +42,8 @@ def _run(arguments: list[str] | None) -> int:
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Verify, tyro.conf.subcommand("verify")],
         prog="trivium",
-        description="One plant, three roads: compare controllers, check your own, train learners, verify. Exit status: "
-        "0 done, or shown; 1 not shown, or something failed; 2 misuse; 130 interrupted.",
+        description="Compare controllers, check your own plants and controllers, train learners, and certify regions "
+        "of attraction. Exit status: 0 success; 1 not proved, or something failed; 2 misuse; 130 interrupted.",
         args=arguments,
     )
     try:

@@ -19,7 +19,7 @@ __all__ = [
     "BrokenEntryPoint",
     "Group",
     "MissingExtra",
-    "NotFound",
+    "UnknownObject",
     "entry_points",
     "library_task",
     "load",
@@ -30,7 +30,7 @@ __all__ = [
 Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
 
 
-class NotFound(TriviumError, ValueError):
+class UnknownObject(TriviumError, ValueError):
     """No installed or given thing has this name."""
 
 
@@ -66,7 +66,7 @@ def load(group: Group, name: str) -> Any:
         name: of an entry point in the group, or a place.
 
     Raises:
-        NotFound: no such name, file or attribute; lists those that exist.
+        UnknownObject: no such name, file or attribute; lists those that exist.
         MissingExtra: it needs an extra of its package that is not installed.
         BrokenEntryPoint: it exists but importing it fails; names the cause.
     """
@@ -76,7 +76,7 @@ def load(group: Group, name: str) -> Any:
     if group == "trivium.controllers" and ending and ending in entry_points("trivium.files"):
         path = Path(name).expanduser()
         if not path.is_file():
-            raise NotFound(f"no file '{name}' in {Path.cwd()}")
+            raise UnknownObject(f"no file '{name}' in {Path.cwd()}")
         read = load("trivium.files", ending)
         return lambda task: read(task, path)
     known = entry_points(group)
@@ -84,9 +84,9 @@ def load(group: Group, name: str) -> Any:
         kind = group.removeprefix("trivium.").removesuffix("s")
         close = difflib.get_close_matches(name, known, n=1)
         hint = _other_kind(group, name) or (f" Did you mean '{close[0]}'?" if close else "")
-        raise NotFound(
+        raise UnknownObject(
             f"unknown {kind} '{name}'; known: {', '.join(known) or 'none (pip install -e . registers them)'}."
-            f"{hint} Your own: path/to/file.py:{kind.capitalize()}"
+            f"{hint} For your own, give path/to/file.py:{kind.capitalize()}"
         )
     point = known[name]
     try:
@@ -144,13 +144,13 @@ def load_task(name: str) -> Task:
         name: of an entry point, or a place.
 
     Raises:
-        NotFound: it is not a task.
+        UnknownObject: it is not a task.
     """
     task = load("trivium.tasks", name)
     if isinstance(task, ModuleType):
         tasks = [attribute for attribute, value in vars(task).items() if isinstance(value, Task)]
         if len(tasks) != 1:
-            raise NotFound(
+            raise UnknownObject(
                 f"'{name}' holds {len(tasks)} tasks ({', '.join(tasks) or 'none'}); say which: {name}:"
                 f"{tasks[0] if tasks else 'task'}"
             )
@@ -162,7 +162,7 @@ def load_task(name: str) -> Task:
             raise BrokenEntryPoint(f"task '{name}' cannot be made: {_said(error)}") from error
     if not isinstance(task, Task):
         kind = f"the class {task.__name__}" if isinstance(task, type) else type(task).__name__
-        raise NotFound(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
+        raise UnknownObject(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
     return task
 
 
@@ -187,13 +187,13 @@ def place(text: str) -> Any:
         text: the place.
 
     Raises:
-        NotFound: no such file, module or attribute.
+        UnknownObject: no such file, module or attribute.
         BrokenEntryPoint: importing it fails.
     """
     source, _, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     try:
         module = _file(Path(source).expanduser()) if source.endswith(".py") else _module(source)
-    except NotFound:
+    except UnknownObject:
         raise
     except (Exception, SystemExit) as error:  # the user's own module may do anything
         shadows = shadowing() if isinstance(error, ImportError) else ""
@@ -205,7 +205,7 @@ def place(text: str) -> Any:
             known = [name for name in vars(module) if not name.startswith("_")]
             close = difflib.get_close_matches(part, known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise NotFound(f"'{source}' has no '{attribute}'.{hint}")
+            raise UnknownObject(f"'{source}' has no '{attribute}'.{hint}")
         thing = getattr(thing, part)
     return thing
 
@@ -218,14 +218,14 @@ def _said(error: BaseException) -> str:
 
 def _file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise NotFound(f"no file '{path}' in {Path.cwd()}")
+        raise UnknownObject(f"no file '{path}' in {Path.cwd()}")
     path = path.resolve()
     name = f"trivium_user_{path.stem}_{abs(hash(str(path))):x}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise NotFound(f"'{path}' is not a Python file")
+        raise UnknownObject(f"'{path}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
@@ -248,9 +248,9 @@ def _carry(module: ModuleType) -> None:
 
 def _module(name: str) -> ModuleType:
     if not name or not all(part.isidentifier() for part in name.split(".")):
-        raise NotFound(f"'{name}' is neither a Python file (path/to/file.py) nor a module (package.module)")
+        raise UnknownObject(f"'{name}' is neither a Python file (path/to/file.py) nor a module (package.module)")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     if importlib.util.find_spec(name.split(".")[0]) is None:
-        raise NotFound(f"no module '{name}'; give path/to/file.py:Thing, or install it")
+        raise UnknownObject(f"no module '{name}'; give path/to/file.py:Thing, or install it")
     return importlib.import_module(name)

@@ -35,16 +35,19 @@ def simulate(
     disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
-    """Runs the controller on the task's true plant from every start.
+    """Simulates the controller on the task's true plant from every initial state.
 
-    A :class:`BatchController` answers all runs at once, and some of the states it visited are put to its ``step`` again
-    to learn what one step takes; any other controller is reset and runs one start after the other. Inputs are clipped
-    to the plant's limits, as its actuators would.
+    A :class:`BatchController` computes all runs at once, and its ``step`` is then timed on some of the visited states;
+    any other controller is reset and simulated from one initial state after another. Inputs are clipped to the plant's
+    limits, as by its actuators.
 
     Args:
-        starts: (b, n), finite. disturbances: (b, steps, q), held over each sample; says how long the runs are.
-            None for ``task.steps`` undisturbed samples.
-        progress: called with the number of runs just finished.
+        task: whose true plant, reference, cost and constraints are simulated.
+        controller: anything with ``reset()`` and ``step(x, k)``.
+        starts: (b, n), finite initial states.
+        disturbances: (b, steps, q), held over each sample; its second dimension sets the length of the runs; default:
+            ``task.steps`` undisturbed samples.
+        progress: called with the number of runs just finished; default: not called.
 
     Raises:
         DimensionMismatch: arrays that do not fit the task, or a controller whose inputs do not.

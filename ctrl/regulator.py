@@ -27,7 +27,7 @@ from systems.arguments import expect_array
 from systems.errors import expect
 from systems.reading import Part
 
-__all__ = ["LQR", "Course", "Gain", "LocalModel", "NotStabilisable", "along", "local_model", "lqr"]
+__all__ = ["LQR", "Course", "Gain", "LocalModel", "NotStabilisable", "local_model", "lqr", "riccati_recursion"]
 
 
 class NotStabilisable(NotApplicable):
@@ -38,7 +38,9 @@ class NotStabilisable(NotApplicable):
 class Gain:
     """u = -K x minimises the cost x'Qx + u'Ru + 2x'Nu (integrated or summed), which is then x(0)'P x(0).
 
-    K is (m, n), P (n, n) and symmetric.
+    Args:
+        K: (m, n), the gain.
+        P: (n, n), symmetric, the Hessian of the cost-to-go divided by 2.
     """
 
     K: np.ndarray
@@ -46,16 +48,17 @@ class Gain:
 
 
 def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None = None) -> Gain:
-    """Infinite-horizon regulator by the algebraic Riccati equation (Kalman, 1960), of the plant's own kind of time.
+    """Infinite-horizon linear-quadratic regulator from the algebraic Riccati equation (Kalman, 1960), continuous or
+    discrete as the plant is.
 
     Args:
         plant: continuous or discrete; its affine term c is ignored (shift the origin to an equilibrium first).
-        Q: (n, n).
-        R: (m, m), positive definite.
-        N: (n, m); default: zero.
+        Q: (n, n), weight of the state.
+        R: (m, m), weight of the input, positive definite.
+        N: (n, m), weight of the cross term; default: zero.
 
     Raises:
-        NotStabilisable: no gain stabilises the plant, or the cost does not see an unstable mode.
+        NotStabilisable: no gain stabilises the plant, or an unstable mode is not observable through the cost.
         DimensionMismatch: a weight of another shape.
         InvalidValue: the plant is not linear, or R is not positive definite.
     """
@@ -117,7 +120,7 @@ class Course:
     u_ref: np.ndarray
 
 
-def along(models: LocalModels, P: np.ndarray, p: np.ndarray) -> Course:
+def riccati_recursion(models: LocalModels, P: np.ndarray, p: np.ndarray) -> Course:
     """The finite-horizon regulator of a time-varying affine-quadratic problem by the Riccati recursion (Anderson &
     Moore, 1990, chapters 2 and 4).
 
@@ -224,7 +227,7 @@ class LQR:
         task, steps = self.task, self.task.steps
         if self._ends:
             models = local_models(task, 0, steps)
-            return along(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
+            return riccati_recursion(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
         models = _within_run(local_models(task, block * steps, steps + self.TAIL), task.steps - block * steps)
         last = LinearPlant(models.A[-1], models.B[-1], dt=task.dt)
         try:
@@ -233,7 +236,7 @@ class LQR:
             if models.are_constant:
                 raise
             P = models.Q[-1]
-        return along(models, P, np.zeros(len(P)))
+        return riccati_recursion(models, P, np.zeros(len(P)))
 
     def reset(self) -> None:
         """Nothing to forget."""

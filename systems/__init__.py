@@ -1,6 +1,6 @@
-"""Plants, constraints, costs, references, distributions, and the tasks that join them.
+"""Plants, constraints, costs, references, distributions, and the task that combines them.
 
-Knows no solver, no network and no controller.
+Independent of solvers, networks and controllers.
 """
 
 from systems.constraints import Box, Budget, Chance, Constraint, Ellipsoid, Hard, Inequality, Polytope, Soft

@@ -100,7 +100,7 @@ def expect_whole(
     """An integer in a range, of Python or numpy. Floats are refused even where they are whole.
 
     Args:
-        most: 2^31 - 1 where left out, beyond which the libraries that count and allocate fail in their own ways.
+        most: default: 2^31 - 1, beyond which the libraries that count and allocate fail in their own ways.
         unit: in words, such as ``"samples"``. hint: how to fix it.
 
     Raises:
@@ -231,7 +231,7 @@ def expect_arguments(function: Any, arguments: str, where: str) -> Callable[...,
         arguments: their names, such as ``"x, u"``; empty for a function without arguments.
 
     Raises:
-        InvalidValue: it is no function, a class, or takes another number of arguments.
+        InvalidValue: it is not a function, is a class, or takes another number of arguments.
     """
     example = f"lambda {arguments}: ..." if arguments else "lambda: ..."
     if not callable(function) or isinstance(function, type):

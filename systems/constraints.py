@@ -39,7 +39,12 @@ _STATEMENTS = (ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_NOT, ca.OP_AND, ca.
 
 @dataclass(frozen=True, eq=False)
 class Constraint(ByContent, ABC):
-    """A named condition on state and input. Decorate it with one of :meth:`soft`, :meth:`chance` and :meth:`budget`."""
+    """A named condition on state and input. Decorate it with one of :meth:`soft`, :meth:`chance` and :meth:`budget`.
+
+    Args:
+        name: of the constraint, in messages and results.
+        requirement: how it must hold: Hard(), Soft(weight), Chance(probability) or Budget(limit, per); default: Hard().
+    """
 
     name: str
     requirement: Requirement = field(default_factory=Hard, kw_only=True)
@@ -124,7 +129,8 @@ class Constraint(ByContent, ABC):
 class Box(Constraint):
     """Bounds on states and inputs by name: ``Box("track", {"position": (-2.4, 2.4)})``.
 
-    An infinite bound is not a condition.
+    Args:
+        bounds: (lower, upper) by name of a state or input, in its unit; an infinite bound is not a condition.
 
     Raises:
         InvalidValue: NaN, or lower above upper.
@@ -171,7 +177,7 @@ class Box(Constraint):
         return np.array([low for low, _ in pairs], dtype=float), np.array([high for _, high in pairs], dtype=float)
 
     def support(self, direction: Mapping[str, float]) -> float:
-        """Largest value of the linear form ``direction`` over the box."""
+        """Support function of the box: the maximum over it of the linear form ``direction``."""
         total = 0.0
         for name, weight in direction.items():
             low, high = self.bounds.get(name, (-np.inf, np.inf))
@@ -190,7 +196,8 @@ class Polytope(Constraint):
 
     Args:
         signals: names of states or inputs, in the order of the columns of H.
-        H: (rows, len(signals)). h: (rows,).
+        H: (rows, signals), finite.
+        h: (rows,); +inf for a row that is not a condition.
     """
 
     signals: Sequence[str]
@@ -217,7 +224,7 @@ class Polytope(Constraint):
         return ca.SX(self.H) @ s - ca.SX(self.h)
 
     def support(self, direction: Mapping[str, float]) -> float:
-        """Largest value of the linear form over the polytope; infinite where unbounded, -infinite where it is empty.
+        """Support function of the polytope: the maximum over it of a linear form; inf where unbounded, -inf if empty.
 
         See :func:`systems.linear_programs.maximise`.
         """
@@ -231,8 +238,9 @@ class Ellipsoid(Constraint):
     """(s - centre)' P (s - centre) <= level for the named signals s.
 
     Args:
-        signals: names of states or inputs.
-        P: (k, k), positive definite.
+        signals: names of k states or inputs.
+        P: (k, k), symmetric and positive definite.
+        level: a positive number; default: 1.
         centre: (k,); default: the origin.
     """
 
@@ -263,8 +271,8 @@ class Ellipsoid(Constraint):
         return s.T @ ca.SX(self.P) @ s - self.level
 
     def support(self, direction: Mapping[str, float]) -> float:
-        """Largest value of the linear form over the ellipsoid: c'centre + sqrt(level c' P^-1 c), infinite in other
-        signals' directions."""
+        """Support function of the ellipsoid: the maximum over it of a linear form c's, c'centre + sqrt(level c'P^-1 c);
+        infinite in directions of other signals."""
         if _free(direction, self.signals):
             return np.inf
         c = np.array([direction.get(name, 0.0) for name in self.signals])
@@ -276,6 +284,9 @@ class Inequality(Constraint):
     """Any condition g(x, u) <= 0 written as an expression.
 
     ``Inequality("keep out", lambda x, u: 1 - x.px**2 - x.py**2)`` keeps a point out of the unit disc.
+
+    Args:
+        g: function of the state x and the input u that returns a CasADi expression, or several, each <= 0 where safe.
     """
 
     g: Callable[[Vector, Vector], Any]

@@ -93,6 +93,10 @@ class Nonlinear(Cost):
     """Any stage cost, as an expression of state, input and their references.
 
     ``Nonlinear(lambda x, u, xr, ur: 1 - ca.cos(x.angle) + 0.01 * u.torque**2)``
+
+    Args:
+        stage_cost: function of x, u, x_ref and u_ref that returns a CasADi scalar.
+        terminal_cost: function of the last state and its reference that returns a CasADi scalar; default: zero.
     """
 
     stage_cost: Callable[[Vector, Vector, Vector, Vector], Any]

@@ -39,6 +39,10 @@ def rk4(ode: Callable[[Any], Any], x: Any, dt: float) -> Any:
 def exact(plant: Plant, dt: float) -> LinearPlant:
     """Zero-order-hold discretisation of a plant whose equations are affine, by one matrix exponential (Van Loan, 1978).
 
+    Args:
+        plant: continuous, affine in state, input and disturbance.
+        dt: seconds between samples.
+
     Raises:
         InvalidValue: the equations are not affine in state, input and disturbance, or the plant is discrete already.
     """
@@ -69,12 +73,14 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
 
 @dataclass(frozen=True)
 class Discretisation:
-    """A plant seen at samples: how far apart, by which integrator. Input and disturbance are held in between.
+    """The map of a plant from one sample to the next, by an integrator. Input and disturbance are held in between.
 
     Args:
+        plant: continuous or discrete.
         dt: seconds between samples.
-        integrator: ``rk4``, ``euler`` or ``exact`` (affine plants only). Ignored by plants that are discrete by nature.
-        substeps: equal integrator steps per sample.
+        integrator: ``rk4``, ``euler`` or ``exact`` (affine plants only); default: ``rk4``. Ignored for plants that are
+            discrete by nature.
+        substeps: equal integrator steps per sample; default: 1.
     """
 
     plant: Plant

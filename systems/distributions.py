@@ -60,7 +60,11 @@ class Distribution(ByContent, ABC):
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Distribution):
-    """Always this value (default: zero): a fixed start, or no disturbance."""
+    """One value with probability 1: a fixed start, or no disturbance.
+
+    Args:
+        value: by name (others zero) or in order, finite; default: zero.
+    """
 
     value: Values = ()
 
@@ -78,7 +82,10 @@ class Fixed(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Uniform(Distribution):
-    """Uniform on a box, the signals independent; a signal in neither mapping is zero.
+    """Uniform distribution on a box, the signals independent.
+
+    Args:
+        lower, upper: finite bounds, by name (others zero) or in order.
 
     Raises:
         InvalidValue: a signal bounded in one of the mappings only.
@@ -116,7 +123,12 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Distribution):
-    """Normal distribution: standard deviations by name or in order, or a full covariance; default mean: zero.
+    """Normal distribution, from standard deviations or from a full covariance.
+
+    Args:
+        deviation: standard deviations, by name (others zero) or in order; default: zero.
+        average: the mean, by name (others zero) or in order; default: zero.
+        covariance_matrix: (n, n), in place of deviations; default: none.
 
     Raises:
         InvalidValue: a negative deviation, a covariance that is not symmetric and positive semidefinite, or both given.

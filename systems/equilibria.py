@@ -20,7 +20,13 @@ __all__ = ["Equilibrium", "equilibrium", "linearise"]
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """State (n,) and input (m,) at which the undisturbed plant stands still, and how still: the largest residual."""
+    """A state and an input at which the undisturbed plant is at rest.
+
+    Args:
+        x: (n,), the state.
+        u: (m,), the input.
+        residual: the largest absolute entry of the derivative there; of a discrete plant, of the change per sample.
+    """
 
     x: np.ndarray
     u: np.ndarray
@@ -30,16 +36,18 @@ class Equilibrium:
 def equilibrium(
     plant: Plant, x: Values = (), u: Values = (), tolerance: float = 1e-9, hold: Sequence[str] = ()
 ) -> Equilibrium:
-    """The equilibrium nearest to a guess: minimises |x - guess|^2 + |u - guess|^2 subject to standing still within the
+    """The equilibrium nearest to a guess: minimises |x - guess|^2 + |u - guess|^2 subject to equilibrium within the
     actuators' limits.
 
     Args:
         plant: continuous (ode = 0) or discrete (step = x).
         x, u: guesses, by name or in order; default: zero.
-        hold: states or inputs that must keep their guessed value, to choose one of many equilibria.
+        tolerance: of the solver; residuals up to 1,000 times as large are accepted; default: 1e-9.
+        hold: names of states or inputs that keep their guessed values, to choose one of many equilibria; default:
+            none.
 
     Raises:
-        InvalidValue: none found near the guess.
+        InvalidValue: no equilibrium was found near the guess.
         UnknownName: a name to hold that is neither state nor input.
     """
     expect(plant, Plant, "the plant of equilibrium", "such as CartPole()")
@@ -93,13 +101,16 @@ def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlan
     """First-order expansion at (x, u), in the *absolute* variables: f(x, u, w) ~ A x + B u + E w + c.
 
     Args:
-        model: a plant, or its discretisation; the latter gives the derivatives of the very step that is simulated.
+        model: a plant, or its discretisation; for a discretisation, the derivatives are those of the simulated step.
+        x: state, by name (others zero) or in order.
+        u: input, by name (others zero) or in order.
 
     Returns:
         A continuous or discrete LinearPlant with the plant's signal names and input limits.
 
     Raises:
-        InvalidValue: no model, or a point that is not finite; a derivative that is not finite there.
+        InvalidValue: an object that is not a model, or a point that is not finite; a derivative that is not finite
+            there.
         DimensionMismatch: a point of another size.
     """
     expect(model, (Plant, Discretisation), "the model of linearise", "such as CartPole() or task.dynamics")

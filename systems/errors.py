@@ -33,7 +33,7 @@ class InvalidValue(TriviumError, ValueError):
 
 
 class DimensionMismatch(TriviumError, ValueError, IndexError):
-    """An array whose shape, or an index that, does not fit the signals it belongs to."""
+    """An array with the wrong shape for its signals, or an index out of their range."""
 
 
 class UnknownName(TriviumError, ValueError, AttributeError):

@@ -27,7 +27,7 @@ class LinearPlant(Plant):
         E: (n, q); default: no disturbance.
         c: (n,); default: zero.
         dt: seconds between samples of a discrete plant, None for continuous time.
-        state, input, disturbance: names and units; x1, x2, ..., u1, ... and w1, ... where left out.
+        state, input, disturbance: names and units; default: x1, x2, ..., u1, ... and w1, ...
         input_limits: one (lower, upper) per input, empty for none.
 
     Raises:
@@ -120,7 +120,9 @@ class LinearPlant(Plant):
 def linear_plant(system: Any) -> LinearPlant:
     """A plant from ``control.StateSpace``, ``scipy.signal.StateSpace`` or anything else with A and B (and maybe dt).
 
-    Signal names are taken over where the object has ``state_labels`` and ``input_labels``.
+    Args:
+        system: an object with matrices A and B, and optionally dt in seconds (0 or None for continuous time), and
+            ``state_labels`` and ``input_labels``, which become the names of the signals.
 
     Raises:
         InvalidValue: the object has no A and B.

@@ -1,4 +1,4 @@
-"""The observation of a task: what a learner sees of the state and its reference."""
+"""The observation of a task: what a learner is given of the state and its reference."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ __all__ = ["Observation"]
 @final
 @dataclass(frozen=True)
 class Observation:
-    """What a learner sees, as an expression of the state and its present reference, such as the sine of an angle.
+    """A learner's observation as an expression of the state and the current reference, such as the sine of an angle.
 
     ``Observation(signals("cosine [-]", "sine [-]", "rate [rad/s]"),
     lambda x, xr: (cos(x.angle), sin(x.angle), x.rate))``
+
+    Args:
+        signals: names and units of the observation's entries.
+        expression: function of the state and its reference that returns one CasADi scalar for each signal.
     """
 
     signals: Signals

@@ -27,19 +27,34 @@ def parameter(
 
     ``efficiency: float = parameter(0.9, above=0, most=1)``
 
-    A :class:`Plant` refuses other values when it is made. Without a default the field must be given.
+    A :class:`Plant` refuses other values when it is made.
+
+    Args:
+        default: of the field; default: none, the field must be given.
+        above: exclusive lower bound; default: none.
+        least: inclusive lower bound; default: none.
+        most: inclusive upper bound; default: none.
+        below: exclusive upper bound; default: none.
     """
     limits = {"above": above, "least": least, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={_RANGE: limits})
 
 
 def positive(default: Any = dataclasses.MISSING) -> Any:
-    """A :func:`parameter` above 0: a mass, a length, a moment of inertia."""
+    """A :func:`parameter` above 0: a mass, a length, a moment of inertia.
+
+    Args:
+        default: of the field; default: none, the field must be given.
+    """
     return parameter(default, above=0.0)
 
 
 def nonnegative(default: Any = dataclasses.MISSING) -> Any:
-    """A :func:`parameter` of at least 0: a friction coefficient, a damping, a largest force."""
+    """A :func:`parameter` of at least 0: a friction coefficient, a damping, a largest force.
+
+    Args:
+        default: of the field; default: none, the field must be given.
+    """
     return parameter(default, least=0.0)
 
 

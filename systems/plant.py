@@ -194,7 +194,7 @@ class Plant(ABC):
         Raises:
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
-            InvalidValue: it returns something that is no function of its arguments, branches on a signal in
+            InvalidValue: it returns something that is not a function of its arguments, branches on a signal in
                 Python, or holds a NaN; or the parameters as symbols make another function than their values do.
         """
         plant, p = self.symbolic(parameters)

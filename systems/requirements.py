@@ -12,12 +12,16 @@ __all__ = ["Budget", "Chance", "Hard", "Requirement", "Soft"]
 
 @dataclass(frozen=True)
 class Hard:
-    """Must always hold."""
+    """Must hold at every sample."""
 
 
 @dataclass(frozen=True)
 class Soft:
-    """May be violated at a penalty: ``weight`` times the violation (exact penalty, L1) per step."""
+    """May be violated at a penalty: ``weight`` times the violation (exact penalty, L1) per sample.
+
+    Args:
+        weight: a positive number, cost per unit of violation and sample.
+    """
 
     weight: float
 
@@ -27,7 +31,11 @@ class Soft:
 
 @dataclass(frozen=True)
 class Chance:
-    """Must hold with at least this probability in every step."""
+    """Must hold with at least this probability at every sample.
+
+    Args:
+        probability: between 0 and 1, both excluded.
+    """
 
     probability: float
 
@@ -37,8 +45,14 @@ class Chance:
 
 @dataclass(frozen=True)
 class Budget:
-    """May be violated in expectation this much, per episode or as a discounted sum: in ``limit`` steps, or by ``limit``
-    of accumulated excess max(0, g)."""
+    """Bounds the expected violation, summed over a run or discounted.
+
+    Args:
+        limit: the largest expected sum, at least 0.
+        per: "episode" for the sum over a run, "discounted" for the discounted sum.
+        of: what is summed: "steps", the number of violated samples, or "excess", max(0, g) of the largest g;
+            default: "steps".
+    """
 
     limit: float
     per: Literal["episode", "discounted"]

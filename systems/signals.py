@@ -39,10 +39,12 @@ class Signal:
     """One named quantity and its unit, such as ``position [m]``.
 
     Args:
-        period: values that differ by a multiple of it mean the same, as those of an :func:`angle` do; infinite for all
-            other quantities.
-        quaternion: name shared by the four components of a unit :func:`quaternion`, of which q and -q mean the same;
-            empty for all other quantities.
+        name: an identifier, by which a vector's entry is read: ``x.position``.
+        unit: text; default: "-", dimensionless.
+        period: values that differ by a multiple of it are equivalent, as for an :func:`angle`; default: infinite (not
+            periodic).
+        quaternion: name shared by the four components of a unit :func:`quaternion`, of which q and -q are the same
+            attitude; default: empty (not part of a quaternion).
     """
 
     name: str
@@ -68,8 +70,11 @@ class Signal:
 class Signals(tuple[Signal, ...]):
     """An ordered set of named signals. Made by :func:`signals`.
 
+    Args:
+        entries: each a :class:`Signal`; default: none.
+
     Raises:
-        InvalidValue: an entry that is no :class:`Signal`, or a name given twice.
+        InvalidValue: an entry that is not a :class:`Signal`, or a name given twice.
     """
 
     __slots__ = ()
@@ -77,7 +82,7 @@ class Signals(tuple[Signal, ...]):
     def __new__(cls, entries: Iterable[Signal] = ()) -> Signals:
         try:
             given: tuple[Any, ...] = (entries,) if isinstance(entries, str) else tuple(entries)
-        except TypeError:  # nothing that can be gone through
+        except TypeError:  # not iterable
             given = (entries,)
         for entry in given:
             if not isinstance(entry, Signal):
@@ -116,9 +121,9 @@ class Signals(tuple[Signal, ...]):
             float64 array of shape (n,).
 
         Raises:
-            UnknownName: a key is no signal.
+            UnknownName: a key is not a signal.
             DimensionMismatch: a sequence of another length.
-            InvalidValue: a NaN, or something that is no real number.
+            InvalidValue: a NaN, or something that is not a real number.
         """
         if isinstance(values, Mapping):
             array = np.full(len(self), float(default))
@@ -144,11 +149,11 @@ class Signals(tuple[Signal, ...]):
         """A fresh CasADi column with one symbol per signal, shape (n, 1)."""
         return ca.vertcat(*[kind.sym(name) for name in self.names]) if self else kind(0, 1)
 
-    # ---- values that mean the same ----
+    # ---- equivalent values ----
 
     @property
     def periods(self) -> np.ndarray:
-        """Period of each signal, (n,), infinite where values are what they are."""
+        """Period of each signal, (n,), infinite for signals that are not periodic."""
         return np.array([signal.period for signal in self], dtype=float)
 
     @property
@@ -162,7 +167,7 @@ class Signals(tuple[Signal, ...]):
 
     @property
     def is_euclidean(self) -> bool:
-        """True where no signal is periodic and none belongs to a quaternion: values are what they are."""
+        """True where no signal is periodic and none belongs to a quaternion."""
         return all(math.isinf(signal.period) and not signal.quaternion for signal in self)
 
     def nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -213,6 +218,9 @@ class Signals(tuple[Signal, ...]):
 def signals(*declarations: str | Signal | Sequence[Signal]) -> Signals:
     """Declares signals: ``signals("position [m]", angle("heading [rad]"), *quaternion("qw", "qx", "qy", "qz"))``.
 
+    Args:
+        *declarations: each ``name [unit]`` (without a unit: dimensionless), a :class:`Signal` or several of these.
+
     Raises:
         InvalidValue: a declaration that is not ``name [unit]`` with an identifier as name, or a name given twice.
     """
@@ -233,13 +241,14 @@ def signals(*declarations: str | Signal | Sequence[Signal]) -> Signals:
 
 
 def angle(declaration: str, period: float | None = None) -> Signal:
-    """A periodic signal, ``angle("heading [rad]")``: values that differ by whole turns mean the same.
+    """A periodic signal, ``angle("heading [rad]")``: values that differ by whole turns are equivalent.
 
     References, costs, tests of arrival, metrics and controllers then measure the shortest way round. The plant, its
     cost and its constraints must not change over a turn; a task checks that they do not.
 
     Args:
-        period: of a turn; 2 pi for rad and 360 for deg by default.
+        declaration: ``name [unit]``.
+        period: a full turn, in the signal's unit; default: 2 pi for rad and 360 for deg.
 
     Raises:
         InvalidValue: a unit without a known turn and no period, or a period that is not a positive number.
@@ -258,6 +267,9 @@ def quaternion(w: str, x: str, y: str, z: str) -> tuple[Signal, Signal, Signal, 
     """The four components of a unit quaternion, ``quaternion("qw", "qx", "qy", "qz")``, scalar part first.
 
     q and -q are the same attitude: references, tests of arrival, metrics and controllers take the nearer one.
+
+    Args:
+        w, x, y, z: declarations of the components, ``name [unit]``.
     """
     parts = tuple(replace(_signal(part), quaternion=f"{w} {x} {y} {z}") for part in (w, x, y, z))
     return parts[0], parts[1], parts[2], parts[3]
@@ -289,12 +301,13 @@ def expect_values(values: Any, what: str, infinite: bool = False) -> None:
     """Refuses what cannot be numbers for signals, whatever the signals are: see :data:`Values`.
 
     Raises:
-        InvalidValue: no mapping of names to numbers and no sequence of numbers, NaN, or infinity where not allowed.
+        InvalidValue: neither a mapping of names to numbers nor a sequence of numbers; NaN, or infinity where not
+            allowed.
     """
     if isinstance(values, Mapping):
         for name, value in values.items():
             if not isinstance(name, str):
-                raise InvalidValue(f"{what}: the key {shown(name)} is no string; give numbers by name of the signal")
+                raise InvalidValue(f"{what}: the key {shown(name)} is not a string; give numbers by name of the signal")
             expect_number(value, f"{what}: {name}", infinite=infinite)
     elif not left_out(values):
         expect_array(values, what, ("signals",), infinite=infinite)
@@ -306,7 +319,8 @@ def _expect_readable(name: Any) -> None:
         raise InvalidValue(f"signal name {shown(name)}; expected text, such as 'speed'")
     if not name.isidentifier():
         raise InvalidValue(
-            f"signal name '{name}' is no identifier, so x.{name or 'name'} cannot be written; use letters, digits and _"
+            f"signal name '{name}' is not an identifier, so x.{name or 'name'} cannot be written; use letters, digits "
+            "and _"
         )
     if keyword.iskeyword(name):
         raise InvalidValue(
@@ -326,6 +340,11 @@ class Vector:
 
     ``x.angle``, ``x["angle"]``, ``x[1]`` and ``position, angle = x`` all work; ``x.column`` is the bare (n, 1) column.
     A name that was not declared raises :class:`UnknownName`, so a misspelt state cannot slip into an equation.
+
+    Args:
+        declared: the signals of the entries.
+        column: CasADi column (n, 1), one row per signal.
+        owner: what messages call the vector, such as "state"; default: nothing.
     """
 
     __slots__ = ("_owner", "column", "signals")

@@ -11,7 +11,7 @@ __all__ = ["BOUNDED", "EMPTY", "STOPPED", "UNBOUNDED", "scales", "simplex"]
 
 BOUNDED, UNBOUNDED, EMPTY, STOPPED = 0, 1, 2, 3
 
-PRICING = 1e-12  # reduced cost, relative to the terms it is the sum of, that still counts as zero
+REDUCED_COST = 1e-12  # reduced cost, relative to the terms it is the sum of, that still counts as zero
 PIVOT = 1e-10  # smallest pivot, relative to the largest entry of its column
 REFACTOR = 25  # pivots between two factorisations of the basis
 
@@ -84,7 +84,7 @@ def simplex(H, h, c):  # type: ignore[no-untyped-def]
                     part = H[j, i] * x[i]
                     value -= part
                     size += abs(part)
-                if value < -PRICING * size - (0.0 if phase == 1 else floor_h) and value < best:
+                if value < -REDUCED_COST * size - (0.0 if phase == 1 else floor_h) and value < best:
                     enter, best = j, value
                     if stalled > n + 5:
                         break  # Bland: the first one

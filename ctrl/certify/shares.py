@@ -22,19 +22,21 @@ _FINE, _COARSE = 2e-3, 0.05  # of the level, relative to the sampled limit
 
 
 def proved_region(task: Task, controller: Controller, seconds: float = SearchLimits.seconds) -> float | None:
-    """The share of the support of the starts that a controller is proved to bring to the reference.
+    """The proved share of the support of the initial states from which the controller reaches the reference.
 
-    The highest level that can be proved is sought, in more than two states to a twentieth of the sampled limit, for
-    every one of the quadratic candidates in turn. A loop that rests beside the reference, but within the task's
-    tolerance of it, is judged by the states proved to converge to its own equilibrium: these arrive, as the task
-    defines it.
+    Searches for the highest provable level of every quadratic candidate in turn, in more than two states with a
+    resolution of a twentieth of the sampled limit. A loop whose equilibrium lies beside the reference, but within the
+    task's tolerance of it, counts the states proved to converge to its own equilibrium, since these arrive within that
+    tolerance.
 
     Args:
-        seconds: of proof, for each of the candidates, as ``trivium verify`` spends them.
+        task: whose initial states count.
+        controller: with a control law in closed form as its ``law``.
+        seconds: time limit of the proof of each candidate; default: 60.
 
     Returns:
-        A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no law or
-        the closed loop no enclosure.
+        A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no control
+        law or the closed loop no enclosure.
     """
     try:
         law = getattr(controller, "law", None)
@@ -65,9 +67,13 @@ def proved_share(certificate: Certificate, task: Task) -> float:
 
     By halving the box that supports the initial distribution; see :meth:`SublevelSet.inner_share`.
 
+    Args:
+        certificate: of a claim about this task.
+        task: whose initial states count.
+
     Returns:
-        A number in [0, 1]; 0 where nothing is proved. For an unbounded distribution, which has no such box, it is of
-        the box of three standard deviations around the mean.
+        A number in [0, 1]; 0 where nothing is proved. For an unbounded distribution, which has no such box, it refers
+        to the box of three standard deviations around the mean.
     """
     if not certificate.is_proved:
         return 0.0

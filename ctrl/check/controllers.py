@@ -20,7 +20,7 @@ SLACK = 1e-9
 
 
 def check_controller(controller: Controller | Callable[[Task], Controller], task: Task) -> Report:
-    """Checks that a controller keeps the contract of :class:`Controller`.
+    """Checks that a controller satisfies the interface of :class:`Controller`.
 
     Args:
         controller: the controller, or a factory that makes one for the task.
@@ -73,7 +73,7 @@ def _checks(controller: Controller, task: Task) -> list[Check]:
     bounds = "return Decision(np.clip(u, *task.input_bounds)), with u of shape (m,), whatever happened"
     fallback = "catch numerical errors, and fall back on an input that always exists, such as the reference's"
     checks = [
-        attempt("answers drawn starts with an input in bounds", lambda: answers(list(starts)), bounds),
+        attempt("gives an input within bounds at sampled initial states", lambda: answers(list(starts)), bounds),
         attempt("answers far away", lambda: answers(far), fallback),
         attempt("answers a state that is not finite with a finite input in bounds", lambda: answers(broken), fallback),
         attempt("says so by its status", says_so, "Decision(backup, Status.NUMERICAL, Source.BACKUP)", warning=True),

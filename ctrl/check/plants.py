@@ -67,7 +67,7 @@ def _made(plant: Plant | type[Plant]) -> Plant:
     return made
 
 
-def _numbers(plant: Plant, at: Samples) -> list[Check]:
+def _numbers(plant: Plant, samples: Samples) -> list[Check]:
     f = plant.casadi()
     if opaque := not_differentiable(f):
         said = f"the equations call {opaque}, which has no derivatives: only environments and learners can use it"
@@ -75,7 +75,7 @@ def _numbers(plant: Plant, at: Samples) -> list[Check]:
     x, u, w, p = f.sx_in()
     value = f(x, u, w, p)
     jacobian = ca.Function("jacobian", [x, u, w, p], [ca.jacobian(value, ca.vertcat(x, u, w))])
-    points = (at.x, at.u, at.w)
+    points = (samples.x, samples.u, samples.w)
 
     def finite(of: ca.Function, x: Any, u: Any, w: Any, where: str) -> None:
         value = np.array(of(x, u, w, 0))
@@ -88,20 +88,24 @@ def _numbers(plant: Plant, at: Samples) -> list[Check]:
             finite(of, x, u, w, f"at x = {np.round(x, 3)}, u = {np.round(u, 3)}")
 
     smooth = "avoid sqrt(0), 0/0, atan2(0, 0): add a small constant where a quantity may vanish" + (
-        f", {at.fix}" if at.fix else ""
+        f", {samples.fix}" if samples.fix else ""
     )
-    middle = f"at {at.centre}"
+    middle = f"at {samples.centre}"
     return [
-        attempt(f"finite {at.where}", lambda: everywhere(f), smooth),
-        attempt(f"has finite derivatives {at.where}", lambda: everywhere(jacobian), smooth),
-        attempt(f"finite {middle}", lambda: finite(jacobian, at.x_ref, at.u_ref, 0, middle), smooth, warning=True),
+        attempt(f"finite {samples.where}", lambda: everywhere(f), smooth),
+        attempt(f"has finite derivatives {samples.where}", lambda: everywhere(jacobian), smooth),
+        attempt(
+            f"finite {middle}", lambda: finite(jacobian, samples.x_ref, samples.u_ref, 0, middle), smooth, warning=True
+        ),
         attempt("every input moves something", lambda: _idle(plant, value, u, "input"), "drop it, or use it"),
         attempt("every disturbance moves something", lambda: _idle(plant, value, w, "disturbance"), "", warning=True),
         attempt("reads the same in numpy", lambda: _agrees(f, "numpy", points)),
         *([attempt("reads the same in torch", lambda: _agrees(f, "torch", points))] if _has("torch") else []),
-        _read_by_proofs(f, at),
+        _read_by_proofs(f, samples),
         attempt(
-            f"stabilisable about its equilibrium nearest {at.centre}", lambda: _stabilisable(plant, at), warning=True
+            f"stabilisable about its equilibrium nearest {samples.centre}",
+            lambda: _stabilisable(plant, samples),
+            warning=True,
         ),
     ]
 
@@ -137,32 +141,32 @@ def _agrees(f: ca.Function, to: Any, points: tuple[np.ndarray, ...]) -> str:
     return f"largest difference {gap:.1g}"
 
 
-def _read_by_proofs(f: ca.Function, at: Samples) -> Check:
+def _read_by_proofs(f: ca.Function, samples: Samples) -> Check:
     """A function that intervals cannot read, such as a look-up table, fails no check: only proofs need it."""
     name = "interval arithmetic encloses it"
     try:
         lower(f, to="interval")
     except NotLowerable as error:
         return Check(name, False, f"{error}; only proofs need it", warning=True)
-    return attempt(name, lambda: _enclosed(f, at))
+    return attempt(name, lambda: _enclosed(f, samples))
 
 
-def _enclosed(f: ca.Function, at: Samples) -> None:
+def _enclosed(f: ca.Function, samples: Samples) -> None:
     from systems.arithmetic.interval import Interval
 
-    points = (at.x, at.u, at.w)
-    states = Interval(np.maximum(at.x - 1e-3, at.lower), np.minimum(at.x + 1e-3, at.upper))
+    points = (samples.x, samples.u, samples.w)
+    states = Interval(np.maximum(samples.x - 1e-3, samples.lower), np.minimum(samples.x + 1e-3, samples.upper))
     boxes = [states, *(Interval(point - 1e-3, point + 1e-3) for point in points[1:])]
     enclosed, expected = lower(f, to="interval")(*boxes, Interval(np.zeros(0), np.zeros(0))), _expected(f, points)
     if not ((enclosed.lo <= expected) & (expected <= enclosed.hi) | np.isnan(expected)).all():
         raise Objection("an enclosure misses the value CasADi gives")
 
 
-def _stabilisable(plant: Plant, at: Samples) -> str:
+def _stabilisable(plant: Plant, samples: Samples) -> str:
     if not plant.input:
         return "there is no input to stabilise it with"
     try:
-        rest = equilibrium(plant, at.x_ref, at.u_ref)
+        rest = equilibrium(plant, samples.x_ref, samples.u_ref)
         local = linearise(plant, rest.x, rest.u)
         lqr(local, np.eye(len(plant.state)), np.eye(len(plant.input)))
     except NotStabilisable as error:

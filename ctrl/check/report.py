@@ -1,4 +1,4 @@
-"""Checks, their outcome, and how to fix what fails."""
+"""Results of checks, with explanations and fixes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Check:
     """One question and its answer.
 
     Args:
-        name: the contract, in words.
-        passed: whether it is kept.
+        name: the requirement, in words.
+        passed: whether it is satisfied.
         explanation: what is wrong, why, and how to fix it, or what was measured; default: none.
         warning: a failure is worth knowing but forbids nothing; default: False.
     """

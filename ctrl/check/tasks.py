@@ -28,7 +28,7 @@ DOUBLED = 2.0  # what grows less over a whole run may be the rounding of a chain
 
 
 def check_task(task: Task) -> Report:
-    """Whether a task can be run, learned and solved as it is written; its plant is checked with it.
+    """Checks that a task can be simulated, learned and optimised as written; includes the checks of its plant.
 
     Args:
         task: to check.
@@ -39,49 +39,51 @@ def check_task(task: Task) -> Report:
     expect(task, Task, "the task to check", "such as systems.library.cartpole()")
     plant = plant_report(task.plant, lambda _: of_task(task))
     checks = [
-        Check("its plant keeps the contract", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),
+        Check("its plant satisfies the interface", plant.passed, f"{plant.subject}, {len(plant.checks)} checks"),
         *(check for check in plant.checks if not check.passed),
         attempt(
-            f"{DRAWS} drawn starts lie inside the domain and the hard constraints",
+            f"{DRAWS} sampled initial states lie inside the domain and satisfy the hard constraints",
             lambda: _starts(task),
             "narrow the distribution of initial states, or widen the domain or the constraint",
         ),
-        attempt("the reference lies inside the domain and the hard constraints", lambda: _reference_allowed(task)),
+        attempt(
+            "the reference lies inside the domain and satisfies the hard constraints", lambda: _reference_allowed(task)
+        ),
         attempt(
             "the reference is an equilibrium, or a trajectory of the plant",
             lambda: _reference_holds(task),
             warning=True,
         ),
         attempt(
-            "the reference is where the cost is least",
+            "the reference minimises the cost",
             lambda: _least(task),
             warning=True,
         ),
         attempt(
-            "plant and cost have derivatives at the reference and at starts",
+            "plant and cost are differentiable at the reference and at initial states",
             lambda: _differentiable(task),
             "optimisers write roots as sqrt(q + 1e-12); regulators and linear controllers need a reference elsewhere",
             warning=True,
         ),
         attempt(
-            "kinks of cost and constraints can be written as variables",
+            "kinks of the cost and the constraints have an epigraph form",
             lambda: _kinks(task),
             "optimisers may stop there early; write it with squares, or as maxima with positive weights",
             warning=True,
         ),
         attempt(
-            "every arithmetic can read it",
+            "it can be lowered to every arithmetic",
             lambda: _readable(task),
             "proofs cannot read it, and gradients do not pass through it; write a look-up table as casadi.pw_lin",
             warning=True,
         ),
         attempt(
-            "every budget can be broken",
+            "every budget can be exceeded",
             lambda: _breakable(task),
             "a run has fewer samples than it allows: lower it, or leave the constraint out",
             warning=True,
         ),
-        attempt("the reference is listed beyond the run", lambda: _listed(task), warning=True),
+        attempt("the reference extends beyond the end of the run", lambda: _listed(task), warning=True),
         attempt(
             "every input is bounded",
             lambda: _bounded(task),
@@ -89,28 +91,28 @@ def check_task(task: Task) -> Report:
             warning=True,
         ),
         attempt(
-            "learners compute within its input bounds",
+            "its input bounds are small enough for learners (32 bits)",
             lambda: _moderate(task),
             "their 32 bits do not hold the squares of such inputs: choose a larger unit, such as kN for N",
             warning=True,
         ),
         attempt(
-            "a run that diverges ends",
+            "diverging runs terminate",
             lambda: _ends(task),
             "give the task a domain, the box of states in which the model is meant to hold, unless runs are meant to "
             "go that far",
             warning=True,
         ),
-        attempt("one sample leads from every drawn start to a finite state", lambda: _moves(task), "shorten dt"),
+        attempt("one sample from every sampled initial state gives a finite state", lambda: _moves(task), "shorten dt"),
         attempt(
-            "the integrator is fine enough",
+            "the integrator is accurate enough",
             lambda: _fine(task),
             "raise substeps or shorten dt, unless this very recursion is meant",
             warning=True,
         ),
         attempt("stage cost, terminal cost and margins are finite", lambda: _costs(task)),
         attempt(
-            "arrival can be measured",
+            "arrival is well defined",
             lambda: _arrival(task),
             "give tolerance={state: half-width}",
             warning=True,
@@ -134,7 +136,7 @@ def _starts(task: Task) -> None:
 
 
 def _reference_allowed(task: Task) -> None:
-    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
+    x_ref, u_ref = task.reference.values(task.plant, np.arange(task.steps + 1))
     for k in (0,) if task.reference.is_constant else range(task.steps + 1):
         why = objection(task, x_ref[k])
         if why:
@@ -147,7 +149,7 @@ def _reference_allowed(task: Task) -> None:
 
 
 def _reference_holds(task: Task) -> str:
-    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
+    x_ref, u_ref = task.reference.values(task.plant, np.arange(task.steps + 1))
     w = np.broadcast_to(task.disturbance.mean(task.plant.disturbance), (task.steps, len(task.plant.disturbance)))
     after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
     gap = np.abs(after - x_ref[1:]) / task.dt
@@ -200,7 +202,7 @@ def _kinks(task: Task) -> str:
     reading = task.reading
     ends = reading.terminal.left if reading.terminal is not None else ()
     left = sorted({*reading.stage.left, *ends})
-    left += [f"{', '.join(found)} in '{name}'" for name, found in reading.kinked_constraints.items()]
+    left += [f"{', '.join(kinks)} in '{name}'" for name, kinks in reading.kinked_constraints.items()]
     if left:
         raise Objection(f"{', '.join(left)} cannot")
     return f"{', '.join(reading.cost_kinks)}" if reading.cost_kinks else ""
@@ -228,7 +230,7 @@ def _rates(task: Task, rates: np.ndarray) -> str:
 
 def _residual(task: Task) -> float:
     """How far from standing still the undisturbed plant is at its reference, in the terms of its own equations."""
-    x_ref, u_ref = task.reference.at(task.plant, 0)
+    x_ref, u_ref = task.reference.values(task.plant, 0)
     value = np.array(task.plant.casadi()(x_ref, u_ref, 0, 0))[:, 0] - (x_ref if task.plant.is_discrete else 0.0)
     return float(np.max(np.abs(value), initial=0.0))
 
@@ -280,7 +282,7 @@ def _ends(task: Task) -> str:
     """Whether a domain ends the runs of a plant that is unstable where it shall stay."""
     if np.isfinite(task.domain_bounds).any():
         return "a domain ends it"
-    x_ref, u_ref = task.reference.at(task.plant, 0)
+    x_ref, u_ref = task.reference.values(task.plant, 0)
     growth = float(np.abs(np.linalg.eigvals(linearise(task.dynamics, x_ref, u_ref).A)).max(initial=0.0))
     if task.steps * math.log(max(growth, 1.0)) <= math.log(DOUBLED):
         return "the plant does not diverge from its reference"
@@ -294,7 +296,7 @@ def _reach(task: Task) -> str:
     """How far random inputs carry the plant, in words."""
     chance = np.random.default_rng(0)
     x, _ = _draws(task)
-    x_ref, u_ref = task.reference.at(task.plant, 0)
+    x_ref, u_ref = task.reference.values(task.plant, 0)
     lower, upper = (np.where(np.isfinite(bound), bound, u_ref) for bound in task.input_bounds)
     spread, step = np.abs(x - x_ref).max(axis=0), task.true_dynamics.lower("numpy")
     largest = spread.copy()
@@ -329,7 +331,7 @@ def _fine(task: Task) -> str:
     if task.integrator != "rk4" or task.plant.is_discrete:
         return f"{task.dynamics} is taken as meant"
     x, w = _draws(task)
-    _, u = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
+    _, u = task.reference.values(task.plant, np.zeros(len(x), dtype=int))
     coarse, fine = (
         dataclasses.replace(task, substeps=factor * task.substeps).dynamics.lower("numpy")(x, u, w, np.zeros(0))
         for factor in (1, 4)
@@ -342,7 +344,7 @@ def _fine(task: Task) -> str:
 
 def _costs(task: Task) -> None:
     x, _ = _draws(task)
-    x_ref, u_ref = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
+    x_ref, u_ref = task.reference.values(task.plant, np.zeros(len(x), dtype=int))
     given = {
         "stage cost": lower(task.stage_cost_function(), to="numpy")(x, u_ref, x_ref, u_ref),
         "terminal cost": lower(task.terminal_cost_function(), to="numpy")(x, x_ref),

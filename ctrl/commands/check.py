@@ -14,7 +14,7 @@ __all__ = ["Check"]
 
 @dataclass(frozen=True)
 class Check:
-    """Say what is wrong with a plant, a task or a controller of your own, and how to fix it.
+    """Check a plant, a task or a controller of your own, and explain how to fix any defects.
 
     For example:
       trivium check my_plant.py:Mass
@@ -28,9 +28,9 @@ class Check:
     thing: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THING")]
     """Name of a task, or path/to/file.py:Thing, or module:Thing: a plant, a task, a controller or its factory."""
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
-    """The task a controller is checked on."""
+    """The task on which to check a controller."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Of a task: say also how these controllers take it, exactly, by which approximations, or not at all."""
+    """For a task: also show how these controllers treat it (exactly, with which approximations, or not at all)."""
 
     def run(self) -> int:
         report = self._report()
@@ -48,7 +48,7 @@ class Check:
 
     def _report(self) -> Any:
         from ctrl.check import check_controller, check_plant, check_task
-        from ctrl.discovery import NotFound, load, load_task, place
+        from ctrl.discovery import UnknownObject, load, load_task, place
         from systems import Plant, Task
 
         if self.task is not None:
@@ -60,4 +60,4 @@ class Check:
             return check_plant(thing)
         if isinstance(thing, Task) or (callable(thing) and not isinstance(thing, type)):
             return check_task(load_task(self.thing))
-        raise NotFound(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")
+        raise UnknownObject(f"'{self.thing}' is neither a plant nor a task; to check a controller, add --task TASK")

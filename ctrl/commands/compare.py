@@ -22,34 +22,36 @@ STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 
 @dataclass(frozen=True)
 class Compare:
-    """Run controllers on one task from the same starts under the same disturbances; print a table, write a folder.
+    """Compare controllers on one task, with the same initial states and disturbances; print a table and write a folder
+    of results.
 
     For example:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
 
-    Exit status: 0 all controllers ran or do not apply; 1 one that should run failed; 2 misuse.
+    Exit status: 0 every controller ran or does not apply; 1 a controller failed; 2 misuse.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
     controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy; default: the
-    comparison that belongs to the task (see `trivium list`), else lqr, linear-mpc, nonlinear-mpc and dsact."""
+    task's own comparison (see `trivium list`), if it has one; otherwise lqr, linear-mpc, nonlinear-mpc and dsact."""
     starts: int | None = None
-    """Number of initial states, drawn from the task's distribution; default: as in the task's comparison, else 128."""
+    """Number of initial states, drawn from the task's distribution; default: that of the task's own comparison, or
+    128."""
     seed: int = 0
-    """Of starts and disturbances."""
+    """Seed of initial states and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes for controllers that cannot answer many states at once; default: as many as there are cores."""
+    """Number of processes for controllers that cannot compute a batch of states; default: the number of cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """Parameters of the true plant, name=value, that differ from those the controllers know."""
+    """Parameters of the simulated plant, name=value, that differ from the controllers' model."""
     proof_seconds: float = PROOF_SECONDS
-    """To spend on each proof of a controller that has a law, of every candidate for a Lyapunov function, as `trivium
-    verify` does; 0 for none."""
+    """Time limit of each proof, per controller with a control law and per Lyapunov candidate, as in `trivium verify`; 0
+    to skip proofs."""
 
     def run(self) -> int:
         from rich.console import Console

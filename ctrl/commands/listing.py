@@ -16,7 +16,7 @@ __all__ = ["List"]
 class List:
     """List the tasks, controllers, comparisons and learners that are installed.
 
-    Exit status: 0 all can be loaded, or need an extra that the list names; 1 one cannot be loaded.
+    Exit status: 0 everything can be loaded, or needs an extra that the list names; 1 something cannot.
     """
 
     def run(self) -> int:

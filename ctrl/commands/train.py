@@ -16,13 +16,13 @@ __all__ = ["Train"]
 
 @dataclass(frozen=True)
 class Train:
-    """Train a learner on a task, or go on where an interrupted training in the same folder stopped.
+    """Train a learner on a task, or resume an interrupted training in the same folder.
 
     For example:
       trivium train cartpole --updates 20000
       trivium train braking --learner plo --seed 1 --settings hidden=128,128 batch_size=512
 
-    Exit status: 0 trained and saved; 2 misuse; 130 interrupted, the same command goes on.
+    Exit status: 0 trained and saved; 2 misuse; 130 interrupted; the same command resumes.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -31,13 +31,14 @@ class Train:
     """Name of a learner (see `trivium list`), or path/to/file.py:MyLearner, a class or function of a task and a seed
     with a `load`, such as Combination("mine", DSACT, Harmonic())."""
     updates: int | None = None
-    """Gradient updates in all, those before an interruption included; 12000 where neither this nor steps is given."""
+    """Total number of gradient updates, including those before an interruption; default: 12000, unless --steps is
+    given."""
     steps: int | None = None
-    """Steps of the environments in all instead, counted over all of them, those of the warm-up included."""
+    """Total number of environment steps instead, summed over all environments, including the warm-up."""
     seed: int = 0
-    """Of the learner and of its environments."""
+    """Seed of the learner and its environments."""
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """Settings of the learner that differ from its defaults; a name it does not know is answered with those it does."""
+    """Settings of the learner that differ from its defaults; an unknown name prints the known ones."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 

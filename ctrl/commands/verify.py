@@ -14,13 +14,13 @@ from ctrl.commands.misuse import Misuse, short_name, tell
 __all__ = ["PROOF_SECONDS", "Verify"]
 
 PROOF_SECONDS = 60.0
-"""To spend on a proof by default, in every command."""
+"""Default time limit of a proof, in every command."""
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Prove a region of attraction of a controller on a task and write the certificate; or verify one again from its
-    file.
+    """Prove a region of attraction of a controller on a task and write the certificate; or re-verify a certificate from
+    its file.
 
     For example:
       trivium verify pendulum --controller lqr
@@ -29,32 +29,30 @@ class Verify:
       trivium verify --check certificates/path.json
       trivium verify --check certificates/mass.json mass.py:task
 
-    Exit status: 0 proved, or re-verified; 1 not; 2 misuse, or a file that is not a certificate.
+    Exit status: 0 proved, or re-verified; 1 not proved; 2 misuse, or a file that is not a certificate.
     """
 
     task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
-    """Name of a task, or path/to/file.py:MyTask, or module:MyTask. With --check it may be left out for Trivium's own
-    tasks; a task of your own is only ever imported because you name it here."""
+    """Name of a task, or path/to/file.py:MyTask, or module:MyTask. Optional with --check for tasks of the
+    library; your own task is imported only if you name it here."""
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
-    """A controller that has a law in closed form: a name, path/to/file.py:MyController, or a trained policy's file."""
+    """A controller with a control law: a name, path/to/file.py:MyController, or a trained policy's file."""
     degree: int | None = None
-    """Also fit a polynomial Lyapunov function of this degree, and keep whichever proves more."""
+    """Also fit a polynomial Lyapunov function of this degree, and keep the larger proved region."""
     continuous: bool = False
-    """In continuous time, the law answering at every instant, instead of sampled."""
+    """Evaluate the control law continuously instead of once per sample."""
     disturbed: bool = False
-    """Under whatever disturbances the task's distribution can draw, which must be bounded, instead of undisturbed."""
+    """Prove the claim for all disturbances in the support of the task's distribution, which must be bounded."""
     seconds: float | None = None
-    """To spend on each proof, of every candidate for a Lyapunov function, default: 60; with --check, after which
-    to give up, default: 25."""
+    """Time limit of each proof and Lyapunov candidate, default: 60; with --check, of the check, default: 25."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where to write the certificate, in place of what is there; default: a new file
-    runs/TASK-CONTROLLER.certificate.json, with degree, continuous and disturbed in the name where they were asked
-    for."""
+    """File to write the certificate to, overwriting it; default: a new file runs/TASK-CONTROLLER.certificate.json, with
+    degree, continuous and disturbed in its name if set."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A certificate to verify again, without search, and to audit at random points in a second arithmetic. Nothing in
+    """Certificate to re-verify without a search, and to audit at random points in a second arithmetic. Nothing in
     the file is executed or imported."""
     points: int = 500
-    """Of the audit."""
+    """Number of random points of the audit."""
 
     def run(self) -> int:
         if self.seconds is not None and not self.seconds > 0:

@@ -52,7 +52,7 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
 
 
 def _distinct(states: np.ndarray, disturbances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs that differ. Copies of a run are no evidence, and intervals must not count them."""
+    """Distinct runs only: copies of a run are not independent evidence, so intervals must not count them."""
     runs = np.hstack([states, disturbances.reshape(len(states), -1)])
     _, first = np.unique(runs, axis=0, return_index=True)
     kept = np.sort(first)

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.comparison.verdicts import Verdict, judge, violated_samples
+from ctrl.comparison.verdicts import Verdict, verdicts, violated_samples
 from ctrl.controller import Status
 from ctrl.trajectories import Trajectories
 from systems import Hard, Task
@@ -76,7 +76,7 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
         violated=Rate(int(broken.any(axis=1).sum()), b),
         violations={name: Rate(int(broken[:, i].sum()), b) for i, name in enumerate(names)},
         worst_margin={name: float(runs.margins[..., i].max()) for i, name in enumerate(names)},
-        verdicts=judge(task, runs.margins),
+        verdicts=verdicts(task, runs.margins),
         unsafe=Rate(int((broke_hard | ~runs.stayed).sum()), b),
         broke_hard=Rate(int(broke_hard.sum()), b),
         left=Rate(int((~runs.stayed).sum()), b),
@@ -90,7 +90,7 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
 def settling_times(task: Task, runs: Trajectories) -> np.ndarray:
     """Seconds (b,) from which on the state is within ``task.arrival`` of the reference; infinite where never."""
     steps = runs.states.shape[1] - 1
-    x_ref, _ = task.reference.at(task.plant, np.arange(steps + 1))
+    x_ref, _ = task.reference.values(task.plant, np.arange(steps + 1))
     offset = task.reading.state.deviation(runs.states, x_ref)
     outside: np.ndarray = np.any(np.abs(offset) > task.arrival, axis=-1)
     since = steps + 1 - np.argmax(outside[:, ::-1], axis=1)

@@ -89,7 +89,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
             parts += [f"'{c}' violated in {_rate(rate)}" for c, rate in metrics.violations.items() if rate.k]
         notes += [f"{_mark(metrics)}{name}: {', '.join(parts)}"] if parts else []
         notes += [_announced(name, comparison)] if comparison.approximations[name] != () else []
-        notes += [f"{name}: {judged}" for verdict in metrics.verdicts if (judged := _judged(verdict, comparison.task))]
+        notes += [f"{name}: {note}" for verdict in metrics.verdicts if (note := _note(verdict, comparison.task))]
     notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
     key = (
@@ -130,7 +130,7 @@ def _proved(share: float | None) -> str:
     return "-" if share is None else f"{math.floor(1e3 * share) / 10:.1f} %"
 
 
-def _judged(verdict: Verdict, task: Task) -> str | None:
+def _note(verdict: Verdict, task: Task) -> str | None:
     """Requirement, measurement and verdict of a chance constraint or a budget; None for any other constraint."""
     required, measured = verdict.requirement, verdict.measured
     share = measured.k / measured.n if isinstance(measured, Rate) else measured.value

@@ -1,4 +1,4 @@
-"""Whether runs kept a constraint, judged by what the task requires of it: always, with a probability, or on average."""
+"""Whether runs satisfied a constraint as the task requires: always, with a probability, or on average."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
 from systems.statistics import Estimate, Rate, mean
 
-__all__ = ["ROUNDING", "Verdict", "judge", "violated_samples"]
+__all__ = ["ROUNDING", "Verdict", "verdicts", "violated_samples"]
 
 ROUNDING = 1e-6
 """Margins up to this count as kept: a solver stands on a bound to its own tolerance. The worst is shown unrounded."""
@@ -49,7 +49,7 @@ def violated_samples(margins: np.ndarray) -> np.ndarray:
     return violated
 
 
-def judge(task: Task, margins: np.ndarray) -> tuple[Verdict, ...]:
+def verdicts(task: Task, margins: np.ndarray) -> tuple[Verdict, ...]:
     """The verdicts on all of the task's constraints, in order, from margins (b, steps, constraints)."""
     violated = violated_samples(margins)
     return tuple(_verdict(c, violated[..., i], margins[..., i], task.discount) for i, c in enumerate(task.constraints))

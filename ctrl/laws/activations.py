@@ -20,7 +20,7 @@ _PIECES = 16
 # Bounds of the second derivatives: tanh's is largest at tanh^2 = 1/3, 4 / (3 sqrt 3); GELU's at 0, sqrt(2 / pi).
 _CURVATURE = {"tanh": 0.76981, "gelu": 0.79789}
 # GELU z Phi(z) is least at its only stationary point; its slope Phi + z phi is stationary at -+sqrt 2 only.
-_DIP = (-0.7517915247, -0.7517915246, -0.1699712075)
+_GELU_LEAST = (-0.7517915247, -0.7517915246, -0.1699712075)
 _SLOPE_LEAST, _SLOPE_MOST = -0.1289041452, 1.1289041452
 _SQRT_2 = 1.4142135623730951
 # scipy's Phi is not correctly rounded; its values are compared with Arb's in the tests.
@@ -59,9 +59,9 @@ def _gelu(z: Interval) -> Interval:
     with np.errstate(all="ignore"):
         ends = [Interval.of(p) * _phi(p) for p in (np.maximum(z.lo, -1e9), np.minimum(z.hi, 1e9))]
         low, high = np.minimum(ends[0].lo, ends[1].lo), np.maximum(ends[0].hi, ends[1].hi)
-        low = np.where((z.lo <= _DIP[1]) & (z.hi >= _DIP[0]), _DIP[2], low)
+        low = np.where((z.lo <= _GELU_LEAST[1]) & (z.hi >= _GELU_LEAST[0]), _GELU_LEAST[2], low)
         wide = (z.lo < -1e9) | (z.hi > 1e9)
-    return Interval(np.where(wide, _DIP[2], low), np.where(wide, np.inf, high))
+    return Interval(np.where(wide, _GELU_LEAST[2], low), np.where(wide, np.inf, high))
 
 
 def _gelu_slope(z: Interval) -> Interval:

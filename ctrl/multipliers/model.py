@@ -130,7 +130,7 @@ class ViolationModel(Stateful):
         self._free = np.zeros((*full, c + 1))  # A and B of least squares, before their sign is imposed
         self._p = np.zeros((*batch, c + 1, c + 1))
         self._applied = np.zeros((delay + 1, *full))  # the newest multipliers first
-        self._seen = np.zeros(batch, dtype=int)  # violations without a gap
+        self._consecutive = np.zeros(batch, dtype=int)  # violations without a gap
         self._begun = np.zeros(batch, dtype=bool)
         self.reset()
 
@@ -142,7 +142,7 @@ class ViolationModel(Stateful):
             "estimate": self._free,
             "covariance": self._p,
             "applied": self._applied,
-            "seen": self._seen,
+            "seen": self._consecutive,
             "begun": self._begun,
         }
 
@@ -155,19 +155,19 @@ class ViolationModel(Stateful):
         self.restart()
 
     def restart(self) -> None:
-        self.error[:], self._applied[:], self._seen[...], self._begun[...] = 0.0, 0.0, 0, False
+        self.error[:], self._applied[:], self._consecutive[...], self._begun[...] = 0.0, 0.0, 0, False
 
     def observe(self, violation: np.ndarray, multipliers: np.ndarray, known: np.ndarray) -> None:
         keep = np.where(self._begun[..., None], self.smoothing, 0.0)
         error = keep * self.error + (1.0 - keep) * violation
         applied = np.concatenate([multipliers[None], self._applied[:-1]])
-        learn = known & (self._seen > self.delay)
+        learn = known & (self._consecutive > self.delay)
         if learn.any():
             self._learn((error - self.error)[learn], applied[-1][learn], learn)
         self._applied[:] = applied
         self.error[known] = error[known]
         # A gap breaks the chain of pairs: the next violation does not follow from the one before the gap by one step.
-        self._seen[...] = np.where(known, self._seen + 1, 0)
+        self._consecutive[...] = np.where(known, self._consecutive + 1, 0)
         self._begun |= known
 
     def _learn(self, change: np.ndarray, applied: np.ndarray, rows: np.ndarray) -> None:

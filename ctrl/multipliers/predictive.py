@@ -33,7 +33,7 @@ class Predictive(MultiplierController):
     right multiplier is zero. A reference of 0 biases the result as soon as r > 0. With s > 0 but r = 0 a multiplier
     that once was too large need not come down, since nothing drives it while the constraint holds: give r > 0 as well.
 
-    A row of violations with an entry that is no finite number is left out as a whole, since B couples its entries.
+    A row of violations with an entry that is not a finite number is left out as a whole, since B couples its entries.
 
     Args:
         model: of the loops; gives their number and arrangement.

@@ -170,7 +170,7 @@ def _closed_loop(
         return _ClosedLoop(np.inf, np.inf, np.nan, str(reason))
     if not isinstance(loop, Controller):
         raise InvalidValue(f"controller returned {shown(loop)}; expected a controller with reset() and step(x, k)")
-    reference = task.reference.at(task.plant, np.arange(task.steps))
+    reference = task.reference.values(task.plant, np.arange(task.steps))
     total, unsolved = 0.0, 0
     for start in starts:
         loop.reset()

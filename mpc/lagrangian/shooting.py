@@ -68,7 +68,7 @@ class Shooting(ABC):
                 "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
             )
         count = len(rule.names)
-        listed = [(k, i) for k in range(horizon + 1) for i in rule.at(k, horizon)]
+        listed = [(k, i) for k in range(horizon + 1) for i in rule.imposed(k, horizon)]
         if own is not None:  # the last state is charged the terminal cost, and no soft rows
             listed = [(k, i) for k, i in listed if k < horizon or np.isinf(rule.weight[i])]
         rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]

@@ -193,7 +193,7 @@ class _Writer:
         rule = self.rule
         last = k == self.horizon
         values = rule.value(self.xs[k], ca.SX.zeros(self.m, 1) if last else self.us[k])
-        rows = rule.at(k, self.horizon)
+        rows = rule.imposed(k, self.horizon)
         if last and (self.end.at_edge or self.task.reading.terminal is not None):
             rows = rows[np.isinf(rule.weight[rows])]  # what the last state is charged is charged by _finish
         # Hard rows hold where the run ends, too.

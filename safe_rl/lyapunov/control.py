@@ -43,7 +43,7 @@ def pretrained(
     Starts come from a box that grows to the whole one.
     """
     step = field(task, False)
-    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
+    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.values(task.plant, 0)[1].astype(float))
     lower_, upper = map(torch.tensor, task.applied_bounds)
     half = 0.5 * (upper - lower_)
     centre, reach = torch.tensor(scale.centre), torch.tensor(scale.half)

@@ -116,7 +116,7 @@ class Control(nn.Module):
     def __init__(self, task: Task, scale: Scale, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         lower, upper = task.applied_bounds
-        reference = task.reference.at(task.plant, 0)[1]
+        reference = task.reference.values(task.plant, 0)[1]
         if not (np.isfinite([lower, upper]).all() and ((lower < reference) & (reference < upper)).all()):
             raise InvalidValue(
                 f"task '{task.name}' has the reference input {reference} within {lower} to {upper}; a network needs "

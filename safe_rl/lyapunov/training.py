@@ -91,7 +91,7 @@ def train_lyapunov(
             f"the box from {lower} to {upper} is unbounded or empty; give the one in which trajectories shall stay"
         )
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)
+    scale = Scale(task.reference.values(task.plant, 0)[0].astype(float), lower, upper)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

@@ -41,7 +41,7 @@ class SampleRules:
 
     def __init__(self, task: AbstractTask, steps: int) -> None:
         self.steps = steps
-        self.state_reference, self.input_reference = task.reference.at(task.plant, np.arange(steps + 1))
+        self.state_reference, self.input_reference = task.reference.values(task.plant, np.arange(steps + 1))
         self._low, self._high = task.domain_bounds
         self._stage = lower(task.stage_cost_function(), to="numpy")
         self._terminal = lower(task.terminal_cost_function(), to="numpy")
@@ -156,15 +156,15 @@ class SampleModel:
         # Whole samples as straight-line programs: eager backends pay per operation and per call.
         self._sample = lower(_sample(task), to)
         self._advance = lower(task.dynamics.function(parameters), to)
-        self._judge = lower(_judge(task), to)
+        self._cost_and_margins = lower(_cost_and_margins(task), to)
         self._observe = lower(_observe(task), to)
         # One sample beyond the run, because the last successor is charged too.
-        tables = task.reference.at(plant, np.arange(task.steps + 1))
+        tables = task.reference.values(plant, np.arange(task.steps + 1))
         self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
         self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
         self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
-        self._still = self.array(np.zeros(len(plant.disturbance)))
-        self._nothing, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
+        self._undisturbed = self.array(np.zeros(len(plant.disturbance)))
+        self._no_parameters, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
@@ -199,7 +199,7 @@ class SampleModel:
 
         By default ``w`` is zero, as in the models of all controllers.
         """
-        return self._advance(x, u, self._still if w is None else w, self._nothing if p is None else p)
+        return self._advance(x, u, self._undisturbed if w is None else w, self._no_parameters if p is None else p)
 
     def step(self, x: Any, u: Any, w: Any, k: Any) -> SampleOutcome:
         """One sample and all that it is charged.
@@ -250,7 +250,7 @@ class SampleModel:
             )
         states, costs, margins = [x], [], []
         for k in range(len(u)):
-            cost, margin = self._judge(x, u[k], *self._reference(start + k))
+            cost, margin = self._cost_and_margins(x, u[k], *self._reference(start + k))
             x = self.advance(x, u[k], None if w is None else w[k], p)
             states.append(x)
             costs.append(cost[..., 0])
@@ -299,7 +299,7 @@ def _outside(task: AbstractTask, x: ca.SX) -> ca.SX:
     return ca.mmax(ca.vertcat(*rows)) if rows else ca.SX(-1)
 
 
-def _judge(task: AbstractTask) -> ca.Function:
+def _cost_and_margins(task: AbstractTask) -> ca.Function:
     """``(x, u, [xr, ur]) -> (stage cost, margins)``."""
     plant = task.plant
     x, u, xr, ur = (signals.symbol() for signals in (plant.state, plant.input, plant.state, plant.input))
@@ -317,5 +317,5 @@ def _bound(task: AbstractTask, read: list[ca.SX], references: list[ca.SX], resul
     """A function of ``read`` and the references, with a constant reference written in as numbers."""
     if not task.reference.is_constant:
         return ca.Function("sample", [*read, *references], results)
-    numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)] * (len(references) // 2)
+    numbers = [ca.DM(value) for value in task.reference.values(task.plant, 0)] * (len(references) // 2)
     return ca.Function("sample", read, ca.substitute(results, references, numbers))

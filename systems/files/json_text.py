@@ -32,7 +32,7 @@ def read_json(path: str | Path) -> Any:
     """What a file of JSON says.
 
     Raises:
-        FileError: it cannot be read or is no JSON as :func:`parse_json` takes it.
+        FileError: it cannot be read, or is not JSON that :func:`parse_json` accepts.
     """
     return parse_json(read_bytes(path, _BYTES), str(path))
 
@@ -91,4 +91,4 @@ def _whole(text: str) -> int:
 
 
 def _constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")

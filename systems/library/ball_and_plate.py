@@ -104,7 +104,7 @@ def ball_and_plate() -> Task:
 
 
 def ball_and_plate_linear() -> Task:
-    """The same on the plant linearised in the middle, sampled exactly."""
+    """As ball-and-plate, with the plant linearised at the centre of the plate and sampled exactly."""
     return _task("ball-and-plate-linear", _linear(axes=2), (1.8, 1.4), linear=True)
 
 

@@ -35,7 +35,7 @@ class Bandit(Plant):
 
 
 def bandit() -> Task:
-    """Cost (dose - 1)^2, at most 0.5 of dose on average: the best mean is 0.5, and its multiplier 1.
+    """Minimise (dose - 1)^2 with a mean dose of at most 0.5: the optimal mean is 0.5, with multiplier 1.
 
     With L(a, lam) = (a - 1)^2 + lam (a - 0.5): dL/da = 0 at a = 0.5 gives lam = 1.
     """

@@ -56,7 +56,7 @@ class CartPole(Plant):
 
 
 def cartpole() -> Task:
-    """Balance the pole and bring the cart to the middle of its track, pushed at random."""
+    """Balance the pole and bring the cart to the middle of its track, under random disturbances."""
     return Task(
         name="cartpole",
         plant=CartPole(),

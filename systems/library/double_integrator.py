@@ -60,7 +60,7 @@ def double_integrator() -> Task:
 
 
 def braking() -> Task:
-    """Drive up to a wall at position 0 as fast as may be and stop before it; sampled exactly at 10 Hz.
+    """Drive to a wall at position 0 as fast as possible and stop before it; sampled exactly at 10 Hz.
 
     From every start it can be done: :func:`can_stop` is the closed form of where from. The cost draws every run to the
     edge of that set, so a learner that has not understood where braking must begin pays in violated samples.
@@ -101,7 +101,7 @@ def can_stop(task: Task, x: np.ndarray) -> np.ndarray:
 
 
 def effort_budget() -> Task:
-    """Linear-quadratic regulation with little effort: a discounted budget on the square of the acceleration.
+    """Linear-quadratic regulation with a discounted budget on the squared acceleration.
 
     The optimum is a linear law, the regulator whose weight on the input is raised by the multiplier of the budget, so
     cost and multiplier can be computed to any accuracy. Inputs are wide enough not to saturate under it.

@@ -54,7 +54,7 @@ class OscillatingMasses(Plant):
 
 
 def oscillating_masses() -> Task:
-    """Shift the masses by 0.25 m while none passes 0.3 m; zero-order hold with 0.2 s, weights of the Spcies test."""
+    """Shift the masses by 0.25 m while no mass exceeds 0.3 m; zero-order hold of 0.2 s, weights of the Spcies test."""
     positions, speeds = ("p1", "p2", "p3"), ("v1", "v2", "v3")
     return Task(
         name="oscillating-masses",

@@ -49,7 +49,7 @@ class PathTracking(Plant):
 
 
 def path_tracking() -> Task:
-    """Come to the circle and stay on it; Euler with 50 ms and the box of the published certificates, 3 m and 3 rad."""
+    """Reach the circle and stay on it; Euler steps of 50 ms; domain of the published certificates, 3 m and 3 rad."""
     plant = PathTracking()
     return Task(
         name="path-tracking",
@@ -66,7 +66,7 @@ def path_tracking() -> Task:
 
 
 def lane_bound() -> Task:
-    """Come back to the circle gently without leaving a lane of 1 m to either side of it, from starts that head out.
+    """Return to the circle smoothly within a lane of 1 m on either side, from initial states that head outwards.
 
     Steering is expensive, so the cheapest way back swings out of the lane; turning in at once keeps to it from every
     start.

@@ -49,7 +49,7 @@ class Pendulum(Plant):
 
 
 def pendulum() -> Task:
-    """Balance: stay upright from starts around it, pushed a little. Euler, 50 ms, as in the published certificates."""
+    """Balance from initial states near upright, under small disturbances; Euler steps of 50 ms, as published."""
     return Task(
         name="pendulum",
         plant=Pendulum(),

@@ -64,7 +64,7 @@ class PlanarQuadrotor(Plant):
 
 
 def planar_quadrotor() -> Task:
-    """Hover at the origin in gusts, from starts around it; the rotors cannot pull."""
+    """Hover at the origin in gusts, from initial states near it; thrust is nonnegative."""
     plant = PlanarQuadrotor()
     reach = {"x": 0.5, "z": 0.5, "angle": 0.3, "x_rate": 0.5, "z_rate": 0.5, "angle_rate": 0.5}
     return Task(

@@ -97,7 +97,7 @@ class Quadrotor(Plant):
 
 
 def quadrotor() -> Task:
-    """Hover level at the origin in gusts, from starts around it."""
+    """Hover level at the origin in gusts, from initial states near it."""
     plant = Quadrotor()
     reach = {"px": 0.5, "py": 0.5, "pz": 0.5, "qx": 0.1, "qy": 0.1, "qz": 0.1, "vx": 0.3, "vy": 0.3, "vz": 0.3}
     weights = {"px": 1.0, "py": 1.0, "pz": 1.0, "qx": 1.0, "qy": 1.0, "qz": 0.5, "vx": 0.2, "vy": 0.2, "vz": 0.2}

@@ -83,7 +83,7 @@ class Rocket(Plant):
 
 
 def rocket_landing() -> Task:
-    """Come down from 90 to 130 m, falling at 22 to 32 m/s, to rest on the middle of a pad.
+    """Land on the middle of a pad from 90 to 130 m, descending at 22 to 32 m/s.
 
     A run ends where the feet touch the ground, or when its time is up; either way it arrived if it ended on the pad,
     upright, and with no more than its legs bear. What touches the ground is charged for all future time for the

@@ -43,8 +43,8 @@ def landings(task: Task, runs: Runs, run: int = 0) -> Figure:
     arrived = task.arrived(runs.states[:, -1], task.steps)
     with matplotlib.style.context(STYLE):
         page = Figure(figsize=(7.2, 4.6), layout="constrained")
-        path, fall = page.subplots(1, 2, width_ratios=[1.15, 1.0])
-        for axes, (across, up), sign in ((path, ("x", "z"), 1.0), (fall, ("z_rate", "z"), -1.0)):
+        path, descent = page.subplots(1, 2, width_ratios=[1.15, 1.0])
+        for axes, (across, up), sign in ((path, ("x", "z"), 1.0), (descent, ("z_rate", "z"), -1.0)):
             i, j = plant.state.where(across), plant.state.where(up)
             for one, good in zip(runs.states, arrived, strict=True):
                 colour = ARRIVED if good else FAILED
@@ -54,11 +54,11 @@ def landings(task: Task, runs: Runs, run: int = 0) -> Figure:
             axes.set_ylim(-6.0, 1.12 * runs.states[..., j].max())
             axes.margins(x=0.1)
         path.set(aspect="equal", xlabel=str(plant.state[0]), ylabel=str(plant.state[1]))
-        fall.set(xlabel="descent [m/s]")
+        descent.set(xlabel="descent [m/s]")
         page.suptitle(f"{task.name}: {arrived.sum()} of {len(runs.states)} runs arrive", fontsize=8, color="0.35")
-        fall.axvline(0.0, color="0.4", linewidth=0.5, zorder=1)
+        descent.axvline(0.0, color="0.4", linewidth=0.5, zorder=1)
         _unsafe(path, task, ("x", "z"), 1.0)
-        _unsafe(fall, task, ("z_rate", "z"), -1.0)
+        _unsafe(descent, task, ("z_rate", "z"), -1.0)
         path.axhline(-CLEARANCE, color="0.2", linewidth=1.2)
         path.plot(runs.states[run, :, 0], runs.states[run, :, 1], color="0.1", linewidth=0.9, zorder=4)
         shown = runs.states[run, 0, :2] + np.inf
@@ -73,7 +73,7 @@ def _unsafe(axes: Axes, task: Task, plane: tuple[str, str], sign: float) -> None
     """Shades where the largest margin over a plane of two states is positive."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     first, second = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
-    goal, u_ref = task.reference.at(task.plant, 0)
+    goal, u_ref = task.reference.values(task.plant, 0)
     x = np.tile(goal, (*first.shape, 1))
     x[..., task.plant.state.where(plane[0])] = sign * first
     x[..., task.plant.state.where(plane[1])] = np.maximum(second, -CLEARANCE)

@@ -48,7 +48,7 @@ class Segway(Plant):
 
 
 def segway() -> Task:
-    """Stay upright from 25 degrees under uniform kicks of up to 2 degrees and 2.2 degrees per second.
+    """Stay upright from 25 degrees under uniform disturbances of up to 2 degrees and 2.2 degrees per second.
 
     Angle and rate are each within 25 degrees (per second) with probability 0.8 in every step.
     """

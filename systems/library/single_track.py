@@ -153,5 +153,5 @@ def kinematic_car() -> Task:
 
 
 def dynamic_car() -> Task:
-    """The same with the dynamic model, whose tyres are taken as linear."""
+    """As kinematic-car, with the dynamic bicycle model and linear tyres."""
     return _lane("dynamic-car", DynamicCar(), {"yaw_rate": (-3.0, 3.0), "slip": (-0.5, 0.5)})

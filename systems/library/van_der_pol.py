@@ -80,7 +80,7 @@ def van_der_pol() -> Task:
 
 
 def van_der_pol_reversed() -> Task:
-    """Watch the reversed flow fall into the origin: nothing is decided, the region of attraction is the question."""
+    """The reversed oscillator without an input: the region of attraction of the origin is the question."""
     return Task(
         name="van-der-pol-reversed",
         plant=ReversedVanDerPol(),

@@ -28,7 +28,7 @@ _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 class CompilerMissing(TriviumError, RuntimeError):
-    """No C compiler that works on this machine; the message says what was tried and how to fix it."""
+    """No working C compiler was found; the message says what was tried and how to fix it."""
 
 
 @overload

@@ -119,11 +119,11 @@ def _larger_side(f: ca.Function, program: Program, i: Instruction) -> float | No
     z = f.sx_in()
     values, _ = expressions(program, z)
 
-    def at(a: Operand) -> Any:
+    def operand(a: Operand) -> Any:
         return values[a] if isinstance(a, int) else ca.SX(a)
 
-    p, q = map(at, comparison.args)
-    a, b = map(at, i.args[1:])
+    p, q = map(operand, comparison.args)
+    a, b = map(operand, i.args[1:])
     pairs = _numbers(ca.Function("sides", z, [ca.vertcat(a - b, q - p)]), _draws(z))
     pairs = pairs[np.isfinite(pairs).all(axis=1) & (np.abs(pairs[:, 1]) > 1e-9)]
     if len(pairs) < _POINTS // 2:
@@ -162,7 +162,7 @@ def _is_smooth(f: ca.Function, program: Program, kink: Kink) -> bool:
     z = f.sx_in()
     values, _ = expressions(program, z)
 
-    def at(a: Operand) -> Any:
+    def operand(a: Operand) -> Any:
         return values[a] if isinstance(a, int) else ca.SX(a)
 
     if kink.pieces:
@@ -172,8 +172,8 @@ def _is_smooth(f: ca.Function, program: Program, kink: Kink) -> bool:
         comparison = program.instructions[i.args[0]] if isinstance(i.args[0], int) else None
         if comparison is None or comparison.op not in ("lt", "le"):
             return False
-        first, second = map(at, i.args[1:])
-        gap = at(comparison.args[0]) - at(comparison.args[1])
+        first, second = map(operand, i.args[1:])
+        gap = operand(comparison.args[0]) - operand(comparison.args[1])
     else:
         return False
     every = ca.vertcat(*z)

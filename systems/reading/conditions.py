@@ -50,7 +50,7 @@ class Conditions:
     on_input: np.ndarray
     kinks: dict[str, tuple[str, ...]]
 
-    def at(self, k: int, horizon: int) -> np.ndarray:
+    def imposed(self, k: int, horizon: int) -> np.ndarray:
         """Indices of the rows imposed at stage ``k`` of 0..horizon.
 
         Nothing can be done about the measured state, so rows of the state alone start at stage 1; the last stage has no

@@ -170,8 +170,8 @@ def changed(**changes) -> Task:
 @pytest.mark.parametrize(
     ("task", "check", "why"),
     [
-        (changed(initial=Gaussian({"angle": 1.0})), "drawn starts", "outside the domain"),
-        (changed(constraints=(Box("fence", {"position": (-0.5, 0.5)}),)), "drawn starts", "'fence'"),
+        (changed(initial=Gaussian({"angle": 1.0})), "sampled initial states", "outside the domain"),
+        (changed(constraints=(Box("fence", {"position": (-0.5, 0.5)}),)), "sampled initial states", "'fence'"),
         (changed(reference=SetPoint({"angle": 2.0})), "reference lies inside", "outside the domain"),
         (changed(reference=SetPoint(u={"force": 11.0})), "reference lies inside", "force"),
         (
@@ -179,7 +179,7 @@ def changed(**changes) -> Task:
             "stage cost",
             "stage cost at x",
         ),
-        (changed(truth=CartPole(half_length=1e-300)), "one sample leads", "next state"),
+        (changed(truth=CartPole(half_length=1e-300)), "one sample from every", "next state"),
     ],
 )
 def test_broken_tasks_are_refused(task: Task, check: str, why: str) -> None:
@@ -196,7 +196,7 @@ def test_doubtful_tasks_are_warned_of() -> None:
 
 def test_a_task_of_a_broken_plant_says_so() -> None:
     task = Task("t", Idle(), 0.1, 10, Quadratic([1.0, 1.0], [1.0]), Uniform([-1.0] * 2, [1.0] * 2))
-    assert "its plant keeps the contract" in failing(check_task(task))
+    assert "its plant satisfies the interface" in failing(check_task(task))
     assert "f appears in no equation" in failing(check_task(task))
 
 
@@ -257,7 +257,7 @@ def test_drift_is_explained_by_its_cause() -> None:
 def test_a_reference_that_ends_in_motion_is_warned_of() -> None:
     def listed(x: np.ndarray) -> bool:
         report = check_task(tank(reference=Trajectory(x[:, None], np.ones((len(x), 1)))))
-        return "listed beyond the run" in warned(report)
+        return "extends beyond the end of the run" in warned(report)
 
     ramp = 0.5 + 0.01 * np.arange(60.0)
     assert listed(ramp[:21])
@@ -313,7 +313,7 @@ def levitated(**changes) -> Task:
 
 
 def ends(task: Task) -> str:
-    return "\n".join(line for line in warned(check_task(task)).splitlines() if "a run that diverges ends" in line)
+    return "\n".join(line for line in warned(check_task(task)).splitlines() if "diverging runs terminate" in line)
 
 
 def test_an_unstable_plant_without_a_domain_is_warned_of() -> None:
@@ -347,7 +347,9 @@ def test_chains_of_integrators_are_not_called_unstable() -> None:
 @pytest.mark.parametrize(("bound", "wide"), [(1e20, True), (3e38, True), (1e300, True), (1e9, False)])
 def test_inputs_too_large_for_a_learner_are_warned_of(bound: float, wide: bool) -> None:
     report = check_task(changed(plant=CartPole(max_force=bound), domain=None))
-    assert ("learners compute within its input bounds: force may be as large as" in warned(report)) is wide, report
+    assert (
+        "its input bounds are small enough for learners (32 bits): force may be as large as" in warned(report)
+    ) is wide, report
 
 
 # ---- mutated controllers ----
@@ -447,9 +449,9 @@ def test_the_sound_original_passes() -> None:
     ("mutant", "check", "why"),
     [
         (Forgetless, "repeats itself after reset", "the same run gave"),
-        (Beyond, "answers drawn starts", "beyond its bounds"),
-        (Row, "answers drawn starts", "shape (1, 1)"),
-        (Scalar, "answers drawn starts", "not a Decision"),
+        (Beyond, "gives an input within bounds", "beyond its bounds"),
+        (Row, "gives an input within bounds", "shape (1, 1)"),
+        (Scalar, "gives an input within bounds", "not a Decision"),
         (Poisoned, "not finite", "the input is [nan]"),
         (Raising, "not finite", "step raised ValueError"),
         (Fragile, "answers far away", "step raised OverflowError"),
@@ -457,7 +459,7 @@ def test_the_sound_original_passes() -> None:
         (Scribbling, "leaves its argument alone", "changed the state"),
         (Random, "repeats itself after reset", "the same run gave"),
         (Divided, "batch equals step", "differs"),
-        (Wordy, "answers drawn starts", "'fine'"),
+        (Wordy, "gives an input within bounds", "'fine'"),
         (lambda task: 3, "can be made", "no reset() and step(x, k)"),
         (3, "can be made", "no reset() and step(x, k)"),
     ],

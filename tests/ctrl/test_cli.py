@@ -15,7 +15,7 @@ import pytest
 
 from ctrl import LQR
 from ctrl.cli import main
-from ctrl.discovery import BrokenEntryPoint, NotFound, entry_points, load, load_task, place
+from ctrl.discovery import BrokenEntryPoint, UnknownObject, entry_points, load, load_task, place
 from systems import Task
 
 ROOT = Path(__file__).parents[2]
@@ -365,13 +365,13 @@ def test_names_and_places(home: Path) -> None:
     with pytest.raises(BrokenEntryPoint, match="of guest cannot be loaded"):
         load("trivium.controllers", "shattered")
     for wrong in ("own.py:Nothing", "no-module:x", "no_module_here:x", "ctrl.regulator:Nothing"):
-        with pytest.raises(NotFound):
+        with pytest.raises(UnknownObject):
             place(wrong)
     (home / "broken.py").write_text("import nothing_of_the_kind\n")
     with pytest.raises(BrokenEntryPoint, match="nothing_of_the_kind"):
         place("broken.py:task")
     (home / "two.py").write_text("from systems.library.cartpole import cartpole\na, b = cartpole(), cartpole()\n")
-    with pytest.raises(NotFound, match=r"2 tasks \(a, b\)"):
+    with pytest.raises(UnknownObject, match=r"2 tasks \(a, b\)"):
         load_task("two.py")
 
 

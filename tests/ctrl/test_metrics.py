@@ -9,7 +9,7 @@ import pytest
 
 from ctrl import LQR, simulate
 from ctrl.comparison.metrics import measure, settling_times
-from ctrl.comparison.verdicts import Verdict, judge
+from ctrl.comparison.verdicts import Verdict, verdicts
 from ctrl.trajectories import Trajectories
 from systems import Box, Constraint
 from systems.library.cartpole import cartpole
@@ -99,7 +99,7 @@ def test_a_good_regulator_settles_and_a_loose_cart_does_not() -> None:
 def judged(constraint: Constraint, violated: np.ndarray, discount: float = 0.99) -> Verdict:
     """The verdict on runs that violate where told, (b, steps) of bool."""
     task = dataclasses.replace(TASK, constraints=(constraint,), discount=discount)
-    return judge(task, np.where(violated, 0.5, -0.5)[..., None])[0]
+    return verdicts(task, np.where(violated, 0.5, -0.5)[..., None])[0]
 
 
 def test_a_chance_constraint_is_judged_at_its_worst_sample() -> None:
@@ -135,7 +135,7 @@ def test_a_budget_of_excess_is_judged_by_how_much_was_violated() -> None:
     task = dataclasses.replace(TASK, constraints=(TRACK.budget(0.9, of="excess"),))
     margins = np.full((40, 120, 1), -2.0)
     margins[:, 3:5, 0] = 0.5
-    verdict = judge(task, margins)[0]
+    verdict = verdicts(task, margins)[0]
     assert (verdict.measured, verdict.kept) == (Estimate(1.0, 1.0, 1.0), False)
 
 

@@ -36,9 +36,9 @@ def test_every_requirement_becomes_rows_with_a_weight() -> None:
 
 def test_rows_are_imposed_where_something_can_be_done() -> None:
     rule = conditions(TASK)
-    assert rule.at(0, 5).tolist() == [1, 2]
-    assert rule.at(3, 5).tolist() == [0, 1, 2, 3, 4, 5]
-    assert rule.at(5, 5).tolist() == [0, 3, 4, 5]
+    assert rule.imposed(0, 5).tolist() == [1, 2]
+    assert rule.imposed(3, 5).tolist() == [0, 1, 2, 3, 4, 5]
+    assert rule.imposed(5, 5).tolist() == [0, 3, 4, 5]
 
 
 def test_stages_follow_one_another() -> None:

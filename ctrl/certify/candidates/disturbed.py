@@ -20,7 +20,10 @@ _MARGIN = 1.2  # tighter claims are harder to prove, and these are 10 % wider th
 
 
 def disturbances(task: Task) -> dict[str, tuple[float, float]]:
-    """Bounds of what the task's distribution of disturbances can draw, by signal, as :func:`certify` takes them.
+    """Bounds of the support of the task's distribution of disturbances, by signal, as :func:`certify` takes them.
+
+    Args:
+        task: with bounded disturbances.
 
     Raises:
         NotApplicable: the distribution draws nothing but zero, or has no bound.
@@ -63,14 +66,19 @@ def sampled_inner(
     box: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
 ) -> float:
-    """The least inner level at which samples do not contradict that {V <= inner} is reached and kept.
+    """The smallest inner level consistent with samples of trajectories that reach {V <= inner} and remain there.
 
     Where V does not decrease by the share kappa, a trajectory must end in {V <= inner} within one sample; in continuous
     time, it must start there. Such states lie around the centre, where disturbances outweigh feedback, and often again
-    far out, where the actuators are too weak; what is looked for are the former, below the widest gap between the two.
+    far out, where the actuators are too weak; the former are used: those below the widest gap between the two groups.
 
     Args:
+        loop: with disturbances.
+        V: the Lyapunov function.
+        kappa: as :func:`certify`; default: 0, any decrease.
         level: of the region; default: the sampled limit of the undisturbed loop.
+        box: lower and upper (n,) that the region is cut to; default: the domain of the task.
+        seed: of the samples; default: 0.
 
     Returns:
         A number of at least 0; about ``level`` where there is no gap.

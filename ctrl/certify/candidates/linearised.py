@@ -20,6 +20,9 @@ __all__ = ["cost_to_go", "lyapunov", "riccati"]
 def riccati(task: Task) -> QuadraticLyapunov:
     """V = (x - x_r)'P(x - x_r) with the cost-to-go of the task's linear-quadratic regulator.
 
+    Args:
+        task: with a linear-quadratic regulator, whose cost depends on all states.
+
     Raises:
         NotApplicable: the task has no such regulator.
         InvalidValue: the cost does not depend on all states, so that P is singular.
@@ -40,10 +43,11 @@ def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyap
     """V = z'Pz around a rest point of the loop with A'PA - P = -W; in continuous time A'P + PA = -W.
 
     A is the Jacobian of the loop at the rest point and W the weight of the task's stage cost under the law's own slope
-    there, so V is what the linearised loop costs. For the regulator of the task it is the Riccati solution.
+    there, so V is the cost-to-go of the linearised loop. For the regulator of the task it is the Riccati solution.
 
     Args:
-        rest: where; default: :func:`rest_point`.
+        loop: in discrete or continuous time.
+        rest: the equilibrium; default: that of :func:`rest_point`.
 
     Raises:
         NotApplicable: the loop has no rest point, or is not attracted to it; or the task's cost is not convex at its
@@ -61,12 +65,15 @@ def cost_to_go(loop: ClosedLoop, rest: RestPoint | None = None) -> QuadraticLyap
 def lyapunov(task: Task, law: Law, continuous: bool = False, rest: RestPoint | None = None) -> QuadraticLyapunov:
     """V = z'Pz around a rest point of the loop with A'PA - P = -D; in continuous time A'P + PA = -D (Lyapunov, 1892).
 
-    A is the Jacobian of the loop there, and D = diag(1 / s^2) weighs every state by the inverse of how far s from its
-    reference the task starts it or, where it does not, how near the domain ends. V then decreases in all states,
-    which the Riccati solution of a cost on a few outputs does not, or hardly.
+    A is the Jacobian of the loop there, and D = diag(1 / s^2) weighs every state by its scale s: the largest initial
+    distance from the reference, or the distance to the border of the domain for states that start at the reference. V
+    then decreases strictly in all states; the Riccati solution may not, if the cost involves only a few outputs.
 
     Args:
-        rest: where; default: :func:`rest_point`.
+        task: with a constant reference.
+        law: the controller in closed form.
+        continuous: whether the law is evaluated continuously; default: once per sample.
+        rest: the equilibrium; default: that of :func:`rest_point`.
 
     Raises:
         NotApplicable: the loop has no rest point, or is not attracted to it.

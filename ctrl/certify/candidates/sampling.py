@@ -66,11 +66,17 @@ def sampled_region(
     steps: int = 2000,
     seed: int = 0,
 ) -> SampledRegion:
-    """From how much of a box (lower, upper (n,), finite) runs come close to a state (n,) without leaving the box.
+    """Share of a box from which runs approach a state without leaving the box.
 
     Args:
-        step: states (b, n) one sample later, such as a :class:`ClosedLoop`; any controller will do, law or none.
-        steps: samples after which a run counts as not arriving.
+        step: states (b, n) one sample later, such as a :class:`ClosedLoop`; any controller, with or without a control
+            law.
+        centre: (n,), the state to approach, to 1 % of the box's size.
+        lower: (n,), finite, of the box.
+        upper: (n,), finite, of the box.
+        draws: initial states, drawn evenly from the box; default: 10,000.
+        steps: samples after which a run is counted as not having arrived; default: 2,000.
+        seed: of the draws; default: 0.
 
     Raises:
         InvalidValue: the box is not bounded.
@@ -121,11 +127,16 @@ def sampled_limit(
     Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
 
     Args:
+        loop: in discrete or continuous time.
+        V: the Lyapunov function.
+        kappa: as :func:`certify`; default: 0, any decrease.
         ceiling: levels above it are not searched; default: for a quadratic V the highest level on the box's corners,
             and for an unbounded box 1,000 times that on the corners of the support of the initial states.
+        rays: from the centre of V; default: 2,048.
+        seed: of rays (in more than two states) and descent; default: 0.
         box: lower and upper (n,); default: the task's domain.
-        inner: what ends up in {V <= inner}, or starts there in continuous time, breaks nothing. Of disturbances the
-            corners of their box are looked at.
+        inner: states that end up in {V <= inner}, or in continuous time start there, do not break the decrease;
+            default: 0. Of disturbances the corners of their box are examined.
 
     Raises:
         InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic

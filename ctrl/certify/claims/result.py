@@ -15,7 +15,7 @@ __all__ = ["Kind", "SearchResult"]
 
 
 class Kind(StrEnum):
-    """How a claim stands."""
+    """The status of a claim."""
 
     PROVED = "proved"  # by outward-rounded arithmetic
     SAMPLED = "sampled"  # no counterexample among many points; nothing more
@@ -26,10 +26,10 @@ class Kind(StrEnum):
 @final
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """How a claim stands, what that took and what it rests on.
+    """The status of a claim, the resources spent on it and what it rests on.
 
     Args:
-        kind: how the claim stands.
+        kind: the status of the claim.
         core: half-widths (n,) of the hull of the parallelepiped around the centre of V that one Jacobian settles.
         boxes: examined.
         seconds: wall time.

@@ -165,7 +165,7 @@ def array_of(data: Any, *shape: int | None, finite: bool = True) -> np.ndarray:
     """An array of these sizes, None for any.
 
     Args:
-        finite: whether "inf" and "-inf" are no numbers.
+        finite: whether "inf" and "-inf" are refused; default: True.
 
     Raises:
         InvalidValue: lists of other lengths, or other things than numbers in them.

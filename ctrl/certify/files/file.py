@@ -99,8 +99,8 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
     says.
 
     Args:
-        task: that the file speaks of. Where left out, the task of that name in Trivium's own library; no other is
-            looked for, since a file must not decide what is imported.
+        task: that the file speaks of; default: the task of that name in Trivium's own library. No other is looked for,
+            since a file must not decide what is imported.
 
     Raises:
         FileError: it cannot be read, is not a certificate, or of another format or task.

@@ -29,8 +29,8 @@ _KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 class Lyapunov(ABC):
     """A twice differentiable V with V = 0 and gradient 0 at its centre, whose sublevel sets are the candidates.
 
-    The centre is a box: an equilibrium that no double hits is known to some digits, and V is then the function centred
-    at that very equilibrium, of which only an enclosure can be computed.
+    The centre is a box: an equilibrium that is not a double is known only to rounding, and V is the function centred at
+    that exact equilibrium, which can only be enclosed.
     """
 
     centre: Interval
@@ -42,7 +42,7 @@ class Lyapunov(ABC):
 
     @abstractmethod
     def gradient(self, x: np.ndarray) -> np.ndarray:
-        """Its gradient (..., n) at states (..., n), in floating point."""
+        """The gradient (..., n) at states (..., n), in floating point."""
 
     @abstractmethod
     def enclose(self, x: Interval) -> Interval:
@@ -67,17 +67,17 @@ class Lyapunov(ABC):
 
     @abstractmethod
     def centred_at(self, centre: Interval) -> Self:
-        """The same shape around another point, known to lie in the box ``centre`` (n,)."""
+        """The same function centred at another point, known to lie in the box ``centre`` (n,)."""
 
     @property
     def correction(self) -> tuple[float, np.ndarray]:
-        """The terms added to the function that was given, to make it zero and flat at its centre: a constant, and the
-        slope (n,) of a linear function of x - centre."""
+        """The correction added to the given function so that its value and gradient vanish at the centre: a constant,
+        and the slope (n,) of a linear function of x - centre."""
         return 0.0, np.zeros(len(self.middle))
 
     @property
     def middle(self) -> np.ndarray:
-        """The centre (n,) as doubles."""
+        """The midpoint (n,) of the centre, in floating point."""
         return self.centre.mid
 
 
@@ -129,7 +129,8 @@ class QuadraticLyapunov(Lyapunov):
         return 2.0 * (x - self.middle) @ self.P
 
     def enclose(self, x: Interval) -> Interval:
-        """By the first-order expansion at the middle, from below (V is convex), with the second order from above."""
+        """Bounds V from below by its first-order expansion at the midpoint (V is convex), and from above by adding the
+        second-order term."""
         middle = x.mid
         d = x - middle
         at_middle = quadratic_form(self.P, Interval.of(middle) - self.centre)

@@ -49,16 +49,16 @@ def features_over(
     half = x.rad
     wide = order > 0 and bool((x.lo < x.hi).any())
     box = _identity(Ball.of(x), order)
-    at = _identity(Ball.of(x.mid), order - 1)
+    at_middle = _identity(Ball.of(x.mid), order - 1)
     layers = [*zip(weights, biases, strict=True), (output, np.zeros(len(output)))]
     for k, (W, b) in enumerate(layers):
         if k:
             box = _through_tanh(box)
-            at = _through_tanh(at) if wide else at
+            at_middle = _through_tanh(at_middle) if wide else at_middle
         box = _through_matrix(W, b, box)
         if wide:
-            at = _through_matrix(W, b, at)
-            box = _sharpened(box, at, half) if k else box  # what is linear in x is sharp
+            at_middle = _through_matrix(W, b, at_middle)
+            box = _sharpened(box, at_middle, half) if k else box  # what is linear in x is sharp
     return box
 
 
@@ -106,19 +106,19 @@ def _second_derivative(t: Interval) -> Interval:
     return Interval(low, np.where((t.lo <= -near) & (t.hi >= -far), _CURVATURE, high))
 
 
-def _sharpened(box: Features, at: Features, half: np.ndarray) -> Features:
+def _sharpened(box: Features, at_middle: Features, half: np.ndarray) -> Features:
     """The narrower of the bounds over the boxes and of those by the mean value theorem from their middles."""
     slope = box.slope
-    if slope is not None and box.second is not None and at.slope is not None:
+    if slope is not None and box.second is not None and at_middle.slope is not None:
         n = half.shape[-1]
         i, j = np.triu_indices(n)
         place = np.zeros((n, n), dtype=int)
         place[i, j] = place[j, i] = np.arange(len(i))
         drift = (box.second.size[:, place] * half[:, None, :, None]).sum(axis=2)
-        slope = _narrower(slope, at.slope.widened(upward(drift)))
+        slope = _narrower(slope, at_middle.slope.widened(upward(drift)))
     value = box.value
     if slope is not None:
-        value = _narrower(value, at.value.widened(upward((slope.size * half[..., None]).sum(axis=1))))
+        value = _narrower(value, at_middle.value.widened(upward((slope.size * half[..., None]).sum(axis=1))))
     return Features(value, slope, box.second)
 
 

@@ -41,24 +41,27 @@ __all__ = ["ClosedLoop"]
 @final
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """f(x, w) = F(x, clip(u(x)), w): the plant that really runs, undisturbed unless said otherwise.
+    """f(x, w) = F(x, clip(u(x)), w): the true plant under a control law, without disturbances unless given.
 
-    In discrete time f(x) is the next state, x+ = f(x); in continuous time the velocity, x' = f(x), the law then
-    answering at every instant.
+    In discrete time f(x) is the next state, x+ = f(x); in continuous time the time derivative, x' = f(x), with the
+    control law evaluated continuously.
 
     The law is clipped to the task's input bounds, and these to the true plant's limits.
 
-    The enclosures hold for real arithmetic on the equations of the plant that runs, as it is simulated: on their
-    numbers (the doubles that Python made of the parameters), dt, gains, bounds. These are kept as symbols and enter as
-    points, so that CasADi cannot fold them into other numbers when it differentiates. Of an affine plant that is
-    sampled exactly they hold for the flow itself and for its simulation: :class:`SampledFlow`.
+    The enclosures hold in real arithmetic for the equations of the true plant with its parameters, dt, gains and bounds
+    exactly as stored in double precision. These numbers are kept as symbols and substituted as points, so that CasADi
+    cannot fold them into other numbers when it differentiates. For an exactly sampled affine plant they enclose both
+    the flow itself and its simulation: :class:`SampledFlow`.
 
     Args:
-        uncertain: parameters of the plant known only to lie in an interval, by name. They alone are symbols in the
-            plant's own equations. What is enclosed then holds for every value; numbers are computed for the plant's
-            own.
-        disturbance: signals of w that may take any value in an interval, by name; the others are zero. What is enclosed
-            then holds for every value; numbers are computed for the middle unless w is given.
+        task: whose true plant is controlled, with a constant reference.
+        law: the controller in closed form.
+        continuous: whether the law is evaluated continuously; default: once per sample.
+        uncertain: intervals of parameters of the plant, by name; default: none. Only these become symbols in the
+            plant's equations. The enclosures then hold for every value in the intervals; point evaluations use the
+            plant's own values.
+        disturbance: intervals of signals of w, by name, the others being zero; default: none. The enclosures then hold
+            for every value in the intervals; point evaluations use the middle unless w is given.
 
     Raises:
         NotApplicable: the reference moves, or the plant may jump between neighbouring states.
@@ -118,7 +121,7 @@ class ClosedLoop:
         return self._boxes(x, u, self.disturbance_box if w is None else w, self._parameters[1])
 
     def enclose_jacobian(self, x: Interval) -> ValueAndJacobian:
-        """The same with every slope df/dx over the boxes, (..., n, n)."""
+        """As :meth:`enclose`, with enclosures (..., n, n) of the Jacobian df/dx over the boxes."""
         u, slope = clip(self.law.enclose(x), self.law.enclose_jacobian(x), *self._bounds)
         identity = np.broadcast_to(np.eye(x.shape[-1]), (*x.shape, x.shape[-1]))
         return self._value_and_jacobian(x, u, Ball.of(identity), Ball.of(slope))
@@ -162,8 +165,8 @@ class ClosedLoop:
             return Affine(value.mid, total.mid, upward(radius + value.rad))
 
     def with_disturbances(self, patch: Patch) -> Patch:
-        """The same parallelepipeds with disturbances as further directions, in which no state moves; themselves where
-        there is none."""
+        """The parallelepipeds extended by one direction per disturbance, along which the state is constant; unchanged
+        without disturbances."""
         if not self.is_disturbed:
             return patch
         reach = np.broadcast_to(self.disturbance_box.rad, (len(patch), self.disturbance_box.shape[0]))
@@ -207,7 +210,8 @@ class ClosedLoop:
         return self._stepper(equations)(ValueAndJacobian(x, by_x), u, self.disturbance_box, self._free[1])
 
     def law_directions(self, x: Interval) -> list[np.ndarray]:
-        """Gradients (n,) of the inputs at about the middle of a box (n,): along these the law's kinks show first."""
+        """Gradients (n,) of the inputs near the middle of a box (n,): the control law's kinks are most pronounced along
+        these."""
         return [row for row in Ball.of(self.law.enclose_jacobian(x)).mid if np.isfinite(row).all() and row.any()]
 
     @cached_property
@@ -221,18 +225,19 @@ class ClosedLoop:
 
     @property
     def reference(self) -> np.ndarray:
-        """The state (n,) to be held."""
+        """The reference state (n,)."""
         return self.task.reading.start[0]
 
     @cached_property
     def representatives(self) -> tuple[np.ndarray, np.ndarray]:
-        """Between which states, lower and upper (n,), periodic signals and quaternions are those next to the reference.
+        """Bounds, lower and upper (n,), within which periodic signals and quaternions are the representatives nearest
+        to the reference.
 
-        A controller may take the representative next to the reference before it applies its law, so the law alone is
-        what runs within these bounds only; beyond them it may be another one.
+        A controller may map its measurement to the representative nearest to the reference, so the control law
+        describes the controller within these bounds only.
 
         Raises:
-            NotApplicable: the quaternions next to the reference are no box.
+            NotApplicable: the quaternions nearest to the reference do not form a box.
         """
         state, at = self.task.reading.state, self.reference
         lower, upper = at - 0.5 * state.periods, at + 0.5 * state.periods
@@ -242,7 +247,7 @@ class ClosedLoop:
                 names = ", ".join(state.names[i] for i in group)
                 raise NotApplicable(
                     f"task '{self.task.name}': the reference of the quaternion {names} has {len(along)} components "
-                    "that are not zero, so the attitudes closer to it than to its negative are no box of states; turn "
+                    "that are not zero, so the attitudes closer to it than to its negative do not form a box; turn "
                     "the axes so that one is left, or confine the quaternion by the task's domain"
                 )
             (lower if at[along[0]] > 0 else upper)[along[0]] = 0.0
@@ -265,7 +270,7 @@ class ClosedLoop:
         return ", ".join(text for text, wrong in zip(out, (lower < least) | (upper > most), strict=True) if wrong)
 
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
-        """Whether x is at rest exactly, and a bound on how far it moves (in one sample, or per unit of time).
+        """Whether x is exactly an equilibrium, and a bound on its change (in one sample, or per unit of time).
 
         Intervals cannot prove an equality; rational arithmetic can, and does wherever the value is rational for an
         obvious reason (polynomial plants, zero angles).
@@ -300,7 +305,8 @@ class ClosedLoop:
         return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
 
     def increment(self, x: Interval) -> Interval:
-        """The change of the states (..., n): f(x) - x in discrete time, f(x) in continuous time. Zero at rest."""
+        """Encloses the change per sample f(x) - x (..., n), in continuous time the derivative f(x); zero at an
+        equilibrium."""
         after = self.enclose(x)
         return after if self.continuous else after - x
 
@@ -368,7 +374,7 @@ class ClosedLoop:
 
     @cached_property
     def disturbance_box(self) -> Interval:
-        """Every disturbance, (q,)."""
+        """Enclosure (q,) of the admitted disturbances."""
         low, high = (np.zeros(len(self.task.plant.disturbance)) for _ in range(2))
         names = list(self.task.plant.disturbance.names)
         for name, (least, most) in self.disturbance.items():

@@ -25,9 +25,10 @@ class RestPoint:
     """A state x* = f(x*), or f(x*) = 0 in continuous time, proved to exist and to be the only one in its box.
 
     Args:
-        box: (n,), holds x*; a point where x* is known exactly.
-        reference: (n,), where the task wants the loop to rest.
-        slopes: (n, n), Jacobian of f about there, in floating point.
+        box: (n,), contains x*; degenerate if x* is known exactly.
+        reference: (n,), the task's reference.
+        slopes: (n, n), Jacobian of f near x*, in floating point.
+        continuous: whether f is the time derivative rather than the next state.
     """
 
     box: Interval
@@ -74,13 +75,17 @@ def is_same(box: Interval, point: np.ndarray) -> bool:
 
 
 def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
-    """The equilibrium of the loop that Newton's method finds from a state (n,), default: the reference.
+    """The equilibrium of the loop that Newton's method finds from a state.
 
-    A learned policy hardly ever answers the reference with exactly the reference input; its loop then rests beside the
-    reference. Where that is, is found in floating point and proved by :func:`equilibrium_near`.
+    A learned policy rarely outputs exactly the reference input at the reference, so its loop has an equilibrium nearby.
+    It is computed in floating point and proved by :func:`equilibrium_near`.
+
+    Args:
+        loop: in discrete or continuous time.
+        near: the state (n,) to start from; default: the reference.
 
     Raises:
-        NotApplicable: none is found, or none is proved where one seems to be.
+        NotApplicable: no equilibrium was found, or the one that was found could not be proved.
     """
     start = loop.reference if near is None else np.asarray(near, dtype=float)
     box = Interval.of(start) if loop.drift(start)[0] else None

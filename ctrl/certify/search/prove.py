@@ -50,11 +50,11 @@ def certify(
 ) -> Certificate:
     """Decides by branch and bound whether {V <= level}, cut to a box, is a region of attraction of the closed loop.
 
-    It shows that V decreases along every trajectory from S but the equilibrium, and that none leaves S; as S is compact
-    and V continuous, all trajectories from S then converge to the equilibrium.
+    The proof shows that V decreases along every trajectory from this set S other than the equilibrium, and that no
+    trajectory leaves S. Since S is compact and V continuous, all trajectories from S converge to the equilibrium.
 
-    Under disturbances no trajectory converges; it shows that all come to {V <= inner} in finite time and stay there.
-    Nothing is then asked of the centre of V.
+    Under disturbances trajectories do not converge; the proof then shows that all of them reach {V <= inner} in finite
+    time and remain there. The centre of V need not be an equilibrium in that case.
 
     Args:
         task: what is controlled.
@@ -62,21 +62,21 @@ def certify(
         V: the Lyapunov function; default: the task's Riccati solution, or, around an equilibrium of its own, the
             linearised loop's :func:`cost_to_go`.
         level: of the set; default: 99 % of the sampled limit.
-        kappa: V must decrease by more than this fraction in every sample (in continuous time: per second, relative to
-            V); default: 0, any decrease.
+        kappa: V must decrease by more than this fraction per sample (in continuous time: per second); default: 0, any
+            decrease.
         budget: limits of the search; default: 2,000,000 boxes and 60 seconds.
-        continuous: whether the law answers at every instant, x' = f(x); default: once per sample.
+        continuous: whether the control law is evaluated continuously, x' = f(x); default: once per sample.
         box: lower and upper (n,) that S is cut to; default: the domain of the task.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change; default: none.
         disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
-            time: at any time), the others being zero; default: none. :func:`ctrl.certify.disturbances` reads them off
-            the task.
+            time: at any time), the others being zero; default: none. :func:`ctrl.certify.disturbances` derives them
+            from the task's distribution.
         inner: level of the set that trajectories come to; default: 20 % above :func:`ctrl.certify.sampled_inner` under
             disturbances, else 0: they converge.
-        equilibrium: what trajectories converge to; default: the reference. A learned policy hardly ever answers the
-            reference with exactly the reference input: its loop rests beside it, and only at its "own" equilibrium can
-            something be proved. The certificate says how far that is from the reference. V must be centred there
+        equilibrium: what trajectories converge to; default: the reference. A learned policy rarely outputs exactly the
+            reference input at the reference, so its loop has an equilibrium nearby; choose "own" to make the claim
+            about that equilibrium. The certificate says how far that is from the reference. V must be centred there
             (:func:`rest_point`).
 
     Returns:
@@ -94,7 +94,7 @@ def certify(
     loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
     claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
     certificate = prove(claim, limits)
-    # What the claim itself took counts, too.
+    # The time spent on making the claim counts as well.
     spent = replace(certificate.result, seconds=perf_counter() - began, cpu=process_time() - worked)
     return replace(certificate, result=spent)
 

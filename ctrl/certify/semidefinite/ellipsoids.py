@@ -90,8 +90,13 @@ def ellipsoid_region(
     """The shape of :func:`largest_ellipsoid`, at the highest level that branch and bound proves on the loop that runs.
 
     Args:
-        kappa: as in :func:`ctrl.certify.certify`.
-        rate: asked of the linear model, at least kappa.
+        task: what is controlled.
+        law: a SaturatedLinear law.
+        kappa: as :func:`ctrl.certify.certify`; default: 0, any decrease.
+        rate: required relative decrease of V per sample (in continuous time: per second) of the linear model, raised to
+            kappa if it is less; default: 0.02.
+        budget: limits of the search; default: 2,000,000 boxes and 60 seconds.
+        continuous: whether the law is evaluated continuously; default: once per sample.
 
     Raises:
         As :func:`largest_ellipsoid`.

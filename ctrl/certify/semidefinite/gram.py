@@ -107,7 +107,7 @@ class Polynomial:
         factors = np.prod(np.power(scale, np.array(self.exponents).reshape(-1, len(scale))), axis=1)
         return Polynomial(self.exponents, sparse.diags(factors) @ self.values)
 
-    def along(self, field: Sequence[Polynomial]) -> Polynomial:
+    def derivative_along(self, field: Sequence[Polynomial]) -> Polynomial:
         """The derivative along a vector field of n polynomials with numbers as coefficients."""
         total = Polynomial((), np.zeros(0))
         for i, component in enumerate(field):

@@ -37,7 +37,7 @@ def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> fl
         weight = _length(n) * _length(n)
         degree = 2 * _half(max(p.degree for p in loop.field) + 1)
         p = weight * W - weight.scaled(share)
-        p = p + unknown(monomials(n, 2, degree), even) * W.along(near.field)
+        p = p + unknown(monomials(n, 2, degree), even) * W.derivative_along(near.field)
         squares = Squares(monomials(n, 2, _half(p.degree)), even)
         status = solve(cp.Maximize(share), [squares.equals(p)], accuracy)
         if share.value is None or not float(share.value) > 0:
@@ -60,7 +60,7 @@ def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy
     def decrease(W: Polynomial, rate: Any, s: Polynomial) -> Polynomial:
         """-W'f - rate |z|^2 + s (W - 1), a product of which one factor is known."""
         product = (W - one) * s if isinstance(s.values, np.ndarray) else s * (W - one)
-        return product - W.along(loop.field) - length.scaled(rate)
+        return product - W.derivative_along(loop.field) - length.scaled(rate)
 
     # S-procedure (Parrilo 2000): -V'f - e |z|^2 >= s (1 - V) >= 0 on {V <= 1} for a sum of squares s, each sum of
     # squares being z'Qz of monomials with a Gram matrix Q >= 0. s vanishes at 0, where -s must not be negative.

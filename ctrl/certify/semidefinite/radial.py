@@ -35,7 +35,7 @@ class Rays:
 
     def radius(self, V: Polynomial) -> np.ndarray:
         """Where V first reaches 1 on each ray, (k,)."""
-        along = self._along(V)
+        along = self._by_degree(V)
         grid = np.linspace(0.0, _FAR, _STEPS + 1)
         above = np.sum([c[:, None] * grid**k for k, c in along.items()], axis=0) >= 1.0
         first = np.where(above.any(axis=1), np.argmax(above, axis=1), _STEPS)
@@ -68,13 +68,13 @@ class Rays:
         is the mean of r^n. Points a little beyond the border are looked at, too, because W is not that near.
         """
         r, n = self.radius(V), self.directions.shape[1]
-        slope = sum(k * c * r ** (k - 1) for k, c in self._along(V).items() if k)
+        slope = sum(k * c * r ** (k - 1) for k, c in self._by_degree(V).items() if k)
         weight = r ** (n - 1) / np.maximum(slope, 1e-3 * np.max(slope))
         points = [self.directions * (share * r)[:, None] for share in (1.0, 1.05)]
         total = sum(weight @ powers(z, exponents) for z in points)
         return np.asarray(total / np.abs(total).max())
 
-    def _along(self, V: Polynomial) -> dict[int, np.ndarray]:
+    def _by_degree(self, V: Polynomial) -> dict[int, np.ndarray]:
         """Coefficients (k,) of V on each ray by power of the radius."""
         values = powers(self.directions, V.exponents) * V.values
         degrees = np.array([sum(e) for e in V.exponents])

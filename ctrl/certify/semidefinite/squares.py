@@ -122,8 +122,17 @@ def sos_region(
 ) -> Certificate:
     """A region of attraction in continuous time: V by :func:`sos_candidate`, its level proved by branch and bound.
 
-    The proof is about the loop that runs, with every saturation, and knows nothing of how V was found. A candidate that
-    is worth less than the solver said yields a lower level, or none.
+    The proof concerns the true loop with all saturations and does not rely on the semidefinite solver: a candidate
+    worse than the solver reported yields a lower level or none.
+
+    Args:
+        task: what is controlled.
+        law: the controller in closed form.
+        degree: of V, even and at least 2; default: 4.
+        rounds: of the two programs, at most, for each degree; default: 12.
+        kappa: as :func:`ctrl.certify.certify`; default: 0, any decrease.
+        budget: limits of the proof; default: 2,000,000 boxes and 60 seconds.
+        accuracy: the solver's tolerance; default: 1e-8.
 
     Raises:
         As :func:`sos_candidate`.

@@ -70,7 +70,7 @@ class Start(Distribution):
 
 
 def driving(plant: Highway | None = None) -> Task:
-    """Drive at 28 m/s where the others would like to go at 18 to 25 m/s, and there are 8 of them on 200 m of road.
+    """Drive at 28 m/s among 8 vehicles on 200 m of road whose desired speeds are 18 to 25 m/s.
 
     Constraints, each with a budget of one sample per run: the *gap* to every other vehicle, an ellipse, smooth so that
     optimisers can use it, that holds every position in which two vehicles touch; the edges of the *road*; the *grip* of

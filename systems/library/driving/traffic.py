@@ -97,8 +97,8 @@ def decide(
         me, others = vehicles[i], [j for j in drivers if j != i]
         # j brakes for me if its brake for me is the strongest; asked of the middle between its two strongest, because
         # intervals cannot tell that two equal numbers are equal.
-        led = (way[j][i] * brake[j][i] > 0.5 * (now[j] + without[j]) for j in drivers)
-        released = (ca.if_else(is_leader, now[j] - without[j], 0.0) for j, is_leader in enumerate(led))
+        follows = (way[j][i] * brake[j][i] > 0.5 * (now[j] + without[j]) for j in drivers)
+        released = (ca.if_else(is_leader, now[j] - without[j], 0.0) for j, is_leader in enumerate(follows))
         gain = now[i] + driver.politeness * _largest(released)
         settled = ca.fabs(me.y - me.lane) <= SETTLED
         target, best = me.lane, ca.SX(driver.threshold / a)

@@ -374,7 +374,7 @@ def test_every_field_of_the_claim_comes_back(tmp_path: Path, name: str) -> None:
     certificate = certify(task, LQR_LAW, **claim)
     assert certificate.is_proved, certificate.reason
     path = save(certificate, task, LQR_LAW, name, tmp_path / "p")
-    json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     found = recheck(read(path, task))
     assert found.holds, found.reason
     assert found.certificate is not None

@@ -42,7 +42,7 @@ def test_arithmetic_of_polynomials(seed: int) -> None:
     assert np.allclose(p.stretched(np.array([2.0, 0.5]))(z), p(z * [2.0, 0.5]))
     step = np.array([0.0, 1e-6])
     assert np.allclose(p.derivative(1)(z), (p(z + step) - p(z - step)) / 2e-6, atol=1e-6)
-    along = p.along((q, Polynomial.of({(1, 0): -1.0})))
+    along = p.derivative_along((q, Polynomial.of({(1, 0): -1.0})))
     assert np.allclose(along(z), p.derivative(0)(z) * q(z) - p.derivative(1)(z) * z[:, 0])
 
 
@@ -54,7 +54,7 @@ def test_unknown_coefficients_follow_the_same_rules() -> None:
     for built, plain in (
         (p * q, number * q),
         (p + q, number + q),
-        (p.along((q, q)), number.along((q, q))),
+        (p.derivative_along((q, q)), number.derivative_along((q, q))),
         (p.derivative(0), number.derivative(0)),
         (p.stretched(np.array([2.0, 3.0])), number.stretched(np.array([2.0, 3.0]))),
     ):

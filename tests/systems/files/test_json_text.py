@@ -45,8 +45,8 @@ def test_what_is_not_finite_becomes_text() -> None:
     ("text", "reason"),
     [
         ('{"a": 1, "a": 2}', "a key twice"),
-        ("[NaN]", "NaN is no JSON"),
-        ("[-Infinity]", "-Infinity is no JSON"),
+        ("[NaN]", "NaN is not JSON"),
+        ("[-Infinity]", "-Infinity is not JSON"),
         ("[1e999]", "beyond the range of doubles"),
         (f"[{'9' * 41}]", "41 digits"),
         (f"[{'9' * 5000}]", "5000 digits"),
