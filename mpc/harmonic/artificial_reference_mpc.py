@@ -39,7 +39,8 @@ class Prediction:
     all future time.
 
     Args:
-        x: (horizon, n). u: (horizon, m).
+        x: (horizon, n).
+        u: (horizon, m).
         mean, sine, cosine: (n + m,), (x, u) of the artificial reference j samples ahead is
             mean + sine sin(w (j - N)) + cosine cos(w (j - N)).
         frequency: w, rad per sample.
@@ -52,7 +53,7 @@ class Prediction:
     cosine: np.ndarray
     frequency: float
 
-    def at(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+    def point_at(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         """State and input ``j`` >= 0 samples ahead, on the artificial reference from the horizon on."""
         N, n = len(self.u), self.x.shape[1]
         if j < N:
@@ -158,10 +159,10 @@ class ArtificialReferenceMPC(OnlineController):
             return SolveResult(Status.TERMINAL_SET_UNREACHABLE, None, iterations, other.residual, other.input)
         return SolveResult(status, None, iterations, residual)
 
-    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+    def _fallback_input(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         if self._solved_at is None:
             return self._fallback.backup(x, k), Source.BACKUP
-        planned = self.prediction.at(max(k - self._solved_at, 0))
+        planned = self.prediction.point_at(max(k - self._solved_at, 0))
         return self._fallback.follow(x, k, *planned), Source.SHIFTED_PLAN
 
     def _decision_without_end(self, x: np.ndarray, k: int) -> Decision | None:
@@ -188,7 +189,7 @@ class ArtificialReferenceMPC(OnlineController):
         """The prediction of the last good solve up to the horizon."""
         prediction = self.prediction
         assert self._solved_at is not None
-        end = prediction.at(self.horizon)[0]
+        end = prediction.point_at(self.horizon)[0]
         return Plan(np.vstack([prediction.x, end]), prediction.u, self._solved_at)
 
     @property

@@ -29,7 +29,8 @@ class ConicSolver(ABC):
         """Solves; SOLVED only where the residuals, checked here, agree.
 
         Args:
-            parameter: (t,), finite. elapsed: samples since the point that was kept last, which is the warm start; 0 for
+            parameter: (t,), finite.
+            elapsed: samples since the point that was kept last, which is the warm start; 0 for
                 a cold start.
         """
 

@@ -37,14 +37,14 @@ def normalise(S, U):  # type: ignore[no-untyped-def]
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def steepest(U, D):  # type: ignore[no-untyped-def]
     """The inverse of the largest step along D (3, cones) that stays in the cones, at least 0, from the point of U."""
-    found = 0.0
+    steepness = 0.0
     for k in range(D.shape[1]):
         # In coordinates where the point is (root, 0, 0) the step is root / (|d_vector| - d_scalar).
         scalar = U[1, k] * D[0, k] - U[2, k] * D[1, k] - U[3, k] * D[2, k]
         c = (scalar + D[0, k]) * U[4, k]
         a, b = D[1, k] - c * U[2, k], D[2, k] - c * U[3, k]
-        found = max(found, (math.sqrt(a * a + b * b) - scalar) * U[0, k])
-    return found
+        steepness = max(steepness, (math.sqrt(a * a + b * b) - scalar) * U[0, k])
+    return steepness
 
 
 @njit(nogil=True, error_model="numpy")
