@@ -80,7 +80,7 @@ class TrainingConfig:
 
 
 def dsact(task: Task) -> PolicyController:
-    """A DSAC-T policy for the task, trained with default settings and seed 0 unless that was done before.
+    """A DSAC-T policy for the task, trained with default settings and seed 0 on first use.
 
     A training that was interrupted goes on where it stopped.
 

@@ -36,7 +36,8 @@ class Constraints:
     where the budget is) and ends of runs. Environments should not all end together.
 
     Args:
-        n: environments whose runs are measured. device: where the sums live.
+        n: environments whose runs are measured.
+        device: of the sums.
     """
 
     def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:

@@ -92,7 +92,8 @@ def expect_action_bounds(low: Any, high: Any, where: str) -> None:
     """Refuses bounds in which no learner can act: it computes in 32 bits, and costs have squares of actions in them.
 
     Args:
-        low, high: (m,). where: whose bounds these are, for the message.
+        low, high: (m,).
+        where: whose bounds these are, for the message.
 
     Raises:
         InvalidValue: bounds that are infinite or NaN, lower not below upper, or so far apart that the square of the

@@ -144,8 +144,8 @@ class GymnasiumCopies:
     about, its seed and its actions, and loading repeats it: exact for every environment that its seed determines.
 
     Raises:
-        InvalidValue: copies with other spaces than the first; later, what no environment may return, with copy, run
-            and step: observations, rewards and costs that are no finite numbers among it.
+        InvalidValue: copies with other spaces than the first; later, invalid values that an environment returned, such
+            as observations, rewards or costs that are not finite, with copy, run and step.
     """
 
     def __init__(self, task: GymnasiumTask, n: int, device: torch.device, seed: int) -> None:
@@ -174,7 +174,8 @@ class GymnasiumCopies:
         """One step of every environment under actions (n, m).
 
         Raises:
-            DimensionMismatch: actions of another shape. InvalidValue: an environment returned what none may.
+            DimensionMismatch: actions of another shape.
+            InvalidValue: an environment returned an invalid value.
         """
         if action.shape != (self.n, self.action_size):
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")

@@ -41,7 +41,7 @@ def expect_numbers(
 
 
 def expect_widths(settings: Any, names: Iterable[str]) -> None:
-    """Refuses settings of these names that are no widths of layers, such as (64, 64).
+    """Rejects settings of these names that are not widths of layers, such as (64, 64).
 
     Raises:
         InvalidValue: says which, and what it is.

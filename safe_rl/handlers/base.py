@@ -39,7 +39,8 @@ class Handler(ABC):
     its reward critics. What a handler takes for the cost is their mean plus `caution` standard deviations.
 
     Args:
-        members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
+        members: cost critics per constraint.
+        caution: k; with two members, 0.7071 gives the larger of both.
         source: what updates the multipliers: the measured cost of the runs, or the critics' estimate of it
             on the replay memory.
         margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the

@@ -26,7 +26,8 @@ class Scale:
     """z = (x - centre) / half, so that the box is about [-1, 1]^n.
 
     Args:
-        centre: (n,), where z = 0. lower, upper: (n,), of the box.
+        centre: (n,), where z = 0.
+        lower, upper: (n,), of the box.
     """
 
     def __init__(self, centre: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
@@ -51,7 +52,9 @@ class Value(nn.Module):
     """V(x) = |A (h(z) - h(0))|^2 + |R z|^2 + least |z|^2, h a tanh network: positive but at the centre, where it is 0.
 
     Args:
-        hidden: units of each layer. features: rows of A. P: (n, n), what R'R begins as.
+        hidden: units of each layer.
+        features: rows of A.
+        P: (n, n), what R'R begins as.
     """
 
     def __init__(

@@ -39,7 +39,8 @@ __all__ = ["LyapunovTraining", "train_lyapunov"]
 class LyapunovTraining:
     """Args:
     V, law: what training ended with; {V <= 1} is what it aimed at.
-    history: of the searches. seconds: of processor time.
+    history: of the searches.
+    seconds: of processor time.
     basin: share of the box from which simulated trajectories arrived, before the controller was moved by the condition.
     """
 
@@ -72,7 +73,8 @@ def train_lyapunov(
 
     Raises:
         InvalidValue: an unbounded box; a law that does not stabilise the reference; inputs that a network cannot
-            bound. NotApplicable: the reference moves.
+            bound.
+        NotApplicable: the reference moves.
     """
     settings = LyapunovSettings() if settings is None else settings
     expect(task, Task, "the task of a Lyapunov function", "such as systems.library.pendulum()")

@@ -28,10 +28,12 @@ _KEPT = 40_000  # states on the way
 @dataclass(frozen=True, eq=False)
 class BasinSamples:
     """Args:
-    inside: states (k, n) from which trajectories arrive, the uniform starts first. target: W (k,) of these.
+    inside: states (k, n) from which trajectories arrive, the uniform starts first.
+    target: W (k,) of these.
     outside: states (l, n) from which trajectories leave the box or do not arrive in time.
     unit: the cost J at which W = 1 - 1 / e.
-    starts: how many of the uniform starts arrive. share: of all of them.
+    starts: how many of the uniform starts arrive.
+    share: of all of them.
     """
 
     inside: np.ndarray
