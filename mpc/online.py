@@ -49,7 +49,7 @@ def check_input(task: Task) -> None:
 
 
 class SolveResult(NamedTuple):
-    """How the solve of one sample ended.
+    """Result of the solve of one sample.
 
     Args:
         status: of the solver.
@@ -137,7 +137,7 @@ class OnlineController(ABC):
 
     @property
     def plan(self) -> Plan | None:
-        """The last good prediction, None before the first."""
+        """The last accepted prediction, None before the first."""
         if callable(self._plan):
             self._plan = self._plan()
         return self._plan

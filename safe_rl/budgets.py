@@ -52,12 +52,12 @@ class CostLimit:
 
     @property
     def discounted(self) -> float:
-        """From the start of a run to its end."""
+        """The limit as a discounted sum from the start of a run to its end."""
         return self.rate * self._horizon
 
     @property
     def critic(self) -> float:
-        """On the scale of a critic that bootstraps at the time limit."""
+        """The limit on the scale of a critic that bootstraps at the time limit."""
         return self.rate / (1.0 - self.discount)
 
     @property

@@ -1,4 +1,4 @@
-"""What a policy is worth: returns and costs of its mean action over whole runs."""
+"""Evaluation of policies: returns and costs of the mean action over whole runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Assessment:
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
-    """Run the mean action; in an environment of its own, so a learner is never disturbed.
+    """Runs the mean action in a separate environment, so that a learner is never disturbed.
 
     Args:
         policy: to assess.

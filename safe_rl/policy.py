@@ -157,7 +157,7 @@ class Policy(nn.Module):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
+        """Writes the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
         content: dict[str, Any] = {
             "observation_size": self.observation_size,
             "hidden": list(self.hidden),

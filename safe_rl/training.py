@@ -1,4 +1,4 @@
-"""What every learner shares: the loop, evaluation, saving and exact resumption."""
+"""The part that all learners share: the loop, evaluation, saving and exact resumption."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ class Learner(ABC):
         return self.policy.act(tensor, None if deterministic else self.generator).cpu().numpy(), None
 
     def save(self, path: str | Path) -> None:
-        """Write everything the run depends on, atomically; the run itself is not disturbed.
+        """Writes everything the run depends on, atomically; the run itself is not disturbed.
 
         Raises:
             TrainingDiverged: weights are NaN or infinite, so training cannot be resumed from them.

@@ -49,7 +49,7 @@ class MultiparametricQP:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where one set of rows is active, and the solution there, z = K x + k.
+    """The region in which one set of rows is active, and the solution there, z = K x + k.
 
     Args:
         rows: the active set: indices of the rows that hold with equality (``active``) and of the soft rows that are

@@ -30,8 +30,8 @@ class ExplicitMPC(OnlineController):
         task: as for :class:`LinearMPC`, with a constant reference.
         horizon: number of predicted samples. The number of regions grows steeply with it and with the states.
         terminal: as for :class:`LinearMPC`.
-        within: bounds on the states for which the law is made; default: the task's domain, and its hard boxes where
-            that is open.
+        within: bounds on the states for which the control law is computed; default: the task's domain, and its hard
+            boxes where that is open.
         max_regions: gives up beyond so many.
 
     Attributes:
@@ -142,7 +142,7 @@ class ExplicitMPC(OnlineController):
 
 
 def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (n,) of the states: those asked for, else the domain, and the hard boxes where that is open."""
+    """Bounds (n,) of the states: those requested, else the domain, and the hard boxes where that is unbounded."""
     state = task.plant.state
     lower, upper = task.domain_bounds if within is None else within.interval(state)
     if within is None:

@@ -1,4 +1,4 @@
-"""From the regions of a continuous piecewise affine function to the largest of smallest of its pieces."""
+"""Lattice form of a continuous piecewise affine function: the maximum of minima of its pieces."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Polytope:
         return flat, origin, basis
 
     def minus(self, H: np.ndarray, h: np.ndarray) -> list[Polytope]:
-        """What of it lies outside of {x: H x <= h}, as parts that do not overlap."""
+        """The set difference with {x: H x <= h}, as parts that do not overlap."""
         if (self.vertices @ H.T <= h + TOLERANCE).all():
             return []
         if (self.vertices @ H.T >= h - TOLERANCE).all(axis=0).any():

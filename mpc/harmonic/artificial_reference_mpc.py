@@ -66,8 +66,8 @@ class Prediction:
 class ArtificialReferenceMPC(OnlineController):
     """Solves a parametric cone program in every sample, whose prediction ends on an artificial reference.
 
-    A solve that fails leaves the last good point alone: its prediction, which never ends, is followed instead,
-    corrected by the local regulator. Before there is one, the backup law of :class:`mpc.fallback.Fallback` acts.
+    After a failed solve the prediction of the last accepted one, which never ends, is followed, corrected by the local
+    regulator. Before the first, the backup control law of :class:`mpc.fallback.Fallback` acts.
 
     Args:
         task: see the final classes.
@@ -186,7 +186,7 @@ class ArtificialReferenceMPC(OnlineController):
         return elapsed if 0 < elapsed < self.horizon else 0
 
     def _last_plan(self) -> Plan:
-        """The prediction of the last good solve up to the horizon."""
+        """The prediction of the last accepted solve up to the horizon."""
         prediction = self.prediction
         assert self._solved_at is not None
         end = prediction.point_at(self.horizon)[0]
@@ -194,7 +194,7 @@ class ArtificialReferenceMPC(OnlineController):
 
     @property
     def prediction(self) -> Prediction:
-        """What the last good solve predicts, from its sample on."""
+        """The prediction of the last accepted solve, from its sample on."""
         program, z = self.program, self.solver.point()
         target = self.solver.parameter()[self._n :]
         parts = np.zeros((3, program.state_at.shape[1] + program.input_at.shape[1]))
@@ -205,7 +205,7 @@ class ArtificialReferenceMPC(OnlineController):
 
     @property
     def cost(self) -> float:
-        """Objective of the last good solve, in the unit of the task's cost."""
+        """Objective of the last accepted solve, in the unit of the task's cost."""
         return self.program.cost(self.solver.point(), self.solver.parameter())
 
     def feasible_set(self) -> FeasibleSet:

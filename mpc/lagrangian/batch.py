@@ -75,7 +75,7 @@ class LagrangianBatch:
 
     Args:
         task, horizon: the problem.
-        parameters: names of the plant parameters that differ from problem to problem.
+        parameters: names of the plant parameters that vary between problems.
         make: the multiplier controller.
         max_iterations, tolerance: see :class:`Descent`.
         device: of the rollouts.
@@ -98,7 +98,7 @@ class LagrangianBatch:
         self.descent = Descent(self.shooting, make, tolerance=tolerance, max_iterations=max_iterations)
 
     def solve(self, x0: np.ndarray, parameters: np.ndarray | None = None, k: int = 0) -> DescentResult:
-        """All problems from a cold start; a state that is not finite ends with an infinite residual.
+        """Solves all problems from a cold start; a state that is not finite gives an infinite residual.
 
         Args:
             x0: states (b, n).

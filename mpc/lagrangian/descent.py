@@ -96,7 +96,7 @@ class Descent:
         self.controller = make((1, len(self.maximum)), self.maximum)
 
     def solve(self, U: np.ndarray, multipliers: np.ndarray) -> DescentResult:
-        """From these inputs (b, d) and multipliers (b, c), both finite; never raises because of numbers."""
+        """Solves from these inputs (b, d) and multipliers (b, c), both finite; never raises because of numbers."""
         b, c = multipliers.shape
         if self.controller.shape != (b, c):
             self.controller = self._make((b, c), self.maximum)

@@ -69,7 +69,7 @@ class LagrangianMPC(OnlineController):
 
     @property
     def multipliers(self) -> np.ndarray:
-        """Of the one-sided rows of :class:`Shooting`, (c,), at the last good prediction."""
+        """Multipliers (c,) of the one-sided rows of :class:`Shooting` at the last accepted prediction."""
         return self._multipliers.copy()
 
     def reset(self) -> None:

@@ -23,7 +23,7 @@ __all__ = ["CasadiShooting", "Point", "Shooting"]
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """What a batch of input sequences brings; numpy arrays or torch tensors.
+    """Trajectories, costs and violations of a batch of input sequences; numpy arrays or torch tensors.
 
     Args:
         states: (b, horizon + 1, n).

@@ -50,7 +50,7 @@ class Stages:
 
 
 class StageSource(ABC):
-    """Where the stages of each sample come from.
+    """Source of the stages of each sample.
 
     Attributes:
         varies: whether the matrices of the stages differ from sample to sample.
@@ -75,7 +75,7 @@ class StageSource(ABC):
 
     @abstractmethod
     def stages(self, k: int, horizon: int) -> Stages:
-        """Those from sample ``k`` on."""
+        """The stages from sample ``k`` on."""
 
     @abstractmethod
     def end_at_rest(self) -> np.ndarray:
@@ -166,7 +166,7 @@ class MovingStages(StageSource):
 
     Args:
         task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
-        horizon: samples looked ahead.
+        horizon: number of predicted samples.
         regulator: of the task.
     """
 

@@ -1,4 +1,4 @@
-"""From a task to a nonlinear program over a horizon."""
+"""Transcription of a task to a nonlinear program over a horizon."""
 
 from __future__ import annotations
 

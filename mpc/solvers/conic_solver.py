@@ -1,4 +1,4 @@
-"""What a back-end of the parametric cone program is: parameter in, status and point out."""
+"""Interface of back-ends for the parametric cone program: parameter in, status and point out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a point is from optimal, compiled: every solver's answer is measured by this, whatever it says of itself."""
+"""Residuals of the optimality conditions, compiled: every solver's point is measured by them, whatever it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a back-end is: data in, status and point out. Every point is checked here, whatever the solver says of it."""
+"""Interface of QP back-ends: data in, status and point out. Every point is checked here, whatever a solver says."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ POLISHABLE = 1e-1  # largest residual of a point that is polished
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """Where a solver stopped.
+    """The point at which a solver stopped.
 
     Args:
         status: how it ended; SOLVED only where our own residual check agrees.
         point: (variables,), not necessarily finite unless ``residual`` is.
-        multipliers: (rows,), positive where an upper and negative where a lower bound pushes.
+        multipliers: (rows,), positive where an upper and negative where a lower bound is active.
         iterations: of the solver.
         residual: largest scaled violation of the optimality conditions, infinite if unknown.
     """
@@ -251,8 +251,8 @@ class QPSolver(ABC):
 class WithoutTerminalSet:
     """The same quadratic program without the rows of its terminal set, for states from which none of it can be reached.
 
-    Its plans keep the constraints over the horizon and pay the terminal cost, but what comes after the horizon is not
-    promised any more.
+    Its plans keep the constraints over the horizon and include the terminal cost, but nothing is guaranteed beyond the
+    horizon.
 
     Args:
         make: the back-end.

@@ -53,7 +53,7 @@ class AdditiveNoise:
 
 
 def additive_noise(task: Task, plant: LinearPlant) -> AdditiveNoise:
-    """What the task's disturbance adds to the state in one sample of its linear model.
+    """The noise that the task's disturbance adds to the state in one sample of its linear model.
 
     Raises:
         NotApplicable: the sampled plant is not affine in state, input and disturbance, so that the error of the model

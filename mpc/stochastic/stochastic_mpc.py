@@ -52,8 +52,8 @@ class StochasticMPC(OnlineController):
 
     Args:
         task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
-            their half-spaces the full one; budgets become chances; soft constraints are charged on the prediction from
-            the measured state.
+            their half-spaces the full one; budgets become chance constraints; violations of soft constraints are
+            penalised on the prediction from the measured state.
         horizon: samples with free inputs.
         recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
         tightening: how margins follow from the distribution; see :data:`mpc.stochastic.tightening.Tightening`.
@@ -211,7 +211,7 @@ class StochasticMPC(OnlineController):
         return SolveResult(status, self._nominal_plan, iterations, residual, self._clip(self._input(x)))
 
     def _fallback_input(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
-        """The last plan goes on, under the feedback K; behind its end, K alone."""
+        """Continues the last plan under the feedback K, and K alone behind its end."""
         self._advance(k)
         return self._input(x), Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
 

@@ -1,4 +1,4 @@
-"""How far constraints on a nominal prediction are pulled in so that the disturbed plant keeps them."""
+"""Tightening of constraints on a nominal prediction so that the disturbed plant satisfies them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["Margins", "Tightening", "check_interval", "margins"]
 Tightening = Literal["exact", "distribution-free", "scaled-support", "worst-case", "none"]
 """``exact``: quantiles of the task's own distribution. ``distribution-free``: Cantelli's inequality, for any
 distribution of the same covariance. ``scaled-support``: the support of the disturbance, scaled until it holds the
-probability asked for, as in the notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were
-hard (robust MPC). ``none``: not at all (nominal MPC)."""
+requested probability, as in the notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were
+hard (robust MPC). ``none``: not at all (nominal MPC).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,17 +137,19 @@ def _refuse_unbounded(recondition_every: float, tightening: Tightening, sure: np
     if tightening in ("worst-case", "scaled-support"):
         raise NotApplicable(
             f"the disturbance is unbounded, so tightening '{tightening}' has no margin to take; use 'exact' with "
-            "recondition_every = math.inf, or a bounded law such as Uniform"
+            "recondition_every = math.inf, or a bounded distribution such as Uniform"
         )
     if not math.isinf(recondition_every):
         raise NotApplicable(
             "the disturbance is unbounded: no margin keeps the problem feasible when the nominal state is set to the "
-            "measured one; use recondition_every = math.inf (indirect feedback), or a bounded law such as Uniform"
+            "measured one; use recondition_every = math.inf (indirect feedback), or a bounded "
+            "distribution such as Uniform"
         )
     if sure.any():
         raise NotApplicable(
             "the disturbance is unbounded, so no feedback keeps a hard constraint for all future time; state a "
-            "probability by .chance(p), or by input_probability for input bounds, or use a bounded law such as Uniform"
+            "probability by .chance(p), or by input_probability for input bounds, or use a bounded "
+            "distribution such as Uniform"
         )
 
 

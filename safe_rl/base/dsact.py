@@ -158,7 +158,7 @@ def gradients_form_1(q: Tensor, sigma: Tensor, y: Tensor, y_z: Tensor, mean_std:
         -(s_i^2 + eps) mean[ (y - Q)/(sigma^2 + eps) Q + ((Q - y_b)^2 - sigma^2)/(sigma^3 + eps) sigma ],
 
     where everything but the trailing Q and sigma is held constant, y_b is y_z clipped to Q +- 3 s_i and eps = 0.1.
-    Targets drawn from a normal law are matched in mean and deviation.
+    Targets drawn from a normal distribution are matched in mean and deviation.
     """
     eps = 0.1
     weight = (mean_std.square() + eps) / q.shape[1]

@@ -42,7 +42,7 @@ class PPOSettings:
     batch_size: int = 256
     """Transitions per update."""
     clip: float = 0.2
-    """Range of the probability ratio in which it still pays to move."""
+    """Half-width of the range around 1 to which the surrogate clips the probability ratio."""
     trace: float = 0.95
     """lambda of generalised advantage estimation, for reward and costs."""
     entropy: float = 0.003

@@ -1,4 +1,4 @@
-"""What a constraint handler is."""
+"""Interface of constraint handlers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Handler(ABC):
 def weighted(
     reward_loss: Tensor, costs: Tensor, weights: Tensor, parameters: Sequence[Tensor], normalised: bool
 ) -> tuple[Tensor, ...]:
-    """Gradient of reward_loss + weights . mean cost, divided by 1 + sum of the weights where that is asked for."""
+    """Gradient of reward_loss + weights . mean cost, divided by 1 + sum of the weights if requested."""
     loss = reward_loss + weights @ costs.mean(dim=-1)
     if normalised:
         loss = loss / (1.0 + weights.sum())

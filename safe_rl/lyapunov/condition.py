@@ -67,7 +67,7 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
 class Condition:
     """V - and the controller, where one is trained along - in training.
 
-    V shall be near Zubov's function at the simulated states, fall wherever it is below 1, and be above 1 where
+    V should be near Zubov's function at the simulated states, decrease wherever it is below 1, and be above 1 where
     trajectories leave the box. The first matters until half of the updates are done and little after that.
     """
 

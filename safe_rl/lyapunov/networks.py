@@ -1,4 +1,4 @@
-"""The two networks that are trained, and what they are handed over as: a Lyapunov function, a law."""
+"""The two networks that are trained, and their exported forms: a Lyapunov function and a control law."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class LyapunovSettings:
     rate: float = 1e-2
     """Of learning, at the beginning; it decreases along a cosine. The controller's is a tenth."""
     margin: float = 0.05
-    """V shall decrease by this share of itself per second, less towards V = 1."""
+    """V should decrease by this share of itself per second, less towards V = 1."""
     size: float = 0.3
     """Weight of area lost, relative to that of states that violate the condition."""
     period: int = 250

@@ -64,9 +64,9 @@ def train_lyapunov(
 
     Args:
         law: of the closed loop; default: a network that is trained along.
-        box: lower and upper (n,) in which trajectories shall stay; default: the task's domain.
-        continuous: the law acts at every instant instead of once per sample.
-        progress: draw a bar.
+        box: lower and upper (n,) in which trajectories must stay; default: the task's domain.
+        continuous: whether the control law acts at every instant instead of once per sample.
+        progress: whether to show a progress bar.
 
     Returns:
         The same for the same arguments, to the last digit on the same machine.

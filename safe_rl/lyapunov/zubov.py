@@ -1,4 +1,4 @@
-"""What a Lyapunov function of the whole region of attraction looks like, from simulated trajectories.
+"""Samples of a Lyapunov function of the whole region of attraction (Zubov), from simulated trajectories.
 
 Zubov (1964): with J(x) the cost of the trajectory from x, W = 1 - exp(-J) is a Lyapunov function that is below 1 on the
 region of attraction and tends to 1 at its border. Here W, from simulated costs, is the target that gives a network its
