@@ -49,8 +49,15 @@ def steepest(U, D):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, error_model="numpy")
 def scaling(US, UZ, Z, W, E, L):  # type: ignore[no-untyped-def]
-    """W (6, cones): beta, 1 / beta, w0, w1, w2, 1 / (1 + w0). E (5, cones): eigenvalues of W^-2 over the squared
-    lengths of its eigenvectors, and w / |w|. L (3, cones): lambda = W z."""
+    """Writes the scaling of the cones and what follows from it.
+
+    Args:
+        US, UZ: (5, cones), slacks and multipliers as :func:`normalise` leaves them.
+        Z: (3, cones), multipliers.
+        W: (6, cones), written: beta, 1 / beta, w0, w1, w2, 1 / (1 + w0).
+        E: (5, cones), written: eigenvalues of W^-2 over the squared lengths of its eigenvectors, and w / |w|.
+        L: (3, cones), written: lambda = W z.
+    """
     for k in range(Z.shape[1]):
         dot = US[1, k] * UZ[1, k] + US[2, k] * UZ[2, k] + US[3, k] * UZ[3, k]
         gamma = 0.5 / math.sqrt(0.5 * (1.0 + dot))
