@@ -31,7 +31,7 @@ from ctrl import Controller, Trajectories, simulate
 from ctrl.trajectories import stack
 from mpc import NonlinearMPC
 from safe_rl import PolicyController
-from safe_rl.driving import METHODS, UPDATES, LaneChanging, LaneKeeping, driving_recipe
+from safe_rl.driving import METHODS, UPDATES, LaneChanging, LaneKeeping, driving_config
 from systems import Task
 from systems.library.driving import driving, driving_record
 from systems.statistics import poisson
@@ -79,7 +79,7 @@ def train(name: str, task: Task, seed: int, updates: int, scratch: Path) -> dict
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / f"{name}-{seed}"
     began = time.process_time()
-    learner = driving_recipe(METHODS[name], updates).begin(task, path, seed)
+    learner = driving_config(METHODS[name], updates).begin(task, path, seed)
     learner.learn(updates, checkpoint=path)
     seconds = time.process_time() - began
     learner.result.save(scratch / f"{name}-{seed}.policy")

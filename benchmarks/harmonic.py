@@ -75,7 +75,7 @@ def closed_loop(name: str, controller: HarmonicMPC, every: int | None = None, se
             u = rng.uniform(-0.9, 0.9, m)
             reference = SetPoint(np.linalg.solve(np.eye(n) - plant.A, plant.B @ u), u)
             controller.follow(reference)
-        wanted = np.concatenate([*reference.values(task.plant, k), np.zeros(2 * (n + m))])
+        wanted = np.concatenate([*reference.at(task.plant, k), np.zeros(2 * (n + m))])
         states.append(x)
         references.append(reference)
         parameters.append(np.concatenate([x, wanted]))

@@ -81,7 +81,7 @@ def sweep() -> dict[str, dict[str, dict[str, tuple[float, float, float]]]]:
             row = found[family].setdefault(setting, {})
             for name, (task, horizon, starts) in PROBLEMS.items():
                 shooting = CasadiShooting(task, horizon)
-                x_ref, u_ref = (np.array(a) for a in task.reference.values(task.plant, np.arange(horizon + 1)))
+                x_ref, u_ref = (np.array(a) for a in task.reference.at(task.plant, np.arange(horizon + 1)))
                 total = np.zeros(3)
                 for x in starts:
                     shooting.place(np.array(x), x_ref, u_ref)

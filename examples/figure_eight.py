@@ -44,7 +44,7 @@ def main(file: str = "figure_eight.png") -> None:
         "harmonic MPC": HarmonicMPC(task, HORIZON, base),
         "tracking MPC": TrackingMPC(task, HORIZON),
     }
-    wanted = task.reference.values(task.plant, np.arange(task.steps + 1))[0][:, [0, 4]]
+    wanted = task.reference.at(task.plant, np.arange(task.steps + 1))[0][:, [0, 4]]
     time = task.dt * np.arange(task.steps + 1)
     with plt.style.context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained", width_ratios=(1.2, 1.0))

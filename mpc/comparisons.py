@@ -16,7 +16,7 @@ __all__ = ["artificial_references", "stochastic_schemes"]
 
 
 def artificial_references() -> Mapping[str, Factory]:
-    """Harmonic MPC with a short horizon, tracking MPC with the same and twice it, equality MPC with six times it."""
+    """Harmonic MPC with a short horizon, tracking MPC with one and two times that, equality MPC with six times that."""
     return {
         "harmonic, N = 5": partial(HarmonicMPC, horizon=5),
         "tracking, N = 5": partial(TrackingMPC, horizon=5),
@@ -26,7 +26,7 @@ def artificial_references() -> Mapping[str, Factory]:
 
 
 def stochastic_schemes() -> Mapping[str, Factory]:
-    """The schemes of stochastic MPC between never and always starting at the measured state, nominal and robust MPC."""
+    """Stochastic MPC never, sometimes and always restarted at the measured state, and nominal and robust MPC."""
     return {
         "nominal": nominal_mpc,
         "indirect feedback": partial(StochasticMPC, recondition_every=math.inf),

@@ -29,7 +29,7 @@ class Plan:
 
 
 class Fallback:
-    """Follows the last good plan with the feedback of the local regulator around it, and the backup law behind its end.
+    """Follows the last accepted plan with the local regulator's feedback around it, and then the backup control law.
 
     The plan is followed without feedback where there is no regulator, and in a sample without a measurement. The backup
     law is the saturated regulator of the task, or the reference input where no regulator exists.

@@ -28,7 +28,9 @@ class FeasibleSet:
 
     Args:
         state: names and units of x, the first entries of (x, z).
-        G, g: equality constraints. A, b: inequality constraints. C, d: cones, three rows each.
+        G, g: equality constraints.
+        A, b: inequality constraints.
+        C, d: cones, three rows each.
     """
 
     state: Signals
@@ -39,11 +41,12 @@ class FeasibleSet:
     C: sp.csc_matrix
     d: np.ndarray
 
-    def support(self, direction: Mapping[str, float], at: Mapping[str, float]) -> np.ndarray | None:
+    def support(self, direction: Mapping[str, float], held: Mapping[str, float]) -> np.ndarray | None:
         """The state that lies furthest along ``direction``.
 
         Args:
-            direction: weights by state name. at: the states held at given values.
+            direction: weights by state name.
+            held: the states held at given values.
 
         Returns:
             (n,), or None where no state with these values is feasible.
@@ -55,46 +58,47 @@ class FeasibleSet:
         import clarabel
 
         n, width = len(self.state), self.G.shape[1]
-        fixed = [self.state.where(name) for name in at]
+        fixed = [self.state.where(name) for name in held]
         pick = sp.csc_matrix((np.ones(len(fixed)), (range(len(fixed)), fixed)), shape=(len(fixed), width))
         matrix = sp.vstack([self.G, pick, self.A, self.C], format="csc")
-        right = np.concatenate([self.g, np.array([at[name] for name in at], dtype=float), self.b, self.d])
+        right = np.concatenate([self.g, np.array([held[name] for name in held], dtype=float), self.b, self.d])
         cones = [clarabel.ZeroConeT(len(self.g) + len(fixed)), clarabel.NonnegativeConeT(len(self.b))]
         cones += [clarabel.SecondOrderConeT(3)] * (len(self.d) // 3)
         q = np.zeros(width)
         q[:n] = -self.state.array(direction, what="direction")
         settings = clarabel.DefaultSettings()
         settings.verbose = False
-        found = clarabel.DefaultSolver(sp.csc_matrix((width, width)), q, matrix, right, cones, settings).solve()
-        status = str(found.status)
+        solution = clarabel.DefaultSolver(sp.csc_matrix((width, width)), q, matrix, right, cones, settings).solve()
+        status = str(solution.status)
         if "PrimalInfeasible" in status:
             return None
         if "DualInfeasible" in status:
             along = ", ".join(f"{name} {weight:+.3g}" for name, weight in direction.items())
-            raise InvalidValue(f"the feasible set is unbounded along ({along}); hold more states by 'at'")
+            raise InvalidValue(f"the feasible set is unbounded along ({along}); hold more states by 'held'")
         if status not in ("Solved", "AlmostSolved"):
             raise ArithmeticError(f"the solver found no support of the feasible set and ended with '{status}'")
-        return np.array(found.x[:n])
+        return np.array(solution.x[:n])
 
-    def section(self, plane: tuple[str, str], at: Mapping[str, float] | None = None, directions: int = 24) -> Section:
+    def section(self, plane: tuple[str, str], held: Mapping[str, float] | None = None, directions: int = 24) -> Section:
         """The part of the set in a plane, by evenly spread support directions.
 
         Args:
-            plane: the two states that vary. at: values of states held; zero where left out, free where infinite.
-            directions: of the support; the polygon through the points found lies inside the set.
+            plane: the two states that vary.
+            held: values of the other states; default: zero. A state with an infinite value is free.
+            directions: number of support directions; the polygon through the points found lies inside the set.
         """
         if len(expect_names(plane, "plane")) != 2:
             raise InvalidValue(f"plane = {shown(plane)}; expected two names of states, such as ('position', 'speed')")
         expect_whole(directions, "directions", least=3)
-        if at is not None:
-            expect(at, Mapping, "at", "numbers by name of the state")
-            expect_values(at, "at", infinite=True)
-        values = {name: 0.0 for name in self.state.names if name not in plane} | dict(at or {})
-        held = {name: value for name, value in values.items() if np.isfinite(value)}
+        if held is not None:
+            expect(held, Mapping, "held", "numbers by name of the state")
+            expect_values(held, "held", infinite=True)
+        values = {name: 0.0 for name in self.state.names if name not in plane} | dict(held or {})
+        fixed = {name: value for name, value in values.items() if np.isfinite(value)}
         i, j = (self.state.where(name) for name in plane)
         points = []
         for angle in 2.0 * np.pi * np.arange(directions) / directions:
-            x = self.support({plane[0]: np.cos(angle), plane[1]: np.sin(angle)}, held)
+            x = self.support({plane[0]: np.cos(angle), plane[1]: np.sin(angle)}, fixed)
             if x is None:
                 return Section(plane, np.zeros((0, 2)))
             points.append(x[[i, j]])

@@ -49,7 +49,7 @@ def check_input(task: Task) -> None:
 
 
 class SolveResult(NamedTuple):
-    """How the solve of one sample ended.
+    """Result of the solve of one sample.
 
     Args:
         status: of the solver.
@@ -76,20 +76,20 @@ _UNMEASURED = SolveResult(Status.NUMERICAL)
 class OnlineController(ABC):
     """Solves one optimal control problem per sample and applies the first input of its plan.
 
-    Should a solve fail, :class:`mpc.fallback.Fallback` follows the last good plan and then the local regulator. A
-    family of controllers gives its solve, and where needed its own fallback.
+    If a solve fails, :class:`mpc.fallback.Fallback` follows the last accepted plan and then the local regulator.
+    Subclasses define the solve, and where needed their own fallback.
 
     A copy, also one sent to another process, is made anew: it knows the problem and nothing of the past.
 
     Args:
         task: what is controlled.
-        horizon: samples looked ahead.
+        horizon: number of predicted samples.
         max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step, at which the solver is stopped; default: 100 sample times and at least 60 s, so
             that results do not depend on how fast the machine is.
 
     Attributes:
-        approximations: what of the task is not taken exactly, in words.
+        approximations: of the task, in words.
 
     Raises:
         NotApplicable: a task without input.
@@ -137,7 +137,7 @@ class OnlineController(ABC):
 
     @property
     def plan(self) -> Plan | None:
-        """The last good prediction, None before the first."""
+        """The last accepted prediction, None before the first."""
         if callable(self._plan):
             self._plan = self._plan()
         return self._plan
@@ -179,13 +179,13 @@ class OnlineController(ABC):
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         """How the problem of sample ``k`` in the finite state ``x`` (n,) ended."""
 
-    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+    def _fallback_input(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         """The input (m,) after a failed solve, to be applied within its bounds, and where it comes from."""
         return self._fallback.input(x, k, self.plan)
 
     @quiet
     def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
-        u, source = self._fall_back(x, k)
+        u, source = self._fallback_input(x, k)
         return self._clip(u), source
 
     def _clip(self, u: np.ndarray) -> np.ndarray:

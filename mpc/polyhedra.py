@@ -9,11 +9,11 @@ import numpy as np
 from systems import DimensionMismatch, InvalidValue, TriviumError
 from systems.linear_programs import LPOutcome, feasible_point, maximise
 
-__all__ = ["Polyhedron", "SetNotFound", "maximal_invariant_set"]
+__all__ = ["NoInvariantSet", "Polyhedron", "maximal_invariant_set"]
 
 
-class SetNotFound(TriviumError, ValueError):
-    """No set of the kind that was asked for was found, for the reason given."""
+class NoInvariantSet(TriviumError, ValueError):
+    """No invariant set exists, or none was found, for the reason given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class Polyhedron:
     """{x: H x <= h}, maybe unbounded, maybe empty.
 
     Args:
-        H: (rows, n). h: (rows,).
+        H: (rows, n).
+        h: (rows,).
     """
 
     H: np.ndarray
@@ -32,7 +33,7 @@ class Polyhedron:
         if H.ndim != 2 or h.shape != (len(H),):
             raise DimensionMismatch(f"H {H.shape} and h {h.shape}; expected (rows, n) and (rows,)")
         if not np.isfinite(H).all() or not np.isfinite(h).all():
-            raise InvalidValue("H and h must be finite; leave out rows that are no condition")
+            raise InvalidValue("H and h must be finite; leave out rows without a finite bound")
         object.__setattr__(self, "H", H)
         object.__setattr__(self, "h", h)
 
@@ -79,15 +80,16 @@ def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int =
         The set, without redundant rows, each scaled to h = 1.
 
     Raises:
-        SetNotFound: A is not stable, the origin is not in the interior, or the set needs more than ``max_rows`` rows.
+        NoInvariantSet: A is not stable, the origin is not in the interior, or the set needs more than ``max_rows``
+            rows.
     """
     A = np.asarray(A, dtype=float)
     if A.shape != (admissible.H.shape[1],) * 2:
         raise DimensionMismatch(f"A has shape {A.shape}; expected ({admissible.H.shape[1]},) * 2")
     if np.abs(np.linalg.eigvals(A)).max(initial=0.0) >= 1:
-        raise SetNotFound("the closed loop is not stable, so it has no maximal invariant set around the origin")
+        raise NoInvariantSet("the closed loop is not stable, so it has no maximal invariant set around the origin")
     if not (admissible.h > 0).all():
-        raise SetNotFound("the origin is not in the interior of the constraints; move the reference away from them")
+        raise NoInvariantSet("the origin is not in the interior of the constraints; move the reference away from them")
     first = admissible.H / admissible.h[:, None]
     ahead, rows = first, first
     limit = 1.0 + 1e-9
@@ -99,4 +101,4 @@ def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int =
             return known.minimal()
         rows = np.vstack([rows, new])
         if len(rows) > max_rows:
-            raise SetNotFound(f"the maximal invariant set needs more than {max_rows} rows")
+            raise NoInvariantSet(f"the maximal invariant set needs more than {max_rows} rows")

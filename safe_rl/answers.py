@@ -10,7 +10,7 @@ __all__ = ["POLICY", "learner_answers", "objective"]
 
 
 def objective(task: Task) -> str:
-    """What learning optimises, in words."""
+    """The objective of learning, in words."""
     return f"learned: the return discounted by {task.discount:g} per sample, as far as training led"
 
 

@@ -14,25 +14,27 @@ __all__ = ["CostLimit", "cost_limits"]
 @final
 @dataclass(frozen=True)
 class CostLimit:
-    """Limit of one constraint's cost per run, on average.
+    """The limit on one constraint's accumulated cost per run, on average.
 
-    A budget d is per episode of T steps, or discounted: sum_k discount^k c_k from the start of a run. Spent evenly,
+    A budget d is per episode of T steps, or discounted: sum_k discount^k c_k from the start of a run. Spread
+    evenly over the run,
 
         rate        = d / T                       or  d (1 - discount) / (1 - discount^T)     per step
         discounted  = rate (1 - discount^T) / (1 - discount)        from the start of a run to its end
-        critic      = rate / (1 - discount)       what a critic says that looks through the time limit
+        critic      = rate / (1 - discount)       the value of a critic that bootstraps at the time limit
 
     The second is the conversion of off-policy constrained learners (Wu et al., 2024, arXiv 2401.14758); the last is its
     limit for long runs, and the right scale for critics that bootstrap where time is up, as all of ours do.
 
     Args:
         name: of the constraint.
-        column: of the constraint among those of the task.
-        limit: d.
+        column: index of the constraint in the task.
+        limit: the budget d.
         steps: T, of a run.
         discount: per step.
-        is_discounted: whether d is discounted.
-        of_excess: whether a step costs its excess, or what a foreign environment says it costs, instead of 1.
+        is_discounted: whether d bounds a discounted sum.
+        of_excess: whether the cost of a step is its excess, or the cost that an external environment reports, instead
+            of 1.
     """
 
     name: str
@@ -50,12 +52,12 @@ class CostLimit:
 
     @property
     def discounted(self) -> float:
-        """From the start of a run to its end."""
+        """The limit as a discounted sum from the start of a run to its end."""
         return self.rate * self._horizon
 
     @property
     def critic(self) -> float:
-        """On the scale of a critic that bootstraps at the time limit."""
+        """The limit on the scale of a critic that bootstraps at the time limit."""
         return self.rate / (1.0 - self.discount)
 
     @property

@@ -65,7 +65,7 @@ class TrainingConfig:
         return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
 
     def described(self, task: Task) -> dict[str, Any]:
-        """All that the policy depends on, in words and numbers."""
+        """Everything that the policy depends on, in words and numbers."""
         description = {
             "task": fingerprint(task),
             "settings": dataclasses.asdict(self.settings),
@@ -80,9 +80,9 @@ class TrainingConfig:
 
 
 def dsact(task: Task) -> PolicyController:
-    """A DSAC-T policy for the task, trained with default settings and seed 0 unless that was done before.
+    """A DSAC-T policy for the task, trained with default settings and seed 0 on first use.
 
-    A training that was interrupted goes on where it stopped.
+    An interrupted training resumes where it stopped.
 
     Raises:
         NotApplicable: an input of the task has no bounds.

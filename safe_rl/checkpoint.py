@@ -36,14 +36,15 @@ class CheckpointError(FileError, RuntimeError):
 
 
 def write_checkpoint(path: str | Path, kind: str, content: dict[str, Any]) -> None:
-    """Write `content` so that at every instant `path` holds the old file or the new one, whole.
+    """Writes `content` so that at every instant `path` holds the old file or the new one, whole.
 
     Args:
-        kind: what the content is, checked on reading, for instance "DSACT".
+        kind: type of the content, checked on reading, for instance "DSACT".
         content: tensors, numbers, strings, lists, dicts with strings as keys; tuples come back as lists.
 
     Raises:
-        OSError: the file cannot be written. TypeError: something else in the content.
+        OSError: the file cannot be written.
+        TypeError: something else in the content.
     """
     tensors: list[torch.Tensor] = []
     tree = _tree(content, tensors)

@@ -133,7 +133,7 @@ class Collector:
         """Let a prior policy begin the runs from now on; after a resumption, the same one again.
 
         Raises:
-            InvalidValue: the environment is not one of a task of ours, so no controller can observe its state.
+            InvalidValue: the environment is external, so no controller can observe its state.
         """
         if not isinstance(self.environment, VectorEnv):
             raise InvalidValue(

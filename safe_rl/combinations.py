@@ -42,10 +42,12 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class Combination:
-    """A learner to be: call it with a task, as a learner's class is called.
+    """A base learner with a constraint handler; call it with a task, like the class of a learner.
 
     Args:
-        name: what the command line calls it. base: the learner. handler: of the constraints.
+        name: its name on the command line.
+        base: class of the base learner.
+        handler: of the task's constraints.
     """
 
     name: str
@@ -70,7 +72,7 @@ class Combination:
 
     @property
     def settings_type(self) -> type[Any]:
-        """What settings are an instance of: those of the base learner."""
+        """The class of its settings, which is that of the base learner."""
         return self.base.settings_type
 
     def __call__(
@@ -87,7 +89,7 @@ class Combination:
         return self._named(self.base(task, seed, settings, device, self.handler))  # type: ignore[call-arg]
 
     def load(self, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Learner:
-        """The learner that `save` wrote; see `Learner.load`."""
+        """Loads a learner written by `save`; see `Learner.load`."""
         return self._named(self.base.load(path, task, device, self.handler))
 
     def _named(self, learner: Learner) -> Learner:

@@ -1,4 +1,4 @@
-"""What a constrained learner remembers of its constraints: scales, what was spent, the multipliers."""
+"""The state of a constrained learner's constraints: scales, accumulated costs, multipliers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_WINDOW = 25.0  # steps of all environments
 
 @final
 class Constraints:
-    """Binds a handler to a task: measures what runs spend, and turns cost critics into a gradient of the policy.
+    """Binds a handler to a task: measures the costs of runs, and turns cost critics into a gradient of the policy.
 
     Scales are fixed by the warm-up, from the level of worst-case cost: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
@@ -36,7 +36,8 @@ class Constraints:
     where the budget is) and ends of runs. Environments should not all end together.
 
     Args:
-        n: environments whose runs are measured. device: where the sums live.
+        n: environments whose runs are measured.
+        device: of the sums.
     """
 
     def __init__(self, task: LearnableTask, handler: Handler, n: int, device: torch.device) -> None:
@@ -113,7 +114,7 @@ class Constraints:
 
     @property
     def threshold(self) -> Tensor:
-        """What runs may spend before multipliers rise, (c,), in the units of the budgets; known after the warm-up."""
+        """Costs of runs (c,) above which multipliers rise, in the units of the budgets; known after the warm-up."""
         return self._limit - self._reserve * self._unit_of_run
 
     # ---- multipliers ----

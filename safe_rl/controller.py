@@ -26,10 +26,11 @@ class PolicyController:
     """The mean action of a policy on a task: u = clip(pi(o(x, x_r))), o as the task defines it.
 
     Args:
-        task: gives observation, reference and input bounds. policy: trained on it.
+        task: gives observation, reference and input bounds.
+        policy: trained on it.
 
     Attributes:
-        approximations: what of the task is not taken exactly, in words.
+        approximations: of the task, in words.
 
     Raises:
         NotApplicable: the policy observes or acts on other signals than the task has.
@@ -60,14 +61,15 @@ class PolicyController:
 
     @property
     def law(self) -> Network | None:
-        """The input as a function of the state, before it is clipped to the task's bounds, to be proved of; None where
-        the policy observes something other than the state. Of periodic signals it reads the representative next to the
-        reference."""
+        """The input as a function of the state, before it is clipped to the task's bounds, the function to certify;
+        None where the policy observes something other than the state. Of periodic signals it reads the representative
+        next to the reference.
+        """
         return self._act if self._sees_state else None
 
     @classmethod
     def load(cls, task: Task, path: str | Path) -> PolicyController:
-        """From a file that ``Policy.save`` wrote."""
+        """Loads a policy saved by ``Policy.save`` as a controller."""
         return cls(task, Policy.load(path))
 
     def reset(self) -> None:

@@ -17,7 +17,7 @@ __all__ = ["LastFinite", "TrainingDiverged", "expect_finite_rows"]
 
 
 class TrainingDiverged(TriviumError, RuntimeError):
-    """Weights of a learner are no finite numbers any more; its policies are those of the last update checked before."""
+    """Weights of a learner are no longer finite; its policies are those of the last update checked before."""
 
 
 @final
@@ -37,7 +37,9 @@ class LastFinite:
         """Keeps the policies, or puts those kept last in place.
 
         Args:
-            updates: made so far. learner: what the message calls it. checkpoint: the file that is written, if any.
+            updates: number made so far.
+            learner: its name in the message.
+            checkpoint: the file that is written, or None.
 
         Raises:
             TrainingDiverged: a weight is not finite.
@@ -71,11 +73,14 @@ def _is_finite(network: nn.Module | Tensor) -> bool:
 
 
 def expect_finite_rows(rows: Batch, observation: Tensor, ages: Tensor, task: str, costs: Sequence[str]) -> None:
-    """Refuses transitions that hold NaN or infinity. Waits for the device.
+    """Rejects transitions that hold NaN or infinity. Waits for the device.
 
     Args:
-        rows: of one step of all environments. observation: (n, o), after automatic resets.
-        ages: (n,), steps of the runs before this one. task: its name. costs: names of its constraints.
+        rows: of one step of all environments.
+        observation: (n, o), after automatic resets.
+        ages: (n,), steps of the runs before this one.
+        task: its name.
+        costs: names of its constraints.
 
     Raises:
         InvalidValue: says which environment, which step, and what it gave.

@@ -75,7 +75,7 @@ class LearnableTask(Protocol):
 
 
 def expect_learnable(task: Any, what: str) -> None:
-    """Refuses what a learner cannot learn.
+    """Rejects tasks that a learner cannot learn.
 
     Raises:
         InvalidValue: it lacks what :class:`LearnableTask` lists.
@@ -89,10 +89,11 @@ def expect_learnable(task: Any, what: str) -> None:
 
 
 def expect_action_bounds(low: Any, high: Any, where: str) -> None:
-    """Refuses bounds in which no learner can act: it computes in 32 bits, and costs have squares of actions in them.
+    """Rejects bounds within which no learner can act: it computes in 32 bits, and costs contain squares of actions.
 
     Args:
-        low, high: (m,). where: whose bounds these are, for the message.
+        low, high: (m,).
+        where: whose bounds these are, for the message.
 
     Raises:
         InvalidValue: bounds that are infinite or NaN, lower not below upper, or so far apart that the square of the

@@ -1,4 +1,4 @@
-"""What a policy is worth: returns and costs of its mean action over whole runs."""
+"""Evaluation of policies: returns and costs of the mean action over whole runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Assessment", "assess", "evaluate"]
 @final
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """The first run of each of n environments.
+    """Statistics of the first run of each of n environments.
 
     Args:
         returns, discounted_returns: (n,).
         limits: c, of the task's constraints.
-        spent: (n, c), of each limit in its own unit.
+        spent: (n, c), the accumulated cost of each constraint in the unit of its limit.
         lengths: (n,), steps.
     """
 
@@ -37,13 +37,13 @@ class Assessment:
     lengths: np.ndarray
 
     def interval(self, constraint: int = 0) -> tuple[float, float, float]:
-        """Mean of what was spent, and the ends of its 95 % interval (Student's t over runs; NaN for a single run)."""
+        """Mean accumulated cost, and the ends of its 95 % interval (Student's t over runs; NaN for a single run)."""
         estimate = mean(self.spent[:, constraint])
         return estimate.value, estimate.low, estimate.high
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
-    """Run the mean action; in an environment of its own, so a learner is never disturbed.
+    """Runs the mean action in a separate environment, so that a learner is never disturbed.
 
     Args:
         policy: to assess.

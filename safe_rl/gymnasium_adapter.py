@@ -109,7 +109,7 @@ def _time_limit(environment: Any, subject: str) -> int:
 
 
 def _expect_environment(environment: Any, subject: str) -> None:
-    """Refuses what no learner can act in or see."""
+    """Rejects environments whose spaces a learner cannot handle."""
     missing = [n for n in ("reset", "step", "action_space", "observation_space") if not hasattr(environment, n)]
     if missing:
         raise InvalidValue(
@@ -138,14 +138,14 @@ def _expect_environment(environment: Any, subject: str) -> None:
 
 @final
 class GymnasiumCopies:
-    """``n`` environments with automatic reset, in the form our learners step.
+    """``n`` environments with automatic reset, in the form that learners step.
 
-    The state of a foreign environment cannot be written to a file. What is saved instead is how each present run came
-    about, its seed and its actions, and loading repeats it: exact for every environment that its seed determines.
+    The state of an external environment cannot be written to a file. Saved are the seed and the actions of each present
+    run instead, and loading repeats them: exact for every environment that its seed determines.
 
     Raises:
-        InvalidValue: copies with other spaces than the first; later, what no environment may return, with copy, run
-            and step: observations, rewards and costs that are no finite numbers among it.
+        InvalidValue: copies with other spaces than the first; later, invalid values that an environment returned, such
+            as observations, rewards or costs that are not finite, with copy, run and step.
     """
 
     def __init__(self, task: GymnasiumTask, n: int, device: torch.device, seed: int) -> None:
@@ -174,7 +174,8 @@ class GymnasiumCopies:
         """One step of every environment under actions (n, m).
 
         Raises:
-            DimensionMismatch: actions of another shape. InvalidValue: an environment returned what none may.
+            DimensionMismatch: actions of another shape.
+            InvalidValue: an environment returned an invalid value.
         """
         if action.shape != (self.n, self.action_size):
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
@@ -295,7 +296,7 @@ class GymnasiumCopies:
         return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """How each present run came about."""
+        """Seed and actions of each present run."""
         tapes = [np.asarray(tape, dtype=np.float32).reshape(len(tape), self.action_size) for tape in self._actions]
         return {"seed": self._seed, "runs": list(self._runs), "actions": [torch.from_numpy(tape) for tape in tapes]}
 

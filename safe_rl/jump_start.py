@@ -28,7 +28,7 @@ __all__ = ["JumpStart", "JumpStartSettings"]
 @final
 @dataclass(frozen=True)
 class JumpStartSettings:
-    """How the part of the prior policy shrinks."""
+    """Settings of how the prior policy's part of a run shrinks."""
 
     longest: int = 20
     """Steps of a run that the prior policy acts for at most, at the beginning."""

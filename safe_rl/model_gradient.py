@@ -38,7 +38,7 @@ def train_through_model(
     Raises:
         NotApplicable: the reference is not the origin, or limits are infinite or not symmetric.
     """
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     (lower, upper), bound = task.input_bounds, task.domain_bounds[1]
     if np.any(x_ref) or np.any(u_ref) or not np.array_equal(lower, -upper):
         raise NotApplicable(f"task '{task.name}': expected the origin as reference and symmetric input limits")

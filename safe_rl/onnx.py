@@ -25,7 +25,7 @@ def export_onnx(
     discount: float | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the mean action as an ONNX graph, and `<name>.json`, its contract, whose path is returned.
+    """Writes the mean action as an ONNX graph, and `<name>.json`, its interface, whose path is returned.
 
     The graph takes `observation` (batch, o), raw, and gives `action` (batch, m) in physical units; scaling,
     tanh and input bounds are inside. Both are float32.

@@ -29,8 +29,8 @@ _LOG_2 = 0.6931471805599453
 class Policy(nn.Module):
     """u = centre + half * tanh(mean(z) + std(z) * noise), z = (observation - mean) / std.
 
-    Everything between a raw observation and an input in physical units is inside, so a policy can be moved to
-    another program as one object. `act` and `forward` take the mean action.
+    Contains everything from the raw observation to the input in physical units, so it can be exported as one object.
+    `act` and `forward` take the mean action.
 
     Args:
         observation_size: o.
@@ -74,7 +74,7 @@ class Policy(nn.Module):
         self.register_buffer("action_half", (high - low) / 2)
 
     def scale(self, observation: Tensor) -> Tensor:
-        """Raw to scaled observations."""
+        """Scales raw observations."""
         return (observation - self.observation_mean) / self.observation_std
 
     def physical(self, action: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Policy(nn.Module):
         return log_density, (log_std + 0.5 + _HALF_LOG_2PI).sum(dim=-1)
 
     def sample_action(self, scaled: Tensor, noise: Tensor) -> Tensor:
-        """The action of `sample` alone."""
+        """As `sample`, without the log-density."""
         return torch.tanh(self._gaussian(scaled, noise)[0])
 
     def _gaussian(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Action in physical units, (..., o) -> (..., m): the mean one, or with a generator a sample."""
+        """Action in physical units, (..., o) -> (..., m): the mean action, or a sample if a generator is given."""
         expect(observation, Tensor, "the observation of a policy", "such as torch.zeros(8, observation_size)")
         if observation.shape[-1:] != (self.observation_size,):
             raise DimensionMismatch(
@@ -133,8 +133,10 @@ class Policy(nn.Module):
         return self.physical(self.sample_action(self.scale(observation), noise))
 
     def law(self) -> Network:
-        """A frozen copy of the mean action, (..., o) -> (..., m), in numpy and float64: microseconds per call, and with
-        enclosures. What runs is what can be proved of."""
+        """A frozen copy of the mean action, (..., o) -> (..., m), in numpy and float64.
+
+        It takes microseconds per call and has enclosures, so the function that runs is the one that is certified.
+        """
 
         def array(tensor: Tensor) -> NDArray[np.float64]:
             return tensor.detach().cpu().numpy().astype(np.float64)
@@ -155,7 +157,7 @@ class Policy(nn.Module):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
+        """Writes the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
         content: dict[str, Any] = {
             "observation_size": self.observation_size,
             "hidden": list(self.hidden),

@@ -1,4 +1,4 @@
-"""What a user sees of a learning run: a progress bar, a CSV file, TensorBoard where it is installed."""
+"""Display and log of a training: a progress bar, a CSV file, TensorBoard where it is installed."""
 
 from __future__ import annotations
 

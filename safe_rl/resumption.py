@@ -65,11 +65,11 @@ def identity(
 
 
 def expect_same_identity(stored: dict[str, Any], given: dict[str, Any], path: str | Path) -> None:
-    """Refuses a checkpoint of another task or handler.
+    """Rejects a checkpoint of another task or handler.
 
     Args:
         stored: identity in the file.
-        given: identity of the learner that is to go on from it.
+        given: identity of the learner that is to resume from it.
         path: of the file, for the message.
 
     Raises:

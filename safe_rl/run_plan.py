@@ -79,7 +79,7 @@ class RunPlan:
         return RunPlan(steps, "steps", checkpoint, checkpoint_every, evaluate_every, log)
 
     def made(self, updates: int, steps: int) -> int:
-        """How much of the goal is made, in its unit."""
+        """Progress towards the goal, in its unit."""
         return updates if self.unit == "updates" else steps
 
     def due(self, updates: int, steps: int, interrupted: bool) -> Due:

@@ -12,7 +12,7 @@ __all__ = ["expect_counts", "expect_numbers", "expect_widths"]
 
 
 def expect_counts(settings: Any, names: Iterable[str], least: int = 1) -> None:
-    """Refuses settings of these names that are not whole numbers of at least so many.
+    """Rejects settings of these names that are not whole numbers of at least ``least``.
 
     Raises:
         InvalidValue: says which, and what it is.
@@ -29,7 +29,7 @@ def expect_numbers(
     most: float | None = None,
     least: float | None = None,
 ) -> None:
-    """Refuses settings of these names that are not finite numbers in this range.
+    """Rejects settings of these names that are not finite numbers in this range.
 
     Raises:
         InvalidValue: says which, and what it is.
@@ -41,7 +41,7 @@ def expect_numbers(
 
 
 def expect_widths(settings: Any, names: Iterable[str]) -> None:
-    """Refuses settings of these names that are no widths of layers, such as (64, 64).
+    """Rejects settings of these names that are not widths of layers, such as (64, 64).
 
     Raises:
         InvalidValue: says which, and what it is.

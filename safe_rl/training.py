@@ -1,4 +1,4 @@
-"""What every learner shares: the loop, evaluation, saving and exact resumption."""
+"""The part that all learners share: the loop, evaluation, saving and exact resumption."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class RunExists(TriviumError, FileExistsError):
 
 
 class Learner(ABC):
-    """A policy in the making.
+    """Base class of training algorithms.
 
-    A subclass holds its networks and writes `prepare`, `iterate`, `diagnostics` and the two halves of its
-    state; the loop, the files and the statistics are here. Randomness comes from `generator` and from the
-    environment's own, never from torch's global one, so a learner's numbers do not depend on what else the
+    A subclass holds its networks and defines `prepare`, `iterate`, `diagnostics` and the two halves of its state; this
+    class provides the loop, the files and the statistics. All random numbers come from `generator` and the
+    environment's generator, never from torch's global one, so a learner's numbers do not depend on what else the
     program draws.
 
     Args:
@@ -62,20 +62,20 @@ class Learner(ABC):
         device: where networks, memory and environment live.
         handler: of the task's constraints; None learns the reward alone.
         environments: how many are stepped together.
-        evaluation_environments: how many of them act without noise if there is a handler, so that budgets are measured
-            on what will be used; 0 measures all, with their noise.
+        evaluation_environments: how many of them run without exploration noise if there is a handler, so that budgets
+            are measured for the policy as it will be used; 0 measures all of them, with noise.
         hidden: widths of the policy's hidden layers.
         threads: of torch, while it learns.
 
-    `name` is what the live view and the log call it: the combination that made it, else what it is made of.
-    `checkpoint` is where `learn` wrote the last one.
+    `name` labels it in the progress display and the log: the name of its combination, or of its parts. `checkpoint` is
+    where `learn` wrote the last one.
     """
 
     settings_type: ClassVar[type[Any]]
 
     @property
     def approximations(self) -> tuple[str, ...]:
-        """What of a task of ours is not taken exactly, in words; a foreign environment is what it is."""
+        """Approximations of the task, in words; empty for external environments."""
         task = self.task
         if not isinstance(task, Task):
             return ()
@@ -140,7 +140,7 @@ class Learner(ABC):
         self._threads = threads
 
     def expect_parts(self, settings: Any, handler: Any) -> None:
-        """Refuses settings and handlers that are none, before they are looked into."""
+        """Rejects objects that are not settings or handlers."""
         name = type(self).__name__
         expect(settings, self.settings_type, f"settings of {name}", "such as it has with all of its defaults")
         if handler is not None:
@@ -156,19 +156,19 @@ class Learner(ABC):
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module | Tensor]:
-        """All that is trained, by name, the policies among it."""
+        """All trained networks by name, including the policies."""
 
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
-        """Quantities worth a curve."""
+        """Quantities to plot during training."""
 
     @abstractmethod
     def learner_state(self) -> dict[str, Any]:
-        """Networks, optimisers, memory, averages: all that `iterate` reads and this class does not hold."""
+        """The state of the subclass that `iterate` depends on: networks, optimisers, buffer, averages."""
 
     @abstractmethod
     def load_learner_state(self, state: dict[str, Any]) -> None:
-        """Undo `learner_state`."""
+        """Restores the state that `learner_state` returned."""
 
     def fix_scales(self, rows: Batch, policies: Sequence[Policy], return_scale: float) -> float:
         """Fixes the scales of observations, reward and costs; see `scales.fix_scales`."""
@@ -179,7 +179,7 @@ class Learner(ABC):
         return survival
 
     def with_jump_start(self, start: JumpStart) -> Self:
-        """Let a controller begin the runs (see `JumpStart`); call it before learning, and again after `load`."""
+        """Uses a prior policy to begin runs (see `JumpStart`); call it before `learn`, and again after `load`."""
         expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
         self.collector.set_jump_start(start)
         return self
@@ -200,22 +200,22 @@ class Learner(ABC):
         evaluate_every: int | None = None,
         log: str | Path | None = None,
     ) -> Self:
-        """Learn until `updates` updates have been made in all, those before a resumption included.
+        """Trains until the total number of updates, including those before a resumption, is `updates`.
 
         Args:
-            steps: learn until so many transitions were collected instead, those of the warm-up included.
+            steps: train until this many transitions have been collected instead, including the warm-up.
             progress: show a progress bar where the output is a terminal.
-            checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every`
-                updates, at the end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one.
-                Where the disk does not take it the run goes on with a warning, and the last one is written to the
-                current folder or the one for temporary files.
+            checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every` updates, at the
+                end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
+                written, training continues with a warning, and the last one is written to the current folder or the one
+                for temporary files.
             evaluate_every: evaluate the mean action every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
 
         Raises:
             InUse: another process learns with the same checkpoint or log.
-            KeyboardInterrupt: Ctrl-C; where there is a checkpoint, after the update in hand and its writing.
-            InvalidValue: arguments that cannot be, or an environment that returns what none may, such as NaN.
+            KeyboardInterrupt: Ctrl-C; if there is a checkpoint, after the current update, once it is written.
+            InvalidValue: invalid arguments, or an environment that returns invalid values such as NaN.
             RunExists: the checkpoint is that of another run.
             TrainingDiverged: weights became NaN or infinite. `policy` and `result` are those of the last check before,
                 and the checkpoint is the last one written before.
@@ -266,7 +266,7 @@ class Learner(ABC):
                     try:
                         self.iterate()
                     except Exception:
-                        # Where the weights are NaN so are the actions, and the environment is not to blame.
+                        # Where the weights are NaN so are the actions, and the environment is not the cause.
                         self._check_finite(checkpoint)
                         raise
                     interrupted = came()
@@ -327,11 +327,10 @@ class Learner(ABC):
         )
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> tuple[NDArray[np.float32], None]:
-        """Action in physical units, (..., o) -> (..., m), and None: the policy has no memory.
+        """Action in physical units, (..., o) -> (..., m), and None: the policy is stateless.
 
-        It is the policy that is learning; the one to use in the end, which is saved and compared, is `result`.
-        A sample draws from the learner's generator and so changes what it does next; for many fast calls use
-        `policy.law()`.
+        Uses the policy in training; `result` is the averaged policy that is saved and compared. Sampling advances the
+        learner's generator and therefore changes subsequent training; for many fast calls use `policy.law()`.
         """
         numbers = expect_array(observation, "observation", infinite=True, nan=True)
         expect_flag(deterministic, "deterministic")
@@ -339,10 +338,10 @@ class Learner(ABC):
         return self.policy.act(tensor, None if deterministic else self.generator).cpu().numpy(), None
 
     def save(self, path: str | Path) -> None:
-        """Write everything the run depends on, atomically; the run itself is not disturbed.
+        """Writes everything the run depends on, atomically; the run itself is not disturbed.
 
         Raises:
-            TrainingDiverged: weights are NaN or infinite, so nothing can go on from them.
+            TrainingDiverged: weights are NaN or infinite, so training cannot be resumed from them.
         """
         self._check_finite(path)
         write_checkpoint(path, type(self).__name__, self.state_dict())
@@ -355,13 +354,13 @@ class Learner(ABC):
         device: torch.device | str = "cpu",
         handler: Handler | None = None,
     ) -> Self:
-        """A learner that goes on exactly where the saved one was (given the same hardware and versions).
+        """Loads a learner that resumes exactly where the saved one stopped (given the same hardware and versions).
 
         Args:
-            handler: the one it was made with; a handler is settings only, what it remembers is in the file.
+            handler: the one it was made with; a handler holds settings only; its state is in the file.
 
         Raises:
-            CheckpointError: the file is damaged or foreign, or belongs to another task or handler.
+            CheckpointError: the file is damaged or not a checkpoint, or belongs to another task or handler.
         """
         content = read_checkpoint(path, cls.__name__)
         with resumption.reading(path, cls.__name__):

@@ -129,7 +129,7 @@ class AbstractTask(ABC):
         if self.tolerance is not None:
             return state.array(self.tolerance, default=np.inf, what="tolerance")
         spread = 3.0 * np.sqrt(np.diag(self.initial.covariance(state)))
-        offset = np.abs(state.deviation(self.initial.mean(state), self.reference.values(self.plant, 0)[0]))
+        offset = np.abs(state.deviation(self.initial.mean(state), self.reference.at(self.plant, 0)[0]))
         width = 0.05 * (spread + offset)
         return np.where(width > 0, width, np.inf)
 
@@ -141,7 +141,7 @@ class AbstractTask(ABC):
         low, high = self.domain_bounds
         if not self.reference.is_constant:
             return np.isinf(declared.periods) & np.array([not s.quaternion for s in declared], dtype=bool)
-        x, _ = self.reference.values(self.plant, 0)
+        x, _ = self.reference.at(self.plant, 0)
         inside = (low >= x - 0.5 * declared.periods) & (high <= x + 0.5 * declared.periods)
         for group in declared.quaternions:
             with np.errstate(invalid="ignore"):

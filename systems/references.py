@@ -27,7 +27,7 @@ class Reference(ByContent, ABC):
         """True where the reference is the same at every sample."""
 
     @abstractmethod
-    def values(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reference at the samples ``k`` of shape (...): states (..., n) and inputs (..., m)."""
 
 
@@ -40,7 +40,7 @@ class TabulatedReference:
 
     def __init__(self, reference: Reference, plant: Plant, samples: int) -> None:
         self._reference, self._plant = reference, plant
-        self._x, self._u = reference.values(plant, np.arange(1 if reference.is_constant else samples))
+        self._x, self._u = reference.at(plant, np.arange(1 if reference.is_constant else samples))
 
     def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """x_r (n,) and u_r (m,) at sample k."""
@@ -48,7 +48,7 @@ class TabulatedReference:
             return self._x[0], self._u[0]
         if 0 <= k < len(self._x):
             return self._x[k], self._u[k]
-        return self._reference.values(self._plant, k)
+        return self._reference.at(self._plant, k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class SetPoint(Reference):
     def is_constant(self) -> bool:
         return True
 
-    def values(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shape = _samples(k).shape
         x = plant.state.optional(self.x, "reference of the state")
         u = plant.input.optional(self.u, "reference of the input")
@@ -103,7 +103,7 @@ class Sinusoid(Reference):
     def is_constant(self) -> bool:
         return False
 
-    def values(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         phase = self.frequency * _samples(k)[..., None]
         values = []
         for declared, parts in (
@@ -139,7 +139,7 @@ class Trajectory(Reference):
     def is_constant(self) -> bool:
         return False
 
-    def values(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = np.asarray(self.x, dtype=float)
         u = np.zeros((len(x), len(plant.input))) if self.u is None else np.asarray(self.u, dtype=float)
         for declared, array in ((plant.state, x), (plant.input, u)):

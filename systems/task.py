@@ -103,7 +103,7 @@ class Task(AbstractTask):
             _ = self.terminal_cost
         _ = self.constraint_functions
         with located(f"{subject}: reference", TriviumError):
-            self.reference.values(plant, 0)
+            self.reference.at(plant, 0)
         with located(f"{subject}: initial", TriviumError):
             self.initial.support(plant.state)
         with located(f"{subject}: disturbance", TriviumError):
@@ -169,7 +169,7 @@ class Task(AbstractTask):
 
     def arrived(self, x: np.ndarray, k: np.ndarray | int) -> np.ndarray:
         """Which states (..., n) at the samples k, (...) of whole numbers, are within ``arrival`` of their reference."""
-        reference, _ = self.reference.values(self.plant, k)
+        reference, _ = self.reference.at(self.plant, k)
         return np.asarray((np.abs(self.reading.state.deviation(x, reference)) <= self.arrival).all(axis=-1))
 
     # ---- environments ----

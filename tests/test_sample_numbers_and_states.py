@@ -89,7 +89,7 @@ def made(name: str) -> Any:
 
 def near(name: str) -> np.ndarray:
     task = CONTROLLERS[name][0]
-    x_ref = task.reference.values(task.plant, 0)[0]
+    x_ref = task.reference.at(task.plant, 0)[0]
     return x_ref + 0.05 * (task.initial.mean(task.plant.state) + 0.01 - x_ref)
 
 
@@ -189,9 +189,9 @@ def test_beyond_the_end_of_a_run_references_go_on() -> None:
     for task in (SWINGING, LISTED):
         controller = LQR(task)
         for k in (task.steps, task.steps + 1, 10 * task.steps):
-            x_ref, u_ref = task.reference.values(task.plant, k)
+            x_ref, u_ref = task.reference.at(task.plant, k)
             np.testing.assert_allclose(controller.step(x_ref, k).input, u_ref, atol=1e-12)
-    end = LISTED.reference.values(LISTED.plant, 10**6)[0]
+    end = LISTED.reference.at(LISTED.plant, 10**6)[0]
     np.testing.assert_array_equal(end, [0.1, 0.0])
 
 

@@ -54,7 +54,7 @@ def of_task(task: Task) -> Samples:
     bounds, disturbances as they are drawn.
     """
     chance, state = np.random.default_rng(0), task.plant.state
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     mean, spread = task.initial.mean(state), 3.0 * np.sqrt(np.diag(task.initial.covariance(state)))
     low, high = task.initial.support(state)
     low = np.minimum(np.where(np.isfinite(low), low, mean - spread), x_ref)

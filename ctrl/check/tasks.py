@@ -136,7 +136,7 @@ def _starts(task: Task) -> None:
 
 
 def _reference_allowed(task: Task) -> None:
-    x_ref, u_ref = task.reference.values(task.plant, np.arange(task.steps + 1))
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
     for k in (0,) if task.reference.is_constant else range(task.steps + 1):
         why = objection(task, x_ref[k])
         if why:
@@ -149,7 +149,7 @@ def _reference_allowed(task: Task) -> None:
 
 
 def _reference_holds(task: Task) -> str:
-    x_ref, u_ref = task.reference.values(task.plant, np.arange(task.steps + 1))
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
     w = np.broadcast_to(task.disturbance.mean(task.plant.disturbance), (task.steps, len(task.plant.disturbance)))
     after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
     gap = np.abs(after - x_ref[1:]) / task.dt
@@ -230,7 +230,7 @@ def _rates(task: Task, rates: np.ndarray) -> str:
 
 def _residual(task: Task) -> float:
     """How far from standing still the undisturbed plant is at its reference, in the terms of its own equations."""
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     value = np.array(task.plant.casadi()(x_ref, u_ref, 0, 0))[:, 0] - (x_ref if task.plant.is_discrete else 0.0)
     return float(np.max(np.abs(value), initial=0.0))
 
@@ -282,7 +282,7 @@ def _ends(task: Task) -> str:
     """Whether a domain ends the runs of a plant that is unstable where it shall stay."""
     if np.isfinite(task.domain_bounds).any():
         return "a domain ends it"
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     growth = float(np.abs(np.linalg.eigvals(linearise(task.dynamics, x_ref, u_ref).A)).max(initial=0.0))
     if task.steps * math.log(max(growth, 1.0)) <= math.log(DOUBLED):
         return "the plant does not diverge from its reference"
@@ -296,7 +296,7 @@ def _reach(task: Task) -> str:
     """How far random inputs carry the plant, in words."""
     chance = np.random.default_rng(0)
     x, _ = _draws(task)
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     lower, upper = (np.where(np.isfinite(bound), bound, u_ref) for bound in task.input_bounds)
     spread, step = np.abs(x - x_ref).max(axis=0), task.true_dynamics.lower("numpy")
     largest = spread.copy()
@@ -331,7 +331,7 @@ def _fine(task: Task) -> str:
     if task.integrator != "rk4" or task.plant.is_discrete:
         return f"{task.dynamics} is taken as meant"
     x, w = _draws(task)
-    _, u = task.reference.values(task.plant, np.zeros(len(x), dtype=int))
+    _, u = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
     coarse, fine = (
         dataclasses.replace(task, substeps=factor * task.substeps).dynamics.lower("numpy")(x, u, w, np.zeros(0))
         for factor in (1, 4)
@@ -344,7 +344,7 @@ def _fine(task: Task) -> str:
 
 def _costs(task: Task) -> None:
     x, _ = _draws(task)
-    x_ref, u_ref = task.reference.values(task.plant, np.zeros(len(x), dtype=int))
+    x_ref, u_ref = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
     given = {
         "stage cost": lower(task.stage_cost_function(), to="numpy")(x, u_ref, x_ref, u_ref),
         "terminal cost": lower(task.terminal_cost_function(), to="numpy")(x, x_ref),

@@ -91,7 +91,7 @@ def _label(task: Task, signal: tuple[str, int]) -> str:
 def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], colour: str) -> None:
     """One signal of all runs over time."""
     kind, i = signal
-    x_ref, u_ref = task.reference.values(task.plant, np.arange(runs.states.shape[1]))
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(runs.states.shape[1]))
     values, reference = (runs.states[..., i], x_ref[:, i]) if kind == "x" else (runs.inputs[..., i], u_ref[:-1, i])
     time = task.dt * np.arange(values.shape[1])
     style: dict[str, Any] = {} if kind == "x" else {"drawstyle": "steps-post"}
@@ -170,7 +170,7 @@ def _phase(axes: Axes, task: Task, runs: Trajectories, plane: tuple[int, int], c
     start = runs.states[:, 0]
     axes.plot(start[settled, i], start[settled, j], ".", color=colour, markersize=3, markeredgewidth=0)
     axes.plot(start[~settled, i], start[~settled, j], "x", **FAILED)
-    target, _ = task.reference.values(task.plant, np.arange(task.steps if not task.reference.is_constant else 1))
+    target, _ = task.reference.at(task.plant, np.arange(task.steps if not task.reference.is_constant else 1))
     axes.plot(target[:, i], target[:, j], "+k--" if len(target) == 1 else "k--", linewidth=0.7, markersize=6)
     axes.set_xlabel(str(task.plant.state[i]))
 

@@ -90,7 +90,7 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
 def settling_times(task: Task, runs: Trajectories) -> np.ndarray:
     """Seconds (b,) from which on the state is within ``task.arrival`` of the reference; infinite where never."""
     steps = runs.states.shape[1] - 1
-    x_ref, _ = task.reference.values(task.plant, np.arange(steps + 1))
+    x_ref, _ = task.reference.at(task.plant, np.arange(steps + 1))
     offset = task.reading.state.deviation(runs.states, x_ref)
     outside: np.ndarray = np.any(np.abs(offset) > task.arrival, axis=-1)
     since = steps + 1 - np.argmax(outside[:, ::-1], axis=1)

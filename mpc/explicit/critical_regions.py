@@ -27,7 +27,13 @@ class MultiparametricQP:
     """min z'Hz/2 + (f + F x)'z + sum_i weight_i max(0, a_i'z - b_i - s_i'x), an infinite weight making row i hard.
 
     Args:
-        H: (d, d), positive definite. f: (d,). F: (d, n). A: (rows, d). b: (rows,). S: (rows, n). weight: (rows,).
+        H: (d, d), positive definite.
+        f: (d,).
+        F: (d, n).
+        A: (rows, d).
+        b: (rows,).
+        S: (rows, n).
+        weight: (rows,).
         box: lower and upper bounds (n,) of the parameters x, finite.
     """
 
@@ -43,13 +49,17 @@ class MultiparametricQP:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where one set of rows is active, and the solution there, z = K x + k.
+    """The region in which one set of rows is active, and the solution there, z = K x + k.
 
     Args:
         rows: the active set: indices of the rows that hold with equality (``active``) and of the soft rows that are
             violated at the optimum (``violated``); the others hold with room to spare.
-        K: (d, n). k: (d,). set: in units of x, without redundant rows, each of length 1. corners: (c, n).
-        middle: (n,), a point inside. shape: the same set where the box of the parameters is |x_i| <= 1.
+        K: (d, n).
+        k: (d,).
+        set: in units of x, without redundant rows, each of length 1.
+        corners: (c, n).
+        middle: (n,), a point inside.
+        shape: the same set where the box of the parameters is |x_i| <= 1.
     """
 
     rows: ActiveSet

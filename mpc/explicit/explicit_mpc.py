@@ -21,27 +21,29 @@ __all__ = ["ExplicitMPC"]
 
 @final
 class ExplicitMPC(OnlineController):
-    """The law of :class:`LinearMPC` in closed form (Bemporad, Morari, Dua & Pistikopoulos, 2002).
+    """Linear MPC as an explicit piecewise affine control law (Bemporad, Morari, Dua & Pistikopoulos, 2002).
 
-    The law is a :class:`Lattice`, so what runs is what can be proved of. Beyond the feasible states it goes on
-    continuously, which the status of a decision says.
+    The control law is a :class:`Lattice`, so the function that runs is the one that is certified. Beyond the feasible
+    states it is continued continuously, which the status of a decision says.
 
     Args:
         task: as for :class:`LinearMPC`, with a constant reference.
-        horizon: samples looked ahead. The number of regions grows steeply with it and with the states.
+        horizon: number of predicted samples. The number of regions grows steeply with it and with the states.
         terminal: as for :class:`LinearMPC`.
-        within: bounds on the states for which the law is made; default: the task's domain, and its hard boxes where
-            that is open.
+        within: bounds on the states for which the control law is computed; default: the task's domain, and its hard
+            boxes where that is open.
         max_regions: gives up beyond so many.
 
     Attributes:
-        regions: where which rows are active. law: the input as a function of the state. online: the same MPC, solved
+        regions: where which rows are active.
+        law: the input as a function of the state.
+        online: the same MPC, solved
             in every step.
 
     Raises:
         NotApplicable: as :class:`LinearMPC`; a reference that moves; states without bounds; more regions than allowed;
             nothing feasible.
-        InvalidValue: as :class:`LinearMPC`; bounds asked for that leave a state open, or no room.
+        InvalidValue: as :class:`LinearMPC`; requested bounds that leave a state unbounded or an empty box.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class ExplicitMPC(OnlineController):
 
 
 def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (n,) of the states: those asked for, else the domain, and the hard boxes where that is open."""
+    """Bounds (n,) of the states: those requested, else the domain, and the hard boxes where that is unbounded."""
     state = task.plant.state
     lower, upper = task.domain_bounds if within is None else within.interval(state)
     if within is None:

@@ -1,4 +1,4 @@
-"""From the regions of a continuous piecewise affine function to the largest of smallest of its pieces."""
+"""Lattice form of a continuous piecewise affine function: the maximum of minima of its pieces."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def lattice_of(
     """u = E z + from_state x + offset over regions whose union is convex and on which it is continuous.
 
     Args:
-        E: (m, d). from_state: (m, n). offset: (m,). box: of x, that of the shapes of the regions being |x_i| <= 1.
+        E: (m, d).
+        from_state: (m, n).
+        offset: (m,).
+        box: of x, that of the shapes of the regions being |x_i| <= 1.
 
     Raises:
         NotRepresented: the terms found do not give the function up to ``ACCURATE``.
@@ -51,9 +54,9 @@ def lattice_of(
         slopes = np.array([E[j] @ region.K + from_state[j] for region in regions])
         constants = np.array([E[j] @ region.k + offset[j] for region in regions])
         affine = np.column_stack([slopes * half, constants + slopes @ middle])
-        found = _max_min(affine, [region.shape for region in regions])
-        A = found.A / half
-        inputs.append(MaxMin(A, found.b - A @ middle, found.terms))
+        lattice = _max_min(affine, [region.shape for region in regions])
+        A = lattice.A / half
+        inputs.append(MaxMin(A, lattice.b - A @ middle, lattice.terms))
     return Lattice(tuple(inputs))
 
 
@@ -100,18 +103,18 @@ def _max_min(affine: np.ndarray, shapes: list[Polytope]) -> MaxMin:
     used = sorted(set().union(*least_terms))
     place = {piece: at for at, piece in enumerate(used)}
     indices = sorted(tuple(sorted(place[piece] for piece in term)) for term in least_terms)
-    found = MaxMin(pieces[used][:, :-1] * scale, pieces[used][:, -1] * scale, tuple(indices))
-    _check(found, affine, shapes, scale)
-    return found
+    lattice = MaxMin(pieces[used][:, :-1] * scale, pieces[used][:, -1] * scale, tuple(indices))
+    _check(lattice, affine, shapes, scale)
+    return lattice
 
 
-def _check(found: MaxMin, affine: np.ndarray, shapes: list[Polytope], scale: float) -> None:
+def _check(lattice: MaxMin, affine: np.ndarray, shapes: list[Polytope], scale: float) -> None:
     """Whether the lattice is the function in the middle and at three more points of every region."""
     rng = np.random.default_rng(0)
     weights = [rng.dirichlet(np.full(len(shape.vertices), 0.3), 3) @ shape.vertices for shape in shapes]
     x = np.array([[shape.middle, *more] for shape, more in zip(shapes, weights, strict=True)])
     expected = np.einsum("rki,ri->rk", x, affine[:, :-1]) + affine[:, -1:]
-    worst = float(np.abs(found(x) - expected).max()) / scale
+    worst = float(np.abs(lattice(x) - expected).max()) / scale
     if not worst <= ACCURATE:
         raise NotRepresented(f"its lattice would be wrong by {worst:.1g} of its range")
 
@@ -143,9 +146,9 @@ def _failure(
                 np.column_stack([-difference[:, :n], np.ones(len(members))]),
             ]
         )
-        found = maximise(upward, H, np.append(region.shape.h, difference[:, n]))
-        if found.value > 2.0 * EQUAL:
-            x = _where_above(region.shape, difference) if found.point is None else found.point[:n]
+        solution = maximise(upward, H, np.append(region.shape.h, difference[:, n]))
+        if solution.value > 2.0 * EQUAL:
+            x = _where_above(region.shape, difference) if solution.point is None else solution.point[:n]
             if x is not None:
                 return x, region.piece
     return None

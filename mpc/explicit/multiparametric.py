@@ -144,6 +144,6 @@ def _beyond(parametric: Parametric, cover: _Cover, region: Region, i: int, rng: 
 
 
 def _left(part: Polytope, region: Region, origin: np.ndarray, basis: np.ndarray) -> list[Polytope]:
-    """What a region leaves of a part of a facet, points nearer than ``GAP`` being covered."""
+    """The rest of a part of a facet that a region does not cover, points nearer than ``GAP`` being covered."""
     H, h = region.shape.H, region.shape.h
     return part.minus(H @ basis, h + GAP - H @ origin)

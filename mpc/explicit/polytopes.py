@@ -21,7 +21,9 @@ class Polytope:
     are convex combinations of old ones, and thin polytopes are as accurate as thick ones.
 
     Args:
-        H: (rows, n), of length 1 at most. h: (rows,). vertices: (k, n).
+        H: (rows, n), of length 1 at most.
+        h: (rows,).
+        vertices: (k, n).
         on: (k, rows) of bool, which rows each vertex lies on.
     """
 
@@ -54,13 +56,13 @@ class Polytope:
     def is_facet(self) -> np.ndarray:
         """Mask (rows,), whether the vertices on a row span a facet."""
         n = self.H.shape[1]
-        found = np.zeros(len(self.h), dtype=bool)
+        spans_facet = np.zeros(len(self.h), dtype=bool)
         for i in range(len(self.h)):
             there = self.vertices[self.on[:, i]]
             if len(there) >= n:
                 spread = np.linalg.svd(there - there.mean(axis=0), compute_uv=False) if n > 1 else np.zeros(1)
-                found[i] = n <= 1 or spread[n - 2] > TOLERANCE
-        return found
+                spans_facet[i] = n <= 1 or spread[n - 2] > TOLERANCE
+        return spans_facet
 
     def cut(self, row: np.ndarray, right: float) -> Polytope | None:
         """The part with row'x <= right, None where that has no interior.
@@ -128,7 +130,7 @@ class Polytope:
         return flat, origin, basis
 
     def minus(self, H: np.ndarray, h: np.ndarray) -> list[Polytope]:
-        """What of it lies outside of {x: H x <= h}, as parts that do not overlap."""
+        """The set difference with {x: H x <= h}, as parts that do not overlap."""
         if (self.vertices @ H.T <= h + TOLERANCE).all():
             return []
         if (self.vertices @ H.T >= h - TOLERANCE).all(axis=0).any():

@@ -31,7 +31,11 @@ class TrackingModel:
     """The sampled plant x+ = A x + B u + c of a task, its bounded outputs, and the stage weights.
 
     Args:
-        A: (n, n). B: (n, m). c: (n,). Q: (n, n). R: (m, m).
+        A: (n, n).
+        B: (n, m).
+        c: (n,).
+        Q: (n, n).
+        R: (m, m).
     """
 
     A: np.ndarray

@@ -39,7 +39,8 @@ class Prediction:
     all future time.
 
     Args:
-        x: (horizon, n). u: (horizon, m).
+        x: (horizon, n).
+        u: (horizon, m).
         mean, sine, cosine: (n + m,), (x, u) of the artificial reference j samples ahead is
             mean + sine sin(w (j - N)) + cosine cos(w (j - N)).
         frequency: w, rad per sample.
@@ -52,7 +53,7 @@ class Prediction:
     cosine: np.ndarray
     frequency: float
 
-    def at(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+    def point_at(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         """State and input ``j`` >= 0 samples ahead, on the artificial reference from the horizon on."""
         N, n = len(self.u), self.x.shape[1]
         if j < N:
@@ -65,8 +66,8 @@ class Prediction:
 class ArtificialReferenceMPC(OnlineController):
     """Solves a parametric cone program in every sample, whose prediction ends on an artificial reference.
 
-    A solve that fails leaves the last good point alone: its prediction, which never ends, is followed instead,
-    corrected by the local regulator. Before there is one, the backup law of :class:`mpc.fallback.Fallback` acts.
+    After a failed solve the prediction of the last accepted one, which never ends, is followed, corrected by the local
+    regulator. Before the first, the backup control law of :class:`mpc.fallback.Fallback` acts.
 
     Args:
         task: see the final classes.
@@ -158,10 +159,10 @@ class ArtificialReferenceMPC(OnlineController):
             return SolveResult(Status.TERMINAL_SET_UNREACHABLE, None, iterations, other.residual, other.input)
         return SolveResult(status, None, iterations, residual)
 
-    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+    def _fallback_input(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         if self._solved_at is None:
             return self._fallback.backup(x, k), Source.BACKUP
-        planned = self.prediction.at(max(k - self._solved_at, 0))
+        planned = self.prediction.point_at(max(k - self._solved_at, 0))
         return self._fallback.follow(x, k, *planned), Source.SHIFTED_PLAN
 
     def _decision_without_end(self, x: np.ndarray, k: int) -> Decision | None:
@@ -185,15 +186,15 @@ class ArtificialReferenceMPC(OnlineController):
         return elapsed if 0 < elapsed < self.horizon else 0
 
     def _last_plan(self) -> Plan:
-        """The prediction of the last good solve up to the horizon."""
+        """The prediction of the last accepted solve up to the horizon."""
         prediction = self.prediction
         assert self._solved_at is not None
-        end = prediction.at(self.horizon)[0]
+        end = prediction.point_at(self.horizon)[0]
         return Plan(np.vstack([prediction.x, end]), prediction.u, self._solved_at)
 
     @property
     def prediction(self) -> Prediction:
-        """What the last good solve predicts, from its sample on."""
+        """The prediction of the last accepted solve, from its sample on."""
         program, z = self.program, self.solver.point()
         target = self.solver.parameter()[self._n :]
         parts = np.zeros((3, program.state_at.shape[1] + program.input_at.shape[1]))
@@ -204,7 +205,7 @@ class ArtificialReferenceMPC(OnlineController):
 
     @property
     def cost(self) -> float:
-        """Objective of the last good solve, in the unit of the task's cost."""
+        """Objective of the last accepted solve, in the unit of the task's cost."""
         return self.program.cost(self.solver.point(), self.solver.parameter())
 
     def feasible_set(self) -> FeasibleSet:

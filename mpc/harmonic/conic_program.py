@@ -20,10 +20,16 @@ class ConicProgram:
     predicted state is the measured one.
 
     Args:
-        S: (residuals, d). T: (residuals, len(p)). t: (residuals,).
-        G: (equalities, d). B: (equalities, len(p)). b: (equalities,).
-        C: (rows, d). lower, upper: (rows,), infinite where there is no bound.
-        D: (3 cones, d), its triples (e, s, c). low, high: (cones,), infinite where there is no bound.
+        S: (residuals, d).
+        T: (residuals, len(p)).
+        t: (residuals,).
+        G: (equalities, d).
+        B: (equalities, len(p)).
+        b: (equalities,).
+        C: (rows, d).
+        lower, upper: (rows,), infinite where there is no bound.
+        D: (3 cones, d), its triples (e, s, c).
+        low, high: (cones,), infinite where there is no bound.
         state_at: (horizon, n) and input_at: (horizon, m), indices into z. The state after them is the end of the
             prediction.
         mean_at, sine_at, cosine_at: (n + m,) indices of the artificial reference in z, empty where there is none.
@@ -75,9 +81,14 @@ class Projection:
     constraints hold for every v. The objective is |v|^2 / 2 more than at v = 0.
 
     Args:
-        J: (rows + 3 cones, f), scaled so that the half-width of a two-sided row is 1. O: (rows + 3 cones, len(p)).
-        o: (rows + 3 cones,). lower, upper: (rows,). low, high: (cones,). All of them scaled alike.
-        Z: (d, f). Y: (d, len(p)). y: (d,).
+        J: (rows + 3 cones, f), scaled so that the half-width of a two-sided row is 1.
+        O: (rows + 3 cones, len(p)).
+        o: (rows + 3 cones,).
+        lower, upper: (rows,).
+        low, high: (cones,). All of them scaled alike.
+        Z: (d, f).
+        Y: (d, len(p)).
+        y: (d,).
     """
 
     J: np.ndarray

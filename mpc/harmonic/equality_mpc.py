@@ -17,14 +17,14 @@ __all__ = ["EqualityMPC"]
 
 
 class EqualityMPC(ArtificialReferenceMPC):
-    """The oldest MPC with a stability proof (Keerthi & Gilbert, 1988):
+    """MPC with a terminal equality constraint (Keerthi & Gilbert, 1988):
 
         min  sum_j |x_j - x_r|_Q^2 + |u_j - u_r|_R^2
         s.t. x_{j+1} = A x_j + B u_j + c,  x_N = x_r,  lower <= E x_j + F u_j <= upper.
 
     Args:
-        task: as for :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`. Its reference must be an equilibrium, else a
-            prediction could not go on.
+        task: as for :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`. Its reference must be an equilibrium, at which a
+            prediction can end.
         horizon, solver, max_iterations, time_limit: as there.
 
     Raises:
@@ -51,8 +51,8 @@ class EqualityMPC(ArtificialReferenceMPC):
     def _target_of(self, task: Task) -> Target:
         if not (task.reference.is_constant and _stands_still(self._model, *task.reading.start)):
             raise NotApplicable(
-                f"task '{task.name}': its reference is no equilibrium, where a prediction could end; use a set-point "
-                "at which the plant stands still, or MPC for tracking or harmonic MPC"
+                f"task '{task.name}': its reference is not an equilibrium, where a prediction could end; use a "
+                "set-point at which the plant stands still, or MPC for tracking or harmonic MPC"
             )
         return SteadyTarget(task, parts=1)
 

@@ -30,7 +30,7 @@ class FrequencySweep:
         frequencies: (k,), rad per sample, ascending.
         cost: (k,), closed-loop cost of the task, averaged over its starts.
         failures: (k,), share of samples not solved.
-        area: (k,), of a section of the feasible set, NaN where none was asked for.
+        area: (k,), of a section of the feasible set, NaN where none was requested.
         amplitude: (k, outputs), the largest admissible harmonic of one input (of those, the one that moves the plant
             furthest in the sense of Q), in half-widths of the outputs; 1 where an output binds.
         outputs: what bounds each column of ``amplitude``.
@@ -92,17 +92,17 @@ def sweep(
     starts: int = 4,
     seed: int = 0,
 ) -> FrequencySweep:
-    """Runs the nominal linear loop at each frequency, from starts of the task's own distribution, and takes the
-    frequency with the fewest unsolved samples and then the least cost.
+    """Runs the nominal linear loop at each frequency, from initial states drawn from the task's distribution, and
+    returns the frequency with the fewest unsolved samples, then the lowest cost.
 
     Args:
         task: what is controlled.
-        horizon: samples looked ahead.
-        controller: makes the controller of a frequency.
+        horizon: number of predicted samples.
+        controller: constructs the controller for a frequency.
         frequencies: (k,), candidates; default: 16 from a quarter radian per horizon to 2.5 rad per sample, and 4 more
             around the best of them.
         plane: two states; the area of that section of the feasible set is then computed too, for the figure.
-        starts: draws beside the mean of the distribution of initial states.
+        starts: number of draws in addition to the mean of the distribution of initial states.
         seed: of the draws.
 
     Raises:
@@ -170,7 +170,7 @@ def _closed_loop(
         return _ClosedLoop(np.inf, np.inf, np.nan, str(reason))
     if not isinstance(loop, Controller):
         raise InvalidValue(f"controller returned {shown(loop)}; expected a controller with reset() and step(x, k)")
-    reference = task.reference.values(task.plant, np.arange(task.steps))
+    reference = task.reference.at(task.plant, np.arange(task.steps))
     total, unsolved = 0.0, 0
     for start in starts:
         loop.reset()

@@ -27,15 +27,15 @@ class HarmonicMPC(ArtificialReferenceMPC):
              x_h(j) = x_e + x_s sin(w (j - N)) + x_c cos(w (j - N)),  u_h likewise, a trajectory of the plant,
              |(y_s, y_c)_i| <= min(upper_i - eps - y_e,i,  y_e,i - lower_i - eps)   for every output y = E x + F u.
 
-    It needs no terminal set, stays feasible for any change of the reference, and works from far more states than MPC
-    for tracking with an equally short horizon. A reference that cannot be followed is replaced by the nearest harmonic
-    that can.
+    It needs no terminal set, remains feasible under any change of the reference, and has a much larger domain of
+    attraction than MPC for tracking with the same short horizon. A reference that cannot be followed is replaced by the
+    nearest harmonic that can.
 
     Args:
         task: its plant is linearised where its reference starts; its cost must be quadratic, its constraints boxes and
-            polytopes. Soft constraints are held as hard ones. A constraint on the state alone is not imposed on the
+            polytopes. Soft constraints are treated as hard. Constraints on the state alone are not imposed on the
             measured state.
-        horizon: samples looked ahead, N.
+        horizon: number of predicted samples, N.
         frequency: w in rad per sample; default: that of a sinusoidal reference, else chosen as by
             :func:`mpc.harmonic.frequency.choose_frequency`.
         Te: weight of the mean of the state; default: 10 N Q. The defaults are those of the authors' toolbox.
@@ -51,18 +51,18 @@ class HarmonicMPC(ArtificialReferenceMPC):
     A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
     about horizon (n + m) f^2 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in
     proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 48 us at horizon 10,
-    0.15 ms at 20, 0.8 ms at 50, 10 ms at 100; Clarabel called directly 1.4, 2.8, 15, 24 ms. Above f = 200 it overtakes,
-    and the default changes to it. Equality constraints are eliminated by an orthonormal basis of the whole prediction
+    0.15 ms at 20, 0.8 ms at 50, 10 ms at 100; Clarabel called directly 1.4, 2.8, 15, 24 ms. Above f = 200 Clarabel is
+    faster and becomes the default. Equality constraints are eliminated by an orthonormal basis of the whole prediction
     instead of powers of A, which serves as a stabilising gain would: predictions over 100 samples of plants of spectral
     radius 1.5 meet their dynamics to 1e-14.
 
     A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,
-    over the horizon and half as much again.
+    over the horizon and another half horizon beyond it.
 
     Raises:
         NotApplicable: a cost that is not quadratic, a constraint that is not affine, a plant that is not controllable
-            or a horizon shorter than its controllability index, a direction that costs nothing.
-        InvalidValue: a horizon below 1, a frequency that is not finite, an eps without room.
+            or a horizon shorter than its controllability index, a direction with zero weight.
+        InvalidValue: a horizon below 1, a frequency that is not finite, an eps that leaves no admissible output.
 
     Examples:
         >>> from systems.library import ball_and_plate_axis

@@ -18,7 +18,9 @@ class Outputs:
     """lower <= E x + F u <= upper; every row has a finite bound, and opposite sides of one output share a row.
 
     Args:
-        E: (rows, n). F: (rows, m). lower, upper: (rows,), infinite where there is no bound.
+        E: (rows, n).
+        F: (rows, m).
+        lower, upper: (rows,), infinite where there is no bound.
     """
 
     E: np.ndarray

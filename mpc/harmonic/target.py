@@ -57,7 +57,7 @@ class SinusoidTarget(Target):
             (reference.x_sine, reference.u_sine),
             (reference.x_cosine, reference.u_cosine),
         )
-        self._parts = np.array([np.concatenate(SetPoint(x, u).values(plant, 0)) for x, u in parts])
+        self._parts = np.array([np.concatenate(SetPoint(x, u).at(plant, 0)) for x, u in parts])
         self._parts[0] = np.concatenate(mean_of(task))
         self._frequency, self._horizon = reference.frequency, horizon
         self._turn = np.eye(3)
@@ -92,8 +92,8 @@ def mean_of(task: Task) -> tuple[np.ndarray, np.ndarray]:
     first, input_ = task.reading.start
     if not isinstance(reference, Sinusoid):
         return first, input_
-    x, u = SetPoint(reference.x_mean, reference.u_mean).values(plant, 0)
-    return x + first - reference.values(plant, 0)[0], u
+    x, u = SetPoint(reference.x_mean, reference.u_mean).at(plant, 0)
+    return x + first - reference.at(plant, 0)[0], u
 
 
 def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:

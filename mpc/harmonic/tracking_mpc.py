@@ -23,11 +23,13 @@ class TrackingMPC(ArtificialReferenceMPC):
         s.t. x_{j+1} = A x_j + B u_j + c,  x_N = x_e = A x_e + B u_e + c,  lower <= E x_j + F u_j <= upper,
              lower + eps <= E x_e + F u_e <= upper - eps.
 
-    It stays feasible for any change of the reference. A reference that moves is taken as if it stood still.
+    It remains feasible under any change of the reference. A moving reference is treated as constant at its present
+    value.
 
     Args:
         task, horizon, eps, solver, max_iterations, time_limit: as in :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`.
-        T: weight of the steady state, 10 N Q where left out. S: of its input, R where left out.
+        T: weight of the steady state; default: 10 N Q.
+        S: weight of its input; default: R.
 
     Raises:
         NotApplicable, InvalidValue: as there.

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from ctrl.controller import sample_index
-from mpc.lagrangian.descent import Descent, Found, Maker, dead_beat
+from mpc.lagrangian.descent import Descent, DescentResult, Maker, dead_beat
 from mpc.lagrangian.shooting import Point, Shooting
 from systems import DimensionMismatch, Task
 from systems.arguments import expect_arguments, expect_array, expect_number, expect_whole
@@ -24,7 +24,8 @@ class TorchShooting(Shooting):
     backwards and gives the same numbers. Set the problems with :meth:`place`.
 
     Args:
-        task, horizon, parameters: see :class:`Shooting`. device: of the rollouts.
+        task, horizon, parameters: see :class:`Shooting`.
+        device: of the rollouts.
     """
 
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = (), device: str = "cpu") -> None:
@@ -73,8 +74,11 @@ class LagrangianBatch:
     the batch.
 
     Args:
-        task, horizon: the problem. parameters: names of the plant parameters that differ from problem to problem.
-        make: the multiplier controller. max_iterations, tolerance: see :class:`Descent`. device: of the rollouts.
+        task, horizon: the problem.
+        parameters: names of the plant parameters that vary between problems.
+        make: the multiplier controller.
+        max_iterations, tolerance: see :class:`Descent`.
+        device: of the rollouts.
     """
 
     def __init__(
@@ -93,11 +97,13 @@ class LagrangianBatch:
         self.shooting = TorchShooting(task, horizon, parameters, device)
         self.descent = Descent(self.shooting, make, tolerance=tolerance, max_iterations=max_iterations)
 
-    def solve(self, x0: np.ndarray, parameters: np.ndarray | None = None, k: int = 0) -> Found:
-        """All problems from a cold start; a state that is no number ends with an infinite residual.
+    def solve(self, x0: np.ndarray, parameters: np.ndarray | None = None, k: int = 0) -> DescentResult:
+        """Solves all problems from a cold start; a state that is not finite gives an infinite residual.
 
         Args:
-            x0: states (b, n). parameters: (b, number of names), needed where names were given. k: the present sample.
+            x0: states (b, n).
+            parameters: (b, number of names), needed where names were given.
+            k: the present sample.
 
         Raises:
             DimensionMismatch: shapes that do not fit.

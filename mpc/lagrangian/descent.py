@@ -14,7 +14,7 @@ from ctrl.multipliers import GivenModel, MultiplierController, Predictive
 from ctrl.multipliers.box_qp import minimise_in_box
 from mpc.lagrangian.shooting import Point, Shooting
 
-__all__ = ["Descent", "Found", "Maker", "dead_beat"]
+__all__ = ["Descent", "DescentResult", "Maker", "dead_beat"]
 
 Maker = Callable[[tuple[int, int], np.ndarray], MultiplierController]
 """Makes the controller for (problems, rows) with these maxima (rows,)."""
@@ -29,14 +29,18 @@ def dead_beat(shape: tuple[int, int], maximum: np.ndarray) -> MultiplierControll
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Where the descent ended, a batch of b problems in numpy.
+class DescentResult:
+    """The last points of a descent, for a batch of b problems in numpy.
 
     Args:
-        inputs: (b, d). states: (b, horizon + 1, n). multipliers: (b, c), of the one-sided rows. cost: (b,).
-        residual: (b,), largest scaled violation of the optimality conditions. iterations: (b,), evaluations of each.
+        inputs: (b, d).
+        states: (b, horizon + 1, n).
+        multipliers: (b, c), of the one-sided rows.
+        cost: (b,).
+        residual: (b,), largest scaled violation of the optimality conditions.
+        iterations: (b,), evaluations of each.
         accumulated: (b,), the violations of all rows and iterations before the last, summed.
-        stopped: whether the clock ended it.
+        stopped: whether the time limit ended it.
     """
 
     inputs: np.ndarray
@@ -64,10 +68,12 @@ class Descent:
     parabola of curvature M / step (Beck & Teboulle, 2009).
 
     Args:
-        shooting: the problems. make: the multiplier controller.
+        shooting: the problems.
+        make: the multiplier controller.
         maximum: of the multipliers of hard rows; those of soft rows end at their weight, which makes the penalty exact.
-        tolerance: of the residual at which a problem is finished. max_iterations: evaluations per problem.
-        time_limit: seconds of one solve, looked at in every iteration.
+        tolerance: residual below which a problem is solved.
+        max_iterations: evaluations per problem.
+        time_limit: seconds of one solve, checked in every iteration.
     """
 
     GROWTH = 1.2  # of the step after one that was good
@@ -89,14 +95,14 @@ class Descent:
         self._inverse = np.linalg.inv(shooting.metric)
         self.controller = make((1, len(self.maximum)), self.maximum)
 
-    def solve(self, U: np.ndarray, multipliers: np.ndarray) -> Found:
-        """From these inputs (b, d) and multipliers (b, c), both finite; never raises because of numbers."""
+    def solve(self, U: np.ndarray, multipliers: np.ndarray) -> DescentResult:
+        """Solves from these inputs (b, d) and multipliers (b, c), both finite; never raises because of numbers."""
         b, c = multipliers.shape
         if self.controller.shape != (b, c):
             self.controller = self._make((b, c), self.maximum)
         self.controller.start(multipliers)
         lower, upper = self.shooting.lower, self.shooting.upper
-        best = Found(
+        best = DescentResult(
             np.clip(U, lower, upper),
             np.full((b, self.shooting.horizon + 1, self.shooting.n), np.nan),
             self.controller.multipliers.copy(),
@@ -108,78 +114,82 @@ class Descent:
         lam, step, trial, caution = best.multipliers.copy(), np.ones(b), best.inputs.copy(), np.ones(b)
         hard, beyond = np.isinf(self.shooting.weight), np.zeros(b, dtype=int)
         base: dict[str, np.ndarray] = {}  # the last good points of the problems that are still open
-        open_, began = np.arange(b), perf_counter()
+        active, began = np.arange(b), perf_counter()
         for _ in range(self.max_iterations):
             if perf_counter() - began > self.time_limit:
                 return dataclasses.replace(best, stopped=True)
-            at = self._numbers(trial[open_], open_)
-            best.iterations[open_] += 1
-            good = np.isfinite(at["cost"]) & np.isfinite(at["gradient"]).all(1) & np.isfinite(at["violation"]).all(1)
-            good &= np.isfinite(at["jacobian"]).all((1, 2))
+            point = self._numbers(trial[active], active)
+            best.iterations[active] += 1
+            good = (
+                np.isfinite(point["cost"])
+                & np.isfinite(point["gradient"]).all(1)
+                & np.isfinite(point["violation"]).all(1)
+            )
+            good &= np.isfinite(point["jacobian"]).all((1, 2))
             if base:
-                good &= self._descends(base, at, lam[open_], step[open_])
-                for name, value in at.items():
+                good &= self._descends(base, point, lam[active], step[active])
+                for name, value in point.items():
                     value[~good] = base[name][~good]
             elif not good.all():  # from where nothing is known nothing can be done
-                at, open_ = {name: value[good] for name, value in at.items()}, open_[good]
+                point, active = {name: value[good] for name, value in point.items()}, active[good]
                 good = good[good]
-            step[open_] = np.where(good, np.minimum(1.0, self.GROWTH * step[open_]), 0.5 * step[open_])
-            residual = self._residual(at, lam[open_])
-            better = residual <= best.residual[open_]
-            kept = open_[better]
-            best.inputs[kept], best.states[kept] = at["inputs"][better], at["states"][better]
-            best.multipliers[kept], best.cost[kept] = lam[kept], at["cost"][better]
+            step[active] = np.where(good, np.minimum(1.0, self.GROWTH * step[active]), 0.5 * step[active])
+            residual = self._residual(point, lam[active])
+            better = residual <= best.residual[active]
+            kept = active[better]
+            best.inputs[kept], best.states[kept] = point["inputs"][better], point["states"][better]
+            best.multipliers[kept], best.cost[kept] = lam[kept], point["cost"][better]
             best.residual[kept] = residual[better]
-            at_end = ((lam[open_] >= self.maximum) & hard).any(1)
-            beyond[open_] = np.where(at_end, beyond[open_] + 1, 0)
-            going = (residual > self.tolerance) & (step[open_] > 1e-10) & (beyond[open_] < self.HOPELESS)
-            base, open_ = {name: value[going] for name, value in at.items()}, open_[going]
-            if not len(open_):
+            at_end = ((lam[active] >= self.maximum) & hard).any(1)
+            beyond[active] = np.where(at_end, beyond[active] + 1, 0)
+            going = (residual > self.tolerance) & (step[active] > 1e-10) & (beyond[active] < self.HOPELESS)
+            base, active = {name: value[going] for name, value in point.items()}, active[going]
+            if not len(active):
                 break
-            best.accumulated[open_] += np.maximum(base["violation"], 0.0).sum(1)
-            whole = np.ones(len(open_))
-            reached = self._step(base, lam[open_], whole, base["inputs"])
-            drift, effect = self._reach(base, lam[open_], reached, caution[open_])
-            lam[open_] = self._answer(base["violation"], drift, effect, open_, (b, c))
-            goal = self._step(base, lam[open_], whole, reached)
-            trial[open_] = goal if (step[open_] == 1.0).all() else self._step(base, lam[open_], step[open_], goal)
+            best.accumulated[active] += np.maximum(base["violation"], 0.0).sum(1)
+            whole = np.ones(len(active))
+            reached = self._step(base, lam[active], whole, base["inputs"])
+            drift, effect = self._reach(base, lam[active], reached, caution[active])
+            lam[active] = self._answer(base["violation"], drift, effect, active, (b, c))
+            goal = self._step(base, lam[active], whole, reached)
+            trial[active] = goal if (step[active] == 1.0).all() else self._step(base, lam[active], step[active], goal)
             same = (self._inside(goal) == self._inside(reached)).all(1)
-            caution[open_] = np.where(same, 0.25 * caution[open_], np.minimum(1.0, 2.0 * caution[open_] + 0.1))
+            caution[active] = np.where(same, 0.25 * caution[active], np.minimum(1.0, 2.0 * caution[active] + 0.1))
         return best
 
     def _numbers(self, U: np.ndarray, which: np.ndarray) -> dict[str, np.ndarray]:
         point: Point = self.shooting.evaluate(U, which)
         names = ("states", "cost", "gradient", "violation", "jacobian")
-        found = {name: np.asarray(getattr(point, name), dtype=float) for name in names}
-        return {"inputs": U.copy(), **found}
+        values = {name: np.asarray(getattr(point, name), dtype=float) for name in names}
+        return {"inputs": U.copy(), **values}
 
     def _descends(
-        self, base: dict[str, np.ndarray], at: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray
+        self, base: dict[str, np.ndarray], point: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray
     ) -> np.ndarray:
         """Whether the Lagrangian lies below its parabola, up to rounding."""
-        move = at["inputs"] - base["inputs"]
+        move = point["inputs"] - base["inputs"]
         slope = base["gradient"] + np.einsum("bcd,bc->bd", base["jacobian"], lam)
         with np.errstate(invalid="ignore", over="ignore"):
-            change = at["cost"] - base["cost"] + ((at["violation"] - base["violation"]) * lam).sum(1)
-            bend = np.einsum("bd,de,be->b", move, self.shooting.metric, move) / (2.0 * step)
+            change = point["cost"] - base["cost"] + ((point["violation"] - base["violation"]) * lam).sum(1)
+            quadratic = np.einsum("bd,de,be->b", move, self.shooting.metric, move) / (2.0 * step)
             size = np.abs(base["cost"]) + np.abs(base["violation"] * lam).sum(1)
-            return change <= (slope * move).sum(1) + bend + 1e-12 * (1.0 + size)
+            return change <= (slope * move).sum(1) + quadratic + 1e-12 * (1.0 + size)
 
-    def _residual(self, at: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
+    def _residual(self, point: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
         """Largest violation of stationarity, relative to the gradient, and of the natural map of the rows."""
         scale = np.diag(self.shooting.metric)
-        slope = at["gradient"] + np.einsum("bcd,bc->bd", at["jacobian"], lam)
-        stays = np.clip(at["inputs"] - slope / scale, self.shooting.lower, self.shooting.upper)
-        size = 1.0 + np.abs(at["gradient"]).max(1)
-        stationary = (scale * np.abs(at["inputs"] - stays)).max(1) / size
-        rows = np.abs(lam - np.minimum(np.maximum(lam + at["violation"], 0.0), self.shooting.weight))
+        slope = point["gradient"] + np.einsum("bcd,bc->bd", point["jacobian"], lam)
+        stays = np.clip(point["inputs"] - slope / scale, self.shooting.lower, self.shooting.upper)
+        size = 1.0 + np.abs(point["gradient"]).max(1)
+        stationary = (scale * np.abs(point["inputs"] - stays)).max(1) / size
+        rows = np.abs(lam - np.minimum(np.maximum(lam + point["violation"], 0.0), self.shooting.weight))
         return np.maximum(stationary, rows.max(1, initial=0.0))
 
-    def _step(self, at: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    def _step(self, point: dict[str, np.ndarray], lam: np.ndarray, step: np.ndarray, guess: np.ndarray) -> np.ndarray:
         """U+(lam) of the class, (b, d)."""
-        U, M = at["inputs"], self.shooting.metric
+        U, M = point["inputs"], self.shooting.metric
         b, d = U.shape
-        slope = at["gradient"] + np.einsum("bcd,bc->bd", at["jacobian"], lam)
+        slope = point["gradient"] + np.einsum("bcd,bc->bd", point["jacobian"], lam)
         low, high = self.shooting.lower - U, self.shooting.upper - U
         move = minimise_in_box(np.broadcast_to(M, (b, d, d)), -step[:, None] * slope, high, guess - U, lower=low)
         # Exactly on the bound where it is meant to be.
@@ -191,10 +201,10 @@ class Descent:
         return (self.shooting.lower < U) & (self.shooting.upper > U)
 
     def _reach(
-        self, at: dict[str, np.ndarray], lam: np.ndarray, reached: np.ndarray, caution: np.ndarray
+        self, point: dict[str, np.ndarray], lam: np.ndarray, reached: np.ndarray, caution: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drift (b, c) and effect (b, c, c) for multipliers near the present ones, under which U+ is ``reached``."""
-        J, M, free = at["jacobian"], self.shooting.metric, self._inside(reached)
+        J, M, free = point["jacobian"], self.shooting.metric, self._inside(reached)
         d = reached.shape[1]
         metric = M * free[:, :, None] * free[:, None, :]
         metric[:, np.arange(d), np.arange(d)] += ~free
@@ -203,20 +213,20 @@ class Descent:
         far = J @ self._inverse @ np.swapaxes(J, 1, 2)
         effect = -near - caution[:, None, None] * (far - near)
         effect = 0.5 * (effect + np.swapaxes(effect, 1, 2))
-        gain = np.einsum("bcd,bd->bc", J, reached - at["inputs"])
+        gain = np.einsum("bcd,bd->bc", J, reached - point["inputs"])
         return gain - np.einsum("bij,bj->bi", effect, lam), effect
 
     def _answer(
-        self, violation: np.ndarray, drift: np.ndarray, effect: np.ndarray, open_: np.ndarray, shape: tuple[int, int]
+        self, violation: np.ndarray, drift: np.ndarray, effect: np.ndarray, active: np.ndarray, shape: tuple[int, int]
     ) -> np.ndarray:
         """The controller's multipliers of the open problems; to the others it hears no violation, and holds theirs."""
         b, c = shape
         if not c:
-            return np.zeros((len(open_), 0))
+            return np.zeros((len(active), 0))
         heard = np.full(shape, np.nan)
-        heard[open_] = violation
+        heard[active] = violation
         if isinstance(self.controller, Predictive) and isinstance(self.controller.model, GivenModel):
             A, B = np.zeros((b, c)), np.zeros((b, c, c))
-            A[open_], B[open_] = drift, effect
+            A[active], B[active] = drift, effect
             self.controller.model.set(A, B)
-        return self.controller.update(heard)[open_]
+        return self.controller.update(heard)[active]

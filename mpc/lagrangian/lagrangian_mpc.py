@@ -8,7 +8,7 @@ from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
-from mpc.lagrangian.descent import Descent, Found, Maker, dead_beat
+from mpc.lagrangian.descent import Descent, DescentResult, Maker, dead_beat
 from mpc.lagrangian.shooting import CasadiShooting
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.qp import LOOSE
@@ -20,18 +20,18 @@ __all__ = ["LagrangianMPC"]
 
 
 class LagrangianMPC(OnlineController):
-    """Minimises the task's cost over a receding horizon by :class:`Descent`; no second derivatives, no factorisation of
-    a Newton system of the whole problem.
+    """Minimises the task's cost over a receding horizon by a first-order primal-dual method without second derivatives
+    or factorisations.
 
-    Every solve starts from the last good inputs and multipliers, shifted to the present sample.
+    Every solve (:class:`Descent`) starts from the last accepted inputs and multipliers, shifted to the present sample.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
-        horizon: samples looked ahead. Single shooting of an unstable plant wants a short one.
-        make: the multiplier controller; dead-beat on the exact linear model where left out.
-        max_iterations: of one step. tolerance: largest residual of a point that counts as solved.
-        time_limit: seconds of one step, looked at in every iteration; see
-            :class:`mpc.online.OnlineController`.
+        horizon: number of predicted samples. Single shooting of an unstable plant needs a short one.
+        make: the multiplier controller; default: dead-beat on the exact linear model.
+        max_iterations: of the descent in one step.
+        tolerance: largest residual of a point that counts as solved.
+        time_limit: seconds of one step, checked in every iteration; see :class:`mpc.online.OnlineController`.
 
     Raises:
         InvalidValue: a horizon or max_iterations below 1.
@@ -69,7 +69,7 @@ class LagrangianMPC(OnlineController):
 
     @property
     def multipliers(self) -> np.ndarray:
-        """Of the one-sided rows of :class:`Shooting`, (c,), at the last good prediction."""
+        """Multipliers (c,) of the one-sided rows of :class:`Shooting` at the last accepted prediction."""
         return self._multipliers.copy()
 
     def reset(self) -> None:
@@ -92,28 +92,28 @@ class LagrangianMPC(OnlineController):
         if plan is not None:
             inputs, multipliers = self._shifted(plan, k, going)
         try:
-            found = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
+            result = self.descent.solve(inputs.reshape(1, -1), multipliers[None])
         except (ArithmeticError, RuntimeError, ValueError):  # a function that CasADi, a matrix that LAPACK refuses
             return SolveResult(Status.NUMERICAL)
-        status = self._status(found)
-        residual, iterations = float(found.residual[0]), int(found.iterations[0])
+        status = self._status(result)
+        residual, iterations = float(result.residual[0]), int(result.iterations[0])
         if status is not Status.SOLVED and not (
             status in (Status.MAX_ITERATIONS, Status.TIMEOUT) and residual <= LOOSE
         ):
             return SolveResult(status, None, iterations, residual)
-        self._multipliers = found.multipliers[0]
-        return SolveResult(status, Plan(found.states[0], found.inputs[0].reshape(going, -1), k), iterations, residual)
+        self._multipliers = result.multipliers[0]
+        return SolveResult(status, Plan(result.states[0], result.inputs[0].reshape(going, -1), k), iterations, residual)
 
-    def _status(self, found: Found) -> Status:
-        if found.residual[0] <= self.descent.tolerance:
+    def _status(self, result: DescentResult) -> Status:
+        if result.residual[0] <= self.descent.tolerance:
             return Status.SOLVED
-        if found.stopped:
+        if result.stopped:
             return Status.TIMEOUT
-        if not np.isfinite(found.residual[0]):
+        if not np.isfinite(result.residual[0]):
             return Status.NUMERICAL
         # The multipliers of constraints that cannot be met grow without bound.
         hard = np.isinf(self.shooting.weight)
-        beyond = (found.multipliers[0] >= self.descent.maximum) & hard
+        beyond = (result.multipliers[0] >= self.descent.maximum) & hard
         return Status.INFEASIBLE if beyond.any() else Status.MAX_ITERATIONS
 
     def _shifted(self, plan: Plan, k: int, going: int) -> tuple[np.ndarray, np.ndarray]:

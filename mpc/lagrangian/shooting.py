@@ -23,11 +23,14 @@ __all__ = ["CasadiShooting", "Point", "Shooting"]
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """What a batch of input sequences brings; numpy arrays or torch tensors.
+    """Trajectories, costs and violations of a batch of input sequences; numpy arrays or torch tensors.
 
     Args:
-        states: (b, horizon + 1, n). cost: (b,). gradient: (b, d), of the cost; d = horizon m.
-        violation: (b, c), every row <= 0 where it holds. jacobian: (b, c, d), of the violation.
+        states: (b, horizon + 1, n).
+        cost: (b,).
+        gradient: (b, d), of the cost; d = horizon m.
+        violation: (b, c), every row <= 0 where it holds.
+        jacobian: (b, c, d), of the violation.
     """
 
     states: Any
@@ -44,12 +47,14 @@ class Shooting(ABC):
 
     Args:
         task: see :func:`mpc.nonlinear.transcription.transcribe`, of which this is the condensed counterpart.
-        horizon: samples looked ahead. parameters: names of plant parameters that come with every problem.
+        horizon: number of predicted samples.
+        parameters: names of plant parameters that come with every problem.
 
     Attributes:
-        lower, upper: (d,), the box of the inputs. weight: (c,), what a unit of violation costs, infinite where hard.
+        lower, upper: (d,), the box of the inputs.
+        weight: (c,), cost of a unit of violation, infinite where hard.
         metric: (d, d), the Hessian of the cost for the plant linearised at the first reference; the identity where that
-            is no convex function.
+            is not convex.
     """
 
     def __init__(self, task: Task, horizon: int, parameters: tuple[str, ...] = ()) -> None:
@@ -64,7 +69,7 @@ class Shooting(ABC):
         own = task.reading.terminal
         if kinked is None or (own is not None and (own.count or own.left)):
             raise NotApplicable(
-                f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are no weighted "
+                f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are not weighted "
                 "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
             )
         count = len(rule.names)
@@ -171,7 +176,7 @@ class CasadiShooting(Shooting):
         super().__init__(task, horizon)
         self._roll = task.dynamics.function().mapaccum(horizon)
         self._stages = self.local.map(horizon + 1)
-        self._nothing = np.zeros((0, horizon + 1))
+        self._no_disturbance = np.zeros((0, horizon + 1))
 
     def place(self, x0: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> None:
         """The problem from x0 (n,) with the window of references (horizon + 1, n) and (horizon + 1, m)."""
@@ -186,9 +191,9 @@ class CasadiShooting(Shooting):
         u[:, :N] = U.reshape(N, self.m).T
         x = np.empty((self.n, N + 1))
         x[:, 0] = self._x0
-        x[:, 1:] = self._roll(self._x0, u[:, :N], 0, self._nothing[:, :N])
-        found = self._stages(x, u, self._xr, self._ur, self._nothing)
+        x[:, 1:] = self._roll(self._x0, u[:, :N], 0, self._no_disturbance[:, :N])
+        outputs = self._stages(x, u, self._xr, self._ur, self._no_disturbance)
         # CasADi lays the stages side by side.
-        stages = tuple(np.array(o).reshape(o.shape[0], N + 1, -1).transpose(1, 0, 2)[:, None] for o in found)
+        stages = tuple(np.array(o).reshape(o.shape[0], N + 1, -1).transpose(1, 0, 2)[:, None] for o in outputs)
         end = tuple(np.array(o)[None, :, 0] for o in self.last(x[:, N], self._xr[:, N]))
         return self._condense(np, x.T[:, None], stages, (end[0], end[1]))

@@ -24,7 +24,9 @@ class LinearOptimalControl:
     Everything is in absolute variables. q and the c_k come with every instance.
 
     Args:
-        A (N, n, n), B (N, n, m). K: (N, m, n), a stabilising feedback. P: (d, d).
+        A (N, n, n), B (N, n, m).
+        K: (N, m, n), a stabilising feedback.
+        P: (d, d).
         G: (rows, d), with lower <= G s <= upper at the weight (rows,) of a violation, infinite where hard.
         state_at, input_at: indices (N + 1, n) and (N, m) into s.
         rest_at: (n + m,) indices of a steady state that is chosen with the plan, behind xN; empty where there is none.

@@ -18,7 +18,7 @@ from mpc.fallback import Plan
 from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
 from mpc.online import OnlineController, SolveResult, quiet
-from mpc.polyhedra import Polyhedron, SetNotFound
+from mpc.polyhedra import NoInvariantSet, Polyhedron
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.piqp import PIQP
 from mpc.solvers.qp import QPSolver, QuadraticProgram, WithoutTerminalSet
@@ -40,50 +40,51 @@ class _Program:
         control: the optimal control problem.
         form: the same as a quadratic program.
         solver: its back-end.
-        of_state: what the measured state adds to the linear cost, above what it adds to the bounds.
+        state_gradient: what the measured state adds to the linear cost, above what it adds to the bounds.
         first_input: the maps from variables and from the measured state to the first input.
     """
 
     control: LinearOptimalControl
     form: ParametricQP
     solver: QPSolver
-    of_state: np.ndarray
+    state_gradient: np.ndarray
     first_input: tuple[np.ndarray, np.ndarray]
 
 
 class LinearMPC(OnlineController):
     """Minimises the task's cost, to second order, on its linearisation, under its constraints.
 
-    Plant and cost are expanded where the task settles: at the reference where that is an optimal steady state that
-    keeps the constraints, else at the optimal steady state under the constraints. Along a reference that moves they are
-    expanded sample by sample; where the derivatives differ, so do the matrices of the program.
+    Plant and cost are expanded at the reference if it is an optimal steady state that satisfies the constraints, and at
+    the constrained optimal steady state otherwise. Along a moving reference they are expanded sample by sample; where
+    the derivatives differ, so do the matrices of the program.
 
-    The last state costs what the unconstrained regulator would still pay, and has to lie where that regulator never
-    violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear loop stays feasible
-    and stable. A terminal cost of the task takes its place as it is, and the horizon shrinks at the end of the run.
-    Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
+    The terminal cost is the cost-to-go of the unconstrained regulator, and the terminal state must lie in the set where
+    that regulator never violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear
+    loop stays feasible and stable. A terminal cost of the task replaces it unchanged, and the horizon shrinks at the
+    end of the run. Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
     disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
-    has no solution, and the last good plan is followed instead, see :class:`mpc.fallback.Fallback`. Where they can be
-    met, but the terminal set cannot be reached within the horizon, the problem is solved without the set, which the
-    status ``terminal_set_unreachable`` says.
+    has no solution, and the last good plan is followed instead, see :class:`mpc.fallback.Fallback`. If they can be
+    satisfied but the terminal set cannot be reached within the horizon, the problem is solved without the set and has
+    the status ``terminal_set_unreachable``.
 
     Args:
         task: gives plant, cost, constraints, bounds, reference.
-        horizon: samples looked ahead. The infinite rest is in the terminal cost, so it only has to be long enough for
-            the inputs to bring the start into the terminal set.
+        horizon: number of predicted samples. The infinite rest is in the terminal cost, so it only has to be long
+            enough for the inputs to bring the start into the terminal set.
         terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
         solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
             constraints) or ``piqp`` (sparse; linearly with the horizon); by default chosen by size, see ``CONDENSED``.
-        max_iterations: of the solver in one step; its own default where left out.
-        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP looks at the clock in
-            every iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
+        max_iterations: of the solver in one step; default: the solver's own.
+        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP checks the clock in every
+            iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
 
     Attributes:
         problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
         terminal_set: of the last state, None where there is none.
 
     Raises:
-        NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when asked for.
+        NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when one is
+            requested.
         InvalidValue: a horizon below 1, an unknown solver or terminal.
     """
 
@@ -149,7 +150,7 @@ class LinearMPC(OnlineController):
             return None, "a steady state within the constraints that is chosen with the plan"
         try:
             invariant = self._source.terminal_set(self._affine)
-        except SetNotFound as reason:
+        except NoInvariantSet as reason:
             if terminal == "set":
                 raise NotApplicable(f"task '{self.task.name}' has no terminal set: {reason}") from reason
             return None, f"{said} without a set: {reason}"
@@ -204,13 +205,13 @@ class LinearMPC(OnlineController):
 
     @property
     def offset(self) -> np.ndarray:
-        """What of s = [x0 u0 ... xN] neither variables nor x0 bring about, for the last references."""
+        """The part of s = [x0 u0 ... xN] that depends neither on the variables nor on x0, for the last references."""
         return self._data[3]
 
     def data(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """f, lower and upper of the program at the state (n,), for the last references."""
         f, lower, upper, _ = self._data
-        moved, d = self._current.of_state @ x, len(f)
+        moved, d = self._current.state_gradient @ x, len(f)
         shift = moved[d:]
         return f + moved[:d], lower + shift, upper + shift
 
@@ -224,8 +225,8 @@ class LinearMPC(OnlineController):
             solution = self._without_set.solve(*data)
         if not solution.is_usable:
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
-        of_point, of_state = self._current.first_input
-        u = of_point @ solution.point + of_state @ x + offset[self.problem.input_at[0]]
+        from_point, from_state = self._current.first_input
+        u = from_point @ solution.point + from_state @ x + offset[self.problem.input_at[0]]
         plan = partial(_unrolled, self._current, solution.point, x.copy(), offset, k)
         return SolveResult(solution.status, plan, solution.iterations, solution.residual, self._clip(u))
 

@@ -11,7 +11,7 @@ from ctrl.linearisation import LocalModel, local_model, local_models, terminal_e
 from ctrl.regulator import LQR, lqr
 from ctrl.terminal import weight_of_rest
 from mpc.affine_task import AffineTask
-from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
+from mpc.polyhedra import NoInvariantSet, Polyhedron, maximal_invariant_set
 from systems import Task
 
 __all__ = ["ConstantStages", "MovingStages", "StageSource", "Stages"]
@@ -50,7 +50,7 @@ class Stages:
 
 
 class StageSource(ABC):
-    """Where the stages of each sample come from.
+    """Source of the stages of each sample.
 
     Attributes:
         varies: whether the matrices of the stages differ from sample to sample.
@@ -75,7 +75,7 @@ class StageSource(ABC):
 
     @abstractmethod
     def stages(self, k: int, horizon: int) -> Stages:
-        """Those from sample ``k`` on."""
+        """The stages from sample ``k`` on."""
 
     @abstractmethod
     def end_at_rest(self) -> np.ndarray:
@@ -87,7 +87,7 @@ class StageSource(ABC):
         """Maximal invariant set {x: H x <= h} of e+ = (A - B K) e, e = x - x_ref, under input bounds and hard rows.
 
         Raises:
-            SetNotFound: the reference moves, or the operating point is not an equilibrium inside the constraints.
+            NoInvariantSet: the reference moves, or the operating point is not an equilibrium inside the constraints.
         """
 
 
@@ -127,7 +127,7 @@ class ConstantStages(StageSource):
     def terminal_set(self, affine: AffineTask) -> Polyhedron:
         """See :class:`StageSource`."""
         if self.task.reading.steady_state is None:
-            raise SetNotFound("the reference is not an equilibrium")
+            raise NoInvariantSet("the reference is not an equilibrium")
         model, K, rows = self.model, self.K, affine.constraints
         n = len(model.x_ref)
         least, most = self.task.input_bounds
@@ -166,7 +166,7 @@ class MovingStages(StageSource):
 
     Args:
         task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
-        horizon: samples looked ahead.
+        horizon: number of predicted samples.
         regulator: of the task.
     """
 
@@ -182,11 +182,11 @@ class MovingStages(StageSource):
 
     def end_at_rest(self) -> np.ndarray:
         """See :class:`StageSource`."""
-        raise SetNotFound("the reference moves")
+        raise NoInvariantSet("the reference moves")
 
     def terminal_set(self, affine: AffineTask) -> Polyhedron:
         """See :class:`StageSource`."""
-        raise SetNotFound("the reference moves")
+        raise NoInvariantSet("the reference moves")
 
     def stages(self, k: int, horizon: int) -> Stages:
         """See :class:`StageSource`."""

@@ -14,7 +14,7 @@ _SMALLEST = 1e-9  # weight of a discounted sample below which it no longer falls
 
 
 class Budgets:
-    """What is left of each budget of accumulated excess, as a run goes on."""
+    """The remainder of each budget of accumulated excess during a run."""
 
     def __init__(self, task: Task) -> None:
         constraints = task.reading.excess_budgets

@@ -204,7 +204,7 @@ class _Writer:
         """The last stage."""
         s, reading, end = _Variables(), self.task.reading, self.end
         rule = reading.conditions
-        rows = rule.at(self.horizon, self.horizon)
+        rows = rule.imposed(self.horizon, self.horizon)
         if end.at_edge or reading.terminal is not None:
             rows = rows[np.isinf(rule.weight[rows])]
         self._hold(s, rows, rule.value(self.x, ca.SX.zeros(self.m, 1)), self.going)

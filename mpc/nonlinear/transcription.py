@@ -1,4 +1,4 @@
-"""From a task to a nonlinear program over a horizon."""
+"""Transcription of a task to a nonlinear program over a horizon."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class OptimalControl:
     Args:
         program: its parameter is :meth:`parameter`.
         state_at, input_at: indices (horizon + 1, n) and (horizon, m) into its variables.
-        end: the terminal cost. moving: whether the reference window is a parameter.
+        end: the terminal cost.
+        moving: whether the reference window is a parameter.
         ends: whether the program knows of the end of the run: the stages from there on are switched off.
         budgets: how many budgets of excess it holds.
-        variable_stage, row_stage: of each variable that is no state, and of each row that is no gap, the stage it
+        variable_stage, row_stage: of each variable that is not a state, and of each row that is not a gap, the stage it
             belongs to; -1 for the others.
         kink_at: (horizon, count), of the variables that stand for kinks of the stage cost.
         smoothed: whether roots were made differentiable.
@@ -65,8 +66,10 @@ class OptimalControl:
         """The parameter of the program.
 
         Args:
-            x: measured, (n,). x_ref (horizon + 1, n), u_ref (horizon + 1, m): the reference ahead.
-            going: stages before the end of the run. left: (budgets,).
+            x: (n,), measured.
+            x_ref, u_ref: (horizon + 1, n) and (horizon + 1, m), the reference ahead.
+            going: stages before the end of the run.
+            left: (budgets,), remainder of the budgets.
         """
         parts = [x]
         if self.moving:

@@ -28,8 +28,11 @@ class ClarabelSolver(ConicSolver):
     """Interior point of Goulart & Chen (2024) on min |S z - T p - t|^2 as it stands, infinite bounds dropped.
 
     Args:
-        program: what stays the same. bounds: of the input, each (m,). max_iterations: of one solve.
-        time_limit: seconds of one solve. tolerance: absolute and relative, of gap and feasibility.
+        program: what stays the same.
+        bounds: of the input, each (m,).
+        max_iterations: of one solve.
+        time_limit: seconds of one solve.
+        tolerance: absolute and relative, of gap and feasibility.
     """
 
     LOOSE = 1e-6  # largest residual, relative to the size of the data, of a point that counts as solved
@@ -82,12 +85,12 @@ class ClarabelSolver(ConicSolver):
             return Status.NUMERICAL
         n = self.program.state_at.shape[1]
         self._solver.update(q=self._q + self._gradient @ parameter, b=self._b + self._slope @ parameter)
-        found = self._solver.solve()
+        solution = self._solver.solve()
         z = np.zeros(self.program.S.shape[1])
-        z[self.program.state_at[0]], z[self._rest] = parameter[:n], found.x
-        self._last, self.iterations = (z, parameter.copy()), int(found.iterations)
-        self.residual = float(max(found.r_prim, found.r_dual))
-        status = _STATUS.get(str(found.status), Status.NUMERICAL)
+        z[self.program.state_at[0]], z[self._rest] = parameter[:n], solution.x
+        self._last, self.iterations = (z, parameter.copy()), int(solution.iterations)
+        self.residual = float(max(solution.r_prim, solution.r_dual))
+        status = _STATUS.get(str(solution.status), Status.NUMERICAL)
         if status is Status.SOLVED and not (self.residual <= self.LOOSE and np.isfinite(z).all()):
             status = Status.NUMERICAL
         self.input = np.clip(z[self.program.input_at[0]], *self._bounds)

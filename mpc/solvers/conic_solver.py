@@ -1,4 +1,4 @@
-"""What a back-end of the parametric cone program is: parameter in, status and point out."""
+"""Interface of back-ends for the parametric cone program: parameter in, status and point out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class ConicSolver(ABC):
         """Solves; SOLVED only where the residuals, checked here, agree.
 
         Args:
-            parameter: (t,), finite. elapsed: samples since the point that was kept last, which is the warm start; 0 for
+            parameter: (t,), finite.
+            elapsed: samples since the point that was kept last, which is the warm start; 0 for
                 a cold start.
         """
 

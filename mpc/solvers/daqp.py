@@ -92,15 +92,15 @@ class DAQP(QPSolver):
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
         """See :meth:`QPSolver.solve`."""
         continues = self._continues
-        found = super().solve(f, lower, upper)
-        if found.status is not Status.NUMERICAL or not np.isfinite(f).all():
-            return found
+        solution = super().solve(f, lower, upper)
+        if solution.status is not Status.NUMERICAL or not np.isfinite(f).all():
+            return solution
         self.rescue._continues = continues
         other = self.rescue.solve(f, lower, upper)
         self._continues = other.status is Status.SOLVED
-        if not other.residual < found.residual and other.status is not Status.INFEASIBLE:
-            return found
-        return dataclasses.replace(other, iterations=found.iterations + other.iterations)
+        if not other.residual < solution.residual and other.status is not Status.INFEASIBLE:
+            return solution
+        return dataclasses.replace(other, iterations=solution.iterations + other.iterations)
 
     def _forget(self) -> None:
         self._sense = self._cold
@@ -133,12 +133,12 @@ class DAQP(QPSolver):
         )
         self._sense = None  # from now on the working set of the last solve
         y, _, flag, info = self._model.solve()
-        push = np.asarray(info["lam"])[q:]
+        duals = np.asarray(info["lam"])[q:]
         point = np.array(y[q:])
         if not is_plain:
             point = self._unit.T @ (point - self._unit @ f)
-        multipliers = push
+        multipliers = duals
         if q:
             multipliers = np.empty(h + q)
-            multipliers[self._order] = np.concatenate([push[:h], push[h : h + q] + push[h + q :]])
+            multipliers[self._order] = np.concatenate([duals[:h], duals[h : h + q] + duals[h + q :]])
         return _STATUS.get(int(flag), Status.NUMERICAL), point, multipliers, int(info["iterations"])

@@ -21,8 +21,10 @@ class NonlinearProgram:
     """min f(z; p) subject to lower <= z <= upper and g_lower <= g(z; p) <= g_upper.
 
     Args:
-        z (d, 1), g (rows, 1), p: CasADi SX columns. f: SX scalar.
-        lower, upper: (d,). g_lower, g_upper: (rows,); equal bounds are an equality.
+        z (d, 1), g (rows, 1), p: CasADi SX columns.
+        f: SX scalar.
+        lower, upper: (d,).
+        g_lower, g_upper: (rows,); equal bounds are an equality.
     """
 
     z: ca.SX
@@ -84,11 +86,11 @@ class NLPSolver(ABC):
         if not (np.isfinite(guess).all() and np.isfinite(p).all()):
             return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
         try:
-            found = self._solver(x0=guess, p=p, **(self._bounds if arrays is self._arrays else _named(arrays)))
+            result = self._solver(x0=guess, p=p, **(self._bounds if arrays is self._arrays else _named(arrays)))
             stats = self._solver.stats()
         except RuntimeError:  # CasADi's way to say that a function could not be evaluated
             return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
-        z, of_bounds, multipliers = (np.array(found[key])[:, 0] for key in ("x", "lam_x", "lam_g"))
+        z, of_bounds, multipliers = (np.array(result[key])[:, 0] for key in ("x", "lam_x", "lam_g"))
         status = self._status(stats)
         residual = self.residual(z, of_bounds, multipliers, p, arrays)
         if status is Status.SOLVED and not residual <= self.TOLERANCE:
@@ -114,15 +116,15 @@ class NLPSolver(ABC):
         size = (np.abs(bounds).sum() + np.abs(multipliers).sum()) / max(1, len(bounds) + len(multipliers))
         scale = max(1.0, size / 100.0)
         worst = float(np.abs(gradient + bounds).max(initial=0.0)) / scale
-        for value, push, lower, upper in (
+        for value, multiplier, lower, upper in (
             (z, bounds, lowest, highest),
             (g, multipliers, g_lowest, g_highest),
         ):
             outside = np.maximum(np.maximum(lower - value, value - upper), 0.0) / (1.0 + np.abs(value))
-            bound = np.where(push > 0, upper, lower)
-            # A push away from a bound that does not exist is an error of its full size.
+            bound = np.where(multiplier > 0, upper, lower)
+            # The multiplier of a bound that does not exist is an error of its full size.
             distance = np.where(np.isfinite(bound), np.abs(value - bound), 1.0)
             worst = max(
-                worst, float(outside.max(initial=0.0)), float((np.abs(push) * distance).max(initial=0.0)) / scale
+                worst, float(outside.max(initial=0.0)), float((np.abs(multiplier) * distance).max(initial=0.0)) / scale
             )
         return worst if np.isfinite(worst) else np.inf

@@ -1,4 +1,4 @@
-"""How far a point is from optimal, compiled: every solver's answer is measured by this, whatever it says of itself."""
+"""Residuals of the optimality conditions, compiled: every solver's point is measured by them, whatever it reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from mpc.solvers.verified_cache import compiled
 
-__all__ = ["is_posed", "natural_residual", "push", "residual", "violation"]
+__all__ = ["is_posed", "natural_residual", "residual", "sum_rows", "violation"]
 
 
 @compiled()
@@ -43,7 +43,10 @@ def residual(curved, pull, f, value, multipliers, lower, upper, weight):  # type
     """Largest scaled violation of stationarity H z + A'y + f = 0, of feasibility and of complementarity.
 
     Args:
-        curved: H z, (d,). pull: A'y, (d,). f: (d,). value: A z, (rows,). The others as in :func:`natural_residual`.
+        curved: H z, (d,).
+        pull: A'y, (d,).
+        f: (d,).
+        value: A z, (rows,). The others as in :func:`natural_residual`.
     """
     worst = largest_pull = largest_f = 0.0
     for j in range(len(f)):
@@ -83,7 +86,7 @@ def is_posed(f, lower, upper):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def push(rows, multipliers):  # type: ignore[no-untyped-def]
+def sum_rows(rows, multipliers):  # type: ignore[no-untyped-def]
     """A'y, (d,), for dense rows A in C order; most multipliers are zero."""
     total = np.zeros(rows.shape[1])
     for i in range(len(multipliers)):

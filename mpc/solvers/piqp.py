@@ -99,15 +99,15 @@ class PIQP(QPSolver):
             return Status.NUMERICAL, np.full(self._d, np.nan), np.full(len(lower), np.nan), 0
         self._solver.update(c=self._f, b=self._b, h_l=self._low, h_u=self._high)
         status = _STATUS.get(self._solver.solve(), Status.NUMERICAL)
-        found = self._solver.result
-        push = np.asarray(found.z_u) - np.asarray(found.z_l)
+        result = self._solver.result
+        duals = np.asarray(result.z_u) - np.asarray(result.z_l)
         h, over = len(self._hard), len(self._over)
         multipliers = np.zeros(len(lower))
-        multipliers[self._equality] = found.y
-        multipliers[self._hard] = push[:h]
-        multipliers[self._soft[self._over]] += push[h : h + over]
-        multipliers[self._soft[self._under]] += push[h + over :]
-        point, iterations = np.array(found.x)[self._place[: self._d]], int(found.info.iter)
+        multipliers[self._equality] = result.y
+        multipliers[self._hard] = duals[:h]
+        multipliers[self._soft[self._over]] += duals[h : h + over]
+        multipliers[self._soft[self._under]] += duals[h + over :]
+        point, iterations = np.array(result.x)[self._place[: self._d]], int(result.info.iter)
         if not (np.isfinite(point).all() and np.isfinite(multipliers).all()):
             # Numbers that overflowed stay in its memory, and every later solve would fail.
             self._f[:], self._b[:], self._low[:], self._high[:] = self._harmless

@@ -32,19 +32,23 @@ def polished(
     """Point (d,) and multipliers (rows,), or None where the equations cannot be solved.
 
     Args:
-        H: (d, d). A: (rows, d). f: (d,). weight, lower, upper, multipliers: (rows,). value: A z, (rows,).
+        H: (d, d).
+        A: (rows, d).
+        f: (d,).
+        weight, lower, upper, multipliers: (rows,).
+        value: A z, (rows,).
     """
     moved = value + multipliers
     side = np.where(moved >= upper, 1.0, np.where(moved <= lower, -1.0, 0.0))
     bound = np.where(side > 0, upper, np.where(side < 0, lower, 0.0))
     is_violated = (side != 0) & (np.abs(moved - bound) > weight)
     active = np.flatnonzero((side != 0) & ~is_violated)
-    found = np.zeros(len(weight))
-    found[is_violated] = (side * np.where(is_violated, weight, 0.0))[is_violated]
+    duals = np.zeros(len(weight))
+    duals[is_violated] = (side * np.where(is_violated, weight, 0.0))[is_violated]
     rows, d = A[active], len(f)
     matrix = sp.bmat([[H, rows.T], [rows, None]], format="csc")
     damping = np.append(np.zeros(d), np.full(len(active), REGULARISATION))
-    right = np.append(-f - A.T @ found, bound[active])
+    right = np.append(-f - A.T @ duals, bound[active])
     try:
         factor = splu((matrix - sp.diags(damping)).tocsc())
     except RuntimeError:  # singular
@@ -52,15 +56,15 @@ def polished(
     solution = factor.solve(right)
     for _ in range(REFINEMENTS):
         solution = solution + factor.solve(right - matrix @ solution)
-    found[active] = solution[d:]
-    return solution[:d], found
+    duals[active] = solution[d:]
+    return solution[:d], duals
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: ignore[no-untyped-def]
     """The same for H the identity and dense A in C order, compiled: it comes with many a control step."""
     rows, d = A.shape
-    side, found = np.zeros(rows), np.zeros(rows)
+    side, duals = np.zeros(rows), np.zeros(rows)
     active = np.zeros(rows, dtype=np.int64)
     count = 0
     force = -f
@@ -74,9 +78,9 @@ def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: igno
             continue
         bound = upper[i] if side[i] > 0 else lower[i]
         if abs(moved - bound) > weight[i]:
-            found[i] = side[i] * weight[i]
+            duals[i] = side[i] * weight[i]
             for j in range(d):
-                force[j] -= found[i] * A[i, j]
+                force[j] -= duals[i] * A[i, j]
         else:
             active[count] = i
             count += 1
@@ -95,10 +99,10 @@ def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: igno
     if count:
         y = _damped(gram, right)
         for k in range(count):
-            found[active[k]] = y[k]
+            duals[active[k]] = y[k]
             for j in range(d):
                 force[j] -= y[k] * A[active[k], j]
-    return force, found
+    return force, duals
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,4 +1,4 @@
-"""What a back-end is: data in, status and point out. Every point is checked here, whatever the solver says of it."""
+"""Interface of QP back-ends: data in, status and point out. Every point is checked here, whatever a solver says."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ POLISHABLE = 1e-1  # largest residual of a point that is polished
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """Where a solver stopped.
+    """The point at which a solver stopped.
 
     Args:
         status: how it ended; SOLVED only where our own residual check agrees.
         point: (variables,), not necessarily finite unless ``residual`` is.
-        multipliers: (rows,), positive where an upper and negative where a lower bound pushes.
-        iterations: of the solver. residual: largest scaled violation of the optimality conditions, infinite if unknown.
+        multipliers: (rows,), positive where an upper and negative where a lower bound is active.
+        iterations: of the solver.
+        residual: largest scaled violation of the optimality conditions, infinite if unknown.
     """
 
     status: Status
@@ -53,7 +54,9 @@ class QuadraticProgram:
     ``f``, ``lower`` and ``upper`` come with every solve. Which bounds are finite and which are equal never changes.
 
     Args:
-        H: (d, d), positive semidefinite. A: (rows, d), its rows a_i'. weight: (rows,), positive.
+        H: (d, d), positive semidefinite.
+        A: (rows, d), its rows a_i'.
+        weight: (rows,), positive.
         lower, upper: (rows,), the bounds of one instance. A row needs at least one finite bound.
     """
 
@@ -70,7 +73,7 @@ class QuadraticProgram:
             shapes = ", ".join(str(v.shape) for v in vectors)
             raise DimensionMismatch(f"H {self.H.shape}, A {self.A.shape}, weight and bounds {shapes} do not fit")
         if not (np.isfinite(self.lower) | np.isfinite(self.upper)).all():
-            raise InvalidValue("a row without any finite bound is no condition; leave it out")
+            raise InvalidValue("a row without any finite bound has no effect; leave it out")
         if not (self.weight > 0).all():
             raise InvalidValue("the weight of a row must be positive, infinite for a hard constraint")
 
@@ -101,7 +104,7 @@ class QPSolver(ABC):
     POLISHED = 1e-7  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
-        from mpc.solvers.optimality import is_posed, push, residual, violation  # numba is slow to import
+        from mpc.solvers.optimality import is_posed, residual, sum_rows, violation  # numba is slow to import
         from mpc.solvers.polish import polished, polished_unit
 
         self.problem = problem
@@ -111,12 +114,12 @@ class QPSolver(ABC):
         small = problem.A.shape[0] * problem.A.shape[1] <= 100_000
         self._h = problem.H.toarray() if small else problem.H.tocsr()
         self._a = problem.A.toarray(order="C") if small else problem.A.tocsr()
-        self._at = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
+        self._transposed = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
         self._small = small
         length = np.sqrt(np.asarray(problem.A.multiply(problem.A).sum(axis=1)).ravel())
         self._length = np.where(length > 0, length, 1.0)
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
-        self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, push, violation
+        self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, sum_rows, violation
         self._polish, self._polish_unit = polished, polished_unit
         if self._small and self._is_unit:  # loads it now, and not in the middle of a run
             one, wide = np.ones(1), np.ones((1, 1))
@@ -139,7 +142,8 @@ class QPSolver(ABC):
         """Solves for these data; never raises because of numbers.
 
         Args:
-            f: (d,). lower, upper: (rows,), infinite where there is no bound.
+            f: (d,).
+            lower, upper: (rows,), infinite where there is no bound.
         """
         if not self._is_posed(f, lower, upper):
             self.reset()
@@ -175,7 +179,7 @@ class QPSolver(ABC):
         return Solution(status, z, multipliers, iterations, residual)
 
     def _keeps_rows(self, z: np.ndarray, before: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> bool:
-        """Whether a point is no farther outside the hard rows than another one, or by less than ``FEASIBLE``, measured
+        """Whether a point violates the hard rows by at most as much as another one plus ``FEASIBLE``, measured
         in the variables: a short row, as an input in large units has, shows no violation in its own value.
         """
         scale, weight = 1.0 / self._length, self.problem.weight
@@ -219,13 +223,13 @@ class QPSolver(ABC):
         curved = z if self._is_unit else self._h @ z
         return float(
             self._measure(
-                curved, self._push(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.weight
+                curved, self._weighted_rows(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.weight
             )
         )
 
-    def _push(self, multipliers: np.ndarray) -> np.ndarray:
+    def _weighted_rows(self, multipliers: np.ndarray) -> np.ndarray:
         """A'y, (d,)."""
-        return np.asarray(self._sum_rows(self._a, multipliers) if self._small else self._at @ multipliers)
+        return np.asarray(self._sum_rows(self._a, multipliers) if self._small else self._transposed @ multipliers)
 
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
         """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` times the largest bound
@@ -241,17 +245,19 @@ class QPSolver(ABC):
         y[(y > 0) & np.isinf(upper) | (y < 0) & np.isinf(lower)] = 0.0
         bound = np.where(y > 0, upper, np.where(y < 0, lower, 0.0))
         radius *= 1.0 + float(np.abs(bound).max(initial=0.0))
-        return bool(y @ bound < -radius * np.abs(self._at @ y).max(initial=0.0) - 1e-9)
+        return bool(y @ bound < -radius * np.abs(self._transposed @ y).max(initial=0.0) - 1e-9)
 
 
 class WithoutTerminalSet:
     """The same quadratic program without the rows of its terminal set, for states from which none of it can be reached.
 
-    Its plans keep the constraints over the horizon and pay the terminal cost, but what comes after the horizon is not
-    promised any more.
+    Its plans keep the constraints over the horizon and include the terminal cost, but nothing is guaranteed beyond the
+    horizon.
 
     Args:
-        make: the back-end. problem: with the set. others: mask (rows,), the rows that do not belong to the set.
+        make: the back-end.
+        problem: with the set.
+        others: mask (rows,), the rows that do not belong to the set.
     """
 
     def __init__(
@@ -273,6 +279,6 @@ class WithoutTerminalSet:
 
         Its status is ``TERMINAL_SET_UNREACHABLE`` where it can be used, and ``INFEASIBLE`` otherwise.
         """
-        found = self._solver.solve(f, lower[self._others], upper[self._others])
-        status = Status.TERMINAL_SET_UNREACHABLE if found.is_usable else Status.INFEASIBLE
-        return dataclasses.replace(found, status=status)
+        solution = self._solver.solve(f, lower[self._others], upper[self._others])
+        status = Status.TERMINAL_SET_UNREACHABLE if solution.is_usable else Status.INFEASIBLE
+        return dataclasses.replace(solution, status=status)

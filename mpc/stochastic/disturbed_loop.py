@@ -23,8 +23,12 @@ class DisturbedLoop:
     """The plant under u = u_r - K (x - x_r) + nu: (x - x_r)+ = A (x - x_r) + B nu + drift + noise of zero mean.
 
     Args:
-        model: linearisation (exact) and stage cost. noise: of one sample, its mean being part of the drift.
-        K: (m, n). A: (n, n), the closed loop. B: (n, m). drift: (n,), zero where the reference is an equilibrium.
+        model: linearisation (exact) and stage cost.
+        noise: of one sample, its mean being part of the drift.
+        K: (m, n).
+        A: (n, n), the closed loop.
+        B: (n, m).
+        drift: (n,), zero where the reference is an equilibrium.
         P: (n, n), cost-to-go of this loop without noise.
     """
 
@@ -43,7 +47,7 @@ class DisturbedLoop:
 
 
 def disturbed_loop(task: Task, K: np.ndarray | None) -> DisturbedLoop:
-    """The task's plant under a gain, that of its regulator where left out.
+    """The task's plant under a gain K (m, n); default: that of its regulator.
 
     Raises:
         NotApplicable: a plant that is not affine, a reference that moves, no regulator, a gain that does not stabilise.
@@ -74,7 +78,7 @@ class LoopRows:
         F: (rows, m).
         lower: (rows,).
         upper: (rows,).
-        of_state: (rows,), whether the row depends on the state alone before the feedback.
+        is_state_row: (rows,), whether the row depends on the state alone before the feedback.
         probability: (rows,), 1 for a hard row.
         weight: (rows,), of a violation, finite for a soft row.
         names: of the constraints.
@@ -84,7 +88,7 @@ class LoopRows:
     F: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    of_state: np.ndarray
+    is_state_row: np.ndarray
     probability: np.ndarray
     weight: np.ndarray
     names: tuple[str, ...]
@@ -96,7 +100,7 @@ class LoopRows:
             self.F[chosen],
             self.lower[chosen],
             self.upper[chosen],
-            self.of_state[chosen],
+            self.is_state_row[chosen],
             self.probability[chosen],
             self.weight[chosen],
             tuple(name for name, take in zip(self.names, chosen, strict=True) if take),

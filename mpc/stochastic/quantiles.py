@@ -19,30 +19,31 @@ def uniform_sum_quantiles(half_widths: np.ndarray, probability: float) -> np.nda
     what the truncated series may miss, so a quantile is never too small; it is exact up to about 1e-5 in probability.
 
     Args:
-        half_widths: (groups, q), the a_i, not negative. probability: between 0 and 1, 1 for the support itself.
+        half_widths: (groups, q), the a_i, not negative.
+        probability: between 0 and 1, 1 for the support itself.
 
     Returns:
         (groups,), those of S_1 .. S_groups.
     """
     a = np.asarray(half_widths, dtype=float)
     support = np.cumsum(a.sum(axis=1))
-    found, total = np.zeros(len(a)), support[-1] if len(a) else 0.0
+    quantiles, total = np.zeros(len(a)), support[-1] if len(a) else 0.0
     k = np.arange(1, TERMS + 1)
     w = np.pi * k / total if total > 0 else np.zeros(TERMS)
     transform = np.ones(TERMS)
-    seen: list[float] = []
+    widths: list[float] = []
     for j, group in enumerate(a):
         for width in group[group > NEGLIGIBLE * total]:
             transform = transform * np.sinc(width * w / np.pi)
-            seen.append(float(width))
-        if not seen or probability >= 1.0:
-            found[j] = support[j]
-        elif len(seen) == 1:
-            found[j] = seen[0] * (2.0 * probability - 1.0)
+            widths.append(float(width))
+        if not widths or probability >= 1.0:
+            quantiles[j] = support[j]
+        elif len(widths) == 1:
+            quantiles[j] = widths[0] * (2.0 * probability - 1.0)
         else:
-            quantile = _quantile(transform / (np.pi * k), w, total, support[j], probability + _missed(seen, total))
-            found[j] = min(quantile, support[j])
-    return found
+            quantile = _quantile(transform / (np.pi * k), w, total, support[j], probability + _missed(widths, total))
+            quantiles[j] = min(quantile, support[j])
+    return quantiles
 
 
 def _quantile(series: np.ndarray, w: np.ndarray, total: float, support: float, probability: float) -> float:
@@ -60,9 +61,9 @@ def _quantile(series: np.ndarray, w: np.ndarray, total: float, support: float, p
     return float(brentq(excess, -support, support, xtol=1e-12 * support))
 
 
-def _missed(seen: list[float], total: float) -> float:
+def _missed(widths: list[float], total: float) -> float:
     """Bound of the sum over k > TERMS of |transform_k| / (pi k), from the two widest terms alone."""
-    first, second = sorted(seen, reverse=True)[:2]
+    first, second = sorted(widths, reverse=True)[:2]
     one = total / (np.pi**2 * first * TERMS)
     two = total**2 / (2.0 * np.pi**3 * first * second * TERMS**2)
     return float(min(one, two))

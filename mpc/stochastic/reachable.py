@@ -24,7 +24,9 @@ class AdditiveNoise:
     """w = mean + factor z, with independent z_i uniform on [-1, 1] or standard normal.
 
     Args:
-        mean: (n,). factor: (n, q). base: the law of each z_i.
+        mean: (n,).
+        factor: (n, q).
+        base: the distribution of each z_i.
     """
 
     mean: np.ndarray
@@ -51,37 +53,38 @@ class AdditiveNoise:
 
 
 def additive_noise(task: Task, plant: LinearPlant) -> AdditiveNoise:
-    """What the task's disturbance adds to the state in one sample of its linear model.
+    """The noise that the task's disturbance adds to the state in one sample of its linear model.
 
     Raises:
         NotApplicable: the sampled plant is not affine in state, input and disturbance, so that the error of the model
-            is no additive noise.
+            is not additive noise.
     """
     x, u, w = (signals.symbol() for signals in (task.plant.state, task.plant.input, task.plant.disturbance))
     after = task.dynamics.function()(x, u, w, [])
     z = ca.vertcat(x, u, w)
-    bent = [i for i, curved in enumerate(ca.which_depends(after, z, 2, False)) if curved]
-    if bent:
+    nonlinear = [i for i, curved in enumerate(ca.which_depends(after, z, 2, False)) if curved]
+    if nonlinear:
         names = (*task.plant.state.names, *task.plant.input.names, *task.plant.disturbance.names)
         raise NotApplicable(
-            f"task '{task.name}': the plant is not affine in {', '.join(names[i] for i in bent)}; tightened "
+            f"task '{task.name}': the plant is not affine in {', '.join(names[i] for i in nonlinear)}; tightened "
             "constraints cover additive noise only. Use the nonlinear MPC, or a task around a LinearPlant"
         )
-    law = task.disturbance.affine(task.plant.disturbance)
-    middle, half = (0.5, 0.5) if law.base == "uniform" else (0.0, 1.0)
-    mean = law.offset + law.factor @ np.full(law.factor.shape[1], middle)
-    factor = plant.E @ law.factor * half
-    return AdditiveNoise(plant.E @ mean, factor[:, np.abs(factor).max(axis=0, initial=0.0) > 0], law.base)
+    distribution = task.disturbance.affine(task.plant.disturbance)
+    middle, half = (0.5, 0.5) if distribution.base == "uniform" else (0.0, 1.0)
+    mean = distribution.offset + distribution.factor @ np.full(distribution.factor.shape[1], middle)
+    factor = plant.E @ distribution.factor * half
+    return AdditiveNoise(plant.E @ mean, factor[:, np.abs(factor).max(axis=0, initial=0.0) > 0], distribution.base)
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorDynamics:
-    """e(j + 1) = A e(j) + factor z(j) from e(0) = 0, with independent z; the mean of the noise is the model's affair.
+    """e(j + 1) = A e(j) + factor z(j) from e(0) = 0, with independent z; the mean of the noise belongs to the model.
 
-    Every law here is symmetric: a quantile of d'e is one of -d'e.
+    Every distribution here is symmetric: a quantile of d'e is one of -d'e.
 
     Args:
-        A: (n, n), all eigenvalues inside the unit circle. noise: of one sample.
+        A: (n, n), all eigenvalues inside the unit circle.
+        noise: of one sample.
     """
 
     A: np.ndarray
@@ -116,10 +119,10 @@ class ErrorDynamics:
     def covariance(self, steps: int) -> np.ndarray:
         """Covariances (steps + 1, n, n) of e(0) .. e(steps)."""
         steps = expect_whole(steps, "steps", least=0)
-        found = np.zeros((steps + 1, *self.A.shape))
+        covariance = np.zeros((steps + 1, *self.A.shape))
         for j in range(steps):
-            found[j + 1] = self.A @ found[j] @ self.A.T + self.noise.covariance
-        return found
+            covariance[j + 1] = self.A @ covariance[j] @ self.A.T + self.noise.covariance
+        return covariance
 
     def stationary_covariance(self) -> np.ndarray:
         """Limit (n, n) of the covariance."""
@@ -127,11 +130,11 @@ class ErrorDynamics:
 
     def weights(self, directions: np.ndarray, steps: int) -> np.ndarray:
         """(steps, rows, q): what z(j - 1 - l) adds to ``directions`` e(j), l = 0 .. steps - 1."""
-        found, reached = np.empty((steps, len(directions), self.noise.factor.shape[1])), directions
+        weights, reached = np.empty((steps, len(directions), self.noise.factor.shape[1])), directions
         for step in range(steps):
-            found[step] = reached @ self.noise.factor
+            weights[step] = reached @ self.noise.factor
             reached = reached @ self.A
-        return found
+        return weights
 
     def worst_case(self, directions: np.ndarray, steps: int) -> np.ndarray:
         """Largest ``directions`` e(j), j = 0 .. steps: (steps + 1, rows), infinite where the noise is unbounded."""
@@ -158,7 +161,7 @@ class ErrorDynamics:
         return np.vstack([np.zeros((1, len(rows))), np.array(rows).reshape(len(rows), steps).T])
 
     def distribution_free(self, directions: np.ndarray, probability: np.ndarray, steps: int) -> np.ndarray:
-        """Bounds (steps + 1, rows) that hold with ``probability`` under every law with this covariance.
+        """Bounds (steps + 1, rows) that hold with ``probability`` under every distribution with this covariance.
 
         sqrt(p / (1 - p)) standard deviations (Cantelli's inequality), and never more than the worst case.
         """
@@ -177,10 +180,10 @@ class ErrorDynamics:
         return self.worst_case(directions, steps) * np.vstack([np.zeros((1, len(directions))), scale])
 
     def ellipsoid(self, probability: float, steps: int | None = None, gaussian: bool | None = None) -> np.ndarray:
-        """P (n, n) with Pr(e' P^-1 e <= 1) >= ``probability``, for e(``steps``) or, where left out, in the limit.
+        """P (n, n) with Pr(e' P^-1 e <= 1) >= ``probability``, for e(``steps``); default: in the limit.
 
         The covariance scaled by chi2_n(p) for normal noise, and by n / (1 - p) otherwise (Chebyshev's inequality),
-        which is also what ``gaussian`` = False asks for.
+        which ``gaussian`` = False also selects.
         """
         expect_number(probability, "probability", above=0.0, below=1.0, hint="such as 0.9")
         if gaussian is not None:
@@ -192,6 +195,6 @@ class ErrorDynamics:
 
     @staticmethod
     def _scaled(factor: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """factor * deviation, where an infinite factor of nothing is nothing."""
+        """factor * deviation, where an infinite factor times zero is zero."""
         with np.errstate(invalid="ignore"):
             return np.where(deviation > 0, factor * deviation, 0.0)

@@ -36,7 +36,7 @@ _Program = tuple[TightenedProgram, QPSolver, WithoutTerminalSet | None]
 
 
 class StochasticMPC(OnlineController):
-    """Keeps each half-space of a chance constraint with its probability, and hard constraints surely.
+    """Keeps each half-space of a chance constraint with its probability, and hard constraints for every disturbance.
 
     A nominal prediction z carries the constraints, tightened by what the error x - z may become under the feedback
     v - K (x - z); the cost is that of the prediction from the measured state. Every M = ``recondition_every`` samples
@@ -45,35 +45,37 @@ class StochasticMPC(OnlineController):
         M = 1:  every prediction starts at the measured state (robust-stochastic MPC; Kouvaritakis & Cannon, 2016),
         M = math.inf:  z is never reset (indirect feedback MPC; Hewing, Wabersich & Zeilinger, 2020).
 
-    Once feasible, always feasible, if the disturbance follows its law. The probabilities are conditional on the state
-    at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded law. Where the
-    tightened constraints can be met up to the horizon and not behind it, the plan ends at the horizon, which the status
-    ``terminal_set_unreachable`` says; feasibility is then not promised any more.
+    Once feasible, always feasible, if the disturbance follows its distribution. The probabilities are conditional on
+    the state at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded
+    distribution. Where the tightened constraints can be met up to the horizon and not behind it, the plan ends at the
+    horizon, which the status ``terminal_set_unreachable`` says; feasibility is then not promised any more.
 
     Args:
         task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
-            their half-spaces the full one; budgets become chances; soft constraints are charged on the prediction from
-            the measured state.
+            their half-spaces the full one; budgets become chance constraints; violations of soft constraints are
+            penalised on the prediction from the measured state.
         horizon: samples with free inputs.
         recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
-        tightening: how margins follow from the law; see :data:`mpc.stochastic.tightening.Tightening`.
-        K: (m, n), feedback u = -K x of the tube and behind the horizon; the task's regulator where left out. See also
-            :func:`mpc.stochastic.tube.tube_gain`.
-        terminal_steps: samples behind the horizon on which constraints are imposed; as many as imply all others where
-            left out, which recursive feasibility needs.
+        tightening: how margins follow from the distribution; see :data:`mpc.stochastic.tightening.Tightening`.
+        K: (m, n), feedback u = -K x of the tube and behind the horizon; default: the gain of the task's regulator. See
+            also :func:`mpc.stochastic.tube.tube_gain`.
+        terminal_steps: samples behind the horizon on which constraints are imposed; default: as many as imply all
+            others, which recursive feasibility needs.
         joint: whether the probability is that of a whole constraint, its risk split evenly among its half-spaces.
-        input_probability: with which input bounds are kept; surely where left out, or, if no feedback can do that
-            because the law is unbounded, with the largest probability among the chance constraints.
+        input_probability: with which input bounds are kept; default: 1, or, if no feedback can do that because the
+            distribution is unbounded, the largest probability among the chance constraints.
         recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
             Zeilinger, 2018); the probabilities are then no longer proved.
-        max_iterations: of the solver in one step; its own default where left out.
+        max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
 
     A task with a terminal cost ends: the horizon shrinks with what is left of its run.
 
     Attributes:
-        K, error: the feedback, and the law of the error under it. margins: by samples since re-conditioning.
-        rows: the constraints they belong to. terminal_steps: in use.
+        K, error: the feedback, and the dynamics of the error under it.
+        margins: by samples since re-conditioning.
+        rows: the constraints they belong to.
+        terminal_steps: in use.
 
     Raises:
         NotApplicable: a plant, reference or constraint that is not as above; a disturbance too large for a constraint,
@@ -117,7 +119,7 @@ class StochasticMPC(OnlineController):
         hard = np.isinf(every_row.weight)
         self.rows, soft = every_row.where(hard), every_row.where(~hard)
         rows = self.rows
-        self.margins = margins(self.error, rows.D, rows.probability, rows.of_state, recondition_every, tightening)
+        self.margins = margins(self.error, rows.D, rows.probability, rows.is_state_row, recondition_every, tightening)
         self.terminal_steps = self._extra(terminal_steps)
         self._ends, last = task.reading.terminal is not None, None
         if self._ends:
@@ -145,8 +147,8 @@ class StochasticMPC(OnlineController):
     ) -> WithoutTerminalSet | None:
         """The problem without the rows that are imposed behind the horizon only, None where there are none."""
         last = program.stage == horizon
-        of_state = np.append(self.rows.of_state, True)[program.row]  # row -1 is soft, and charged there
-        others = (program.stage < horizon) | (last & of_state)
+        is_state_row = np.append(self.rows.is_state_row, True)[program.row]  # row -1 is soft, and charged there
+        others = (program.stage < horizon) | (last & is_state_row)
         return None if others.all() else WithoutTerminalSet(make, program.problem, others)
 
     def reset(self) -> None:
@@ -208,8 +210,8 @@ class StochasticMPC(OnlineController):
             return SolveResult(status, None, iterations, residual)
         return SolveResult(status, self._nominal_plan, iterations, residual, self._clip(self._input(x)))
 
-    def _fall_back(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
-        """The last plan goes on, under the feedback K; behind its end, K alone."""
+    def _fallback_input(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
+        """Continues the last plan under the feedback K, and K alone behind its end."""
         self._advance(k)
         return self._input(x), Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
 
@@ -354,7 +356,7 @@ def indirect_feedback_mpc(task: Task) -> StochasticMPC:
 
 
 def robust_mpc(task: Task) -> StochasticMPC:
-    """:class:`StochasticMPC` that keeps chance constraints surely (Chisci, Rossiter & Zappa, 2001).
+    """Robust :class:`StochasticMPC`: chance constraints hold for every disturbance (Chisci, Rossiter & Zappa, 2001).
 
     Args:
         task: as for :class:`StochasticMPC`.

@@ -53,7 +53,7 @@ def terminal_steps(
     scale = np.where(np.isfinite(np.minimum(high, -low)), np.minimum(high, -low), 1.0)
 
     def smallest(s: int) -> np.ndarray:
-        return np.asarray(limits.at(horizon + s + np.arange(phases)).min(axis=0))
+        return np.asarray(limits.after(horizon + s + np.arange(phases)).min(axis=0))
 
     for count in _counts(max_rows // len(rows.D)):
         H, h, reached = [], [], rows.D
@@ -71,10 +71,10 @@ def terminal_steps(
 
 def _counts(most: int) -> list[int]:
     """1, 2, 3, 4, 6, 8, 12, ... up to ``most``: few trials, and never many more rows than needed."""
-    found = [1]
-    while found[-1] < most:
-        found.append(max(found[-1] + 1, int(found[-1] * 1.34)))
-    return [count for count in found if count <= most]
+    counts = [1]
+    while counts[-1] < most:
+        counts.append(max(counts[-1] + 1, int(counts[-1] * 1.34)))
+    return [count for count in counts if count <= most]
 
 
 def _follows(
@@ -152,7 +152,9 @@ def tightened_program(
     def impose(given: LoopRows, k: int, tightened: bool) -> None:
         # Nothing can be done about the measured state, so rows of the state alone start at stage 1.
         at_end = is_run_end and k == horizon
-        chosen = np.flatnonzero(~given.of_state if k == 0 else given.of_state if at_end else np.full(len(given.D), 1))
+        chosen = np.flatnonzero(
+            ~given.is_state_row if k == 0 else given.is_state_row if at_end else np.full(len(given.D), 1)
+        )
         D = given.D[chosen]
         matrix = D @ effect
         if k < horizon:
@@ -175,7 +177,7 @@ def tightened_program(
             weight, slope = stage_cost, model.gradient
         elif k == horizon:
             if last is None:
-                impose(soft.where(soft.of_state), k, tightened=False)
+                impose(soft.where(soft.is_state_row), k, tightened=False)
             weight, half = (loop.P, np.zeros(n)) if last is None else last
             T, Tx, t, slope = effect, power, offset, 2.0 * half
         if k <= horizon:
@@ -196,7 +198,7 @@ def tightened_program(
 
 def program_margins(program: TightenedProgram, limits: Margins, phase: int) -> np.ndarray:
     """The margin of every row of the program, ``phase`` samples after re-conditioning; zero for soft rows."""
-    table = limits.at(phase + np.arange(int(program.stage.max(initial=0)) + 1))
+    table = limits.after(phase + np.arange(int(program.stage.max(initial=0)) + 1))
     if not table.shape[1]:
         return np.zeros(len(program.row))
     return np.where(program.row >= 0, table[program.stage, program.row], 0.0)

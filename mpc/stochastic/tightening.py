@@ -1,4 +1,4 @@
-"""How far constraints on a nominal prediction are pulled in so that the disturbed plant keeps them."""
+"""Tightening of constraints on a nominal prediction so that the disturbed plant satisfies them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["Margins", "Tightening", "check_interval", "margins"]
 Tightening = Literal["exact", "distribution-free", "scaled-support", "worst-case", "none"]
 """``exact``: quantiles of the task's own distribution. ``distribution-free``: Cantelli's inequality, for any
 distribution of the same covariance. ``scaled-support``: the support of the disturbance, scaled until it holds the
-probability asked for, as in the notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were
-hard (robust MPC). ``none``: not at all (nominal MPC)."""
+requested probability, as in the notebooks of ETH Zurich's ``ampyc``. ``worst-case``: every constraint as if it were
+hard (robust MPC). ``none``: not at all (nominal MPC).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +40,24 @@ class Margins:
     Args:
         chance: (R + 1, rows), q_p minus the worst case of the same samples, constant in r from R on.
         worst: (L + 1, rows), sums of worst cases, constant from L on.
-        every: M. of_state: (rows,), whether a row depends on the state alone.
+        every: M.
+        is_state_row: (rows,), whether a row depends on the state alone.
     """
 
     chance: np.ndarray
     worst: np.ndarray
     every: float
-    of_state: np.ndarray
+    is_state_row: np.ndarray
 
-    def at(self, j: np.ndarray) -> np.ndarray:
+    def after(self, j: np.ndarray) -> np.ndarray:
         """Margins (len(j), rows) for sample counts j >= 0."""
         j = np.asarray(j)
         if math.isinf(self.every):
-            since = np.broadcast_to(j[:, None], (len(j), len(self.of_state)))
+            since = np.broadcast_to(j[:, None], (len(j), len(self.is_state_row)))
         else:
             every = int(self.every)
-            since = np.where(self.of_state, np.where(j > 0, (j - 1) % every + 1, 0)[:, None], (j % every)[:, None])
-        rows = np.arange(len(self.of_state))
+            since = np.where(self.is_state_row, np.where(j > 0, (j - 1) % every + 1, 0)[:, None], (j % every)[:, None])
+        rows = np.arange(len(self.is_state_row))
         chance = self.chance[np.minimum(since, len(self.chance) - 1), rows]
         return chance + self.worst[np.minimum(j, len(self.worst) - 1)]
 
@@ -67,7 +69,7 @@ class Margins:
     @property
     def largest(self) -> np.ndarray:
         """Largest margin of each row over all j, (rows,)."""
-        return self.at(np.arange(self.settled + len(self.chance) + 1)).max(axis=0)
+        return self.after(np.arange(self.settled + len(self.chance) + 1)).max(axis=0)
 
 
 def check_interval(recondition_every: float) -> None:
@@ -80,14 +82,19 @@ def margins(
     error: ErrorDynamics,
     directions: np.ndarray,
     probability: np.ndarray,
-    of_state: np.ndarray,
+    is_state_row: np.ndarray,
     recondition_every: float,
     tightening: Tightening,
 ) -> Margins:
     """The margins of rows ``directions`` e, each to be kept with its probability.
 
     Args:
-        directions: (rows, n). probability: (rows,), 1 for a hard row. of_state: (rows,) of bool.
+        error: the dynamics of e.
+        directions: (rows, n).
+        probability: (rows,), 1 for a hard row.
+        is_state_row: (rows,), whether a row depends on the state alone.
+        recondition_every: M.
+        tightening: how the margins follow from the distribution.
 
     Raises:
         NotApplicable: an unbounded disturbance where the scheme needs its worst case.
@@ -97,7 +104,7 @@ def margins(
     expect_choice(tightening, "tightening", get_args(Tightening))
     rows = len(directions)
     if tightening == "none" or not rows:
-        return Margins(np.zeros((1, rows)), np.zeros((1, rows)), recondition_every, of_state)
+        return Margins(np.zeros((1, rows)), np.zeros((1, rows)), recondition_every, is_state_row)
     probability = np.ones(rows) if tightening == "worst-case" else np.asarray(probability, dtype=float)
     sure = probability >= 1.0
     settled = error.settling()
@@ -123,24 +130,26 @@ def margins(
         with np.errstate(invalid="ignore", divide="ignore"):
             grown = np.where(chance[-1] == 0, 0.0, chance[-1] * limit / error.deviation(directions, length)[-1])
         chance = np.vstack([chance, grown])
-    return Margins(chance, worst, recondition_every, of_state)
+    return Margins(chance, worst, recondition_every, is_state_row)
 
 
 def _refuse_unbounded(recondition_every: float, tightening: Tightening, sure: np.ndarray) -> None:
     if tightening in ("worst-case", "scaled-support"):
         raise NotApplicable(
             f"the disturbance is unbounded, so tightening '{tightening}' has no margin to take; use 'exact' with "
-            "recondition_every = math.inf, or a bounded law such as Uniform"
+            "recondition_every = math.inf, or a bounded distribution such as Uniform"
         )
     if not math.isinf(recondition_every):
         raise NotApplicable(
             "the disturbance is unbounded: no margin keeps the problem feasible when the nominal state is set to the "
-            "measured one; use recondition_every = math.inf (indirect feedback), or a bounded law such as Uniform"
+            "measured one; use recondition_every = math.inf (indirect feedback), or a bounded "
+            "distribution such as Uniform"
         )
     if sure.any():
         raise NotApplicable(
             "the disturbance is unbounded, so no feedback keeps a hard constraint for all future time; state a "
-            "probability by .chance(p), or by input_probability for input bounds, or use a bounded law such as Uniform"
+            "probability by .chance(p), or by input_probability for input bounds, or use a bounded "
+            "distribution such as Uniform"
         )
 
 

@@ -14,17 +14,20 @@ __all__ = ["tube_gain"]
 def tube_gain(A: np.ndarray, B: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """The gain whose stationary error covariance has the smallest trace, by semidefinite programming.
 
-    min trace E subject to [[E - S, A E + B Y], [(A E + B Y)', E]] >= 0, with E >= (A - B K) E (A - B K)' + S for
-    K = -Y E^-1 (Hewing & Zeilinger, 2018). Inputs cost nothing here, so it reacts harder than a regulator.
+    min trace E subject to [[E - S, A E + B Y], [(A E + B Y)', E]] >= 0, with E >= (A - B K) E (A - B K)' + S for K = -Y
+    E^-1 (Hewing & Zeilinger, 2018). Inputs are not weighted, so the gain is more aggressive than a regulator's.
 
     Args:
-        A: (n, n). B: (n, m). covariance: S (n, n) of the noise of one sample.
+        A: (n, n).
+        B: (n, m).
+        covariance: S (n, n) of the noise of one sample.
 
     Returns:
         K (m, n), with u = -K x.
 
     Raises:
-        NotStabilisable: none was found. DimensionMismatch, InvalidValue: matrices that do not fit, or hold no numbers.
+        NotStabilisable: no stabilising gain exists, or the solver found none.
+        DimensionMismatch, InvalidValue: matrices whose shapes do not fit, or that are not numbers.
     """
     import cvxpy as cp
 

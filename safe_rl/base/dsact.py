@@ -38,10 +38,10 @@ class DSACT(OffPolicy):
     """Distributional soft actor-critic with expected value substitution, twin value distributions and
     variance-based adjustment of the critics' gradient.
 
-    `update` is the whole rule. Two forms of the critics' gradient are published; the default is that of GOPS (`dsact`)
-    and of DACER's repository, the other that of the later DSAC-v2 repository, which settles at half the variance.
-    Cost critics, where there is a handler, are learned by the same gradient, without entropy and without the twins'
-    minimum.
+    `update` contains the complete update rule. Two forms of the critics' gradient are published; the default is that of
+    GOPS (`dsact`) and of DACER's repository, the other that of the later DSAC-v2 repository, which settles at half the
+    variance. Cost critics, where there is a handler, are learned by the same gradient, without entropy and without the
+    twins' minimum.
 
     Implementation details. As in the authors' settings: GELU, batch of 256, delay 2, 10 000 warm-up
     transitions, 20 transitions per update, target policy, target entropy -dim(A) with actions counted in
@@ -58,7 +58,7 @@ class DSACT(OffPolicy):
     - rewards are divided by the size of a return under uniform actions, mean |r| / (1 - discount * share of
       steps that do not terminate), and multiplied by `return_scale`; units of the reward thus do not matter;
     - `mean_policy`, an average of the policy's weights (Polyak & Juditsky, 1992), is what to use after learning:
-      a single policy still wanders around it. It has no part in the update;
+      the policy in training still varies around it. It has no part in the update;
     - the critics' output bias starts at the mean of that scaled return instead of near 0.
 
     A time limit ends an episode but not its value; only `terminated` does.
@@ -158,7 +158,7 @@ def gradients_form_1(q: Tensor, sigma: Tensor, y: Tensor, y_z: Tensor, mean_std:
         -(s_i^2 + eps) mean[ (y - Q)/(sigma^2 + eps) Q + ((Q - y_b)^2 - sigma^2)/(sigma^3 + eps) sigma ],
 
     where everything but the trailing Q and sigma is held constant, y_b is y_z clipped to Q +- 3 s_i and eps = 0.1.
-    Targets drawn from a normal law are matched in mean and deviation.
+    Targets drawn from a normal distribution are matched in mean and deviation.
     """
     eps = 0.1
     weight = (mean_std.square() + eps) / q.shape[1]

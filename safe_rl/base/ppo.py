@@ -42,7 +42,7 @@ class PPOSettings:
     batch_size: int = 256
     """Transitions per update."""
     clip: float = 0.2
-    """Range of the probability ratio in which it still pays to move."""
+    """Half-width of the range around 1 to which the surrogate clips the probability ratio."""
     trace: float = 0.95
     """lambda of generalised advantage estimation, for reward and costs."""
     entropy: float = 0.003
@@ -87,10 +87,11 @@ class _Round(NamedTuple):
 class PPO(Learner):
     """Clipped policy gradient on fresh data; value functions of reward and costs as one batched network.
 
-    `update` is the whole rule. With a handler the costs enter as clipped surrogates of their own, from advantages of
-    their own, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
+    `update` contains the complete update rule. With a handler, each cost enters through its own clipped surrogate and
+    advantage, so a Lagrangian one gives the advantage (A_r - lam A_c) / (1 + lam) of PPO-Lagrangian. The policy is the
     tanh-Gaussian one of the other learners, with a state-dependent deviation; a run that meets the time limit is
-    continued by its value. Steps of a prior policy train the value functions only. An update is one step on one batch.
+    continued by its value. Samples from the prior policy train the value functions only. An update is one step on one
+    batch.
 
     Args: as for `DSACT`. A handler must have one cost critic per constraint and have episodes as its source.
     """
@@ -138,7 +139,7 @@ class PPO(Learner):
 
     @property
     def result(self) -> Policy:
-        """`mean_policy`: the policy itself still wanders, and what it costs with it, from one round to the next."""
+        """`mean_policy`: the policy itself, and with it its cost, still varies from round to round."""
         return self.mean_policy
 
     def prepare(self) -> None:
@@ -193,7 +194,7 @@ class PPO(Learner):
         return _Round(scaled, before, log_density, advantage, target, torch.cat(own))
 
     def update(self, rows: Tensor) -> None:
-        """One step of PPO on some rows of the round: the policy, then the value functions."""
+        """One step of PPO on a minibatch of the round: the policy, then the value functions."""
         s, data = self.settings, self._round
         scaled = data.scaled[rows]
         # The actions of a prior policy say nothing for or against those of this one.

@@ -24,10 +24,10 @@ class SACSettings(OffPolicySettings):
 
 @final
 class SAC(OffPolicy):
-    """Soft actor-critic: twin critics, the smaller target, a temperature that holds the entropy at -dim(A).
+    """Soft actor-critic: twin critics, the minimum of both targets, a temperature tuned to an entropy of -dim(A).
 
-    `update` is the whole rule. Scales, warm-up, delay and rates are those of `DSACT`, so that the two differ in
-    their critics alone; published settings (two layers of 256 with ReLU, 3e-4, averaging 0.005, no delay) are for
+    `update` contains the complete update rule. Scales, warm-up, delay and rates are those of `DSACT`, so the two differ
+    only in their critics; published settings (two layers of 256 with ReLU, 3e-4, averaging 0.005, no delay) are for
     millions of steps. A time limit ends an episode but not its value.
 
     Args: as for `DSACT`.

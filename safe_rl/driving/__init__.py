@@ -1,6 +1,6 @@
-"""Driving among others: the controllers that drive by rules, the recipe of learners, and the comparison of all."""
+"""Driving among others: rule-based controllers, the training configuration of learners, and their comparison."""
 
 from safe_rl.driving.drivers import LaneChanging, LaneKeeping
-from safe_rl.driving.recipe import METHODS, UPDATES, driving_recipe
+from safe_rl.driving.training_config import METHODS, UPDATES, driving_config
 
-__all__ = ["METHODS", "UPDATES", "LaneChanging", "LaneKeeping", "driving_recipe"]
+__all__ = ["METHODS", "UPDATES", "LaneChanging", "LaneKeeping", "driving_config"]

@@ -10,17 +10,16 @@ from safe_rl.cached_policies import cached_policy
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
 from safe_rl.driving.drivers import LaneChanging, LaneKeeping
-from safe_rl.driving.recipe import METHODS, driving_recipe
+from safe_rl.driving.training_config import METHODS, driving_config
 from systems import Task
 
 __all__ = ["drivers"]
 
 
 def drivers() -> ComparisonSpec:
-    """Keeping the lane, changing lanes by rules, nonlinear MPC, and learners, which penalise, budget
-    or harmonise violated distances.
+    """Lane keeping, rule-based lane changes, nonlinear MPC, and learners with penalty, budget or harmonic gradient.
 
-    From 8 starts, as optimising a run takes as long as driving it.
+    From 8 initial states, because optimising a run takes as long as driving it.
     """
     controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
     controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)
@@ -30,4 +29,4 @@ def drivers() -> ComparisonSpec:
 
 
 def _learned(task: Task, make: Combination) -> PolicyController:
-    return cached_policy(task, driving_recipe(make))
+    return cached_policy(task, driving_config(make))

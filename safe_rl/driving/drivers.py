@@ -32,7 +32,7 @@ class EgoDriver(ABC):
         expect(task, Task, f"the task of {type(self).__name__}", "such as systems.library.driving.driving()")
         if not isinstance(task.plant, Highway):
             raise NotApplicable(f"task '{task.name}': its plant is {task.plant.name}, which has no lane to keep")
-        x_ref, self._u_ref = task.reference.values(task.plant, 0)
+        x_ref, self._u_ref = task.reference.at(task.plant, 0)
         self._state = task.plant.state
         self._lower, self._upper = task.input_bounds
         desired = float(x_ref[task.plant.state.where("speed")])

@@ -1,4 +1,4 @@
-"""What a constraint handler is."""
+"""Interface of constraint handlers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Handler(ABC):
     its reward critics. What a handler takes for the cost is their mean plus `caution` standard deviations.
 
     Args:
-        members: cost critics per constraint. caution: k; with two members, 0.7071 gives the larger of both.
+        members: cost critics per constraint.
+        caution: k; with two members, 0.7071 gives the larger of both.
         source: what updates the multipliers: the measured cost of the runs, or the critics' estimate of it
             on the replay memory.
         margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
@@ -92,7 +93,7 @@ class Handler(ABC):
 def weighted(
     reward_loss: Tensor, costs: Tensor, weights: Tensor, parameters: Sequence[Tensor], normalised: bool
 ) -> tuple[Tensor, ...]:
-    """Gradient of reward_loss + weights . mean cost, divided by 1 + sum of the weights where that is asked for."""
+    """Gradient of reward_loss + weights . mean cost, divided by 1 + sum of the weights if requested."""
     loss = reward_loss + weights @ costs.mean(dim=-1)
     if normalised:
         loss = loss / (1.0 + weights.sum())

@@ -29,7 +29,9 @@ class ConservativeAugmented(Handler):
     member, this is the Lagrangian method with the same multiplier controller.
 
     Args:
-        convexity: c, weight per unit of violation. members: E. caution: k.
+        convexity: c, weight per unit of violation.
+        members: E.
+        caution: k.
     """
 
     members: int = 4

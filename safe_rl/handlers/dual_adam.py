@@ -20,7 +20,8 @@ class DualAdam(MultiplierController):
     """lam = exp(l), and l descends -lam e by Adam (Kingma & Ba, 2015); as in Wu et al. (2024, arXiv 2401.14758).
 
     Args:
-        rate: Adam step of l. shape, maximum: see `MultiplierController`.
+        rate: Adam step of l.
+        shape, maximum: see `MultiplierController`.
     """
 
     def __init__(self, rate: float, shape: int | tuple[int, ...] = 1, maximum: float | np.ndarray = np.inf) -> None:

@@ -64,7 +64,8 @@ class Harmonic(Handler):
     temperature rises until the policy explores enough, which it can only bring about if g1 gains on g2 by it.
 
     Args:
-        rule: H1, H2 or H3. weight: of scaled costs against the scaled reward at an open gate.
+        rule: H1, H2 or H3.
+        weight: of scaled costs against the scaled reward at an open gate.
         margin: width of a gate, in units of violation.
     """
 

@@ -26,7 +26,8 @@ class Lagrangian(Handler):
     2020), with predictive ones predictive Lagrangian optimisation (Zhang, Yuan, Zhan et al., 2025, arXiv 2501.15217).
 
     Args:
-        gains: which controller. normalised: whether the loss is divided by 1 + sum lam.
+        gains: which controller.
+        normalised: whether the loss is divided by 1 + sum lam.
     """
 
     gains: Gains = field(default_factory=IntegralGains)

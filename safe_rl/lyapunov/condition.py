@@ -20,7 +20,7 @@ from systems.arithmetic.interval import Interval
 __all__ = ["Condition", "Round", "local_shape"]
 
 _ABOVE, _BELOW = 1.02, 0.97  # what V shall be at least where trajectories leave, and at most where they arrive from
-_ASCENTS, _ATTACKED, _FOUND, _KEPT = 10, 2000, 1000, 8000
+_ASCENTS, _ATTACKED, _ADDED, _KEPT = 10, 2000, 1000, 8000
 _SPREAD = 0.02  # of states around simulated ones, in half-widths of the box
 _TINY = 1e-12
 
@@ -67,7 +67,7 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
 class Condition:
     """V - and the controller, where one is trained along - in training.
 
-    V shall be near Zubov's function at the simulated states, fall wherever it is below 1, and be above 1 where
+    V should be near Zubov's function at the simulated states, decrease wherever it is below 1, and be above 1 where
     trajectories leave the box. The first matters until half of the updates are done and little after that.
     """
 
@@ -88,7 +88,7 @@ class Condition:
         self._inside, self._target = torch.tensor(samples.inside), torch.tensor(samples.target)
         self._starts = samples.starts
         self._outside = torch.tensor(samples.outside)
-        self._found = torch.zeros(0, len(scale.centre), dtype=torch.float64)
+        self._counterexamples = torch.zeros(0, len(scale.centre), dtype=torch.float64)
         self._field = None if control is None else field(loop.task, loop.continuous)
         self._dt = 1.0 if loop.continuous else loop.task.dt
         groups = [{"params": list(V.parameters()), "lr": settings.rate}]
@@ -126,8 +126,8 @@ class Condition:
         zubov = self._target[i]
         target = (((self.V(self._inside[i]) - zubov) / (zubov + 0.05)) ** 2).mean()
         x = self._pool[self._drawn(len(self._pool), batch)]
-        if len(self._found):
-            x = torch.cat([x, self._found[self._drawn(len(self._found), batch // 2)]])
+        if len(self._counterexamples):
+            x = torch.cat([x, self._counterexamples[self._drawn(len(self._counterexamples), batch // 2)]])
         V, growth, leaves = self._growth(x, self._done > self.settings.updates // 3)
         below = V.detach() < 1.0
         decrease = (torch.relu(growth) * (below & ~leaves)).mean()
@@ -184,8 +184,8 @@ class Condition:
                 x, best = torch.where(better[:, None], ahead, x), torch.where(better, new, best)
                 step *= 0.8
             x = x[best > 0]
-            x = x[torch.randperm(len(x), generator=self._generator)[:_FOUND]]
-        self._found = torch.cat([self._found, x])[-_KEPT:]
+            x = x[torch.randperm(len(x), generator=self._generator)[:_ADDED]]
+        self._counterexamples = torch.cat([self._counterexamples, x])[-_KEPT:]
         return share
 
     def _badness(self, x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def pretrained(
     Starts come from a box that grows to the whole one.
     """
     step = field(task, False)
-    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.values(task.plant, 0)[1].astype(float))
+    K, reference = torch.tensor(LQR(task).K), torch.tensor(task.reference.at(task.plant, 0)[1].astype(float))
     lower_, upper = map(torch.tensor, task.applied_bounds)
     half = 0.5 * (upper - lower_)
     centre, reach = torch.tensor(scale.centre), torch.tensor(scale.half)
@@ -61,10 +61,10 @@ def pretrained(
             x = step(x, u)
             z = scale(x)
             beyond = torch.relu(z.abs() - _INSIDE)
-            # BasinSamples that got away say nothing more; their squares would drown the others.
+            # States that diverged carry no information; their squares would dominate the sum.
             cost = torch.clamp((z * z).sum(-1) + _WALL * (beyond * beyond).sum(-1), max=10.0)
-            effort = settings.effort * (((u - reference) / half) ** 2).sum(-1)
-            loss = loss + (cost + effort).mean() / settings.horizon
+            input_cost = settings.input_weight * (((u - reference) / half) ** 2).sum(-1)
+            loss = loss + (cost + input_cost).mean() / settings.horizon
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

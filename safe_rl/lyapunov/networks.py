@@ -1,4 +1,4 @@
-"""The two networks that are trained, and what they are handed over as: a Lyapunov function, a law."""
+"""The two networks that are trained, and their exported forms: a Lyapunov function and a control law."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Scale:
     """z = (x - centre) / half, so that the box is about [-1, 1]^n.
 
     Args:
-        centre: (n,), where z = 0. lower, upper: (n,), of the box.
+        centre: (n,), where z = 0.
+        lower, upper: (n,), of the box.
     """
 
     def __init__(self, centre: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
@@ -51,7 +52,9 @@ class Value(nn.Module):
     """V(x) = |A (h(z) - h(0))|^2 + |R z|^2 + least |z|^2, h a tanh network: positive but at the centre, where it is 0.
 
     Args:
-        hidden: units of each layer. features: rows of A. P: (n, n), what R'R begins as.
+        hidden: units of each layer.
+        features: rows of A.
+        P: (n, n), what R'R begins as.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class Control(nn.Module):
     def __init__(self, task: Task, scale: Scale, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         lower, upper = task.applied_bounds
-        reference = task.reference.values(task.plant, 0)[1]
+        reference = task.reference.at(task.plant, 0)[1]
         if not (np.isfinite([lower, upper]).all() and ((lower < reference) & (reference < upper)).all()):
             raise InvalidValue(
                 f"task '{task.name}' has the reference input {reference} within {lower} to {upper}; a network needs "

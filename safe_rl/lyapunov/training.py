@@ -39,7 +39,8 @@ __all__ = ["LyapunovTraining", "train_lyapunov"]
 class LyapunovTraining:
     """Args:
     V, law: what training ended with; {V <= 1} is what it aimed at.
-    history: of the searches. seconds: of processor time.
+    history: of the searches.
+    seconds: of processor time.
     basin: share of the box from which simulated trajectories arrived, before the controller was moved by the condition.
     """
 
@@ -63,16 +64,17 @@ def train_lyapunov(
 
     Args:
         law: of the closed loop; default: a network that is trained along.
-        box: lower and upper (n,) in which trajectories shall stay; default: the task's domain.
-        continuous: the law acts at every instant instead of once per sample.
-        progress: draw a bar.
+        box: lower and upper (n,) in which trajectories must stay; default: the task's domain.
+        continuous: whether the control law acts at every instant instead of once per sample.
+        progress: whether to show a progress bar.
 
     Returns:
         The same for the same arguments, to the last digit on the same machine.
 
     Raises:
         InvalidValue: an unbounded box; a law that does not stabilise the reference; inputs that a network cannot
-            bound. NotApplicable: the reference moves.
+            bound.
+        NotApplicable: the reference moves.
     """
     settings = LyapunovSettings() if settings is None else settings
     expect(task, Task, "the task of a Lyapunov function", "such as systems.library.pendulum()")
@@ -91,7 +93,7 @@ def train_lyapunov(
             f"the box from {lower} to {upper} is unbounded or empty; give the one in which trajectories shall stay"
         )
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    scale = Scale(task.reference.values(task.plant, 0)[0].astype(float), lower, upper)
+    scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

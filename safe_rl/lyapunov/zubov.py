@@ -1,4 +1,4 @@
-"""What a Lyapunov function of the whole region of attraction looks like, from simulated trajectories.
+"""Samples of a Lyapunov function of the whole region of attraction (Zubov), from simulated trajectories.
 
 Zubov (1964): with J(x) the cost of the trajectory from x, W = 1 - exp(-J) is a Lyapunov function that is below 1 on the
 region of attraction and tends to 1 at its border. Here W, from simulated costs, is the target that gives a network its
@@ -28,10 +28,12 @@ _KEPT = 40_000  # states on the way
 @dataclass(frozen=True, eq=False)
 class BasinSamples:
     """Args:
-    inside: states (k, n) from which trajectories arrive, the uniform starts first. target: W (k,) of these.
+    inside: states (k, n) from which trajectories arrive, the uniform starts first.
+    target: W (k,) of these.
     outside: states (l, n) from which trajectories leave the box or do not arrive in time.
     unit: the cost J at which W = 1 - 1 / e.
-    starts: how many of the uniform starts arrive. share: of all of them.
+    starts: how many of the uniform starts arrive.
+    share: of all of them.
     """
 
     inside: np.ndarray

@@ -41,7 +41,7 @@ class SampleRules:
 
     def __init__(self, task: AbstractTask, steps: int) -> None:
         self.steps = steps
-        self.state_reference, self.input_reference = task.reference.values(task.plant, np.arange(steps + 1))
+        self.state_reference, self.input_reference = task.reference.at(task.plant, np.arange(steps + 1))
         self._low, self._high = task.domain_bounds
         self._stage = lower(task.stage_cost_function(), to="numpy")
         self._terminal = lower(task.terminal_cost_function(), to="numpy")
@@ -159,7 +159,7 @@ class SampleModel:
         self._cost_and_margins = lower(_cost_and_margins(task), to)
         self._observe = lower(_observe(task), to)
         # One sample beyond the run, because the last successor is charged too.
-        tables = task.reference.values(plant, np.arange(task.steps + 1))
+        tables = task.reference.at(plant, np.arange(task.steps + 1))
         self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
         self.input_bounds = tuple(self.array(bound) for bound in task.input_bounds)
         self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
@@ -317,5 +317,5 @@ def _bound(task: AbstractTask, read: list[ca.SX], references: list[ca.SX], resul
     """A function of ``read`` and the references, with a constant reference written in as numbers."""
     if not task.reference.is_constant:
         return ca.Function("sample", [*read, *references], results)
-    numbers = [ca.DM(value) for value in task.reference.values(task.plant, 0)] * (len(references) // 2)
+    numbers = [ca.DM(value) for value in task.reference.at(task.plant, 0)] * (len(references) // 2)
     return ca.Function("sample", read, ca.substitute(results, references, numbers))

@@ -73,7 +73,7 @@ def _unsafe(axes: Axes, task: Task, plane: tuple[str, str], sign: float) -> None
     """Shades where the largest margin over a plane of two states is positive."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     first, second = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
-    goal, u_ref = task.reference.values(task.plant, 0)
+    goal, u_ref = task.reference.at(task.plant, 0)
     x = np.tile(goal, (*first.shape, 1))
     x[..., task.plant.state.where(plane[0])] = sign * first
     x[..., task.plant.state.where(plane[1])] = np.maximum(second, -CLEARANCE)

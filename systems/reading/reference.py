@@ -46,7 +46,7 @@ class ReferencePath:
         signals."""
         task = self.task
         count = 1 if task.reference.is_constant else 2 * task.steps + 2
-        x, u = task.reference.values(task.plant, np.arange(count))
+        x, u = task.reference.at(task.plant, np.arange(count))
         x = np.array(x, dtype=float)
         x[0] = Signals(replace(s, quaternion="") for s in self.state).nearest(x[0], np.zeros(x.shape[1]))
         return self.state.continuous(x), np.array(u, dtype=float)
@@ -60,7 +60,7 @@ class ReferencePath:
         if k >= 0 and k + count <= len(x):
             return x[k : k + count], u[k : k + count]
         plant = self.task.plant
-        states, inputs = self.task.reference.values(plant, np.arange(k, k + count))
+        states, inputs = self.task.reference.at(plant, np.arange(k, k + count))
         anchored = np.array(states, dtype=float)
         anchored[0] = self.state.nearest(anchored[0], x[min(max(k, 0), len(x) - 1)])
         return self.state.continuous(anchored), np.asarray(inputs, dtype=float)
@@ -90,7 +90,7 @@ def changed_by_turning(task: AbstractTask, which: int | list[int], period: float
     generator = np.random.default_rng(0)
     x, u, w = (generator.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
     turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # also many: a cost or a constraint may start there
-    x_ref, u_ref = reference.values(plant, np.zeros(16, dtype=int))
+    x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
 
     def turned(states: np.ndarray) -> np.ndarray:
         moved = np.array(states)

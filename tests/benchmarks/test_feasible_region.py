@@ -46,7 +46,7 @@ def test_track_can_be_kept_at_rest_and_not_at_speed_in_front_of_its_end() -> Non
 @pytest.mark.parametrize("name", TASKS)
 def test_what_is_wanted_violates_the_constraint(name: str) -> None:
     task = TASKS[name]
-    x, u = task.reference.values(task.plant, 0)
+    x, u = task.reference.at(task.plant, 0)
     assert float(task.margin_function()(x, u)) > 0.4
     low, high = task.domain_bounds
     assert (low < x).all()

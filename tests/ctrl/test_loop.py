@@ -105,7 +105,7 @@ def naive(task: Task, law: LQR, x0: np.ndarray, w: np.ndarray) -> tuple[np.ndarr
     states, inputs, costs, margins = [x0], [], [], []
     for k in range(task.steps):
         x, u = states[-1], np.clip(law.step(states[-1], k).input, *task.plant.bounds)
-        x_ref, u_ref = task.reference.values(task.plant, k)
+        x_ref, u_ref = task.reference.at(task.plant, k)
         inputs.append(u)
         costs.append(float(cost(x, u, x_ref, u_ref)))
         margins.append(np.array(margin(x, u))[:, 0])
@@ -144,7 +144,7 @@ def test_a_moving_reference_is_charged_at_its_own_sample() -> None:
     states, _, costs, _ = naive(task, LQR(task), x0[1], w[1])
     np.testing.assert_allclose(runs.states[1], states, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(runs.costs[1], costs, rtol=1e-9, atol=1e-12)
-    x_ref, _ = task.reference.values(task.plant, task.steps)
+    x_ref, _ = task.reference.at(task.plant, task.steps)
     np.testing.assert_allclose(runs.terminal[1], 2 * ((states[-1] - x_ref) ** 2).sum(), rtol=1e-9)
 
 
@@ -303,7 +303,7 @@ def test_a_regulator_follows_its_reference_beyond_the_run() -> None:
 
     task = dataclasses.replace(task_of(Integrator()), reference=Sinusoid(0.3, x_sine={"position": 0.5}))
     controller, late = LQR(task), 3 * task.steps
-    x_ref, u_ref = task.reference.values(task.plant, late)
+    x_ref, u_ref = task.reference.at(task.plant, late)
     np.testing.assert_allclose(controller.step(x_ref, late).input, u_ref, atol=1e-12)
 
 

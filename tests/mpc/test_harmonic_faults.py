@@ -87,8 +87,8 @@ def test_the_last_good_prediction_is_followed_beyond_its_horizon() -> None:
     found = controller.prediction
     for k in range(3 * controller.horizon):
         decision = controller.step(np.full(4, np.nan), k) if k else controller.step(x, 0)
-        np.testing.assert_allclose(decision.input, found.at(k)[1], atol=1e-9)
-        np.testing.assert_allclose(x, found.at(k)[0], atol=1e-9)
+        np.testing.assert_allclose(decision.input, found.point_at(k)[1], atol=1e-9)
+        np.testing.assert_allclose(x, found.point_at(k)[0], atol=1e-9)
         # The prediction, and the harmonic it ends on, is a trajectory of the plant within its bounds.
         assert np.abs(x[1]) <= 0.5 + 1e-9
         x = plant.A @ x + plant.B @ decision.input

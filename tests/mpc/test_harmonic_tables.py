@@ -116,7 +116,7 @@ def closed_loop(controller: ArtificialReferenceMPC, steps: int) -> tuple[float, 
     for k in range(steps):
         decision = controller.step(x, k)
         assert decision.status is Status.SOLVED
-        x_ref, _ = task.reference.values(task.plant, k)
+        x_ref, _ = task.reference.at(task.plant, k)
         total += (x - x_ref) @ Q @ (x - x_ref) + decision.input @ R @ decision.input
         x = plant.A @ x + plant.B @ decision.input
         states.append(x)

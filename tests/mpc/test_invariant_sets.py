@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from mpc.polyhedra import Polyhedron, SetNotFound, maximal_invariant_set
+from mpc.polyhedra import NoInvariantSet, Polyhedron, maximal_invariant_set
 from systems import DimensionMismatch, InvalidValue
 
 SQUARE = Polyhedron(np.vstack([np.eye(2), -np.eye(2)]), np.ones(4))
@@ -76,7 +76,7 @@ def test_from_the_vertices_on_nothing_is_ever_violated(count: int) -> None:
     for seed, A, admissible in plants(count):
         try:
             found = maximal_invariant_set(A, admissible)
-        except SetNotFound:
+        except NoInvariantSet:
             continue
         rng = np.random.default_rng(seed)
         directions = [*found.H, *rng.normal(size=(8, len(A))) * np.abs(found.H).max(axis=0)]
@@ -127,11 +127,11 @@ def test_support_of_unbounded_and_empty_sets() -> None:
 
 
 def test_reasons_for_no_set() -> None:
-    with pytest.raises(SetNotFound, match="not stable"):
+    with pytest.raises(NoInvariantSet, match="not stable"):
         maximal_invariant_set(1.1 * np.eye(2), SQUARE)
-    with pytest.raises(SetNotFound, match="interior"):
+    with pytest.raises(NoInvariantSet, match="interior"):
         maximal_invariant_set(0.5 * np.eye(2), Polyhedron(np.eye(2), np.array([1.0, 0.0])))
-    with pytest.raises(SetNotFound, match="more than 4 rows"):
+    with pytest.raises(NoInvariantSet, match="more than 4 rows"):
         maximal_invariant_set(np.array([[0.5, 1.0], [0.0, 0.25]]), SQUARE, max_rows=4)
     with pytest.raises(DimensionMismatch):
         maximal_invariant_set(np.eye(3) / 2, SQUARE)

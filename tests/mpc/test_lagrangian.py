@@ -103,7 +103,7 @@ def test_other_feedback_reaches_the_same_point(make: object) -> None:
 def test_derivatives_are_those_of_the_rollout() -> None:
     task = dataclasses.replace(crooked(), reference=Sinusoid(0.2, x_sine={"angle": 0.1}, u_cosine={"torque": 0.1}))
     shooting, rng = CasadiShooting(task, 6), np.random.default_rng(0)
-    x_ref, u_ref = task.reference.values(task.plant, np.arange(3, 10))
+    x_ref, u_ref = task.reference.at(task.plant, np.arange(3, 10))
     shooting.place(np.array([0.3, -0.2]), np.array(x_ref), np.array(u_ref))
     U, one, h = rng.normal(size=(1, 6)), np.array([0]), 1e-6
     point = shooting.evaluate(U, one)

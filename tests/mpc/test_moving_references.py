@@ -47,7 +47,7 @@ def wave(name: str, limit: float, most: float) -> tuple[Task, float]:
     box = (Box("position", {"x1": (-5.0, most)}),) if np.isfinite(most) else ()
     task = Task("wave", plant, 0.2, STEPS, cost, Fixed(START), box, WAVE)
     x, u = cp.Variable((STEPS + 1, 2)), cp.Variable((STEPS, 1))
-    xr, ur = WAVE.values(plant, np.arange(STEPS + 1))
+    xr, ur = WAVE.at(plant, np.arange(STEPS + 1))
     total, rules = 5 * (x[STEPS, 0] - xr[STEPS, 0]) ** 2, [x[0] == START, cp.abs(u) <= limit]
     rules.append(x[1:, 0] <= min(most, 1e3))
     for k in range(STEPS):

@@ -57,7 +57,7 @@ def cartpole_by_hand(x0: np.ndarray, horizon: int, P: np.ndarray) -> tuple[float
 def price(task: Task, x: np.ndarray, u: np.ndarray, P: np.ndarray) -> float:
     """What a plan costs: every sample as the task charges it, the first one without its track, and the end."""
     first, rest = task.cost.stage_function(task.plant), task.stage_cost_function()
-    xr, ur = task.reference.values(task.plant, 0)
+    xr, ur = task.reference.at(task.plant, 0)
     total = float(first(x[0], u[0], xr, ur)) + sum(float(rest(x[k], u[k], xr, ur)) for k in range(1, len(u)))
     (track,) = task.constraints
     assert isinstance(track.requirement, Soft)

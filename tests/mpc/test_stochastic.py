@@ -83,7 +83,7 @@ def test_violations_of_the_published_experiment() -> None:
     posed = dataclasses.replace(segway(), constraints=(box, Box("torque", {"torque": (-4.0, 4.0)}).chance(0.2)))
     controller = StochasticMPC(posed, tightening="scaled-support")
     np.testing.assert_allclose(
-        np.rad2deg(controller.margins.at(np.array([1]))[0, 1:3]), np.sqrt(0.2) * np.array([2.0, 2.2])
+        np.rad2deg(controller.margins.after(np.array([1]))[0, 1:3]), np.sqrt(0.2) * np.array([2.0, 2.2])
     )
     weights = np.random.default_rng(42).uniform(size=(1000, 5, 4))
     corners = np.deg2rad([[2.0, 2.2], [2.0, -2.2], [-2.0, -2.2], [-2.0, 2.2]])

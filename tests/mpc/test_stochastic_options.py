@@ -128,7 +128,7 @@ def test_tube_gain_instead_of_the_regulator() -> None:
     tight = StochasticMPC(segway(), K=tube_gain(model.A, model.B, plain.loop.noise.covariance), input_probability=0.99)
     own = plain.rows.names.index("lean rate")
     assert np.trace(tight.error.stationary_covariance()) < np.trace(plain.error.stationary_covariance())
-    assert tight.margins.at(np.array([1]))[0, own] == pytest.approx(plain.margins.at(np.array([1]))[0, own])
+    assert tight.margins.after(np.array([1]))[0, own] == pytest.approx(plain.margins.after(np.array([1]))[0, own])
     assert tight.step(np.deg2rad([5.0, 0.0]), 0).status is Status.SOLVED
 
 

@@ -38,7 +38,7 @@ class Oracle:
         cost = cp.quad_form(x[N] - model.x_ref, cp.psd_wrap(it.loop.P))
         for i in range(N + J):
             holds.append(z[i + 1] == plant.A @ z[i] + plant.B @ v[i] + c)
-            margin = it.margins.at(np.array([k + i - start]))[0]
+            margin = it.margins.after(np.array([k + i - start]))[0]
             value = self.C @ cp.hstack([z[i], v[i]])
             for row in np.flatnonzero(np.isinf(self.price)):
                 if i == 0 and not self.C[row, n:].any():

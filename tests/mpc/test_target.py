@@ -30,7 +30,7 @@ def test_a_sinusoid_is_turned_to_the_end_of_the_horizon(k: int) -> None:
     task = sinusoidal(0.4)
     parts = SinusoidTarget(task, horizon=7).parameters(k)
     for j in (0, 1, 7, 20):
-        expected = np.concatenate(task.reference.values(task.plant, k + j))
+        expected = np.concatenate(task.reference.at(task.plant, k + j))
         np.testing.assert_allclose(value(parts, 0.4, j, 7), expected, atol=1e-9)
 
 
@@ -75,7 +75,7 @@ def test_the_reference_of_a_steady_one_goes_on_beyond_the_run() -> None:
     listed = dataclasses.replace(masses(), reference=Trajectory(np.arange(60.0).reshape(10, 6)), steps=4)
     for task in (listed, dataclasses.replace(sinusoidal(0.4), steps=4)):
         for k in (0, 4, 5, 7, 9, 50, -2):
-            expected = np.concatenate(task.reference.values(task.plant, k))
+            expected = np.concatenate(task.reference.at(task.plant, k))
             np.testing.assert_array_equal(SteadyTarget(task, 3).parameters(k), [expected, 0 * expected, 0 * expected])
 
 

@@ -76,7 +76,7 @@ def test_stochastic_mpc(every: float) -> None:
     controller = StochasticMPC(task(), 4, recondition_every=every)
     program, margin = controller.program, program_margins(controller.program, controller.margins, 0)
     A = program.problem.A.toarray()
-    behind = (program.stage > 4) | (program.stage == 4) & ~np.append(controller.rows.of_state, True)[program.row]
+    behind = (program.stage > 4) | (program.stage == 4) & ~np.append(controller.rows.is_state_row, True)[program.row]
     assert 0 < behind.sum() < len(behind)
     seen: Counter[Status] = Counter()
     for x in np.random.default_rng(0).uniform([-2.2, -1.4], [2.2, 1.4], (150, 2)):

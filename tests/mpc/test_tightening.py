@@ -36,7 +36,7 @@ TABLE = [
 def lean_margin(recondition_every: float, tightening: Tightening) -> np.ndarray:
     controller = StochasticMPC(segway(), recondition_every=recondition_every, tightening=tightening)
     row = controller.rows.names.index("lean")
-    return np.rad2deg(controller.margins.at(np.array([line[0] for line in TABLE]))[:, row])
+    return np.rad2deg(controller.margins.after(np.array([line[0] for line in TABLE]))[:, row])
 
 
 def test_table_of_the_segway() -> None:
@@ -63,7 +63,7 @@ def test_margins_follow_the_definition(every: float) -> None:
                 last = start if math.isinf(every) else max(start, int(every) * (before // int(every)))
                 if t > start:
                     wanted[row] = quantile[t - last, row] + worst[t - start, row] - worst[t - last, row]
-            np.testing.assert_allclose(found.at(np.array([t - start]))[0], wanted, atol=1e-9)
+            np.testing.assert_allclose(found.after(np.array([t - start]))[0], wanted, atol=1e-9)
 
 
 @pytest.mark.parametrize("every", [1, 3, math.inf])
@@ -72,13 +72,13 @@ def test_what_was_measured_has_been_paid_for(every: float, tightening: Tightenin
     """Re-conditioning moves the prediction by an error of M samples; the margins must drop at least by its reach."""
     law = ErrorDynamics(A, UNIFORM)
     found = margins(law, D, P, OF_STATE, every, tightening)
-    far = found.at(np.array([found.settled + 50, found.settled + 51, found.settled + 52]))
+    far = found.after(np.array([found.settled + 50, found.settled + 51, found.settled + 52]))
     assert (far <= found.largest + 1e-12).all()
     if math.isinf(every):
         return
     worst, M = law.worst_case(D, 60), int(every)
     for i in range(20):
-        drop = found.at(np.array([M + i])) - found.at(np.array([i]))
+        drop = found.after(np.array([M + i])) - found.after(np.array([i]))
         rows = OF_STATE < 1 if i == 0 else np.ones(3, dtype=bool)  # the state rows of the present are not imposed
         assert (drop >= worst[M + i] - worst[i] - 1e-9)[0, rows].all()
 
@@ -88,10 +88,10 @@ def test_normal_noise_has_a_closed_form_and_a_limit() -> None:
     found = margins(law, D[:2], P[:2], OF_STATE[:2], math.inf, "exact")
     factor = np.array([0.8416212335729143, 1.6448536269514722])  # of the standard normal law
     for j in (1, 2, 5):
-        np.testing.assert_allclose(found.at(np.array([j]))[0], factor * law.deviation(D[:2], j)[-1], rtol=1e-12)
+        np.testing.assert_allclose(found.after(np.array([j]))[0], factor * law.deviation(D[:2], j)[-1], rtol=1e-12)
     limit = np.sqrt(np.einsum("ri,ij,rj->r", D[:2], law.stationary_covariance(), D[:2]))
-    np.testing.assert_allclose(found.at(np.array([10**6]))[0], factor * limit, rtol=1e-9)
-    free = margins(law, D[:2], P[:2], OF_STATE[:2], math.inf, "distribution-free").at(np.array([3]))
+    np.testing.assert_allclose(found.after(np.array([10**6]))[0], factor * limit, rtol=1e-9)
+    free = margins(law, D[:2], P[:2], OF_STATE[:2], math.inf, "distribution-free").after(np.array([3]))
     np.testing.assert_allclose(free[0], np.sqrt([4.0, 19.0]) * law.deviation(D[:2], 3)[-1], rtol=1e-12)
 
 

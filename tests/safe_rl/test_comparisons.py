@@ -22,15 +22,15 @@ from systems.library.driving import driving_record
 def briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own and trainings of a few updates, with the settings of the long ones otherwise."""
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
-    recipe = driving.driving_recipe
+    config = driving.driving_config
 
     def short(make) -> TrainingConfig:  # type: ignore[no-untyped-def]
         settings = dataclasses.replace(
-            recipe(make).settings, environments=8, evaluation_environments=4, warmup=400, hidden=(8, 8)
+            config(make).settings, environments=8, evaluation_environments=4, warmup=400, hidden=(8, 8)
         )
-        return dataclasses.replace(recipe(make), settings=settings, updates=30)
+        return dataclasses.replace(config(make), settings=settings, updates=30)
 
-    monkeypatch.setattr(comparisons, "driving_recipe", short)
+    monkeypatch.setattr(comparisons, "driving_config", short)
     return tmp_path
 
 
@@ -51,15 +51,15 @@ def test_learners_of_the_comparison_are_trained_once_each_in_its_own_way(briefly
     assert sorted(file.name for file in briefly.iterdir()) == kept
 
 
-def test_recipes_differ_in_their_handlers_alone() -> None:
-    recipes = [driving.driving_recipe(make) for make in driving.METHODS.values()]
-    first, *others = [dataclasses.asdict(recipe.settings) for recipe in recipes]
+def test_configurations_differ_in_their_handlers_alone() -> None:
+    configs = [driving.driving_config(make) for make in driving.METHODS.values()]
+    first, *others = [dataclasses.asdict(config.settings) for config in configs]
     shared = set(first).intersection(*others)
     assert "return_scale" in shared
     for other in others:
         assert {name: other[name] for name in shared} == {name: first[name] for name in shared}
-    described = {str(recipe.described(driving_task())) for recipe in recipes}
-    assert len(described) == len(recipes), "policies of different methods must not share a file"
+    described = {str(config.described(driving_task())) for config in configs}
+    assert len(described) == len(configs), "policies of different methods must not share a file"
 
 
 @pytest.mark.slow
@@ -69,8 +69,8 @@ def test_dsac_h_learns_to_drive() -> None:
     Seeds end between half the budget and two and a half times it; after a third of the training it is twenty times it.
     """
     task = driving_task()
-    recipe = driving.driving_recipe(driving.METHODS["dsac-h"])
-    learner = recipe.begin(task, Path("none")).learn(recipe.updates, progress=False)
+    config = driving.driving_config(driving.METHODS["dsac-h"])
+    learner = config.begin(task, Path("none")).learn(config.updates, progress=False)
     rng = np.random.default_rng(1)
     starts = task.initial.sample(task.plant.state, rng, (400,))
     inattention = task.disturbance.sample(task.plant.disturbance, rng, (400, task.steps))

@@ -79,7 +79,7 @@ def test_the_exported_law_equals_the_trained_controller(make: object) -> None:
     assert np.allclose(law(x), there, rtol=1e-12, atol=1e-13)
     bounds = task.applied_bounds
     assert ((there >= bounds[0] - 1e-12) & (there <= bounds[1] + 1e-12)).all()
-    assert np.allclose(law(np.zeros(2)), task.reference.values(task.plant, 0)[1], atol=1e-15)
+    assert np.allclose(law(np.zeros(2)), task.reference.at(task.plant, 0)[1], atol=1e-15)
     loop = ClosedLoop(task, law)
     for continuous in (False, True):
         f = field(task, continuous)(torch.tensor(x), torch.tensor(there)).numpy()

@@ -14,12 +14,12 @@ PLANT = DoubleIntegrator()
 def test_set_point() -> None:
     reference = SetPoint(x={"speed": 2.0}, u=[0.5])
     assert reference.is_constant
-    x, u = reference.values(PLANT, np.arange(6).reshape(2, 3))
+    x, u = reference.at(PLANT, np.arange(6).reshape(2, 3))
     assert x.shape == (2, 3, 2)
     assert u.shape == (2, 3, 1)
     assert (x == [0, 2]).all()
     assert (u == 0.5).all()
-    x, u = SetPoint().values(PLANT, 7)
+    x, u = SetPoint().at(PLANT, 7)
     np.testing.assert_array_equal(x, [0, 0])
     np.testing.assert_array_equal(u, [0])
 
@@ -28,16 +28,16 @@ def test_sinusoid() -> None:
     reference = Sinusoid(0.3, x_mean=[1, 2], x_sine={"position": 3}, x_cosine={"speed": 4}, u_sine=[5])
     assert not reference.is_constant
     k = np.arange(10)
-    x, u = reference.values(PLANT, k)
+    x, u = reference.at(PLANT, k)
     np.testing.assert_allclose(x[:, 0], 1 + 3 * np.sin(0.3 * k))
     np.testing.assert_allclose(x[:, 1], 2 + 4 * np.cos(0.3 * k))
     np.testing.assert_allclose(u[:, 0], 5 * np.sin(0.3 * k))
-    np.testing.assert_allclose(reference.values(PLANT, 3)[0], x[3])
+    np.testing.assert_allclose(reference.at(PLANT, 3)[0], x[3])
 
 
 def test_trajectory_holds_its_ends() -> None:
     reference = Trajectory(np.arange(6.0).reshape(3, 2), np.array([[1.0], [2.0], [3.0]]))
-    x, u = reference.values(PLANT, [-1, 0, 2, 5])
+    x, u = reference.at(PLANT, [-1, 0, 2, 5])
     np.testing.assert_array_equal(x, [[0, 1], [0, 1], [4, 5], [4, 5]])
     np.testing.assert_array_equal(u[:, 0], [1, 1, 3, 3])
     assert Trajectory(np.zeros((3, 2))).values(PLANT, 1)[1] == 0

@@ -38,10 +38,15 @@ def admm(JT, KT, o, hu, hl, low, high, rho, y, multiplier, v, space, max_iterati
 
     Args:
         JT: (f, rows), J transposed; box rows first, padded, then the e, the s and the c rows of all triples.
-        KT: (f, rows), L^-1 J' with L L' = I + rho J'J. o: (rows,), the offset. rho: penalty.
+        KT: (f, rows), L^-1 J' with L L' = I + rho J'J.
+        o: (rows,), the offset.
+        rho: penalty.
         hu, hl: (boxed,), upper bound and minus lower bound of J v, infinite where there is none.
         low, high: (triples,), bounds of the cones, infinite where there is none.
-        y, multiplier: (rows,), start, overwritten. v: (f,), written. space: (2 rows + f,). report: (3,), written.
+        y, multiplier: (rows,), start, overwritten.
+        v: (f,), written.
+        space: (2 rows + f,).
+        report: (3,), written.
     """
     f, rows = JT.shape
     nb, nc = hu.shape[0], low.shape[0]

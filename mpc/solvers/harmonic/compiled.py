@@ -37,8 +37,10 @@ def compile_step(version: int) -> Any:
         """Solves for a parameter (state and reference); returns the status code of the interior point.
 
         Args:
-            parameter: (t,). data, index: what :class:`mpc.solvers.harmonic.solver.CompiledSolver` packed.
-            space: workspace. result: [report (4), v (f), u (m)], written; the report is iterations of the interior
+            parameter: (t,).
+            data, index: what :class:`mpc.solvers.harmonic.solver.CompiledSolver` packed.
+            space: workspace.
+            result: [report (4), v (f), u (m)], written; the report is iterations of the interior
                 point, residual, relative gap, iterations of ADMM.
         """
         if version < 0:

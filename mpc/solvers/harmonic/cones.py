@@ -37,20 +37,27 @@ def normalise(S, U):  # type: ignore[no-untyped-def]
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def steepest(U, D):  # type: ignore[no-untyped-def]
     """The inverse of the largest step along D (3, cones) that stays in the cones, at least 0, from the point of U."""
-    found = 0.0
+    steepness = 0.0
     for k in range(D.shape[1]):
         # In coordinates where the point is (root, 0, 0) the step is root / (|d_vector| - d_scalar).
         scalar = U[1, k] * D[0, k] - U[2, k] * D[1, k] - U[3, k] * D[2, k]
         c = (scalar + D[0, k]) * U[4, k]
         a, b = D[1, k] - c * U[2, k], D[2, k] - c * U[3, k]
-        found = max(found, (math.sqrt(a * a + b * b) - scalar) * U[0, k])
-    return found
+        steepness = max(steepness, (math.sqrt(a * a + b * b) - scalar) * U[0, k])
+    return steepness
 
 
 @njit(nogil=True, error_model="numpy")
 def scaling(US, UZ, Z, W, E, L):  # type: ignore[no-untyped-def]
-    """W (6, cones): beta, 1 / beta, w0, w1, w2, 1 / (1 + w0). E (5, cones): eigenvalues of W^-2 over the squared
-    lengths of its eigenvectors, and w / |w|. L (3, cones): lambda = W z."""
+    """Writes the scaling of the cones and what follows from it.
+
+    Args:
+        US, UZ: (5, cones), slacks and multipliers as :func:`normalise` leaves them.
+        Z: (3, cones), multipliers.
+        W: (6, cones), written: beta, 1 / beta, w0, w1, w2, 1 / (1 + w0).
+        E: (5, cones), written: eigenvalues of W^-2 over the squared lengths of its eigenvectors, and w / |w|.
+        L: (3, cones), written: lambda = W z.
+    """
     for k in range(Z.shape[1]):
         dot = US[1, k] * UZ[1, k] + US[2, k] * UZ[2, k] + US[3, k] * UZ[3, k]
         gamma = 0.5 / math.sqrt(0.5 * (1.0 + dot))

@@ -42,19 +42,19 @@ def space_needed(f: int, wide: int, boxed: int, cones: int) -> int:
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def _largest(x):  # type: ignore[no-untyped-def]
     """max |x|."""
-    found = 0.0
+    largest = 0.0
     for k in range(x.shape[0]):
-        found = max(found, abs(x[k]))
-    return found
+        largest = max(largest, abs(x[k]))
+    return largest
 
 
 @njit(nogil=True, error_model="numpy", fastmath=BLIND)
 def _largest_ratio(d, inverse):  # type: ignore[no-untyped-def]
     """max -d inverse, at least 0."""
-    found = 0.0
+    largest = 0.0
     for k in range(d.shape[0]):
-        found = max(found, -d[k] * inverse[k])
-    return found
+        largest = max(largest, -d[k] * inverse[k])
+    return largest
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
@@ -137,9 +137,13 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
     Args:
         G: (f, wide), transposed: box rows, padded; then the first, the second and the third rows of all cones; padded.
         start: (f, f), factor of I + G'G, where a row counts once for every bound.
-        hu, hl: (boxed,), upper bound and minus lower bound. mu, ml: (boxed,), 1 where the bound exists, else 0.
-        H: (3, cones). reach: how far |v| = 1 moves the first input, in half-widths of its bounds. v: (f,), written.
-        p: (wide,), written: the multiplier, with v = -G'p. space: workspace.
+        hu, hl: (boxed,), upper bound and minus lower bound.
+        mu, ml: (boxed,), 1 where the bound exists, else 0.
+        H: (3, cones).
+        reach: how far |v| = 1 moves the first input, in half-widths of its bounds.
+        v: (f,), written.
+        p: (wide,), written: the multiplier, with v = -G'p.
+        space: workspace.
         report: (3,), written.
     """
     f, wide = G.shape
@@ -326,7 +330,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
                 # Where the whole predictor can be taken, nothing binds that was not known to bind.
                 sigma = max(1e-6 if step > 0.9999 else CENTRING, (1.0 - min(1.0, step)) ** 3)
                 keep, centre = 1.0 - sigma, sigma * gap / degree
-                # After a very short predictor its second-order term misleads, and steps may repeat for ever.
+                # After a very short predictor its second-order term misleads, and the steps may cycle.
                 second = 1.0 if step > 0.1 else step
         # Nearly full steps are taken fully: near the end they square the gap.
         step = min(1.0, step * max(0.99, min(1.0 - 1e-6, step)))

@@ -142,14 +142,14 @@ def _following(program: ConicProgram) -> np.ndarray:
     """Of each box row the row that says the same one stage later, -1 where there is none."""
     n, m = program.state_at.shape[1], program.input_at.shape[1]
     shift = n + m
-    found = np.full(len(program.C), -1)
+    following = np.full(len(program.C), -1)
     last = program.input_at[-1, -1]
     known = {(row.nonzero()[0].tobytes(), row[row != 0].tobytes()): i for i, row in enumerate(program.C)}
     for i, row in enumerate(program.C):
         at = row.nonzero()[0]
         if at.max(initial=0) + shift <= last:
-            found[i] = known.get(((at + shift).tobytes(), row[at].tobytes()), -1)
-    return found
+            following[i] = known.get(((at + shift).tobytes(), row[at].tobytes()), -1)
+    return following
 
 
 def _padded(size: int) -> int:

@@ -66,7 +66,7 @@ def scene(task: Task, runs: Runs, run: int = 0) -> Scene:
     driven = np.concatenate([[0.0], np.cumsum(0.5 * task.dt * (along[1:] + along[:-1]))])
     ahead, y, speed = of("ahead"), of("y"), of("speed")
     lateral = np.gradient(y, task.dt, axis=0) if len(x) > 1 else np.zeros_like(y)
-    reference, _ = task.reference.values(plant, 0)
+    reference, _ = task.reference.at(plant, 0)
     return Scene(
         plant,
         float(reference[names.where("speed")]),

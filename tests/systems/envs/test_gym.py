@@ -40,13 +40,13 @@ def test_a_step_is_the_step_of_the_task(make) -> None:
         if terminated:
             break
         np.testing.assert_allclose(info["state"], successor, rtol=1e-12, atol=1e-14)
-        xr, ur = task.reference.values(task.plant, k)
+        xr, ur = task.reference.at(task.plant, k)
         np.testing.assert_allclose(reward, -float(stage(x, u, xr, ur)), rtol=1e-12, atol=1e-14)
         g = np.array(margins(x, u)).ravel()
         np.testing.assert_allclose(list(info["margins"].values()), g, rtol=1e-12, atol=1e-14)
         assert info["costs"] == dict(zip(names, (g > 0).astype(float), strict=True))
         assert info["cost"] == (g > 0).sum()
-        seen = task.observe_function()(successor, task.reference.values(task.plant, k + 1)[0])
+        seen = task.observe_function()(successor, task.reference.at(task.plant, k + 1)[0])
         np.testing.assert_allclose(observation, np.array(seen).ravel(), rtol=1e-6, atol=1e-6)
 
 

@@ -47,7 +47,7 @@ def test_successors_are_those_of_casadi_and_of_the_gymnasium_environment(make) -
             np.testing.assert_allclose(out.reward[i], expected.reward, rtol=1e-11, atol=1e-13)
             np.testing.assert_array_equal(out.cost[i], expected.violated)
             if not out.terminated[i]:
-                seen = task.observe_function()(after, task.reference.values(task.plant, int(k[i]) + 1)[0])
+                seen = task.observe_function()(after, task.reference.at(task.plant, int(k[i]) + 1)[0])
                 np.testing.assert_allclose(out.next_observation[i], np.array(seen).ravel(), rtol=1e-11, atol=1e-13)
             if not (out.terminated[i] or out.truncated[i]):
                 np.testing.assert_allclose(env.state[i], after, rtol=1e-11, atol=1e-13)
@@ -69,9 +69,9 @@ def test_runs_restart_at_once_and_only_observation_shows_it() -> None:
         assert samples.tolist() == [k % task.steps + 1] * 4
         assert torch.equal(env.model.observe(states, samples), out.next_observation)
         if is_last:
-            xr = task.reference.values(task.plant, 0)[0]
+            xr = task.reference.at(task.plant, 0)[0]
             np.testing.assert_allclose(out.observation, np.tile([0.3, -0.2, *xr], (4, 1)), rtol=1e-15)
-            xr = task.reference.values(task.plant, task.steps)[0]
+            xr = task.reference.at(task.plant, task.steps)[0]
             np.testing.assert_allclose(out.next_observation[:, 2:], np.tile(xr, (4, 1)), rtol=1e-15)
 
 

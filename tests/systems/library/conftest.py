@@ -55,7 +55,7 @@ def probes(task: Task) -> list[Probe]:
     u = tuple(np.nan_to_num(bound, posinf=1.0, neginf=-1.0) for bound in plant.bounds)
     w = _widened(*task.disturbance.support(plant.disturbance))
     none = np.zeros(0), np.zeros(0)
-    xr, ur = ((value - 0.1, value + 0.1) for value in task.reference.values(plant, 0))
+    xr, ur = ((value - 0.1, value + 0.1) for value in task.reference.at(plant, 0))
 
     def plain(function: ca.Function) -> Callable[[str], Any]:
         return lambda to: lower(function, to=to)

@@ -96,7 +96,7 @@ def test_road_and_grip(task: Task) -> None:
 def test_leaving_the_road_never_pays(task: Task) -> None:
     """Leaving the road costs more for all future time than standing still on a lane, or any driving."""
     stage = task.stage_cost_function()
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
 
     def cost(**state: float) -> float:
         return float(stage(task.plant.state.array({"speed": 28.0} | state), u_ref, x_ref, u_ref))
@@ -133,7 +133,7 @@ def test_comparators_sort_every_order_of_zeros_and_ones(n: int) -> None:
 
 def test_neighbours_are_seen_from_the_nearest_to_the_farthest(task: Task, starts: np.ndarray) -> None:
     observe = lower(task.observe_function(), to="numpy")
-    x_ref, _ = task.reference.values(task.plant, 0)
+    x_ref, _ = task.reference.at(task.plant, 0)
     seen = observe(starts, x_ref)
     names = task.observation_signals.names
     assert len(names) == 7 + 6 * 8
@@ -159,7 +159,7 @@ def test_neighbours_are_seen_from_the_nearest_to_the_farthest(task: Task, starts
 def test_heading_of_a_neighbour_is_that_of_its_motion(task: Task, starts: np.ndarray) -> None:
     """Lateral way over way along the road, at the speed before the sample."""
     step, observe = task.dynamics.lower("numpy"), lower(task.observe_function(), to="numpy")
-    x_ref, u_ref = task.reference.values(task.plant, 0)
+    x_ref, u_ref = task.reference.at(task.plant, 0)
     x = starts[:, :]
     after = step(x, np.tile(u_ref, (len(x), 1)), np.zeros((len(x), 8)), np.zeros(0))
     course = np.arctan2(after[:, 5::5] - x[:, 5::5], x[:, 6::5] * task.dt)

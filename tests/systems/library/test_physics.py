@@ -37,8 +37,8 @@ def power_error(plant: Plant, energy, supplied) -> float:
 
 def test_a_set_point_is_an_equilibrium_and_a_trajectory_is_a_motion(task: Task) -> None:
     k = np.arange(1 if task.reference.is_constant else task.steps)
-    x, u = task.reference.values(task.plant, k)
-    following, _ = task.reference.values(task.plant, k + 1)
+    x, u = task.reference.at(task.plant, k)
+    following, _ = task.reference.at(task.plant, k + 1)
     step = task.dynamics.function()
     for now, given, then in zip(x, u, following, strict=True):
         reached = step(now, given, np.zeros(len(task.plant.disturbance)), []).full()[:, 0]
@@ -46,7 +46,7 @@ def test_a_set_point_is_an_equilibrium_and_a_trajectory_is_a_motion(task: Task) 
 
 
 def test_reference_inputs_respect_the_actuators(task: Task) -> None:
-    _, u = task.reference.values(task.plant, np.arange(task.steps))
+    _, u = task.reference.at(task.plant, np.arange(task.steps))
     lower, upper = task.input_bounds
     assert ((u >= lower) & (u <= upper)).all()
 

@@ -102,7 +102,7 @@ def test_a_crash_is_charged_for_ever(task: Task) -> None:
     assert ended
     stage = task.stage_cost_function()
     impact = np.array([0.0, -CLEARANCE, 0.0, 0.0, -25.0, 0.0])  # at no less than the slowest start's speed
-    least = float(stage(impact, task.reference.values(task.plant, 0)[1], 0.0, [task.plant.weight, 0.0]))
+    least = float(stage(impact, task.reference.at(task.plant, 0)[1], 0.0, [task.plant.weight, 0.0]))
     assert -last >= task.discount / (1.0 - task.discount) * 0.5 * least
 
 
@@ -129,7 +129,7 @@ def test_a_touch_of_the_ground_is_an_arrival_if_gentle_upright_and_on_the_pad(ta
 @pytest.mark.parametrize("height", [2.0, 5.0, 20.0])
 def test_to_hover_costs_more_than_to_land_roughly_and_to_crash_tens_of_times_that(task: Task, height: float) -> None:
     """So that a learner has a reason to come down, and a crash does not hide it."""
-    stage, (x_ref, u_ref) = task.stage_cost_function(), task.reference.values(task.plant, 0)
+    stage, (x_ref, u_ref) = task.stage_cost_function(), task.reference.at(task.plant, 0)
 
     def cost(**state: float) -> float:
         x = np.zeros(len(task.plant.state))

@@ -28,7 +28,7 @@ def test_starts_and_references_lie_in_the_domain(task: Task) -> None:
     if task.domain is None:
         return
     lower, upper = task.initial.support(task.plant.state)
-    reference, _ = task.reference.values(task.plant, np.arange(task.steps))
+    reference, _ = task.reference.at(task.plant, np.arange(task.steps))
     for points in (lower, upper, reference):
         assert task.domain.contains(points, task.plant.state).all()
 
@@ -36,7 +36,7 @@ def test_starts_and_references_lie_in_the_domain(task: Task) -> None:
 def test_starts_keep_the_hard_constraints(task: Task) -> None:
     hard = [isinstance(c.requirement, Hard) for c in task.constraints]
     x = task.initial.sample(task.plant.state, np.random.default_rng(0), (200,))
-    _, u = task.reference.values(task.plant, 0)
+    _, u = task.reference.at(task.plant, 0)
     margins = np.array([task.margin_function()(start, u).full()[:, 0] for start in x]).reshape(len(x), len(hard))
     assert (margins[:, hard] <= 0).all()
 
@@ -59,14 +59,14 @@ def test_a_saturated_regulator_stabilises(task: Task, task_name: str) -> None:
         return
     plant, law, runs = task.plant, LQR(task), 100
     rng = np.random.default_rng(0)
-    start, _ = task.reference.values(plant, 0)
+    start, _ = task.reference.at(plant, 0)
     x = start + SHRUNK.get(task_name, 1.0) * (task.initial.sample(plant.state, rng, (runs,)) - start)
     step = task.dynamics.lower("numpy")
     for k in range(task.steps):
         w = task.disturbance.sample(plant.disturbance, rng, (runs,))
         x = step(x, law.batch(x, k), w, np.zeros((runs, 0)))
         assert task.domain is None or task.domain.contains(x, plant.state).all()
-    reference, _ = task.reference.values(plant, task.steps)
+    reference, _ = task.reference.at(plant, task.steps)
     assert (np.abs(x - reference) <= task.arrival).all()
 
 

@@ -1,4 +1,4 @@
-"""Learning to drive: one recipe for all methods, so that they differ in their handling of constraints alone."""
+"""The training configuration of all learners that drive, so that they differ only in their handling of constraints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safe_rl.handlers import FixedPenalty
 from safe_rl.jump_start import JumpStart, JumpStartSettings
 from systems import Task
 
-__all__ = ["METHODS", "UPDATES", "driving_recipe", "lane_keeping_begins"]
+__all__ = ["METHODS", "UPDATES", "driving_config", "lane_keeping_begins"]
 
 UPDATES = 6_000
 
@@ -22,8 +22,8 @@ METHODS = {make.name: make for make in (PENALTY, DSACLagrangian, DSACPID, CAL, D
 """By name, the methods that are compared on driving."""
 
 
-def driving_recipe(make: Combination, updates: int = UPDATES) -> TrainingConfig:
-    """How a combination of a base learner from a replay memory and a handler learns to drive.
+def driving_config(make: Combination, updates: int = UPDATES) -> TrainingConfig:
+    """The training configuration of a base learner with a replay memory and a handler of constraints.
 
     A return under uniform actions is that of leaving the road, hundreds of times what traffic costs: rewards are scaled
     so that the latter are of order one. A step of 320 environments costs hardly more than one of 40.
