@@ -16,8 +16,6 @@ ROOT = Path(__file__).parents[1]
 PLACES = ("systems", "ctrl", "mpc", "safe_rl", "pages")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GLOSSARY = ROOT / "docs" / "glossary.md"
-REMAINING = Path(__file__).with_name("retired_words_remaining.txt")
-"""Pairs ``path word`` that still await their renaming, one per line; an empty file is the aim."""
 
 CODE = re.compile(r"^```\w.*?^```|(?<!`)(``?)(?!`)[^`]+\1(?!`)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\([^)]*\)")
@@ -122,11 +120,6 @@ def in_page(path: Path) -> set[str]:
     return {word for word in in_text(text) if not is_excepted(path, word)}
 
 
-def remaining() -> set[tuple[str, str]]:
-    lines = REMAINING.read_text(encoding="utf-8").splitlines() if REMAINING.exists() else []
-    return {(path, word) for path, word in (line.split(" ", 1) for line in lines)}
-
-
 def uses(place: str) -> set[tuple[str, str]]:
     """Pairs of path and retired word in a package, or in all pages."""
     paths = PAGES if place == "pages" else sorted((ROOT / place).rglob("*.py"))
@@ -136,7 +129,7 @@ def uses(place: str) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_retired_word_is_used(place: str) -> None:
-    left = sorted(uses(place) - remaining())
+    left = sorted(uses(place))
     assert not left, "see the retired words of docs/glossary.md for what to say instead"
 
 
@@ -160,9 +153,3 @@ def test_the_glossary_has_one_meaning_for_each_word() -> None:
 def test_words_in_use_are_not_retired() -> None:
     for row in table("Words"):
         assert not in_text(row[0]), row[0]
-
-
-if __name__ == "__main__":  # python -m tests.test_words > tests/retired_words_remaining.txt
-    for place in PLACES:
-        for path, word in sorted(uses(place)):
-            print(path, word)
