@@ -20,6 +20,7 @@ from mpc.nonlinear.transcription import stage_functions, transcribe
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
+from mpc.solvers.staged import Buffered
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
@@ -96,7 +97,9 @@ class NonlinearMPC(OnlineController):
         self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
         self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
         self._rest, self._rests_until = 0, 0  # samples to rest after the next failure, and the end of the present rest
-        self._step, self._budgets = task.dynamics.function(), Budgets(task)
+        self._budgets = Budgets(task)
+        self._x, self._u, self._next = (np.zeros(n) for n in (len(self._state), len(self._lower), len(self._state)))
+        self._step = Buffered(task.dynamics.function(), [self._x, self._u], [self._next])
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
 
@@ -191,12 +194,14 @@ class NonlinearMPC(OnlineController):
         return xs, us
 
     def _after(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        return np.array(self._step(x, u, 0, []))[:, 0]
+        self._x[:], self._u[:] = x, u
+        self._step.run()
+        return self._next.copy()
 
     def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
         """The plan from sample ``k`` on, prolonged by the backup law; None where the measured state is far from it."""
         done = min(max(k - plan.k, 0), self.horizon)
-        xs, us = np.roll(plan.x, -done, axis=0), np.roll(plan.u, -done, axis=0)
+        xs, us = np.concatenate([plan.x[done:], plan.x[:done]]), np.concatenate([plan.u[done:], plan.u[:done]])
         xs[: self.horizon + 1 - done] += self.task.reading.state.nearest(xs[0], x) - xs[0]
         for i in range(self.horizon - done, self.horizon):
             us[i] = self._fallback.backup(xs[i], k + i)

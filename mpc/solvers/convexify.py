@@ -47,6 +47,10 @@ class Convexification:
         self._is_moved = False
         self._added: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
+    def leave(self) -> None:
+        """Takes the Hessians as they are."""
+        self._is_moved = False
+
     def reflect(self) -> None:
         """Reflects the eigenvalues of Hessians that are not convex, each stage for itself."""
         self._is_moved = False

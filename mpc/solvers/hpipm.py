@@ -135,6 +135,7 @@ class HPIPM:
             name: [np.ones_like(getattr(part, name)) for part in (self.stages, self.last)]
             for name in ("low", "high", "lower", "upper")
         }
+        self._unbounded: list[np.ndarray] = []
         self._order = np.arange(max(m, sizes.last_inputs), dtype=np.intc)
         self._create(mode, max_iterations, tolerance)
         none, index = (ctypes.c_void_p * (N + 1))(), (ctypes.c_void_p * (N + 1))(*([self._order.ctypes.data] * (N + 1)))
@@ -194,6 +195,8 @@ class HPIPM:
                 mask[:] = np.isfinite(bounds)
                 if len(bounds):
                     self._library.d_ocp_qp_set(field, k, ctypes.c_void_p(mask.ctypes.data), self._qp)
+        arrays = [getattr(part, name) for name, _ in fields for part in (self.stages, self.last)]
+        self._unbounded = [array for array in arrays if not np.isfinite(array).all()]
 
     def _each(self, name: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Stage, bounds and mask."""
@@ -205,9 +208,8 @@ class HPIPM:
     def solve(self) -> Status:
         """Solves the program in the arrays; its solution lies in them afterwards. Infinite bounds are overwritten."""
         call = self._library
-        for part in (self.stages, self.last):
-            for bounds in (part.low, part.high, part.lower, part.upper):
-                np.nan_to_num(bounds, copy=False, posinf=1e30, neginf=-1e30)
+        for bounds in self._unbounded:  # masked, but multiplied by the mask
+            np.nan_to_num(bounds, copy=False, posinf=1e30, neginf=-1e30)
         call.d_ocp_qp_set_all(*self._set)
         call.d_ocp_qp_ipm_solve(self._qp, self._sol, self._arg, self._workspace)
         call.d_ocp_qp_sol_get_all(*self._get)

@@ -104,7 +104,9 @@ class SQP:
         np.subtract(point.next, point.x[1:], out=qp.b)
         for array, kept in zip(self._gradients_of_qp(), self._gradients, strict=True):
             kept[:] = array
-        if self._hessian == "cost":
+        if self._hessian == "cost" and self.linearisation.is_convex:
+            self._convexification.leave()
+        elif self._hessian == "cost":
             self._convexification.reflect()
         else:
             self._convexification.apply(

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpc.solvers.hpipm import HPIPM
 
-__all__ = ["Hessian", "Linearisation", "Point", "StagedProgram"]
+__all__ = ["Buffered", "Hessian", "Linearisation", "Point", "StagedProgram"]
 
 Hessian = Literal["cost", "lagrangian"]
 """Second derivatives of the cost alone (Gauss-Newton for quadratic costs), or of the whole Lagrangian."""
@@ -56,8 +56,9 @@ class Buffered:
     """A CasADi function whose arguments and results are arrays that stay where they are.
 
     Args:
-        function: with as many arguments and results as there are arrays; dense.
-        arguments, results: C-ordered arrays of as many numbers, read and written in place.
+        function: whose arguments and results are dense.
+        arguments, results: C-ordered arrays of as many numbers, read and written in place. Arguments beyond these are
+            zero.
     """
 
     def __init__(self, function: ca.Function, arguments: list[np.ndarray], results: list[np.ndarray]) -> None:
@@ -107,6 +108,7 @@ class Linearisation:
 
     Attributes:
         point: where it is evaluated; written by the caller.
+        is_convex: whether the Hessians of the cost are constant and positive semidefinite.
     """
 
     def __init__(self, program: StagedProgram, qp: HPIPM) -> None:
@@ -119,6 +121,7 @@ class Linearisation:
             _functions(program.stage, dynamics=True),
             _functions(program.terminal, dynamics=False),
         )
+        self.is_convex = _is_convex(program.stage) and _is_convex(program.terminal)
         self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
         self._derivatives: dict[Hessian, list[Buffered]] = {
             kind: [
@@ -137,6 +140,16 @@ class Linearisation:
         """Those, and all first and second derivatives, into the QP."""
         for function in self._derivatives[hessian]:
             function.run()
+
+
+def _is_convex(function: ca.Function) -> bool:
+    """Whether the first result has a constant Hessian without negative eigenvalues."""
+    x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
+    H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
+    if not H.is_constant():
+        return False
+    values = np.linalg.eigvalsh(np.array(ca.DM(ca.densify(H)))) if H.shape[0] else np.zeros(1)
+    return bool(np.isfinite(values).all() and values[0] >= -1e-12 * max(1.0, values[-1]))
 
 
 def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.Function, ca.Function]:
