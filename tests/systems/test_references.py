@@ -40,7 +40,7 @@ def test_trajectory_holds_its_ends() -> None:
     x, u = reference.at(PLANT, [-1, 0, 2, 5])
     np.testing.assert_array_equal(x, [[0, 1], [0, 1], [4, 5], [4, 5]])
     np.testing.assert_array_equal(u[:, 0], [1, 1, 3, 3])
-    assert Trajectory(np.zeros((3, 2))).values(PLANT, 1)[1] == 0
+    assert Trajectory(np.zeros((3, 2))).at(PLANT, 1)[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_trajectory_holds_its_ends() -> None:
 )
 def test_bad_references(make, error, message) -> None:
     with pytest.raises(error, match=message):
-        make().values(PLANT, 0)
+        make().at(PLANT, 0)
