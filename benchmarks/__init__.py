@@ -1,0 +1,1 @@
+"""One question per script; each ends with one line of JSON."""

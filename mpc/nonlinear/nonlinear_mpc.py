@@ -158,7 +158,9 @@ class NonlinearMPC(OnlineController):
     def _made_sequential(self) -> Sequential | None:
         try:
             end, step, cost = self.problem.end, *stage_functions(self.task)
-            return Sequential(staged(self.task, self.horizon, end, step, cost), len(self.task.plant.input))
+            program = staged(self.task, self.horizon, end, step, cost)
+            # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
+            return Sequential(program, len(self._lower), "balance" if self.iterations is None else "speed_abs")
         except HPIPMMissing:
             return None
 

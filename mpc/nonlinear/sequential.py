@@ -8,6 +8,7 @@ import numpy as np
 
 from mpc.fallback import Plan
 from mpc.nonlinear.staged_task import StagedTask
+from mpc.solvers.hpipm import Mode
 from mpc.solvers.sqp import SQP, Ended
 
 __all__ = ["Sequential"]
@@ -18,16 +19,18 @@ class Sequential:
     """Solves the staged program of a task, sample by sample, each from the last solution.
 
     Args:
-        staged: the program. inputs: m, how many of a stage's variables are inputs.
+        staged: the program.
+        inputs: m, how many of a stage's variables are inputs.
+        mode: of HPIPM.
 
     Raises:
         HPIPMMissing: see :func:`mpc.solvers.hpipm.library`.
     """
 
-    def __init__(self, staged: StagedTask, inputs: int) -> None:
+    def __init__(self, staged: StagedTask, inputs: int, mode: Mode = "balance") -> None:
         # A budget couples all stages by a nonlinear constraint, whose curvature matters.
         self.staged = staged
-        self.sqp = SQP(staged.program, hessian="lagrangian" if len(staged.rates) else "cost")
+        self.sqp = SQP(staged.program, mode, hessian="lagrangian" if len(staged.rates) else "cost")
         self._states, self._inputs = staged.program.states - len(staged.rates), inputs
         self._going = -1  # stages before the end of the run; beyond the horizon, all the same
         self._begins: int | None = None  # the sample at which the point begins
