@@ -110,8 +110,9 @@ class QPSolver(ABC):
         self.problem = problem
         self.max_iterations = max_iterations
         self._continues = False  # whether the last solve ended well
-        # Dense products of small matrices are several times faster than sparse ones.
-        small = problem.A.shape[0] * problem.A.shape[1] <= 100_000
+        # Dense products of small or full matrices are several times faster than sparse ones.
+        size = problem.A.shape[0] * problem.A.shape[1]
+        small = size <= 100_000 or problem.A.nnz >= 0.2 * size
         self._h = problem.H.toarray() if small else problem.H.tocsr()
         self._a = problem.A.toarray(order="C") if small else problem.A.tocsr()
         self._transposed = np.ascontiguousarray(self._a.T) if small else problem.A.T.tocsr()
