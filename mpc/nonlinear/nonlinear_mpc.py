@@ -60,6 +60,7 @@ class NonlinearMPC(OnlineController):
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
             iterations without ``sqp``.
+        HPIPMMissing: iterations, where CasADi brings no HPIPM.
     """
 
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
@@ -162,6 +163,8 @@ class NonlinearMPC(OnlineController):
             # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
             return Sequential(program, len(self._lower), "balance" if self.iterations is None else "speed_abs")
         except HPIPMMissing:
+            if self.iterations is not None:
+                raise
             return None
 
     def _iterated(self, x: np.ndarray, k: int, began: float) -> SolveResult:

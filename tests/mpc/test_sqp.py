@@ -12,6 +12,8 @@ import pytest
 from ctrl import simulate
 from ctrl.controller import Source, Status
 from mpc import NonlinearMPC
+from mpc.solvers import hpipm
+from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import StagedProgram
 from systems import library
@@ -137,6 +139,32 @@ def test_the_real_time_iteration_costs_hardly_more(name: str, horizon: int, with
     real_time = simulate(task, NonlinearMPC(task, horizon, iterations=1), starts, still)
     assert real_time.cost[0] == pytest.approx(converged, rel=within)
     assert (real_time.sources[0, 1:] == list(Source).index(Source.SUBOPTIMAL)).all(), "one iteration is not a solution"
+
+
+def test_without_hpipm_ipopt_solves_and_real_time_iterations_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise HPIPMMissing("CasADi 0 brings no HPIPM that can be called")
+
+    monkeypatch.setattr("mpc.solvers.hpipm.library", missing)
+    task = library.cartpole()
+    x = np.array([0.2, 0.1, 0.0, 0.0])
+    with_it_alone = NonlinearMPC(task, 10, solver="ipopt")
+    for k in range(2):
+        decision = NonlinearMPC(task, 10).step(x, k)
+        assert decision.status is Status.SOLVED
+        np.testing.assert_allclose(decision.input, with_it_alone.step(x, k).input, atol=1e-6)
+    with pytest.raises(HPIPMMissing, match="brings no HPIPM"):
+        NonlinearMPC(task, 10, iterations=1)
+
+
+def test_another_version_of_hpipm_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    hpipm.library.cache_clear()
+    monkeypatch.setitem(hpipm._SIZES, "qp_sol", 57)
+    with pytest.raises(HPIPMMissing, match=r"d_ocp_qp_sol has 56 bytes; expected 57"):
+        hpipm.library()
+    monkeypatch.undo()
+    hpipm.library.cache_clear()
+    assert hpipm.library() is not None
 
 
 def test_a_copy_starts_anew() -> None:
