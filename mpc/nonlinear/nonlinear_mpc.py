@@ -27,8 +27,8 @@ from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
-MOST_PROGRAMS = 20  # quadratic programs of a step, after which ipopt takes over
-LONGEST_REST = 32  # samples for which sequential programming rests after it has failed again and again
+MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
+LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
 
 Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
@@ -36,25 +36,25 @@ Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (hor
 class NonlinearMPC(OnlineController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
-    Every solve starts from the last solution, shifted to the present sample. It is done by sequential quadratic
-    programming on HPIPM (:mod:`mpc.solvers.sqp`). Where there is no solution yet, where the measurement is far from it,
-    and where the sequence does not converge, ipopt solves the same problem from a new guess.
+    Every solve is warm-started from the last solution, shifted to the present sample, and uses sequential quadratic
+    programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, if the measurement is far from
+    it, or if the iterations do not converge, ipopt solves the same problem from a new initial guess.
 
     With ``iterations=1`` this is the real-time iteration (Diehl, Bock & Schlöder, 2005): one quadratic program per
-    sample, about the shifted solution.
+    sample, formed at the shifted solution.
 
-    A task with a terminal cost, or with a budget of accumulated excess, ends: the horizon shrinks with what is left of
-    the run, and the budget with what was spent of it.
+    A task with a terminal cost or a budget of accumulated excess has a finite run: the horizon shrinks to the remaining
+    samples, and the budget to the part that has not been spent.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
-        horizon: samples looked ahead.
-        solver: ``sqp``, or ``ipopt`` for that alone; which is also used where CasADi brings no HPIPM.
-        max_iterations: of a solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
-        terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for nothing but what
-            the task itself charges at the end.
-        time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
-        iterations: quadratic programs of every step, for the real-time iteration and its like; default: until solved.
+        task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
+        horizon: number of predicted samples.
+        solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM.
+        max_iterations: limit of each solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
+        terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for only what the
+            task itself charges at the end.
+        time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
+        iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
 
     Raises:
         NotApplicable: a task without input.
@@ -63,7 +63,7 @@ class NonlinearMPC(OnlineController):
         HPIPMMissing: iterations, where CasADi brings no HPIPM.
     """
 
-    FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which it still is one
+    FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which the plan is still used as a guess
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class NonlinearMPC(OnlineController):
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._sequential = self._made_sequential() if solver == "sqp" else None
-        # In the worst case a step is tried by both, each in its half of the time.
+        # In the worst case both solvers attempt a step, so each has half of the time.
         self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
         self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
-        self._rest, self._rests_until = 0, 0  # samples to rest after the next failure, and the end of the present rest
+        self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
         self._x, self._u, self._next = (np.zeros(n) for n in (len(self._state), len(self._lower), len(self._state)))
         self._step = Buffered(task.dynamics.function(), [self._x, self._u], [self._next])
@@ -110,7 +110,7 @@ class NonlinearMPC(OnlineController):
         return self.problem.chosen
 
     def reset(self) -> None:
-        """Forgets the last plan and what was spent of budgets: a new run begins."""
+        """Starts a new run: discards the last plan and the record of spent budgets."""
         super().reset()
         self._budgets.reset()
         if self._sequential is not None:
@@ -127,7 +127,7 @@ class NonlinearMPC(OnlineController):
         problem, steps = self.problem, self.task.steps
         going = steps - k if problem.ends and 0 <= k < steps else self.horizon + 1
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
-        if going < self.horizon:  # what lies beyond the end is not asked for
+        if going < self.horizon:  # the reference beyond the end of the run is ignored
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
         left = self._budgets.left(x, k) if problem.budgets else np.zeros(0)
         plan = self.plan if self._failures < COLD_AFTER else None
@@ -151,7 +151,7 @@ class NonlinearMPC(OnlineController):
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
         new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
         if self._sequential is not None and k + 1 >= self._rests_until:
-            # For the samples to come: the multipliers at the solution.
+            # Computes the multipliers at the solution, to warm-start the next samples.
             self._sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
             self._sequential.solve(x, self._most, began + self._share)
         return SolveResult(solution.status, new, solution.iterations, solution.residual)
@@ -168,7 +168,7 @@ class NonlinearMPC(OnlineController):
             return None
 
     def _iterated(self, x: np.ndarray, k: int, began: float) -> SolveResult:
-        """Quadratic programs from the last solution, or from the last iterate; without a plan where they fail."""
+        """SQP from the last solution or iterate; the result has no plan if it fails."""
         sequential = self._sequential
         assert sequential is not None
         if self.iterations == 1:
@@ -176,7 +176,7 @@ class NonlinearMPC(OnlineController):
         else:
             ended = sequential.solve(x, self.iterations or self._most, began + self._share)
         status = ended.status
-        # As many iterations as were asked for end where they end: an approximation, and called so.
+        # With a fixed number of iterations, the last iterate is used, converged or not, and reported as such.
         is_iterate = self.iterations is not None and status in (Status.SOLVED, Status.MAX_ITERATIONS)
         if self.iterations == 1 and status is Status.SOLVED:
             status = Status.MAX_ITERATIONS
@@ -185,8 +185,8 @@ class NonlinearMPC(OnlineController):
         return SolveResult(status, sequential.plan(k), ended.iterations, ended.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
-        """Straight line from the measured state to the reference, with the reference input; where the plant is
-        undefined on it, the prediction under that input, for as long as it is defined."""
+        """A straight line from the measured state to the reference, with the reference input; if the plant is undefined
+        on that line, the prediction under that input, as far as it is defined."""
         us = np.clip(u_ref[:-1], self._lower, self._upper)
         share = np.linspace(0.0, 1.0, self.horizon + 1)[:, None]
         line = (1.0 - share) * x + share * x_ref
@@ -204,21 +204,21 @@ class NonlinearMPC(OnlineController):
         return self._next.copy()
 
     def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
-        """The plan from sample ``k`` on, prolonged by the backup law; None where the measured state is far from it."""
+        """The plan from sample ``k`` on, extended by the backup law; None if the measured state is far from it."""
         done = min(max(k - plan.k, 0), self.horizon)
         xs, us = np.concatenate([plan.x[done:], plan.x[:done]]), np.concatenate([plan.u[done:], plan.u[:done]])
         xs[: self.horizon + 1 - done] += self.task.reading.state.nearest(xs[0], x) - xs[0]
         for i in range(self.horizon - done, self.horizon):
             us[i] = self._fallback.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])
-        # An old plan of an unstable plant may have run away as well.
+        # An old plan may also have diverged, if the plant is unstable.
         if not (np.isfinite(xs).all() and (np.abs(x - xs[0]) <= self.FAR * (1.0 + np.abs(x))).all()):
             return None
         xs[0] = x
         return xs, us
 
     def _fill(self, attempt: Guess, x_ref: np.ndarray, u_ref: np.ndarray) -> None:
-        """All variables from states and inputs: those of kinks at their values, violations at zero."""
+        """Fills in all variables from states and inputs: kink variables take their values, violations are zero."""
         problem, guess = self.problem, self._guess
         guess[:] = 0.0
         guess[problem.state_at], guess[problem.input_at] = attempt
@@ -231,7 +231,7 @@ class NonlinearMPC(OnlineController):
 
 
 def _kinked(task: Task) -> Answer:
-    """Kinks that cannot be taken out of the cost stay in it."""
+    """Kinks that cannot be reformulated remain in the cost."""
     reading = task.reading
     left = (*reading.stage.left, *(reading.terminal.left if reading.terminal else ()))
     rough = ", ".join(sorted({name for name in left if name != "sqrt"}))
@@ -245,7 +245,7 @@ ANSWERS = Answers(
         Part.SINGULAR_PLANT: EXACT,
         Part.MOVING_REFERENCE: EXACT,
         Part.VARYING_LINEARISATION: EXACT,
-        Part.COST_ELSEWHERE: EXACT,  # the terminal cost is about the optimal steady state
+        Part.COST_ELSEWHERE: EXACT,  # the terminal cost is centred at the optimal steady state
         Part.REFERENCE_OUTSIDE: EXACT,
         Part.NON_QUADRATIC_COST: EXACT,
         Part.KINKED_COST: _kinked,

@@ -1,4 +1,4 @@
-"""The sequential quadratic programming of nonlinear MPC: one point, shifted from sample to sample."""
+"""Sequential quadratic programming for nonlinear MPC, warm-started at each sample from the shifted last solution."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Sequential"]
 
 @final
 class Sequential:
-    """Solves the staged program of a task, sample by sample, each from the last solution.
+    """Solves the staged program of a task at every sample, starting from the last solution.
 
     Args:
         staged: the program.
-        inputs: m, how many of a stage's variables are inputs.
+        inputs: m, the number of inputs among the variables of a stage.
         mode: of HPIPM.
 
     Raises:
@@ -28,23 +28,25 @@ class Sequential:
     """
 
     def __init__(self, staged: StagedTask, inputs: int, mode: Mode = "balance") -> None:
-        # A budget couples all stages by a nonlinear constraint, whose curvature matters.
+        # A budget couples all stages through a nonlinear constraint whose curvature matters.
         self.staged = staged
         self.sqp = SQP(staged.program, mode, hessian="lagrangian" if len(staged.rates) else "cost")
         self._states, self._inputs = staged.program.states - len(staged.rates), inputs
-        self._going = -1  # stages before the end of the run; beyond the horizon, all the same
-        self._begins: int | None = None  # the sample at which the point begins
+        self._going = -1  # stages before the end of the run; values beyond the horizon are equivalent
+        self._begins: int | None = None  # the first sample of the point
 
     def reset(self) -> None:
-        """Forgets the point."""
+        """Discards the point."""
         self._begins = None
 
     def pose(self, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
-        """Sets the parameters of the present sample.
+        """Sets the parameters for the present sample.
 
         Args:
-            x_ref (N + 1, n), u_ref (N + 1, m): the reference ahead. going: stages before the end of the run.
-            left: (budgets,), of each budget of excess.
+            x_ref: (N + 1, n), the reference of the states over the horizon.
+            u_ref: (N + 1, m), that of the inputs.
+            going: number of stages before the end of the run.
+            left: (budgets,), what remains of each budget of excess.
         """
         staged, sqp = self.staged, self.sqp
         staged.fill(sqp.point.p, x_ref, u_ref, going, left)
@@ -57,7 +59,7 @@ class Sequential:
             self._going = going
 
     def start(self, xs: np.ndarray, us: np.ndarray, kinks: np.ndarray, k: int) -> None:
-        """Starts from states (N + 1, n), inputs (N, m) and values of kinks (N, count), without multipliers."""
+        """Starts from states (N + 1, n), inputs (N, m) and kink variables (N, count), with all multipliers zero."""
         p, n, m = self.sqp.point, self._states, self._inputs
         for array in (p.x, p.v, p.v_last, p.pi, p.lam, p.lam_last, p.mu, p.mu_last):
             array[:] = 0.0
@@ -67,7 +69,7 @@ class Sequential:
         self._begins = k
 
     def shift(self, xs: np.ndarray, us: np.ndarray, k: int) -> bool:
-        """Moves the last solution on to sample ``k``, its states and inputs being these; whether there was one."""
+        """Shifts the last solution to sample ``k`` and sets its states and inputs; returns whether there was one."""
         if self._begins is None:
             return False
         p, n, m = self.sqp.point, self._states, self._inputs
@@ -91,9 +93,9 @@ class Sequential:
         return self.sqp.iterate(self._measured(x))
 
     def _measured(self, x: np.ndarray) -> np.ndarray:
-        return np.concatenate([x, np.zeros(len(self.staged.rates))])  # nothing of the budgets is spent in this plan yet
+        return np.concatenate([x, np.zeros(len(self.staged.rates))])  # the plan starts with no budget spent
 
     def plan(self, k: int) -> Plan:
-        """States and inputs of the point."""
+        """The states and inputs of the point, as a plan that begins at sample ``k``."""
         p = self.sqp.point
         return Plan(p.x[:, : self._states].copy(), p.v[:, : self._inputs].copy(), k)

@@ -1,7 +1,8 @@
-"""From a task to a program with the stages of optimal control: what :mod:`mpc.transcription` writes as one program,
-stage by stage, so that a solver can use that a stage speaks of itself and of the next state alone.
+"""Converts a task into a program with the stage structure of optimal control. :mod:`mpc.nonlinear.transcription` writes
+the same problem as one program; here each stage involves only its own variables and the next state, which a structured
+solver exploits.
 
-A budget of accumulated excess would couple all stages. What is spent of it is carried along as a further state.
+A budget of accumulated excess would couple all stages, so the amount spent is carried as an additional state.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ __all__ = ["StagedTask", "staged"]
 @final
 @dataclass(frozen=True, eq=False)
 class StagedTask:
-    """A staged program and how a task fills it.
+    """A staged program, and how a task sets its parameters.
 
     Args:
-        program: its states are those of the plant, then what is spent of each budget of excess; the variables of a
-            stage are the inputs, the values of kinks, then violations.
-        first_lower, first_upper: (rows,), of stage 0, where rows of the measured state alone are not imposed.
-        kinks: indices into the variables of a stage. end: the terminal cost.
-        moving: whether the reference is a parameter. ends: whether the end of the run is.
-        rates: (budgets,), by which what is spent in a sample counts less from one to the next.
-        decided: (budgets,), whether an input has a part in what is spent; what the measured state alone spends is spent
-            already.
+        program: its states are those of the plant, followed by the amount spent of each budget of excess; the variables
+            of a stage are the inputs, the kink variables and the violations, in this order.
+        first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
+            imposed.
+        kinks: indices of the kink variables among the variables of a stage.
+        end: the terminal cost.
+        moving: whether the reference is a parameter.
+        ends: whether the end of the run is a parameter.
+        rates: (budgets,), the factor by which spending is discounted from one sample to the next.
+        decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
+            spent already.
     """
 
     program: StagedProgram
@@ -51,8 +55,10 @@ class StagedTask:
         """Writes the parameters p (N + 1, parameters).
 
         Args:
-            x_ref (N + 1, n), u_ref (N + 1, m): the reference ahead. going: stages before the end of the run.
-            left: (budgets,), what may be spent from here on.
+            x_ref: (N + 1, n), the reference of the states over the horizon.
+            u_ref: (N + 1, m), that of the inputs.
+            going: number of stages before the end of the run.
+            left: (budgets,), what remains of each budget.
         """
         start = 0
         if self.moving:
@@ -69,16 +75,17 @@ class StagedTask:
 
 
 def staged(task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> StagedTask:
-    """The program of a task.
+    """The staged program of a task.
 
     Args:
-        step: (x, u, w, p) -> next state. cost: of a stage, its kinks as variables.
+        step: (x, u, w, p) -> next state.
+        cost: the stage cost, with its kinks as variables.
     """
     return _Writer(task, horizon, end, step, cost).write()
 
 
 class _Variables:
-    """The variables and rows of one stage as they grow."""
+    """Collects the variables and rows of one stage."""
 
     def __init__(self) -> None:
         self.entries: list[ca.SX] = []
@@ -100,7 +107,7 @@ class _Variables:
         return symbol
 
     def row(self, value: ca.SX, lower: float, upper: float, first: bool = True) -> None:
-        """Appends rows; ``first``: whether they are imposed at the first stage, too."""
+        """Appends rows; ``first`` says whether they are imposed at the first stage, too."""
         count = value.shape[0]
         self.rows.append(value)
         self.lower += [lower] * count
@@ -156,13 +163,13 @@ class _Writer:
         )
 
     def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:
-        """A stage before the last: its variables and rows, the places of its kinks, and its functions."""
+        """A stage before the last: its variables and rows, the indices of its kink variables, and its functions."""
         s, reading = _Variables(), self.task.reading
         u = s.variable("u", self.m, *self.task.input_bounds)
         t = s.variable("t", self.stage_cost.count, self.stage_cost.lower)
         arguments = (self.x, u, self.xr, self.ur)
         s.cost += self.going * self.stage_cost.value(*arguments, t)
-        # Where the run has ended nothing is charged, and an input that costs nothing is drawn to its reference.
+        # After the end of the run nothing is charged; a quadratic term draws the inputs to their reference instead.
         s.cost += (1 - self.going) * (ca.sumsqr(u - self.ur) + ca.sumsqr(t)) if self.ends else 0
         s.row(self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
         self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.x, u), self.going)
@@ -181,7 +188,7 @@ class _Writer:
         return s, np.arange(self.m, self.m + self.stage_cost.count), functions
 
     def _hold(self, s: _Variables, rows: Iterable[int], values: ca.SX, times: ca.SX) -> None:
-        """Rows of the conditions with these values; soft rows of a group share one violation, charged so many times."""
+        """Adds the rows of the conditions; soft rows of a group share one violation, charged ``times`` times."""
         rule = self.task.reading.conditions
         slacks: dict[int, ca.SX] = {}
         for i in rows:
@@ -223,7 +230,8 @@ class _Writer:
         return s
 
     def _end_at_rest(self, s: _Variables) -> None:
-        """The prediction ends at a steady state that is chosen with it; see :mod:`mpc.transcription`."""
+        """Ends the prediction at a steady state that is optimised along with it; see
+        :mod:`mpc.nonlinear.transcription`."""
         task, end, stage = self.task, self.end, self.stage_cost
         rest = s.variable("rest", self.n, -np.inf)
         hold = s.variable("hold", self.m, *task.input_bounds)

@@ -52,7 +52,7 @@ class Convexification:
         self._is_moved = False
 
     def reflect(self) -> None:
-        """Reflects the eigenvalues of Hessians that are not convex, each stage for itself."""
+        """Reflects the negative eigenvalues of the Hessian of each stage separately."""
         self._is_moved = False
         for part in (self._qp.stages, self._qp.last):
             if self._is_finite() and not _convex(part):
@@ -62,7 +62,7 @@ class Convexification:
                 part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
 
     def apply(self, inputs: Active, rows: Active) -> None:
-        """Leaves convex Hessians as they are, and makes the others convex, as the module says.
+        """Makes Hessians convex by the method described above; convex ones are left unchanged.
 
         Args:
             inputs: their bounds.
@@ -86,7 +86,7 @@ class Convexification:
                 R += BP @ qp.B[k].T
                 s.q[k] += AP @ qp.b[k]
                 s.r[k] += BP @ qp.b[k]
-            # Variables that enter linearly, such as violations of soft constraints, have no curvature to lend.
+            # Variables that enter linearly, such as violations of soft constraints, have no curvature.
             curved = np.flatnonzero(np.abs(R).sum(axis=1) + np.abs(S).sum(axis=0))
             values, vectors = np.linalg.eigh(R[np.ix_(curved, curved)])
             if len(curved) and not values[0] > _LEAST * values[-1]:

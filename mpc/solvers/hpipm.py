@@ -32,7 +32,7 @@ _STATUS = {
     3: Status.NUMERICAL,
     4: Status.INFEASIBLE,
 }
-# Sizes in bytes of the structs of the version whose interface is spoken here: a wrong call would crash the process.
+# Sizes in bytes of the structs of the supported version: a call with another layout would crash the process.
 _SIZES = {"qp_dim": 96, "qp": 120, "qp_sol": 56, "qp_ipm_arg": 192, "qp_ipm_ws": 296}
 _ALIGNED = 64  # bytes, as BLASFEO's kernels want it
 
@@ -155,7 +155,7 @@ class HPIPM:
         return _addresses(self.sizes.horizon, getattr(self.stages, name), getattr(self.last, name))
 
     def _create(self, mode: Mode, max_iterations: int, tolerance: float) -> None:
-        """The structs of HPIPM, in memory of ours."""
+        """Allocates the structs of HPIPM in buffers of this object."""
         call, s = self._library, self.sizes
         self._memory: list[ctypes.Array] = []
 

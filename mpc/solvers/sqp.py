@@ -36,8 +36,8 @@ class Ended:
     Args:
         status: SOLVED where the residual is within the tolerance; after a real-time iteration, where its QP was.
         iterations: QPs solved.
-        residual: largest violation of the optimality conditions, scaled, at the last point where it was worked out;
-            infinite where it is not finite or was not.
+        residual: largest scaled violation of the optimality conditions at the last point where it was evaluated;
+            infinite if it is not finite or was not evaluated.
     """
 
     status: Status
@@ -89,7 +89,7 @@ class SQP:
         self.set_bounds()
 
     def set_bounds(self) -> None:
-        """Takes the bounds as they are now; to be called when any has become finite or infinite."""
+        """Updates the QP's bounds; call this when a bound has become finite or infinite."""
         self._shift_bounds()
         self.qp.set_bounds()
 
@@ -142,7 +142,8 @@ class SQP:
         """Iterates from the point for the measured state x (n,) until solved; never raises because of numbers.
 
         Args:
-            iterations: at most so many QPs. until: time of `perf_counter` at which to stop.
+            iterations: largest number of QPs.
+            until: time of `perf_counter` at which to stop.
         """
         self.point.x[0] = x
         residual, slow, self._hessian = np.inf, 0, self._first
@@ -226,7 +227,7 @@ class SQP:
         return p.x, p.v, p.v_last, p.pi, p.lam, p.lam_last, p.mu, p.mu_last
 
     def _move(self, length: float) -> None:
-        """Goes so far along the step; multipliers go as far towards those of the QP."""
+        """Takes a fraction of the step; multipliers move towards those of the QP by the same fraction."""
         point, qp = self.point, self.qp
         s, last = qp.stages, qp.last
         point.x[1:-1] += length * s.x[1:]

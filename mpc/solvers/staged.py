@@ -1,4 +1,4 @@
-"""Nonlinear programs with the stages of optimal control, and their linearisation in the buffers of a QP solver."""
+"""Nonlinear programs with the stage structure of optimal control, linearised into the arrays of a QP solver."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ class StagedProgram:
     """min sum_{k<N} f(x_k, v_k; p_k) + F(x_N, v_N; p_N) over x_{k+1} = next(x_k, v_k; p_k), lower <= g <= upper,
     low <= v <= high; x_0 is given.
 
-    ``v`` holds the inputs and whatever else belongs to one stage alone, such as violations of soft constraints.
+    ``v`` holds the inputs and all other variables local to a stage, such as violations of soft constraints.
 
     Args:
         horizon: N, at least 1.
-        stage: (x, v, p) -> (f, next, g). terminal: (x, v, p) -> (F, G), whose ``v`` may have another size.
-        low, high: (m,), of every v before the last. terminal_low, terminal_high: of the last.
-        lower, upper: (rows,) of g. terminal_lower, terminal_upper: of G.
+        stage: (x, v, p) -> (f, next, g).
+        terminal: (x, v, p) -> (F, G); its ``v`` may have a different size.
+        low, high: (m,), bounds of every v before the last.
+        terminal_low, terminal_high: bounds of the last v.
+        lower, upper: (rows,), bounds of g.
+        terminal_lower, terminal_upper: bounds of G.
     """
 
     horizon: int
@@ -53,12 +56,12 @@ class StagedProgram:
 
 
 class Buffered:
-    """A CasADi function whose arguments and results are arrays that stay where they are.
+    """A CasADi function that reads its arguments from, and writes its results to, fixed arrays.
 
     Args:
-        function: whose arguments and results are dense.
-        arguments, results: C-ordered arrays of as many numbers, read and written in place. Arguments beyond these are
-            zero.
+        function: its arguments and results must be dense.
+        arguments, results: C-ordered arrays with matching numbers of elements, read and written in place. Any further
+            arguments are zero.
     """
 
     def __init__(self, function: ca.Function, arguments: list[np.ndarray], results: list[np.ndarray]) -> None:
@@ -75,8 +78,9 @@ class Point:
 
     Attributes:
         x (N + 1, n), v (N, m), v_last (1, m_N), p (N + 1, parameters).
-        pi (N, n): multipliers of the dynamics. lam (N, rows), lam_last: of the rows, positive at an upper bound.
-        mu (N, m), mu_last: of the bounds of v, likewise.
+        pi (N, n): multipliers of the dynamics.
+        lam (N, rows), lam_last: multipliers of the rows, positive at an upper bound.
+        mu (N, m), mu_last: multipliers of the bounds of v, likewise.
         f (N,), F (1,), next (N, n), g (N, rows), G (1, rows_N): values.
     """
 
@@ -94,20 +98,21 @@ class Point:
         self.mu, self.mu_last = np.zeros((N, m)), np.zeros((1, m_last))
         self.f, self.F = np.zeros(N), np.zeros(1)
         self.next, self.g, self.G = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
-        # Views that mapped functions of all stages but the last, and of the last, read.
+        # Views read by the mapped function of all stages but the last, and by that of the last.
         self.stages = [self.x[:-1], self.v, self.p[:-1]]
         self.end = [self.x[-1:], self.v_last, self.p[-1:]]
 
 
 @final
 class Linearisation:
-    """Evaluates a staged program, and its derivatives into the arrays of a QP solver.
+    """Evaluates a staged program, and writes its derivatives into the arrays of a QP solver.
 
     Args:
-        program: whose functions. qp: that receives the derivatives.
+        program: the program to evaluate.
+        qp: the solver that receives the derivatives.
 
     Attributes:
-        point: where it is evaluated; written by the caller.
+        point: where the program is evaluated; set by the caller.
         is_convex: whether the Hessians of the cost are constant and positive semidefinite.
     """
 
@@ -132,18 +137,18 @@ class Linearisation:
         }
 
     def evaluate(self) -> None:
-        """Costs, next states and rows at the point."""
+        """Evaluates costs, next states and rows at the point."""
         for function in self._values:
             function.run()
 
     def linearise(self, hessian: Hessian) -> None:
-        """Those, and all first and second derivatives, into the QP."""
+        """Does the same, and writes all first and second derivatives into the QP."""
         for function in self._derivatives[hessian]:
             function.run()
 
 
 def _is_convex(function: ca.Function) -> bool:
-    """Whether the first result has a constant Hessian without negative eigenvalues."""
+    """Whether the Hessian of the first result is constant and positive semidefinite."""
     x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
     H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
     if not H.is_constant():
@@ -153,7 +158,7 @@ def _is_convex(function: ca.Function) -> bool:
 
 
 def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.Function, ca.Function]:
-    """Dense values, and values with derivatives under either Hessian, matrices of the rows transposed."""
+    """Dense values, and values with derivatives for each kind of Hessian; matrices of the rows are transposed."""
     x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
     results = function(x, v, p)
     f, following, g = results if dynamics else (results[0], ca.SX(0, 1), results[1])
@@ -161,7 +166,7 @@ def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.F
     z, n = ca.vertcat(x, v), x.shape[0]
     gradient, jacobian, rows = ca.gradient(f, z), ca.jacobian(following, z), ca.jacobian(g, z)
     values = [f, following, g] if dynamics else [f, g]
-    # CasADi stores by columns: what is asked for by columns of A is A itself.
+    # CasADi stores matrices by columns, so an array that holds the columns of A is filled with A itself.
     forward = [jacobian[:, :n], jacobian[:, n:]] if dynamics else []
     first = [*values, *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:]]
     multipliers = [pi, lam] if dynamics else [lam]

@@ -129,7 +129,7 @@ def prove(claim: Claim, limits: SearchLimits) -> Certificate:
 
 
 def _decided(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
-    """The claim around the equilibrium that is proved to exist, and how it stands."""
+    """The claim around the equilibrium that is proved to exist, and the result of its search."""
     loop, region = claim.loop, claim.region
     V, own = region.V, claim.equilibrium == "own"
     zero = np.zeros_like(V.middle)
