@@ -216,12 +216,6 @@ class HPIPM:
         call.d_ocp_qp_ipm_get(b"status", self._workspace, ctypes.byref(self._number))
         return _STATUS.get(self._number.value, Status.NUMERICAL)
 
-    @property
-    def iterations(self) -> int:
-        """Of the last solve."""
-        self._library.d_ocp_qp_ipm_get(b"iter", self._workspace, ctypes.byref(self._number))
-        return self._number.value
-
 
 def _addresses(horizon: int, stages: np.ndarray, last: np.ndarray | None = None) -> ctypes.Array:
     """Addresses of the stages of an array, and of the last one."""
