@@ -26,7 +26,7 @@ class LagrangianMPC(OnlineController):
     Every solve (:class:`Descent`) starts from the last accepted inputs and multipliers, shifted to the present sample.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
+        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.staged_task.staged`.
         horizon: number of predicted samples. Single shooting of an unstable plant needs a short one.
         make: the multiplier controller; default: dead-beat on the exact linear model.
         max_iterations: of the descent in one step.

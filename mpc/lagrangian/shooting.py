@@ -46,7 +46,7 @@ class Shooting(ABC):
     Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small.
 
     Args:
-        task: see :func:`mpc.nonlinear.transcription.transcribe`, of which this is the condensed counterpart.
+        task: see :func:`mpc.nonlinear.staged_task.staged`, of which this is the condensed counterpart.
         horizon: number of predicted samples.
         parameters: names of plant parameters that come with every problem.
 

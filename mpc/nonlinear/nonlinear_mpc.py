@@ -16,7 +16,7 @@ from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
 from mpc.nonlinear.sequential import Sequential
 from mpc.nonlinear.staged_task import staged
-from mpc.nonlinear.transcription import stage_functions, transcribe
+from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
@@ -47,7 +47,7 @@ class NonlinearMPC(OnlineController):
     samples, and the budget to the part that has not been spent.
 
     Args:
-        task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
+        task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.staged_task.staged`.
         horizon: number of predicted samples.
         solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM.
         max_iterations: limit of each solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
@@ -88,9 +88,10 @@ class NonlinearMPC(OnlineController):
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
         expect_program(task, horizon)
-        self.problem = transcribe(task, horizon, terminal)
+        self.staged = staged(task, horizon, terminal)
+        self.problem = transcribed(self.staged)
         self.approximations = ANSWERS.read(task)
-        if self.problem.smoothed:
+        if self.staged.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._sequential = self._made_sequential() if solver == "sqp" else None
@@ -103,11 +104,12 @@ class NonlinearMPC(OnlineController):
         self._step = Buffered(task.dynamics.function(), [self._x, self._u], [self._next])
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
+        self._p = np.zeros((horizon + 1, self.staged.program.parameters))
 
     @property
     def terminal(self) -> str:
         """The terminal cost that was chosen, in words."""
-        return self.problem.chosen
+        return self.staged.chosen
 
     def reset(self) -> None:
         """Starts a new run: discards the last plan and the record of spent budgets."""
@@ -119,22 +121,23 @@ class NonlinearMPC(OnlineController):
 
     @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
-        if self.problem.budgets and np.isfinite(x).all():
+        if len(self.staged.rates) and np.isfinite(x).all():
             self._budgets.spend(x, u, k)
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
-        problem, steps = self.problem, self.task.steps
-        going = steps - k if problem.ends and 0 <= k < steps else self.horizon + 1
+        staged, problem, steps = self.staged, self.problem, self.task.steps
+        going = steps - k if staged.ends and 0 <= k < steps else self.horizon + 1
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
         if going < self.horizon:  # the reference beyond the end of the run is ignored
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
-        left = self._budgets.left(x, k) if problem.budgets else np.zeros(0)
+        left = self._budgets.left(x, k) if len(staged.rates) else np.zeros(0)
+        staged.fill(self._p, x_ref, u_ref, going, left)
         plan = self.plan if self._failures < COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)
         began = perf_counter()
         if self._sequential is not None:
-            self._sequential.pose(x_ref, u_ref, going, left)
+            self._sequential.pose(self._p, going)
             if guess is not None and k >= self._rests_until and self._sequential.shift(*guess, k):
                 result = self._iterated(x, k, began)
                 if result.plan is not None:
@@ -144,9 +147,7 @@ class NonlinearMPC(OnlineController):
                 self._rests_until = k + self._rest
             self._sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
-        solution = self.solver.solve(
-            self._guess, problem.parameter(x, x_ref, u_ref, going, left), problem.bounds(going)
-        )
+        solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
         if not solution.is_usable:
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
         new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
@@ -158,10 +159,8 @@ class NonlinearMPC(OnlineController):
 
     def _made_sequential(self) -> Sequential | None:
         try:
-            end, step, cost = self.problem.end, *stage_functions(self.task)
-            program = staged(self.task, self.horizon, end, step, cost)
             # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-            return Sequential(program, len(self._lower), "balance" if self.iterations is None else "speed_abs")
+            return Sequential(self.staged, "balance" if self.iterations is None else "speed_abs")
         except HPIPMMissing:
             if self.iterations is not None:
                 raise

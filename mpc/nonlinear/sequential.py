@@ -20,18 +20,17 @@ class Sequential:
 
     Args:
         staged: the program.
-        inputs: m, the number of inputs among the variables of a stage.
         mode: of HPIPM.
 
     Raises:
         HPIPMMissing: see :func:`mpc.solvers.hpipm.library`.
     """
 
-    def __init__(self, staged: StagedTask, inputs: int, mode: Mode = "balance") -> None:
+    def __init__(self, staged: StagedTask, mode: Mode = "balance") -> None:
         # A budget couples all stages through a nonlinear constraint whose curvature matters.
         self.staged = staged
         self.sqp = SQP(staged.program, mode, hessian="lagrangian" if len(staged.rates) else "cost")
-        self._states, self._inputs = staged.program.states - len(staged.rates), inputs
+        self._states, self._inputs = staged.plant_sizes
         self._going = -1  # stages before the end of the run; values beyond the horizon are equivalent
         self._begins: int | None = None  # the first sample of the point
 
@@ -39,17 +38,15 @@ class Sequential:
         """Discards the point."""
         self._begins = None
 
-    def pose(self, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
+    def pose(self, p: np.ndarray, going: int) -> None:
         """Sets the parameters for the present sample.
 
         Args:
-            x_ref: (N + 1, n), the reference of the states over the horizon.
-            u_ref: (N + 1, m), that of the inputs.
+            p: (N + 1, parameters), of all stages.
             going: number of stages before the end of the run.
-            left: (budgets,), what remains of each budget of excess.
         """
         staged, sqp = self.staged, self.sqp
-        staged.fill(sqp.point.p, x_ref, u_ref, going, left)
+        sqp.point.p[:] = p
         going = min(going, staged.program.horizon + 1) if staged.ends else staged.program.horizon + 1
         if going != self._going:
             sqp.lower[:], sqp.upper[:] = staged.program.lower, staged.program.upper

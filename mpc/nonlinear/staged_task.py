@@ -1,6 +1,7 @@
-"""Converts a task into a program with the stage structure of optimal control. :mod:`mpc.nonlinear.transcription` writes
-the same problem as one program; here each stage involves only its own variables and the next state, which a structured
-solver exploits.
+"""Converts a task into a program with the stage structure of optimal control.
+
+Each stage involves only its own variables and the next state, which a structured solver exploits.
+:mod:`mpc.nonlinear.transcription` turns it into one program.
 
 A budget of accumulated excess would couple all stages, so the amount spent is carried as an additional state.
 """
@@ -14,10 +15,11 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-from ctrl.terminal import Terminal, weight_of_rest
+from ctrl.terminal import Kind, Terminal, terminal, weight_of_rest
+from mpc.online import check_horizon, check_input
 from mpc.solvers.staged import StagedProgram
 from systems import Budget, Task
-from systems.nonsmooth import Epigraph
+from systems.nonsmooth import Epigraph, smoothed
 
 __all__ = ["StagedTask", "staged"]
 
@@ -32,6 +34,7 @@ class StagedTask:
             of a stage are the inputs, the kink variables and the violations, in this order.
         first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
             imposed.
+        inputs: m, the number of inputs of the plant.
         kinks: indices of the kink variables among the variables of a stage.
         end: the terminal cost.
         moving: whether the reference is a parameter.
@@ -39,17 +42,34 @@ class StagedTask:
         rates: (budgets,), the factor by which spending is discounted from one sample to the next.
         decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
             spent already.
+        smoothed: whether roots were made differentiable.
     """
 
     program: StagedProgram
     first_lower: np.ndarray
     first_upper: np.ndarray
+    inputs: int
     kinks: np.ndarray
     end: Terminal
     moving: bool
     ends: bool
     rates: np.ndarray
     decided: np.ndarray
+    smoothed: bool
+
+    @property
+    def plant_sizes(self) -> tuple[int, int]:
+        """Numbers of states and inputs of the plant."""
+        return self.program.states - len(self.rates), self.inputs
+
+    @property
+    def chosen(self) -> str:
+        """The terminal cost, in words."""
+        return (
+            "a steady state within the constraints that is chosen with the plan"
+            if self.end.at_edge
+            else self.end.chosen
+        )
 
     def fill(self, p: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
         """Writes the parameters p (N + 1, parameters).
@@ -74,14 +94,22 @@ class StagedTask:
             p[:, start + 1 + count :] = left
 
 
-def staged(task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> StagedTask:
+def staged(task: Task, horizon: int, kind: Kind = "cost-to-go") -> StagedTask:
     """The staged program of a task.
 
+    Soft constraints become an exact penalty: ``weight`` times the violation of each row and step, as the task charges
+    it. Maxima in the cost become variables (:mod:`systems.nonsmooth`), and roots get a derivative at 0. The state
+    constraints of stage 0 are left out, since the measured state is what it is. A budget of accumulated excess is kept
+    by the whole prediction.
+
+    A program with a terminal cost of the task, or with such a budget, ends where the run ends.
+
     Args:
-        step: (x, u, w, p) -> next state.
-        cost: the stage cost, with its kinks as variables.
+        kind: see :func:`ctrl.terminal.terminal`.
     """
-    return _Writer(task, horizon, end, step, cost).write()
+    check_horizon(horizon)
+    check_input(task)
+    return _Writer(task, horizon, terminal(task, kind)).write()
 
 
 class _Variables:
@@ -116,9 +144,11 @@ class _Variables:
 
 
 class _Writer:
-    def __init__(self, task: Task, horizon: int, end: Terminal, step: ca.Function, cost: Epigraph) -> None:
-        reading, plant = task.reading, task.plant
-        self.task, self.horizon, self.end, self.step, self.stage_cost = task, horizon, end, step, cost
+    def __init__(self, task: Task, horizon: int, end: Terminal) -> None:
+        reading, plant, step = task.reading, task.plant, task.dynamics.function()
+        self.task, self.horizon, self.end = task, horizon, end
+        self.step = smoothed(step) if reading.is_singular_on_the_way else step
+        self.stage_cost = _without_roots(reading.stage) if "sqrt" in reading.stage.left else reading.stage
         self.n, self.m = len(plant.state), len(plant.input)
         self.moving = not task.reference.is_constant
         self.budgets = [c.requirement for c in reading.excess_budgets if isinstance(c.requirement, Budget)]
@@ -148,18 +178,19 @@ class _Writer:
         )  # fmt: skip
         imposed = np.array(stage.first, dtype=bool)
         rates = [self.task.discount if budget.per == "discounted" else 1.0 for budget in self.budgets]
-        excesses = [c.function(self.task.plant) for c in self.task.reading.excess_budgets]
-        decided = [bool(ca.depends_on(g(*z), z[1])) for g in excesses for z in [g.sx_in()]]
+        decided = [bool(ca.depends_on(g(*z), z[1])) for g in self.task.reading.excess_functions for z in [g.sx_in()]]
         return StagedTask(
             program,
             np.where(imposed, program.lower, -np.inf),
             np.where(imposed, program.upper, np.inf),
+            self.m,
             kinks,
             self.end,
             self.moving,
             self.ends,
             np.array(rates),
             np.array(decided, dtype=bool),
+            self.task.reading.is_singular_on_the_way or self.stage_cost is not self.task.reading.stage,
         )
 
     def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:
@@ -174,9 +205,9 @@ class _Writer:
         s.row(self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
         self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.x, u), self.going)
         after, spends = self.step(self.x, u, 0, []), []
-        for constraint in reading.excess_budgets:
+        for excess in reading.excess_functions:
             spends.append(s.variable("excess", 1))
-            for row in ca.vertsplit(constraint.function(self.task.plant)(self.x, u)):
+            for row in ca.vertsplit(excess(self.x, u)):
                 s.row(row - spends[-1], -np.inf, 0.0)
         if self.ends:
             after = ca.if_else(self.going, after, self.x)
@@ -230,8 +261,11 @@ class _Writer:
         return s
 
     def _end_at_rest(self, s: _Variables) -> None:
-        """Ends the prediction at a steady state that is optimised along with it; see
-        :mod:`mpc.nonlinear.transcription`."""
+        """Ends the prediction at a steady state within the constraints that is optimised along with it, and charged for
+        as many samples as the horizon has.
+
+        The distance that is left to it costs more than approaching it can save, so it is zero where possible.
+        """
         task, end, stage = self.task, self.end, self.stage_cost
         rest = s.variable("rest", self.n, -np.inf)
         hold = s.variable("hold", self.m, *task.input_bounds)
@@ -247,3 +281,7 @@ class _Writer:
         s.cost += ca.dot(weight_of_rest(task, end.P, end.centre), short)
         s.row(self.x - rest - short, -np.inf, 0.0)
         s.row(rest - self.x - short, -np.inf, 0.0)
+
+
+def _without_roots(stage: Epigraph) -> Epigraph:
+    return Epigraph(smoothed(stage.value), smoothed(stage.rows), stage.lower, stage.start, stage.left)

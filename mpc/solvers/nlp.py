@@ -13,7 +13,7 @@ import numpy as np
 from ctrl.controller import Status
 from mpc.solvers.qp import Solution
 
-__all__ = ["NLPSolver", "NonlinearProgram"]
+__all__ = ["Bounds", "NLPSolver", "NonlinearProgram"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,13 +45,15 @@ def test_stages_follow_one_another() -> None:
     made = transcribe(cartpole(), 3)
     assert made.state_at.shape == (4, 4)
     assert made.input_at.shape == (3, 1)
-    # [x0 u0 | x1 u1 s1 | x2 u2 s2 | x3 s3], the track's two sides sharing one violation
-    assert made.state_at[:, 0].tolist() == [0, 5, 11, 17]
-    assert made.input_at[:, 0].tolist() == [4, 9, 15]
-    assert len(made.program.lower) == 22
+    # [x0 u0 s0 | x1 u1 s1 | x2 u2 s2 | x3 s3], the track's two sides sharing one violation
+    assert made.state_at[:, 0].tolist() == [0, 6, 12, 18]
+    assert made.input_at[:, 0].tolist() == [4, 10, 16]
+    assert len(made.program.lower) == 23
     np.testing.assert_array_equal(made.program.lower[made.input_at[:, 0]], -10.0)
+    # the gap to x1 and the measured state; the gap to x2 and the track; the gap to x3 and the track; the track
     equality = made.program.g_lower == made.program.g_upper
     assert equality.tolist() == [True] * 12 + [False] * 2 + [True] * 4 + [False] * 4
+    assert made.row_at.tolist() == [[-1, -1], [12, 13], [18, 19]]
 
 
 def test_the_domain_is_no_condition() -> None:
