@@ -53,7 +53,7 @@ def dompc(task: Task, horizon: int) -> Callable[[np.ndarray, int], np.ndarray]:
     model.set_rhs("x", task.dynamics.function()(x, u, 0, []))
     model.setup()
     x_ref, u_ref = task.reading.start
-    end = NonlinearMPC(task, horizon, solver="ipopt").problem.end
+    end = NonlinearMPC(task, horizon, solver="ipopt").staged.end
     assert end.P is not None
     error = model.x["x"] - (x_ref if end.centre is None else end.centre)
     controller = do_mpc.controller.MPC(model)
