@@ -54,15 +54,16 @@ class Convexification:
     def reflect(self) -> None:
         """Reflects the negative eigenvalues of the Hessian of each stage separately."""
         self._is_moved = False
+        if not self._is_finite():
+            return
         for part in (self._qp.stages, self._qp.last):
-            if self._is_finite() and not _convex(part):
-                H, n = _joined(part), part.Q.shape[1]
-                values, vectors = np.linalg.eigh(H)
-                H = (vectors * np.abs(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
-                part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
+            H, n = _joined(part), part.Q.shape[1]
+            values, vectors = np.linalg.eigh(H)
+            H = (vectors * np.abs(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+            part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
 
     def apply(self, inputs: Active, rows: Active) -> None:
-        """Makes Hessians convex by the method described above; convex ones are left unchanged.
+        """Makes Hessians convex by the method described above.
 
         Args:
             inputs: their bounds.
@@ -71,7 +72,7 @@ class Convexification:
         qp = self._qp
         s, last, least = qp.stages, qp.last, _LEAST * np.eye(qp.sizes.states)
         self._is_moved = False
-        if not self._is_finite() or (_convex(s) and _convex(last)):
+        if not self._is_finite():
             return
         self._is_moved = True
         self._add_across(inputs, rows)
@@ -129,16 +130,6 @@ class Convexification:
 def _joined(part: StageData) -> np.ndarray:
     """The Hessians over states and inputs, (K, n + m, n + m)."""
     return np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
-
-
-def _convex(part: StageData) -> bool:
-    """Whether the Hessians of all stages are positive semidefinite, to rounding."""
-    H = _joined(part)
-    try:
-        np.linalg.cholesky(H + 1e-10 * np.eye(H.shape[1]))
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def _reflect(Q: np.ndarray, S: np.ndarray, R: np.ndarray) -> None:

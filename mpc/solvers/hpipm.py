@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -19,7 +18,7 @@ import numpy as np
 from ctrl.controller import Status
 from systems.errors import TriviumError
 
-__all__ = ["HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library"]
+__all__ = ["FREE", "HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library", "views"]
 
 Mode = Literal["speed_abs", "speed", "balance", "robust"]
 """HPIPM's trade between speed and robustness; `speed_abs` is the fastest and stops the earliest."""
@@ -34,6 +33,8 @@ _STATUS = {
 }
 # Sizes in bytes of the structs of the supported version: a call with another layout would crash the process.
 _SIZES = {"qp_dim": 96, "qp": 120, "qp_sol": 56, "qp_ipm_arg": 192, "qp_ipm_ws": 296}
+FREE = 1e30  # stands for an infinite bound: masked bounds are multiplied by 0, and must be finite
+_NONE = 1e20  # bounds beyond this are masked
 _ALIGNED = 64  # bytes, as BLASFEO's kernels want it
 
 
@@ -83,6 +84,16 @@ class StageSizes:
     last_inputs: int = 0
     last_rows: int = 0
 
+    @property
+    def variables(self) -> int:
+        """Number of states and inputs of all stages."""
+        return (self.horizon + 1) * self.states + self.horizon * self.inputs + self.last_inputs
+
+    @property
+    def bounded(self) -> int:
+        """Number of inputs and rows of all stages."""
+        return self.horizon * (self.inputs + self.rows) + self.last_inputs + self.last_rows
+
 
 class StageData:
     """Arrays of K stages with n states, m inputs and g rows, stage in front; matrices are stored by columns.
@@ -94,21 +105,44 @@ class StageData:
         x (K, n), u (K, m): the solution. lam_low, lam_high (K, m), lam_lower, lam_upper (K, g): its multipliers.
     """
 
+    q: np.ndarray
+    r: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    x: np.ndarray
+    u: np.ndarray
+    lam_low: np.ndarray
+    lam_high: np.ndarray
+    lam_lower: np.ndarray
+    lam_upper: np.ndarray
+
     def __init__(self, K: int, n: int, m: int, g: int) -> None:
         self.Q, self.S, self.R = np.zeros((K, n, n)), np.zeros((K, n, m)), np.zeros((K, m, m))
-        self.q, self.r = np.zeros((K, n)), np.zeros((K, m))
         self.C, self.D = np.zeros((K, n, g)), np.zeros((K, m, g))
-        self.lower, self.upper = np.zeros((K, g)), np.zeros((K, g))
-        self.low, self.high = np.zeros((K, m)), np.zeros((K, m))
-        self.x, self.u = np.zeros((K, n)), np.zeros((K, m))
-        self.lam_low, self.lam_high = np.zeros((K, m)), np.zeros((K, m))
-        self.lam_lower, self.lam_upper = np.zeros((K, g)), np.zeros((K, g))
+
+
+def views(sizes: StageSizes, block: np.ndarray, of: Literal["variables", "bounded"]) -> tuple[np.ndarray, ...]:
+    """Parts of a block of numbers, as arrays by stages.
+
+    Args:
+        of: ``variables`` for x (N + 1, n), u (N, m) and u_N (1, m_N); ``bounded`` for u, u_N and the rows, (N, g) and
+            (1, g_N).
+    """
+    N, n, m, g = sizes.horizon, sizes.states, sizes.inputs, sizes.rows
+    inputs = [(N, m), (1, sizes.last_inputs)]
+    shapes = [(N + 1, n), *inputs] if of == "variables" else [*inputs, (N, g), (1, sizes.last_rows)]
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    return tuple(
+        part.reshape(shape) for part, shape in zip(np.split(block[: ends[-1]], ends[:-1]), shapes, strict=True)
+    )
 
 
 @final
 class HPIPM:
     """min sum_k [x; u]'[Q S'; S R][x; u] / 2 + q'x + r'u over x_{k+1} = A x + B u + b, lower <= C x + D u <= upper and
-    low <= u <= high, with x_0 = 0.
+    low <= u <= high, with x_0 = 0. Bounds beyond 1e20 are none.
 
     Args:
         sizes: of all stages. mode: see :data:`Mode`. max_iterations: of the interior-point method.
@@ -116,6 +150,8 @@ class HPIPM:
 
     Attributes:
         stages, last: data and results of the stages before the last, and of the last.
+        gradient, step: (variables,), all q and r and all x and u as one block; see :func:`views`.
+        lower, upper, lam_lower, lam_upper: (bounded,), all bounds and their multipliers as one block each.
         A (N, n, n), B (N, m, n): transposes of A_k, B_k. b (N, n). pi (N, n): multipliers of the dynamics.
 
     Raises:
@@ -131,11 +167,23 @@ class HPIPM:
         self.last = StageData(1, n, sizes.last_inputs, sizes.last_rows)
         self.A, self.B = np.zeros((N, n, n)), np.zeros((N, m, n))
         self.b, self.pi = np.zeros((N, n)), np.zeros((N, n))
-        self._masks = {
-            name: [np.ones_like(getattr(part, name)) for part in (self.stages, self.last)]
-            for name in ("low", "high", "lower", "upper")
-        }
-        self._unbounded: list[np.ndarray] = []
+        self.gradient, self.step = np.zeros(sizes.variables), np.zeros(sizes.variables)
+        self.lower, self.upper, self.lam_lower, self.lam_upper, *masks = (np.zeros(sizes.bounded) for _ in range(6))
+        s, last = self.stages, self.last
+        for block, of_x, of_u in ((self.gradient, "q", "r"), (self.step, "x", "u")):
+            x, u, u_last = views(sizes, block, "variables")
+            for part, names in ((s, (x[:-1], u)), (last, (x[-1:], u_last))):
+                for name, view in zip((of_x, of_u), names, strict=True):
+                    setattr(part, name, view)
+        for block, of_u, of_row in (
+            (self.lower, "low", "lower"), (self.upper, "high", "upper"),
+            (self.lam_lower, "lam_low", "lam_lower"), (self.lam_upper, "lam_high", "lam_upper"),
+        ):  # fmt: skip
+            u, u_last, rows, rows_last = views(sizes, block, "bounded")
+            for part, names in ((s, (u, rows)), (last, (u_last, rows_last))):
+                for name, view in zip((of_u, of_row), names, strict=True):
+                    setattr(part, name, view)
+        self._masks = [(mask, views(sizes, mask, "bounded")) for mask in masks]
         self._order = np.arange(max(m, sizes.last_inputs), dtype=np.intc)
         self._create(mode, max_iterations, tolerance)
         none, index = (ctypes.c_void_p * (N + 1))(), (ctypes.c_void_p * (N + 1))(*([self._order.ctypes.data] * (N + 1)))
@@ -188,28 +236,21 @@ class HPIPM:
         return (ctypes.c_char * size).from_buffer(memory, -ctypes.addressof(memory) % _ALIGNED)
 
     def set_bounds(self) -> None:
-        """To be called when it has changed which bounds are infinite: those are masked."""
-        fields = (("low", b"lbu_mask"), ("high", b"ubu_mask"), ("lower", b"lg_mask"), ("upper", b"ug_mask"))
-        for name, field in fields:
-            for k, bounds, mask in self._each(name):
-                mask[:] = np.isfinite(bounds)
-                if len(bounds):
-                    self._library.d_ocp_qp_set(field, k, ctypes.c_void_p(mask.ctypes.data), self._qp)
-        arrays = [getattr(part, name) for name, _ in fields for part in (self.stages, self.last)]
-        self._unbounded = [array for array in arrays if not np.isfinite(array).all()]
-
-    def _each(self, name: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Stage, bounds and mask."""
-        parts = zip((self.stages, self.last), self._masks[name], strict=True)
-        pairs = [pair for part, masks in parts for pair in zip(getattr(part, name), masks, strict=True)]
-        for k, (bounds, mask) in enumerate(pairs):
-            yield k, bounds, mask
+        """To be called when it has changed which bounds there are: the others are masked, and made finite."""
+        for bounds, (mask, parts), fields in (
+            (self.lower, self._masks[0], (b"lbu_mask", b"lg_mask")),
+            (self.upper, self._masks[1], (b"ubu_mask", b"ug_mask")),
+        ):
+            np.clip(bounds, -FREE, FREE, out=bounds)
+            mask[:] = np.abs(bounds) < _NONE
+            for stages, last, field in ((parts[0], parts[1], fields[0]), (parts[2], parts[3], fields[1])):
+                for k, part in enumerate([*stages, *last]):
+                    if len(part):
+                        self._library.d_ocp_qp_set(field, k, ctypes.c_void_p(part.ctypes.data), self._qp)
 
     def solve(self) -> Status:
-        """Solves the program in the arrays; its solution lies in them afterwards. Infinite bounds are overwritten."""
+        """Solves the program in the arrays; its solution lies in them afterwards. Every bound must be finite."""
         call = self._library
-        for bounds in self._unbounded:  # masked, but multiplied by the mask
-            np.nan_to_num(bounds, copy=False, posinf=1e30, neginf=-1e30)
         call.d_ocp_qp_set_all(*self._set)
         call.d_ocp_qp_ipm_solve(self._qp, self._sol, self._arg, self._workspace)
         call.d_ocp_qp_sol_get_all(*self._get)

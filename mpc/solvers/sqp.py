@@ -15,7 +15,7 @@ import numpy as np
 
 from ctrl.controller import Status
 from mpc.solvers.convexify import Active, Convexification
-from mpc.solvers.hpipm import HPIPM, Mode, StageSizes
+from mpc.solvers.hpipm import FREE, HPIPM, Mode, views
 from mpc.solvers.staged import Hessian, Linearisation, StagedProgram
 
 __all__ = ["SQP", "Ended"]
@@ -70,26 +70,34 @@ class SQP:
         tolerance: float = 1e-7,
         hessian: Hessian = "cost",
     ) -> None:
-        N = program.horizon
-        sizes = StageSizes(
-            N, program.states, len(program.low), len(program.lower),
-            len(program.terminal_low), len(program.terminal_lower),
-        )  # fmt: skip
+        sizes = program.sizes
         self.program, self.tolerance = program, tolerance
         self.qp = HPIPM(sizes, mode)
         self.linearisation, self._convexification = Linearisation(program, self.qp), Convexification(self.qp)
         self.point = self.linearisation.point
         self._first = self._hessian = hessian
-        self.low, self.high = np.tile(program.low, (N, 1)), np.tile(program.high, (N, 1))
-        self.lower, self.upper = np.tile(program.lower, (N, 1)), np.tile(program.upper, (N, 1))
-        self._low_last, self._high_last = program.terminal_low[None], program.terminal_high[None]
-        self._lower_last, self._upper_last = program.terminal_lower[None], program.terminal_upper[None]
+        self._lowest, self._highest = np.zeros(sizes.bounded), np.zeros(sizes.bounded)  # with infinite bounds
+        self._least, self._most = np.zeros(sizes.bounded), np.zeros(sizes.bounded)  # with finite ones
+        self._rows = slice(sizes.horizon * sizes.inputs + sizes.last_inputs, None)  # within ``point.bounded``
+        self.low, low_last, self.lower, lower_last = views(sizes, self._lowest, "bounded")
+        self.high, high_last, self.upper, upper_last = views(sizes, self._highest, "bounded")
+        self.low[:], self.high[:], self.lower[:], self.upper[:] = (
+            program.low,
+            program.high,
+            program.lower,
+            program.upper,
+        )
+        low_last[:], high_last[:] = program.terminal_low, program.terminal_high
+        lower_last[:], upper_last[:] = program.terminal_lower, program.terminal_upper
         self._weight = 1.0  # of violations in the merit function
-        self._gradients = [np.zeros_like(a) for a in self._gradients_of_qp()]
+        self._gradient = np.zeros_like(self.qp.gradient)  # of the cost, before convexification
+        self._gradients = views(sizes, self._gradient, "variables")
         self.set_bounds()
 
     def set_bounds(self) -> None:
-        """Updates the QP's bounds; call this when a bound has become finite or infinite."""
+        """Updates the QP's bounds; call this when a bound has changed."""
+        np.clip(self._lowest, -FREE, FREE, out=self._least)
+        np.clip(self._highest, -FREE, FREE, out=self._most)
         self._shift_bounds()
         self.qp.set_bounds()
 
@@ -102,9 +110,8 @@ class SQP:
         qp, point = self.qp, self.point
         self.linearisation.linearise(self._hessian)
         np.subtract(point.next, point.x[1:], out=qp.b)
-        for array, kept in zip(self._gradients_of_qp(), self._gradients, strict=True):
-            kept[:] = array
-        if self._hessian == "cost" and self.linearisation.is_convex:
+        self._gradient[:] = qp.gradient
+        if self.linearisation.is_convex:
             self._convexification.leave()
         elif self._hessian == "cost":
             self._convexification.reflect()
@@ -180,89 +187,60 @@ class SQP:
         Stationarity and complementarity are scaled by the multipliers above 100, as in Wächter & Biegler (2006), eq. 5.
         """
         qp, point = self.qp, self.point
-        s, last, (q, r, q_last, r_last) = qp.stages, qp.last, self._gradients
+        s, last = qp.stages, qp.last
+        q, r, r_last = self._gradients
         pi, lam, lam_last, mu, mu_last = point.pi, point.lam, point.lam_last, point.mu, point.mu_last
         stationarity = (
-            q[1:] + _times(qp.A[1:], pi[1:]) - pi[:-1] + _times(s.C[1:], lam[1:]),
-            q_last - pi[-1:] + _times(last.C, lam_last),
+            q[1:-1] + _times(qp.A[1:], pi[1:]) - pi[:-1] + _times(s.C[1:], lam[1:]),
+            q[-1:] - pi[-1:] + _times(last.C, lam_last),
             r + _times(qp.B, pi) + _times(s.D, lam) + mu,
             r_last + _times(last.D, lam_last) + mu_last,
         )
-        multipliers = (pi, lam, lam_last, mu, mu_last)
-        scale = sum(np.abs(a).sum() for a in multipliers) / sum(a.size for a in multipliers) / 100.0
-        scale = max(1.0, float(scale))
+        scale = np.abs(pi).sum() + np.abs(point.multipliers).sum()
+        scale = max(1.0, float(scale) / (pi.size + point.multipliers.size) / 100.0)
         worst = max(
             max(float(np.abs(a).max(initial=0.0)) for a in stationarity) / scale,
             float((np.abs(qp.b) / (1.0 + np.abs(point.x[1:]))).max()),
-            _outside(point.g, lam, self.lower, self.upper, scale),
-            _outside(point.G, lam_last, self._lower_last, self._upper_last, scale),
-            _outside(point.v, mu, self.low, self.high, scale),
-            _outside(point.v_last, mu_last, self._low_last, self._high_last, scale),
+            _outside(point.bounded, point.multipliers, self._lowest, self._highest, scale),
         )
         return worst if np.isfinite(worst) else np.inf
 
-    def _gradients_of_qp(self) -> tuple[np.ndarray, ...]:
-        s, last = self.qp.stages, self.qp.last
-        return s.q, s.r, last.q, last.r
-
     def _shift_bounds(self) -> None:
         """Bounds of a step from the bounds of the point."""
-        s, last, point = self.qp.stages, self.qp.last, self.point
-        for bound, value, shifted in (
-            (self.low, point.v, s.low), (self.high, point.v, s.high),
-            (self.lower, point.g, s.lower), (self.upper, point.g, s.upper),
-            (self._low_last, point.v_last, last.low), (self._high_last, point.v_last, last.high),
-            (self._lower_last, point.G, last.lower), (self._upper_last, point.G, last.upper),
-        ):  # fmt: skip
-            np.subtract(bound, value, out=shifted)
+        np.subtract(self._least, self.point.bounded, out=self.qp.lower)
+        np.subtract(self._most, self.point.bounded, out=self.qp.upper)
 
     def _is_usable(self, ended: Status) -> bool:
-        s, last = self.qp.stages, self.qp.last
-        finite = all(np.isfinite(a).all() for a in (s.x, s.u, last.x, last.u, self.qp.pi))
-        return finite and ended in (Status.SOLVED, Status.MAX_ITERATIONS)
-
-    def _moved(self) -> tuple[np.ndarray, ...]:
-        """What a step moves."""
-        p = self.point
-        return p.x, p.v, p.v_last, p.pi, p.lam, p.lam_last, p.mu, p.mu_last
+        finite = np.isfinite(self.qp.step).all() and np.isfinite(self.qp.pi).all()
+        return bool(finite) and ended in (Status.SOLVED, Status.MAX_ITERATIONS)
 
     def _move(self, length: float) -> None:
         """Takes a fraction of the step; multipliers move towards those of the QP by the same fraction."""
-        point, qp = self.point, self.qp
-        s, last = qp.stages, qp.last
-        point.x[1:-1] += length * s.x[1:]
-        point.x[-1] += length * last.x[0]
-        point.v += length * s.u
-        point.v_last += length * last.u
-        np.clip(point.v, self.low, self.high, out=point.v)
-        np.clip(point.v_last, self._low_last, self._high_last, out=point.v_last)
+        point, qp, inputs = self.point, self.qp, slice(self._rows.start)
+        point.variables += length * qp.step
+        np.clip(point.bounded[inputs], self._least[inputs], self._most[inputs], out=point.bounded[inputs])
         point.pi += length * (qp.pi - point.pi)
-        point.lam += length * (s.lam_upper - s.lam_lower - point.lam)
-        point.lam_last += length * (last.lam_upper - last.lam_lower - point.lam_last)
-        point.mu += length * (s.lam_high - s.lam_low - point.mu)
-        point.mu_last += length * (last.lam_high - last.lam_low - point.mu_last)
+        point.multipliers += length * (qp.lam_upper - qp.lam_lower - point.multipliers)
 
     def _merit(self) -> tuple[float, float]:
         """Cost at the point, and the sum of its violations of dynamics and rows."""
-        point = self.point
-        rows = np.maximum(np.maximum(self.lower - point.g, point.g - self.upper), 0.0).sum()
-        rows += np.maximum(np.maximum(self._lower_last - point.G, point.G - self._upper_last), 0.0).sum()
-        return float(point.f.sum() + point.F.sum()), float(np.abs(point.next - point.x[1:]).sum() + rows)
+        point, rows = self.point, self._rows
+        g = point.bounded[rows]
+        outside = np.maximum(np.maximum(self._lowest[rows] - g, g - self._highest[rows]), 0.0).sum()
+        return float(point.f.sum() + point.F.sum()), float(np.abs(point.next - point.x[1:]).sum() + outside)
 
     def _search(self) -> float:
         """Backtracking on the exact penalty function (Han, 1977); the length of the step that was taken, 0 for none."""
-        qp = self.qp
-        s, last, (q, r, q_last, r_last) = qp.stages, qp.last, self._gradients
-        largest = max(
-            float(np.abs(a).max(initial=0.0)) for a in (qp.pi, s.lam_upper, s.lam_lower, last.lam_upper, last.lam_lower)
-        )
+        qp, point, rows = self.qp, self.point, self._rows
+        largest = max(float(np.abs(a).max(initial=0.0)) for a in (qp.pi, qp.lam_lower[rows], qp.lam_upper[rows]))
         if not 1.1 * largest <= self._weight <= 100.0 * largest:
             self._weight = max(1.5 * largest, 1e-3)
-        slope = float((q[1:] * s.x[1:]).sum() + (r * s.u).sum() + (q_last * last.x).sum() + (r_last * last.u).sum())
+        slope = float(self._gradient @ qp.step)
         cost, violation = self._merit()
         merit = cost + self._weight * violation
         decrease = min(slope - self._weight * violation, 0.0)
-        kept = [array.copy() for array in self._moved()]
+        moved = point.variables, point.pi, point.multipliers
+        kept = [array.copy() for array in moved]
         length = 1.0
         while length >= _SHORTEST:
             self._move(length)
@@ -271,7 +249,7 @@ class SQP:
             now = cost + self._weight * violation
             if now <= merit + _ARMIJO * length * decrease + _ROUNDING * (1.0 + abs(merit)):
                 return length
-            for array, old in zip(self._moved(), kept, strict=True):
+            for array, old in zip(moved, kept, strict=True):
                 array[:] = old
             length *= 0.5
         return 0.0

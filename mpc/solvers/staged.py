@@ -8,7 +8,7 @@ from typing import Literal, final, get_args
 import casadi as ca
 import numpy as np
 
-from mpc.solvers.hpipm import HPIPM
+from mpc.solvers.hpipm import HPIPM, StageSizes, views
 
 __all__ = ["Buffered", "Hessian", "Linearisation", "Point", "StagedProgram"]
 
@@ -47,6 +47,12 @@ class StagedProgram:
     terminal_upper: np.ndarray
 
     @property
+    def sizes(self) -> StageSizes:
+        """Sizes of its linearisation."""
+        inputs, last_inputs = len(self.low), len(self.terminal_low)
+        return StageSizes(self.horizon, self.states, inputs, len(self.lower), last_inputs, len(self.terminal_lower))
+
+    @property
     def states(self) -> int:
         return int(self.stage.size1_in(0))
 
@@ -82,22 +88,20 @@ class Point:
         lam (N, rows), lam_last: multipliers of the rows, positive at an upper bound.
         mu (N, m), mu_last: multipliers of the bounds of v, likewise.
         f (N,), F (1,), next (N, n), g (N, rows), G (1, rows_N): values.
+        variables: x, v and v_last as one block. bounded: v, v_last, g and G as one block; see
+            :func:`mpc.solvers.hpipm.views`. multipliers: those of ``bounded``.
     """
 
     def __init__(self, program: StagedProgram) -> None:
-        N, n = program.horizon, program.states
-        m, rows, m_last, rows_last = (
-            len(program.low),
-            len(program.lower),
-            len(program.terminal_low),
-            len(program.terminal_lower),
-        )
-        self.x, self.v, self.v_last = np.zeros((N + 1, n)), np.zeros((N, m)), np.zeros((1, m_last))
-        self.p = np.zeros((N + 1, program.parameters))
-        self.pi, self.lam, self.lam_last = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
-        self.mu, self.mu_last = np.zeros((N, m)), np.zeros((1, m_last))
-        self.f, self.F = np.zeros(N), np.zeros(1)
-        self.next, self.g, self.G = np.zeros((N, n)), np.zeros((N, rows)), np.zeros((1, rows_last))
+        N, sizes = program.horizon, program.sizes
+        states = (N + 1) * sizes.states
+        block, self.multipliers = np.zeros(states + sizes.bounded), np.zeros(sizes.bounded)
+        self.variables, self.bounded = block[: sizes.variables], block[states:]
+        self.x, self.v, self.v_last = views(sizes, block, "variables")
+        _, _, self.g, self.G = views(sizes, self.bounded, "bounded")
+        self.mu, self.mu_last, self.lam, self.lam_last = views(sizes, self.multipliers, "bounded")
+        self.p, self.pi = np.zeros((N + 1, program.parameters)), np.zeros((N, sizes.states))
+        self.f, self.F, self.next = np.zeros(N), np.zeros(1), np.zeros((N, sizes.states))
         # Views read by the mapped function of all stages but the last, and by that of the last.
         self.stages = [self.x[:-1], self.v, self.p[:-1]]
         self.end = [self.x[-1:], self.v_last, self.p[-1:]]
@@ -113,24 +117,26 @@ class Linearisation:
 
     Attributes:
         point: where the program is evaluated; set by the caller.
-        is_convex: whether the Hessians of the cost are constant and positive semidefinite.
+        pivots: (N + 1,), smallest pivot of the Cholesky factorisation of each Hessian.
     """
 
     def __init__(self, program: StagedProgram, qp: HPIPM) -> None:
         self.program, self.qp, self.point = program, qp, Point(program)
         N, point, stages, last = program.horizon, self.point, qp.stages, qp.last
+        self.pivots = np.zeros(N + 1)
         values, values_last = [point.f, point.next, point.g], [point.F, point.G]
-        derivatives = [qp.A, qp.B, stages.C, stages.D, stages.q, stages.r, stages.Q, stages.S, stages.R]
-        derivatives_last = [last.C, last.D, last.q, last.r, last.Q, last.S, last.R]
+        derivatives, derivatives_last = (
+            [part.C, part.D, part.q, part.r, part.Q, part.S, part.R, pivots]
+            for part, pivots in ((stages, self.pivots[:N]), (last, self.pivots[N:]))
+        )
         stage, end = (
             _functions(program.stage, dynamics=True),
             _functions(program.terminal, dynamics=False),
         )
-        self.is_convex = _is_convex(program.stage) and _is_convex(program.terminal)
         self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
         self._derivatives: dict[Hessian, list[Buffered]] = {
             kind: [
-                Buffered(stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, *derivatives]),
+                Buffered(stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]),
                 Buffered(end[i], [*point.end, point.lam_last], [*values_last, *derivatives_last]),
             ]
             for i, kind in enumerate(get_args(Hessian), start=1)
@@ -146,15 +152,18 @@ class Linearisation:
         for function in self._derivatives[hessian]:
             function.run()
 
+    @property
+    def is_convex(self) -> bool:
+        """Whether all Hessians of the last linearisation are positive semidefinite, to rounding."""
+        return bool(self.pivots.min() > 0.0)
 
-def _is_convex(function: ca.Function) -> bool:
-    """Whether the Hessian of the first result is constant and positive semidefinite."""
-    x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
-    H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
-    if not H.is_constant():
-        return False
-    values = np.linalg.eigvalsh(np.array(ca.DM(ca.densify(H)))) if H.shape[0] else np.zeros(1)
-    return bool(np.isfinite(values).all() and values[0] >= -1e-12 * max(1.0, values[-1]))
+
+def _least_pivot(H: ca.SX) -> ca.SX:
+    """The smallest pivot of H = L D L', not positive where H is not positive semidefinite to rounding."""
+    if not H.shape[0]:
+        return ca.SX(1)
+    pivots, _, _ = ca.ldl(H + 1e-10 * ca.SX.eye(H.shape[0]), False)
+    return ca.mmin(pivots)
 
 
 def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.Function, ca.Function]:
@@ -173,7 +182,7 @@ def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.F
 
     def derivatives(of: ca.SX) -> ca.Function:
         H = ca.hessian(of, z)[0]
-        outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:]]
+        outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:], _least_pivot(H)]
         return ca.Function("derivatives", [x, v, p, *multipliers], [ca.densify(output) for output in outputs])
 
     return (
