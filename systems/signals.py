@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import casadi as ca
@@ -76,8 +77,6 @@ class Signals(tuple[Signal, ...]):
     Raises:
         InvalidValue: an entry that is not a :class:`Signal`, or a name given twice.
     """
-
-    __slots__ = ()
 
     def __new__(cls, entries: Iterable[Signal] = ()) -> Signals:
         try:
@@ -156,7 +155,7 @@ class Signals(tuple[Signal, ...]):
         """Period of each signal, (n,), infinite for signals that are not periodic."""
         return np.array([signal.period for signal in self], dtype=float)
 
-    @property
+    @cached_property
     def quaternions(self) -> list[list[int]]:
         """Positions of the four components of each unit quaternion."""
         groups: dict[str, list[int]] = {}
@@ -165,10 +164,15 @@ class Signals(tuple[Signal, ...]):
                 groups.setdefault(signal.quaternion, []).append(i)
         return list(groups.values())
 
-    @property
+    @cached_property
     def is_euclidean(self) -> bool:
         """True where no signal is periodic and none belongs to a quaternion."""
-        return all(math.isinf(signal.period) and not signal.quaternion for signal in self)
+        return not self._turning and not self.quaternions
+
+    @cached_property
+    def _turning(self) -> list[tuple[int, float]]:
+        """Positions and periods of the periodic signals."""
+        return [(i, signal.period) for i, signal in enumerate(self) if math.isfinite(signal.period)]
 
     def nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
         """The representative of ``values`` (..., n) closest to ``to`` (..., n): periodic signals moved by whole
@@ -176,6 +180,8 @@ class Signals(tuple[Signal, ...]):
         values = np.asarray(values, dtype=float)
         if self.is_euclidean:
             return values
+        if values.ndim == 1 and values.shape == np.shape(to) and not self.quaternions:
+            return self._nearest(values, to)
         turning = np.isfinite(self.periods)
         moved = np.array(np.broadcast_to(values, np.broadcast_shapes(values.shape, np.shape(to))))
         period, target = self.periods[turning], np.broadcast_to(to, moved.shape)
@@ -185,6 +191,15 @@ class Signals(tuple[Signal, ...]):
             for group in self.quaternions:
                 opposite = (moved[..., group] * target[..., group]).sum(axis=-1) < 0
                 moved[..., group] = np.where(opposite[..., None], -moved[..., group], moved[..., group])
+        return moved
+
+    def _nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
+        """The same for one vector without quaternions: a control step needs it several times."""
+        moved = values.copy()
+        for i, period in self._turning:
+            turns = (float(moved[i]) - float(to[i])) / period
+            if math.isfinite(turns):
+                moved[i] -= round(turns) * period
         return moved
 
     def deviation(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
