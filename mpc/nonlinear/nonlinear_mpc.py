@@ -204,10 +204,13 @@ class NonlinearMPC(OnlineController):
 
     def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
         """The plan from sample ``k`` on, extended by the backup law; None if the measured state is far from it."""
-        done = min(max(k - plan.k, 0), self.horizon)
-        xs, us = np.concatenate([plan.x[done:], plan.x[:done]]), np.concatenate([plan.u[done:], plan.u[:done]])
-        xs[: self.horizon + 1 - done] += self.task.reading.state.nearest(xs[0], x) - xs[0]
-        for i in range(self.horizon - done, self.horizon):
+        done, state = min(max(k - plan.k, 0), self.horizon), self.task.reading.state
+        left = self.horizon - done
+        xs, us = np.empty_like(plan.x), np.empty_like(plan.u)
+        xs[: left + 1], us[:left] = plan.x[done:], plan.u[done:]
+        if not state.is_euclidean:
+            xs[: left + 1] += state.nearest(xs[0], x) - xs[0]
+        for i in range(left, self.horizon):
             us[i] = self._fallback.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])
         # An old plan may also have diverged, if the plant is unstable.

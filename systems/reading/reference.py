@@ -51,12 +51,19 @@ class ReferencePath:
         x[0] = Signals(replace(s, quaternion="") for s in self.state).nearest(x[0], np.zeros(x.shape[1]))
         return self.state.continuous(x), np.array(u, dtype=float)
 
+    @cached_property
+    def _repeated(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Windows of a constant reference by their numbers of samples; read at every control step."""
+        return {}
+
     def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
         periodic signals."""
         x, u = self._table
         if self.task.reference.is_constant:
-            return np.broadcast_to(x[0], (count, x.shape[1])), np.broadcast_to(u[0], (count, u.shape[1]))
+            if count not in self._repeated:
+                self._repeated[count] = tuple(np.broadcast_to(a[0], (count, a.shape[1])) for a in (x, u))
+            return self._repeated[count]
         if k >= 0 and k + count <= len(x):
             return x[k : k + count], u[k : k + count]
         plant = self.task.plant
