@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
@@ -9,8 +12,12 @@ import casadi as ca
 import numpy as np
 
 from mpc.solvers.hpipm import HPIPM, StageSizes, views
+from systems.errors import TriviumError
+from systems.lowering.c_backend import compile_c, load_c
 
 __all__ = ["Buffered", "Hessian", "Linearisation", "Point", "StagedProgram"]
+
+_HOT = 200  # linearisations after which the functions are compiled in the background
 
 Hessian = Literal["cost", "lagrangian"]
 """Second derivatives of the cost alone (Gauss-Newton for quadratic costs), or of the whole Lagrangian."""
@@ -66,16 +73,16 @@ class Buffered:
 
     Args:
         function: its arguments and results must be dense.
-        arguments, results: C-ordered arrays with matching numbers of elements, read and written in place. Any further
-            arguments are zero.
+        arguments, results: C-ordered arrays with matching numbers of elements, read and written in place. Further
+            arguments of the function are zero, and further arrays are not used.
     """
 
     def __init__(self, function: ca.Function, arguments: list[np.ndarray], results: list[np.ndarray]) -> None:
         self._buffer, self.run = function.buffer()
         self._kept = (function, arguments, results)
-        for i, array in enumerate(arguments):
+        for i, array in enumerate(arguments[: function.n_in()]):
             self._buffer.set_arg(i, memoryview(array))  # type: ignore[call-arg, arg-type]
-        for i, array in enumerate(results):
+        for i, array in enumerate(results[: function.n_out()]):
             self._buffer.set_res(i, memoryview(array))  # type: ignore[call-arg, arg-type]
 
 
@@ -117,6 +124,7 @@ class Linearisation:
 
     Attributes:
         point: where the program is evaluated; set by the caller.
+        is_compiled: whether the functions run as compiled C.
         pivots: (N + 1,), smallest pivot of the Cholesky factorisation of each Hessian.
     """
 
@@ -129,18 +137,36 @@ class Linearisation:
             [part.C, part.D, part.q, part.r, part.Q, part.S, part.R, pivots]
             for part, pivots in ((stages, self.pivots[:N]), (last, self.pivots[N:]))
         )
-        stage, end = (
-            _functions(program.stage, dynamics=True),
-            _functions(program.terminal, dynamics=False),
-        )
-        self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
-        self._derivatives: dict[Hessian, list[Buffered]] = {
-            kind: [
-                Buffered(stage[i].map(N), [*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]),
-                Buffered(end[i], [*point.end, point.lam_last], [*values_last, *derivatives_last]),
-            ]
-            for i, kind in enumerate(get_args(Hessian), start=1)
-        }
+        self._stage_arrays = [*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]
+        self._last_arrays = [*point.end, point.lam_last], [*values_last, *derivatives_last]
+        self._functions = (*_functions(program.stage, "stage"), *_functions(program.terminal, "terminal"))
+        self._until_compiled = _HOT
+        compiled = load_c(self._functions)
+        self.is_compiled = compiled is not None
+        self._use(compiled or self._functions)
+
+    def compile(self) -> None:
+        """Compiles the functions to C, which gives the same numbers faster; otherwise, that is done in the background
+        when they have been evaluated often.
+
+        Raises:
+            CompilerMissing: there is no C compiler, or it fails.
+            NotLowerable: a function calls one for which CasADi generates no C.
+        """
+        self._until_compiled = 0
+        self._use(compile_c(self._functions))
+        self.is_compiled = True
+
+    def _compile_quietly(self) -> None:
+        with contextlib.suppress(TriviumError, OSError):
+            self.compile()
+
+    def _use(self, functions: Sequence[ca.Function]) -> None:
+        made = [
+            [Buffered(stage.map(self.program.horizon), *self._stage_arrays), Buffered(last, *self._last_arrays)]
+            for stage, last in zip(functions[:3], functions[3:], strict=True)
+        ]
+        self._values, self._derivatives = made[0], dict(zip(get_args(Hessian), made[1:], strict=True))
 
     def evaluate(self) -> None:
         """Evaluates costs, next states and rows at the point."""
@@ -149,6 +175,9 @@ class Linearisation:
 
     def linearise(self, hessian: Hessian) -> None:
         """Does the same, and writes all first and second derivatives into the QP."""
+        self._until_compiled -= 1
+        if self._until_compiled == 0:
+            threading.Thread(target=self._compile_quietly, name="compile", daemon=True).start()
         for function in self._derivatives[hessian]:
             function.run()
 
@@ -166,8 +195,9 @@ def _least_pivot(H: ca.SX) -> ca.SX:
     return ca.mmin(pivots)
 
 
-def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.Function, ca.Function]:
+def _functions(function: ca.Function, name: Literal["stage", "terminal"]) -> tuple[ca.Function, ...]:
     """Dense values, and values with derivatives for each kind of Hessian; matrices of the rows are transposed."""
+    dynamics = name == "stage"
     x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
     results = function(x, v, p)
     f, following, g = results if dynamics else (results[0], ca.SX(0, 1), results[1])
@@ -180,13 +210,13 @@ def _functions(function: ca.Function, dynamics: bool) -> tuple[ca.Function, ca.F
     first = [*values, *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:]]
     multipliers = [pi, lam] if dynamics else [lam]
 
-    def derivatives(of: ca.SX) -> ca.Function:
+    def derivatives(of: ca.SX, kind: Hessian) -> ca.Function:
         H = ca.hessian(of, z)[0]
         outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:], _least_pivot(H)]
-        return ca.Function("derivatives", [x, v, p, *multipliers], [ca.densify(output) for output in outputs])
+        return ca.Function(f"{name}_{kind}", [x, v, p, *multipliers], [ca.densify(output) for output in outputs])
 
     return (
-        ca.Function("values", [x, v, p], [ca.densify(value) for value in values]),
-        derivatives(f),
-        derivatives(f + ca.dot(pi, following) + ca.dot(lam, g)),
+        ca.Function(f"{name}_values", [x, v, p], [ca.densify(value) for value in values]),
+        derivatives(f, "cost"),
+        derivatives(f + ca.dot(pi, following) + ca.dot(lam, g), "lagrangian"),
     )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -56,28 +57,54 @@ def compile_c(
         NotLowerable: a function calls one for which CasADi generates no C, such as a callback.
     """
     given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
-    names = [f.name() for f in given]
+    planned = _plan(given, folder)
+    if not _is_whole(planned.library):
+        _build(planned)
+    loaded = _load(given, planned)
+    return loaded[0] if isinstance(functions, ca.Function) else loaded
+
+
+def load_c(functions: Sequence[ca.Function], folder: str | Path | None = None) -> tuple[ca.Function, ...] | None:
+    """As :func:`compile_c`, but without compiling: None if the same functions have not been compiled before."""
+    try:
+        planned = _plan(tuple(functions), folder)
+        return _load(tuple(functions), planned) if _is_whole(planned.library) else None
+    except (TriviumError, OSError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A library to be made from C code by a compiler."""
+
+    source: str
+    compiler: list[str]
+    library: Path
+
+
+def _plan(functions: tuple[ca.Function, ...], folder: str | Path | None) -> _Planned:
+    names = [f.name() for f in functions]
     if len(set(names)) != len(names):
         raise InvalidValue(f"functions of one library need different names, and these are {', '.join(names)}")
-    for f in given:
+    for f in functions:
         if f.has_free():
             raise InvalidValue(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
-    source = _generate(given)
+    source = _generate(functions)
     compiler = find_compiler()
     made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]
     key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()[:24]
     home = (cache_folder() if folder is None else Path(folder)).absolute()  # a bare name would be looked for elsewhere
-    library = home / f"{names[0]}-{key}{_SUFFIX}"
-    if not _is_whole(library):
-        _build(source, compiler, library)
+    return _Planned(source, compiler, home / f"{names[0]}-{key}{_SUFFIX}")
+
+
+def _load(functions: tuple[ca.Function, ...], planned: _Planned) -> tuple[ca.Function, ...]:
     try:
-        loaded = tuple(ca.external(name, str(library)) for name in names)
+        return tuple(ca.external(f.name(), str(planned.library)) for f in functions)
     except RuntimeError as error:
         raise CompilerMissing(
-            f"{library}, compiled by {shlex.join(compiler)}, cannot be loaded: {str(error).strip().splitlines()[-1]}; "
-            "set $CC to a compiler for this machine"
+            f"{planned.library}, compiled by {shlex.join(planned.compiler)}, cannot be loaded: "
+            f"{str(error).strip().splitlines()[-1]}; set $CC to a compiler for this machine"
         ) from error
-    return loaded[0] if isinstance(functions, ca.Function) else loaded
 
 
 def find_compiler() -> list[str]:
@@ -136,11 +163,13 @@ def _checksum(library: Path) -> Path:
     return library.with_name(f"{library.name}.sha256")
 
 
-def _build(source: str, compiler: list[str], library: Path) -> None:
+def _build(planned: _Planned) -> None:
+    library = planned.library
     with tempfile.TemporaryDirectory(prefix="trivium-build-") as scratch:
         code, built = Path(scratch) / "lowered.c", Path(scratch) / library.name
-        code.write_text(source)
-        command = [*compiler, *_FLAGS, str(code), "-o", str(built), *([] if os.name == "nt" else ["-lm"])]
+        code.write_text(planned.source)
+        libraries = [] if os.name == "nt" else ["-lm"]
+        command = [*planned.compiler, *_FLAGS, str(code), "-o", str(built), *libraries]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CompilerMissing(

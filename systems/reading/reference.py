@@ -62,7 +62,8 @@ class ReferencePath:
         x, u = self._table
         if self.task.reference.is_constant:
             if count not in self._repeated:
-                self._repeated[count] = tuple(np.broadcast_to(a[0], (count, a.shape[1])) for a in (x, u))
+                of_x, of_u = (np.broadcast_to(a[0], (count, a.shape[1])) for a in (x, u))
+                self._repeated[count] = of_x, of_u
             return self._repeated[count]
         if k >= 0 and k + count <= len(x):
             return x[k : k + count], u[k : k + count]

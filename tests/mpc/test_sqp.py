@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
+import threading
+from pathlib import Path
 
 import casadi as ca
 import numpy as np
@@ -17,6 +20,7 @@ from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import StagedProgram
 from systems import library
+from systems.lowering.c_backend import CompilerMissing
 
 EMPTY = np.zeros(0)
 
@@ -188,3 +192,36 @@ def test_a_run_can_be_repeated_after_reset() -> None:
     still = np.zeros((1, 10, len(task.plant.disturbance)))
     one, again = simulate(task, mpc, start, still), simulate(task, mpc, start, still)
     np.testing.assert_array_equal(one.inputs, again.inputs)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="compiled C needs a C compiler")
+def test_compiled_functions_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
+    monkeypatch.setattr("mpc.solvers.staged._HOT", 3)
+    task = library.cartpole_track()
+    x = np.array([0.5, 0.3, 0.2, 0.0])
+    interpreted, compiled = NonlinearMPC(task, 8), NonlinearMPC(task, 8)
+    compiled.compile()
+    assert list(tmp_path.glob("stage_values-*"))
+    for k in range(6):
+        one, other = interpreted.step(0.9**k * x, k), compiled.step(0.9**k * x, k)
+        np.testing.assert_array_equal(one.input, other.input)
+        assert one.residual == other.residual
+    # Meanwhile the first has had itself compiled, too, in the background.
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and "compile" in thread.name:
+            thread.join(60)
+    assert interpreted._sequential is not None
+    linearisation = interpreted._sequential.sqp.linearisation
+    assert linearisation.is_compiled
+    np.testing.assert_array_equal(interpreted.step(x, 6).input, compiled.step(x, 6).input)
+
+
+def test_without_a_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setattr("mpc.solvers.staged._HOT", 1)
+    mpc = NonlinearMPC(library.cartpole(), 5)
+    with pytest.raises(CompilerMissing, match="no-such-compiler"):
+        mpc.compile()
+    assert all(mpc.step(np.array([0.1, 0.0, 0.0, 0.0]), k).status is Status.SOLVED for k in range(3))
