@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from mpc.solvers.hpipm import HPIPM, StageData
 
@@ -57,10 +58,8 @@ class Convexification:
         if not self._is_finite():
             return
         for part in (self._qp.stages, self._qp.last):
-            H, n = _joined(part), part.Q.shape[1]
-            values, vectors = np.linalg.eigh(H)
-            H = (vectors * np.abs(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
-            part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
+            values, vectors = np.linalg.eigh(_joined(part))
+            _split((vectors * np.abs(values)[:, None, :]) @ vectors.transpose(0, 2, 1), part)
 
     def apply(self, inputs: Active, rows: Active) -> None:
         """Makes Hessians convex by the method described above.
@@ -69,35 +68,27 @@ class Convexification:
             inputs: their bounds.
             rows: the general constraints.
         """
-        qp = self._qp
-        s, last, least = qp.stages, qp.last, _LEAST * np.eye(qp.sizes.states)
+        qp, last = self._qp, self._qp.last
         self._is_moved = False
         if not self._is_finite():
             return
         self._is_moved = True
         self._add_across(inputs, rows)
-        for k in range(qp.sizes.horizon, -1, -1):
-            part, i = (last, 0) if k == qp.sizes.horizon else (s, k)
-            Q, S, R = part.Q[i], part.S[i], part.R[i]
-            if part is s:
-                P = self._moved[k]
-                AP, BP = qp.A[k] @ P, qp.B[k] @ P  # A and B are stored transposed
-                Q += AP @ qp.A[k].T
-                S += AP @ qp.B[k].T
-                R += BP @ qp.B[k].T
-                s.q[k] += AP @ qp.b[k]
-                s.r[k] += BP @ qp.b[k]
-            # Variables that enter linearly, such as violations of soft constraints, have no curvature.
-            curved = np.flatnonzero(np.abs(R).sum(axis=1) + np.abs(S).sum(axis=0))
-            values, vectors = np.linalg.eigh(R[np.ix_(curved, curved)])
-            if len(curved) and not values[0] > _LEAST * values[-1]:
-                _reflect(Q, S, R)
-                if k:
-                    self._moved[k - 1] = 0.0
-            elif k:
-                half = (S[:, curved] @ vectors) / np.sqrt(values)
-                self._moved[k - 1] = Q - half @ half.T - least
-                Q[:] = half @ half.T + least
+        N, n = qp.sizes.horizon, qp.sizes.states
+        H, AB = _joined(qp.stages), np.concatenate([qp.A, qp.B], axis=1)  # A and B are stored transposed
+        flat, added = _flat(qp.stages, qp.B), np.zeros((N, H.shape[1]))
+        H_last, least = _joined(last), _LEAST * np.eye(n)
+        moved = _move_back(H_last[0], _flat(last)[0], least)
+        for k in range(N - 1, -1, -1):
+            self._moved[k] = moved
+            product = AB[k] @ moved
+            H[k] += product @ AB[k].T
+            added[k] = product @ qp.b[k]
+            moved = _move_back(H[k], flat[k], least)
+        _split(H_last, last)
+        _split(H, qp.stages)
+        qp.stages.q += added[:, :n]
+        qp.stages.r += added[:, n:]
 
     def _is_finite(self) -> bool:
         qp, s, last = self._qp, self._qp.stages, self._qp.last
@@ -129,12 +120,41 @@ class Convexification:
 
 def _joined(part: StageData) -> np.ndarray:
     """The Hessians over states and inputs, (K, n + m, n + m)."""
-    return np.block([[part.Q, part.S], [part.S.transpose(0, 2, 1), part.R]])
+    K, n, m = part.S.shape
+    H = np.empty((K, n + m, n + m))
+    H[:, :n, :n], H[:, :n, n:], H[:, n:, n:] = part.Q, part.S, part.R
+    H[:, n:, :n] = part.S.transpose(0, 2, 1)
+    return H
 
 
-def _reflect(Q: np.ndarray, S: np.ndarray, R: np.ndarray) -> None:
-    """Replaces the eigenvalues of a Hessian by their absolute values, in its blocks."""
-    values, vectors = np.linalg.eigh(np.block([[Q, S], [S.T, R]]))
-    H = (vectors * np.abs(values)) @ vectors.T
-    n = len(Q)
-    Q[:], S[:], R[:] = H[:n, :n], H[:n, n:], H[n:, n:]
+def _split(H: np.ndarray, part: StageData) -> None:
+    """Writes Hessians over states and inputs into the blocks of the QP."""
+    n = part.Q.shape[1]
+    part.Q[:], part.S[:], part.R[:] = H[:, :n, :n], H[:, :n, n:], H[:, n:, n:]
+
+
+def _flat(part: StageData, B: np.ndarray | None = None) -> np.ndarray:
+    """Diagonal matrices (K, m, m) with 1 for inputs without curvature or effect on the next state, such as violations
+    of soft constraints, which enter linearly."""
+    size = np.abs(part.R).sum(axis=2) + np.abs(part.S).sum(axis=1)
+    if B is not None:
+        size += np.abs(B).sum(axis=2)
+    return np.asarray((size == 0.0)[:, :, None] * np.eye(size.shape[1]))
+
+
+def _move_back(H: np.ndarray, flat: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Makes the Hessian H (n + m, n + m) of one stage convex, in place; returns the curvature (n, n) of its state that
+    is moved to the stage before, all but ``least`` (n, n)."""
+    n, kept = len(least), least
+    if len(H) > n:
+        factor, failed = dpotrf(H[n:, n:] + flat, lower=1)
+        pivots = factor.diagonal().tolist()  # min and max of a few numbers are faster without numpy
+        if failed or not min(pivots) ** 2 > _LEAST * max(pivots) ** 2:
+            values, vectors = np.linalg.eigh(H)
+            H[:] = (vectors * np.abs(values)) @ vectors.T
+            return np.zeros((n, n))
+        half = dtrtrs(factor, H[n:, :n], lower=1)[0]
+        kept = half.T @ half + least
+    moved = H[:n, :n] - kept
+    H[:n, :n] = kept
+    return moved
