@@ -173,7 +173,7 @@ class NonlinearMPC(OnlineController):
     def _made_sequential(self) -> Sequential | None:
         try:
             # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-            return Sequential(self.staged, "balance" if self.iterations is None else "speed_abs")
+            return Sequential(self.staged, "speed" if self.iterations is None else "speed_abs")
         except HPIPMMissing:
             if self.iterations is not None:
                 raise

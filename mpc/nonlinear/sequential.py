@@ -29,7 +29,7 @@ class Sequential:
     def __init__(self, staged: StagedTask, mode: Mode = "balance") -> None:
         # A budget couples all stages through a nonlinear constraint whose curvature matters.
         self.staged = staged
-        self.sqp = SQP(staged.program, mode, hessian="lagrangian" if len(staged.rates) else "cost")
+        self.sqp = SQP(staged.program, mode, 1e-6, hessian="lagrangian" if len(staged.rates) else "cost")
         self._states, self._inputs = staged.plant_sizes
         self._going = -1  # stages before the end of the run; values beyond the horizon are equivalent
         self._begins: int | None = None  # the first sample of the point

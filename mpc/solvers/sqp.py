@@ -91,7 +91,6 @@ class SQP:
         lower_last[:], upper_last[:] = program.terminal_lower, program.terminal_upper
         self._weight = 1.0  # of violations in the merit function
         self._gradient = np.zeros_like(self.qp.gradient)  # of the cost, before convexification
-        self._gradients = views(sizes, self._gradient, "variables")
         self.set_bounds()
 
     def set_bounds(self) -> None:
@@ -186,22 +185,16 @@ class SQP:
 
         Stationarity and complementarity are scaled by the multipliers above 100, as in Wächter & Biegler (2006), eq. 5.
         """
-        qp, point = self.qp, self.point
-        s, last = qp.stages, qp.last
-        q, r, r_last = self._gradients
-        pi, lam, lam_last, mu, mu_last = point.pi, point.lam, point.lam_last, point.mu, point.mu_last
-        stationarity = (
-            q[1:-1] + _times(qp.A[1:], pi[1:]) - pi[:-1] + _times(s.C[1:], lam[1:]),
-            q[-1:] - pi[-1:] + _times(last.C, lam_last),
-            r + _times(qp.B, pi) + _times(s.D, lam) + mu,
-            r_last + _times(last.D, lam_last) + mu_last,
-        )
-        scale = np.abs(pi).sum() + np.abs(point.multipliers).sum()
-        scale = max(1.0, float(scale) / (pi.size + point.multipliers.size) / 100.0)
+        point, multipliers, inputs = self.point, self.point.multipliers, slice(self._rows.start)
+        states, stationarity = point.x.size, self.linearisation.slope.copy()
+        stationarity[point.pi.shape[1] : states] -= point.pi.ravel()
+        stationarity[states:] += multipliers[inputs]
+        scale = float(np.abs(point.pi).sum() + np.abs(multipliers).sum())
+        scale = max(1.0, scale / (point.pi.size + multipliers.size) / 100.0)
         worst = max(
-            max(float(np.abs(a).max(initial=0.0)) for a in stationarity) / scale,
-            float((np.abs(qp.b) / (1.0 + np.abs(point.x[1:]))).max()),
-            _outside(point.bounded, point.multipliers, self._lowest, self._highest, scale),
+            float(np.abs(stationarity[point.pi.shape[1] :]).max()) / scale,  # the first state is given
+            float((np.abs(self.qp.b) / (1.0 + np.abs(point.x[1:]))).max()),
+            _outside(point.bounded, multipliers, self._lowest, self._highest, scale),
         )
         return worst if np.isfinite(worst) else np.inf
 
@@ -253,11 +246,6 @@ class SQP:
                 array[:] = old
             length *= 0.5
         return 0.0
-
-
-def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Products, stage by stage."""
-    return (matrices @ vectors[:, :, None])[:, :, 0]
 
 
 def _outside(value: np.ndarray, multiplier: np.ndarray, lower: np.ndarray, upper: np.ndarray, scale: float) -> float:

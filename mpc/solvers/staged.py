@@ -124,6 +124,8 @@ class Linearisation:
 
     Attributes:
         point: where the program is evaluated; set by the caller.
+        slope: the gradient of the Lagrangian of each stage, without the multipliers of bounds and of the dynamics that
+            lead to it; see :func:`mpc.solvers.hpipm.views`.
         is_compiled: whether the functions run as compiled C.
         pivots: (N + 1,), smallest pivot of the Cholesky factorisation of each Hessian.
     """
@@ -133,9 +135,14 @@ class Linearisation:
         N, point, stages, last = program.horizon, self.point, qp.stages, qp.last
         self.pivots = np.zeros(N + 1)
         values, values_last = [point.f, point.next, point.g], [point.F, point.G]
+        self.slope = np.zeros_like(qp.gradient)
+        x, u, u_last = views(program.sizes, self.slope, "variables")
         derivatives, derivatives_last = (
-            [part.C, part.D, part.q, part.r, part.Q, part.S, part.R, pivots]
-            for part, pivots in ((stages, self.pivots[:N]), (last, self.pivots[N:]))
+            [part.C, part.D, part.q, part.r, part.Q, part.S, part.R, pivots, *slopes]
+            for part, pivots, slopes in (
+                (stages, self.pivots[:N], (x[:-1], u)),
+                (last, self.pivots[N:], (x[-1:], u_last)),
+            )
         )
         self._stage_arrays = [*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]
         self._last_arrays = [*point.end, point.lam_last], [*values_last, *derivatives_last]
@@ -209,14 +216,16 @@ def _functions(function: ca.Function, name: Literal["stage", "terminal"]) -> tup
     forward = [jacobian[:, :n], jacobian[:, n:]] if dynamics else []
     first = [*values, *forward, rows[:, :n], rows[:, n:], gradient[:n], gradient[n:]]
     multipliers = [pi, lam] if dynamics else [lam]
+    lagrangian = f + ca.dot(pi, following) + ca.dot(lam, g)
+    slope = ca.gradient(lagrangian, z)
 
     def derivatives(of: ca.SX, kind: Hessian) -> ca.Function:
         H = ca.hessian(of, z)[0]
-        outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:], _least_pivot(H)]
+        outputs = [*first, H[:n, :n], H[n:, :n], H[n:, n:], _least_pivot(H), slope[:n], slope[n:]]
         return ca.Function(f"{name}_{kind}", [x, v, p, *multipliers], [ca.densify(output) for output in outputs])
 
     return (
         ca.Function(f"{name}_values", [x, v, p], [ca.densify(value) for value in values]),
         derivatives(f, "cost"),
-        derivatives(f + ca.dot(pi, following) + ca.dot(lam, g), "lagrangian"),
+        derivatives(lagrangian, "lagrangian"),
     )
