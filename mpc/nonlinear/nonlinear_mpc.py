@@ -8,13 +8,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
-from ctrl.controller import Status
+from ctrl.controller import Status, sample_index
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
-from mpc.nonlinear.sequential import Sequential
+from mpc.nonlinear.sequential import Sequential, relative_distance
 from mpc.nonlinear.staged_task import staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
@@ -98,6 +98,7 @@ class NonlinearMPC(OnlineController):
         # In the worst case both solvers attempt a step, so each has half of the time.
         self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
         self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
+        self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
         self._x, self._u, self._next = (np.zeros(n) for n in (len(self._state), len(self._lower), len(self._state)))
@@ -124,13 +125,36 @@ class NonlinearMPC(OnlineController):
         if self._sequential is not None:
             self._sequential.sqp.linearisation.compile()
 
+    @quiet
+    def prepare(self, k: int) -> None:
+        """Does the part of sample ``k`` that needs no measurement, so that its :meth:`step` takes less time.
+
+        For real-time iterations, between two samples: shifts the plan and linearises about its prediction (Diehl, Bock
+        & Schlöder, 2005). Optional, with the same result to first order in the prediction's error; otherwise, and for
+        tasks with a budget of excess, without effect.
+
+        Raises:
+            InvalidValue: ``k`` is not a sample number.
+        """
+        k, plan, sequential = sample_index(k), self.plan, self._sequential
+        self._prepared = None
+        if self.iterations != 1 or sequential is None or plan is None or self._failures or len(self.staged.rates):
+            return
+        done = min(max(k - plan.k, 0), self.horizon)
+        _, _, going = self._pose(plan.x[done], k)
+        guess = self._shifted(plan, plan.x[done], k)
+        sequential.pose(self._p, going)
+        if guess is not None and k >= self._rests_until and sequential.shift(*guess, k):
+            sequential.prepare()
+            self._prepared = k
+
     def reset(self) -> None:
         """Starts a new run: discards the last plan and the record of spent budgets."""
         super().reset()
         self._budgets.reset()
         if self._sequential is not None:
             self._sequential.reset()
-        self._rest, self._rests_until = 0, 0
+        self._rest, self._rests_until, self._prepared = 0, 0, None
 
     @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
@@ -139,36 +163,38 @@ class NonlinearMPC(OnlineController):
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
-        staged, problem, steps = self.staged, self.problem, self.task.steps
+        problem, sequential, began = self.problem, self._sequential, perf_counter()
+        x_ref, u_ref, going = self._pose(x, k)
+        plan = self.plan if self._failures < COLD_AFTER else None
+        if sequential is not None:
+            sequential.pose(self._p, going)
+            result = None if plan is None else self._by_sequential(sequential, plan, x, k, began)
+            if result is not None:
+                return result
+            sequential.reset()
+        guess = None if plan is None else self._shifted(plan, x, k)
+        self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
+        solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
+        if not solution.is_usable:
+            return SolveResult(solution.status, None, solution.iterations, solution.residual)
+        new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
+        if sequential is not None and k + 1 >= self._rests_until:
+            # Computes the multipliers at the solution, to warm-start the next samples.
+            sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
+            sequential.solve(x, self._most, began + self._share)
+        return SolveResult(solution.status, new, solution.iterations, solution.residual)
+
+    def _pose(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Sets the parameters of sample ``k``; returns the reference over the horizon, and the stages before the end of
+        the run."""
+        staged, steps = self.staged, self.task.steps
         going = steps - k if staged.ends and 0 <= k < steps else self.horizon + 1
         x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
         if going < self.horizon:  # the reference beyond the end of the run is ignored
             x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
         left = self._budgets.left(x, k) if len(staged.rates) else np.zeros(0)
         staged.fill(self._p, x_ref, u_ref, going, left)
-        plan = self.plan if self._failures < COLD_AFTER else None
-        guess = None if plan is None else self._shifted(plan, x, k)
-        began = perf_counter()
-        if self._sequential is not None:
-            self._sequential.pose(self._p, going)
-            if guess is not None and k >= self._rests_until and self._sequential.shift(*guess, k):
-                result = self._iterated(x, k, began)
-                if result.plan is not None:
-                    self._rest = 0
-                    return result
-                self._rest = min(2 * self._rest + 1, LONGEST_REST)
-                self._rests_until = k + self._rest
-            self._sequential.reset()
-        self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
-        solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
-        if not solution.is_usable:
-            return SolveResult(solution.status, None, solution.iterations, solution.residual)
-        new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
-        if self._sequential is not None and k + 1 >= self._rests_until:
-            # Computes the multipliers at the solution, to warm-start the next samples.
-            self._sequential.start(new.x, new.u, self._values_of_kinks(new.x, new.u, x_ref, u_ref), k)
-            self._sequential.solve(x, self._most, began + self._share)
-        return SolveResult(solution.status, new, solution.iterations, solution.residual)
+        return x_ref, u_ref, going
 
     def _made_sequential(self) -> Sequential | None:
         try:
@@ -179,21 +205,29 @@ class NonlinearMPC(OnlineController):
                 raise
             return None
 
-    def _iterated(self, x: np.ndarray, k: int, began: float) -> SolveResult:
-        """SQP from the last solution or iterate; the result has no plan if it fails."""
-        sequential = self._sequential
-        assert sequential is not None
+    def _by_sequential(
+        self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float
+    ) -> SolveResult | None:
+        """SQP from the last solution or iterate; None where there is none, or it fails."""
+        is_prepared, self._prepared = self._prepared == k and sequential.distance(x) <= self.FAR, None
+        if not is_prepared:
+            guess = self._shifted(plan, x, k) if k >= self._rests_until else None
+            if guess is None or not sequential.shift(*guess, k):
+                return None
         if self.iterations == 1:
-            ended = sequential.iterate(x)
+            if not is_prepared:
+                sequential.prepare()
+            ended = sequential.feedback(x)
         else:
             ended = sequential.solve(x, self.iterations or self._most, began + self._share)
-        status = ended.status
         # With a fixed number of iterations, the last iterate is used, converged or not, and reported as such.
-        is_iterate = self.iterations is not None and status in (Status.SOLVED, Status.MAX_ITERATIONS)
-        if self.iterations == 1 and status is Status.SOLVED:
-            status = Status.MAX_ITERATIONS
-        if status is not Status.SOLVED and not is_iterate:
-            return SolveResult(status, None, ended.iterations, ended.residual)
+        is_iterate = self.iterations is not None and ended.status in (Status.SOLVED, Status.MAX_ITERATIONS)
+        if ended.status is not Status.SOLVED and not is_iterate:
+            self._rest = min(2 * self._rest + 1, LONGEST_REST)
+            self._rests_until = k + self._rest
+            return None
+        self._rest = 0
+        status = Status.MAX_ITERATIONS if self.iterations == 1 else ended.status
         return SolveResult(status, sequential.plan(k), ended.iterations, ended.residual)
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
@@ -227,7 +261,7 @@ class NonlinearMPC(OnlineController):
             us[i] = self._fallback.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])
         # An old plan may also have diverged, if the plant is unstable.
-        if not (np.isfinite(xs).all() and (np.abs(x - xs[0]) <= self.FAR * (1.0 + np.abs(x))).all()):
+        if not (np.isfinite(xs).all() and relative_distance(x, xs[0]) <= self.FAR):
             return None
         xs[0] = x
         return xs, us

@@ -11,7 +11,7 @@ from mpc.nonlinear.staged_task import StagedTask
 from mpc.solvers.hpipm import Mode
 from mpc.solvers.sqp import SQP, Ended
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "relative_distance"]
 
 
 @final
@@ -84,10 +84,17 @@ class Sequential:
         """Solves for the measured state x (n,); see :meth:`SQP.solve`."""
         return self.sqp.solve(self._measured(x), iterations, until)
 
-    def iterate(self, x: np.ndarray) -> Ended:
-        """The real-time iteration for the measured state x (n,): one full step."""
+    def prepare(self) -> None:
+        """Linearises about the point: what a real-time iteration can do before the measurement arrives."""
         self.sqp.prepare()
+
+    def feedback(self, x: np.ndarray) -> Ended:
+        """The rest of the real-time iteration for the measured state x (n,): one full step."""
         return self.sqp.iterate(self._measured(x))
+
+    def distance(self, x: np.ndarray) -> float:
+        """Distance of the first state of the point from x (n,); see :func:`relative_distance`."""
+        return relative_distance(x, self.sqp.point.x[0, : self._states])
 
     def _measured(self, x: np.ndarray) -> np.ndarray:
         return np.concatenate([x, np.zeros(len(self.staged.rates))])  # the plan starts with no budget spent
@@ -96,3 +103,8 @@ class Sequential:
         """The states and inputs of the point, as a plan that begins at sample ``k``."""
         p = self.sqp.point
         return Plan(p.x[:, : self._states].copy(), p.v[:, : self._inputs].copy(), k)
+
+
+def relative_distance(x: np.ndarray, other: np.ndarray) -> float:
+    """Largest distance of the entries of two vectors (n,), relative to 1 + |x|; NaN where they are not numbers."""
+    return float((np.abs(x - other) / (1.0 + np.abs(x))).max(initial=0.0))

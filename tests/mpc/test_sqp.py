@@ -19,7 +19,7 @@ from mpc.solvers import hpipm
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import StagedProgram
-from systems import library
+from systems import InvalidValue, library
 from systems.lowering.c_backend import CompilerMissing
 
 EMPTY = np.zeros(0)
@@ -225,3 +225,42 @@ def test_without_a_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(CompilerMissing, match="no-such-compiler"):
         mpc.compile()
     assert all(mpc.step(np.array([0.1, 0.0, 0.0, 0.0]), k).status is Status.SOLVED for k in range(3))
+
+
+def test_preparation_and_feedback_are_the_iteration_in_two_parts() -> None:
+    """A prepared step takes the measurement to first order, and where the prediction was exact, as it is. The gain is
+    about 50 N per unit of the state, so that a measurement that is not taken, or twice, would be noticed."""
+    task = library.cartpole()
+    x, f = np.array([0.4, 0.2, 0.1, 0.0]), task.dynamics.function()
+    for scale in (0.0, 1e-3):
+        split, whole = NonlinearMPC(task, 12, iterations=1), NonlinearMPC(task, 12, iterations=1)
+        state = x
+        for k in range(8):
+            split.prepare(k)
+            assert (split._prepared == k) == (k > 0), "there is no plan at first"
+            one, other = split.step(state, k), whole.step(state, k)
+            assert split._prepared is None
+            if k == 1:  # later, the controllers have different plans
+                np.testing.assert_allclose(one.input, other.input, atol=1e-9 + 10.0 * scale)
+            state = np.array(f(state, one.input, 0, []))[:, 0] + scale * np.array([1.0, -1.0, 1.0, 1.0])
+        assert split.step(np.full(4, np.nan), 8).source is Source.SHIFTED_PLAN
+
+
+def test_a_preparation_for_another_sample_or_state_is_not_used() -> None:
+    task = library.cartpole()
+    x = np.array([0.4, 0.2, 0.1, 0.0])
+    used, fresh = NonlinearMPC(task, 12, iterations=1), NonlinearMPC(task, 12, iterations=1)
+    for mpc in (used, fresh):
+        mpc.step(x, 0)
+        mpc.step(0.9 * x, 1)
+    used.prepare(3)
+    np.testing.assert_array_equal(used.step(0.8 * x, 2).input, fresh.step(0.8 * x, 2).input)
+    used.prepare(3)
+    far = np.array([-1.0, -1.0, -0.2, 0.4])
+    np.testing.assert_array_equal(used.step(far, 3).input, fresh.step(far, 3).input)
+    used.prepare(4)
+    used.reset()
+    fresh.reset()
+    np.testing.assert_array_equal(used.step(x, 4).input, fresh.step(x, 4).input)
+    with pytest.raises(InvalidValue):
+        used.prepare(1.5)  # type: ignore[arg-type]
