@@ -264,3 +264,22 @@ def test_a_preparation_for_another_sample_or_state_is_not_used() -> None:
     np.testing.assert_array_equal(used.step(x, 4).input, fresh.step(x, 4).input)
     with pytest.raises(InvalidValue):
         used.prepare(1.5)  # type: ignore[arg-type]
+
+
+def test_feedback_is_exact_where_the_program_is_quadratic() -> None:
+    """Cross terms of state and input in the cost, and a row on both, also at the stage of the measurement."""
+    x, v, p = ca.SX.sym("x", 1), ca.SX.sym("v", 1), ca.SX.sym("p", 0)
+    staged = StagedProgram(
+        6,
+        ca.Function("stage", [x, v, p], [x**2 + v**2 + 0.8 * x * v, 0.9 * x + 0.5 * v, x + v]),
+        ca.Function("terminal", [x, ca.SX.sym("w", 0), p], [3 * x**2, ca.SX(0, 1)]),
+        np.array([-5.0]), np.array([5.0]), np.array([0.2]), np.array([np.inf]), EMPTY, EMPTY, EMPTY, EMPTY,
+    )  # fmt: skip
+    for start in (-0.7, 0.9):  # the row is active in the first stage, and is not
+        split, whole = SQP(staged), SQP(staged)
+        split.point.x[:] = 0.4
+        split.prepare()
+        assert split.iterate(np.array([start])).status is Status.SOLVED
+        assert whole.solve(np.array([start])).status is Status.SOLVED
+        np.testing.assert_allclose(split.point.v, whole.point.v, atol=1e-6)
+        assert (abs(start + split.point.v[0, 0] - 0.2) < 1e-6) == (start < 0)
