@@ -40,7 +40,11 @@ TESTS = {
     ],
     "ctrl/certify/search/search.py": [BOUNDS, "tests/ctrl/certify/test_sentences.py"],
     "ctrl/certify/bounds/frame.py": [BOUNDS],
-    "ctrl/certify/search/levels.py": ["tests/ctrl/certify/test_candidates.py", "tests/ctrl/certify/test_roa.py"],
+    "ctrl/certify/search/levels.py": [
+        "tests/ctrl/certify/test_levels.py",
+        "tests/ctrl/certify/test_candidates.py",
+        "tests/ctrl/certify/test_roa.py",
+    ],
     "ctrl/certify/candidates/disturbed.py": ["tests/ctrl/certify/test_disturbed.py"],
     "ctrl/certify/claims/sublevel_set.py": [BOUNDS, "tests/ctrl/certify/test_disturbed.py"],
     "ctrl/certify/bounds/quadratics.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],

@@ -209,18 +209,27 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     pull = 2.0 * (control.P @ T).T
     Tx -= T @ (pull @ Tx)
     G = control.G @ T
-    G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
-    free = T.shape[1]
+    terms = abs(control.G) @ np.abs(T)
+    G[np.abs(G) < 1e-14 * terms.max(axis=1, keepdims=True, initial=0.0)] = 0.0
+    # Solvers measure how a row is violated in the row's own unit. In z all directions cost the same, so a short row is
+    # one in a large unit, and what is nothing in that unit can be much in z.
+    length = np.linalg.norm(G, axis=1)
+    scale = 1.0 / np.where(length > 0.0, np.minimum(length, 1.0), 1.0)
+    free, rescaled = T.shape[1], sp.diags_array(scale)
     problem = QuadraticProgram(
-        sp.identity(free, format="csc"), sp.csc_matrix(G), control.weight, control.lower, control.upper
+        sp.identity(free, format="csc"),
+        sp.csc_matrix(scale[:, None] * G),
+        control.weight / scale,
+        scale * control.lower,
+        scale * control.upper,
     )
     blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
         f_state=np.zeros((free, n)),
         f_data=sp.csr_matrix(np.hstack([T.T, pull @ Tc])),
-        shift_state=-control.G @ Tx,
-        shift_data=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
+        shift_state=-scale[:, None] * (control.G @ Tx),
+        shift_data=-sp.csr_matrix(rescaled @ control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
         expand=T,
         expand_state=Tx,
         expand_data=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),

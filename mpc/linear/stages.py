@@ -16,6 +16,10 @@ from systems import Task
 
 __all__ = ["ConstantStages", "MovingStages", "StageSource", "Stages"]
 
+# Room between a steady state and a bound, of the room between the bounds, that counts as none: with less, the invariant
+# set is as thin as the error of the steady state, which an interior-point method finds to some 1e-9.
+AT_BOUND = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Stages:
@@ -137,6 +141,15 @@ class ConstantStages(StageSource):
         low = np.concatenate([least - model.u_ref, rows.lower[hard] - at_rest])
         high = np.concatenate([most - model.u_ref, rows.upper[hard] - at_rest])
         H, h = np.vstack([closed, -closed]), np.concatenate([high, -low])
+        values = np.concatenate([model.u_ref, at_rest])
+        sizes = np.abs(values) + np.where(np.isfinite(high - low), high - low, 0.0)
+        touching = np.flatnonzero(np.minimum(high, -low) <= AT_BOUND * sizes)
+        if len(touching):
+            names = (*self.task.plant.input.names, *np.array(rows.names)[hard])
+            raise NoInvariantSet(
+                f"the steady state is not in the interior of the constraints, but on a bound of '{names[touching[0]]}' "
+                "or beyond; move the reference away from it"
+            )
         kept = np.isfinite(h)
         about_rest = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[kept], h[kept]))
         return Polyhedron(about_rest.H, about_rest.h + about_rest.H @ model.x_ref)

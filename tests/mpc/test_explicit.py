@@ -222,7 +222,7 @@ def test_many_facets_in_one_corner() -> None:
 
 
 # Of the kinds of benchmarks.explicit: hard, soft and mixed rows, equal bounds, odd units, references off the origin.
-RANDOM = [0, 4, 5, 10, 12, 13, 16, 21, 24, 29, 33, 36, 43, 53, 80]
+RANDOM = [0, 4, 5, 10, 12, 13, 16, 21, 24, 29, 33, 36, 43, 53, 80, 247]
 
 
 @pytest.mark.parametrize("seed", RANDOM)

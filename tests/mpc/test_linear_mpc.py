@@ -9,6 +9,8 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from benchmarks.explicit import optimum, random_problem
+from benchmarks.rational import RationalSolver
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
 from mpc import LinearMPC, StochasticMPC
@@ -308,3 +310,40 @@ def test_a_terminal_cost_that_is_not_quadratic_is_refused(kind: Any) -> None:
     with pytest.raises(NotApplicable, match=r"terminal cost is not quadratic .* use the nonlinear MPC"):
         kind(ending(4))
     assert kind(ending(2), 3)
+
+
+def test_no_terminal_set_about_a_steady_state_on_a_bound() -> None:
+    """It was as thin as the error of the steady state, 1e-10, and nothing could be computed with it."""
+    task, horizon, _ = random_problem(247)
+    controller = LinearMPC(task, horizon)
+    assert controller.terminal_set is None
+    assert "on a bound of 'u2'" in controller.terminal
+    with pytest.raises(NotApplicable, match="on a bound of 'u2'"):
+        LinearMPC(task, horizon, "set")
+
+
+# Corners of critical regions: states on the edge of the feasible ones, solved one after another from a warm start.
+CORNERS = [
+    [-36.116081469196445, 6.1147020290848335, -1.61152704360244, -0.005217231784179156],
+    [21.66124156855934, 5.040789964478557, -4.0, -0.003387046218465209],
+    [-139.99273156380144, -8.355275914840751, 3.9960518609883016, 0.017659911867932834],
+    [-137.4025079024464, 4.37302390678417, -3.996433632852251, -0.00929835331068602],
+    [-98.11016774810497, -4.048302817743378, 3.9966964094335458, 0.007088313755530927],
+    [-2.792673144494998, 2.885393975295186, -3.9953502165791623, -0.007463494599429116],
+    [-106.09646737818355, -4.22667659104581, 3.9966964094335458, 0.007635264105024226],
+    [-107.49278847076295, -4.088783247593315, 3.9966497834208377, 0.008336554372705036],
+]
+
+
+def test_small_units_of_the_states_do_not_loosen_their_bounds() -> None:
+    """Its rows are 4e-4 to 70 long in the variables. A bound on a state in a small unit was kept up to 1e-7 of that
+    unit, which moved the input by 2e-3 of its range."""
+    task, horizon, _ = random_problem(271)
+    controller = LinearMPC(task, horizon, solver="daqp")
+    referee, (low, high) = RationalSolver(controller.form.problem), task.input_bounds
+    for x in np.array(CORNERS):
+        decision = controller.step(x, 0)
+        right = optimum(controller, referee, x)
+        assert right is not None
+        assert decision.status is Status.SOLVED
+        np.testing.assert_allclose(decision.input, np.clip(right, low, high), atol=2e-6 * (high - low).min())
