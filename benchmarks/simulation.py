@@ -8,6 +8,10 @@
 * *judged*: the same without the draws, resets and observations.
 * *dynamics*: the Runge-Kutta step alone.
 
+The library's closed loop (``simulate``, and ``totals``, which keeps no trajectories) is timed with the regulator of
+the task, 20,000 undisturbed runs in double precision, as a multiple of its dynamics in numpy; and with a linear MPC,
+one run after the other, as what the loop adds to the controller's own steps. Both are processor times.
+
 The ratios compare like with like, or to our disadvantage: the environment in torch and the judged step in numpy with
 Gymnasium's environment, and the dynamics in torch with the dynamics in CasADi's serial ``map``, which is 64-bit. Torch
 and numpy compute in 32 bits, torch eagerly and without gradients. Everything runs in one thread. All kinds take turns,
@@ -28,6 +32,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ctrl import LQR, simulate, totals
+from mpc import LinearMPC
 from systems.envs.model import SampleModel
 from systems.envs.vector import VectorEnv
 from systems.library.cartpole import cartpole
@@ -140,6 +146,50 @@ def measure(kinds: dict[str, Callable[[], int]]) -> dict[str, float]:
     return {name: statistics.median(values[1:]) for name, values in rates.items()}  # the first round warms up
 
 
+def processor_time(run: Callable[[], object], rounds: int = 3) -> float:
+    """Least seconds of so many calls."""
+    least = np.inf
+    for _ in range(rounds):
+        start = time.process_time()
+        run()
+        least = min(least, time.process_time() - start)
+    return least
+
+
+def closed_loops(runs: int = 20_000, alone: int = 20) -> dict[str, float]:
+    """What the closed loop costs beside the dynamics of many runs, and beside the steps of a controller alone."""
+    starts = TASK.initial.sample(TASK.plant.state, np.random.default_rng(0), (runs,))
+    regulator, predictive = LQR(TASK), LinearMPC(TASK)
+    advance = TASK.true_dynamics.lower("numpy")
+
+    def dynamics() -> None:
+        for block in np.array_split(starts, -(-runs // STATES)):
+            x = np.asfortranarray(block)
+            u, w, p = np.zeros((len(x), 1)), np.zeros((len(x), len(TASK.plant.disturbance))), np.zeros(0)
+            for _ in range(TASK.steps):
+                x = advance(x, u, w, p)
+
+    record = simulate(TASK, predictive, starts[:alone])
+
+    def steps() -> None:
+        for run in record.states:
+            predictive.reset()
+            for k in range(TASK.steps):
+                predictive.step(run[k], k)
+
+    bare = processor_time(dynamics)
+    micro = 1e6 / (alone * TASK.steps)
+    single = micro * processor_time(lambda: simulate(TASK, predictive, starts[:alone]))
+    own = micro * processor_time(steps)
+    return {
+        "simulate_over_dynamics": processor_time(lambda: simulate(TASK, regulator, starts)) / bare,
+        "totals_over_dynamics": processor_time(lambda: totals(TASK, regulator, starts)) / bare,
+        "linear_mpc_sample_us": single,
+        "linear_mpc_loop_us": single - own,
+        "linear_mpc_loop_share": 1.0 - own / single,
+    }
+
+
 def main() -> None:
     torch.set_num_threads(1)  # the others have one, and waiting for threads costs more than such small batches gain
     rates = measure(
@@ -157,6 +207,9 @@ def main() -> None:
     for name, rate in rates.items():
         table.add_row(name, f"{rate:,.0f}", f"{rate / gym:.1f}", f"{rate / mapped:.2f}")
     Console().print(table)
+    loops = closed_loops()
+    for name, value in loops.items():
+        print(f"{name:26s} {value:8.2f}")
     print(
         json.dumps(
             {
@@ -164,6 +217,7 @@ def main() -> None:
                 "numpy_over_gymnasium": round(rates["numpy, judged"] / gym, 2),
                 "torch_over_casadi_map": round(rates["torch, dynamics"] / mapped, 2),
             }
+            | {name: round(value, 3) for name, value in loops.items()}
         )
     )
 

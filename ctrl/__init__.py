@@ -5,9 +5,9 @@ import ctrl.shadows  # noqa: F401  # isort: skip  # first: names the file that s
 from ctrl.check import check_controller, check_plant, check_task
 from ctrl.comparison import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
-from ctrl.loop import simulate
+from ctrl.loop import simulate, totals
 from ctrl.regulator import LQR, Gain, lqr
-from ctrl.trajectories import Trajectories
+from ctrl.trajectories import Totals, Trajectories
 
 __all__ = [
     "LQR",
@@ -19,6 +19,7 @@ __all__ = [
     "NotApplicable",
     "Source",
     "Status",
+    "Totals",
     "Trajectories",
     "check_controller",
     "check_plant",
@@ -26,4 +27,5 @@ __all__ = [
     "compare",
     "lqr",
     "simulate",
+    "totals",
 ]

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from math import isfinite
+from operator import le
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ctrl.controller import BatchController, Controller, Decision, Source, Status
-from ctrl.trajectories import Trajectories, stack
+from ctrl.trajectories import Totals, Trajectories
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_arguments, expect_array
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
 
-__all__ = ["TIMED", "simulate"]
+__all__ = ["TIMED", "simulate", "totals"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
 
-STATUSES, SOURCES = tuple(Status), tuple(Source)
+BLOCK = 4096
+"""Runs of a batch controller that are simulated together: as many as the fast memory of a processor holds."""
+
+STATUSES, SOURCES = ({name: i for i, name in enumerate(words)} for words in (Status, Source))
+FIELDS = tuple(field.name for field in dataclasses.fields(Trajectories))
 NO_PARAMETERS = np.zeros(0)
 
 Successor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """x+ (b, n) of (x, u, w)."""
-Decided = tuple[np.ndarray, "np.ndarray | int", "np.ndarray | int", "np.ndarray | float"]
 
 
 def simulate(
@@ -37,7 +44,7 @@ def simulate(
 ) -> Trajectories:
     """Simulates the controller on the task's true plant from every initial state.
 
-    A :class:`BatchController` computes all runs at once, and its ``step`` is then timed on some of the visited states;
+    A :class:`BatchController` computes many runs at once, and its ``step`` is then timed on some of the visited states;
     any other controller is reset and simulated from one initial state after another. Inputs are clipped to the plant's
     limits, as by its actuators.
 
@@ -53,6 +60,45 @@ def simulate(
         DimensionMismatch: arrays that do not fit the task, or a controller whose inputs do not.
         InvalidValue: a start or a disturbance that is not finite, or a controller that returned a NaN.
     """
+    _check(controller, progress)
+    loop = _Loop(task, starts, disturbances)
+    loop = _Loop(task, starts, disturbances)
+    result = _blank(task, len(loop.starts), loop.steps)
+    for rows, part in loop.parts(controller):
+        for field in FIELDS:
+            getattr(result, field)[rows] = getattr(part, field)
+        if progress:
+            progress(len(part))
+    if isinstance(controller, BatchController):
+        _time(controller, result)
+    return result
+
+
+def totals(
+    task: Task,
+    controller: Controller,
+    starts: np.ndarray,
+    disturbances: np.ndarray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Totals:
+    """The sums over the runs of :func:`simulate`, to the bit, in the memory of one block of runs.
+
+    Args:
+        task, controller, starts, disturbances, progress: as of :func:`simulate`.
+
+    Raises:
+        DimensionMismatch, InvalidValue: as there.
+    """
+    _check(controller, progress)
+    loop, parts = _Loop(task, starts, disturbances), []
+    for _, part in loop.parts(controller):
+        parts.append(Totals.of(part))
+        if progress:
+            progress(len(part))
+    return Totals.joined(parts)
+
+
+def _check(controller: Controller, progress: Callable[[int], None] | None) -> None:
     if isinstance(controller, type) or not isinstance(controller, Controller):
         raise InvalidValue(
             f"the controller of simulate is {shown(controller)}; expected something with reset() and step(x, k), such "
@@ -60,21 +106,6 @@ def simulate(
         )
     if progress is not None:
         expect_arguments(progress, "runs", "progress")
-    loop = _Loop(task, starts, disturbances)
-    if isinstance(controller, BatchController):
-        controller.reset()
-        result = loop.run(lambda x, k: loop.batch(controller, x, k), slice(None), loop.successor(len(loop.starts)))
-        _time(controller, result)
-        if progress:
-            progress(len(result))
-        return result
-    runs, one = [], loop.successor(1)
-    for i in range(len(loop.starts)):
-        controller.reset()
-        runs.append(loop.run(lambda x, k: loop.single(controller, x[0], k), slice(i, i + 1), one))
-        if progress:
-            progress(1)
-    return stack(runs)
 
 
 class _Loop:
@@ -85,8 +116,10 @@ class _Loop:
         plant = task.plant
         self.task, self.starts = task, expect_array(starts, "starts")
         b, q = len(self.starts) if self.starts.ndim else 0, len(plant.disturbance)
-        given = np.zeros((b, task.steps, q)) if disturbances is None else disturbances
-        self.disturbances = expect_array(given, "disturbances")
+        if disturbances is None:
+            self.disturbances = np.broadcast_to(np.zeros(q), (b, task.steps, q))
+        else:
+            self.disturbances = expect_array(disturbances, "disturbances")
         for name, array, shape in (
             ("starts", self.starts, (b, len(plant.state))),
             ("disturbances", self.disturbances, (b, *self.disturbances.shape[1:2], q)),
@@ -100,20 +133,38 @@ class _Loop:
         self.lower, self.upper = task.true_dynamics.plant.bounds
         self.rules = SampleRules(task, self.steps)
 
+    def parts(self, controller: Controller) -> Iterator[tuple[slice, Trajectories]]:
+        """The runs, some at a time, with their places among all."""
+        b = len(self.starts)
+        if not isinstance(controller, BatchController):
+            one = _Successor(self.task)
+            for i in range(b):
+                controller.reset()
+                yield slice(i, i + 1), self.alone(controller, i, one)
+            return
+        controller.reset()
+        many = self.successor(b)
+        # What is left over is part of the last block: a product with very few rows may be rounded differently.
+        ends = [*range(BLOCK, b - BLOCK + 1, BLOCK), b]
+        for first, last in pairwise([0, *ends]):
+            rows = slice(first, last)
+            yield rows, self.together(controller, rows, many)
+
     def successor(self, runs: int) -> Successor:
         """Array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
         if runs == 1:
-            return _Single(self.task)
+            one = _Successor(self.task)
+            return lambda x, u, w: one(x[0], u[0], w[0])[None]
         many = self.task.true_dynamics.lower("numpy")
         return lambda x, u, w: many(x, u, w, NO_PARAMETERS)
 
-    def run(self, decide: Callable[[np.ndarray, int], Decided], rows: slice, successor: Successor) -> Trajectories:
-        """The loop itself, for some of the runs at once."""
+    def together(self, controller: BatchController, rows: slice, successor: Successor) -> Trajectories:
+        """Some of the runs of a controller that answers all of their states at once."""
         w, steps, rules = self.disturbances[rows], self.steps, self.rules
-        b, m = len(w), len(self.task.plant.input)
-        states = np.empty((b, steps + 1, self.starts.shape[1]))
-        inputs, seconds = np.empty((b, steps, m)), np.full((b, steps), np.nan)
-        statuses, sources = (np.full((b, steps), -1, dtype=np.int8) for _ in range(2))
+        b, (n, m) = len(w), (self.starts.shape[1], len(self.task.plant.input))
+        # Of one sample all runs lie side by side, so that the arithmetic of a sample reads and writes whole lines.
+        states, inputs = np.empty((n, steps + 1, b)).T, np.empty((m, steps, b)).T
+        statuses, sources = (np.full((steps, b), -1, dtype=np.int8).T for _ in range(2))
         states[:, 0] = self.starts[rows]
         left = np.where(rules.inside(states[:, 0]), -1, 0)
         held, diverged = np.broadcast_to(rules.input_reference[0], (b, m)).copy(), np.zeros(b, dtype=bool)
@@ -122,32 +173,60 @@ class _Loop:
             if not going.any():
                 states[:, k + 1 :], inputs[:, k:] = x[:, None], held[:, None]
                 break
-            u, status, source, taken = decide(x, k)
-            statuses[:, k], sources[:, k] = np.where(going, status, -1), np.where(going, source, -1)
-            seconds[:, k] = taken
-            inputs[:, k] = np.where(going[:, None], np.clip(u, self.lower, self.upper), held)
+            u, status, source = self.batch(controller, x, k)
+            u = np.clip(u, self.lower, self.upper)
+            if not going.all():
+                status, source = np.where(going, status, -1), np.where(going, source, -1)
+                u = np.where(going[:, None], u, held)
+            statuses[:, k], sources[:, k], inputs[:, k] = status, source, u
             with np.errstate(all="ignore"):  # a plant may blow up; that ends the run
                 after = successor(x, inputs[:, k], w[:, k])
             states[:, k + 1], ended, blown, stays = rules.arrive(k, going, x, inputs[:, k], after)
-            left[ended] = k + 1
-            diverged |= blown
-            held = np.where(ended[:, None], stays, held)
+            if ended.any():
+                left[ended] = k + 1
+                diverged |= blown
+                held = np.where(ended[:, None], stays, held)
         charged = rules.charge(states, inputs, left, diverged)
-        return Trajectories(states, inputs, *charged, seconds, statuses, sources, left)
+        return Trajectories(states, inputs, *charged, np.full((b, steps), np.nan), statuses, sources, left)
 
-    def single(self, controller: Controller, x: np.ndarray, k: int) -> Decided:
-        """One state's decision, timed."""
-        x = x.copy()  # a controller that writes to its argument must not write history
-        began = perf_counter()
-        decision = controller.step(x, k)
-        taken = perf_counter() - began
-        u = self._checked(decision, controller, k)
-        return u[None], STATUSES.index(decision.status), SOURCES.index(decision.source), taken
+    def alone(self, controller: Controller, i: int, successor: _Successor) -> Trajectories:
+        """Run ``i`` of a controller that answers one state after the other: as :meth:`together`, in plain numbers."""
+        steps, rules, w = self.steps, self.rules, self.disturbances[i]
+        states, inputs = np.empty((1, steps + 1, self.starts.shape[1])), np.empty((1, steps, len(self.lower)))
+        seconds = np.full((1, steps), np.nan)
+        statuses, sources = (np.full((1, steps), -1, dtype=np.int8) for _ in range(2))
+        x, held = self.starts[i].copy(), rules.input_reference[0]
+        states[0, 0] = x
+        lower, upper = self.lower.tolist(), self.upper.tolist()
+        left, diverged = -1 if rules.inside(x) else 0, False
+        for k in range(steps):
+            if left >= 0:
+                states[0, k + 1 :], inputs[0, k:] = x, held
+                break
+            given = x.copy()  # a controller that writes to its argument must not write history
+            began = perf_counter()
+            decision = controller.step(given, k)
+            seconds[0, k] = perf_counter() - began
+            u = self._checked(decision, controller, k)
+            statuses[0, k], sources[0, k] = STATUSES[decision.status], SOURCES[decision.source]
+            if not all(map(le, lower, values := u.tolist())) or not all(map(le, values, upper)):
+                u = np.clip(u, self.lower, self.upper)
+            inputs[0, k] = u
+            after = successor(x, u, w[k])
+            if not rules.contains(after):
+                left, diverged = k + 1, not bool(np.isfinite(after).all())
+                held = u if diverged else rules.input_reference[k + 1]
+                after = x if diverged else after
+            x = after.copy()
+            states[0, k + 1] = x
+        charged = rules.charge(states, inputs, np.array([left]), np.array([diverged]))
+        return Trajectories(states, inputs, *charged, seconds, statuses, sources, np.array([left]))
 
-    def batch(self, controller: BatchController, x: np.ndarray, k: int) -> Decided:
+    def batch(self, controller: BatchController, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
         shape = (len(x), len(self.lower))
-        u = expect_array(controller.batch(x.copy(), k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
+        given = np.array(x, order="C")  # a copy, since a controller that writes to it must not write history
+        u = expect_array(controller.batch(given, k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
         if u.shape != shape:
             raise DimensionMismatch(
                 f"{type(controller).__name__}.batch returned shape {u.shape} for {len(x)} states; expected {shape}"
@@ -156,8 +235,8 @@ class _Loop:
         for i in np.flatnonzero(~np.isfinite(u).all(axis=1)):
             decision = controller.step(x[i].copy(), k)
             u[i] = self._checked(decision, controller, k)
-            statuses[i], sources[i] = STATUSES.index(decision.status), SOURCES.index(decision.source)
-        return u, statuses, sources, np.nan
+            statuses[i], sources[i] = STATUSES[decision.status], SOURCES[decision.source]
+        return u, statuses, sources
 
     def _checked(self, decision: Decision, controller: Controller, k: int) -> np.ndarray:
         name = type(controller).__name__
@@ -169,37 +248,49 @@ class _Loop:
                 f"{name}.step returned status {shown(decision.status)} and source {shown(decision.source)}; expected a "
                 "Status and a Source"
             )
-        u = expect_array(decision.input, f"{name}.step: the input at sample {k}", infinite=True, nan=True)
+        u = decision.input
+        if not (isinstance(u, np.ndarray) and u.dtype == np.float64):
+            u = expect_array(u, f"{name}.step: the input at sample {k}", infinite=True, nan=True)
         if u.shape != self.lower.shape:
             raise DimensionMismatch(
                 f"{name}.step returned an input of shape {u.shape}; expected {self.lower.shape} for "
                 f"{', '.join(self.task.plant.input.names)}"
             )
-        if not np.isfinite(u).all():
+        if not all(map(isfinite, u.tolist())):  # faster than numpy for a few numbers
             raise InvalidValue(f"{name}.step returned {u} at sample {k}; an input must be finite whatever happened")
         return u
 
 
-class _Single:
-    """x+ of one run through CasADi's buffers, which saves the conversions a call would make."""
+class _Successor:
+    """x+ (n,) of one run through CasADi's buffers, which saves the conversions a call would make."""
 
     def __init__(self, task: Task) -> None:
         plant = task.plant
         self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
         buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
         self.buffer, self.evaluate = buffers
-        self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
-        self.after = np.zeros((1, len(plant.state)))
-        for i, argument in enumerate(self.arguments):
+        self.x, self.u, self.w = (np.zeros(len(signals)) for signals in (plant.state, plant.input, plant.disturbance))
+        self.after = np.zeros(len(plant.state))
+        for i, argument in enumerate((self.x, self.u, self.w)):
             if argument.size:
                 self.buffer.set_arg(i, argument.data)
         self.buffer.set_res(0, self.after.data)
 
-    def __call__(self, *given: np.ndarray) -> np.ndarray:
-        for argument, value in zip(self.arguments, given, strict=True):
-            argument[:] = value
+    def __call__(self, x: np.ndarray, u: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The next state, valid until the next call."""
+        self.x[:], self.u[:], self.w[:] = x, u, w
         self.evaluate()
         return self.after
+
+
+def _blank(task: Task, b: int, steps: int) -> Trajectories:
+    """Room for the record of b runs."""
+    n, m, c = len(task.plant.state), len(task.plant.input), len(task.constraints)
+    return Trajectories(
+        np.empty((b, steps + 1, n)), np.empty((b, steps, m)), np.empty((b, steps)), np.empty(b),
+        np.empty((b, steps, c)), np.empty((b, steps)), np.empty((b, steps), dtype=np.int8),
+        np.empty((b, steps), dtype=np.int8), np.empty(b, dtype=int),
+    )  # fmt: skip
 
 
 def _time(controller: BatchController, result: Trajectories) -> None:

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-__all__ = ["Trajectories", "stack"]
+__all__ = ["Totals", "Trajectories", "stack"]
 
 
 @final
@@ -55,6 +55,54 @@ class Trajectories:
     def stayed(self) -> np.ndarray:
         """Whether each run stayed inside the domain, (b,) of bool."""
         return np.asarray(self.left < 0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Sums over each of b runs of one controller, of which no trajectories are kept; see :class:`Trajectories`.
+
+    Args:
+        cost: (b,), the whole cost.
+        final: (b, n), the last states.
+        worst: (b, constraints), the largest g of each constraint in the run; NaN where one was undefined.
+        violated: (b, constraints), number of samples at which each constraint was violated.
+        left: (b,), the sample at which the run was outside the domain or no longer finite; -1 for never.
+    """
+
+    cost: np.ndarray
+    final: np.ndarray
+    worst: np.ndarray
+    violated: np.ndarray
+    left: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    @property
+    def stayed(self) -> np.ndarray:
+        """Whether each run stayed inside the domain, (b,) of bool."""
+        return np.asarray(self.left < 0)
+
+    @classmethod
+    def of(cls, runs: Trajectories) -> Totals:
+        """Those of recorded runs.
+
+        Args:
+            runs: the record.
+        """
+        worst = runs.margins.max(axis=1, initial=-np.inf)
+        return cls(runs.cost, runs.states[:, -1].copy(), worst, (~(runs.margins <= 0)).sum(axis=1), runs.left)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Totals]) -> Totals:
+        """Those of all parts, in order.
+
+        Args:
+            parts: at least one.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def stack(parts: Sequence[Trajectories]) -> Trajectories:

@@ -343,6 +343,11 @@ CASES: dict[str, Case] = {
                            "progress": "function"}, optional=("disturbances", "progress"),
                           extra={"controller": [ctrl.LQR], "starts": [[0.1, 0.0], [[1.0]], np.zeros((0, 2)),
                                  [[INF, 0.0]]]}),
+    "ctrl.totals": Case(ctrl.totals, {"task": TASK, "controller": ctrl.LQR(TASK), "starts": [[0.1, 0.0]]},
+                          {"task": "task", "controller": "instance", "starts": "array", "disturbances": "array",
+                           "progress": "function"}, optional=("disturbances", "progress"),
+                          extra={"controller": [ctrl.LQR], "starts": [[0.1, 0.0], [[1.0]], np.zeros((0, 2)),
+                                 [[INF, 0.0]]]}),
     "ctrl.compare": Case(ctrl.compare, {"task": TASK, "controllers": {"lqr": ctrl.LQR}, "starts": 2, "workers": 1},
                          {"task": "task", "controllers": "mapping", "starts": "count", "seeds": "seed",
                           "workers": "count", "proof": "function"}, optional=("workers", "proof"),
@@ -531,8 +536,8 @@ METHODS: dict[str, Case] = {
 CASES |= {f"methods.{name}": case for name, case in METHODS.items()}
 
 RECORDS = {
-    "systems.Equilibrium", "ctrl.Comparison", "ctrl.Decision", "ctrl.Gain", "ctrl.Trajectories", "mpc.FrequencySweep",
-    "safe_rl.CostLimit", "safe_rl.Assessment",
+    "systems.Equilibrium", "ctrl.Comparison", "ctrl.Decision", "ctrl.Gain", "ctrl.Totals", "ctrl.Trajectories",
+    "mpc.FrequencySweep", "safe_rl.CostLimit", "safe_rl.Assessment",
 }  # fmt: skip
 """What the library returns: nobody makes one by hand. A decision is checked where it is used, see below."""
 

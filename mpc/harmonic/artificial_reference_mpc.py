@@ -104,7 +104,7 @@ class ArtificialReferenceMPC(OnlineController):
         self._parameter = np.zeros(program.T.shape[1])
         self._solved_at: int | None = None  # sample of the last good solve
         self.target = self._target_of(task)
-        self._without_end: LinearMPC | Literal[False] | None = None  # None until needed, False where there is none
+        self._without_end = self._made_without_end()
         self.approximations = self._answers.read(task)
 
     @property
@@ -132,13 +132,13 @@ class ArtificialReferenceMPC(OnlineController):
         task = dataclasses.replace(self.task, reference=reference)
         self.target = self._target_of(task)
         self._control(task)
-        self._last_x, self._without_end = None, None
+        self._last_x, self._without_end = None, self._made_without_end()
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
         super().reset()
         self._solved_at = None
-        if self._without_end:
+        if self._without_end is not None:
             self._without_end.reset()
 
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
@@ -165,15 +165,17 @@ class ArtificialReferenceMPC(OnlineController):
         planned = self.prediction.point_at(max(k - self._solved_at, 0))
         return self._fallback.follow(x, k, *planned), Source.SHIFTED_PLAN
 
+    def _made_without_end(self) -> LinearMPC | None:
+        """A linear MPC over the same horizon that may end anywhere, None where the task has none."""
+        try:
+            at_edge = self.task.reading.rests_at_edge  # then a plan ends at a steady state that it chooses
+            return LinearMPC(self.task, self.horizon, None if at_edge else "cost")
+        except NotApplicable:
+            return None
+
     def _decision_without_end(self, x: np.ndarray, k: int) -> Decision | None:
-        """The decision of a linear MPC over the same horizon that may end anywhere; None where that has no plan."""
+        """The decision of the linear MPC that may end anywhere; None where that has no plan."""
         if self._without_end is None:
-            try:
-                at_edge = self.task.reading.rests_at_edge  # then a plan ends at a steady state that it chooses
-                self._without_end = LinearMPC(self.task, self.horizon, None if at_edge else "cost")
-            except NotApplicable:
-                self._without_end = False
-        if not self._without_end:
             return None
         decision = self._without_end.step(x, k)
         return decision if decision.source in (Source.OPTIMAL, Source.SUBOPTIMAL) else None

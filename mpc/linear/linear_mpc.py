@@ -125,6 +125,10 @@ class LinearMPC(OnlineController):
             others = np.arange(len(problem.weight)) < len(problem.weight) - len(self.terminal_set.h)
             name: QPBackEnd = "daqp" if isinstance(self._programs[horizon].solver, DAQP) else "piqp"
             self._without_set = WithoutTerminalSet(partial(self._back_end, name), problem, others)
+        for program in self._programs.values():
+            program.solver.prepare()
+        if self._without_set is not None:
+            self._without_set.prepare()
         self._sample = 0
         self._select(0)
 

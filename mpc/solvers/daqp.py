@@ -89,6 +89,10 @@ class DAQP(QPSolver):
         """The other solver, made when it is first needed."""
         return PIQP(self.problem)
 
+    def prepare(self) -> None:
+        """See :meth:`QPSolver.prepare`."""
+        self.rescue.prepare()
+
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
         """See :meth:`QPSolver.solve`."""
         continues = self._continues

@@ -122,9 +122,23 @@ class QPSolver(ABC):
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
         self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, sum_rows, violation
         self._polish, self._polish_unit = polished, polished_unit
-        if self._small and self._is_unit:  # loads it now, and not in the middle of a run
-            one, wide = np.ones(1), np.ones((1, 1))
-            polished_unit(wide, one, one, -one, one, one, one)
+        self._load()
+
+    def _load(self) -> None:
+        """Loads the compiled functions, which would otherwise delay the first solve, or the first polish, of a run."""
+        weight, lower, upper = self.problem.weight, self.problem.lower.copy(), self.problem.upper.copy()
+        f, y = np.zeros(self.problem.H.shape[0]), np.zeros(len(weight))
+        self._is_posed(f, lower, upper)
+        self.residual(f, y, f, lower, upper)
+        self._violated(y, lower, upper, weight)
+        if self._small:
+            self._sum_rows(self._a, y)
+            if self._is_unit:
+                one, wide = np.ones(1), np.ones((1, 1))
+                self._polish_unit(wide, one, one, -one, one, one, one)
+
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
+        """Makes what only some solves need, so that none of them waits for it."""
 
     def reset(self) -> None:
         """Forgets the last solve: what comes next does not continue it."""
@@ -270,6 +284,10 @@ class WithoutTerminalSet:
                 problem.H, problem.A[others], problem.weight[others], problem.lower[others], problem.upper[others]
             )
         )
+
+    def prepare(self) -> None:
+        """See :meth:`QPSolver.prepare`."""
+        self._solver.prepare()
 
     def reset(self) -> None:
         """Forgets the warm start."""

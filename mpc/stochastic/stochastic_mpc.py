@@ -134,6 +134,10 @@ class StochasticMPC(OnlineController):
             behind = None if is_end else self._to_the_horizon(program, going, make)
             self._programs[going, is_end] = program, make(program.problem), behind
         self.program, self.solver, self._without_set = self._programs[horizon, False]
+        for _, solver, without_set in self._programs.values():
+            solver.prepare()
+            if without_set is not None:
+                without_set.prepare()
         self._phases: dict[tuple[int, int], np.ndarray] = {}
         self.reset()
 

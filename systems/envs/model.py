@@ -17,6 +17,8 @@ learners need it: what the remaining samples will be charged is part of the rewa
 from __future__ import annotations
 
 import importlib
+from math import isfinite
+from operator import le
 from typing import Any, Literal, NamedTuple, final
 
 import casadi as ca
@@ -43,6 +45,7 @@ class SampleRules:
         self.steps = steps
         self.state_reference, self.input_reference = task.reference.at(task.plant, np.arange(steps + 1))
         self._low, self._high = task.domain_bounds
+        self._bounds = self._low.tolist(), self._high.tolist()
         self._stage = lower(task.stage_cost_function(), to="numpy")
         self._terminal = lower(task.terminal_cost_function(), to="numpy")
         self._margins = lower(task.margin_function(), to="numpy")
@@ -51,6 +54,12 @@ class SampleRules:
         """Which states (..., n) are finite and within the domain: (...) of bool. The model of learners says the same by
         an expression, see :func:`_outside`."""
         return np.asarray((np.isfinite(x) & (x >= self._low) & (x <= self._high)).all(axis=-1))
+
+    def contains(self, x: np.ndarray) -> bool:
+        """The same as :meth:`inside` of one state (n,), without arrays, which are slow for a few numbers."""
+        low, high = self._bounds
+        values = x.tolist()
+        return all(map(isfinite, values)) and all(map(le, low, values)) and all(map(le, values, high))
 
     def arrive(
         self, k: int, going: np.ndarray, x: np.ndarray, u: np.ndarray, after: np.ndarray
@@ -85,7 +94,9 @@ class SampleRules:
         at = np.minimum(np.arange(steps + 1), np.where(left < 0, steps, left)[:, None])
         x = states[:, :-1]
         with np.errstate(all="ignore"):  # a run that diverged without a domain may cost infinitely much
-            costs = self._stage(x, inputs, self.state_reference[at[:, :-1]], self.input_reference[at[:, :-1]])[..., 0]
+            # Of runs that go to the end it is the same, of which no copies are needed.
+            now = slice(steps) if (left < 0).all() else at[:, :-1]
+            costs = self._stage(x, inputs, self.state_reference[now], self.input_reference[now])[..., 0]
             terminal = self._terminal(states[:, -1], self.state_reference[at[:, -1]])[..., 0]
             margins = self._margins(x, inputs)
             # A run that leaves with its last sample has no later one whose constraints are those of where it ended.

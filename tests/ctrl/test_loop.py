@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctrl import LQR, Decision, Status, simulate
+from ctrl import LQR, Decision, Status, simulate, totals
 from ctrl.loop import TIMED
 from systems import (
     Box,
@@ -373,3 +373,47 @@ def test_batches_of_no_numbers_are_refused_with_the_controller(answer) -> None:
 
     with pytest.raises(TriviumError, match=r"Odd\.batch"):
         simulate(pendulum(), Odd(pendulum()), np.zeros((1, 2)))
+
+
+def test_blocks_of_runs_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of runs that end, and of a last block that is not a whole one."""
+    task = dataclasses.replace(TASK, steps=12)
+    x0, w = draws(task, 45)
+    whole = simulate(task, LQR(task), 4.0 * x0, w)
+    assert 0 < (whole.left >= 0).sum() < 45
+    monkeypatch.setattr("ctrl.loop.BLOCK", 16)
+    finished: list[int] = []
+    parts = simulate(task, LQR(task), 4.0 * x0, w, finished.append)
+    assert finished == [16, 29]
+    for field in dataclasses.fields(whole):
+        if field.name != "seconds":
+            np.testing.assert_array_equal(getattr(parts, field.name), getattr(whole, field.name), err_msg=field.name)
+
+
+@pytest.mark.parametrize("make", [LQR, Single])
+def test_totals_are_those_of_the_record(monkeypatch: pytest.MonkeyPatch, make) -> None:
+    task = dataclasses.replace(TASK, steps=12)
+    x0, w = draws(task, 20)
+    monkeypatch.setattr("ctrl.loop.BLOCK", 8)
+    runs = simulate(task, make(task), 4.0 * x0, w)
+    finished: list[int] = []
+    sums = totals(task, make(task), 4.0 * x0, w, finished.append)
+    assert sum(finished) == len(sums) == 20
+    assert (runs.margins > 0).any()
+    assert 0 < runs.stayed.sum() < 20
+    np.testing.assert_array_equal(sums.cost, runs.cost)
+    np.testing.assert_array_equal(sums.final, runs.states[:, -1])
+    np.testing.assert_array_equal(sums.worst, runs.margins.max(axis=1))
+    np.testing.assert_array_equal(sums.violated, (runs.margins > 0).sum(axis=1))
+    np.testing.assert_array_equal(sums.stayed, runs.stayed)
+
+
+@pytest.mark.parametrize("scale", [1.0, 6.0])
+def test_one_run_alone_is_the_first_of_two_to_the_bit(scale: float) -> None:
+    """A batch of one and a run of single steps are computed in different code."""
+    x0, w = draws(TASK, 1)
+    together, alone = (simulate(TASK, make(TASK), scale * x0, w) for make in (LQR, Single))
+    for field in dataclasses.fields(together):
+        if field.name != "seconds":
+            one, other = getattr(together, field.name), getattr(alone, field.name)
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
