@@ -30,8 +30,11 @@ def compiler() -> list[str]:
         pytest.skip(str(missing))
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=300)
+def run(*command: str | Path, text: str = "") -> str:
+    """Output of a command that must succeed, given this text to read."""
+    done = subprocess.run(
+        [str(part) for part in command], input=text, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 

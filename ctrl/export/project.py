@@ -144,6 +144,7 @@ def _source(code: ControllerCode, name: str) -> str:
             *[f"#define {kind} {values}" for kind, values in quoted.items()],
             "",
             *[table(key, values) for key, values in tables.items()],
+            fragment("ctrl.export", "bounds.c"),
             *[_named(text, name) for text in part.sources],
             _named(fragment("ctrl.export", "frame.c"), name),
         ]

@@ -1,24 +1,12 @@
 /* The control step: measurement checked, law evaluated or problem solved, fallback, bounds of the input. */
 
-static int all_finite(const double *values, int count)
-{
-    for (int i = 0; i < count; ++i) {
-        if (!isfinite(values[i])) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Numbers that are not finite have no place in an actuator: they become the bound, or number within, next to zero. */
+/* No number that is not finite reaches an actuator: zero, or the bound next to it, does instead. */
 static void keep_within_bounds(double *input)
 {
     for (int i = 0; i < INPUTS; ++i) {
-        double u = isnan(input[i]) ? 0.0 : input[i];
-        u = u < LOWER[i] ? LOWER[i] : u;
-        u = u > UPPER[i] ? UPPER[i] : u;
-        input[i] = isinf(u) ? 0.0 : u;
+        input[i] = isfinite(input[i]) ? input[i] : 0.0;
     }
+    clip(input);
 }
 
 void name_reset(Memory *memory)
@@ -44,6 +32,7 @@ void name_step(Memory *memory, const double state[], long sample, Decision *deci
     if (!decided) {
         fallback(memory, state, sample, decision);
         memory->fallbacks += 1;
+        clip(decision->input);
     }
     keep_within_bounds(decision->input);
 }

@@ -12,7 +12,6 @@ static int feed_back(const double *x, const double *towards, const double *input
 {
     const double *gain = GAIN + gain_row(k) * INPUTS * STATES;
     double near[STATES];
-    int finite = 1;
     nearest(x, towards, near);
     for (int i = 0; i < INPUTS; ++i) {
         double correction = 0.0;
@@ -20,9 +19,8 @@ static int feed_back(const double *x, const double *towards, const double *input
             correction += gain[i * STATES + j] * (near[j] - towards[j]);
         }
         u[i] = input[i] - correction;
-        finite = finite && isfinite(u[i]);
     }
-    return finite;
+    return all_finite(u, INPUTS);
 }
 
 /* The saturated regulator; where it is not finite, the input that it regulates around. */
@@ -31,11 +29,8 @@ static int regulate(const double *x, long k, double *u)
     const double *input = GAIN_INPUT + gain_row(k) * INPUTS;
     int known;
     feed_back(x, GAIN_STATE + gain_row(k) * STATES, input, k, u);
-    known = 1;
-    for (int i = 0; i < INPUTS; ++i) {
-        u[i] = u[i] < LOWER[i] ? LOWER[i] : u[i] > UPPER[i] ? UPPER[i] : u[i];
-        known = known && isfinite(u[i]);
-    }
+    clip(u);
+    known = all_finite(u, INPUTS);
     for (int i = 0; i < INPUTS && !known; ++i) {
         u[i] = input[i];
     }
