@@ -31,9 +31,9 @@ void name_step(Memory *memory, const double state[], long sample, Decision *deci
     }
     if (!decided) {
         fallback(memory, state, sample, decision);
-        memory->fallbacks += 1;
         clip(decision->input);
     }
+    memory->fallbacks += decision->source == SHIFTED_PLAN || decision->source == BACKUP;
     keep_within_bounds(decision->input);
 }
 
