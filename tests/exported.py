@@ -87,8 +87,9 @@ class Compiled:
         return np.array(answer.input[:]), tuple(Status)[answer.status], tuple(Source)[answer.source]
 
     @property
-    def iterations(self) -> int:
-        return int(self._answer.iterations)
+    def residual(self) -> float:
+        """Of the last step."""
+        return float(self._answer.residual)
 
 
 def check_project(folder: Path) -> None:

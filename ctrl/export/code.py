@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -83,6 +84,8 @@ class ControllerCode:
         part: its C code.
         approximations: of the task, in words; default: none.
         tolerance: of the inputs in the project's test, as a share of the width of their bounds; default: 1e-9.
+        converged: largest residual at which a step of the Python controller is a standard for the C code; default:
+            infinite, for a law in closed form.
         notes: sentences for the project's page; default: none.
         merged: statuses that the C code reports as another one; default: none.
         licences: texts of the licences of code of others, by its name; default: none.
@@ -93,6 +96,7 @@ class ControllerCode:
     part: CodePart
     approximations: tuple[str, ...] = ()
     tolerance: float = 1e-9
+    converged: float = math.inf
     notes: tuple[str, ...] = ()
     merged: Mapping[Status, Status] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)

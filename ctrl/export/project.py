@@ -78,7 +78,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     reach = task.steps if samples is None else int(samples)
     code = controller.c_code(reach)
     name = name or identifier(f"{task.name} {_words(type(controller).__name__)}")
-    recording = record(controller, task, reach, code.merged)
+    recording = record(controller, task, reach, code.merged, code.converged)
     folder = Path(folder)
     files = {
         f"include/{name}.h": header(code, name),
@@ -198,6 +198,7 @@ def _recorded(recording: Recording, code: ControllerCode) -> str:
         "RECORDED_INPUT": recording.inputs,
         "RECORDED_STATUS": np.array([statuses.index(status) for status in recording.statuses]),
         "RECORDED_SOURCE": np.array([sources.index(source) for source in recording.sources]),
+        "RECORDED_COMPARED": recording.compared.astype(int),
         "INPUT_SCALE": scale,
     }
     head = f"enum {{ RECORDED = {len(recording.samples)} }};\n#define TOLERANCE {c_number(code.tolerance)}\n"
