@@ -1,4 +1,4 @@
-"""The command line: ``trivium compare | list | check | train | verify``."""
+"""The command line: ``trivium compare | list | check | train | verify | export``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 # Slow imports are made by the command that needs them, when it runs, so that --help is fast.
 from ctrl.commands.check import Check
 from ctrl.commands.compare import Compare
+from ctrl.commands.export import Export
 from ctrl.commands.listing import List
 from ctrl.commands.train import Train
 from ctrl.commands.verify import Verify
@@ -40,10 +41,12 @@ def _run(arguments: list[str] | None) -> int:
         | Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Train, tyro.conf.subcommand("train")]
-        | Annotated[Verify, tyro.conf.subcommand("verify")],
+        | Annotated[Verify, tyro.conf.subcommand("verify")]
+        | Annotated[Export, tyro.conf.subcommand("export")],
         prog="trivium",
-        description="Compare controllers, check your own plants and controllers, train learners, and certify regions "
-        "of attraction. Exit status: 0 success; 1 not proved, or something failed; 2 misuse; 130 interrupted.",
+        description="Compare controllers, check your own plants and controllers, train learners, certify regions of "
+        "attraction, and export controllers to C. Exit status: 0 success; 1 not proved, or something failed; 2 misuse; "
+        "130 interrupted.",
         args=arguments,
     )
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -20,6 +21,9 @@ from ctrl.controller import (
     measured_states,
     sample_index,
 )
+from ctrl.export.code import CodePart, ControllerCode, fragment
+from ctrl.export.project import export
+from ctrl.export.regulator import regulator_part
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models, terminal_expansion
 from systems import InvalidValue, LinearPlant, Task
@@ -265,6 +269,33 @@ class LQR:
         K, x_ref, u_ref = self.gain(sample_index(k))
         x = x if self._is_euclidean else self._state.nearest(x, x_ref)
         return saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
+
+    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
+        """Writes the regulator as a C99 project; see :func:`ctrl.export.export`.
+
+        Args:
+            folder: where the project is written.
+            name: prefix of everything in the C code; default: made of the names of task and controller.
+            samples: reached by the tables of gains that vary, whose last row is held afterwards; default: the samples
+                of the task's run.
+        """
+        return export(self, folder, name, samples)
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The regulator in C, the tables of gains that vary reaching over so many samples."""
+        return ControllerCode(
+            self.task,
+            f"LQR {'with gains that vary' if self._varies else 'with a constant gain'}.",
+            self.c_part(samples) + CodePart((fragment("ctrl.export", "lqr.c"),)),
+            self.approximations,
+            notes=(f"the tables of gains reach over {samples} samples; afterwards the last row is held",)
+            if self._varies
+            else (),
+        )
+
+    def c_part(self, samples: int) -> CodePart:
+        """The tables and functions of ``ctrl/export/c/regulator.c`` for this regulator."""
+        return regulator_part(self.gain, samples if self._varies else 0, self._state, self._ends)
 
     @property
     def law(self) -> SaturatedLinear:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import isfinite
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, sample_index
+from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.project import export
 from ctrl.linearisation import expect_differentiable
 from mpc.fallback import Fallback, Plan
 from systems import Task
@@ -121,6 +124,31 @@ class OnlineController(ABC):
         self._state, self._is_periodic = task.plant.state, not task.reading.state.is_euclidean
         self._lower, self._upper = task.input_bounds
         self._fallback = Fallback(task)
+
+    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
+        """Writes the controller as a C99 project; see :func:`ctrl.export.export`.
+
+        Args:
+            folder: where the project is written.
+            name: prefix of everything in the C code; default: made of the names of task and controller.
+            samples: reached by the tables of a reference that moves, whose last rows are held afterwards; default: the
+                samples of the task's run.
+
+        Raises:
+            NotExportable: the controller has no form in C for this task.
+        """
+        return export(self, folder, name, samples)
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The controller in C, the tables of a reference that moves reaching over so many samples.
+
+        Raises:
+            NotExportable: it has none for this task.
+        """
+        raise NotExportable(
+            f"{type(self).__name__} has no form in C; export LinearMPC(task), ExplicitMPC(task), HarmonicMPC(task) or "
+            "LQR(task) of the same task, or a policy trained on it"
+        )
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__}(task '{self.task.name}', horizon={self.horizon})"

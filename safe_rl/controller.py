@@ -10,12 +10,16 @@ import numpy as np
 
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
+from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.network import policy_part
+from ctrl.export.project import export
 from ctrl.laws.network import Network
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
 from systems.lowering import lower
+from systems.lowering.program import NotLowerable
 from systems.references import TabulatedReference
 
 __all__ = ["PolicyController"]
@@ -30,6 +34,7 @@ class PolicyController:
         policy: trained on it.
 
     Attributes:
+        task, policy: as given.
         approximations: of the task, in words.
 
     Raises:
@@ -45,7 +50,7 @@ class PolicyController:
                 f"the policy maps {policy.observation_size} observations to {policy.action_size} inputs; task "
                 f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
             )
-        self.policy = policy
+        self.task, self.policy = task, policy
         self._state = task.plant.state
         self._act = policy.law()
         # A plain state needs no program; the call would cost more than the network.
@@ -71,6 +76,39 @@ class PolicyController:
     def load(cls, task: Task, path: str | Path) -> PolicyController:
         """Loads a policy saved by ``Policy.save`` as a controller."""
         return cls(task, Policy.load(path))
+
+    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
+        """Writes the policy as a C99 project; see :func:`ctrl.export.export`.
+
+        Args:
+            folder: where the project is written.
+            name: prefix of everything in the C code; default: made of the names of task and controller.
+            samples: reached by the table of a reference that moves, whose last row is held afterwards; default: the
+                samples of the task's run.
+        """
+        return export(self, folder, name, samples)
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The policy in C, the table of a reference that moves reaching over so many samples.
+
+        Raises:
+            NotExportable: an observation without a form in C.
+        """
+        try:
+            part = policy_part(self.task, self._act, self._reference, samples)
+        except NotLowerable as reason:
+            raise NotExportable(f"task '{self.task.name}': its observation has no form in C: {reason}") from reason
+        widths = "x".join(str(width) for width in self.policy.hidden)
+        return ControllerCode(
+            self.task,
+            f"A policy, a network of {widths} units.",
+            part,
+            self.approximations,
+            tolerance=1e-6,
+            notes=()
+            if self.task.reference.is_constant
+            else (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",),
+        )
 
     def reset(self) -> None:
         """Nothing to forget."""

@@ -8,8 +8,11 @@ from typing import Any, final
 import numpy as np
 
 from ctrl.controller import NotApplicable, Source, Status, measured_states, sample_index
+from ctrl.export.code import ControllerCode
 from mpc.explicit.lattice import NotRepresented, lattice_of
 from mpc.explicit.multiparametric import GAP, MultiparametricQP, TooManyRegions, Unresolved, solve_everywhere
+from mpc.export.explicit import explicit_part
+from mpc.export.fallback import fallback_part
 from mpc.linear.linear_mpc import LinearMPC, TerminalCondition
 from mpc.online import OnlineController, SolveResult, check_input, quiet
 from systems import Box, Hard, InvalidValue, Task
@@ -93,6 +96,22 @@ class ExplicitMPC(OnlineController):
     def __reduce__(self) -> tuple[Any, ...]:
         # The law took long to find, so a copy keeps it.
         return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The law in C, with its regions; see :meth:`mpc.online.OnlineController.c_code`."""
+        regions = self._rows, self._right, self._first, self._middle, self._half
+        part = explicit_part(self.law, *regions, self.task.reading.start[0])
+        return ControllerCode(
+            self.task,
+            f"Explicit MPC over {self.horizon} samples, {len(self.regions)} regions.",
+            fallback_part(self._fallback, samples) + part,
+            self.approximations,
+            notes=(
+                "beyond the feasible states the input is that of the law, continued; its status is `infeasible`, also "
+                "where the controller in Python says that only the terminal set cannot be reached",
+            ),
+            merged={Status.TERMINAL_SET_UNREACHABLE: Status.INFEASIBLE},
+        )
 
     def reset(self) -> None:
         """The law has no memory; the controller it is the law of has."""

@@ -11,9 +11,12 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
 from ctrl.controller import NotApplicable, Status
+from ctrl.export.code import ControllerCode, NotExportable
 from ctrl.regulator import LQR
 from mpc.affine_task import affine_penalties, affine_task
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
+from mpc.export.fallback import fallback_part, representative_part
+from mpc.export.linear import linear_part, linear_step_part
 from mpc.fallback import Plan
 from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
@@ -188,6 +191,42 @@ class LinearMPC(OnlineController):
         self._current, self._sample = self._programs[going], k
         self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
         self._data = self._current.form.instance(stages.data(self._rest is not None))
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The controller in C, on the condensed problem; see :meth:`mpc.online.OnlineController.c_code`."""
+        if self._ends:
+            raise NotExportable(
+                f"task '{self.task.name}' has a terminal cost, so the horizon of LinearMPC shrinks at the end of the "
+                "run; export LQR(task), or leave the terminal cost out of the task"
+            )
+        if self._source.varies:
+            raise NotExportable(
+                f"task '{self.task.name}': its linearisation changes along the reference, and so would every matrix in "
+                "C; export LQR(task), whose gains are tabulated"
+            )
+        form = self.form if self.form.is_least_distance else condensed(self.problem)
+        rows = range(samples + 1 if self._moves else 1)
+        data = [self._source.stages(k, self.horizon).data(self._rest is not None) for k in rows]
+        hard = 0 if self.terminal_set is None else len(self.terminal_set.h)
+        iterations = 1000 if self._iterations is None else self._iterations
+        part = linear_part(form, self.problem, [form.instance(stage) for stage in data], hard, iterations)
+        moves = (f"the tables of the reference reach over {samples} samples; afterwards the last rows are held",)
+        return ControllerCode(
+            self.task,
+            f"Linear MPC over {self.horizon} samples; terminal cost: {self.terminal}.",
+            fallback_part(self._fallback, samples)
+            + representative_part(self.task, samples)
+            + part
+            + linear_step_part(),
+            self.approximations,
+            converged=1e-12,
+            notes=(
+                "a dual active-set method of fixed memory (Arnström, Bemporad & Axehill, 2022) solves the condensed "
+                f"quadratic program, in at most {iterations} iterations of {form.expand.shape[1]} variables and "
+                f"{len(form.problem.weight)} rows",
+                *(moves if self._moves else ()),
+            ),
+        )
 
     @property
     def terminal(self) -> str:

@@ -1,0 +1,107 @@
+"""The C code of a controller, of which a project is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+
+import numpy as np
+
+from ctrl.controller import NotApplicable, Status
+from systems import Task
+
+__all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment"]
+
+
+class NotExportable(NotApplicable):
+    """A controller has no form in C, for the reason given."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An entry of the C structure that holds what a controller remembers from sample to sample.
+
+    Args:
+        kind: its C type, such as ``double``.
+        name: of the entry.
+        count: of numbers; None for a single number.
+        comment: what it holds.
+    """
+
+    kind: str
+    name: str
+    count: int | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CodePart:
+    """C sources with the tables, sizes and memory that they use.
+
+    Args:
+        sources: C text, in this order; see :func:`fragment`.
+        tables: constants by their C names: doubles, or integers, row by row; default: none.
+        sizes: whole numbers by their C names; default: none.
+        memory: what is remembered; default: nothing.
+    """
+
+    sources: tuple[str, ...]
+    tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    memory: tuple[Member, ...] = ()
+
+    def __add__(self, other: CodePart) -> CodePart:
+        return CodePart(
+            self.sources + other.sources,
+            {**self.tables, **other.tables},
+            {**self.sizes, **other.sizes},
+            self.memory + other.memory,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ControllerCode:
+    """What a controller adds to the frame of its project (``ctrl/export/c/frame.c``).
+
+    All of it goes into one translation unit, where everything is static. The sources see the tables and sizes,
+    ``STATES`` and ``INPUTS``, the types ``Memory``, ``Decision`` and ``Status``, the bounds ``LOWER`` and ``UPPER`` of
+    the input, and every :class:`~ctrl.controller.Status` and :class:`~ctrl.controller.Source` by its name in Python.
+    They define
+
+    * ``static void start(Memory *memory)``: a new run begins. A structure of zeros must mean the same.
+    * ``static int solve(Memory *memory, const double *x, long k, Decision *decision)``: the decision in the finite
+      state x at sample k; zero where it has no input, but a status.
+    * ``static void fallback(Memory *memory, const double *x, long k, Decision *decision)``: input and source where
+      there is none, also of a state that is not finite.
+
+    The frame checks the measurement and the input, and clips it.
+
+    Args:
+        task: whose states are measured and whose inputs are set.
+        summary: of the controller, one line.
+        part: its C code.
+        approximations: of the task, in words; default: none.
+        tolerance: of the inputs in the project's test, as a share of the width of their bounds; default: 1e-9.
+        converged: largest residual at which a step of the Python controller is a standard for the C code; default:
+            infinite, for a law in closed form.
+        notes: sentences for the project's page; default: none.
+        merged: statuses that the C code reports as another one; default: none.
+        licences: texts of the licences of code of others, by its name; default: none.
+    """
+
+    task: Task
+    summary: str
+    part: CodePart
+    approximations: tuple[str, ...] = ()
+    tolerance: float = 1e-9
+    converged: float = math.inf
+    notes: tuple[str, ...] = ()
+    merged: Mapping[Status, Status] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
+
+
+def fragment(package: str, name: str) -> str:
+    """The text of a C file in the folder ``c`` of a package, such as ``fragment("ctrl.export", "frame.c")``."""
+    return resources.files(package).joinpath("c", name).read_text(encoding="utf-8")
