@@ -12,10 +12,11 @@ from ctrl.controller import BatchController, Controller, Decision, Source, Statu
 from ctrl.trajectories import Trajectories, stack
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_arguments, expect_array
+from systems.discretise import Discretisation
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
 
-__all__ = ["TIMED", "simulate"]
+__all__ = ["TIMED", "SingleStep", "simulate"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
@@ -103,7 +104,7 @@ class _Loop:
     def successor(self, runs: int) -> Successor:
         """Array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
         if runs == 1:
-            return _Single(self.task)
+            return SingleStep(self.task.true_dynamics)
         many = self.task.true_dynamics.lower("numpy")
         return lambda x, u, w: many(x, u, w, NO_PARAMETERS)
 
@@ -180,12 +181,18 @@ class _Loop:
         return u
 
 
-class _Single:
-    """x+ of one run through CasADi's buffers, which saves the conversions a call would make."""
+class SingleStep:
+    """x+ (1, n) of (x, u, w) for one run through CasADi's buffers, which saves the conversions a call would make.
 
-    def __init__(self, task: Task) -> None:
-        plant = task.plant
-        self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
+    The array returned is the same at every call.
+
+    Args:
+        dynamics: from one sample to the next.
+    """
+
+    def __init__(self, dynamics: Discretisation) -> None:
+        plant = dynamics.plant
+        self.function = dynamics.function()  # kept, like everything here: CasADi holds bare addresses
         buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
         self.buffer, self.evaluate = buffers
         self.arguments = [np.zeros((1, len(declared))) for declared in (plant.state, plant.input, plant.disturbance)]
