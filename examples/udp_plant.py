@@ -11,6 +11,7 @@ measurement each time. Without a command for half a second it applies none, as a
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,5 @@ def serve(options: Options, stop: threading.Event | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with suppress(KeyboardInterrupt):
         serve(tyro.cli(Options, description=__doc__))
-    except KeyboardInterrupt:
-        pass

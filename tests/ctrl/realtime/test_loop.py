@@ -124,7 +124,7 @@ def test_overruns(policy: Overrun) -> None:
 
 
 def test_the_delay_is_predicted_away(reference: Any) -> None:
-    """The input of a sample is computed during the one before it; with the exact model, the run is that without delay."""
+    """The input of a sample is computed in the one before; with the exact model, the run is that without delay."""
     clock = SimulatedClock()
     controller = Slow(clock, dict.fromkeys(range(100), 0.04))
     run = looped(controller, clock=clock, predict_delay=True)
