@@ -1,4 +1,4 @@
-"""The command line: ``trivium compare | list | check | train | verify | export``."""
+"""The command line: ``trivium compare | list | check | train | verify | loop | export | doctor``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import tyro
 # Slow imports are made by the command that needs them, when it runs, so that --help is fast.
 from ctrl.commands.check import Check
 from ctrl.commands.compare import Compare
+from ctrl.commands.doctor import Doctor
 from ctrl.commands.export import Export
 from ctrl.commands.listing import List
+from ctrl.commands.loop import Loop
 from ctrl.commands.train import Train
 from ctrl.commands.verify import Verify
 
@@ -42,11 +44,13 @@ def _run(arguments: list[str] | None) -> int:
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Verify, tyro.conf.subcommand("verify")]
-        | Annotated[Export, tyro.conf.subcommand("export")],
+        | Annotated[Loop, tyro.conf.subcommand("loop")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor")],
         prog="trivium",
         description="Compare controllers, check your own plants and controllers, train learners, certify regions of "
-        "attraction, and export controllers to C. Exit status: 0 success; 1 not proved, or something failed; 2 misuse; "
-        "130 interrupted.",
+        "attraction, run a controller at a fixed rate, and export it to C. Exit status: 0 success; 1 not proved, or "
+        "something failed; 2 misuse; 130 interrupted.",
         args=arguments,
     )
     try:

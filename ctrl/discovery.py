@@ -27,7 +27,9 @@ __all__ = [
     "place",
 ]
 
-Group = Literal["trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files"]
+Group = Literal[
+    "trivium.controllers", "trivium.tasks", "trivium.comparisons", "trivium.learners", "trivium.files", "trivium.doctor"
+]
 
 
 class UnknownObject(TriviumError, ValueError):

@@ -16,10 +16,11 @@ from ctrl.controller import BatchController, Controller, Decision, Source, Statu
 from ctrl.trajectories import Totals, Trajectories
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_arguments, expect_array
+from systems.discretise import Discretisation
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
 
-__all__ = ["TIMED", "simulate", "totals"]
+__all__ = ["TIMED", "SingleStep", "simulate", "totals"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
@@ -137,7 +138,7 @@ class _Loop:
         """The runs, some at a time, with their places among all."""
         b = len(self.starts)
         if not isinstance(controller, BatchController):
-            one = _Successor(self.task)
+            one = SingleStep(self.task.true_dynamics)
             for i in range(b):
                 controller.reset()
                 yield slice(i, i + 1), self.alone(controller, i, one)
@@ -153,7 +154,7 @@ class _Loop:
     def successor(self, runs: int) -> Successor:
         """Array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
         if runs == 1:
-            one = _Successor(self.task)
+            one = SingleStep(self.task.true_dynamics)
             return lambda x, u, w: one(x[0], u[0], w[0])[None]
         many = self.task.true_dynamics.lower("numpy")
         return lambda x, u, w: many(x, u, w, NO_PARAMETERS)
@@ -189,7 +190,7 @@ class _Loop:
         charged = rules.charge(states, inputs, left, diverged)
         return Trajectories(states, inputs, *charged, np.full((b, steps), np.nan), statuses, sources, left)
 
-    def alone(self, controller: Controller, i: int, successor: _Successor) -> Trajectories:
+    def alone(self, controller: Controller, i: int, successor: SingleStep) -> Trajectories:
         """Run ``i`` of a controller that answers one state after the other: as :meth:`together`, in plain numbers."""
         steps, rules, w = self.steps, self.rules, self.disturbances[i]
         states, inputs = np.empty((1, steps + 1, self.starts.shape[1])), np.empty((1, steps, len(self.lower)))
@@ -261,12 +262,18 @@ class _Loop:
         return u
 
 
-class _Successor:
-    """x+ (n,) of one run through CasADi's buffers, which saves the conversions a call would make."""
+class SingleStep:
+    """x+ (n,) of x (n,), u (m,), w (d,) through CasADi's buffers, which saves the conversions a call would make.
 
-    def __init__(self, task: Task) -> None:
-        plant = task.plant
-        self.function = task.true_dynamics.function()  # kept, like everything here: CasADi holds bare addresses
+    The array that is returned is the same at every call.
+
+    Args:
+        dynamics: from one sample to the next.
+    """
+
+    def __init__(self, dynamics: Discretisation) -> None:
+        plant = dynamics.plant
+        self.function = dynamics.function()  # kept, like everything here: CasADi holds bare addresses
         buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
         self.buffer, self.evaluate = buffers
         self.x, self.u, self.w = (np.zeros(len(signals)) for signals in (plant.state, plant.input, plant.disturbance))

@@ -1,0 +1,34 @@
+"""What a loop controls: anything that can be read and written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+__all__ = ["Measurement", "PlantConnection"]
+
+
+class Measurement(NamedTuple):
+    """A measured state with what tells whether it is new.
+
+    Args:
+        x: (n,), the state.
+        sequence: number of the measurement; one that does not grow is stale.
+        time: time stamp in nanoseconds, of the clock of whoever measured; 0 where there is none.
+    """
+
+    x: np.ndarray
+    sequence: int
+    time: int = 0
+
+
+@runtime_checkable
+class PlantConnection(Protocol):
+    """A plant as the loop sees it. Both methods should return at once; an exception counts as a missing measurement."""
+
+    def read(self) -> Measurement | np.ndarray | None:
+        """The newest measurement, or None. An array is taken as measured just now."""
+
+    def write(self, u: np.ndarray) -> None:
+        """Applies the input u (m,)."""

@@ -1,0 +1,63 @@
+"""The chain of controllers that answer when the loop's own does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, final
+
+import numpy as np
+
+from ctrl.controller import Controller, Status
+
+__all__ = ["FallbackChain", "FallbackInput"]
+
+
+class FallbackInput(NamedTuple):
+    """The answer of a fallback controller.
+
+    Args:
+        position: of the controller in the chain. input: (m,), finite.
+    """
+
+    position: int
+    input: np.ndarray
+
+
+@final
+class FallbackChain:
+    """Asks controllers in order; the first one that solves its problem answers, else the first with a finite input.
+
+    They run in the loop's thread, so they should be fast.
+
+    Args:
+        controllers: by name.
+        inputs: number of inputs.
+
+    Attributes:
+        names: of the controllers, in order. error: the first one that a controller raised; empty for none.
+    """
+
+    def __init__(self, controllers: Mapping[str, Controller], inputs: int) -> None:
+        self.names, self._controllers = tuple(controllers), tuple(controllers.values())
+        self._shape, self.error = (inputs,), ""
+
+    def reset(self) -> None:
+        for controller in self._controllers:
+            controller.reset()
+
+    def decide(self, x: np.ndarray, k: int) -> FallbackInput | None:
+        """The input in state ``x`` (n,) at sample ``k``; None if no controller gives a finite one."""
+        usable = None
+        for i, controller in enumerate(self._controllers):
+            try:
+                decision = controller.step(x.copy(), k)
+                u = np.asarray(decision.input, dtype=float)
+                if u.shape != self._shape or not np.isfinite(u).all():
+                    continue
+            except Exception as error:  # somebody else's code must not end the loop
+                self.error = self.error or f"fallback '{self.names[i]}': {type(error).__name__}: {error}"
+                continue
+            if decision.status is Status.SOLVED:
+                return FallbackInput(i, u)
+            usable = usable or FallbackInput(i, u)
+        return usable

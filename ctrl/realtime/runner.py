@@ -1,0 +1,118 @@
+"""Where the controller runs: in the loop's own thread, or elsewhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import numpy as np
+
+from ctrl.controller import Controller
+from ctrl.realtime.clock import Clock
+from ctrl.realtime.worker import index_of
+from systems import TriviumError
+
+__all__ = ["Answer", "ControllerFailed", "InProcess", "Runner"]
+
+
+class ControllerFailed(TriviumError, RuntimeError):
+    """A controller raised an error while it was made or asked for the first time."""
+
+
+class Answer(NamedTuple):
+    """A controller's answer to one request.
+
+    Args:
+        number: of the request.
+        input: (m,), of any numbers. status, source: positions in their enumerations.
+        iterations: of the solver. took: nanoseconds that the controller computed.
+    """
+
+    number: int
+    input: np.ndarray
+    status: int
+    source: int
+    iterations: int
+    took: int
+
+
+class Runner(ABC):
+    """Puts states to a controller and returns its answers; nothing in it raises during the loop.
+
+    Attributes:
+        restarts: number of controller processes that had to be replaced.
+        error: of the controller, the first one; empty for none.
+    """
+
+    restarts: int = 0
+    error: str = ""
+
+    @abstractmethod
+    def start(self, patience: float) -> None:
+        """Returns when the controller is ready.
+
+        Args:
+            patience: seconds of real time after which starting has failed.
+
+        Raises:
+            ControllerFailed: it cannot be made.
+        """
+
+    @abstractmethod
+    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+        """Asks for the input in state ``x`` (n,) at sample ``k``; a request that waits is replaced."""
+
+    @abstractmethod
+    def poll(self, until: int) -> Answer | None:
+        """The next answer, or None if none has arrived at ``until``; at once where no controller is there to answer."""
+
+    @property
+    @abstractmethod
+    def is_available(self) -> bool:
+        """Whether there is a controller to answer."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what was started."""
+
+
+@final
+class InProcess(Runner):
+    """The controller in the loop's own thread, where nothing can interrupt it.
+
+    Args:
+        controller: to be asked.
+        inputs: number of inputs.
+        clock: of the loop.
+    """
+
+    def __init__(self, controller: Controller, inputs: int, clock: Clock) -> None:
+        self._controller, self._shape, self._clock = controller, (inputs,), clock
+        self._answer: Answer | None = None
+
+    def start(self, patience: float) -> None:
+        self._controller.reset()
+
+    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+        began = self._clock.now()
+        try:
+            decision = self._controller.step(x.copy(), k)
+            u = np.asarray(decision.input, dtype=float)
+            if u.shape != self._shape:
+                raise ValueError(f"an input of shape {u.shape}; expected {self._shape}")
+            status, source = index_of(decision)
+            self._answer = Answer(number, u, status, source, decision.iterations, self._clock.now() - began)
+        except Exception as error:  # somebody else's code must not end the loop
+            self._answer = None
+            self.error = self.error or f"{type(error).__name__}: {error}"
+
+    def poll(self, until: int) -> Answer | None:
+        answer, self._answer = self._answer, None
+        return answer
+
+    @property
+    def is_available(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass

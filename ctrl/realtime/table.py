@@ -1,0 +1,82 @@
+"""A run of a loop as a table for terminals; the live view is the same table."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ctrl.realtime.summary import LoopSummary, Quantiles
+
+if TYPE_CHECKING:
+    from ctrl.realtime.run import LoopRun
+
+__all__ = ["content", "text"]
+
+_WIDTH = 100
+_ROWS = {
+    "latency": "latency: due to begin",
+    "period": "period: begin to begin",
+    "step": "step: asked to answered",
+    "computation": "of it computing",
+    "response": "response: due to written",
+}
+
+
+def content(numbers: LoopSummary, title: str, rate: float) -> Any:
+    """What rich prints: times, counts and the worst second.
+
+    Args:
+        numbers: of the run so far. title: of the table. rate: in Hz.
+    """
+    times = Table(
+        r"times \[ms]", *(f"{name}" for name in ("p50", "p99", "p99.9", "worst")), title=title, title_justify="left"
+    )
+    for column in times.columns[1:]:
+        column.justify = "right"
+    for name, label in _ROWS.items():
+        quantiles: Quantiles = getattr(numbers, name)
+        values = (quantiles.p50, quantiles.p99, quantiles.p999, quantiles.worst)
+        if quantiles.p50 == quantiles.p50:
+            times.add_row(label, *(f"{1e3 * value:.3f}" for value in values))
+    total = numbers.samples + numbers.skipped
+    lines = [f"deadlines missed  {numbers.missed} of {total} at {rate:g} Hz, {numbers.skipped} of them skipped samples"]
+    if numbers.worst_second is not None:
+        worst = numbers.worst_second
+        lines.append(
+            f"worst second      from {worst.start:.1f} s: {worst.missed} missed, response up to "
+            f"{1e3 * worst.response:.3f} ms"
+        )
+    for label, counts in (
+        ("measurements", numbers.measurements),
+        ("inputs", numbers.inputs),
+        ("status", numbers.statuses),
+        ("source", numbers.sources),
+        ("fallback", numbers.fallbacks),
+    ):
+        if counts:
+            lines.append(f"{label:<17} {', '.join(f'{word} {n}' for word, n in counts.items())}")
+    return Group(times, Text("\n".join(lines)))
+
+
+def text(run: LoopRun) -> str:
+    """The table of a finished run and what went wrong."""
+    out = io.StringIO()
+    numbers, dt = run.summary, run.task.dt
+    plural = "" if numbers.samples == 1 else "s"
+    title = f"{run.task.name} · {numbers.samples} sample{plural} of {1e3 * dt:g} ms"
+    Console(file=out, width=_WIDTH).print(content(numbers, title, 1.0 / dt))
+    more = []
+    if len(run.columns.k):
+        more.append(f"mean stage cost   {run.stage_costs.mean():.6g}")
+    if numbers.held < numbers.samples:
+        more.append(f"times are those of the last {numbers.held} samples, which the log holds")
+    if run.restarts:
+        more.append(f"restarts          {run.restarts} of the controller's process")
+    if run.stopped:
+        more.append(f"stopped by        {run.stopped}")
+    more += [f"error             {error}" for error in run.errors]
+    return out.getvalue() + "\n".join(more)

@@ -1,0 +1,42 @@
+"""What ``trivium doctor`` tells about the solvers, and compiles for them."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import final
+
+from ctrl.realtime.doctor import Finding
+
+__all__ = ["Solvers"]
+
+
+@final
+class Solvers:
+    """The solvers that controllers of this package call."""
+
+    def findings(self) -> list[Finding]:
+        """Which HPIPM can be called, and whether it is tuned to this processor."""
+        import casadi
+
+        from mpc.solvers.hpipm import HPIPMMissing, library
+
+        try:
+            path = library()._name
+        except HPIPMMissing as error:
+            return [Finding("HPIPM", str(error), "NonlinearMPC uses ipopt alone; real-time iterations need CasADi 3.8")]
+        version = casadi.CasadiMeta.version()
+        return [Finding("HPIPM", f"of CasADi {version}, generic BLASFEO: {path}")]
+
+    def compile(self) -> list[tuple[str, float]]:
+        """Steps one small controller of every family whose code numba compiles on first use."""
+        from mpc.harmonic.harmonic_mpc import HarmonicMPC
+        from mpc.linear.linear_mpc import LinearMPC
+        from systems.library import double_integrator
+
+        task, done = double_integrator(), []
+        x = task.reading.start[0]
+        for kind in (LinearMPC, HarmonicMPC):
+            began = perf_counter()
+            kind(task).step(x, 0)
+            done.append((kind.__name__, perf_counter() - began))
+        return done

@@ -1,0 +1,160 @@
+"""The controller in a process of its own: the same numbers, and what happens when that process dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctrl import LQR, simulate
+from ctrl.realtime import Applied, ControllerFailed, Loop, LoopSettings, Overrun, RealClock, SimulatedClock
+from ctrl.realtime.process import OwnProcess
+from ctrl.realtime.run import LoopRun
+from ctrl.realtime.slots import Slot, request_type
+from tests.ctrl.realtime.plants import START, TASK, Deadly, Sleepy, Wrapped, plant, refuses
+
+
+def applied(run: LoopRun) -> list[Applied]:
+    return [tuple(Applied)[i] for i in run.columns.codes[:, 1]]
+
+
+def deadly(tmp_path: Path, seconds: float = 0.0) -> Any:
+    return type("Mortal", (Deadly,), {"marker": str(tmp_path / "died"), "seconds": seconds})
+
+
+def test_the_same_numbers_as_in_the_loops_own_thread() -> None:
+    clock = SimulatedClock()
+    run = Loop(TASK, LQR, plant(clock), LoopSettings(seconds=5.0), clock=clock).run()
+    expected = simulate(TASK, LQR(TASK), START[None])
+    assert (run.columns.x == expected.states[0, :-1]).all()
+    assert (run.columns.u == expected.inputs[0]).all()
+    assert (run.columns.took > 0).all()
+    assert run.restarts == 0
+
+
+def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    settings = LoopSettings(seconds=2.0, standby=True)
+    run = Loop(TASK, deadly(tmp_path), plant(clock), settings, {}, clock).run()
+    assert (tmp_path / "died").exists()
+    assert run.restarts == 1
+    assert set(applied(run)) == {Applied.CONTROLLER}
+    assert run.columns.u == pytest.approx(simulate(TASK, LQR(TASK), START[None]).inputs[0, :40])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["dies", "hangs"])
+def test_the_fallback_runs_until_a_new_process_is_ready(tmp_path: Path, seconds: float) -> None:
+    clock = RealClock()
+    settings = LoopSettings(unresponsive_seconds=0.2)
+    loop = Loop(TASK, deadly(tmp_path, seconds), Wrapped(plant(clock)), settings, clock=clock)
+
+    def change(measured: Any, k: int) -> Any:
+        told = loop.log.counts[1]
+        if k > 1200 or (k > 20 and told[3] and tuple(Applied)[loop.log.columns(1).codes[0, 1]] is Applied.CONTROLLER):
+            loop.stop()
+        return measured
+
+    loop._plant.change = change  # type: ignore[attr-defined]
+    run = loop.run()
+    told = applied(run)
+    assert told[int(np.searchsorted(run.columns.k, 10))] is Applied.FALLBACK
+    assert run.restarts >= 1
+    assert told[-1] is Applied.CONTROLLER
+    assert set(told) == {Applied.CONTROLLER, Applied.FALLBACK}
+    assert np.isfinite(run.columns.u).all()
+
+
+def test_a_process_that_is_killed_from_outside() -> None:
+    clock = SimulatedClock()
+    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True), {}, clock)
+    runner = loop._runner
+    assert isinstance(runner, OwnProcess)
+
+    def change(measured: Any, k: int) -> Any:
+        if k == 20:
+            os.kill(runner.pids[0] or 0, signal.SIGKILL)
+        return measured
+
+    loop._plant.change = change  # type: ignore[attr-defined]
+    run = loop.run()
+    assert run.restarts == 1
+    bad = [k for k, word in enumerate(applied(run)) if word is not Applied.CONTROLLER]
+    assert bad in ([], [20], [20, 21])
+
+
+@pytest.mark.parametrize("policy", list(Overrun))
+def test_late_answers_in_real_time(policy: Overrun) -> None:
+    """Samples 5 and 15 take 75 ms of 50: their answers come in the middle of samples 6 and 16."""
+    clock = RealClock()
+    run = Loop(TASK, Sleepy, plant(clock), LoopSettings(seconds=1.2, overrun=policy), clock=clock).run()
+    told = dict(zip(run.columns.k.tolist(), applied(run), strict=True))
+    word = {Overrun.LATE: Applied.HELD, Overrun.HOLD: Applied.HELD, Overrun.FALLBACK: Applied.FALLBACK}[policy]
+    for k in (5, 15):
+        assert told[k] is word
+        if word is Applied.HELD:
+            row = int(np.searchsorted(run.columns.k, k))
+            assert run.columns.u[row] == run.columns.u[row - 1]
+    assert run.summary.missed >= 2
+
+
+def test_a_controller_that_cannot_be_made_is_told() -> None:
+    clock = SimulatedClock()
+    with pytest.raises(ControllerFailed, match="no such gain"):
+        Loop(TASK, refuses, plant(clock), LoopSettings(seconds=1.0), clock=clock).run()
+
+
+def test_no_process_stays_behind() -> None:
+    clock = SimulatedClock()
+    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=0.5, standby=True), clock=clock)
+    runner, pids = loop._runner, []
+    assert isinstance(runner, OwnProcess)
+
+    def change(measured: Any, k: int) -> Any:
+        pids.extend(runner.pids)
+        return measured
+
+    loop._plant.change = change  # type: ignore[attr-defined]
+    loop.run()
+    assert len(set(pids)) == 2
+    for pid in set(pids):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_record_that_is_half_written_is_not_read() -> None:
+    kind = request_type(2)
+    memory = bytearray(kind.itemsize)
+    slot = Slot(memory, kind)
+    slot.write(3, 4, [1.0, 2.0])
+    record = slot.read()
+    assert record is not None
+    assert (record["number"], record["k"], record["x"].tolist()) == (3, 4, [1.0, 2.0])
+    slot._version[0] += 1  # as by a process that was killed in between
+    assert slot.read() is None
+
+
+def test_records_are_never_torn() -> None:
+    kind = request_type(64)
+    memory = bytearray(kind.itemsize)
+    writer, reader, end = Slot(memory, kind), Slot(memory, kind), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not end.is_set():
+            number += 1
+            writer.write(number, number, np.full(64, float(number)))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(2000):
+            record = reader.read()
+            assert record is None or (record["x"] == record["number"]).all()
+    finally:
+        end.set()
+        thread.join()
