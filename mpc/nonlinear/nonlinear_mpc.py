@@ -14,13 +14,14 @@ from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTUR
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
-from mpc.nonlinear.sequential import Sequential
-from mpc.nonlinear.staged_task import staged
+from mpc.nonlinear.sequential import Sequential, StagedSolver
+from mpc.nonlinear.staged_task import StagedTask, staged
 from mpc.nonlinear.transcription import stage_functions, transcribe
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
-from mpc.solvers.staged import Buffered
+from mpc.solvers.sqp import SQP
+from mpc.solvers.staged import Buffered, Hessian
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
@@ -30,6 +31,7 @@ __all__ = ["NonlinearMPC"]
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
 LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
 
+Solver = Literal["sqp", "acados", "do-mpc", "ipopt"]
 Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
 
@@ -49,7 +51,8 @@ class NonlinearMPC(OnlineController):
     Args:
         task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.transcription.transcribe`.
         horizon: number of predicted samples.
-        solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM.
+        solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM; ``acados`` or
+            ``do-mpc`` for the same problem in that program, where it is installed (``docs/backends.md``).
         max_iterations: limit of each solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for only what the
             task itself charges at the end.
@@ -59,8 +62,9 @@ class NonlinearMPC(OnlineController):
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
-            iterations without ``sqp``.
+            iterations with ipopt or do-mpc.
         HPIPMMissing: iterations, where CasADi brings no HPIPM.
+        AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
     """
 
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which the plan is still used as a guess
@@ -69,7 +73,7 @@ class NonlinearMPC(OnlineController):
         self,
         task: Task,
         horizon: int = 25,
-        solver: Literal["sqp", "ipopt"] = "sqp",
+        solver: Solver = "sqp",
         max_iterations: int | None = None,
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
@@ -79,12 +83,14 @@ class NonlinearMPC(OnlineController):
             raise InvalidValue(
                 "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'sqp' or 'ipopt'"
             )
-        expect_choice(solver, "solver", ("sqp", "ipopt"))
+        expect_choice(solver, "solver", get_args(Solver))
         expect_choice(terminal, "terminal", get_args(Kind))
         if iterations is not None:
             expect_whole(iterations, "iterations", least=1)
-            if solver != "sqp":
-                raise InvalidValue(f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp'")
+            if solver not in ("sqp", "acados"):
+                raise InvalidValue(
+                    f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
+                )
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
         expect_program(task, horizon)
@@ -93,7 +99,7 @@ class NonlinearMPC(OnlineController):
         if self.problem.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
-        self._sequential = self._made_sequential() if solver == "sqp" else None
+        self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
         # In the worst case both solvers attempt a step, so each has half of the time.
         self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
         self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
@@ -156,16 +162,29 @@ class NonlinearMPC(OnlineController):
             self._sequential.solve(x, self._most, began + self._share)
         return SolveResult(solution.status, new, solution.iterations, solution.residual)
 
-    def _made_sequential(self) -> Sequential | None:
+    def _made_sequential(self, solver: Solver) -> Sequential | None:
+        end, step, cost = self.problem.end, *stage_functions(self.task)
+        program = staged(self.task, self.horizon, end, step, cost)
         try:
-            end, step, cost = self.problem.end, *stage_functions(self.task)
-            program = staged(self.task, self.horizon, end, step, cost)
-            # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-            return Sequential(program, len(self._lower), "balance" if self.iterations is None else "speed_abs")
+            return Sequential(program, len(self._lower), self._staged_solver(solver, program))
         except HPIPMMissing:
             if self.iterations is not None:
                 raise
             return None
+
+    def _staged_solver(self, solver: Solver, program: StagedTask) -> StagedSolver:
+        # A budget couples all stages through a nonlinear constraint whose curvature matters.
+        hessian: Hessian = "lagrangian" if len(program.rates) else "cost"
+        if solver == "acados":
+            from mpc.solvers.acados import AcadosSolver
+
+            return AcadosSolver(program.program, self.iterations or self._most, hessian)
+        if solver == "do-mpc":
+            from mpc.solvers.dompc import DoMPCSolver
+
+            return DoMPCSolver(program.program, self.task, max(self._most, 200))
+        # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
+        return SQP(program.program, "balance" if self.iterations is None else "speed_abs", hessian=hessian)
 
     def _iterated(self, x: np.ndarray, k: int, began: float) -> SolveResult:
         """SQP from the last solution or iterate; the result has no plan if it fails."""

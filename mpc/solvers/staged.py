@@ -126,7 +126,7 @@ class Linearisation:
             _functions(program.stage, dynamics=True),
             _functions(program.terminal, dynamics=False),
         )
-        self.is_convex = _is_convex(program.stage) and _is_convex(program.terminal)
+        self.is_convex = is_convex(program.stage) and is_convex(program.terminal)
         self._values = [Buffered(stage[0].map(N), point.stages, values), Buffered(end[0], point.end, values_last)]
         self._derivatives: dict[Hessian, list[Buffered]] = {
             kind: [
@@ -147,7 +147,7 @@ class Linearisation:
             function.run()
 
 
-def _is_convex(function: ca.Function) -> bool:
+def is_convex(function: ca.Function) -> bool:
     """Whether the Hessian of the first result is constant and positive semidefinite."""
     x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
     H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
