@@ -99,10 +99,11 @@ class NonlinearMPC(OnlineController):
         if self.problem.smoothed:
             self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
-        self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
+        self._ipopt_most = max_iterations or 200
         # In the worst case both solvers attempt a step, so each has half of the time.
-        self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
-        self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
+        self._share = self.time_limit if solver == "ipopt" else 0.5 * self.time_limit
+        self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
+        self.solver = Ipopt(self.problem.program, self._ipopt_most, self._share)
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
         self._x, self._u, self._next = (np.zeros(n) for n in (len(self._state), len(self._lower), len(self._state)))
@@ -182,7 +183,7 @@ class NonlinearMPC(OnlineController):
         if solver == "do-mpc":
             from mpc.solvers.dompc import DoMPCSolver
 
-            return DoMPCSolver(program.program, self.task, max(self._most, 200))
+            return DoMPCSolver(program.program, self.task, self._ipopt_most, self._share)
         # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
         return SQP(program.program, "balance" if self.iterations is None else "speed_abs", hessian=hessian)
 
