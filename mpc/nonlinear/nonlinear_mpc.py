@@ -10,12 +10,12 @@ import numpy as np
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.controller import Status
 from ctrl.terminal import Kind
-from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
 from mpc.nonlinear.sequential import Sequential, StagedSolver
-from mpc.nonlinear.staged_task import StagedTask, staged
+from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import stage_functions, transcribe
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
@@ -97,7 +97,7 @@ class NonlinearMPC(OnlineController):
         self.problem = transcribe(task, horizon, terminal)
         self.approximations = ANSWERS.read(task)
         if self.problem.smoothed:
-            self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
+            self.approximations += (SMOOTHED_ROOTS,)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._ipopt_most = max_iterations or 200
         # In the worst case both solvers attempt a step, so each has half of the time.
@@ -131,11 +131,8 @@ class NonlinearMPC(OnlineController):
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
-        problem, steps = self.problem, self.task.steps
-        going = steps - k if problem.ends and 0 <= k < steps else self.horizon + 1
-        x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
-        if going < self.horizon:  # the reference beyond the end of the run is ignored
-            x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
+        problem = self.problem
+        x_ref, u_ref, going = ahead(self.task, self.horizon, k, problem.ends)
         left = self._budgets.left(x, k) if problem.budgets else np.zeros(0)
         plan = self.plan if self._failures < COLD_AFTER else None
         guess = None if plan is None else self._shifted(plan, x, k)

@@ -30,7 +30,8 @@ _STATUS = {
     4: Status.INFEASIBLE,
     7: Status.TIMEOUT,
 }
-_PREPARATION, _FEEDBACK = 1, 2
+_MOST_ITERATIONS = 2  # acados' code
+_BOTH, _PREPARATION, _FEEDBACK = 0, 1, 2
 _names = itertools.count()
 
 
@@ -63,6 +64,7 @@ class AcadosSolver:
         # The files are needed until the solver is loaded; an open library stays when its file goes.
         with tempfile.TemporaryDirectory(prefix="trivium-acados-") as folder:
             self._solver = acados.solver(ocp, Path(folder))
+        self._is_real_time = iterations == 1
         self._transfer = _Transfer(self._solver, self._free)
 
     def set_bounds(self) -> None:
@@ -90,7 +92,8 @@ class AcadosSolver:
         """Solves from the point for the measured state x (n,); never raises because of numbers.
 
         Args:
-            iterations: is not used; acados fixes it when the solver is made.
+            iterations: largest number of QPs of a solver for real-time iterations; acados fixes that of others when
+                the solver is made.
             until: time of `perf_counter` at which nothing is begun any more.
         """
         self.point.x[0] = x
@@ -99,9 +102,20 @@ class AcadosSolver:
         self._free.read(self.point)
         self._transfer.write()
         self._measure(x)
+        if self._is_real_time:
+            return self._repeated(iterations, until)
         code = self._solver.solve()
         residual = float(np.max(self._solver.get_residuals()))
         return self._ended(code, int(self._solver.get_stats("sqp_iter")[0]), residual)
+
+    def _repeated(self, iterations: int, until: float) -> Ended:
+        """Real-time iterations for one measurement until the residual is small."""
+        self._solver.options_set("rti_phase", _BOTH)
+        code, residual, done = 0, np.inf, 0
+        while done < iterations and code == 0 and not residual <= TOLERANCE and perf_counter() < until:
+            code, done = self._solver.solve(), done + 1
+            residual = float(np.max(self._solver.get_residuals()))
+        return self._ended(code if code or residual <= TOLERANCE else _MOST_ITERATIONS, done, residual)
 
     def _measure(self, x: np.ndarray) -> None:
         start = np.zeros(self._free.x.shape[1])

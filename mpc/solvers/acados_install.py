@@ -70,9 +70,7 @@ class Acados:
                 module = importlib.import_module("acados_template")
                 importlib.import_module("acados_template.acados_ocp_solver")
         except ImportError as error:
-            raise AcadosMissing(
-                f"{folder} holds no acados_template that can be imported: {error}; {_HOW}"
-            ) from error
+            raise AcadosMissing(f"{folder} holds no acados_template that can be imported: {error}; {_HOW}") from error
         finally:
             sys.path.remove(folder)
         return module

@@ -21,9 +21,6 @@ from systems.errors import TriviumError
 __all__ = ["DoMPCMissing", "DoMPCSolver", "Variables", "controller", "do_mpc"]
 
 
-RESIDUAL = 1e-8  # scaled optimality error at which ipopt stops, its default
-
-
 class DoMPCMissing(TriviumError, ImportError):
     """do-mpc is not installed."""
 
@@ -127,7 +124,8 @@ def _built(
     settings.nlpsol_opts.update({f"ipopt.{name}": value for name, value in options.items()})
     x, v, p = model.x.cat, model.u.cat, model.tvp.cat
     mpc.set_objective(mterm=program.terminal(x, ca.SX(0, 1), p)[0], lterm=program.stage(x, v, p)[0])
-    inputs = [name for name in model.u.keys() if name != "default"]  # do-mpc's own, without entries
+    declared = model.u.keys()
+    inputs = [name for name in declared if name != "default"]  # do-mpc's own, without entries
     mpc.set_rterm(**dict.fromkeys(inputs, 0.0))
     start = 0
     for name in inputs:
@@ -236,8 +234,14 @@ class DoMPCSolver:
             return self._failed(Status.NUMERICAL if status is Status.SOLVED else status, done)
         free.x[:], free.v[:] = solution[self._x_at], solution[self._v_at]
         free.write(self.point)
-        return Ended(status, done, RESIDUAL)
+        return Ended(status, done, _residual(mpc.solver_stats))
 
     def _failed(self, status: Status, iterations: int) -> Ended:
         self.mpc.flags["initial_run"] = False  # do-mpc would start from the multipliers of the failed solve
         return Ended(status, iterations, np.inf)
+
+
+def _residual(stats: dict[str, Any]) -> float:
+    """Largest infeasibility, primal or dual, that ipopt saw at its last iterate; infinite where it does not say."""
+    seen = [stats.get("iterations", {}).get(name) for name in ("inf_pr", "inf_du")]
+    return max((float(values[-1]) if values else np.inf) for values in seen)

@@ -1,4 +1,4 @@
-"""Staged programs whose last stage has variables of its own, rewritten for solvers whose last stage has a state alone."""
+"""Staged programs whose last stage has variables, rewritten for solvers whose last stage has a state alone."""
 
 from __future__ import annotations
 
