@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class Acados:
         folder = str(self.root / "interfaces" / "acados_template")
         sys.path.insert(0, folder)
         try:
-            with self.environment():
+            with self.environment(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes in its docstrings
                 module = importlib.import_module("acados_template")
                 importlib.import_module("acados_template.acados_ocp_solver")
         except ImportError as error:
