@@ -167,7 +167,8 @@ def ocp(acados: Acados) -> Iterator[Any]:
         options.tf, options.sim_method_num_steps = 2.0, 2
         options.nlp_solver_type, options.qp_solver = "SQP", "PARTIAL_CONDENSING_HPIPM"
         options.hessian_approx, options.regularize_method = "GAUSS_NEWTON", "NO_REGULARIZE"
-        options.integrator_type, options.nlp_solver_max_iter = "ERK", 100
+        options.integrator_type, options.nlp_solver_max_iter = "ERK", 200
+        options.tol = options.qp_tol = 1e-8
         yield made
 
 
@@ -201,14 +202,14 @@ def _discrete(ocp: Any) -> None:
 def _state_bounds(ocp: Any) -> None:
     rules = ocp.constraints
     rules.idxbx = rules.idxbx_e = np.array([1])
-    rules.lbx, rules.ubx = np.array([-0.4]), np.array([1e9])
+    rules.lbx, rules.ubx = np.array([-0.4]), np.array([50.0])
     rules.lbx_e, rules.ubx_e = rules.lbx, rules.ubx
 
 
 def _soft_row(ocp: Any) -> None:
     rules, cost = ocp.constraints, ocp.cost
     ocp.model.con_h_expr = ca.vertcat(ocp.model.u**2, ocp.model.x[1] ** 2)
-    rules.lh, rules.uh = np.array([-1e9, -1e9]), np.array([4.0, 0.1])
+    rules.lh, rules.uh = np.array([-50.0, -50.0]), np.array([4.0, 0.1])
     rules.idxsh = np.array([1])
     cost.zl = cost.zu = np.array([0.8])
     cost.Zl = cost.Zu = np.zeros(1)
@@ -235,6 +236,7 @@ def test_a_problem_of_acados_and_its_task_have_one_solution(
 def test_the_parts_of_a_task_from_acados(ocp: Any) -> None:
     _soft_row(ocp)
     _state_bounds(ocp)
+    ocp.constraints.ubx = ocp.constraints.ubx_e = np.array([1e15])  # which is no bound for acados
     with pytest.warns(UserWarning, match="last state"):
         task = from_acados(ocp)
     assert (task.dt, task.steps, task.substeps, task.integrator, task.name) == (0.1, 20, 2, "rk4", "spring")
