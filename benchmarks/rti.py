@@ -3,17 +3,26 @@
     python -m benchmarks.rti [--steps 100]
 
 The swing-up of a cart-pole over 40 samples and a planar quadrotor over 30, from the same start, with the same discrete
-model, cost and terminal cost. do-mpc solves with its default, ipopt. Steps are taken in turn, so that all methods meet
-the same load of the machine; times are those of the whole Python call. The first step, a cold solve, is not counted.
-The last line is JSON: medians as ratios to do-mpc, and closed-loop costs relative to ipopt's.
+model, cost and terminal cost. do-mpc solves with its default, ipopt. acados runs in a process of its own
+(`benchmarks.rti_acados`), where one is installed: its real-time iteration, unshifted as in its examples, and its SQP to
+1e-6. Methods take ten steps in turn, so that all meet the same load of the machine; times are processor times of the
+whole Python call. The first step, a cold solve, is not counted. The last line is JSON: medians as ratios to do-mpc,
+closed-loop costs relative to ipopt's, and for each problem
+
+* ``ratio_to_acados``: our real-time iteration to that of acados,
+* ``converged_ratio_to_acados``: our converged step to that of acados' SQP, with the relative difference of their
+  closed-loop costs, and the number of steps in which either did not converge;
+
+null where there is no acados.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import casadi as ca
@@ -22,10 +31,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.rti_acados import METHODS, Method, Peer, run
+from ctrl import Status
 from mpc import NonlinearMPC
+from mpc.solvers.acados_install import AcadosMissing
 from systems import Task
 from systems.library import cartpole_swing_up, planar_quadrotor
 
+BLOCK = 10  # steps that a method takes in turn
 PROBLEMS: dict[str, tuple[Callable[[], Task], int]] = {
     "cartpole": (cartpole_swing_up, 40),
     "quadrotor": (planar_quadrotor, 30),
@@ -80,44 +93,81 @@ def dompc(task: Task, horizon: int) -> Callable[[np.ndarray, int], np.ndarray]:
     return step
 
 
-def ours(task: Task, horizon: int, **named: Any) -> Callable[[np.ndarray, int], np.ndarray]:
-    controller = NonlinearMPC(task, horizon, **named)
-    return lambda x, k: controller.step(x, k).input
+@dataclass(eq=False)
+class Ours:
+    """Our controller, and the number of its steps that did not converge."""
+
+    controller: NonlinearMPC
+    unsolved: int = 0
+
+    def __call__(self, x: np.ndarray, k: int) -> np.ndarray:
+        decision = self.controller.step(x, k)
+        self.unsolved += decision.status is not Status.SOLVED
+        return decision.input
 
 
-def measured(task: Task, horizon: int, steps: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Seconds of each step and closed-loop costs, by method."""
-    methods = {
+def peer(problem: str) -> Peer | None:
+    try:
+        return Peer(problem)
+    except AcadosMissing as reason:
+        print(f"no acados: {reason}")
+        return None
+
+
+def measured(problem: str, task: Task, horizon: int, steps: int) -> tuple[dict[str, np.ndarray], dict[str, float], Any]:
+    """Seconds of each step and closed-loop costs, by method; how many steps did not converge, ours and acados'."""
+    warnings.simplefilter("ignore", FutureWarning)  # of CasADi, on the way that do-mpc compares bounds
+    converged, acados = Ours(NonlinearMPC(task, horizon)), peer(problem)
+    methods: dict[str, Method] = {
         "do-mpc": dompc(task, horizon),
-        "ipopt": ours(task, horizon, solver="ipopt"),
-        "converged": ours(task, horizon),
-        "real-time iteration": ours(task, horizon, iterations=1),
+        "ipopt": Ours(NonlinearMPC(task, horizon, solver="ipopt")),
+        "converged": converged,
+        "real-time iteration": Ours(NonlinearMPC(task, horizon, iterations=1)),
     }
+    runs = {name: functools.partial(run, task, method) for name, method in methods.items()}
+    if acados is not None:
+        runs[f"{METHODS[1]}, by NonlinearMPC"] = functools.partial(
+            run, task, Ours(NonlinearMPC(task, horizon, solver="acados"))
+        )
+        runs.update({name: functools.partial(acados.run, name) for name in METHODS})
     start = task.initial.sample(task.plant.state, np.random.default_rng(0))
-    states = {name: start.copy() for name in methods}
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    costs = dict.fromkeys(methods, 0.0)
-    step, (low, high) = task.dynamics.function(), task.input_bounds
-    for k in range(steps):
-        x_ref, u_ref = (part[0] for part in task.reading.window(k, 1))
-        for name, method in methods.items():
-            x = states[name]
-            began = perf_counter()
-            u = method(x, k)
-            seconds[name].append(perf_counter() - began)
-            u = np.clip(u, low, high)
-            costs[name] += float(task.stage_cost(x, u, x_ref, u_ref))
-            states[name] = np.array(step(x, u, 0, []))[:, 0]
-    return {name: np.array(times[1:]) for name, times in seconds.items()}, costs
+    states = dict.fromkeys(runs, start)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    costs = dict.fromkeys(runs, 0.0)
+    for first in range(0, steps, BLOCK):
+        for name, of in runs.items():
+            states[name], took, cost = of(states[name], range(first, min(first + BLOCK, steps)))
+            seconds[name] += took
+            costs[name] += cost
+    unsolved = {"ours": converged.unsolved, "acados": None if acados is None else acados.unsolved[METHODS[1]]}
+    if acados is not None:
+        acados.close()
+    return {name: np.array(times[1:]) for name, times in seconds.items()}, costs, unsolved
+
+
+def beside_acados(seconds: dict[str, np.ndarray], costs: dict[str, float], unsolved: Any) -> dict[str, Any]:
+    """Our steps as ratios to those of acados; null where there is none."""
+    pairs = (("real-time iteration", METHODS[0]), ("converged", METHODS[1]))
+    ratios = [
+        float(np.median(seconds[ours]) / np.median(seconds[theirs])) if theirs in seconds else None
+        for ours, theirs in pairs
+    ]
+    theirs = costs.get(METHODS[1])
+    return {
+        "ratio_to_acados": ratios[0],
+        "converged_ratio_to_acados": ratios[1],
+        "converged_cost_difference": None if theirs is None else costs["converged"] / theirs - 1.0,
+        "not_converged": unsolved,
+    }
 
 
 def main(options: Options) -> None:
     result: dict[str, Any] = {"benchmark": "rti", "steps": options.steps, "hpipm": "CasADi's"}
     table = Table("problem", "method", "median [ms]", "p99 [ms]", "ratio to do-mpc", "cost relative to ipopt")
     for name, (make, horizon) in PROBLEMS.items():
-        seconds, costs = measured(make(), horizon, options.steps)
+        seconds, costs, unsolved = measured(name, make(), horizon, options.steps)
         unit = float(np.median(seconds["do-mpc"]))
-        result[name] = {}
+        result[name] = beside_acados(seconds, costs, unsolved)
         for method, times in seconds.items():
             median, share = float(np.median(times)), costs[method] / costs["ipopt"]
             row = (f"{1e3 * median:.3f}", f"{1e3 * np.quantile(times, 0.99):.3f}", f"1/{unit / median:.1f}")

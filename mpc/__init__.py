@@ -5,6 +5,9 @@ from mpc.harmonic.equality_mpc import EqualityMPC
 from mpc.harmonic.frequency import FrequencySweep, choose_frequency
 from mpc.harmonic.harmonic_mpc import HarmonicMPC
 from mpc.harmonic.tracking_mpc import TrackingMPC
+from mpc.interop.from_acados import from_acados
+from mpc.interop.from_dompc import dompc_expression, from_dompc
+from mpc.interop.to_dompc import DoMPC, to_dompc
 from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
 from mpc.linear.linear_mpc import LinearMPC
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
@@ -19,6 +22,7 @@ from mpc.stochastic.stochastic_mpc import (
 from mpc.stochastic.tube import tube_gain
 
 __all__ = [
+    "DoMPC",
     "EqualityMPC",
     "ErrorDynamics",
     "ExplicitMPC",
@@ -30,9 +34,13 @@ __all__ = [
     "StochasticMPC",
     "TrackingMPC",
     "choose_frequency",
+    "dompc_expression",
+    "from_acados",
+    "from_dompc",
     "indirect_feedback_mpc",
     "nominal_mpc",
     "robust_mpc",
     "robust_stochastic_mpc",
+    "to_dompc",
     "tube_gain",
 ]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ctrl.answers import Announced
 
-__all__ = ["DOMAIN", "HELD_AS_HARD", "KINKED_CONSTRAINT", "LINEARISED", "SLOPES_OF_KINKS", "UNDISTURBED"]
+__all__ = [
+    "DOMAIN",
+    "HELD_AS_HARD",
+    "KINKED_CONSTRAINT",
+    "LINEARISED",
+    "SLOPES_OF_KINKS",
+    "SMOOTHED_ROOTS",
+    "UNDISTURBED",
+]
 
 HELD_AS_HARD = Announced("holds {names} in every predicted sample, with no allowance")
 UNDISTURBED = Announced("predicts without the mean of the disturbance ({names})")
@@ -12,3 +20,4 @@ DOMAIN = Announced("does not know the domain")
 KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
 LINEARISED = Announced("takes {names} as its linearisation")
 SLOPES_OF_KINKS = Announced("takes {names} in the plant by the slopes at the linearisation")
+SMOOTHED_ROOTS = "takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0"

@@ -10,26 +10,29 @@ import numpy as np
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.controller import Status, sample_index
 from ctrl.terminal import Kind
-from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
-from mpc.nonlinear.sequential import Sequential, relative_distance
-from mpc.nonlinear.staged_task import staged
+from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
+from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
-from mpc.solvers.staged import Buffered
+from mpc.solvers.sqp import SQP
+from mpc.solvers.staged import Buffered, Hessian
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
+TOLERANCE = 1e-6  # of the optimality conditions of SQP
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
 LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
 
+Solver = Literal["sqp", "acados", "do-mpc", "ipopt"]
 Guess = tuple[np.ndarray, np.ndarray]  # states (horizon + 1, n) and inputs (horizon, m)
 
 
@@ -49,7 +52,8 @@ class NonlinearMPC(OnlineController):
     Args:
         task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.staged_task.staged`.
         horizon: number of predicted samples.
-        solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM.
+        solver: ``sqp``, or ``ipopt`` to use ipopt alone, also used if CasADi comes without HPIPM; ``acados`` or
+            ``do-mpc`` for the same problem in that program, where it is installed (``docs/backends.md``).
         max_iterations: limit of each solver in one step; default: 20 quadratic programs, 200 iterations of ipopt.
         terminal: ``cost-to-go`` for the terminal cost of :func:`ctrl.terminal.terminal`, ``task`` for only what the
             task itself charges at the end.
@@ -59,8 +63,9 @@ class NonlinearMPC(OnlineController):
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
-            iterations without ``sqp``.
+            iterations with ipopt or do-mpc.
         HPIPMMissing: iterations, where CasADi brings no HPIPM.
+        AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
     """
 
     FAR = 0.5  # largest distance to the plan, relative to 1 + |x|, at which the plan is still used as a guess
@@ -69,7 +74,7 @@ class NonlinearMPC(OnlineController):
         self,
         task: Task,
         horizon: int = 25,
-        solver: Literal["sqp", "ipopt"] = "sqp",
+        solver: Solver = "sqp",
         max_iterations: int | None = None,
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
@@ -79,12 +84,14 @@ class NonlinearMPC(OnlineController):
             raise InvalidValue(
                 "solver = 'fatrop' cannot be interrupted, and from some states never returns; use 'sqp' or 'ipopt'"
             )
-        expect_choice(solver, "solver", ("sqp", "ipopt"))
+        expect_choice(solver, "solver", get_args(Solver))
         expect_choice(terminal, "terminal", get_args(Kind))
         if iterations is not None:
             expect_whole(iterations, "iterations", least=1)
-            if solver != "sqp":
-                raise InvalidValue(f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp'")
+            if solver not in ("sqp", "acados"):
+                raise InvalidValue(
+                    f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
+                )
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
         expect_program(task, horizon)
@@ -92,12 +99,13 @@ class NonlinearMPC(OnlineController):
         self.problem = transcribed(self.staged)
         self.approximations = ANSWERS.read(task)
         if self.staged.smoothed:
-            self.approximations += ("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0",)
+            self.approximations += (SMOOTHED_ROOTS,)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
-        self._sequential = self._made_sequential() if solver == "sqp" else None
+        self._ipopt_most = max_iterations or 200
         # In the worst case both solvers attempt a step, so each has half of the time.
-        self._share = self.time_limit if self._sequential is None else 0.5 * self.time_limit
-        self.solver = Ipopt(self.problem.program, max_iterations or 200, self._share)
+        self._share = self.time_limit if solver == "ipopt" else 0.5 * self.time_limit
+        self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
+        self.solver = Ipopt(self.problem.program, self._ipopt_most, self._share)
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
@@ -122,7 +130,7 @@ class NonlinearMPC(OnlineController):
             CompilerMissing: there is no C compiler, or it fails.
             NotLowerable: the task uses a function for which CasADi generates no C.
         """
-        if self._sequential is not None:
+        if self._sequential is not None and isinstance(self._sequential.sqp, SQP):
             self._sequential.sqp.linearisation.compile()
 
     @quiet
@@ -187,23 +195,33 @@ class NonlinearMPC(OnlineController):
     def _pose(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Sets the parameters of sample ``k``; returns the reference over the horizon, and the stages before the end of
         the run."""
-        staged, steps = self.staged, self.task.steps
-        going = steps - k if staged.ends and 0 <= k < steps else self.horizon + 1
-        x_ref, u_ref = self.task.reading.window(k, self.horizon + 1)
-        if going < self.horizon:  # the reference beyond the end of the run is ignored
-            x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], self.horizon - going, axis=0)])
+        staged = self.staged
+        x_ref, u_ref, going = ahead(self.task, self.horizon, k, staged.ends)
         left = self._budgets.left(x, k) if len(staged.rates) else np.zeros(0)
         staged.fill(self._p, x_ref, u_ref, going, left)
         return x_ref, u_ref, going
 
-    def _made_sequential(self) -> Sequential | None:
+    def _made_sequential(self, solver: Solver) -> Sequential | None:
         try:
-            # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-            return Sequential(self.staged, "speed" if self.iterations is None else "speed_abs")
+            return Sequential(self.staged, self._staged_solver(solver, self.staged))
         except HPIPMMissing:
             if self.iterations is not None:
                 raise
             return None
+
+    def _staged_solver(self, solver: Solver, staged: StagedTask) -> StagedSolver:
+        # A budget couples all stages through a nonlinear constraint whose curvature matters.
+        hessian: Hessian = "lagrangian" if len(staged.rates) else "cost"
+        if solver == "acados":
+            from mpc.solvers.acados import AcadosSolver
+
+            return AcadosSolver(staged.program, self.iterations or self._most, hessian)
+        if solver == "do-mpc":
+            from mpc.solvers.dompc import DoMPCSolver
+
+            return DoMPCSolver(staged.program, self.task, self._ipopt_most, self._share)
+        # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
+        return SQP(staged.program, "speed" if self.iterations is None else "speed_abs", TOLERANCE, hessian)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 
 from mpc.fallback import Plan
 from mpc.nonlinear.staged_task import StagedTask
-from mpc.solvers.hpipm import Mode
-from mpc.solvers.sqp import SQP, Ended
+from mpc.solvers.sqp import Ended
+from mpc.solvers.staged import Point
 
-__all__ = ["Sequential", "relative_distance"]
+__all__ = ["Sequential", "StagedSolver", "relative_distance"]
+
+
+class StagedSolver(Protocol):
+    """A solver of one staged program that starts from the point in it; see :class:`mpc.solvers.sqp.SQP`."""
+
+    point: Point
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def set_bounds(self) -> None:
+        """Takes the changed bounds."""
+
+    def prepare(self) -> None:
+        """Linearises about the point."""
+
+    def iterate(self, x: np.ndarray) -> Ended:
+        """One full step for the measured state."""
+
+    def solve(self, x: np.ndarray, iterations: int, until: float) -> Ended:
+        """Iterates for the measured state until solved."""
 
 
 @final
@@ -20,16 +40,11 @@ class Sequential:
 
     Args:
         staged: the program.
-        mode: of HPIPM.
-
-    Raises:
-        HPIPMMissing: see :func:`mpc.solvers.hpipm.library`.
+        solver: of ``staged.program``.
     """
 
-    def __init__(self, staged: StagedTask, mode: Mode = "balance") -> None:
-        # A budget couples all stages through a nonlinear constraint whose curvature matters.
-        self.staged = staged
-        self.sqp = SQP(staged.program, mode, 1e-6, hessian="lagrangian" if len(staged.rates) else "cost")
+    def __init__(self, staged: StagedTask, solver: StagedSolver) -> None:
+        self.staged, self.sqp = staged, solver
         self._states, self._inputs = staged.plant_sizes
         self._going = -1  # stages before the end of the run; values beyond the horizon are equivalent
         self._begins: int | None = None  # the first sample of the point

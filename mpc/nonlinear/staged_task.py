@@ -21,7 +21,7 @@ from mpc.solvers.staged import StagedProgram
 from systems import Budget, Task
 from systems.nonsmooth import Epigraph, smoothed
 
-__all__ = ["StagedTask", "staged"]
+__all__ = ["StagedTask", "ahead", "staged"]
 
 
 @final
@@ -92,6 +92,20 @@ class StagedTask:
             p[:, start + 1 : start + 1 + count] = self.rates ** stages[:, None]
             p[0, start + 1 : start + 1 + count] = self.decided
             p[:, start + 1 + count :] = left
+
+
+def ahead(task: Task, horizon: int, k: int, ends: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """The reference from sample ``k`` on, states (horizon + 1, n) and inputs (horizon + 1, m), and the number of stages
+    before the end of the run.
+
+    Args:
+        ends: whether the program knows of the end; the reference beyond it is ignored then.
+    """
+    going = task.steps - k if ends and 0 <= k < task.steps else horizon + 1
+    x_ref, u_ref = task.reading.window(k, horizon + 1)
+    if going < horizon:
+        x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], horizon - going, axis=0)])
+    return x_ref, u_ref, going
 
 
 def staged(task: Task, horizon: int, kind: Kind = "cost-to-go") -> StagedTask:

@@ -10,7 +10,7 @@ import casadi as ca
 from ctrl.controller import Status
 from mpc.solvers.nlp import NLPSolver, NonlinearProgram
 
-__all__ = ["Ipopt"]
+__all__ = ["Ipopt", "status_of"]
 
 _STATUS = {
     "Solve_Succeeded": Status.SOLVED,
@@ -21,6 +21,11 @@ _STATUS = {
     "Maximum_WallTime_Exceeded": Status.TIMEOUT,
     "Diverging_Iterates": Status.UNBOUNDED,
 }
+
+
+def status_of(answer: str) -> Status:
+    """The status for ipopt's ``return_status``."""
+    return _STATUS.get(answer, Status.NUMERICAL)
 
 
 class Ipopt(NLPSolver):
@@ -48,4 +53,4 @@ class Ipopt(NLPSolver):
         return ca.nlpsol("ipopt", "ipopt", problem, options)
 
     def _status(self, stats: dict[str, Any]) -> Status:
-        return _STATUS.get(stats["return_status"], Status.NUMERICAL)
+        return status_of(stats["return_status"])

@@ -194,6 +194,16 @@ class Linearisation:
         return bool(self.pivots.min() > 0.0)
 
 
+def is_convex(function: ca.Function) -> bool:
+    """Whether the Hessian of the first result is constant and positive semidefinite."""
+    x, v, p = (ca.SX.sym(name, function.size1_in(i)) for i, name in enumerate("xvp"))
+    H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
+    if not H.is_constant():
+        return False
+    values = np.linalg.eigvalsh(np.array(ca.DM(ca.densify(H)))) if H.shape[0] else np.zeros(1)
+    return bool(np.isfinite(values).all() and values[0] >= -1e-12 * max(1.0, values[-1]))
+
+
 def _least_pivot(H: ca.SX) -> ca.SX:
     """The smallest pivot of H = L D L', not positive where H is not positive semidefinite to rounding."""
     if not H.shape[0]:

@@ -1,0 +1,1 @@
+"""Tasks and plants from, and for, do-mpc and acados."""
