@@ -72,7 +72,7 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
     Q, R = expect_array(Q, "Q", (n, n)), expect_array(R, "R", (m, m))
     N = np.zeros((n, m)) if N is None else expect_array(N, "N", (n, m))
     for name, matrix in (("Q", Q), ("R", R)):
-        if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+        if (np.abs(matrix - matrix.T) > 1e-9 * np.abs(matrix).max(initial=0.0)).any():
             raise InvalidValue(f"{name} must be symmetric; symmetrise it as ({name} + {name}.T) / 2")
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise InvalidValue("R must be positive definite: give every input a positive weight")

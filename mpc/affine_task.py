@@ -99,7 +99,8 @@ def _constraints(task: Task) -> AffineRows:
     soft = np.isfinite(conditions.weight)
     for group in np.unique(conditions.group[soft]):
         members = C[(conditions.group == group) & soft]
-        if len(members) > 2 or (len(members) == 2 and not np.allclose(members[0], -members[1])):
+        rounding = 1e-9 * np.abs(members).max(initial=0.0)
+        if len(members) > 2 or (len(members) == 2 and (np.abs(members[0] + members[1]) > rounding).any()):
             name = conditions.names[int(np.flatnonzero(conditions.group == group)[0])]
             raise NotApplicable(
                 f"task '{task.name}': the soft constraint '{name}' charges the largest of several violations, which a "

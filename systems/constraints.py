@@ -260,7 +260,7 @@ class Ellipsoid(Constraint):
                 f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals; expected ({k}, {k}) "
                 f"and ({k},)"
             )
-        if not np.allclose(P, P.T) or not (np.linalg.eigvalsh(P) > 0).all():
+        if (np.abs(P - P.T) > 1e-9 * np.abs(P).max()).any() or not (np.linalg.eigvalsh(P) > 0).all():
             raise InvalidValue(f"constraint '{self.name}': P must be symmetric and positive definite")
         expect_number(self.level, f"constraint '{self.name}': level", above=0.0)
         object.__setattr__(self, "P", P)

@@ -155,10 +155,14 @@ def expect_weight(weight: Any, what: str) -> None:
         matrix = np.diag(given) if given.ndim == 1 else given
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DimensionMismatch(f"{what} has shape {matrix.shape}; expected a diagonal (n,) or a square matrix (n, n)")
-    if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+    # Signals may have any units, so entries are measured by their diagonals; a zero among those is one up to rounding.
+    diagonal, rounding = np.diag(matrix), 1e-14 * float(np.abs(matrix).max(initial=0.0))
+    size = np.sqrt(np.where(np.abs(diagonal) > rounding, np.abs(diagonal), max(1e14 * rounding, 1e-300)))
+    scaled = matrix / size[:, None] / size
+    if (np.abs(scaled - scaled.T) > 1e-9).any():
         raise InvalidValue(f"{what} must be symmetric; symmetrise it as ({what} + {what}.T) / 2")
-    smallest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
-    if smallest < -1e-9 * max(1.0, float(np.abs(matrix).max(initial=0.0))):
+    if np.linalg.eigvalsh(scaled).min(initial=0.0) < -1e-9:
+        smallest = float(np.linalg.eigvalsh(matrix).min())
         raise InvalidValue(
             f"{what} is not positive semidefinite: its smallest eigenvalue is {smallest:.3g}; a cost must not reward "
             "distance from the reference"

@@ -152,8 +152,9 @@ class Gaussian(Distribution):
         if covariance.shape[0] != covariance.shape[1]:
             raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected (n, n)")
         values = np.linalg.eigvalsh(covariance)
-        rounding = 1e-12 * max(1.0, values.max(initial=0.0))
-        if not np.allclose(covariance, covariance.T) or values.min(initial=0.0) < -rounding:
+        largest = float(np.abs(covariance).max(initial=0.0))
+        asymmetry = float(np.abs(covariance - covariance.T).max(initial=0.0))
+        if asymmetry > 1e-9 * largest or values.min(initial=0.0) < -1e-12 * largest:
             raise InvalidValue(
                 "a covariance must be symmetric and positive semidefinite; symmetrise it as (C + C.T) / 2, and check "
                 f"its eigenvalues, the smallest of which is {values.min(initial=0.0):.3g}"

@@ -184,11 +184,16 @@ def _is_smooth(f: ca.Function, program: Program, kink: Kink) -> bool:
     on = _boundary(ca.Function("gap", z, [gap]), _draws(z))
     if on is None:
         return False
-    values_on = _numbers(ca.Function("sides", z, sides[:1]), on), _numbers(ca.Function("sides", z, sides[1:]), on)
+    both = [ca.Function("side", z, [side]) for side in sides]
+    values_on = [_numbers(side, on) for side in both]
     finite = np.isfinite(values_on[0]).all(axis=1) & np.isfinite(values_on[1]).all(axis=1)
     if not finite.any():
         return False
-    scale = 1e-6 * (1.0 + np.abs(values_on[0][finite]))
+    # The unit of f is nobody's choice here: what is small throughout has small jumps.
+    near = [p[:, : 2 * _POINTS] for p in _draws(z)]
+    around = np.abs([_numbers(side, near) for side in both])
+    size = np.minimum(np.where(np.isfinite(around), around, 0.0).max(axis=(0, 1)), 1.0)
+    scale = 1e-6 * (size + np.abs(values_on[0][finite]))
     return bool((np.abs(values_on[0] - values_on[1])[finite] <= scale).all())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+import casadi as ca
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -347,3 +348,13 @@ def test_small_units_of_the_states_do_not_loosen_their_bounds() -> None:
         assert right is not None
         assert decision.status is Status.SOLVED
         np.testing.assert_allclose(decision.input, np.clip(right, low, high), atol=2e-6 * (high - low).min())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_the_largest_of_several_violations_is_refused_in_any_unit(unit: float) -> None:
+    """Rows of 1e-9 were taken for opposite ones, and both were charged."""
+    larger = Inequality("larger", lambda x, u: unit * (ca.fmax(x.x1 + x.x2, 2.0 * x.x2 - x.x1) - 1.0)).soft(1.0 / unit)
+    with pytest.raises(NotApplicable, match="'larger' charges the largest of several violations"):
+        LinearMPC(task(MASS, larger))
+    both = Inequality("both", lambda x, u: unit * (ca.fabs(x.x1) - 1.0)).soft(1.0 / unit)
+    assert len(LinearMPC(task(MASS, both), 3).problem.weight) > 3

@@ -43,6 +43,22 @@ def test_the_unit_of_the_cost_changes_nothing(name: str, unit: float) -> None:
     assert cost == pytest.approx(price, rel=1e-4)
 
 
+def test_a_kink_of_a_small_cost_is_not_dropped() -> None:
+    """The price on u was left out, and nothing said so, where it was below 1e-6."""
+
+    def inputs(unit: float) -> np.ndarray:
+        def stage(x, u, xr, ur):  # type: ignore[no-untyped-def]
+            return unit * (x.x1**2 + 0.1 * u.u1**2 + ca.fabs(u.u1))
+
+        task = Task(
+            "small", PLANT, 0.2, 10, Nonlinear(stage, lambda x, xr: unit * x.x1**2), Fixed([3.0]),
+            domain=Box("domain", {"x1": (-20.0, 20.0)}),
+        )  # fmt: skip
+        return simulate(task, LinearMPC(task, 10), np.array([[3.0]])).inputs[0, :, 0]
+
+    np.testing.assert_allclose(inputs(1e-7), inputs(1.0), atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["linear", "nonlinear", "Lagrangian"])
 def test_nor_does_it_with_kinks(name: str) -> None:
     (states, cost), (right, price) = run(name, 1e-7, kinked=True), run(name, 1.0, kinked=True)

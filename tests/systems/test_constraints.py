@@ -135,6 +135,8 @@ def test_bad_shapes() -> None:
         Polytope("p", ["speed"], [[1.0]], [1.0, 2.0])
     with pytest.raises(DimensionMismatch, match=r"'e': P \(2, 2\), centre \(1,\) for 1 signals"):
         Ellipsoid("e", ["speed"], np.eye(2), centre=[0.0])
+    with pytest.raises(InvalidValue, match="'e': P must be symmetric"):
+        Ellipsoid("e", ["position", "speed"], [[1e-9, 1e-9], [0.0, 1e-9]])
 
 
 @pytest.mark.parametrize(

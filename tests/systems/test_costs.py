@@ -64,6 +64,10 @@ def test_nonlinear_cost() -> None:
         (lambda: Quadratic([[1, 2], [2, 1]], [1.0]), InvalidValue, "Q is not positive semidefinite"),
         (lambda: Quadratic([1, 1], [-0.1]), InvalidValue, "R is not positive semidefinite"),
         (lambda: Quadratic([1, 1], [1], P=[[0, 1], [1, 0]]), InvalidValue, "P is not positive semidefinite"),
+        (lambda: Quadratic([1e-10, -5e-11], [1.0]), InvalidValue, "Q is not positive semidefinite"),
+        (lambda: Quadratic([1e6, -1e-4], [1.0]), InvalidValue, "Q is not positive semidefinite"),
+        (lambda: Quadratic([[1e-10, 2e-10], [2e-10, 1e-10]], [1.0]), InvalidValue, "Q is not positive semidefinite"),
+        (lambda: Quadratic([[1e-13, 1e-13], [0, 1e-13]], [1.0]), InvalidValue, "Q must be symmetric"),
         (
             lambda: Quadratic([[1, 1], [0, 1]], [1.0]),
             InvalidValue,
@@ -101,6 +105,13 @@ def test_nonlinear_cost() -> None:
 def test_bad_weights(cost, error, message) -> None:
     with pytest.raises(error, match=message):
         cost().matrices(PLANT)
+
+
+@pytest.mark.parametrize(
+    "Q", [[0.0, 0.0], [1.0, 1e-20], [1.0, -1e-16], [[1e12, 1.0], [1.0, 1e-12]], [[1.0, 1.0 + 1e-12], [1.0, 1.0]]]
+)
+def test_weights_that_are_semidefinite_in_any_units_or_but_for_rounding(Q) -> None:
+    Quadratic(Q, [1.0]).matrices(PLANT)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,16 @@ def test_no_signals_at_all() -> None:
             "symmetric and positive semidefinite",
         ),
         (
+            lambda: Gaussian(covariance_matrix=1e-10 * np.triu(np.ones((3, 3)))),
+            InvalidValue,
+            "symmetric and positive semidefinite",
+        ),
+        (
+            lambda: Gaussian(covariance_matrix=-1e-13 * np.eye(3)),
+            InvalidValue,
+            "symmetric and positive semidefinite",
+        ),
+        (
             lambda: Gaussian(covariance_matrix=np.full((3, 3), np.nan)),
             InvalidValue,
             "covariance of a Gaussian = .* holds NaN",

@@ -89,6 +89,13 @@ def test_what_is_continuously_differentiable_has_no_kink(name: str) -> None:
     assert epigraph(f).count == 0
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e-12])
+@pytest.mark.parametrize("name", [*CONVEX, *LEFT, *SMOOTH])
+def test_a_small_unit_hides_no_kink_and_makes_none(name: str, unit: float) -> None:
+    expression = (CONVEX | LEFT | SMOOTH)[name]
+    assert kinks(function(unit * expression)) == kinks(function(expression))
+
+
 @pytest.mark.parametrize("name", [*CONVEX, *SMOOTH])
 def test_penalties_are_the_same_function(name: str) -> None:
     f = function((CONVEX | SMOOTH)[name])
