@@ -94,7 +94,7 @@ def runners(task: Task, horizon: int) -> dict[str, Runner | None]:
         made["acados"] = OwnProcess(peer, task, clock, False, PATIENCE, PATIENCE)
     for runner in made.values():
         if runner is not None:
-            runner.start(PATIENCE)
+            runner.start(PATIENCE, threading.Event())
     return made
 
 

@@ -9,6 +9,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import final
 
+from systems.arguments import expect_number
+
 __all__ = ["Clock", "RealClock", "SimulatedClock"]
 
 _SLICE = 50_000_000  # ns before the end of a sleep from which on it cannot be cut short
@@ -40,7 +42,7 @@ class RealClock(Clock):
     """
 
     def __init__(self, spin: float = 1e-4) -> None:
-        self._spin = int(1e9 * spin)
+        self._spin = int(1e9 * expect_number(spin, "spin", least=0.0, most=1.0, hint="in seconds"))
 
     def now(self) -> int:
         return time.monotonic_ns()

@@ -116,4 +116,5 @@ def _exceedance(axes: Axes, run: LoopRun) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("time [ms]; dashed: the controller's time budget")
     axes.set_ylabel("share of samples that take longer")
-    axes.legend(loc="lower left")
+    if axes.lines[1:]:
+        axes.legend(loc="lower left")

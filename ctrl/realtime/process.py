@@ -146,11 +146,11 @@ class OwnProcess(Runner):
         """Process numbers: of the controller that answers, then of the stand-by."""
         return [process.pid for process in self._processes]
 
-    def start(self, patience: float) -> None:
+    def start(self, patience: float, stop: threading.Event) -> None:
         self._processes = [ControllerProcess(self._work, *self._sizes) for _ in range(self._count)]
         end = time.monotonic() + patience
         for process in self._processes:
-            while not process.is_ready:
+            while not process.is_ready and not stop.is_set():
                 process.poll(self._clock, self._clock.now())
                 if not process.is_alive or time.monotonic() > end:
                     why = process.failure or ("it ended" if not process.is_alive else f"not ready after {patience:g} s")
@@ -198,7 +198,9 @@ class OwnProcess(Runner):
         for i, process in enumerate(self._processes):
             if i or not process.is_ready:
                 process.poll(self._clock, now)  # answers of a stand-by are discarded; a new process reports ready
-            overdue = process.waiting_since is not None and now - process.waiting_since > self._unresponsive
+            if self._is_overdue(process, now):
+                process.poll(self._clock, now)  # it may have answered when nobody was waiting any more
+            overdue = self._is_overdue(process, now)
             late = not process.is_ready and time.monotonic() - process.started > self._restart
             if process.is_alive and not overdue and not late:
                 kept.append(process)
@@ -211,6 +213,9 @@ class OwnProcess(Runner):
         for _ in range(self._count - len(self._processes) - self._starting):
             self._starting += 1
             self._background(lambda: self._started.append(ControllerProcess(self._work, *self._sizes)))
+
+    def _is_overdue(self, process: ControllerProcess, now: int) -> bool:
+        return process.waiting_since is not None and now - process.waiting_since > self._unresponsive
 
     def _background(self, work: Callable[[], None]) -> None:
         """Starting and ending a process takes milliseconds, which the loop does not have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import NamedTuple, final
 
@@ -48,11 +49,12 @@ class Runner(ABC):
     error: str = ""
 
     @abstractmethod
-    def start(self, patience: float) -> None:
-        """Returns when the controller is ready.
+    def start(self, patience: float, stop: threading.Event) -> None:
+        """Returns when the controller is ready, or ``stop`` is set.
 
         Args:
             patience: seconds of real time after which starting has failed.
+            stop: to give up.
 
         Raises:
             ControllerFailed: it cannot be made.
@@ -90,7 +92,7 @@ class InProcess(Runner):
         self._controller, self._shape, self._clock = controller, (inputs,), clock
         self._answer: Answer | None = None
 
-    def start(self, patience: float) -> None:
+    def start(self, patience: float, stop: threading.Event) -> None:
         self._controller.reset()
 
     def ask(self, number: int, x: np.ndarray, k: int) -> None:
