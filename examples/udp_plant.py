@@ -54,12 +54,12 @@ def serve(options: Options, stop: threading.Event | None = None) -> None:
     x, u, w = np.array([[0.5, 0.1, 0.0, 0.0]]), np.zeros((1, 1)), np.zeros((1, 1))
     peer = UDPPeer(task, options.port)
     print(f"cart-pole at udp://127.0.0.1:{peer.port}", flush=True)
-    begun, heard, k, is_free = clock.now(), clock.now(), 0, False
+    begun, heard, k, is_free = clock.time(), clock.time(), 0, False
     while not stop.is_set() and k < options.seconds * options.rate:
         command = peer.receive()
         if command is not None:
-            u, heard, is_free = np.clip(command, low, high)[None], clock.now(), True
-        elif clock.now() - heard > 1e9 * options.silence:
+            u, heard, is_free = np.clip(command, low, high)[None], clock.time(), True
+        elif clock.time() - heard > 1e9 * options.silence:
             u = np.zeros((1, 1))
         if is_free and abs(x[0, 1]) < 1.0:  # it is held until the first command, and stays where it has fallen
             x = step(x, u, w).copy()

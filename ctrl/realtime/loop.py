@@ -171,16 +171,16 @@ class Loop:
 
     def _plan_first(self) -> None:
         """Puts the first measurement to the controller before the time counts: a first plan takes longest."""
-        x, end = self._first_state(), self._clock.now() + _FIRST
-        while x is None and self._clock.now() < end and not self._stop.is_set():
-            self._clock.sleep_until(self._clock.now() + min(self._period, _LOOK), self._stop)
+        x, end = self._first_state(), self._clock.time() + _FIRST
+        while x is None and self._clock.time() < end and not self._stop.is_set():
+            self._clock.sleep_until(self._clock.time() + min(self._period, _LOOK), self._stop)
             x = self._first_state()
         if x is None:  # the samples will wait for one, with the safe input
             return
         self._runner.ask(-1, x, 0)
-        answer, end = None, self._clock.now() + int(1e9 * _START)
-        while answer is None and self._runner.is_available and not self._stop.is_set() and self._clock.now() < end:
-            answer = self._runner.poll(self._clock.now() + _LOOK)
+        answer, end = None, self._clock.time() + int(1e9 * _START)
+        while answer is None and self._runner.is_available and not self._stop.is_set() and self._clock.time() < end:
+            answer = self._runner.poll(self._clock.time() + _LOOK)
             if isinstance(self._runner, InProcess):
                 break
         if answer is not None and np.isfinite(answer.input).all():
@@ -197,14 +197,14 @@ class Loop:
         return x if x.shape == self._estimate.x.shape and np.isfinite(x).all() else None
 
     def _run(self) -> None:
-        self._start = self._clock.now() + self._period
+        self._start = self._clock.time() + self._period
         k = -1
         while self._steps is None or k < self._steps - 1:
             due = self._start + (k + 1) * self._period
             self._clock.sleep_until(due, self._stop)
             if self._stop.is_set():
                 return
-            woke = self._clock.now()
+            woke = self._clock.time()
             # The number moves on even where the clock does not.
             number = max(k + 1, (woke - self._start) // self._period)
             self._sample(number, number - k, self._start + number * self._period, woke)
@@ -225,17 +225,17 @@ class Loop:
             if estimate.is_lost:
                 decided = _Decided(self._limits.safe, Applied.SAFE)
             self._write(decided.u)
-            written = self._clock.now()
-            asked = self._clock.now()
+            written = self._clock.time()
+            asked = self._clock.time()
             self._next = self._decide(estimate.predict(x, self._u), k + 1, due)
-            answered = self._clock.now()
+            answered = self._clock.time()
         else:
             if not estimate.is_lost:
-                asked = self._clock.now()
+                asked = self._clock.time()
             decided = self._decide(x, k, due)
-            answered = self._clock.now() if not estimate.is_lost else woke
+            answered = self._clock.time() if not estimate.is_lost else woke
             self._write(decided.u)
-            written = self._clock.now()
+            written = self._clock.time()
         codes = (
             _FRESHNESS[freshness], _APPLIED[decided.applied], decided.status, decided.source, decided.fallback,
             int(decided.is_missed),
@@ -250,7 +250,7 @@ class Loop:
         before, overrun, until = self._u, self.settings.overrun, due + self._budget
         self._runner.ask(k, x, k)
         answer = self._answer(k, until, before)
-        is_missed = self._clock.now() > until or answer is None
+        is_missed = self._clock.time() > until or answer is None
         if answer is None and overrun is Overrun.LATE:
             answer = self._answer(k, due + self._period - self._period // 20, before)
         if answer is not None and np.isfinite(answer.input).all() and (not is_missed or overrun is Overrun.LATE):

@@ -96,14 +96,14 @@ class InProcess(Runner):
         self._controller.reset()
 
     def ask(self, number: int, x: np.ndarray, k: int) -> None:
-        began = self._clock.now()
+        began = self._clock.time()
         try:
             decision = self._controller.step(x.copy(), k)
             u = np.asarray(decision.input, dtype=float)
             if u.shape != self._shape:
                 raise ValueError(f"an input of shape {u.shape}; expected {self._shape}")
             status, source = index_of(decision)
-            self._answer = Answer(number, u, status, source, decision.iterations, self._clock.now() - began)
+            self._answer = Answer(number, u, status, source, decision.iterations, self._clock.time() - began)
         except Exception as error:  # somebody else's code must not end the loop
             self._answer = None
             self.error = self.error or f"{type(error).__name__}: {error}"

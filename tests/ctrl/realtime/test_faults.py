@@ -74,8 +74,8 @@ class FaultyClock(Clock):
     def __init__(self, faults: Faults) -> None:
         self.inner, self.faults, self.k = SimulatedClock(), faults, -1
 
-    def now(self) -> int:
-        return self.inner.now()
+    def time(self) -> int:
+        return self.inner.time()
 
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
         fault = self.faults.at(self.k + 1)

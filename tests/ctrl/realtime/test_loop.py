@@ -305,17 +305,17 @@ def test_a_long_sample_is_cut_short_by_a_signal() -> None:
     clock = RealClock()
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    began = clock.now()
+    began = clock.time()
     clock.sleep_until(began + 60 * 10**9, stop)
-    assert clock.now() - began < 30 * 10**9
+    assert clock.time() - began < 30 * 10**9
 
 
 def test_the_real_clock_never_wakes_early() -> None:
     clock, stop = RealClock(), threading.Event()
     for _ in range(20):
-        instant = clock.now() + 2 * MS
+        instant = clock.time() + 2 * MS
         clock.sleep_until(instant, stop)
-        assert clock.now() >= instant
+        assert clock.time() >= instant
 
 
 def test_the_log_is_bounded_and_counts_everything() -> None:

@@ -124,6 +124,24 @@ def test_late_answers_in_real_time(policy: Overrun) -> None:
     assert run.summary.missed >= 2
 
 
+class Raises(LQR):
+    """Raises at sample 10 with a long message."""
+
+    def step(self, x: np.ndarray, k: int) -> Any:
+        if k == 10:
+            raise ValueError("sample ten " + "x" * 50_000)
+        return super().step(x, k)
+
+
+def test_a_controller_that_raises_is_replaced_and_its_error_told() -> None:
+    clock = SimulatedClock()
+    run = Loop(TASK, Raises, plant(clock), LoopSettings(seconds=1.0, standby=True), clock=clock).run()
+    assert any("sample ten" in error for error in run.errors)
+    assert run.restarts >= 1
+    assert [k for k, word in enumerate(applied(run)) if word is not Applied.CONTROLLER][:1] == [10]
+    assert np.isfinite(run.columns.u).all()
+
+
 def test_a_controller_that_cannot_be_made_is_told() -> None:
     clock = SimulatedClock()
     with pytest.raises(ControllerFailed, match="no such gain"):
@@ -140,7 +158,7 @@ def test_a_process_that_has_answered_when_nobody_waited_is_kept() -> None:
         clock.advance(5.0)
         runner.ask(1, START, 1)
         assert runner.restarts == 0
-        answer = runner.poll(clock.now() + 10**9)
+        answer = runner.poll(clock.time() + 10**9)
         assert answer is not None
         assert answer.input == pytest.approx(LQR(TASK).step(START, 1).input)
     finally:

@@ -201,6 +201,12 @@ def test_doctor_compiles_what_packages_name(
     assert "compiled: thing, 1.2 s" in out
 
 
+def test_the_solvers_that_are_compiled_on_first_use() -> None:
+    done = dict(Solvers().compile())
+    assert set(done) == {"LinearMPC", "HarmonicMPC"}
+    assert all(seconds > 0 for seconds in done.values())
+
+
 def test_jitter_is_never_negative() -> None:
     late = jitter(1000.0, 0.05)
     assert late.shape == (50,)
