@@ -94,7 +94,7 @@ def runners(task: Task, horizon: int) -> dict[str, Runner | None]:
         made["acados"] = OwnProcess(peer, task, clock, False, PATIENCE, PATIENCE)
     for runner in made.values():
         if runner is not None:
-            runner.start(PATIENCE)
+            runner.start(PATIENCE, threading.Event())
     return made
 
 
@@ -112,7 +112,7 @@ class ClosedLoop:
         for _ in range(samples):
             began = perf_counter_ns()
             self.runner.ask(self.k, self.x, self.k)
-            answer = self.runner.poll(clock.now() + int(1e9 * PATIENCE))
+            answer = self.runner.poll(clock.time() + int(1e9 * PATIENCE))
             exchange = perf_counter_ns() - began
             assert answer is not None, self.runner.error
             if self.k:  # the first plan is solved to convergence

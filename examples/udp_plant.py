@@ -54,14 +54,14 @@ def serve(options: Options, stop: threading.Event | None = None) -> None:
     x, u, w = np.array([0.5, 0.1, 0.0, 0.0]), np.zeros(1), np.zeros(1)
     peer = UDPPeer(task, options.port)
     print(f"cart-pole at udp://127.0.0.1:{peer.port}", flush=True)
-    begun, heard, k = clock.now(), clock.now(), 0
+    begun, heard, k, is_free = clock.time(), clock.time(), 0, False
     while not stop.is_set() and k < options.seconds * options.rate:
         command = peer.receive()
         if command is not None:
-            u, heard = np.clip(command, low, high), clock.now()
-        elif clock.now() - heard > 1e9 * options.silence:
+            u, heard, is_free = np.clip(command, low, high), clock.time(), True
+        elif clock.time() - heard > 1e9 * options.silence:
             u = np.zeros(1)
-        if peer.has_client and abs(x[1]) < 1.0:  # it is held until there is a loop, and stays where it has fallen
+        if is_free and abs(x[1]) < 1.0:  # it is held until the first command, and stays where it has fallen
             x = step(x, u, w).copy()
         peer.send(x)
         k += 1

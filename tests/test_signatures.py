@@ -12,6 +12,7 @@ import pytest
 
 import ctrl
 import ctrl.certify
+import ctrl.realtime
 import mpc
 import safe_rl
 import systems
@@ -30,7 +31,7 @@ def public() -> dict[str, Any]:
     """What the packages export: functions, classes, and the call of objects that are called like them."""
     exported = {
         f"{module.__name__}.{name}": getattr(module, name)
-        for module in (systems, ctrl, ctrl.certify, mpc, safe_rl)
+        for module in (systems, ctrl, ctrl.certify, ctrl.realtime, mpc, safe_rl)
         for name in module.__all__
     }
     made = {

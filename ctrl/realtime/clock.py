@@ -9,6 +9,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import final
 
+from systems.arguments import expect_number
+
 __all__ = ["Clock", "RealClock", "SimulatedClock"]
 
 _SLICE = 50_000_000  # ns before the end of a sleep from which on it cannot be cut short
@@ -19,7 +21,7 @@ class Clock(ABC):
     """A monotonic clock in nanoseconds, which the loop asks for everything that has to do with time."""
 
     @abstractmethod
-    def now(self) -> int:
+    def time(self) -> int:
         """The present time, in nanoseconds since an arbitrary instant."""
 
     @abstractmethod
@@ -40,9 +42,9 @@ class RealClock(Clock):
     """
 
     def __init__(self, spin: float = 1e-4) -> None:
-        self._spin = int(1e9 * spin)
+        self._spin = int(1e9 * expect_number(spin, "spin", least=0.0, most=1.0, hint="in seconds"))
 
-    def now(self) -> int:
+    def time(self) -> int:
         return time.monotonic_ns()
 
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
@@ -65,21 +67,21 @@ class SimulatedClock(Clock):
     """A clock that stands still except for sleeps, which end at once, and :meth:`advance`."""
 
     def __init__(self) -> None:
-        self._now = 0
+        self._time = 0
 
-    def now(self) -> int:
-        return self._now
+    def time(self) -> int:
+        return self._time
 
     def advance(self, seconds: float) -> None:
         """Moves the time forward, as a computation of that length does."""
-        self._now += int(1e9 * seconds)
+        self._time += int(1e9 * seconds)
 
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
-        self._now = max(self._now, instant)
+        self._time = max(self._time, instant)
 
     def wait(self, connection: socket.socket, until: int) -> bool:
         """Other processes live in real time: waits for them as long as they plausibly need."""
-        ready = bool(select.select([connection], (), (), _PATIENCE if until > self._now else 0.0)[0])
+        ready = bool(select.select([connection], (), (), _PATIENCE if until > self._time else 0.0)[0])
         if not ready:
-            self._now = max(self._now, until)
+            self._time = max(self._time, until)
         return ready

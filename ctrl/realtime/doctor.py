@@ -87,10 +87,10 @@ def jitter(rate: float, seconds: float) -> np.ndarray:
     """
     clock, stop, period = RealClock(), threading.Event(), round(1e9 / rate)
     late = np.zeros(max(round(rate * seconds), 1), dtype=np.int64)
-    start = clock.now() + period
+    start = clock.time() + period
     for k in range(len(late)):
         clock.sleep_until(start + k * period, stop)
-        late[k] = clock.now() - (start + k * period)
+        late[k] = clock.time() - (start + k * period)
     return late
 
 
@@ -105,7 +105,8 @@ def _examinations() -> Iterator[tuple[str, Examination | str]]:
 def _scheduler() -> Finding:
     if not hasattr(os, "sched_getscheduler"):
         return Finding("scheduler", "of the operating system; cannot be read here")
-    names = {getattr(os, name): name for name in ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")}
+    known = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
+    names = {getattr(os, name): name for name in known if hasattr(os, name)}
     policy = os.sched_getscheduler(0)
     is_real_time = policy in (os.SCHED_FIFO, os.SCHED_RR)
     advice = "" if is_real_time else "run the loop as: chrt -f 50 trivium loop ..."
@@ -146,14 +147,14 @@ def _kernel() -> Finding:
 
 
 def _governor() -> Finding:
-    found = set()
+    governors = set()
     for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
         with suppress(OSError):
-            found.add(path.read_text().strip())
-    if not found:
+            governors.add(path.read_text().strip())
+    if not governors:
         return Finding("CPU governor", "cannot be read (a virtual machine, or not Linux)")
-    advice = "" if found == {"performance"} else "cpupower frequency-set -g performance"
-    return Finding("CPU governor", ", ".join(sorted(found)), advice)
+    advice = "" if governors == {"performance"} else "cpupower frequency-set -g performance"
+    return Finding("CPU governor", ", ".join(sorted(governors)), advice)
 
 
 def _cores() -> Finding:
@@ -188,10 +189,10 @@ def _loads() -> dict[int, float] | None:
 
 
 def _compiler() -> Finding:
-    found = next((path for name in _COMPILERS if (path := shutil.which(name))), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if path is None:
         return Finding("C compiler", "none", "install one, such as gcc, for exported controllers and compiled solvers")
-    return Finding("C compiler", found)
+    return Finding("C compiler", path)
 
 
 def _empty_loop(rate: float, seconds: float) -> Finding:

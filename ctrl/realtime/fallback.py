@@ -8,6 +8,8 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ctrl.controller import Controller, Status
+from systems import InvalidValue
+from systems.errors import expect, shown
 
 __all__ = ["FallbackChain", "FallbackInput"]
 
@@ -33,11 +35,20 @@ class FallbackChain:
         controllers: by name.
         inputs: number of inputs.
 
+    Raises:
+        InvalidValue: something that is not a controller.
+
     Attributes:
         names: of the controllers, in order. error: the first one that a controller raised; empty for none.
     """
 
     def __init__(self, controllers: Mapping[str, Controller], inputs: int) -> None:
+        expect(controllers, Mapping, "fallbacks", "such as {'lqr': LQR(task)}")
+        for name, controller in controllers.items():
+            if isinstance(controller, type) or not isinstance(controller, Controller):
+                raise InvalidValue(
+                    f"fallbacks: '{name}' is {shown(controller)}; expected a controller, made for the task"
+                )
         self.names, self._controllers = tuple(controllers), tuple(controllers.values())
         self._shape, self.error = (inputs,), ""
 

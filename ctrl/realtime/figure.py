@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ctrl.realtime.run import LoopRun
+    from ctrl.realtime.data import LoopData
 
 __all__ = ["figure"]
 
@@ -22,7 +22,7 @@ _DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth"
 _DRAWN = 20_000  # samples; of more, every second, third, ... is drawn
 
 
-def figure(run: LoopRun) -> Figure:
+def figure(run: LoopData) -> Figure:
     """Draws states, inputs and response times over time, and how often each time is exceeded.
 
     Where an input did not come from the controller in time, its sample is marked below the response times.
@@ -56,7 +56,7 @@ def _label(signal: Any) -> str:
     return f"{signal.name.replace('_', ' ')}\n[{signal.unit}]"
 
 
-def _title(run: LoopRun) -> str:
+def _title(run: LoopData) -> str:
     numbers = run.summary
     where = "in the loop's thread" if run.settings.in_process else "in a process of its own"
     total = numbers.samples + numbers.skipped
@@ -65,7 +65,7 @@ def _title(run: LoopRun) -> str:
     )
 
 
-def _input(axes: Axes, run: LoopRun, time: np.ndarray, u_ref: np.ndarray, j: int, every: int) -> None:
+def _input(axes: Axes, run: LoopData, time: np.ndarray, u_ref: np.ndarray, j: int, every: int) -> None:
     u = run.columns.u[:, j]
     axes.plot(time[::every], u[::every], color="C1", drawstyle="steps-post", rasterized=True)
     axes.plot(time[::every], u_ref[::every, j], **_DASHED)
@@ -77,7 +77,7 @@ def _input(axes: Axes, run: LoopRun, time: np.ndarray, u_ref: np.ndarray, j: int
             axes.axhline(bound, color="0.6", linewidth=0.6)
 
 
-def _responses(axes: Axes, run: LoopRun, time: np.ndarray) -> None:
+def _responses(axes: Axes, run: LoopData, time: np.ndarray) -> None:
     """Response times, with the budget and a mark for every sample whose input was not the controller's."""
     due, woke, _, _, written = run.columns.times.T
     axes.plot(time, 1e-6 * (written - due), ".", markersize=1.5, color="C2", rasterized=True, label="response")
@@ -97,7 +97,7 @@ def _responses(axes: Axes, run: LoopRun, time: np.ndarray) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), markerscale=3)
 
 
-def _exceedance(axes: Axes, run: LoopRun) -> None:
+def _exceedance(axes: Axes, run: LoopData) -> None:
     """The share of samples that took longer, over the time; p99.9 is where a curve crosses 0.001."""
     due, woke, asked, answered, written = run.columns.times.T
     durations = {
@@ -116,4 +116,5 @@ def _exceedance(axes: Axes, run: LoopRun) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("time [ms]; dashed: the controller's time budget")
     axes.set_ylabel("share of samples that take longer")
-    axes.legend(loc="lower left")
+    if axes.lines[1:]:
+        axes.legend(loc="lower left")

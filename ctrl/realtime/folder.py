@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ctrl.controller import Source, Status
 from ctrl.realtime.estimate import Freshness
+from ctrl.realtime.figure import figure
 from ctrl.realtime.log import Applied
 from systems.describe import describe
 from systems.files import OutputError, json_text, probe, write
 
 if TYPE_CHECKING:
-    from ctrl.realtime.run import LoopRun
+    from ctrl.realtime.data import LoopData
 
 __all__ = ["csv_text", "save", "trace"]
 
@@ -26,11 +27,11 @@ _TRACED = 20_000  # samples at most in a trace, the last ones: a viewer has to h
 _LOOP, _CONTROLLER = 1, 2  # threads of the trace
 
 
-def save(run: LoopRun, folder: str | Path, command: Sequence[str] = ()) -> Path:
+def save(run: LoopData, folder: str | Path, command: Sequence[str] = ()) -> Path:
     """See :meth:`ctrl.realtime.run.LoopRun.save`."""
     folder = Path(folder).expanduser()
     probe(folder / "summary.json")
-    page, pictures = run.figure(), {}
+    page, pictures = figure(run), {}
     for name, resolution in (("figure.png", 200), ("figure.pdf", 300)):
         buffer = io.BytesIO()
         page.savefig(buffer, format=Path(name).suffix[1:], dpi=resolution)
@@ -49,7 +50,7 @@ def save(run: LoopRun, folder: str | Path, command: Sequence[str] = ()) -> Path:
     return folder
 
 
-def csv_text(run: LoopRun) -> str:
+def csv_text(run: LoopData) -> str:
     """One line per sample: times in microseconds since the sample was due, words, state and input."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
@@ -69,13 +70,13 @@ def csv_text(run: LoopRun) -> str:
     return out.getvalue()
 
 
-def _words(run: LoopRun, codes: Any) -> list[str]:
+def _words(run: LoopData, codes: Any) -> list[str]:
     """Freshness, origin of the input, status, source and fallback; empty where there is none."""
     names: list[Sequence[str]] = [tuple(Freshness), tuple(Applied), tuple(Status), tuple(Source), run.fallbacks]
     return [str(words[code]) if code >= 0 else "" for words, code in zip(names, codes[:5].tolist(), strict=True)]
 
 
-def trace(run: LoopRun) -> Iterator[dict[str, Any]]:
+def trace(run: LoopData) -> Iterator[dict[str, Any]]:
     """Events in Chrome's trace format, which Perfetto reads, too; times in microseconds."""
     for thread, name in ((_LOOP, "loop"), (_CONTROLLER, "controller")):
         yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": thread, "args": {"name": name}}
@@ -96,7 +97,7 @@ def trace(run: LoopRun) -> Iterator[dict[str, Any]]:
             yield {"ph": "C", "name": name, "pid": 1, "ts": written, "args": {"value": value}}
 
 
-def _numbers(run: LoopRun, command: Sequence[str]) -> dict[str, Any]:
+def _numbers(run: LoopData, command: Sequence[str]) -> dict[str, Any]:
     settings = dataclasses.asdict(run.settings)
     cost = float(run.stage_costs.mean()) if len(run.columns.k) else math.nan
     return _finite(

@@ -32,6 +32,8 @@ __all__ = ["Loop"]
 
 _SWITCH = 1e-4  # seconds after which Python lets the loop's thread interrupt another one
 _START = 120.0  # seconds that the controller may take to be made, and then to make its first plan
+_LOOK = 100_000_000  # ns between two looks at whether to stop
+_FIRST = 1_000_000_000  # ns to wait for a first measurement before the samples begin
 _APPLIED = {applied: i for i, applied in enumerate(Applied)}
 _FRESHNESS = {freshness: i for i, freshness in enumerate(Freshness)}
 
@@ -90,7 +92,8 @@ class Loop:
             raise InvalidValue(f"plant = {shown(plant)}; expected an object with read() and write(u)")
         if not len(task.plant.input):
             raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to write")
-        self.task, self._plant, self._clock = task, plant, clock or RealClock()
+        self.task, self._plant, self._clock = task, plant, RealClock() if clock is None else clock
+        expect(self._clock, Clock, "clock", "such as SimulatedClock()")
         s = self.settings
         self._period = s.period(task)
         self._steps, self._budget = s.steps(self._period), int(s.budget * self._period)
@@ -121,7 +124,8 @@ class Loop:
             raise InvalidValue(f"controller = {shown(controller)}; expected a controller's class, such as LQR")
         if s.in_process:
             return InProcess(factory(self.task), len(self.task.plant.input), self._clock)
-        return OwnProcess(factory, self.task, self._clock, s.standby, s.restart_seconds, s.unresponsive_seconds)
+        unresponsive = s.unresponsive(self._period)
+        return OwnProcess(factory, self.task, self._clock, s.standby, s.restart_seconds, unresponsive)
 
     def stop(self) -> None:
         """Ends the run after the present sample; may be called from any thread."""
@@ -141,7 +145,7 @@ class Loop:
         self._fallbacks.reset()
         with stopped_by_signals(self._stop, self._reasons):
             try:
-                self._runner.start(_START)
+                self._runner.start(_START, self._stop)
                 self._plan_first()
                 with _undisturbed():
                     self._run()
@@ -167,28 +171,40 @@ class Loop:
 
     def _plan_first(self) -> None:
         """Puts the first measurement to the controller before the time counts: a first plan takes longest."""
-        try:
-            read = self._plant.read()
-            x = np.array(read.x if isinstance(read, Measurement) else read, dtype=float)
-        except Exception:  # no measurement yet; the first sample will see
-            return
-        if x.shape != self._estimate.x.shape or not np.isfinite(x).all():
+        x, end = self._first_state(), self._clock.time() + _FIRST
+        while x is None and self._clock.time() < end and not self._stop.is_set():
+            self._clock.sleep_until(self._clock.time() + min(self._period, _LOOK), self._stop)
+            x = self._first_state()
+        if x is None:  # the samples will wait for one, with the safe input
             return
         self._runner.ask(-1, x, 0)
-        answer = self._runner.poll(self._clock.now() + int(1e9 * _START))
+        answer, end = None, self._clock.time() + int(1e9 * _START)
+        while answer is None and self._runner.is_available and not self._stop.is_set() and self._clock.time() < end:
+            answer = self._runner.poll(self._clock.time() + _LOOK)
+            if isinstance(self._runner, InProcess):
+                break
         if answer is not None and np.isfinite(answer.input).all():
             u = self._limits(answer.input, self._u)
             self._next = _Decided(u, Applied.CONTROLLER, answer.status, answer.source, took=answer.took)
 
+    def _first_state(self) -> np.ndarray | None:
+        """A measured state (n,); None if there is none yet."""
+        try:
+            read = self._plant.read()
+            x = np.array(read.x if isinstance(read, Measurement) else read, dtype=float)
+        except Exception:  # the first sample will see, and tell
+            return None
+        return x if x.shape == self._estimate.x.shape and np.isfinite(x).all() else None
+
     def _run(self) -> None:
-        self._start = self._clock.now() + self._period
+        self._start = self._clock.time() + self._period
         k = -1
         while self._steps is None or k < self._steps - 1:
             due = self._start + (k + 1) * self._period
             self._clock.sleep_until(due, self._stop)
             if self._stop.is_set():
                 return
-            woke = self._clock.now()
+            woke = self._clock.time()
             # The number moves on even where the clock does not.
             number = max(k + 1, (woke - self._start) // self._period)
             self._sample(number, number - k, self._start + number * self._period, woke)
@@ -209,17 +225,17 @@ class Loop:
             if estimate.is_lost:
                 decided = _Decided(self._limits.safe, Applied.SAFE)
             self._write(decided.u)
-            written = self._clock.now()
-            asked = self._clock.now()
+            written = self._clock.time()
+            asked = self._clock.time()
             self._next = self._decide(estimate.predict(x, self._u), k + 1, due)
-            answered = self._clock.now()
+            answered = self._clock.time()
         else:
             if not estimate.is_lost:
-                asked = self._clock.now()
+                asked = self._clock.time()
             decided = self._decide(x, k, due)
-            answered = self._clock.now() if not estimate.is_lost else woke
+            answered = self._clock.time() if not estimate.is_lost else woke
             self._write(decided.u)
-            written = self._clock.now()
+            written = self._clock.time()
         codes = (
             _FRESHNESS[freshness], _APPLIED[decided.applied], decided.status, decided.source, decided.fallback,
             int(decided.is_missed),
@@ -234,7 +250,7 @@ class Loop:
         before, overrun, until = self._u, self.settings.overrun, due + self._budget
         self._runner.ask(k, x, k)
         answer = self._answer(k, until, before)
-        is_missed = self._clock.now() > until or answer is None
+        is_missed = self._clock.time() > until or answer is None
         if answer is None and overrun is Overrun.LATE:
             answer = self._answer(k, due + self._period - self._period // 20, before)
         if answer is not None and np.isfinite(answer.input).all() and (not is_missed or overrun is Overrun.LATE):

@@ -58,7 +58,7 @@ class ControllerProcess:
     def pid(self) -> int | None:
         return self._process.pid
 
-    def ask(self, number: int, x: np.ndarray, k: int, now: int) -> None:
+    def ask(self, number: int, x: np.ndarray, k: int, instant: int) -> None:
         self._request.write(number, k, x)
         try:
             self._connection.send(b"?")
@@ -67,7 +67,7 @@ class ControllerProcess:
         except OSError:
             self.is_alive = False
         if self.waiting_since is None:
-            self.waiting_since = now
+            self.waiting_since = instant
 
     def poll(self, clock: Clock, until: int) -> Answer | None:
         """The next answer; None if there is none at ``until``, or if the process has ended."""
@@ -90,7 +90,7 @@ class ControllerProcess:
                     record = self._answer.read()
                     if record is not None:
                         return Answer(**{name: record[name] for name in Answer._fields})
-                elif until <= clock.now():
+                elif until <= clock.time():
                     return None
         return None
 
@@ -146,12 +146,12 @@ class OwnProcess(Runner):
         """Process numbers: of the controller that answers, then of the stand-by."""
         return [process.pid for process in self._processes]
 
-    def start(self, patience: float) -> None:
+    def start(self, patience: float, stop: threading.Event) -> None:
         self._processes = [ControllerProcess(self._work, *self._sizes) for _ in range(self._count)]
         end = time.monotonic() + patience
         for process in self._processes:
-            while not process.is_ready:
-                process.poll(self._clock, self._clock.now())
+            while not process.is_ready and not stop.is_set():
+                process.poll(self._clock, self._clock.time())
                 if not process.is_alive or time.monotonic() > end:
                     why = process.failure or ("it ended" if not process.is_alive else f"not ready after {patience:g} s")
                     self.close()
@@ -165,7 +165,7 @@ class OwnProcess(Runner):
     def ask(self, number: int, x: np.ndarray, k: int) -> None:
         self._replace()
         self._pending = number, x, k
-        now = self._clock.now()
+        now = self._clock.time()
         for i, process in enumerate(self._processes):
             if process.is_ready and (i == 0 or number % STANDBY_EVERY == 0):
                 process.ask(number, x, k, now)
@@ -179,7 +179,7 @@ class OwnProcess(Runner):
             self._replace()
             if self.is_available and self._pending is not None:  # the stand-by is asked in the same sample
                 number, x, k = self._pending
-                self._processes[0].ask(number, x, k, self._clock.now())
+                self._processes[0].ask(number, x, k, self._clock.time())
         return None
 
     def close(self) -> None:
@@ -194,11 +194,13 @@ class OwnProcess(Runner):
         while self._started:
             self._processes.append(self._started.popleft())
             self._starting -= 1
-        now, kept = self._clock.now(), []
+        now, kept = self._clock.time(), []
         for i, process in enumerate(self._processes):
             if i or not process.is_ready:
                 process.poll(self._clock, now)  # answers of a stand-by are discarded; a new process reports ready
-            overdue = process.waiting_since is not None and now - process.waiting_since > self._unresponsive
+            if self._is_overdue(process, now):
+                process.poll(self._clock, now)  # it may have answered when nobody was waiting any more
+            overdue = self._is_overdue(process, now)
             late = not process.is_ready and time.monotonic() - process.started > self._restart
             if process.is_alive and not overdue and not late:
                 kept.append(process)
@@ -211,6 +213,9 @@ class OwnProcess(Runner):
         for _ in range(self._count - len(self._processes) - self._starting):
             self._starting += 1
             self._background(lambda: self._started.append(ControllerProcess(self._work, *self._sizes)))
+
+    def _is_overdue(self, process: ControllerProcess, instant: int) -> bool:
+        return process.waiting_since is not None and instant - process.waiting_since > self._unresponsive
 
     def _background(self, work: Callable[[], None]) -> None:
         """Starting and ending a process takes milliseconds, which the loop does not have."""

@@ -1,19 +1,14 @@
-"""The record of a loop that has run."""
+"""A loop that has run: its record, with what can be made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import numpy as np
-
-from ctrl.realtime.log import Columns, LoopLog
-from ctrl.realtime.settings import LoopSettings
-from ctrl.realtime.summary import LoopSummary, summary
-from systems import Task
+from ctrl.realtime.data import LoopData
+from ctrl.realtime.table import text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,42 +18,8 @@ __all__ = ["LoopRun"]
 
 @final
 @dataclass(frozen=True, eq=False)
-class LoopRun:
-    """What a loop did; its ``str`` is a table.
-
-    Args:
-        task, settings: of the loop.
-        columns: the samples that the log holds, oldest first.
-        log: with the counts of the whole run.
-        fallbacks: names of the fallback controllers.
-        restarts: number of controller processes that were replaced.
-        stopped: by which signal or call the run was ended; empty if its time was over.
-        errors: the first error of each part that raised one, in words.
-    """
-
-    task: Task
-    settings: LoopSettings
-    columns: Columns
-    log: LoopLog
-    fallbacks: tuple[str, ...]
-    restarts: int
-    stopped: str
-    errors: tuple[str, ...]
-
-    @cached_property
-    def summary(self) -> LoopSummary:
-        """The numbers of the run."""
-        return summary(self.log, self.columns, self.fallbacks)
-
-    @cached_property
-    def stage_costs(self) -> np.ndarray:
-        """The task's stage cost of every sample that the log holds, (s,), at the state that was acted on."""
-        from systems.lowering import lower
-
-        x_ref, u_ref = self.task.reference.at(self.task.plant, self.columns.k)
-        stage = lower(self.task.stage_cost_function(), to="numpy")
-        with np.errstate(all="ignore"):
-            return np.asarray(stage(self.columns.x, self.columns.u, x_ref, u_ref)[..., 0])
+class LoopRun(LoopData):
+    """What a loop did; its ``str`` is a table. See :class:`LoopData`."""
 
     def figure(self) -> Figure:
         """States, inputs and response times over time, and the distribution of the times."""
@@ -82,6 +43,4 @@ class LoopRun:
         return save(self, folder, command)
 
     def __str__(self) -> str:
-        from ctrl.realtime.table import text
-
         return text(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import NamedTuple, final
 
@@ -48,11 +49,12 @@ class Runner(ABC):
     error: str = ""
 
     @abstractmethod
-    def start(self, patience: float) -> None:
-        """Returns when the controller is ready.
+    def start(self, patience: float, stop: threading.Event) -> None:
+        """Returns when the controller is ready, or ``stop`` is set.
 
         Args:
             patience: seconds of real time after which starting has failed.
+            stop: to give up.
 
         Raises:
             ControllerFailed: it cannot be made.
@@ -90,18 +92,18 @@ class InProcess(Runner):
         self._controller, self._shape, self._clock = controller, (inputs,), clock
         self._answer: Answer | None = None
 
-    def start(self, patience: float) -> None:
+    def start(self, patience: float, stop: threading.Event) -> None:
         self._controller.reset()
 
     def ask(self, number: int, x: np.ndarray, k: int) -> None:
-        began = self._clock.now()
+        began = self._clock.time()
         try:
             decision = self._controller.step(x.copy(), k)
             u = np.asarray(decision.input, dtype=float)
             if u.shape != self._shape:
                 raise ValueError(f"an input of shape {u.shape}; expected {self._shape}")
             status, source = index_of(decision)
-            self._answer = Answer(number, u, status, source, decision.iterations, self._clock.now() - began)
+            self._answer = Answer(number, u, status, source, decision.iterations, self._clock.time() - began)
         except Exception as error:  # somebody else's code must not end the loop
             self._answer = None
             self.error = self.error or f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ __all__ = ["LoopSettings", "Overrun"]
 
 _FASTEST = 1e5  # Hz
 _WATCHDOG = 10  # samples
+_UNRESPONSIVE = 10  # samples
 
 
 class Overrun(StrEnum):
@@ -38,7 +39,8 @@ class LoopSettings:
         in_process: whether the controller is called in the loop's own thread instead of a process of its own.
         standby: whether a second controller process is kept ready, which takes over if the first one dies.
         restart_seconds: time limit for starting a controller process; one that takes longer is started anew.
-        unresponsive_seconds: time without an answer after which the controller process is replaced.
+        unresponsive_seconds: time without an answer after which the controller process is replaced; default: 1 s, and
+            at least 10 samples.
         predict_delay: whether an input is computed one sample ahead, from the state predicted for the instant at which
             it is applied; a controller then has a whole sample to compute.
         watchdog_seconds: time without a fresh measurement after which the safe input is applied; default: 10 samples.
@@ -57,7 +59,7 @@ class LoopSettings:
     in_process: bool = False
     standby: bool = False
     restart_seconds: float = 30.0
-    unresponsive_seconds: float = 1.0
+    unresponsive_seconds: float | None = None
     predict_delay: bool = False
     watchdog_seconds: float | None = None
     rate_limit: tuple[float, ...] | None = None
@@ -67,11 +69,10 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.rate is not None:
             expect_number(self.rate, "rate", above=0.0, most=_FASTEST, hint="in Hz")
-        for name in ("seconds", "watchdog_seconds"):
+        for name in ("seconds", "watchdog_seconds", "unresponsive_seconds"):
             if getattr(self, name) is not None:
                 expect_number(getattr(self, name), name, above=0.0)
-        for name in ("restart_seconds", "unresponsive_seconds"):
-            expect_number(getattr(self, name), name, above=0.0)
+        expect_number(self.restart_seconds, "restart_seconds", above=0.0)
         object.__setattr__(self, "overrun", Overrun(expect_choice(self.overrun, "overrun", tuple(Overrun))))
         expect_number(self.budget, "budget", above=0.0, most=1.0, hint="a share of the sample time")
         for name in ("in_process", "standby", "predict_delay"):
@@ -101,6 +102,12 @@ class LoopSettings:
     def steps(self, period: int) -> int | None:
         """Number of samples of the run; None where it has no end."""
         return None if self.seconds is None else max(round(1e9 * self.seconds / period), 1)
+
+    def unresponsive(self, period: int) -> float:
+        """Seconds without an answer after which the controller process is replaced."""
+        if self.unresponsive_seconds is not None:
+            return self.unresponsive_seconds
+        return max(1.0, 1e-9 * _UNRESPONSIVE * period)
 
     def watchdog(self, period: int) -> int:
         """Samples without a fresh measurement at which the safe input is applied, at least 1."""

@@ -54,7 +54,7 @@ class SimulatedPlant:
         self._left = -1 if self._rules.inside(self._x)[0] else 0
 
     def read(self) -> Measurement:
-        now = self._clock.now()
+        now = self._clock.time()
         if not self._is_driven:
             self._began = now
         else:

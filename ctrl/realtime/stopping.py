@@ -15,6 +15,7 @@ __all__ = ["stopped_by_signals"]
 def stopped_by_signals(stop: threading.Event, reasons: list[str]) -> Iterator[None]:
     """Context in which SIGINT and SIGTERM set ``stop`` and add their name to ``reasons`` instead of ending the process.
 
+    A second signal raises KeyboardInterrupt, for a controller in the loop's thread that does not return.
     Outside the main thread, where Python allows no handlers, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -23,6 +24,8 @@ def stopped_by_signals(stop: threading.Event, reasons: list[str]) -> Iterator[No
 
     def handle(number: int, frame: Any) -> None:
         reasons.append(signal.Signals(number).name)
+        if len(reasons) > 1:
+            raise KeyboardInterrupt
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

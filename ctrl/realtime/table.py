@@ -12,7 +12,7 @@ from rich.text import Text
 from ctrl.realtime.summary import LoopSummary, Quantiles
 
 if TYPE_CHECKING:
-    from ctrl.realtime.run import LoopRun
+    from ctrl.realtime.data import LoopData
 
 __all__ = ["content", "text"]
 
@@ -62,7 +62,7 @@ def content(numbers: LoopSummary, title: str, rate: float) -> Any:
     return Group(times, Text("\n".join(lines)))
 
 
-def text(run: LoopRun) -> str:
+def text(run: LoopData) -> str:
     """The table of a finished run and what went wrong."""
     out = io.StringIO()
     numbers, dt = run.summary, run.task.dt

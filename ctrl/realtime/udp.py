@@ -104,11 +104,6 @@ class UDPPeer:
     def port(self) -> int:
         return int(self._socket.getsockname()[1])
 
-    @property
-    def has_client(self) -> bool:
-        """Whether a valid command has arrived."""
-        return self._client is not None
-
     def receive(self) -> np.ndarray | None:
         """The newest command (m,) that has arrived since the last call, None if there is none."""
         newest = None

@@ -17,6 +17,7 @@ from systems import Task
 
 __all__ = ["ANSWERED", "FAILED", "READY", "index_of", "serve"]
 
+_LONGEST = 10_000  # bytes of a traceback
 READY, ANSWERED, FAILED = b"R", b"A", b"F"  # the only messages; what they are about lies in the shared memory
 _STATUSES = {status: i for i, status in enumerate(Status)}
 _SOURCES = {source: i for i, source in enumerate(Source)}
@@ -53,7 +54,9 @@ def serve(connection: socket.socket, request_memory: Any, answer_memory: Any, wo
         pass
     except Exception as error:  # of the controller or its constructor: code of somebody else
         text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        connection.sendall(FAILED + text.encode(errors="replace"))
+        connection.sendall(FAILED + text.encode(errors="replace")[:_LONGEST])
+    finally:
+        connection.close()  # at once: the loop reads to the end, and an interpreter ends slowly
 
 
 def _warm(controller: Controller, task: Task) -> None:

@@ -76,8 +76,8 @@ class Stalling(Clock):
     def __init__(self, stalled: set[int]) -> None:
         self.inner, self.stalled, self.sleeps = SimulatedClock(), stalled, 0
 
-    def now(self) -> int:
-        return self.inner.now()
+    def time(self) -> int:
+        return self.inner.time()
 
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
         if self.sleeps not in self.stalled:

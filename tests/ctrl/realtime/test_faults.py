@@ -63,9 +63,9 @@ class Faults:
     def at(self, k: int) -> str:
         return self.now[min(k, len(self.now) - 1)]
 
-    def recent(self, k: int) -> bool:
-        """Whether there was a fault in this sample or in one that it may still recover from."""
-        return any(self.now[max(k - RECOVERY, 0) : k + 1])
+    def between(self, first: int, last: int) -> bool:
+        """Whether there was a fault in one of these samples."""
+        return any(self.now[first : last + 1])
 
 
 class FaultyClock(Clock):
@@ -74,8 +74,8 @@ class FaultyClock(Clock):
     def __init__(self, faults: Faults) -> None:
         self.inner, self.faults, self.k = SimulatedClock(), faults, -1
 
-    def now(self) -> int:
-        return self.inner.now()
+    def time(self) -> int:
+        return self.inner.time()
 
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
         fault = self.faults.at(self.k + 1)
@@ -170,7 +170,8 @@ def ruined(make: Callable[[Task], Any], samples: int, seed: int, policy: Overrun
     assert run.columns.k[-1] + LONGEST >= samples - 1
     solved = (Status.SOLVED, Status.MAX_ITERATIONS) if make is MAKES["real-time iteration"] else (Status.SOLVED,)
     normal = tuple(Applied).index(Applied.CONTROLLER), {tuple(Status).index(status) for status in solved}
-    calm = [i for i, k in enumerate(run.columns.k.tolist()) if not faults.recent(k)]
+    numbers = run.columns.k.tolist()  # a step that takes long leaves samples out, so recovery is counted in steps
+    calm = [i for i, k in enumerate(numbers) if not faults.between(numbers[max(i - RECOVERY, 0)], k)]
     assert len(calm) > 0.3 * samples
     wrong = [
         (int(run.columns.k[i]), run.columns.codes[i].tolist())
@@ -186,12 +187,12 @@ def ruined(make: Callable[[Task], Any], samples: int, seed: int, policy: Overrun
 
 @pytest.mark.parametrize("name", MAKES)
 def test_faults(name: str) -> None:
-    ruined(MAKES[name], 1500, 0, Overrun.FALLBACK)
+    ruined(MAKES[name], 500, 0, Overrun.FALLBACK)
 
 
 @pytest.mark.parametrize("policy", [Overrun.LATE, Overrun.HOLD])
 def test_faults_with_other_policies(policy: Overrun) -> None:
-    ruined(LQR, 1500, 1, policy)
+    ruined(LQR, 500, 1, policy)
 
 
 @pytest.mark.slow
@@ -200,7 +201,7 @@ def test_faults_for_long(name: str) -> None:
     ruined(MAKES[name], 100_000, 2, Overrun.FALLBACK)
 
 
-def killed(samples: int, deaths_at_least: int) -> None:
+def killed(samples: int, kills: int) -> None:
     """The controller's process is killed again and again, at any instant: before and while it computes."""
     clock, rng = SimulatedClock(), np.random.default_rng(0)
     loops: list[Loop] = []
@@ -212,7 +213,7 @@ def killed(samples: int, deaths_at_least: int) -> None:
             assert isinstance(runner, OwnProcess)
             if sum(process.is_ready for process in runner._processes) < 2:
                 time.sleep(0.01)  # the samples are simulated, but a process is started in real time
-            elif at > deaths[-1] + 100:
+            elif at > deaths[-1] + 100 and len(deaths) <= kills:
                 deaths.append(at)
                 threading.Timer(rng.uniform(0.0, 1e-3), os.kill, (runner.pids[0], signal.SIGKILL)).start()
             return inner.read()
@@ -224,7 +225,7 @@ def killed(samples: int, deaths_at_least: int) -> None:
     loops.append(Loop(TASK, LQR, Killing(), settings, clock=clock))
     run = loops[0].run()
     del deaths[0]
-    assert len(deaths) >= deaths_at_least
+    assert len(deaths) == kills
     assert len(deaths) - 1 <= run.restarts <= len(deaths)  # the last one may come when the loop has ended
     assert run.columns.k.tolist() == list(range(samples))
     wrong = np.flatnonzero(run.columns.codes[:, 1] != tuple(Applied).index(Applied.CONTROLLER))
@@ -235,10 +236,7 @@ def killed(samples: int, deaths_at_least: int) -> None:
     assert ((run.columns.u >= low) & (run.columns.u <= high)).all()
 
 
-def test_killed_processes() -> None:
-    killed(800, 2)
-
-
 @pytest.mark.slow
-def test_killed_processes_for_long() -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_killed_processes() -> None:
     killed(100_000, 10)

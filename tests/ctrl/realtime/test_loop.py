@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -181,9 +182,24 @@ def test_a_plant_that_counts_from_the_beginning_again_is_accepted_after_the_watc
 
 
 def test_before_the_first_measurement_the_input_is_safe() -> None:
-    run = looped(change=lambda m, k: None if k < 3 else m, safe_input=(-0.5,))
-    assert applied(run)[:4] == [*[Applied.SAFE] * 3, Applied.CONTROLLER]
-    assert (run.columns.u[:3] == -0.5).all()
+    run = looped(change=lambda m, k: None if k < 23 else m, safe_input=(-0.5,))  # 21 of them before the first sample
+    told = applied(run)
+    first = told.index(Applied.CONTROLLER)
+    assert 1 <= first <= 4
+    assert told == [Applied.SAFE] * first + [Applied.CONTROLLER] * (40 - first)
+    assert (run.columns.u[:first] == -0.5).all()
+
+
+def test_the_first_plan_is_made_before_the_time_counts() -> None:
+    """Also if the first measurement comes late, as over a network."""
+    clock = SimulatedClock()
+    slow = Slow(clock, {})
+    slow.first = False  # so that the first plan is recorded, too
+    slow.seconds = {0: 0.02}
+    run = looped(slow, change=lambda m, k: None if k < 5 else m, clock=clock)
+    assert slow.asked == [0, *range(40)]
+    assert run.summary.measurements == {"fresh": 40}
+    assert run.columns.times[0, 0] == 0
 
 
 @pytest.mark.parametrize("limit", [5.0, 40.0])
@@ -252,6 +268,7 @@ def test_the_safe_input_is_written_last_however_the_loop_ends() -> None:
         loop.run()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="os.kill of Windows ends the process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_stop_the_loop_and_are_as_before_afterwards(number: signal.Signals) -> None:
     before = signal.getsignal(number)
@@ -264,21 +281,41 @@ def test_signals_stop_the_loop_and_are_as_before_afterwards(number: signal.Signa
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="os.kill of Windows ends the process")
+def test_a_second_signal_interrupts_a_controller_that_does_not_return() -> None:
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    class Endless(Constant):
+        def step(self, x: np.ndarray, k: int) -> Any:
+            if k == 1:
+                for seconds in (0.1, 0.3):
+                    threading.Timer(seconds, interrupt).start()
+            while k == 1:
+                time.sleep(0.01)
+            return super().step(x, k)
+
+    connection = Wrapped(plant(RealClock()))
+    with pytest.raises(KeyboardInterrupt):
+        Loop(TASK, Endless(1.0), connection, LoopSettings(in_process=True, safe_input=(0.5,))).run()
+    assert connection.written[-1] == 0.5
+
+
 def test_a_long_sample_is_cut_short_by_a_signal() -> None:
     clock = RealClock()
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    began = clock.now()
+    began = clock.time()
     clock.sleep_until(began + 60 * 10**9, stop)
-    assert clock.now() - began < 30 * 10**9
+    assert clock.time() - began < 30 * 10**9
 
 
 def test_the_real_clock_never_wakes_early() -> None:
     clock, stop = RealClock(), threading.Event()
     for _ in range(20):
-        instant = clock.now() + 2 * MS
+        instant = clock.time() + 2 * MS
         clock.sleep_until(instant, stop)
-        assert clock.now() >= instant
+        assert clock.time() >= instant
 
 
 def test_the_log_is_bounded_and_counts_everything() -> None:
@@ -331,6 +368,14 @@ def test_misuse() -> None:
         Loop(TASK, LQR(TASK), plant(clock))
     with pytest.raises(TriviumError, match="controller"):
         Loop(TASK, 5, plant(clock), IN_PROCESS)  # type: ignore[arg-type]
+    with pytest.raises(TriviumError, match="fallbacks"):
+        Loop(TASK, LQR, plant(clock), IN_PROCESS, {"lqr": LQR})  # type: ignore[dict-item]
+    with pytest.raises(TriviumError, match="fallbacks"):
+        Loop(TASK, LQR, plant(clock), IN_PROCESS, [LQR(TASK)])  # type: ignore[arg-type]
+    with pytest.raises(TriviumError, match="clock"):
+        Loop(TASK, LQR, plant(clock), IN_PROCESS, clock=5)  # type: ignore[arg-type]
+    with pytest.raises(TriviumError, match="spin"):
+        RealClock(-1.0)
     with pytest.raises(TriviumError, match="safe_input"):
         Loop(TASK, LQR, plant(clock), LoopSettings(safe_input=(11.0,)))
     with pytest.raises(TriviumError, match="rate_limit"):

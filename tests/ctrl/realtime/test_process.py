@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,28 @@ def deadly(tmp_path: Path, seconds: float = 0.0) -> Any:
     return type("Mortal", (Deadly,), {"marker": str(tmp_path / "died"), "seconds": seconds})
 
 
-def test_the_same_numbers_as_in_the_loops_own_thread() -> None:
+def test_the_same_numbers_as_in_the_loops_own_thread_and_no_process_stays_behind() -> None:
     clock = SimulatedClock()
-    run = Loop(TASK, LQR, plant(clock), LoopSettings(seconds=5.0), clock=clock).run()
+    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=5.0), clock=clock)
+    runner, pids = loop._runner, []
+    assert isinstance(runner, OwnProcess)
+
+    def change(measured: Any, k: int) -> Any:
+        pids.extend(runner.pids)
+        return measured
+
+    loop._plant.change = change  # type: ignore[attr-defined]
+    run = loop.run()
     expected = simulate(TASK, LQR(TASK), START[None])
     assert (run.columns.x == expected.states[0, :-1]).all()
     assert (run.columns.u == expected.inputs[0]).all()
     assert (run.columns.took > 0).all()
     assert run.restarts == 0
+    (pid,) = set(pids)
+    if os.name == "nt":  # where os.kill(pid, 0) ends a process
+        return
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
@@ -47,7 +62,9 @@ def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
     assert run.columns.u == pytest.approx(simulate(TASK, LQR(TASK), START[None]).inputs[0, :40])
 
 
-@pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["dies", "hangs"])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.0, id="dies"), pytest.param(60.0, id="hangs", marks=pytest.mark.slow)]
+)
 def test_the_fallback_runs_until_a_new_process_is_ready(tmp_path: Path, seconds: float) -> None:
     clock = RealClock()
     settings = LoopSettings(unresponsive_seconds=0.2)
@@ -69,6 +86,8 @@ def test_the_fallback_runs_until_a_new_process_is_ready(tmp_path: Path, seconds:
     assert np.isfinite(run.columns.u).all()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_process_that_is_killed_from_outside() -> None:
     clock = SimulatedClock()
     loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True), {}, clock)
@@ -87,7 +106,10 @@ def test_a_process_that_is_killed_from_outside() -> None:
     assert bad in ([], [20], [20, 21])
 
 
-@pytest.mark.parametrize("policy", list(Overrun))
+@pytest.mark.parametrize(
+    "policy",
+    [Overrun.LATE, *(pytest.param(policy, marks=pytest.mark.slow) for policy in (Overrun.HOLD, Overrun.FALLBACK))],
+)
 def test_late_answers_in_real_time(policy: Overrun) -> None:
     """Samples 5 and 15 take 75 ms of 50: their answers come in the middle of samples 6 and 16."""
     clock = RealClock()
@@ -102,28 +124,45 @@ def test_late_answers_in_real_time(policy: Overrun) -> None:
     assert run.summary.missed >= 2
 
 
+class Raises(LQR):
+    """Raises at sample 10 with a long message."""
+
+    def step(self, x: np.ndarray, k: int) -> Any:
+        if k == 10:
+            raise ValueError("sample ten " + "x" * 50_000)
+        return super().step(x, k)
+
+
+def test_a_controller_that_raises_is_replaced_and_its_error_told() -> None:
+    clock = SimulatedClock()
+    run = Loop(TASK, Raises, plant(clock), LoopSettings(seconds=1.0, standby=True), clock=clock).run()
+    assert any("sample ten" in error for error in run.errors)
+    assert run.restarts >= 1
+    assert [k for k, word in enumerate(applied(run)) if word is not Applied.CONTROLLER][:1] == [10]
+    assert np.isfinite(run.columns.u).all()
+
+
 def test_a_controller_that_cannot_be_made_is_told() -> None:
     clock = SimulatedClock()
     with pytest.raises(ControllerFailed, match="no such gain"):
         Loop(TASK, refuses, plant(clock), LoopSettings(seconds=1.0), clock=clock).run()
 
 
-def test_no_process_stays_behind() -> None:
+def test_a_process_that_has_answered_when_nobody_waited_is_kept() -> None:
     clock = SimulatedClock()
-    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=0.5, standby=True), clock=clock)
-    runner, pids = loop._runner, []
-    assert isinstance(runner, OwnProcess)
-
-    def change(measured: Any, k: int) -> Any:
-        pids.extend(runner.pids)
-        return measured
-
-    loop._plant.change = change  # type: ignore[attr-defined]
-    loop.run()
-    assert len(set(pids)) == 2
-    for pid in set(pids):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    runner = OwnProcess(LQR, TASK, clock, standby=False, restart=60.0, unresponsive=1.0)
+    try:
+        runner.start(60.0, threading.Event())
+        runner.ask(0, START, 0)
+        time.sleep(0.5)
+        clock.advance(5.0)
+        runner.ask(1, START, 1)
+        assert runner.restarts == 0
+        answer = runner.poll(clock.time() + 10**9)
+        assert answer is not None
+        assert answer.input == pytest.approx(LQR(TASK).step(START, 1).input)
+    finally:
+        runner.close()
 
 
 def test_a_record_that_is_half_written_is_not_read() -> None:

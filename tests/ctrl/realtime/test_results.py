@@ -40,8 +40,12 @@ def run() -> LoopRun:
     return Loop(TASK, controller, connection, LoopSettings(seconds=2.0, in_process=True), clock=clock).run()
 
 
-def test_the_folder(run: LoopRun, tmp_path: Path) -> None:
-    folder = run.save(tmp_path / "new" / "run", ["trivium", "loop"])
+@pytest.fixture(scope="module")
+def folder(run: LoopRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run.save(tmp_path_factory.mktemp("run") / "new" / "run", ["trivium", "loop"])
+
+
+def test_the_folder(run: LoopRun, folder: Path) -> None:
     names = {"samples.csv", "summary.json", "trace.json", "figure.png", "figure.pdf", "task.json"}
     assert {path.name for path in folder.iterdir()} == names
     lines = list(csv.DictReader(io.StringIO((folder / "samples.csv").read_text())))
@@ -59,8 +63,8 @@ def test_the_folder(run: LoopRun, tmp_path: Path) -> None:
     assert numbers["command"] == ["trivium", "loop"]
 
 
-def test_the_trace_is_one_that_viewers_read(run: LoopRun, tmp_path: Path) -> None:
-    events = json.loads((run.save(tmp_path) / "trace.json").read_text())["traceEvents"]
+def test_the_trace_is_one_that_viewers_read(run: LoopRun, folder: Path) -> None:
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
     spans = [event for event in events if event["ph"] == "X"]
     assert all({"name", "ts", "dur", "pid", "tid"} <= set(event) and event["dur"] >= 0 for event in spans)
     samples = [event for event in spans if event["name"].startswith("sample")]
@@ -109,19 +113,32 @@ def test_the_view_draws_what_the_log_says() -> None:
 
 
 def test_the_command_and_its_end_by_a_signal(tmp_path: Path) -> None:
+    """The plant tells when the loop has begun, and what was written last."""
+    (tmp_path / "rig.py").write_text(
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "class Rig:\n"
+        "    def __init__(self, task): self.count = 0\n"
+        "    def read(self): return np.array([0.1, 0.0, 0.0, 0.0])\n"
+        "    def write(self, u):\n"
+        "        self.count += 1\n"
+        "        Path('last').write_text(f'{self.count} {u[0]}')\n"
+    )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ctrl.cli", "loop", "systems.library.cartpole:cartpole", "--controller"]
-    command += ["ctrl.regulator:LQR", "--out", "run", "--overrun", "hold"]
+    command += ["ctrl.regulator:LQR", "--out", "run", "--plant", "rig.py:Rig", "--safe-input", "0.25"]
     with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not (tmp_path / ".run.lock").exists() and time.monotonic() < deadline:
+        while not (tmp_path / "last").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(3.0)
         process.send_signal(signal.SIGINT)
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert "stopped by        SIGINT" in out
     assert (tmp_path / "run" / "samples.csv").exists()
+    count, last = (tmp_path / "last").read_text().split()
+    assert int(count) >= 2
+    assert float(last) == 0.25
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +199,12 @@ def test_doctor_compiles_what_packages_name(
     out = capsys.readouterr().out
     assert "advice" in out
     assert "compiled: thing, 1.2 s" in out
+
+
+def test_the_solvers_that_are_compiled_on_first_use() -> None:
+    done = dict(Solvers().compile())
+    assert set(done) == {"LinearMPC", "HarmonicMPC"}
+    assert all(seconds > 0 for seconds in done.values())
 
 
 def test_jitter_is_never_negative() -> None:

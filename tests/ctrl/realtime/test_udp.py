@@ -152,12 +152,12 @@ def test_addresses_that_cannot_be_opened() -> None:
 
 
 def test_a_loop_over_udp() -> None:
-    """The peer runs in a thread, faster than the loop, and is away for the first samples."""
+    """The peer runs in a thread, faster than the loop, and is away until the samples have begun."""
     simulated, end = plant(RealClock()), threading.Event()
     peer = UDPPeer(TASK, 0)
 
     def serve() -> None:
-        end.wait(0.3)
+        end.wait(1.5)
         while not end.wait(0.01):
             u = peer.receive()
             if u is not None:
