@@ -74,8 +74,8 @@ def page(code: ControllerCode, name: str, recording: Recording) -> str:
             "cmake -S . -B build && cmake --build build && ctest --test-dir build",
             "```",
             "",
-            f"or compile `src/{name}.c` with your code, without `-ffast-math`: measurements are tested for NaN. The "
-            f"test repeats {len(recording.samples)} steps that the Python controller took, some without a "
+            f"or compile `src/{name}.c` with your code, without `-ffast-math`: measurements are tested for NaN. "
+            f"The test repeats {len(recording.samples)} steps that the Python controller took, some without a "
             f"measurement. Of these {recording.compared.sum()} are compared, where its solver converged, with equal "
             f"status and source and to {code.tolerance:.0e} of the width of the input's bounds. In Python they were: "
             + "; ".join(f"{count} {what}" for what, count in sources.most_common())

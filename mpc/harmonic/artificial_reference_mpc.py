@@ -12,6 +12,9 @@ import scipy.sparse as sp
 
 from ctrl.answers import Answers
 from ctrl.controller import Decision, NotApplicable, Source, Status
+from ctrl.export.code import ControllerCode
+from mpc.export.fallback import fallback_part, representative_part
+from mpc.export.harmonic import artificial_reference_part
 from mpc.fallback import Plan
 from mpc.feasible import FeasibleSet
 from mpc.harmonic.conic_program import ConicProgram
@@ -19,6 +22,7 @@ from mpc.harmonic.target import Target
 from mpc.linear.linear_mpc import LinearMPC
 from mpc.online import COLD_AFTER, OnlineController, SolveResult
 from mpc.solvers.conic_solver import ConicSolver
+from mpc.solvers.harmonic.solver import CompiledSolver
 from systems import Reference, Task
 from systems.arguments import expect_choice, expect_whole
 
@@ -98,6 +102,7 @@ class ArtificialReferenceMPC(OnlineController):
         expect_choice(solver, "solver", get_args(ConeBackEnd))
         expect_whole(max_iterations, "max_iterations", least=1)
         super().__init__(task, len(program.input_at), max_iterations, time_limit)
+        self.max_iterations = max_iterations
         self.program, self.frequency = program, frequency
         self.solver = _back_end(program, task.input_bounds, frequency, solver, max_iterations, self.time_limit)
         self._n = len(task.plant.state)
@@ -140,6 +145,31 @@ class ArtificialReferenceMPC(OnlineController):
         self._solved_at = None
         if self._without_end is not None:
             self._without_end.reset()
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The controller in C, with the interior point; see :meth:`mpc.online.OnlineController.c_code`."""
+        end = None if self._without_end is None else self._without_end.c_part(samples)
+        solver = self.solver
+        if not isinstance(solver, CompiledSolver):
+            solver = CompiledSolver(self.program, self.task.input_bounds, self.frequency, self.max_iterations)
+        is_constant = self.task.reference.is_constant
+        targets = np.array([self.target.parameters(k).ravel() for k in range(1 if is_constant else samples + 1)])
+        part = artificial_reference_part(self.program, solver, self.frequency, targets, self.max_iterations, LOOSE, end)
+        moves = (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",)
+        return ControllerCode(
+            self.task,
+            f"{type(self).__name__} over {self.horizon} samples.",
+            fallback_part(self._fallback, samples) + representative_part(self.task, samples) + part,
+            self.approximations,
+            tolerance=1e-6,
+            converged=1e-8,
+            notes=(
+                f"a primal-dual interior-point method of fixed memory, of {part.sizes['FREE']} variables, "
+                f"{part.sizes['BOXED']} rows and {part.sizes['CONES']} cones, solves the condensed problem in at most "
+                f"{self.max_iterations} iterations",
+                *(() if is_constant else moves),
+            ),
+        )
 
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         parameter, solver = self._parameter, self.solver
@@ -251,8 +281,6 @@ def _back_end(
         from mpc.solvers.clarabel_socp import ClarabelSolver
 
         return ClarabelSolver(program, bounds, max_iterations, time_limit)
-    from mpc.solvers.harmonic.solver import CompiledSolver
-
     quick = ADMM_ITERATIONS if solver == "admm" else 0
     return CompiledSolver(program, bounds, frequency, max_iterations, quick)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
 from ctrl.controller import NotApplicable, Status
-from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.code import CodePart, ControllerCode, NotExportable
 from ctrl.regulator import LQR
 from mpc.affine_task import affine_penalties, affine_task
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
@@ -194,6 +194,32 @@ class LinearMPC(OnlineController):
 
     def c_code(self, samples: int) -> ControllerCode:
         """The controller in C, on the condensed problem; see :meth:`mpc.online.OnlineController.c_code`."""
+        part = self.c_part(samples)
+        moves = (f"the tables of the reference reach over {samples} samples; afterwards the last rows are held",)
+        return ControllerCode(
+            self.task,
+            f"Linear MPC over {self.horizon} samples; terminal cost: {self.terminal}.",
+            fallback_part(self._fallback, samples)
+            + representative_part(self.task, samples)
+            + part
+            + linear_step_part(),
+            self.approximations,
+            converged=1e-12,
+            notes=(
+                "a dual active-set method of fixed memory (Arnström, Bemporad & Axehill, 2022) solves the condensed "
+                f"quadratic program of {part.sizes['VARIABLES']} variables and {part.sizes['ROWS']} rows, in at most "
+                f"{part.sizes['MAX_QP_ITERATIONS']} iterations; there is no second solver behind it, as there is in "
+                "Python: what it cannot solve has the status `numerical` and is left to the fallback",
+                *(moves if self._moves else ()),
+            ),
+        )
+
+    def c_part(self, samples: int) -> CodePart:
+        """The program and its solver in C, see ``mpc/export/c/linear.c``, for so many samples.
+
+        Raises:
+            NotExportable: its matrices change with time.
+        """
         if self._ends:
             raise NotExportable(
                 f"task '{self.task.name}' has a terminal cost, so the horizon of LinearMPC shrinks at the end of the "
@@ -207,26 +233,9 @@ class LinearMPC(OnlineController):
         form = self.form if self.form.is_least_distance else condensed(self.problem)
         rows = range(samples + 1 if self._moves else 1)
         data = [self._source.stages(k, self.horizon).data(self._rest is not None) for k in rows]
-        hard = 0 if self.terminal_set is None else len(self.terminal_set.h)
+        terminal_rows = 0 if self.terminal_set is None else len(self.terminal_set.h)
         iterations = 1000 if self._iterations is None else self._iterations
-        part = linear_part(form, self.problem, [form.instance(stage) for stage in data], hard, iterations)
-        moves = (f"the tables of the reference reach over {samples} samples; afterwards the last rows are held",)
-        return ControllerCode(
-            self.task,
-            f"Linear MPC over {self.horizon} samples; terminal cost: {self.terminal}.",
-            fallback_part(self._fallback, samples)
-            + representative_part(self.task, samples)
-            + part
-            + linear_step_part(),
-            self.approximations,
-            converged=1e-12,
-            notes=(
-                "a dual active-set method of fixed memory (Arnström, Bemporad & Axehill, 2022) solves the condensed "
-                f"quadratic program, in at most {iterations} iterations of {form.expand.shape[1]} variables and "
-                f"{len(form.problem.weight)} rows",
-                *(moves if self._moves else ()),
-            ),
-        )
+        return linear_part(form, self.problem, [form.instance(stage) for stage in data], terminal_rows, iterations)
 
     @property
     def terminal(self) -> str:

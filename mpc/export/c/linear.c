@@ -17,6 +17,14 @@ static double planned(const double *y, const double *x, long k, int i)
     return value;
 }
 
+static void linear_start(Memory *memory)
+{
+    memory->planned = 0;
+    memory->continues = 0;
+    memory->continues_without_set = 0;
+    forget(memory);
+}
+
 static void move_rows(Memory *memory, const double *x, long k)
 {
     for (int i = 0; i < ROWS; ++i) {

@@ -1,10 +1,7 @@
 static void start(Memory *memory)
 {
-    memory->planned = 0;
     memory->measured = 0;
-    memory->continues = 0;
-    memory->continues_without_set = 0;
-    forget(memory);
+    linear_start(memory);
 }
 
 static int solve(Memory *memory, const double *x, long k, Decision *decision)

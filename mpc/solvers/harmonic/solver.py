@@ -61,6 +61,23 @@ class CompiledSolver(ConicSolver):
         self.solve(self._parameter, 0)  # compiles, or loads what was compiled before
         self.keep()
 
+    def tables(self) -> dict[str, np.ndarray]:
+        """Arrays of the compiled step by name, as :func:`_pack` laid them out: G (f, wide), start (f, f),
+        offset_parameter (parameters, rows), offset (rows,), box (4, boxed), triple, sign and bound (cones,), reach
+        (1,), and those that give the input."""
+        f, rows, boxed, _, cones, parameters, m = self._index[:7].tolist()
+        wide = int(self._index[10])
+        shapes = {"G": (f, wide), "start": (f, f), "offset_parameter": (parameters, rows), "offset": (rows,),
+                  "box": (4, boxed), "sign": (cones,), "bound": (cones,), "ZT": (f, m), "YT": (parameters, m),
+                  "y": (m,), "lower": (m,), "upper": (m,), "reach": (1,)}  # fmt: skip
+        named, at = {}, 0
+        for name, shape in shapes.items():
+            size = int(np.prod(shape))
+            named[name] = self._data[at : at + size].reshape(shape)
+            at += size
+        named["triple"] = self._index[11 : 11 + cones]
+        return named
+
     def solve(self, parameter: np.ndarray, elapsed: int) -> Status:
         """See :class:`ConicSolver`."""
         self._parameter[:] = parameter
