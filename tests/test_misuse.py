@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import casadi as ca
+import do_mpc
 import gymnasium
 import numpy as np
 import pytest
@@ -163,6 +164,18 @@ NOISY = dataclasses.replace(
 )
 POLICY = safe_rl.Policy(2, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
 NOISE = AdditiveNoise(np.zeros(2), np.eye(2), "uniform")
+
+
+def _dompc_model() -> Any:
+    model = do_mpc.model.Model("discrete")
+    x, u = model.set_variable("_x", "x1"), model.set_variable("_u", "u1")
+    model.set_expression("sum", x + u)
+    model.set_rhs("x1", x + u)
+    model.setup()
+    return model
+
+
+DOMPC_MODEL = _dompc_model()
 
 
 def environment() -> Any:
@@ -381,6 +394,16 @@ CASES: dict[str, Case] = {
                               {"recondition_every": "period", "tightening": "choice", "K": "array",
                                "terminal_steps": "count or 0", "joint": "flag", "input_probability": "share",
                                "recovery": "flag", "time_limit": "above 0", "max_iterations": "count"}),
+    "mpc.to_dompc": Case(mpc.to_dompc, {"task": LINEAR_TASK, "horizon": 3},
+                         {"task": "task", "horizon": "count", "terminal": "choice", "seed": "seed"}),
+    "mpc.from_dompc": Case(mpc.from_dompc, {"model": DOMPC_MODEL, "dt": 0.1},
+                           {"model": "instance", "parameters": "mapping", "dt": "above 0", "limits": "mapping"},
+                           optional=("parameters", "limits"), words={"parameters": "parameter", "limits": "input"},
+                           extra={"parameters": [{"none": 1.0}], "limits": [{"u1": bad} for bad in KINDS["pair"]]}),
+    "mpc.dompc_expression": Case(mpc.dompc_expression, {"model": DOMPC_MODEL, "name": "sum"},
+                                 {"model": "instance", "name": "name", "parameters": "mapping"},
+                                 optional=("parameters",), extra={"parameters": [{"none": 1.0}], "name": ["none"]},
+                                 words={"name": "expression", "parameters": "parameter"}),
     "mpc.choose_frequency": Case(mpc.choose_frequency, {"task": LINEAR_TASK, "horizon": 3, "frequencies": [0.3]},
                                  {"task": "task", "horizon": "count", "frequencies": "array", "controller": "factory",
                                   "plane": "names", "starts": "count or 0", "seed": "seed"},
@@ -537,7 +560,7 @@ CASES |= {f"methods.{name}": case for name, case in METHODS.items()}
 
 RECORDS = {
     "systems.Equilibrium", "ctrl.Comparison", "ctrl.Decision", "ctrl.Gain", "ctrl.Totals", "ctrl.Trajectories",
-    "mpc.FrequencySweep", "safe_rl.CostLimit", "safe_rl.Assessment",
+    "mpc.DoMPC", "mpc.FrequencySweep", "safe_rl.CostLimit", "safe_rl.Assessment",
 }  # fmt: skip
 """What the library returns: nobody makes one by hand. A decision is checked where it is used, see below."""
 
@@ -548,6 +571,7 @@ ABSTRACT = {
 """What users derive from: their class bodies are checked, see below and in the tests of each."""
 
 ELSEWHERE = {
+    "mpc.from_acados": "tests/mpc/test_acados.py, where there is an acados",
     "ctrl.check_plant": "a report says what is wrong with what it was given",
     "systems.positive": "covered by parameter",
     "systems.nonnegative": "covered by parameter",

@@ -12,6 +12,7 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from mpc.interop.function_plant import function_plant
 from systems import Box, Constraint, Fixed, Inequality, InvalidValue, Nonlinear, Plant, SetPoint, Task, signals
+from systems.errors import shown
 
 __all__ = ["from_acados"]
 
@@ -38,7 +39,7 @@ def from_acados(ocp: Any, name: str = "") -> Task:
         InvalidValue: not such a problem, or one whose parts do not fit together.
     """
     if not all(hasattr(ocp, part) for part in ("model", "cost", "constraints", "solver_options", "dims")):
-        raise InvalidValue(f"a {type(ocp).__name__} was given; expected an acados_template.AcadosOcp")
+        raise InvalidValue(f"ocp = {shown(ocp)}; expected an acados_template.AcadosOcp")
     return _Reader(ocp).task(name)
 
 

@@ -10,7 +10,8 @@ import casadi as ca
 from ctrl.controller import NotApplicable
 from mpc.interop.function_plant import function_plant
 from systems import InvalidValue, Plant, UnknownName, signals
-from systems.arguments import expect_number, expect_pair
+from systems.arguments import expect_name, expect_number, expect_pair
+from systems.errors import expect, shown
 
 __all__ = ["dompc_expression", "from_dompc"]
 
@@ -39,6 +40,9 @@ def from_dompc(
     """
     _expect_model(model)
     names = {role: _names(getattr(model, role)) for role in ("x", "u", "w", "p")}
+    for what, values in (("parameters", parameters), ("limits", limits)):
+        if values is not None:
+            expect(values, Mapping, what, "such as {'name': ...}")
     given = dict(parameters or {})
     missing = [name for name in names["p"] if name not in given]
     if missing:
@@ -85,6 +89,7 @@ def dompc_expression(model: Any, name: str, parameters: Mapping[str, float] | No
         UnknownName: no expression has this name.
         NotApplicable, InvalidValue: see :func:`from_dompc`.
     """
+    expect_name(name, "the name of an expression")
     plant = from_dompc(model, parameters, dt=1.0 if getattr(model, "model_type", "") == "discrete" else None)
     declared = model.aux.keys()
     known = [key for key in declared if key != "default"]
@@ -98,7 +103,7 @@ def dompc_expression(model: Any, name: str, parameters: Mapping[str, float] | No
 
 def _expect_model(model: Any) -> None:
     if not all(hasattr(model, part) for part in ("model_type", "set_rhs", "flags")):
-        raise InvalidValue(f"a {type(model).__name__} was given; expected a do_mpc.model.Model")
+        raise InvalidValue(f"model = {shown(model)}; expected a do_mpc.model.Model")
     if not model.flags["setup"]:
         raise InvalidValue("the do-mpc model is not set up; call model.setup() first")
     reasons = (

@@ -32,7 +32,7 @@ from systems.lowering.c_backend import CompilerMissing, find_compiler
 
 __all__ = ["Acados", "AcadosMissing", "installed", "unpack"]
 
-WHEEL = "comma-deps-acados"
+WHEEL = "comma-deps-acados>=0.2.2.post92,<0.3"
 _FOLDERS = {"install": PurePosixPath(), "acados_template": PurePosixPath("interfaces/acados_template/acados_template")}
 _LARGEST = 200_000_000  # bytes of a file in the wheel
 _NEW, _LMID = -1, 1  # LM_ID_NEWLM and RTLD_DI_LMID of <dlfcn.h>
@@ -189,7 +189,9 @@ def unpack(wheel: Path, to: Path) -> None:
                 if target is None:
                     continue
                 if entry.file_size > _LARGEST:
-                    raise InvalidValue(f"{wheel}: {entry.filename} has {entry.file_size} bytes; that is no acados")
+                    raise InvalidValue(
+                        f"{wheel}: {entry.filename} has {entry.file_size} bytes; acados has none so large"
+                    )
                 path = to / target
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write(path, archive.read(entry))

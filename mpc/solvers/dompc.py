@@ -243,5 +243,5 @@ class DoMPCSolver:
 
 def _residual(stats: dict[str, Any]) -> float:
     """Largest infeasibility, primal or dual, that ipopt saw at its last iterate; infinite where it does not say."""
-    seen = [stats.get("iterations", {}).get(name) for name in ("inf_pr", "inf_du")]
-    return max((float(values[-1]) if values else np.inf) for values in seen)
+    errors = [stats.get("iterations", {}).get(name) for name in ("inf_pr", "inf_du")]
+    return max((float(values[-1]) if values else np.inf) for values in errors)

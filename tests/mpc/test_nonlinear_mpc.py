@@ -214,7 +214,10 @@ def test_misuse() -> None:
     idle = LinearPlant(np.eye(1) / 2, np.zeros((1, 0)), dt=0.2)
     with pytest.raises(NotApplicable, match="no input"):
         NonlinearMPC(Task("idle", idle, 0.2, 5, Quadratic(Q=[1], R=[]), Fixed()))
-    for solver, reason in (("snopt", "expected 'sqp', 'acados', 'do-mpc' or 'ipopt'"), ("fatrop", "cannot be interrupted")):
+    for solver, reason in (
+        ("snopt", "expected 'sqp', 'acados', 'do-mpc' or 'ipopt'"),
+        ("fatrop", "cannot be interrupted"),
+    ):
         with pytest.raises(InvalidValue, match=reason):
             NonlinearMPC(pendulum(), solver=solver)  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="max_iterations"):
