@@ -10,9 +10,12 @@ from scipy.linalg import null_space, solve_triangular
 
 from ctrl.controller import NotApplicable
 from mpc.affine_task import AffineRows, AffineTask
+from mpc.linear.rollout import Rollout
 from mpc.linear.stages import Stages
 from mpc.polyhedra import Polyhedron
 from mpc.solvers.qp import QuadraticProgram
+
+ROLLED = 80_000  # entries of the condensed rows from which a prediction is faster than the product with them
 
 __all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_control", "sparse"]
 
@@ -140,13 +143,12 @@ class _SparseRows:
 class ParametricQP:
     """A quadratic program whose data are affine in the measured state x and the stage data [q, c_0 .. c_(N-1)].
 
-    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_state x + f_data data,
+    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_data data,
     the bounds are those of the problem + shift_state x + shift_data data, and
     s = expand z + expand_state x + expand_data data. In the least-distance form, H is the identity.
     """
 
     problem: QuadraticProgram
-    f_state: np.ndarray
     f_data: sp.csr_matrix
     shift_state: np.ndarray
     shift_data: sp.csr_matrix
@@ -211,13 +213,16 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     G = control.G @ T
     G[np.abs(G) < 1e-14 * np.abs(G).max(initial=0.0)] = 0.0
     free = T.shape[1]
+    product = None
+    if G.size > ROLLED:
+        K = _distinct(control.K) if unstable else np.zeros((1, m, n))
+        product = Rollout(_distinct(control.A), _distinct(control.B), K, root, control.G, steady, horizon)
     problem = QuadraticProgram(
-        sp.identity(free, format="csc"), sp.csc_matrix(G), control.weight, control.lower, control.upper
+        sp.identity(free, format="csc"), sp.csc_matrix(G), control.weight, control.lower, control.upper, product
     )
     blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
-        f_state=np.zeros((free, n)),
         f_data=sp.csr_matrix(np.hstack([T.T, pull @ Tc])),
         shift_state=-control.G @ Tx,
         shift_data=-sp.csr_matrix(control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
@@ -271,7 +276,6 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
     drift = sp.vstack([first, steps, last, sp.csr_matrix((others, horizon * n))])
     return ParametricQP(
         problem,
-        f_state=np.zeros((d, n)),
         f_data=sp.csr_matrix(sp.hstack([sp.identity(d), sp.csr_matrix((d, horizon * n))])),
         shift_state=np.eye(equal + others, n),
         shift_data=sp.csr_matrix(sp.hstack([sp.csr_matrix((equal + others, d)), drift])),
