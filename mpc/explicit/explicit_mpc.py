@@ -61,6 +61,7 @@ class ExplicitMPC(OnlineController):
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
         super().__init__(task, horizon)
+        self._arguments = (task, horizon, terminal, within, max_regions)
         if task.reading.terminal is not None:
             raise NotApplicable(
                 f"task '{task.name}' has a terminal cost, so its law changes towards the end of the run; explicit MPC "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -50,6 +50,19 @@ class LinearOptimalControl:
     @property
     def horizon(self) -> int:
         return len(self.A)
+
+    def has_matrices_of(self, other: LinearOptimalControl) -> bool:
+        """Whether the other differs in nothing but finite bounds."""
+        same = (np.array_equal(getattr(self, name), getattr(other, name)) for name in ("A", "B", "K", "weight"))
+        sides = (
+            np.array_equal(np.isfinite(getattr(self, name)), np.isfinite(getattr(other, name)))
+            for name in ("lower", "upper")
+        )
+        equal = np.array_equal(self.lower == self.upper, other.lower == other.upper)
+        shape = self.G.shape == other.G.shape and np.array_equal(self.rest_at, other.rest_at)
+        return all(same) and all(sides) and equal and shape and not any(
+            (getattr(self, name) != getattr(other, name)).nnz for name in ("P", "G")
+        )  # fmt: skip
 
 
 def linear_optimal_control(
@@ -156,6 +169,13 @@ class ParametricQP:
     expand_state: np.ndarray
     expand_data: sp.csr_matrix
     is_least_distance: bool
+
+    def with_bounds(self, control: LinearOptimalControl) -> ParametricQP:
+        """The same program with the bounds of a problem that has the same matrices."""
+        lower, upper = self.problem.lower.copy(), self.problem.upper.copy()
+        own = len(lower) - len(control.lower)  # rows of the program itself come first
+        lower[own:], upper[own:] = control.lower, control.upper
+        return replace(self, problem=replace(self.problem, lower=lower, upper=upper))
 
     def instance(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """f, lower, upper and the offset of s for these stage data, at x = 0; in the least-distance form f is zero, and

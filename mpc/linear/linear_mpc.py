@@ -108,6 +108,21 @@ class LinearMPC(OnlineController):
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
         self._solver_name, self._iterations = solver, max_iterations
+        self._terminal_choice = terminal
+        self._programs: dict[int, _Program] = {}
+        self._build(task)
+
+    def _take(self, task: Task) -> None:
+        """Programs whose matrices stay as they are keep their solvers."""
+        self._control(task)
+        self._arguments = (task, *self._arguments[1:])
+        self._last_x = None
+        self._build(task)
+        self.reset()
+
+    def _build(self, task: Task) -> None:
+        """Everything that follows from the task."""
+        horizon = self.horizon
         self.approximations = ANSWERS.read(task)
         self._affine, self._kinks = affine_task(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
@@ -116,10 +131,9 @@ class LinearMPC(OnlineController):
             MovingStages(task, horizon, self._fallback.regulator or LQR(task)) if self._moves else ConstantStages(task)
         )
         self._rest: np.ndarray | None = None
-        self.terminal_set, self._terminal = self._end(terminal)
-        self._programs: dict[int, _Program] = {}
-        for going in range(1, horizon + 1) if self._ends else (horizon,):
-            self._programs[going] = self._program(self._source.stages(0, going), going)
+        self.terminal_set, self._terminal = self._end(self._terminal_choice)
+        lengths = range(1, horizon + 1) if self._ends else (horizon,)
+        self._programs = {going: self._program(self._source.stages(0, going), going) for going in lengths}
         self._without_set: WithoutTerminalSet | None = None
         if self.terminal_set is not None:
             problem = self._programs[horizon].form.problem
@@ -168,8 +182,13 @@ class LinearMPC(OnlineController):
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
         name: QPBackEnd = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
-        form = condensed(control) if name == "daqp" else sparse(control)
-        solver = self._back_end(name, form.problem)
+        before = self._programs.get(going)
+        kept = before is not None and isinstance(before.solver, DAQP) == (name == "daqp")
+        if before is not None and kept and before.control.has_matrices_of(control):
+            form, solver = before.form.with_bounds(control), before.solver
+        else:
+            form = condensed(control) if name == "daqp" else sparse(control)
+            solver = self._back_end(name, form.problem)
         rows = form.expand[control.input_at[0]]
         from_point = rows if isinstance(rows, np.ndarray) else rows.toarray()
         from_state = np.vstack([form.shift_state, form.expand_state[control.input_at[0]]])
