@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,7 @@ from ctrl.export.code import ControllerCode, NotExportable
 from ctrl.export.project import export
 from ctrl.linearisation import expect_differentiable
 from mpc.fallback import Fallback, Plan
-from systems import Task
+from systems import Constraint, Cost, InvalidValue, Plant, Reference, Task
 from systems.arguments import expect_number, expect_whole
 from systems.errors import expect
 
@@ -202,6 +203,65 @@ class OnlineController(ABC):
             source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
         self._applied(x, u, k)
         return Decision(u, status, source, iterations, residual, perf_counter() - began)
+
+    def follow(self, reference: Reference) -> None:
+        """Follows another reference from now on.
+
+        This and the other changes take effect at the next step, whose input is that of a controller made for the
+        changed task; only the last plan is kept, for a solve that fails. Where a change is refused, nothing changes.
+
+        Args:
+            reference: of the same plant.
+
+        Raises:
+            NotApplicable: a task with it cannot be controlled by this controller.
+            InvalidValue: it does not fit the plant.
+        """
+        self._change(dataclasses.replace(self.task, reference=reference))
+
+    def set_cost(self, cost: Cost) -> None:
+        """Minimises another cost from now on: other weights. See :meth:`follow`.
+
+        Args:
+            cost: charged once per sample.
+        """
+        self._change(dataclasses.replace(self.task, cost=cost))
+
+    def set_constraints(self, constraints: Sequence[Constraint]) -> None:
+        """Keeps other constraints from now on, such as the same with other bounds. See :meth:`follow`.
+
+        Args:
+            constraints: all of them.
+        """
+        self._change(dataclasses.replace(self.task, constraints=tuple(constraints)))
+
+    def set_plant(self, plant: Plant) -> None:
+        """Predicts with another plant from now on: other physical parameters, other limits of the inputs. See
+        :meth:`follow`.
+
+        Args:
+            plant: with the same signals, such as ``dataclasses.replace(controller.task.plant, pole_mass=0.2)``.
+        """
+        now = self.task.plant
+        expect(plant, Plant, "the plant of a controller", "such as CartPole(pole_mass=0.2)")
+        if (plant.state, plant.input, plant.disturbance) != (now.state, now.input, now.disturbance):
+            raise InvalidValue(
+                f"{type(plant).__name__} has other signals than the plant of task '{self.task.name}'; make a new "
+                "controller for it"
+            )
+        self._change(dataclasses.replace(self.task, plant=plant))
+
+    def _change(self, task: Task) -> None:
+        """Controls this task from now on."""
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
+        changed._take(task)
+        changed._plan, changed._failures = self.plan, self._failures
+        self.__dict__ = changed.__dict__
+
+    def _take(self, task: Task) -> None:
+        """Makes everything for this task. Subclasses that can keep some of what they made do so."""
+        self.__dict__.update(type(self)(task, *self._arguments[1:]).__dict__)
 
     @abstractmethod
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:

@@ -64,6 +64,7 @@ class ExplicitMPC(OnlineController):
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
         super().__init__(task, horizon)
+        self._arguments = (task, horizon, terminal, within, max_regions)
         if task.reading.terminal is not None:
             raise NotApplicable(
                 f"task '{task.name}' has a terminal cost, so its law changes towards the end of the run; explicit MPC "
@@ -187,13 +188,13 @@ def _problem(online: LinearMPC, box: tuple[np.ndarray, np.ndarray]) -> Multipara
     """The condensed program with every two-sided row split in two."""
     form = online.form
     base = form.problem
-    f, lower, upper = online.data(np.zeros(form.f_state.shape[1]))
+    f, lower, upper = online.data(np.zeros(form.shift_state.shape[1]))
     up, down = np.isfinite(base.upper), np.isfinite(base.lower)
     A = base.A.toarray()
     return MultiparametricQP(
         base.H.toarray(),
         f,
-        form.f_state,
+        np.zeros((len(f), form.shift_state.shape[1])),
         np.vstack([A[up], -A[down]]),
         np.concatenate([upper[up], -lower[down]]),
         np.vstack([form.shift_state[up], -form.shift_state[down]]),

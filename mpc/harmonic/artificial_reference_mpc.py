@@ -129,7 +129,13 @@ class ArtificialReferenceMPC(OnlineController):
         return _made, (type(self), self._arguments, self.task.reference)
 
     def follow(self, reference: Reference) -> None:
-        """Pursues another reference from now on; what was feasible stays so where theory promises it.
+        """Follows another reference from now on; what was feasible stays so where theory promises it.
+
+        The program stays as it is, with the plant linearised where the first reference starts: unless the plant is
+        linear, a controller made for the new reference is another one.
+
+        Args:
+            reference: of the same plant.
 
         Raises:
             NotApplicable: a reference this controller cannot pursue.

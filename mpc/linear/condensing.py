@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +10,12 @@ from scipy.linalg import null_space, solve_triangular
 
 from ctrl.controller import NotApplicable
 from mpc.affine_task import AffineRows, AffineTask
+from mpc.linear.rollout import Rollout
 from mpc.linear.stages import Stages
 from mpc.polyhedra import Polyhedron
 from mpc.solvers.qp import QuadraticProgram
+
+ROLLED = 80_000  # entries of the condensed rows from which a prediction is faster than the product with them
 
 __all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_control", "sparse"]
 
@@ -47,6 +50,19 @@ class LinearOptimalControl:
     @property
     def horizon(self) -> int:
         return len(self.A)
+
+    def has_matrices_of(self, other: LinearOptimalControl) -> bool:
+        """Whether the other differs in nothing but finite bounds."""
+        same = (np.array_equal(getattr(self, name), getattr(other, name)) for name in ("A", "B", "K", "weight"))
+        sides = (
+            np.array_equal(np.isfinite(getattr(self, name)), np.isfinite(getattr(other, name)))
+            for name in ("lower", "upper")
+        )
+        equal = np.array_equal(self.lower == self.upper, other.lower == other.upper)
+        shape = self.G.shape == other.G.shape and np.array_equal(self.rest_at, other.rest_at)
+        return all(same) and all(sides) and equal and shape and not any(
+            (getattr(self, name) != getattr(other, name)).nnz for name in ("P", "G")
+        )  # fmt: skip
 
 
 def linear_optimal_control(
@@ -140,13 +156,12 @@ class _SparseRows:
 class ParametricQP:
     """A quadratic program whose data are affine in the measured state x and the stage data [q, c_0 .. c_(N-1)].
 
-    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_state x + f_data data,
+    q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_data data,
     the bounds are those of the problem + shift_state x + shift_data data, and
     s = expand z + expand_state x + expand_data data. In the least-distance form, H is the identity.
     """
 
     problem: QuadraticProgram
-    f_state: np.ndarray
     f_data: sp.csr_matrix
     shift_state: np.ndarray
     shift_data: sp.csr_matrix
@@ -154,6 +169,13 @@ class ParametricQP:
     expand_state: np.ndarray
     expand_data: sp.csr_matrix
     is_least_distance: bool
+
+    def with_bounds(self, control: LinearOptimalControl) -> ParametricQP:
+        """The same program with the bounds of a problem that has the same matrices."""
+        lower, upper = self.problem.lower.copy(), self.problem.upper.copy()
+        own = len(lower) - len(control.lower)  # rows of the program itself come first
+        lower[own:], upper[own:] = control.lower, control.upper
+        return replace(self, problem=replace(self.problem, lower=lower, upper=upper))
 
     def instance(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """f, lower, upper and the offset of s for these stage data, at x = 0; in the least-distance form f is zero, and
@@ -216,17 +238,22 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     length = np.linalg.norm(G, axis=1)
     scale = 1.0 / np.where(length > 0.0, np.minimum(length, 1.0), 1.0)
     free, rescaled = T.shape[1], sp.diags_array(scale)
+    product = None
+    if G.size > ROLLED:
+        K = _distinct(control.K) if unstable else np.zeros((1, m, n))
+        rows = rescaled @ control.G
+        product = Rollout(_distinct(control.A), _distinct(control.B), K, root, rows, steady, horizon)
     problem = QuadraticProgram(
         sp.identity(free, format="csc"),
         sp.csc_matrix(scale[:, None] * G),
         control.weight / scale,
         scale * control.lower,
         scale * control.upper,
+        product,
     )
     blank = sp.csr_matrix((d, d))
     return ParametricQP(
         problem,
-        f_state=np.zeros((free, n)),
         f_data=sp.csr_matrix(np.hstack([T.T, pull @ Tc])),
         shift_state=-scale[:, None] * (control.G @ Tx),
         shift_data=-sp.csr_matrix(rescaled @ control.G @ sp.hstack([blank, sp.csr_matrix(Tc)])),
@@ -280,7 +307,6 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
     drift = sp.vstack([first, steps, last, sp.csr_matrix((others, horizon * n))])
     return ParametricQP(
         problem,
-        f_state=np.zeros((d, n)),
         f_data=sp.csr_matrix(sp.hstack([sp.identity(d), sp.csr_matrix((d, horizon * n))])),
         shift_state=np.eye(equal + others, n),
         shift_data=sp.csr_matrix(sp.hstack([sp.csr_matrix((equal + others, d)), drift])),

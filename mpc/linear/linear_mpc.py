@@ -43,15 +43,15 @@ class _Program:
         control: the optimal control problem.
         form: the same as a quadratic program.
         solver: its back-end.
-        state_gradient: what the measured state adds to the linear cost, above what it adds to the bounds.
-        first_input: the maps from variables and from the measured state to the first input.
+        from_state: what the measured state adds to the bounds of the rows, and then to the first input.
+        from_point: what the variables add to the first input.
     """
 
     control: LinearOptimalControl
     form: ParametricQP
     solver: QPSolver
-    state_gradient: np.ndarray
-    first_input: tuple[np.ndarray, np.ndarray]
+    from_state: np.ndarray
+    from_point: np.ndarray
 
 
 class LinearMPC(OnlineController):
@@ -92,9 +92,10 @@ class LinearMPC(OnlineController):
     """
 
     # Up to so many variables, violations of soft rows included, the condensed form was the faster one in closed loops
-    # of oscillating masses (12 states, 3 inputs, horizons 10 to 300): in the median 10 times up to 300, twice at 600,
-    # slower at 900; but in the slowest samples, when many rows become active at once, no faster from 450 on.
-    CONDENSED = 450
+    # of oscillating masses (12 states, 3 inputs, horizons 10 to 200): in the median 7 to 20 times; in the slowest
+    # samples, when many rows become active at once, 4 times at 300 variables and no faster at 600. Beyond that, its
+    # matrices take seconds to build.
+    CONDENSED = 600
 
     def __init__(
         self,
@@ -110,6 +111,21 @@ class LinearMPC(OnlineController):
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
         self._solver_name, self._iterations = solver, max_iterations
+        self._terminal_choice = terminal
+        self._programs: dict[int, _Program] = {}
+        self._build(task)
+
+    def _take(self, task: Task) -> None:
+        """Programs whose matrices stay as they are keep their solvers."""
+        self._control(task)
+        self._arguments = (task, *self._arguments[1:])
+        self._last_x = None
+        self._build(task)
+        self.reset()
+
+    def _build(self, task: Task) -> None:
+        """Everything that follows from the task."""
+        horizon = self.horizon
         self.approximations = ANSWERS.read(task)
         self._affine, self._kinks = affine_task(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
@@ -118,10 +134,9 @@ class LinearMPC(OnlineController):
             MovingStages(task, horizon, self._fallback.regulator or LQR(task)) if self._moves else ConstantStages(task)
         )
         self._rest: np.ndarray | None = None
-        self.terminal_set, self._terminal = self._end(terminal)
-        self._programs: dict[int, _Program] = {}
-        for going in range(1, horizon + 1) if self._ends else (horizon,):
-            self._programs[going] = self._program(self._source.stages(0, going), going)
+        self.terminal_set, self._terminal = self._end(self._terminal_choice)
+        lengths = range(1, horizon + 1) if self._ends else (horizon,)
+        self._programs = {going: self._program(self._source.stages(0, going), going) for going in lengths}
         self._without_set: WithoutTerminalSet | None = None
         if self.terminal_set is not None:
             problem = self._programs[horizon].form.problem
@@ -170,11 +185,17 @@ class LinearMPC(OnlineController):
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
         name: QPBackEnd = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
-        form = condensed(control) if name == "daqp" else sparse(control)
-        solver = self._back_end(name, form.problem)
+        before = self._programs.get(going)
+        kept = before is not None and isinstance(before.solver, DAQP) == (name == "daqp")
+        if before is not None and kept and before.control.has_matrices_of(control):
+            form, solver = before.form.with_bounds(control), before.solver
+        else:
+            form = condensed(control) if name == "daqp" else sparse(control)
+            solver = self._back_end(name, form.problem)
         rows = form.expand[control.input_at[0]]
-        first = rows if isinstance(rows, np.ndarray) else rows.toarray(), form.expand_state[control.input_at[0]]
-        return _Program(control, form, solver, np.vstack([form.f_state, form.shift_state]), first)
+        from_point = rows if isinstance(rows, np.ndarray) else rows.toarray()
+        from_state = np.vstack([form.shift_state, form.expand_state[control.input_at[0]]])
+        return _Program(control, form, solver, from_state, from_point)
 
     def _back_end(self, name: QPBackEnd, problem: QuadraticProgram) -> QPSolver:
         if name == "daqp":
@@ -191,6 +212,7 @@ class LinearMPC(OnlineController):
         self._current, self._sample = self._programs[going], k
         self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
         self._data = self._current.form.instance(stages.data(self._rest is not None))
+        self._first_offset = self.offset[self.problem.input_at[0]]
 
     def c_code(self, samples: int) -> ControllerCode:
         """The controller in C, on the condensed problem; see :meth:`mpc.online.OnlineController.c_code`."""
@@ -262,24 +284,27 @@ class LinearMPC(OnlineController):
 
     def data(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """f, lower and upper of the program at the state (n,), for the last references."""
+        return self._instance(x)[:3]
+
+    def _instance(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The data at the state (n,), and the first input (m,) at z = 0."""
         f, lower, upper, _ = self._data
-        moved, d = self._current.state_gradient @ x, len(f)
-        shift = moved[d:]
-        return f + moved[:d], lower + shift, upper + shift
+        moved, rows = self._current.from_state @ x, len(lower)
+        shift = moved[:rows]
+        return f, lower + shift, upper + shift, moved[rows:] + self._first_offset
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         if self._moves or self._ends:
             self._select(k)
-        data, offset = self.data(x), self.offset
-        solution = self.solver.solve(*data)
+        f, lower, upper, u = self._instance(x)
+        solution = self.solver.solve(f, lower, upper)
         if solution.status is Status.INFEASIBLE and self._without_set is not None:
-            solution = self._without_set.solve(*data)
+            solution = self._without_set.solve(f, lower, upper)
         if not solution.is_usable:
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
-        from_point, from_state = self._current.first_input
-        u = from_point @ solution.point + from_state @ x + offset[self.problem.input_at[0]]
-        plan = partial(_unrolled, self._current, solution.point, x.copy(), offset, k)
+        u = self._current.from_point @ solution.point + u
+        plan = partial(_unrolled, self._current, solution.point, x.copy(), self.offset, k)
         return SolveResult(solution.status, plan, solution.iterations, solution.residual, self._clip(u))
 
 

@@ -49,7 +49,11 @@ class DAQP(QPSolver):
     def __init__(
         self, problem: QuadraticProgram, max_iterations: int | None = None, time_limit: float = math.inf
     ) -> None:
+        from mpc.solvers.optimality import clamp  # numba is slow to import
+
         super().__init__(problem, 1000 if max_iterations is None else max_iterations)
+        self._clamp = clamp
+        clamp(np.zeros(1), problem.lower.copy(), problem.upper.copy(), _INFINITY, np.zeros(0), np.zeros(0))  # loads it
         A, soft = problem.A.toarray(), problem.soft
         hard, weight = A[~soft], problem.weight[soft]
         h, q, d = len(hard), len(weight), A.shape[1]
@@ -118,14 +122,13 @@ class DAQP(QPSolver):
         if q:
             lower, upper = lower[self._order], upper[self._order]
         low, high = self._lower[q : q + h], self._upper[q : q + h]
-        np.maximum(lower[:h], -_INFINITY, out=low)
-        np.minimum(upper[:h], _INFINITY, out=high)
+        is_zero = self._clamp(f, lower, upper, _INFINITY, low, high)
         if q:
             np.minimum(upper[h:], _INFINITY, out=self._upper[q + h : h + 2 * q])
             np.maximum(lower[h:], -_INFINITY, out=self._lower[h + 2 * q :])
             self._upper[q + h : h + 2 * q] -= self._idle
             self._lower[h + 2 * q :] += self._idle
-        is_plain = self._is_unit and not f.any()
+        is_plain = self._is_unit and is_zero
         if not is_plain:
             shift = self._reach @ f
             low += shift[:h]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpc.solvers.verified_cache import compiled
 
-__all__ = ["is_posed", "natural_residual", "residual", "sum_rows", "violation"]
+__all__ = ["check", "check_rows", "clamp", "is_posed", "natural_residual", "residual", "sum_rows", "violation"]
 
 
 @compiled()
@@ -95,3 +95,29 @@ def sum_rows(rows, multipliers):  # type: ignore[no-untyped-def]
             for j in range(len(total)):
                 total[j] += y * rows[i, j]
     return total
+
+
+@compiled()
+def check(curved, pull, f, value, multipliers, lower, upper, weight):  # type: ignore[no-untyped-def]
+    """:func:`residual` and :func:`violation` of a point in one call."""
+    worst = residual(curved, pull, f, value, multipliers, lower, upper, weight)
+    return worst, violation(value, lower, upper, weight)
+
+
+@compiled()
+def check_rows(curved, rows, f, value, multipliers, lower, upper, weight):  # type: ignore[no-untyped-def]
+    """:func:`check` for dense rows A in C order."""
+    pull = sum_rows(rows, multipliers)
+    worst = residual(curved, pull, f, value, multipliers, lower, upper, weight)
+    return worst, violation(value, lower, upper, weight)
+
+
+@compiled()
+def clamp(f, lower, upper, most, low, high):  # type: ignore[no-untyped-def]
+    """Writes the bounds (rows,), limited to +-most, into low and high; returns whether f (d,) is zero."""
+    for i in range(len(low)):
+        low[i], high[i] = max(lower[i], -most), min(upper[i], most)
+    is_zero = True
+    for value in f:
+        is_zero = is_zero and value == 0.0
+    return is_zero

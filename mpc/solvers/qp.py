@@ -58,6 +58,7 @@ class QuadraticProgram:
         A: (rows, d), its rows a_i'.
         weight: (rows,), positive.
         lower, upper: (rows,), the bounds of one instance. A row needs at least one finite bound.
+        product: A z of a point (d,), where something is faster than A; default: A.
     """
 
     H: sp.csc_matrix
@@ -65,6 +66,7 @@ class QuadraticProgram:
     weight: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    product: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         d, rows = self.H.shape[0], self.A.shape[0]
@@ -104,7 +106,7 @@ class QPSolver(ABC):
     POLISHED = 1e-7  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
-        from mpc.solvers.optimality import is_posed, residual, sum_rows, violation  # numba is slow to import
+        from mpc.solvers.optimality import check, check_rows, is_posed, violation  # numba is slow to import
         from mpc.solvers.polish import polished, polished_unit
 
         self.problem = problem
@@ -120,7 +122,7 @@ class QPSolver(ABC):
         length = np.sqrt(np.asarray(problem.A.multiply(problem.A).sum(axis=1)).ravel())
         self._length = np.where(length > 0, length, 1.0)
         self._is_unit = (sp.identity(problem.H.shape[0]) != problem.H).nnz == 0
-        self._is_posed, self._measure, self._sum_rows, self._violated = is_posed, residual, sum_rows, violation
+        self._is_posed, self._check, self._check_rows, self._violated = is_posed, check, check_rows, violation
         self._polish, self._polish_unit = polished, polished_unit
         self._load()
 
@@ -131,11 +133,9 @@ class QPSolver(ABC):
         self._is_posed(f, lower, upper)
         self.residual(f, y, f, lower, upper)
         self._violated(y, lower, upper, weight)
-        if self._small:
-            self._sum_rows(self._a, y)
-            if self._is_unit:
-                one, wide = np.ones(1), np.ones((1, 1))
-                self._polish_unit(wide, one, one, -one, one, one, one)
+        if self._small and self._is_unit:
+            one, wide = np.ones(1), np.ones((1, 1))
+            self._polish_unit(wide, one, one, -one, one, one, one)
 
     def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
         """Makes what only some solves need, so that none of them waits for it."""
@@ -174,14 +174,14 @@ class QPSolver(ABC):
             self.reset()
             return self._unsolved(Status.NUMERICAL)
         allowed = self.FEASIBLE * (self.SLACK if self._continues else 1.0)
-        residual = self.residual(z, multipliers, f, lower, upper)
-        is_good = self._is_good(z, residual, lower, upper, allowed)
+        residual, violation = self._checked(z, multipliers, f, lower, upper)
+        is_good = self._is_good(residual, violation, allowed)
         if (residual > self.POLISHED or not is_good) and residual < POLISHABLE:
             better = self._polished(z, multipliers, f, lower, upper)
-            after = np.inf if better is None else self.residual(*better, f, lower, upper)
+            after, violation = (np.inf, np.inf) if better is None else self._checked(*better, f, lower, upper)
             if better is not None and after < residual and self._keeps_rows(better[0], z, lower, upper):
                 (z, multipliers), residual = better, after
-                is_good = self._is_good(z, residual, lower, upper, allowed)
+                is_good = self._is_good(residual, violation, allowed)
         if status is Status.SOLVED and not is_good:
             status = Status.NUMERICAL
         elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and is_good:
@@ -199,15 +199,12 @@ class QPSolver(ABC):
         """
         scale, weight = 1.0 / self._length, self.problem.weight
         bounds = scale * lower, scale * upper, weight
-        worst, limit = (self._violated(scale * (self._a @ point), *bounds) for point in (z, before))
+        worst, limit = (self._violated(scale * self._value(point), *bounds) for point in (z, before))
         return bool(worst <= max(limit, self.FEASIBLE))
 
-    def _is_good(self, z: np.ndarray, residual: float, lower: np.ndarray, upper: np.ndarray, allowed: float) -> bool:
+    def _is_good(self, residual: float, violation: float, allowed: float) -> bool:
         """Whether a point meets the conditions of optimality, and the hard rows up to ``allowed``."""
-        if residual <= allowed:
-            return True
-        weight = self.problem.weight
-        return residual <= self.TOLERANCE and self._violated(self._a @ z, lower, upper, weight) <= allowed
+        return residual <= allowed or (residual <= self.TOLERANCE and violation <= allowed)
 
     def _relaxed(self, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bounds of the hard inequalities farther apart by ``FEASIBLE``, relative to 1 + |bound|."""
@@ -220,7 +217,7 @@ class QPSolver(ABC):
     def _polished(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        value, weight = self._a @ z, self.problem.weight
+        value, weight = self._value(z), self.problem.weight
         if self._small and self._is_unit:
             return self._polish_unit(self._a, weight, f, lower, upper, value, multipliers)
         H, A = self.problem.H, self.problem.A.tocsr()
@@ -235,16 +232,24 @@ class QPSolver(ABC):
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> float:
         """:func:`mpc.solvers.optimality.residual` of a point (d,) and multipliers (rows,)."""
-        curved = z if self._is_unit else self._h @ z
-        return float(
-            self._measure(
-                curved, self._weighted_rows(multipliers), f, self._a @ z, multipliers, lower, upper, self.problem.weight
-            )
-        )
+        return self._checked(z, multipliers, f, lower, upper)[0]
 
-    def _weighted_rows(self, multipliers: np.ndarray) -> np.ndarray:
-        """A'y, (d,)."""
-        return np.asarray(self._sum_rows(self._a, multipliers) if self._small else self._transposed @ multipliers)
+    def _checked(
+        self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[float, float]:
+        """:func:`mpc.solvers.optimality.check` of a point (d,) and multipliers (rows,)."""
+        curved = z if self._is_unit else self._h @ z
+        data = f, self._value(z), multipliers, lower, upper, self.problem.weight
+        if self._small:
+            residual, violation = self._check_rows(curved, self._a, *data)
+        else:
+            residual, violation = self._check(curved, self._transposed @ multipliers, *data)
+        return residual, violation
+
+    def _value(self, z: np.ndarray) -> np.ndarray:
+        """A z, (rows,)."""
+        product = self.problem.product
+        return self._a @ z if product is None else product(z)
 
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
         """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` times the largest bound
@@ -278,10 +283,15 @@ class WithoutTerminalSet:
     def __init__(
         self, make: Callable[[QuadraticProgram], QPSolver], problem: QuadraticProgram, others: np.ndarray
     ) -> None:
-        self._others = others
+        self._others, product = others, problem.product
         self._solver = make(
             QuadraticProgram(
-                problem.H, problem.A[others], problem.weight[others], problem.lower[others], problem.upper[others]
+                problem.H,
+                problem.A[others],
+                problem.weight[others],
+                problem.lower[others],
+                problem.upper[others],
+                None if product is None else lambda z: product(z)[others],
             )
         )
 
