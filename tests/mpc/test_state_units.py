@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,16 @@ def test_a_reference_that_is_nearly_steady_counts_as_such_in_its_own_unit() -> N
         assert steady.reading.path.follows
         assert not steady.reading.settles_elsewhere()
         assert not task(unit, cost, SetPoint([unit], [0.5 + 1e-3])).reading.path.follows
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e5])
+@pytest.mark.parametrize("name", ["linear", "nonlinear", "Lagrangian", "explicit"])
+def test_a_hard_bound_in_a_small_unit_is_kept(name: str, unit: float) -> None:
+    """A violation of 0.3e-7 was below the tolerance of Lagrangian MPC, which called it solved."""
+    bound = Box("bound", {"x1": (-2.0 * unit, 0.7 * unit)})
+    bounded = dataclasses.replace(
+        task(unit, Quadratic([1.0 / unit**2], [0.1]), SetPoint([unit], [0.5])), constraints=(bound,)
+    )
+    found = simulate(bounded, MAKERS[name](bounded), np.array([[-unit]]))
+    assert found.states.max() / unit == pytest.approx(0.7, abs=1e-3)
+    assert found.states[0, -1, 0] / unit == pytest.approx(0.7, abs=1e-3)
