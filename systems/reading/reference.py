@@ -91,15 +91,15 @@ class ReferencePath:
         task, (x, u) = self.task, self._table
         declared = task.plant.state
         spread = 3.0 * np.sqrt(np.diag(task.initial.covariance(declared)))
-        found = []
+        sizes = []
         for points, away, (least, most) in (
             (x, np.abs(task.initial.mean(declared) - x[0]) + spread, task.domain_bounds),
             (u, np.zeros(u.shape[1]), task.input_bounds),
         ):
             wide = 0.5 * (most - least)
             largest = np.max([np.abs(points).max(axis=0), away, np.where(np.isfinite(wide), wide, 0.0)], axis=0)
-            found.append(np.where(largest > 0.0, largest, 1.0))
-        return found[0], found[1]
+            sizes.append(np.where(largest > 0.0, largest, 1.0))
+        return sizes[0], sizes[1]
 
 
 def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:

@@ -140,6 +140,19 @@ def test_the_search_ends_with_its_limits(search: Callable[..., Certificate]) -> 
     assert [limits.boxes for _, limits in one.asked] == [1]
 
 
+@pytest.mark.parametrize(
+    ("limit", "each", "attempts"), [("seconds", 24.7, 5), ("seconds", 24.25, 6), ("boxes", 247, 4), ("boxes", 194, 6)]
+)
+def test_less_than_a_fiftieth_of_a_limit_is_not_spent(
+    limit: str, each: float, attempts: int, search: Callable[..., Certificate]
+) -> None:
+    """Of 100 seconds 1.2 or 3 are left when the fifth attempt begins, and of 1000 boxes 12 after the fourth or 30 after
+    the fifth."""
+    oracle = Oracle(4.0, boxes=1, seconds=each) if limit == "seconds" else Oracle(4.0, boxes=int(each))
+    search(oracle, resolution=1e-9, budget=SearchLimits(10**6 if limit == "seconds" else 1000, 100.0))
+    assert len(oracle.asked) == attempts
+
+
 def test_where_nothing_is_proved_the_last_attempt_says_what_all_took(search: Callable[..., Certificate]) -> None:
     oracle = Oracle(0.0, Kind.UNDECIDED, boxes=10, seconds=2.0)
     found = search(oracle, budget=SearchLimits(200, 1000.0))
