@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctrl.certify import SearchLimits, largest_level
+from ctrl.certify import ClosedLoop, SearchLimits, certify, largest_level, riccati
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind, SearchResult
 from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.certify.search import levels
 from ctrl.laws import SaturatedLinear
+from ctrl.regulator import LQR
 from systems import Fixed, LinearPlant, Quadratic, Task
 from systems.library import pendulum
 
@@ -180,7 +181,7 @@ def test_stays_above_the_inner_level(search: Callable[..., Certificate]) -> None
     oracle = Oracle(0.0)
     found = search(oracle, inner=1.0)
     assert not found.is_proved
-    assert min(oracle.tried) >= 1.0
+    np.testing.assert_allclose(np.array(oracle.tried) / TOP, [0.998, 0.499, 0.2495])  # half of that is below 1
     assert [claim.region.inner for claim, _ in oracle.asked] == [1.0] * len(oracle.asked)
     high = Oracle(2.0 * TOP)
     assert search(high, inner=1.5 * TOP).level >= 1.5 * TOP
@@ -209,3 +210,17 @@ def test_every_attempt_makes_the_claim_that_was_asked_for(monkeypatch: pytest.Mo
     plain = oracle.asked[-1][0]
     assert (plain.loop.uncertain, plain.loop.disturbance, plain.loop.continuous) == ({}, {}, False)
     assert plain.equilibrium == "reference"
+
+
+def test_what_is_settled_around_the_centre_takes_one_box() -> None:
+    """And is not far below what takes more."""
+    task = pendulum()
+    law, quadratic = LQR(task).law, riccati(task)
+    for level in (1.0, 60.0):
+        claim = Claim.about(ClosedLoop(task, law), quadratic, level)
+        settled = levels._settled(claim)
+        assert 0.0 < settled <= level
+        assert certify(task, law, quadratic, level=settled).boxes == 1
+    assert certify(task, law, quadratic, level=3.0 * settled).boxes > 1
+    disturbed = ClosedLoop(task, law, disturbance={task.plant.disturbance.names[0]: (-0.01, 0.01)})
+    assert levels._settled(Claim.about(disturbed, quadratic, 5.0, inner=1e-3)) == 0.0
