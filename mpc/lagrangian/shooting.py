@@ -43,7 +43,8 @@ class Point:
 class Shooting(ABC):
     """A task over a horizon, as a program in the inputs U = [u0 u1 ...]; every two-sided condition gives two rows.
 
-    Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small.
+    Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small; so are the rows,
+    in units of what states and inputs of usual size make of them.
 
     Args:
         task: see :func:`mpc.nonlinear.staged_task.staged`, of which this is the condensed counterpart.
@@ -73,16 +74,18 @@ class Shooting(ABC):
                 "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
             )
         count = len(rule.names)
+        self._row_size = _row_sizes(task, rule.value, kinked.excess)
         listed = [(k, i) for k in range(horizon + 1) for i in rule.imposed(k, horizon)]
         if own is not None:  # the last state is charged the terminal cost, and no soft rows
             listed = [(k, i) for k, i in listed if k < horizon or np.isinf(rule.weight[i])]
-        rows = [(k, i, 1.0, rule.upper[i]) for k, i in listed if np.isfinite(rule.upper[i])]
-        rows += [(k, i, -1.0, rule.lower[i]) for k, i in listed if np.isfinite(rule.lower[i])]
+        above, below = (bound / self._row_size[:count] for bound in (rule.upper, rule.lower))
+        rows = [(k, i, 1.0, above[i]) for k, i in listed if np.isfinite(above[i])]
+        rows += [(k, i, -1.0, below[i]) for k, i in listed if np.isfinite(below[i])]
         rows += [(k, count + i, 1.0, 0.0) for k in range(horizon) for i in range(len(kinked.weight))]
         self.stage, self.row = (np.array([r[j] for r in rows], dtype=int) for j in (0, 1))
         self.sign, self.bound = (np.array([r[j] for r in rows], dtype=float) for j in (2, 3))
         self._size = task.reading.cost_size
-        weights = np.concatenate([rule.weight, kinked.weight]) / self._size
+        weights = self._row_size * np.concatenate([rule.weight, kinked.weight]) / self._size
         self.weight = weights[self.row] if rows else np.zeros(0)
         self.lower, self.upper = (np.tile(bound, horizon) for bound in task.input_bounds)
         self.local, self.last = self._functions(rule.value, kinked.smooth, kinked.excess)
@@ -100,7 +103,7 @@ class Shooting(ABC):
             ca.SX.sym, ("x", "u", "xr", "ur", "p"), (self.n, self.m, self.n, self.m, step.size1_in(3))
         )
         after, cost = step(x, u, 0, p), smooth(x, u, xr, ur) / self._size
-        v = ca.vertcat(value(x, u), excess(x, u, xr, ur))
+        v = ca.vertcat(value(x, u), excess(x, u, xr, ur)) / ca.DM(self._row_size)
         v = v if v.shape[0] else ca.SX(1, 1)  # a row that nobody asks for
         stage = [ca.jacobian(after, x), ca.jacobian(after, u), cost, ca.gradient(cost, x), ca.gradient(cost, u)]
         stage += [v, ca.jacobian(v, x), ca.jacobian(v, u)]
@@ -166,6 +169,19 @@ class Shooting(ABC):
         violation = xp.moveaxis(sign[:, None] * (v[self.stage, :, self.row] - bound[:, None]), 0, 1)
         jacobian = xp.moveaxis(sign[:, None, None] * slopes[self.stage, :, self.row], 0, 1)
         return Point(xp.moveaxis(states, 0, 1), total, gradient, violation, jacobian)
+
+
+def _row_sizes(task: Task, value: ca.Function, excess: ca.Function) -> np.ndarray:
+    """How much the rows of two functions change over the usual sizes of states and inputs, at most 1: violations are
+    measured in that, so that a row in a small unit is kept as well as others."""
+    x, u, xr, ur = (
+        ca.SX.sym(name, size) for name, size in zip("xuab", 2 * (value.size1_in(0), value.size1_in(1)), strict=True)
+    )
+    rows = ca.vertcat(value(x, u), excess(x, u, xr, ur))
+    slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.jacobian(rows, ca.vertcat(x, u)))])
+    x_ref, u_ref = task.reading.start
+    change = np.abs(np.array(slopes(x_ref, u_ref, x_ref, u_ref))) @ np.concatenate(task.reading.path.sizes)
+    return np.where(np.isfinite(change) & (change > 0.0), np.minimum(change, 1.0), 1.0)
 
 
 @final

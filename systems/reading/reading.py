@@ -232,7 +232,8 @@ class Reading:
             return self.task.reference.is_constant
         x_ref, u_ref = self.start
         steady_point, reference = np.concatenate([steady.x, steady.u]), np.concatenate([x_ref, u_ref])
-        return not np.allclose(steady_point, reference, rtol=1e-4, atol=1e-4)
+        size = np.minimum(np.concatenate(self.path.sizes), 1.0)
+        return bool((np.abs(steady_point - reference) > 1e-4 * (size + np.abs(reference))).any())
 
     @cached_property
     def free_steady_state(self) -> SteadyState | None:

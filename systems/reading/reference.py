@@ -14,7 +14,8 @@ from systems.signals import Signals
 __all__ = ["STILL", "ReferencePath", "changed_by_turning"]
 
 STILL = 1e-6
-"""Largest step of the plant, relative to 1 + |x|, at which it counts as standing still, or as following a reference."""
+"""Largest step of the plant, relative to the size of the state, at which it counts as standing still, or as following
+a reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,25 @@ class ReferencePath:
         still = np.zeros((steps, len(self.task.plant.disturbance)))
         after = lower(self.task.dynamics.function(), "numpy")(x[:-1], u[:-1], still, np.zeros(0))
         gap = np.abs(self.state.deviation(after, x[1:]))
-        return bool((gap <= STILL * (1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None])).all())
+        size = np.minimum(1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None], self.sizes[0])
+        return bool((gap <= STILL * size).all())
+
+    @cached_property
+    def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """How large states (n,) and inputs (m,) become, as far as reference, starts, domain and limits tell; where they
+        tell nothing, 1."""
+        task, (x, u) = self.task, self._table
+        declared = task.plant.state
+        spread = 3.0 * np.sqrt(np.diag(task.initial.covariance(declared)))
+        sizes = []
+        for points, away, (least, most) in (
+            (x, np.abs(task.initial.mean(declared) - x[0]) + spread, task.domain_bounds),
+            (u, np.zeros(u.shape[1]), task.input_bounds),
+        ):
+            wide = 0.5 * (most - least)
+            largest = np.max([np.abs(points).max(axis=0), away, np.where(np.isfinite(wide), wide, 0.0)], axis=0)
+            sizes.append(np.where(largest > 0.0, largest, 1.0))
+        return sizes[0], sizes[1]
 
 
 def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:

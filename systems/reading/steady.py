@@ -151,8 +151,9 @@ def stationary_multipliers(path: ReferencePath, stage: Epigraph, size: float) ->
         if not (np.isfinite(gradient).all() and np.isfinite(slope).all()):
             return None
         multipliers = np.linalg.lstsq(slope.T, -gradient[:, 0], rcond=None)[0]
-        left = gradient[:, 0] + slope.T @ multipliers
-        if np.abs(left).max(initial=0.0) > small + STILL * np.abs(gradient).max(initial=0.0):
+        # Each entry is in a unit of its own, that of the cost over that of its signal.
+        terms = np.abs(gradient[:, 0]) + np.abs(slope.T) @ np.abs(multipliers)
+        if (np.abs(gradient[:, 0] + slope.T @ multipliers) > small + STILL * terms).any():
             return None
     lagrangian = cost + ca.dot(costate, drift) if multipliers.any() else cost
     second = np.array(ca.Function("second", [x, u, costate], [ca.hessian(lagrangian, z)[0]])(x_ref, u_ref, multipliers))

@@ -87,10 +87,9 @@ def largest_level(
             proved, best = share, attempt
         else:
             failed = share
-            best = best if best is not None and best.is_proved else attempt
         is_near = failed - proved <= resolution and (proved == 0.0 or failed <= _NEAR * proved)
         if is_near or left <= 0.02 * limits.seconds or boxes <= 0.02 * limits.boxes:
-            return best if best.is_proved else _none_of(tried)
+            return best or _none_of(tried)
         # What was too hard just below the limit is hardly easier a little lower, so the first proof is sought far down.
         if attempt.kind is Kind.UNDECIDED and len(tried) == 1 and (settled := _settled(claim)) > 0:
             share = settled / top
@@ -101,7 +100,7 @@ def largest_level(
         else:
             share = 0.5 * (proved + failed)
         if share * top <= inner:
-            return best if best.is_proved else _none_of(tried)
+            return best or _none_of(tried)
 
 
 def _settled(claim: Claim) -> float:

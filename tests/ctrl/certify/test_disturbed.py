@@ -22,6 +22,7 @@ from ctrl.certify import (
     riccati,
     sampled_inner,
 )
+from ctrl.certify.candidates.disturbed import reachable
 from ctrl.certify.candidates.sampling import corners
 from ctrl.certify.files.audit import audit
 from ctrl.certify.files.file import read, save
@@ -326,3 +327,34 @@ def test_misuse() -> None:
         certify(TASK, LAW, V, 1.0, disturbance=W, inner=0.0)
     with pytest.raises(InvalidValue, match="inner"):
         certify(TASK, LAW, V, 1.0, disturbance=W, inner=2.0)
+
+
+def test_the_inner_level_that_is_claimed_by_default() -> None:
+    """None without disturbances, and never one beyond the level."""
+    assert reachable(ClosedLoop(TASK, LAW), V) == 0.0
+    loop = ClosedLoop(TASK, LAW, disturbance=W)
+    wide = reachable(loop, V)
+    assert wide == pytest.approx(1.2 * sampled_inner(loop, V))
+    assert reachable(loop, V, level=0.01 * wide) == 0.01 * wide
+
+
+def test_one_unbounded_disturbance_among_others_is_refused() -> None:
+    task, _ = linear(0.5 * np.eye(2), np.eye(2))
+    first = task.plant.disturbance.names[0]
+    with pytest.raises(NotApplicable, match="unbounded disturbances"):
+        disturbances(dataclasses.replace(task, disturbance=Gaussian({first: 0.1})))
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3])
+def test_a_share_of_the_decrease_asks_for_a_larger_inner_level(kappa: float) -> None:
+    """x+ = x / 2 + w leaves (1 - kappa) x^2 where |x| = |w| / (sqrt(1 - kappa) - 1/2); x' = -x + w where
+    |x| = 2 |w| / (2 - kappa)."""
+    square = QuadraticLyapunov(np.eye(1), np.zeros(1))
+    task, law = linear([[0.5]], [[1.0]])
+    loop = ClosedLoop(task, law, disturbance={task.plant.disturbance.names[0]: (-0.1, 0.1)})
+    right = (1 - kappa) * (0.1 / (np.sqrt(1 - kappa) - 0.5)) ** 2
+    assert sampled_inner(loop, square, kappa, level=1.0, box=box(1.0, 1)) == pytest.approx(right, rel=1e-3)
+    flowing = dataclasses.replace(task, plant=LinearPlant([[-1.0]], [[0.0]], [[1.0]]))
+    flow = ClosedLoop(flowing, law, True, disturbance={flowing.plant.disturbance.names[0]: (-0.1, 0.1)})
+    least = (0.2 / (2 - kappa)) ** 2
+    assert sampled_inner(flow, square, kappa, level=1.0, box=box(1.0, 1)) == pytest.approx(least, rel=1e-3)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctrl.certify import SearchLimits, largest_level
+from ctrl.certify import ClosedLoop, SearchLimits, certify, largest_level, riccati
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind, SearchResult
 from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.certify.search import levels
 from ctrl.laws import SaturatedLinear
+from ctrl.regulator import LQR
 from systems import Fixed, LinearPlant, Quadratic, Task
 from systems.library import pendulum
 
@@ -40,6 +41,7 @@ class Oracle:
     asked: list[tuple[Claim, SearchLimits]] = field(default_factory=list)
 
     def __call__(self, claim: Claim, limits: SearchLimits) -> Certificate:
+        assert len(self.asked) < 100, "the search does not end"
         self.asked.append((claim, limits))
         self.clock += self.seconds
         kind = Kind.PROVED if claim.region.level <= self.highest else self.failure
@@ -139,6 +141,19 @@ def test_the_search_ends_with_its_limits(search: Callable[..., Certificate]) -> 
     assert [limits.boxes for _, limits in one.asked] == [1]
 
 
+@pytest.mark.parametrize(
+    ("limit", "each", "attempts"), [("seconds", 24.7, 5), ("seconds", 24.25, 6), ("boxes", 247, 4), ("boxes", 194, 6)]
+)
+def test_less_than_a_fiftieth_of_a_limit_is_not_spent(
+    limit: str, each: float, attempts: int, search: Callable[..., Certificate]
+) -> None:
+    """Of 100 seconds 1.2 or 3 are left when the fifth attempt begins, and of 1000 boxes 12 after the fourth or 30 after
+    the fifth."""
+    oracle = Oracle(4.0, boxes=1, seconds=each) if limit == "seconds" else Oracle(4.0, boxes=int(each))
+    search(oracle, resolution=1e-9, budget=SearchLimits(10**6 if limit == "seconds" else 1000, 100.0))
+    assert len(oracle.asked) == attempts
+
+
 def test_where_nothing_is_proved_the_last_attempt_says_what_all_took(search: Callable[..., Certificate]) -> None:
     oracle = Oracle(0.0, Kind.UNDECIDED, boxes=10, seconds=2.0)
     found = search(oracle, budget=SearchLimits(200, 1000.0))
@@ -166,7 +181,7 @@ def test_stays_above_the_inner_level(search: Callable[..., Certificate]) -> None
     oracle = Oracle(0.0)
     found = search(oracle, inner=1.0)
     assert not found.is_proved
-    assert min(oracle.tried) >= 1.0
+    np.testing.assert_allclose(np.array(oracle.tried) / TOP, [0.998, 0.499, 0.2495])  # half of that is below 1
     assert [claim.region.inner for claim, _ in oracle.asked] == [1.0] * len(oracle.asked)
     high = Oracle(2.0 * TOP)
     assert search(high, inner=1.5 * TOP).level >= 1.5 * TOP
@@ -195,3 +210,17 @@ def test_every_attempt_makes_the_claim_that_was_asked_for(monkeypatch: pytest.Mo
     plain = oracle.asked[-1][0]
     assert (plain.loop.uncertain, plain.loop.disturbance, plain.loop.continuous) == ({}, {}, False)
     assert plain.equilibrium == "reference"
+
+
+def test_what_is_settled_around_the_centre_takes_one_box() -> None:
+    """And is not far below what takes more."""
+    task = pendulum()
+    law, quadratic = LQR(task).law, riccati(task)
+    for level in (1.0, 60.0):
+        claim = Claim.about(ClosedLoop(task, law), quadratic, level)
+        settled = levels._settled(claim)
+        assert 0.0 < settled <= level
+        assert certify(task, law, quadratic, level=settled).boxes == 1
+    assert certify(task, law, quadratic, level=3.0 * settled).boxes > 1
+    disturbed = ClosedLoop(task, law, disturbance={task.plant.disturbance.names[0]: (-0.01, 0.01)})
+    assert levels._settled(Claim.about(disturbed, quadratic, 5.0, inner=1e-3)) == 0.0
