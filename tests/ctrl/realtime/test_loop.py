@@ -175,6 +175,12 @@ def test_the_watchdog_and_its_end() -> None:
     assert [k for k, word in enumerate(applied(late)) if word is Applied.SAFE] == list(range(12, 22))
 
 
+def test_a_prediction_that_diverges_is_not_put_to_the_controller() -> None:
+    run = looped(change=lambda m, k: m._replace(x=m.x + 1e200) if k == 5 else m, predict_delay=True, safe_input=(0.5,))
+    assert [k for k, word in enumerate(applied(run)) if word is Applied.SAFE] == [6]  # computed in sample 5
+    assert run.columns.u[6] == 0.5
+
+
 def test_a_plant_that_counts_from_the_beginning_again_is_accepted_after_the_watchdog() -> None:
     run = looped(change=lambda m, k: m if k < 15 else m._replace(sequence=m.sequence - 15), watchdog_seconds=0.2)
     assert fresh(run)[14:20] == [Freshness.FRESH, *[Freshness.STALE] * 4, Freshness.FRESH]
