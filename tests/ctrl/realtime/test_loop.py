@@ -30,7 +30,7 @@ from ctrl.realtime.run import LoopRun
 from mpc import LinearMPC
 from systems import Sinusoid, TriviumError
 from systems.library import oscillating_masses
-from tests.ctrl.realtime.plants import START, TASK, Constant, Slow, Stalling, Wrapped, plant
+from tests.ctrl.realtime.plants import START, TASK, Constant, Scripted, Slow, Stalling, Wrapped, plant
 
 IN_PROCESS = LoopSettings(seconds=2.0, in_process=True)  # 40 samples
 MS = 1_000_000
@@ -124,6 +124,61 @@ def test_overruns(policy: Overrun) -> None:
     assert run.summary.fallbacks == ({"zero": 1} if policy is Overrun.FALLBACK else {})
 
 
+def test_predictions_and_the_watchdog_count_samples_that_were_skipped() -> None:
+    def run(change: Any) -> LoopRun:
+        clock = SimulatedClock()
+        return looped(Slow(clock, {3: 0.13}), change, clock, overrun=Overrun.LATE, watchdog_seconds=0.15)
+
+    normal, lost = run(lambda m, k: m), run(lambda m, k: None if k >= 4 else m)
+    assert lost.columns.k[4] == 5
+    assert lost.columns.x[4] == pytest.approx(normal.columns.x[4], abs=1e-9)
+    assert [tuple(Applied)[i] for i in lost.columns.codes[3:6, 1]] == [Applied.LATE, Applied.CONTROLLER, Applied.SAFE]
+
+
+def scripted(policy: Overrun, script: dict[int, list[tuple[float, int]]]) -> tuple[LoopRun, Scripted, Wrapped]:
+    clock = SimulatedClock()
+    connection = Wrapped(plant(clock))
+    settings = LoopSettings(seconds=1.0, in_process=True, overrun=policy)
+    loop = Loop(TASK, LQR, connection, settings, {"constant": Constant(0.25)}, clock)
+    runner = Scripted(clock, script)
+    loop._runner = runner
+    return loop.run(), runner, connection
+
+
+@pytest.mark.parametrize("policy", list(Overrun))
+def test_an_answer_that_comes_in_the_next_sample(policy: Overrun) -> None:
+    """That of sample 5 comes 2 ms after sample 6 has begun, and that of sample 6 another 2 ms later."""
+    run, runner, connection = scripted(policy, {5: [], 6: [(0.002, 5), (0.004, 6)]})
+    told = applied(run)
+    assert told[5] is (Applied.FALLBACK if policy is Overrun.FALLBACK else Applied.HELD)
+    assert told[6] is Applied.CONTROLLER
+    assert run.columns.u[6] == pytest.approx(runner.input(6))
+    assert run.columns.times[6, 4] - run.columns.times[6, 0] == 4 * MS
+    late = [u for u in connection.written if u == runner.input(5)]
+    assert len(late) == (policy is Overrun.LATE)
+    assert run.summary.missed == 1
+
+
+@pytest.mark.parametrize("policy", list(Overrun))
+def test_only_the_answer_to_an_earlier_request_comes(policy: Overrun) -> None:
+    run, runner, _ = scripted(policy, {5: [], 6: [(0.002, 5)]})
+    expected = {Overrun.LATE: Applied.LATE, Overrun.HOLD: Applied.HELD, Overrun.FALLBACK: Applied.FALLBACK}
+    assert applied(run)[6] is expected[policy]
+    if policy is Overrun.LATE:
+        assert run.columns.u[6] == runner.input(5)
+    if policy is Overrun.HOLD:
+        assert run.columns.u[6] == run.columns.u[4]
+    assert applied(run)[7] is Applied.CONTROLLER
+
+
+def test_an_answer_after_the_budget_and_within_the_sample() -> None:
+    run, runner, _ = scripted(Overrun.LATE, {5: [(0.046, 5)]})
+    assert applied(run)[5] is Applied.LATE
+    assert run.columns.u[5] == runner.input(5)
+    assert run.summary.missed == 1
+    assert run.summary.skipped == 0
+
+
 def test_the_delay_is_predicted_away(reference: Any) -> None:
     """The input of a sample is computed in the one before; with the exact model, the run is that without delay."""
     clock = SimulatedClock()
@@ -213,6 +268,9 @@ def test_commands_are_limited_after_the_controller(limit: float) -> None:
     run = looped(rate_limit=(limit,))
     change = np.diff(run.columns.u[:, 0], prepend=0.0)
     assert np.abs(change).max() == pytest.approx(limit * 0.05)
+    fallback = looped(Constant(np.nan), fallbacks={"far": Constant(1e300)}, rate_limit=(limit,))
+    assert np.abs(np.diff(fallback.columns.u[:, 0], prepend=0.0)).max() == pytest.approx(limit * 0.05)
+    assert fallback.columns.u.max() == pytest.approx(min(10.0, 40 * limit * 0.05))
     outside = looped(Constant(1e300))
     assert (outside.columns.u == 10.0).all()
 
@@ -291,19 +349,21 @@ def test_signals_stop_the_loop_and_are_as_before_afterwards(number: signal.Signa
 def test_a_second_signal_interrupts_a_controller_that_does_not_return() -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        loop._stop.wait()  # two signals at once would be one
+        os.kill(os.getpid(), signal.SIGINT)
 
     class Endless(Constant):
         def step(self, x: np.ndarray, k: int) -> Any:
             if k == 1:
-                for seconds in (0.1, 0.3):
-                    threading.Timer(seconds, interrupt).start()
+                threading.Thread(target=interrupt).start()
             while k == 1:
                 time.sleep(0.01)
             return super().step(x, k)
 
     connection = Wrapped(plant(RealClock()))
+    loop = Loop(TASK, Endless(1.0), connection, LoopSettings(in_process=True, safe_input=(0.5,)))
     with pytest.raises(KeyboardInterrupt):
-        Loop(TASK, Endless(1.0), connection, LoopSettings(in_process=True, safe_input=(0.5,))).run()
+        loop.run()
     assert connection.written[-1] == 0.5
 
 

@@ -55,7 +55,7 @@ def test_the_same_numbers_as_in_the_loops_own_thread_and_no_process_stays_behind
 
 def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
     clock = SimulatedClock()
-    settings = LoopSettings(seconds=2.0, standby=True)
+    settings = LoopSettings(seconds=2.0, standby=True, unresponsive_seconds=1e6)  # of a clock that runs much faster
     run = Loop(TASK, deadly(tmp_path), plant(clock), settings, {}, clock).run()
     assert (tmp_path / "died").exists()
     assert run.restarts == 1
@@ -91,7 +91,9 @@ def test_the_fallback_runs_until_a_new_process_is_ready(tmp_path: Path, seconds:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_process_that_is_killed_from_outside() -> None:
     clock = SimulatedClock()
-    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True), {}, clock)
+    loop = Loop(
+        TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True, unresponsive_seconds=1e6), {}, clock
+    )
     runner = loop._runner
     assert isinstance(runner, OwnProcess)
 
