@@ -302,6 +302,8 @@ def test_a_fallback_that_solves_its_problem_comes_before_one_that_does_not() -> 
     assert run.summary.fallbacks == {"sure": 40}
     run = looped(Constant(np.nan), fallbacks={"unsure": Unsure(0.1), "nan": Constant(np.nan)})
     assert run.summary.fallbacks == {"unsure": 40}
+    run = looped(Constant(np.nan), fallbacks={"unsure": Unsure(0.1), "later": Unsure(0.3)})
+    assert run.summary.fallbacks == {"unsure": 40}
 
 
 def test_a_clock_that_stands_still_does_not_stop_the_samples() -> None:
