@@ -80,6 +80,18 @@ def test_a_state_that_leaves_the_domain_stays_there() -> None:
     assert (run.columns.x == expected.states[0, :-1]).all()
 
 
+def test_the_simulated_actuators_have_their_limits() -> None:
+    after = []
+    for force in (10.0, 1e6):
+        clock = SimulatedClock()
+        simulated = plant(clock)
+        simulated.write(np.array([force]))
+        clock.advance(TASK.dt)
+        after.append(simulated.read().x)
+    assert (after[0] == after[1]).all()
+    assert (after[0] != START).all()
+
+
 def test_deadlines_are_absolute() -> None:
     clock = SimulatedClock()
     controller = Slow(clock, {k: 0.01 * (k % 4) for k in range(40)})
@@ -310,6 +322,7 @@ def test_a_clock_that_stands_still_does_not_stop_the_samples() -> None:
     clock = Stalling(set(range(5, 12)))
     run = looped(clock=clock)
     assert (np.diff(run.columns.k) >= 1).all()
+    assert (np.diff(run.columns.x[:, 0]) != 0).all()  # nor the simulated plant
     assert run.columns.k[-1] == 39
     assert np.isfinite(run.columns.u).all()
 
@@ -387,12 +400,12 @@ def test_the_real_clock_never_wakes_early() -> None:
 
 
 def test_the_log_is_bounded_and_counts_everything() -> None:
-    run = looped(capacity=10, change=lambda m, k: None if k == 3 else m)
-    assert run.columns.k.tolist() == list(range(30, 40))
+    run = looped(capacity=7, change=lambda m, k: None if k == 3 else m)
+    assert run.columns.k.tolist() == list(range(33, 40))
     assert run.summary.samples == 40
-    assert run.summary.held == 10
+    assert run.summary.held == 7
     assert run.summary.measurements == {"fresh": 39, "missing": 1}
-    assert len(run.stage_costs) == 10
+    assert len(run.stage_costs) == 7
 
 
 def test_summary_against_numpy() -> None:
