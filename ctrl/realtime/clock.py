@@ -14,6 +14,7 @@ from systems.arguments import expect_number
 __all__ = ["Clock", "RealClock", "SimulatedClock"]
 
 _SLICE = 50_000_000  # ns before the end of a sleep from which on it cannot be cut short
+_SELECTABLE = 1024  # file descriptors below this one can be given to select()
 _PATIENCE = 10.0  # seconds of real time that a simulated clock waits for a process
 
 
@@ -59,7 +60,11 @@ class RealClock(Clock):
 
     def wait(self, connection: socket.socket, until: int) -> bool:
         left = max(until - time.monotonic_ns(), 0)
-        return bool(select.select([connection], (), (), 1e-9 * left)[0])  # poll() would round up to milliseconds
+        if connection.fileno() >= _SELECTABLE and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            return bool(poll.poll(1e-6 * left))  # which rounds up to milliseconds
+        return bool(select.select([connection], (), (), 1e-9 * left)[0])
 
 
 @final

@@ -136,7 +136,7 @@ class OwnProcess(Runner):
         self._clock, self._count = clock, 1 + standby
         self._restart, self._unresponsive = restart, int(1e9 * unresponsive)
         self._processes: list[ControllerProcess] = []  # the first is the one that is asked
-        self._started: deque[ControllerProcess] = deque()  # by threads in the background
+        self._started: deque[ControllerProcess | None] = deque()  # by threads in the background; None where it failed
         self._threads: list[threading.Thread] = []
         self._starting = 0
         self._pending: tuple[int, np.ndarray, int] | None = None
@@ -186,14 +186,17 @@ class OwnProcess(Runner):
         for thread in self._threads:
             thread.join(_JOIN)
         for process in (*self._processes, *self._started):
-            process.close()
+            if process is not None:
+                process.close()
         self._processes = []
 
     def _replace(self) -> None:
         """Removes processes that are dead, unresponsive or not ready in time, and starts new ones in the background."""
         while self._started:
-            self._processes.append(self._started.popleft())
+            process = self._started.popleft()
             self._starting -= 1
+            if process is not None:
+                self._processes.append(process)
         now, kept = self._clock.time(), []
         for i, process in enumerate(self._processes):
             if i or not process.is_ready:
@@ -212,7 +215,15 @@ class OwnProcess(Runner):
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for _ in range(self._count - len(self._processes) - self._starting):
             self._starting += 1
-            self._background(lambda: self._started.append(ControllerProcess(self._work, *self._sizes)))
+            self._background(self._start_another)
+
+    def _start_another(self) -> None:
+        try:
+            self._started.append(ControllerProcess(self._work, *self._sizes))
+        except Exception as error:  # such as no memory, or too many processes; it is tried again
+            self.error = self.error or f"{type(error).__name__}: {error}"
+            time.sleep(_JOIN)
+            self._started.append(None)
 
     def _is_overdue(self, process: ControllerProcess, instant: int) -> bool:
         return process.waiting_since is not None and instant - process.waiting_since > self._unresponsive

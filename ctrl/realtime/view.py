@@ -6,6 +6,9 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, final
 
+from rich.console import Console, Group
+from rich.text import Text
+
 from ctrl.realtime.summary import summary
 from ctrl.realtime.table import content
 
@@ -29,7 +32,6 @@ class View:
     """
 
     def __init__(self, loop: Loop) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         self._loop, self._end = loop, threading.Event()
@@ -59,6 +61,8 @@ class View:
         """What is drawn."""
         loop, log = self._loop, self._loop.log
         numbers = summary(log, log.columns(_SAMPLES), loop.fallbacks)
-        values = " ".join(f"{value:.4g}" for value in (*loop.state, *loop.input))
-        title = f"{loop.task.name} · sample {numbers.samples + numbers.skipped} · x, u = {values}"
-        return content(numbers, title, 1.0 / loop.task.dt)
+        title = f"{loop.task.name} · sample {numbers.samples + numbers.skipped}"
+        plant = loop.task.plant
+        signals = zip((*plant.state, *plant.input), (*loop.state, *loop.input), strict=True)
+        values = "\n".join(f"{signal!s:<20} {value:10.4g}" for signal, value in signals)
+        return Group(content(numbers, title, 1.0 / loop.task.dt), Text(values))

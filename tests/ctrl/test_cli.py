@@ -342,7 +342,7 @@ def test_verify_proves_and_shows_again(home: Path) -> None:
 
 
 def test_help_is_enough_and_imports_nothing_slow(home: Path) -> None:
-    for command in ((), ("compare",), ("list",), ("check",), ("train",), ("verify",)):
+    for command in ((), ("compare",), ("list",), ("check",), ("train",), ("verify",), ("loop",), ("doctor",)):
         done = trivium(home, *command, "--help")
         assert done.returncode == 0
         assert "usage: trivium" in done.stdout

@@ -12,6 +12,7 @@ import numpy as np
 
 from ctrl import LQR, Decision
 from ctrl.realtime import Clock, Measurement, SimulatedClock, SimulatedPlant
+from ctrl.realtime.runner import Answer, Runner
 from systems import Task
 from systems.library import cartpole
 
@@ -134,3 +135,44 @@ class Sleepy(LQR):
         if k in (5, 15):
             time.sleep(1.5 * TASK.dt)
         return super().step(x, k)
+
+
+class Scripted(Runner):
+    """A controller whose answers come when the script says so; LQR otherwise.
+
+    Args:
+        clock: is moved to when an answer comes.
+        script: by sample, what comes: seconds after the sample is due, and to which request it is the answer.
+    """
+
+    def __init__(self, clock: SimulatedClock, script: dict[int, list[tuple[float, int]]]) -> None:
+        self.clock, self.script, self.asked = clock, script, {-1: (np.zeros(4), 0)}
+        self.lqr, self.left = LQR(TASK), list[tuple[float, int]]()
+        self.due = 0
+
+    def start(self, patience: float, stop: threading.Event) -> None:
+        pass
+
+    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+        self.asked[number] = (x.copy(), k)
+        self.due = self.clock.time()
+        self.left = list(self.script.get(number, [(0.0, number)]))
+
+    def input(self, number: int) -> np.ndarray:
+        """The answer to a request."""
+        return self.lqr.step(*self.asked[number]).input
+
+    def poll(self, until: int) -> Answer | None:
+        if not self.left or self.due + 1e9 * self.left[0][0] > until:
+            self.clock.sleep_until(until, threading.Event())
+            return None
+        seconds, number = self.left.pop(0)
+        self.clock.sleep_until(self.due + int(1e9 * seconds), threading.Event())
+        return Answer(number, self.input(number), 0, 0, 0, 1)
+
+    @property
+    def is_available(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass

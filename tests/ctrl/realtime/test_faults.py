@@ -196,9 +196,10 @@ def test_faults_with_other_policies(policy: Overrun) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MAKES)
-def test_faults_for_long(name: str) -> None:
-    ruined(MAKES[name], 100_000, 2, Overrun.FALLBACK)
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(("name", "samples"), [(name, 20_000 if name == "nonlinear" else 100_000) for name in MAKES])
+def test_faults_for_long(name: str, samples: int) -> None:
+    ruined(MAKES[name], samples, 2, Overrun.FALLBACK)
 
 
 def killed(samples: int, kills: int) -> None:
@@ -221,7 +222,10 @@ def killed(samples: int, kills: int) -> None:
         def write(self, u: np.ndarray) -> None:
             inner.write(u)
 
-    settings = LoopSettings(seconds=samples * TASK.dt, standby=True, capacity=samples)
+    # The clock runs much faster than the processes answer.
+    settings = LoopSettings(
+        seconds=samples * TASK.dt, standby=True, capacity=samples, unresponsive_seconds=1e9, restart_seconds=600.0
+    )
     loops.append(Loop(TASK, LQR, Killing(), settings, clock=clock))
     run = loops[0].run()
     del deaths[0]

@@ -30,7 +30,7 @@ from ctrl.realtime.run import LoopRun
 from mpc import LinearMPC
 from systems import Sinusoid, TriviumError
 from systems.library import oscillating_masses
-from tests.ctrl.realtime.plants import START, TASK, Constant, Slow, Stalling, Wrapped, plant
+from tests.ctrl.realtime.plants import START, TASK, Constant, Scripted, Slow, Stalling, Wrapped, plant
 
 IN_PROCESS = LoopSettings(seconds=2.0, in_process=True)  # 40 samples
 MS = 1_000_000
@@ -80,6 +80,18 @@ def test_a_state_that_leaves_the_domain_stays_there() -> None:
     assert (run.columns.x == expected.states[0, :-1]).all()
 
 
+def test_the_simulated_actuators_have_their_limits() -> None:
+    after = []
+    for force in (10.0, 1e6):
+        clock = SimulatedClock()
+        simulated = plant(clock)
+        simulated.write(np.array([force]))
+        clock.advance(TASK.dt)
+        after.append(simulated.read().x)
+    assert (after[0] == after[1]).all()
+    assert (after[0] != START).all()
+
+
 def test_deadlines_are_absolute() -> None:
     clock = SimulatedClock()
     controller = Slow(clock, {k: 0.01 * (k % 4) for k in range(40)})
@@ -122,6 +134,61 @@ def test_overruns(policy: Overrun) -> None:
     assert run.summary.missed == 1
     assert run.columns.codes[:, 5].tolist() == [int(k == 5) for k in range(40)]
     assert run.summary.fallbacks == ({"zero": 1} if policy is Overrun.FALLBACK else {})
+
+
+def test_predictions_and_the_watchdog_count_samples_that_were_skipped() -> None:
+    def run(change: Any) -> LoopRun:
+        clock = SimulatedClock()
+        return looped(Slow(clock, {3: 0.13}), change, clock, overrun=Overrun.LATE, watchdog_seconds=0.15)
+
+    normal, lost = run(lambda m, k: m), run(lambda m, k: None if k >= 4 else m)
+    assert lost.columns.k[4] == 5
+    assert lost.columns.x[4] == pytest.approx(normal.columns.x[4], abs=1e-9)
+    assert [tuple(Applied)[i] for i in lost.columns.codes[3:6, 1]] == [Applied.LATE, Applied.CONTROLLER, Applied.SAFE]
+
+
+def scripted(policy: Overrun, script: dict[int, list[tuple[float, int]]]) -> tuple[LoopRun, Scripted, Wrapped]:
+    clock = SimulatedClock()
+    connection = Wrapped(plant(clock))
+    settings = LoopSettings(seconds=1.0, in_process=True, overrun=policy)
+    loop = Loop(TASK, LQR, connection, settings, {"constant": Constant(0.25)}, clock)
+    runner = Scripted(clock, script)
+    loop._runner = runner
+    return loop.run(), runner, connection
+
+
+@pytest.mark.parametrize("policy", list(Overrun))
+def test_an_answer_that_comes_in_the_next_sample(policy: Overrun) -> None:
+    """That of sample 5 comes 2 ms after sample 6 has begun, and that of sample 6 another 2 ms later."""
+    run, runner, connection = scripted(policy, {5: [], 6: [(0.002, 5), (0.004, 6)]})
+    told = applied(run)
+    assert told[5] is (Applied.FALLBACK if policy is Overrun.FALLBACK else Applied.HELD)
+    assert told[6] is Applied.CONTROLLER
+    assert run.columns.u[6] == pytest.approx(runner.input(6))
+    assert run.columns.times[6, 4] - run.columns.times[6, 0] == 4 * MS
+    late = [u for u in connection.written if u == runner.input(5)]
+    assert len(late) == (policy is Overrun.LATE)
+    assert run.summary.missed == 1
+
+
+@pytest.mark.parametrize("policy", list(Overrun))
+def test_only_the_answer_to_an_earlier_request_comes(policy: Overrun) -> None:
+    run, runner, _ = scripted(policy, {5: [], 6: [(0.002, 5)]})
+    expected = {Overrun.LATE: Applied.LATE, Overrun.HOLD: Applied.HELD, Overrun.FALLBACK: Applied.FALLBACK}
+    assert applied(run)[6] is expected[policy]
+    if policy is Overrun.LATE:
+        assert run.columns.u[6] == runner.input(5)
+    if policy is Overrun.HOLD:
+        assert run.columns.u[6] == run.columns.u[4]
+    assert applied(run)[7] is Applied.CONTROLLER
+
+
+def test_an_answer_after_the_budget_and_within_the_sample() -> None:
+    run, runner, _ = scripted(Overrun.LATE, {5: [(0.046, 5)]})
+    assert applied(run)[5] is Applied.LATE
+    assert run.columns.u[5] == runner.input(5)
+    assert run.summary.missed == 1
+    assert run.summary.skipped == 0
 
 
 def test_the_delay_is_predicted_away(reference: Any) -> None:
@@ -175,6 +242,12 @@ def test_the_watchdog_and_its_end() -> None:
     assert [k for k, word in enumerate(applied(late)) if word is Applied.SAFE] == list(range(12, 22))
 
 
+def test_a_prediction_that_diverges_is_not_put_to_the_controller() -> None:
+    run = looped(change=lambda m, k: m._replace(x=m.x + 1e200) if k == 5 else m, predict_delay=True, safe_input=(0.5,))
+    assert [k for k, word in enumerate(applied(run)) if word is Applied.SAFE] == [6]  # computed in sample 5
+    assert run.columns.u[6] == 0.5
+
+
 def test_a_plant_that_counts_from_the_beginning_again_is_accepted_after_the_watchdog() -> None:
     run = looped(change=lambda m, k: m if k < 15 else m._replace(sequence=m.sequence - 15), watchdog_seconds=0.2)
     assert fresh(run)[14:20] == [Freshness.FRESH, *[Freshness.STALE] * 4, Freshness.FRESH]
@@ -207,6 +280,9 @@ def test_commands_are_limited_after_the_controller(limit: float) -> None:
     run = looped(rate_limit=(limit,))
     change = np.diff(run.columns.u[:, 0], prepend=0.0)
     assert np.abs(change).max() == pytest.approx(limit * 0.05)
+    fallback = looped(Constant(np.nan), fallbacks={"far": Constant(1e300)}, rate_limit=(limit,))
+    assert np.abs(np.diff(fallback.columns.u[:, 0], prepend=0.0)).max() == pytest.approx(limit * 0.05)
+    assert fallback.columns.u.max() == pytest.approx(min(10.0, 40 * limit * 0.05))
     outside = looped(Constant(1e300))
     assert (outside.columns.u == 10.0).all()
 
@@ -238,12 +314,15 @@ def test_a_fallback_that_solves_its_problem_comes_before_one_that_does_not() -> 
     assert run.summary.fallbacks == {"sure": 40}
     run = looped(Constant(np.nan), fallbacks={"unsure": Unsure(0.1), "nan": Constant(np.nan)})
     assert run.summary.fallbacks == {"unsure": 40}
+    run = looped(Constant(np.nan), fallbacks={"unsure": Unsure(0.1), "later": Unsure(0.3)})
+    assert run.summary.fallbacks == {"unsure": 40}
 
 
 def test_a_clock_that_stands_still_does_not_stop_the_samples() -> None:
     clock = Stalling(set(range(5, 12)))
     run = looped(clock=clock)
     assert (np.diff(run.columns.k) >= 1).all()
+    assert (np.diff(run.columns.x[:, 0]) != 0).all()  # nor the simulated plant
     assert run.columns.k[-1] == 39
     assert np.isfinite(run.columns.u).all()
 
@@ -285,19 +364,21 @@ def test_signals_stop_the_loop_and_are_as_before_afterwards(number: signal.Signa
 def test_a_second_signal_interrupts_a_controller_that_does_not_return() -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        loop._stop.wait()  # two signals at once would be one
+        os.kill(os.getpid(), signal.SIGINT)
 
     class Endless(Constant):
         def step(self, x: np.ndarray, k: int) -> Any:
             if k == 1:
-                for seconds in (0.1, 0.3):
-                    threading.Timer(seconds, interrupt).start()
+                threading.Thread(target=interrupt).start()
             while k == 1:
                 time.sleep(0.01)
             return super().step(x, k)
 
     connection = Wrapped(plant(RealClock()))
+    loop = Loop(TASK, Endless(1.0), connection, LoopSettings(in_process=True, safe_input=(0.5,)))
     with pytest.raises(KeyboardInterrupt):
-        Loop(TASK, Endless(1.0), connection, LoopSettings(in_process=True, safe_input=(0.5,))).run()
+        loop.run()
     assert connection.written[-1] == 0.5
 
 
@@ -319,12 +400,12 @@ def test_the_real_clock_never_wakes_early() -> None:
 
 
 def test_the_log_is_bounded_and_counts_everything() -> None:
-    run = looped(capacity=10, change=lambda m, k: None if k == 3 else m)
-    assert run.columns.k.tolist() == list(range(30, 40))
+    run = looped(capacity=7, change=lambda m, k: None if k == 3 else m)
+    assert run.columns.k.tolist() == list(range(33, 40))
     assert run.summary.samples == 40
-    assert run.summary.held == 10
+    assert run.summary.held == 7
     assert run.summary.measurements == {"fresh": 39, "missing": 1}
-    assert len(run.stage_costs) == 10
+    assert len(run.stage_costs) == 7
 
 
 def test_summary_against_numpy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_the_same_numbers_as_in_the_loops_own_thread_and_no_process_stays_behind
 
 def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
     clock = SimulatedClock()
-    settings = LoopSettings(seconds=2.0, standby=True)
+    settings = LoopSettings(seconds=2.0, standby=True, unresponsive_seconds=1e6)  # of a clock that runs much faster
     run = Loop(TASK, deadly(tmp_path), plant(clock), settings, {}, clock).run()
     assert (tmp_path / "died").exists()
     assert run.restarts == 1
@@ -90,7 +91,9 @@ def test_the_fallback_runs_until_a_new_process_is_ready(tmp_path: Path, seconds:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_process_that_is_killed_from_outside() -> None:
     clock = SimulatedClock()
-    loop = Loop(TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True), {}, clock)
+    loop = Loop(
+        TASK, LQR, Wrapped(plant(clock)), LoopSettings(seconds=3.0, standby=True, unresponsive_seconds=1e6), {}, clock
+    )
     runner = loop._runner
     assert isinstance(runner, OwnProcess)
 
@@ -161,6 +164,53 @@ def test_a_process_that_has_answered_when_nobody_waited_is_kept() -> None:
         answer = runner.poll(clock.time() + 10**9)
         assert answer is not None
         assert answer.input == pytest.approx(LQR(TASK).step(START, 1).input)
+    finally:
+        runner.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows numbers sockets in another way")
+def test_a_program_with_many_open_files_can_wait() -> None:
+    import fcntl
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3000)), hard))
+    ours, other = socket.socketpair()
+    high = socket.socket(fileno=fcntl.fcntl(ours.detach(), fcntl.F_DUPFD, 2000))
+    clock = RealClock()
+    try:
+        assert not clock.wait(high, clock.time() + 10**6)
+        other.send(b"x")
+        assert clock.wait(high, clock.time() + 10**9)
+    finally:
+        high.close()
+        other.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_new_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ctrl.realtime import process as module
+
+    clock, failures = SimulatedClock(), []
+    runner = OwnProcess(LQR, TASK, clock, standby=False, restart=60.0, unresponsive=1.0)
+    made = module.ControllerProcess
+
+    def failing(*given: Any) -> Any:
+        if not failures:
+            failures.append(1)
+            raise OSError("no more processes")
+        return made(*given)
+
+    try:
+        runner.start(60.0, threading.Event())
+        monkeypatch.setattr(module, "ControllerProcess", failing)
+        runner._processes[0].close()
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (failures and runner.is_available):
+            runner.ask(0, START, 0)
+            time.sleep(0.02)
+        assert runner.is_available
+        assert "no more processes" in runner.error
     finally:
         runner.close()
 

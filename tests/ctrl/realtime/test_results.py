@@ -110,6 +110,7 @@ def test_the_view_draws_what_the_log_says() -> None:
         loop.run()
     assert "sample 30" in drawn[1]
     assert "controller 30" in drawn[1]
+    assert f"force [N]            {loop.log.columns().u[29, 0]:10.4g}" in drawn[1]
 
 
 def test_the_command_and_its_end_by_a_signal(tmp_path: Path) -> None:

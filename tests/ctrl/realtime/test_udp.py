@@ -155,9 +155,11 @@ def test_a_loop_over_udp() -> None:
     """The peer runs in a thread, faster than the loop, and is away until the samples have begun."""
     simulated, end = plant(RealClock()), threading.Event()
     peer = UDPPeer(TASK, 0)
+    loops: list[Loop] = []
 
     def serve() -> None:
-        end.wait(1.5)
+        while not (loops and loops[0].log.samples >= 3) and not end.wait(0.005):
+            pass
         while not end.wait(0.01):
             u = peer.receive()
             if u is not None:
@@ -170,7 +172,8 @@ def test_a_loop_over_udp() -> None:
     try:
         connection = UDPPlant(TASK, "127.0.0.1", peer.port)
         settings = LoopSettings(seconds=2.0, in_process=True)
-        run = Loop(TASK, LQR, connection, settings).run()
+        loops.append(Loop(TASK, LQR, connection, settings))
+        run = loops[0].run()
     finally:
         end.set()
         thread.join()
