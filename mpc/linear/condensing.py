@@ -158,7 +158,8 @@ class ParametricQP:
 
     q is the linear part of the cost of s and c_k the affine term of stage k. Then f = f_data data,
     the bounds are those of the problem + shift_state x + shift_data data, and
-    s = expand z + expand_state x + expand_data data. In the least-distance form, H is the identity.
+    s = expand z + expand_state x + expand_data data. In the least-distance form, H is the identity. Each row of G is
+    multiplied by its entry of ``scale``.
     """
 
     problem: QuadraticProgram
@@ -169,12 +170,13 @@ class ParametricQP:
     expand_state: np.ndarray
     expand_data: sp.csr_matrix
     is_least_distance: bool
+    scale: np.ndarray
 
     def with_bounds(self, control: LinearOptimalControl) -> ParametricQP:
         """The same program with the bounds of a problem that has the same matrices."""
         lower, upper = self.problem.lower.copy(), self.problem.upper.copy()
         own = len(lower) - len(control.lower)  # rows of the program itself come first
-        lower[own:], upper[own:] = control.lower, control.upper
+        lower[own:], upper[own:] = self.scale * control.lower, self.scale * control.upper
         return replace(self, problem=replace(self.problem, lower=lower, upper=upper))
 
     def instance(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -261,6 +263,7 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         expand_state=Tx,
         expand_data=sp.csr_matrix(sp.hstack([blank, sp.csr_matrix(Tc)])),
         is_least_distance=True,
+        scale=scale,
     )
 
 
@@ -314,4 +317,5 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         expand_state=np.zeros((d, n)),
         expand_data=sp.csr_matrix((d, d + horizon * n)),
         is_least_distance=False,
+        scale=np.ones(others),
     )

@@ -56,7 +56,7 @@ def test_a_solver_is_checked_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.linear.condensing.ROLLED", 0)
     rolled = LinearMPC(task, 9, "cost", "daqp")
     np.testing.assert_allclose(rolled.step(x, 0).input, plain.input, atol=1e-9)
-    wrong = dataclasses.replace(rolled.problem, G=sp.csc_matrix(1.1 * rolled.problem.G))
+    wrong = dataclasses.replace(rolled.problem, G=sp.csc_matrix(-rolled.problem.G))
     rolled.solver.problem = dataclasses.replace(rolled.solver.problem, product=condensed(wrong).problem.product)
     rolled.solver.rescue.problem = rolled.solver.problem  # type: ignore[attr-defined]
     assert rolled.step(x, 1).status is not Status.SOLVED

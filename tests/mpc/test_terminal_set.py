@@ -13,7 +13,6 @@ from scipy.optimize import linprog
 from ctrl import compare, simulate
 from ctrl.comparison.table import _ENDINGS, text
 from ctrl.controller import Source, Status
-from ctrl.loop import STATUSES
 from mpc import EqualityMPC, HarmonicMPC, LinearMPC, StochasticMPC, TrackingMPC
 from mpc.online import COLD_AFTER
 from mpc.stochastic.tightened_program import program_margins
@@ -66,7 +65,7 @@ def test_linear_mpc(solver: Literal["daqp", "piqp"]) -> None:
 def test_the_double_integrator_is_never_infeasible() -> None:
     posed = double_integrator()
     starts = posed.initial.sample(posed.plant.state, np.random.default_rng(0), (40,))
-    statuses = Counter(STATUSES[i] for i in simulate(posed, LinearMPC(posed), starts).statuses.ravel())
+    statuses = Counter(tuple(Status)[i] for i in simulate(posed, LinearMPC(posed), starts).statuses.ravel())
     assert set(statuses) == {Status.SOLVED, Status.TERMINAL_SET_UNREACHABLE}
     assert statuses[Status.TERMINAL_SET_UNREACHABLE] < 60
 
