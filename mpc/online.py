@@ -147,8 +147,8 @@ class OnlineController(ABC):
             NotExportable: it has none for this task.
         """
         raise NotExportable(
-            f"{type(self).__name__} has no form in C; export LinearMPC(task), ExplicitMPC(task), HarmonicMPC(task) or "
-            "LQR(task) of the same task, or a policy trained on it"
+            f"{type(self).__name__} has no form in C; export LinearMPC(task), ExplicitMPC(task), HarmonicMPC(task), "
+            "NonlinearMPC(task, iterations=1) or LQR(task) of the same task, or a policy trained on it"
         )
 
     def __repr__(self) -> str:

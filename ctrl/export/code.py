@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 
 from ctrl.controller import NotApplicable, Status
+from ctrl.export.recording import Recording
 from systems import Task
 
 __all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment"]
@@ -89,6 +90,7 @@ class ControllerCode:
         notes: sentences for the project's page; default: none.
         merged: statuses that the C code reports as another one; default: none.
         licences: texts of the licences of code of others, by its name; default: none.
+        recording: steps for the project's test; default: those of :func:`ctrl.export.recording.record`.
     """
 
     task: Task
@@ -100,6 +102,7 @@ class ControllerCode:
     notes: tuple[str, ...] = ()
     merged: Mapping[Status, Status] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
+    recording: Recording | None = None
 
 
 def fragment(package: str, name: str) -> str:

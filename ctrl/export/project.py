@@ -63,8 +63,8 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     if not isinstance(controller, Exportable) or isinstance(controller, type):
         raise NotExportable(
             f"{shown(controller)} has no C code; export one of LQR(task), LinearMPC(task), ExplicitMPC(task), "
-            "HarmonicMPC(task) and PolicyController(task, policy), or give your own class a method c_code(samples) "
-            "that returns a ctrl.export.ControllerCode"
+            "HarmonicMPC(task), NonlinearMPC(task, iterations=1) and PolicyController(task, policy), or give your own "
+            "class a method c_code(samples) that returns a ctrl.export.ControllerCode"
         )
     if not isinstance(name, str) or (name and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)):
         raise InvalidValue(f"name = {shown(name)}; expected letters, digits and underscores, such as 'cartpole_lqr'")
@@ -78,7 +78,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     reach = task.steps if samples is None else int(samples)
     code = controller.c_code(reach)
     name = name or identifier(f"{task.name} {_words(type(controller).__name__)}")
-    recording = record(controller, task, reach, code.merged, code.converged)
+    recording = code.recording or record(controller, task, reach, code.merged, code.converged)
     folder = Path(folder)
     files = {
         f"include/{name}.h": header(code, name),

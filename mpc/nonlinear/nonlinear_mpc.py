@@ -9,6 +9,7 @@ import numpy as np
 
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.controller import Status, sample_index
+from ctrl.export.code import ControllerCode
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
 from mpc.fallback import Plan
@@ -163,6 +164,12 @@ class NonlinearMPC(OnlineController):
         if self._sequential is not None:
             self._sequential.reset()
         self._rest, self._rests_until, self._prepared = 0, 0, None
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The real-time iteration in C; see :mod:`mpc.export.real_time_iteration`."""
+        from mpc.export.real_time_iteration import real_time_iteration
+
+        return real_time_iteration(self, samples)
 
     @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:

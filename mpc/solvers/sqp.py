@@ -57,6 +57,7 @@ class SQP:
         mode: of HPIPM.
         tolerance: residual at which a point counts as solved.
         hessian: of the first iteration, and of real-time iterations.
+        accuracy: of the quadratic programs.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages before the last,
@@ -69,10 +70,11 @@ class SQP:
         mode: Mode = "balance",
         tolerance: float = 1e-7,
         hessian: Hessian = "cost",
+        accuracy: float = 1e-8,
     ) -> None:
         sizes = program.sizes
         self.program, self.tolerance = program, tolerance
-        self.qp = HPIPM(sizes, mode)
+        self.qp = HPIPM(sizes, mode, tolerance=accuracy)
         self.linearisation, self._convexification = Linearisation(program, self.qp), Convexification(self.qp)
         self.point = self.linearisation.point
         self._first = self._hessian = hessian

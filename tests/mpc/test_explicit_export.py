@@ -9,7 +9,7 @@ import pytest
 
 from ctrl.controller import Source, Status
 from ctrl.export import NotExportable
-from mpc import ExplicitMPC, NonlinearMPC
+from mpc import ExplicitMPC, LagrangianMPC
 from systems import Task
 from systems.library import double_integrator, pendulum
 from tests.exported import Compiled, check_project, largest_difference
@@ -46,5 +46,5 @@ def test_explicit_mpc_in_c_is_explicit_mpc(make, tmp_path: Path) -> None:
 
 
 def test_what_has_no_form_in_c_says_what_has(tmp_path: Path) -> None:
-    with pytest.raises(NotExportable, match=r"NonlinearMPC has no form in C; export LinearMPC\(task\)"):
-        NonlinearMPC(double_integrator(), 3).export(tmp_path)
+    with pytest.raises(NotExportable, match=r"LagrangianMPC has no form in C; export LinearMPC\(task\)"):
+        LagrangianMPC(double_integrator(), 3).export(tmp_path)
