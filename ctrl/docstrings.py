@@ -21,12 +21,12 @@ def first_line(module: str, attribute: str) -> str | None:
         None where only an import can tell: no such file or name, or a file that imports what is not installed.
     """
     try:
-        return _found(module, attribute.split("."))
+        return _line_of(module, attribute.split("."))
     except (OSError, SyntaxError, ValueError, RecursionError):
         return None
 
 
-def _found(module: str, names: list[str]) -> str | None:
+def _line_of(module: str, names: list[str]) -> str | None:
     path = _source(module)
     if path is None or not _can_import(path):
         return None
@@ -38,7 +38,7 @@ def _found(module: str, names: list[str]) -> str | None:
                 if (alias.asname or alias.name) == names[0]:
                     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
                     source = "." * statement.level + (statement.module or "")
-                    return _found(importlib.util.resolve_name(source, package), [alias.name, *names[1:]])
+                    return _line_of(importlib.util.resolve_name(source, package), [alias.name, *names[1:]])
         if isinstance(statement, ast.Assign) and any(
             isinstance(t, ast.Name) and t.id == names[0] for t in statement.targets
         ):
