@@ -238,7 +238,7 @@ def chain(masses: int) -> Task:
 def growth() -> dict[str, list[float]]:
     """Median microseconds of a control step over the first 20 samples, and of Clarabel called directly, by horizon and
     by number of states."""
-    cases = [(f"N = {N}, n = 6", masses(), N) for N in (5, 10, 20, 30, 50, 100)]
+    cases = [(f"N = {N}, n = 6", masses(), N) for N in (5, 10, 20, 30, 50, 75, 100, 150, 200)]
     cases += [(f"N = 10, n = {2 * k}", chain(k), 10) for k in (2, 4, 6, 8)]
     found = {}
     for name, task, horizon in cases:

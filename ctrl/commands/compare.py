@@ -46,7 +46,7 @@ class Compare:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Number of processes for controllers that cannot compute a batch of states; default: the number of cores."""
+    """Number of processes for controllers that cannot compute a batch of states; default: the number of free cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Parameters of the simulated plant, name=value, that differ from the controllers' model."""
     proof_seconds: float = PROOF_SECONDS

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from ctrl.discovery import Group
 
 __all__ = ["List"]
@@ -30,7 +32,7 @@ class List:
                 print("  none is installed; pip install -e . registers them")
             for name, point in points.items():
                 try:
-                    described = _summary(group, name)
+                    described = _summary(group, point)
                 except MissingExtra as error:
                     described = f"needs {error.command}"
                 except BrokenEntryPoint as error:
@@ -39,9 +41,14 @@ class List:
         return 1 if is_any_broken else 0
 
 
-def _summary(group: Group, name: str) -> str:
-    """First line of a docstring, without the markup of references."""
+def _summary(group: Group, point: EntryPoint) -> str:
+    """First line of a docstring, without the markup of references. Of this package it is read from the source, since
+    importing all of it takes seconds; other packages are imported, as only that says whether they can be."""
     from ctrl.discovery import load
+    from ctrl.docstrings import first_line
 
-    line = (load(group, name).__doc__ or "").strip().split("\n")[0]
+    is_own = point.dist is not None and point.dist.name == "trivium-control"
+    line = first_line(point.module, point.attr) if is_own else None
+    if line is None:
+        line = (load(group, point.name).__doc__ or "").strip().split("\n")[0]
     return re.sub(r":\w+:`~?([^`]*)`|``([^`]*)``", lambda match: match[1] or match[2], line)

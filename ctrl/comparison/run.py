@@ -49,7 +49,7 @@ def compare(
         starts: number of initial states to draw from the task's initial distribution for each seed, or the states
             themselves, (runs, n); default: 128.
         seeds: of starts and disturbances; default: 0.
-        workers: number of processes; default: as many as there are cores.
+        workers: number of processes; default: as many as there are cores that are free.
         proof: function of task and controller, called once for each controller; returns the share of the starts'
             support that is proved to reach the reference; default: no proof is tried.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,9 @@ from ctrl.trajectories import Trajectories, stack
 from systems import Task
 
 __all__ = ["cores", "spread"]
+
+WATCHED = 0.2  # seconds during which cores are watched
+CLOCK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # ticks in a second
 
 
 def spread(
@@ -111,5 +117,26 @@ class _Progress:
 
 
 def cores() -> int:
-    """Number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of processor cores that this process may use and on which nothing else runs, at least 1.
+
+    A worker that shares a core with another program makes the comparison no shorter, and its times of a step too long.
+    Where the system does not tell what runs, all cores count.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    before = _idle_seconds()
+    time.sleep(WATCHED)
+    after = _idle_seconds()
+    busy = {core for core in allowed & before.keys() & after.keys() if after[core] - before[core] < 0.5 * WATCHED}
+    return max(1, len(allowed) - len(busy))
+
+
+def _idle_seconds() -> dict[int, float]:
+    """How long each core of a Linux system has been idle."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+        cores = [line.split() for line in lines if re.match(r"cpu\d", line)]
+        return {int(name[3:]): (int(idle) + int(waits)) / CLOCK for name, _, _, _, idle, waits, *_ in cores}
+    except (OSError, ValueError):
+        return {}

@@ -23,15 +23,17 @@ from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
 from mpc.online import OnlineController, SolveResult, quiet
 from mpc.polyhedra import NoInvariantSet, Polyhedron
 from mpc.solvers.daqp import DAQP
+from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.piqp import PIQP
 from mpc.solvers.qp import QPSolver, QuadraticProgram, WithoutTerminalSet
+from mpc.solvers.staged_qp import StagedQP, has_stages
 from systems import Task
 from systems.arguments import expect_choice
 from systems.reading import Part
 
 __all__ = ["LinearMPC", "QPBackEnd", "TerminalCondition"]
 
-QPBackEnd = Literal["daqp", "piqp"]
+QPBackEnd = Literal["daqp", "hpipm", "piqp"]
 TerminalCondition = Literal["set", "cost"]
 
 
@@ -76,10 +78,11 @@ class LinearMPC(OnlineController):
             enough for the inputs to bring the start into the terminal set.
         terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
         solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
-            constraints) or ``piqp`` (sparse; linearly with the horizon); by default chosen by size, see ``CONDENSED``.
+            constraints), ``hpipm`` or ``piqp`` (sparse; linearly with the horizon); default: by size, see
+            ``CONDENSED``, then HPIPM where CasADi brings it and every row is of one stage.
         max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP checks the clock in every
-            iteration; PIQP cannot be interrupted, its work is bounded by its iterations alone.
+            iteration; the others cannot be interrupted, their work is bounded by their iterations alone.
 
     Attributes:
         problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
@@ -107,7 +110,7 @@ class LinearMPC(OnlineController):
         time_limit: float | None = None,
     ) -> None:
         expect_choice(terminal, "terminal", ("set", "cost", None))
-        expect_choice(solver, "solver", ("daqp", "piqp", None))
+        expect_choice(solver, "solver", ("daqp", "hpipm", "piqp", None))
         super().__init__(task, horizon, max_iterations, time_limit)
         self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
         self._solver_name, self._iterations = solver, max_iterations
@@ -141,8 +144,8 @@ class LinearMPC(OnlineController):
         if self.terminal_set is not None:
             problem = self._programs[horizon].form.problem
             others = np.arange(len(problem.weight)) < len(problem.weight) - len(self.terminal_set.h)
-            name: QPBackEnd = "daqp" if isinstance(self._programs[horizon].solver, DAQP) else "piqp"
-            self._without_set = WithoutTerminalSet(partial(self._back_end, name), problem, others)
+            is_condensed = self._programs[horizon].form.is_least_distance
+            self._without_set = WithoutTerminalSet(partial(self._back_end, is_condensed), problem, others)
         for program in self._programs.values():
             program.solver.prepare()
         if self._without_set is not None:
@@ -184,22 +187,34 @@ class LinearMPC(OnlineController):
             self._ends,
         )  # fmt: skip
         size = control.input_at.size + int(np.isfinite(control.weight).sum())
-        name: QPBackEnd = self._solver_name or ("daqp" if size <= self.CONDENSED else "piqp")
+        is_condensed = size <= self.CONDENSED if self._solver_name is None else self._solver_name == "daqp"
         before = self._programs.get(going)
-        kept = before is not None and isinstance(before.solver, DAQP) == (name == "daqp")
-        if before is not None and kept and before.control.has_matrices_of(control):
+        is_alike = before is not None and before.form.is_least_distance == is_condensed
+        if before is not None and is_alike and before.control.has_matrices_of(control):
             form, solver = before.form.with_bounds(control), before.solver
         else:
-            form = condensed(control) if name == "daqp" else sparse(control)
-            solver = self._back_end(name, form.problem)
+            form = condensed(control) if is_condensed else sparse(control)
+            solver = self._back_end(is_condensed, form.problem)
         rows = form.expand[control.input_at[0]]
         from_point = rows if isinstance(rows, np.ndarray) else rows.toarray()
         from_state = np.vstack([form.shift_state, form.expand_state[control.input_at[0]]])
         return _Program(control, form, solver, from_state, from_point)
 
-    def _back_end(self, name: QPBackEnd, problem: QuadraticProgram) -> QPSolver:
-        if name == "daqp":
+    def _back_end(self, is_condensed: bool, problem: QuadraticProgram) -> QPSolver:
+        if is_condensed:
             return DAQP(problem, self._iterations, self.time_limit)
+        n, m = len(self._state), len(self._lower)
+        if self._solver_name != "piqp" and has_stages(problem, n, m):
+            try:
+                return StagedQP(problem, n, m, self._iterations)
+            except HPIPMMissing:
+                if self._solver_name == "hpipm":
+                    raise
+        elif self._solver_name == "hpipm":
+            raise NotApplicable(
+                f"task '{self.task.name}': its plan ends at a steady state that is chosen with it, for which HPIPM has "
+                "no stage; leave solver out, or take solver='piqp'"
+            )
         return PIQP(problem, self._iterations)
 
     def _select(self, k: int) -> None:

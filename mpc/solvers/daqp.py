@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from functools import cached_property
 
 import daqp
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from ctrl.controller import Status
-from mpc.solvers.piqp import PIQP
-from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
+from mpc.solvers.piqp import Rescued
+from mpc.solvers.qp import QuadraticProgram
 
 __all__ = ["DAQP"]
 
@@ -30,7 +28,7 @@ _STATUS = {
 _INFINITY = 1e30  # what DAQP takes for no bound
 
 
-class DAQP(QPSolver):
+class DAQP(Rescued):
     """Warm-started with the working set of the last solve. H must be positive definite.
 
     DAQP is given the least-distance problem min |y|^2/2 in y = L'z + L^-1 f, H = L L'. Of that only the bounds change
@@ -87,28 +85,6 @@ class DAQP(QPSolver):
         )  # fmt: skip
         clock = {"time_limit": time_limit} if math.isfinite(time_limit) else {}
         self._model.settings = {"iter_limit": self.max_iterations, "primal_tol": 1e-9, **clock}
-
-    @cached_property
-    def rescue(self) -> PIQP:
-        """The other solver, made when it is first needed."""
-        return PIQP(self.problem)
-
-    def prepare(self) -> None:
-        """See :meth:`QPSolver.prepare`."""
-        self.rescue.prepare()
-
-    def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
-        """See :meth:`QPSolver.solve`."""
-        continues = self._continues
-        solution = super().solve(f, lower, upper)
-        if solution.status is not Status.NUMERICAL or not np.isfinite(f).all():
-            return solution
-        self.rescue._continues = continues
-        other = self.rescue.solve(f, lower, upper)
-        self._continues = other.status is Status.SOLVED
-        if not other.residual < solution.residual and other.status is not Status.INFEASIBLE:
-            return solution
-        return dataclasses.replace(other, iterations=solution.iterations + other.iterations)
 
     def _forget(self) -> None:
         self._sense = self._cold

@@ -248,6 +248,12 @@ class HPIPM:
                     if len(part):
                         self._library.d_ocp_qp_set(field, k, ctypes.c_void_p(part.ctypes.data), self._qp)
 
+    @property
+    def iterations(self) -> int:
+        """Of the last solve."""
+        self._library.d_ocp_qp_ipm_get(b"iter", self._workspace, ctypes.byref(self._number))
+        return self._number.value
+
     def solve(self) -> Status:
         """Solves the program in the arrays; its solution lies in them afterwards. Every bound must be finite."""
         call = self._library

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import cached_property
+
 import numpy as np
 import piqp
 import scipy.sparse as sp
 
 from ctrl.controller import Status
-from mpc.solvers.qp import QPSolver, QuadraticProgram
+from mpc.solvers.qp import QPSolver, QuadraticProgram, Solution
 
-__all__ = ["PIQP"]
+__all__ = ["PIQP", "Rescued"]
 
 _NO_BOUND = 1e30  # what PIQP takes for infinite
 _STATUS = {
@@ -113,3 +116,36 @@ class PIQP(QPSolver):
             self._f[:], self._b[:], self._low[:], self._high[:] = self._harmless
             self._set_up()
         return status, point, multipliers, iterations
+
+
+class Rescued(QPSolver):
+    """A back-end whose failures for numerical reasons are given to PIQP.
+
+    Attributes:
+        rescues: how often that happened.
+    """
+
+    rescues = 0
+
+    @cached_property
+    def rescue(self) -> PIQP:
+        """The other solver, made when it is first needed."""
+        return PIQP(self.problem)
+
+    def prepare(self) -> None:
+        """See :meth:`QPSolver.prepare`."""
+        self.rescue.prepare()
+
+    def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
+        """See :meth:`QPSolver.solve`."""
+        continues = self._continues
+        solution = super().solve(f, lower, upper)
+        if solution.status is not Status.NUMERICAL or not np.isfinite(f).all():
+            return solution
+        self.rescues += 1
+        self.rescue._continues = continues
+        other = self.rescue.solve(f, lower, upper)
+        self._continues = other.status is Status.SOLVED
+        if not other.residual < solution.residual and other.status is not Status.INFEASIBLE:
+            return solution
+        return dataclasses.replace(other, iterations=solution.iterations + other.iterations)

@@ -32,7 +32,7 @@ from systems import (
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
 
-SOLVERS: tuple[Literal["daqp", "piqp"], ...] = ("daqp", "piqp")
+SOLVERS: tuple[Literal["daqp", "hpipm", "piqp"], ...] = ("daqp", "hpipm", "piqp")
 MASS = LinearPlant(np.array([[1.0, 0.2], [0.0, 1.0]]), np.array([[0.02], [0.2]]), dt=0.2, input_limits=((-1.0, 1.0),))
 
 
@@ -53,7 +53,7 @@ def random_plant(rng: np.random.Generator, n: int, m: int, limit: float = np.inf
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("growth", [0.7, 1.0, 1.4])
-def test_without_constraints_it_is_the_regulator(solver: Literal["daqp", "piqp"], growth: float) -> None:
+def test_without_constraints_it_is_the_regulator(solver: Literal["daqp", "hpipm", "piqp"], growth: float) -> None:
     rng = np.random.default_rng(3)
     for _ in range(5):
         A = rng.normal(size=(4, 4))
@@ -125,7 +125,7 @@ def test_agrees_with_cvxpy_on_random_problems(price: float) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_recursively_feasible_with_the_terminal_set(solver: Literal["daqp", "piqp"]) -> None:
+def test_recursively_feasible_with_the_terminal_set(solver: Literal["daqp", "hpipm", "piqp"]) -> None:
     posed = task(MASS, Box("box", {"x1": (-2.0, 2.0), "x2": (-1.0, 1.0)}))
     controller = LinearMPC(posed, horizon=4, terminal="set", solver=solver)
     assert "invariant set" in controller.terminal
@@ -150,9 +150,11 @@ def test_the_forms_and_the_back_ends_agree_on_the_cartpole() -> None:
     controllers = [LinearMPC(posed, solver=solver) for solver in SOLVERS]
     assert controllers[0].form.problem.H.shape != controllers[1].form.problem.H.shape
     for x in posed.initial.sample(posed.plant.state, np.random.default_rng(0), (30,)):
-        a, b = (controller.step(x, 0) for controller in controllers)
-        assert a.status is b.status is Status.SOLVED
-        np.testing.assert_allclose(a.input, b.input, atol=1e-5)
+        a, *others = (controller.step(x, 0) for controller in controllers)
+        assert a.status is Status.SOLVED
+        for b in others:
+            assert b.status is Status.SOLVED
+            np.testing.assert_allclose(a.input, b.input, atol=1e-5)
 
 
 @pytest.mark.parametrize("price", [np.inf, 3.0])
@@ -165,12 +167,13 @@ def test_the_forms_agree_on_references_away_from_the_origin(price: float, is_mov
     controllers = [LinearMPC(posed, horizon=9, terminal="cost", solver=solver) for solver in SOLVERS]
     touched = 0
     for x in rng.uniform([-1, -0.5], [0.9, 0.4], size=(25, 2)):
-        a, b = (controller.step(x, 4) for controller in controllers)
-        assert a.status is b.status
+        a, *others = (controller.step(x, 4) for controller in controllers)
+        assert all(b.status is a.status for b in others)
         if a.status is Status.SOLVED:
-            np.testing.assert_allclose(a.input, b.input, atol=1e-5)
             plans = [controller.plan for controller in controllers]
-            np.testing.assert_allclose(plans[0].x, plans[1].x, atol=1e-5)
+            for b, plan in zip(others, plans[1:], strict=True):
+                np.testing.assert_allclose(a.input, b.input, atol=1e-5)
+                np.testing.assert_allclose(plans[0].x, plan.x, atol=1e-5)
             touched += plans[0].x[1:, 1].max() > 0.5 - 1e-6
     assert touched > 5
 
@@ -268,7 +271,7 @@ def test_misuse_and_tasks_that_do_not_fit() -> None:
         LinearMPC(task(MASS), horizon=-3)
     with pytest.raises(InvalidValue, match=r"horizon = 2\.5"):
         LinearMPC(task(MASS), horizon=2.5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidValue, match="solver = 'osqp'; expected 'daqp' or 'piqp'"):
+    with pytest.raises(InvalidValue, match="solver = 'osqp'; expected 'daqp', 'hpipm' or 'piqp'"):
         LinearMPC(task(MASS), solver="osqp")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="terminal = 'none'"):
         LinearMPC(task(MASS), terminal="none")  # type: ignore[arg-type]

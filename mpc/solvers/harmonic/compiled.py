@@ -48,6 +48,7 @@ def compile_step(version: int) -> Any:
         f, rows, nb, nc, nk, t, m = index[0], index[1], index[2], index[3], index[4], index[5], index[6]
         max_iterations, quick, warm, wide = index[7], index[8], index[9], index[10]
         triple, following = index[11 : 11 + nk], index[11 + nk : 11 + nk + nb]
+        first = index[11 + nk + nb : 11 + nk + nb + f]
         G = data[: f * wide].reshape(f, wide)
         at = f * wide
         start = data[at : at + f * f].reshape(f, f)
@@ -117,7 +118,7 @@ def compile_step(version: int) -> Any:
                 e = nb + triple[k]
                 H[0, k], H[1, k], H[2, k] = sign[k] * (bound[k] - o[e]), o[e + nc], o[e + 2 * nc]
             status = interior_point(
-                G, start, hu, hl, box[2], box[3], H, reach, v, p, space[used:], max_iterations, report
+                G, first, start, hu, hl, box[2], box[3], H, reach, v, p, space[used:], max_iterations, report
             )
             if quick > 0 and status == SOLVED:
                 # What ADMM would have ended with.

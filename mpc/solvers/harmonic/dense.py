@@ -42,13 +42,14 @@ def transposed(JT, p, v):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def normal(JT, WT, P):  # type: ignore[no-untyped-def]
-    """Lower triangle of P = I + J'W J from J and W J, in blocks of 4 by 2."""
+def normal(JT, WT, first, P):  # type: ignore[no-untyped-def]
+    """Lower triangle of P = I + J'W J from J and W J, in blocks of 4 by 2; first: (f,), of each column of J the first
+    row that is not zero, in any order that never falls."""
     f, rows = JT.shape
     for i in range(0, f, 4):
         for j in range(0, i + 4, 2):
             a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = 0.0
-            for r in range(rows):
+            for r in range(first[i], rows):
                 x, y = JT[j, r], JT[j + 1, r]
                 w = WT[i, r]
                 a0 += w * x

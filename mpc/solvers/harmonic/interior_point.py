@@ -131,11 +131,12 @@ def _restored(kept, v, report):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=FAST)
-def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
+def interior_point(G, first, start, hu, hl, mu, ml, H, reach, v, p, space, max_iterations, report):  # type: ignore[no-untyped-def]
     """Solves one problem; returns a status code, writes v and the report [iterations, residual, gap].
 
     Args:
         G: (f, wide), transposed: box rows, padded; then the first, the second and the third rows of all cones; padded.
+        first: (f,), for :func:`mpc.solvers.harmonic.dense.normal`.
         start: (f, f), factor of I + G'G, where a row counts once for every bound.
         hu, hl: (boxed,), upper bound and minus lower bound.
         mu, ml: (boxed,), 1 where the bound exists, else 0.
@@ -260,7 +261,7 @@ def interior_point(G, start, hu, hl, mu, ml, H, reach, v, p, space, max_iteratio
             capped[r] = weight[r] / (1.0 + weight[r] / cap)
         _eigenrows(G, E, nb, X)
         _weigh(capped, X, Y)
-        normal(X, Y, P)
+        normal(X, Y, first, P)
         if not factor(P):
             return _restored(kept, v, report) if close else NUMERICAL
         keep, centre, second, step = 1.0, 0.0, 0.0, 0.0

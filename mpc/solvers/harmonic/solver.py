@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+from scipy.linalg import null_space
 
 from ctrl.controller import Status
 from mpc.harmonic.conic_program import ConicProgram, Projection, reduce
 from mpc.solvers.conic_solver import ConicSolver
 
-__all__ = ["CompiledSolver"]
+__all__ = ["CompiledSolver", "by_stages"]
 
+ROWS = 8  # that are looked at together for the dimensions they add
+NOTHING = 1e-13  # of the largest entry: a dimension that rounding alone spans
 _STATUS = (Status.SOLVED, Status.MAX_ITERATIONS, Status.INFEASIBLE, Status.NUMERICAL)
 
 
 class CompiledSolver(ConicSolver):
     """Condensed interior point, compiled by numba when first built and cached on disk; the GIL is released in a solve.
 
-    One iteration costs about rows f^2 / 2 + f^3 / 6 multiplications, f = m horizon + 3 m - n being the free variables
+    One iteration costs about rows f^2 / 6 + f^3 / 6 multiplications, f = m horizon + 3 m - n being the free variables
     of a harmonic MPC. That beats a factorisation along the horizon up to f of a few dozen and grows with its third
     power beyond.
 
@@ -46,7 +51,7 @@ class CompiledSolver(ConicSolver):
 
         self._step = compiled_step()
         self.program = program
-        self.projection = projection = reduce(program)
+        self.projection = projection = by_stages(reduce(program))
         data, index = _pack(projection, program, bounds, frequency, self.RHO, max_iterations, quick)
         self._data, self._index = data, index
         f, rows, boxed, _, cones = index[:5].tolist()
@@ -105,6 +110,35 @@ class CompiledSolver(ConicSolver):
         return self._asked
 
 
+def by_stages(reduced: Projection) -> Projection:
+    """The same in coordinates in which the rows of the first stages read the first coordinates only.
+
+    The input of a stage has no effect on the rows before it, so the rows of j stages span about j m of the f dimensions
+    of v. An orthogonal change of coordinates keeps |v|, and puts these dimensions first, row by row.
+    """
+    J, boxed = reduced.J, len(reduced.lower)
+    f, size = J.shape[1], np.abs(J).max(initial=0.0)
+    basis, count, reach = np.zeros((f, f)), 0, np.full(boxed, f)
+    for at in range(0, boxed, ROWS):
+        rows = J[at : min(at + ROWS, boxed)]
+        known = basis[:, :count]
+        rest = rows - (rows @ known) @ known.T
+        rest -= (rest @ known) @ known.T  # once more, for what rounding left
+        _, values, directions = np.linalg.svd(rest, full_matrices=False)
+        more = min(int((values > NOTHING * size).sum()), f - count)
+        added = directions[:more].T
+        basis[:, count : count + more] = np.linalg.qr(added - known @ (known.T @ added))[0]
+        count += more
+        reach[at : at + ROWS] = count
+    others = null_space(basis[:, :count].T) if count else np.eye(f)
+    turned = np.hstack([basis[:, :count], others])[:, :f]
+    if turned.shape[1] < f or np.abs(turned.T @ turned - np.eye(f)).max(initial=0.0) > 1e-12:
+        return reduced
+    rows = J @ turned
+    rows[:boxed][np.arange(f) >= reach[:, None]] = 0.0
+    return dataclasses.replace(reduced, J=np.ascontiguousarray(rows), Z=np.ascontiguousarray(reduced.Z @ turned))
+
+
 def _pack(
     reduced: Projection,
     program: ConicProgram,
@@ -152,7 +186,10 @@ def _pack(
     following = np.full(nb, -1)
     following[:boxed] = _following(program)
     sizes = [f, rows, nb, triples, len(triple), parameters, len(first), max_iterations, quick, 0, G.shape[1]]
-    return data, np.concatenate([sizes, triple, following]).astype(np.int64)
+    # Columns are taken 4 by 4, from the first row of the first of them.
+    reached = np.where(G[:, :nb].any(axis=1), (G[:, :nb] != 0.0).argmax(axis=1), nb)
+    reached = np.repeat(np.minimum.accumulate(reached[::-1])[::-1][::4], 4)
+    return data, np.concatenate([sizes, triple, following, reached]).astype(np.int64)
 
 
 def _following(program: ConicProgram) -> np.ndarray:

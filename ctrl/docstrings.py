@@ -1,0 +1,90 @@
+"""First lines of docstrings, read from source files without importing them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+__all__ = ["first_line"]
+
+
+def first_line(module: str, attribute: str) -> str | None:
+    """The first line of the docstring of what ``module`` calls ``attribute``; where that is a value, its expression.
+
+    Args:
+        module: dotted name; neither it nor its packages are imported.
+        attribute: name in it, also of a member: ``Class.method``.
+
+    Returns:
+        None where only an import can tell: no such file or name, or a file that imports what is not installed.
+    """
+    try:
+        return _line_of(module, attribute.split("."))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _line_of(module: str, names: list[str]) -> str | None:
+    path = _source(module)
+    if path is None or not _can_import(path):
+        return None
+    for statement in reversed(_tree(path).body):  # the last one counts
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef)) and statement.name == names[0]:
+            return _line(statement, names[1:])
+        if isinstance(statement, ast.ImportFrom):
+            for alias in statement.names:
+                if (alias.asname or alias.name) == names[0]:
+                    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+                    source = "." * statement.level + (statement.module or "")
+                    return _line_of(importlib.util.resolve_name(source, package), [alias.name, *names[1:]])
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == names[0] for t in statement.targets
+        ):
+            return None if names[1:] else ast.unparse(statement.value)
+    return None
+
+
+def _line(node: ast.ClassDef | ast.FunctionDef, names: list[str]) -> str | None:
+    for name in names:
+        members = [m for m in node.body if isinstance(m, (ast.ClassDef, ast.FunctionDef)) and m.name == name]
+        if not members:
+            return None
+        node = members[-1]
+    return (ast.get_docstring(node) or "").split("\n")[0]
+
+
+def _source(module: str) -> Path | None:
+    first, *rest = module.split(".")
+    spec = importlib.util.find_spec(first)  # imports nothing for a name without a dot
+    if spec is None or not rest:
+        return Path(spec.origin) if spec is not None and spec.origin else None
+    for location in spec.submodule_search_locations or ():
+        path = Path(location, *rest)
+        for candidate in (path / "__init__.py", path.with_suffix(".py")):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _can_import(path: Path) -> bool:
+    """Whether the packages that a file imports when it is imported are installed."""
+    needed = set()
+    for statement in _tree(path).body:
+        if isinstance(statement, ast.Import):
+            needed |= {alias.name.partition(".")[0] for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+            needed.add(statement.module.partition(".")[0])
+    return all(_is_installed(name) for name in needed)
+
+
+@cache
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
