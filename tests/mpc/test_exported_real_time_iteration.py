@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from ctrl.export import NotExportable, export
 from mpc import NonlinearMPC
 from mpc.export.real_time_iteration import RealTimeOriginal
 from mpc.fallback import Fallback
-from systems import Fixed, Task
+from systems import Box, Fixed, LinearPlant, Nonlinear, Task
 from systems.library import bandit, cartpole_swing_up, cartpole_track, kinematic_car, pendulum_swing_up
 from tests.exported import Compiled, check_project
 from tests.mpc.real_time_tasks import quadrotor_with_obstacle
@@ -167,6 +168,43 @@ def test_other_tasks(make: Callable[[], Task], tmp_path: Path) -> None:
     folder = export(NonlinearMPC(make(), 10, iterations=1), tmp_path, samples=60)
     check_project(folder)
     assert "converged in Python" in (folder / "README.md").read_text()
+
+
+CHAIN = LinearPlant(np.array([[1.0, 0.2], [0.0, 0.9]]), np.array([[0.02], [0.2]]), dt=0.2, input_limits=((-1.0, 1.0),))
+COSTS: dict[str, Nonlinear] = {
+    "end of the run": Nonlinear(
+        lambda x, u, xr, ur: 0.01 * x.x1**2 + 0.1 * u.u1**2, lambda x, xr: 20 * (x.x1 - 3) ** 2
+    ),
+    "concave": Nonlinear(lambda x, u, xr, ur: x.x1**2 + 0.5 * x.x2**2 + 0.5 * ca.cos(2 * u.u1)),
+    "kink": Nonlinear(lambda x, u, xr, ur: x.x1**2 + ca.fabs(x.x2 + 0.3) + 0.1 * u.u1**2),
+}
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_other_costs(cost: str, tmp_path: Path) -> None:
+    task = Task("chain", CHAIN, 0.2, 30, COSTS[cost], Fixed([1.0, 0.0]), (Box("speed", {"x2": (-0.5, 0.5)}),))
+    controller = NonlinearMPC(task, 8, iterations=1)
+    assert controller.staged.ends == (cost == "end of the run")
+    folder = export(controller, tmp_path)
+    assert "RECORDED = 60 " in (folder / "test" / "recorded.h").read_text()
+    check_project(folder)
+
+
+def test_after_three_failures_the_iteration_starts_anew(tmp_path: Path) -> None:
+    task, controller = problem("obstacle")
+    compiled = Compiled(export(controller, tmp_path, name="rti"), task)
+    x, lost = task.initial.mean(task.plant.state), np.full(6, np.nan)
+    far = x + 1e3
+    answers = []
+    for before in ((x, x, lost, lost, lost), (x, far), (x, x, lost, lost)):
+        compiled.reset()
+        for k, seen in enumerate(before, start=5 - len(before)):
+            compiled.step(seen, k)
+        u, status, _ = compiled.step(x + 0.01, 5)
+        answers.append((u.tolist(), status))
+    # The straight line to the reference leads through the obstacle; the plan leads around it.
+    assert answers[0] == answers[1] == (answers[1][0], Status.INFEASIBLE)
+    assert answers[2][1] is Status.MAX_ITERATIONS
 
 
 def test_what_has_no_form_in_c_is_refused() -> None:
