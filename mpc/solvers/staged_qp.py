@@ -61,10 +61,10 @@ class StagedQP(Rescued):
         # A hard row of a single input is a bound; with two on the same input the second stays a row.
         is_bound = (ends == 1) & ~soft & (first % k >= n) & (stage < N)
         is_bound &= np.array([abs(rows.data[i] - 1.0) < 1e-15 for i in rows.indptr[:-1]], dtype=bool)
-        seen: set[int] = set()
+        bounded: set[int] = set()
         for i in np.flatnonzero(is_bound):
-            is_bound[i] = int(first[i]) not in seen
-            seen.add(int(first[i]))
+            is_bound[i] = int(first[i]) not in bounded
+            bounded.add(int(first[i]))
         place, extra = np.zeros(len(stage), dtype=int), np.zeros(len(stage), dtype=int)
         counts, slacks = np.zeros(N + 1, dtype=int), np.zeros(N + 1, dtype=int)
         for i in np.flatnonzero(~is_bound):

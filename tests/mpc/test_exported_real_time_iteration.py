@@ -193,14 +193,17 @@ def test_other_costs(cost: str, tmp_path: Path) -> None:
 def test_after_three_failures_the_iteration_starts_anew(tmp_path: Path) -> None:
     task, controller = problem("obstacle")
     compiled = Compiled(export(controller, tmp_path, name="rti"), task)
-    x, lost = task.initial.mean(task.plant.state), np.full(6, np.nan)
-    far = x + 1e3
+    planned, lost, far = RealTimeOriginal(controller).x, np.full(6, np.nan), np.full(6, 1e3)
     answers = []
-    for before in ((x, x, lost, lost, lost), (x, far), (x, x, lost, lost)):
+    for before in (
+        {1: planned[1], 2: planned[2], 3: lost, 4: lost, 5: lost},
+        {5: far},
+        {3: planned[3], 4: lost, 5: lost},
+    ):
         compiled.reset()
-        for k, seen in enumerate(before, start=5 - len(before)):
-            compiled.step(seen, k)
-        u, status, _ = compiled.step(x + 0.01, 5)
+        for k, x in before.items():
+            compiled.step(x, k)
+        u, status, _ = compiled.step(planned[6], 6)
         answers.append((u.tolist(), status))
     # The straight line to the reference leads through the obstacle; the plan leads around it.
     assert answers[0] == answers[1] == (answers[1][0], Status.INFEASIBLE)
