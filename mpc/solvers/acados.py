@@ -109,13 +109,19 @@ class AcadosSolver:
         return self._ended(code, int(self._solver.get_stats("sqp_iter")[0]), residual)
 
     def _repeated(self, iterations: int, until: float) -> Ended:
-        """Real-time iterations for one measurement until the residual is small."""
+        """Real-time iterations for one measurement until full steps no longer move the point. acados evaluates the
+        stationarity of such a solver with derivatives at the point before, so its residual does not tell."""
+        free, code, moved, done = self._free, 0, np.inf, 0
         self._solver.options_set("rti_phase", _BOTH)
-        code, residual, done = 0, np.inf, 0
-        while done < iterations and code == 0 and not residual <= TOLERANCE and perf_counter() < until:
+        while done < iterations and code == 0 and not moved <= TOLERANCE and perf_counter() < until:
+            before = free.x.copy(), free.v.copy()
             code, done = self._solver.solve(), done + 1
-            residual = float(np.max(self._solver.get_residuals()))
-        return self._ended(code if code or residual <= TOLERANCE else _MOST_ITERATIONS, done, residual)
+            self._transfer.read()
+            moved = max(
+                float((np.abs(new - old) / (1.0 + np.abs(old))).max(initial=0.0))
+                for new, old in zip((free.x, free.v), before, strict=True)
+            )
+        return self._ended(code if code or moved <= TOLERANCE else _MOST_ITERATIONS, done, np.inf)
 
     def _measure(self, x: np.ndarray) -> None:
         start = np.zeros(self._free.x.shape[1])

@@ -105,6 +105,23 @@ def test_no_solve_begins_after_the_time_limit(acados: Acados) -> None:
     assert solver.solve(first_state(task), until=0.0).status is Status.TIMEOUT
 
 
+def test_real_time_iterations_for_one_measurement_converge(acados: Acados) -> None:
+    task = planar_quadrotor()
+    controller = NonlinearMPC(task, 10, solver="acados", iterations=1)
+    solver, x = controller._sequential.sqp, first_state(task)  # type: ignore[union-attr]
+    assert isinstance(solver, AcadosSolver)
+    controller.step(x, 0)
+    solver.prepare()
+    solver.iterate(x)  # which leaves acados in its feedback phase
+    moved = x + 0.2
+    assert solver.solve(moved, 1).status is Status.MAX_ITERATIONS
+    ended = solver.solve(moved, 30)
+    assert ended.status is Status.SOLVED
+    assert 1 < ended.iterations < 30
+    ours = NonlinearMPC(task, 10).step(moved, 0)
+    assert solver.point.v[0] == pytest.approx(ours.input, abs=1e-4)
+
+
 _BOTH = """
 import json, sys
 import numpy as np
