@@ -22,7 +22,7 @@ __all__ = ["SQP", "Ended"]
 
 _ARMIJO = 1e-4  # share of the predicted decrease of the merit function that a step must reach
 _SHORTEST = 2.0**-12  # step length below which the line search gives up
-_ROUNDING = 1e-11  # of the merit function, relative to its value
+_INEXACT = 1e-8  # increase of the merit function, relative to 1 + its value, that the accuracy of the QP explains
 _CONTRACTION = 0.3  # of the residual in an iteration, above which it counts as slow
 _SLOW = 3  # slow iterations in a row after which the other Hessian is tried
 _SHORT = 0.2  # step length that counts as short
@@ -242,7 +242,7 @@ class SQP:
             self.linearisation.evaluate()
             cost, violation = self._merit()
             now = cost + self._weight * violation
-            if now <= merit + _ARMIJO * length * decrease + _ROUNDING * (1.0 + abs(merit)):
+            if now <= merit + _ARMIJO * length * decrease + _INEXACT * (1.0 + abs(merit)):
                 return length
             for array, old in zip(moved, kept, strict=True):
                 array[:] = old

@@ -283,3 +283,15 @@ def test_feedback_is_exact_where_the_program_is_quadratic() -> None:
         assert whole.solve(np.array([start])).status is Status.SOLVED
         np.testing.assert_allclose(split.point.v, whole.point.v, atol=1e-6)
         assert (abs(start + split.point.v[0, 0] - 0.2) < 1e-6) == (start < 0)
+
+
+def test_a_linear_quadratic_task_takes_one_program_per_sample() -> None:
+    """Also near the reference, where the cost is as small as what the solver of the programs leaves of it."""
+    task = library.braking()
+    mpc, f = NonlinearMPC(task, 20), task.dynamics.function()
+    x = task.initial.sample(task.plant.state, np.random.default_rng(0))
+    for k in range(40):
+        decision = mpc.step(x, k)
+        assert decision.status is Status.SOLVED
+        assert decision.iterations == 1 or k == 0
+        x = np.array(f(x, decision.input, np.zeros(len(task.plant.disturbance)), []))[:, 0]
