@@ -9,6 +9,8 @@ model, cost and terminal cost. do-mpc solves with its default, ipopt. acados run
 whole Python call. The first step, a cold solve, is not counted. The last line is JSON: medians as ratios to do-mpc,
 closed-loop costs relative to ipopt's, and for each problem
 
+* ``ratio_to_dompc``, ``ratio_to_dompc_no_compiler``, ``feedback_ratio_to_dompc``: our real-time iteration with a
+  compiled and an interpreted model, and its feedback alone, after ``prepare``, to do-mpc's step,
 * ``ratio_to_acados``: our real-time iteration to that of acados,
 * ``converged_ratio_to_acados``: our converged step to that of acados' SQP, with the relative difference of their
   closed-loop costs, and the number of steps in which either did not converge;
@@ -27,6 +29,7 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
+import pytest
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +41,9 @@ from mpc.solvers.acados_install import AcadosMissing
 from systems import Task
 from systems.library import cartpole_swing_up, planar_quadrotor
 
+REAL_TIME, INTERPRETED, FEEDBACK = (
+    "real-time iteration", "real-time iteration, interpreted", "real-time iteration, feedback"
+)  # fmt: skip
 BLOCK = 10  # steps that a method takes in turn
 PROBLEMS: dict[str, tuple[Callable[[], Task], int]] = {
     "cartpole": (cartpole_swing_up, 40),
@@ -106,6 +112,18 @@ class Ours:
         return decision.input
 
 
+def compiled(controller: NonlinearMPC) -> NonlinearMPC:
+    controller.compile()
+    return controller
+
+
+def interpreted(task: Task, horizon: int) -> NonlinearMPC:
+    """A real-time iteration on a machine without a compiler."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CC", "none")
+        return NonlinearMPC(task, horizon, iterations=1)
+
+
 def peer(problem: str) -> Peer | None:
     try:
         return Peer(problem)
@@ -117,14 +135,17 @@ def peer(problem: str) -> Peer | None:
 def measured(problem: str, task: Task, horizon: int, steps: int) -> tuple[dict[str, np.ndarray], dict[str, float], Any]:
     """Seconds of each step and closed-loop costs, by method; how many steps did not converge, ours and acados'."""
     warnings.simplefilter("ignore", FutureWarning)  # of CasADi, on the way that do-mpc compares bounds
-    converged, acados = Ours(NonlinearMPC(task, horizon)), peer(problem)
+    converged, acados = Ours(compiled(NonlinearMPC(task, horizon))), peer(problem)
     methods: dict[str, Method] = {
         "do-mpc": dompc(task, horizon),
         "ipopt": Ours(NonlinearMPC(task, horizon, solver="ipopt")),
         "converged": converged,
-        "real-time iteration": Ours(NonlinearMPC(task, horizon, iterations=1)),
+        REAL_TIME: Ours(compiled(NonlinearMPC(task, horizon, iterations=1))),
+        INTERPRETED: Ours(interpreted(task, horizon)),
     }
     runs = {name: functools.partial(run, task, method) for name, method in methods.items()}
+    split = compiled(NonlinearMPC(task, horizon, iterations=1))
+    runs[FEEDBACK] = functools.partial(run, task, Ours(split), prepare=split.prepare)
     if acados is not None:
         runs[f"{METHODS[1]}, by NonlinearMPC"] = functools.partial(
             run, task, Ours(NonlinearMPC(task, horizon, solver="acados"))
@@ -147,7 +168,7 @@ def measured(problem: str, task: Task, horizon: int, steps: int) -> tuple[dict[s
 
 def beside_acados(seconds: dict[str, np.ndarray], costs: dict[str, float], unsolved: Any) -> dict[str, Any]:
     """Our steps as ratios to those of acados; null where there is none."""
-    pairs = (("real-time iteration", METHODS[0]), ("converged", METHODS[1]))
+    pairs = ((REAL_TIME, METHODS[0]), ("converged", METHODS[1]))
     ratios = [
         float(np.median(seconds[ours]) / np.median(seconds[theirs])) if theirs in seconds else None
         for ours, theirs in pairs
@@ -167,7 +188,11 @@ def main(options: Options) -> None:
     for name, (make, horizon) in PROBLEMS.items():
         seconds, costs, unsolved = measured(name, make(), horizon, options.steps)
         unit = float(np.median(seconds["do-mpc"]))
-        result[name] = beside_acados(seconds, costs, unsolved)
+        keys = {
+            REAL_TIME: "ratio_to_dompc", INTERPRETED: "ratio_to_dompc_no_compiler", FEEDBACK: "feedback_ratio_to_dompc"
+        }  # fmt: skip
+        ratios = {key: float(np.median(seconds[method])) / unit for method, key in keys.items()}
+        result[name] = {**ratios, **beside_acados(seconds, costs, unsolved)}
         for method, times in seconds.items():
             median, share = float(np.median(times)), costs[method] / costs["ipopt"]
             row = (f"{1e3 * median:.3f}", f"{1e3 * np.quantile(times, 0.99):.3f}", f"1/{unit / median:.1f}")

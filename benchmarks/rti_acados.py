@@ -51,12 +51,16 @@ Method = Callable[[np.ndarray, int], np.ndarray]
 """The input for a measured state and a sample number."""
 
 
-def run(task: Task, method: Method, x: np.ndarray, samples: range) -> tuple[np.ndarray, list[float], float]:
+def run(
+    task: Task, method: Method, x: np.ndarray, samples: range, prepare: Callable[[int], None] | None = None
+) -> tuple[np.ndarray, list[float], float]:
     """The undisturbed closed loop over these samples from x: the state reached, the seconds of processor time of each
-    call, and the cost."""
+    call, and the cost. What is prepared for a sample before its state is known is not timed."""
     step, stage, (low, high) = task.dynamics.function(), task.stage_cost_function(), task.input_bounds
     seconds, cost = [], 0.0
     for k in samples:
+        if prepare is not None:
+            prepare(k)
         began = process_time()
         u = method(x, k)
         seconds.append(process_time() - began)
@@ -114,7 +118,7 @@ def solver(task: Task, horizon: int, residuals: Callable[[ca.SX, ca.SX], ca.SX],
     ocp.dims.N = horizon
     y, size = residuals(x, u), task.reading.cost_size
     _expect_same_cost(task, x, u, y)
-    end = NonlinearMPC(task, horizon, solver="ipopt").problem.end
+    end = NonlinearMPC(task, horizon, solver="ipopt").staged.end
     assert end.P is not None
     assert not end.p.any()
     cost.cost_type, model.cost_y_expr, cost.yref = "NONLINEAR_LS", y, np.zeros(y.shape[0])
