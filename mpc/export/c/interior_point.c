@@ -213,7 +213,7 @@ static Status interior_point(const double *upper, const double *lower, const dou
     lift(zu, zl, Z);
 
     for (;;) {
-        double certificate = 0.0, norm = 0.0, gap = 0.0, hz = 0.0, violation, size, dual, heaviest, cap;
+        double certificate = 0.0, norm = 0.0, gap = 0.0, hz = 0.0, weights = 0.0, violation, size, dual, heaviest, cap;
         double keep = 1.0, centre = 0.0, second = 0.0, step = 0.0;
         int finite;
         stacked(zu, zl, Z, p);
@@ -229,12 +229,14 @@ static Status interior_point(const double *upper, const double *lower, const dou
             rl[r] = HAS_LOWER[r] * (sl[r] - y[r] - lower[r]);
             gap += su[r] * zu[r] + sl[r] * zl[r];
             hz += upper[r] * zu[r] + lower[r] * zl[r];
+            weights += zu[r] + zl[r];
         }
         violation = larger(largest_of(ru, BOXED), largest_of(rl, BOXED));
         for (int i = 0; i < 3 * CONES; ++i) {
             RS[i] = S[i] + y[BOXED + i] - H[i];
             gap += S[i] * Z[i];
             hz += H[i] * Z[i];
+            weights += fabs(Z[i]);
         }
         violation = larger(violation, largest_of(RS, 3 * CONES));
         size = larger(1.0, 0.5 * norm);
@@ -262,8 +264,9 @@ static Status interior_point(const double *upper, const double *lower, const dou
             *residual = *relative_gap = INFINITY;
             return NUMERICAL;
         }
-        /* z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius. */
-        if (hz < 0.0 && -hz > IP_RADIUS * sqrt(certificate)) {
+        /* z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius; and by more than a
+           point that counts as feasible may. */
+        if (hz < 0.0 && -hz > IP_RADIUS * sqrt(certificate) + IP_FEASIBLE * weights) {
             return INFEASIBLE;
         }
         if (iteration >= MAX_IP_ITERATIONS) {

@@ -200,7 +200,7 @@ def interior_point(G, first, start, hu, hl, mu, ml, H, reach, v, p, space, max_i
     while True:
         _stacked(zu, zl, Z, p)
         transposed(G, p, rx)
-        certificate = norm = gap = hz = 0.0
+        certificate = norm = gap = hz = weights = 0.0
         for i in range(f):
             certificate += rx[i] * rx[i]
             rx[i] += v[i]
@@ -210,12 +210,14 @@ def interior_point(G, first, start, hu, hl, mu, ml, H, reach, v, p, space, max_i
             ru[r], rl[r] = mu[r] * (su[r] + y[r] - hu[r]), ml[r] * (sl[r] - y[r] - hl[r])
             gap += su[r] * zu[r] + sl[r] * zl[r]
             hz += hu[r] * zu[r] + hl[r] * zl[r]
+            weights += zu[r] + zl[r]
         violation = max(_largest(ru), _largest(rl))
         for i in range(3):
             for k in range(nk):
                 RS[i, k] = S[i, k] + y[nb + i * nk + k] - H[i, k]
                 gap += S[i, k] * Z[i, k]
                 hz += H[i, k] * Z[i, k]
+                weights += abs(Z[i, k])
             violation = max(violation, _largest(RS[i]))
         size = max(1.0, 0.5 * norm)
         dual = _largest(rx) / math.sqrt(size)
@@ -236,8 +238,9 @@ def interior_point(G, first, start, hu, hl, mu, ml, H, reach, v, p, space, max_i
         if not finite:
             report[1] = report[2] = np.inf
             return NUMERICAL
-        # z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius.
-        if hz < 0.0 and -hz > RADIUS * math.sqrt(certificate):
+        # z is a certificate: h'z < G'z v, so v violates a constraint, for every v within the radius; and by more than a
+        # point that counts as feasible may.
+        if hz < 0.0 and -hz > RADIUS * math.sqrt(certificate) + FEASIBLE * weights:
             return INFEASIBLE
         if iteration >= max_iterations:
             return _restored(kept, v, report) if close else MAX_ITERATIONS
