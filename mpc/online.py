@@ -217,7 +217,7 @@ class OnlineController(ABC):
             NotApplicable: a task with it cannot be controlled by this controller.
             InvalidValue: it does not fit the plant.
         """
-        self._change(dataclasses.replace(self.task, reference=reference))
+        self._change(dataclasses.replace(self.task, reference=reference), type(self)._redirect)
 
     def set_cost(self, cost: Cost) -> None:
         """Minimises another cost from now on: other weights. See :meth:`follow`.
@@ -225,7 +225,7 @@ class OnlineController(ABC):
         Args:
             cost: charged once per sample.
         """
-        self._change(dataclasses.replace(self.task, cost=cost))
+        self._change(dataclasses.replace(self.task, cost=cost), type(self)._take)
 
     def set_constraints(self, constraints: Sequence[Constraint]) -> None:
         """Keeps other constraints from now on, such as the same with other bounds. See :meth:`follow`.
@@ -233,7 +233,7 @@ class OnlineController(ABC):
         Args:
             constraints: all of them.
         """
-        self._change(dataclasses.replace(self.task, constraints=tuple(constraints)))
+        self._change(dataclasses.replace(self.task, constraints=tuple(constraints)), type(self)._take)
 
     def set_plant(self, plant: Plant) -> None:
         """Predicts with another plant from now on: other physical parameters, other limits of the inputs. See
@@ -249,19 +249,23 @@ class OnlineController(ABC):
                 f"{type(plant).__name__} has other signals than the plant of task '{self.task.name}'; make a new "
                 "controller for it"
             )
-        self._change(dataclasses.replace(self.task, plant=plant))
+        self._change(dataclasses.replace(self.task, plant=plant), type(self)._take)
 
-    def _change(self, task: Task) -> None:
-        """Controls this task from now on."""
+    def _change(self, task: Task, take: Callable[[Any, Task], None]) -> None:
+        """Controls this task from now on: a copy takes it, and replaces the controller only where that succeeds."""
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
-        changed._take(task)
+        take(changed, task)
         changed._plan, changed._failures = self.plan, self._failures
         self.__dict__ = changed.__dict__
 
     def _take(self, task: Task) -> None:
         """Makes everything for this task. Subclasses that can keep some of what they made do so."""
         self.__dict__.update(type(self)(task, *self._arguments[1:]).__dict__)
+
+    def _redirect(self, task: Task) -> None:
+        """The same for a task with another reference alone."""
+        self._take(task)
 
     @abstractmethod
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:

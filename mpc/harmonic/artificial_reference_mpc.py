@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -140,10 +139,14 @@ class ArtificialReferenceMPC(OnlineController):
         Raises:
             NotApplicable: a reference this controller cannot pursue.
         """
-        task = dataclasses.replace(self.task, reference=reference)
+        super().follow(reference)
+
+    def _redirect(self, task: Task) -> None:
+        """Keeps the program."""
         self.target = self._target_of(task)
         self._control(task)
         self._last_x, self._without_end = None, self._made_without_end()
+        self.approximations = self._answers.read(task)
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""

@@ -151,3 +151,16 @@ def test_the_last_plan_is_there_for_a_solve_that_fails_after_a_change() -> None:
     failed = controller.step(np.full(4, np.nan), 1)
     assert (failed.status, failed.source) == (Status.NUMERICAL, Source.SHIFTED_PLAN)
     np.testing.assert_array_equal(failed.input, plan.u[1])
+
+
+def test_a_reference_refused_late_leaves_harmonic_mpc_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = HarmonicMPC(MASSES, 8, 0.3)
+    before = dict(vars(controller))
+
+    def refuse(self: HarmonicMPC) -> None:
+        raise NotApplicable("no")
+
+    monkeypatch.setattr(HarmonicMPC, "_made_without_end", refuse)
+    with pytest.raises(NotApplicable):
+        moved(controller)
+    assert all(vars(controller)[name] is value for name, value in before.items())
