@@ -8,7 +8,6 @@ from itertools import pairwise
 from math import isfinite
 from operator import le
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from systems.arguments import expect_arguments, expect_array
 from systems.discretise import Discretisation
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
+from systems.lowering.buffered import Buffered
 
 __all__ = ["TIMED", "SingleStep", "simulate", "totals"]
 
@@ -273,21 +273,15 @@ class SingleStep:
 
     def __init__(self, dynamics: Discretisation) -> None:
         plant = dynamics.plant
-        self.function = dynamics.function()  # kept, like everything here: CasADi holds bare addresses
-        buffers: Any = self.function.buffer()  # CasADi's own annotations of these are wrong
-        self.buffer, self.evaluate = buffers
-        self.x, self.u, self.w = (np.zeros(len(signals)) for signals in (plant.state, plant.input, plant.disturbance))
-        self.after = np.zeros(len(plant.state))
-        for i, argument in enumerate((self.x, self.u, self.w)):
-            if argument.size:
-                self.buffer.set_arg(i, argument.data)
-        self.buffer.set_res(0, self.after.data)
+        self._x, self._u, self._w = (np.zeros(len(part)) for part in (plant.state, plant.input, plant.disturbance))
+        self._after = np.zeros(len(plant.state))
+        self._function = Buffered(dynamics.function(), [self._x, self._u, self._w], [self._after])
 
-    def __call__(self, x: np.ndarray, u: np.ndarray, w: np.ndarray) -> np.ndarray:
+    def __call__(self, x: np.ndarray, u: np.ndarray, w: np.ndarray | float = 0.0) -> np.ndarray:
         """The next state, valid until the next call."""
-        self.x[:], self.u[:], self.w[:] = x, u, w
-        self.evaluate()
-        return self.after
+        self._x[:], self._u[:], self._w[:] = x, u, w
+        self._function.run()
+        return self._after
 
 
 def _blank(task: Task, b: int, steps: int) -> Trajectories:

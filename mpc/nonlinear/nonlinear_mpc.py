@@ -10,6 +10,7 @@ import numpy as np
 from ctrl.answers import EXACT, Announced, Answer, Answers
 from ctrl.controller import Status, sample_index
 from ctrl.export.code import ControllerCode
+from ctrl.loop import SingleStep
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
 from mpc.fallback import Plan
@@ -22,7 +23,7 @@ from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
-from mpc.solvers.staged import Buffered, Hessian
+from mpc.solvers.staged import Hessian
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
 from systems.reading import Part
@@ -110,8 +111,7 @@ class NonlinearMPC(OnlineController):
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
-        self._x, self._u, self._next = (np.zeros(n) for n in (len(self._state), len(self._lower), len(self._state)))
-        self._step = Buffered(task.dynamics.function(), [self._x, self._u], [self._next])
+        self._after = SingleStep(task.dynamics)
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
         self._p = np.zeros((horizon + 1, self.staged.program.parameters))
@@ -268,11 +268,6 @@ class NonlinearMPC(OnlineController):
             after = self._after(xs[i], us[i])
             xs[i + 1] = after if np.isfinite(after).all() else xs[i]
         return xs, us
-
-    def _after(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        self._x[:], self._u[:] = x, u
-        self._step.run()
-        return self._next.copy()
 
     def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
         """The plan from sample ``k`` on, extended by the backup law; None if the measured state is far from it."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from mpc.solvers.hpipm import HPIPM, StageSizes, views
 from systems.errors import TriviumError
+from systems.lowering.buffered import Buffered
 from systems.lowering.c_backend import compile_c, load_c
 
-__all__ = ["Buffered", "Hessian", "Linearisation", "Point", "StagedProgram"]
+__all__ = ["Hessian", "Linearisation", "Point", "StagedProgram"]
 
 _HOT = 200  # linearisations after which the functions are compiled in the background
 
@@ -66,24 +67,6 @@ class StagedProgram:
     @property
     def parameters(self) -> int:
         return int(self.stage.size1_in(2))
-
-
-class Buffered:
-    """A CasADi function that reads its arguments from, and writes its results to, fixed arrays.
-
-    Args:
-        function: its arguments and results must be dense.
-        arguments, results: C-ordered arrays with matching numbers of elements, read and written in place. Further
-            arguments of the function are zero, and further arrays are not used.
-    """
-
-    def __init__(self, function: ca.Function, arguments: list[np.ndarray], results: list[np.ndarray]) -> None:
-        self._buffer, self.run = function.buffer()
-        self._kept = (function, arguments, results)
-        for i, array in enumerate(arguments[: function.n_in()]):
-            self._buffer.set_arg(i, memoryview(array))  # type: ignore[call-arg, arg-type]
-        for i, array in enumerate(results[: function.n_out()]):
-            self._buffer.set_res(i, memoryview(array))  # type: ignore[call-arg, arg-type]
 
 
 class Point:
