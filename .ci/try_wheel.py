@@ -20,6 +20,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "tests/conftest.py", "tests/test_layers.py", "docs")
 
+LOAD_ALL = """
+from importlib import metadata
+
+for group in metadata.entry_points().groups:
+    for point in metadata.entry_points(group=group) if group.startswith("trivium.") else ():
+        try:
+            point.load()
+            loads = True
+        except ModuleNotFoundError:
+            loads = False
+        if loads is bool(point.extras):
+            print(point)
+"""
+
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Output of a command that must succeed."""
@@ -54,6 +68,9 @@ def check_wheel(file: Path, folder: Path) -> None:
         sys.exit(f"trivium list, of the wheel without extras:\n{listed}")
     if not learner[0].endswith("needs pip install 'trivium-control[rl]'"):
         sys.exit(f"expected the extra that dsact needs; trivium list says: {learner[0]}")
+    wrong = run(programs / "python", "-c", LOAD_ALL, cwd=folder)
+    if wrong:
+        sys.exit(f"entry points whose declared extras are not those that loading them needs:\n{wrong}")
     said = run(
         programs / "trivium", "compare", "double-integrator", "--starts", "4", "--proof-seconds", "1", cwd=folder
     )

@@ -24,6 +24,7 @@ __all__ = [
     "library_task",
     "load",
     "load_task",
+    "missing_extra",
     "place",
 ]
 
@@ -97,12 +98,25 @@ def load(group: Group, name: str) -> Any:
         raise _broken(group, point, error) from error
 
 
+def missing_extra(point: metadata.EntryPoint) -> str | None:
+    """The command that installs an extra which the entry point declares and whose packages are not installed; None if
+    all are. Nothing is imported.
+
+    Args:
+        point: ``module:attribute [extra]`` of an installed package.
+    """
+    for requirement, extra in _extras(point):
+        if extra in point.extras and next(iter(metadata.distributions(name=requirement)), None) is None:
+            return _install(point, extra)
+    return None
+
+
 def _broken(group: Group, point: metadata.EntryPoint, error: BaseException) -> BrokenEntryPoint:
     """The error of an entry point that cannot be loaded: a missing extra, a shadowed package, or the package itself."""
     owner = point.dist.name if point.dist else "an unknown package"
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if extra := _extra(point, missing):
-        command = f"pip install '{owner}[{extra}]'"
+        command = _install(point, extra)
         return MissingExtra(f"{group} '{point.name}' needs {command} (no module '{missing}')", command)
     promise = f"{group} '{point.name}' = '{point.value}' of {owner} cannot be loaded: {_said(error)}"
     if point.module.partition(".")[0] in PACKAGES and (shadows := shadowing()):
@@ -115,11 +129,19 @@ def _broken(group: Group, point: metadata.EntryPoint, error: BaseException) -> B
 
 def _extra(point: metadata.EntryPoint, module: str) -> str:
     """The extra of the entry point's package that installs a missing module; empty if none does."""
-    for requirement in (point.dist.requires if point.dist and module else None) or ():
-        match = re.match(r"([\w.-]+).*;.*\bextra\s*==\s*[\"']([\w.-]+)[\"']", requirement)
-        if match and re.sub(r"[-_.]+", "_", match[1]).lower() == module.lower():
-            return match[2]
-    return ""
+    names = {re.sub(r"[-_.]+", "_", requirement).lower(): extra for requirement, extra in _extras(point)}
+    return names.get(module.lower(), "") if module else ""
+
+
+def _extras(point: metadata.EntryPoint) -> list[tuple[str, str]]:
+    """What the extras of the entry point's package require: names of packages, each with its extra."""
+    requires = (point.dist.requires if point.dist else None) or ()
+    matches = (re.match(r"([\w.-]+).*;.*\bextra\s*==\s*[\"']([\w.-]+)[\"']", requirement) for requirement in requires)
+    return [(match[1], match[2]) for match in matches if match]
+
+
+def _install(point: metadata.EntryPoint, extra: str) -> str:
+    return f"pip install '{point.dist.name if point.dist else 'an unknown package'}[{extra}]'"
 
 
 def _other_kind(group: Group, name: str) -> str:

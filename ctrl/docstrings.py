@@ -18,7 +18,7 @@ def first_line(module: str, attribute: str) -> str | None:
         attribute: name in it, also of a member: ``Class.method``.
 
     Returns:
-        None where only an import can tell: no such file or name, or a file that imports what is not installed.
+        None where only an import can tell: no such file or name.
     """
     try:
         return _line_of(module, attribute.split("."))
@@ -28,7 +28,7 @@ def first_line(module: str, attribute: str) -> str | None:
 
 def _line_of(module: str, names: list[str]) -> str | None:
     path = _source(module)
-    if path is None or not _can_import(path):
+    if path is None:
         return None
     for statement in reversed(_tree(path).body):  # the last one counts
         if isinstance(statement, (ast.ClassDef, ast.FunctionDef)) and statement.name == names[0]:
@@ -71,20 +71,3 @@ def _source(module: str) -> Path | None:
 @cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
-def _can_import(path: Path) -> bool:
-    """Whether the packages that a file imports when it is imported are installed."""
-    needed = set()
-    for statement in _tree(path).body:
-        if isinstance(statement, ast.Import):
-            needed |= {alias.name.partition(".")[0] for alias in statement.names}
-        elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
-            needed.add(statement.module.partition(".")[0])
-    return all(_is_installed(name) for name in needed)
-
-
-@cache
-def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None

@@ -22,7 +22,7 @@ class List:
     """
 
     def run(self) -> int:
-        from ctrl.discovery import BrokenEntryPoint, Group, MissingExtra, entry_points
+        from ctrl.discovery import BrokenEntryPoint, Group, MissingExtra, entry_points, missing_extra
 
         is_any_broken = False
         for group in get_args(Group):
@@ -32,12 +32,13 @@ class List:
                 print("  none is installed; pip install -e . registers them")
             for name, point in points.items():
                 try:
-                    described = _summary(group, point)
+                    command = missing_extra(point)
+                    described = f"needs {command}" if command else _summary(group, point)
                 except MissingExtra as error:
                     described = f"needs {error.command}"
                 except BrokenEntryPoint as error:
                     described, is_any_broken = f"BROKEN: {error}", True
-                print(f"  {name:<20} {point.value:<40} {described}")
+                print(f"  {name:<20} {f'{point.module}:{point.attr}':<40} {described}")
         return 1 if is_any_broken else 0
 
 

@@ -400,13 +400,17 @@ Provides-Extra: learning
 def test_an_extra_that_is_missing_is_named_and_is_no_fault(home: Path) -> None:
     info = home / "site" / "guest-0.1.dist-info"
     (info / "METADATA").write_text(GUEST)
+    # The one fails when it is imported; the other, which the list must not import, declares its extra.
+    (home / "site" / "declared.py").write_text("raise SystemExit('imported')\n")
     (info / "entry_points.txt").write_text(
-        f"[trivium.controllers]\nlearned = no_such_module:it\n[trivium.tasks]\ncart = {CARTPOLE}\n"
+        "[trivium.controllers]\nlearned = no_such_module:it\ndeclared = declared:it [learning]\n"
+        f"[trivium.tasks]\ncart = {CARTPOLE}\n"
     )
     listed = trivium(home, "list")
     assert listed.returncode == 0, listed
-    line = next(line for line in listed.stdout.splitlines() if line.strip().startswith("learned"))
-    assert line.endswith("needs pip install 'guest[learning]'")
+    for name in ("learned", "declared"):
+        line = next(line for line in listed.stdout.splitlines() if line.strip().startswith(name))
+        assert line.endswith("needs pip install 'guest[learning]'")
     assert ":class:" not in listed.stdout
     said = refused(home, "compare", "cart", "--controllers", "learned")
     assert "'learned' needs pip install 'guest[learning]' (no module 'no_such_module')" in said
