@@ -105,7 +105,7 @@ def test_reset_forgets_the_plan() -> None:
 
 
 @pytest.mark.parametrize("name", ["harmonic", "harmonic, fast path", "tracking"])
-@pytest.mark.parametrize("changes", [100, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("changes", [30, pytest.param(500, marks=pytest.mark.slow)])
 def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> None:
     task, controller = masses(), MAKERS[name]()
     plant = exact(task.plant, task.dt)
@@ -122,7 +122,7 @@ def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> No
         assert (x[:3] >= -1.0 - 1e-7).all()
 
 
-@pytest.mark.parametrize("changes", [100, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("changes", [30, pytest.param(500, marks=pytest.mark.slow)])
 def test_feasible_for_any_change_of_a_sinusoid(changes: int) -> None:
     task = dataclasses.replace(axis(), reference=Sinusoid(AXIS_FREQUENCY))
     controller = axis_controller(task)

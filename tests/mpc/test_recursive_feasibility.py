@@ -39,7 +39,7 @@ SCHEMES: dict[str, Callable[[Task], StochasticMPC]] = {
 
 
 # A hundred runs at every test, five hundred in the slow ones.
-SIZES = pytest.mark.parametrize("size", [50, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+SIZES = pytest.mark.parametrize("size", [25, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 
 
 def linear_tasks(count: int, state_bound: float = np.inf, price: float = np.inf) -> Iterator[tuple[int, Task]]:
