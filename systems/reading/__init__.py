@@ -1,6 +1,6 @@
-"""The facts that follow from a task alone, each worked out once for all who read it."""
+"""The facts that follow from a task alone, each computed once."""
 
-from systems.reading.dynamics import not_differentiable
+from systems.reading.derivatives import not_differentiable
 from systems.reading.parts import Part
 from systems.reading.reading import Reading
 
