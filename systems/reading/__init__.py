@@ -3,5 +3,6 @@
 from systems.reading.derivatives import not_differentiable
 from systems.reading.parts import Part
 from systems.reading.reading import Reading
+from systems.reading.reference import STILL
 
-__all__ = ["Part", "Reading", "not_differentiable"]
+__all__ = ["STILL", "Part", "Reading", "not_differentiable"]
