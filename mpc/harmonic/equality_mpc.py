@@ -12,6 +12,7 @@ from mpc.harmonic.artificial_reference_mpc import ArtificialReferenceMPC, ConeBa
 from mpc.harmonic.target import SteadyTarget, Target
 from mpc.online import check_horizon
 from systems import Task
+from systems.reading import STILL
 
 __all__ = ["EqualityMPC"]
 
@@ -58,5 +59,6 @@ class EqualityMPC(ArtificialReferenceMPC):
 
 
 def _stands_still(system: TrackingModel, x: np.ndarray, u: np.ndarray) -> bool:
+    # The model has to rest there, which is linearised where the first reference was, not at one that follows it.
     moved = system.A @ x + system.B @ u + system.c - x
-    return bool(np.abs(moved).max(initial=0.0) <= 1e-7 * (1.0 + np.abs(x).max(initial=0.0)))
+    return bool(np.abs(moved).max(initial=0.0) <= STILL * (1.0 + np.abs(x).max(initial=0.0)))

@@ -17,8 +17,7 @@ import casadi as ca
 
 from systems.errors import InvalidValue
 from systems.files import shown
-from systems.lowering.expression import expressions
-from systems.lowering.interpret import POWERS
+from systems.lowering.interpret import POWERS, expressions
 from systems.lowering.program import Instruction, Operand, Port, Program, read
 
 __all__ = ["from_data", "symbolic", "to_data"]

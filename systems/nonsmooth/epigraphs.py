@@ -16,7 +16,7 @@ import numpy as np
 
 from systems.arithmetic.interval import Interval
 from systems.lowering import lower
-from systems.lowering.expression import expressions
+from systems.lowering.interpret import expressions
 from systems.lowering.program import NotLowerable, Program, read
 from systems.nonsmooth.kinks import Kink, candidates, jumping, kink_names, piece_values, whole
 

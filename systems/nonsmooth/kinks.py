@@ -11,7 +11,7 @@ import numpy as np
 
 from systems.arithmetic.interval import Interval
 from systems.lowering import lower
-from systems.lowering.expression import expressions
+from systems.lowering.interpret import expressions
 from systems.lowering.program import Instruction, NotLowerable, Operand, Program, read
 
 __all__ = ["Kink", "candidates", "jumping", "kink_names", "kinks", "piece_values", "whole"]

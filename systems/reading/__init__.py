@@ -1,7 +1,8 @@
-"""The facts that follow from a task alone, each worked out once for all who read it."""
+"""The facts that follow from a task alone, each computed once."""
 
-from systems.reading.dynamics import not_differentiable
+from systems.reading.derivatives import not_differentiable
 from systems.reading.parts import Part
 from systems.reading.reading import Reading
+from systems.reading.reference import STILL
 
-__all__ = ["Part", "Reading", "not_differentiable"]
+__all__ = ["STILL", "Part", "Reading", "not_differentiable"]

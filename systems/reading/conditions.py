@@ -10,9 +10,8 @@ import numpy as np
 
 from systems.abstract_task import AbstractTask
 from systems.constraints import Box, Budget, Constraint, Hard, Polytope, Soft
-from systems.lowering import lower
 from systems.nonsmooth import branches, kinks
-from systems.reading.reference import ReferencePath
+from systems.reading.reference import ReferencePath, values_at
 
 __all__ = [
     "Conditions",
@@ -157,7 +156,8 @@ def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
     """The constraints that the reference violates, whatever is required of them."""
     task = path.task
     x, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
-    kept = (lower(task.margin_function(), "numpy")(x, u) <= 1e-9).all(axis=0)
+    (margins,) = values_at(task.margin_function(), x, u)
+    kept = (margins <= 1e-9).all(axis=0)
     return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
 
 

@@ -20,14 +20,18 @@ from systems.reading.conditions import (
     violated_constraints,
     violated_names,
 )
-from systems.reading.costs import cost_kinks, cost_size, ends_quadratically, gradient_vanishes, stage_is_quadratic
-from systems.reading.dynamics import (
+from systems.reading.derivatives import (
+    cost_kinks,
+    cost_size,
     derivatives_are_missing,
+    ends_quadratically,
     expansion,
+    gradient_vanishes,
     is_affine,
     linearisation_change,
     not_differentiable,
     singular,
+    stage_is_quadratic,
 )
 from systems.reading.parts import Part
 from systems.reading.reference import ReferencePath
@@ -102,7 +106,7 @@ class Reading:
     @cached_property
     def plant_kinks(self) -> tuple[str, ...]:
         """Operations that make the plant's equations, or their derivatives, jump."""
-        return kinks(self.task.plant.casadi())
+        return kinks(self.task.dynamics.equations())
 
     @cached_property
     def singular(self) -> tuple[str, ...]:

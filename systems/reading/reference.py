@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import casadi as ca
 import numpy as np
 
 from systems.abstract_task import AbstractTask
-from systems.lowering import lower
 from systems.signals import Signals
 
-__all__ = ["STILL", "ReferencePath", "changed_by_turning"]
+__all__ = ["STILL", "ReferencePath", "changed_by_turning", "values_at"]
 
 STILL = 1e-6
 """Largest step of the plant, relative to the size of the state, at which it counts as standing still, or as following
@@ -87,7 +87,7 @@ class ReferencePath:
         steps = 1 if self.task.reference.is_constant else self.task.steps
         x, u = self.window(0, steps + 1)
         still = np.zeros((steps, len(self.task.plant.disturbance)))
-        after = lower(self.task.dynamics.function(), "numpy")(x[:-1], u[:-1], still, np.zeros(0))
+        (after,) = values_at(self.task.dynamics.function(), x[:-1], u[:-1], still, np.zeros((steps, 0)))
         gap = np.abs(self.state.deviation(after, x[1:]))
         size = np.minimum(1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None], self.sizes[0])
         return bool((gap <= STILL * size).all())
@@ -110,6 +110,15 @@ class ReferencePath:
         return sizes[0], sizes[1]
 
 
+def values_at(f: ca.Function, *points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The outputs (count, k) of a CasADi function of columns at some points, (count, n) per input.
+
+    Evaluated once and only here; what is evaluated often is lowered.
+    """
+    count = len(points[0])
+    return tuple(np.array(value).T for value in f.map(count).call([ca.DM(point.T) for point in points]))
+
+
 def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:
     """Name of the part of a task that changes where state ``which`` is moved by periods, or a quaternion has its sign
     changed; empty where none does. Plant, costs and constraints are compared at random points."""
@@ -124,21 +133,20 @@ def changed_by_turning(task: AbstractTask, which: int | list[int], period: float
         moved[:, which] = -moved[:, which] if isinstance(which, list) else moved[:, which] + period * turns
         return moved
 
-    step = task.dynamics.lower("numpy")
-    stage, terminal, margins = (
-        lower(f, "numpy") for f in (task.stage_cost_function(), task.terminal_cost_function(), task.margin_function())
-    )
+    step, stage = task.dynamics.function(), task.stage_cost_function()
+    terminal, margins = task.terminal_cost_function(), task.margin_function()
+    p = np.zeros((16, 0))
     # Costs are charged for the representative of the reference nearest to the state; see Task.stage_cost_function.
     here, there = (plant.state.nearest(x_ref, states) for states in (x, turned(x)))
-    with np.errstate(all="ignore"):
-        pairs = {
-            "the plant": (turned(step(x, u, w, np.zeros(0))), step(turned(x), u, w, np.zeros(0))),
-            "the stage cost": (stage(x, u, here, u_ref), stage(turned(x), u, there, u_ref)),
-            "the terminal cost": (terminal(x, here), terminal(turned(x), there)),
-        }
-        for name, (before, after) in pairs.items():
-            if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
-                return name
-        differ = ~np.isclose(margins(x, u), margins(turned(x), u), rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=0)
+    pairs = {
+        "the plant": (turned(values_at(step, x, u, w, p)[0]), values_at(step, turned(x), u, w, p)[0]),
+        "the stage cost": (values_at(stage, x, u, here, u_ref), values_at(stage, turned(x), u, there, u_ref)),
+        "the terminal cost": (values_at(terminal, x, here), values_at(terminal, turned(x), there)),
+    }
+    for name, (before, after) in pairs.items():
+        if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
+            return name
+    (before,), (after,) = values_at(margins, x, u), values_at(margins, turned(x), u)
+    differ = ~np.isclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=0)
     names = [constraint.name for constraint, wrong in zip(task.constraints, differ, strict=True) if wrong]
     return f"the constraint '{names[0]}'" if names else ""

@@ -75,7 +75,7 @@ def frames(loop: ClosedLoop, V: Lyapunov) -> list[Frame]:
     P = 0.25 * (hessian + hessian.T)
     if n == 1 or not np.isfinite(P).all() or np.linalg.eigvalsh(P).min() <= 0:
         return [plain]
-    rows = _independent([*loop.law_directions(V.centre), *loop.curved_directions], n)
+    rows = _independent([*loop.law_directions(V.centre), *loop.plant_step.curved_directions], n)
     rest = _conjugate(rows, P, loop.enclose_jacobian(V.centre).jacobian.mid, loop.continuous)
     candidates = [np.linalg.inv(np.vstack([rows, rest]))]
     if len(rows) > 0:

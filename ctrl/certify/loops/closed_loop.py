@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, final
 
-import casadi as ca
 import numpy as np
 
-from ctrl.certify.loops.sampled_flow import SampledFlow
-from ctrl.certify.loops.value_and_jacobian import ValueAndJacobian
+from ctrl.certify.loops.plant_step import PlantStep, ValueAndJacobian
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, TriviumError, UnknownName
 from systems.arithmetic.affine import Affine, Patch, clipped
 from systems.arithmetic.balls import Ball, upward
-from systems.arithmetic.exact import (
-    ExactColumn,
-    NotExact,
-    Value,
-    evaluate_exactly,
-    is_kept,
-    jumps,
-    with_symbolic_numbers,
-)
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import clipped as clipped_box
 from systems.arithmetic.interval_functions import intersection
-from systems.arithmetic.interval_matrices import reshape
-from systems.lowering import lower
-from systems.lowering.program import read
-from systems.uncertain_parameters import expect_varied
 
 __all__ = ["ClosedLoop"]
 
@@ -49,9 +34,7 @@ class ClosedLoop:
     The law is clipped to the task's input bounds, and these to the true plant's limits.
 
     The enclosures hold in real arithmetic for the equations of the true plant with its parameters, dt, gains and bounds
-    exactly as stored in double precision. These numbers are kept as symbols and substituted as points, so that CasADi
-    cannot fold them into other numbers when it differentiates. For an exactly sampled affine plant they enclose both
-    the flow itself and its simulation: :class:`SampledFlow`.
+    exactly as stored in double precision; see :class:`ctrl.certify.loops.plant_step.PlantStep`.
 
     Args:
         task: whose true plant is controlled, with a constant reference.
@@ -92,7 +75,7 @@ class ClosedLoop:
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
-        _ = self._parameters, self._equations, self.disturbance_box
+        _ = self.plant_step.parameters, self.plant_step.equations, self.disturbance_box
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         try:
             given = np.shape(self.law(np.zeros(n)))
@@ -113,23 +96,24 @@ class ClosedLoop:
     def __call__(self, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         """f (..., n) at states (..., n) and disturbances (..., q) in floating point, for sampling."""
         u = np.clip(self.law(x), *self._bounds)
-        return self._numbers(x, u, self.disturbance_box.mid if w is None else w, self._parameters[0])
+        return self.plant_step(x, u, self.disturbance_box.mid if w is None else w)
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
         """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
         u = clipped_box(self.law.enclose(x), *self._bounds)
-        return self._boxes(x, u, self.disturbance_box if w is None else w, self._parameters[1])
+        return self.plant_step.enclose(x, u, self.disturbance_box if w is None else w)
 
     def enclose_jacobian(self, x: Interval) -> ValueAndJacobian:
         """As :meth:`enclose`, with enclosures (..., n, n) of the Jacobian df/dx over the boxes."""
         u, slope = clip(self.law.enclose(x), self.law.enclose_jacobian(x), *self._bounds)
         identity = np.broadcast_to(np.eye(x.shape[-1]), (*x.shape, x.shape[-1]))
-        return self._value_and_jacobian(x, u, Ball.of(identity), Ball.of(slope))
+        return self.plant_step.enclose_jacobian(x, u, self.disturbance_box, Ball.of(identity), Ball.of(slope))
 
     def enclose_slopes(self, patch: Patch) -> Ball:
         """Every slope df/dd over parallelepipeds x = point + T d, (b, n, n)."""
         u, slope = clip(self._input_range(patch), self.law.enclose_slopes(patch), *self._bounds)
-        return self._value_and_jacobian(patch.hull, u, patch.turn, Ball.of(slope) @ patch.turn).jacobian
+        by_u = Ball.of(slope) @ patch.turn
+        return self.plant_step.enclose_jacobian(patch.hull, u, self.disturbance_box, patch.turn, by_u).jacobian
 
     def relax(self, patch: Patch) -> Affine:
         """An affine form of f over parallelepipeds: that of the law, carried through the plant by its Jacobian.
@@ -152,14 +136,15 @@ class ClosedLoop:
         by_x[..., :n] = patch.T
         by_u = np.zeros((len(patch), m, k))
         by_u[..., n : n + m] = np.eye(m)
-        slopes = self._value_and_jacobian(patch.hull, u, Ball.of(by_x), Ball.of(by_u), n + m).jacobian
+        w = self.disturbance_box
+        slopes = self.plant_step.enclose_jacobian(patch.hull, u, w, Ball.of(by_x), Ball.of(by_u), n + m).jacobian
         by_input = slopes[..., n : n + m]
         total = slopes[..., :n] + (by_input @ Ball.of(form.matrix))
         if self.is_disturbed:
             by_w = slopes[..., n + m :]
             total = Ball(*(np.concatenate([a, b], axis=-1) for a, b in ((total.mid, by_w.mid), (total.rad, by_w.rad))))
             half = self.with_disturbances(patch).half
-        value = self._boxes(patch.point, Interval.of(form.value), self.disturbance_box.mid, self._parameters[1])
+        value = self.plant_step.enclose(patch.point, Interval.of(form.value), w.mid)
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (total.rad @ half[..., None])[..., 0] + (by_input.size @ form.radius[..., None])[..., 0]
             return Affine(value.mid, total.mid, upward(radius + value.rad))
@@ -180,48 +165,15 @@ class ClosedLoop:
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
         return intersection(near, far)
 
-    def _value_and_jacobian(
-        self, x: Interval, u: Interval, by_x: Ball, by_u: Ball, first: int | None = None
-    ) -> ValueAndJacobian:
-        """f and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
-
-        Those from ``first`` on are the disturbances. Where f may be undefined in a box, so is its Jacobian: a
-        derivative can be defined where its function is not, such as 1 / x of log(x).
-        """
-        n, m, q = len(self.task.plant.state), len(self.task.plant.input), len(self.task.plant.disturbance)
-        batch, k = x.shape[:-1], by_x.shape[-1]
-
-        def equations(z: ValueAndJacobian, u: Interval, w: Interval, p: Interval) -> ValueAndJacobian:
-            value, *slopes_of = self._physics(z.value, u, w, p)
-            if not self._is_kept:
-                value = self._values(z.value, u, w, self._parameters[1])
-            state, input, *by_disturbance = (
-                Ball.of(reshape(J, (*batch, n, c))) for J, c in zip(slopes_of, (n, m, q)[: len(slopes_of)], strict=True)
-            )
-            slopes = state @ z.jacobian + input @ by_u
-            if by_disturbance and first is not None:
-                by_w = np.zeros((q, k))
-                by_w[:, first:] = np.eye(q)
-                slopes = slopes + by_disturbance[0] @ Ball.of(np.broadcast_to(by_w, (*batch, q, k)))
-            return ValueAndJacobian(
-                value, slopes if value.undefined is None else slopes.without_value(value.undefined[..., None])
-            )
-
-        return self._stepper(equations)(ValueAndJacobian(x, by_x), u, self.disturbance_box, self._free[1])
-
     def law_directions(self, x: Interval) -> list[np.ndarray]:
         """Gradients (n,) of the inputs near the middle of a box (n,): the control law's kinks are most pronounced along
         these."""
         return [row for row in Ball.of(self.law.enclose_jacobian(x)).mid if np.isfinite(row).all() and row.any()]
 
     @cached_property
-    def curved_directions(self) -> list[np.ndarray]:
-        """Unit vectors (n,) of the states on which the Jacobian of the plant's equations depends."""
-        f = self._equations
-        x, u, w, p = f.sx_in()
-        slopes = ca.jacobian(f(x, u, w, p), ca.vertcat(x, u))
-        curved = ca.which_depends(ca.vec(slopes), x, 1)
-        return [np.eye(len(curved))[i] for i, does in enumerate(curved) if does]
+    def plant_step(self) -> PlantStep:
+        """The true plant, one sample or, in continuous time, its derivative."""
+        return PlantStep(self.task.true_dynamics, self.continuous, self.uncertain, self.is_disturbed)
 
     @property
     def reference(self) -> np.ndarray:
@@ -281,28 +233,8 @@ class ClosedLoop:
         u = self.law.exact(point)
         if u is None:
             return False, bound
-        if self._flow is not None:  # at rest where its equations are zero, however its samples are rounded
-            program, p, stepper = read(self._flow.dynamics.plant.casadi()), [], lambda source: source
-        else:
-            own, box = self._parameters
-            p = [Fraction(a) if box.lo[k] == box.hi[k] else box[k] for k, a in enumerate(own.tolist())]
-            program, stepper = read(self._equations), self._stepper
-        inputs = clip_exactly(u, *self._bounds)
-
-        def equations(z: ExactColumn, u: Sequence[Value], w: Sequence[Value], p: Sequence[Value]) -> ExactColumn:
-            (value,) = evaluate_exactly(program, z.entries, u, w, p)
-            if value is None:
-                raise NotExact
-            return ExactColumn(tuple(value))
-
-        try:
-            step = stepper(equations)
-            middle = [Fraction(a) for a in self.disturbance_box.mid.tolist()]
-            after = step(ExactColumn(tuple(point)), inputs, middle, p)
-        except NotExact:
-            return False, bound
-        moves = not (self.continuous or self._flow is not None)  # rather than gives the velocity
-        return list(after.entries) == (point if moves else [Fraction(0)] * len(point)), bound
+        middle = [Fraction(a) for a in self.disturbance_box.mid.tolist()]
+        return self.plant_step.rests_exactly(point, clip_exactly(u, *self._bounds), middle), bound
 
     def increment(self, x: Interval) -> Interval:
         """Encloses the change per sample f(x) - x (..., n), in continuous time the derivative f(x); zero at an
@@ -310,63 +242,10 @@ class ClosedLoop:
         after = self.enclose(x)
         return after if self.continuous else after - x
 
-    # ---- lowered functions ----
-
-    def _stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
-        return source if self.continuous else self.task.true_dynamics.stepper(source)
-
-    @cached_property
-    def _equations(self) -> ca.Function:
-        """The equations f(x, u, w, p) that are stepped, as they are simulated: p are the uncertain parameters, or the
-        entries of the matrices of an exact sampling."""
-        dynamics, names = self.task.true_dynamics, tuple(self.uncertain)
-        if self._flow is not None and not names:
-            return self._flow.equations
-        f = dynamics.plant.casadi(names) if self.continuous else dynamics.equations(names)
-        if jumping := jumps(f):
-            raise NotApplicable(
-                f"plant {self.task.plant.name} uses {', '.join(jumping)}, where it may jump: its Jacobian does not "
-                "describe it, so nothing can be proved. Write kinks with fmin, fmax or fabs"
-            )
-        return f
-
-    @cached_property
-    def _parameters(self) -> tuple[np.ndarray, Interval]:
-        """Their p, (k,): the plant's own numbers, and the intervals around these."""
-        plant = self.task.true_dynamics.plant
-        expect_varied(plant, self.uncertain)
-        if self._flow is not None:
-            return self._flow.numbers, self._flow.entries
-        ends = np.array(list(self.uncertain.values()), dtype=float).reshape(-1, 2).T
-        return np.array([float(plant.parameters[name]) for name in self.uncertain]), Interval(*ends)
-
-    @cached_property
-    def _free(self) -> tuple[ca.Function, Interval]:
-        """The equations with their literal numbers at the end of p, and p, for derivatives."""
-        free, numbers = with_symbolic_numbers(self._equations)
-        x, u, w, p, c = free.sx_in()
-        joined = ca.Function(
-            free.name(), [x, u, w, ca.vertcat(p, c)], [free(x, u, w, p, c)], ["x", "u", "w", "p"], ["f"]
-        )
-        own = self._parameters[1]
-        return joined, Interval(np.concatenate([own.lo, numbers]), np.concatenate([own.hi, numbers]))
-
-    @cached_property
-    def _is_kept(self) -> bool:
-        """Whether CasADi has simplified nothing in them: log(x) - log(x) would be 0 then, and is NaN when it runs."""
-        return is_kept(self._equations)
-
-    @cached_property
-    def _flow(self) -> SampledFlow | None:
-        """Of a plant that is sampled exactly."""
-        dynamics = self.task.true_dynamics
-        sampled = dynamics.integrator == "exact" and not (self.continuous or dynamics.plant.is_discrete)
-        return SampledFlow(dynamics) if sampled else None
-
     @property
     def is_sampled_exactly(self) -> bool:
         """Whether the enclosures hold the solution between samples, and not an integrator's step."""
-        return self._flow is not None
+        return self.plant_step.flow is not None
 
     @property
     def is_disturbed(self) -> bool:
@@ -388,23 +267,3 @@ class ClosedLoop:
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return self.task.applied_bounds
-
-    @cached_property
-    def _numbers(self) -> Callable[..., np.ndarray]:
-        return self._stepper(lower(self._equations, to="numpy"))
-
-    @cached_property
-    def _values(self) -> Callable[..., Interval]:
-        return lower(self._equations, to="interval")
-
-    @cached_property
-    def _boxes(self) -> Callable[..., Interval]:
-        return self._stepper(self._values)
-
-    @cached_property
-    def _physics(self) -> Any:
-        f = self._free[0]
-        x, u, w, p = f.sx_in()
-        value = f(x, u, w, p)
-        slopes = [ca.jacobian(value, z) for z in ((x, u, w) if self.is_disturbed else (x, u))]
-        return lower(ca.Function(f"{f.name()}_with_jacobians", [x, u, w, p], [value, *slopes]), to="interval")

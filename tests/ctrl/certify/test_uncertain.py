@@ -95,8 +95,8 @@ def test_the_program_that_is_enclosed_is_that_of_the_simulator(make: Callable[[]
     law = SaturatedLinear(np.zeros((len(zero), n)), np.zeros(n), zero, zero, zero)
     loop = ClosedLoop(known, law)
     plant = read(known.dynamics.equations())
-    assert same_function(read(loop._equations), plant)
-    f, numbers = loop._free
+    assert same_function(read(loop.plant_step.equations), plant)
+    f, numbers = loop.plant_step.free
     x, u, w, _ = f.sx_in()
     free = ca.Function("f", [x, u, w, ca.SX(0, 1)], [f(x, u, w, ca.DM(numbers.lo))])
     assert same_function(read(free), plant)

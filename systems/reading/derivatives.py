@@ -1,4 +1,4 @@
-"""The sampled plant of a task: whether it is affine and differentiable, and its linearisation."""
+"""Derivatives of a task's plant and costs: where they are missing, which are constant, and how large they are."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import casadi as ca
 import numpy as np
 
 from systems.abstract_task import AbstractTask
-from systems.lowering import lower
-from systems.reading.reference import ReferencePath
+from systems.nonsmooth import kinks
+from systems.reading.reference import STILL, ReferencePath, values_at
 
 __all__ = [
+    "cost_kinks",
+    "cost_size",
     "derivatives_are_missing",
+    "ends_quadratically",
     "expansion",
+    "gradient_vanishes",
     "is_affine",
     "linearisation_change",
     "not_differentiable",
     "singular",
+    "stage_is_quadratic",
 ]
 
 _SAMPLED = 64  # samples of a moving reference at which the linearisation is looked at
@@ -65,8 +70,8 @@ def derivatives_are_missing(path: ReferencePath) -> bool:
     x_ref, u_ref = path.start
     starts = task.initial.sample(task.plant.state, np.random.default_rng(0), (8,))
     points = np.vstack([x_ref, task.initial.mean(task.plant.state), starts])
-    numbers = lower(ca.Function("slopes", [x, u, xr, ur], outputs), "numpy")
-    values, slopes = numbers(points, *(np.broadcast_to(r, (len(points), len(r))) for r in (u_ref, x_ref, u_ref)))
+    fixed = (np.broadcast_to(r, (len(points), len(r))) for r in (u_ref, x_ref, u_ref))
+    values, slopes = values_at(ca.Function("slopes", [x, u, xr, ur], outputs), points, *fixed)
     return bool((np.isfinite(values).all(axis=1) & ~np.isfinite(slopes).all(axis=1)).any())
 
 
@@ -80,7 +85,7 @@ def linearisation_change(path: ReferencePath) -> float:
     slope = ca.densify(ca.vec(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u))))
     k = np.unique(np.linspace(0, path.task.steps, _SAMPLED).astype(int))
     states, inputs = (part[k] for part in path.window(0, path.task.steps + 1))
-    slopes = lower(ca.Function("slope", [x, u], [slope]), "numpy")(states, inputs)
+    (slopes,) = values_at(ca.Function("slope", [x, u], [slope]), states, inputs)
     still = np.eye(len(path.task.plant.state), len(path.task.plant.state) + len(path.task.plant.input))
     size = np.linalg.norm(slopes[0] - still.T.ravel())
     change = np.linalg.norm(slopes - slopes[0], axis=1).max()
@@ -102,3 +107,48 @@ def expansion(task: AbstractTask, stage: ca.Function) -> ca.Function:
     second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
     parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
     return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
+
+
+def cost_size(path: ReferencePath) -> float:
+    """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
+    Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+    task = path.task
+    stage = task.stage_cost
+    x, u, xr, ur = stage.sx_in()
+    second, first = ca.hessian(stage(x, u, xr, ur), ca.vertcat(x, u))
+    slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.vertcat(first, ca.vec(second)))])
+    x_ref, u_ref = path.start
+    points = x_ref, task.initial.mean(task.plant.state)
+    sizes = np.abs([np.array(slopes(point, u_ref, x_ref, u_ref)) for point in points])
+    size = float(sizes[np.isfinite(sizes)].max(initial=0.0))
+    return min(size, 1.0) if size > 0.0 else 1.0
+
+
+def gradient_vanishes(path: ReferencePath, size: float) -> bool:
+    """Whether the gradient of the stage cost is zero at the reference, at every sample of the run."""
+    stage = path.task.stage_cost
+    x, u, xr, ur = stage.sx_in()
+    gradient = ca.gradient(stage(x, u, xr, ur), ca.vertcat(x, u))
+    states, inputs = path.window(0, 1 if path.task.reference.is_constant else path.task.steps + 1)
+    (slopes,) = values_at(ca.Function("gradient", [x, u, xr, ur], [gradient]), states, inputs, states, inputs)
+    return bool((np.abs(slopes) <= STILL * size).all())
+
+
+def stage_is_quadratic(task: AbstractTask) -> bool:
+    """Whether the stage cost, kinks aside, is quadratic in state and input."""
+    stage = task.stage_cost
+    x, u, xr, ur = stage.sx_in()
+    z = ca.vertcat(x, u)
+    return not ca.depends_on(ca.vec(ca.hessian(stage(x, u, xr, ur), z)[0]), z)
+
+
+def ends_quadratically(task: AbstractTask) -> bool:
+    """Whether the terminal cost is quadratic in the state."""
+    x, xr = task.terminal_cost.sx_in()
+    second = ca.hessian(task.terminal_cost(x, xr), x)[0]
+    return not kinks(task.terminal_cost) and not ca.depends_on(ca.vec(second), x)
+
+
+def cost_kinks(task: AbstractTask) -> tuple[str, ...]:
+    """Operations that make the stage or the terminal cost, or their derivatives, jump."""
+    return tuple(sorted({*kinks(task.stage_cost), *kinks(task.terminal_cost)}))
