@@ -99,9 +99,10 @@ def _why(plant: LinearPlant, said: str) -> str:
     n = len(plant.A)
     lost = [v for v in unstable if np.linalg.matrix_rank(np.hstack([v * np.eye(n) - plant.A, plant.B]), tol=1e-9) < n]
     if lost:
-        shown = ", ".join(f"{v:.4g}" for v in lost)
+        shown = ", ".join(dict.fromkeys(f"{v:.4g}" for v in lost))
         return (
-            f"the plant is not stabilisable: no input reaches its unstable modes {shown}; add an actuator, or drop them"
+            f"the plant is not stabilisable: no input reaches its unstable modes {shown}; add an actuator, or drop "
+            "them (the norm of a quaternion, by in_error_coordinates(task))"
         )
     return f"no stabilising regulator found ({said}); every unstable mode must appear in the cost: check Q"
 

@@ -8,6 +8,7 @@ from systems.costs import Cost, Nonlinear, Quadratic
 from systems.discretise import Discretisation, exact
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibria import Equilibrium, equilibrium, linearise
+from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
@@ -55,6 +56,7 @@ __all__ = [
     "angle",
     "equilibrium",
     "exact",
+    "in_error_coordinates",
     "linear_plant",
     "linearise",
     "lower",

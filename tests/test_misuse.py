@@ -55,7 +55,7 @@ from systems import (
     signals,
 )
 from systems.errors import shown
-from systems.library import CartPole, bandit, double_integrator
+from systems.library import CartPole, bandit, double_integrator, quadrotor
 from tests.safe_rl.tasks import TINY
 
 NAN, INF = math.nan, math.inf
@@ -302,6 +302,11 @@ CASES: dict[str, Case] = {
                           extra={"declaration": ["a [gon]", "a"]}),
     "systems.quaternion": Case(systems.quaternion, {"w": "w", "x": "x", "y": "y", "z": "z"},
                                dict.fromkeys("wxyz", "name"), words=dict.fromkeys("wxyz", "signal")),
+    "systems.in_error_coordinates": Case(
+        lambda task, quaternions: systems.in_error_coordinates(task, quaternions),
+        {"task": quadrotor(), "quaternions": ("qw", "qx", "qy", "qz")},
+        {"task": "instance", "quaternions": "names"},
+        extra={"quaternions": [("qw", "qx", "qy"), ("qw", "qx", "qy", "qy"), ("qw", "px", "py", "pz")]}),
     "systems.signals": Case(lambda declarations: signals(declarations), {"declarations": "a [m]"},
                             {"declarations": "name"},
                             words={"declarations": "signal"},

@@ -10,7 +10,7 @@ from systems.library.oscillating_masses import OscillatingMasses, oscillating_ma
 from systems.library.path_tracking import PathTracking, lane_bound, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 from systems.library.planar_quadrotor import PlanarQuadrotor, planar_quadrotor
-from systems.library.quadrotor import Quadrotor, quadrotor
+from systems.library.quadrotor import Quadrotor, quadrotor, quadrotor_error_coordinates
 from systems.library.rocket import Rocket, rocket_landing
 from systems.library.segway import Segway, segway
 from systems.library.single_track import DynamicCar, KinematicCar, dynamic_car, kinematic_car
@@ -54,6 +54,7 @@ __all__ = [
     "pendulum_swing_up",
     "planar_quadrotor",
     "quadrotor",
+    "quadrotor_error_coordinates",
     "rocket_landing",
     "segway",
     "stirred_tank",

@@ -9,13 +9,14 @@ from typing import Any
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.error_coordinates import in_error_coordinates
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
 from systems.signals import Vector, signals
 from systems.task import Task
 
-__all__ = ["Quadrotor", "quadrotor"]
+__all__ = ["Quadrotor", "quadrotor", "quadrotor_error_coordinates"]
 
 NORM_RATE = 1.0
 """1/s. A number without physics: how strongly the quaternion is drawn back to norm 1, see :class:`Quadrotor`."""
@@ -116,3 +117,8 @@ def quadrotor() -> Task:
         domain=Box("model", {"px": (-3.0, 3.0), "py": (-3.0, 3.0), "pz": (-3.0, 3.0), "qw": (0.0, 1.5)}),
         tolerance={"px": 0.1, "py": 0.1, "pz": 0.1, "qx": 0.05, "qy": 0.05, "qz": 0.05},
     )
+
+
+def quadrotor_error_coordinates() -> Task:
+    """The same, its attitude by the three components of its error: the coordinates to prove something in."""
+    return in_error_coordinates(quadrotor(), ("qw", "qx", "qy", "qz"))

@@ -11,6 +11,7 @@ from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.loops.equilibrium import at_most, distance, is_same
 from systems import Signals
 from systems.arithmetic.interval import Interval
+from systems.error_coordinates import ErrorCoordinates
 
 __all__ = ["is_at_reference", "numbers", "sentence"]
 
@@ -39,7 +40,16 @@ def sentence(claim: Claim) -> str:
     disturbed = f"with {drawn} {when} and no other disturbance" if drawn else "without disturbance"
     state, domain = loop.task.plant.state, loop.task.domain_bounds
     starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
-    return f"{starts} stays there and {end} under {claim.law}, {disturbed}{known}"
+    return f"{_coordinates(claim)}{starts} stays there and {end} under {claim.law}, {disturbed}{known}"
+
+
+def _coordinates(claim: Claim) -> str:
+    """What the states are, where they are not those of a plant as it is written; else nothing."""
+    plant = claim.loop.task.true_dynamics.plant
+    if not isinstance(plant, ErrorCoordinates):
+        return ""
+    stepped = "" if claim.loop.continuous else ", in which its samples are integrated"
+    return f"in error coordinates, {plant.words}{stepped}: "
 
 
 def is_at_reference(region: SublevelSet, reference: np.ndarray) -> bool:

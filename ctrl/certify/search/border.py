@@ -14,6 +14,8 @@ from systems.arithmetic.interval import Interval
 
 __all__ = ["holds_at_border"]
 
+_CHUNK = 4096  # parts of faces examined at once, between looks at the clock
+
 
 def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
     """Boxes examined to show that V > level or the velocity points inward on every face; else what failed."""
@@ -30,16 +32,16 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
     for k, (i, side) in enumerate(faces):
         low[k, i] = high[k, i] = lower[i] if side < 0 else upper[i]
     while len(low):
-        if boxes + len(low) > limits.boxes or perf_counter() - began > limits.seconds:
+        if boxes + len(low[-_CHUNK:]) > limits.boxes or perf_counter() - began > limits.seconds:
             return boxes, f"limits reached on the border of the box: {len(low):,} parts of its faces left open"
+        later = [part[:-_CHUNK] for part in (low, high, axis, outward)]
+        low, high, axis, outward = (part[-_CHUNK:] for part in (low, high, axis, outward))
         boxes += len(low)
         box = Interval(low, high)
         patch, rows = Patch.boxes(box), np.arange(len(low))
         velocity = loop.relax(patch).range(loop.with_disturbances(patch).half)[rows, axis]
         inward = np.where(outward > 0, velocity.hi < 0, velocity.lo > 0)
         rest = ~(inward | (region.V.enclose(box).lo > region.level))
-        if not rest.any():
-            return boxes, ""
         escaping = region.V.enclose(patch.point).hi <= region.level
         velocity_at_point = loop.enclose(patch.point, loop.disturbance_box.mid)[rows, axis]
         if (rest & escaping & np.where(outward > 0, velocity_at_point.lo > 0, velocity_at_point.hi < 0)).any():
@@ -48,5 +50,6 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
         halves = halved(low, high, high - low)
         if halves is None:
             return boxes, "a face of the box cannot be halved any further in double precision"
-        low, high, axis, outward = halves.low, halves.high, np.tile(axis, 2), np.tile(outward, 2)
+        halved_faces = halves.low, halves.high, np.tile(axis, 2), np.tile(outward, 2)
+        low, high, axis, outward = (np.concatenate(pair) for pair in zip(later, halved_faces, strict=True))
     return boxes, ""

@@ -46,7 +46,8 @@ def around_centre(claim: Claim) -> tuple[str, str]:
         return (
             f"the linearised loop has an eigenvalue of {kind} of {growth:.6g}, where less than {most:g} is needed: no "
             "V decreases along all of its trajectories",
-            "another law; or another plant, without the states that do not converge (such as the norm of a quaternion)",
+            "another law; or another plant, without the states that do not converge (such as the norm of a quaternion, "
+            "which in_error_coordinates(task) takes out)",
         )
     change = P @ J.mid + J.mid.T @ P + kappa * P if loop.continuous else J.mid.T @ P @ J.mid - (1.0 - kappa) * P
     decrease = np.linalg.eigvalsh(0.5 * (change + change.T))
