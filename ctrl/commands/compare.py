@@ -52,13 +52,15 @@ class Compare:
     proof_seconds: float = PROOF_SECONDS
     """Time limit of each proof, per controller with a control law and per Lyapunov candidate, as in `trivium verify`; 0
     to skip proofs."""
+    report: bool = True
+    """Write report.html, one page that explains the results and needs no network."""
 
     def run(self) -> int:
         from rich.console import Console
 
         from ctrl.certify import proved_region
         from ctrl.comparison import compare
-        from ctrl.comparison.results import reserved, save
+        from ctrl.comparison.results import reserved
         from ctrl.comparison.table import WIDTH
         from ctrl.discovery import load_task
         from systems.files import kept
@@ -78,9 +80,20 @@ class Compare:
                     print(f"{name}: not available, {reason}")
                 sys.stdout.flush()
             finally:  # whatever became of the output
-                saved = kept(folder, lambda place: save(comparison, place, ["trivium", *sys.argv[1:]]))
+                saved = kept(folder, partial(_save, comparison, self.report))
         tell(saved)
         return 1 if comparison.failed else 0
+
+
+def _save(comparison: Any, report: bool, place: Path) -> None:
+    """Writes all results to a folder."""
+    from ctrl.comparison.results import save
+    from ctrl.report import write_report
+
+    command = ["trivium", *sys.argv[1:]]
+    save(comparison, place, command)
+    if report:
+        write_report(comparison, place, command)
 
 
 def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:

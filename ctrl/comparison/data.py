@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,8 @@ class ComparisonData(ABC):
         approximations: what each controller does not take of the task as it is written, in words; None where it does
             not say.
         is_proof_tried: whether proofs were asked for; default: True.
+        regions: outlines (k, n) of the proved region of attraction of a plant with two states, by controller; default:
+            none.
     """
 
     task: Task
@@ -54,6 +56,7 @@ class ComparisonData(ABC):
     metrics: Mapping[str, Metrics]
     approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
+    regions: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:

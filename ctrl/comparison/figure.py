@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-__all__ = ["STYLE", "figure", "phase_plane"]
+__all__ = ["STYLE", "figure", "phase_plane", "shown_signals", "signal_limits"]
 
 ROWS = 6  # signals shown at most, so that the page stays a page
 THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
@@ -43,7 +43,7 @@ def figure(comparison: ComparisonData) -> Figure:
         colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
         colour = {name: colours[i % len(colours)] for i, name in enumerate(comparison.runs)}
         task, names = comparison.task, list(comparison.runs)
-        shown, plane = _shown(task), phase_plane(task)
+        shown, plane = shown_signals(task), phase_plane(task)
         rows = len(shown) + (plane is not None)
         width = max(7.0, 1.9 * len(names) + 0.8)
         page = Figure(figsize=(width, 1.05 * len(shown) + 1.7 * (plane is not None) + 2.3), layout="constrained")
@@ -74,7 +74,7 @@ def figure(comparison: ComparisonData) -> Figure:
     return page
 
 
-def _shown(task: Task) -> list[tuple[str, int]]:
+def shown_signals(task: Task) -> list[tuple[str, int]]:
     """Which signals get a row: all, or the states a constraint or the target speaks of before the others."""
     n, m = len(task.plant.state), len(task.plant.input)
     inputs = [("u", j) for j in range(min(m, 2))]
@@ -111,7 +111,7 @@ def _scale(row: Sequence[Axes], task: Task, comparison: ComparisonData, signal: 
     values = [(runs.states if kind == "x" else runs.inputs)[..., i] for runs in comparison.runs.values()]
     bottom, top = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
     span = max(top - bottom, 1e-9)
-    low, high = _limits(task, signal)
+    low, high = signal_limits(task, signal)
     # A bound far away must not flatten the traces.
     if np.isfinite(high) and high <= top + 0.6 * span:
         top = max(top, high + 0.08 * span)
@@ -130,7 +130,7 @@ def _darker(colour: str) -> Any:
     return tuple(0.55 * part for part in to_rgb(colour))
 
 
-def _limits(task: Task, signal: tuple[str, int]) -> tuple[float, float]:
+def signal_limits(task: Task, signal: tuple[str, int]) -> tuple[float, float]:
     """Tightest box around one signal, of all constraints and the actuator."""
     kind, i = signal
     declared = task.plant.state if kind == "x" else task.plant.input

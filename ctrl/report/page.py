@@ -1,0 +1,201 @@
+"""The report: one HTML page that explains a comparison, with everything it needs inside."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from ctrl.comparison.data import ComparisonData
+from ctrl.comparison.problem import problem
+from ctrl.report.charts import legend
+from ctrl.report.distributions import distributions, margins, trade_off
+from ctrl.report.elements import Element, Item, document, element
+from ctrl.report.style import STYLE_SHEET
+from ctrl.report.summary import summary
+from ctrl.report.tables import difference_table, main_table
+from ctrl.report.trajectories import RUNS, phase_portraits, traces
+from systems.files import write
+
+__all__ = ["FILE", "Section", "page", "write_report"]
+
+FILE = "report.html"
+"""Name of the report in a folder of results."""
+
+_BESIDE = ("figure.png", "figure.pdf", "table.csv", "table.json", "task.json", "versions.json")
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Args:
+        identifier: in links.
+        title: its heading.
+        content: below the heading.
+    """
+
+    identifier: str
+    title: str
+    content: Sequence[Item]
+
+
+def page(comparison: ComparisonData, command: Sequence[str] = ()) -> str:
+    """The report as text.
+
+    Args:
+        comparison: its results.
+        command: the command line, shown as it can be repeated; default: none.
+    """
+    sections = [*_sections(comparison), _missing(comparison)]
+    links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
+    head = element(
+        "head",
+        element("meta", attributes={"charset": "utf-8"}),
+        element("meta", attributes={"http-equiv": "Content-Security-Policy", "content": _POLICY}),
+        element("meta", attributes={"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        element("meta", attributes={"name": "color-scheme", "content": "light dark"}),
+        element("title", f"{comparison.task.name}: {', '.join(comparison.runs)}"),
+        element("style", STYLE_SHEET),
+    )
+    body = element(
+        "body",
+        element(
+            "header",
+            element("h1", f"{comparison.task.name}: {len(comparison.runs)} controllers compared"),
+            element("p", problem(comparison), attributes={"class": "problem"}),
+        ),
+        element("main", _first(comparison), element("nav", element("ul", links), attributes={"aria-label": "Sections"}),
+            [_shown(section) for section in sections]),
+        element("footer", element("p", _origin(command), attributes={"class": "note"})),
+    )  # fmt: skip
+    return document(element("html", head, body, attributes={"lang": "en"}))
+
+
+def write_report(comparison: ComparisonData, folder: str | Path, command: Sequence[str] = ()) -> Path:
+    """Writes ``report.html`` to a folder.
+
+    Args:
+        comparison: its results.
+        folder: where to.
+        command: the command line that made them; default: none.
+
+    Returns:
+        The file.
+    """
+    file = Path(folder) / FILE
+    write(file, page(comparison, command).encode("utf-8"))
+    return file
+
+
+def _first(comparison: ComparisonData) -> Element:
+    parts = [
+        element("section", element("h3", answer.question), element("ul", [element("li", s) for s in answer.sentences]))
+        for answer in summary(comparison)
+    ]
+    failures = [f"{name} was skipped: {why}" for name, why in comparison.skipped.items()]
+    failures += [f"{name} FAILED: {why}" for name, why in comparison.failed.items()]
+    if failures:
+        parts.append(
+            element("section", element("h3", "What did not run?"), element("ul", [element("li", f) for f in failures]))
+        )
+    return element("div", parts, attributes={"class": "summary"})
+
+
+def _sections(comparison: ComparisonData) -> list[Section]:
+    names = list(comparison.runs)
+    sections = [
+        Section("table", "Table", [main_table(comparison)]),
+        Section("differences", "Differences of cost", [difference_table(comparison)]),
+        Section("trajectories", "Trajectories", list(_trajectories(comparison))),
+    ]
+    portraits = phase_portraits(comparison)
+    if portraits is not None:
+        title, charts = portraits
+        note = "Dots: starts from which the run arrives at the reference and stays; crosses: all other starts."
+        if any(name in comparison.regions for name in names) and len(comparison.task.plant.state) == 2:
+            note += " Bold outline: from inside it, arrival is proved for the loop without disturbances."
+        if len(comparison.task.plant.state) > 2:
+            note += " The states are projected on this plane, where lines may cross."
+        sections.append(Section("phase", f"Phase portraits: {title}", [_note(note), _grid(charts)]))
+    pareto = trade_off(comparison)
+    if pareto is not None:
+        note = (
+            "Points: mean cost and median time of a step, with the interval of the mean and the 99th percentile. Step "
+            "line: the lowest mean cost within a time; it says nothing of constraints."
+        )
+        sections.append(Section("pareto", "Cost against the time of a step", [_note(note), _grid([pareto], wide=True)]))
+    curves = [_titled(title, drawing) for title, drawing in distributions(comparison)]
+    sections.append(
+        Section("distributions", "Distributions of time and cost", [legend(names), _grid(curves, wide=True)])
+    )
+    worst = [_titled(f"'{title}'", drawing) for title, drawing in margins(comparison)]
+    if worst:
+        note = "Share of the runs whose largest margin is at most the value; at 0, of those that violate nothing."
+        sections.append(
+            Section("margins", "Distributions of violations", [_note(note), legend(names), _grid(worst, wide=True)])
+        )
+    return [section for section in sections if any(part is not None for part in section.content)]
+
+
+def _trajectories(comparison: ComparisonData) -> list[Item]:
+    count = len(comparison.starts)
+    shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
+    parts: list[Item] = [
+        _note(
+            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median; dashed: the "
+            "reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left the domain."
+        )
+    ]
+    for title, charts in traces(comparison):
+        parts += [element("h3", title), _grid(charts)]
+    return parts
+
+
+def _missing(comparison: ComparisonData) -> Section:
+    """What the page does not show, with the command that adds it."""
+    name = comparison.task.name
+    commands = [("More runs, so narrower intervals", f"trivium compare {name} --starts {4 * len(comparison.starts)}")]
+    if comparison.task.truth is None:
+        parameter = next(iter(comparison.task.plant.parameters.items()), None)
+        if parameter is not None:
+            change = f"{parameter[0]}={1.2 * parameter[1]:.4g}"
+            commands.append(("A plant that differs from the model", f"trivium compare {name} --true {change}"))
+    law = next((n for n in comparison.runs if comparison.proved.get(n) is not None), None)
+    if law is not None:
+        commands.append(
+            (f"A larger proof for {law}, with its certificate", f"trivium verify {name} --controller {law}")
+        )
+    listed = [element("li", f"{what}: ", element("code", command)) for what, command in commands]
+    return Section("missing", "What is not on this page", [element("ul", listed)])
+
+
+def _shown(section: Section) -> Element:
+    heading = element("h2", section.title, attributes={"id": section.identifier})
+    return element("section", heading, section.content, attributes={"aria-labelledby": section.identifier})
+
+
+def _origin(command: Sequence[str]) -> list[Item]:
+    beside = f" Beside this page: {', '.join(_BESIDE)}."
+    when = f"Written {time.strftime('%Y-%m-%d %H:%M')} by Trivium."
+    return [when, [" Command: ", element("code", shlex.join(command)), "."] if command else None, beside]
+
+
+def _note(text: str) -> Element:
+    return element("p", text, attributes={"class": "note"})
+
+
+def _grid(charts: Sequence[Element], wide: bool = False) -> Element:
+    return element("div", charts, attributes={"class": "charts wide" if wide else "charts"})
+
+
+def _titled(title: str, figure: Element) -> Element:
+    figure.insert(0, element("strong", title))
+    return figure

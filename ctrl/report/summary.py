@@ -1,0 +1,250 @@
+"""The summary of a comparison: sentences made from its numbers, each only where the numbers say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ctrl.comparison.data import ComparisonData
+from ctrl.comparison.metrics import Metrics
+from ctrl.comparison.problem import difference
+from ctrl.comparison.verdicts import Verdict
+from ctrl.report.differences import Difference, broken, differences, exceeds
+from ctrl.report.numbers import duration, interval, joined, number, percent, rate
+from systems import Budget, Chance
+from systems.statistics import Estimate, Rate
+
+__all__ = ["Answer", "summary"]
+
+
+@final
+@dataclass(frozen=True)
+class Answer:
+    """One question about a comparison with the sentences that answer it.
+
+    Args:
+        question: in a few words.
+        sentences: the answer.
+    """
+
+    question: str
+    sentences: tuple[str, ...]
+
+
+def summary(comparison: ComparisonData) -> tuple[Answer, ...]:
+    """What the numbers of a comparison say.
+
+    Args:
+        comparison: its results.
+    """
+    return (
+        Answer("Which controller is better?", tuple(_costs(comparison))),
+        Answer("What is violated?", tuple(_violations(comparison))),
+        Answer("What is proved, what sampled?", tuple(_regions(comparison))),
+        Answer("What does a step cost?", tuple(_times(comparison))),
+        Answer("What was approximated?", tuple(_approximations(comparison))),
+        Answer("What was equal among them?", tuple(_equal(comparison))),
+    )
+
+
+def _costs(comparison: ComparisonData) -> Iterator[str]:
+    means = {name: metrics.cost.value for name, metrics in comparison.metrics.items()}
+    order = sorted(means, key=lambda name: np.nan_to_num(means[name], nan=np.inf))
+    keeping = [name for name in order if not broken(comparison, name)]
+    best, runs = (keeping or order)[0], len(comparison.starts)
+    among = ""
+    if len(keeping) < len(order):
+        among = " of those that kept every constraint" if keeping else ""
+        yield (
+            f"{joined(keeping)} kept every constraint and stayed in the domain; {_breaking(comparison)}."
+            if keeping
+            else f"No controller kept every constraint: {_breaking(comparison)}."
+        )
+    cost = comparison.metrics[best].cost
+    if len(order) == 1:
+        yield f"The mean cost of {best} is {interval(cost)} over {_runs(runs)}; there is nothing to compare it with."
+        return
+    yield f"{best} has the lowest mean cost{among}: {interval(cost)} over {_runs(runs)}."
+    pairs = differences({name: comparison.runs[name].cost for name in order})
+    for name in order:
+        if name != best:
+            yield _compared(comparison, best, name, pairs[frozenset((best, name))])
+    rest = [name for name in order if name != best]
+    for i, name in enumerate(rest[:-1]):
+        other = pairs[frozenset((name, rest[i + 1]))]
+        both_beside = all(_is_clear(pairs, best, one) for one in (name, rest[i + 1]))
+        if both_beside and not other.is_clear:
+            yield _tied(other)
+    if any(np.isfinite(pair.cost.low) for pair in pairs.values()):
+        yield (
+            f"Intervals of differences: from paired runs, for all {len(pairs)} pairs together at 95\u00a0%."
+            if len(pairs) > 1
+            else "Interval of the difference: from paired runs, at 95\u00a0%."
+        )
+
+
+def _compared(comparison: ComparisonData, best: str, name: str, pair: Difference) -> str:
+    """The controller beside the one that the others are compared with."""
+    lost = [what for what in broken(comparison, name) if what not in broken(comparison, best)]
+    if not pair.is_clear:
+        return _tied(pair) if not lost else f"{_tied(pair)[:-1]}; but {name} did not keep {joined(lost)}."
+    by = f"by {_difference(pair)}"
+    if pair.first == best:
+        shared = [what for what in broken(comparison, best) if what not in broken(comparison, name)]
+        if shared:
+            return f"{best} costs less than {name} {by}, but did not keep {joined(shared)}, which {name} kept."
+        return f"{best} is better than {name} {by}."
+    return (
+        f"{name} costs less than {best} {by}, but did not keep {joined(lost)}: that cost is not comparable."
+        if lost
+        else f"{name} is better than {best} {by}."
+    )
+
+
+def _tied(pair: Difference) -> str:
+    if pair.is_negligible:
+        return f"{pair.first} and {pair.second} are tied: no run differs in cost by more than a millionth."
+    if not np.isfinite(pair.cost.value):
+        return f"The costs of {pair.first} and {pair.second} cannot be compared: a mean cost is not finite."
+    if not np.isfinite(pair.cost.low):
+        return (
+            f"{pair.first} and {pair.second} cannot be told apart: one run gives no interval of the difference of "
+            "their costs."
+        )
+    return (
+        f"{pair.first} and {pair.second} are tied: the difference of their mean costs is {_difference(pair)}, which "
+        "includes zero."
+    )
+
+
+def _is_clear(pairs: Mapping[frozenset[str], Difference], one: str, other: str) -> bool:
+    return pairs[frozenset((one, other))].is_clear
+
+
+def _difference(pair: Difference) -> str:
+    share = ""
+    if abs(pair.share) < 1:
+        share = f", {100 * pair.share:.2g}\u00a0% of the mean cost of {pair.first}"
+    elif np.isfinite(pair.share):
+        share = f", {number(pair.share, 2)} times the mean cost of {pair.first}"
+    return f"{interval(pair.cost, level='')}{share}"
+
+
+def _breaking(comparison: ComparisonData) -> str:
+    parts = [f"{name} did not keep {joined(lost)}" for name in comparison.metrics if (lost := broken(comparison, name))]
+    return "; ".join(parts)
+
+
+def _violations(comparison: ComparisonData) -> Iterator[str]:
+    task, runs = comparison.task, len(comparison.starts)
+    if not task.constraints and task.domain is None:
+        yield "The task has no constraints and no domain."
+        return
+    clean = [name for name, m in comparison.metrics.items() if not m.violated.k and not m.left.k]
+    if clean:
+        each = ", for each of them" if len(clean) > 1 else ""
+        yield f"{joined(clean)}: no violation; {rate(Rate(0, runs))} violate anything{each}."
+    for name, metrics in comparison.metrics.items():
+        if name in clean:
+            continue
+        parts = [text for verdict in metrics.verdicts if (text := _verdict(verdict, metrics, task.dt))]
+        if metrics.left.k:
+            parts.append(f"{rate(metrics.left)} left the domain or diverged")
+        yield f"{name}: {'; '.join(parts)}."
+
+
+def _verdict(verdict: Verdict, metrics: Metrics, dt: float) -> str:
+    """One constraint of one controller; nothing where it was never violated."""
+    name, measured, required = verdict.constraint, verdict.measured, verdict.requirement
+    if not metrics.violations[name].k:
+        return ""
+    if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
+        said = _kept(verdict)
+        allowed = 100 * (1 - required.probability)
+        return (
+            f"'{name}' {said}: violated in {rate(measured)} at its worst sample ({verdict.sample * dt:.3g} s), allowed "
+            f"in {allowed:.3g}\u00a0%"
+        )
+    if isinstance(required, Budget) and isinstance(measured, Estimate):
+        said = _kept(verdict)
+        what = "excess" if required.of == "excess" else "violated samples"
+        return f"budget of '{name}' {said}: {what} per run {interval(measured)}, allowed {required.limit:g} on average"
+    kind = "hard" if verdict.counts else "soft"
+    worst = metrics.worst_margin[name]
+    return f"{kind} '{name}' violated in {rate(metrics.violations[name])}, its largest margin is {number(worst)}"
+
+
+def _kept(verdict: Verdict) -> str:
+    return "not kept" if not verdict.kept else "exceeded, which may be chance" if exceeds(verdict) else "kept"
+
+
+def _regions(comparison: ComparisonData) -> Iterator[str]:
+    settled: dict[tuple[int, int], list[str]] = {}
+    for name, metrics in comparison.metrics.items():
+        settled.setdefault((metrics.settled.k, metrics.settled.n), []).append(name)
+    for (k, n), names in settled.items():
+        each = " (each)" if len(names) > 1 else ""
+        yield f"Sampled: {rate(Rate(k, n))} arrive at the reference and stay there under {joined(names)}{each}."
+    if not comparison.is_proof_tried:
+        yield "No proof was tried."
+        return
+    for name in comparison.metrics:
+        share = comparison.proved.get(name)
+        if share is not None and share > 0:
+            yield (
+                f"Proved: {name} reaches the reference without disturbances from at least {percent(share)} of the box "
+                "of starts."
+            )
+    none = [name for name in comparison.metrics if comparison.proved.get(name) == 0.0]
+    if none:
+        yield f"Nothing was proved of {joined(none)} in the time given; trivium verify gives the reasons."
+    without = [name for name in comparison.metrics if comparison.proved.get(name) is None]
+    if without:
+        yield f"Nothing can be proved of {joined(without)}: no control law in closed form, or no enclosure of the loop."
+
+
+def _times(comparison: ComparisonData) -> Iterator[str]:
+    dt = comparison.task.dt
+    for name, metrics in comparison.metrics.items():
+        late = f"{rate(metrics.missed, 'timed steps')} took longer than dt" if metrics.missed.k else "none of the "
+        if not metrics.missed.n:
+            yield f"{name}: not timed."
+            continue
+        if not metrics.missed.k:
+            late += f"{metrics.missed.n} timed steps took longer than dt"
+        yield f"{name}: median {duration(metrics.step_p50)}, 99\u00a0% within {duration(metrics.step_p99)}; {late}."
+    busy = comparison.workers
+    yield (
+        f"One sample lasts dt = {duration(dt)}. Times are those of this machine, with {busy} "
+        f"{'process' if busy == 1 else 'processes'} at once."
+    )
+
+
+def _approximations(comparison: ComparisonData) -> Iterator[str]:
+    exact = [name for name, said in comparison.approximations.items() if said == ()]
+    if exact:
+        yield f"{joined(exact)}: nothing; the task is taken as it is written."
+    for name, said in comparison.approximations.items():
+        if said is None:
+            yield f"{name} does not say what it approximates."
+        elif said:
+            yield f"{name}: {'; '.join(said)}."
+
+
+def _equal(comparison: ComparisonData) -> Iterator[str]:
+    task = comparison.task
+    end = " and the terminal cost at the end" if task.has_terminal_cost else ""
+    yield (
+        f"Equal: the {_runs(len(comparison.starts))}, their starts, their disturbances, the true plant, the limits of "
+        f"its actuators, and the cost that is charged, the sum over {task.steps} samples{end}, not discounted."
+    )
+    yield (
+        f"Each is given the state exactly and the number of the sample, and never the disturbance; {difference(task)}."
+    )
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -1,0 +1,167 @@
+"""The page: whole, safe against what users write into names, and without anything from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctrl import LQR, Comparison, compare
+from ctrl.cli import main
+from ctrl.commands.compare import Compare, _save
+from ctrl.report import page, write_report
+from ctrl.report.charts import Axis, Chart, linear, logarithmic
+from systems import Box
+from systems.library import cartpole
+from tests.ctrl.report.comparisons import comparison, runs, task
+
+EVIL = "<script>alert('1')</script> & \"x\" \x00\x07"
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """All tags with their attributes, all text, and whether every element is closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, Any]]] = []
+        self.text, self._open = "", list[str]()
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def compared() -> Comparison:
+    return compare(dataclasses.replace(cartpole(), steps=30), {"lqr": LQR, "again": LQR}, starts=20, workers=1)
+
+
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(compared: Comparison) -> None:
+    text = page(compared)
+    reader = Reader(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & {tag for tag, _ in reader.tags}
+    for tag, attributes in reader.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ("href", "src", "xlink:href"):
+                assert str(value).startswith("#"), (tag, value)
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", text)
+    assert not re.search("@import|https?:", text)
+    policy = next(a["content"] for t, a in reader.tags if t == "meta" and a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_links_and_clips_lead_somewhere_and_identifiers_are_unique(compared: Comparison) -> None:
+    text = page(compared)
+    identifiers = [a["id"] for _, a in Reader(text).tags if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r"url\(#([\w-]+)\)", text)) <= set(identifiers)
+    assert {a["href"][1:] for t, a in Reader(text).tags if t == "a"} <= set(identifiers)
+
+
+def test_tables_and_charts_can_be_read_aloud(compared: Comparison) -> None:
+    tags = Reader(page(compared)).tags
+    count = [tag for tag, _ in tags].count
+    assert count("table") == count("caption") == 2
+    assert all(a.get("scope") in ("row", "col") for t, a in tags if t == "th")
+    drawings = [a for t, a in tags if t == "svg" and a.get("aria-hidden") != "true"]
+    assert len(drawings) == count("title") - 1
+    assert all(a["role"] == "img" for a in drawings)
+    assert dict(tags)["html"] == {"lang": "en"}
+
+
+def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
+    evil = dataclasses.replace(task(), name=EVIL, constraints=(Box(EVIL, {"position": (-1.0, 1.0)}),))
+    made = comparison(evil, {EVIL: runs(evil, [1.0, 2.0], {EVIL: [0.5, -1.0]}), "]]></style>": runs(evil, [2.0, 2.5])})
+    made = dataclasses.replace(
+        made,
+        skipped={"<b>": "<img src=x onerror=alert(1)>"},
+        failed={"\ud800": "</svg><script>"},
+        approximations={EVIL: ("<i>all</i>",), "]]></style>": None},
+    )
+    file = write_report(made, tmp_path, ["trivium", "compare", "<u>"])
+    reader = Reader(file.read_text(encoding="utf-8"))
+    assert not {"script", "b", "img", "i", "u"} & {tag for tag, _ in reader.tags}
+    assert "<script>alert('1')</script>" in reader.text
+    assert not {"\x00", "\x07"} & set(reader.text)
+    assert [tag for tag, _ in reader.tags].count("style") == 1
+
+
+def test_light_dark_phone_and_print_are_in_the_style(compared: Comparison) -> None:
+    text = page(compared)
+    for rule in ("prefers-color-scheme: dark", "@media print", "max-width", "@page"):
+        assert rule in text
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]  # type: ignore[index]
+    assert style.count("{") == style.count("}")
+    defined, used = set(re.findall(r"(--[\w-]+):", style)), set(re.findall(r"var\((--[\w-]+)", style))
+    assert used - {"--c"} <= defined
+    kinds = {kind for _, a in Reader(text).tags for kind in str(a.get("class", "")).split()}
+    assert all(f".{kind}" in style for kind in kinds - {"wide"}), kinds
+
+
+def test_lines_lie_where_the_numbers_say() -> None:
+    """A known line in a known chart."""
+    chart = Chart(Axis(0.0, 10.0, "x"), Axis(0.0, 1.0, "y"), 110.0, 152.0)
+    chart.line(np.array([0.0, 5.0, 10.0]), np.array([0.0, 1.0, np.nan]), "run")
+    path = next(e for e in chart.finished("t", "i").iter("path")).attrib["d"]
+    assert path == "M50.0 114.0L75.0 14.0"  # the frame is 50 wide from x = 50 and 100 high from y = 14
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3e-7, 2e-7), (1e5, 1.1e5), (-1e9, 4e9)])
+def test_ticks_are_inside_and_round(low: float, high: float) -> None:
+    ticks = linear(low, high, "").ticks(5)
+    axis = linear(low, high, "")
+    assert 3 <= len(ticks) <= 8
+    assert all(axis.low <= tick <= axis.high for tick in ticks)
+    span = logarithmic(1e-3, 50.0, "")
+    assert len(span.ticks(5)) >= 3
+    assert all(span.low <= tick <= span.high * 1.0001 for tick in span.ticks(5))
+    assert Axis(1.0, 100.0, "", is_log=True).place(10.0) == pytest.approx(0.5)
+
+
+def test_odd_comparisons_have_a_page(tmp_path: Path) -> None:
+    """One run; nothing timed; infinite costs; undefined margins; runs that left."""
+    plain = task()
+    name = plain.constraints[0].name
+    one = comparison(plain, {"a": runs(plain, [1.0])})
+    untimed = comparison(plain, {"a": runs(plain, [1.0, 2.0], seconds=np.nan)})
+    infinite = comparison(
+        plain, {"a": runs(plain, [np.inf, np.inf]), "b": runs(plain, [-1.0, 0.0], {name: [np.nan, np.inf]})}
+    )
+    gone = runs(plain, [3.0, 4.0])
+    left = comparison(plain, {"a": dataclasses.replace(gone, left=np.array([0, 3]))})
+    for each in (one, untimed, infinite, left):
+        assert len(Reader(page(each)).text) > 1000
+    assert "left the domain" in Reader(page(left)).text
+
+
+def test_the_command_writes_it_beside_the_rest(tmp_path: Path) -> None:
+    command = ["compare", "double-integrator", "--controllers", "lqr", "--starts", "4", "--proof-seconds", "0"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert {"report.html", "figure.png", "table.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert "double-integrator" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_leaves_it_out_where_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctrl.comparison.results.save", lambda *_: None)
+    assert Compare("double-integrator").report
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, tmp_path)
+    assert not list(tmp_path.iterdir())
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
