@@ -61,7 +61,7 @@ class Compare:
         from ctrl.certify import proved_region
         from ctrl.comparison import compare
         from ctrl.comparison.results import reserved
-        from ctrl.comparison.table import WIDTH
+        from ctrl.comparison.table import columns
         from ctrl.discovery import load_task
         from systems.files import kept
 
@@ -74,8 +74,7 @@ class Compare:
         with reserved(self.out, task) as folder:  # a fault here must show before the work
             comparison = compare(task, spec.controllers, starts, self.seed, self.workers, proof)
             try:
-                console = Console()
-                Console(width=console.width if console.is_terminal else WIDTH).print(comparison)
+                Console(width=columns()).print(comparison)
                 for name, reason in broken.items():
                     print(f"{name}: not available, {reason}")
                 sys.stdout.flush()

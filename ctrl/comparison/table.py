@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,9 +21,13 @@ from ctrl.controller import Status
 from systems import Budget, Chance, Task
 from systems.statistics import Estimate, Rate, cheapest
 
-__all__ = ["table", "text"]
+__all__ = ["ComparisonTable", "columns", "table", "text"]
 
-WIDTH = 132
+_WIDTH = 132
+_GAP = 2  # spaces between columns
+_LONG = 20  # characters of a margin with the name of its constraint, beyond which the name gets a line of its own
+_DECIMALS = 6
+_NOISE = 1e-12  # a relative half-width below this is rounding
 
 _ENDINGS = {
     Status.MAX_ITERATIONS: "stopped by the limit on iterations",
@@ -30,28 +39,89 @@ _ENDINGS = {
 }
 
 
-def table(comparison: ComparisonData) -> Group:
+def columns() -> int:
+    """Width of the terminal, or ``$COLUMNS``; 132 where there is neither."""
+    return shutil.get_terminal_size((_WIDTH, 24)).columns
+
+
+@final
+@dataclass(frozen=True)
+class ComparisonTable:
+    """What is printed of a comparison. Columns that do not fit beside each other follow below, so none is ever cut.
+
+    Args:
+        title: the problem.
+        names: of the rows.
+        columns: head and cells of each.
+        notes: below.
+    """
+
+    title: str
+    names: Sequence[Text]
+    columns: Sequence[tuple[str, Sequence[Text]]]
+    notes: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.title)
+        first = min(max((cell_len(name.plain) for name in self.names), default=0), max(8, options.max_width // 3))
+        for part in _side_by_side(self.columns, options.max_width - first - _GAP):
+            grid = Table(box=None, header_style="dim", padding=(0, _GAP, 0, 0), pad_edge=False)
+            grid.add_column("", overflow="fold", max_width=first)
+            for head, _ in part:
+                grid.add_column(Text(head), justify="right", overflow="fold")  # a plain text would lose "[s]" as markup
+            for name, *cells in zip(self.names, *(cells for _, cells in part), strict=True):
+                grid.add_row(name, *cells)
+            yield grid
+            yield Text()
+        yield from (Text(note, style="dim", overflow="fold") for note in self.notes)
+
+
+def _side_by_side(columns: Sequence[tuple[str, Sequence[Text]]], room: int) -> list[list[tuple[str, Sequence[Text]]]]:
+    """The columns in groups that fit, in order; each group has at least one."""
+    groups: list[list[tuple[str, Sequence[Text]]]] = [[]]
+    left = room
+    for head, cells in columns:
+        width = max(cell_len(line) for text in (head, *(cell.plain for cell in cells)) for line in text.split("\n"))
+        if groups[-1] and width > left:
+            groups.append([])
+            left = room
+        groups[-1].append((head, cells))
+        left -= width + _GAP
+    return groups
+
+
+def table(comparison: ComparisonData) -> ComparisonTable:
     """The problem, the table, and notes on violations, failures and approximations.
 
     Args:
         comparison: its results.
     """
-    grid = Table(box=None, header_style="dim", padding=(0, 1), collapse_padding=True)
-    grid.add_column("", no_wrap=True)
-    for head in (
-        "cost\n[95 %]", "cost\n/ cheapest", "violated\n[95 %]", "worst\nmargin", "RoA\nsampled", "RoA\nproved",
-        "settling\n[s]", "step p50\n/ p99 [ms]", "missed\n(> dt)",
-    ):  # fmt: skip
-        grid.add_column(head, justify="right")
+    ratios, measured = comparison.ratios, comparison.metrics
+    least = cheapest({name: ratio.value for name, ratio in ratios.items()})
+    clear = _clear(comparison)
+    heads = ["cost\n[95 %]", "cost\n/ cheapest", "violated\n[95 %]", "worst margin", "RoA sampled\n[95 %]",
+        "RoA\nproved", "settling\n[s]", "step p50 / p99\n[ms]", "missed\n(> dt)"]  # fmt: skip
+    rows = []
+    for name, metrics in measured.items():
+        cells = _cells(metrics, ratios[name], _proved(comparison.proved.get(name)))
+        rows.append([Text(cell, "bold" if clear and name == least and not i else "") for i, cell in enumerate(cells)])
+    shown = [True] * len(heads)
+    shown[1] = len(measured) > 1
+    shown[2] = shown[3] = bool(comparison.task.constraints)
+    shown[5] = comparison.is_proof_tried
+    return ComparisonTable(
+        problem(comparison),
+        [Text(name + _mark(m), "bold" if clear and name == least else "") for name, m in measured.items()],
+        [(head, [row[i] for row in rows]) for i, head in enumerate(heads) if shown[i]],
+        _notes(comparison),
+    )
+
+
+def _clear(comparison: ComparisonData) -> bool:
+    """Whether one controller is cheaper than all others beyond noise."""
     ratios = comparison.ratios
     least = cheapest({name: ratio.value for name, ratio in ratios.items()})
-    clear = len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
-    for name, metrics in comparison.metrics.items():
-        bold = clear and name == least
-        proved = _proved(comparison.proved.get(name)) if comparison.is_proof_tried else "not tried"
-        cells = _cells(metrics, ratios[name], proved, bold)
-        grid.add_row(Text(name + _mark(metrics), "bold" if bold else ""), *cells)
-    return Group(Text(problem(comparison)), grid, *(Text(note, style="dim") for note in _notes(comparison)))
+    return len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
 
 
 def _mark(metrics: Metrics) -> str:
@@ -59,21 +129,24 @@ def _mark(metrics: Metrics) -> str:
     return "*" if metrics.unsafe.k else ""
 
 
-def _cells(metrics: Metrics, ratio: Estimate, proved: str, bold: bool) -> list[Text]:
+def _cells(metrics: Metrics, ratio: Estimate, proved: str) -> list[str]:
     # An undefined margin is worse than any number.
     worst = max(metrics.worst_margin.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
-    cells = [
+    margin = "-"
+    if worst:
+        number, name = _margin(worst[1]), f"({worst[0]})"
+        margin = f"{number}{' ' if len(number) + len(name) < _LONG else chr(10)}{name}"
+    return [
         _interval(metrics.cost),
         "1" if ratio.low == ratio.high else _interval(ratio),
         _rate(metrics.violated) if metrics.violations else "-",
-        f"{_margin(worst[1])} ({worst[0]})" if worst else "-",
+        margin,
         _rate(metrics.settled),
         proved,
         _number(metrics.settling),
-        f"{_number(1e3 * metrics.step_p50)} /\u00a0{_number(1e3 * metrics.step_p99)}",
+        f"{_number(1e3 * metrics.step_p50)} / {_number(1e3 * metrics.step_p99)}",
         f"{metrics.missed.k}/{metrics.missed.n}",
     ]
-    return [Text(cell, style="bold" if bold and i == 0 else "") for i, cell in enumerate(cells)]
 
 
 def _notes(comparison: ComparisonData) -> list[str]:
@@ -92,16 +165,34 @@ def _notes(comparison: ComparisonData) -> list[str]:
         notes += [f"{name}: {note}" for verdict in metrics.verdicts if (note := _note(verdict, comparison.task))]
     notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
-    key = (
-        "intervals at 95 %: cost Student's t, its ratio from paired runs, rates Wilson; bold: cheaper than all others "
-        "beyond noise; *: broke a hard constraint or left the domain, so its cost is not comparable; "
-        f"violated: runs with a margin above {ROUNDING:g} or undefined, soft constraints included; "
-        "settled: arrives and stays; "
-        f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once"
-    )
-    if 0.0 in comparison.proved.values():
-        key += "; RoA proved 0: nothing was proved in the time given, which `trivium verify` gives reasons for"
-    return [*notes, *_endings(comparison), key]
+    return [*notes, *_endings(comparison), "; ".join(_legend(comparison))]
+
+
+def _legend(comparison: ComparisonData) -> list[str]:
+    """What the heads and marks that occur in this table mean."""
+    measured = comparison.metrics.values()
+    several = len(comparison.starts) > 1
+    parts = []
+    if several:
+        ratio = ", its ratio from paired runs" if len(measured) > 1 else ""
+        parts.append(f"intervals at 95 %: cost Student's t{ratio}, rates Wilson")
+    if _clear(comparison):
+        parts.append("bold: cheaper than all others beyond noise")
+    if any(metrics.unsafe.k for metrics in measured):
+        parts.append("*: broke a hard constraint or left the domain, so its cost is not comparable")
+    if any(metrics.violated.k for metrics in measured):
+        parts.append(f"violated: runs with a margin above {ROUNDING:g} or undefined, soft constraints included")
+    parts.append("RoA sampled: runs that come within Task.tolerance of the reference and stay")
+    if not comparison.is_proof_tried:
+        parts.append("RoA proved: not tried")
+    elif 0.0 in comparison.proved.values():
+        parts.append("RoA proved 0: nothing was proved in the time given, which `trivium verify` gives reasons for")
+    if any(metrics.missed.k for metrics in measured):
+        parts.append(
+            "missed: timed steps that took longer than dt, for which a shorter horizon or fewer iterations help"
+        )
+    parts.append(f"steps timed in {comparison.workers} process{'es' if comparison.workers > 1 else ''} at once")
+    return parts
 
 
 def _announced(name: str, comparison: ComparisonData) -> str:
@@ -154,12 +245,21 @@ def _margin(value: float) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    half = estimate.high - estimate.value
+    """Four significant digits of the value, or more where the interval supports them: two of its half-width."""
+    value, half = estimate.value, estimate.high - estimate.value
     if not math.isfinite(half):
-        return _number(estimate.value)
-    # As many decimals as the interval supports: two significant digits of its half-width.
-    decimals = min(max(0, 1 - math.floor(math.log10(half))), 4) if half > 0 else 3
-    return f"{estimate.value:.{decimals}f} ±{half:.{decimals}f}"
+        return _number(value, 4)
+    half = half if half > _NOISE * abs(value) else 0.0
+    size = max(abs(value), half)
+    if size and not 1e-3 <= size < 1e7:
+        power = math.floor(math.log10(size))
+        scaled = Estimate(value / 10.0**power, 0.0, value / 10.0**power + half / 10.0**power)
+        return f"({_interval(scaled)})e{power:+03d}"
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 0
+    narrow = 1 - math.floor(math.log10(half)) if half > 0 else 0
+    decimals = min(max(0, digits, narrow), _DECIMALS)
+    width = f"{half:.1e}" if narrow > _DECIMALS else f"{half:.{max(0, narrow)}f}"
+    return f"{value:.{decimals}f} ±{width}"
 
 
 def _rate(rate: Rate) -> str:
@@ -171,13 +271,13 @@ def _rate(rate: Rate) -> str:
     return f"{rate.k}/{rate.n} ({100 * low:.0f}-{100 * high:.0f}\u00a0%)"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
 
 
 def text(comparison: ComparisonData) -> str:
-    """The table as plain text."""
-    console = Console(width=WIDTH, color_system=None)
+    """The table as plain text, as wide as :func:`columns` says."""
+    console = Console(width=columns(), color_system=None)
     with console.capture() as caught:
         console.print(table(comparison))
     return caught.get()
