@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,9 @@ class ComparisonData(ABC):
         approximations: what each controller does not take of the task as it is written, in words; None where it does
             not say.
         is_proof_tried: whether proofs were asked for; default: True.
+        noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
+            a measurement.
+        estimators: names of the estimators' classes, by controller, of those that have one.
     """
 
     task: Task
@@ -54,6 +57,8 @@ class ComparisonData(ABC):
     metrics: Mapping[str, Metrics]
     approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
+    noise: np.ndarray | None = None
+    estimators: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:
