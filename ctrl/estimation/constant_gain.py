@@ -14,7 +14,7 @@ from ctrl.controller import NotApplicable, Status, sample_index
 from ctrl.estimation.estimator import Estimate, measured_outputs
 from ctrl.estimation.model import EstimationModel
 from systems import InvalidValue, Task
-from systems.arguments import expect_array
+from systems.errors import shown
 from systems.signals import Values
 
 __all__ = ["LuenbergerObserver", "SteadyKalmanFilter"]
@@ -170,11 +170,15 @@ class LuenbergerObserver(_ConstantGain):
             raise NotApplicable(
                 f"task '{task.name}': measurements with a delay; use KalmanFilter(task), which takes them"
             )
-        self.poles = tuple(complex(pole) for pole in poles)
-        expect_array(np.abs(self.poles), "poles")
-        if len(self.poles) != self.model.n or max(map(abs, self.poles)) >= 1:
+        try:
+            self.poles = tuple(complex(pole) for pole in poles if not isinstance(pole, (bool, str)))
+        except (TypeError, ValueError) as error:
             raise InvalidValue(
-                f"poles = {list(poles)}; expected {self.model.n} numbers within the unit circle, one for each state"
+                f"poles = {shown(poles)}; expected {self.model.n} numbers within the unit circle"
+            ) from error
+        if len(self.poles) != self.model.n or not max(map(abs, self.poles)) < 1:
+            raise InvalidValue(
+                f"poles = {shown(poles)}; expected {self.model.n} numbers within the unit circle, one for each state"
             )
         A, C, _ = self.model.at_reference
         try:

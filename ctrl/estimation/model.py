@@ -133,7 +133,7 @@ class EstimationModel:
     @property
     def approximations(self) -> tuple[str, ...]:
         """What every estimator that knows means and covariances alone takes of the task approximately, in words."""
-        task, texts = self.task, []
+        task, shaped = self.task, []
         for what, distribution, declared in (
             ("initial state", task.initial, task.plant.state),
             ("disturbance", task.disturbance, task.plant.disturbance),
@@ -141,7 +141,8 @@ class EstimationModel:
         ):
             affine = distribution.affine(declared)
             if affine.base != "normal" and affine.factor.any():
-                texts.append(f"takes the {what} for Gaussian, of the same mean and covariance")
+                shaped.append(what)
+        texts = [f"takes {' and '.join(shaped)} for Gaussian, of the same mean and covariance"] if shaped else []
         if self.measurement.quanta.any():
             texts.append("takes the rounding of a measurement for noise")
         if task.plant.state.quaternions:

@@ -295,7 +295,7 @@ def test_what_is_approximated_is_said() -> None:
         measurement=Measurement(signals("angle [rad]"), noise=Uniform([-0.1], [0.1]), quantum=0.01),
     )
     said = " ".join(ExtendedKalmanFilter(uniform).approximations)
-    for what in ("disturbance for Gaussian", "noise for Gaussian", "rounding", "linearisation at the estimate"):
+    for what in ("disturbance and noise for Gaussian", "rounding", "linearisation at the estimate"):
         assert what in said
     assert "approximates" in repr(ExtendedKalmanFilter(uniform))
 
