@@ -14,4 +14,4 @@ def test_every_estimator_has_its_line(capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{name}: state from" in text
     assert "FAILED" not in text
     assert "skipped" not in text
-    assert text.count("2/2") == len(ESTIMATORS) + 1  # all settle, and so does the regulator of the state
+    assert text.count(" 2/2 (") == len(ESTIMATORS) + 1  # all settle, and so does the regulator of the state
