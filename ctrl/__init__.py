@@ -5,6 +5,14 @@ import ctrl.shadows  # noqa: F401  # isort: skip  # first: names the file that s
 from ctrl.check import check_controller, check_plant, check_task
 from ctrl.comparison import Comparison, compare
 from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
+from ctrl.estimation import (
+    ExtendedKalmanFilter,
+    KalmanFilter,
+    LuenbergerObserver,
+    OutputFeedback,
+    SteadyKalmanFilter,
+    UnscentedKalmanFilter,
+)
 from ctrl.loop import simulate, totals
 from ctrl.regulator import LQR, Gain, lqr
 from ctrl.trajectories import Totals, Trajectories
@@ -15,12 +23,18 @@ __all__ = [
     "Comparison",
     "Controller",
     "Decision",
+    "ExtendedKalmanFilter",
     "Gain",
+    "KalmanFilter",
+    "LuenbergerObserver",
     "NotApplicable",
+    "OutputFeedback",
     "Source",
     "Status",
+    "SteadyKalmanFilter",
     "Totals",
     "Trajectories",
+    "UnscentedKalmanFilter",
     "check_controller",
     "check_plant",
     "check_task",

@@ -12,7 +12,18 @@ from ctrl.controller import NotApplicable
 from systems import Budget, Chance, Hard, Soft, Task
 from systems.reading import Part
 
-__all__ = ["EXACT", "Announced", "Answer", "Answers", "Exact", "Refused", "announced", "described", "quadratic_end"]
+__all__ = [
+    "ESTIMATED",
+    "EXACT",
+    "Announced",
+    "Answer",
+    "Answers",
+    "Exact",
+    "Refused",
+    "announced",
+    "described",
+    "quadratic_end",
+]
 
 
 @final
@@ -39,6 +50,8 @@ class Refused:
 
 Answer = Exact | Announced | Refused
 EXACT = Exact()
+ESTIMATED = Announced("takes the estimate of the state for the state")
+"""The answer of controllers of the state to a measurement: paired with an estimator, they are certainty-equivalent."""
 
 
 @final

@@ -11,6 +11,7 @@ import numpy as np
 from systems.arguments import is_whole
 from systems.errors import DimensionMismatch, InvalidValue, TriviumError, shown
 from systems.signals import Signals
+from systems.task import Task
 
 __all__ = [
     "BatchController",
@@ -19,6 +20,7 @@ __all__ = [
     "NotApplicable",
     "Source",
     "Status",
+    "expect_takes",
     "measured_state",
     "measured_states",
     "sample_index",
@@ -97,6 +99,37 @@ class BatchController(Controller, Protocol):
 
 class NotApplicable(TriviumError, ValueError):
     """A controller cannot control this task, for the reason given; a comparison skips it and says so."""
+
+
+def expect_takes(task: Task, controller: Any) -> None:
+    """Checks that a controller is given what it takes: the state, or what the task measures of it.
+
+    A controller of measurements says so by an attribute ``measurement``, whose signals are those of the task. The rest
+    of it, such as the noise, is what the controller believes.
+
+    Raises:
+        NotApplicable: it takes the other, or another measurement.
+    """
+    taken, given, name = getattr(controller, "measurement", None), task.measurement, type(controller).__name__
+    if taken is None and given is None:
+        return
+    if given is None:
+        assert taken is not None
+        raise NotApplicable(
+            f"{name} takes measurements of {', '.join(taken.signals.names)}, and task '{task.name}' gives its state; "
+            "use the controller inside it, or a task with that measurement"
+        )
+    outputs = ", ".join(given.signals.names)
+    if taken is None:
+        raise NotApplicable(
+            f"task '{task.name}' measures {outputs}, and {name} takes a state; pair it with an estimator: "
+            f"OutputFeedback({name}(task), ExtendedKalmanFilter(task)), see docs/measurement.md"
+        )
+    if taken.signals != given.signals:
+        raise NotApplicable(
+            f"{name} takes measurements of {', '.join(taken.signals.names)}, and task '{task.name}' measures "
+            f"{outputs}; make its estimator for a task with these signals"
+        )
 
 
 def sample_index(k: Any) -> int:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.controller import BatchController, Controller, Decision, Source, Status
+from ctrl.controller import BatchController, Controller, Decision, Source, Status, expect_takes
 from ctrl.trajectories import Totals, Trajectories
 from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_arguments, expect_array
@@ -19,6 +19,7 @@ from systems.discretise import Discretisation
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
 from systems.lowering.buffered import Buffered
+from systems.measurement import Sensors
 
 __all__ = ["TIMED", "SingleStep", "simulate", "totals"]
 
@@ -42,12 +43,16 @@ def simulate(
     starts: np.ndarray,
     disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
+    noise: np.ndarray | None = None,
 ) -> Trajectories:
     """Simulates the controller on the task's true plant from every initial state.
 
     A :class:`BatchController` computes many runs at once, and its ``step`` is then timed on some of the visited states;
     any other controller is reset and simulated from one initial state after another. Inputs are clipped to the plant's
     limits, as by its actuators.
+
+    On a task with a measurement the controller is given what is measured, NaN where a signal is not reported; see
+    :class:`ctrl.estimation.OutputFeedback`.
 
     Args:
         task: whose true plant, reference, cost and constraints are simulated.
@@ -56,21 +61,24 @@ def simulate(
         disturbances: (b, steps, q), held over each sample; its second dimension sets the length of the runs; default:
             ``task.steps`` undisturbed samples.
         progress: called with the number of runs just finished; default: not called.
+        noise: (b, steps, p), of the measurement, NaN where a value is lost; default: none.
 
     Raises:
+        NotApplicable: a task with a measurement, and a controller that takes a state.
         DimensionMismatch: arrays that do not fit the task, or a controller whose inputs do not.
         InvalidValue: a start or a disturbance that is not finite, or a controller that returned a NaN.
     """
     _check(controller, progress)
-    loop = _Loop(task, starts, disturbances)
-    loop = _Loop(task, starts, disturbances)
+    loop = _Loop(task, starts, disturbances, noise)
+    expect_takes(task, controller)
     result = _blank(task, len(loop.starts), loop.steps)
     for rows, part in loop.parts(controller):
         for field in FIELDS:
-            getattr(result, field)[rows] = getattr(part, field)
+            if (record := getattr(result, field)) is not None:
+                record[rows] = getattr(part, field)
         if progress:
             progress(len(part))
-    if isinstance(controller, BatchController):
+    if isinstance(controller, BatchController) and loop.sensors is None:
         _time(controller, result)
     return result
 
@@ -81,17 +89,19 @@ def totals(
     starts: np.ndarray,
     disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
+    noise: np.ndarray | None = None,
 ) -> Totals:
     """The sums over the runs of :func:`simulate`, to the bit, in the memory of one block of runs.
 
     Args:
-        task, controller, starts, disturbances, progress: as of :func:`simulate`.
+        task, controller, starts, disturbances, progress, noise: as of :func:`simulate`.
 
     Raises:
-        DimensionMismatch, InvalidValue: as there.
+        NotApplicable, DimensionMismatch, InvalidValue: as there.
     """
     _check(controller, progress)
-    loop, parts = _Loop(task, starts, disturbances), []
+    loop, parts = _Loop(task, starts, disturbances, noise), []
+    expect_takes(task, controller)
     for _, part in loop.parts(controller):
         parts.append(Totals.of(part))
         if progress:
@@ -112,7 +122,9 @@ def _check(controller: Controller, progress: Callable[[int], None] | None) -> No
 class _Loop:
     """The task's functions on arrays, and the loop over samples."""
 
-    def __init__(self, task: Task, starts: np.ndarray, disturbances: np.ndarray | None) -> None:
+    def __init__(
+        self, task: Task, starts: np.ndarray, disturbances: np.ndarray | None, noise: np.ndarray | None
+    ) -> None:
         expect(task, Task, "the task of simulate", "such as systems.library.cartpole()")
         plant = task.plant
         self.task, self.starts = task, expect_array(starts, "starts")
@@ -133,11 +145,17 @@ class _Loop:
         self.steps = self.disturbances.shape[1]
         self.lower, self.upper = task.true_dynamics.plant.bounds
         self.rules = SampleRules(task, self.steps)
+        self.sensors: Sensors | None = None
+        if task.measurement is not None:
+            self.sensors = Sensors(task.measurement, plant)
+            self.noise = _noise(task, noise, (b, self.steps, len(task.measurement.signals)))
+        elif noise is not None:
+            raise InvalidValue(f"noise given for task '{task.name}', which has no measurement; leave it out")
 
     def parts(self, controller: Controller) -> Iterator[tuple[slice, Trajectories]]:
         """The runs, some at a time, with their places among all."""
         b = len(self.starts)
-        if not isinstance(controller, BatchController):
+        if not isinstance(controller, BatchController) or self.sensors is not None:
             one = SingleStep(self.task.true_dynamics)
             for i in range(b):
                 controller.reset()
@@ -200,14 +218,23 @@ class _Loop:
         states[0, 0] = x
         lower, upper = self.lower.tolist(), self.upper.tolist()
         left, diverged = -1 if rules.inside(x) else 0, False
+        outputs, estimates = _blank_outputs(self.task, 1, steps)
+        if self.sensors is not None:
+            self.sensors.reset()
         for k in range(steps):
             if left >= 0:
                 states[0, k + 1 :], inputs[0, k:] = x, held
                 break
             given = x.copy()  # a controller that writes to its argument must not write history
+            if self.sensors is not None and outputs is not None:
+                before = inputs[0, k - 1] if k else rules.input_reference[0]
+                given = self.sensors.read(x, before, k, self.noise[i, k])
+                outputs[0, k] = given
             began = perf_counter()
             decision = controller.step(given, k)
             seconds[0, k] = perf_counter() - began
+            if estimates is not None and (estimate := getattr(controller, "estimate", None)) is not None:
+                estimates[0, k] = estimate.state
             u = self._checked(decision, controller, k)
             statuses[0, k], sources[0, k] = STATUSES[decision.status], SOURCES[decision.source]
             if not all(map(le, lower, values := u.tolist())) or not all(map(le, values, upper)):
@@ -221,7 +248,7 @@ class _Loop:
             x = after.copy()
             states[0, k + 1] = x
         charged = rules.charge(states, inputs, np.array([left]), np.array([diverged]))
-        return Trajectories(states, inputs, *charged, seconds, statuses, sources, np.array([left]))
+        return Trajectories(states, inputs, *charged, seconds, statuses, sources, np.array([left]), outputs, estimates)
 
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
@@ -290,8 +317,26 @@ def _blank(task: Task, b: int, steps: int) -> Trajectories:
     return Trajectories(
         np.empty((b, steps + 1, n)), np.empty((b, steps, m)), np.empty((b, steps)), np.empty(b),
         np.empty((b, steps, c)), np.empty((b, steps)), np.empty((b, steps), dtype=np.int8),
-        np.empty((b, steps), dtype=np.int8), np.empty(b, dtype=int),
+        np.empty((b, steps), dtype=np.int8), np.empty(b, dtype=int), *_blank_outputs(task, b, steps),
     )  # fmt: skip
+
+
+def _blank_outputs(task: Task, b: int, steps: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The same for what is measured and estimated: nothing for a task without a measurement."""
+    if task.measurement is None:
+        return None, None
+    sizes = len(task.measurement.signals), len(task.plant.state)
+    return np.full((b, steps, sizes[0]), np.nan), np.full((b, steps, sizes[1]), np.nan)
+
+
+def _noise(task: Task, noise: np.ndarray | None, shape: tuple[int, int, int]) -> np.ndarray:
+    """The noise of a measurement, zero where none is given."""
+    if noise is None:
+        return np.zeros(shape)
+    given = expect_array(noise, "noise", infinite=True, nan=True)
+    if given.shape != shape:
+        raise DimensionMismatch(f"noise of shape {given.shape} given for task '{task.name}'; expected {shape}")
+    return given
 
 
 def _time(controller: BatchController, result: Trajectories) -> None:

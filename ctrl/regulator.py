@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from scipy import linalg
 
-from ctrl.answers import EXACT, Announced, Answer, Answers, described
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, described
 from ctrl.controller import (
     Decision,
     NotApplicable,
@@ -370,5 +370,6 @@ ANSWERS = Answers(
         Part.BIASED_DISTURBANCE: Announced("takes the mean of the disturbance for zero ({names})"),
         Part.PERIODIC: EXACT,
         Part.DOMAIN: Announced("does not know the domain"),
+        Part.MEASUREMENT: ESTIMATED,
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class Trajectories:
         statuses: (b, steps), index in ``Status``; -1 once the run has stopped.
         sources: (b, steps), index in ``Source``; -1 once the run has stopped.
         left: (b,), the sample at which the run was outside the domain or no longer finite; -1 for never.
+        outputs: (b, steps, p), what was measured; NaN where a signal was not reported or the run has stopped; None for
+            a task without a measurement.
+        estimates: (b, steps, n), the state as the controller estimated it; NaN where it does not say; None likewise.
     """
 
     states: np.ndarray
@@ -42,6 +45,8 @@ class Trajectories:
     statuses: np.ndarray
     sources: np.ndarray
     left: np.ndarray
+    outputs: np.ndarray | None = None
+    estimates: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.states)
@@ -107,5 +112,8 @@ class Totals:
 
 def stack(parts: Sequence[Trajectories]) -> Trajectories:
     """The runs of all parts, in order."""
-    names = [field.name for field in dataclasses.fields(Trajectories)]
-    return Trajectories(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    records: dict[str, Any] = {}
+    for field in dataclasses.fields(Trajectories):
+        record = [getattr(part, field.name) for part in parts]
+        records[field.name] = None if record[0] is None else np.concatenate(record)
+    return Trajectories(**records)

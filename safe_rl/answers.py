@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrl.answers import EXACT, Announced, Answer, Answers
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers
 from systems import Task
 from systems.reading import Part
 
@@ -37,6 +37,7 @@ _COMMON: dict[Part, Answer] = {
     Part.BIASED_DISTURBANCE: EXACT,
     Part.PERIODIC: EXACT,
     Part.DOMAIN: EXACT,  # leaving it is charged in the reward
+    Part.MEASUREMENT: Announced(f"is trained on the state, and {ESTIMATED.text}"),
 }
 
 POLICY = Answers({**_COMMON, **_promising("promises nothing of the constraint {names}")})

@@ -12,6 +12,7 @@ from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
+from systems.measurement import Measurement
 from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
@@ -35,6 +36,7 @@ __all__ = [
     "Inequality",
     "InvalidValue",
     "LinearPlant",
+    "Measurement",
     "Nonlinear",
     "NotReady",
     "Observation",

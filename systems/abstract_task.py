@@ -16,6 +16,7 @@ from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
 from systems.errors import InvalidValue, located
 from systems.expressions import column, evaluated, largest, without_nan
+from systems.measurement import Measurement
 from systems.observations import Observation
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
@@ -48,6 +49,7 @@ class AbstractTask(ABC):
     substeps: int = 1
     observation: Observation | None = None
     truth: Plant | None = None
+    measurement: Measurement | None = None
 
     @abstractmethod
     def __post_init__(self) -> None:

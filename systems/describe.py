@@ -127,6 +127,11 @@ def _task(task: AbstractTask) -> dict[str, Any]:
     }
     fields["constraints"] = [_constraint(constraint, task.plant) for constraint in task.constraints]
     fields["arrival"] = describe(task.arrival)
+    if task.measurement is None:
+        del fields["measurement"]  # so that a task without one is described as before there were any
+    else:
+        outputs = task.measurement.function(task.plant)
+        fields["measurement"]["expression"] = str(outputs(_symbols(task.plant.state), _symbols(task.plant.input)))
     if isinstance(task.observation, Observation):
         observed = task.observe_function()
         x, xr = _symbols(task.plant.state), _symbols(task.plant.state, "_reference")

@@ -16,6 +16,7 @@ from systems.costs import Cost, Quadratic
 from systems.describe import content
 from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
+from systems.measurement import Measurement
 from systems.observations import Observation
 from systems.plant import Plant
 from systems.reading.reading import Reading
@@ -59,6 +60,7 @@ class Task(AbstractTask):
         substeps: see :class:`Discretisation`.
         observation: what a learner is given; default: the state, and its reference if that moves.
         truth: the plant that really runs in a comparison; default: the nominal one.
+        measurement: what sensors report of the state, which is then not known; default: the state itself.
     """
 
     def __post_init__(self) -> None:
@@ -73,8 +75,9 @@ class Task(AbstractTask):
             ("domain", self.domain, Box, 'such as Box("domain", {state: (lower, upper)})'),
             ("observation", self.observation, Observation, 'such as Observation(signals("a"), lambda x, xr: x.a)'),
             ("truth", self.truth, Plant, "such as CartPole(pole_mass=0.2)"),
+            ("measurement", self.measurement, Measurement, 'such as Measurement(signals("angle [rad]"))'),
         ):
-            if value is not None or what not in ("domain", "observation", "truth"):
+            if value is not None or what not in ("domain", "observation", "truth", "measurement"):
                 expect(value, kind, f"{subject}: {what}", hint)
         steps = expect_whole(self.steps, f"{subject}: steps", least=1)
         discount = expect_number(self.discount, f"{subject}: discount", above=0.0, most=1.0, hint="such as 0.99")
@@ -125,6 +128,9 @@ class Task(AbstractTask):
             plant.disturbance,
         ):
             raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
+        with located(f"{subject}: measurement", TriviumError):
+            if self.measurement is not None:
+                self.measurement.function(plant)
         with located(f"{subject}: truth", TriviumError):
             if self.truth is not None:
                 self.true_dynamics.equations()

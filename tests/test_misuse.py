@@ -43,7 +43,9 @@ from safe_rl.lyapunov.training import train_lyapunov as lyapunov_function
 from systems import (
     Box,
     Fixed,
+    Gaussian,
     LinearPlant,
+    Measurement,
     Nonlinear,
     Observation,
     Plant,
@@ -82,6 +84,7 @@ NUMBER = [*NO_NUMBER, NAN, INF, -INF, np.float64(NAN), 10**400, 10**5000]
 WHOLE = [*NO_NUMBER, NAN, INF, 1.5, 2.0, np.float64(2.0)]  # 10**30 is one, and no count
 NO_ARRAY = ["abc", None, True, generator(), np.array([None, 1.0]), np.array(["1", "2"]), {1.0, 2.0}, *OBJECTS]
 
+FIVE = 5.0
 KINDS: dict[str, list[Any]] = {
     "number": NUMBER,
     "at least 0": [*NUMBER, -1.0, np.float32(-1.0)],
@@ -97,7 +100,7 @@ KINDS: dict[str, list[Any]] = {
     "names": ["abc", None, 5, (n for n in "ab"), {"a": 1.0}, [None], [True, 1.5]],
     "values": [
         *NO_ARRAY,
-        5.0,
+        FIVE,
         {"speed": NAN},
         {"speed": "x"},
         {"speed": True},
@@ -162,6 +165,7 @@ NOISY = dataclasses.replace(
     constraints=(Box("box", {"x1": (-5.0, 5.0)}).chance(0.9), Box("input", {"u1": (-1.0, 1.0)})),
     disturbance=Uniform([-1.0, -1.0], [1.0, 1.0]),
 )
+MEASURED = dataclasses.replace(NOISY, measurement=Measurement(signals("x1"), noise=Gaussian([0.1])))
 POLICY = safe_rl.Policy(2, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
 NOISE = AdditiveNoise(np.zeros(2), np.eye(2), "uniform")
 
@@ -270,6 +274,14 @@ CASES: dict[str, Case] = {
     "systems.Observation": Case(Observation, {"signals": signals("a"), "expression": lambda x, xr: x.a},
                                 {"signals": "instance", "expression": "function"}, words={"expression": "observation"},
                                 extra={"expression": [None]}),
+    "systems.Measurement": Case(
+        Measurement, {"signals": signals("a"), "expression": lambda x, u: x.a},
+        {"signals": "instance", "expression": "function", "noise": "instance", "delay": "values", "every": "values",
+         "quantum": "values", "dropout": "values"},
+        optional=("expression",), words={"expression": "measurement"},
+        extra={"delay": [-1, 0.5], "every": [0, 1.5], "quantum": [-1.0, NAN, INF], "dropout": [1.0, -0.1, NAN]},
+        fine={"delay": (FIVE,), "every": (FIVE,), "quantum": (FIVE,)},
+    ),
     "systems.Fixed": Case(Fixed, {}, {"value": "values"}, fine={"value": ([], {})}),
     "systems.Uniform": Case(Uniform, {"lower": {"speed": 0.0}, "upper": {"speed": 1.0}},
                             {"lower": "values", "upper": "values"},
@@ -345,8 +357,8 @@ CASES: dict[str, Case] = {
          "initial": "instance",
          "constraints": "names", "reference": "instance", "disturbance": "instance", "domain": "instance",
          "tolerance": "values", "discount": "above 0", "integrator": "choice", "substeps": "count",
-         "observation": "instance", "truth": "instance"},
-        optional=("domain", "tolerance", "observation", "truth"),
+         "observation": "instance", "truth": "instance", "measurement": "instance"},
+        optional=("domain", "tolerance", "observation", "truth", "measurement"),
         words={"constraints": "constraint", "truth": "true plant"},
         extra={"discount": [1.5], "tolerance": [{"speed": -1.0}, [1.0], {"nothing": 1.0}], "truth": [CartPole()],
                "domain": [Box("d", {"nothing": (0.0, 1.0)})], "initial": [Fixed([1.0]), Fixed({"nothing": 1.0})]},
@@ -358,12 +370,12 @@ CASES: dict[str, Case] = {
                      extra={"Q": [np.eye(3), [[1.0, 1.0], [0.0, 1.0]]], "R": [[[0.0]], [[-1.0]], np.eye(2)]}),
     "ctrl.simulate": Case(ctrl.simulate, {"task": TASK, "controller": ctrl.LQR(TASK), "starts": [[0.1, 0.0]]},
                           {"task": "task", "controller": "instance", "starts": "array", "disturbances": "array",
-                           "progress": "function"}, optional=("disturbances", "progress"),
+                           "progress": "function", "noise": "array"}, optional=("disturbances", "progress", "noise"),
                           extra={"controller": [ctrl.LQR], "starts": [[0.1, 0.0], [[1.0]], np.zeros((0, 2)),
                                  [[INF, 0.0]]]}),
     "ctrl.totals": Case(ctrl.totals, {"task": TASK, "controller": ctrl.LQR(TASK), "starts": [[0.1, 0.0]]},
                           {"task": "task", "controller": "instance", "starts": "array", "disturbances": "array",
-                           "progress": "function"}, optional=("disturbances", "progress"),
+                           "progress": "function", "noise": "array"}, optional=("disturbances", "progress", "noise"),
                           extra={"controller": [ctrl.LQR], "starts": [[0.1, 0.0], [[1.0]], np.zeros((0, 2)),
                                  [[INF, 0.0]]]}),
     "ctrl.compare": Case(ctrl.compare, {"task": TASK, "controllers": {"lqr": ctrl.LQR}, "starts": 2, "workers": 1},
@@ -375,7 +387,20 @@ CASES: dict[str, Case] = {
                                 "seeds": [[0, None], [], [True], [1.5], ["1"], [[0], [0, 1]]]}),
     "ctrl.check_task": Case(ctrl.check_task, {"task": TASK}, {"task": "task"}),
     "ctrl.check_controller": Case(ctrl.check_controller, {"controller": ctrl.LQR, "task": TASK}, {"task": "task"}),
+    **{
+        f"ctrl.{kind.__name__}": Case(kind, {"task": MEASURED}, {"task": "task", "model_error": "values"},
+                                      fine={"model_error": ([], {})}, extra={"model_error": [{"x1": -1.0}, [1.0]]})
+        for kind in (ctrl.KalmanFilter, ctrl.ExtendedKalmanFilter, ctrl.UnscentedKalmanFilter, ctrl.SteadyKalmanFilter)
+    },
+    "ctrl.LuenbergerObserver": Case(ctrl.LuenbergerObserver, {"task": MEASURED, "poles": [0.1, 0.2]},
+                                    {"task": "task", "poles": "array"}, extra={"poles": [[0.1], [0.1, 1.0], 0.5]}),
+    "ctrl.OutputFeedback": Case(ctrl.OutputFeedback,
+                                {"controller": ctrl.LQR(MEASURED), "estimator": ctrl.KalmanFilter(MEASURED)},
+                                {"controller": "instance", "estimator": "instance"},
+                                extra={"controller": [ctrl.LQR], "estimator": [ctrl.KalmanFilter, ctrl.LQR(MEASURED)]}),
     # ---- mpc ----
+    "mpc.MovingHorizonEstimator": _mpc(mpc.MovingHorizonEstimator, MEASURED, {
+        "model_error": "values", "bounds": "instance", "max_iterations": "count", "time_limit": "above 0"}),
     "mpc.LinearMPC": _mpc(mpc.LinearMPC, LINEAR_TASK, {"terminal": "choice", "solver": "choice",
                                                        "time_limit": "above 0", "max_iterations": "count"}),
     "mpc.NonlinearMPC": _mpc(mpc.NonlinearMPC, LINEAR_TASK, {"solver": "choice", "terminal": "choice",

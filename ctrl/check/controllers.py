@@ -8,9 +8,10 @@ import numpy as np
 
 from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.comparison.draws import draw
-from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status
+from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Source, Status, expect_takes
 from systems import Task
 from systems.errors import expect
+from systems.measurement import Sensors
 
 __all__ = ["check_controller"]
 
@@ -36,7 +37,15 @@ def check_controller(controller: Controller | Callable[[Task], Controller], task
     )
     if not first.passed:
         return Report(subject, (first,))
-    return Report(subject, (first, *_checks(made[0], task)))
+    fits = attempt(
+        "takes what the task measures",
+        lambda: expect_takes(task, made[0]),
+        "OutputFeedback(controller, ExtendedKalmanFilter(task)); comparisons do it by themselves",
+        warning=True,
+    )
+    if task.measurement is None and fits.passed:
+        return Report(subject, (first, *_checks(made[0], task)))
+    return Report(subject, (first, fits, *_checks(made[0], task)))
 
 
 def _made(given: Controller | Callable[[Task], Controller], task: Task) -> Controller:
@@ -55,6 +64,10 @@ def _made(given: Controller | Callable[[Task], Controller], task: Task) -> Contr
 
 def _checks(controller: Controller, task: Task) -> list[Check]:
     starts, disturbances = draw(task, STATES, (0,))
+    measured = getattr(controller, "measurement", None) is not None and task.measurement is not None
+    first, sensors = starts[0], Sensors(task.measurement, task.plant) if measured and task.measurement else None
+    if sensors is not None:
+        starts = np.array([sensors.expected(x, task.reading.start[1]) for x in starts])
     n = starts.shape[1]
     far = [scale * sign * np.ones(n) for scale in (1e2, 1e5, 1e10) for sign in (1.0, -1.0)]
     broken = [np.full(n, value) for value in (np.nan, np.inf)] + [np.where(np.arange(n) == 0, np.nan, starts[0])]
@@ -83,10 +96,12 @@ def _checks(controller: Controller, task: Task) -> list[Check]:
         attempt("leaves its argument alone", lambda: _leaves(controller, starts[0]), "copy x before writing to it"),
         attempt(
             "repeats itself after reset()",
-            lambda: _repeats(controller, task, starts[0], disturbances[0]),
+            lambda: _repeats(controller, task, first, disturbances[0], sensors),
             "reset() must forget everything a run leaves behind: warm starts, integrators, random states",
         ),
     ]
+    if sensors is not None:  # a value that is missing is nothing to complain about
+        checks.pop(3)
     if isinstance(controller, BatchController):
         checks.append(attempt("batch equals step row by row", lambda: _batch(controller, starts)))
     return checks
@@ -122,13 +137,17 @@ def _leaves(controller: Controller, x: np.ndarray) -> None:
         raise Objection(f"step changed the state it was given, from {x} to {given}")
 
 
-def _repeats(controller: Controller, task: Task, start: np.ndarray, disturbance: np.ndarray) -> None:
+def _repeats(
+    controller: Controller, task: Task, start: np.ndarray, disturbance: np.ndarray, sensors: Sensors | None
+) -> None:
     step, runs = task.dynamics.function(), []
     for _ in range(2):
         controller.reset()
-        x, inputs = start, []
+        x, inputs = start, list[np.ndarray]()
         for k in range(min(RUN, task.steps)):
-            inputs.append(_decision(controller, task, x, k).input)
+            before = inputs[-1] if inputs else task.reading.start[1]
+            given = x if sensors is None else sensors.expected(x, before)
+            inputs.append(_decision(controller, task, given, k).input)
             x = np.array(step(x, inputs[-1], disturbance[k], 0))[:, 0]
         runs.append(np.array(inputs))
     if not np.array_equal(runs[0], runs[1]):

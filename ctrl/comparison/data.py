@@ -41,6 +41,9 @@ class ComparisonData(ABC):
         is_proof_tried: whether proofs were asked for; default: True.
         regions: outlines (k, n) of the proved region of attraction of a plant with two states, by controller; default:
             none.
+        noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
+            a measurement.
+        estimators: names of the estimators' classes, by controller, of those that have one.
     """
 
     task: Task
@@ -57,6 +60,8 @@ class ComparisonData(ABC):
     approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
     regions: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    noise: np.ndarray | None = None
+    estimators: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import casadi as ca
 import numpy as np
@@ -13,7 +13,20 @@ from systems import DimensionMismatch, Hard, InvalidValue, Task
 from systems.arguments import expect_array, expect_seed, expect_whole, is_number
 from systems.errors import expect
 
-__all__ = ["draw", "objection"]
+__all__ = ["Draws", "draw", "draw_all", "objection"]
+
+
+class Draws(NamedTuple):
+    """What every controller of a comparison meets.
+
+    Args:
+        starts: (runs, n). disturbances: (runs, steps, q).
+        noise: (runs, steps, p), of the measurement, NaN where a value is lost; None for a task without one.
+    """
+
+    starts: np.ndarray
+    disturbances: np.ndarray
+    noise: np.ndarray | None
 
 
 def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +45,18 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         InvalidValue: no starts, a start that is not finite, lies outside the domain or violates a hard constraint.
         DimensionMismatch: starts that do not fit the plant.
     """
+    return draw_all(task, starts, seeds)[:2]
+
+
+def draw_all(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> Draws:
+    """The same, with the noise of the measurement.
+
+    Args:
+        task, starts, seeds: as of :func:`draw`.
+
+    Raises:
+        InvalidValue, DimensionMismatch: as there.
+    """
     expect(task, Task, "the task of the runs", "such as systems.library.cartpole()")
     if is_number(starts) or starts is None or isinstance(starts, (bool, str)):
         given, count = None, expect_whole(starts, "starts", least=1, hint="or the initial states, (runs, n)")
@@ -42,21 +67,25 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
         raise InvalidValue(f"{count} starts for {len(seeds)} seeds; expected at least one of each")
     if given is not None:
         _refuse(task, given)
-    states, disturbances = [], []
+    states, disturbances, noise = [], [], []
     for seed in seeds:
         seed = expect_seed(seed)
-        chance = [np.random.default_rng([seed, stream]) for stream in range(2)]
+        chance = [np.random.default_rng([seed, stream]) for stream in range(4)]
         states.append(task.initial.sample(task.plant.state, chance[0], (count,)) if given is None else given)
         disturbances.append(task.disturbance.sample(task.plant.disturbance, chance[1], (count, task.steps)))
-    return _distinct(np.concatenate(states), np.concatenate(disturbances))
+        if task.measurement is not None:
+            noise.append(task.measurement.sample(chance[2], chance[3], (count, task.steps)))
+    return _distinct(
+        Draws(np.concatenate(states), np.concatenate(disturbances), np.concatenate(noise) if noise else None)
+    )
 
 
-def _distinct(states: np.ndarray, disturbances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(draws: Draws) -> Draws:
     """Distinct runs only: copies of a run are not independent evidence, so intervals must not count them."""
-    runs = np.hstack([states, disturbances.reshape(len(states), -1)])
+    runs = np.hstack([part.reshape(len(draws.starts), -1) for part in draws if part is not None])
     _, first = np.unique(runs, axis=0, return_index=True)
     kept = np.sort(first)
-    return states[kept], disturbances[kept]
+    return Draws(*(None if part is None else part[kept] for part in draws))  # type: ignore[arg-type]
 
 
 def _refuse(task: Task, starts: np.ndarray) -> None:

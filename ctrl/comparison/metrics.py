@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -14,7 +14,7 @@ from ctrl.trajectories import Trajectories
 from systems import Hard, Task
 from systems.statistics import Estimate, Rate, mean
 
-__all__ = ["Metrics", "measure", "settling_times"]
+__all__ = ["Metrics", "estimation_errors", "measure", "settling_times"]
 
 STAY = 0.1
 """Share of the run for which a state must have stayed at the reference, up to the end, to count as settled."""
@@ -41,6 +41,8 @@ class Metrics:
         step_p99: seconds of one step, 99th percentile.
         missed: timed steps that took longer than dt.
         statuses: samples by how the computation ended.
+        estimation_error: root mean square of the error of the estimated state, by name, over the samples of all runs
+            until they end; empty where nothing is estimated.
     """
 
     cost: Estimate
@@ -57,6 +59,7 @@ class Metrics:
     step_p99: float
     missed: Rate
     statuses: Mapping[Status, int]
+    estimation_error: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure(task: Task, runs: Trajectories) -> Metrics:
@@ -84,7 +87,19 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
         step_p99=float(np.quantile(taken, 0.99)) if len(taken) else float("nan"),
         missed=Rate(int((taken > task.dt).sum()), len(taken)),
         statuses={status: int((runs.statuses == i).sum()) for i, status in enumerate(Status)},
+        estimation_error=estimation_errors(task, runs),
     )
+
+
+def estimation_errors(task: Task, runs: Trajectories) -> dict[str, float]:
+    """Root mean square of the error of the estimated state, by name; empty where nothing was estimated."""
+    if runs.estimates is None:
+        return {}
+    known = np.isfinite(runs.estimates).all(axis=-1)
+    if not known.any():
+        return {}
+    errors = task.reading.state.deviation(runs.estimates[known], runs.states[:, :-1][known])
+    return dict(zip(task.plant.state.names, np.sqrt((errors**2).mean(axis=0)).tolist(), strict=True))
 
 
 def settling_times(task: Task, runs: Trajectories) -> np.ndarray:

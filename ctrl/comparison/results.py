@@ -133,6 +133,10 @@ def details(comparison: ComparisonData) -> list[dict[str, Any]]:
             row[f"worst_margin[{constraint}]"] = metrics.worst_margin[constraint]
             row[f"verdict[{constraint}]"] = "kept" if verdict.kept else "not kept"
         row |= {f"samples[{status}]": count for status, count in metrics.statuses.items()}
+        if comparison.task.measurement is not None:
+            row["estimator"] = comparison.estimators.get(name)
+            names = comparison.task.plant.state.names
+            row |= {f"estimation_error[{state}]": metrics.estimation_error.get(state) for state in names}
         said = row.pop("approximations")
         row["approximations"] = None if said is None else "; ".join(said)
         objects.append(row)

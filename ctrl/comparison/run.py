@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 
 from ctrl.answers import announced
 from ctrl.comparison.comparison import Comparison
-from ctrl.comparison.draws import draw
+from ctrl.comparison.draws import draw_all
 from ctrl.comparison.metrics import Metrics, measure
+from ctrl.comparison.pairing import paired
 from ctrl.comparison.spec import STARTS, Factory
 from ctrl.comparison.workers import cores, spread
 from ctrl.controller import Controller, NotApplicable
+from ctrl.estimation import OutputFeedback
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
@@ -42,6 +44,9 @@ def compare(
     A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
     has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
     how many there are. Progress is shown on the terminal.
+
+    On a task with a measurement, a controller of the state is paired with an estimator,
+    :func:`ctrl.estimation.standard_estimator`, which the table names.
 
     Args:
         task: the task of every run.
@@ -86,7 +91,7 @@ def compare(
         seeds = tuple(expect_seed(seed, "a seed") for seed in seeds)
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
-    x0, w = draw(task, starts, seeds)
+    x0, w, noise = draws = draw_all(task, starts, seeds)
     runs: dict[str, Trajectories] = {}
     proved: dict[str, float | None] = {}
     skipped: dict[str, str] = {}
@@ -94,15 +99,18 @@ def compare(
     seconds: dict[str, float] = {}
     metrics: dict[str, Metrics] = {}
     approximations: dict[str, tuple[str, ...] | None] = {}
+    estimators: dict[str, str] = {}
     for name, given in controllers.items():
         began = perf_counter()
         try:
-            controller = _build(given, task)
-            result = spread(name, given, controller, task, x0, w, workers)
+            controller, given = paired(_build(given, task), given, task)
+            result = spread(name, given, controller, task, draws, workers)
             measured, said = measure(task, result), announced(controller)
             proved[name] = _proved(proof, task, controller, name)
             runs[name], metrics[name], approximations[name] = result, measured, said
             seconds[name] = perf_counter() - began
+            if isinstance(controller, OutputFeedback):
+                estimators[name] = type(controller.estimator).__name__
         except NotApplicable as reason:
             skipped[name] = str(reason)
         except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
@@ -111,8 +119,9 @@ def compare(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
-        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None
-    )
+        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None,
+        noise, estimators,
+    )  # fmt: skip
 
 
 def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) -> float | None:

@@ -163,6 +163,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
         notes += [f"{_mark(metrics)}{name}: {', '.join(parts)}"] if parts else []
         notes += [_announced(name, comparison)] if comparison.approximations[name] != () else []
         notes += [f"{name}: {note}" for verdict in metrics.verdicts if (note := _note(verdict, comparison.task))]
+        notes += _estimation(name, comparison)
     notes += [f"{name}: skipped, {reason}" for name, reason in comparison.skipped.items()]
     notes += [f"{name}: FAILED, {reason}" for name, reason in comparison.failed.items()]
     return [*notes, *_endings(comparison), "; ".join(_legend(comparison))]
@@ -199,6 +200,16 @@ def _announced(name: str, comparison: ComparisonData) -> str:
     """A controller's approximations of the task."""
     said = comparison.approximations[name]
     return f"{name} does not say what it approximates" if said is None else f"{name} approximates: {'; '.join(said)}"
+
+
+def _estimation(name: str, comparison: ComparisonData) -> list[str]:
+    """The estimator of a controller, and the error of its estimates."""
+    errors, estimator = comparison.metrics[name].estimation_error, comparison.estimators.get(name)
+    if not errors:
+        return []
+    units = dict(zip(comparison.task.plant.state.names, comparison.task.plant.state.units, strict=True))
+    said = ", ".join(f"{state} {_number(error)} {units[state]}" for state, error in errors.items())
+    return [f"{name}: state from {estimator or 'an estimator of its own'}, error (root mean square) {said}"]
 
 
 def _endings(comparison: ComparisonData) -> list[str]:

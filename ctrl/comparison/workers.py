@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ctrl.comparison.draws import Draws
 from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.spec import Factory
 from ctrl.controller import BatchController, Controller
@@ -28,9 +29,7 @@ WATCHED = 0.2  # seconds during which cores are watched
 CLOCK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # ticks in a second
 
 
-def spread(
-    name: str, given: Any, controller: Controller, task: Task, x0: np.ndarray, w: np.ndarray, workers: int
-) -> Trajectories:
+def spread(name: str, given: Any, controller: Controller, task: Task, draws: Draws, workers: int) -> Trajectories:
     """Closed loops from all starts: in this process where the controller answers many states at once or was given
     ready-made, else in worker processes that make one each.
 
@@ -39,15 +38,15 @@ def spread(
         given: the controller or its factory, as it was given.
         controller: the controller that was given, or the one that the factory made.
         task: the task of the runs.
-        x0: initial states, (runs, n).
-        w: disturbances, (runs, steps, q).
+        draws: initial states, disturbances and noise of the runs.
         workers: number of processes.
     """
+    x0, w, noise = draws
     is_factory = isinstance(given, type) or not isinstance(given, Controller)
     alone = isinstance(controller, BatchController) or not is_factory or workers == 1 or len(x0) < 2 * workers
     with _Progress(name, len(x0)) as advance:
         if alone:
-            return simulate(task, controller, x0, w, advance)
+            return simulate(task, controller, x0, w, advance, noise)
         from joblib import Parallel, delayed, parallel_config
 
         chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
@@ -55,7 +54,10 @@ def spread(
         done: dict[int, Trajectories] = {}
         ends = {"initializer": end_with, "initargs": (lifeline(),)}
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **ends):
-            work = (delayed(_chunk)(token, i, given, task, x0[rows], w[rows]) for i, rows in enumerate(chunks))
+            work = (
+                delayed(_chunk)(token, i, given, task, x0[rows], w[rows], None if noise is None else noise[rows])
+                for i, rows in enumerate(chunks)
+            )
             with _interrupts_ignored():
                 parts = Parallel(return_as="generator_unordered")(work)
             for i, part in parts:
@@ -84,12 +86,14 @@ def _interrupts_ignored() -> Iterator[None]:
 _BUILT: dict[str, Controller] = {}
 
 
-def _chunk(token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray) -> tuple[int, Trajectories]:
+def _chunk(
+    token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray, noise: np.ndarray | None
+) -> tuple[int, Trajectories]:
     """Some of the runs, in a worker process, whose controller is made once and kept for later chunks."""
     if token not in _BUILT:
         _BUILT.clear()
         _BUILT[token] = factory(task)
-    return i, simulate(task, _BUILT[token], x0, w)
+    return i, simulate(task, _BUILT[token], x0, w, noise=noise)
 
 
 class _Progress:

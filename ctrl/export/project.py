@@ -75,6 +75,11 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     task = _task_of(controller)
     if not len(task.plant.input):
         raise NotExportable(f"task '{task.name}' has no input, so there is nothing to compute")
+    if task.measurement is not None:
+        raise NotExportable(
+            f"task '{task.name}' has a measurement, and estimators have no C code; export a controller of "
+            "dataclasses.replace(task, measurement=None), and give its code an estimate of the state"
+        )
     reach = task.steps if samples is None else int(samples)
     code = controller.c_code(reach)
     name = name or identifier(f"{task.name} {_words(type(controller).__name__)}")

@@ -92,6 +92,11 @@ class Loop:
             raise InvalidValue(f"plant = {shown(plant)}; expected an object with read() and write(u)")
         if not len(task.plant.input):
             raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to write")
+        if task.measurement is not None:
+            raise NotApplicable(
+                f"task '{task.name}' has a measurement, and a loop exchanges states with its plant; give it "
+                "dataclasses.replace(task, measurement=None), and let the plant's read() return an estimate"
+            )
         self.task, self._plant, self._clock = task, plant, RealClock() if clock is None else clock
         expect(self._clock, Clock, "clock", "such as SimulatedClock()")
         s = self.settings

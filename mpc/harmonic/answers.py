@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
 from systems import Task
 from systems.reading import Part
@@ -50,6 +50,7 @@ def answers(moving: Answer) -> Answers:
             Part.BIASED_DISTURBANCE: UNDISTURBED,
             Part.PERIODIC: EXACT,
             Part.DOMAIN: DOMAIN,
+            Part.MEASUREMENT: ESTIMATED,
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.answers import EXACT, Announced, Answer, Answers, Refused
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
 from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
@@ -175,5 +175,6 @@ ANSWERS = Answers(
         Part.BIASED_DISTURBANCE: UNDISTURBED,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
+        Part.MEASUREMENT: ESTIMATED,
     }
 )

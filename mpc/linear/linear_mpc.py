@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ctrl.answers import EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
 from ctrl.controller import NotApplicable, Status
 from ctrl.export.code import CodePart, ControllerCode, NotExportable
 from ctrl.regulator import LQR
@@ -354,5 +354,6 @@ ANSWERS = Answers(
         Part.BIASED_DISTURBANCE: UNDISTURBED,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
+        Part.MEASUREMENT: ESTIMATED,
     }
 )

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ctrl.answers import EXACT, Announced, Answer, Answers
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers
 from ctrl.controller import Status, sample_index
 from ctrl.export.code import ControllerCode
 from ctrl.loop import SingleStep
@@ -330,5 +330,6 @@ ANSWERS = Answers(
         Part.BIASED_DISTURBANCE: UNDISTURBED,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
+        Part.MEASUREMENT: ESTIMATED,
     }
 )

@@ -13,6 +13,7 @@ from systems.abstract_task import AbstractTask
 from systems.arguments import expect_array, expect_seed
 from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, expect, shown
+from systems.measurement import Sensors
 from systems.signals import expect_values
 
 __all__ = ["GymEnv"]
@@ -28,6 +29,10 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Both spaces are ``float32`` boxes, the state within is kept in 64 bits. The reward is minus the stage cost; leaving
     ``task.domain`` terminates and is charged as :class:`SampleModel` says; ``task.steps`` samples truncate.
 
+    Of a task with a measurement the observations are what is measured, followed by the reference of the state if that
+    moves: each signal holds its last reported value, and until the first that of the reference. Gymnasium's
+    ``FrameStackObservation`` gives a window of them.
+
     ``info`` holds ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 where the
     step violated the constraint, else 0.0; the excess where that is budgeted) and ``margins`` (largest g by name;
     positive means violated).
@@ -37,7 +42,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         seed: of the first ``reset()`` that names none.
 
     Raises:
-        InvalidValue: an input has no bound, so there is no box to act in.
+        InvalidValue: an input has no bound, so there is no box to act in; a measurement and an observation.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, the type Gymnasium declares
@@ -57,11 +62,21 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                     f"give it limits() in {task.plant.name} or a hard Box constraint"
                 )
         size = len(task.observation_signals)
+        self._sensors: Sensors | None = None
+        if task.measurement is not None:
+            if task.observation is not None:
+                raise InvalidValue(
+                    f"task '{task.name}' has a measurement and an observation of the state; leave out one of them: "
+                    "dataclasses.replace(task, observation=None)"
+                )
+            self._sensors = Sensors(task.measurement, task.plant)
+            size = len(task.measurement.signals) + (0 if task.reference.is_constant else len(task.plant.state))
         self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32)
         self._names = tuple(constraint.name for constraint in task.constraints)
         self._first_seed = seed
         self._x: np.ndarray | None = None
+        self._held = np.zeros(size)
         self._k = 0
 
     def reset(
@@ -80,6 +95,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             expect_values(given, "reset: options['state']")
         self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
         self._k = 0
+        self._begin()
         return self._observation(), {"state": self._x.copy()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -99,6 +115,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
         outcome = self._model.step(self._x, self._model.clip(u), w, self._k)
         self._x, self._k = outcome.state, self._k + 1
+        self._measure(self._model.clip(u))
         info = {
             "state": self._x.copy(),
             "cost": float(outcome.spent.sum()),
@@ -107,7 +124,28 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         }
         return self._observation(), float(outcome.reward), bool(outcome.terminated), self._k >= self.task.steps, info
 
+    def _begin(self) -> None:
+        """The first measurement of a run."""
+        if self._sensors is not None:
+            x_ref, u_ref = self.task.reference.at(self.task.plant, 0)
+            self._sensors.reset()
+            self._held = self._sensors.expected(x_ref, u_ref)
+            self._measure(u_ref)
+
+    def _measure(self, u: np.ndarray) -> None:
+        """What is reported at this sample, after the input u; signals that are not keep their value."""
+        if self._sensors is not None:
+            assert self.task.measurement is not None
+            assert self._x is not None
+            noise = self.task.measurement.sample(self.np_random, self.np_random, ())
+            y = self._sensors.read(self._x, u, self._k, noise)
+            self._held = np.where(np.isfinite(y), y, self._held)
+
     def _observation(self) -> np.ndarray:
-        observation = self._model.observe(self._x, self._k)
+        if self._sensors is None:
+            observation = self._model.observe(self._x, self._k)
+        else:
+            moving = () if self.task.reference.is_constant else (self.task.reference.at(self.task.plant, self._k)[0],)
+            observation = np.concatenate([self._held, *moving])
         # A run that diverges exceeds the range of 32 bits before that of 64.
         return np.clip(observation, -_LARGEST, _LARGEST).astype(np.float32)

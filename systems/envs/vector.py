@@ -33,6 +33,9 @@ class Transition(NamedTuple):
 class VectorEnv:
     """``n`` copies of a task, stepped together; the same rules and numbers as :class:`systems.envs.gym.GymEnv`.
 
+    Of a task with a measurement the observations are those of the state: learners train on the state, and their
+    policies are paired with an estimator.
+
     Nothing in a step waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
     ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the
     pure functions ``env.model.advance`` and ``env.model.rollout`` are the differentiable form.

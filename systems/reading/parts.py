@@ -31,3 +31,4 @@ class Part(StrEnum):
     BIASED_DISTURBANCE = "disturbance whose mean is not zero"
     PERIODIC = "periodic signal"
     DOMAIN = "domain"
+    MEASUREMENT = "measurement"

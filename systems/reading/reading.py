@@ -305,5 +305,6 @@ class Reading:
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
             Part.PERIODIC: not self.state.is_euclidean,
             Part.DOMAIN: task.domain is not None,
+            Part.MEASUREMENT: task.measurement is not None,
         }
         return frozenset(present | {part for part, is_stated in facts.items() if is_stated})

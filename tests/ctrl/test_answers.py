@@ -31,7 +31,19 @@ from mpc import (
     TrackingMPC,
 )
 from safe_rl import SAC, PolicyController, SACLagrangian
-from systems import Box, Fixed, Inequality, LinearPlant, Nonlinear, Quadratic, Task, Trajectory, Uniform
+from systems import (
+    Box,
+    Fixed,
+    Inequality,
+    LinearPlant,
+    Measurement,
+    Nonlinear,
+    Quadratic,
+    Task,
+    Trajectory,
+    Uniform,
+    signals,
+)
 from systems.library import cartpole, cartpole_track, segway
 from systems.reading import Part
 
@@ -99,7 +111,9 @@ PARTS = {
     Part.NON_QUADRATIC_COST: changed(cost=Nonlinear(lambda x, u, xr, ur: x.x1**2 + x.x1**4 + x.x2**2 + u.u1**2)),
     Part.COST_ELSEWHERE: changed(cost=Nonlinear(lambda x, u, xr, ur: (x.x1 - 1) ** 2 + x.x2**2 + u.u1**2)),
     Part.NONLINEAR_CONSTRAINT: changed(constraints=(Inequality("disc", lambda x, u: x.x1**2 + x.x2**2 - 9.0),)),
+    Part.MEASUREMENT: changed(measurement=Measurement(signals("x1 [-]"))),
 }
+ESTIMATE = "takes the estimate of the state for the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
 SAID = {
     ("lqr", Part.HARD): "ignores the constraint 'wall'",
@@ -146,6 +160,8 @@ SAID = {
     ("stochastic", Part.MOVING_REFERENCE): "refused: its reference moves",
     ("stochastic", Part.NON_QUADRATIC_COST): "takes the cost to second order",
     ("stochastic", Part.NONLINEAR_CONSTRAINT): "refused: disc is not affine",
+    ("stochastic", Part.MEASUREMENT): f"{ESTIMATE}, with no tightening for its error",
+    **{(reader, Part.MEASUREMENT): ESTIMATE for reader in ("lqr", "linear", "nonlinear", "lagrangian", "tracking")},
 }
 
 

@@ -72,6 +72,11 @@ class ClosedLoop:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
             raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
+        if self.task.measurement is not None:
+            raise NotApplicable(
+                f"task '{self.task.name}' has a measurement, and this is the loop of a law that reads the state; prove "
+                "it of dataclasses.replace(task, measurement=None), which says nothing of the loop with an estimator"
+            )
         for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
             if np.shape(ends) != (2,):
                 raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")

@@ -1,0 +1,21 @@
+"""Estimators of the state from what is measured, each made from a task alone, and output feedback."""
+
+from ctrl.estimation.constant_gain import LuenbergerObserver, SteadyKalmanFilter
+from ctrl.estimation.estimator import Estimate, Estimator
+from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
+from ctrl.estimation.model import EstimationModel
+from ctrl.estimation.output_feedback import OutputFeedback, standard_estimator
+from ctrl.estimation.unscented import UnscentedKalmanFilter
+
+__all__ = [
+    "Estimate",
+    "EstimationModel",
+    "Estimator",
+    "ExtendedKalmanFilter",
+    "KalmanFilter",
+    "LuenbergerObserver",
+    "OutputFeedback",
+    "SteadyKalmanFilter",
+    "UnscentedKalmanFilter",
+    "standard_estimator",
+]

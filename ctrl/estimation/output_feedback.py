@@ -1,0 +1,101 @@
+"""Output feedback: a controller of the state that is given the estimate of an estimator."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from ctrl.answers import announced
+from ctrl.controller import Controller, Decision, NotApplicable, Status
+from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
+from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
+from ctrl.estimation.model import EstimationModel
+from systems import InvalidValue, Task
+from systems.errors import shown
+
+__all__ = ["OutputFeedback", "standard_estimator"]
+
+
+@final
+class OutputFeedback:
+    """A controller of measurements: an estimator, and a controller that takes its estimate for the state.
+
+    It reads what is measured, NaN where a signal is not reported, and is a :class:`ctrl.Controller` itself. The
+    estimator is told the input that was decided, within the limits of the nominal plant's actuators.
+
+    Args:
+        controller: takes a state.
+        estimator: of the task that is controlled, which must have a measurement.
+
+    Attributes:
+        measurement: what ``step`` is given; the measurement of the estimator's task.
+        estimate: the last :class:`ctrl.estimation.Estimate`; None before the first.
+        approximations: those of both, in words; None where one of them does not say.
+
+    Raises:
+        InvalidValue: not a controller and an estimator.
+        NotApplicable: a controller that takes measurements itself.
+    """
+
+    def __init__(self, controller: Controller, estimator: Estimator) -> None:
+        if isinstance(controller, type) or not isinstance(controller, Controller):
+            raise InvalidValue(f"the controller = {shown(controller)}; expected a controller, such as LQR(task)")
+        if isinstance(estimator, type) or not isinstance(estimator, Estimator):
+            raise InvalidValue(f"the estimator = {shown(estimator)}; expected an estimator, such as KalmanFilter(task)")
+        if getattr(controller, "measurement", None) is not None:
+            raise NotApplicable(f"{type(controller).__name__} takes measurements already; use it as it is")
+        self.controller, self.estimator, self.task = controller, estimator, estimator.task
+        self.measurement = estimator.task.measurement
+        if self.measurement is None:
+            raise NotApplicable(f"task '{self.task.name}' has no measurement, so there is nothing to estimate")
+        of_both = announced(controller), announced(estimator)
+        self.approximations = (
+            None
+            if None in of_both
+            else tuple(dict.fromkeys((*(of_both[0] or ()), *(f"estimator: {text}" for text in of_both[1] or ()))))
+        )
+        self.estimate: Estimate | None = None
+        self._first = self.task.reading.start[1]
+        self._bounds = self.task.plant.bounds
+        self._input = self._first
+
+    def __repr__(self) -> str:
+        return f"<OutputFeedback of {self.controller!r} by {self.estimator!r}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.controller, self.estimator)
+
+    def reset(self) -> None:
+        """Forgets the past: a new run begins."""
+        self.controller.reset()
+        self.estimator.reset()
+        self.estimate, self._input = None, self._first
+
+    def step(self, y: np.ndarray, k: int) -> Decision:
+        """Decides at sample ``k`` from the measurement ``y`` (p,).
+
+        Raises:
+            DimensionMismatch, InvalidValue: arguments of another shape or kind.
+        """
+        began = perf_counter()
+        assert self.measurement is not None
+        y = measured_outputs(y, self.measurement.signals)
+        estimate = self.estimator.update(y, self._input, k)
+        decision = self.controller.step(estimate.state.copy(), k)
+        self.estimate, self._input = estimate, np.clip(decision.input, *self._bounds)
+        status = decision.status if estimate.status is Status.SOLVED else estimate.status
+        return Decision(
+            decision.input, status, decision.source, decision.iterations, decision.residual, perf_counter() - began
+        )
+
+
+def standard_estimator(task: Task) -> Estimator:
+    """The estimator that comparisons pair controllers of the state with: a Kalman filter, extended where plant or
+    measurement are not affine.
+
+    Args:
+        task: with a measurement.
+    """
+    return (KalmanFilter if EstimationModel(task).is_affine else ExtendedKalmanFilter)(task)

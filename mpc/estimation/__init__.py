@@ -1,0 +1,1 @@
+"""Estimation over a moving horizon."""
