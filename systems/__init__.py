@@ -14,7 +14,7 @@ from systems.lowering import lower
 from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
-from systems.signals import Signal, Signals, Vector, angle, quaternion, signals
+from systems.signals import Signal, Signals, Vector, angle, integer, quaternion, signals
 from systems.task import Observation, Task
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "angle",
     "equilibrium",
     "exact",
+    "integer",
     "linear_plant",
     "linearise",
     "lower",
