@@ -112,7 +112,8 @@ def _names(task: Task, part: Part) -> str:
     reading = task.reading
     kinds = {Part.HARD: Hard, Part.SOFT: Soft, Part.CHANCE: Chance}
     if part in kinds:
-        return _quoted(c.name for c in task.constraints if isinstance(c.requirement, kinds[part]))
+        named = (c for c in task.constraints if isinstance(c.requirement, kinds[part]))
+        return _quoted(c.name for c in named if c not in reading.change_limits)
     if part in (Part.BUDGET, Part.EXCESS_BUDGET):
         of = "steps" if part is Part.BUDGET else "excess"
         return _quoted(c.name for c in task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == of)
@@ -139,6 +140,10 @@ def _names(task: Task, part: Part) -> str:
             for signal, value in zip(task.plant.disturbance, mean, strict=True)
             if value
         )
+    if part is Part.CHANGE_LIMIT:
+        return _quoted(c.name for c in reading.change_limits)
+    if part is Part.INTEGER:
+        return ", ".join(s.name for s in task.plant.input if s.integer)
     if part is Part.PERIODIC:
         return ", ".join(s.name for s in task.plant.state if np.isfinite(s.period) or s.quaternion)
     return ""

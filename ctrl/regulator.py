@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from scipy import linalg
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, described
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused, described
 from ctrl.controller import (
     Decision,
     NotApplicable,
@@ -21,7 +21,7 @@ from ctrl.controller import (
     measured_states,
     sample_index,
 )
-from ctrl.export.code import CodePart, ControllerCode, fragment
+from ctrl.export.code import CodePart, ControllerCode, NotExportable, fragment
 from ctrl.export.project import export
 from ctrl.export.regulator import regulator_part
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
@@ -175,6 +175,9 @@ class LQR:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         self.task = task
         self._lower, self._upper = task.input_bounds
+        if Part.INTEGER in task.reading.parts:
+            ANSWERS.read(task)  # refuses
+        self._has_limits = bool(task.reading.change_limits)
         self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean
         self._courses: dict[int, Course] = {}
         self._ends = task.reading.terminal is not None
@@ -261,6 +264,8 @@ class LQR:
             if np.isfinite(u).all():
                 return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self.gain(k)[2], self._lower, self._upper)
+        if self._has_limits and np.isfinite(x).all():
+            backup = np.clip(self.task.reading.limited(backup, x), self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
     @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
@@ -269,7 +274,8 @@ class LQR:
         x = measured_states(x, self._state)
         K, x_ref, u_ref = self.gain(sample_index(k))
         x = x if self._is_euclidean else self._state.nearest(x, x_ref)
-        return saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
+        u = saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
+        return np.clip(self.task.reading.limited(u, x), self._lower, self._upper) if self._has_limits else u
 
     def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
         """Writes the regulator as a C99 project; see :func:`ctrl.export.export`.
@@ -283,7 +289,11 @@ class LQR:
         return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
-        """The regulator in C, the tables of gains that vary reaching over so many samples."""
+        """The regulator in C, the tables of gains that vary reaching over so many samples.
+
+        Raises:
+            NotExportable: the task limits the change of inputs.
+        """
         return ControllerCode(
             self.task,
             f"LQR {'with gains that vary' if self._varies else 'with a constant gain'}.",
@@ -296,6 +306,12 @@ class LQR:
 
     def c_part(self, samples: int) -> CodePart:
         """The tables and functions of ``ctrl/export/c/regulator.c`` for this regulator."""
+        if self._has_limits:
+            raise NotExportable(
+                f"task '{self.task.name}' has hard limits on the change of inputs, which LQR and the fallback of "
+                "predictive controllers do not apply in C; declare them soft: "
+                "limit_changes(..., requirement=Soft(weight))"
+            )
         return regulator_part(self.gain, samples if self._varies else 0, self._state, self._ends)
 
     @property
@@ -306,6 +322,12 @@ class LQR:
             NotApplicable: it has none: its gains vary with time, or it takes a periodic signal next to another point
                 than the reference.
         """
+        if self._has_limits:
+            raise NotApplicable(
+                f"task '{self.task.name}': LQR is held to limits on the change of its inputs, and no law in closed "
+                "form says so; leave the limits out of the task, or write the law that is meant: SaturatedLinear(K, "
+                "x_ref, u_ref, lower, upper)"
+            )
         if self._varies:
             why = "the task has a terminal cost" if self._ends else "the reference moves"
             raise NotApplicable(
@@ -360,6 +382,7 @@ ANSWERS = Answers(
         Part.KINKED_COST: Announced("does not see the kinks of the cost ({names})"),
         Part.TERMINAL_COST: EXACT,
         Part.HARD: _IGNORED,
+        Part.CHANGE_LIMIT: Announced("applies the limit {names} on the change of inputs after its optimum"),
         Part.SOFT: _IGNORED,
         Part.CHANCE: _IGNORED,
         Part.BUDGET: _IGNORED,
@@ -368,6 +391,10 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: EXACT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: Announced("takes the mean of the disturbance for zero ({names})"),
+        Part.INTEGER: Refused(
+            "the input {names} takes whole numbers only, which a linear-quadratic regulator does not give; use "
+            "LinearMPC or NonlinearMPC"
+        ),
         Part.PERIODIC: EXACT,
         Part.DOMAIN: Announced("does not know the domain"),
         Part.MEASUREMENT: ESTIMATED,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ctrl.answers import Announced
+from ctrl.answers import Announced, Refused
 
 __all__ = [
     "DOMAIN",
     "HELD_AS_HARD",
+    "INTEGER",
     "KINKED_CONSTRAINT",
     "LINEARISED",
     "SLOPES_OF_KINKS",
@@ -16,6 +17,7 @@ __all__ = [
 
 HELD_AS_HARD = Announced("holds {names} in every predicted sample, with no allowance")
 UNDISTURBED = Announced("predicts without the mean of the disturbance ({names})")
+INTEGER = Refused("the input {names} takes whole numbers only, which this controller does not give; use LinearMPC")
 DOMAIN = Announced("does not know the domain")
 KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
 LINEARISED = Announced("takes {names} as its linearisation")

@@ -124,6 +124,7 @@ class OnlineController(ABC):
         self.task = task
         self._state, self._is_periodic = task.plant.state, not task.reading.state.is_euclidean
         self._lower, self._upper = task.input_bounds
+        self._has_limits = bool(task.reading.change_limits)
         self._fallback = Fallback(task)
 
     def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
@@ -278,6 +279,8 @@ class OnlineController(ABC):
     @quiet
     def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         u, source = self._fallback_input(x, k)
+        if self._has_limits and np.isfinite(x).all():
+            u = self.task.reading.limited(self._clip(u), x)
         return self._clip(u), source
 
     def _clip(self, u: np.ndarray) -> np.ndarray:

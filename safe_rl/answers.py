@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
 from systems import Task
 from systems.reading import Part
 
@@ -16,7 +16,7 @@ def objective(task: Task) -> str:
 
 def _promising(text: str) -> dict[Part, Answer]:
     answer = Announced(text)
-    return dict.fromkeys((Part.HARD, Part.CHANCE, Part.BUDGET, Part.EXCESS_BUDGET), answer)
+    return dict.fromkeys((Part.HARD, Part.CHANGE_LIMIT, Part.CHANCE, Part.BUDGET, Part.EXCESS_BUDGET), answer)
 
 
 _COMMON: dict[Part, Answer] = {
@@ -35,6 +35,10 @@ _COMMON: dict[Part, Answer] = {
     Part.KINKED_CONSTRAINT: EXACT,
     Part.DISTURBANCE: EXACT,
     Part.BIASED_DISTURBANCE: EXACT,
+    Part.INTEGER: Refused(
+        "the input {names} takes whole numbers only, and the actions of these learners are continuous; train a learner "
+        "of discrete actions on task.env()"
+    ),
     Part.PERIODIC: EXACT,
     Part.DOMAIN: EXACT,  # leaving it is charged in the reward
     Part.MEASUREMENT: Announced(f"is trained on the state, and {ESTIMATED.text}"),
@@ -53,10 +57,12 @@ def learner_answers(has_handler: bool) -> Answers:
     if not has_handler:
         return Answers({**_COMMON, **_promising("ignores the constraint {names}")})
     on_average = Announced("keeps the budget of {names} on average over runs, not in every one")
+    hard = Announced("takes the hard {names} as a budget of no violated sample, without a promise")
     return Answers(
         {
             **_COMMON,
-            Part.HARD: Announced("takes the hard {names} as a budget of no violated sample, without a promise"),
+            Part.HARD: hard,
+            Part.CHANGE_LIMIT: hard,
             Part.CHANCE: Announced("takes the chance constraint {names} as a budget of its share of the samples"),
             Part.BUDGET: on_average,
             Part.EXCESS_BUDGET: on_average,

@@ -16,7 +16,7 @@ from systems.measurement import Measurement
 from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
-from systems.signals import Signal, Signals, Vector, angle, quaternion, signals
+from systems.signals import Signal, Signals, Vector, angle, integer, quaternion, signals
 from systems.task import Observation, Task
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "equilibrium",
     "exact",
     "in_error_coordinates",
+    "integer",
     "linear_plant",
     "linearise",
     "lower",

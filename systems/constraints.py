@@ -21,9 +21,11 @@ from systems.requirements import Budget, Chance, Hard, Requirement, Soft
 from systems.signals import Signals, Vector, left_out
 
 __all__ = [
+    "PREVIOUS",
     "Box",
     "Budget",
     "Chance",
+    "ChangeLimit",
     "Constraint",
     "Ellipsoid",
     "Hard",
@@ -33,6 +35,9 @@ __all__ = [
     "Soft",
 ]
 
+
+PREVIOUS = "previous_"
+"""What the name of a state that holds an input of one sample before starts with."""
 
 _STATEMENTS = (ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_NOT, ca.OP_AND, ca.OP_OR)
 
@@ -188,6 +193,38 @@ class Box(Constraint):
         """Whether each of the points (..., n) lies inside; (...,) of bool. NaN lies outside."""
         lower, upper = self.interval(declared)
         return np.asarray(((x >= lower) & (x <= upper)).all(axis=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class ChangeLimit(Constraint):
+    """Limits on the change of inputs, u_k - u_(k-1); :func:`systems.inputs.limit_changes` makes it.
+
+    Args:
+        bounds: (lower, upper) of the change in one sample by name of an input, in its unit. The previous input is the
+            state ``previous_NAME``.
+    """
+
+    bounds: Mapping[str, tuple[float, float]]
+
+    def changes(self, x: Vector, u: Vector) -> list[Any]:
+        """The change of each bounded input, in the order of the bounds."""
+        return [_signal(name, x, u) - x[PREVIOUS + name] for name in self.bounds]
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        rows = []
+        for change, (low, high) in zip(self.changes(x, u), self.bounds.values(), strict=True):
+            rows += [low - change] if np.isfinite(low) else []
+            rows += [change - high] if np.isfinite(high) else []
+        return ca.vertcat(*rows)
+
+    def clip(self, u: np.ndarray, x: np.ndarray, inputs: Signals, state: Signals) -> np.ndarray:
+        """The inputs (..., m) nearest to ``u`` whose changes from the previous ones in the states (..., n) are within
+        the limits."""
+        clipped = np.array(u, dtype=float)
+        for name, (low, high) in self.bounds.items():
+            i, before = inputs.where(name), x[..., state.where(PREVIOUS + name)]
+            clipped[..., i] = np.clip(clipped[..., i], before + low, before + high)
+        return clipped
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,11 @@ Weight = Mapping[str, float] | Sequence[float] | np.ndarray
 class Cost(ByContent, ABC):
     """l(x, u; x_r, u_r), charged once per sample, and V_f(x; x_r), charged once at the end."""
 
+    @property
+    def is_distance(self) -> bool:
+        """Whether the stage cost is declared as a quadratic form of the distance from the reference."""
+        return False
+
     @abstractmethod
     def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
         """Stage cost, a CasADi scalar, for the state, the input and the reference of one sample."""
@@ -65,6 +70,10 @@ class Quadratic(Cost):
         for name in ("Q", "R", "P"):
             if name != "P" or self.P is not None:
                 expect_weight(getattr(self, name), name)
+
+    @property
+    def is_distance(self) -> bool:
+        return True
 
     def matrices(self, plant: Plant) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q (n, n), R (m, m), P (n, n) for this plant; P is zero where none was given.

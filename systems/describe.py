@@ -35,7 +35,7 @@ def describe(thing: Any) -> Any:
         with _all_digits():
             return _task(thing) if isinstance(thing, AbstractTask) else _plant(thing)
     if isinstance(thing, Signals):
-        return [str(signal) for signal in thing]
+        return [f"{signal}, integer" if signal.integer else str(signal) for signal in thing]
     if isinstance(thing, Enum):
         return describe(thing.value)
     if thing is None or isinstance(thing, (bool, str)):

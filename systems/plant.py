@@ -182,6 +182,14 @@ class Plant(ABC):
         symbols = {name: ca.SX.sym(name) for name in names}
         return with_symbols(self, symbols), ca.vertcat(*symbols.values())
 
+    def with_parameters(self, values: Mapping[str, float]) -> Self:
+        """The same plant with other values of some parameters, by name."""
+        return dataclasses.replace(self, **values)  # type: ignore[type-var]
+
+    def _value(self, name: str) -> Any:
+        """The number of a field."""
+        return getattr(self, name)
+
     def casadi(self, parameters: Sequence[str] = ()) -> ca.Function:
         """The physics as a plain CasADi function.
 
@@ -221,6 +229,6 @@ class Plant(ABC):
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:
-            at = {name: float(getattr(self, name)) for name in parameters}
+            at = {name: float(self._value(name)) for name in parameters}
             expect_same_function(f, self.casadi(), self.name, self.state.names, at)
         return without_nan(f, where)

@@ -24,6 +24,7 @@ __all__ = [
     "Vector",
     "angle",
     "expect_values",
+    "integer",
     "left_out",
     "quaternion",
     "signals",
@@ -46,17 +47,21 @@ class Signal:
             periodic).
         quaternion: name shared by the four components of a unit :func:`quaternion`, of which q and -q are the same
             attitude; default: empty (not part of a quaternion).
+        integer: whether it takes whole numbers only, as an :func:`integer` input; default: no.
     """
 
     name: str
     unit: str = "-"
     period: float = math.inf
     quaternion: str = ""
+    integer: bool = False
 
     def __post_init__(self) -> None:
         _expect_readable(self.name)
         if not isinstance(self.unit, str):
             raise InvalidValue(f"the unit of signal '{self.name}' is {shown(self.unit)}; expected text, such as 'm/s'")
+        if not isinstance(self.integer, bool):
+            raise InvalidValue(f"signal '{self.name}': integer = {shown(self.integer)}; expected True or False")
         expect_number(self.period, f"signal '{self.name}': period", above=0.0, infinite=True, hint="such as 2 pi")
         if not isinstance(self.quaternion, str):
             raise InvalidValue(
@@ -276,6 +281,16 @@ def angle(declaration: str, period: float | None = None) -> Signal:
             "or give period="
         )
     return replace(signal, period=float(expect_number(turn, f"angle '{declaration}': period", above=0.0)))
+
+
+def integer(declaration: str) -> Signal:
+    """An input that takes whole numbers only, such as a number of running pumps or a switch (0 or 1):
+    ``integer("pumps [-]")``. Its actuator limits say from where to where.
+
+    Args:
+        declaration: ``name [unit]``.
+    """
+    return replace(_signal(declaration), integer=True)
 
 
 def quaternion(w: str, x: str, y: str, z: str) -> tuple[Signal, Signal, Signal, Signal]:

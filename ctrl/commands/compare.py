@@ -124,8 +124,6 @@ def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
 
 def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:
     """The task with some parameters of the true plant changed."""
-    import dataclasses
-
     from systems import UnknownName
 
     if not changes:
@@ -139,4 +137,4 @@ def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:
             values[name] = float(text)
         except ValueError:
             raise Misuse(f"--true {change}; expected name=value with a number, such as {name}=1.5") from None
-    return task.with_truth(dataclasses.replace(plant, **values))
+    return task.with_truth(plant.with_parameters(values))

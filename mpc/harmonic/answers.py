@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
-from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
 from systems import Task
 from systems.reading import Part
 
@@ -37,6 +37,7 @@ def answers(moving: Answer) -> Answers:
                 "it out, or use the linear or the nonlinear MPC"
             ),
             Part.HARD: EXACT,
+            Part.CHANGE_LIMIT: EXACT,
             Part.SOFT: Announced("holds the soft {names} as hard"),
             Part.CHANCE: HELD_AS_HARD,
             Part.BUDGET: HELD_AS_HARD,
@@ -48,6 +49,7 @@ def answers(moving: Answer) -> Answers:
             Part.KINKED_CONSTRAINT: EXACT,
             Part.DISTURBANCE: EXACT,
             Part.BIASED_DISTURBANCE: UNDISTURBED,
+            Part.INTEGER: INTEGER,
             Part.PERIODIC: EXACT,
             Part.DOMAIN: DOMAIN,
             Part.MEASUREMENT: ESTIMATED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
@@ -36,6 +37,7 @@ class TrackingModel:
         c: (n,).
         Q: (n, n).
         R: (m, m).
+        S: (n, m), of the cross term 2 x' S u; default: none.
     """
 
     A: np.ndarray
@@ -44,6 +46,7 @@ class TrackingModel:
     outputs: Outputs
     Q: np.ndarray
     R: np.ndarray
+    S: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +75,26 @@ def tracking_model(task: Task) -> TrackingModel:
             constraint is not affine.
     """
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
-    if not isinstance(task.cost, Quadratic):
+    if not task.cost.is_distance:
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
     expect_differentiable(task)
     linear = linear_plant(task, *mean_of(task))
-    Q, R, _ = task.cost.matrices(task.plant)
+    Q, R, S = _weights(task)
     if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
-    return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R)
+    return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R, S)
+
+
+def _weights(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Half the second derivatives of a quadratic stage cost: of the state, of the input, and the cross term."""
+    n = len(task.plant.state)
+    if isinstance(task.cost, Quadratic):
+        Q, R, _ = task.cost.matrices(task.plant)
+        return Q, R, None
+    stage = task.stage_cost
+    x, u, xr, ur = stage.sx_in()
+    H = 0.5 * np.array(ca.DM(ca.evalf(ca.hessian(stage(x, u, xr, ur), ca.vertcat(x, u))[0])))
+    return H[:n, :n], H[n:, n:], H[:n, n:]
 
 
 def harmonic_program(
@@ -125,6 +140,8 @@ class _Writer:
         self.target = np.arange(self.n, self.parameters).reshape(max(parts, 1), self.k)
         joint = np.zeros((self.k, self.k))
         joint[: self.n, : self.n], joint[self.n :, self.n :] = system.Q, system.R
+        if system.S is not None:
+            joint[: self.n, self.n :], joint[self.n :, : self.n] = system.S, system.S.T
         self.root = _root(joint)
         self.residuals: list[tuple[np.ndarray, np.ndarray]] = []
         self.equalities: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

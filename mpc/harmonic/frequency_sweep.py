@@ -180,6 +180,7 @@ def _closed_loop(
             unsolved += decision.status is not Status.SOLVED
             dx, du = x - reference[0][k], decision.input - reference[1][k]
             total += dx @ system.Q @ dx + du @ system.R @ du
+            total += 0.0 if system.S is None else 2.0 * dx @ system.S @ du
             # A loop that has run away stays where it is, so that costs remain comparable numbers.
             following = system.A @ x + system.B @ decision.input + system.c
             x = following if np.abs(following).max() < 1e6 else x

@@ -6,7 +6,7 @@ import numpy as np
 
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
-from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.lagrangian.descent import Descent, DescentResult, Maker, dead_beat
 from mpc.lagrangian.shooting import CasadiShooting
@@ -162,6 +162,7 @@ ANSWERS = Answers(
         Part.KINKED_COST: EXACT,  # as soft rows, or refused by Shooting
         Part.TERMINAL_COST: EXACT,
         Part.HARD: EXACT,
+        Part.CHANGE_LIMIT: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
@@ -173,6 +174,7 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.INTEGER: INTEGER,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,

@@ -341,6 +341,7 @@ ANSWERS = Answers(
         Part.KINKED_COST: EXACT,  # as soft rows, or refused by affine_penalties
         Part.TERMINAL_COST: quadratic_end,
         Part.HARD: EXACT,
+        Part.CHANGE_LIMIT: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
@@ -352,6 +353,7 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: EXACT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.INTEGER: EXACT,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,

@@ -12,7 +12,7 @@ from ctrl.controller import Status, sample_index
 from ctrl.export.code import ControllerCode
 from ctrl.loop import SingleStep
 from ctrl.terminal import Kind
-from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
@@ -320,6 +320,7 @@ ANSWERS = Answers(
         Part.KINKED_COST: _kinked,
         Part.TERMINAL_COST: EXACT,
         Part.HARD: EXACT,
+        Part.CHANGE_LIMIT: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
@@ -328,6 +329,7 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.INTEGER: INTEGER,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,

@@ -13,7 +13,7 @@ from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, quadrati
 from ctrl.controller import Source, Status
 from ctrl.linearisation import terminal_expansion
 from mpc.affine_task import affine_task
-from mpc.approximations import DOMAIN
+from mpc.approximations import DOMAIN, INTEGER
 from mpc.fallback import Plan
 from mpc.feasible import FeasibleSet
 from mpc.memory import expect_dense
@@ -324,6 +324,7 @@ ANSWERS = Answers(
         ),
         Part.TERMINAL_COST: quadratic_end,
         Part.HARD: EXACT,
+        Part.CHANGE_LIMIT: EXACT,
         Part.SOFT: EXACT,
         Part.CHANCE: EXACT,
         Part.BUDGET: Announced("turns the budget of {names} into a probability for every sample"),
@@ -335,6 +336,7 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: EXACT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: EXACT,
+        Part.INTEGER: INTEGER,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: Announced(f"{ESTIMATED.text}, with no tightening for its error"),

@@ -9,9 +9,10 @@ import casadi as ca
 import numpy as np
 
 from systems.abstract_task import AbstractTask
-from systems.constraints import Box, Budget, Constraint, Hard, Polytope, Soft
+from systems.constraints import Box, Budget, ChangeLimit, Constraint, Hard, Polytope, Soft
 from systems.nonsmooth import branches, kinks
 from systems.reading.reference import ReferencePath, values_at
+from systems.signals import Vector
 
 __all__ = [
     "Conditions",
@@ -63,8 +64,8 @@ class Conditions:
 def conditions(task: AbstractTask) -> Conditions:
     """The conditions of a task as two-sided rows; a hard box on inputs is left to ``task.input_bounds``.
 
-    A box gives one row per signal, so that both its sides share one violation. A maximum of smooth functions gives one
-    row for each of them. The task's domain is not a condition.
+    A box gives one row per signal, and a limit on changes one per input, so that both sides share one violation. A
+    maximum of smooth functions gives one row for each of them. The task's domain is not a condition.
     """
     plant = task.plant
     x, u = plant.state.symbol(), plant.input.symbol()
@@ -78,6 +79,10 @@ def conditions(task: AbstractTask) -> Conditions:
             continue
         if isinstance(constraint, Box):
             rows, low, high = _box(constraint, task, x, u)
+            groups = list(range(len(rows)))
+        elif isinstance(constraint, ChangeLimit):
+            rows = constraint.changes(Vector(plant.state, x, "state"), Vector(plant.input, u, "input"))
+            low, high = ([float(bound[side]) for bound in constraint.bounds.values()] for side in (0, 1))
             groups = list(range(len(rows)))
         else:
             rows, low, high, groups = _inequality(constraint, g, x, u, rough)

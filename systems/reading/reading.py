@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 
 from systems.abstract_task import AbstractTask
-from systems.constraints import Budget, Chance, Constraint, Hard, Soft
+from systems.constraints import Budget, Chance, ChangeLimit, Constraint, Hard, Soft
 from systems.nonsmooth import Epigraph, branches, epigraph, kinks, penalties
 from systems.reading.conditions import (
     Conditions,
@@ -177,6 +177,18 @@ class Reading:
         return conditions(self.task)
 
     @cached_property
+    def change_limits(self) -> tuple[ChangeLimit, ...]:
+        """The hard limits on the change of inputs."""
+        limits = (c for c in self.task.constraints if isinstance(c, ChangeLimit))
+        return tuple(c for c in limits if isinstance(c.requirement, Hard))
+
+    def limited(self, u: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The inputs (..., m) nearest to ``u`` within the hard limits on their change in the states (..., n)."""
+        for limit in self.change_limits:
+            u = limit.clip(u, x, self.task.plant.input, self.task.plant.state)
+        return u
+
+    @cached_property
     def excess_budgets(self) -> tuple[Constraint, ...]:
         """The constraints of which an accumulated excess is budgeted."""
         return tuple(c for c in self.task.constraints if budgets_excess(c))
@@ -281,7 +293,7 @@ class Reading:
         present = {
             kinds[type(c.requirement)]
             for c in task.constraints
-            if type(c.requirement) in kinds and not is_input_box(task, c)
+            if type(c.requirement) in kinds and not is_input_box(task, c) and c not in self.change_limits
         }
         spread = np.diag(task.disturbance.covariance(task.plant.disturbance))
         mean = task.disturbance.mean(task.plant.disturbance)
@@ -303,6 +315,8 @@ class Reading:
             Part.KINKED_CONSTRAINT: bool(self.kinked_constraints),
             Part.DISTURBANCE: bool((spread > 0).any()),
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
+            Part.CHANGE_LIMIT: bool(self.change_limits),
+            Part.INTEGER: any(signal.integer for signal in task.plant.input),
             Part.PERIODIC: not self.state.is_euclidean,
             Part.DOMAIN: task.domain is not None,
             Part.MEASUREMENT: task.measurement is not None,

@@ -42,8 +42,10 @@ from systems import (
     Task,
     Trajectory,
     Uniform,
+    integer,
     signals,
 )
+from systems.inputs import limit_changes
 from systems.library import cartpole, cartpole_track, segway
 from systems.reading import Part
 
@@ -103,6 +105,8 @@ PARTS = {
     Part.CHANCE: changed(constraints=(WALL.chance(0.9),)),
     Part.BUDGET: changed(constraints=(WALL.budget(2.0),)),
     Part.EXCESS_BUDGET: changed(constraints=(WALL.budget(2.0, of="excess"),)),
+    Part.CHANGE_LIMIT: limit_changes(PLAIN, {"u1": 2.0}),
+    Part.INTEGER: changed(plant=dataclasses.replace(PLANT, input=signals(integer("u1 [-]")))),
     Part.DOMAIN: changed(domain=Box("d", {"x1": (-5.0, 5.0)})),
     Part.DISTURBANCE: changed(disturbance=Uniform([-0.01], [0.01])),
     Part.BIASED_DISTURBANCE: changed(disturbance=Uniform([0.01], [0.03])),
@@ -116,6 +120,11 @@ PARTS = {
 ESTIMATE = "takes the estimate of the state for the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
 SAID = {
+    ("lqr", Part.CHANGE_LIMIT): "applies the limit 'rate limits' on the change of inputs after its optimum",
+    **dict.fromkeys(
+        [(reader, Part.INTEGER) for reader in ("lqr", "nonlinear", "lagrangian", "tracking", "stochastic")],
+        "refused: the input u1 takes whole numbers only",
+    ),
     ("lqr", Part.HARD): "ignores the constraint 'wall'",
     ("lqr", Part.SOFT): "ignores the constraint 'wall'",
     ("lqr", Part.CHANCE): "ignores the constraint 'wall'",

@@ -1,0 +1,147 @@
+"""Plants that carry another plant, with states of the way its inputs reach it."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import casadi as ca
+import numpy as np
+
+from systems.discretise import Discretisation
+from systems.errors import InvalidValue
+from systems.expressions import column
+from systems.plant import Plant
+from systems.references import Reference, Sinusoid
+from systems.signals import Signals, Vector
+
+__all__ = ["AugmentedPlant", "SampledPlant", "expect_free", "inputs_before", "part"]
+
+
+def part(declared: Signals, *vectors: Vector) -> Vector:
+    """The signals ``declared``, by name, out of one or several vectors."""
+    entries = [next(v[name] for v in vectors if name in v.names) for name in declared.names]
+    return Vector(declared, ca.vertcat(*entries) if entries else ca.SX(0, 1), "state or input")
+
+
+class AugmentedPlant(Plant, ABC):
+    """A plant whose states are those of another, the inner plant, followed by states that its inputs pass through."""
+
+    @property
+    @abstractmethod
+    def inner(self) -> Plant:
+        """The plant that is carried."""
+
+    @property
+    @abstractmethod
+    def added(self) -> Signals:
+        """The states behind those of the inner plant."""
+
+    @abstractmethod
+    def with_inner(self, plant: Plant) -> Self:
+        """The same way of the inputs to another plant."""
+
+    def added_reference(self, reference: Reference, k: np.ndarray) -> np.ndarray:
+        """Where the added states should be at the samples ``k`` (...): (..., added)."""
+        raise NotImplementedError
+
+    def input_reference(self, reference: Reference, k: np.ndarray, dt: float) -> np.ndarray:
+        """Where the inputs should be at the samples ``k`` (...), ``dt`` seconds apart: (..., m)."""
+        return reference.at(self.inner, k)[1]
+
+    @property
+    def state(self) -> Signals:  # type: ignore[override]
+        return Signals((*self.inner.state, *self.added))
+
+    @property
+    def input(self) -> Signals:  # type: ignore[override]
+        return self.inner.input
+
+    @property
+    def disturbance(self) -> Signals:  # type: ignore[override]
+        return self.inner.disturbance
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the inner plant."""
+        return self.inner.parameters
+
+    def with_parameters(self, values: Mapping[str, float]) -> Self:
+        return self.with_inner(self.inner.with_parameters(values))
+
+    def symbolic(self, names: Sequence[str]) -> tuple[Self, Any]:
+        plant, symbols = self.inner.symbolic(names)
+        return (self.with_inner(plant) if len(names) else self), symbols
+
+    def _value(self, name: str) -> Any:
+        return self.inner._value(name)
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return self.inner.limits()
+
+    def split(self, x: Vector) -> tuple[Vector, Vector]:
+        """States of the inner plant, and the added ones."""
+        return part(self.inner.state, x), part(self.added, x)
+
+
+class SampledPlant(AugmentedPlant):
+    """An augmented plant with memory from sample to sample.
+
+    It is discrete by nature: the integrator of ``sampling`` advances the inner plant, with inputs held in between.
+    """
+
+    sampling: Discretisation
+
+    @property
+    def inner(self) -> Plant:
+        return self.sampling.plant
+
+    @property
+    def dt(self) -> float:  # type: ignore[override]
+        return self.sampling.dt
+
+    def with_inner(self, plant: Plant) -> Self:
+        return dataclasses.replace(self, sampling=self.sampling.replace(plant))  # type: ignore[type-var]
+
+    def advance(self, x: Vector, u: Any, w: Vector, share: float = 1.0) -> Any:
+        """The state (n, 1) of the inner plant after a share of a sample under the inputs ``u`` (m, 1)."""
+        sampling, plant = self.sampling, self.inner
+        if share < 1.0:
+            sampling = dataclasses.replace(sampling, dt=share * sampling.dt)
+        if not plant.is_discrete and sampling.integrator == "exact":
+            return sampling.equations()(x.column, u, w.column, ca.SX(0, 1))
+        equations = plant.step if plant.is_discrete else plant.ode
+        where = f"{plant.name}.{equations.__name__}"
+        declared = (plant.state, plant.input, plant.disturbance)
+
+        def written(z: Any, v: Any, d: Any, _: Any) -> Any:
+            result = equations(*map(Vector, declared, (z, v, d), ("state", "input", "disturbance")))
+            return column(result, where, f"one expression per state: {', '.join(plant.state.names)}")
+
+        return sampling.stepper(written)(x.column, u, w.column, None)
+
+
+def inputs_before(reference: Reference, plant: Plant, k: np.ndarray, samples: int) -> np.ndarray:
+    """The input of a reference so many samples before the samples ``k`` (...): (..., m).
+
+    A formula also knows what came before a run; of a table, the first entry is taken.
+    """
+    before = np.asarray(k) - samples
+    return reference.at(plant, before if isinstance(reference, Sinusoid) else np.maximum(before, 0))[1]
+
+
+def expect_free(names: Sequence[str], plant: Plant, what: str) -> None:
+    """Raises InvalidValue where a name of an added state is taken."""
+    taken = {*plant.state.names, *plant.input.names, *plant.disturbance.names}
+    for name in names:
+        if name in taken:
+            raise InvalidValue(
+                f"{plant.name} already has a signal '{name}', which {what} would add; apply it once, or rename the "
+                "signal of the plant"
+            )
