@@ -120,7 +120,7 @@ def compare(
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
         task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None,
-        noise, estimators,
+        noise=noise, estimators=estimators,
     )  # fmt: skip
 
 
