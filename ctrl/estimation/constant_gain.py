@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import final
 
 import numpy as np
-from scipy import linalg, signal
+from scipy import linalg
 
 from ctrl.answers import described
 from ctrl.controller import NotApplicable, Status, sample_index
@@ -180,6 +180,8 @@ class LuenbergerObserver(_ConstantGain):
             raise InvalidValue(
                 f"poles = {shown(poles)}; expected {self.model.n} numbers within the unit circle, one for each state"
             )
+        from scipy import signal  # takes a second to import, with all of scipy.stats
+
         A, C, _ = self.model.at_reference
         try:
             with warnings.catch_warnings():
