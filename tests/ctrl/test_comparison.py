@@ -114,7 +114,7 @@ def test_misuse_is_refused() -> None:
 
 def test_table_states_the_problem_and_counts() -> None:
     task = TASK.with_truth(CartPole(pole_mass=0.15))
-    told = str(compare(task, {"lqr": LQR, "momentum": Momentum}, starts=20, workers=1))
+    told = " ".join(str(compare(task, {"lqr": LQR, "momentum": Momentum}, starts=20, workers=1)).split())
     assert "cartpole · 40 steps of 0.05 s (rk4, 0.05 s) · 20 starts · seed 0 · true plant = nominal with" in told
     assert "pole_mass 0.1 -> 0.15" in told
     assert "0/20 (≤16.1" in told.replace("\u00a0", " ")
