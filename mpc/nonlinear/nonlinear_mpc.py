@@ -240,9 +240,7 @@ class NonlinearMPC(OnlineController):
             if guess is None or not sequential.shift(*guess, k):
                 return None
         if self.iterations == 1:
-            if not is_prepared:
-                sequential.prepare()
-            ended = sequential.feedback(x)
+            ended = sequential.feedback(x) if is_prepared else sequential.real_time(x)
         else:
             ended = sequential.solve(x, self.iterations or self._most, began + self._share)
         # With a fixed number of iterations, the last iterate is used, converged or not, and reported as such.

@@ -30,6 +30,9 @@ class StagedSolver(Protocol):
     def iterate(self, x: np.ndarray) -> Ended:
         """One full step for the measured state."""
 
+    def real_time(self, x: np.ndarray) -> Ended:
+        """Linearises, and takes one full step for the measured state."""
+
     def solve(self, x: np.ndarray, iterations: int, until: float) -> Ended:
         """Iterates for the measured state until solved."""
 
@@ -106,6 +109,10 @@ class Sequential:
     def feedback(self, x: np.ndarray) -> Ended:
         """The rest of the real-time iteration for the measured state x (n,): one full step."""
         return self.sqp.iterate(self._measured(x))
+
+    def real_time(self, x: np.ndarray) -> Ended:
+        """The whole real-time iteration for the measured state x (n,)."""
+        return self.sqp.real_time(self._measured(x))
 
     def distance(self, x: np.ndarray) -> float:
         """Distance of the first state of the point from x (n,); see :func:`relative_distance`."""

@@ -88,6 +88,11 @@ class AcadosSolver:
         self._solver.options_set("rti_phase", _FEEDBACK)
         return self._ended(self._solver.solve(), 1, np.inf)
 
+    def real_time(self, x: np.ndarray) -> Ended:
+        """Both phases of the iteration: :meth:`prepare` and :meth:`iterate`."""
+        self.prepare()
+        return self.iterate(x)
+
     def solve(self, x: np.ndarray, iterations: int = 50, until: float = np.inf) -> Ended:
         """Solves from the point for the measured state x (n,); never raises because of numbers.
 

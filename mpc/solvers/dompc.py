@@ -209,6 +209,10 @@ class DoMPCSolver:
         """Solves, since do-mpc has no real-time iterations."""
         return self.solve(x)
 
+    def real_time(self, x: np.ndarray) -> Ended:
+        """Solves, too."""
+        return self.solve(x)
+
     def solve(self, x: np.ndarray, iterations: int = 0, until: float = np.inf) -> Ended:
         """Solves from the point for the measured state x (n,); never raises because of numbers.
 

@@ -18,7 +18,7 @@ import numpy as np
 from ctrl.controller import Status
 from systems.errors import TriviumError
 
-__all__ = ["FREE", "HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library", "views"]
+__all__ = ["FREE", "HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library", "status_of", "views"]
 
 Mode = Literal["speed_abs", "speed", "balance", "robust"]
 """HPIPM's trade between speed and robustness; `speed_abs` is the fastest and stops the earliest."""
@@ -198,6 +198,17 @@ class HPIPM:
             of("lam_upper"), none, none,
         )  # fmt: skip
 
+    def foreign(self) -> tuple[tuple, tuple, tuple, tuple]:
+        """What a solve passes and calls: the arguments that set and get all, the structs of the program, solution,
+        options and workspace, and the functions that set all, solve, get all and get a number."""
+        call = self._library
+        return (
+            self._set,
+            self._get,
+            (self._qp, self._sol, self._arg, self._workspace),
+            (call.d_ocp_qp_set_all, call.d_ocp_qp_ipm_solve, call.d_ocp_qp_sol_get_all, call.d_ocp_qp_ipm_get),
+        )
+
     def _table(self, name: str) -> ctypes.Array:
         """Addresses of an array's stages."""
         return _addresses(self.sizes.horizon, getattr(self.stages, name), getattr(self.last, name))
@@ -261,7 +272,12 @@ class HPIPM:
         call.d_ocp_qp_ipm_solve(self._qp, self._sol, self._arg, self._workspace)
         call.d_ocp_qp_sol_get_all(*self._get)
         call.d_ocp_qp_ipm_get(b"status", self._workspace, ctypes.byref(self._number))
-        return _STATUS.get(self._number.value, Status.NUMERICAL)
+        return status_of(self._number.value)
+
+
+def status_of(number: int) -> Status:
+    """The status for HPIPM's."""
+    return _STATUS.get(number, Status.NUMERICAL)
 
 
 def _addresses(horizon: int, stages: np.ndarray, last: np.ndarray | None = None) -> ctypes.Array:

@@ -8,6 +8,7 @@ control"; converged solves are the same code.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import final
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from ctrl.controller import Status
 from mpc.solvers.convexify import Active, Convexification
-from mpc.solvers.hpipm import FREE, HPIPM, Mode, views
+from mpc.solvers.hpipm import FREE, HPIPM, Mode, status_of, views
+from mpc.solvers.iteration import NOT_CONVEX, NOT_FINITE, CompiledIteration
 from mpc.solvers.staged import Hessian, Linearisation, StagedProgram
 
 __all__ = ["SQP", "Ended"]
@@ -50,7 +52,8 @@ class SQP:
     """Solves a staged program from the point in ``point``, which it moves.
 
     The Hessian is that of the cost at first, which is positive semidefinite for most tasks; where its steps contract
-    slowly, that of the Lagrangian, made convex.
+    slowly, that of the Lagrangian, made convex. Where the program's functions are compiled, so are the steps of the
+    iteration (:class:`mpc.solvers.iteration.CompiledIteration`).
 
     Args:
         program: what is solved.
@@ -75,7 +78,8 @@ class SQP:
         sizes = program.sizes
         self.program, self.tolerance = program, tolerance
         self.qp = HPIPM(sizes, mode, tolerance=accuracy)
-        self.linearisation, self._convexification = Linearisation(program, self.qp), Convexification(self.qp)
+        self.linearisation = Linearisation(program, self.qp, self._adopt)
+        self._convexification = Convexification(self.qp)
         self.point = self.linearisation.point
         self._first = self._hessian = hessian
         self._lowest, self._highest = np.zeros(sizes.bounded), np.zeros(sizes.bounded)  # with infinite bounds
@@ -91,9 +95,19 @@ class SQP:
         )
         low_last[:], high_last[:] = program.terminal_low, program.terminal_high
         lower_last[:], upper_last[:] = program.terminal_lower, program.terminal_upper
-        self._weight = 1.0  # of violations in the merit function
+        self._weight = np.ones(1)  # of violations in the merit function
         self._gradient = np.zeros_like(self.qp.gradient)  # of the cost, before convexification
+        self.compiled: CompiledIteration | None = None
         self.set_bounds()
+        self.linearisation.load()
+
+    def _adopt(self, library: Path) -> None:
+        """Calls the compiled iteration from now on. It works on the same arrays, so this may happen at any time."""
+        arrays = {
+            "lowest": self._lowest, "highest": self._highest, "least": self._least, "most": self._most,
+            "cost_gradient": self._gradient, "weight": self._weight,
+        }  # fmt: skip
+        self.compiled = CompiledIteration(library, self.linearisation, arrays, _ARMIJO, _SHORTEST, _INEXACT)
 
     def set_bounds(self) -> None:
         """Updates the QP's bounds; call this when a bound has changed."""
@@ -109,10 +123,18 @@ class SQP:
 
     def _linearise(self) -> None:
         qp, point = self.qp, self.point
+        if self.compiled is not None:
+            self._make_convex(self.compiled.linearise(self._hessian))
+            return
         self.linearisation.linearise(self._hessian)
         np.subtract(point.next, point.x[1:], out=qp.b)
         self._gradient[:] = qp.gradient
-        if self.linearisation.is_convex:
+        self._make_convex(self.linearisation.is_convex)
+        self._shift_bounds()
+
+    def _make_convex(self, is_convex: bool) -> None:
+        point = self.point
+        if is_convex:
             self._convexification.leave()
         elif self._hessian == "cost":
             self._convexification.reflect()
@@ -120,11 +142,14 @@ class SQP:
             self._convexification.apply(
                 Active(point.mu, point.v, self.low, self.high), Active(point.lam, point.g, self.lower, self.upper)
             )
-        self._shift_bounds()
 
     def feedback(self, x: np.ndarray) -> Status:
         """Solves the QP for the measured state x (n,), whose distance to ``point.x[0]`` enters to first order."""
         qp, point = self.qp, self.point
+        if self.compiled is not None:
+            ended = status_of(self.compiled.feedback(x))
+            self._convexification.correct()
+            return ended
         d, s = x - point.x[0], qp.stages
         if d.any():
             qp.b[0] += d @ qp.A[0]
@@ -145,6 +170,22 @@ class SQP:
             return Ended(ended if ended is Status.INFEASIBLE else Status.NUMERICAL, 1, np.inf)
         self._move(1.0)
         return Ended(ended, 1, np.inf)
+
+    def real_time(self, x: np.ndarray) -> Ended:
+        """Both together: :meth:`prepare` and :meth:`iterate`, in one foreign call where it is compiled and convex."""
+        self._hessian = self._first
+        if self.compiled is None:
+            self._linearise()
+            return self.iterate(x)
+        ended = self.compiled.real_time(self._hessian, x)
+        if ended == NOT_CONVEX:
+            self._make_convex(False)
+            return self.iterate(x)
+        self._convexification.leave()
+        status = status_of(ended)
+        if ended == NOT_FINITE or status not in (Status.SOLVED, Status.MAX_ITERATIONS):
+            return Ended(status if status is Status.INFEASIBLE else Status.NUMERICAL, 1, np.inf)
+        return Ended(status, 1, np.inf)
 
     def solve(self, x: np.ndarray, iterations: int = 50, until: float = np.inf) -> Ended:
         """Iterates from the point for the measured state x (n,) until solved; never raises because of numbers.
@@ -187,6 +228,8 @@ class SQP:
 
         Stationarity and complementarity are scaled by the multipliers above 100, as in Wächter & Biegler (2006), eq. 5.
         """
+        if self.compiled is not None:
+            return self.compiled.residual()
         point, multipliers, inputs = self.point, self.point.multipliers, slice(self._rows.start)
         states, stationarity = point.x.size, self.linearisation.slope.copy()
         stationarity[point.pi.shape[1] : states] -= point.pi.ravel()
@@ -206,11 +249,17 @@ class SQP:
         np.subtract(self._most, self.point.bounded, out=self.qp.upper)
 
     def _is_usable(self, ended: Status) -> bool:
-        finite = np.isfinite(self.qp.step).all() and np.isfinite(self.qp.pi).all()
-        return bool(finite) and ended in (Status.SOLVED, Status.MAX_ITERATIONS)
+        if self.compiled is not None:
+            finite = self.compiled.is_finite()
+        else:
+            finite = bool(np.isfinite(self.qp.step).all() and np.isfinite(self.qp.pi).all())
+        return finite and ended in (Status.SOLVED, Status.MAX_ITERATIONS)
 
     def _move(self, length: float) -> None:
         """Takes a fraction of the step; multipliers move towards those of the QP by the same fraction."""
+        if self.compiled is not None:
+            self.compiled.move(length)
+            return
         point, qp, inputs = self.point, self.qp, slice(self._rows.start)
         point.variables += length * qp.step
         np.clip(point.bounded[inputs], self._least[inputs], self._most[inputs], out=point.bounded[inputs])
@@ -226,14 +275,16 @@ class SQP:
 
     def _search(self) -> float:
         """Backtracking on the exact penalty function (Han, 1977); the length of the step that was taken, 0 for none."""
-        qp, point, rows = self.qp, self.point, self._rows
+        if self.compiled is not None:
+            return self.compiled.search()
+        qp, point, rows, weight = self.qp, self.point, self._rows, self._weight
         largest = max(float(np.abs(a).max(initial=0.0)) for a in (qp.pi, qp.lam_lower[rows], qp.lam_upper[rows]))
-        if not 1.1 * largest <= self._weight <= 100.0 * largest:
-            self._weight = max(1.5 * largest, 1e-3)
+        if not 1.1 * largest <= weight[0] <= 100.0 * largest:
+            weight[0] = max(1.5 * largest, 1e-3)
         slope = float(self._gradient @ qp.step)
         cost, violation = self._merit()
-        merit = cost + self._weight * violation
-        decrease = min(slope - self._weight * violation, 0.0)
+        merit = cost + weight[0] * violation
+        decrease = min(slope - weight[0] * violation, 0.0)
         moved = point.variables, point.pi, point.multipliers
         kept = [array.copy() for array in moved]
         length = 1.0
@@ -241,7 +292,7 @@ class SQP:
             self._move(length)
             self.linearisation.evaluate()
             cost, violation = self._merit()
-            now = cost + self._weight * violation
+            now = cost + weight[0] * violation
             if now <= merit + _ARMIJO * length * decrease + _INEXACT * (1.0 + abs(merit)):
                 return length
             for array, old in zip(moved, kept, strict=True):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, final, get_args
 
 import casadi as ca
 import numpy as np
 
+from ctrl.export.code import fragment
 from mpc.solvers.hpipm import HPIPM, StageSizes, views
 from systems.errors import TriviumError
 from systems.lowering.buffered import Buffered
-from systems.lowering.c_backend import compile_c, load_c
+from systems.lowering.c_backend import compiled_library, functions_of, library_of
 
 __all__ = ["Hessian", "Linearisation", "Point", "StagedProgram"]
 
@@ -104,16 +106,21 @@ class Linearisation:
     Args:
         program: the program to evaluate.
         qp: the solver that receives the derivatives.
+        compiled: called with the library where one has been compiled, perhaps in another thread.
 
     Attributes:
         point: where the program is evaluated; set by the caller.
+        functions: of a stage, then of the last: values, and derivatives with the Hessian of the cost and Lagrangian.
+        arrays: their arguments and results, for a stage and for the last.
         slope: the gradient of the Lagrangian of each stage, without the multipliers of bounds and of the dynamics that
             lead to it; see :func:`mpc.solvers.hpipm.views`.
         is_compiled: whether the functions run as compiled C.
         pivots: (N + 1,), smallest pivot of the Cholesky factorisation of each Hessian.
     """
 
-    def __init__(self, program: StagedProgram, qp: HPIPM) -> None:
+    def __init__(
+        self, program: StagedProgram, qp: HPIPM, compiled: Callable[[Path], None] = lambda library: None
+    ) -> None:
         self.program, self.qp, self.point = program, qp, Point(program)
         N, point, stages, last = program.horizon, self.point, qp.stages, qp.last
         self.pivots = np.zeros(N + 1)
@@ -127,13 +134,20 @@ class Linearisation:
                 (last, self.pivots[N:], (x[-1:], u_last)),
             )
         )
-        self._stage_arrays = [*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]
-        self._last_arrays = [*point.end, point.lam_last], [*values_last, *derivatives_last]
-        self._functions = (*_functions(program.stage, "stage"), *_functions(program.terminal, "terminal"))
-        self._until_compiled = _HOT
-        compiled = load_c(self._functions)
-        self.is_compiled = compiled is not None
-        self._use(compiled or self._functions)
+        self.arrays = (
+            ([*point.stages, point.pi, point.lam], [*values, qp.A, qp.B, *derivatives]),
+            ([*point.end, point.lam_last], [*values_last, *derivatives_last]),
+        )
+        self.functions = (*_functions(program.stage, "stage"), *_functions(program.terminal, "terminal"))
+        self._until_compiled, self._on_compiled, self.is_compiled = _HOT, compiled, False
+        self._use(self.functions)
+
+    def load(self) -> None:
+        """Uses the functions that were compiled before, if there are any."""
+        library = library_of(self.functions, more=_iteration())
+        if library is not None:
+            with contextlib.suppress(TriviumError):
+                self._adopt(library)
 
     def compile(self) -> None:
         """Compiles the functions to C, which gives the same numbers faster; otherwise, that is done in the background
@@ -144,8 +158,12 @@ class Linearisation:
             NotLowerable: a function calls one for which CasADi generates no C.
         """
         self._until_compiled = 0
-        self._use(compile_c(self._functions))
+        self._adopt(compiled_library(self.functions, more=_iteration()))
+
+    def _adopt(self, library: Path) -> None:
+        self._use(functions_of(self.functions, library))
         self.is_compiled = True
+        self._on_compiled(library)
 
     def _compile_quietly(self) -> None:
         with contextlib.suppress(TriviumError, OSError):
@@ -153,7 +171,7 @@ class Linearisation:
 
     def _use(self, functions: Sequence[ca.Function]) -> None:
         made = [
-            [Buffered(stage.map(self.program.horizon), *self._stage_arrays), Buffered(last, *self._last_arrays)]
+            [Buffered(stage.map(self.program.horizon), *self.arrays[0]), Buffered(last, *self.arrays[1])]
             for stage, last in zip(functions[:3], functions[3:], strict=True)
         ]
         self._values, self._derivatives = made[0], dict(zip(get_args(Hessian), made[1:], strict=True))
@@ -175,6 +193,11 @@ class Linearisation:
     def is_convex(self) -> bool:
         """Whether all Hessians of the last linearisation are positive semidefinite, to rounding."""
         return bool(self.pivots.min() > 0.0)
+
+
+def _iteration() -> str:
+    """The C code that is compiled with the functions; see :mod:`mpc.solvers.iteration`."""
+    return fragment("mpc.solvers", "iteration.c")
 
 
 def is_convex(function: ca.Function) -> bool:

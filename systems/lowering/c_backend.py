@@ -57,20 +57,44 @@ def compile_c(
         NotLowerable: a function calls one for which CasADi generates no C, such as a callback.
     """
     given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
-    planned = _plan(given, folder)
-    if not _is_whole(planned.library):
-        _build(planned)
-    loaded = _load(given, planned)
+    loaded = functions_of(given, compiled_library(given, folder))
     return loaded[0] if isinstance(functions, ca.Function) else loaded
 
 
-def load_c(functions: Sequence[ca.Function], folder: str | Path | None = None) -> tuple[ca.Function, ...] | None:
-    """As :func:`compile_c`, but without compiling: None if the same functions have not been compiled before."""
+def compiled_library(functions: Sequence[ca.Function], folder: str | Path | None = None, more: str = "") -> Path:
+    """The shared library of the functions, made where there is none yet; see :func:`compile_c`.
+
+    Args:
+        more: C code that is compiled with them, behind theirs, and may call them.
+    """
+    planned = _plan(tuple(functions), folder, more)
+    if not _is_whole(planned.library):
+        _build(planned)
+    return planned.library
+
+
+def library_of(functions: Sequence[ca.Function], folder: str | Path | None = None, more: str = "") -> Path | None:
+    """As :func:`compiled_library`, but without compiling: None if the same has not been compiled before."""
     try:
-        planned = _plan(tuple(functions), folder)
-        return _load(tuple(functions), planned) if _is_whole(planned.library) else None
+        library = _plan(tuple(functions), folder, more).library
+        return library if _is_whole(library) else None
     except (TriviumError, OSError):
         return None
+
+
+def functions_of(functions: Sequence[ca.Function], library: Path) -> tuple[ca.Function, ...]:
+    """The functions as they are in their library.
+
+    Raises:
+        CompilerMissing: it cannot be loaded on this machine.
+    """
+    try:
+        return tuple(ca.external(f.name(), str(library)) for f in functions)
+    except RuntimeError as error:
+        raise CompilerMissing(
+            f"{library}, which was compiled on this machine, cannot be loaded: {str(error).strip().splitlines()[-1]}; "
+            "set $CC to a compiler for this machine"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -82,29 +106,19 @@ class _Planned:
     library: Path
 
 
-def _plan(functions: tuple[ca.Function, ...], folder: str | Path | None) -> _Planned:
+def _plan(functions: tuple[ca.Function, ...], folder: str | Path | None, more: str = "") -> _Planned:
     names = [f.name() for f in functions]
     if len(set(names)) != len(names):
         raise InvalidValue(f"functions of one library need different names, and these are {', '.join(names)}")
     for f in functions:
         if f.has_free():
             raise InvalidValue(f"{f.name()} has free variables {f.get_free()}: make them inputs of the function")
-    source = _generate(functions)
+    source = _generate(functions) + more
     compiler = find_compiler()
     made_for = [source, *compiler, *_FLAGS, sys.platform, platform.machine(), ca.CasadiMeta.version()]
     key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()[:24]
     home = (cache_folder() if folder is None else Path(folder)).absolute()  # a bare name would be looked for elsewhere
     return _Planned(source, compiler, home / f"{names[0]}-{key}{_SUFFIX}")
-
-
-def _load(functions: tuple[ca.Function, ...], planned: _Planned) -> tuple[ca.Function, ...]:
-    try:
-        return tuple(ca.external(f.name(), str(planned.library)) for f in functions)
-    except RuntimeError as error:
-        raise CompilerMissing(
-            f"{planned.library}, compiled by {shlex.join(planned.compiler)}, cannot be loaded: "
-            f"{str(error).strip().splitlines()[-1]}; set $CC to a compiler for this machine"
-        ) from error
 
 
 def find_compiler() -> list[str]:

@@ -206,7 +206,10 @@ def broken(controller: Any, how: str) -> dict[Part, Any]:
         places = [(controller.solver, "_solver")]
         sequential = controller._sequential
         assert sequential is not None
-        more = {(sequential.sqp.qp, "solve"): functools.partial(_spoiled, sequential.sqp.qp, how)}
+        more = {
+            (sequential.sqp.qp, "solve"): functools.partial(_spoiled, sequential.sqp.qp, how),
+            (sequential.sqp, "compiled"): None,  # which calls HPIPM in C
+        }
     elif isinstance(controller, LagrangianMPC):
         places = [(controller.shooting, "_stages")]
     else:

@@ -217,6 +217,97 @@ def test_compiled_functions_give_the_same_numbers(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(interpreted.step(x, 6).input, compiled.step(x, 6).input)
 
 
+HAS_COMPILER = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="needs a C compiler")
+
+
+def soft_program() -> StagedProgram:
+    """A pendulum with soft and hard rows, a variable at the end, and a stage cost that is concave far from rest."""
+    x, v, p, e = ca.SX.sym("x", 2), ca.SX.sym("v", 2), ca.SX.sym("p", 1), ca.SX.sym("e", 1)
+    after = x + 0.2 * ca.vertcat(x[1], ca.sin(x[0]) + v[0])
+    f = 1 - ca.cos(x[0] - p) + 0.1 * x[1] ** 2 + 0.1 * v[0] ** 2 + 5 * v[1]
+    infinite = np.full(1, np.inf)
+    return StagedProgram(
+        10,
+        ca.Function("stage", [x, v, p], [f, after, ca.vertcat(x[1] ** 2 - v[1], x[0] * x[1])]),
+        ca.Function("terminal", [x, e, p], [10 * ca.sumsqr(x) + 3 * e, x[1] - e]),
+        np.array([-0.6, 0.0]), np.array([0.6, np.inf]), np.array([-np.inf, -0.5]), np.array([0.04, 9.0]),
+        np.zeros(1), infinite, -infinite, np.full(1, 0.05),
+    )  # fmt: skip
+
+
+def beside_each_other(staged: StagedProgram, hessian: str) -> tuple[SQP, SQP]:
+    """The iteration in Python and in C."""
+    pair = SQP(staged, hessian=hessian), SQP(staged, hessian=hessian)  # type: ignore[arg-type]
+    for sqp in pair:
+        sqp.linearisation.compile()
+        sqp.point.p[:] = 0.1
+    pair[0].compiled = None
+    assert pair[1].compiled is not None
+    return pair
+
+
+@HAS_COMPILER
+@pytest.mark.parametrize("hessian", ["cost", "lagrangian"])
+@pytest.mark.parametrize("start", [(0.6, -0.1), (1.8, 0.0)], ids=["convex", "concave"])
+def test_the_compiled_iteration_is_that_of_python(
+    hessian: str, start: tuple[float, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each step of the converged solve and of the real-time iteration, in two parts with another measurement, too."""
+    monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
+    one, other = beside_each_other(soft_program(), hessian)
+    x = np.array(start)
+    ended = [sqp.solve(x, iterations=30) for sqp in (one, other)]
+    assert ended[0].iterations == ended[1].iterations >= 3
+    assert ended[0].status is ended[1].status is Status.SOLVED
+    assert ended[0].residual == pytest.approx(ended[1].residual, rel=1e-6, abs=1e-12)
+
+    def expect_same() -> None:
+        for part in ("variables", "bounded", "multipliers", "pi"):
+            np.testing.assert_allclose(getattr(one.point, part), getattr(other.point, part), rtol=1e-9, atol=1e-11)
+
+    expect_same()
+    assert np.abs(other.point.lam).max() > 1e-2, "rows take part"
+    for i in range(3):
+        for sqp in (one, other):
+            sqp.point.x[1] += 0.01  # so that there is something to do
+            if i < 2:
+                sqp.prepare()
+                assert np.isfinite(sqp.residual())
+                ended[0] = sqp.iterate(x + np.array([0.02 * i, -0.01]))
+            else:
+                ended[0] = sqp.real_time(x)
+            assert ended[0].status is Status.SOLVED
+        expect_same()
+
+
+@HAS_COMPILER
+@np.errstate(invalid="ignore")
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_the_compiled_iteration_notices_numbers_that_are_not_finite(number: float) -> None:
+    for sqp in beside_each_other(soft_program(), "cost"):
+        sqp.point.pi[3, 1] = number
+        sqp.prepare()
+        assert sqp.residual() == np.inf
+        sqp.point.pi[:] = 0.0
+        before = sqp.point.variables.copy()
+        sqp.qp.A[:] = 0.0
+        assert sqp.real_time(np.array([number, 0.0])).status is Status.NUMERICAL
+        np.testing.assert_array_equal(sqp.point.variables[2:], before[2:])
+        assert sqp.solve(np.array([number, 0.0])).status is Status.NUMERICAL
+
+
+@HAS_COMPILER
+def test_an_infeasible_program_is_reported_by_the_compiled_iteration() -> None:
+    for sqp in beside_each_other(soft_program(), "cost"):
+        sqp.lower[5:], sqp.upper[5:] = 2e3, 3e3
+        sqp.set_bounds()
+        before = sqp.point.v.copy()
+        ended = sqp.real_time(np.array([0.1, 0.0]))
+        assert ended.status in (Status.INFEASIBLE, Status.NUMERICAL, Status.MAX_ITERATIONS)
+        if ended.status is not Status.MAX_ITERATIONS:
+            np.testing.assert_array_equal(sqp.point.v, before)
+
+
 def test_without_a_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", "no-such-compiler")
