@@ -158,7 +158,8 @@ class ErrorCoordinates(Plant):
         parts = [self.plant.state.names[i] for i in attitude.at]
         unit = f"{'-' if attitude.sign < 0 else ''}{('1', 'i', 'j', 'k')[attitude.component]}"
         errors = ", ".join(f"{part}_error" for part in parts[1:])
-        return f"the unit quaternion ({', '.join(parts)}) = {unit} * (sqrt(1 - |e|^2), e) given by its error e = ({errors})"
+        whole = f"({', '.join(parts)}) = {unit} * (sqrt(1 - |e|^2), e)"
+        return f"the unit quaternion {whole} given by its error e = ({errors})"
 
     @cached_property
     def _equations(self) -> ca.Function:
@@ -177,7 +178,7 @@ class ErrorCoordinates(Plant):
                 for size in (len(self.plant.state), len(self.plant.input), len(self.plant.disturbance))
             )
             t = [Fraction(int(a), 8) for a in rng.integers(-8, 9, 3)]
-            square = sum(a * a for a in t)
+            square = sum((a * a for a in t), Fraction(0))
             q = [(1 - square) / (1 + square), *(2 * a / (1 + square) for a in t)]  # of norm 1, exactly
             for i, a in zip(attitude.at, q, strict=True):
                 states[i] = a

@@ -15,6 +15,7 @@ from mpc.memory import expect_dense
 from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
 from systems.errors import expect
+from systems.semidefinite import is_positive_definite
 
 __all__ = [
     "OffsetWeights",
@@ -77,7 +78,7 @@ def tracking_model(task: Task) -> TrackingModel:
     expect_differentiable(task)
     linear = linear_plant(task, *mean_of(task))
     Q, R, _ = task.cost.matrices(task.plant)
-    if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
+    if not is_positive_definite(R):
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
     return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R)
 

@@ -160,7 +160,7 @@ def stationary_multipliers(path: ReferencePath, stage: Epigraph, size: float) ->
     if not np.isfinite(second).all():
         return None
     free = _null_space(slope) if np.isfinite(slope).all() else np.eye(len(second))
-    least = -1e-9 * (1.0 + np.abs(second).max(initial=0.0))
+    least = -1e-9 * np.abs(second).max(initial=0.0)
     return None if np.linalg.eigvalsh(free @ second @ free.T).min(initial=0.0) < least else multipliers
 
 
