@@ -265,7 +265,7 @@ class Reading:
             cost = float(task.stage_cost(x_ref, u_ref, x_ref, u_ref))
             assert self._multipliers is not None
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
-        return optimal_steady_state(self.path, self.stage, self.cost_size, rule)
+        return optimal_steady_state(self.path, self.stage, rule)
 
     # ---- all of it ----
 
