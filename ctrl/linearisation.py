@@ -10,6 +10,7 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from systems import InvalidValue, LinearPlant, Task, linearise
 from systems.equilibria import without_derivative
+from systems.semidefinite import is_positive_definite, is_positive_semidefinite
 
 __all__ = [
     "LocalModel",
@@ -20,6 +21,8 @@ __all__ = [
     "local_models",
     "terminal_expansion",
 ]
+
+_NOISE = 1e-9  # of Hessians, relative to their largest entry
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tupl
     x, xr = f.sx_in()
     second, gradient = ca.hessian(f(x, xr), x)
     H, g = (np.array(part) for part in ca.Function("expansion", [x, xr], [second, gradient])(point, x_ref))
-    if not (np.isfinite(H).all() and np.isfinite(g).all()) or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
+    if not (np.isfinite(H).all() and np.isfinite(g).all()) or not is_positive_semidefinite(H, _NOISE):
         raise NotApplicable(
             f"task '{task.name}': the terminal cost is not convex at the reference, or has no second derivative there; "
             "a linear-quadratic regulator needs both"
@@ -201,9 +204,9 @@ _NOT_CONVEX = (
 
 
 def _is_convex(H: np.ndarray, n: int) -> bool:
-    if not np.isfinite(H).all() or np.linalg.eigvalsh(H).min(initial=0.0) < -1e-9:
+    if not np.isfinite(H).all() or not is_positive_semidefinite(H, _NOISE):
         return False
-    return bool(np.linalg.eigvalsh(H[n:, n:]).min(initial=np.inf) > 0)
+    return is_positive_definite(H[n:, n:])
 
 
 def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost: np.ndarray, x_ref: np.ndarray) -> None:

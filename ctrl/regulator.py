@@ -30,6 +30,7 @@ from systems import InvalidValue, LinearPlant, Task
 from systems.arguments import expect_array
 from systems.errors import expect
 from systems.reading import Part
+from systems.semidefinite import is_positive_definite, is_symmetric
 
 __all__ = ["LQR", "Course", "Gain", "LocalModel", "NotStabilisable", "local_model", "lqr", "riccati_recursion"]
 
@@ -72,9 +73,9 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
     Q, R = expect_array(Q, "Q", (n, n)), expect_array(R, "R", (m, m))
     N = np.zeros((n, m)) if N is None else expect_array(N, "N", (n, m))
     for name, matrix in (("Q", Q), ("R", R)):
-        if (np.abs(matrix - matrix.T) > 1e-9 * np.abs(matrix).max(initial=0.0)).any():
+        if not is_symmetric(matrix):
             raise InvalidValue(f"{name} must be symmetric; symmetrise it as ({name} + {name}.T) / 2")
-    if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
+    if not is_positive_definite(R):
         raise InvalidValue("R must be positive definite: give every input a positive weight")
     try:
         if plant.is_discrete:

@@ -18,6 +18,7 @@ from systems.expressions import evaluated, expect_arguments, without_nan
 from systems.linear_programs import maximise
 from systems.plant import Plant
 from systems.requirements import Budget, Chance, Hard, Requirement, Soft
+from systems.semidefinite import is_positive_definite, is_symmetric
 from systems.signals import Signals, Vector, left_out
 
 __all__ = [
@@ -297,7 +298,7 @@ class Ellipsoid(Constraint):
                 f"constraint '{self.name}': P {P.shape}, centre {centre.shape} for {k} signals; expected ({k}, {k}) "
                 f"and ({k},)"
             )
-        if (np.abs(P - P.T) > 1e-9 * np.abs(P).max()).any() or not (np.linalg.eigvalsh(P) > 0).all():
+        if not (is_symmetric(P) and is_positive_definite(P)):
             raise InvalidValue(f"constraint '{self.name}': P must be symmetric and positive definite")
         expect_number(self.level, f"constraint '{self.name}': level", above=0.0)
         object.__setattr__(self, "P", P)

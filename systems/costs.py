@@ -15,6 +15,7 @@ from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue
 from systems.expressions import evaluated, expect_arguments, without_nan
 from systems.plant import Plant
+from systems.semidefinite import is_positive_semidefinite, is_symmetric
 from systems.signals import Signals, Vector, expect_values
 
 __all__ = ["Cost", "Nonlinear", "Quadratic", "Weight", "expect_weight", "weight_matrix"]
@@ -164,13 +165,9 @@ def expect_weight(weight: Any, what: str) -> None:
         matrix = np.diag(given) if given.ndim == 1 else given
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DimensionMismatch(f"{what} has shape {matrix.shape}; expected a diagonal (n,) or a square matrix (n, n)")
-    # Signals may have any units, so entries are measured by their diagonals; a zero among those is one up to rounding.
-    diagonal, rounding = np.diag(matrix), 1e-14 * float(np.abs(matrix).max(initial=0.0))
-    size = np.sqrt(np.where(np.abs(diagonal) > rounding, np.abs(diagonal), max(1e14 * rounding, 1e-300)))
-    scaled = matrix / size[:, None] / size
-    if (np.abs(scaled - scaled.T) > 1e-9).any():
+    if not is_symmetric(matrix):
         raise InvalidValue(f"{what} must be symmetric; symmetrise it as ({what} + {what}.T) / 2")
-    if np.linalg.eigvalsh(scaled).min(initial=0.0) < -1e-9:
+    if not is_positive_semidefinite(matrix):
         smallest = float(np.linalg.eigvalsh(matrix).min())
         raise InvalidValue(
             f"{what} is not positive semidefinite: its smallest eigenvalue is {smallest:.3g}; a cost must not reward "

@@ -16,6 +16,7 @@ import numpy as np
 from systems.arguments import expect_array, expect_pair
 from systems.content import ByContent
 from systems.errors import DimensionMismatch, InvalidValue, shown
+from systems.semidefinite import is_positive_semidefinite, is_symmetric
 from systems.signals import Signals, Values, expect_values, left_out
 
 __all__ = ["AffineMap", "Distribution", "Fixed", "Gaussian", "Uniform"]
@@ -151,13 +152,12 @@ class Gaussian(Distribution):
         covariance = expect_array(self.covariance_matrix, "covariance of a Gaussian", ("n", "n"))
         if covariance.shape[0] != covariance.shape[1]:
             raise DimensionMismatch(f"covariance of shape {covariance.shape}; expected (n, n)")
-        values = np.linalg.eigvalsh(covariance)
-        largest = float(np.abs(covariance).max(initial=0.0))
-        asymmetry = float(np.abs(covariance - covariance.T).max(initial=0.0))
-        if asymmetry > 1e-9 * largest or values.min(initial=0.0) < -1e-12 * largest:
+        if not (is_symmetric(covariance) and is_positive_semidefinite(covariance)):
+            smallest = float(np.linalg.eigvalsh(covariance).min(initial=0.0))
             raise InvalidValue(
                 "a covariance must be symmetric and positive semidefinite; symmetrise it as (C + C.T) / 2, and check "
-                f"its eigenvalues, the smallest of which is {values.min(initial=0.0):.3g}"
+                "its correlations, none of which may exceed 1, and its eigenvalues, the smallest of which is "
+                f"{smallest:.3g}"
             )
 
     def affine(self, declared: Signals) -> AffineMap:

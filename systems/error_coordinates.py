@@ -13,11 +13,11 @@ import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_names
-from systems.arithmetic.exact import NotExact, evaluate_exactly
 from systems.constraints import Box, Constraint
 from systems.costs import Cost, Quadratic
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.errors import InvalidValue, expect
+from systems.lowering.interpret import OPERATORS, POWERS, interpret
 from systems.lowering.program import read
 from systems.observations import Observation
 from systems.plant import Plant
@@ -32,7 +32,6 @@ MOST_ERROR = 0.57
 axis."""
 
 _POINTS = 12  # at which a plant is asked whether it keeps the norm
-_TOLERANCE = 1e-12  # of that where it has no rational values
 
 # Vector part of conj(e_j) * q for the units e_0 = 1, e_1 = i, e_2 = j, e_3 = k: (component, sign) of each row.
 _ERROR_OF = (
@@ -158,47 +157,69 @@ class ErrorCoordinates(Plant):
         parts = [self.plant.state.names[i] for i in attitude.at]
         unit = f"{'-' if attitude.sign < 0 else ''}{('1', 'i', 'j', 'k')[attitude.component]}"
         errors = ", ".join(f"{part}_error" for part in parts[1:])
-        return f"the unit quaternion ({', '.join(parts)}) = {unit} * (sqrt(1 - |e|^2), e) given by its error e = ({errors})"
+        whole = f"({', '.join(parts)}) = {unit} * (sqrt(1 - |e|^2), e)"
+        return f"the unit quaternion {whole} given by its error e = ({errors})"
 
     @cached_property
     def _equations(self) -> ca.Function:
         return self.plant.casadi()
 
     def _expect_norm_kept(self, attitude: _Attitude) -> None:
-        """Raises InvalidValue where q'q is not zero on |q| = 1, at random points: exactly where the equations of q are
-        rational there, else to rounding."""
+        """Raises InvalidValue where q'q is not zero on |q| = 1, in rational arithmetic at random points.
+
+        What is not rational in the equations of q, such as a sine or a maximum, takes random values of its own: q'q
+        must vanish whatever these are. It is then zero as a polynomial in all of them, but for the odds that one of
+        degree d has zeros at all of the points, (d / 2,000,001) to their number (Schwartz, 1980).
+        """
         f = self._equations
         x, u, w, p = f.sx_in()
-        rates = ca.Function("rates", [x, u, w, p], [f(x, u, w, p)[list(attitude.at)]])
-        program, rng = read(rates), np.random.default_rng(0)
+        program = read(ca.Function("rates", [x, u, w, p], [f(x, u, w, p)[list(attitude.at)]]))
+        rng, names = np.random.default_rng(0), ", ".join(self.plant.state.names[i] for i in attitude.at)
         for _ in range(_POINTS):
-            states, inputs, disturbances = (
-                [Fraction(int(a), 16) for a in rng.integers(-16, 17, size)]
-                for size in (len(self.plant.state), len(self.plant.input), len(self.plant.disturbance))
+            states, inputs, disturbances, t = (
+                [Fraction(int(a), 1000) for a in rng.integers(-1_000_000, 1_000_001, size)]
+                for size in (len(self.plant.state), len(self.plant.input), len(self.plant.disturbance), 3)
             )
-            t = [Fraction(int(a), 8) for a in rng.integers(-8, 9, 3)]
-            square = sum(a * a for a in t)
+            square = sum((a * a for a in t), Fraction(0))
             q = [(1 - square) / (1 + square), *(2 * a / (1 + square) for a in t)]  # of norm 1, exactly
             for i, a in zip(attitude.at, q, strict=True):
                 states[i] = a
             try:
-                (rate,) = evaluate_exactly(program, states, inputs, disturbances, [])
-                turned = None if rate is None else sum(a * b for a, b in zip(q, rate, strict=True))
-            except NotExact:
-                turned = None
-            if turned is None:
-                values = np.array(rates(*(list(map(float, a)) for a in (states, inputs, disturbances)), [])).ravel()
-                off = float(values @ np.array(q, dtype=float))
-                kept = abs(off) <= _TOLERANCE * float(np.abs(values).max(initial=0.0))
-            else:
-                off, kept = float(turned), turned == 0
-            if not kept:
-                names = ", ".join(self.plant.state.names[i] for i in attitude.at)
+                (rate,) = interpret(program, [states, inputs, disturbances, []], _Opaque(rng), Fraction)
+            except ZeroDivisionError as error:
+                raise InvalidValue(f"{self.plant.name}: the equations of ({names}) divide by zero") from error
+            off = sum((a * b for a, b in zip(q, rate, strict=True)), Fraction(0))
+            if off != 0:
                 raise InvalidValue(
-                    f"{self.plant.name} changes the norm of ({names}) where it is 1: q'q = {off:.3g} per second at "
-                    f"q = [{', '.join(f'{float(a):.4g}' for a in q)}]; error coordinates describe unit quaternions "
-                    "alone. Write q' = 1/2 q * (0, omega); a term that draws the norm to 1 vanishes there"
+                    f"{self.plant.name} changes the norm of ({names}) where it is 1, or it cannot be shown that it "
+                    "does not; error coordinates describe unit quaternions alone. Write q' = 1/2 q * (0, omega); a "
+                    "term that draws the norm to 1, such as k (1 - |q|^2) q, vanishes there"
                 )
+
+
+@final
+class _Opaque:
+    """Rules of rational arithmetic, in which every other operation has a random value for each of its arguments."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._values: dict[tuple[Any, ...], Fraction] = {}
+
+    def __call__(self, op: str) -> Any:
+        if op in OPERATORS:
+            return OPERATORS[op]
+
+        def rule(*operands: Any) -> Fraction:
+            if op in POWERS and operands[1] % 1 == 0 and abs(operands[1]) <= 16:
+                return Fraction(operands[0] ** int(operands[1]))
+            if op == "sqrt" and operands[0] == 1:  # of the norm itself
+                return Fraction(1)
+            given = (op, *operands)
+            if given not in self._values:
+                self._values[given] = Fraction(int(self._rng.integers(-1_000_000, 1_000_001)), 1000)
+            return self._values[given]
+
+        return rule
 
 
 @final

@@ -98,8 +98,9 @@ def best_certificate(
         if best is None or (certificate.is_proved and not (best.is_proved and best.volume >= certificate.volume)):
             best, kept, reached = certificate, name, certificate.level / level if certificate.is_proved else 0.0
     assert best is not None  # there is at least one candidate
-    if reached < _FAR and not disturbed and (V := _hasty(nominal, rest, lines)) is not None:
-        other = largest(V, 0.0)
+    hasty = _hasty(nominal, rest, lines) if reached < _FAR and not disturbed else None
+    if hasty is not None:
+        other = largest(hasty, 0.0)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best, kept = other, "the largest ellipsoid of fast decrease"
     if degree is not None:

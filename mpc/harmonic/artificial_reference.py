@@ -16,6 +16,7 @@ from mpc.memory import expect_dense
 from systems import InvalidValue, Quadratic, Task
 from systems.arguments import expect_number
 from systems.errors import expect
+from systems.semidefinite import is_positive_definite
 
 __all__ = [
     "OffsetWeights",
@@ -80,7 +81,7 @@ def tracking_model(task: Task) -> TrackingModel:
     expect_differentiable(task)
     linear = linear_plant(task, *mean_of(task))
     Q, R, S = _weights(task)
-    if np.linalg.eigvalsh(R).min(initial=np.inf) <= 0:
+    if not is_positive_definite(R):
         raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
     return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R, S)
 

@@ -17,9 +17,11 @@ from mpc.solvers.hpipm import HPIPM, StageSizes, views
 from systems.errors import TriviumError
 from systems.lowering.buffered import Buffered
 from systems.lowering.c_backend import compiled_library, functions_of, library_of
+from systems.semidefinite import is_positive_semidefinite
 
 __all__ = ["Hessian", "Linearisation", "Point", "StagedProgram"]
 
+_NOISE = 1e-12  # of Hessians, relative to their largest entry
 _HOT = 200  # linearisations after which the functions are compiled in the background
 
 Hessian = Literal["cost", "lagrangian"]
@@ -206,8 +208,8 @@ def is_convex(function: ca.Function) -> bool:
     H = ca.hessian(function(x, v, p)[0], ca.vertcat(x, v))[0]
     if not H.is_constant():
         return False
-    values = np.linalg.eigvalsh(np.array(ca.DM(ca.densify(H)))) if H.shape[0] else np.zeros(1)
-    return bool(np.isfinite(values).all() and values[0] >= -1e-12 * max(1.0, values[-1]))
+    matrix = np.array(ca.DM(ca.densify(H)))
+    return bool(np.isfinite(matrix).all()) and is_positive_semidefinite(matrix, _NOISE)
 
 
 def _least_pivot(H: ca.SX) -> ca.SX:

@@ -18,11 +18,16 @@ __all__ = [
     "Conditions",
     "budgets_excess",
     "conditions",
+    "inputs_beyond",
     "is_input_box",
     "not_affine",
     "violated_constraints",
     "violated_names",
 ]
+
+ROUNDING = 1e-9
+"""A reference is beyond a bound if by more than this, relative to how large the quantity becomes (``sizes`` of the
+reference, which follow the units of the signals)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,20 +163,43 @@ def is_input_box(task: AbstractTask, constraint: Constraint) -> bool:
 
 
 def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
-    """The constraints that the reference violates, whatever is required of them."""
+    """The constraints that the reference violates by more than rounding, whatever is required of them."""
     task = path.task
     x, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
     (margins,) = values_at(task.margin_function(), x, u)
-    kept = (margins <= 1e-9).all(axis=0)
+    over = ~(margins <= 0.0).all(axis=1)
+    if over.any():
+        margins[over] -= ROUNDING * _margin_sizes(path, x[over], u[over])
+    kept = (margins <= 0.0).all(axis=0)
     return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
+
+
+def _margin_sizes(path: ReferencePath, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """How large the margins (samples, constraints) are in the units of states (samples, n) and inputs (samples, m): by
+    how much these change them to first order when they change by all of their size; 0 where that is not known."""
+    margins = path.task.margin_function()
+    z = ca.vertcat(*margins.sx_in())
+    try:
+        slopes = ca.jacobian(margins(*margins.sx_in()), z)
+        f = ca.Function("sizes", margins.sx_in(), [ca.fabs(slopes) @ ca.DM(np.concatenate(path.sizes))])
+        (sizes,) = values_at(f, x, u)
+    except RuntimeError:  # without derivatives, such as a callback
+        return np.zeros((len(x), margins.size1_out(0)))
+    return np.where(np.isfinite(sizes), sizes, 0.0)
+
+
+def inputs_beyond(path: ReferencePath) -> np.ndarray:
+    """Which inputs, (m,) of bool, have a reference beyond their bounds by more than rounding."""
+    task = path.task
+    _, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
+    least, most = task.input_bounds
+    rounding = ROUNDING * path.sizes[1]
+    return np.any((u < least - rounding) | (u > most + rounding), axis=0)
 
 
 def violated_names(path: ReferencePath, violated: tuple[Constraint, ...]) -> tuple[str, ...]:
     """Names of the constraints among these that are neither soft nor budgets of excess, and of the inputs whose
     reference is beyond its bounds."""
-    task = path.task
-    _, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
     names = [c.name for c in violated if not isinstance(c.requirement, Soft) and not budgets_excess(c)]
-    least, most = task.input_bounds
-    outside = np.any((u < least - 1e-9) | (u > most + 1e-9), axis=0).tolist()
-    return (*names, *(name for name, out in zip(task.plant.input.names, outside, strict=True) if out))
+    outside = inputs_beyond(path).tolist()
+    return (*names, *(name for name, out in zip(path.task.plant.input.names, outside, strict=True) if out))

@@ -109,9 +109,14 @@ def expansion(task: AbstractTask, stage: ca.Function) -> ca.Function:
     return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
 
 
-def cost_size(path: ReferencePath) -> float:
+def cost_size(path: ReferencePath, units: np.ndarray | None = None) -> float:
     """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
-    Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+    Solvers work to absolute tolerances, so what is smaller is enlarged for them.
+
+    Args:
+        path: the reference.
+        units: (n + m,), of states and inputs, by which the derivatives are multiplied; default: 1.
+    """
     task = path.task
     stage = task.stage_cost
     x, u, xr, ur = stage.sx_in()
@@ -119,7 +124,9 @@ def cost_size(path: ReferencePath) -> float:
     slopes = ca.Function("slopes", [x, u, xr, ur], [ca.densify(ca.vertcat(first, ca.vec(second)))])
     x_ref, u_ref = path.start
     points = x_ref, task.initial.mean(task.plant.state)
-    sizes = np.abs([np.array(slopes(point, u_ref, x_ref, u_ref)) for point in points])
+    sizes = np.abs([np.array(slopes(point, u_ref, x_ref, u_ref))[:, 0] for point in points])
+    if units is not None:
+        sizes = sizes * np.concatenate([units, np.outer(units, units).ravel()])
     size = float(sizes[np.isfinite(sizes)].max(initial=0.0))
     return min(size, 1.0) if size > 0.0 else 1.0
 

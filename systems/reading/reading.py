@@ -15,6 +15,7 @@ from systems.reading.conditions import (
     Conditions,
     budgets_excess,
     conditions,
+    inputs_beyond,
     is_input_box,
     not_affine,
     violated_constraints,
@@ -275,13 +276,12 @@ class Reading:
         if not task.reference.is_constant:
             return None
         x_ref, u_ref = self.start
-        least, most = task.input_bounds
-        within = bool(((u_ref >= least - 1e-9) & (u_ref <= most + 1e-9)).all())
+        within = not inputs_beyond(self.path).any()
         if self.is_stationary and within and (rule is None or self._is_admissible):
             cost = float(task.stage_cost(x_ref, u_ref, x_ref, u_ref))
             assert self._multipliers is not None
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
-        return optimal_steady_state(self.path, self.stage, self.cost_size, rule)
+        return optimal_steady_state(self.path, self.stage, rule)
 
     # ---- all of it ----
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from systems.nonsmooth import Epigraph
 from systems.reading.conditions import Conditions
+from systems.reading.derivatives import cost_size
 from systems.reading.reference import STILL, ReferencePath
 
 __all__ = ["SteadyState", "optimal_steady_state", "stationary_multipliers"]
@@ -33,47 +34,51 @@ class SteadyState:
     active: tuple[str, ...]
 
 
-def optimal_steady_state(
-    path: ReferencePath, cost: Epigraph, size: float, rule: Conditions | None
-) -> SteadyState | None:
+def optimal_steady_state(path: ReferencePath, cost: Epigraph, rule: Conditions | None) -> SteadyState | None:
     """The cheapest steady state reached from several guesses, None where there is none.
+
+    The solver works to absolute tolerances, so states, inputs, rows and cost are in units in which they are not small.
 
     Args:
         path: the reference; it is constant.
         cost: stage cost of (x, u, xr, ur).
-        size: of its derivatives, by which the solver's objective is divided.
         rule: constraints to keep, None for the input bounds alone.
     """
     task, plant = path.task, path.task.plant
     x_ref, u_ref = path.start
     n, m = len(plant.state), len(plant.input)
-    x, u, t = plant.state.symbol(), plant.input.symbol(), ca.SX.sym("t", cost.count)
+    units = np.minimum(np.concatenate(path.sizes), 1.0)
+    size = cost_size(path, units)
+    z_x, z_u, z_t = plant.state.symbol(), plant.input.symbol(), ca.SX.sym("t", cost.count)
+    x, u, t = ca.DM(units[:n]) * z_x, ca.DM(units[n:]) * z_u, size * z_t
     arguments = (x, u, x_ref, u_ref)
-    drift = task.dynamics.function()(x, u, 0, ca.SX(0, 1)) - x
-    rows, low, high = [drift, cost.rows(*arguments, t)], [np.zeros(n)], [np.zeros(n)]
+    drift = (task.dynamics.function()(x, u, 0, ca.SX(0, 1)) - x) / ca.DM(units[:n])
+    rows, low, high = [drift, cost.rows(*arguments, t) / size], [np.zeros(n)], [np.zeros(n)]
     low.append(np.full(rows[1].shape[0], -np.inf))
     high.append(np.zeros(rows[1].shape[0]))
     value, names = cost.value(*arguments, t), [""] * (n + rows[1].shape[0])
     least, most = task.input_bounds
-    variables = [x, u, t]
-    lower = [np.full(n, -np.inf), least, cost.lower]
+    least, most = least / units[n:], most / units[n:]
+    variables = [z_x, z_u, z_t]
+    lower = [np.full(n, -np.inf), least, cost.lower / size]
     upper = [np.full(n, np.inf), most, np.full(cost.count, np.inf)]
     if rule is not None and len(rule.names):
         soft = np.isfinite(rule.weight)
         groups = np.unique(rule.group[soft])
         s = ca.SX.sym("s", len(groups))
         place = {int(group): i for i, group in enumerate(groups)}
-        v = rule.value(x, u)
+        v, sizes = rule.value(x, u), _row_sizes(rule, path, units)
+        largest = {group: float(sizes[rule.group == group].max()) for group in place}  # unit of each slack
         for i, group in enumerate(rule.group):
-            slack = s[place[int(group)]] if soft[i] else ca.SX(0)
+            slack = largest[int(group)] * s[place[int(group)]] if soft[i] else ca.SX(0)
             for sign, bound in ((1.0, rule.upper[i]), (-1.0, -rule.lower[i])):
                 if np.isfinite(bound):
-                    rows.append(sign * v[i] - slack)
+                    rows.append((sign * v[i] - slack) / sizes[i])
                     low.append(np.array([-np.inf]))
-                    high.append(np.array([bound]))
+                    high.append(np.array([bound / sizes[i]]))
                     names.append(rule.names[i])
         for group, i in place.items():
-            value += float(rule.weight[rule.group == group][0]) * s[i]
+            value += float(rule.weight[rule.group == group][0]) * largest[group] * s[i]
         variables.append(s)
         lower.append(np.zeros(len(groups)))
         upper.append(np.full(len(groups), np.inf))
@@ -88,6 +93,7 @@ def optimal_steady_state(
     extra = z.shape[0] - n - m
     best: SteadyState | None = None
     for guess in _guesses(path):
+        guess = guess / units
         started = np.concatenate([guess[:n], np.clip(guess[n:], least, most), np.ones(extra)])
         if not np.isfinite(started).all():
             continue
@@ -108,8 +114,17 @@ def optimal_steady_state(
         binding = [names[i] for i in np.flatnonzero(np.abs(of_rows) > scale) if names[i]]
         binding += [plant.input.names[i] for i in np.flatnonzero(np.abs(of_bounds[n : n + m]) > scale)]
         active = tuple(dict.fromkeys(binding))
-        best = SteadyState(point[:n], np.clip(point[n : n + m], least, most), cost_there, size * of_rows[:n], active)
+        multipliers, applied = size * of_rows[:n] / units[:n], np.clip(point[n : n + m], least, most) * units[n:]
+        best = SteadyState(point[:n] * units[:n], np.clip(applied, *task.input_bounds), cost_there, multipliers, active)
     return best
+
+
+def _row_sizes(rule: Conditions, path: ReferencePath, units: np.ndarray) -> np.ndarray:
+    """By how much, at most 1, rows of constraints (rows,) change at the reference with a unit of each signal."""
+    x, u = rule.value.sx_in()
+    slopes = ca.Function("slopes", [x, u], [ca.densify(ca.jacobian(rule.value(x, u), ca.vertcat(x, u)))])
+    sizes = np.abs(np.array(slopes(*path.start))) @ units
+    return np.where(np.isfinite(sizes) & (sizes > 0.0), np.minimum(sizes, 1.0), 1.0)
 
 
 def _guesses(path: ReferencePath) -> list[np.ndarray]:
@@ -160,7 +175,7 @@ def stationary_multipliers(path: ReferencePath, stage: Epigraph, size: float) ->
     if not np.isfinite(second).all():
         return None
     free = _null_space(slope) if np.isfinite(slope).all() else np.eye(len(second))
-    least = -1e-9 * (1.0 + np.abs(second).max(initial=0.0))
+    least = -1e-9 * np.abs(second).max(initial=0.0)
     return None if np.linalg.eigvalsh(free @ second @ free.T).min(initial=0.0) < least else multipliers
 
 

@@ -236,10 +236,48 @@ class Shaken(Body):
         return rate
 
 
-def test_equations_that_are_not_rational_are_compared_to_rounding() -> None:
+def test_equations_that_are_not_rational_keep_the_norm_whatever_they_are() -> None:
     assert in_error_coordinates(body(plant=Shaken())).plant.state.names[1] == "qx_error"
     with pytest.raises(InvalidValue, match="changes the norm"):
         in_error_coordinates(body(plant=Shaken(off=1e-9)))
+
+
+@dataclass(frozen=True)
+class Hidden(Body):
+    """The norm grows in a small region alone."""
+
+    shape: str = "kink"
+
+    def ode(self, x, u, w):
+        rate = list(super().ode(x, u, w))
+        away = (x.a - 0.3) ** 2 + (x.b - 0.2) ** 2
+        grown = {"kink": ca.fmax(0, 1e-3 - away), "bell": ca.exp(-1e5 * away), "root": ca.sqrt(away + 1) - 1}[
+            self.shape
+        ]
+        rate[1] += grown * x.qw
+        return rate
+
+
+@pytest.mark.parametrize("shape", ["kink", "bell", "root"])
+def test_a_norm_that_grows_where_no_sample_falls_is_refused(shape: str) -> None:
+    with pytest.raises(InvalidValue, match="changes the norm"):
+        in_error_coordinates(body(plant=Hidden(shape=shape)))
+    with pytest.raises(InvalidValue, match="changes the norm"):
+        in_error_coordinates(body(truth=Hidden(shape=shape)))
+
+
+@dataclass(frozen=True)
+class Normalised(Body):
+    def ode(self, x, u, w):
+        rate, q = list(super().ode(x, u, w)), (x.qw, x.qx, x.qy, x.qz)
+        norm = ca.sqrt(sum(a**2 for a in q))
+        for i, a in enumerate(q):
+            rate[1 + i] += (1 / norm - norm**3) * a
+        return rate
+
+
+def test_terms_that_restore_the_norm_vanish_on_it() -> None:
+    assert len(in_error_coordinates(body(plant=Normalised())).plant.state) == 7
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from systems import (
     LinearPlant,
     Nonlinear,
     Plant,
+    Polytope,
     Quadratic,
     SetPoint,
     Task,
@@ -312,3 +313,51 @@ def _picklable(task: Task) -> bool:
     except (pickle.PicklingError, AttributeError):
         return False
     return True
+
+
+# ---- references on a bound and beyond, in any unit ----
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("beyond", "violated"), [(-1e-3, False), (0.0, False), (1e-12, False), (1e-6, True), (0.3, True)]
+)
+@pytest.mark.parametrize("kind", ["state", "polytope", "curved", "input"])
+def test_a_reference_is_beyond_a_bound_in_any_unit(unit: float, beyond: float, violated: bool, kind: str) -> None:
+    """By 1e-12 of its size it is by rounding, by 1e-6 it is not."""
+    plant = LinearPlant([[0.5]], [[0.5]], dt=1.0, input_limits=((-unit, unit),) if kind == "input" else ())
+    at = unit * (1.0 + beyond)
+    bounds = {
+        "state": (Box("bound", {"x1": (-unit, unit)}),),
+        "polytope": (Polytope("bound", ["x1"], [[3.0]], [3.0 * unit]),),
+        "curved": (Inequality("bound", lambda x, u: (x.x1 / unit) ** 2 - 1.0),),
+        "input": (),
+    }[kind]
+    task = Task("edge", plant, 1.0, 5, Quadratic([1.0], [1.0]), Fixed([0.0]), bounds, SetPoint([at], [at]))
+    expected = {"input": ("u1",)}.get(kind, ("bound",))
+    assert task.reading.violated == (expected if violated else ())
+    found = float(task.reading.steady_state.x[0])
+    if violated:
+        near = 1e-4 if beyond < 0.1 else 1e-6
+        assert unit * (1 - near) <= found <= unit * (1 + 1e-8)
+    else:
+        assert found == at
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
+def test_a_soft_bound_and_a_kinked_cost_move_the_steady_state_alike_in_any_unit(unit: float) -> None:
+    """The optimum of (x - 2)^2 + 1.5 max(0, x - 1) + 0.1 |x - 2| is at 1.3, by hand; all in units of the state."""
+    plant = LinearPlant([[0.5]], [[0.5]], dt=1.0)
+    task = Task(
+        "soft",
+        plant,
+        1.0,
+        5,
+        Nonlinear(lambda x, u, xr, ur: ((x.x1 - 2 * unit) / unit) ** 2 + 0.1 * ca.fabs(x.x1 / unit - 2.0) + 0 * u.u1),
+        Fixed([0.0]),
+        (Box("bound", {"x1": (-unit, unit)}).soft(1.5 / unit),),
+        SetPoint([2 * unit], [2 * unit]),
+    )
+    steady = task.reading.steady_state
+    assert steady.x / unit == pytest.approx(1.3, rel=1e-4)
+    assert steady.cost == pytest.approx(0.49 + 0.45 + 0.07, rel=1e-4)

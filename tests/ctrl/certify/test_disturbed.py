@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -31,7 +34,7 @@ from ctrl.controller import NotApplicable
 from ctrl.laws import SaturatedLinear
 from ctrl.laws.law import Law
 from ctrl.regulator import LQR
-from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Quadratic, Task, Uniform, UnknownName
+from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Plant, Quadratic, Task, Uniform, UnknownName, signals
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
@@ -358,3 +361,43 @@ def test_a_share_of_the_decrease_asks_for_a_larger_inner_level(kappa: float) -> 
     flow = ClosedLoop(flowing, law, True, disturbance={flowing.plant.disturbance.names[0]: (-0.1, 0.1)})
     least = (0.2 / (2 - kappa)) ** 2
     assert sampled_inner(flow, square, kappa, level=1.0, box=box(1.0, 1)) == pytest.approx(least, rel=1e-3)
+
+
+# ---- where the inner level is sampled ----
+
+
+@dataclass(frozen=True)
+class Cliff(Plant):
+    """x+ = x / 2 + share * w, and far more of w where a condition on the state is positive."""
+
+    beyond: Any
+    share: float = 1.0
+    dt: float = 1.0
+
+    state = signals("a", "b")
+    input = signals("u")
+    disturbance = signals("w")
+
+    def step(self, x, u, w):
+        return 0.5 * x.a + w.w * (self.share + 1e3 * ca.fmax(0, self.beyond(x.a, x.b))), 0.5 * x.b + 0 * u.u
+
+
+def cliff(beyond: Any, share: float = 1.0) -> ClosedLoop:
+    task = Task("cliff", Cliff(beyond, share), 1.0, 5, Quadratic([1.0, 1.0], [1.0]), Fixed(np.zeros(2)))
+    idle = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), [-1.0], [1.0])
+    return ClosedLoop(task, idle, disturbance={"w": (-0.05, 0.05)})
+
+
+ROUND = QuadraticLyapunov(np.eye(2), np.zeros(2))
+
+
+def test_the_inner_level_is_sampled_within_the_level() -> None:
+    loop = cliff(lambda a, b: a**2 + b**2 - 1.0, share=0.0)
+    assert sampled_inner(loop, ROUND, level=1.0, box=box(1.0, 2)) == 0.0
+    assert sampled_inner(loop, ROUND, level=1.5, box=box(1.0, 2)) > 0.0
+
+
+def test_a_disturbance_without_effect_still_claims_a_set() -> None:
+    """An inner level of zero would claim convergence."""
+    loop = cliff(lambda a, b: -1.0, share=0.0)
+    assert 0.0 < reachable(loop, ROUND, level=1.0, box=box(1.0, 2)) <= 1e-12

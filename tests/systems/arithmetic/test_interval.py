@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from systems import InvalidValue
 from systems.arithmetic import interval_functions as fn
-from systems.arithmetic.interval import Interval, stack
+from systems.arithmetic.interval import Interval, Truth, stack
 from systems.arithmetic.rounding import MAX
 from systems.lowering import jacobian, lower
 
@@ -382,3 +382,27 @@ def test_points_are_taken_as_arrays(case):
     slack = 1e-13 * (1 + np.abs(values))
     assert ((enclosure.lo <= values + slack) & (values - slack <= enclosure.hi)).all()
     assert (enclosure.width <= 1e-11 * (1 + np.abs(values))).all()
+
+
+def test_widths_and_radii_are_not_rounded_down() -> None:
+    """In rational arithmetic: mid +- rad holds both ends, and no width is short."""
+    rng = np.random.default_rng(4)
+    lo = rng.normal(size=3000) * 10.0 ** rng.integers(-8, 8, 3000)
+    hi = lo + rng.random(3000) * 10.0 ** rng.integers(-8, 8, 3000)
+    box = Interval(lo, hi)
+    for low, high, mid, rad, width in zip(lo, hi, box.mid, box.rad, box.width, strict=True):
+        assert Fraction(float(width)) >= Fraction(float(high)) - Fraction(float(low))
+        reach = max(Fraction(float(high)) - Fraction(float(mid)), Fraction(float(mid)) - Fraction(float(low)))
+        assert Fraction(float(rad)) >= reach
+
+
+def test_statements_joined_are_as_sure_and_as_possible_as_their_parts() -> None:
+    """Both sides count, in every combination."""
+    values = [(False, False), (False, True), (True, True)]
+    for a_sure, a_possible in values:
+        for b_sure, b_possible in values:
+            a, b = Truth(np.array([a_sure]), np.array([a_possible])), Truth(np.array([b_sure]), np.array([b_possible]))
+            either, both, other = a | b, a & b, ~a
+            assert (either.sure[0], either.possible[0]) == (a_sure or b_sure, a_possible or b_possible)
+            assert (both.sure[0], both.possible[0]) == (a_sure and b_sure, a_possible and b_possible)
+            assert (other.sure[0], other.possible[0]) == (not a_possible, not a_sure)
