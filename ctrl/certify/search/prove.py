@@ -91,7 +91,7 @@ def certify(
     """
     began, worked = perf_counter(), process_time()
     limits = expect_limits(budget)
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
+    loop = ClosedLoop(task, law, continuous, uncertain or {}, disturbance or {})
     claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
     certificate = prove(claim, limits)
     # The time spent on making the claim counts as well.
