@@ -16,8 +16,8 @@ __all__ = [
 
 HELD_AS_HARD = Announced("holds {names} in every predicted sample, with no allowance")
 UNDISTURBED = Announced("predicts without the mean of the disturbance ({names})")
-DOMAIN = Announced("does not know the domain")
+DOMAIN = Announced("ignores the domain")
 KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
-LINEARISED = Announced("takes {names} as its linearisation")
+LINEARISED = Announced("linearises {names}")
 SLOPES_OF_KINKS = Announced("takes {names} in the plant by the slopes at the linearisation")
 SMOOTHED_ROOTS = "takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0"

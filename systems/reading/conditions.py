@@ -28,8 +28,8 @@ __all__ = [
 class Conditions:
     """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
 
-    Hard constraints have an infinite weight. So have chance constraints and budgets of violated steps, which whoever
-    predicts without disturbance holds in every sample. A budget of accumulated excess is not such a row.
+    Hard constraints have an infinite weight. So have chance constraints and budgets of violated samples, which a
+    prediction without disturbance satisfies at every sample. A budget of accumulated excess is not such a row.
 
     Args:
         value: ``v(x, u) -> (rows, 1)``. lower, upper: (rows,), each row with a finite bound.
