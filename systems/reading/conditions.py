@@ -157,7 +157,7 @@ def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
     task = path.task
     x, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
     (margins,) = values_at(task.margin_function(), x, u)
-    kept = (margins <= 1e-9).all(axis=0)
+    kept: list[bool] = np.all(margins <= 1e-9, axis=0).tolist()
     return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
 
 
