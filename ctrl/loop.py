@@ -225,7 +225,7 @@ class _Loop:
             if left >= 0:
                 states[0, k + 1 :], inputs[0, k:] = x, held
                 break
-            given = x.copy()  # a controller that writes to its argument must not write history
+            given = x.copy()  # a controller that writes to its argument must not change the record
             if self.sensors is not None and outputs is not None:
                 before = inputs[0, k - 1] if k else rules.input_reference[0]
                 given = self.sensors.read(x, before, k, self.noise[i, k])
@@ -253,7 +253,7 @@ class _Loop:
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
         shape = (len(x), len(self.lower))
-        given = np.array(x, order="C")  # a copy, since a controller that writes to it must not write history
+        given = np.array(x, order="C")  # a copy, since a controller may write to it
         u = expect_array(controller.batch(given, k), f"{type(controller).__name__}.batch", infinite=True, nan=True)
         if u.shape != shape:
             raise DimensionMismatch(

@@ -154,8 +154,8 @@ class LQR:
 
     For a constant reference it regulates to the operating point of :func:`local_model`: the reference where that is an
     optimal steady state, else the optimal steady state. Along a reference that moves, and towards a terminal cost, its
-    gains vary with time, and a feed-forward answers for what the plant would do at the reference: the optimum, to
-    second order, of all that remains.
+    gains vary with time and a feed-forward term compensates the drift at the reference: together they minimise, to
+    second order, the cost of all remaining samples.
 
     Args:
         task: its plant is linearised, and its cost expanded, along its reference.
@@ -269,7 +269,7 @@ class LQR:
             backup = np.clip(self.task.reading.limited(backup, x), self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
-    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
+    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step` and the closed loop check the result
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n); NaN where a state is, or where infinities of both signs meet."""
         x = measured_states(x, self._state)
@@ -372,7 +372,7 @@ def _at_operating_point(task: Task) -> Answer:
 _IGNORED = Announced("ignores the constraint {names}")
 ANSWERS = Answers(
     {
-        Part.NONLINEAR_PLANT: Announced("takes {names} as its linearisation"),
+        Part.NONLINEAR_PLANT: Announced("linearises {names}"),
         Part.KINKED_PLANT: Announced("takes {names} in the plant by the slopes at the linearisation"),
         Part.SINGULAR_PLANT: EXACT,  # refused by local_model where the linearisation needs it
         Part.MOVING_REFERENCE: EXACT,
@@ -397,7 +397,7 @@ ANSWERS = Answers(
             "LinearMPC or NonlinearMPC"
         ),
         Part.PERIODIC: EXACT,
-        Part.DOMAIN: Announced("does not know the domain"),
+        Part.DOMAIN: Announced("ignores the domain"),
         Part.MEASUREMENT: ESTIMATED,
     }
 )

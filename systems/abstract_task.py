@@ -56,7 +56,7 @@ class AbstractTask(ABC):
         """Refuses fields that do not fit together."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what follows from them is worked out anew where a copy needs it."""
+        """The fields alone: a copy computes what follows from them again."""
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @cached_property

@@ -135,7 +135,7 @@ class Discretisation:
 
     @cached_property
     def _made(self) -> dict[tuple[str, ...], ca.Function]:
-        """Functions that were asked for before."""
+        """Functions made so far, by kind and names of parameters."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Task(AbstractTask):
 
     @cached_property
     def reading(self) -> Reading:
-        """The facts that follow from this task, each worked out once for every controller, learner and proof."""
+        """The facts that follow from this task, computed once and shared by all controllers, learners and proofs."""
         return Reading(self)
 
     def arrived(self, x: np.ndarray, k: np.ndarray | int) -> np.ndarray:

@@ -24,7 +24,7 @@ def short_name(name: str) -> str:
 
 
 def tell(saved: Kept) -> None:
-    """Where a result was written, and why that is another place than was asked for."""
+    """Where a result was written, and why it is not the requested place."""
     if saved.trouble:
         print(f"trivium: {saved.trouble}", file=sys.stderr)
     print(f"saved: {saved.path}")

@@ -40,7 +40,7 @@ class ResponseModel(Protocol):
 
 @final
 class GivenModel(Stateful):
-    """A model that is told: by whoever knows the gradients of the descent it stands for.
+    """A model given from outside, by a caller that knows the gradients of the descent it represents.
 
     Args:
         drift: A, broadcast to the shape. effect: B, (..., c, c), or (c,) or a number for a diagonal.

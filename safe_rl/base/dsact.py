@@ -64,7 +64,7 @@ class DSACT(OffPolicy):
     A time limit ends an episode but not its value; only `terminated` does.
 
     Args:
-        task: what to learn; its `vector_env` is made here.
+        task: the task to learn; its `vector_env` is created here.
         seed: of networks, exploration, sampling and environment.
         device: where everything lives; a single CPU thread is used while learning (`settings.threads`).
         handler: of the task's constraints; without one the reward alone is learned.

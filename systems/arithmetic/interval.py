@@ -69,7 +69,7 @@ class Interval:
         InvalidValue: a bound is NaN, or a lower bound above its upper bound.
     """
 
-    __array_ufunc__ = None  # numpy scalars and arrays on the left leave the operation to us
+    __array_ufunc__ = None  # so that numpy scalars and arrays on the left defer to __rmul__ and the like
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("hi", "lo", "undefined")
 

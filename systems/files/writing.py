@@ -23,7 +23,7 @@ _PROBE = 1 << 16  # bytes
 
 
 def write(path: str | Path, content: bytes | Iterable[bytes | memoryview]) -> None:
-    """Writes a file so that whoever reads ``path`` finds the old content or the new one.
+    """Writes a file so that a reader of ``path`` finds either the old or the new content.
 
     Every writer has a part of its own beside the file, flushes it to the disk and moves it into place, so of several
     that write at once each writes a whole file and the last one stays. Missing folders are made.
@@ -89,7 +89,7 @@ def free(path: str | Path) -> Path:
 
 
 class Kept(NamedTuple):
-    """Where a result lies, and why that is not the place that was asked for; empty where it is."""
+    """Where a result lies, and why it is not the requested place; empty where it is."""
 
     path: Path
     trouble: str

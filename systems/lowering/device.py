@@ -13,7 +13,7 @@ def placed(x: np.ndarray, device: str | None) -> Any:
     """A copy on a device of torch, such as "cuda" or "cpu"; itself where no device is named."""
     if device is None:
         return x
-    from systems.lowering.torch_array import TorchArray  # torch is slow to import and not everyone's
+    from systems.lowering.torch_array import TorchArray  # torch is optional and slow to import
 
     return TorchArray.on(device, x)
 

@@ -19,7 +19,7 @@ def _call(function: Any, output: int, arguments: tuple[Tensor | float, ...]) -> 
     """A function of CasADi's on tensors, through numpy: without a gradient.
 
     Raises:
-        NotLowerable: a gradient is asked for.
+        NotLowerable: a gradient is requested.
     """
     tensors = [a for a in arguments if isinstance(a, Tensor)]
     if torch.is_grad_enabled() and any(a.requires_grad for a in tensors):

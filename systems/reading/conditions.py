@@ -34,8 +34,8 @@ reference, which follow the units of the signals)."""
 class Conditions:
     """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
 
-    Hard constraints have an infinite weight. So have chance constraints and budgets of violated steps, which whoever
-    predicts without disturbance holds in every sample. A budget of accumulated excess is not such a row.
+    Hard constraints have an infinite weight. So have chance constraints and budgets of violated samples, which a
+    prediction without disturbance satisfies at every sample. A budget of accumulated excess is not such a row.
 
     Args:
         value: ``v(x, u) -> (rows, 1)``. lower, upper: (rows,), each row with a finite bound.
@@ -170,7 +170,7 @@ def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
     over = ~(margins <= 0.0).all(axis=1)
     if over.any():
         margins[over] -= ROUNDING * _margin_sizes(path, x[over], u[over])
-    kept = (margins <= 0.0).all(axis=0)
+    kept: list[bool] = np.all(margins <= 0.0, axis=0).tolist()
     return tuple(constraint for constraint, keeps in zip(task.constraints, kept, strict=True) if not keeps)
 
 

@@ -44,7 +44,7 @@ __all__ = ["Reading"]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The facts about a task that follow from the task alone; each is worked out when it is first asked for."""
+    """The facts about a task that follow from the task alone; each is computed on first use."""
 
     task: AbstractTask
 

@@ -140,8 +140,8 @@ def changed_by_turning(task: AbstractTask, which: int | list[int], period: float
     here, there = (plant.state.nearest(x_ref, states) for states in (x, turned(x)))
     pairs = {
         "the plant": (turned(values_at(step, x, u, w, p)[0]), values_at(step, turned(x), u, w, p)[0]),
-        "the stage cost": (values_at(stage, x, u, here, u_ref), values_at(stage, turned(x), u, there, u_ref)),
-        "the terminal cost": (values_at(terminal, x, here), values_at(terminal, turned(x), there)),
+        "the stage cost": (values_at(stage, x, u, here, u_ref)[0], values_at(stage, turned(x), u, there, u_ref)[0]),
+        "the terminal cost": (values_at(terminal, x, here)[0], values_at(terminal, turned(x), there)[0]),
     }
     for name, (before, after) in pairs.items():
         if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):

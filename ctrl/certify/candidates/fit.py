@@ -4,7 +4,7 @@ What a level set should hold is determined by simulation: along rays from the eq
 arrive. A polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner samples is a linear program in
 its coefficients; states at which its solution does not decrease join the samples, and so on until there are none. The
 idea of counterexample-guided synthesis (Ahmed, Peruffo & Abate 2020), with a linear program as the learner. Nothing
-here is proved: what comes out is a candidate for :func:`ctrl.certify.certify`.
+here is proved: the result is a candidate for :func:`ctrl.certify.certify`.
 """
 
 from __future__ import annotations

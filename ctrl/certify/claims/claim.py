@@ -14,8 +14,10 @@ from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.functions.lyapunov import Lyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from systems import InvalidValue
+from systems.arguments import expect_array, expect_choice, expect_number
+from systems.errors import shown
 
-__all__ = ["LEAST_LEVEL", "Claim", "Equilibrium", "candidate"]
+__all__ = ["LEAST_LEVEL", "Claim", "Equilibrium", "candidate", "expected_box", "expected_rate"]
 
 Equilibrium = Literal["reference", "own"]
 """The point that trajectories are claimed to converge to: the task's reference, or where the loop itself rests."""
@@ -75,22 +77,18 @@ class Claim:
                 does not fit, or an unbounded set.
         """
         V = candidate(loop, V, equilibrium)
-        if not 0 <= kappa < (np.inf if loop.continuous else 1):
-            raise InvalidValue(f"kappa = {kappa}; expected 0 <= kappa" + ("" if loop.continuous else " < 1"))
-        lower, upper = loop.domain if box is None else (np.asarray(bound, dtype=float) for bound in box)
-        if lower.shape != V.centre.shape or upper.shape != lower.shape or not (lower < upper).all():
-            raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {V.centre.shape}, lower < upper")
+        kappa, (lower, upper) = expected_rate(loop, kappa), expected_box(loop, box)
         if inner is None:
             inner = reachable(loop, V, kappa, level, (lower, upper)) if loop.is_disturbed else 0.0
+        inner = expect_number(inner, "inner", least=0.0)
         if level is None:
             level = max(0.99 * sampled_limit(loop, V, kappa, box=(lower, upper), inner=inner).level, LEAST_LEVEL, inner)
-        if not 0 < level < np.inf:
-            raise InvalidValue(f"level = {level}; expected a positive number")
-        if not 0 <= inner <= level or (loop.is_disturbed and inner == 0):
+        level = expect_number(level, "level", above=0.0)
+        if inner > level or (loop.is_disturbed and inner == 0):
             raise InvalidValue(
                 f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances"
             )
-        claim = Claim(loop, SublevelSet(V, float(level), lower, upper, float(inner)), kappa, equilibrium)
+        claim = Claim(loop, SublevelSet(V, level, lower, upper, inner), kappa, equilibrium)
         claim._expect_bounded()
         return claim
 
@@ -166,8 +164,35 @@ class Claim:
         }
 
 
+def expected_rate(loop: ClosedLoop, kappa: float) -> float:
+    """A relative decrease of V per sample, in continuous time per second.
+
+    Raises:
+        InvalidValue: it is negative, or 1 or more per sample.
+    """
+    return expect_number(kappa, "kappa", least=0.0, below=None if loop.continuous else 1.0)
+
+
+def expected_box(loop: ClosedLoop, box: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper (n,) of a box; default: the domain of the task.
+
+    Raises:
+        InvalidValue: it is not two arrays of this size, or lower is not below upper.
+    """
+    if box is None:
+        return loop.domain
+    shape = loop.reference.shape
+    if not isinstance(box, (tuple, list, np.ndarray)) or len(box) != 2:
+        raise InvalidValue(f"box = {shown(box)}; expected two arrays {shape}, lower and upper")
+    lower, upper = (expect_array(bound, "a bound of the box", infinite=True) for bound in box)
+    if lower.shape != shape or upper.shape != shape or not (lower < upper).all():
+        raise InvalidValue(f"box from {lower} to {upper}; expected two arrays {shape}, lower < upper")
+    return lower, upper
+
+
 def candidate(loop: ClosedLoop, V: Lyapunov | None, equilibrium: Equilibrium) -> Lyapunov:
     """V; default: the Riccati solution of the task or, at an equilibrium of its own, the cost-to-go of the loop."""
+    expect_choice(equilibrium, "equilibrium", ("reference", "own"))
     if V is None:
         return cost_to_go(loop) if equilibrium == "own" else riccati(loop.task)
     if not isinstance(V, Lyapunov):

@@ -48,7 +48,7 @@ class Contradiction(FileError):
 
 
 class TaskNeeded(FileError):
-    """A certificate of a task that is not in Trivium's library: whoever checks it must give the task."""
+    """A certificate of a task that is not in Trivium's library: supply the task to check it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
     """Writes ``path`` (.json), whole or not at all.
 
     Args:
-        source: what the task was called on the command line, for whoever reads the file; nothing is done with it.
+        source: what the task was called on the command line, for human readers only.
 
     Returns:
         The path of the text.

@@ -14,11 +14,13 @@ from ctrl.certify.loops.plant_step import PlantStep, ValueAndJacobian
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, TriviumError, UnknownName
+from systems.arguments import expect_flag, is_number
 from systems.arithmetic.affine import Affine, Patch, clipped
 from systems.arithmetic.balls import Ball, upward
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import clipped as clipped_box
 from systems.arithmetic.interval_functions import intersection
+from systems.errors import expect, shown
 
 __all__ = ["ClosedLoop"]
 
@@ -77,9 +79,15 @@ class ClosedLoop:
                 f"task '{self.task.name}' has a measurement, and this is the loop of a law that reads the state; prove "
                 "it of dataclasses.replace(task, measurement=None), which says nothing of the loop with an estimator"
             )
-        for name, ends in (*self.uncertain.items(), *self.disturbance.items()):
-            if np.shape(ends) != (2,):
-                raise InvalidValue(f"{name}: {ends!r}; expected an interval (low, high)")
+        expect_flag(self.continuous, "continuous")
+        for what in ("uncertain", "disturbance"):
+            intervals = getattr(self, what)
+            expect(intervals, Mapping, what, 'such as {"mass": (0.9, 1.1)}')
+            for name, ends in intervals.items():
+                is_pair = isinstance(ends, (tuple, list, np.ndarray)) and len(ends) == 2
+                if not (is_pair and all(map(is_number, ends))):
+                    raise InvalidValue(f"{what}: {name} = {shown(ends)}; expected an interval (low, high)")
+            object.__setattr__(self, what, dict(intervals))  # a copy, which the caller cannot change
         _ = self.plant_step.parameters, self.plant_step.equations, self.disturbance_box
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         try:

@@ -45,7 +45,7 @@ class ValueAndJacobian:
     value: Interval
     jacobian: Ball
 
-    __array_ufunc__ = None  # numpy scalars on the left leave the operation to us
+    __array_ufunc__ = None  # so that numpy scalars on the left defer to __rmul__
 
     def __add__(self, other: ValueAndJacobian) -> ValueAndJacobian:
         return ValueAndJacobian(self.value + other.value, self.jacobian + other.jacobian)

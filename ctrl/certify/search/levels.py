@@ -13,7 +13,7 @@ from ctrl.certify.bounds.frame import frames
 from ctrl.certify.candidates.disturbed import reachable
 from ctrl.certify.candidates.sampling import sampled_limit
 from ctrl.certify.claims.certificate import Certificate
-from ctrl.certify.claims.claim import LEAST_LEVEL, Claim, Equilibrium, candidate
+from ctrl.certify.claims.claim import LEAST_LEVEL, Claim, Equilibrium, candidate, expected_box, expected_rate
 from ctrl.certify.claims.result import Kind
 from ctrl.certify.functions.lyapunov import Lyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
@@ -21,6 +21,7 @@ from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.search.prove import expect_limits, prove
 from ctrl.laws.law import Law
 from systems import Task
+from systems.arguments import expect_number
 
 __all__ = ["largest_level"]
 
@@ -67,10 +68,12 @@ def largest_level(
     """
     began = perf_counter()
     limits = expect_limits(budget)
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
-    V = candidate(loop, V, equilibrium)
+    expect_number(resolution, "resolution", above=0.0, below=1.0, hint="a share of the sampled limit")
+    loop = ClosedLoop(task, law, continuous, uncertain or {}, disturbance or {})
+    V, kappa, box = candidate(loop, V, equilibrium), expected_rate(loop, kappa), expected_box(loop, box)
     if inner is None:
         inner = reachable(loop, V, kappa, box=box)
+    inner = expect_number(inner, "inner", least=0.0)
     top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, LEAST_LEVEL)
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     boxes = limits.boxes

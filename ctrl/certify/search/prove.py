@@ -91,7 +91,7 @@ def certify(
     """
     began, worked = perf_counter(), process_time()
     limits = expect_limits(budget)
-    loop = ClosedLoop(task, law, continuous, dict(uncertain or {}), dict(disturbance or {}))
+    loop = ClosedLoop(task, law, continuous, uncertain or {}, disturbance or {})
     claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
     certificate = prove(claim, limits)
     # The time spent on making the claim counts as well.
@@ -188,8 +188,8 @@ def _hint(claim: Claim) -> str:
 
 
 def _searched(claim: Claim, limits: SearchLimits) -> SearchResult:
-    # A counterexample is cheap to find where one exists, and a search without one in sight is better spent on boxes.
-    # The sampled limit that the level may come from is of more rays over a larger set, and can miss it.
+    # A counterexample is cheap to find where one exists; where sampling finds none, time is better spent on boxes.
+    # The level may come from a sampled limit already, but of more rays over a larger set, which can miss it.
     loop, region = claim.loop, claim.region
     box = (region.lower, region.upper)
     sampled = sampled_limit(loop, region.V, claim.kappa, region.level, rays=256, box=box, inner=region.inner)

@@ -143,7 +143,7 @@ def _model(task: Task, continuous: bool, rate: float, law: SaturatedLinear | Non
 
 
 def _hastened(A: np.ndarray, model: _Model) -> np.ndarray:
-    """A matrix whose stability is that of A at the rate asked for."""
+    """A matrix that is stable if and only if A decays at the required rate."""
     return A / np.sqrt(1.0 - model.rate) if model.plant.is_discrete else A + 0.5 * model.rate * np.eye(len(A))
 
 

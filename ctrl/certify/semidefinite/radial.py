@@ -57,7 +57,7 @@ class Rays:
         return scale
 
     def volume(self, V: Polynomial) -> float:
-        """Of the part of {V <= 1} that lies in view of the centre."""
+        """Of the part of {V <= 1} that is star-shaped about the centre."""
         n = self.directions.shape[1]
         return float(pi ** (n / 2) / gamma(n / 2 + 1) * (self.radius(V) ** n).mean())
 

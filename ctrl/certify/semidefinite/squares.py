@@ -52,7 +52,7 @@ def sos_level(loop: ClosedLoop, V: Lyapunov) -> float:
     It maximises rho such that (z'z)^2 (V - rho) + p V'f is a sum of squares for some polynomial p: where V'f = 0,
     either z = 0 or V >= rho, so V'f keeps its sign on the connected part of {V < rho} around the centre (the equality
     form of Tedrake's Underactuated Robotics, chapter on Lyapunov analysis). The bounds of domain and inputs are not
-    looked at, and nothing is proved: give what comes out to :func:`ctrl.certify.certify`.
+    looked at, and nothing is proved: pass the result to :func:`ctrl.certify.certify`.
 
     Args:
         loop: in continuous time, polynomial.

@@ -30,8 +30,8 @@ class Driver:
     acceleration: float = positive(1.5)  # m/s^2, a
     braking: float = positive(2.0)  # m/s^2, b, comfortable
     hardest_braking: float = positive(8.0)  # m/s^2, what brakes and tyres can do
-    politeness: float = nonnegative(0.0)  # -, weight of others' gain; from 0.1 on, who presses is let by
-    threshold: float = nonnegative(0.2)  # m/s^2, gain for which a change is worth its trouble
+    politeness: float = nonnegative(0.0)  # -, weight of others' gain; from 0.1 on, faster followers are let by
+    threshold: float = nonnegative(0.2)  # m/s^2, least gain for which a driver changes lanes
     safe_braking: float = nonnegative(3.0)  # m/s^2
     lateral_speed: float = positive(1.2)  # m/s, of a lane change
 

@@ -1,4 +1,4 @@
-"""Drivers of the ego who do not optimise: one keeps the lane, one changes it where that is faster."""
+"""Rule-based drivers of the ego vehicle: one keeps its lane, one changes to a faster one."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -491,3 +492,34 @@ def test_budgets_that_mean_nothing_are_refused(budget) -> None:
     task = pendulum()
     with pytest.raises(InvalidValue, match=r"SearchLimits|budget"):
         certify(task, LQR(task).law, riccati(task), 0.1, budget=budget)
+
+
+@pytest.mark.parametrize("decide", [certify, largest_level])
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        (
+            "box",
+            ["x", 5, ([-1.0] * 2,), ([-1.0] * 2,) * 3, (["a", "b"], ["c", "d"]), ([0.0], [1.0]), ([1.0] * 2,) * 2],
+        ),
+        ("uncertain", [5, {"mass": ("a", "b")}, {"mass": 0.1}, {"mass": (1.0, 2.0, 3.0)}, {"mass": None}]),
+        ("disturbance", [5, {"push": ("a", "b")}, {"push": (None, None)}, {"push": (True, True)}]),
+        ("inner", ["a", -1.0, np.nan, [0.1]]),
+        ("equilibrium", ["else", 3, None]),
+        ("kappa", ["a", None, -0.1, np.nan, 1.0]),
+        ("continuous", ["yes", None, 1]),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(decide: Any, argument: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(InvalidValue, match=argument):
+            decide(TASK, LAW, V, budget=SearchLimits(boxes=1), **{argument: value})
+
+
+def test_resolutions_and_levels_of_another_kind_are_refused_by_name() -> None:
+    for value in ("a", 0.0, -1.0, 1.0, np.nan):
+        with pytest.raises(InvalidValue, match="resolution"):
+            largest_level(TASK, LAW, V, resolution=value)
+    for value in ("a", True, [1.0]):
+        with pytest.raises(InvalidValue, match="level"):
+            certify(TASK, LAW, V, value)
