@@ -18,6 +18,7 @@ from ctrl.comparison.metrics import Metrics, measure
 from ctrl.comparison.spec import STARTS, Factory
 from ctrl.comparison.workers import cores, spread
 from ctrl.controller import Controller, NotApplicable
+from ctrl.knowledge import Knowledge, knowledge_of
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
@@ -94,6 +95,7 @@ def compare(
     seconds: dict[str, float] = {}
     metrics: dict[str, Metrics] = {}
     approximations: dict[str, tuple[str, ...] | None] = {}
+    knowledge: dict[str, Knowledge] = {}
     for name, given in controllers.items():
         began = perf_counter()
         try:
@@ -103,6 +105,8 @@ def compare(
             proved[name] = _proved(proof, task, controller, name)
             runs[name], metrics[name], approximations[name] = result, measured, said
             seconds[name] = perf_counter() - began
+            if (known := knowledge_of(controller)) is not None:
+                knowledge[name] = known
         except NotApplicable as reason:
             skipped[name] = str(reason)
         except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
@@ -111,8 +115,9 @@ def compare(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
-        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None
-    )
+        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None,
+        knowledge=knowledge,
+    )  # fmt: skip
 
 
 def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) -> float | None:
