@@ -167,9 +167,9 @@ def test_the_command_writes_it_beside_the_rest(tmp_path: Path) -> None:
 def test_the_command_leaves_it_out_where_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctrl.comparison.results.save", lambda *_: None)
     assert Compare("double-integrator").report
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, {}, tmp_path)
     assert not list(tmp_path.iterdir())
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, {}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
