@@ -44,6 +44,9 @@ def test_the_curve_stands_beside_the_costs_of_all(tmp_path: Path) -> None:
     assert 'id="learning"' not in page(MADE)
     (chart,) = learning_curves(MADE, {"my": file})
     levels = [e for e in chart.iter("path") if e.attrib["class"].startswith("curve")]
+    (curve,) = (e for e in chart.iter("path") if e.attrib["class"].startswith("middle"))
+    first, last = (float(point.split()[1]) for point in (curve.attrib["d"][1:].split("L")[i] for i in (0, -1)))
+    assert first < last, "the cost falls from 50 to 21: the curve goes down the page"
     assert len(levels) == 2, "one line for each controller's mean cost"
 
 

@@ -22,6 +22,8 @@ from ctrl.commands.compare import Compare, _save
 from ctrl.comparison.data import ProvedShare
 from ctrl.report import page, summary, write_report
 from ctrl.report.charts import Axis, Chart, linear, logarithmic
+from ctrl.report.distributions import distributions
+from ctrl.report.trajectories import traces
 from systems import Box
 from systems.library import cartpole
 from tests.ctrl.report.comparisons import comparison, runs, task
@@ -222,3 +224,21 @@ def test_controllers_say_what_they_were_made_from(compared: Comparison) -> None:
     assert "The reference is constant" in said
     silent = " ".join(summary(comparison(task(), {"x": runs(task(), [1.0, 2.0])}))[-1].sentences)
     assert "x: does not say what it minimises" in silent
+
+
+def test_the_band_covers_all_runs_and_a_distribution_ends_at_one() -> None:
+    plain = task()
+    spread = runs(plain, [1.0, 2.0, 3.0, 4.0])
+    spread.states[:, :, 0] = np.array([-2.0, 0.0, 1.0, 3.0])[:, None]
+    made = comparison(plain, {"a": spread})
+    chart = next(traces(made))[1][0]
+    band = next(e for e in chart.iter("path") if e.attrib["class"].startswith("band")).attrib["d"]
+    run = [e.attrib["d"] for e in chart.iter("path") if e.attrib["class"].startswith("run")]
+    heights = {float(line.split()[1].split("L")[0]) for line in run}
+    on_band = {float(y) for y in re.findall(r" ([\d.]+)", band)}
+    assert on_band == {min(heights), max(heights)}
+    costs = dict(distributions(made))["Cost of a run"]
+    path = next(e for e in costs.iter("path") if e.attrib["class"].startswith("curve")).attrib["d"]
+    y = [float(value) for value in re.findall(r"V([\d.]+)", path)]
+    assert min(y) == pytest.approx(182 - 168 / 1.02, abs=0.06)  # all runs, at the height of 1
+    assert len(set(y)) == 4
