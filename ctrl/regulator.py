@@ -24,6 +24,7 @@ from ctrl.controller import (
 from ctrl.export.code import CodePart, ControllerCode, NotExportable, fragment
 from ctrl.export.project import export
 from ctrl.export.regulator import regulator_part
+from ctrl.knowledge import Knowledge
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
 from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models, terminal_expansion
 from systems import InvalidValue, LinearPlant, Task
@@ -197,6 +198,15 @@ class LQR:
     def approximations(self) -> tuple[str, ...]:
         """The parts of the task that are not taken exactly, in words."""
         return ANSWERS.read(self.task)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        return Knowledge(
+            "the cost of the task to second order, without an end" if not self._ends else "the cost to second order",
+            "the nominal model alone",
+            "the whole reference" if self._varies and not self.task.reference.is_constant else "a constant reference",
+        )
 
     def __repr__(self) -> str:
         return described(f"LQR(task '{self.task.name}')", self.approximations)

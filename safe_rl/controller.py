@@ -13,6 +13,7 @@ from ctrl.controller import Decision, NotApplicable, Source, Status, measured_st
 from ctrl.export.code import ControllerCode, NotExportable
 from ctrl.export.network import policy_part
 from ctrl.export.project import export
+from ctrl.knowledge import Knowledge
 from ctrl.laws.network import Network
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
@@ -60,6 +61,16 @@ class PolicyController:
         self._lower, self._upper = task.input_bounds
         self.approximations = (objective(task), *POLICY.read(task))
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        moving = "the reference of the current sample, with what the task's observation adds"
+        return Knowledge(
+            f"minus the return, discounted by {self.task.discount:g} per sample",
+            "simulated runs before this comparison, whose number a policy does not record",
+            "a constant reference" if self.task.reference.is_constant else moving,
+        )
 
     def __repr__(self) -> str:
         return described("PolicyController", self.approximations)

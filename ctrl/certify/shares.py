@@ -9,8 +9,10 @@ from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Equilibrium
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.loops.equilibrium import rest_point
+from ctrl.certify.outlines import outline
 from ctrl.certify.search.levels import largest_level
 from ctrl.certify.search.limits import SearchLimits
+from ctrl.comparison.data import ProvedShare
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law
 from systems import Task
@@ -35,8 +37,8 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         seconds: time limit of the proof of each candidate; default: 60.
 
     Returns:
-        A lower bound of the share, 0 where nothing was proved within the time, None where the controller has no control
-        law or the closed loop no enclosure.
+        A lower bound of the share, with the outline of the region in two states; 0 where nothing was proved within
+        the time, None where the controller has no control law or the closed loop no enclosure.
     """
     try:
         law = getattr(controller, "law", None)
@@ -49,6 +51,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
         resolution = _FINE if len(task.plant.state) <= 2 else _COARSE
         best, volume, budget = 0.0, 0.0, SearchLimits(seconds=seconds)
+        outlines: list[np.ndarray] = []
         for candidate in quadratics(loop, loop, rest):
             if candidate.volume <= volume or best == 1.0:
                 continue
@@ -56,8 +59,10 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
                 task, law, candidate.V, resolution=resolution, budget=budget, equilibrium=equilibrium
             )
             if certificate.is_proved:
-                best, volume = max(best, proved_share(certificate, task)), max(volume, certificate.volume)
-        return best
+                share, volume = proved_share(certificate, task), max(volume, certificate.volume)
+                if share > best:
+                    best, outlines = share, outline(certificate.region)
+        return ProvedShare(best, outlines)
     except NotApplicable:
         return None
 

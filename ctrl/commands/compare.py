@@ -79,12 +79,19 @@ class Compare:
                     print(f"{name}: not available, {reason}")
                 sys.stdout.flush()
             finally:  # whatever became of the output
-                saved = kept(folder, partial(_save, comparison, self.report))
+                saved = kept(folder, partial(_save, comparison, self.report, self.logs()))
         tell(saved)
         return 1 if comparison.failed else 0
 
+    def logs(self) -> dict[str, Path]:
+        """The logs of trainings that stand beside the policies that are compared."""
+        from ctrl.report.learning import LOG
 
-def _save(comparison: Any, report: bool, place: Path) -> None:
+        beside = {short_name(name): Path(name).parent / LOG for name in self.controllers if name.endswith(".policy")}
+        return {name: path for name, path in beside.items() if path.is_file()}
+
+
+def _save(comparison: Any, report: bool, logs: Mapping[str, Path], place: Path) -> None:
     """Writes all results to a folder."""
     from ctrl.comparison.results import save
     from ctrl.report import write_report
@@ -92,7 +99,7 @@ def _save(comparison: Any, report: bool, place: Path) -> None:
     command = ["trivium", *sys.argv[1:]]
     save(comparison, place, command)
     if report:
-        write_report(comparison, place, command)
+        write_report(comparison, place, command, logs)
 
 
 def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:

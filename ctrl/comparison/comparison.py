@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 from ctrl.comparison.data import ComparisonData
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison"]
@@ -35,6 +36,36 @@ class Comparison(ComparisonData):
         from ctrl.comparison.results import save
 
         return save(self, folder)
+
+    def frame(self) -> pandas.DataFrame:
+        """One row per controller with all that was measured; needs the package pandas."""
+        from ctrl.comparison.frames import frame
+
+        return frame(self)
+
+    def run_frame(self) -> pandas.DataFrame:
+        """One row per controller and run; needs the package pandas."""
+        from ctrl.comparison.frames import run_frame
+
+        return run_frame(self)
+
+    def report(self, file: str | Path) -> Path:
+        """Writes the report, one HTML page; see :mod:`ctrl.report`.
+
+        Args:
+            file: where to, such as ``report.html``.
+        """
+        from ctrl.report import page
+        from systems.files import write
+
+        write(file, page(self).encode("utf-8"))
+        return Path(file)
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        from ctrl.report.tables import excerpt
+
+        return excerpt(self)
 
     def __rich__(self) -> Any:
         from ctrl.comparison.table import table

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from ctrl.comparison.metrics import Metrics
+from ctrl.knowledge import Knowledge
 from ctrl.trajectories import Trajectories
 from systems import Task
 from systems.statistics import Estimate, cost_ratios
@@ -17,7 +18,27 @@ from systems.statistics import Estimate, cost_ratios
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ComparisonData"]
+__all__ = ["ComparisonData", "ProvedShare"]
+
+
+@final
+class ProvedShare(float):
+    """A proved share of the starts that knows the region it is of: a number wherever a share is one.
+
+    Args:
+        share: between 0 and 1.
+        outlines: lines (k, 2) around the region, of a plant with two states.
+    """
+
+    outlines: tuple[np.ndarray, ...]
+
+    def __new__(cls, share: float, outlines: Sequence[np.ndarray]) -> ProvedShare:
+        made = super().__new__(cls, share)
+        made.outlines = tuple(outlines)
+        return made
+
+    def __reduce__(self) -> tuple[type[ProvedShare], tuple[float, tuple[np.ndarray, ...]]]:
+        return ProvedShare, (float(self), self.outlines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +60,7 @@ class ComparisonData(ABC):
         approximations: what each controller does not take of the task as it is written, in words; None where it does
             not say.
         is_proof_tried: whether proofs were asked for; default: True.
-        regions: outlines (k, n) of the proved region of attraction of a plant with two states, by controller; default:
+        knowledge: what each controller minimises, was made from and knows in advance, of those that say so; default:
             none.
         noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
             a measurement.
@@ -59,14 +80,19 @@ class ComparisonData(ABC):
     metrics: Mapping[str, Metrics]
     approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
-    regions: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
     noise: np.ndarray | None = None
     estimators: Mapping[str, str] = field(default_factory=dict)
+    knowledge: Mapping[str, Knowledge] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:
         """Mean cost over the smallest mean cost, from paired runs."""
         return cost_ratios({name: runs.cost for name, runs in self.runs.items()})
+
+    @property
+    def regions(self) -> Mapping[str, tuple[np.ndarray, ...]]:
+        """Outlines of the proved regions of attraction in the plane of two states, by controller, where known."""
+        return {name: share.outlines for name, share in self.proved.items() if isinstance(share, ProvedShare)}
 
     @abstractmethod
     def figure(self) -> Figure:

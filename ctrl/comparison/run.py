@@ -20,6 +20,7 @@ from ctrl.comparison.spec import STARTS, Factory
 from ctrl.comparison.workers import cores, spread
 from ctrl.controller import Controller, NotApplicable
 from ctrl.estimation import OutputFeedback
+from ctrl.knowledge import Knowledge, knowledge_of
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
@@ -100,6 +101,7 @@ def compare(
     metrics: dict[str, Metrics] = {}
     approximations: dict[str, tuple[str, ...] | None] = {}
     estimators: dict[str, str] = {}
+    knowledge: dict[str, Knowledge] = {}
     for name, given in controllers.items():
         began = perf_counter()
         try:
@@ -111,6 +113,8 @@ def compare(
             seconds[name] = perf_counter() - began
             if isinstance(controller, OutputFeedback):
                 estimators[name] = type(controller.estimator).__name__
+            if (known := knowledge_of(controller)) is not None:
+                knowledge[name] = known
         except NotApplicable as reason:
             skipped[name] = str(reason)
         except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
@@ -120,7 +124,7 @@ def compare(
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
         task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None,
-        noise=noise, estimators=estimators,
+        noise=noise, estimators=estimators, knowledge=knowledge,
     )  # fmt: skip
 
 

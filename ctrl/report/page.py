@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,6 +14,7 @@ from ctrl.comparison.problem import problem
 from ctrl.report.charts import legend
 from ctrl.report.distributions import distributions, margins, trade_off
 from ctrl.report.elements import Element, Item, document, element
+from ctrl.report.learning import learning_curves
 from ctrl.report.style import STYLE_SHEET
 from ctrl.report.summary import summary
 from ctrl.report.tables import difference_table, main_table
@@ -47,14 +48,15 @@ class Section:
     content: Sequence[Item]
 
 
-def page(comparison: ComparisonData, command: Sequence[str] = ()) -> str:
+def page(comparison: ComparisonData, command: Sequence[str] = (), logs: Mapping[str, Path] | None = None) -> str:
     """The report as text.
 
     Args:
         comparison: its results.
         command: the command line, shown as it can be repeated; default: none.
+        logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
     """
-    sections = [*_sections(comparison), _missing(comparison)]
+    sections = [*_sections(comparison), *_learning(comparison, logs or {}), _missing(comparison)]
     links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
     head = element(
         "head",
@@ -79,19 +81,22 @@ def page(comparison: ComparisonData, command: Sequence[str] = ()) -> str:
     return document(element("html", head, body, attributes={"lang": "en"}))
 
 
-def write_report(comparison: ComparisonData, folder: str | Path, command: Sequence[str] = ()) -> Path:
+def write_report(
+    comparison: ComparisonData, folder: str | Path, command: Sequence[str] = (), logs: Mapping[str, Path] | None = None
+) -> Path:
     """Writes ``report.html`` to a folder.
 
     Args:
         comparison: its results.
         folder: where to.
         command: the command line that made them; default: none.
+        logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
 
     Returns:
         The file.
     """
     file = Path(folder) / FILE
-    write(file, page(comparison, command).encode("utf-8"))
+    write(file, page(comparison, command, logs).encode("utf-8"))
     return file
 
 
@@ -145,6 +150,19 @@ def _sections(comparison: ComparisonData) -> list[Section]:
     return [section for section in sections if any(part is not None for part in section.content)]
 
 
+def _learning(comparison: ComparisonData, logs: Mapping[str, Path]) -> list[Section]:
+    charts = learning_curves(comparison, logs)
+    if not charts:
+        return []
+    note = (
+        "Thin: minus the mean undiscounted return of the training runs since the line before, exploration noise "
+        "included; thick: its moving average over a twentieth of the lines. Horizontal: mean costs of this comparison."
+    )
+    return [
+        Section("learning", "Learning curves", [_note(note), legend(list(comparison.runs)), _grid(charts, wide=True)])
+    ]
+
+
 def _trajectories(comparison: ComparisonData) -> list[Item]:
     count = len(comparison.starts)
     shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
@@ -168,6 +186,9 @@ def _missing(comparison: ComparisonData) -> Section:
         if parameter is not None:
             change = f"{parameter[0]}={1.2 * parameter[1]:.4g}"
             commands.append(("A plant that differs from the model", f"trivium compare {name} --true {change}"))
+    if any("learned" in text for said in comparison.approximations.values() for text in said or ()):
+        train = f"trivium train {name}, then the command that it prints at its end"
+        commands.append(("The learning curve of a policy, from the log beside it", train))
     law = next((n for n in comparison.runs if comparison.proved.get(n) is not None), None)
     if law is not None:
         commands.append(

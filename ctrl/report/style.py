@@ -7,13 +7,13 @@ __all__ = ["STYLE_SHEET"]
 _LIGHT = """
 color-scheme: light; --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --rule: #d0d7de; --panel: #f6f8fa;
 --unsafe: #e3d5d5; --c0: #0072b2; --c1: #b84a00; --c2: #007a59; --c3: #a8447f; --c4: #8a6100;
---c5: #1f78b4; --c6: #000000;
+--c5: #5b4fd0; --c6: #000000;
 """
 
 _DARK = """
 color-scheme: dark; --paper: #12161b; --ink: #e6edf3; --soft: #9aa6b2; --rule: #3a434d; --panel: #1b2128;
 --unsafe: #46292c; --c0: #58b4f0; --c1: #ff9250; --c2: #3fcf9f; --c3: #ef9ccb; --c4: #f0b93a;
---c5: #8fd0ff; --c6: #ffffff;
+--c5: #b3a6ff; --c6: #ffffff;
 """
 
 _COLOURS = "\n".join(f".c{i} {{ --c: var(--c{i}); }}" for i in range(7))
@@ -39,9 +39,10 @@ nav ul {{ list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem; pad
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; color: var(--soft); padding-bottom: .4rem; }}
+caption > span {{ position: sticky; left: 0; display: block; max-width: calc(100vw - 2rem); }}
+tbody th {{ position: sticky; left: 0; background: var(--paper); }}
 th, td {{ padding: .3rem .7rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }}
 thead th {{ border-bottom: 2px solid var(--rule); font-weight: 600; }}
-td.number {{ white-space: nowrap; }}
 code {{ font: .85em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--panel);
   padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere; }}
 .charts {{ display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }}
@@ -72,6 +73,8 @@ svg .power {{ font-size: 8px; }}
   .charts {{ grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)); gap: .4rem; }}
   .charts.wide {{ grid-template-columns: 1fr; }}
   .charts:not(.wide) svg {{ font-size: 14px; }}
+  td {{ min-width: 7.5rem; }}
+  tbody th {{ max-width: 7rem; }}
 }}
 @media print {{
   :root {{ {_LIGHT} }}
@@ -82,7 +85,6 @@ svg .power {{ font-size: 8px; }}
   h2, h3 {{ break-after: avoid; }}
   .scroll {{ overflow: visible; }}
   table {{ font-size: 7.5pt; }}
-  td.number {{ white-space: normal; }}
   .charts {{ grid-template-columns: repeat(4, 1fr); }}
   .charts.wide {{ grid-template-columns: repeat(2, 1fr); }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}

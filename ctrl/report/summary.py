@@ -241,9 +241,13 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
         f"Equal: the {_runs(len(comparison.starts))}, their starts, their disturbances, the true plant, the limits of "
         f"its actuators, and the cost that is charged, the sum over {task.steps} samples{end}, not discounted."
     )
-    yield (
-        f"Each is given the state exactly and the number of the sample, and never the disturbance; {difference(task)}."
-    )
+    yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
+    if task.reference.is_constant:
+        yield "The reference is constant, so no controller gains by knowing it in advance."
+    for name in comparison.metrics:
+        known = comparison.knowledge.get(name)
+        said = str(known) if known is not None else "does not say what it minimises, was made from and knows in advance"
+        yield f"{name}: {said}."
 
 
 def _runs(count: int) -> str:

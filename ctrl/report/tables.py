@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from xml.etree.ElementTree import tostring
 
 from ctrl.comparison.data import ComparisonData
+from ctrl.comparison.problem import problem
 from ctrl.comparison.verdicts import ROUNDING
 from ctrl.report.differences import differences
 from ctrl.report.elements import Element, Item, element
 from ctrl.report.numbers import duration, interval, number, percent, rate
 from systems.statistics import Estimate
 
-__all__ = ["difference_table", "main_table"]
+__all__ = ["difference_table", "excerpt", "main_table"]
 
 
 def main_table(comparison: ComparisonData) -> Element:
@@ -77,11 +79,28 @@ def difference_table(comparison: ComparisonData) -> Element | None:
         if not math.isfinite(pair.cost.low):
             said = "no interval"
         rows.append([f"{pair.second} \u2212 {pair.first}", interval(pair.cost), said])
-    caption = (
-        f"Difference of mean cost over paired runs. The intervals of all {len(rows)} pairs hold together at 95 % "
-        "(Bonferroni), so they are wider than those of the table above."
+    caption = "Difference of mean cost over paired runs. " + (
+        f"The intervals of all {len(rows)} pairs hold together at 95 % (Bonferroni), so they are wider than those of "
+        "the table above."
+        if len(rows) > 1
+        else "Interval at 95 %."
     )
     return _table(caption, ["pair", "difference", "which means"], rows)
+
+
+def excerpt(comparison: ComparisonData) -> str:
+    """A small table in HTML without a style sheet, for notebooks: one row per controller.
+
+    Args:
+        comparison: its results.
+    """
+    heads = ["controller", "mean cost", "cost / cheapest", "violate anything", "arrive and stay", "step, median"]
+    ratios = comparison.ratios
+    rows = [
+        [name, interval(m.cost), _ratio(ratios[name]), rate(m.violated), rate(m.settled), duration(m.step_p50)]
+        for name, m in comparison.metrics.items()
+    ]
+    return tostring(_table(problem(comparison), heads, rows), encoding="unicode", method="html")
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -95,5 +114,7 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
         element("tr", element("th", row[0], attributes={"scope": "row"}), [element("td", text) for text in row[1:]])
         for row in rows
     ]
-    made = element("table", element("caption", caption), element("thead", head), element("tbody", body))
+    made = element(
+        "table", element("caption", element("span", caption)), element("thead", head), element("tbody", body)
+    )
     return element("div", made, attributes={"class": "scroll", "role": "region", "aria-label": caption, "tabindex": 0})

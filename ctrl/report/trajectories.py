@@ -72,10 +72,15 @@ def phase_portraits(comparison: ComparisonData) -> tuple[str, list[Element]] | N
     for i, signal in zip(plane, (first, second), strict=True):
         values = [runs.states[..., i] for runs in comparison.runs.values()]
         low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+        # A proved region is shown as far as it does not make the runs small.
+        ends = [line[:, i] for region in comparison.regions.values() for line in region] if i < 2 else []
+        room = 0.5 * (high - low)
+        low = max(low - room, min([low, *(float(end.min()) for end in ends)]))
+        high = min(high + room, max([high, *(float(end.max()) for end in ends)]))
         axes.append(linear(low, high, f"{_words(signal.name)} [{signal.unit}]"))
     charts = []
     for index, (name, runs) in enumerate(comparison.runs.items()):
-        chart = Chart(*axes)
+        chart = Chart(axes[0], axes[1])
         low, high = signal_limits(task, ("x", plane[1]))
         if low > axes[1].low:
             chart.shade(axes[1].low, low)

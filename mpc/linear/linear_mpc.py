@@ -12,6 +12,7 @@ import numpy as np
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
 from ctrl.controller import NotApplicable, Status
 from ctrl.export.code import CodePart, ControllerCode, NotExportable
+from ctrl.knowledge import Knowledge
 from ctrl.regulator import LQR
 from mpc.affine_task import affine_penalties, affine_task
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
@@ -273,6 +274,15 @@ class LinearMPC(OnlineController):
         terminal_rows = 0 if self.terminal_set is None else len(self.terminal_set.h)
         iterations = 1000 if self._iterations is None else self._iterations
         return linear_part(form, self.problem, [form.instance(stage) for stage in data], terminal_rows, iterations)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        return Knowledge(
+            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
+            "the nominal model alone",
+            "a constant reference" if not self._moves else f"the reference {self.horizon} samples ahead",
+        )
 
     @property
     def terminal(self) -> str:

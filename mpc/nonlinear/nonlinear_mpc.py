@@ -10,6 +10,7 @@ import numpy as np
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers
 from ctrl.controller import Status, sample_index
 from ctrl.export.code import ControllerCode
+from ctrl.knowledge import Knowledge
 from ctrl.loop import SingleStep
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
@@ -115,6 +116,16 @@ class NonlinearMPC(OnlineController):
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
         self._p = np.zeros((horizon + 1, self.staged.program.parameters))
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        task: Task = self._arguments[0]
+        return Knowledge(
+            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
+            "the nominal model alone",
+            "a constant reference" if task.reference.is_constant else f"the reference {self.horizon} samples ahead",
+        )
 
     @property
     def terminal(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import pickle
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +14,16 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Comparison, compare
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
+from ctrl.certify.outlines import outline
 from ctrl.cli import main
 from ctrl.commands.compare import Compare, _save
-from ctrl.report import page, write_report
+from ctrl.comparison.data import ProvedShare
+from ctrl.report import page, summary, write_report
 from ctrl.report.charts import Axis, Chart, linear, logarithmic
+from ctrl.report.distributions import distributions
+from ctrl.report.trajectories import traces
 from systems import Box
 from systems.library import cartpole
 from tests.ctrl.report.comparisons import comparison, runs, task
@@ -161,7 +169,76 @@ def test_the_command_writes_it_beside_the_rest(tmp_path: Path) -> None:
 def test_the_command_leaves_it_out_where_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctrl.comparison.results.save", lambda *_: None)
     assert Compare("double-integrator").report
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, {}, tmp_path)
     assert not list(tmp_path.iterdir())
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, {}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_proved_region_of_two_states_is_outlined() -> None:
+    """The outline of an ellipse lies on the ellipse, and the chart of the proved controller alone has it."""
+    P = np.array([[2.0, 0.3], [0.3, 1.0]])
+    region = SublevelSet(QuadraticLyapunov(P, np.zeros(2)), 0.5, np.full(2, -np.inf), np.array([0.4, np.inf]))
+    (line,) = outline(region)
+    value = np.einsum("ki,ij,kj->k", line, P, line)
+    on_box = np.abs(line[:, 0] - 0.4) < 0.02
+    assert on_box.any()
+    np.testing.assert_allclose(value[~on_box], 0.5, atol=0.01)
+    assert (value < 0.51).all()
+    plain = task()
+    both = {name: runs(plain, [1.0, 2.0]) for name in "ab"}
+    text = page(comparison(plain, both, {"a": ProvedShare(0.25, [line]), "b": 0.0}))
+    assert text.count('class="region c0"') == 1
+    assert 'class="region c1"' not in text
+    assert "at least 25.0" in text
+
+
+def test_a_proved_share_is_a_number_that_keeps_its_outline() -> None:
+    share = pickle.loads(pickle.dumps(ProvedShare(0.5, [np.ones((3, 2))])))
+    assert share == 0.5
+    assert json.dumps(share) == "0.5"
+    assert share.outlines[0].shape == (3, 2)
+
+
+def test_frames_hold_the_numbers_of_the_runs(compared: Comparison) -> None:
+    pandas = pytest.importorskip("pandas")
+    table, each = compared.frame(), compared.run_frame()
+    assert isinstance(table, pandas.DataFrame)
+    assert list(table.index) == ["lqr", "again"]
+    assert table.loc["lqr", "cost"] == compared.metrics["lqr"].cost.value
+    np.testing.assert_array_equal(each.loc["again", "cost"], compared.runs["again"].cost)
+    assert (each["settling_s"] < np.inf).groupby("controller").sum()["lqr"] == compared.metrics["lqr"].settled.k
+
+
+def test_a_notebook_shows_a_small_table(compared: Comparison) -> None:
+    evil = dataclasses.replace(compared, metrics={"<b>": compared.metrics["lqr"]}, runs={"<b>": compared.runs["lqr"]})
+    text = evil._repr_html_()
+    assert "&lt;b&gt;" in text
+    assert "<b>" not in text
+    assert Reader(text).text.count("of 20 runs") == 2
+
+
+def test_controllers_say_what_they_were_made_from(compared: Comparison) -> None:
+    said = " ".join(summary(compared)[-1].sentences)
+    assert "lqr: minimises the cost of the task to second order" in said
+    assert "The reference is constant" in said
+    silent = " ".join(summary(comparison(task(), {"x": runs(task(), [1.0, 2.0])}))[-1].sentences)
+    assert "x: does not say what it minimises" in silent
+
+
+def test_the_band_covers_all_runs_and_a_distribution_ends_at_one() -> None:
+    plain = task()
+    spread = runs(plain, [1.0, 2.0, 3.0, 4.0])
+    spread.states[:, :, 0] = np.array([-2.0, 0.0, 1.0, 3.0])[:, None]
+    made = comparison(plain, {"a": spread})
+    chart = next(traces(made))[1][0]
+    band = next(e for e in chart.iter("path") if e.attrib["class"].startswith("band")).attrib["d"]
+    run = [e.attrib["d"] for e in chart.iter("path") if e.attrib["class"].startswith("run")]
+    heights = {float(line.split()[1].split("L")[0]) for line in run}
+    on_band = {float(y) for y in re.findall(r" ([\d.]+)", band)}
+    assert on_band == {min(heights), max(heights)}
+    costs = dict(distributions(made))["Cost of a run"]
+    path = next(e for e in costs.iter("path") if e.attrib["class"].startswith("curve")).attrib["d"]
+    y = [float(value) for value in re.findall(r"V([\d.]+)", path)]
+    assert min(y) == pytest.approx(182 - 168 / 1.02, abs=0.06)  # all runs, at the height of 1
+    assert len(set(y)) == 4

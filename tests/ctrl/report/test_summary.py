@@ -120,6 +120,7 @@ def test_what_is_proved_is_told_apart_from_what_is_not() -> None:
     said = answer(comparison(TASK, all_three, {"a": 0.10499, "b": 0.0, "c": None}), 2)
     assert "Proved: a reaches the reference without disturbances from at least 10.4 %" in said
     assert "Nothing was proved of b in the time given" in said
+    assert said.count("Proved: ") == 1
     assert "Nothing can be proved of c" in said
     untried = dataclasses.replace(comparison(TASK, all_three), is_proof_tried=False)
     assert "No proof was tried" in answer(untried, 2)
