@@ -54,6 +54,8 @@ def tasks() -> dict[str, bytes]:
 
 def controller(task: Task) -> tuple[str, Controller]:
     """What a figure shows: a controller that solves the task, or the reference's input where there is none."""
+    if not len(task.plant.input):
+        return "without input", ReferenceInput(task)
     for name, make in (("nonlinear MPC", NonlinearMPC), ("LQR", LQR)):
         if name == "LQR" or task.constraints or "swing-up" in task.name:
             try:
@@ -70,7 +72,8 @@ def figure(task: Task) -> Figure:
     runs = simulate(task, control, x0, w)
     x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
     rows = [(s, runs.states[..., i], x_ref[:, i], i, "x") for i, s in enumerate(task.plant.state)]
-    rows += [(s, runs.inputs[..., i], u_ref[:-1, i], i, "u") for i, s in enumerate(task.plant.input)]
+    inputs = np.concatenate([runs.inputs, runs.inputs[:, -1:]], axis=1)  # the last one is held to the end
+    rows += [(s, inputs[..., i], u_ref[:, i], i, "u") for i, s in enumerate(task.plant.input)]
     with matplotlib.style.context(STYLE):
         count = -(-len(rows) // 3)
         page = Figure(figsize=(8.0, 1.5 * count + 0.4), layout="constrained")
