@@ -142,7 +142,8 @@ def gallery() -> str:
         point = next(p for p in metadata.entry_points(group="trivium.tasks") if p.name == name)
         summary = (point.load().__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         plant = task.plant
-        size = f"{len(plant.state)} states, {len(plant.input)} inputs, {task.steps} samples of {task.dt:g} s"
+        counts = ((len(plant.state), "state"), (len(plant.input), "input"), (task.steps, "sample"))
+        size = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts) + f" of {task.dt:g} s"
         limits = ", ".join(f"`{c.name}` ({type(c.requirement).__name__.lower()})" for c in task.constraints) or "none"
         parts.append(
             f"## {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
