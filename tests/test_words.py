@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("systems", "ctrl", "mpc", "safe_rl", "pages")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 
 CODE = re.compile(r"^```\w.*?^```|(?<!`)(``?)(?!`)[^`]+\1(?!`)", re.DOTALL | re.MULTILINE)

@@ -29,7 +29,7 @@ def lower(function: ca.Function, to: Literal["numpy", "torch", "interval", "c"])
     Raises:
         InvalidValue: no CasADi function, or another word.
         NotLowerable: free variables, a function that cannot be expanded, or an operation the arithmetic
-        lacks.
+            lacks.
     """
     expect(function, ca.Function, "the function to lower", "such as plant.casadi() or task.dynamics.function()")
     expect_choice(to, "to", ("numpy", "torch", "interval", "c"))

@@ -85,9 +85,9 @@ def certify(
 
     Raises:
         NotApplicable: the closed loop has no enclosure, or the reference moves; no V is given and the loop has no
-        equilibrium of its own that attracts.
+            equilibrium of its own that attracts.
         InvalidValue: a controller instead of a law, a level that is not positive, kappa out of range, an inner level
-        beyond the level, or an unbounded S.
+            beyond the level, or an unbounded S.
     """
     began, worked = perf_counter(), process_time()
     limits = expect_limits(budget)

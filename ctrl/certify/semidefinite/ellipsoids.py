@@ -99,7 +99,7 @@ def ellipsoid_region(
         continuous: whether the law is evaluated continuously; default: once per sample.
 
     Raises:
-        As :func:`largest_ellipsoid`.
+        NotApplicable, InvalidValue: as :func:`largest_ellipsoid`.
     """
     V = largest_ellipsoid(ClosedLoop(task, law, continuous), max(rate, kappa))
     return largest_level(task, law, V, kappa, budget=budget, continuous=continuous)

@@ -135,7 +135,7 @@ def sos_region(
         accuracy: the solver's tolerance; default: 1e-8.
 
     Raises:
-        As :func:`sos_candidate`.
+        NotApplicable, InvalidValue: as :func:`sos_candidate`.
     """
     loop = ClosedLoop(task, law, continuous=True)
     V = sos_candidate(loop, degree, rounds, accuracy)
