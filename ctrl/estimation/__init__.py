@@ -5,6 +5,7 @@ from ctrl.estimation.disturbance_model import DisturbanceModel, disturbance_mode
 from ctrl.estimation.estimator import Estimate, Estimator
 from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
 from ctrl.estimation.model import EstimationModel
+from ctrl.estimation.observer_loop import observer_loop
 from ctrl.estimation.offset_free import OffsetFree
 from ctrl.estimation.output_feedback import OutputFeedback, standard_estimator
 from ctrl.estimation.unscented import UnscentedKalmanFilter
@@ -22,5 +23,6 @@ __all__ = [
     "SteadyKalmanFilter",
     "UnscentedKalmanFilter",
     "disturbance_model",
+    "observer_loop",
     "standard_estimator",
 ]
