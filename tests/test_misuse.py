@@ -398,6 +398,10 @@ CASES: dict[str, Case] = {
                                 {"controller": ctrl.LQR(MEASURED), "estimator": ctrl.KalmanFilter(MEASURED)},
                                 {"controller": "instance", "estimator": "instance"},
                                 extra={"controller": [ctrl.LQR], "estimator": [ctrl.KalmanFilter, ctrl.LQR(MEASURED)]}),
+    "ctrl.OffsetFree": Case(ctrl.OffsetFree, {"controller": ctrl.LQR(MEASURED), "task": MEASURED, "drift": {"u1": 0.1}},
+                            {"controller": "instance", "task": "task", "tracks": "names", "drift": "mapping",
+                             "estimator": "function"}, optional=("drift",),
+                            extra={"controller": [ctrl.LQR], "tracks": [["nothing"]], "drift": [{"u1": -1.0}]}),
     # ---- mpc ----
     "mpc.MovingHorizonEstimator": _mpc(mpc.MovingHorizonEstimator, MEASURED, {
         "model_error": "values", "bounds": "instance", "max_iterations": "count", "time_limit": "above 0"}),

@@ -118,6 +118,10 @@ def test_gymnasium_observes_what_is_measured_and_holds_it() -> None:
         states.append(info["state"][0])
     np.testing.assert_allclose(np.array(seen)[:, 0], states, rtol=1e-6)
     np.testing.assert_allclose(np.array(seen)[:, 1], [0.0, 0.0, states[0], states[1]], rtol=1e-6)
+    motor = dataclasses.replace(task, measurement=Measurement(signals("torque [N m]"), lambda x, u: u.torque))
+    env = motor.env()
+    assert env.reset(seed=1)[0] == 0.0
+    assert env.step(np.array([5.0]))[0] == 0.75  # as the actuator applies it
     observed = Observation(signals("a [-]"), lambda x, xr: x.angle)
     with pytest.raises(InvalidValue, match="leave out one"):
         dataclasses.replace(task, observation=observed).env()

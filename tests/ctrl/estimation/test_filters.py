@@ -46,9 +46,11 @@ LINEAR = Task(
     50,
     Quadratic(Q=[1, 1, 1], R=[1]),
     Gaussian(average=[0.3, 0.0, -0.1], covariance_matrix=P0),
-    disturbance=Gaussian(covariance_matrix=W),
+    disturbance=Gaussian(covariance_matrix=W, average=[0.1, -0.05]),
     measurement=Measurement(
-        signals("y [-]"), lambda x, u: (x.x1 + 0.2 * x.x3 + 0.5 * u.u1,), noise=Gaussian(covariance_matrix=R)
+        signals("y [-]"),
+        lambda x, u: (x.x1 + 0.2 * x.x3 + 0.5 * u.u1,),
+        noise=Gaussian(covariance_matrix=R, average=[0.2]),
     ),
 )
 PENDULUM = dataclasses.replace(
@@ -106,9 +108,9 @@ def joint(task: Task, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
         means.append(mean)
         maps.append(state)
         outs.append(C @ state)
-        offsets.append(C @ mean + 0.5 * inputs[k])
+        offsets.append(C @ mean + 0.5 * inputs[k] + 0.2)
         if k + 1 < samples:
-            mean, state = A @ mean + B @ inputs[k + 1], A @ state
+            mean, state = A @ mean + B @ inputs[k + 1] + E @ np.array([0.1, -0.05]), A @ state
             state[:, n + 2 * k : n + 2 * k + 2] += E @ np.sqrt(W)
     return np.concatenate([*means, *offsets]), np.vstack([*maps, *outs]), np.array(samples * n)
 
@@ -182,7 +184,7 @@ def test_the_error_of_luenbergers_observer_has_its_poles() -> None:
     np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(error)), np.sort_complex(poles), atol=1e-8)
     x, u, before = np.array([1.0, -1.0, 0.5]), np.zeros(1), None
     for k in range(25):
-        estimate = observer.update(C @ x + 0.5 * u, u, k)
+        estimate = observer.update(C @ x + 0.5 * u + 0.2, u, k)
         off = estimate.state - x
         if before is not None:
             np.testing.assert_allclose(off, error @ before, atol=1e-10)

@@ -16,6 +16,7 @@ from ctrl.check import check_controller
 from ctrl.comparison.draws import draw, draw_all
 from ctrl.comparison.pairing import paired
 from ctrl.comparison.results import details
+from ctrl.comparison.workers import _chunk
 from ctrl.estimation import (
     EstimationModel,
     ExtendedKalmanFilter,
@@ -158,6 +159,20 @@ def test_another_process_gives_the_same_numbers() -> None:
     np.testing.assert_array_equal(here.states, there.states)
     np.testing.assert_array_equal(here.estimates, there.estimates)
     assert paired(LQR(FULL), LQR, FULL)[1] is LQR
+    _, chunk = _chunk("token", 0, factory, TASK, x0, w, noise)
+    np.testing.assert_array_equal(here.states, chunk.states)
+
+
+def test_outputs_may_depend_on_the_input_before() -> None:
+    motor = Measurement(
+        signals("angle [rad]", "current [A]"), lambda x, u: (x.angle, 3.0 * u.torque), noise=Gaussian([0.1, 0.1])
+    )
+    task = dataclasses.replace(FULL, measurement=motor)
+    run = simulate(task, by(ExtendedKalmanFilter)(task), np.array([[0.3, 0.1]]))
+    assert run.outputs is not None
+    np.testing.assert_allclose(run.outputs[0, 1:, 1], 3.0 * run.inputs[0, :-1, 0])
+    assert run.outputs[0, 0, 1] == 0.0
+    assert np.abs(run.inputs).max() > 0.1
 
 
 def test_runs_that_differ_in_noise_alone_are_all_kept() -> None:
