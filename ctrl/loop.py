@@ -20,7 +20,7 @@ from systems.envs.model import SampleRules
 from systems.errors import expect, shown
 from systems.lowering.buffered import Buffered
 
-__all__ = ["TIMED", "SingleStep", "simulate", "totals"]
+__all__ = ["TIMED", "SingleStep", "one_by_one", "simulate", "totals"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
@@ -63,7 +63,6 @@ def simulate(
     """
     _check(controller, progress)
     loop = _Loop(task, starts, disturbances)
-    loop = _Loop(task, starts, disturbances)
     result = _blank(task, len(loop.starts), loop.steps)
     for rows, part in loop.parts(controller):
         for field in FIELDS:
@@ -73,6 +72,22 @@ def simulate(
     if isinstance(controller, BatchController):
         _time(controller, result)
     return result
+
+
+def one_by_one(
+    task: Task, controller: Controller, starts: np.ndarray, disturbances: np.ndarray
+) -> Iterator[Trajectories]:
+    """The runs of :func:`simulate`, each as it ends, of a controller that answers one state after the other.
+
+    Args:
+        task, controller, starts, disturbances: as of :func:`simulate`.
+
+    Raises:
+        DimensionMismatch, InvalidValue: as there.
+    """
+    _check(controller, None)
+    for _, part in _Loop(task, starts, disturbances).parts(controller):
+        yield part
 
 
 def totals(

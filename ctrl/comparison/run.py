@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from time import perf_counter
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.answers import announced
+from ctrl.cells import Engine, Here, Processes, identity
+from ctrl.cells.engine import fault
 from ctrl.comparison.comparison import Comparison
 from ctrl.comparison.draws import draw
 from ctrl.comparison.metrics import Metrics, measure
+from ctrl.comparison.plan import estimate, plan, settings
+from ctrl.comparison.progress import Progress
 from ctrl.comparison.spec import STARTS, Factory
-from ctrl.comparison.workers import cores, spread
+from ctrl.comparison.store import RunStore
+from ctrl.comparison.workers import CellFailure, Work, cores
 from ctrl.controller import Controller, NotApplicable
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
@@ -29,6 +36,9 @@ Proof = Callable[[Task, Controller], float | None]
 """Share of the starts' support (by volume) proved to reach the reference, or None where nothing can be proved."""
 
 
+_NONE = np.zeros(0, dtype=np.int64)
+
+
 def compare(
     task: Task,
     controllers: Mapping[str, Controller | Factory],
@@ -36,12 +46,15 @@ def compare(
     seeds: int | Sequence[int] = 0,
     workers: int | None = None,
     proof: Proof | None = None,
+    out: str | Path | None = None,
+    engine: Engine | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Runs every controller from the same starts under the same disturbances.
 
     A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
     has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
-    how many there are. Progress is shown on the terminal.
+    how many there are. Progress is shown on the terminal, with an estimate of the time after the first runs.
 
     Args:
         task: the task of every run.
@@ -52,8 +65,15 @@ def compare(
         workers: number of processes; default: as many as there are cores that are free.
         proof: function of task and controller, called once for each controller; returns the share of the starts'
             support that is proved to reach the reference; default: no proof is tried.
+        out: folder that keeps finished runs while others go on; a comparison that was interrupted goes on from there,
+            with the same numbers. Runs of lambda functions and of controllers that are already made are not kept, as
+            nothing says whether they are the same. Default: nothing is kept.
+        engine: what runs the cells; default: processes of this machine, as many as `workers` says.
+        announce: called with lines that say what will be done and about how long it takes; default: they are printed
+            on a terminal.
 
     Raises:
+        OutputError: `out` holds runs of another task, other settings or another controller of the same name.
         InvalidValue: no controllers, not a mapping, a start that is not allowed, an entry that is neither a controller
             nor a factory.
         NotApplicable: no controller is left to compare; the message has every reason.
@@ -79,7 +99,12 @@ def compare(
                 "or a function of the task that returns such a thing"
             )
         expect_factory(given, "task", f"controller '{name}'", "a function of the task, such as LQR or lambda task: ...")
-    workers = cores() if workers is None else expect_whole(workers, "workers", least=1)
+    if engine is None:
+        count = cores() if workers is None else expect_whole(workers, "workers", least=1)
+        engine = Here() if count == 1 else Processes(count)
+    expect(engine, Engine, "engine", "such as ctrl.cells.Processes(4)")
+    if announce is not None:
+        expect_arguments(announce, "line", "announce")
     if proof is not None:
         expect_arguments(proof, "task, controller", "proof")
     if isinstance(seeds, (list, tuple, range)) or (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
@@ -87,32 +112,124 @@ def compare(
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
     x0, w = draw(task, starts, seeds)
-    runs: dict[str, Trajectories] = {}
-    proved: dict[str, float | None] = {}
-    skipped: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    metrics: dict[str, Metrics] = {}
-    approximations: dict[str, tuple[str, ...] | None] = {}
-    for name, given in controllers.items():
-        began = perf_counter()
+    store = None
+    if out is not None:
+        store = RunStore(Path(out), task, settings(task, seeds, x0, w, proof), w.shape[1], len(x0))
+    results = _Results(task, proof, store)
+    with Progress(list(controllers), len(x0)) as progress:
+        say = progress.say if announce is None else announce
+        say(plan(task, list(controllers), x0, engine, out))
         try:
-            controller = _build(given, task)
-            result = spread(name, given, controller, task, x0, w, workers)
-            measured, said = measure(task, result), announced(controller)
-            proved[name] = _proved(proof, task, controller, name)
-            runs[name], metrics[name], approximations[name] = result, measured, said
-            seconds[name] = perf_counter() - began
-        except NotApplicable as reason:
-            skipped[name] = str(reason)
-        except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
-            failed[name] = _fault(error)
-    if not runs:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
+            begun = _begin(controllers, task, x0, w, results, progress)
+            if any(work.done < len(x0) for work, *_ in begun.values()):
+                say(estimate({name: seconds for name, (_, _, seconds) in begun.items()}, engine, proof is not None))
+            for name, (work, controller, _) in begun.items():
+                results.finish(name, work, controller, engine, progress)
+        finally:
+            if store is not None:
+                store.flush()
+    if not results.runs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in (results.skipped | results.failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
-        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None
+        task,
+        seeds,
+        x0,
+        w,
+        results.runs,
+        results.proved,
+        results.skipped,
+        results.failed,
+        {name: results.seconds[name] for name in results.runs},
+        engine.workers,
+        results.metrics,
+        results.approximations,
+        proof is not None,
     )
+
+
+@final
+@dataclass
+class _Results:
+    """What is known of every controller so far."""
+
+    task: Task
+    proof: Proof | None
+    store: RunStore | None
+    runs: dict[str, Trajectories] = field(default_factory=dict)
+    proved: dict[str, float | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    approximations: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+
+    def finish(self, name: str, work: Work, controller: Controller, engine: Engine, progress: Progress) -> None:
+        """The runs that are missing, and the proof. One controller's fault must not cost the others their results."""
+        began = perf_counter()
+        try:
+            result = work.rest(engine, progress.advance(name))
+            measured, said = measure(self.task, result), announced(controller)
+            if self.store is not None:
+                self.store.flush()
+            progress.state(name, "proof" if self.proof is not None else "")
+            self.proved[name] = self._proof(name, controller)
+            self.runs[name], self.metrics[name], self.approximations[name] = result, measured, said
+            progress.state(name, "")
+        except NotApplicable as reason:
+            self.skipped[name] = str(reason)
+        except CellFailure as error:
+            self.fail(name, str(error), work)
+        except (Exception, SystemExit) as error:
+            self.fail(name, fault(error), work)
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
+
+    def fail(self, name: str, reason: str, work: Work | None = None) -> None:
+        """Notes why a controller has no results, and how far it came."""
+        total = 0 if work is None else work.total
+        self.failed[name] = f"{reason}; after {work.done} of {total} runs" if work and work.done else reason
+
+    def _proof(self, name: str, controller: Controller) -> float | None:
+        if self.store is None or self.proof is None:
+            return _proved(self.proof, self.task, controller, name)
+        has_ended, share = self.store.proof(name)
+        if not has_ended:
+            share = _proved(self.proof, self.task, controller, name)
+            self.store.keep_proof(name, share)
+        return share
+
+
+def _begin(
+    controllers: Mapping[str, Controller | Factory], task: Task, x0: np.ndarray, w: np.ndarray, results: _Results,
+    progress: Progress,
+) -> dict[str, tuple[Work, Controller, float]]:  # fmt: skip
+    """Every controller made, its first run done, and about the seconds that the others will take in one process."""
+    begun: dict[str, tuple[Work, Controller, float]] = {}
+    store = results.store
+    kept: dict[str, tuple[np.ndarray, Trajectories | None]] = dict.fromkeys(controllers, (_NONE, None))
+    if store is not None:  # all of them first, as a refusal must come before the work
+        kept = {name: store.begin(name, identity(given)) for name, given in controllers.items()}
+    for name, given in controllers.items():
+        began, work = perf_counter(), None
+        try:
+            progress.state(name, "is made")
+            controller = _build(given, task)
+            keep = _not_kept if store is None else partial(store.keep, name)
+            rows, runs = kept[name]
+            work = Work(given, controller, task, x0, w, rows, runs, keep)
+            progress.state(name, "")
+            progress.advance(name)(work.done)
+            begun[name] = work, controller, work.first(progress.advance(name))
+        except NotApplicable as reason:
+            results.skipped[name] = str(reason)
+        except (Exception, SystemExit) as error:
+            results.fail(name, fault(error), work)
+        results.seconds[name] = perf_counter() - began
+    return begun
+
+
+def _not_kept(rows: np.ndarray, runs: Trajectories) -> None:
+    """Where no folder was named."""
 
 
 def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) -> float | None:
@@ -122,7 +239,7 @@ def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) 
     try:
         return proof(task, controller)
     except Exception as error:
-        warnings.warn(f"{name}: its proof stopped with {_fault(error)}", stacklevel=3)
+        warnings.warn(f"{name}: its proof stopped with {fault(error)}", stacklevel=3)
         return None
 
 
@@ -133,11 +250,3 @@ def _build(given: Controller | Factory, task: Task) -> Controller:
     if not isinstance(controller, Controller):
         raise InvalidValue(f"the factory returned {type(controller).__name__}, which has no reset() and step(x, k)")
     return controller
-
-
-def _fault(error: BaseException) -> str:
-    """An exception in one line, with the place it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    said = str(error).strip() or "no message"
-    return f"{type(error).__name__}: {said}{where}"
