@@ -15,7 +15,7 @@ import tyro
 from ctrl.commands.misuse import Misuse, short_name, tell
 from ctrl.commands.verify import PROOF_SECONDS
 
-__all__ = ["Compare"]
+__all__ = ["Compare", "say"]
 
 STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 """One of each kind; a task that asks another question has a comparison of its own."""
@@ -82,7 +82,7 @@ class Compare:
             try:
                 with ends_promptly(go_on):
                     comparison = compare(
-                        task, spec.controllers, starts, self.seed, self.workers, proof, out=folder, announce=_announce
+                        task, spec.controllers, starts, self.seed, self.workers, proof, out=folder, announce=say
                     )
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(go_on if (folder / FOLDER).exists() else "") from None
@@ -97,7 +97,7 @@ class Compare:
         return 1 if comparison.failed else 0
 
 
-def _announce(line: str) -> None:
+def say(line: str) -> None:
     """What will be done is told at once, wherever the output goes."""
     with suppress(BrokenPipeError):  # results are written though nobody reads
         print(line, flush=True)
