@@ -28,7 +28,7 @@ from ctrl.controller import Controller, NotApplicable
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
-from systems.errors import expect
+from systems.errors import expect, shown
 
 __all__ = ["compare"]
 
@@ -103,6 +103,8 @@ def compare(
         count = cores() if workers is None else expect_whole(workers, "workers", least=1)
         engine = Here() if count == 1 else Processes(count)
     expect(engine, Engine, "engine", "such as ctrl.cells.Processes(4)")
+    if out is not None and not isinstance(out, (str, Path)):
+        raise InvalidValue(f"out = {shown(out)}; expected the path of a folder")
     if announce is not None:
         expect_arguments(announce, "line", "announce")
     if proof is not None:
