@@ -279,3 +279,23 @@ def test_a_store_that_cannot_write_costs_no_results(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("ctrl.comparison.store.write_arrays", full)
     expect_equal(all_in(None), all_in(tmp_path))
+
+
+SWALLOWS = """
+import os, signal, time
+from ctrl.cells.interrupt import ends_promptly
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with ends_promptly("go on", patience=0.3):
+    for _ in range(600):
+        try:
+            os.kill(os.getpid(), signal.SIGINT) if not _ else time.sleep(0.1)
+        except BaseException:
+            pass
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_code_that_swallows_an_interrupt_is_ended() -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", SWALLOWS], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted: go on\n")
