@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +79,7 @@ def train(name: str, task: Task, seed: int, updates: int, scratch: Path) -> dict
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / f"{name}-{seed}"
     began = time.process_time()
-    learner = driving_config(METHODS[name], updates).begin(task, path, seed)
+    learner = replace(driving_config(METHODS[name], updates), seed=seed).begin(task, path)
     learner.learn(updates, checkpoint=path)
     seconds = time.process_time() - began
     learner.result.save(scratch / f"{name}-{seed}.policy")

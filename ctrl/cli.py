@@ -1,4 +1,4 @@
-"""The command line: ``trivium compare | list | check | train | verify | loop | export | doctor``."""
+"""The command line: ``trivium compare | sweep | list | check | train | verify | loop | export | doctor``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ctrl.commands.doctor import Doctor
 from ctrl.commands.export import Export
 from ctrl.commands.listing import List
 from ctrl.commands.loop import Loop
+from ctrl.commands.sweep import SweepCommand
 from ctrl.commands.train import Train
 from ctrl.commands.verify import Verify
 
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     command = tyro.cli(
         Annotated[Compare, tyro.conf.subcommand("compare")]
+        | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
         | Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Train, tyro.conf.subcommand("train")]

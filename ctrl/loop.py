@@ -21,7 +21,7 @@ from systems.errors import expect, shown
 from systems.lowering.buffered import Buffered
 from systems.measurement import Sensors
 
-__all__ = ["TIMED", "SingleStep", "simulate", "totals"]
+__all__ = ["TIMED", "SingleStep", "one_by_one", "simulate", "totals"]
 
 TIMED = 1000
 """Steps of a batch controller that are repeated one by one to measure what a single step takes."""
@@ -81,6 +81,28 @@ def simulate(
     if isinstance(controller, BatchController) and loop.sensors is None:
         _time(controller, result)
     return result
+
+
+def one_by_one(
+    task: Task,
+    controller: Controller,
+    starts: np.ndarray,
+    disturbances: np.ndarray,
+    noise: np.ndarray | None = None,
+) -> Iterator[Trajectories]:
+    """The runs of :func:`simulate`, each as it ends, of a controller that answers one state after the other.
+
+    Args:
+        task, controller, starts, disturbances, noise: as of :func:`simulate`.
+
+    Raises:
+        NotApplicable, DimensionMismatch, InvalidValue: as there.
+    """
+    _check(controller, None)
+    loop = _Loop(task, starts, disturbances, noise)
+    expect_takes(task, controller)
+    for _, part in loop.parts(controller):
+        yield part
 
 
 def totals(

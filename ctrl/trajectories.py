@@ -51,6 +51,15 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.states)
 
+    def of(self, runs: np.ndarray) -> Trajectories:
+        """Some of the runs, by their numbers.
+
+        Args:
+            runs: (r,).
+        """
+        records = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Trajectories(**{name: None if record is None else record[runs] for name, record in records.items()})
+
     @property
     def cost(self) -> np.ndarray:
         """The whole cost of each run, (b,)."""

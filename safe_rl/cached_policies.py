@@ -22,6 +22,7 @@ from safe_rl.controller import PolicyController
 from safe_rl.jump_start import JumpStart
 from safe_rl.training import Learner
 from systems import Task
+from systems.arguments import expect_seed
 from systems.cache import cache_folder
 from systems.describe import fingerprint
 from systems.files import kept, locked
@@ -47,6 +48,7 @@ class TrainingConfig:
         settings: of its base.
         updates: in all.
         jump_start: makes that which begins the runs; default: none.
+        seed: of the learner and its environments; default: 0.
     """
 
     name: str
@@ -54,14 +56,15 @@ class TrainingConfig:
     settings: Any
     updates: int
     jump_start: Callable[[Task], JumpStart] | None = None
+    seed: int = 0
 
-    def begin(self, task: Task, running: Path, seed: int = 0) -> Learner:
+    def begin(self, task: Task, running: Path) -> Learner:
         """The learner, from its checkpoint where there is one that can be read."""
         try:
             learner = self.make.load(running, task)
         except CheckpointError:
             running.unlink(missing_ok=True)
-            learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
+            learner = self.make(task, seed=self.seed, settings=self.settings)  # type: ignore[call-arg]
         return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
 
     def described(self, task: Task) -> dict[str, Any]:
@@ -76,18 +79,24 @@ class TrainingConfig:
             description["handler"] = repr(self.make.handler)
         if self.jump_start is not None:
             description["jump start"] = repr(self.jump_start(task).settings)
+        if self.seed:  # files of seed 0 keep their names
+            description["seed"] = self.seed
         return description
 
 
-def dsact(task: Task) -> PolicyController:
-    """A DSAC-T policy for the task, trained with default settings and seed 0 on first use.
+def dsact(task: Task, seed: int = 0) -> PolicyController:
+    """A DSAC-T policy for the task, trained with default settings on first use.
 
     An interrupted training resumes where it stopped.
+
+    Args:
+        task: that it is trained on.
+        seed: of the training; default: 0.
 
     Raises:
         NotApplicable: an input of the task has no bounds.
     """
-    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES))
+    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES, seed=expect_seed(seed)))
 
 
 def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import tyro
 from ctrl.commands.misuse import Misuse, short_name, tell
 from ctrl.commands.verify import PROOF_SECONDS
 
-__all__ = ["Compare"]
+__all__ = ["Compare", "say"]
 
 STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 """One of each kind; a task that asks another question has a comparison of its own."""
@@ -30,7 +31,9 @@ class Compare:
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
 
-    Exit status: 0 every controller ran or does not apply; 1 a controller failed; 2 misuse.
+    Ctrl-C stops; the same command with --out DIR, which is then printed, goes on without repeating finished runs.
+
+    Exit status: 0 every controller ran or does not apply; 1 a controller failed; 2 misuse; 130 interrupted.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -44,7 +47,7 @@ class Compare:
     seed: int = 0
     """Seed of initial states and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; default: a new one, runs/TASK-TIME."""
+    """Folder for the results; a comparison that was interrupted there goes on. Default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Number of processes for controllers that cannot compute a batch of states; default: the number of free cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
@@ -56,11 +59,15 @@ class Compare:
     """Write report.html, one page that explains the results and needs no network."""
 
     def run(self) -> int:
+        import shlex
+
         from rich.console import Console
 
+        from ctrl.cells.interrupt import ends_promptly
         from ctrl.certify import proved_region
         from ctrl.comparison import compare
         from ctrl.comparison.results import reserved
+        from ctrl.comparison.store import FOLDER
         from ctrl.comparison.table import columns
         from ctrl.discovery import load_task
         from systems.files import kept
@@ -72,7 +79,15 @@ class Compare:
         spec, broken = _spec(self.controllers, task.name)
         starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
-            comparison = compare(task, spec.controllers, starts, self.seed, self.workers, proof)
+            command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
+            go_on = f"finished runs are kept in {folder}; to go on: {shlex.join(command)}"
+            try:
+                with ends_promptly(go_on):
+                    comparison = compare(
+                        task, spec.controllers, starts, self.seed, self.workers, proof, out=folder, announce=say
+                    )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(go_on if (folder / FOLDER).exists() else "") from None
             try:
                 Console(width=columns()).print(comparison)
                 for name, reason in broken.items():
@@ -102,17 +117,22 @@ def _save(comparison: Any, report: bool, logs: Mapping[str, Path], place: Path) 
         write_report(comparison, place, command, logs)
 
 
+def say(line: str) -> None:
+    """What will be done is told at once, wherever the output goes."""
+    with suppress(BrokenPipeError):  # results are written though nobody reads
+        print(line, flush=True)
+
+
 def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
     from ctrl.comparison import ComparisonSpec
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
+    from ctrl.sources import load_identified
 
     if names:
         shown = [short_name(name) for name in names]
         shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
-        return ComparisonSpec(
-            {short: load("trivium.controllers", name) for name, short in zip(names, shown, strict=True)}
-        ), {}
+        return ComparisonSpec({short: load_identified(name) for name, short in zip(names, shown, strict=True)}), {}
     if task in entry_points("trivium.comparisons"):
         own = load("trivium.comparisons", task)()
         return own if isinstance(own, ComparisonSpec) else ComparisonSpec(dict(own)), {}
@@ -120,7 +140,7 @@ def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     loaded, broken = {}, {}
     for name in [name for name in STANDARD if name in installed] or installed:
         try:
-            loaded[name] = load("trivium.controllers", name)
+            loaded[name] = load_identified(name)
         except BrokenEntryPoint as error:
             broken[name] = str(error)
     if not loaded:

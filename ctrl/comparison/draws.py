@@ -28,6 +28,10 @@ class Draws(NamedTuple):
     disturbances: np.ndarray
     noise: np.ndarray | None
 
+    def of(self, runs: np.ndarray) -> Draws:
+        """Those of some runs, by their numbers."""
+        return Draws(*(None if part is None else part[runs] for part in self))  # type: ignore[arg-type]
+
 
 def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Initial states (runs, n) and disturbances (runs, steps, q) for every controller alike.
@@ -84,8 +88,7 @@ def _distinct(draws: Draws) -> Draws:
     """Distinct runs only: copies of a run are not independent evidence, so intervals must not count them."""
     runs = np.hstack([part.reshape(len(draws.starts), -1) for part in draws if part is not None])
     _, first = np.unique(runs, axis=0, return_index=True)
-    kept = np.sort(first)
-    return Draws(*(None if part is None else part[kept] for part in draws))  # type: ignore[arg-type]
+    return draws.of(np.sort(first))
 
 
 def _refuse(task: Task, starts: np.ndarray) -> None:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from time import perf_counter
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ctrl.answers import announced
+from ctrl.cells import Engine, Here, Processes, identity
+from ctrl.cells.engine import fault
 from ctrl.comparison.comparison import Comparison
-from ctrl.comparison.draws import draw_all
+from ctrl.comparison.draws import Draws, draw_all
 from ctrl.comparison.metrics import Metrics, measure
 from ctrl.comparison.pairing import paired
+from ctrl.comparison.plan import estimate, plan, settings
+from ctrl.comparison.progress import Progress
 from ctrl.comparison.spec import STARTS, Factory
-from ctrl.comparison.workers import cores, spread
+from ctrl.comparison.store import RunStore
+from ctrl.comparison.workers import CellFailure, Work, cores
 from ctrl.controller import Controller, NotApplicable
 from ctrl.estimation import OutputFeedback
 from ctrl.knowledge import Knowledge, knowledge_of
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
-from systems.errors import expect
+from systems.errors import expect, shown
 
 __all__ = ["compare"]
 
 Proof = Callable[[Task, Controller], float | None]
 """Share of the starts' support (by volume) proved to reach the reference, or None where nothing can be proved."""
+
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 def compare(
@@ -39,12 +49,15 @@ def compare(
     seeds: int | Sequence[int] = 0,
     workers: int | None = None,
     proof: Proof | None = None,
+    out: str | Path | None = None,
+    engine: Engine | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Runs every controller from the same starts under the same disturbances.
 
     A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
     has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
-    how many there are. Progress is shown on the terminal.
+    how many there are. Progress is shown on the terminal, with an estimate of the time after the first runs.
 
     On a task with a measurement, a controller of the state is paired with an estimator,
     :func:`ctrl.estimation.standard_estimator`, which the table names.
@@ -58,8 +71,15 @@ def compare(
         workers: number of processes; default: as many as there are cores that are free.
         proof: function of task and controller, called once for each controller; returns the share of the starts'
             support that is proved to reach the reference; default: no proof is tried.
+        out: folder that keeps finished runs while others go on; a comparison that was interrupted goes on from there,
+            with the same numbers. Runs of lambda functions and of controllers that are already made are not kept, as
+            nothing says whether they are the same. Default: nothing is kept.
+        engine: what runs the cells; default: processes of this machine, as many as `workers` says.
+        announce: called with lines that say what will be done and about how long it takes; default: they are printed
+            on a terminal.
 
     Raises:
+        OutputError: `out` holds runs of another task, other settings or another controller of the same name.
         InvalidValue: no controllers, not a mapping, a start that is not allowed, an entry that is neither a controller
             nor a factory.
         NotApplicable: no controller is left to compare; the message has every reason.
@@ -85,7 +105,14 @@ def compare(
                 "or a function of the task that returns such a thing"
             )
         expect_factory(given, "task", f"controller '{name}'", "a function of the task, such as LQR or lambda task: ...")
-    workers = cores() if workers is None else expect_whole(workers, "workers", least=1)
+    if engine is None:
+        count = cores() if workers is None else expect_whole(workers, "workers", least=1)
+        engine = Here() if count == 1 else Processes(count)
+    expect(engine, Engine, "engine", "such as ctrl.cells.Processes(4)")
+    if out is not None and not isinstance(out, (str, Path)):
+        raise InvalidValue(f"out = {shown(out)}; expected the path of a folder")
+    if announce is not None:
+        expect_arguments(announce, "line", "announce")
     if proof is not None:
         expect_arguments(proof, "task, controller", "proof")
     if isinstance(seeds, (list, tuple, range)) or (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
@@ -93,39 +120,132 @@ def compare(
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
     x0, w, noise = draws = draw_all(task, starts, seeds)
-    runs: dict[str, Trajectories] = {}
-    proved: dict[str, float | None] = {}
-    skipped: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    metrics: dict[str, Metrics] = {}
-    approximations: dict[str, tuple[str, ...] | None] = {}
-    estimators: dict[str, str] = {}
-    knowledge: dict[str, Knowledge] = {}
-    for name, given in controllers.items():
-        began = perf_counter()
+    store = None
+    if out is not None:
+        store = RunStore(Path(out), task, settings(task, seeds, draws, proof), w.shape[1], len(x0))
+    results = _Results(task, proof, store)
+    with Progress(list(controllers), len(x0)) as progress:
+        say = progress.say if announce is None else announce
+        say(plan(task, list(controllers), x0, engine, out))
         try:
-            controller, given = paired(_build(given, task), given, task)
-            result = spread(name, given, controller, task, draws, workers)
-            measured, said = measure(task, result), announced(controller)
-            proved[name] = _proved(proof, task, controller, name)
-            runs[name], metrics[name], approximations[name] = result, measured, said
-            seconds[name] = perf_counter() - began
-            if isinstance(controller, OutputFeedback):
-                estimators[name] = type(controller.estimator).__name__
-            if (known := knowledge_of(controller)) is not None:
-                knowledge[name] = known
-        except NotApplicable as reason:
-            skipped[name] = str(reason)
-        except (Exception, SystemExit) as error:  # one controller's fault must not cost the others their results
-            failed[name] = _fault(error)
-    if not runs:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in (skipped | failed).items())
+            begun = _begin(controllers, task, draws, results, progress)
+            if any(work.done < len(x0) for work, *_ in begun.values()):
+                say(estimate({name: seconds for name, (_, _, seconds) in begun.items()}, engine, proof is not None))
+            for name, (work, controller, _) in begun.items():
+                results.finish(name, work, controller, engine, progress)
+        finally:
+            if store is not None:
+                store.flush()
+    if not results.runs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in (results.skipped | results.failed).items())
         raise NotApplicable(f"no controller could run task '{task.name}': {reasons}")
     return Comparison(
-        task, seeds, x0, w, runs, proved, skipped, failed, seconds, workers, metrics, approximations, proof is not None,
-        noise=noise, estimators=estimators, knowledge=knowledge,
-    )  # fmt: skip
+        task,
+        seeds,
+        x0,
+        w,
+        results.runs,
+        results.proved,
+        results.skipped,
+        results.failed,
+        {name: results.seconds[name] for name in results.runs},
+        engine.workers,
+        results.metrics,
+        results.approximations,
+        proof is not None,
+        noise=noise,
+        estimators=results.estimators,
+        knowledge=results.knowledge,
+    )
+
+
+@final
+@dataclass
+class _Results:
+    """What is known of every controller so far."""
+
+    task: Task
+    proof: Proof | None
+    store: RunStore | None
+    runs: dict[str, Trajectories] = field(default_factory=dict)
+    proved: dict[str, float | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    approximations: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    estimators: dict[str, str] = field(default_factory=dict)
+    knowledge: dict[str, Knowledge] = field(default_factory=dict)
+
+    def finish(self, name: str, work: Work, controller: Controller, engine: Engine, progress: Progress) -> None:
+        """The runs that are missing, and the proof. One controller's fault must not cost the others their results."""
+        began = perf_counter()
+        try:
+            result = work.rest(engine, progress.advance(name))
+            measured, said = measure(self.task, result), announced(controller)
+            if self.store is not None:
+                self.store.flush()
+            progress.state(name, "proof" if self.proof is not None else "")
+            self.proved[name] = self._proof(name, controller)
+            self.runs[name], self.metrics[name], self.approximations[name] = result, measured, said
+            if isinstance(controller, OutputFeedback):
+                self.estimators[name] = type(controller.estimator).__name__
+            if (known := knowledge_of(controller)) is not None:
+                self.knowledge[name] = known
+            progress.state(name, "")
+        except NotApplicable as reason:
+            self.skipped[name] = str(reason)
+        except CellFailure as error:
+            self.fail(name, str(error), work)
+        except (Exception, SystemExit) as error:
+            self.fail(name, fault(error), work)
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
+
+    def fail(self, name: str, reason: str, work: Work | None = None) -> None:
+        """Notes why a controller has no results, and how far it came."""
+        total = 0 if work is None else work.total
+        self.failed[name] = f"{reason}; after {work.done} of {total} runs" if work and work.done else reason
+
+    def _proof(self, name: str, controller: Controller) -> float | None:
+        if self.store is None or self.proof is None:
+            return _proved(self.proof, self.task, controller, name)
+        has_ended, share = self.store.proof(name)
+        if not has_ended:
+            share = _proved(self.proof, self.task, controller, name)
+            self.store.keep_proof(name, share)
+        return share
+
+
+def _begin(
+    controllers: Mapping[str, Controller | Factory], task: Task, draws: Draws, results: _Results, progress: Progress
+) -> dict[str, tuple[Work, Controller, float]]:  # fmt: skip
+    """Every controller made, its first run done, and about the seconds that the others will take in one process."""
+    begun: dict[str, tuple[Work, Controller, float]] = {}
+    store = results.store
+    kept: dict[str, tuple[np.ndarray, Trajectories | None]] = dict.fromkeys(controllers, (_NONE, None))
+    if store is not None:  # all of them first, as a refusal must come before the work
+        kept = {name: store.begin(name, identity(given)) for name, given in controllers.items()}
+    for name, given in controllers.items():
+        began, work = perf_counter(), None
+        try:
+            progress.state(name, "is made")
+            controller, made = paired(_build(given, task), given, task)
+            keep = _not_kept if store is None else partial(store.keep, name)
+            rows, runs = kept[name]
+            work = Work(made, controller, task, draws, rows, runs, keep)
+            progress.state(name, "")
+            progress.advance(name)(work.done)
+            begun[name] = work, controller, work.first(progress.advance(name))
+        except NotApplicable as reason:
+            results.skipped[name] = str(reason)
+        except (Exception, SystemExit) as error:
+            results.fail(name, fault(error), work)
+        results.seconds[name] = perf_counter() - began
+    return begun
+
+
+def _not_kept(rows: np.ndarray, runs: Trajectories) -> None:
+    """Where no folder was named."""
 
 
 def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) -> float | None:
@@ -135,7 +255,7 @@ def _proved(proof: Proof | None, task: Task, controller: Controller, name: str) 
     try:
         return proof(task, controller)
     except Exception as error:
-        warnings.warn(f"{name}: its proof stopped with {_fault(error)}", stacklevel=3)
+        warnings.warn(f"{name}: its proof stopped with {fault(error)}", stacklevel=3)
         return None
 
 
@@ -146,11 +266,3 @@ def _build(given: Controller | Factory, task: Task) -> Controller:
     if not isinstance(controller, Controller):
         raise InvalidValue(f"the factory returned {type(controller).__name__}, which has no reset() and step(x, k)")
     return controller
-
-
-def _fault(error: BaseException) -> str:
-    """An exception in one line, with the place it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    said = str(error).strip() or "no message"
-    return f"{type(error).__name__}: {said}{where}"

@@ -21,7 +21,7 @@ from ctrl.controller import Status
 from systems import Budget, Chance, Task
 from systems.statistics import Estimate, Rate, cheapest
 
-__all__ = ["ComparisonTable", "columns", "table", "text"]
+__all__ = ["ComparisonTable", "columns", "interval", "number", "table", "text"]
 
 _WIDTH = 132
 _GAP = 2  # spaces between columns
@@ -134,17 +134,17 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: str) -> list[str]:
     worst = max(metrics.worst_margin.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
     margin = "-"
     if worst:
-        number, name = _margin(worst[1]), f"({worst[0]})"
-        margin = f"{number}{' ' if len(number) + len(name) < _LONG else chr(10)}{name}"
+        value, name = _margin(worst[1]), f"({worst[0]})"
+        margin = f"{value}{' ' if len(value) + len(name) < _LONG else chr(10)}{name}"
     return [
-        _interval(metrics.cost),
-        "1" if ratio.low == ratio.high else _interval(ratio),
+        interval(metrics.cost),
+        "1" if ratio.low == ratio.high else interval(ratio),
         _rate(metrics.violated) if metrics.violations else "-",
         margin,
         _rate(metrics.settled),
         proved,
-        _number(metrics.settling),
-        f"{_number(1e3 * metrics.step_p50)} / {_number(1e3 * metrics.step_p99)}",
+        number(metrics.settling),
+        f"{number(1e3 * metrics.step_p50)} / {number(1e3 * metrics.step_p99)}",
         f"{metrics.missed.k}/{metrics.missed.n}",
     ]
 
@@ -247,7 +247,7 @@ def _note(verdict: Verdict, task: Task) -> str | None:
         what = ("excess per run" if required.of == "excess" else "violated samples per run") + (
             f" discounted by {task.discount:g}" if required.per == "discounted" else ""
         )
-        return f"{note}{_interval(measured)} {what} on average; allowed {required.limit:g}"
+        return f"{note}{interval(measured)} {what} on average; allowed {required.limit:g}"
     return None
 
 
@@ -255,17 +255,17 @@ def _margin(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:+.2g}"
 
 
-def _interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate) -> str:
     """Four significant digits of the value, or more where the interval supports them: two of its half-width."""
     value, half = estimate.value, estimate.high - estimate.value
     if not math.isfinite(half):
-        return _number(value, 4)
+        return number(value, 4)
     half = half if half > _NOISE * abs(value) else 0.0
     size = max(abs(value), half)
     if size and not 1e-3 <= size < 1e7:
         power = math.floor(math.log10(size))
         scaled = Estimate(value / 10.0**power, 0.0, value / 10.0**power + half / 10.0**power)
-        return f"({_interval(scaled)})e{power:+03d}"
+        return f"({interval(scaled)})e{power:+03d}"
     digits = 3 - math.floor(math.log10(abs(value))) if value else 0
     narrow = 1 - math.floor(math.log10(half)) if half > 0 else 0
     decimals = min(max(0, digits, narrow), _DECIMALS)
@@ -282,7 +282,8 @@ def _rate(rate: Rate) -> str:
     return f"{rate.k}/{rate.n} ({100 * low:.0f}-{100 * high:.0f}\u00a0%)"
 
 
-def _number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many digits, a dash for one that does not exist."""
     return f"{value:.{digits}g}" if math.isfinite(value) else "-" if math.isnan(value) else "inf"
 
 

@@ -1,123 +1,170 @@
-"""The runs of one controller, spread over worker processes where that is faster."""
+"""The runs of one controller: in this process where that is faster or needed, else as cells of an engine."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
+from ctrl.cells import Engine, Here
 from ctrl.comparison.draws import Draws
-from ctrl.comparison.lifeline import end_with, lifeline
 from ctrl.comparison.spec import Factory
-from ctrl.controller import BatchController, Controller
-from ctrl.loop import simulate
+from ctrl.controller import BatchController, Controller, NotApplicable
+from ctrl.loop import one_by_one, simulate
 from ctrl.trajectories import Trajectories, stack
 from systems import Task
 
-__all__ = ["cores", "spread"]
+__all__ = ["CellFailure", "RunCell", "Work", "cores"]
 
 WATCHED = 0.2  # seconds during which cores are watched
 CLOCK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # ticks in a second
+CELLS = 64  # of one controller, at most, unless there are more workers than that
+_LOADING = 2.0  # seconds of a first run within which loading and compiling may be most of it
+_BUILT: dict[str, Controller] = {}
+
+Keep = Callable[[np.ndarray, Trajectories], None]
+"""Takes the numbers of runs that have ended, and the runs."""
 
 
-def spread(name: str, given: Any, controller: Controller, task: Task, draws: Draws, workers: int) -> Trajectories:
-    """Closed loops from all starts: in this process where the controller answers many states at once or was given
-    ready-made, else in worker processes that make one each.
+class CellFailure(Exception):
+    """A run ended with an error, in words."""
+
+
+@final
+@dataclass(frozen=True)
+class RunCell:
+    """Some of a controller's runs, in a process whose controller is made once and kept for later cells.
 
     Args:
-        name: shown beside the bar of progress.
+        token: of the comparison and the controller in it.
+        factory: makes the controller.
+        task: of the runs.
+        draws: what the runs meet.
+    """
+
+    token: str
+    factory: Factory
+    task: Task
+    draws: Draws
+
+    def __call__(self) -> Trajectories:
+        if self.token not in _BUILT:
+            _BUILT.clear()
+            _BUILT[self.token] = self.factory(self.task)
+        return simulate(self.task, _BUILT[self.token], *self.draws[:2], noise=self.draws.noise)
+
+
+@final
+class Work:
+    """The runs of one controller, of which some may have ended before.
+
+    Args:
         given: the controller or its factory, as it was given.
         controller: the controller that was given, or the one that the factory made.
         task: the task of the runs.
-        draws: initial states, disturbances and noise of the runs.
-        workers: number of processes.
+        draws: what the runs meet.
+        rows: numbers of the runs that have ended before.
+        runs: those runs; None if there are none.
+        keep: told of every run that ends.
     """
-    x0, w, noise = draws
-    is_factory = isinstance(given, type) or not isinstance(given, Controller)
-    alone = isinstance(controller, BatchController) or not is_factory or workers == 1 or len(x0) < 2 * workers
-    with _Progress(name, len(x0)) as advance:
-        if alone:
-            return simulate(task, controller, x0, w, advance, noise)
-        from joblib import Parallel, delayed, parallel_config
 
-        chunks = np.array_split(np.arange(len(x0)), min(len(x0), 8 * workers))
-        token = uuid.uuid4().hex
-        done: dict[int, Trajectories] = {}
-        ends = {"initializer": end_with, "initargs": (lifeline(),)}
-        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **ends):
-            work = (
-                delayed(_chunk)(token, i, given, task, x0[rows], w[rows], None if noise is None else noise[rows])
-                for i, rows in enumerate(chunks)
-            )
-            with _interrupts_ignored():
-                parts = Parallel(return_as="generator_unordered")(work)
-            for i, part in parts:
-                done[i] = part
-                advance(len(part))
-        return stack([done[i] for i in range(len(chunks))])
+    def __init__(
+        self, given: Any, controller: Controller, task: Task, draws: Draws, rows: np.ndarray,
+        runs: Trajectories | None, keep: Keep,
+    ) -> None:  # fmt: skip
+        self._given, self._controller, self._task, self._draws = given, controller, task, draws
+        self._keep = keep
+        # One batch is rounded as a whole, so a part of one that was kept is not used.
+        self._is_batch = isinstance(controller, BatchController)
+        usable = runs is not None and not (self._is_batch and len(rows) < self.total)
+        self._ended = [(rows, runs)] if usable and runs is not None else []
+        self._missing = np.setdiff1d(np.arange(self.total), rows) if usable else np.arange(self.total)
+        self._token = uuid.uuid4().hex
 
+    @property
+    def done(self) -> int:
+        """Number of runs that have ended."""
+        return self.total - len(self._missing)
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Worker processes started inside this context inherit that interrupts from the terminal are ignored.
+    @property
+    def total(self) -> int:
+        """Number of runs in all."""
+        return len(self._draws.starts)
 
-    Each would print a traceback of its own; one from this process, which ends them, is enough. An interrupt that comes
-    inside the context is lost.
-    """
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no change
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def first(self, advance: Callable[[int], None]) -> float:
+        """Runs all of a batch, else the first run that is missing, and a second one where the first may have spent most
+        of its time on what is loaded and compiled once.
 
+        Args:
+            advance: told the number of runs that ended.
 
-_BUILT: dict[str, Controller] = {}
+        Returns:
+            About the seconds that the others will take in one process.
+        """
+        if not len(self._missing):
+            return 0.0
+        seconds = self._timed(advance)
+        if len(self._missing) and seconds < _LOADING:
+            seconds = self._timed(advance)
+        return seconds * len(self._missing)
 
+    def rest(self, engine: Engine, advance: Callable[[int], None]) -> Trajectories:
+        """Runs what is missing, and gives all.
 
-def _chunk(
-    token: str, i: int, factory: Factory, task: Task, x0: np.ndarray, w: np.ndarray, noise: np.ndarray | None
-) -> tuple[int, Trajectories]:
-    """Some of the runs, in a worker process, whose controller is made once and kept for later chunks."""
-    if token not in _BUILT:
-        _BUILT.clear()
-        _BUILT[token] = factory(task)
-    return i, simulate(task, _BUILT[token], x0, w, noise=noise)
+        Args:
+            engine: that runs the cells of a controller given as a factory; others run in this process.
+            advance: told the number of runs that ended.
 
+        Raises:
+            CellFailure: a run ended with an error.
+        """
+        missing = self._missing
+        is_factory = isinstance(self._given, type) or not isinstance(self._given, Controller)
+        alone = not is_factory or isinstance(engine, Here) or len(missing) + self.done < 2 * engine.workers
+        if alone and len(missing):
+            self._here(missing, advance)
+        elif len(missing):
+            parts = np.array_split(missing, min(len(missing), max(CELLS, 2 * engine.workers)))
+            cells = [RunCell(self._token, self._given, self._task, self._draws.of(rows)) for rows in parts]
+            with closing(engine.run(cells)) as results:
+                for ended in results:
+                    if ended.skipped:
+                        raise NotApplicable(ended.skipped)
+                    if ended.failed:
+                        raise CellFailure(ended.failed)
+                    self._note(parts[ended.index], ended.value)
+                    advance(len(parts[ended.index]))
+        rows = np.concatenate([rows for rows, _ in self._ended])
+        together = stack([runs for _, runs in self._ended])
+        return together.of(np.argsort(rows))
 
-class _Progress:
-    """A progress bar while one controller runs; nothing if the output is not a terminal."""
+    def _timed(self, advance: Callable[[int], None]) -> float:
+        """Seconds of one run, or of the batch."""
+        began = time.perf_counter()
+        self._here(self._missing if self._is_batch else self._missing[:1], advance)
+        return time.perf_counter() - began
 
-    def __init__(self, name: str, runs: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
+    def _here(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
+        x0, w, noise = self._draws.of(rows)
+        if self._is_batch:
+            self._note(rows, simulate(self._task, self._controller, x0, w, advance, noise))
+            return
+        for row, run in zip(rows, one_by_one(self._task, self._controller, x0, w, noise), strict=True):
+            self._note(np.array([row]), run)
+            advance(1)
 
-        console = Console(stderr=True)
-        # Drawn between runs only: a thread that redraws would take time from the very steps that are timed.
-        self._bar = Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
-        self._task = self._bar.add_task(name, total=runs)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._bar.start()
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self._bar.advance(self._task, count)
-        self._bar.refresh()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def _note(self, rows: np.ndarray, runs: Trajectories) -> None:
+        self._ended.append((rows, runs))
+        self._missing = np.setdiff1d(self._missing, rows)
+        self._keep(rows, runs)
 
 
 def cores() -> int:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ctrl import LQR, Comparison, Decision, compare
-from ctrl.comparison.table import _interval, columns, table, text
+from ctrl.comparison.table import columns, interval, table, text
 from systems import Task
 from systems.library import cartpole, double_integrator, driving, segway
 from systems.statistics import Estimate
@@ -123,5 +123,5 @@ def test_the_legend_explains_only_what_occurs() -> None:
         (12.34567, np.nan, "12.35"),
     ],
 )
-def test_an_interval_has_the_digits_that_it_supports(value: float, half: float, shown: str) -> None:
-    assert _interval(Estimate(value, value - half, value + half)) == shown
+def test_aninterval_has_the_digits_that_it_supports(value: float, half: float, shown: str) -> None:
+    assert interval(Estimate(value, value - half, value + half)) == shown

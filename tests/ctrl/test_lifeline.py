@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ctrl.comparison.lifeline import end_with, lifeline
+from ctrl.cells.lifeline import end_with, lifeline
 
 ROOT = Path(__file__).parents[2]
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}
-PARENT = "import time\nfrom ctrl.comparison.lifeline import lifeline\nprint(lifeline(), flush=True)\ntime.sleep(60)"
+PARENT = "import time\nfrom ctrl.cells.lifeline import lifeline\nprint(lifeline(), flush=True)\ntime.sleep(60)"
 WORKER = """
 import sys, time
-from ctrl.comparison.lifeline import end_with
+from ctrl.cells.lifeline import end_with
 end_with(sys.argv[1])
 print("works", flush=True)
 time.sleep(60)
@@ -79,7 +79,7 @@ def test_a_parent_that_ends_in_order_leaves_nothing() -> None:
 
 def test_without_locks_nobody_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     lifeline.cache_clear()
-    monkeypatch.setattr("ctrl.comparison.lifeline.try_lock", lambda file: True)
+    monkeypatch.setattr("ctrl.cells.lifeline.try_lock", lambda file: True)
     try:
         assert lifeline() == ""
     finally:

@@ -1,0 +1,147 @@
+"""`trivium sweep`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from ctrl.commands.compare import say
+from ctrl.commands.misuse import Misuse, short_name, tell
+
+__all__ = ["SweepCommand"]
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """Run every combination of tasks, true plants, controllers, tunings and seeds; print one table, write JSON and CSV.
+
+    For example:
+      trivium sweep cartpole pendulum --controllers lqr nonlinear-mpc --seeds 0 1 2
+      trivium sweep cartpole --controllers lqr nonlinear-mpc --true pole_mass=0.1,0.15
+      trivium sweep cartpole --controllers lqr nonlinear-mpc --tune nonlinear-mpc:horizon=10,20
+      trivium sweep cartpole --controllers lqr dsact --training-seeds 0 1 2
+
+    Ctrl-C stops; the same command with --out DIR, which is then printed, goes on without repeating finished cells.
+
+    Exit status: 0 every cell ran or does not apply; 1 a cell failed; 2 misuse; 130 interrupted.
+    """
+
+    tasks: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TASK ...")]
+    """Names of tasks (see `trivium list`), or path/to/file.py:MyTask, or module:MyTask."""
+    controllers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ("lqr", "linear-mpc", "nonlinear-mpc")
+    """Names of controllers, path/to/file.py:MyController, or trained policies, path/to/my.policy."""
+    starts: int = 32
+    """Number of initial states for each seed, drawn from the task's distribution."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of initial states and disturbances; every controller meets the same ones."""
+    true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,... ...")] = ()
+    """Values of parameters of the simulated plant, which the controllers do not know; every combination is run."""
+    tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CONTROLLER:NAME=VALUE,... ...")] = ()
+    """Values of arguments of a controller's constructor; every combination is run."""
+    training_seeds: tuple[int, ...] = ()
+    """Seeds for every controller whose constructor takes one, such as dsact, which is trained with each of them."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the results; a sweep that was interrupted there goes on. Default: a new one, runs/sweep-TIME."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Number of processes; default: the number of free cores."""
+    engine: Literal["joblib", "ray"] = "joblib"
+    """What runs the cells: processes of this machine, or a Ray cluster (needs the extra `cluster`)."""
+    address: str | None = None
+    """Address of a Ray cluster that runs, such as ray://head:10001; default: a local one."""
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from ctrl.cells.interrupt import ends_promptly
+        from ctrl.comparison.results import prepare
+        from ctrl.comparison.table import columns
+        from ctrl.discovery import load_task
+        from ctrl.sources import load_identified
+        from ctrl.sweep import grid, sweep
+        from systems.files import free, kept, locked
+
+        if not self.tasks:
+            raise Misuse("no task given; expected at least one, such as cartpole (see `trivium list`)")
+        if self.address is not None and self.engine != "ray":
+            raise Misuse(f"--address {self.address} is that of a Ray cluster; give --engine ray as well")
+        loaded = {short_name(name): load_identified(name) for name in self.controllers}
+        if len(loaded) < len(self.controllers):
+            raise Misuse(f"--controllers {' '.join(self.controllers)}: two of them have the same short name")
+        cells = grid(
+            [load_task(name) for name in self.tasks], loaded, self.starts, self.seeds, _true(self.true),
+            _settings(self.tune, self.training_seeds, loaded),
+        )  # fmt: skip
+        folder = free(Path("runs") / f"sweep-{time.strftime('%Y%m%d-%H%M%S')}") if self.out is None else self.out
+        command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
+        go_on = f"finished cells are kept in {folder}; to go on: {shlex.join(command)}"
+        with locked(folder):
+            prepare(folder)
+            try:
+                with ends_promptly(go_on):
+                    done = sweep(cells, self._engine(), folder, say)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(go_on if (folder / "cells").exists() else "") from None
+            Console(width=columns()).print(done)
+            saved = kept(folder, done.save)
+        tell(saved)
+        return 1 if done.failed else 0
+
+    def _engine(self) -> Any:
+        from ctrl.cells import Here, Processes
+        from ctrl.comparison.workers import cores
+
+        if self.engine == "ray":
+            from ctrl.cells.ray_engine import RayEngine
+
+            return RayEngine(self.address, self.workers)
+        count = cores() if self.workers is None else self.workers
+        return Here() if count == 1 else Processes(count)
+
+
+def _true(given: tuple[str, ...]) -> dict[str, list[float]]:
+    values = {}
+    for text in given:
+        name, _, listed = text.partition("=")
+        try:
+            values[name] = [float(value) for value in listed.split(",")]
+        except ValueError:
+            raise Misuse(f"--true {text}; expected name=value,value with numbers, such as mass=1,1.5") from None
+    return values
+
+
+def _settings(
+    tune: tuple[str, ...], seeds: tuple[int, ...], loaded: Mapping[str, Any]
+) -> dict[str, dict[str, list[Any]]]:
+    """Values of arguments, by controller."""
+    import inspect
+
+    settings: dict[str, dict[str, list[Any]]] = {}
+    for text in tune:
+        controller, _, setting = text.rpartition(":")
+        name, equals, listed = setting.partition("=")
+        if not (controller and equals and listed):
+            raise Misuse(f"--tune {text}; expected controller:name=value,value, such as nonlinear-mpc:horizon=10,20")
+        settings.setdefault(controller, {})[name] = [_value(value) for value in listed.split(",")]
+    if seeds:
+        trained = [n for n, given in loaded.items() if "seed" in inspect.signature(given.factory).parameters]
+        if not trained:
+            raise Misuse("--training-seeds given, but no controller of the sweep is trained with a seed, as dsact is")
+        for name in trained:
+            settings.setdefault(name, {})["seed"] = list(seeds)
+    return settings
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null as JSON writes them, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

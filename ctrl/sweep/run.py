@@ -1,0 +1,73 @@
+"""Runs the cells of a sweep that have no result yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ctrl.cells import Engine, Here
+from ctrl.comparison.progress import Progress, duration
+from ctrl.sweep.cell import SweepCell
+from ctrl.sweep.results import Sweep
+from ctrl.sweep.store import SweepStore
+from systems import InvalidValue
+
+__all__ = ["sweep"]
+
+
+def sweep(
+    cells: Sequence[SweepCell],
+    engine: Engine | None = None,
+    out: str | Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Sweep:
+    """Runs every cell, the first one in this process to measure how long it takes.
+
+    Args:
+        cells: as from :func:`ctrl.sweep.grid`.
+        engine: what runs them; default: this process.
+        out: folder that keeps finished cells; a sweep that was interrupted goes on from there. Default: nothing is
+            kept.
+        announce: called with lines that say what will be done and about how long it takes; default: they are printed on
+            a terminal.
+
+    Raises:
+        InvalidValue: no cells, or of different numbers of starts.
+        OutputError: `out` holds a sweep of another number of starts or of other versions.
+    """
+    if len({cell.starts for cell in cells}) != 1:
+        raise InvalidValue(f"{len(cells)} cells; expected at least one, all with the same number of starts")
+    engine = Here() if engine is None else engine
+    store = None if out is None else SweepStore(Path(out), cells[0].starts)
+    results: list[dict[str, Any] | None] = [None if store is None else store.read(cell) for cell in cells]
+    missing = [i for i, result in enumerate(results) if result is None]
+    failed: dict[int, str] = {}
+    skipped: dict[int, str] = {}
+    with Progress(["cells"], len(cells)) as progress:
+        say = progress.say if announce is None else announce
+        at_once = f"{engine.workers} at once" if engine.workers > 1 else "one after the other"
+        say(f"sweep of {len(cells)} cells with {cells[0].starts} runs each, {at_once}; {len(missing)} to run")
+        advance = progress.advance("cells")
+        advance(len(cells) - len(missing))
+        began = time.perf_counter()
+        # The first one alone: it measures the time, and controllers that are trained on first use are trained once.
+        for part, with_engine in ((missing[:1], Here()), (missing[1:], engine)):
+            if with_engine is engine and part:
+                left = (time.perf_counter() - began) * len(part) / engine.workers
+                say(f"about {duration(left)} to go if all cells are like the first; Ctrl-C stops")
+            with closing(with_engine.run([cells[i] for i in part])) as ends:
+                for ended in ends:
+                    i = part[ended.index]
+                    if ended.failed:
+                        failed[i] = ended.failed
+                    elif ended.skipped:
+                        skipped[i] = ended.skipped
+                    else:
+                        results[i] = ended.value
+                        if store is not None:
+                            store.keep(cells[i], ended.value)
+                    advance(1)
+    return Sweep(tuple(cells), tuple(results), failed, skipped)
