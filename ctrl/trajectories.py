@@ -57,8 +57,11 @@ class Trajectories:
         Args:
             runs: (r,).
         """
-        records = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Trajectories(**{name: None if record is None else record[runs] for name, record in records.items()})
+        records: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            record = getattr(self, field.name)
+            records[field.name] = None if record is None else record[runs]
+        return Trajectories(**records)
 
     @property
     def cost(self) -> np.ndarray:

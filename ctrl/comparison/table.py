@@ -208,7 +208,7 @@ def _estimation(name: str, comparison: ComparisonData) -> list[str]:
     if not errors:
         return []
     units = dict(zip(comparison.task.plant.state.names, comparison.task.plant.state.units, strict=True))
-    said = ", ".join(f"{state} {_number(error)} {units[state]}" for state, error in errors.items())
+    said = ", ".join(f"{state} {number(error)} {units[state]}" for state, error in errors.items())
     return [f"{name}: state from {estimator or 'an estimator of its own'}, error (root mean square) {said}"]
 
 
