@@ -1,5 +1,6 @@
 """Controllers that optimise online, each made from a task alone."""
 
+from mpc.blocking import MoveBlocking
 from mpc.explicit.explicit_mpc import ExplicitMPC
 from mpc.harmonic.equality_mpc import EqualityMPC
 from mpc.harmonic.frequency import FrequencySweep, choose_frequency
@@ -30,6 +31,7 @@ __all__ = [
     "HarmonicMPC",
     "LagrangianMPC",
     "LinearMPC",
+    "MoveBlocking",
     "NonlinearMPC",
     "StochasticMPC",
     "TrackingMPC",

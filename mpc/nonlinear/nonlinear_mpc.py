@@ -13,6 +13,7 @@ from ctrl.export.code import ControllerCode
 from ctrl.loop import SingleStep
 from ctrl.terminal import Kind
 from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
+from mpc.blocking import MoveBlocking
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
@@ -26,6 +27,7 @@ from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
+from systems.errors import expect
 from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
@@ -61,6 +63,7 @@ class NonlinearMPC(OnlineController):
             task itself charges at the end.
         time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
         iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
+        blocking: over which samples inputs are held, solved by ipopt alone; default: none.
 
     Raises:
         NotApplicable: a task without input.
@@ -81,6 +84,7 @@ class NonlinearMPC(OnlineController):
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
         iterations: int | None = None,
+        blocking: MoveBlocking | None = None,
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
@@ -94,14 +98,24 @@ class NonlinearMPC(OnlineController):
                 raise InvalidValue(
                     f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
                 )
+        if blocking is not None:
+            expect(blocking, MoveBlocking, "blocking", "such as MoveBlocking((1, 1, 2, 4))")
+            if iterations is not None or solver not in ("sqp", "ipopt"):
+                raise InvalidValue(
+                    f"blocking with solver = '{solver}', iterations = {iterations}; blocks couple the stages, which "
+                    "ipopt alone takes: leave iterations out, and take solver='ipopt'"
+                )
+            solver = "ipopt"
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking)
         expect_program(task, horizon)
         self.staged = staged(task, horizon, terminal)
-        self.problem = transcribed(self.staged)
+        self.problem = transcribed(self.staged, blocking)
         self.approximations = ANSWERS.read(task)
         if self.staged.smoothed:
             self.approximations += (SMOOTHED_ROOTS,)
+        if blocking is not None:
+            self.approximations += (str(blocking),)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._ipopt_most = max_iterations or 200
         # In the worst case both solvers attempt a step, so each has half of the time.
