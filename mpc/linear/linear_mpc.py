@@ -223,11 +223,11 @@ class LinearMPC(OnlineController):
             self._ends, None if self.blocking is None else self.blocking.blocks(going),
         )  # fmt: skip
         size = control.blocks * control.B.shape[2] + int(np.isfinite(control.weight).sum())
-        is_condensed = (
-            size <= self.CONDENSED or self._is_whole.any() if self._solver_name is None else self._solver_name == "daqp"
-        )
+        searched = bool(self._is_whole.any())
+        is_small = searched or size <= self.CONDENSED
+        is_condensed = is_small if self._solver_name is None else self._solver_name == "daqp"
         before = self._programs.get(going)
-        is_alike = before is not None and before.form.is_least_distance == is_condensed
+        is_alike = before is not None and before.form.is_least_distance == is_condensed and not searched
         if before is not None and is_alike and before.control.has_matrices_of(control):
             form, solver = before.form.with_bounds(control), before.solver
         else:

@@ -83,8 +83,8 @@ def transcribed(staged: StagedTask, blocking: MoveBlocking | None = None) -> Opt
         imposed = np.flatnonzero(np.isfinite(lower) | np.isfinite(upper))
         row_at[k, imposed] = rows.add(ca.vertcat(*(g[int(i)] for i in imposed)), lower[imposed], upper[imposed])
     if blocking is not None:
-        for k in np.flatnonzero(np.diff(blocking.blocks(N)) == 0):
-            rows.add(vs[k + 1][:m] - vs[k][:m], np.zeros(m), np.zeros(m))
+        for i in np.flatnonzero(np.diff(blocking.blocks(N)) == 0):
+            rows.add(vs[i + 1][:m] - vs[i][:m], np.zeros(m), np.zeros(m))
     F, G = stages.terminal(xs[N], last, ps[N])
     rows.add(G, stages.terminal_lower, stages.terminal_upper)
     size, free = states + len(stages.low), np.full(states, np.inf)

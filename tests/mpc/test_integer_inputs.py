@@ -110,19 +110,33 @@ SWITCH = Task(
 
 
 def test_a_search_that_is_stopped_states_its_gap() -> None:
-    controller = LinearMPC(SWITCH, 12)
+    task = dataclasses.replace(SWITCH, cost=Quadratic(Q=[1.0], R=[3.0]))
+    controller, x = LinearMPC(task, 12), np.array([-5.5])
     solver = controller.solver
     assert isinstance(solver, BranchAndBound)
-    controller.step(np.array([-3.3]), 0)
+    controller.step(x, 0)
     assert solver.gap == 0.0
-    assert solver.nodes > 13
-    best = controller.plan
-    solver._max = 13
-    decision = controller.step(np.array([-3.3]), 0)
-    assert decision.status == "max_iterations"
-    assert solver.gap > 0.0
-    assert decision.source == "suboptimal"
-    assert best is not None
+    assert controller.plan is not None
+    P = controller._source.P
+
+    def cost(inputs: np.ndarray) -> float:
+        state, total = -5.5, 0.0
+        for u in inputs[:, 0]:
+            total += state**2 + 3.0 * u**2
+            state = 0.9 * state + u
+        return float(total + P[0, 0] * state**2)
+
+    best, needed = cost(controller.plan.u), solver.nodes
+    gaps = []
+    for most in range(13, needed):
+        solver._max = most
+        decision = controller.step(x, 0)
+        assert decision.status == "max_iterations"
+        assert decision.source == "suboptimal"
+        assert cost(controller.plan.u) - best <= solver.gap + 1e-6
+        gaps.append(solver.gap)
+    assert min(gaps) >= 0.0
+    assert max(gaps) > 1e-3
 
 
 def test_blocks_and_limits_on_changes_go_with_integers() -> None:
@@ -169,7 +183,7 @@ def test_who_does_not_take_them_says_so() -> None:
     for make in (LQR, ExplicitMPC):
         with pytest.raises(NotApplicable, match=r"integer|whole numbers"):
             make(SWITCH)
-    with pytest.raises(NotApplicable, match="whole numbers"):
+    with pytest.raises(InvalidValue, match="whole numbers"):
         SAC(SWITCH)
     with pytest.raises(InvalidValue, match="whole numbers"):
         SWITCH.vector_env(2)
@@ -187,3 +201,10 @@ def test_who_does_not_take_them_says_so() -> None:
 def test_a_state_that_is_not_measured_still_gives_a_whole_number() -> None:
     decision = LinearMPC(SWITCH, 5).step(np.array([np.nan]), 0)
     assert decision.input[0] in (0.0, 1.0)
+
+
+def test_other_limits_are_searched_after_a_change() -> None:
+    controller = LinearMPC(SWITCH, 5)
+    assert controller.step(np.array([-3.3]), 0).input == [1.0]
+    controller.set_constraints([Box("off", {"heater": (0.0, 0.5)})])
+    assert controller.step(np.array([-3.3]), 1).input == [0.0]
