@@ -14,7 +14,8 @@ from gymnasium.utils.env_checker import check_env
 
 from ctrl import LQR, NotApplicable
 from ctrl.export.code import NotExportable
-from mpc import ExplicitMPC, LinearMPC, MoveBlocking
+from mpc import ExplicitMPC, LinearMPC, MoveBlocking, NonlinearMPC
+from mpc.nonlinear.integer_search import IntegerSearch
 from mpc.solvers.branch_and_bound import BranchAndBound
 from safe_rl import SAC
 from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Signals, Task, integer, signals
@@ -208,3 +209,35 @@ def test_other_limits_are_searched_after_a_change() -> None:
     assert controller.step(np.array([-3.3]), 0).input == [1.0]
     controller.set_constraints([Box("off", {"heater": (0.0, 0.5)})])
     assert controller.step(np.array([-3.3]), 1).input == [0.0]
+
+
+@pytest.mark.parametrize("x", [-5.5, -2.0])
+def test_local_search_comes_near_the_optimum_and_states_its_gap(x: float) -> None:
+    task = dataclasses.replace(SWITCH, cost=Quadratic(Q=[0.01], R=[0.03]))
+    exact, local = LinearMPC(task, 5), NonlinearMPC(task, 5)
+    P = exact._source.P
+
+    def cost(inputs: np.ndarray) -> float:
+        state, total = x, 0.0
+        for u in inputs[:, 0]:
+            total += 0.01 * state**2 + 0.03 * u**2
+            state = 0.9 * state + u
+        return float(total + P[0, 0] * state**2)
+
+    exact.step(np.array([x]), 0)
+    decision = local.step(np.array([x]), 0)
+    assert decision.status == "solved"
+    assert decision.input[0] in (0.0, 1.0)
+    assert exact.plan is not None
+    assert local.plan is not None
+    assert np.abs(local.plan.u - np.round(local.plan.u)).max() < 1e-6
+    best, found = cost(np.round(exact.plan.u)), cost(np.round(local.plan.u))
+    assert best - 1e-6 <= found <= 1.02 * best
+    assert isinstance(local.solver, IntegerSearch)
+    gap = local.solver.gap
+    assert found - best <= gap + 1e-5
+    relaxed = dataclasses.replace(task, plant=dataclasses.replace(task.plant, input=signals("heater")))
+    free = LinearMPC(relaxed, 5, terminal="cost")
+    free.step(np.array([x]), 0)
+    assert free.plan is not None
+    assert found - cost(free.plan.u) == pytest.approx(gap, abs=1e-4)
