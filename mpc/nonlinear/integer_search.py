@@ -62,7 +62,7 @@ class IntegerSearch:
         self.gap, self.solves = math.nan, 0
 
     def solve(self, guess: np.ndarray, p: np.ndarray, bounds: Bounds) -> Solution:
-        """The best point found, SOLVED where the search was not stopped; see :meth:`mpc.solvers.nlp.NLPSolver.solve`."""
+        """The best point, SOLVED unless the search was stopped; see :meth:`mpc.solvers.nlp.NLPSolver.solve`."""
         began, self.solves, self.gap = perf_counter(), 0, math.nan
         lowest, highest = (np.array([ceil(bounds[side][i]) for i in self._whole]) for side, ceil in _ENDS)
         free = np.full(len(self._whole), np.inf)
@@ -85,11 +85,11 @@ class IntegerSearch:
                 if other[i] == numbers[i]:
                     continue
                 start = best.point if best.is_usable else relaxed.point
-                found = self._solved(start, p, bounds, other, other)
-                iterations += found.iterations
-                value = self._value(found, p)
+                candidate = self._solved(start, p, bounds, other, other)
+                iterations += candidate.iterations
+                value = self._value(candidate, p)
                 if value < cost - 1e-7 * (1.0 + abs(cost)):
-                    best, cost, numbers, is_improving = found, value, other, True
+                    best, cost, numbers, is_improving = candidate, value, other, True
         self.gap = self._size * (cost - bound)
         status = best.status
         if best.is_usable and is_stopped:
