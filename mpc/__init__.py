@@ -1,5 +1,6 @@
 """Controllers that optimise online, each made from a task alone."""
 
+from mpc.blocking import MoveBlocking
 from mpc.estimation.moving_horizon import MovingHorizonEstimator
 from mpc.explicit.explicit_mpc import ExplicitMPC
 from mpc.harmonic.equality_mpc import EqualityMPC
@@ -31,6 +32,7 @@ __all__ = [
     "HarmonicMPC",
     "LagrangianMPC",
     "LinearMPC",
+    "MoveBlocking",
     "MovingHorizonEstimator",
     "NonlinearMPC",
     "StochasticMPC",

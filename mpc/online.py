@@ -124,6 +124,8 @@ class OnlineController(ABC):
         self.task = task
         self._state, self._is_periodic = task.plant.state, not task.reading.state.is_euclidean
         self._lower, self._upper = task.input_bounds
+        integers = np.array([signal.integer for signal in task.plant.input], dtype=bool)
+        self._integers = integers if integers.any() else None
         self._has_limits = bool(task.reading.change_limits)
         self._fallback = Fallback(task)
 
@@ -285,7 +287,8 @@ class OnlineController(ABC):
 
     def _clip(self, u: np.ndarray) -> np.ndarray:
         """The inputs (..., m) within their bounds."""
-        return np.minimum(np.maximum(u, self._lower), self._upper)
+        clipped = np.minimum(np.maximum(u, self._lower), self._upper)
+        return clipped if self._integers is None else np.where(self._integers, np.round(clipped), clipped)
 
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # noqa: B027  # most have nothing to note
         """Called with the state, the input and the number of a sample that is decided."""

@@ -33,6 +33,7 @@ class LinearOptimalControl:
         G: (rows, d), with lower <= G s <= upper at the weight (rows,) of a violation, infinite where hard.
         state_at, input_at: indices (N + 1, n) and (N, m) into s.
         rest_at: (n + m,) indices of a steady state that is chosen with the plan, behind xN; empty where there is none.
+        block_at: (N,), the block of each stage; inputs of a block are equal.
     """
 
     A: np.ndarray
@@ -46,10 +47,16 @@ class LinearOptimalControl:
     state_at: np.ndarray
     input_at: np.ndarray
     rest_at: np.ndarray
+    block_at: np.ndarray
 
     @property
     def horizon(self) -> int:
         return len(self.A)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of equal inputs."""
+        return int(self.block_at[-1]) + 1
 
     def has_matrices_of(self, other: LinearOptimalControl) -> bool:
         """Whether the other differs in nothing but finite bounds."""
@@ -60,6 +67,7 @@ class LinearOptimalControl:
         )
         equal = np.array_equal(self.lower == self.upper, other.lower == other.upper)
         shape = self.G.shape == other.G.shape and np.array_equal(self.rest_at, other.rest_at)
+        shape = shape and np.array_equal(self.block_at, other.block_at)
         return all(same) and all(sides) and equal and shape and not any(
             (getattr(self, name) != getattr(other, name)).nnz for name in ("P", "G")
         )  # fmt: skip
@@ -72,6 +80,7 @@ def linear_optimal_control(
     end: Polyhedron | None,
     rest: np.ndarray | None = None,
     is_run_end: bool = False,
+    block_at: np.ndarray | None = None,
 ) -> LinearOptimalControl:
     """Stacks the stages.
 
@@ -83,6 +92,7 @@ def linear_optimal_control(
         rest: (n,), what a unit of distance between x_N and a steady state costs, which is chosen with the plan, within
             the constraints, and charged as N more stages would be; None for no such state.
         is_run_end: whether the task charges its terminal cost for the last state, and no soft rows.
+        block_at: see :class:`LinearOptimalControl`; default: every stage is a block.
     """
     horizon, n, m = stages.B.shape
     state_at = np.arange(horizon + 1)[:, None] * (n + m) + np.arange(n)
@@ -129,7 +139,8 @@ def linear_optimal_control(
         cost.add(horizon * stages.H[-1], rest_at)
     low, high, weights = (np.concatenate(parts) for parts in (lower, upper, weight))
     return LinearOptimalControl(
-        stages.A, stages.B, stages.K, cost.matrix(), imposed.matrix(), low, high, weights, state_at, input_at, rest_at
+        stages.A, stages.B, stages.K, cost.matrix(), imposed.matrix(), low, high, weights, state_at, input_at, rest_at,
+        np.arange(horizon) if block_at is None else block_at,
     )  # fmt: skip
 
 
@@ -201,12 +212,16 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
         NotApplicable: a Hessian that is not positive definite to working precision.
     """
     (horizon, n, m), d = control.B.shape, control.P.shape[0]
-    unstable = max(np.abs(np.linalg.eigvals(A)).max(initial=0.0) for A in _distinct(control.A)) > 1.0 + 1e-6
+    free, is_blocked = control.blocks, control.blocks < horizon
+    # Feedback would vary the inputs of a block.
+    unstable = (
+        not is_blocked and max(np.abs(np.linalg.eigvals(A)).max(initial=0.0) for A in _distinct(control.A)) > 1.0 + 1e-6
+    )
     steady, fixed = _steady_states(control)
     # s = T v + Tx x + Tc (c_0 .. c_(N-1)), stage by stage; the last of v are coordinates of the steady states.
-    T, Tx = np.zeros((d, horizon * m + steady.shape[1])), np.zeros((d, n))
+    T, Tx = np.zeros((d, free * m + steady.shape[1])), np.zeros((d, n))
     Tc = np.zeros((d, horizon * n))
-    T[control.rest_at, horizon * m :], Tc[control.rest_at, -n:] = steady, fixed
+    T[control.rest_at, free * m :], Tc[control.rest_at, -n:] = steady, fixed
     Tx[control.state_at[0]] = np.eye(n)
     for k in range(horizon):
         x, u, ahead = control.state_at[k], control.input_at[k], control.state_at[k + 1]
@@ -215,7 +230,7 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
             if unstable:
                 part[u] = -control.K[k] @ part[x]
             if part is T:
-                T[u, k * m + np.arange(m)] += 1.0
+                T[u, control.block_at[k] * m + np.arange(m)] += 1.0
             part[ahead] = A @ part[x] + B @ part[u]
         Tc[ahead, k * n + np.arange(n)] += 1.0
     pull = 2.0 * (control.P @ T).T
@@ -239,14 +254,14 @@ def condensed(control: LinearOptimalControl) -> ParametricQP:
     # one in a large unit, and what is nothing in that unit can be much in z.
     length = np.linalg.norm(G, axis=1)
     scale = 1.0 / np.where(length > 0.0, np.minimum(length, 1.0), 1.0)
-    free, rescaled = T.shape[1], sp.diags_array(scale)
+    variables, rescaled = T.shape[1], sp.diags_array(scale)
     product = None
-    if G.size > ROLLED:
+    if G.size > ROLLED and not is_blocked:
         K = _distinct(control.K) if unstable else np.zeros((1, m, n))
         rows = rescaled @ control.G
         product = Rollout(_distinct(control.A), _distinct(control.B), K, root, rows, steady, horizon)
     problem = QuadraticProgram(
-        sp.identity(free, format="csc"),
+        sp.identity(variables, format="csc"),
         sp.csc_matrix(scale[:, None] * G),
         control.weight / scale,
         scale * control.lower,
@@ -296,7 +311,11 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
         rest, hold = selection[control.rest_at[:n]], selection[control.rest_at[n:]]
         gaps.append(rest - sp.csr_matrix(control.A[-1]) @ rest - sp.csr_matrix(control.B[-1]) @ hold)
         resting = n
-    equal, others = (horizon + 1) * n + resting, len(control.weight)
+    for k in range(1, horizon):
+        if control.block_at[k] == control.block_at[k - 1]:
+            gaps.append(selection[control.input_at[k]] - selection[control.input_at[k - 1]])
+    held = (horizon - control.blocks) * control.B.shape[2]
+    equal, others = (horizon + 1) * n + resting + held, len(control.weight)
     zero = np.zeros(equal)
     problem = QuadraticProgram(
         2.0 * control.P,
@@ -307,7 +326,7 @@ def sparse(control: LinearOptimalControl) -> ParametricQP:
     )
     steps = sp.identity(horizon * n, format="csr")
     first, last = sp.csr_matrix((n, horizon * n)), steps[-n:] if resting else sp.csr_matrix((0, horizon * n))
-    drift = sp.vstack([first, steps, last, sp.csr_matrix((others, horizon * n))])
+    drift = sp.vstack([first, steps, last, sp.csr_matrix((held + others, horizon * n))])
     return ParametricQP(
         problem,
         f_data=sp.csr_matrix(sp.hstack([sp.identity(d), sp.csr_matrix((d, horizon * n))])),

@@ -16,6 +16,7 @@ from ctrl.knowledge import Knowledge
 from ctrl.regulator import LQR
 from mpc.affine_task import affine_penalties, affine_task
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
+from mpc.blocking import MoveBlocking
 from mpc.export.fallback import fallback_part, representative_part
 from mpc.export.linear import linear_part, linear_step_part
 from mpc.fallback import Plan
@@ -23,6 +24,7 @@ from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed,
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
 from mpc.online import OnlineController, SolveResult, quiet
 from mpc.polyhedra import NoInvariantSet, Polyhedron
+from mpc.solvers.branch_and_bound import BranchAndBound
 from mpc.solvers.daqp import DAQP
 from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.piqp import PIQP
@@ -30,6 +32,7 @@ from mpc.solvers.qp import QPSolver, QuadraticProgram, WithoutTerminalSet
 from mpc.solvers.staged_qp import StagedQP, has_stages
 from systems import Task
 from systems.arguments import expect_choice
+from systems.errors import expect
 from systems.reading import Part
 
 __all__ = ["LinearMPC", "QPBackEnd", "TerminalCondition"]
@@ -52,7 +55,7 @@ class _Program:
 
     control: LinearOptimalControl
     form: ParametricQP
-    solver: QPSolver
+    solver: QPSolver | BranchAndBound
     from_state: np.ndarray
     from_point: np.ndarray
 
@@ -73,6 +76,9 @@ class LinearMPC(OnlineController):
     satisfied but the terminal set cannot be reached within the horizon, the problem is solved without the set and has
     the status ``terminal_set_unreachable``.
 
+    Inputs that are declared :func:`systems.integer` are searched by branch and bound, without a terminal set; a search
+    that is stopped by its time limit gives the best plan so far, and ``solver.gap`` how much better another may be.
+
     Args:
         task: gives plant, cost, constraints, bounds, reference.
         horizon: number of predicted samples. The infinite rest is in the terminal cost, so it only has to be long
@@ -84,6 +90,7 @@ class LinearMPC(OnlineController):
         max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP checks the clock in every
             iteration; the others cannot be interrupted, their work is bounded by their iterations alone.
+        blocking: over which samples inputs are held; default: none.
 
     Attributes:
         problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
@@ -109,11 +116,15 @@ class LinearMPC(OnlineController):
         solver: QPBackEnd | None = None,
         max_iterations: int | None = None,
         time_limit: float | None = None,
+        blocking: MoveBlocking | None = None,
     ) -> None:
+        if blocking is not None:
+            expect(blocking, MoveBlocking, "blocking", "such as MoveBlocking((1, 1, 2, 4))")
+        self.blocking = blocking
         expect_choice(terminal, "terminal", ("set", "cost", None))
         expect_choice(solver, "solver", ("daqp", "hpipm", "piqp", None))
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit)
+        self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit, blocking)
         self._solver_name, self._iterations = solver, max_iterations
         self._terminal_choice = terminal
         self._programs: dict[int, _Program] = {}
@@ -130,7 +141,9 @@ class LinearMPC(OnlineController):
     def _build(self, task: Task) -> None:
         """Everything that follows from the task."""
         horizon = self.horizon
-        self.approximations = ANSWERS.read(task)
+        self._is_whole = np.array([signal.integer for signal in task.plant.input])
+        self._expect_searchable(task)
+        self.approximations = (*ANSWERS.read(task), *(() if self.blocking is None else (str(self.blocking),)))
         self._affine, self._kinks = affine_task(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
         self._moves = not task.reference.is_constant
@@ -154,6 +167,29 @@ class LinearMPC(OnlineController):
         self._sample = 0
         self._select(0)
 
+    def _expect_searchable(self, task: Task) -> None:
+        """Raises NotApplicable where integer inputs cannot be searched for."""
+        if not self._is_whole.any():
+            return
+        for signal, low, high in zip(task.plant.input, *task.input_bounds, strict=True):
+            if signal.integer and not np.isfinite([low, high]).all():
+                raise NotApplicable(
+                    f"task '{task.name}': the integer input {signal.name} is bounded by ({low}, {high}); give it two "
+                    "limits, so that its values can be searched"
+                )
+        asked = {"solver": self._solver_name not in (None, "daqp"), "terminal": self._terminal_choice == "set"}
+        for argument, is_other in asked.items():
+            if is_other:
+                raise NotApplicable(
+                    f"task '{task.name}' has integer inputs, which are searched by DAQP and without a terminal set; "
+                    f"leave {argument} out"
+                )
+        if not task.reference.is_constant:
+            raise NotApplicable(
+                f"task '{task.name}' has integer inputs and a reference that moves, along which there is no regulator; "
+                "use a constant reference"
+            )
+
     def _end(self, terminal: TerminalCondition | None) -> tuple[Polyhedron | None, str]:
         """The terminal set, and what was chosen for the end."""
         if self._ends:
@@ -165,7 +201,7 @@ class LinearMPC(OnlineController):
             return None, "the task's own terminal cost"
         where = "" if self._moves or not self._source.is_elsewhere else f" at {steady_state_in_words(self.task, True)}"
         said = f"Riccati cost-to-go{where}"
-        if terminal == "cost":
+        if terminal == "cost" or self._is_whole.any():
             return None, said
         if self._source.at_edge and terminal is None:
             self._rest = self._source.end_at_rest()
@@ -185,21 +221,34 @@ class LinearMPC(OnlineController):
     def _program(self, stages: Stages, going: int) -> _Program:
         control = linear_optimal_control(
             stages, self._affine, self._kinks, None if going < self.horizon else self.terminal_set, self._rest,
-            self._ends,
+            self._ends, None if self.blocking is None else self.blocking.blocks(going),
         )  # fmt: skip
-        size = control.input_at.size + int(np.isfinite(control.weight).sum())
-        is_condensed = size <= self.CONDENSED if self._solver_name is None else self._solver_name == "daqp"
+        size = control.blocks * control.B.shape[2] + int(np.isfinite(control.weight).sum())
+        searched = bool(self._is_whole.any())
+        is_small = searched or size <= self.CONDENSED
+        is_condensed = is_small if self._solver_name is None else self._solver_name == "daqp"
         before = self._programs.get(going)
-        is_alike = before is not None and before.form.is_least_distance == is_condensed
+        is_alike = before is not None and before.form.is_least_distance == is_condensed and not searched
         if before is not None and is_alike and before.control.has_matrices_of(control):
             form, solver = before.form.with_bounds(control), before.solver
         else:
             form = condensed(control) if is_condensed else sparse(control)
-            solver = self._back_end(is_condensed, form.problem)
+            solver = self._whole(self._back_end(is_condensed, form.problem), form.scale, going)
         rows = form.expand[control.input_at[0]]
         from_point = rows if isinstance(rows, np.ndarray) else rows.toarray()
         from_state = np.vstack([form.shift_state, form.expand_state[control.input_at[0]]])
         return _Program(control, form, solver, from_state, from_point)
+
+    def _whole(self, solver: QPSolver, scale: np.ndarray, horizon: int) -> QPSolver | BranchAndBound:
+        """The solver itself, or a search for whole numbers of the integer inputs."""
+        if not self._is_whole.any():
+            return solver
+        lower, upper = self.task.input_bounds
+        limited = np.flatnonzero(np.isfinite(lower) | np.isfinite(upper))  # of which each stage has a row, first of all
+        own = np.flatnonzero(self._is_whole[limited])
+        rows = (np.arange(horizon)[:, None] * len(limited) + own).ravel()
+        least, most = (np.tile(bound[limited][own], horizon) for bound in (lower, upper))
+        return BranchAndBound(solver, rows, scale[rows], least, most, time_limit=self.time_limit)
 
     def _back_end(self, is_condensed: bool, problem: QuadraticProgram) -> QPSolver:
         if is_condensed:
@@ -212,6 +261,8 @@ class LinearMPC(OnlineController):
                 if self._solver_name == "hpipm":
                     raise
         elif self._solver_name == "hpipm":
+            if self.blocking is not None:
+                raise NotApplicable("HPIPM takes no move blocking; leave solver out, or take 'daqp' or 'piqp'")
             raise NotApplicable(
                 f"task '{self.task.name}': its plan ends at a steady state that is chosen with it, for which HPIPM has "
                 "no stage; leave solver out, or take solver='piqp'"
@@ -269,6 +320,8 @@ class LinearMPC(OnlineController):
                 "C; export LQR(task), whose gains are tabulated"
             )
         form = self.form if self.form.is_least_distance else condensed(self.problem)
+        if self._is_whole.any():
+            raise NotExportable(f"task '{self.task.name}' has integer inputs, whose search has no form in C")
         rows = range(samples + 1 if self._moves else 1)
         data = [self._source.stages(k, self.horizon).data(self._rest is not None) for k in rows]
         terminal_rows = 0 if self.terminal_set is None else len(self.terminal_set.h)

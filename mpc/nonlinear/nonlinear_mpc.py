@@ -8,15 +8,17 @@ from typing import Literal, get_args
 import numpy as np
 
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers
-from ctrl.controller import Status, sample_index
+from ctrl.controller import NotApplicable, Status, sample_index
 from ctrl.export.code import ControllerCode
 from ctrl.knowledge import Knowledge
 from ctrl.loop import SingleStep
 from ctrl.terminal import Kind
-from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
+from mpc.approximations import DOMAIN, HELD_AS_HARD, KINKED_CONSTRAINT, SMOOTHED_ROOTS, UNDISTURBED
+from mpc.blocking import MoveBlocking
 from mpc.fallback import Plan
 from mpc.memory import expect_program
 from mpc.nonlinear.budgets import Budgets
+from mpc.nonlinear.integer_search import IntegerSearch
 from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
@@ -27,11 +29,13 @@ from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_whole
+from systems.errors import expect
 from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
 TOLERANCE = 1e-6  # of the optimality conditions of SQP
+SEARCHED = 100  # programs solved in one step in the search for whole numbers
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
 LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
 
@@ -62,6 +66,7 @@ class NonlinearMPC(OnlineController):
             task itself charges at the end.
         time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
         iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
+        blocking: over which samples inputs are held, solved by ipopt alone; default: none.
 
     Raises:
         NotApplicable: a task without input.
@@ -82,6 +87,7 @@ class NonlinearMPC(OnlineController):
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
         iterations: int | None = None,
+        blocking: MoveBlocking | None = None,
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
@@ -95,20 +101,52 @@ class NonlinearMPC(OnlineController):
                 raise InvalidValue(
                     f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
                 )
+        if blocking is not None:
+            expect(blocking, MoveBlocking, "blocking", "such as MoveBlocking((1, 1, 2, 4))")
+            if iterations is not None or solver not in ("sqp", "ipopt"):
+                raise InvalidValue(
+                    f"blocking with solver = '{solver}', iterations = {iterations}; blocks couple the stages, which "
+                    "ipopt alone takes: leave iterations out, and take solver='ipopt'"
+                )
+            solver = "ipopt"
+        if isinstance(task, Task) and Part.INTEGER in task.reading.parts:
+            if iterations is not None or solver not in ("sqp", "ipopt"):
+                raise InvalidValue(
+                    f"task '{task.name}' has integer inputs, which are searched with ipopt; leave iterations out, and "
+                    "take solver='ipopt'"
+                )
+            if not np.isfinite(task.input_bounds)[:, [s.integer for s in task.plant.input]].all():
+                raise NotApplicable(
+                    f"task '{task.name}' has an integer input without two limits; give it limits() in "
+                    f"{task.plant.name}, so that its values can be searched"
+                )
+            solver = "ipopt"
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking)
         expect_program(task, horizon)
         self.staged = staged(task, horizon, terminal)
-        self.problem = transcribed(self.staged)
+        self.problem = transcribed(self.staged, blocking)
         self.approximations = ANSWERS.read(task)
         if self.staged.smoothed:
             self.approximations += (SMOOTHED_ROOTS,)
+        if blocking is not None:
+            self.approximations += (str(blocking),)
         self.iterations, self._most = iterations, max_iterations or MOST_PROGRAMS
         self._ipopt_most = max_iterations or 200
         # In the worst case both solvers attempt a step, so each has half of the time.
         self._share = self.time_limit if solver == "ipopt" else 0.5 * self.time_limit
         self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
-        self.solver = Ipopt(self.problem.program, self._ipopt_most, self._share)
+        self.solver: Ipopt | IntegerSearch = Ipopt(self.problem.program, self._ipopt_most, self._share)
+        if self._integers is not None:
+            whole = self.problem.input_at[:, self._integers].ravel()
+            self.solver = IntegerSearch(
+                self.problem.program,
+                whole,
+                lambda program: Ipopt(program, self._ipopt_most, self._share),
+                SEARCHED,
+                self._share,
+                task.reading.cost_size,
+            )
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
@@ -338,7 +376,10 @@ ANSWERS = Answers(
         Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
         Part.DISTURBANCE: EXACT,
         Part.BIASED_DISTURBANCE: UNDISTURBED,
-        Part.INTEGER: INTEGER,
+        Part.INTEGER: Announced(
+            "rounds the integer {names} of a relaxation and improves them by local search; solver.gap is its cost "
+            "above the relaxation"
+        ),
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,

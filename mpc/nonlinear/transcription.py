@@ -9,6 +9,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.terminal import Kind
+from mpc.blocking import MoveBlocking
 from mpc.nonlinear.staged_task import StagedTask, staged
 from mpc.solvers.nlp import Bounds, NonlinearProgram
 from systems import Task
@@ -57,8 +58,12 @@ def transcribe(task: Task, horizon: int, kind: Kind = "cost-to-go") -> OptimalCo
     return transcribed(staged(task, horizon, kind))
 
 
-def transcribed(staged: StagedTask) -> OptimalControl:
-    """The program of a staged task, its stages in the order that structure-exploiting solvers expect."""
+def transcribed(staged: StagedTask, blocking: MoveBlocking | None = None) -> OptimalControl:
+    """The program of a staged task, its stages in the order that structure-exploiting solvers expect.
+
+    Args:
+        blocking: over which samples inputs are held; default: none.
+    """
     stages, (n, m) = staged.program, staged.plant_sizes
     N, states = stages.horizon, stages.states
     measured = ca.SX.sym("measured", n)
@@ -77,6 +82,9 @@ def transcribed(staged: StagedTask) -> OptimalControl:
         lower, upper = (staged.first_lower, staged.first_upper) if k == 0 else (stages.lower, stages.upper)
         imposed = np.flatnonzero(np.isfinite(lower) | np.isfinite(upper))
         row_at[k, imposed] = rows.add(ca.vertcat(*(g[int(i)] for i in imposed)), lower[imposed], upper[imposed])
+    if blocking is not None:
+        for i in np.flatnonzero(np.diff(blocking.blocks(N)) == 0):
+            rows.add(vs[i + 1][:m] - vs[i][:m], np.zeros(m), np.zeros(m))
     F, G = stages.terminal(xs[N], last, ps[N])
     rows.add(G, stages.terminal_lower, stages.terminal_upper)
     size, free = states + len(stages.low), np.full(states, np.inf)

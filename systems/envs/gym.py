@@ -26,7 +26,8 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """One run of a task after the other, with the nominal plant, in physical units.
 
     Actions (m,) are the inputs, clipped to ``task.input_bounds``; observations (o,) are ``task.observation_signals``.
-    Both spaces are ``float32`` boxes, the state within is kept in 64 bits. The reward is minus the stage cost; leaving
+    Both spaces are ``float32`` boxes, the state within is kept in 64 bits. One integer input makes a ``Discrete`` space
+    that starts at its lower limit, several a ``MultiDiscrete`` one. The reward is minus the stage cost; leaving
     ``task.domain`` terminates and is charged as :class:`SampleModel` says; ``task.steps`` samples truncate.
 
     Of a task with a measurement the observations are what is measured, followed by the reference of the state if that
@@ -71,7 +72,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                 )
             self._sensors = Sensors(task.measurement, task.plant)
             size = len(task.measurement.signals) + (0 if task.reference.is_constant else len(task.plant.state))
-        self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+        self.action_space = _action_space(task, low, high)
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32)
         self._names = tuple(constraint.name for constraint in task.constraints)
         self._first_seed = seed
@@ -110,6 +111,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         u = expect_array(action, "action", infinite=True, nan=True)
         if u.shape != self.action_space.shape:
             raise DimensionMismatch(f"action of shape {u.shape}; expected {self.action_space.shape}")
+        u = u.reshape(len(self.task.plant.input))  # one discrete action is a number
+        if not isinstance(self.action_space, spaces.Box):
+            u = np.round(u)
         if np.isnan(u).any():
             raise InvalidValue(f"action {u} holds NaN; give numbers, which are clipped to {self.task.input_bounds}")
         w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
@@ -149,3 +153,24 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             observation = np.concatenate([self._held, *moving])
         # A run that diverges exceeds the range of 32 bits before that of 64.
         return np.clip(observation, -_LARGEST, _LARGEST).astype(np.float32)
+
+
+def _action_space(task: AbstractTask, low: np.ndarray, high: np.ndarray) -> spaces.Space[Any]:
+    """The space of the inputs between these bounds (m,).
+
+    Raises:
+        InvalidValue: some inputs are integer and others are not.
+    """
+    integers = [signal.integer for signal in task.plant.input]
+    if not any(integers):
+        return spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+    if not all(integers):
+        names = [signal.name for signal in task.plant.input if not signal.integer]
+        raise InvalidValue(
+            f"task '{task.name}' has integer and continuous inputs ({', '.join(names)}), for which learners have no "
+            "space of actions; declare all of them integer, or none"
+        )
+    first, last = np.ceil(low - 1e-9).astype(np.int64), np.floor(high + 1e-9).astype(np.int64)
+    if len(first) == 1:
+        return spaces.Discrete(int(last[0] - first[0] + 1), start=int(first[0]))
+    return spaces.MultiDiscrete(last - first + 1, start=first)

@@ -48,7 +48,7 @@ class VectorEnv:
         seed: of the environment's own generator, the only source of its randomness.
 
     Raises:
-        InvalidValue: n is not a whole number of at least 1.
+        InvalidValue: n is not a whole number of at least 1; integer inputs.
     """
 
     def __init__(
@@ -62,6 +62,11 @@ class VectorEnv:
         expect(task, AbstractTask, "the task of VectorEnv", "such as systems.library.cartpole()")
         if not any(dtype is known for known in (None, torch.float32, torch.float64)):
             raise InvalidValue(f"dtype = {shown(dtype)}; expected torch.float32 or torch.float64")
+        if any(signal.integer for signal in task.plant.input):
+            raise InvalidValue(
+                f"task '{task.name}' has inputs that take whole numbers only, and the actions of VectorEnv are "
+                "continuous; use task.env(), whose actions are discrete"
+            )
         self.task, self.n = task, expect_whole(n, "n", least=1, unit="environments")
         n = self.n
         self.device = expect_device(device)

@@ -120,9 +120,10 @@ PARTS = {
 ESTIMATE = "takes the estimate of the state for the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
 SAID = {
+    ("nonlinear", Part.INTEGER): "rounds the integer u1 of a relaxation and improves them by local search",
     ("lqr", Part.CHANGE_LIMIT): "applies the limit 'rate limits' on the change of inputs after its optimum",
     **dict.fromkeys(
-        [(reader, Part.INTEGER) for reader in ("lqr", "nonlinear", "lagrangian", "tracking", "stochastic")],
+        [(reader, Part.INTEGER) for reader in ("lqr", "lagrangian", "tracking", "stochastic")],
         "refused: the input u1 takes whole numbers only",
     ),
     ("lqr", Part.HARD): "ignores the constraint 'wall'",

@@ -117,6 +117,8 @@ def test_an_artificial_reference_takes_limits_and_weights_exactly() -> None:
     decision = controller.step(np.array([-0.3, 0.2, 0.1, -0.2]), 0)
     assert decision.status == "solved"
     assert np.allclose(decision.input, u.value[0], atol=1e-5)
+    assert controller.plan is not None
+    assert np.allclose(controller.plan.u[:N], u.value, atol=1e-5)
 
 
 def test_closed_loop_and_comparison_charge_changes_and_count_violations() -> None:
@@ -169,3 +171,17 @@ def test_references_before_the_run() -> None:
         dataclasses.replace(BASE, reference=SetPoint(u={"u1": 1.0}), initial=Fixed([1.0, 0.0])), None, WEIGHT
     )
     assert np.allclose(still.initial.mean(still.plant.state), [1.0, 0.0, 1.0, 0.0])
+
+
+def test_limits_differ_by_direction_and_hold_in_fallbacks() -> None:
+    task = limit_changes(BASE, {"u1": (-1.0, 2.0)})
+    x = np.array([[5.0, 0.0, 0.3], [-5.0, 0.0, 0.3]])
+    assert np.allclose(LQR(task).batch(x, 0)[:, 0], [0.3 - 1.0 * DT, 0.3 + 2.0 * DT])
+    decision = LinearMPC(task).step(np.array([5.0, 5.0, 0.3]), 0)  # the speed is far beyond its bound
+    assert decision.status == "infeasible"
+    controller = LinearMPC(task)
+    decision = controller._clipped_fallback(np.array([5.0, 5.0, 0.3]), 0)[0]
+    assert np.isclose(decision[0], 0.3 - 1.0 * DT)
+    planned = controller._fallback
+    controller._fallback_input = lambda x, k: (np.array([2.0, 0.0]), planned)  # type: ignore[method-assign,assignment,return-value]
+    assert np.isclose(controller._clipped_fallback(np.array([1.0, 0.0, 0.3]), 0)[0][0], 0.3 + 2.0 * DT)
