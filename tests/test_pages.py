@@ -75,7 +75,7 @@ def test_no_block_escapes(page: Path) -> None:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command line made of its arguments, instead of running it."""
     made: list[Any] = []
-    for kind in ("Check", "Compare", "Doctor", "Export", "List", "Loop", "Train", "Verify"):
+    for kind in ("Check", "Compare", "Doctor", "Export", "List", "Loop", "SweepCommand", "Train", "Verify"):
         monkeypatch.setattr(getattr(ctrl.cli, kind), "run", lambda self: made.append(self) or 0)
     return made
 
@@ -104,7 +104,7 @@ def test_commands_can_be_parsed(page: Path, parsed: list[Any]) -> None:
 
 def assert_names_exist(command: Any, line: str) -> None:
     """Names of tasks, controllers and learners that are not files or modules of the reader."""
-    for field, group in (("task", "tasks"), ("controller", "controllers"), ("controllers", "controllers"),
+    for field, group in (("task", "tasks"), ("tasks", "tasks"), ("controller", "controllers"), ("controllers", "controllers"),
                          ("learner", "learners"), ("fallbacks", "controllers")):  # fmt: skip
         given = getattr(command, field, None) or ()
         known = {point.name for point in metadata.entry_points(group=f"trivium.{group}")}

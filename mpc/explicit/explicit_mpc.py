@@ -18,7 +18,6 @@ from mpc.online import OnlineController, SolveResult, check_input, quiet
 from systems import Box, Hard, InvalidValue, Task
 from systems.arguments import expect_whole
 from systems.errors import expect
-from systems.reading import Part
 
 __all__ = ["ExplicitMPC"]
 
@@ -64,7 +63,7 @@ class ExplicitMPC(OnlineController):
         expect_whole(max_regions, "max_regions", least=1)
         if not task.reference.is_constant:
             raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
-        if Part.INTEGER in task.reading.parts:
+        if task.reading.has_integers:
             raise NotApplicable(
                 f"task '{task.name}' has integer inputs, of which the law is not continuous; use LinearMPC"
             )

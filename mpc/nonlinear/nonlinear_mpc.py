@@ -109,7 +109,7 @@ class NonlinearMPC(OnlineController):
                     "ipopt alone takes: leave iterations out, and take solver='ipopt'"
                 )
             solver = "ipopt"
-        if isinstance(task, Task) and Part.INTEGER in task.reading.parts:
+        if isinstance(task, Task) and task.reading.has_integers:
             if iterations is not None or solver not in ("sqp", "ipopt"):
                 raise InvalidValue(
                     f"task '{task.name}' has integer inputs, which are searched with ipopt; leave iterations out, and "

@@ -283,6 +283,11 @@ class Reading:
             return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
         return optimal_steady_state(self.path, self.stage, rule)
 
+    @property
+    def has_integers(self) -> bool:
+        """Whether an input is integer."""
+        return any(signal.integer for signal in self.task.plant.input)
+
     # ---- all of it ----
 
     @cached_property
@@ -316,7 +321,7 @@ class Reading:
             Part.DISTURBANCE: bool((spread > 0).any()),
             Part.BIASED_DISTURBANCE: bool((np.abs(mean) > 1e-12).any()),
             Part.CHANGE_LIMIT: bool(self.change_limits),
-            Part.INTEGER: any(signal.integer for signal in task.plant.input),
+            Part.INTEGER: self.has_integers,
             Part.PERIODIC: not self.state.is_euclidean,
             Part.DOMAIN: task.domain is not None,
             Part.MEASUREMENT: task.measurement is not None,
