@@ -255,10 +255,10 @@ def in_error_coordinates(task: Task, *quaternions: Sequence[str]) -> Task:
 
     The norm of a quaternion that its plant keeps is neither controllable nor stable, so no regulator and no region of
     attraction exists in all four components; in error coordinates both do. Cost, constraints, reference, domain,
-    tolerance, observation and measurement mean the same as before, on unit quaternions less than half a turn from the reference
-    attitude. The domain is confined to errors of at most 0.57 per component, and the component of an initial state that
-    is dropped follows from its norm of 1. Samples are integrated in error coordinates, where nothing drifts off the
-    unit quaternions.
+    tolerance, observation and measurement mean the same as before, on unit quaternions less than half a turn from the
+    reference attitude. The domain is confined to errors of at most 0.57 per component, and the component of an initial
+    state that is dropped follows from its norm of 1. Samples are integrated in error coordinates, where nothing drifts
+    off the unit quaternions.
 
     Args:
         task: with a constant reference, whose quaternions have one component of 1 or -1 and three of 0.

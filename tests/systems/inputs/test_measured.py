@@ -58,5 +58,5 @@ def test_sensors_of_the_state_are_carried_over_a_dead_time() -> None:
 
 
 def test_a_sensor_of_a_delayed_input_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InvalidValue, match="reads the input u.*u_1_ago"):
+    with pytest.raises(InvalidValue, match=r"reads the input u.*u_1_ago"):
         delay_inputs(measured(read, "sum", "voltage [V]"), {"u": 0.1})
