@@ -19,6 +19,7 @@ from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.errors import InvalidValue, expect
 from systems.lowering.interpret import OPERATORS, POWERS, interpret
 from systems.lowering.program import read
+from systems.measurement import Measurement
 from systems.observations import Observation
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -254,10 +255,10 @@ def in_error_coordinates(task: Task, *quaternions: Sequence[str]) -> Task:
 
     The norm of a quaternion that its plant keeps is neither controllable nor stable, so no regulator and no region of
     attraction exists in all four components; in error coordinates both do. Cost, constraints, reference, domain,
-    tolerance and observation mean the same as before, on unit quaternions less than half a turn from the reference
-    attitude. The domain is confined to errors of at most 0.57 per component, and the component of an initial state that
-    is dropped follows from its norm of 1. Samples are integrated in error coordinates, where nothing drifts off the
-    unit quaternions.
+    tolerance, observation and measurement mean the same as before, on unit quaternions less than half a turn from the
+    reference attitude. The domain is confined to errors of at most 0.57 per component, and the component of an initial
+    state that is dropped follows from its norm of 1. Samples are integrated in error coordinates, where nothing drifts
+    off the unit quaternions.
 
     Args:
         task: with a constant reference, whose quaternions have one component of 1 or -1 and three of 0.
@@ -299,6 +300,7 @@ def in_error_coordinates(task: Task, *quaternions: Sequence[str]) -> Task:
         observation=None
         if observed is None
         else Observation(observed.signals, lambda x, xr: observed.expression(plant.whole(x), plant.whole(xr))),
+        measurement=None if task.measurement is None else _measurement(task.measurement, plant),
     )
 
 
@@ -345,6 +347,26 @@ def _constraint(constraint: Constraint, plant: ErrorCoordinates) -> Constraint:
     if isinstance(constraint, Box) and not components & set(constraint.bounds):
         return constraint
     return _ErrorConstraint(constraint.name, constraint, plant, requirement=constraint.requirement)
+
+
+@final
+@dataclass(frozen=True)
+class _Measured:
+    """The expressions of a measurement, which read the whole state."""
+
+    measurement: Measurement
+    plant: ErrorCoordinates
+
+    def __call__(self, x: Vector, u: Vector) -> Any:
+        whole, expression = self.plant.whole(x), self.measurement.expression
+        return [whole[s] for s in self.measurement.signals.names] if expression is None else expression(whole, u)
+
+
+def _measurement(measurement: Measurement, plant: ErrorCoordinates) -> Measurement:
+    components = {plant.plant.state.names[i] for attitude in plant.attitudes for i in attitude.at}
+    if measurement.expression is None and not components & set(measurement.signals.names):
+        return measurement
+    return dataclasses.replace(measurement, expression=_Measured(measurement, plant))
 
 
 def _initial(task: Task, plant: ErrorCoordinates) -> Distribution:

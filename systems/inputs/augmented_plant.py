@@ -51,6 +51,10 @@ class AugmentedPlant(Plant, ABC):
         """Where the inputs should be at the samples ``k`` (...), ``dt`` seconds apart: (..., m)."""
         return reference.at(self.inner, k)[1]
 
+    def acting(self, x: Vector, u: Vector) -> Vector:
+        """What acts on the inner plant just before a state ``x``, under the input ``u`` of the sample before."""
+        return part(self.inner.input, u, x)
+
     @property
     def state(self) -> Signals:  # type: ignore[override]
         return Signals((*self.inner.state, *self.added))

@@ -14,6 +14,7 @@ from systems.constraints import Box, Constraint, Ellipsoid, Polytope
 from systems.costs import Cost
 from systems.distributions import AffineMap, Distribution
 from systems.inputs.augmented_plant import AugmentedPlant, part
+from systems.measurement import Measurement
 from systems.observations import Observation
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid
@@ -51,6 +52,7 @@ def augmented_task(
         initial=CarriedStart(task.initial, inner.state, tuple(map(float, start))),
         tolerance=dict(zip(inner.state.names, task.arrival.tolist(), strict=True)),
         observation=None if task.observation is None else _observation(task.observation, plant),
+        measurement=None if task.measurement is None else _measurement(task.measurement, plant),
     )
 
 
@@ -195,3 +197,20 @@ def _entries(given: Any) -> list[Any]:
 def _observation(observation: Observation, plant: AugmentedPlant) -> Observation:
     observed = Signals((*observation.signals, *plant.added))
     return Observation(observed, _Observed(observation, plant.inner.state, plant.added))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The expressions of a measurement of the inner plant: its sensors read what acts on it."""
+
+    expression: Callable[[Vector, Vector], Any]
+    plant: AugmentedPlant
+
+    def __call__(self, x: Vector, u: Vector) -> Any:
+        return self.expression(part(self.plant.inner.state, x), self.plant.acting(x, u))
+
+
+def _measurement(measurement: Measurement, plant: AugmentedPlant) -> Measurement:
+    if measurement.expression is None:
+        return measurement  # of states, by their names
+    return dataclasses.replace(measurement, expression=_Measured(measurement.expression, plant))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -113,7 +113,8 @@ def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ())
 
     Raises:
         UnknownName: an input that the plant does not have.
-        InvalidValue: no delay, one that is not positive, or one between the samples of a discrete plant.
+        InvalidValue: no delay, one that is not positive, or one between the samples of a discrete plant; a measurement
+            that reads a delayed input.
     """
     expect(task, Task, "the task of delay_inputs", "such as systems.library.cartpole()")
     plant = task.plant
@@ -131,5 +132,22 @@ def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ())
 
     delayed = augment(plant)
     expect_free(delayed.added.names, plant, "delay_inputs")
+    _expect_not_measured(task, given)
     start = [before[plant.input.where(signal.name.rsplit("_", 2)[0])] for signal in delayed.added]
     return augmented_task(task, augment, np.array(start))
+
+
+def _expect_not_measured(task: Task, delays: Sequence[tuple[str, float]]) -> None:
+    """Raises InvalidValue where a sensor reads a delayed input: what acted before a sample is no state any more."""
+    if task.measurement is None:
+        return
+    h = task.measurement.function(task.plant)
+    x, u = h.sx_in()
+    outputs = h(x, u)
+    for name, _ in delays:
+        if ca.depends_on(outputs, u[task.plant.input.where(name)]):
+            raise InvalidValue(
+                f"task '{task.name}': its measurement reads the input {name}, which is to be delayed; a sensor of the "
+                "plant reads what acts, not what is set. Give the measurement to the delayed task, of whose states "
+                f"{name}_1_ago and so on it may read"
+            )

@@ -51,11 +51,14 @@ class LaggedInputs(AugmentedPlant):
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
         inner, _ = self.split(x)
-        lags = dict(self.constants)
-        acting = [x[f"{name}_lagged"] if name in lags else u[name] for name in u.names]
-        written = self.plant.ode(inner, Vector(self.input, ca.vertcat(*acting), "input"), w)
+        written = self.plant.ode(inner, self.acting(x, u), w)
         derivative = column(written, f"{self.name}.ode", "one expression per state")
         return ca.vertcat(derivative, *[(u[name] - x[f"{name}_lagged"]) / T for name, T in self.constants])
+
+    def acting(self, x: Vector, u: Vector) -> Vector:
+        lags = dict(self.constants)
+        acting = [x[f"{name}_lagged"] if name in lags else u[name] for name in u.names]
+        return Vector(self.input, ca.vertcat(*acting), "input")
 
     def added_reference(self, reference: Reference, k: np.ndarray) -> np.ndarray:
         at = [self.inner.input.where(name) for name, _ in self.constants]
