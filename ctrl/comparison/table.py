@@ -97,7 +97,7 @@ def table(comparison: ComparisonData) -> ComparisonTable:
         comparison: its results.
     """
     ratios, measured = comparison.ratios, comparison.metrics
-    least = cheapest({name: ratio.value for name, ratio in ratios.items()})
+    least = cheapest({name: metrics.cost.value for name, metrics in measured.items()})
     clear = _clear(comparison)
     heads = ["cost\n[95 %]", "cost\n/ cheapest", "violated\n[95 %]", "worst margin", "RoA sampled\n[95 %]",
         "RoA\nproved", "settling\n[s]", "step p50 / p99\n[ms]", "missed\n(> dt)"]  # fmt: skip
@@ -138,7 +138,7 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: str) -> list[str]:
         margin = f"{value}{' ' if len(value) + len(name) < _LONG else chr(10)}{name}"
     return [
         interval(metrics.cost),
-        "1" if ratio.low == ratio.high else interval(ratio),
+        number(ratio.value, 4) if ratio.low == ratio.high else interval(ratio),
         _rate(metrics.violated) if metrics.violations else "-",
         margin,
         _rate(metrics.settled),
@@ -155,7 +155,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
         parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
         if metrics.broke_hard.k:
-            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} runs")
+            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} run{'s' * (metrics.broke_hard.k > 1)}")
         if metrics.left.k:
             parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
         if len(metrics.violations) > 1:

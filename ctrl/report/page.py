@@ -71,7 +71,7 @@ def page(comparison: ComparisonData, command: Sequence[str] = (), logs: Mapping[
         "body",
         element(
             "header",
-            element("h1", f"{comparison.task.name}: {len(comparison.runs)} controllers compared"),
+            element("h1", f"{comparison.task.name}: {_count(comparison)}"),
             element("p", problem(comparison), attributes={"class": "problem"}),
         ),
         element("main", _first(comparison), element("nav", element("ul", links), attributes={"aria-label": "Sections"}),
@@ -175,6 +175,11 @@ def _trajectories(comparison: ComparisonData) -> list[Item]:
     for title, charts in traces(comparison):
         parts += [element("h3", title), _grid(charts)]
     return parts
+
+
+def _count(comparison: ComparisonData) -> str:
+    count = len(comparison.runs)
+    return next(iter(comparison.runs)) if count == 1 else f"{count} controllers compared"
 
 
 def _missing(comparison: ComparisonData) -> Section:
