@@ -168,8 +168,9 @@ def _trajectories(comparison: ComparisonData) -> list[Item]:
     shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
     parts: list[Item] = [
         _note(
-            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median; dashed: the "
-            "reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left the domain."
+            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median of those that go on; "
+            "dashed: the reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left "
+            "the domain."
         )
     ]
     for title, charts in traces(comparison):

@@ -257,7 +257,7 @@ def _times(comparison: ComparisonData) -> Iterator[str]:
             yield f"{name}: not timed."
             continue
         if not metrics.missed.k:
-            late += f"{metrics.missed.n} timed steps took longer than dt"
+            late += f"{metrics.missed.n} timed step{'s' if metrics.missed.n != 1 else ''} took longer than dt"
         yield f"{name}: median {duration(metrics.step_p50)}, 99\u00a0% within {duration(metrics.step_p99)}; {late}."
     busy = comparison.workers
     yield (
@@ -281,8 +281,9 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
     task = comparison.task
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"Equal: the {_runs(len(comparison.starts))}, their starts, their disturbances, the true plant, the limits of "
-        f"its actuators, and the cost that is charged, the sum over {task.steps} samples{end}, not discounted."
+        f"Equal: the starts and the disturbances of {_runs(len(comparison.starts))}, the true plant, the limits of "
+        f"its actuators, and the cost that is charged, the sum over "
+        f"{task.steps} sample{'s' if task.steps != 1 else ''}{end}, not discounted."
     )
     yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
     if task.reference.is_constant:

@@ -106,7 +106,7 @@ def excerpt(comparison: ComparisonData) -> str:
 def _ratio(ratio: Estimate) -> str:
     if math.isnan(ratio.value):
         return "none"
-    return number(ratio.value) if not ratio.high > ratio.low else interval(ratio)
+    return f"{ratio.value:.4g}" if ratio.low == ratio.high else interval(ratio)
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:

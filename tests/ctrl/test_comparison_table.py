@@ -145,7 +145,7 @@ def test_a_ratio_that_is_the_same_in_every_run_is_shown() -> None:
     )
     line = next(line for line in printed(both, 200).splitlines() if line.startswith("b"))
     assert re.search(r"\b2\b", line.split("±")[1]), line
-    assert [row[2] for row in table_rows(main_table(both)) if row[0] == "cost / cheapest"] == ["2.00"]
+    assert [row[2] for row in table_rows(main_table(both)) if row[0] == "cost / cheapest"] == ["2"]
 
 
 def table_rows(made: Any) -> list[list[str]]:
