@@ -16,7 +16,7 @@ from rich.text import Text
 from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
 from ctrl.comparison.problem import problem
-from ctrl.comparison.verdicts import ROUNDING, Verdict
+from ctrl.comparison.verdicts import NEGLIGIBLE, ROUNDING, Verdict
 from ctrl.controller import Status
 from systems import Budget, Chance, Task
 from systems.statistics import Estimate, Rate, cheapest
@@ -121,7 +121,7 @@ def _clear(comparison: ComparisonData) -> bool:
     """Whether one controller is cheaper than all others beyond noise."""
     ratios = comparison.ratios
     least = cheapest({name: ratio.value for name, ratio in ratios.items()})
-    return len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
+    return len(ratios) > 1 and all(ratio.low > 1 + NEGLIGIBLE for name, ratio in ratios.items() if name != least)
 
 
 def _mark(metrics: Metrics) -> str:

@@ -11,10 +11,13 @@ from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
 from systems.statistics import Estimate, Rate, mean
 
-__all__ = ["ROUNDING", "Verdict", "verdicts", "violated_samples"]
+__all__ = ["NEGLIGIBLE", "ROUNDING", "Verdict", "verdicts", "violated_samples"]
 
 ROUNDING = 1e-6
 """Margins up to this count as kept: a solver stands on a bound to its own tolerance. The worst is shown unrounded."""
+
+NEGLIGIBLE = 1e-6
+"""Differences of cost below this share of it come from the tolerances of solvers."""
 
 
 @final

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from ctrl.comparison.data import ComparisonData
-from ctrl.comparison.verdicts import Verdict
+from ctrl.comparison.verdicts import NEGLIGIBLE, Verdict
 from systems import Budget, Chance
 from systems.statistics import LEVEL, Estimate
 
@@ -18,9 +18,6 @@ __all__ = ["CHANCE", "Difference", "broken", "differences", "exceeds"]
 
 CHANCE = " (which may be chance)"
 """Said of a limit that was exceeded no more than chance explains."""
-
-_SAME = 1e-6
-"""Differences below this share of the cost come from the tolerances of solvers."""
 
 
 @final
@@ -64,7 +61,7 @@ def differences(costs: Mapping[str, np.ndarray]) -> dict[frozenset[str], Differe
             first, second = sorted((one, other), key=lambda name: np.nan_to_num(costs[name].mean(), nan=np.inf))
             between = costs[second] - costs[first]
             base = abs(float(costs[first].mean()))
-            same = bool(np.isfinite(between).all() and (np.abs(between) <= _SAME * base).all())
+            same = bool(np.isfinite(between).all() and (np.abs(between) <= NEGLIGIBLE * base).all())
             mean = _simultaneous(between, len(pairs))
             share = mean.value / base if base > 0 else float("nan")
         pairwise[frozenset((one, other))] = Difference(first, second, mean, share, same)

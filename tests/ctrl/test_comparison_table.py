@@ -150,3 +150,18 @@ def test_a_ratio_that_is_the_same_in_every_run_is_shown() -> None:
 
 def table_rows(made: Any) -> list[list[str]]:
     return [["".join(cell.itertext()) for cell in row] for row in made.iter("tr")]
+
+
+def test_a_difference_from_tolerances_of_solvers_is_not_shown_as_clear() -> None:
+    task = dataclasses.replace(double_integrator(), steps=6)
+    once = compare(task, {"a": Still}, starts=3, workers=1)
+    for factor, clear in ((1 + 1e-9, False), (1.01, True)):
+        more = dataclasses.replace(once.runs["a"], costs=factor * once.runs["a"].costs)
+        both = dataclasses.replace(
+            once,
+            runs={"a": once.runs["a"], "b": more},
+            metrics={"a": once.metrics["a"], "b": measure(task, more)},
+            approximations={"a": (), "b": ()},
+            proved={"a": None, "b": None},
+        )
+        assert ("bold: cheaper than all others" in printed(both, 200)) == clear
