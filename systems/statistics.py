@@ -83,11 +83,13 @@ def cost_ratios(costs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """Each controller's mean cost over the smallest mean cost, from paired runs.
 
     The interval is Student's t on the linearised ratio (the delta method); as starts and disturbances are shared, what
-    is hard for all of them cancels.
+    is hard for all of them cancels. Where the smallest mean cost is not positive there are no ratios: all are NaN.
     """
     ratios = {}
     with np.errstate(all="ignore"):  # infinite costs have no ratio
         base = costs[cheapest({name: float(np.mean(values)) for name, values in costs.items()})]
+        if not np.mean(base) > 0:
+            return dict.fromkeys(costs, Estimate(float("nan"), float("nan"), float("nan")))
         for name, values in costs.items():
             ratio = float(np.mean(values) / np.mean(base))
             error = mean((values - ratio * base) / np.mean(base))

@@ -104,8 +104,11 @@ def test_commands_can_be_parsed(page: Path, parsed: list[Any]) -> None:
 
 def assert_names_exist(command: Any, line: str) -> None:
     """Names of tasks, controllers and learners that are not files or modules of the reader."""
-    for field, group in (("task", "tasks"), ("tasks", "tasks"), ("controller", "controllers"), ("controllers", "controllers"),
-                         ("learner", "learners"), ("fallbacks", "controllers")):  # fmt: skip
+    groups = {
+        "task": "tasks", "tasks": "tasks", "controller": "controllers", "controllers": "controllers",
+        "learner": "learners", "fallbacks": "controllers",
+    }  # fmt: skip
+    for field, group in groups.items():
         given = getattr(command, field, None) or ()
         known = {point.name for point in metadata.entry_points(group=f"trivium.{group}")}
         for text in (given,) if isinstance(given, str) else given:

@@ -89,8 +89,11 @@ class SweepCommand:
                     done = sweep(cells, self._engine(), folder, say)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(go_on if (folder / "cells").exists() else "") from None
-            Console(width=columns()).print(done)
-            saved = kept(folder, done.save)
+            try:
+                Console(width=columns()).print(done)
+                sys.stdout.flush()
+            finally:  # whatever became of the output
+                saved = kept(folder, done.save)
         tell(saved)
         return 1 if done.failed else 0
 

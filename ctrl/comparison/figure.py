@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-__all__ = ["STYLE", "figure", "phase_plane", "shown_signals", "signal_limits"]
+__all__ = ["STYLE", "figure", "held_inputs", "phase_plane", "shown_signals", "signal_limits", "signal_range"]
 
+NEAR = 0.6  # of the range of a signal: limits further away are not shown
 ROWS = 6  # signals shown at most, so that the page stays a page
 THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.25, "rasterized": True}
 UNSAFE: dict[str, Any] = {"facecolor": "0.88", "edgecolor": "0.5", "linewidth": 0.6}
@@ -92,7 +93,10 @@ def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], 
     """One signal of all runs over time."""
     kind, i = signal
     x_ref, u_ref = task.reference.at(task.plant, np.arange(runs.states.shape[1]))
-    values, reference = (runs.states[..., i], x_ref[:, i]) if kind == "x" else (runs.inputs[..., i], u_ref[:-1, i])
+    values, reference = (
+        (runs.states if kind == "x" else held_inputs(runs))[..., i],
+        (x_ref if kind == "x" else u_ref)[:, i],
+    )
     time = task.dt * np.arange(values.shape[1])
     style: dict[str, Any] = {} if kind == "x" else {"drawstyle": "steps-post"}
     held = (np.arange(len(time)) > runs.left[:, None]) & ~runs.stayed[:, None]
@@ -102,26 +106,48 @@ def _trace(axes: Axes, task: Task, runs: Trajectories, signal: tuple[str, int], 
         axes.plot(time[runs.left[gone]], values[gone, runs.left[gone]], "x", **FAILED)
     axes.plot(time, np.median(values, axis=0), color=_darker(colour), linewidth=1.6, **style)
     axes.plot(time, np.broadcast_to(reference, time.shape), **DASHED)
-    axes.set_xlim(0, time[-1])
+    axes.set_xlim(0, task.dt * runs.inputs.shape[1])
 
 
 def _scale(row: Sequence[Axes], task: Task, comparison: ComparisonData, signal: tuple[str, int]) -> None:
     """One vertical scale for all controllers, with the unsafe side of the limits that the runs come near."""
     kind, i = signal
     values = [(runs.states if kind == "x" else runs.inputs)[..., i] for runs in comparison.runs.values()]
-    bottom, top = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
-    span = max(top - bottom, 1e-9)
     low, high = signal_limits(task, signal)
-    # A bound far away must not flatten the traces.
-    if np.isfinite(high) and high <= top + 0.6 * span:
-        top = max(top, high + 0.08 * span)
-        for axes in row:
-            axes.axhspan(high, high + 100 * span, **UNSAFE)
-    if np.isfinite(low) and low >= bottom - 0.6 * span:
+    bottom, top = signal_range(min(float(v.min()) for v in values), max(float(v.max()) for v in values), low, high)
+    far = 100 * (top - bottom)
+    for axes in row:
+        if high < top:
+            axes.axhspan(high, high + far, **UNSAFE)
+        if low > bottom:
+            axes.axhspan(low - far, low, **UNSAFE)
+    row[0].set_ylim(bottom, top)
+
+
+def held_inputs(runs: Trajectories) -> np.ndarray:
+    """Inputs (b, steps + 1, m) at the times of the states: the last is held until the end of its sample.
+
+    Args:
+        runs: of one controller.
+    """
+    return np.concatenate([runs.inputs, runs.inputs[:, -1:]], axis=1)
+
+
+def signal_range(bottom: float, top: float, low: float, high: float) -> tuple[float, float]:
+    """What a chart of a signal shows: its values, and limits that they come near; one far away must not flatten them.
+
+    Args:
+        bottom, top: ends of the values.
+        low, high: limits of the signal, infinite where there is none.
+    """
+    span, near = top - bottom, NEAR
+    if not span > 1e-9 * max(abs(bottom), abs(top), 1e-300):  # values that stay the same have no scale of their own
+        span, near = (high - low, np.inf) if 0 < high - low < np.inf else (abs(top) or 1.0, NEAR)
+    if np.isfinite(low) and low >= bottom - near * span:
         bottom = min(bottom, low - 0.08 * span)
-        for axes in row:
-            axes.axhspan(low - 100 * span, low, **UNSAFE)
-    row[0].set_ylim(bottom - 0.03 * span, top + 0.03 * span)
+    if np.isfinite(high) and high <= top + near * span:
+        top = max(top, high + 0.08 * span)
+    return bottom - 0.03 * span, top + 0.03 * span
 
 
 def _darker(colour: str) -> Any:

@@ -13,7 +13,7 @@ from ctrl.cells.identity import digest
 from ctrl.cells.settings import versions
 from ctrl.comparison.draws import Draws
 from ctrl.comparison.problem import difference
-from ctrl.comparison.progress import duration
+from ctrl.comparison.progress import about, duration
 from systems import Task
 from systems.describe import content
 
@@ -56,4 +56,4 @@ def estimate(seconds: Mapping[str, float], engine: Engine, is_proof_tried: bool)
     total = sum(each.values())
     longest = [f"{name} {duration(value)}" for name, value in each.items() if value > 0.2 * total and value >= 1]
     of = f" ({', '.join(longest)})" if total > 2 and longest else ""
-    return f"about {duration(total)} to go{of}{', and the proofs' if is_proof_tried else ''}; Ctrl-C stops"
+    return f"{about(total)} to go{of}{', and the proofs' if is_proof_tried else ''}; Ctrl-C stops"

@@ -15,7 +15,8 @@ def problem(comparison: ComparisonData) -> str:
     task, seeds = comparison.task, comparison.seeds
     steps = f"{task.steps} steps of {task.dt:g} s ({task.true_dynamics})"
     seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-    return f"{task.name} · {steps} · {len(comparison.starts)} starts · {seed} · {difference(task)}"
+    count = len(comparison.starts)
+    return f"{task.name} · {steps} · {count} start{'s' if count != 1 else ''} · {seed} · {difference(task)}"
 
 
 def difference(task: Task) -> str:

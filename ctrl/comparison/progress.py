@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import final
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress", "about", "duration"]
 
 
 @final
@@ -81,3 +81,12 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def about(seconds: float) -> str:
+    """An estimate in words, at the beginning of a line.
+
+    Args:
+        seconds: at least 0.
+    """
+    return duration(seconds) if seconds < 1 else f"about {duration(seconds)}"

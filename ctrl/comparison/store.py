@@ -14,6 +14,7 @@ import numpy as np
 from ctrl.cells.arrays import read_arrays, write_arrays
 from ctrl.cells.identity import digest
 from ctrl.cells.settings import expect_same
+from ctrl.comparison.data import ProvedShare
 from ctrl.trajectories import Trajectories
 from systems import Task
 from systems.files import FileError, OutputError, read_json, write_json
@@ -138,23 +139,41 @@ class RunStore:
         if self._identities.get(name) is None or not path.exists():
             return False, None
         try:
-            share = read_json(path)["share"]
-        except (FileError, KeyError, TypeError):
+            return True, _proved(read_json(path))
+        except (FileError, KeyError, TypeError, ValueError, OverflowError):
             return False, None
-        usable = share is None or (isinstance(share, (int, float)) and not isinstance(share, bool) and 0 <= share <= 1)
-        return usable, None if share is None or not usable else float(share)
 
     def keep_proof(self, name: str, share: float | None) -> None:
-        """Keeps the result of a proof."""
+        """Keeps the result of a proof, with the outlines of a region that has some."""
         if self._identities.get(name) is not None and (self._place(name) / "controller.json").exists():
+            outlines = [line.tolist() for line in share.outlines] if isinstance(share, ProvedShare) else None
             try:
-                write_json(self._place(name) / "proof.json", {"share": share})
+                write_json(self._place(name) / "proof.json", {"share": share, "outlines": outlines}, indent=None)
             except OSError:
                 self._identities[name] = None
 
     def _place(self, name: str) -> Path:
         """A folder for a controller, of whatever characters its name is."""
         return self._folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name).strip('.')[:40]}-{digest(name)[:8]}"
+
+
+def _proved(held: Any) -> float | None:
+    """The result of a proof from its file.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is none.
+    """
+    share, outlines = held["share"], held["outlines"]
+    if share is None and outlines is None:
+        return None
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise ValueError("not a share")
+    if outlines is None:
+        return float(share)
+    lines = [np.array([[float(x), float(y)] for x, y in line]) for line in outlines]
+    if not all(line.ndim == 2 and np.isfinite(line).all() for line in lines):
+        raise ValueError("not lines in the plane")
+    return ProvedShare(share, lines)
 
 
 def _stated(path: Path) -> Any:

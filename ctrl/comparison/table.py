@@ -16,7 +16,7 @@ from rich.text import Text
 from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
 from ctrl.comparison.problem import problem
-from ctrl.comparison.verdicts import ROUNDING, Verdict
+from ctrl.comparison.verdicts import NEGLIGIBLE, ROUNDING, Verdict
 from ctrl.controller import Status
 from systems import Budget, Chance, Task
 from systems.statistics import Estimate, Rate, cheapest
@@ -97,7 +97,7 @@ def table(comparison: ComparisonData) -> ComparisonTable:
         comparison: its results.
     """
     ratios, measured = comparison.ratios, comparison.metrics
-    least = cheapest({name: ratio.value for name, ratio in ratios.items()})
+    least = cheapest({name: metrics.cost.value for name, metrics in measured.items()})
     clear = _clear(comparison)
     heads = ["cost\n[95 %]", "cost\n/ cheapest", "violated\n[95 %]", "worst margin", "RoA sampled\n[95 %]",
         "RoA\nproved", "settling\n[s]", "step p50 / p99\n[ms]", "missed\n(> dt)"]  # fmt: skip
@@ -121,7 +121,7 @@ def _clear(comparison: ComparisonData) -> bool:
     """Whether one controller is cheaper than all others beyond noise."""
     ratios = comparison.ratios
     least = cheapest({name: ratio.value for name, ratio in ratios.items()})
-    return len(ratios) > 1 and all(ratio.low > 1 for name, ratio in ratios.items() if name != least)
+    return len(ratios) > 1 and all(ratio.low > 1 + NEGLIGIBLE for name, ratio in ratios.items() if name != least)
 
 
 def _mark(metrics: Metrics) -> str:
@@ -138,7 +138,7 @@ def _cells(metrics: Metrics, ratio: Estimate, proved: str) -> list[str]:
         margin = f"{value}{' ' if len(value) + len(name) < _LONG else chr(10)}{name}"
     return [
         interval(metrics.cost),
-        "1" if ratio.low == ratio.high else interval(ratio),
+        number(ratio.value, 4) if ratio.low == ratio.high else interval(ratio),
         _rate(metrics.violated) if metrics.violations else "-",
         margin,
         _rate(metrics.settled),
@@ -155,7 +155,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
         parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
         if metrics.broke_hard.k:
-            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} runs")
+            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} run{'s' * (metrics.broke_hard.k > 1)}")
         if metrics.left.k:
             parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
         if len(metrics.violations) > 1:

@@ -11,10 +11,13 @@ from systems import Budget, Chance, Soft, Task
 from systems.constraints import Constraint, Requirement
 from systems.statistics import Estimate, Rate, mean
 
-__all__ = ["ROUNDING", "Verdict", "verdicts", "violated_samples"]
+__all__ = ["NEGLIGIBLE", "ROUNDING", "Verdict", "verdicts", "violated_samples"]
 
 ROUNDING = 1e-6
 """Margins up to this count as kept: a solver stands on a bound to its own tolerance. The worst is shown unrounded."""
+
+NEGLIGIBLE = 1e-6
+"""Differences of cost below this share of it come from the tolerances of solvers."""
 
 
 @final
@@ -66,7 +69,7 @@ def _verdict(constraint: Constraint, violated: np.ndarray, margins: np.ndarray, 
         return Verdict(name, requirement, not rate.interval[0] > 1 - requirement.probability, rate, sample)
     if isinstance(requirement, Budget):
         weights = discount ** np.arange(steps) if requirement.per == "discounted" else np.ones(steps)
-        excess = np.maximum(np.where(np.isnan(margins), np.inf, margins), 0.0)
+        excess = np.where(violated, np.where(np.isnan(margins), np.inf, margins), 0.0)
         spent = mean((excess if requirement.of == "excess" else violated) @ weights)
         # Of nothing allowed, one violation is too many: no interval around a positive mean can make it none.
         over = spent.low > requirement.limit if np.isfinite(spent.low) else spent.value > requirement.limit

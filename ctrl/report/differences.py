@@ -10,14 +10,14 @@ from typing import final
 import numpy as np
 
 from ctrl.comparison.data import ComparisonData
-from ctrl.comparison.verdicts import Verdict
+from ctrl.comparison.verdicts import NEGLIGIBLE, Verdict
 from systems import Budget, Chance
 from systems.statistics import LEVEL, Estimate
 
-__all__ = ["Difference", "broken", "differences", "exceeds"]
+__all__ = ["CHANCE", "Difference", "broken", "differences", "exceeds"]
 
-_SAME = 1e-6
-"""Differences below this share of the cost come from the tolerances of solvers."""
+CHANCE = " (which may be chance)"
+"""Said of a limit that was exceeded no more than chance explains."""
 
 
 @final
@@ -61,15 +61,15 @@ def differences(costs: Mapping[str, np.ndarray]) -> dict[frozenset[str], Differe
             first, second = sorted((one, other), key=lambda name: np.nan_to_num(costs[name].mean(), nan=np.inf))
             between = costs[second] - costs[first]
             base = abs(float(costs[first].mean()))
-            same = bool((np.abs(between) <= _SAME * base).all())
+            same = bool(np.isfinite(between).all() and (np.abs(between) <= NEGLIGIBLE * base).all())
             mean = _simultaneous(between, len(pairs))
             share = mean.value / base if base > 0 else float("nan")
         pairwise[frozenset((one, other))] = Difference(first, second, mean, share, same)
     return pairwise
 
 
-def broken(comparison: ComparisonData, name: str) -> tuple[str, ...]:
-    """What a controller did not keep: constraints by name, soft ones aside, and the domain.
+def broken(comparison: ComparisonData, name: str) -> dict[str | None, str]:
+    """What a controller did not keep, in words: constraints by name, soft ones aside, and the domain under None.
 
     A chance constraint or a budget whose limit was exceeded no more than chance explains is listed, too, and says so:
     such a controller cannot be said to have kept it.
@@ -79,12 +79,14 @@ def broken(comparison: ComparisonData, name: str) -> tuple[str, ...]:
         name: of the controller.
     """
     metrics = comparison.metrics[name]
-    lost = [
-        f"'{verdict.constraint}'{'' if not verdict.kept else ' (which may be chance)'}"
+    lost: dict[str | None, str] = {
+        verdict.constraint: f"'{verdict.constraint}'{'' if not verdict.kept else CHANCE}"
         for verdict in metrics.verdicts
         if verdict.counts and (not verdict.kept or exceeds(verdict))
-    ]
-    return (*lost, *(["the domain"] if metrics.left.k else []))
+    }
+    if metrics.left.k:
+        lost[None] = "diverged" if comparison.task.domain is None else "left the domain"
+    return lost
 
 
 def exceeds(verdict: Verdict) -> bool:

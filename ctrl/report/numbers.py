@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from systems.statistics import Estimate, Rate
 
+_ROUNDING = 1e-12  # a relative half-width below this is rounding
+
 __all__ = ["duration", "interval", "joined", "number", "percent", "rate"]
 
 
@@ -37,7 +39,7 @@ def interval(estimate: Estimate, level: str = "95\u00a0%: ") -> str:
     if not math.isfinite(estimate.low):
         return f"{number(estimate.value)} (no interval)"
     half = estimate.high - estimate.value
-    if half <= 0:
+    if half <= _ROUNDING * abs(estimate.value):
         return f"{number(estimate.value)} in every run"
     decimals = 1 - math.floor(math.log10(half))
     if estimate.value:

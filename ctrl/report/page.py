@@ -71,7 +71,7 @@ def page(comparison: ComparisonData, command: Sequence[str] = (), logs: Mapping[
         "body",
         element(
             "header",
-            element("h1", f"{comparison.task.name}: {len(comparison.runs)} controllers compared"),
+            element("h1", f"{comparison.task.name}: {_count(comparison)}"),
             element("p", problem(comparison), attributes={"class": "problem"}),
         ),
         element("main", _first(comparison), element("nav", element("ul", links), attributes={"aria-label": "Sections"}),
@@ -168,13 +168,19 @@ def _trajectories(comparison: ComparisonData) -> list[Item]:
     shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
     parts: list[Item] = [
         _note(
-            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median; dashed: the "
-            "reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left the domain."
+            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median of those that go on; "
+            "dashed: the reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left "
+            "the domain."
         )
     ]
     for title, charts in traces(comparison):
         parts += [element("h3", title), _grid(charts)]
     return parts
+
+
+def _count(comparison: ComparisonData) -> str:
+    count = len(comparison.runs)
+    return next(iter(comparison.runs)) if count == 1 else f"{count} controllers compared"
 
 
 def _missing(comparison: ComparisonData) -> Section:

@@ -12,7 +12,7 @@ from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
 from ctrl.comparison.problem import difference
 from ctrl.comparison.verdicts import Verdict
-from ctrl.report.differences import Difference, broken, differences, exceeds
+from ctrl.report.differences import CHANCE, Difference, broken, differences, exceeds
 from ctrl.report.numbers import duration, interval, joined, number, percent, rate
 from systems import Budget, Chance
 from systems.statistics import Estimate, Rate
@@ -57,17 +57,25 @@ def _costs(comparison: ComparisonData) -> Iterator[str]:
     best, runs = (keeping or order)[0], len(comparison.starts)
     among = ""
     if len(keeping) < len(order):
-        among = " of those that kept every constraint" if keeping else ""
+        every = f"every constraint{_but_soft(comparison)}"
+        stayed = " and stayed in the domain" if comparison.task.domain is not None else ""
+        if not stayed and any(metrics.left.k for metrics in comparison.metrics.values()):
+            stayed = " and did not diverge"
+        among = f" of those that kept {every}" if keeping else ""
         yield (
-            f"{joined(keeping)} kept every constraint and stayed in the domain; {_breaking(comparison)}."
+            f"{joined(keeping)} kept {every}{stayed}; {_breaking(comparison)}."
             if keeping
-            else f"No controller kept every constraint: {_breaking(comparison)}."
+            else f"No controller kept {every}{stayed}: {_breaking(comparison)}."
         )
     cost = comparison.metrics[best].cost
     if len(order) == 1:
         yield f"The mean cost of {best} is {interval(cost)} over {_runs(runs)}; there is nothing to compare it with."
         return
-    yield f"{best} has the lowest mean cost{among}: {interval(cost)} over {_runs(runs)}."
+    yield (
+        f"{best} has the lowest mean cost{among}: {interval(cost)} over {_runs(runs)}."
+        if np.isfinite(cost.value)
+        else f"No controller{among} has a finite mean cost over {_runs(runs)}."
+    )
     pairs = differences({name: comparison.runs[name].cost for name in order})
     for name in order:
         if name != best:
@@ -88,20 +96,55 @@ def _costs(comparison: ComparisonData) -> Iterator[str]:
 
 def _compared(comparison: ComparisonData, best: str, name: str, pair: Difference) -> str:
     """The controller beside the one that the others are compared with."""
-    lost = [what for what in broken(comparison, name) if what not in broken(comparison, best)]
     if not pair.is_clear:
-        return _tied(pair) if not lost else f"{_tied(pair)[:-1]}; but {name} did not keep {joined(lost)}."
-    by = f"by {_difference(pair)}"
-    if pair.first == best:
-        shared = [what for what in broken(comparison, best) if what not in broken(comparison, name)]
-        if shared:
-            return f"{best} costs less than {name} {by}, but did not keep {joined(shared)}, which {name} kept."
-        return f"{best} is better than {name} {by}."
-    return (
-        f"{name} costs less than {best} {by}, but did not keep {joined(lost)}: that cost is not comparable."
-        if lost
-        else f"{name} is better than {best} {by}."
-    )
+        each = ((one, _lost(comparison, one, unlike=other)) for one, other in ((best, name), (name, best)))
+        said = [f"{one} {lost}" for one, lost in each if lost]
+        return f"{_tied(pair)[:-1]}; but {' and '.join(said)}." if said else _tied(pair)
+    first, second = pair.first, pair.second
+    # A cost that was reached by breaking what the task requires does not make a controller better.
+    if not broken(comparison, first):
+        return f"{first} is better than {second} by {_difference(pair)}."
+    less = f"{first} costs less than {second} by {_difference(pair)}"
+    lost, shared = _lost(comparison, first, unlike=second), _shared(comparison, first, second)
+    if not shared:
+        return f"{less}, but {lost}, unlike {second}: that cost is not comparable."
+    return f"{less}, but {f'{lost}, and ' if lost else ''}{shared}: these costs are not comparable."
+
+
+def _lost(comparison: ComparisonData, name: str, unlike: str | None = None) -> str:
+    """What a controller did not keep, as the rest of a sentence about it; empty where there is nothing.
+
+    Args:
+        comparison: its results.
+        name: of the controller.
+        unlike: another controller; what that one did not keep either is left out; default: nothing is.
+    """
+    lost = broken(comparison, name)
+    told = lost.keys() - (broken(comparison, unlike).keys() if unlike is not None else set())
+    words = [text for key, text in lost.items() if key is not None and key in told]
+    parts = [f"did not keep {joined(words)}"] if words else []
+    return " and ".join([*parts, *([lost[None]] if None in told else [])])
+
+
+def _shared(comparison: ComparisonData, first: str, second: str) -> str:
+    """What neither of two controllers kept; empty where there is nothing."""
+    one, other = broken(comparison, first), broken(comparison, second)
+    shared = [key for key in one if key is not None and key in other]
+    parts = []
+    if shared:
+        may_be_chance = any(lost[key].endswith(CHANCE) for lost in (one, other) for key in shared)
+        kept = "can be said to have kept" if may_be_chance else "kept"
+        named = "', '".join(shared)
+        parts.append(f"neither {kept} '{named}'")
+    if None in one and None in other:
+        parts.append(f"both {one[None]}")
+    return " and ".join(parts)
+
+
+def _but_soft(comparison: ComparisonData) -> str:
+    """Soft constraints are in the cost; a controller that breaks one is not set back."""
+    verdicts = next(iter(comparison.metrics.values())).verdicts
+    return "" if all(verdict.counts for verdict in verdicts) else " that is not soft"
 
 
 def _tied(pair: Difference) -> str:
@@ -134,15 +177,15 @@ def _difference(pair: Difference) -> str:
 
 
 def _breaking(comparison: ComparisonData) -> str:
-    parts = [f"{name} did not keep {joined(lost)}" for name in comparison.metrics if (lost := broken(comparison, name))]
-    return "; ".join(parts)
+    return "; ".join(f"{name} {lost}" for name in comparison.metrics if (lost := _lost(comparison, name)))
 
 
 def _violations(comparison: ComparisonData) -> Iterator[str]:
     task, runs = comparison.task, len(comparison.starts)
     if not task.constraints and task.domain is None:
         yield "The task has no constraints and no domain."
-        return
+        if not any(metrics.left.k for metrics in comparison.metrics.values()):
+            return
     clean = [name for name, m in comparison.metrics.items() if not m.violated.k and not m.left.k]
     if clean:
         each = ", for each of them" if len(clean) > 1 else ""
@@ -152,7 +195,7 @@ def _violations(comparison: ComparisonData) -> Iterator[str]:
             continue
         parts = [text for verdict in metrics.verdicts if (text := _verdict(verdict, metrics, task.dt))]
         if metrics.left.k:
-            parts.append(f"{rate(metrics.left)} left the domain or diverged")
+            parts.append(f"{rate(metrics.left)} {'diverged' if task.domain is None else 'left the domain or diverged'}")
         yield f"{name}: {'; '.join(parts)}."
 
 
@@ -214,7 +257,7 @@ def _times(comparison: ComparisonData) -> Iterator[str]:
             yield f"{name}: not timed."
             continue
         if not metrics.missed.k:
-            late += f"{metrics.missed.n} timed steps took longer than dt"
+            late += f"{metrics.missed.n} timed step{'s' if metrics.missed.n != 1 else ''} took longer than dt"
         yield f"{name}: median {duration(metrics.step_p50)}, 99\u00a0% within {duration(metrics.step_p99)}; {late}."
     busy = comparison.workers
     yield (
@@ -238,8 +281,9 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
     task = comparison.task
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"Equal: the {_runs(len(comparison.starts))}, their starts, their disturbances, the true plant, the limits of "
-        f"its actuators, and the cost that is charged, the sum over {task.steps} samples{end}, not discounted."
+        f"Equal: the starts and the disturbances of {_runs(len(comparison.starts))}, the true plant, the limits of "
+        f"its actuators, and the cost that is charged, the sum over "
+        f"{task.steps} sample{'s' if task.steps != 1 else ''}{end}, not discounted."
     )
     yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
     if task.reference.is_constant:

@@ -104,7 +104,9 @@ def excerpt(comparison: ComparisonData) -> str:
 
 
 def _ratio(ratio: Estimate) -> str:
-    return "1" if ratio.low == ratio.high else interval(ratio)
+    if math.isnan(ratio.value):
+        return "none"
+    return f"{ratio.value:.4g}" if ratio.low == ratio.high else interval(ratio)
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:

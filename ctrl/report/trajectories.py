@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ctrl.comparison.data import ComparisonData
-from ctrl.comparison.figure import phase_plane, shown_signals, signal_limits
+from ctrl.comparison.figure import held_inputs, phase_plane, shown_signals, signal_limits, signal_range
 from ctrl.comparison.metrics import settling_times
 from ctrl.report.charts import Axis, Chart, linear, thinned
 from ctrl.report.elements import Element, element
@@ -20,7 +20,6 @@ RUNS = 16
 
 _SAMPLES = 100  # of a line
 _PLANE = 40  # runs in a phase portrait
-_NEAR = 0.6  # of the range of the runs: a bound further away is not drawn, as it would flatten them
 
 
 def traces(comparison: ComparisonData) -> Iterator[tuple[str, list[Element]]]:
@@ -36,19 +35,16 @@ def traces(comparison: ComparisonData) -> Iterator[tuple[str, list[Element]]]:
         values = {name: _values(runs, kind, i) for name, runs in comparison.runs.items()}
         bottom = min(float(np.nanmin(entry)) for entry in values.values())
         top = max(float(np.nanmax(entry)) for entry in values.values())
-        span = max(top - bottom, 1e-9)
-        is_near = (low >= bottom - _NEAR * span, high <= top + _NEAR * span)
-        bottom = min(bottom, low - 0.08 * span) if is_near[0] else bottom
-        top = max(top, high + 0.08 * span) if is_near[1] else top
-        y = linear(bottom, top, f"{_words(declared.name)} [{declared.unit}]")
+        bottom, top = signal_range(bottom, top, low, high)
+        y = Axis(bottom, top, f"{_words(declared.name)} [{declared.unit}]")
         x = Axis(0.0, task.dt * task.steps, "time [s]")
         charts = []
         for index, (name, runs) in enumerate(comparison.runs.items()):
             chart = Chart(x, y)
-            if is_near[0]:
-                chart.shade(y.low, low)
-            if is_near[1]:
-                chart.shade(high, y.high)
+            if low > bottom:
+                chart.shade(bottom, low)
+            if high < top:
+                chart.shade(high, top)
             _draw(chart, comparison, runs, values[name], (kind, i), index)
             title = f"{_words(declared.name)} over time under {name}"
             drawing = chart.finished(title, f"trace-{number}-{index}")
@@ -106,7 +102,7 @@ def phase_portraits(comparison: ComparisonData) -> tuple[str, list[Element]] | N
 
 def _values(runs: Trajectories, kind: str, i: int) -> np.ndarray:
     """One signal of all runs (b, samples), NaN from where a run has stopped."""
-    values = runs.states[..., i] if kind == "x" else runs.inputs[..., i]
+    values = (runs.states if kind == "x" else held_inputs(runs))[..., i]
     samples = np.arange(values.shape[1])
     last = runs.left[:, None] if kind == "x" else runs.left[:, None] - 1
     return np.where((samples > last) & ~runs.stayed[:, None] & (samples > 0), np.nan, values)
@@ -129,7 +125,8 @@ def _draw(
     with np.errstate(all="ignore"):
         low = np.array([np.nanmin(part, initial=np.inf) for part in some])
         high = np.array([np.nanmax(part, initial=-np.inf) for part in some])
-    chart.band(time, low, high, index)
+    goes_on = low <= high  # some run does
+    chart.band(time[goes_on], low[goes_on], high[goes_on], index)
     steps = kind == "u"
     for run in thinned(len(runs), RUNS):
         chart.line(time, values[run, samples], "run", index, steps)

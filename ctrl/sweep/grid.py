@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ctrl.cells.identity import Identified
+from ctrl.comparison.draws import draw_all
 from ctrl.sweep.cell import SweepCell
 from systems import InvalidValue, Task, UnknownName
 from systems.arguments import expect_seed, expect_whole
+from systems.describe import describe
 
 __all__ = ["grid"]
 
@@ -34,28 +38,56 @@ def grid(
         true: values of parameters of the true plant, which the controllers do not know; default: those of each task.
         settings: by controller, values of arguments of its factory; default: none.
 
+    Seeds with the runs of an earlier one, as of a task in which nothing is drawn, are left out: copies of a run are not
+    independent evidence.
+
     Raises:
         UnknownName: a plant without such a parameter, no such controller, or a factory without such an argument.
-        InvalidValue: nothing to run.
+        InvalidValue: nothing to run, or the same twice.
     """
     starts = expect_whole(starts, "starts", least=1)
     seeds = [expect_seed(seed, "a seed") for seed in seeds]
     true, settings = true or {}, settings or {}
+    _expect_distinct([task.name for task in tasks], "task")
+    _expect_distinct(seeds, "seed")
+    for name, values in true.items():
+        _expect_distinct(values, f"value of {name}")
+    for controller, arguments in settings.items():
+        for name, values in arguments.items():
+            _expect_distinct(values, f"value of {controller}:{name}")
     for name, values in settings.items():
         if name not in controllers:
             raise UnknownName.among(name, controllers, "controller of the sweep")
         _expect_arguments(name, controllers[name], values)
     cells = []
     for task, changes in itertools.product(tasks, _combinations(true)):
-        changed = _changed(task, changes)
+        changed, drawn = _changed(task, changes), _distinct_seeds(task, starts, seeds)
         said = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
         for name, factory in controllers.items():
             for chosen in _combinations(settings.get(name, {})):
                 set_up = dataclasses.replace(factory, settings=tuple((dict(factory.settings) | chosen).items()))
-                cells += [SweepCell(changed, said, name, set_up, starts, seed) for seed in seeds]
+                cells += [SweepCell(changed, said, name, set_up, starts, seed) for seed in drawn]
     if not cells:
         raise InvalidValue("nothing to run; expected at least one task, controller and seed")
     return cells
+
+
+def _expect_distinct(values: Sequence[Any], what: str) -> None:
+    """The table tells lines apart by what varies, and runs that are counted twice make its intervals too narrow."""
+    said = [json.dumps(describe(value)) for value in values]
+    for i, value in enumerate(said):
+        if value in said[:i]:
+            raise InvalidValue(f"{what} {values[i]} is given twice; expected each once")
+
+
+def _distinct_seeds(task: Task, starts: int, seeds: Sequence[int]) -> list[int]:
+    if len(seeds) < 2:
+        return list(seeds)
+    first: dict[bytes, int] = {}
+    for seed in seeds:
+        drawn = b"".join(part.tobytes() for part in draw_all(task, starts, (seed,)) if part is not None)
+        first.setdefault(hashlib.sha256(drawn).digest(), seed)
+    return list(first.values())
 
 
 def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrl.cells import Engine, Here
-from ctrl.comparison.progress import Progress, duration
+from ctrl.comparison.progress import Progress, about
 from ctrl.sweep.cell import SweepCell
 from ctrl.sweep.results import Sweep
 from ctrl.sweep.store import SweepStore
@@ -57,7 +57,7 @@ def sweep(
         for part, with_engine in ((missing[:1], Here()), (missing[1:], engine)):
             if with_engine is engine and part:
                 left = (time.perf_counter() - began) * len(part) / engine.workers
-                say(f"about {duration(left)} to go if all cells are like the first; Ctrl-C stops")
+                say(f"{about(left)} to go if all cells are like the first; Ctrl-C stops")
             with closing(with_engine.run([cells[i] for i in part])) as ends:
                 for ended in ends:
                     i = part[ended.index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ctrl import LQR, Comparison, Decision, compare
+from ctrl.comparison.metrics import measure
 from ctrl.comparison.table import columns, interval, table, text
+from ctrl.report.tables import main_table
 from systems import Task
 from systems.library import cartpole, double_integrator, driving, segway
 from systems.statistics import Estimate
@@ -125,3 +128,40 @@ def test_the_legend_explains_only_what_occurs() -> None:
 )
 def test_aninterval_has_the_digits_that_it_supports(value: float, half: float, shown: str) -> None:
     assert interval(Estimate(value, value - half, value + half)) == shown
+
+
+def test_a_ratio_that_is_the_same_in_every_run_is_shown() -> None:
+    """Costs that are exactly twice those of the cheapest have an interval without width, which is not 1."""
+    task = dataclasses.replace(double_integrator(), steps=6)
+    once = compare(task, {"a": Still}, starts=3, workers=1)
+    costs = once.runs["a"].costs
+    twice = dataclasses.replace(once.runs["a"], costs=2 * costs, terminal=2 * once.runs["a"].terminal)
+    both = dataclasses.replace(
+        once,
+        runs={"a": once.runs["a"], "b": twice},
+        metrics={"a": once.metrics["a"], "b": measure(task, twice)},
+        approximations={"a": (), "b": ()},
+        proved={"a": None, "b": None},
+    )
+    line = next(line for line in printed(both, 200).splitlines() if line.startswith("b"))
+    assert re.search(r"\b2\b", line.split("±")[1]), line
+    assert [row[2] for row in table_rows(main_table(both)) if row[0] == "cost / cheapest"] == ["2"]
+
+
+def table_rows(made: Any) -> list[list[str]]:
+    return [["".join(cell.itertext()) for cell in row] for row in made.iter("tr")]
+
+
+def test_a_difference_from_tolerances_of_solvers_is_not_shown_as_clear() -> None:
+    task = dataclasses.replace(double_integrator(), steps=6)
+    once = compare(task, {"a": Still}, starts=3, workers=1)
+    for factor, clear in ((1 + 1e-9, False), (1.01, True)):
+        more = dataclasses.replace(once.runs["a"], costs=factor * once.runs["a"].costs)
+        both = dataclasses.replace(
+            once,
+            runs={"a": once.runs["a"], "b": more},
+            metrics={"a": once.metrics["a"], "b": measure(task, more)},
+            approximations={"a": (), "b": ()},
+            proved={"a": None, "b": None},
+        )
+        assert ("bold: cheaper than all others" in printed(both, 200)) == clear

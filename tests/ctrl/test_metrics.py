@@ -157,3 +157,17 @@ def test_unsafe_runs_broke_something_hard_or_left() -> None:
     margins[0, 3, 0] = margins[1, :, 1] = 0.5
     metrics = measure(task, runs_of(np.zeros((4, 121, 4)), margins=margins, left=np.array([-1, -1, 5, -1])))
     assert (metrics.broke_hard, metrics.unsafe, metrics.violated) == (Rate(1, 4), Rate(2, 4), Rate(2, 4))
+
+
+def test_an_excess_within_rounding_uses_no_budget() -> None:
+    """A solver that stands on a bound to its tolerance has not exceeded a budget of nothing."""
+    task = dataclasses.replace(TASK, constraints=(dataclasses.replace(TRACK).budget(0.0, of="excess"),))
+    margins = np.full((4, task.steps, 1), -1.0)
+    margins[:, 3] = 1e-9
+    (verdict,) = verdicts(task, margins)
+    assert verdict.kept
+    assert verdict.measured.value == 0.0
+    margins[0, 3] = 1e-3
+    (verdict,) = verdicts(task, margins)
+    assert not verdict.kept
+    assert verdict.measured.value == pytest.approx(2.5e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,9 +21,12 @@ import pytest
 from ctrl import LQR, Comparison, Decision, compare
 from ctrl.cells import Here, identity
 from ctrl.cells.engine import Ended, attempt
+from ctrl.comparison.data import ProvedShare
 from ctrl.comparison.store import FOLDER
+from ctrl.report import page
 from systems import Task
 from systems.files import OutputError
+from systems.library import double_integrator
 from systems.library.cartpole import CartPole, cartpole
 from tests.ctrl.controllers import Momentum
 
@@ -65,6 +69,7 @@ class Brittle(Momentum):
 def fresh() -> None:
     LIMIT.update(runs=0, allowed=1 << 30)
     Brittle.runs = 0
+    PROOFS["tried"] = 0
 
 
 def all_in(folder: Path | None, starts: int = 8, **given: Any) -> Comparison:
@@ -78,7 +83,8 @@ def expect_equal(one: Comparison, two: Comparison) -> None:
         for field in dataclasses.fields(one.runs[name]):
             if field.name not in MEASURED:
                 a, b = (getattr(c.runs[name], field.name) for c in (one, two))
-                assert getattr(a, "dtype", None) == getattr(b, "dtype", None)
+                assert (a is None) == (b is None)
+                assert a is None or a.dtype == b.dtype
                 np.testing.assert_array_equal(a, b, err_msg=field.name)
     assert one.proved == two.proved
     assert {n: m.cost for n, m in one.metrics.items()} == {n: m.cost for n, m in two.metrics.items()}
@@ -210,11 +216,59 @@ def test_processes_and_one_process_share_a_folder(tmp_path: Path) -> None:
     expect_equal(whole, compare(TASK, {"m": Momentum}, starts=12, workers=2, out=tmp_path))
 
 
+CIRCLE = np.stack([np.cos(np.linspace(0, 6, 9)), np.sin(np.linspace(0, 6, 9)) / 3], axis=1)
+PROOFS = {"tried": 0}
+
+
+def outlined(task: Task, controller: Any) -> float | None:
+    """Stands for a proof whose region has two outlines."""
+    PROOFS["tried"] += 1
+    return ProvedShare(1 / 3, [CIRCLE, CIRCLE + 0.1]) if isinstance(controller, LQR) else None
+
+
+def test_a_report_is_the_same_after_going_on(tmp_path: Path) -> None:
+    """Outlines of proved regions among it, to the last digit."""
+    plane = dataclasses.replace(double_integrator(), steps=10)
+
+    def both() -> Comparison:
+        PROOFS["tried"] = 0
+        return compare(plane, {"lqr": LQR, "m": Momentum}, starts=4, workers=1, proof=outlined, out=tmp_path)
+
+    whole = both()
+    assert PROOFS["tried"] == 2
+    resumed = both()
+    assert PROOFS["tried"] == 0
+    np.testing.assert_array_equal(np.array(resumed.regions["lqr"]), np.array([CIRCLE, CIRCLE + 0.1]))
+    one, two = (re.sub(r"Written [\d :-]+", "", page(each)) for each in (whole, resumed))
+    assert one.count('class="region') == 2
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "[]", "{}", '{"share": 0.5}', '{"share": true, "outlines": null}', '{"share": 1.5, "outlines": null}',
+        '{"share": 0.5, "outlines": [[[1, 2], [3]]]}', '{"share": 0.5, "outlines": [[1, 2]]}',
+        '{"share": 0.5, "outlines": [[["inf", 2], [3, 4]]]}', '{"share": 0.5, "outlines": [["ab", "cd"]]}',
+        '{"share": 0.5, "outlines": [[]]}', '{"share": 0.5, "outlines": 3}', '{"share": null, "outlines": []}',
+        '{"share": "0.5", "outlines": null}', "not JSON",
+    ],
+)  # fmt: skip
+def test_a_damaged_proof_is_made_again(tmp_path: Path, held: str) -> None:
+    plane = dataclasses.replace(double_integrator(), steps=2)
+    for _ in range(2):
+        compared = compare(plane, {"lqr": LQR}, starts=2, workers=1, proof=outlined, out=tmp_path)
+        assert compared.proved["lqr"] == 1 / 3
+        (file,) = tmp_path.glob(f"{FOLDER}/lqr*/proof.json")
+        file.write_text(held)
+    assert PROOFS["tried"] >= 2
+
+
 def test_what_will_be_done_is_said_before_and_an_estimate_after_the_first_runs() -> None:
     lines: list[str] = []
     all_in(None, announce=lines.append)
     assert lines[0] == "comparing lqr, counted, soft on cartpole: 8 runs of 15 steps each, 1 process"
-    assert lines[1].startswith("about ")
+    assert re.match("(about [0-9]|less than 1 s to go)", lines[1])
     assert lines[1].endswith("Ctrl-C stops")
 
 

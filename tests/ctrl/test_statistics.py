@@ -46,6 +46,12 @@ def test_cost_ratio_sees_through_what_the_runs_share() -> None:
     assert mean(base).high > mean(base * 1.02).low, "unpaired intervals would overlap"
 
 
+@pytest.mark.parametrize("base", [[-10.0, -11.0], [0.0, 0.0], [-1.0, 1.0]])
+def test_there_are_no_ratios_to_a_cost_that_is_not_positive(base: list[float]) -> None:
+    found = cost_ratios({"a": np.array(base), "b": np.array([2.0, 3.0])})
+    assert all(np.isnan([ratio.value, ratio.low, ratio.high]).all() for ratio in found.values())
+
+
 def test_the_interval_of_a_cost_ratio_covers() -> None:
     rng, hits = np.random.default_rng(2), 0
     for _ in range(300):

@@ -20,7 +20,7 @@ from ctrl.cells import Here, Identified, Processes
 from ctrl.cells.engine import Engine
 from ctrl.cli import main
 from ctrl.sweep import Sweep, grid, sweep
-from systems import InvalidValue, Task, UnknownName
+from systems import Fixed, InvalidValue, Task, UnknownName
 from systems.files import OutputError
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator
@@ -98,6 +98,31 @@ def test_true_plants_change_the_numbers_and_unknown_names_are_refused() -> None:
             cells(**({"tasks": TASKS[:1]} | change))
     with pytest.raises(InvalidValue, match="nothing to run"):
         cells(seeds=())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": (0, 1, 0)}, "seed 0 is given twice"),
+        ({"tasks": [TASKS[0], dataclasses.replace(TASKS[0], steps=11)]}, "task cartpole is given twice"),
+        ({"tasks": TASKS[:1], "true": {"pole_mass": [0.1, 0.2, 0.1]}}, "value of pole_mass 0.1 is given twice"),
+        ({"settings": {"tuned": {"inertia": [0.2, 0.2]}}}, "value of tuned:inertia 0.2 is given twice"),
+    ],
+)
+def test_the_same_twice_is_refused(change: dict[str, Any], words: str) -> None:
+    """Runs that count twice would make intervals too narrow, and lines of tasks of one name would be one."""
+    with pytest.raises(InvalidValue, match=words):
+        cells(**change)
+
+
+def test_copies_of_a_run_are_no_evidence() -> None:
+    """Of a task in which nothing is drawn all seeds give one run, which has no interval."""
+    still = dataclasses.replace(TASKS[1], initial=Fixed({"position": 1.0}))
+    made = grid([still], {"lqr": LOADED["lqr"]}, starts=5, seeds=(0, 1, 2))
+    assert [cell.seed for cell in made] == [0]
+    (line,) = sweep(made).lines
+    assert line["runs"] == 1
+    assert line["cost_low"] is None
 
 
 @pytest.mark.parametrize("allowed", [0, 7])

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from ctrl.certify.outlines import outline
 from ctrl.cli import main
 from ctrl.commands.compare import Compare, _save
 from ctrl.comparison.data import ProvedShare
+from ctrl.comparison.figure import shown_signals, signal_limits
 from ctrl.report import page, summary, write_report
 from ctrl.report.charts import Axis, Chart, linear, logarithmic
 from ctrl.report.distributions import distributions
 from ctrl.report.trajectories import traces
 from systems import Box
 from systems.library import cartpole
-from tests.ctrl.report.comparisons import comparison, runs, task
+from tests.ctrl.report.comparisons import STEPS, comparison, runs, task
 
 EVIL = "<script>alert('1')</script> & \"x\" \x00\x07"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -242,3 +244,42 @@ def test_the_band_covers_all_runs_and_a_distribution_ends_at_one() -> None:
     y = [float(value) for value in re.findall(r"V([\d.]+)", path)]
     assert min(y) == pytest.approx(182 - 168 / 1.02, abs=0.06)  # all runs, at the height of 1
     assert len(set(y)) == 4
+
+
+def test_nothing_is_drawn_once_every_run_has_left() -> None:
+    plain = task()
+    gone = runs(plain, [1.0, 2.0])
+    gone.states[:, :, 0] = np.array([-2.0, 3.0])[:, None]
+    made = comparison(plain, {"a": dataclasses.replace(gone, left=np.array([2, 3]))})
+    chart = next(traces(made))[1][0]
+    for kind in ("band", "run"):
+        path = next(e for e in chart.iter("path") if e.attrib["class"].startswith(kind)).attrib["d"]
+        x, y = np.array([[float(value) for value in point.split()] for point in re.findall(r"[ML]([-\d. ]+)", path)]).T
+        assert x.max() <= 50 + 240 * 3 / STEPS + 0.1  # nothing after sample 3 of the 6
+        assert y.min() > 14
+        assert y.max() < 162
+
+
+def test_a_signal_that_never_changes_is_drawn_between_its_limits() -> None:
+    plain = task()
+    pushed = runs(plain, [1.0, 2.0])
+    pushed.inputs[:] = plain.input_bounds[1]
+    signals = [("x", i) for i in range(2)] + [("u", 0)]
+    assert shown_signals(plain) == signals
+    low, high = signal_limits(plain, ("u", 0))
+    chart = list(traces(comparison(plain, {"a": pushed})))[-1][1][0]
+    ticks = {float(text.replace("\u2212", "-")) for e in chart.iter("text") if (text := e.text or "")[-1:].isdigit()}
+    assert low in ticks
+    assert high in ticks
+
+
+@pytest.mark.parametrize("starts", [1, 3])
+def test_tasks_of_one_sample_have_figure_and_page(starts: int, tmp_path: Path) -> None:
+    """The single input is a line as long as its sample, and nothing warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = compare(dataclasses.replace(task(), steps=1), {"lqr": LQR}, starts=starts, workers=1)
+        made.save(tmp_path)
+        chart = list(traces(made))[-1][1][0]
+    path = next(e for e in chart.iter("path") if e.attrib["class"].startswith("middle")).attrib["d"]
+    assert re.match(r"M50\.0 [\d.]+H290\.0", path)

@@ -86,11 +86,11 @@ def test_a_cheaper_controller_that_breaks_a_constraint_is_not_called_better() ->
     said = answer(compared, 0)
     assert "kept has the lowest mean cost of those that kept every constraint" in said
     assert "cheap costs less than kept by" in said
-    assert f"did not keep '{HARD}': that cost is not comparable" in said
+    assert f"did not keep '{HARD}', unlike kept: that cost is not comparable" in said
     assert "better" not in said
     assert f"hard '{HARD}' violated in 1 of 4 runs" in answer(compared, 1)
     assert "its largest margin is 0.200" in answer(compared, 1)
-    assert broken(compared, "cheap") == (f"'{HARD}'",)
+    assert broken(compared, "cheap") == {HARD: f"'{HARD}'"}
 
 
 def test_soft_constraints_are_told_but_are_in_the_cost() -> None:
@@ -105,7 +105,7 @@ def test_a_budget_exceeded_by_chance_is_neither_kept_nor_broken() -> None:
     fenced = with_requirement(Box("fence", {"position": (-5.0, 5.0)}).budget(0.3))
     one = runs(fenced, [1.0, 1.1, 1.2], {"fence": [0.1, -1, -1]})
     compared = comparison(fenced, {"a": one, "b": runs(fenced, [3.0, 3.3, 3.2])})
-    assert broken(compared, "a") == ("'fence' (which may be chance)",)
+    assert broken(compared, "a") == {"fence": "'fence' (which may be chance)"}
     assert "budget of 'fence' exceeded, which may be chance: violated samples per run 0.33" in answer(compared, 1)
     assert "b kept every constraint" in answer(compared, 0)
 
@@ -142,3 +142,57 @@ def test_one_run_and_infinite_costs_give_no_difference() -> None:
     diverged = comparison(TASK, {"a": runs(TASK, [1.0, 2.0]), "b": runs(TASK, [2.0, np.inf])})
     assert "cannot be compared: a mean cost is not finite" in answer(diverged, 0)
     assert "better" not in one + answer(diverged, 0)
+
+
+def test_of_controllers_that_all_break_a_constraint_none_is_better() -> None:
+    often = runs(TASK, [1.0, 1.1, 1.2, 1.15], {HARD: [0.2, 0.3, 0.4, 0.5]})
+    once = runs(TASK, [2.0, 2.1, 2.2, 2.15], {HARD: [0.01, -1, -1, -1]})
+    said = answer(comparison(TASK, {"often": often, "once": once}), 0)
+    assert "better" not in said
+    assert (
+        f"often costs less than once by 1.00 in every run, 90 % of the mean cost of often, but neither kept '{HARD}'"
+        in said
+    )
+    first = TASK.constraints[0].name
+    both = runs(TASK, [1.0, 1.1, 1.2, 1.15], {HARD: [0.2, 0.3, 0.4, 0.5], first: [1, 1, 1, 1]})
+    said = answer(comparison(TASK, {"both": both, "once": once}), 0)
+    assert f"but did not keep '{first}', and neither kept '{HARD}'" in said
+    tied = answer(comparison(TASK, {"both": both, "once": runs(TASK, both.cost, {HARD: [0.1] * 4})}), 0)
+    assert f"are tied: no run differs in cost by more than a millionth; but both did not keep '{first}'." in tied
+
+
+def test_a_limit_exceeded_beyond_chance_is_not_called_kept_beside_one_that_may_be() -> None:
+    fenced = with_requirement(Box("fence", {"position": (-5.0, 5.0)}).chance(0.9))
+    cost = np.arange(20) / 10
+    few, all_ = runs(fenced, cost + 1, {"fence": [1] * 3 + [-1] * 17}), runs(fenced, cost + 5, {"fence": [1] * 20})
+    said = answer(comparison(fenced, {"few": few, "all": all_}), 0)
+    assert "few costs less than all" in said
+    assert "but neither can be said to have kept 'fence'" in said
+    assert "better" not in said
+    assert "unlike" not in said
+
+
+def test_a_controller_that_breaks_a_soft_constraint_is_not_said_to_keep_every_one() -> None:
+    walls = dataclasses.replace(
+        TASK, constraints=(Box("fence", {"position": (-5.0, 5.0)}).soft(1.0), Box("wall", {"position": (-6.0, 6.0)}))
+    )
+    soft, hard = runs(walls, [1.0, 2.0, 4.0], {"fence": [1] * 3}), runs(walls, [2.0, 4.0, 8.0], {"wall": [1] * 3})
+    said = answer(comparison(walls, {"soft": soft, "hard": hard}), 0)
+    assert "soft kept every constraint that is not soft and stayed in the domain; hard did not keep 'wall'." in said
+    assert "soft has the lowest mean cost of those that kept every constraint that is not soft" in said
+
+
+def test_infinite_costs_in_different_runs_are_not_tied() -> None:
+    compared = comparison(TASK, {"a": runs(TASK, [np.inf, 1, 1]), "b": runs(TASK, [1, np.inf, 1])})
+    said = answer(compared, 0)
+    assert "tied" not in said
+    assert "No controller has a finite mean cost over 3 runs. The costs of a and b cannot be compared" in said
+
+
+def test_runs_that_diverge_are_told_where_a_task_has_no_constraints_and_no_domain() -> None:
+    free = dataclasses.replace(TASK, constraints=(), domain=None)
+    gone = dataclasses.replace(runs(free, [1.0, 2.0, 4.0]), left=np.array([-1, 3, -1]))
+    compared = comparison(free, {"gone": gone, "kept": runs(free, [5.0, 6.0, 8.0])})
+    assert "gone: 1 of 3 runs (95 %: 6.1 to 79.3 %) diverged" in answer(compared, 1)
+    assert "kept kept every constraint and did not diverge; gone diverged." in answer(compared, 0)
+    assert "better" not in answer(compared, 0)
