@@ -92,7 +92,7 @@ class Prepared(Slow):
 
 
 class Remembers(LQR):
-    """Answers with the samples that it has prepared since the last one: their number, and ten times the last of them."""
+    """Answers with what it has prepared since the last sample: how many samples, and ten times the last of them."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
