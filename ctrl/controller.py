@@ -18,6 +18,7 @@ __all__ = [
     "Controller",
     "Decision",
     "NotApplicable",
+    "Preparing",
     "Source",
     "Status",
     "expect_takes",
@@ -87,6 +88,14 @@ class Controller(Protocol):
 
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); ``k`` counts on whether or not a solve succeeded."""
+
+
+@runtime_checkable
+class Preparing(Controller, Protocol):
+    """A controller that can do a part of a sample before its measurement has arrived; a loop calls it in between."""
+
+    def prepare(self, k: int) -> None:
+        """Prepares sample ``k``; without effect on the controller's promises, whether or not ``k`` is asked next."""
 
 
 @runtime_checkable

@@ -188,6 +188,7 @@ class Loop:
             answer = self._runner.poll(self._clock.time() + _LOOK)
             if isinstance(self._runner, InProcess):
                 break
+        self._runner.prepare(int(self.settings.predict_delay))
         if answer is not None and np.isfinite(answer.input).all():
             u = self._limits(answer.input, self._u)
             self._next = _Decided(u, Applied.CONTROLLER, answer.status, answer.source, took=answer.took)
@@ -247,6 +248,8 @@ class Loop:
         )  # fmt: skip
         times = SampleTimes(due, woke, asked, answered, written)
         self.log.write(k, times, decided.took, codes, samples - 1, decided.iterations, x, decided.u)
+        if self._clock.time() < due + self._period:  # otherwise the next sample has begun
+            self._runner.prepare(k + 1 + self.settings.predict_delay)
 
     def _decide(self, x: np.ndarray, k: int, due: int) -> _Decided:
         """The input for the state x (n,) at sample ``k``, in the sample that began at ``due``."""

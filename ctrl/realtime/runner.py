@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ctrl.controller import Controller
+from ctrl.controller import Controller, Preparing
 from ctrl.realtime.clock import Clock
 from ctrl.realtime.worker import index_of
 from systems import TriviumError
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     """A controller's answer to one request.
 
     Args:
-        number: of the request.
+        number: of the request, which is the sample's, or -1 for the one before the first.
         input: (m,), of any numbers. status, source: positions in their enumerations.
         iterations: of the solver. took: nanoseconds that the controller computed.
     """
@@ -68,6 +68,9 @@ class Runner(ABC):
     def poll(self, until: int) -> Answer | None:
         """The next answer, or None if none has arrived at ``until``; at once where no controller is there to answer."""
 
+    def prepare(self, k: int) -> None:  # noqa: B027  # a process of its own does it by itself
+        """Called when an input has been written, with the sample that is asked next."""
+
     @property
     @abstractmethod
     def is_available(self) -> bool:
@@ -90,6 +93,7 @@ class InProcess(Runner):
 
     def __init__(self, controller: Controller, inputs: int, clock: Clock) -> None:
         self._controller, self._shape, self._clock = controller, (inputs,), clock
+        self._preparing = controller if isinstance(controller, Preparing) else None
         self._answer: Answer | None = None
 
     def start(self, patience: float, stop: threading.Event) -> None:
@@ -111,6 +115,13 @@ class InProcess(Runner):
     def poll(self, until: int) -> Answer | None:
         answer, self._answer = self._answer, None
         return answer
+
+    def prepare(self, k: int) -> None:
+        if self._preparing is not None:
+            try:
+                self._preparing.prepare(k)
+            except Exception as error:
+                self.error = self.error or f"{type(error).__name__}: {error}"
 
     @property
     def is_available(self) -> bool:

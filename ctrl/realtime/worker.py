@@ -11,7 +11,8 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from ctrl.controller import Controller, Decision, Source, Status
+from ctrl.controller import Controller, Decision, Preparing, Source, Status
+from ctrl.realtime.clock import RealClock
 from ctrl.realtime.slots import Slot, answer_type, request_type
 from systems import Task
 
@@ -31,6 +32,8 @@ def index_of(decision: Decision) -> tuple[int, int]:
 def serve(connection: socket.socket, request_memory: Any, answer_memory: Any, work: bytes) -> None:
     """Makes the controller, computes one decision to load what is loaded lazily, and answers until the loop ends.
 
+    After each answer the controller prepares the next sample, if it can, unless it has been asked already.
+
     Args:
         connection: a byte arrives for every request and is sent for every answer; closed by the loop at its end.
         request_memory, answer_memory: see :mod:`ctrl.realtime.slots`.
@@ -43,13 +46,17 @@ def serve(connection: socket.socket, request_memory: Any, answer_memory: Any, wo
         n, m = len(task.plant.state), len(task.plant.input)
         request, answer = Slot(request_memory, request_type(n)), Slot(answer_memory, answer_type(m))
         controller = factory(task)
-        _warm(controller, task)
+        preparing = controller if isinstance(controller, Preparing) else None
+        _warm(controller, preparing, task)
+        clock = RealClock()
         connection.sendall(READY)
         while connection.recv(4096):  # several requests that have come together are one: the newest
             asked = request.read()
             if asked is not None:
                 _answer(controller, asked, answer, m)
                 connection.sendall(ANSWERED)
+                if preparing is not None and not clock.wait(connection, clock.time()):
+                    preparing.prepare(int(asked["k"]) + (asked["number"] >= 0))
     except (BrokenPipeError, ConnectionResetError):  # the loop has ended
         pass
     except Exception as error:  # of the controller or its constructor: code of somebody else
@@ -59,8 +66,10 @@ def serve(connection: socket.socket, request_memory: Any, answer_memory: Any, wo
         connection.close()  # at once: the loop reads to the end, and an interpreter ends slowly
 
 
-def _warm(controller: Controller, task: Task) -> None:
+def _warm(controller: Controller, preparing: Preparing | None, task: Task) -> None:
     controller.step(task.reading.start[0].copy(), 0)
+    if preparing is not None:
+        preparing.prepare(1)
     controller.reset()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import shutil
 import threading
@@ -278,6 +279,93 @@ def test_the_compiled_iteration_is_that_of_python(
                 ended[0] = sqp.real_time(x)
             assert ended[0].status is Status.SOLVED
         expect_same()
+
+
+@HAS_COMPILER
+def test_the_compiled_residual_is_that_of_python() -> None:
+    """At random points of very different magnitudes, so that each term is the largest somewhere, and is scaled."""
+    staged, rng = soft_program(), np.random.default_rng(0)
+    x, e, p = (ca.SX.sym(name, size) for name, size in (("x", 2), ("e", 1), ("p", 1)))
+    last = ca.Function("terminal", [x, e, p], [1 - ca.cos(x[0]) + x[1] ** 2 + 3 * e, x[1] - e])
+    one, other = beside_each_other(dataclasses.replace(staged, terminal=last), "cost")
+    assert other.compiled is not None
+    convex = set()
+    for draw in range(60):
+        for part in ("variables", "pi", "multipliers"):
+            block = getattr(one.point, part)
+            block[:] = 10.0 ** rng.uniform(-3, 5 if part != "variables" else 1) * rng.standard_normal(block.shape)
+            if part == "variables" and draw % 2:  # only the last Hessian may be indefinite
+                one.point.x[:-1] *= 0.1
+            getattr(other.point, part)[:] = block
+        for sqp in (one, other):
+            sqp.prepare()
+        assert other.residual() == pytest.approx(one.residual(), rel=1e-9)
+        is_convex = other.compiled.linearise("cost")
+        assert is_convex == one.linearisation.is_convex
+        convex.add((is_convex, bool(one.linearisation.pivots[:-1].min() > 0)))
+    assert convex >= {(True, True), (False, True), (False, False)}
+
+
+@HAS_COMPILER
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_the_compiled_residual_holds_violations_of_bounds(side: float) -> None:
+    """A solution whose inputs end outside of bounds that have changed: nothing else is violated."""
+    for sqp in beside_each_other(soft_program(), "cost"):
+        assert sqp.solve(side * np.array([0.3, -0.1])).status is Status.SOLVED
+        inputs = sqp.point.v[:, 0]
+        i = int(np.argmax(side * inputs * (np.abs(inputs) < 0.59)))
+        (sqp.high if side > 0 else sqp.low)[i, 0] = inputs[i] - 0.1 * side
+        sqp.set_bounds()
+        sqp.prepare()
+        assert sqp.residual() == pytest.approx(0.1 / (1 + abs(inputs[i])), rel=1e-5)
+
+
+@HAS_COMPILER
+def test_the_compiled_line_search_is_that_of_python() -> None:
+    """From random points along random steps, of which some are taken whole, some in part, and some not at all."""
+    rng, lengths, clipped = np.random.default_rng(1), set(), 0
+    one, other = beside_each_other(soft_program(), "cost")
+    for _ in range(100):
+        parts = ((sqp.point, sqp.qp) for sqp in (one, other))
+        (point, qp), (point_too, qp_too) = parts
+        size = 10.0 ** rng.uniform(-1, 2)
+        for part, scale in (("variables", 0.5), ("pi", size), ("multipliers", size)):
+            block = getattr(point, part)
+            block[:] = scale * rng.standard_normal(block.shape)
+            getattr(point_too, part)[:] = block
+        one.prepare()
+        other.prepare()
+        for part in ("step", "pi", "lam_lower", "lam_upper"):
+            block = getattr(qp, part)
+            block[:] = size * rng.standard_normal(block.shape)
+            if part.startswith("lam"):
+                np.abs(block, out=block)
+            if part == "step":
+                block[:] = 10.0 ** rng.uniform(-2, 1) * (0.2 * block / size - qp.gradient)
+            getattr(qp_too, part)[:] = block
+        taken = [sqp._search() for sqp in (one, other)]
+        assert taken[0] == taken[1]
+        assert other._weight[0] == pytest.approx(one._weight[0], rel=1e-9)
+        for part in ("variables", "multipliers", "pi"):
+            np.testing.assert_allclose(getattr(point_too, part), getattr(point, part), rtol=1e-9, atol=1e-12)
+        lengths.add(taken[0])
+        clipped += bool((np.abs(point.v[:, 0]) == 0.6).any())
+    assert {1.0, 0.5, 0.25, 0.0} <= lengths
+    assert clipped
+
+
+@HAS_COMPILER
+def test_the_compiled_iteration_looks_at_each_number_of_a_step() -> None:
+    _, sqp = beside_each_other(soft_program(), "cost")
+    assert sqp.compiled is not None
+    assert sqp.compiled.is_finite()
+    for array in (sqp.qp.step, sqp.qp.pi.ravel()):
+        for i in (0, len(array) - 1):
+            for number in (np.nan, np.inf):
+                array[i] = number
+                assert not sqp.compiled.is_finite()
+            array[i] = 0.0
+            assert sqp.compiled.is_finite()
 
 
 @HAS_COMPILER

@@ -67,6 +67,49 @@ class Slow:
         return self.lqr.step(x, k)
 
 
+class Prepared(Slow):
+    """The same with a part that may be done before a sample; without it, a step takes that much longer.
+
+    Args:
+        ahead: seconds of that part. broken: sample whose preparation raises an error.
+    """
+
+    def __init__(self, clock: SimulatedClock, seconds: dict[int, float], ahead: float, broken: int = -1) -> None:
+        super().__init__(clock, seconds)
+        self.ahead, self.broken = ahead, broken
+        self.prepared: list[tuple[int, int]] = []
+
+    def prepare(self, k: int) -> None:
+        self.prepared.append((k, self.clock.time()))
+        if k == self.broken:
+            raise ValueError("cannot be prepared")
+        self.clock.advance(self.ahead)
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        if not self.prepared or self.prepared[-1][0] != k or k == self.broken:
+            self.clock.advance(self.ahead)
+        return super().step(x, k)
+
+
+class Remembers(LQR):
+    """Answers with what it has prepared since the last sample: how many samples, and ten times the last of them."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.prepared: list[int] = []
+
+    def reset(self) -> None:
+        self.prepared.clear()
+
+    def prepare(self, k: int) -> None:
+        self.prepared.append(k)
+
+    def step(self, x: np.ndarray, k: int) -> Decision:
+        told = len(self.prepared) + 10.0 * max(self.prepared, default=0)
+        self.prepared.clear()
+        return Decision(np.array([told]))
+
+
 class Stalling(Clock):
     """A simulated clock that stands still during some sleeps.
 

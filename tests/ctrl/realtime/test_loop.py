@@ -27,10 +27,10 @@ from ctrl.realtime import (
     resampled,
 )
 from ctrl.realtime.run import LoopRun
-from mpc import LinearMPC
+from mpc import LinearMPC, NonlinearMPC
 from systems import Sinusoid, TriviumError
 from systems.library import oscillating_masses
-from tests.ctrl.realtime.plants import START, TASK, Constant, Scripted, Slow, Stalling, Wrapped, plant
+from tests.ctrl.realtime.plants import START, TASK, Constant, Prepared, Scripted, Slow, Stalling, Wrapped, plant
 
 IN_PROCESS = LoopSettings(seconds=2.0, in_process=True)  # 40 samples
 MS = 1_000_000
@@ -273,6 +273,57 @@ def test_the_first_plan_is_made_before_the_time_counts() -> None:
     assert slow.asked == [0, *range(40)]
     assert run.summary.measurements == {"fresh": 40}
     assert run.columns.times[0, 0] == 0
+
+
+def test_the_next_sample_is_prepared_when_the_input_has_been_written(reference: Any) -> None:
+    """Also where the preparation alone takes longer than the budget of an answer."""
+    clock = SimulatedClock()
+    controller = Prepared(clock, dict.fromkeys(range(40), 0.004), ahead=0.03)
+    run = looped(controller, clock=clock, budget=0.1)
+    assert [k for k, _ in controller.prepared] == [*range(41)]
+    due, _, asked, answered, written = run.columns.times.T
+    assert (answered - asked == 4 * MS).all()
+    prepared = np.array([at for _, at in controller.prepared[1:]])
+    assert np.ptp(prepared - written) == 0
+    assert (written - due == 4 * MS).all()
+    assert run.summary.missed == 0
+    np.testing.assert_array_equal(run.columns.u, reference.inputs[0, :40])
+
+
+def test_a_sample_that_has_begun_is_not_prepared_and_errors_of_a_preparation_are_told() -> None:
+    clock = SimulatedClock()
+    controller = Prepared(clock, {3: 0.13}, ahead=0.01, broken=7)
+    run = looped(controller, clock=clock, overrun=Overrun.LATE)
+    assert [k for k, _ in controller.prepared] == [0, 1, 2, 3, *range(6, 41)]
+    _, _, asked, answered, _ = run.columns.times.T
+    took = dict(zip(run.columns.k.tolist(), (answered - asked).tolist(), strict=True))
+    assert {k for k, each in took.items() if each == 10 * MS} == {5, 7}
+    assert run.errors == ("ValueError: cannot be prepared",)
+    assert set(applied(run)) == {Applied.CONTROLLER, Applied.LATE}
+
+
+def test_with_its_delay_predicted_the_sample_after_the_next_is_prepared() -> None:
+    clock = SimulatedClock()
+    controller = Prepared(clock, {}, ahead=0.01)
+    looped(controller, clock=clock, predict_delay=True)
+    assert [k for k, _ in controller.prepared] == [*range(1, 42)]
+    assert controller.asked == [*range(1, 41)]
+
+
+def test_real_time_iterations_are_prepared() -> None:
+    """The loop costs what the closed loop does, and every step after the first finds its sample prepared."""
+    found = []
+
+    class Watched(NonlinearMPC):
+        def step(self, x: np.ndarray, k: int) -> Any:
+            found.append(self._prepared == k)
+            return super().step(x, k)
+
+    run = looped(lambda task: Watched(task, 15, iterations=1))
+    assert found == [False, *[True] * 40]
+    expected = simulate(TASK, NonlinearMPC(TASK, 15, iterations=1), START[None])
+    assert run.stage_costs == pytest.approx(expected.costs[0, :40], rel=1e-2, abs=1e-4)
+    assert run.stage_costs.sum() == pytest.approx(expected.costs[0, :40].sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("limit", [5.0, 40.0])

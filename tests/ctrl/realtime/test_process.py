@@ -18,7 +18,7 @@ from ctrl.realtime import Applied, ControllerFailed, Loop, LoopSettings, Overrun
 from ctrl.realtime.process import OwnProcess
 from ctrl.realtime.run import LoopRun
 from ctrl.realtime.slots import Slot, request_type
-from tests.ctrl.realtime.plants import START, TASK, Deadly, Sleepy, Wrapped, plant, refuses
+from tests.ctrl.realtime.plants import START, TASK, Deadly, Remembers, Sleepy, Wrapped, plant, refuses
 
 
 def applied(run: LoopRun) -> list[Applied]:
@@ -164,6 +164,27 @@ def test_a_process_that_has_answered_when_nobody_waited_is_kept() -> None:
         answer = runner.poll(clock.time() + 10**9)
         assert answer is not None
         assert answer.input == pytest.approx(LQR(TASK).step(START, 1).input)
+    finally:
+        runner.close()
+
+
+def test_a_process_prepares_the_sample_that_is_asked_next_unless_it_has_been_asked() -> None:
+    clock = RealClock()
+    runner = OwnProcess(Remembers, TASK, clock, standby=False, restart=60.0, unresponsive=60.0)
+
+    def answer() -> float:
+        told = runner.poll(clock.time() + 10 * 10**9)
+        assert told is not None
+        return float(told.input[0])
+
+    try:
+        runner.start(60.0, threading.Event())
+        runner.ask(-1, START, 0)
+        assert answer() == 0.0
+        for k in (0, 1, 5):
+            time.sleep(0.1)
+            runner.ask(k, START, k)
+            assert answer() == {0: 1.0, 1: 11.0, 5: 21.0}[k]
     finally:
         runner.close()
 
