@@ -55,10 +55,10 @@ def grid(
     for controller, arguments in settings.items():
         for name, values in arguments.items():
             _expect_distinct(values, f"value of {controller}:{name}")
-    for name, values in settings.items():
-        if name not in controllers:
-            raise UnknownName.among(name, controllers, "controller of the sweep")
-        _expect_arguments(name, controllers[name], values)
+    for controller, arguments in settings.items():
+        if controller not in controllers:
+            raise UnknownName.among(controller, controllers, "controller of the sweep")
+        _expect_arguments(controller, controllers[controller], arguments)
     cells = []
     for task, changes in itertools.product(tasks, _combinations(true)):
         changed, drawn = _changed(task, changes), _distinct_seeds(task, starts, seeds)
