@@ -14,6 +14,8 @@ from examples.regions_of_attraction import Options, Panel, caption, examine, fig
 from mpc import ExplicitMPC
 from systems.library import double_integrator
 
+pytestmark = pytest.mark.slow
+
 TASK = double_integrator()
 OPTIONS = Options(draws=2000, degree=6)
 
@@ -69,7 +71,6 @@ def test_what_is_proved_is_attracted_to_the_reference(panels: list[Panel]) -> No
         assert panel.certificate.is_at_reference
 
 
-@pytest.mark.slow
 def test_what_is_proved_of_a_policy_is_attracted_to_where_it_rests() -> None:
     (panel,) = examined({"policy": policy()})
     is_attracted(panel)
