@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Literal, get_args
 
@@ -30,7 +31,8 @@ from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
-TOLERANCE = 1e-6  # of the optimality conditions of SQP
+TOLERANCE = 1e-6  # of the optimality conditions of SQP, and of a full step that converges without them
+CLOSE = 1e-3  # length of a full step, relative to 1 + the point's numbers, from which on SQP converges
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
 LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
 
@@ -42,11 +44,12 @@ class NonlinearMPC(OnlineController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
     Every solve is warm-started from the last solution, shifted to the present sample, and uses sequential quadratic
-    programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, if the measurement is far from
-    it, or if the iterations do not converge, ipopt solves the same problem from a new initial guess.
+    programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, or if the measurement is far from
+    it, the iterations start from the prediction under the regulator, and their result is accepted if full steps
+    contract. Otherwise, and if the iterations do not converge, ipopt solves the same problem from a new initial guess.
 
     With ``iterations=1`` this is the real-time iteration (Diehl, Bock & Schlöder, 2005): one quadratic program per
-    sample, formed at the shifted solution.
+    sample, formed at the shifted solution; with a larger number, as many full steps.
 
     A task with a terminal cost or a budget of accumulated excess has a finite run: the horizon shrinks to the remaining
     samples, and the budget to the part that has not been spent.
@@ -108,6 +111,7 @@ class NonlinearMPC(OnlineController):
         self._share = self.time_limit if solver == "ipopt" else 0.5 * self.time_limit
         self._sequential = None if solver == "ipopt" else self._made_sequential(solver)
         self.solver = Ipopt(self.problem.program, self._ipopt_most, self._share)
+        self.began_anew = False  # whether the last sample could not be solved from the last plan
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
@@ -178,7 +182,7 @@ class NonlinearMPC(OnlineController):
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
-        problem, sequential, began = self.problem, self._sequential, perf_counter()
+        problem, sequential, began, self.began_anew = self.problem, self._sequential, perf_counter(), False
         x_ref, u_ref, going = self._pose(x, k)
         plan = self.plan if self._failures < COLD_AFTER else None
         if sequential is not None:
@@ -187,7 +191,13 @@ class NonlinearMPC(OnlineController):
             if result is not None:
                 return result
             sequential.reset()
+        self.began_anew = True
         guess = None if plan is None else self._shifted(plan, x, k)
+        if sequential is not None and guess is None:
+            result = self._from_backup(sequential, x, x_ref, u_ref, k, began + self._share)
+            if result is not None:
+                return result
+            sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
         solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
         if not solution.is_usable:
@@ -227,8 +237,10 @@ class NonlinearMPC(OnlineController):
             from mpc.solvers.dompc import DoMPCSolver
 
             return DoMPCSolver(staged.program, self.task, self._ipopt_most, self._share)
-        # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-        return SQP(staged.program, "speed" if self.iterations is None else "speed_abs", TOLERANCE, hessian)
+        # A fixed number of iterations is about speed, and inexact quadratic programs cost it little. The fastest mode
+        # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
+        is_fixed = self.iterations is not None and hessian == "cost"
+        return SQP(staged.program, "speed_abs" if is_fixed else "speed", TOLERANCE, hessian)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float
@@ -239,8 +251,10 @@ class NonlinearMPC(OnlineController):
             guess = self._shifted(plan, x, k) if k >= self._rests_until else None
             if guess is None or not sequential.shift(*guess, k):
                 return None
-        if self.iterations == 1:
-            ended = sequential.feedback(x) if is_prepared else sequential.real_time(x)
+        if is_prepared:
+            ended = sequential.feedback(x)
+        elif self.iterations == 1 or (self.iterations is not None and isinstance(sequential.sqp, SQP)):
+            ended = sequential.real_time(x, self.iterations, began + self._share)
         else:
             ended = sequential.solve(x, self.iterations or self._most, began + self._share)
         # With a fixed number of iterations, the last iterate is used, converged or not, and reported as such.
@@ -250,8 +264,38 @@ class NonlinearMPC(OnlineController):
             self._rests_until = k + self._rest
             return None
         self._rest = 0
-        status = Status.MAX_ITERATIONS if self.iterations == 1 else ended.status
+        status = Status.MAX_ITERATIONS if np.isinf(ended.residual) else ended.status
         return SolveResult(status, sequential.plan(k), ended.iterations, ended.residual)
+
+    def _from_backup(
+        self, sequential: Sequential, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, k: int, until: float
+    ) -> SolveResult | None:
+        """The plan that SQP reaches from the prediction under the backup law by full steps that contract; None where
+        they do not: another optimum may cost less than the one closest to such a prediction."""
+        sqp = sequential.sqp
+        if not isinstance(sqp, SQP) or k < self._rests_until or len(self.staged.rates):
+            return None
+        xs, us = np.empty((self.horizon + 1, len(x))), np.empty((self.horizon, len(self._lower)))
+        xs[0] = x
+        self._follow_backup(xs, us, 0, k)
+        if not np.isfinite(xs).all():
+            return None
+        sequential.start(xs, us, self._values_of_kinks(xs, us, x_ref, u_ref), k)
+        first = ended = sqp.contract(x, CLOSE if self.iterations is None else TOLERANCE, self._most, until)
+        if not first.residual <= CLOSE:
+            return None
+        if self.iterations is None:
+            ended = sequential.solve(x, self._most, until)
+            if ended.status is not Status.SOLVED:
+                return None
+            ended = replace(ended, iterations=first.iterations + ended.iterations)
+        return SolveResult(ended.status, sequential.plan(k), ended.iterations, ended.residual)
+
+    def _follow_backup(self, xs: np.ndarray, us: np.ndarray, start: int, k: int) -> None:
+        """Fills in the inputs, and the states that follow, from stage ``start`` on by the backup law."""
+        for i in range(start, self.horizon):
+            us[i] = self._fallback.backup(xs[i], k + i)
+            xs[i + 1] = self._after(xs[i], us[i])
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """A straight line from the measured state to the reference, with the reference input; if the plant is undefined
@@ -275,9 +319,7 @@ class NonlinearMPC(OnlineController):
         xs[: left + 1], us[:left] = plan.x[done:], plan.u[done:]
         if not state.is_euclidean:
             xs[: left + 1] += state.nearest(xs[0], x) - xs[0]
-        for i in range(left, self.horizon):
-            us[i] = self._fallback.backup(xs[i], k + i)
-            xs[i + 1] = self._after(xs[i], us[i])
+        self._follow_backup(xs, us, left, k)
         # An old plan may also have diverged, if the plant is unstable.
         if not (np.isfinite(xs).all() and relative_distance(x, xs[0]) <= self.FAR):
             return None
