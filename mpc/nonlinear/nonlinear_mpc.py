@@ -21,7 +21,7 @@ from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
-from mpc.solvers.hpipm import HPIPMMissing
+from mpc.solvers.hpipm import HPIPMMissing, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
@@ -64,12 +64,14 @@ class NonlinearMPC(OnlineController):
             task itself charges at the end.
         time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
         iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
+        hpipm: whose HPIPM the solver ``sqp`` calls: the one inside CasADi, or that of an installed ``acados``, which is
+            built for the processor and faster.
 
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
             iterations with ipopt or do-mpc.
-        HPIPMMissing: iterations, where CasADi brings no HPIPM.
+        HPIPMMissing: iterations, where CasADi brings no HPIPM; that of acados is of another version or processor.
         AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
     """
 
@@ -84,6 +86,7 @@ class NonlinearMPC(OnlineController):
         terminal: Kind = "cost-to-go",
         time_limit: float | None = None,
         iterations: int | None = None,
+        hpipm: Origin = "casadi",
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
@@ -97,8 +100,12 @@ class NonlinearMPC(OnlineController):
                 raise InvalidValue(
                     f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
                 )
+        expect_choice(hpipm, "hpipm", get_args(Origin))
+        if hpipm != "casadi" and solver != "sqp":
+            raise InvalidValue(f"hpipm = '{hpipm}' with solver = '{solver}'; only solver='sqp' calls HPIPM by itself")
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, hpipm)
+        self._hpipm: Origin = hpipm
         expect_program(task, horizon)
         self.staged = staged(task, horizon, terminal)
         self.problem = transcribed(self.staged)
@@ -119,6 +126,11 @@ class NonlinearMPC(OnlineController):
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
         self._p = np.zeros((horizon + 1, self.staged.program.parameters))
+
+    def __repr__(self) -> str:
+        horizon = f"horizon={self.horizon}"
+        by = f"{horizon}, hpipm='acados'" if self._hpipm == "acados" else horizon
+        return super().__repr__().replace(horizon, by, 1)
 
     @property
     def terminal(self) -> str:
@@ -222,7 +234,7 @@ class NonlinearMPC(OnlineController):
         try:
             return Sequential(self.staged, self._staged_solver(solver, self.staged))
         except HPIPMMissing:
-            if self.iterations is not None:
+            if self.iterations is not None or self._hpipm != "casadi":
                 raise
             return None
 
@@ -240,7 +252,7 @@ class NonlinearMPC(OnlineController):
         # A fixed number of iterations is about speed, and inexact quadratic programs cost it little. The fastest mode
         # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
         is_fixed = self.iterations is not None and hessian == "cost"
-        return SQP(staged.program, "speed_abs" if is_fixed else "speed", TOLERANCE, hessian)
+        return SQP(staged.program, "speed_abs" if is_fixed else "speed", TOLERANCE, hessian, origin=self._hpipm)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float

@@ -16,7 +16,7 @@ import numpy as np
 
 from ctrl.controller import Status
 from mpc.solvers.convexify import Active, Convexification
-from mpc.solvers.hpipm import FREE, HPIPM, Mode, status_of, views
+from mpc.solvers.hpipm import FREE, HPIPM, Mode, Origin, status_of, views
 from mpc.solvers.iteration import NOT_CONVEX, NOT_FINITE, CompiledIteration
 from mpc.solvers.staged import Hessian, Linearisation, StagedProgram
 
@@ -62,6 +62,7 @@ class SQP:
         tolerance: residual at which a point counts as solved.
         hessian: of the first iteration, and of real-time iterations.
         accuracy: of the quadratic programs.
+        origin: of HPIPM.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages before the last,
@@ -75,10 +76,11 @@ class SQP:
         tolerance: float = 1e-7,
         hessian: Hessian = "cost",
         accuracy: float = 1e-8,
+        origin: Origin = "casadi",
     ) -> None:
         sizes = program.sizes
         self.program, self.tolerance = program, tolerance
-        self.qp = HPIPM(sizes, mode, tolerance=accuracy)
+        self.qp = HPIPM(sizes, mode, tolerance=accuracy, origin=origin)
         self.linearisation = Linearisation(program, self.qp, self._adopt)
         self._convexification = Convexification(self.qp)
         self.point = self.linearisation.point
