@@ -15,17 +15,26 @@ class Solvers:
     """The solvers that controllers of this package call."""
 
     def findings(self) -> list[Finding]:
-        """Which HPIPM can be called, and whether it is tuned to this processor."""
+        """Which HPIPM is called, and whether there is one that is built for this processor."""
         import casadi
 
+        from mpc.solvers.acados_install import AcadosMissing
         from mpc.solvers.hpipm import HPIPMMissing, library
+        from mpc.solvers.hpipm_acados import acados_library
 
         try:
             path = library()._name
         except HPIPMMissing as error:
             return [Finding("HPIPM", str(error), "NonlinearMPC uses ipopt alone; real-time iterations need CasADi 3.8")]
         version = casadi.CasadiMeta.version()
-        return [Finding("HPIPM", f"of CasADi {version}, generic BLASFEO: {path}")]
+        found = [Finding("HPIPM", f"of CasADi {version}, generic BLASFEO: {path}")]
+        try:
+            found.append(Finding("HPIPM of acados", f"by NonlinearMPC(hpipm='acados'): {acados_library()._name}"))
+        except AcadosMissing:
+            found.append(Finding("HPIPM of acados", "no acados is installed; see python -m mpc.solvers.acados_install"))
+        except HPIPMMissing as error:
+            found.append(Finding("HPIPM of acados", str(error)))
+        return found
 
     def compile(self) -> list[tuple[str, float]]:
         """Steps one small controller of every family whose code numba compiles on first use."""

@@ -38,7 +38,7 @@ class Iterating(Protocol):
     iterations: int | None
     staged: StagedTask
     approximations: tuple[str, ...]
-    solver: Any
+    began_anew: bool
     _sequential: Sequential | None
     _fallback: Fallback
     _plan: Any
@@ -72,7 +72,6 @@ class RealTimeOriginal:
         self._mpc = mpc = copy(controller)  # made anew
         sqp = SQP(mpc.staged.program, "robust", accuracy=ACCURACY)
         self._sequential = mpc._sequential = Sequential(mpc.staged, sqp)
-        self._solver = mpc.solver
         start = self.task.initial.mean(self.task.plant.state)
         status = mpc.step(start, 0).status
         plan = mpc.plan
@@ -81,7 +80,7 @@ class RealTimeOriginal:
                 f"task '{self.task.name}': the first plan, from the mean of the initial states {start.tolist()}, did "
                 f"not converge in Python ({status.value}); give the task initial states from which a plan exists"
             )
-        sqp.prepare()
+        sqp.solve(sqp.point.x[0].copy())
         if not sqp.residual() <= TOLERANCE:  # the solution of ipopt remains, with violations and multipliers zero
             window = self.task.reading.window(0, mpc.horizon + 1)
             self._sequential.start(plan.x, plan.u, mpc._values_of_kinks(plan.x, plan.u, *window), 0)
@@ -99,23 +98,11 @@ class RealTimeOriginal:
         mpc._plan = sequential.plan(0)
 
     def step(self, x: np.ndarray, k: int) -> Decision | None:
-        """The decision at sample ``k`` in state ``x`` (n,); None where Python would have called ipopt, which C does not
-        have."""
-        called: list[int] = []
-        self._mpc.solver = _Watched(self._solver, called)
+        """The decision at sample ``k`` in state ``x`` (n,); None where Python starts anew, which it does in other ways
+        than C."""
+        self._mpc.began_anew = False
         decision = self._mpc.step(x, k)
-        return None if called else decision
-
-
-class _Watched:
-    """A solver that notes its calls."""
-
-    def __init__(self, solver: object, called: list[int]) -> None:
-        self._solver, self._called = solver, called
-
-    def solve(self, *arguments: object) -> object:
-        self._called.append(1)
-        return self._solver.solve(*arguments)  # type: ignore[attr-defined]
+        return None if self._mpc.began_anew else decision
 
 
 def real_time_iteration(controller: Iterating, samples: int) -> ControllerCode:
@@ -216,7 +203,7 @@ def _notes(controller: Iterating, rows: int) -> tuple[str, ...]:
         f"the first plan of a run is a table: it comes from a solve that converged in Python, from the state {start} "
         "at sample 0; the C code iterates from it",
         "where the measured state is further from the plan than 0.5 (1 + |x|), and after three failures in a row, the "
-        "iteration starts anew from a straight line to the reference, where Python would call ipopt; the first inputs "
+        "iteration starts anew from a straight line to the reference, where Python solves anew; the first inputs "
         "after that may be far from optimal",
         "every decision has the status of an iteration that is not known to have converged, as in Python",
         "the steps of the test come from the Python controller with quadratic programs solved to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Literal, get_args
 
@@ -23,7 +24,7 @@ from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
-from mpc.solvers.hpipm import HPIPMMissing
+from mpc.solvers.hpipm import HPIPMMissing, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
@@ -34,7 +35,8 @@ from systems.reading import Part
 
 __all__ = ["NonlinearMPC"]
 
-TOLERANCE = 1e-6  # of the optimality conditions of SQP
+TOLERANCE = 1e-6  # of the optimality conditions of SQP, and of a full step that converges without them
+CLOSE = 1e-3  # length of a full step, relative to 1 + the point's numbers, from which on SQP converges
 SEARCHED = 100  # programs solved in one step in the search for whole numbers
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
 LONGEST_REST = 32  # most samples for which SQP is suspended after repeated failures
@@ -47,11 +49,12 @@ class NonlinearMPC(OnlineController):
     """Minimises the task's cost over a receding horizon, on its nonlinear plant and under its constraints.
 
     Every solve is warm-started from the last solution, shifted to the present sample, and uses sequential quadratic
-    programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, if the measurement is far from
-    it, or if the iterations do not converge, ipopt solves the same problem from a new initial guess.
+    programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, or if the measurement is far from
+    it, the iterations start from the prediction under the regulator, and their result is accepted if full steps
+    contract. Otherwise, and if the iterations do not converge, ipopt solves the same problem from a new initial guess.
 
     With ``iterations=1`` this is the real-time iteration (Diehl, Bock & Schlöder, 2005): one quadratic program per
-    sample, formed at the shifted solution.
+    sample, formed at the shifted solution; with a larger number, as many full steps.
 
     A task with a terminal cost or a budget of accumulated excess has a finite run: the horizon shrinks to the remaining
     samples, and the budget to the part that has not been spent.
@@ -67,12 +70,14 @@ class NonlinearMPC(OnlineController):
         time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
         iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
         blocking: over which samples inputs are held, solved by ipopt alone; default: none.
+        hpipm: whose HPIPM the solver ``sqp`` calls: the one inside CasADi, or that of an installed ``acados``, which is
+            built for the processor and faster.
 
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
             iterations with ipopt or do-mpc.
-        HPIPMMissing: iterations, where CasADi brings no HPIPM.
+        HPIPMMissing: iterations, where CasADi brings no HPIPM; that of acados is of another version or processor.
         AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
     """
 
@@ -88,6 +93,7 @@ class NonlinearMPC(OnlineController):
         time_limit: float | None = None,
         iterations: int | None = None,
         blocking: MoveBlocking | None = None,
+        hpipm: Origin = "casadi",
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
@@ -101,6 +107,9 @@ class NonlinearMPC(OnlineController):
                 raise InvalidValue(
                     f"iterations = {iterations} with solver = '{solver}'; expected solver='sqp' or 'acados'"
                 )
+        expect_choice(hpipm, "hpipm", get_args(Origin))
+        if hpipm != "casadi" and solver != "sqp":
+            raise InvalidValue(f"hpipm = '{hpipm}' with solver = '{solver}'; only solver='sqp' calls HPIPM by itself")
         if blocking is not None:
             expect(blocking, MoveBlocking, "blocking", "such as MoveBlocking((1, 1, 2, 4))")
             if iterations is not None or solver not in ("sqp", "ipopt"):
@@ -122,7 +131,8 @@ class NonlinearMPC(OnlineController):
                 )
             solver = "ipopt"
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking)
+        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking, hpipm)
+        self._hpipm: Origin = hpipm
         expect_program(task, horizon)
         self.staged = staged(task, horizon, terminal)
         self.problem = transcribed(self.staged, blocking)
@@ -147,6 +157,7 @@ class NonlinearMPC(OnlineController):
                 self._share,
                 task.reading.cost_size,
             )
+        self.began_anew = False  # whether the last sample could not be solved from the last plan
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
@@ -154,6 +165,11 @@ class NonlinearMPC(OnlineController):
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
         self._p = np.zeros((horizon + 1, self.staged.program.parameters))
+
+    def __repr__(self) -> str:
+        horizon = f"horizon={self.horizon}"
+        by = f"{horizon}, hpipm='acados'" if self._hpipm == "acados" else horizon
+        return super().__repr__().replace(horizon, by, 1)
 
     @property
     def knowledge(self) -> Knowledge:
@@ -227,7 +243,7 @@ class NonlinearMPC(OnlineController):
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
-        problem, sequential, began = self.problem, self._sequential, perf_counter()
+        problem, sequential, began, self.began_anew = self.problem, self._sequential, perf_counter(), False
         x_ref, u_ref, going = self._pose(x, k)
         plan = self.plan if self._failures < COLD_AFTER else None
         if sequential is not None:
@@ -236,7 +252,13 @@ class NonlinearMPC(OnlineController):
             if result is not None:
                 return result
             sequential.reset()
+        self.began_anew = True
         guess = None if plan is None else self._shifted(plan, x, k)
+        if sequential is not None and guess is None:
+            result = self._from_backup(sequential, x, x_ref, u_ref, k, began + self._share)
+            if result is not None:
+                return result
+            sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
         solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
         if not solution.is_usable:
@@ -261,7 +283,7 @@ class NonlinearMPC(OnlineController):
         try:
             return Sequential(self.staged, self._staged_solver(solver, self.staged))
         except HPIPMMissing:
-            if self.iterations is not None:
+            if self.iterations is not None or self._hpipm != "casadi":
                 raise
             return None
 
@@ -276,8 +298,10 @@ class NonlinearMPC(OnlineController):
             from mpc.solvers.dompc import DoMPCSolver
 
             return DoMPCSolver(staged.program, self.task, self._ipopt_most, self._share)
-        # A fixed number of iterations is about speed, and an inexact quadratic program costs it little.
-        return SQP(staged.program, "speed" if self.iterations is None else "speed_abs", TOLERANCE, hessian)
+        # A fixed number of iterations is about speed, and inexact quadratic programs cost it little. The fastest mode
+        # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
+        is_fixed = self.iterations is not None and hessian == "cost"
+        return SQP(staged.program, "speed_abs" if is_fixed else "speed", TOLERANCE, hessian, origin=self._hpipm)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float
@@ -288,8 +312,10 @@ class NonlinearMPC(OnlineController):
             guess = self._shifted(plan, x, k) if k >= self._rests_until else None
             if guess is None or not sequential.shift(*guess, k):
                 return None
-        if self.iterations == 1:
-            ended = sequential.feedback(x) if is_prepared else sequential.real_time(x)
+        if is_prepared:
+            ended = sequential.feedback(x)
+        elif self.iterations == 1 or (self.iterations is not None and isinstance(sequential.sqp, SQP)):
+            ended = sequential.real_time(x, self.iterations, began + self._share)
         else:
             ended = sequential.solve(x, self.iterations or self._most, began + self._share)
         # With a fixed number of iterations, the last iterate is used, converged or not, and reported as such.
@@ -299,8 +325,38 @@ class NonlinearMPC(OnlineController):
             self._rests_until = k + self._rest
             return None
         self._rest = 0
-        status = Status.MAX_ITERATIONS if self.iterations == 1 else ended.status
+        status = Status.MAX_ITERATIONS if np.isinf(ended.residual) else ended.status
         return SolveResult(status, sequential.plan(k), ended.iterations, ended.residual)
+
+    def _from_backup(
+        self, sequential: Sequential, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, k: int, until: float
+    ) -> SolveResult | None:
+        """The plan that SQP reaches from the prediction under the backup law by full steps that contract; None where
+        they do not: another optimum may cost less than the one closest to such a prediction."""
+        sqp = sequential.sqp
+        if not isinstance(sqp, SQP) or k < self._rests_until or len(self.staged.rates):
+            return None
+        xs, us = np.empty((self.horizon + 1, len(x))), np.empty((self.horizon, len(self._lower)))
+        xs[0] = x
+        self._follow_backup(xs, us, 0, k)
+        if not np.isfinite(xs).all():
+            return None
+        sequential.start(xs, us, self._values_of_kinks(xs, us, x_ref, u_ref), k)
+        first = ended = sqp.contract(x, CLOSE if self.iterations is None else TOLERANCE, self._most, until)
+        if not first.residual <= CLOSE:
+            return None
+        if self.iterations is None:
+            ended = sequential.solve(x, self._most, until)
+            if ended.status is not Status.SOLVED:
+                return None
+            ended = replace(ended, iterations=first.iterations + ended.iterations)
+        return SolveResult(ended.status, sequential.plan(k), ended.iterations, ended.residual)
+
+    def _follow_backup(self, xs: np.ndarray, us: np.ndarray, start: int, k: int) -> None:
+        """Fills in the inputs, and the states that follow, from stage ``start`` on by the backup law."""
+        for i in range(start, self.horizon):
+            us[i] = self._fallback.backup(xs[i], k + i)
+            xs[i + 1] = self._after(xs[i], us[i])
 
     def _cold(self, x: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Guess:
         """A straight line from the measured state to the reference, with the reference input; if the plant is undefined
@@ -324,9 +380,7 @@ class NonlinearMPC(OnlineController):
         xs[: left + 1], us[:left] = plan.x[done:], plan.u[done:]
         if not state.is_euclidean:
             xs[: left + 1] += state.nearest(xs[0], x) - xs[0]
-        for i in range(left, self.horizon):
-            us[i] = self._fallback.backup(xs[i], k + i)
-            xs[i + 1] = self._after(xs[i], us[i])
+        self._follow_backup(xs, us, left, k)
         # An old plan may also have diverged, if the plant is unstable.
         if not (np.isfinite(xs).all() and relative_distance(x, xs[0]) <= self.FAR):
             return None

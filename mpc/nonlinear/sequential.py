@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Protocol, final
 
 import numpy as np
 
+from ctrl.controller import Status
 from mpc.fallback import Plan
 from mpc.nonlinear.staged_task import StagedTask
 from mpc.solvers.sqp import Ended
@@ -110,9 +112,17 @@ class Sequential:
         """The rest of the real-time iteration for the measured state x (n,): one full step."""
         return self.sqp.iterate(self._measured(x))
 
-    def real_time(self, x: np.ndarray) -> Ended:
-        """The whole real-time iteration for the measured state x (n,)."""
-        return self.sqp.real_time(self._measured(x))
+    def real_time(self, x: np.ndarray, iterations: int = 1, until: float = np.inf) -> Ended:
+        """Whole real-time iterations for the measured state x (n,): full steps, at least one.
+
+        Args:
+            iterations: their number. until: time of `perf_counter` at which no other is begun.
+        """
+        x, done = self._measured(x), 1
+        ended = self.sqp.real_time(x)
+        while done < iterations and ended.status in (Status.SOLVED, Status.MAX_ITERATIONS) and perf_counter() < until:
+            ended, done = self.sqp.real_time(x), done + 1
+        return Ended(ended.status, done, ended.residual)
 
     def distance(self, x: np.ndarray) -> float:
         """Distance of the first state of the point from x (n,); see :func:`relative_distance`."""

@@ -1,7 +1,8 @@
 """HPIPM (Frison & Diehl, 2020) for quadratic programs with the stages of optimal control, called in place.
 
-The library inside CasADi's wheel is used through ctypes. All data and results lie in arrays of this object, so a solve
-is a few foreign calls, each of which releases the interpreter lock, and allocates nothing.
+The library inside CasADi's wheel is used through ctypes, or that of an installed acados. All data and results lie in
+arrays of this object, so a solve is a few foreign calls, each of which releases the interpreter lock, and allocates
+nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +17,26 @@ from typing import Literal, final
 import numpy as np
 
 from ctrl.controller import Status
-from systems.errors import TriviumError
+from mpc.solvers.hpipm_acados import ACADOS_SIZES, HPIPMMissing, acados_library, expect_sizes
 
-__all__ = ["FREE", "HPIPM", "HPIPMMissing", "Mode", "StageData", "StageSizes", "library", "status_of", "views"]
+__all__ = [
+    "FREE",
+    "HPIPM",
+    "HPIPMMissing",
+    "Mode",
+    "Origin",
+    "StageData",
+    "StageSizes",
+    "library",
+    "status_of",
+    "views",
+]
 
 Mode = Literal["speed_abs", "speed", "balance", "robust"]
 """HPIPM's trade between speed and robustness; `speed_abs` is the fastest and stops the earliest."""
+
+Origin = Literal["casadi", "acados"]
+"""Whose HPIPM: the one inside CasADi's wheel, or that of an installed acados, built for the processor."""
 
 _MODES = {"speed_abs": 0, "speed": 1, "balance": 2, "robust": 3}
 _STATUS = {
@@ -38,10 +53,6 @@ _NONE = 1e20  # bounds beyond this are masked
 _ALIGNED = 64  # bytes, as BLASFEO's kernels want it
 
 
-class HPIPMMissing(TriviumError):
-    """This machine has no HPIPM that can be called."""
-
-
 @functools.cache
 def library() -> ctypes.CDLL:
     """The HPIPM of CasADi's wheel.
@@ -55,11 +66,7 @@ def library() -> ctypes.CDLL:
     path = Path(casadi.__file__).parent / name
     try:
         opened = ctypes.CDLL(str(path))
-        for struct, expected in _SIZES.items():
-            size = getattr(opened, f"d_ocp_{struct}_strsize")
-            size.restype = ctypes.c_size_t
-            if size() != expected:
-                raise HPIPMMissing(f"{path}: struct d_ocp_{struct} has {size()} bytes; expected {expected}")
+        expect_sizes(opened, _SIZES, str(path))
     except (OSError, AttributeError) as error:
         raise HPIPMMissing(
             f"CasADi {casadi.CasadiMeta.version()} brings no HPIPM that can be called: {error}"
@@ -146,7 +153,7 @@ class HPIPM:
 
     Args:
         sizes: of all stages. mode: see :data:`Mode`. max_iterations: of the interior-point method.
-        tolerance: of all residuals.
+        tolerance: of all residuals. origin: see :data:`Origin`.
 
     Attributes:
         stages, last: data and results of the stages before the last, and of the last.
@@ -155,13 +162,19 @@ class HPIPM:
         A (N, n, n), B (N, m, n): transposes of A_k, B_k. b (N, n). pi (N, n): multipliers of the dynamics.
 
     Raises:
-        HPIPMMissing: see :func:`library`.
+        HPIPMMissing, AcadosMissing: see :func:`library` and :func:`mpc.solvers.hpipm_acados.acados_library`.
     """
 
     def __init__(
-        self, sizes: StageSizes, mode: Mode = "balance", max_iterations: int = 50, tolerance: float = 1e-8
+        self,
+        sizes: StageSizes,
+        mode: Mode = "balance",
+        max_iterations: int = 50,
+        tolerance: float = 1e-8,
+        origin: Origin = "casadi",
     ) -> None:
-        self._library, self.sizes = library(), sizes
+        self.sizes, self.origin = sizes, origin
+        self._library = acados_library() if origin == "acados" else library()
         N, n, m = sizes.horizon, sizes.states, sizes.inputs
         self.stages = StageData(N, n, m, sizes.rows)
         self.last = StageData(1, n, sizes.last_inputs, sizes.last_rows)
@@ -189,9 +202,10 @@ class HPIPM:
         none, index = (ctypes.c_void_p * (N + 1))(), (ctypes.c_void_p * (N + 1))(*([self._order.ctypes.data] * (N + 1)))
         of = self._table
         A, B, b, pi = (_addresses(N, a) for a in (self.A, self.B, self.b, self.pi))
+        reverse = () if origin == "acados" else (None,)
         self._set = (
             A, B, b, of("Q"), of("S"), of("R"), of("q"), of("r"), none, none, none, index, of("low"), of("high"),
-            of("C"), of("D"), of("lower"), of("upper"), none, none, none, none, index, None, none, none, self._qp,
+            of("C"), of("D"), of("lower"), of("upper"), none, none, none, none, index, *reverse, none, none, self._qp,
         )  # fmt: skip
         self._get = (
             self._sol, of("u"), of("x"), none, none, pi, of("lam_low"), of("lam_high"), of("lam_lower"),
@@ -216,12 +230,13 @@ class HPIPM:
     def _create(self, mode: Mode, max_iterations: int, tolerance: float) -> None:
         """Allocates the structs of HPIPM in buffers of this object."""
         call, s = self._library, self.sizes
+        structs, kinds = (ACADOS_SIZES, 3) if self.origin == "acados" else (_SIZES, 1)  # kinds: of soft bounds
         self._memory: list[ctypes.Array] = []
 
         def created(name: str, *arguments: object) -> ctypes.Array:
             size = getattr(call, f"d_ocp_{name}_memsize")
             size.restype = ctypes.c_size_t
-            struct, memory = self._aligned(_SIZES[name]), self._aligned(size(*arguments))
+            struct, memory = self._aligned(structs[name]), self._aligned(size(*arguments))
             getattr(call, f"d_ocp_{name}_create")(*arguments, struct, memory)
             return struct
 
@@ -232,7 +247,7 @@ class HPIPM:
         dim = created("qp_dim", s.horizon)
         inputs, zero = sizes(s.inputs, s.last_inputs), sizes(0, 0)
         states, rows = sizes(s.states, s.states, first=0), sizes(s.rows, s.last_rows)
-        call.d_ocp_qp_dim_set_all(states, inputs, zero, inputs, rows, zero, dim)
+        call.d_ocp_qp_dim_set_all(states, inputs, zero, inputs, rows, *[zero] * kinds, dim)
         self._qp, self._sol, self._arg = created("qp", dim), created("qp_sol", dim), created("qp_ipm_arg", dim)
         call.d_ocp_qp_ipm_arg_set_default(_MODES[mode], self._arg)
         call.d_ocp_qp_ipm_arg_set(b"iter_max", ctypes.byref(ctypes.c_int(max_iterations)), self._arg)

@@ -24,7 +24,7 @@ class _Iteration(ctypes.Structure):
     """``iteration`` of iteration.c."""
 
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("N", "n", "variables", "bounded", "inputs", "rows")),
+        *((name, ctypes.c_long) for name in ("N", "n", "variables", "bounded", "inputs", "rows", "given")),
         ("stage_steps", ctypes.c_long * (_ARGUMENTS + _RESULTS)),
         ("stage_arrays", ctypes.c_void_p * (_ARGUMENTS + _RESULTS)),
         ("last_arrays", ctypes.c_void_p * (_ARGUMENTS + _RESULTS)),
@@ -118,6 +118,7 @@ class CompiledIteration:
     def _place_solver(self, qp: HPIPM) -> None:
         data, (given, got, structs, calls) = self._data, qp.foreign()
         self._kept.append((given, got, structs))
+        data.given = len(given)
         for table, entries in ((data.set, given), (data.get, got)):
             for i, entry in enumerate(entries):
                 table[i] = None if entry is None else ctypes.addressof(entry)

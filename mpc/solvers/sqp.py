@@ -16,7 +16,7 @@ import numpy as np
 
 from ctrl.controller import Status
 from mpc.solvers.convexify import Active, Convexification
-from mpc.solvers.hpipm import FREE, HPIPM, Mode, status_of, views
+from mpc.solvers.hpipm import FREE, HPIPM, Mode, Origin, status_of, views
 from mpc.solvers.iteration import NOT_CONVEX, NOT_FINITE, CompiledIteration
 from mpc.solvers.staged import Hessian, Linearisation, StagedProgram
 
@@ -27,6 +27,7 @@ _SHORTEST = 2.0**-12  # step length below which the line search gives up
 _INEXACT = 1e-8  # increase of the merit function, relative to 1 + its value, that the accuracy of the QP explains
 _CONTRACTION = 0.3  # of the residual in an iteration, above which it counts as slow
 _SLOW = 3  # slow iterations in a row after which the other Hessian is tried
+_HALF = 0.5  # of the length of a full step, that the next one must not exceed
 _SHORT = 0.2  # step length that counts as short
 
 
@@ -61,6 +62,7 @@ class SQP:
         tolerance: residual at which a point counts as solved.
         hessian: of the first iteration, and of real-time iterations.
         accuracy: of the quadratic programs.
+        origin: of HPIPM.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages before the last,
@@ -74,10 +76,11 @@ class SQP:
         tolerance: float = 1e-7,
         hessian: Hessian = "cost",
         accuracy: float = 1e-8,
+        origin: Origin = "casadi",
     ) -> None:
         sizes = program.sizes
         self.program, self.tolerance = program, tolerance
-        self.qp = HPIPM(sizes, mode, tolerance=accuracy)
+        self.qp = HPIPM(sizes, mode, tolerance=accuracy, origin=origin)
         self.linearisation = Linearisation(program, self.qp, self._adopt)
         self._convexification = Convexification(self.qp)
         self.point = self.linearisation.point
@@ -186,6 +189,35 @@ class SQP:
         if ended == NOT_FINITE or status not in (Status.SOLVED, Status.MAX_ITERATIONS):
             return Ended(status if status is Status.INFEASIBLE else Status.NUMERICAL, 1, np.inf)
         return Ended(status, 1, np.inf)
+
+    def contract(self, x: np.ndarray, tolerance: float, iterations: int = 20, until: float = np.inf) -> Ended:
+        """Takes full steps for the measured state x (n,) as long as each is at most half as long as the one before.
+
+        This is the natural monotonicity test (Deuflhard, 2011, "Newton Methods for Nonlinear Problems", chapter 3):
+        where it holds, Newton's method converges from this point to a solution nearby. Never raises because of numbers.
+
+        Args:
+            tolerance: length, relative to 1 + the point's numbers, of a step that is the last one.
+            iterations: largest number of QPs.
+            until: time of `perf_counter` at which to stop.
+
+        Returns:
+            SOLVED where that length was reached, with that of the last step that was taken as the residual.
+        """
+        length = np.inf
+        for done in range(iterations):
+            if perf_counter() >= until:
+                return Ended(Status.TIMEOUT, done, length)
+            self.prepare()
+            if not self._is_usable(self.feedback(x)):
+                return Ended(Status.NUMERICAL, done + 1, np.inf)
+            before, length = length, float((np.abs(self.qp.step) / (1.0 + np.abs(self.point.variables))).max())
+            if not length <= _HALF * before:
+                return Ended(Status.MAX_ITERATIONS, done + 1, before)
+            self._move(1.0)
+            if length <= tolerance:
+                return Ended(Status.SOLVED, done + 1, length)
+        return Ended(Status.MAX_ITERATIONS, iterations, length)
 
     def solve(self, x: np.ndarray, iterations: int = 50, until: float = np.inf) -> Ended:
         """Iterates from the point for the measured state x (n,) until solved; never raises because of numbers.

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Status
-from mpc.solvers.hpipm import HPIPM, StageSizes
+from mpc.solvers.hpipm import HPIPM, Origin, StageSizes
 
 SIZES = StageSizes(horizon=8, states=3, inputs=2, rows=2, last_inputs=1, last_rows=2)
 
 
-def random_program(seed: int, mode: str = "balance") -> HPIPM:
+def random_program(seed: int, mode: str = "balance", origin: Origin = "casadi") -> HPIPM:
     """Convex, feasible at a random trajectory, with one-sided and missing bounds."""
     rng = np.random.default_rng(seed)
-    qp = HPIPM(SIZES, mode)  # type: ignore[arg-type]
+    qp = HPIPM(SIZES, mode, origin=origin)  # type: ignore[arg-type]
     N, n = SIZES.horizon, SIZES.states
     qp.A[:] = np.eye(n) + 0.3 * rng.normal(size=(N, n, n))
     qp.B[:], qp.b[:] = rng.normal(size=qp.B.shape), rng.normal(size=qp.b.shape)

@@ -9,6 +9,9 @@ typedef int function(const casadi_real **, casadi_real **, casadi_int *, casadi_
 typedef void set_all(void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *,
                      void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *,
                      void *, void *, void *);
+typedef void set_all_without_reverse(void *, void *, void *, void *, void *, void *, void *, void *, void *, void *,
+                                     void *, void *, void *, void *, void *, void *, void *, void *, void *, void *,
+                                     void *, void *, void *, void *, void *, void *); /* of acados' HPIPM */
 typedef void get_all(void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, void *);
 
 enum { ARGUMENTS = 5, RESULTS = 15, NOT_FINITE = -1, NOT_CONVEX = -2 };
@@ -20,6 +23,7 @@ static function *const of_last[] = {terminal_values, terminal_cost, terminal_lag
 /* As in mpc/solvers/iteration.py. Arrays of the stages follow each other; a "bounded" entry is an input or a row. */
 typedef struct {
     long N, n, variables, bounded, inputs, rows; /* inputs: of all stages; rows: of the first stage */
+    long given; /* number of arguments of set_data, of which 26 are for another version than 27 */
     long stage_steps[ARGUMENTS + RESULTS]; /* from one stage to the next, in each array */
     double *stage_arrays[ARGUMENTS + RESULTS], *last_arrays[ARGUMENTS + RESULTS];
     const double **arg;
@@ -106,8 +110,13 @@ CASADI_SYMBOL_EXPORT int iteration_feedback(iteration *s, const double *x) {
         s->point[i] = x[i];
     }
     void **a = s->set, **g = s->get;
-    s->set_data(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
-                a[16], a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26]);
+    if (s->given == 27)
+        s->set_data(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
+                    a[16], a[17], a[18], a[19], a[20], a[21], a[22], a[23], a[24], a[25], a[26]);
+    else
+        ((set_all_without_reverse *)s->set_data)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11],
+                                                 a[12], a[13], a[14], a[15], a[16], a[17], a[18], a[19], a[20], a[21],
+                                                 a[22], a[23], a[24], a[25]);
     s->solve_program(s->qp, s->sol, s->argument, s->workspace);
     s->get_solution(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]);
     s->get_number("status", s->workspace, &status);
