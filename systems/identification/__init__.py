@@ -1,0 +1,6 @@
+"""Models from data. Whatever is fitted is a plant, with the covariance of what it leaves unexplained."""
+
+from systems.identification.csv_file import read_csv
+from systems.identification.runs import Runs
+
+__all__ = ["Runs", "read_csv"]
