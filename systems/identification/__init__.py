@@ -2,6 +2,19 @@
 
 from systems.identification.csv_file import read_csv
 from systems.identification.grey_box import ParameterFit, fit_parameters
+from systems.identification.linear_fit import LinearFit, fit_linear
+from systems.identification.poles import Poles
 from systems.identification.runs import Runs
+from systems.identification.subspace import SubspaceFit, fit_subspace
 
-__all__ = ["ParameterFit", "Runs", "fit_parameters", "read_csv"]
+__all__ = [
+    "LinearFit",
+    "ParameterFit",
+    "Poles",
+    "Runs",
+    "SubspaceFit",
+    "fit_linear",
+    "fit_parameters",
+    "fit_subspace",
+    "read_csv",
+]
