@@ -2,19 +2,26 @@
 
 from systems.identification.csv_file import read_csv
 from systems.identification.grey_box import ParameterFit, fit_parameters
+from systems.identification.learned_plant import LearnedPlant
 from systems.identification.linear_fit import LinearFit, fit_linear
 from systems.identification.poles import Poles
 from systems.identification.runs import Runs
+from systems.identification.sparse import SparseFit, fit_sparse
 from systems.identification.subspace import SubspaceFit, fit_subspace
+from systems.identification.terms import polynomials
 
 __all__ = [
+    "LearnedPlant",
     "LinearFit",
     "ParameterFit",
     "Poles",
     "Runs",
+    "SparseFit",
     "SubspaceFit",
     "fit_linear",
     "fit_parameters",
+    "fit_sparse",
     "fit_subspace",
+    "polynomials",
     "read_csv",
 ]

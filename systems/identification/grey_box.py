@@ -18,7 +18,16 @@ from systems.identification.segments import Prediction, Segments, cut
 from systems.plant import Plant
 from systems.statistics import LEVEL, Estimate
 
-__all__ = ["Noise", "ParameterFit", "fit_parameters", "measurement_errors"]
+__all__ = [
+    "Noise",
+    "ParameterFit",
+    "expect_runs",
+    "fit_parameters",
+    "information_inverse",
+    "likeliest",
+    "measurement_errors",
+    "quantile",
+]
 
 Noise = Literal["measurement", "process"]
 _PASSES = 20  # in which the deviations of the noise settle
@@ -104,11 +113,10 @@ def fit_parameters(
     pieces = cut(runs, samples, overlap=noise == "process")
     first = np.array([float(plant.parameters[name]) for name in names])
     bounds = np.array([_range(plant, name) for name in names]).T
-    minimum, deviations = _fitted(sampling, names, runs, pieces, first, bounds, noise)
-    covariance = _covariance(minimum, names)
-    from scipy.stats import t  # slow to import
-
-    half = float(t.ppf(0.5 + 0.5 * LEVEL, minimum.freedom)) * np.sqrt(np.diag(covariance))
+    predict = Prediction(sampling.function(names))
+    minimum, deviations = likeliest(predict, runs, pieces, first, bounds, noise)
+    covariance = information_inverse(minimum, names)
+    half = quantile(minimum.freedom) * np.sqrt(np.diag(covariance))
     values = dict(zip(names, minimum.parameters.tolist(), strict=True))
     estimates = {
         name: Estimate(value, value - float(h), value + float(h))
@@ -130,8 +138,8 @@ def measurement_errors(sampling: Discretisation, runs: Runs, horizon: int) -> li
         horizon: samples of a piece.
     """
     pieces, none = cut(runs, horizon), np.zeros(0)
-    minimum, _ = _fitted(sampling, (), runs, pieces, none, np.zeros((2, 0)), "measurement")
-    predict = Prediction(sampling)
+    predict = Prediction(sampling.function())
+    minimum, _ = likeliest(predict, runs, pieces, none, np.zeros((2, 0)), "measurement")
     return [
         runs.state.deviation(piece.states, predict.states(starts, piece.inputs, none))
         for piece, starts in zip(pieces, minimum.starts, strict=True)
@@ -154,9 +162,15 @@ def expect_runs(runs: Any, plant: Plant) -> None:
             )
 
 
-def _fitted(
-    sampling: Discretisation,
-    names: Sequence[str],
+def quantile(freedom: int) -> float:
+    """Of Student's t, for a two-sided interval."""
+    from scipy.stats import t  # slow to import
+
+    return float(t.ppf(0.5 + 0.5 * LEVEL, freedom))
+
+
+def likeliest(
+    predict: Prediction,
     runs: Runs,
     pieces: Sequence[Segments],
     first: np.ndarray,
@@ -164,7 +178,6 @@ def _fitted(
     noise: Noise,
 ) -> tuple[Minimum, np.ndarray]:
     """The minimum of the likelihood, and the deviations of the errors, (n,), which settle in alternation."""
-    predict = Prediction(sampling, names)
     spread = np.concatenate(runs.states).std(axis=0)
     smallest = 1e-9 * np.where(spread > 0, spread, 1.0)  # data without noise leave deviations of rounding
     deviations = np.where(spread > 0, spread, 1.0)
@@ -205,7 +218,7 @@ def _at_bounds(values: dict[str, float], half: np.ndarray, bounds: np.ndarray) -
     return said
 
 
-def _covariance(minimum: Minimum, names: Sequence[str]) -> np.ndarray:
+def information_inverse(minimum: Minimum, names: Sequence[str]) -> np.ndarray:
     """Of the estimates: the inverse of the information, which has to be regular."""
     scale = np.sqrt(np.diag(minimum.information))
     for name, s in zip(names, scale, strict=True):

@@ -12,11 +12,11 @@ import numpy as np
 from systems.discretise import Discretisation
 from systems.distributions import Gaussian
 from systems.errors import InvalidValue, expect
+from systems.identification.grey_box import quantile
 from systems.identification.poles import Poles
 from systems.identification.runs import Runs
 from systems.linear import LinearPlant
 from systems.signals import Signal, Signals
-from systems.statistics import LEVEL
 
 __all__ = ["LinearFit", "errors_of", "expect_told_apart", "fit_linear", "plain"]
 
@@ -89,14 +89,11 @@ def fit_linear(runs: Runs) -> LinearFit:
     residuals = after - regressors @ coefficients
     covariance = residuals.T @ residuals / freedom
     inverse = np.linalg.inv(regressors.T @ regressors)
-    from scipy.stats import t  # slow to import
-
-    quantile = float(t.ppf(0.5 + 0.5 * LEVEL, freedom))
-    half = quantile * np.sqrt(np.outer(np.diag(covariance), np.diag(inverse)))
+    half = quantile(freedom) * np.sqrt(np.outer(np.diag(covariance), np.diag(inverse)))
     a, b, c = coefficients[:n].T, coefficients[n : n + m].T, coefficients[-1]
     state, inputs = plain(runs.state), plain(runs.input)
     plant = LinearPlant(a, b, np.eye(n), c, runs.dt, state, inputs, errors_of(state))
-    return LinearFit(plant, half, _poles(a, inverse[:n, :n], covariance, quantile), covariance, runs.remarks)
+    return LinearFit(plant, half, _poles(a, inverse[:n, :n], covariance, quantile(freedom)), covariance, runs.remarks)
 
 
 def plain(declared: Signals) -> Signals:
@@ -130,7 +127,7 @@ def expect_told_apart(regressors: np.ndarray, names: tuple[str, ...]) -> None:
         )
 
 
-def _poles(a: np.ndarray, inverse: np.ndarray, covariance: np.ndarray, quantile: float) -> Poles:
+def _poles(a: np.ndarray, inverse: np.ndarray, covariance: np.ndarray, times: float) -> Poles:
     """Eigenvalues of A with the first-order covariance that follows from that of its entries."""
     from scipy.linalg import eig  # slow to import
 
@@ -141,6 +138,6 @@ def _poles(a: np.ndarray, inverse: np.ndarray, covariance: np.ndarray, quantile:
         slope = np.outer(y, z) / (y @ z)
         parts = np.array([slope.real.ravel(), slope.imag.ravel()])
         deviation = np.sqrt(np.maximum(np.diag(parts @ np.kron(covariance, inverse) @ parts.T), 0.0))
-        half = quantile * (deviation[0] + 1j * deviation[1])
+        half = times * (deviation[0] + 1j * deviation[1])
         low[i], high[i] = values[i] - half, values[i] + half
     return Poles(values, low, high)

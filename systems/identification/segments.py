@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import casadi as ca
 import numpy as np
 
-from systems.discretise import Discretisation
 from systems.identification.runs import Runs
 from systems.lowering import lower
 
@@ -52,12 +50,10 @@ class Prediction:
     """The undisturbed plant from one sample to the next, for many states at once, with derivatives.
 
     Args:
-        sampling: plant, sample time and integrator.
-        parameters: names of those whose derivatives are needed; default: none.
+        step: the next state F(x, u, w, p), such as ``Discretisation.function(parameters)``.
     """
 
-    def __init__(self, sampling: Discretisation, parameters: Sequence[str] = ()) -> None:
-        step = sampling.function(parameters)
+    def __init__(self, step: ca.Function) -> None:
         x, u, w, p = step.sx_in()
         after = ca.substitute(step(x, u, w, p), w, ca.SX.zeros(*w.shape)) if w.numel() else step(x, u, w, p)
         outputs = [after, ca.jacobian(after, x), ca.jacobian(after, p)]
@@ -65,7 +61,7 @@ class Prediction:
             ca.Function("predict", [x, u, p], outputs, ["x", "u", "p"], ["next", "dx", "dp"]), to="numpy"
         )
         self._value = lower(ca.Function("predict", [x, u, p], [after], ["x", "u", "p"], ["next"]), to="numpy")
-        self._parameters = len(parameters)
+        self._parameters = p.numel()
 
     def states(self, starts: np.ndarray, inputs: np.ndarray, p: np.ndarray) -> np.ndarray:
         """States (S, samples + 1, n) from ``starts`` (S, n) under ``inputs`` (S, samples, m)."""

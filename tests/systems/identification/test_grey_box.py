@@ -77,11 +77,11 @@ def test_process_noise_gives_the_closed_form_of_least_squares() -> None:
 @pytest.mark.parametrize("noise", ["measurement", "process"])
 def test_intervals_cover_as_often_as_they_say(noise: Any) -> None:
     inside = 0
-    for seed in range(60):
+    for seed in range(40):
         runs = linear_runs(**{"measured" if noise == "measurement" else "process": 0.2}, seed=seed, samples=30)
         estimate = fit_parameters(Decay(), runs, ("a", "b"), noise, horizon=9).parameters["a"]
         inside += estimate.low < 0.8 < estimate.high
-    assert 52 <= inside <= 60  # 57 expected; fewer than 52 with probability 0.01
+    assert inside >= 34  # 38 expected; fewer than 34 with probability 0.003
 
 
 def test_ranges_of_parameters_are_kept() -> None:
