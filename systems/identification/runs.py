@@ -156,8 +156,8 @@ class Runs:
             runs: numbers from 0 to ``len(self) - 1``.
         """
         pick = [range(len(self))[r] for r in runs]
-        parts = ([column[r] for r in pick] for column in (self.states, self.inputs, self.times))
-        return Runs(*map(tuple, parts), self.state, self.input)  # type: ignore[arg-type]
+        states, inputs, times = (tuple(part[r] for r in pick) for part in (self.states, self.inputs, self.times))
+        return Runs(states, inputs, times, self.state, self.input)
 
     def split(self, share: float = 0.25, seed: int = 0) -> tuple[Runs, Runs]:
         """Runs to fit a model to and runs to validate it on; no run is in both, since its samples are dependent.

@@ -61,7 +61,7 @@ def named_terms(terms: Terms, state: Signals, inputs: Signals) -> tuple[tuple[st
     if isinstance(result, Mapping):
         names, expressions = (
             tuple(map(str, result)),
-            column(list(result.values()), where, "an expression for each name"),
+            column(list(result.values()), where, "an expression per name"),
         )
     else:
         expressions = column(result, where, "a sequence of expressions, or a mapping from names to them")
