@@ -12,6 +12,7 @@ from systems.identification.runs import Runs
 from systems.identification.sparse import SparseFit, fit_sparse
 from systems.identification.subspace import SubspaceFit, fit_subspace
 from systems.identification.terms import polynomials
+from systems.identification.validation import Validation, validate
 
 __all__ = [
     "GaussianProcess",
@@ -24,6 +25,7 @@ __all__ = [
     "Runs",
     "SparseFit",
     "SubspaceFit",
+    "Validation",
     "fit_linear",
     "fit_parameters",
     "fit_residual",
@@ -31,4 +33,5 @@ __all__ = [
     "fit_subspace",
     "polynomials",
     "read_csv",
+    "validate",
 ]

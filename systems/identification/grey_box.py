@@ -25,7 +25,6 @@ __all__ = [
     "fit_parameters",
     "information_inverse",
     "likeliest",
-    "measurement_errors",
     "quantile",
 ]
 
@@ -126,24 +125,6 @@ def fit_parameters(
     ended = sampling.replace(fitted)
     remarks = (*runs.remarks, *_at_bounds(values, half, bounds))
     return ParameterFit(fitted, estimates, covariance, noise, deviations, ended, minimum.iterations, remarks)
-
-
-def measurement_errors(sampling: Discretisation, runs: Runs, horizon: int) -> list[np.ndarray]:
-    """What a plant leaves unexplained where states are measured with errors: measured minus simulated states from the
-    initial state that fits each piece best, (pieces, samples + 1, n) for each length of pieces.
-
-    Args:
-        sampling: plant and integrator.
-        runs: measured.
-        horizon: samples of a piece.
-    """
-    pieces, none = cut(runs, horizon), np.zeros(0)
-    predict = Prediction(sampling.function())
-    minimum, _ = likeliest(predict, runs, pieces, none, np.zeros((2, 0)), "measurement")
-    return [
-        runs.state.deviation(piece.states, predict.states(starts, piece.inputs, none))
-        for piece, starts in zip(pieces, minimum.starts, strict=True)
-    ]
 
 
 def expect_runs(runs: Any, plant: Plant) -> None:

@@ -128,7 +128,7 @@ def _normal(
         _, dx, dp = predict.sensitivities(start, piece.inputs, p)
         count, n = start.shape
         jx = (dx / deviations[:, None]).reshape(count, -1, n)
-        jp = (dp / deviations[:, None]).reshape(count, -1, len(p))
+        jp = (dp / deviations[:, None]).reshape(count, jx.shape[1], len(p))
         r = (e / deviations).reshape(count, -1, 1)
         turned = jx.transpose(0, 2, 1)
         blocks.append(

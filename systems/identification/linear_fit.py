@@ -45,6 +45,11 @@ class LinearFit:
         """What the errors are taken to be."""
         return "process"
 
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of the errors of each state, (n,)."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
     @cached_property
     def sampling(self) -> Discretisation:
         """The plant from sample to sample."""

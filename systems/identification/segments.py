@@ -84,6 +84,6 @@ class Prediction:
                 states.append(np.broadcast_to(after, (count, n)))  # what is constant has no batch
                 dx = dx.reshape(-1, n, n)
                 by_start.append(dx @ by_start[-1])
-                dp = np.broadcast_to(dp.reshape(-1, n, self._parameters), (count, n, self._parameters))
-                by_parameter.append(dx @ by_parameter[-1] + dp)
+                moved = dx @ by_parameter[-1]
+                by_parameter.append(moved + dp.reshape(-1, n, self._parameters) if self._parameters else moved)
         return tuple(np.stack(part, axis=1) for part in (states, by_start, by_parameter))  # type: ignore[return-value]
