@@ -50,7 +50,7 @@ class Excited:
     def step(self, x: np.ndarray, k: int) -> Decision:
         if k % 4 == 0:
             self.force = self.rng.uniform(-6.0, 6.0, 1)
-        return Decision(self.regulator.step(x, k).u + self.force)
+        return Decision(self.regulator.step(x, k).input + self.force)
 
 
 def recorded(task: Task, count: int) -> Runs:
@@ -82,7 +82,7 @@ def main(starts: int = 16, file: str = "learned_cartpole.png") -> tuple[Comparis
     print(grey)
     # Nothing is known of it: whatever the data sheet leaves unexplained, as a function of what may matter.
     features = lambda x, u: (ca.sin(x.angle), x.velocity, x.rate, u.force)  # noqa: E731
-    process = fit_residual(NOMINAL, train, GaussianProcess(80), ("velocity", "rate"), features)
+    process = fit_residual(NOMINAL, train, GaussianProcess(50), NOMINAL.state.names, features)
     print(process)
     reports = {"fitted parameters": validate(grey, held), "Gaussian process": validate(process, held)}
     for name, report in reports.items():
@@ -116,7 +116,7 @@ def _figure(result: Comparison, reports: dict[str, Validation], held: Runs, file
         left.plot(held.dt * np.arange(1, len(report.changes)), report.changes[1:, 0], color="0.6", label="no change")
         left.set(xlabel="time ahead [s]", ylabel="error of the position [m]", yscale="log", title="Held-out runs")
         left.legend()
-        for name, runs in result.trajectories.items():
+        for name, runs in result.runs.items():
             right.plot(held.dt * np.arange(runs.states.shape[1]), np.abs(runs.states[:, :, 0]).mean(axis=0), label=name)
         right.set(xlabel="time [s]", ylabel="mean distance [m]", title="MPC with each model on the true plant")
         right.legend()

@@ -76,7 +76,7 @@ class Runs:
 
     def _expect_times(self) -> tuple[np.ndarray, ...]:
         """Times of each run, (samples + 1,)."""
-        if not isinstance(self.times, (list, tuple, np.ndarray)) or np.ndim(self.times) == 0:
+        if not isinstance(self.times, (list, tuple, np.ndarray)) or getattr(self.times, "ndim", 1) == 0:
             dt = expect_number(self.times, "times of runs", above=0.0, hint="the seconds between samples, or an array")
             return tuple(dt * np.arange(len(x)) for x in self.states)
         if len(self.times) != len(self.states):

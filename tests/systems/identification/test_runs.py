@@ -36,6 +36,8 @@ def test_transitions_stay_within_their_run() -> None:
     assert after[:, 0].tolist() == [1.0, 6.0, 7.0]
     assert u[:, 0].tolist() == [1.0, 2.0, 3.0]
     assert data.samples == 3
+    again = runs(states=data.states, inputs=data.inputs, times=data.times)  # of unequal lengths
+    assert [t.tolist() for t in again.times] == [t.tolist() for t in data.times]
     assert data.dt == pytest.approx(0.1)
 
 
