@@ -109,15 +109,18 @@ def main(starts: int = 16, file: str = "learned_cartpole.png") -> tuple[Comparis
 def _figure(result: Comparison, reports: dict[str, Validation], held: Runs, file: str) -> None:
     import matplotlib.pyplot as plt
 
+    styles: dict[str, dict[str, Any]] = {name: {"color": f"C{i}"} for i, name in enumerate(result.runs)}
+    styles["truth"] = {"color": "k", "linestyle": "--"}
     with plt.style.context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
         for name, report in reports.items():
-            left.plot(held.dt * np.arange(1, len(report.errors)), report.errors[1:, 0], label=name)
+            left.plot(held.dt * np.arange(1, len(report.errors)), report.errors[1:, 0], label=name, **styles[name])
         left.plot(held.dt * np.arange(1, len(report.changes)), report.changes[1:, 0], color="0.6", label="no change")
         left.set(xlabel="time ahead [s]", ylabel="error of the position [m]", yscale="log", title="Held-out runs")
         left.legend()
         for name, runs in result.runs.items():
-            right.plot(held.dt * np.arange(runs.states.shape[1]), np.abs(runs.states[:, :, 0]).mean(axis=0), label=name)
+            distance = np.abs(runs.states[:, :, 0]).mean(axis=0)
+            right.plot(held.dt * np.arange(len(distance)), distance, label=name, **styles[name])
         right.set(xlabel="time [s]", ylabel="mean distance [m]", title="MPC with each model on the true plant")
         right.legend()
         figure.savefig(file)

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from systems.discretise import Discretisation
-from systems.distributions import Gaussian
+from systems.distributions import Gaussian, Uniform
 from systems.errors import InvalidValue, expect
 from systems.identification.grey_box import quantile
 from systems.identification.poles import Poles
@@ -31,6 +31,7 @@ class LinearFit:
         half_widths: (n, n + m + 1), of the 95 % intervals of [A, B, c].
         poles: of A, with intervals by the delta method.
         covariance: of w, (n, n).
+        largest: absolute errors of each state, (n,).
         remarks: what the fit cannot tell, one sentence each.
     """
 
@@ -38,6 +39,7 @@ class LinearFit:
     half_widths: np.ndarray
     poles: Poles
     covariance: np.ndarray
+    largest: np.ndarray
     remarks: tuple[str, ...]
 
     @property
@@ -60,6 +62,11 @@ class LinearFit:
     def disturbance(self) -> Gaussian:
         """Of a task with this plant: what the fit leaves unexplained."""
         return Gaussian(covariance_matrix=self.covariance)
+
+    @property
+    def bounded_disturbance(self) -> Uniform:
+        """The smallest box about zero that holds all errors of the fit, for tubes and proofs: estimated, not proved."""
+        return Uniform(-self.largest, self.largest)
 
     def __str__(self) -> str:
         lines = [f"x+ = A x + B u + c + w, {self.sampling.dt:g} s:", str(self.poles)]
@@ -98,7 +105,8 @@ def fit_linear(runs: Runs) -> LinearFit:
     a, b, c = coefficients[:n].T, coefficients[n : n + m].T, coefficients[-1]
     state, inputs = plain(runs.state), plain(runs.input)
     plant = LinearPlant(a, b, np.eye(n), c, runs.dt, state, inputs, errors_of(state))
-    return LinearFit(plant, half, _poles(a, inverse[:n, :n], covariance, quantile(freedom)), covariance, runs.remarks)
+    poles, largest = _poles(a, inverse[:n, :n], covariance, quantile(freedom)), np.abs(residuals).max(axis=0)
+    return LinearFit(plant, half, poles, covariance, largest, runs.remarks)
 
 
 def plain(declared: Signals) -> Signals:

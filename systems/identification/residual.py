@@ -99,7 +99,8 @@ class ResidualFit:
         return ca.Function("residual", [x, u], outputs, ["x", "u"], ["mean", "deviation"])
 
     def task(self, task: Task, *, bounded: bool = False) -> Task:
-        """A task with this plant and its disturbance; what really runs, disturbances included, stays what it was.
+        """A task with this plant and its disturbance. Its truth, disturbed as it was, stays what really runs; without
+        one, that is this plant with errors drawn anew at every sample, to which proofs refer, too.
 
         Args:
             task: with the nominal plant, or with one of the same signals.
@@ -120,7 +121,7 @@ class ResidualFit:
                     f"({', '.join(map(str, own))}); give a task with these signals"
                 )
         disturbance = self._joined(task, bounded)
-        truth = _with_signals(task.truth or task.plant, self.plant)
+        truth = None if task.truth is None else _with_signals(task.truth, self.plant)
         return dataclasses.replace(task, plant=self.plant, truth=truth, disturbance=disturbance)
 
     def _joined(self, task: Task, bounded: bool) -> Distribution:

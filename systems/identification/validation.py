@@ -139,11 +139,12 @@ def validate(fit: Fit, runs: Runs, horizon: int = 20) -> Validation:
 
     whiteness = chi2.sf((correlations**2).sum(axis=0), len(correlations))
     with np.errstate(over="ignore", invalid="ignore"):
-        sizes = [np.sqrt((part**2).mean(axis=0)) for part in (errors, changes)]
+        sizes, no_change = (np.sqrt((part**2).mean(axis=0)) for part in (errors, changes))
+    over_runs = tuple(_over_run(predict, x, u, horizon) for x, u in zip(runs.states, runs.inputs, strict=True))
+    coverage = _coverage(fit, residuals, projections)
     return Validation(
-        runs.state, runs.dt, *sizes, correlations, np.asarray(whiteness), _coverage(fit, residuals, projections), runs,
-        tuple(_over_run(predict, x, u, horizon) for x, u in zip(runs.states, runs.inputs, strict=True)),
-    )  # fmt: skip
+        runs.state, runs.dt, sizes, no_change, correlations, np.asarray(whiteness), coverage, runs, over_runs
+    )
 
 
 def _over_run(predict: Prediction, x: np.ndarray, u: np.ndarray, horizon: int) -> np.ndarray:
@@ -190,18 +191,18 @@ def _correlations(residuals: Sequence[np.ndarray], projections: Sequence[np.ndar
         freedom = sum(float(np.trace(m[i])) for m in projections)
         variance = sum(float((e[:, i] ** 2).sum()) for e in residuals) / max(freedom, 1.0)
         for lag in range(1, _LAGS + 1):
-            seen, mean, spread = 0.0, 0.0, 0.0
+            products, mean, spread = 0.0, 0.0, 0.0
             for e, m in zip(residuals, projections, strict=True):
                 if len(e) <= lag:
                     continue
-                seen += float(e[:-lag, i] @ e[lag:, i])
+                products += float(e[:-lag, i] @ e[lag:, i])
                 mean += float(np.trace(m[i], offset=lag))
                 shifted = np.zeros_like(m[i])  # m S, with S the mean of a shift by the lag and its transpose
                 shifted[:, lag:] += 0.5 * m[i][:, :-lag]
                 shifted[:, :-lag] += 0.5 * m[i][:, lag:]
                 spread += 2.0 * float(np.sum(shifted * shifted.T))
             if variance > 0.0 and spread > 0.0:
-                score[lag - 1, i] = (seen / variance - mean) / np.sqrt(spread)
+                score[lag - 1, i] = (products / variance - mean) / np.sqrt(spread)
     return score
 
 
