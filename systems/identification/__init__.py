@@ -1,0 +1,37 @@
+"""Models from data. Whatever is fitted is a plant, with the covariance of what it leaves unexplained."""
+
+from systems.identification.csv_file import read_csv
+from systems.identification.gaussian_process import GaussianProcess
+from systems.identification.grey_box import ParameterFit, fit_parameters
+from systems.identification.learned_plant import LearnedPlant
+from systems.identification.linear_fit import LinearFit, fit_linear
+from systems.identification.poles import Poles
+from systems.identification.random_features import RandomFeatures
+from systems.identification.residual import ResidualFit, fit_residual
+from systems.identification.runs import Runs
+from systems.identification.sparse import SparseFit, fit_sparse
+from systems.identification.subspace import SubspaceFit, fit_subspace
+from systems.identification.terms import polynomials
+from systems.identification.validation import Validation, validate
+
+__all__ = [
+    "GaussianProcess",
+    "LearnedPlant",
+    "LinearFit",
+    "ParameterFit",
+    "Poles",
+    "RandomFeatures",
+    "ResidualFit",
+    "Runs",
+    "SparseFit",
+    "SubspaceFit",
+    "Validation",
+    "fit_linear",
+    "fit_parameters",
+    "fit_residual",
+    "fit_sparse",
+    "fit_subspace",
+    "polynomials",
+    "read_csv",
+    "validate",
+]
