@@ -36,7 +36,8 @@ class Record:
     mean_costs: dict[str, float]  # per named constraint, undiscounted
     mean_length: float  # steps
     diagnostics: dict[str, float]  # quantities of the learner, for instance its temperature
-    evaluation: float | None = None  # mean return of the mean action, where it was evaluated
+    evaluation: float | None = None  # mean return of the mean action of the policy that is saved, where evaluated
+    evaluation_in_training: float | None = None  # the same of the policy in training, whose costs are measured
 
     def flat(self) -> dict[str, float]:
         """Names as they appear in the CSV file and in TensorBoard."""
@@ -48,7 +49,8 @@ class Record:
         }
         line |= {f"costs/{name}": value for name, value in self.mean_costs.items()}
         line |= {f"learner/{name}": value for name, value in self.diagnostics.items()}
-        line["charts/evaluation"] = float("nan") if self.evaluation is None else self.evaluation
+        for name, value in (("evaluation", self.evaluation), ("evaluation in training", self.evaluation_in_training)):
+            line[f"charts/{name}"] = float("nan") if value is None else value
         return line
 
 

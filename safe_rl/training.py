@@ -209,7 +209,8 @@ class Learner(ABC):
                 end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
                 written, training continues with a warning, and the last one is written to the current folder or the one
                 for temporary files.
-            evaluate_every: evaluate the mean action every so many updates; it does not change the run.
+            evaluate_every: evaluate the mean actions of `result`, which is what is saved, and of `policy`, whose costs
+                are measured, every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
 
         Raises:
@@ -274,7 +275,7 @@ class Learner(ABC):
                     if due.report or due.write:
                         self._check_finite(checkpoint)
                     if due.report:
-                        self.history.append(self._record(evaluate(self.policy, self.task) if due.evaluate else None))
+                        self.history.append(self._record(due.evaluate))
                         monitor.show(self.history[-1])
                     if due.write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), due.last or interrupted)
@@ -312,7 +313,9 @@ class Learner(ABC):
             description |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
         return description
 
-    def _record(self, evaluation: float | None) -> Record:
+    def _record(self, evaluated: bool) -> Record:
+        saved = evaluate(self.result, self.task) if evaluated else None
+        trained = saved if self.result is self.policy or not evaluated else evaluate(self.policy, self.task)
         summary = self.collector.summary()
         costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
@@ -323,7 +326,8 @@ class Learner(ABC):
             costs,
             summary.mean_length,
             self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
-            evaluation,
+            saved,
+            trained,
         )
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> tuple[NDArray[np.float32], None]:
