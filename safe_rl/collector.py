@@ -95,7 +95,7 @@ class Collector:
 
     def _advance(self, action: Tensor, of_policy: bool = True) -> Batch:
         samples = self.environment.samples if self._counts_samples else None  # type: ignore[attr-defined]
-        transition = self.environment.step(self.policy.physical(action))
+        transition = self.environment.step(self.policy.physical(action, self.observation))
         rows = Batch(
             self.observation,
             transition.next_observation.to(torch.float32),
@@ -146,6 +146,8 @@ class Collector:
             raise InvalidValue(
                 "a prior policy observes the plant's state, which only environments of a systems.Task have"
             )
+        if self.policy.regulator is not None:
+            raise InvalidValue("a residual policy begins with its regulator already; leave out one of the two")
         self.jump_start = start
         stored, self._stored_start = self._stored_start, None
         if stored is None:

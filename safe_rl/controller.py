@@ -14,6 +14,7 @@ from ctrl.export.code import ControllerCode, NotExportable
 from ctrl.export.network import policy_part
 from ctrl.export.project import export
 from ctrl.laws.network import Network
+from ctrl.laws.residual import Residual
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
 from systems import Task
@@ -65,7 +66,7 @@ class PolicyController:
         return described("PolicyController", self.approximations)
 
     @property
-    def law(self) -> Network | None:
+    def law(self) -> Network | Residual | None:
         """The input as a function of the state, before it is clipped to the task's bounds, the function to certify;
         None where the policy observes something other than the state. Of periodic signals it reads the representative
         next to the reference.
@@ -94,6 +95,11 @@ class PolicyController:
         Raises:
             NotExportable: an observation without a form in C.
         """
+        if not isinstance(self._act, Network):
+            raise NotExportable(
+                f"task '{self.task.name}': a residual policy has no form in C yet; export the regulator it corrects "
+                "(trivium export TASK --controller lqr), or train without one (--residual False)"
+            )
         try:
             part = policy_part(self.task, self._act, self._reference, samples)
         except NotLowerable as reason:
