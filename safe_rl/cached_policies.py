@@ -16,6 +16,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from safe_rl.base.dsact import DSACT, DSACTSettings
+from safe_rl.base.off_policy import OffPolicy
 from safe_rl.checkpoint import CheckpointError
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
@@ -47,6 +48,7 @@ class TrainingConfig:
         settings: of its base.
         updates: in all.
         jump_start: makes that which begins the runs; default: none.
+        chooses_regulator: whether it learns what to add to LQR where that brings the runs to the reference.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TrainingConfig:
     settings: Any
     updates: int
     jump_start: Callable[[Task], JumpStart] | None = None
+    chooses_regulator: bool = False
 
     def begin(self, task: Task, running: Path, seed: int = 0) -> Learner:
         """The learner, from its checkpoint where there is one that can be read."""
@@ -62,6 +65,8 @@ class TrainingConfig:
         except CheckpointError:
             running.unlink(missing_ok=True)
             learner = self.make(task, seed=seed, settings=self.settings)  # type: ignore[call-arg]
+            if self.chooses_regulator and isinstance(learner, OffPolicy):
+                learner.choose_regulator()
         return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
 
     def described(self, task: Task) -> dict[str, Any]:
@@ -74,20 +79,23 @@ class TrainingConfig:
         }
         if isinstance(self.make, Combination):
             description["handler"] = repr(self.make.handler)
+        if self.chooses_regulator:
+            description["regulator"] = "LQR, where it brings the runs to the reference"
         if self.jump_start is not None:
             description["jump start"] = repr(self.jump_start(task).settings)
         return description
 
 
 def dsact(task: Task) -> PolicyController:
-    """A DSAC-T policy for the task, trained with default settings and seed 0 on first use.
+    """A DSAC-T policy for the task, trained with default settings and seed 0 on first use; where LQR brings the runs to
+    the reference, a residual on it.
 
     An interrupted training resumes where it stopped.
 
     Raises:
         NotApplicable: an input of the task has no bounds.
     """
-    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES))
+    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES, chooses_regulator=True))
 
 
 def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:

@@ -11,7 +11,7 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
 from ctrl.export.code import ControllerCode, NotExportable
-from ctrl.export.network import policy_part
+from ctrl.export.network import policy_part, residual_part
 from ctrl.export.project import export
 from ctrl.laws.network import Network
 from ctrl.laws.residual import Residual
@@ -95,19 +95,17 @@ class PolicyController:
         Raises:
             NotExportable: an observation without a form in C.
         """
-        if not isinstance(self._act, Network):
-            raise NotExportable(
-                f"task '{self.task.name}': a residual policy has no form in C yet; export the regulator it corrects "
-                "(trivium export TASK --controller lqr), or train without one (--residual False)"
-            )
         try:
-            part = policy_part(self.task, self._act, self._reference, samples)
+            if isinstance(self._act, Residual):
+                part = residual_part(self.task, self._act, self._reference)
+            else:
+                part = policy_part(self.task, self._act, self._reference, samples)
         except NotLowerable as reason:
             raise NotExportable(f"task '{self.task.name}': its observation has no form in C: {reason}") from reason
         widths = "x".join(str(width) for width in self.policy.hidden)
         return ControllerCode(
             self.task,
-            f"A policy, a network of {widths} units.",
+            f"A {'residual ' if isinstance(self._act, Residual) else ''}policy, a network of {widths} units.",
             part,
             self.approximations,
             tolerance=1e-6,

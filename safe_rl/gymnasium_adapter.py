@@ -323,10 +323,11 @@ class GymnasiumCopies:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Repeats the runs of the saved state up to where they were."""
-        if not len(state["runs"]) == len(state["late"]) == self.n:
+        late = state.get("late", [0] * self.n)
+        if not len(state["runs"]) == len(late) == self.n:
             raise DimensionMismatch(f"saved from {len(state['runs'])} environments; here are {self.n}")
         self._seed, self._runs = int(state["seed"]), [int(run) for run in state["runs"]]
-        self._late = [int(late) for late in state["late"]]
+        self._late = [int(used) for used in late]
         for i, tape in enumerate(state["actions"]):
             self._actions[i] = []
             self._restart(i)

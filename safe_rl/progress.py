@@ -77,7 +77,7 @@ class Monitor:
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
         limits: budgets, said once at the beginning with their conversions.
-        beside: returns of other controllers by name, shown beside the learner's.
+        baselines: returns of other controllers by name, shown beside the learner's.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class Monitor:
         folder: Path | None,
         settings: dict[str, Any],
         limits: Sequence[CostLimit] = (),
-        beside: Mapping[str, float] | None = None,
+        baselines: Mapping[str, float] | None = None,
     ) -> None:
         console = Console(stderr=True)
-        self._beside = dict(beside or {})
+        self._baselines = dict(baselines or {})
         self._unit, self._limits = unit, {limit.name: limit for limit in limits}
         if show:
             for limit in limits:
@@ -152,7 +152,7 @@ class Monitor:
         """Draw and log one record."""
         now = time.perf_counter()
         rates = [float("nan")] * 2  # unknown at the first record: warm-up and scales came before it
-        others = ", ".join(f"{name} {value:.4g}" for name, value in self._beside.items())
+        others = ", ".join(f"{name} {value:.4g}" for name, value in self._baselines.items())
         news = [f"return {record.mean_return:.4g}" + (f" ({others})" if others else "")]
         if self._clock is not None:
             seconds = max(now - self._clock[0], 1e-9)

@@ -68,7 +68,7 @@ class Learner(ABC):
         threads: of torch, while it learns.
 
     `name` labels it in the progress display and the log: the name of its combination, or of its parts. `checkpoint` is
-    where `learn` wrote the last one. `beside` are returns of other controllers, by name, to show beside its own.
+    where `learn` wrote the last one. `baselines` are returns of other controllers, by name, to show beside its own.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -135,7 +135,7 @@ class Learner(ABC):
         self.updates = 0
         self.prepared = False
         self.history: list[Record] = []
-        self.beside: dict[str, float] = {}
+        self.baselines: dict[str, float] = {}
         self.checkpoint: Path | None = None
         self._last_finite: LastFinite | None = None
         self._threads = threads
@@ -256,7 +256,7 @@ class Learner(ABC):
                 folder,
                 self._described(),
                 limits,
-                self.beside,
+                self.baselines,
             )
             stack.enter_context(quick_arithmetic(self._threads))
             stack.enter_context(monitor)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ctrl.commands.beside import Beside
+from ctrl.commands.baseline import Baseline
 from ctrl.commands.misuse import Misuse, tell
 
 __all__ = ["Train"]
@@ -92,16 +92,16 @@ class Train:
             learner = learner_type(task, seed=self.seed, **chosen)
             self._choose(learner)
             write_json(folder / "task.json", describe(task))
-        beside = Beside(task)
-        if hasattr(learner, "beside"):
-            learner.beside = beside.returns
+        baseline = Baseline(task)
+        if hasattr(learner, "baselines"):
+            learner.baselines = baseline.returns
         goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
         learner.learn(**goal, progress=True, checkpoint=checkpoint, log=folder)
         policy = kept(folder / f"{kind}.policy", learner.result.save)
         written = getattr(learner, "checkpoint", checkpoint)  # learners of one's own write it where they are told
         if written is not None and written.exists():
             print(f"saved: {written}")
-        verdict, is_worse = beside.verdict(policy.path)
+        verdict, is_worse = baseline.verdict(policy.path)
         tell(policy, ", though worse than LQR" if is_worse else "")
         if verdict:
             print(verdict)

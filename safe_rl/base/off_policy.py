@@ -239,7 +239,7 @@ class OffPolicy(Learner):
         }
 
     def load_learner_state(self, state: dict[str, Any]) -> None:
-        stored = state["trials"]
+        stored = state.get("trials")
         if stored is not None and self.trials is None:
             self._begin_trials(Trials.law_of(stored), float(stored["unit"]))
         for name, module in self._modules().items():

@@ -12,7 +12,7 @@ import torch
 
 import safe_rl.residual
 from ctrl.certify.files.content import law_data, law_of
-from ctrl.commands.beside import Beside
+from ctrl.commands.baseline import Baseline
 from ctrl.comparison.draws import draw
 from ctrl.controller import NotApplicable
 from ctrl.laws import Law, Residual
@@ -24,6 +24,7 @@ from systems import InvalidValue, Quadratic, Task
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 from systems.library import cartpole, double_integrator, pendulum, pendulum_swing_up
+from tests.exported import Compiled, largest_difference
 from tests.safe_rl.tasks import TINY, assert_same_run, two_budgets
 
 TASK = pendulum()
@@ -140,6 +141,13 @@ def test_files_and_laws_are_the_policy(tmp_path: Path) -> None:
     assert float(np.abs(law(points) - law.base(points)).max()) > 0.01
 
 
+def test_c_code_decides_as_the_controller(tmp_path: Path) -> None:
+    controller = PolicyController(TASK, trained())
+    folder = controller.export(tmp_path / "c", name="residual")
+    start = np.array([[0.7, -0.5], [0.1, 0.2]])
+    assert largest_difference(controller, Compiled(folder, TASK), TASK, start, 40) < 1e-9
+
+
 def test_enclosures_of_the_sum_hold() -> None:
     law = trained().law()
     chance = np.random.default_rng(0)
@@ -203,13 +211,13 @@ def test_verdict_beside_lqr(tmp_path: Path) -> None:
     learner = begun()
     path = tmp_path / "best.policy"
     learner.result.save(path)
-    said, is_worse = Beside(TASK).verdict(path)
+    said, is_worse = Baseline(TASK).verdict(path)
     assert said.startswith("as good as LQR")
     assert not is_worse
     untrained = SAC(TASK, settings=TINY[SAC])
     untrained.result.save(path)
-    said, is_worse = Beside(TASK).verdict(path)
+    said, is_worse = Baseline(TASK).verdict(path)
     assert said.startswith("worse than LQR")
     assert is_worse
-    assert Beside(TASK).returns["LQR"] < 0
-    assert Beside(pendulum_swing_up()).verdict(tmp_path / "none.policy") == ("", False)
+    assert Baseline(TASK).returns["LQR"] < 0
+    assert Baseline(pendulum_swing_up()).verdict(tmp_path / "none.policy") == ("", False)

@@ -1,4 +1,4 @@
-"""LQR beside a policy in training: its return while that learns, and how the two compare at the end."""
+"""LQR as the baseline of a policy: its return while that learns, and how the two compare at the end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, final
 
 import numpy as np
 
-__all__ = ["Beside"]
+__all__ = ["Baseline"]
 
 RUNS = 200
 SURE = 2.0  # standard errors of the paired differences beyond which a difference is no noise
 
 
 @final
-class Beside:
+class Baseline:
     """Runs of LQR on a task, and of a policy from the same starts under the same disturbances.
 
     Args:
@@ -23,9 +23,9 @@ class Beside:
 
     def __init__(self, task: Any) -> None:
         from ctrl.comparison.draws import draw
-        from ctrl.controller import NotApplicable
         from ctrl.regulator import LQR
-        from systems import InvalidValue, Task
+        from systems import Task
+        from systems.errors import TriviumError
 
         self.task = task
         self._costs: np.ndarray | None = None
@@ -33,7 +33,7 @@ class Beside:
             try:
                 self._draws = draw(task, RUNS, (0,))
                 self._costs = self._run(LQR(task))
-            except (NotApplicable, InvalidValue):
+            except TriviumError:
                 pass
 
     def _run(self, controller: Any) -> np.ndarray:
