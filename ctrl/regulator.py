@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from scipy import linalg
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused, described
+from ctrl.answers import ESTIMATED, EXACT, NO_FORECAST, Announced, Answer, Answers, Refused, described
 from ctrl.controller import (
     Decision,
     NotApplicable,
@@ -399,5 +399,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: Announced("ignores the domain"),
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: NO_FORECAST,
     }
 )

@@ -203,7 +203,7 @@ class NonlinearMPC(OnlineController):
         """Sets the parameters of sample ``k``; returns the reference over the horizon, and the stages before the end of
         the run."""
         staged = self.staged
-        x_ref, u_ref, going = ahead(self.task, self.horizon, k, staged.ends)
+        x_ref, u_ref, going = ahead(self.task, self.horizon, k, staged.ends, x)
         left = self._budgets.left(x, k) if len(staged.rates) else np.zeros(0)
         staged.fill(self._p, x_ref, u_ref, going, left)
         return x_ref, u_ref, going
@@ -278,6 +278,9 @@ class NonlinearMPC(OnlineController):
         for i in range(left, self.horizon):
             us[i] = self._fallback.backup(xs[i], k + i)
             xs[i + 1] = self._after(xs[i], us[i])
+        if self.staged.known.size:
+            x_ref, _ = self.task.reading.window(k, self.horizon + 1, x)
+            xs[:, self.staged.known] = x_ref[:, self.staged.known]
         # An old plan may also have diverged, if the plant is unstable.
         if not (np.isfinite(xs).all() and relative_distance(x, xs[0]) <= self.FAR):
             return None
@@ -331,5 +334,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: EXACT,
     }
 )
