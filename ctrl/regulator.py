@@ -176,7 +176,7 @@ class LQR:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         self.task = task
         self._lower, self._upper = task.input_bounds
-        if Part.INTEGER in task.reading.parts:
+        if not task.reading.parts.isdisjoint({Part.INTEGER, Part.FORECAST}):
             ANSWERS.read(task)  # refuses
         self._has_limits = bool(task.reading.change_limits)
         self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean

@@ -75,15 +75,15 @@ class Forecast(ByContent):
         samples = np.asarray(k)
         return self._of(self._held(self.predicted, samples), samples, np.zeros((*samples.shape, len(self.signals))))
 
-    def path(self, now: np.ndarray, k: int, count: int) -> np.ndarray:
+    def path(self, present: np.ndarray, k: int, count: int) -> np.ndarray:
         """The states (count, states) at the samples k .. k + count - 1, predicted at sample k from the present ones.
 
         Args:
-            now: (states,), at sample k; only the signals themselves are read.
+            present: (states,), at sample k; only the signals themselves are read.
         """
         samples = k + np.arange(count)
         predicted = self._held(self.predicted, samples)
-        error = now[: len(self.signals)] - predicted[0]
+        error = present[: len(self.signals)] - predicted[0]
         error = error * float(self.persistence) ** np.arange(count)[:, None]
         return self._of(predicted + error, samples, error)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
-from scipy.linalg import block_diag
 
 from systems.arguments import expect_array
 from systems.constraints import Constraint
@@ -94,6 +93,8 @@ class JoinedDisturbance(Distribution):
     signals: Signals
 
     def affine(self, declared: Signals) -> AffineMap:
+        from scipy.linalg import block_diag  # scipy is slow to import and only needed here
+
         inner, errors = self.inner.affine(self.declared), self.errors.affine(self.signals)
         at = list(self.kept)
         base = errors.base if errors.factor.any() else inner.base

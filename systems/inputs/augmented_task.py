@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from systems.constraints import Box, Constraint, Ellipsoid, Polytope
 from systems.costs import Cost
@@ -170,6 +169,8 @@ class CarriedStart(Distribution):
     added: tuple[float, ...]
 
     def affine(self, declared: Signals) -> AffineMap:
+        from scipy.linalg import block_diag  # scipy is slow to import and only needed here
+
         inner = self.initial.affine(self.state)
         count = len(self.added)
         offset = np.concatenate([inner.offset, self.added])

@@ -43,7 +43,7 @@ class HeatPump(Plant):
     water_floor: float = positive(0.3)  # kW/K
     sun_on_floor: float = parameter(0.1, least=0.0, most=1.0)  # share of the sun that warms the floor
     performance: float = positive(3.0)  # heat by electricity
-    power: float = positive(1.5)  # kW
+    power: float = positive(2.0)  # kW
 
     state = signals("room [degC]", "floor [degC]", "water [degC]")
     input = signals("power [kW]")
