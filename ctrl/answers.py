@@ -15,6 +15,7 @@ from systems.reading import Part
 __all__ = [
     "ESTIMATED",
     "EXACT",
+    "NO_FORECAST",
     "Announced",
     "Answer",
     "Answers",
@@ -52,6 +53,11 @@ Answer = Exact | Announced | Refused
 EXACT = Exact()
 ESTIMATED = Announced("takes the estimate of the state for the state")
 """The answer of controllers of the state to a measurement: paired with an estimator, they are certainty-equivalent."""
+NO_FORECAST = Refused(
+    "the signals {names} are known ahead, as series over time, which this controller does not take; use LinearMPC, "
+    "NonlinearMPC or a learner"
+)
+"""The answer of controllers whose model is the same at every sample."""
 
 
 @final
@@ -144,6 +150,9 @@ def _names(task: Task, part: Part) -> str:
         return _quoted(c.name for c in reading.change_limits)
     if part is Part.INTEGER:
         return ", ".join(s.name for s in task.plant.input if s.integer)
+    if part is Part.FORECAST:
+        assert task.plant.forecast is not None
+        return ", ".join(task.plant.forecast.signals.names)
     if part is Part.PERIODIC:
         return ", ".join(s.name for s in task.plant.state if np.isfinite(s.period) or s.quaternion)
     return ""

@@ -18,6 +18,7 @@ from systems.arguments import expect_arguments, expect_array
 from systems.discretise import Discretisation
 from systems.envs.model import SampleRules
 from systems.errors import expect, shown
+from systems.forecast import with_known
 from systems.lowering.buffered import Buffered
 from systems.measurement import Sensors
 
@@ -165,6 +166,7 @@ class _Loop:
                     + ("" if b else " with at least one run")
                 )
         self.steps = self.disturbances.shape[1]
+        self.disturbances = with_known(task.true_dynamics.plant, self.disturbances)
         self.lower, self.upper = task.true_dynamics.plant.bounds
         self.rules = SampleRules(task, self.steps)
         self.sensors: Sensors | None = None

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from scipy import linalg
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused, described
+from ctrl.answers import ESTIMATED, EXACT, NO_FORECAST, Announced, Answer, Answers, Refused, described
 from ctrl.controller import (
     Decision,
     NotApplicable,
@@ -177,7 +177,7 @@ class LQR:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         self.task = task
         self._lower, self._upper = task.input_bounds
-        if task.reading.has_integers:
+        if task.reading.has_integers or task.plant.forecast is not None:
             ANSWERS.read(task)  # refuses
         self._has_limits = bool(task.reading.change_limits)
         self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean
@@ -409,5 +409,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: Announced("ignores the domain"),
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: NO_FORECAST,
     }
 )

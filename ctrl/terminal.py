@@ -86,6 +86,8 @@ def _moving(task: Task) -> Terminal:
     """For an affine plant with a quadratic cost the cost-to-go is the same around every reference that it follows."""
     none = np.zeros(len(task.plant.state))
     reading = task.reading
+    if task.plant.forecast is not None:
+        return Terminal(None, none, None, "none: the signals known ahead move")
     if not (reading.is_affine and reading.is_quadratic):
         return Terminal(None, none, None, "none: the reference moves")
     if not (reading.follows and reading.gradient_vanishes):

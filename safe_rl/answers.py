@@ -42,6 +42,7 @@ _COMMON: dict[Part, Answer] = {
     Part.PERIODIC: EXACT,
     Part.DOMAIN: EXACT,  # leaving it is charged in the reward
     Part.MEASUREMENT: Announced(f"is trained on the state, and {ESTIMATED.text}"),
+    Part.FORECAST: EXACT,  # a state, which is observed
 }
 
 POLICY = Answers({**_COMMON, **_promising("promises nothing of the constraint {names}")})

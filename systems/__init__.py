@@ -10,6 +10,8 @@ from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibria import Equilibrium, equilibrium, linearise
 from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
+from systems.forecast import Forecast
+from systems.known_ahead import know_ahead
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
 from systems.measurement import Measurement
@@ -31,6 +33,7 @@ __all__ = [
     "Ellipsoid",
     "Equilibrium",
     "Fixed",
+    "Forecast",
     "Gaussian",
     "Hard",
     "Inequality",
@@ -60,6 +63,7 @@ __all__ = [
     "exact",
     "in_error_coordinates",
     "integer",
+    "know_ahead",
     "linear_plant",
     "linearise",
     "lower",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import casadi as ca
 import numpy as np
@@ -16,6 +16,9 @@ from systems.expressions import column, evaluated, without_nan
 from systems.parameters import expect_parameters
 from systems.signals import Signals, Vector, signals
 from systems.symbolic_parameters import expect_same_function, with_symbols
+
+if TYPE_CHECKING:
+    from systems.forecast import Forecast
 
 __all__ = ["Plant"]
 
@@ -117,6 +120,11 @@ class Plant(ABC):
     def limits(self) -> Mapping[str, tuple[float, float]]:
         """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs not named are unlimited."""
         return {}
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What is known ahead of some of the states, see :func:`systems.known_ahead.know_ahead`; None for most."""
+        return None
 
     # ---- derived ----
 

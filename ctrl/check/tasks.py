@@ -17,6 +17,7 @@ from ctrl.comparison.draws import draw, objection
 from ctrl.regulator import LQR
 from systems import Budget, Task, Trajectory, linearise
 from systems.errors import TriviumError, expect
+from systems.forecast import with_known
 from systems.lowering import lower
 from systems.lowering.program import read
 
@@ -154,6 +155,7 @@ def _reference_allowed(task: Task) -> None:
 def _reference_holds(task: Task) -> str:
     x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
     w = np.broadcast_to(task.disturbance.mean(task.plant.disturbance), (task.steps, len(task.plant.disturbance)))
+    w = with_known(task.plant, w)
     after = task.dynamics.lower("numpy")(x_ref[:-1], u_ref[:-1], w, np.zeros(0))
     gap = np.abs(after - x_ref[1:]) / task.dt
     k, i = np.unravel_index(np.argmax(gap), gap.shape)

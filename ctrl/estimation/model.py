@@ -46,6 +46,11 @@ class EstimationModel:
                 f"task '{task.name}' has no measurement, so its state is known; give it one: "
                 'dataclasses.replace(task, measurement=Measurement(signals("angle [rad]"), noise=...))'
             )
+        if task.plant.forecast is not None:
+            raise NotApplicable(
+                f"task '{task.name}' has signals that are known ahead, which estimators do not take; control it by its "
+                "state: dataclasses.replace(task, measurement=None)"
+            )
         expect_values(model_error, "model_error")
         plant, measurement = task.plant, task.measurement
         with located("model_error"):

@@ -75,6 +75,11 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     task = _task_of(controller)
     if not len(task.plant.input):
         raise NotExportable(f"task '{task.name}' has no input, so there is nothing to compute")
+    if task.plant.forecast is not None:
+        raise NotExportable(
+            f"task '{task.name}' has signals that are known ahead, and exported code takes no series; export a "
+            "controller of the task without them"
+        )
     if task.measurement is not None:
         raise NotExportable(
             f"task '{task.name}' has a measurement, and estimators have no C code; export a controller of "

@@ -92,6 +92,11 @@ class Loop:
             raise InvalidValue(f"plant = {shown(plant)}; expected an object with read() and write(u)")
         if not len(task.plant.input):
             raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to write")
+        if task.plant.forecast is not None:
+            raise NotApplicable(
+                f"task '{task.name}' has signals that are known ahead, whose series a loop does not run through yet; "
+                "give it a task without them"
+            )
         if task.measurement is not None:
             raise NotApplicable(
                 f"task '{task.name}' has a measurement, and a loop exchanges states with its plant; give it "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
+from ctrl.answers import ESTIMATED, EXACT, NO_FORECAST, Announced, Answer, Answers, Refused
 from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
 from systems import Task
 from systems.reading import Part
@@ -53,6 +53,7 @@ def answers(moving: Answer) -> Answers:
             Part.PERIODIC: EXACT,
             Part.DOMAIN: DOMAIN,
             Part.MEASUREMENT: ESTIMATED,
+            Part.FORECAST: NO_FORECAST,
         }
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
+from ctrl.answers import NO_FORECAST
 from ctrl.controller import NotApplicable
 from ctrl.linearisation import expect_differentiable, linear_plant
 from mpc.harmonic.conic_program import ConicProgram
@@ -76,6 +77,9 @@ def tracking_model(task: Task) -> TrackingModel:
             constraint is not affine.
     """
     expect(task, Task, "the task of a controller", "such as systems.library.ball_and_plate_axis()")
+    if task.plant.forecast is not None:
+        names = ", ".join(task.plant.forecast.signals.names)
+        raise NotApplicable(f"task '{task.name}': {NO_FORECAST.text.format(names=names)}")
     if not task.cost.is_distance:
         raise NotApplicable(f"task '{task.name}': its cost is not quadratic, which this controller needs")
     expect_differentiable(task)

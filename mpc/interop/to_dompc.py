@@ -82,6 +82,11 @@ def to_dompc(task: Task, horizon: int = 25, terminal: Kind = "cost-to-go", seed:
             "spent; use NonlinearMPC(task, solver='do-mpc'), which does"
         )
     posed, approximations = staged(task, horizon, terminal), ANSWERS.read(task)
+    if posed.known.size:
+        raise NotApplicable(
+            f"task '{task.name}' has signals that are known ahead, which are predicted from the measured ones; "
+            "NonlinearMPC(task, solver='do-mpc') solves it with do-mpc"
+        )
     if posed.smoothed:
         approximations += (SMOOTHED_ROOTS,)
     free = FreeEnd(posed.program)

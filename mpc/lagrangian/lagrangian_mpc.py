@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
+from ctrl.answers import ESTIMATED, EXACT, NO_FORECAST, Announced, Answer, Answers, Refused
 from ctrl.controller import Status
 from mpc.approximations import DOMAIN, HELD_AS_HARD, INTEGER, KINKED_CONSTRAINT, UNDISTURBED
 from mpc.fallback import Plan
@@ -178,5 +178,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: NO_FORECAST,
     }
 )

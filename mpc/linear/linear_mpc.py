@@ -21,6 +21,7 @@ from mpc.export.fallback import fallback_part, representative_part
 from mpc.export.linear import linear_part, linear_step_part
 from mpc.fallback import Plan
 from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
+from mpc.linear.forecast_stages import ForecastStages
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
 from mpc.online import OnlineController, SolveResult, quiet
 from mpc.polyhedra import NoInvariantSet, Polyhedron
@@ -147,9 +148,14 @@ class LinearMPC(OnlineController):
         self._affine, self._kinks = affine_task(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
         self._moves = not task.reference.is_constant
-        self._source: StageSource = (
-            MovingStages(task, horizon, self._fallback.regulator or LQR(task)) if self._moves else ConstantStages(task)
-        )
+        self._forecast = ForecastStages(task) if task.plant.forecast is not None else None
+        self._source: StageSource
+        if self._forecast is not None:
+            self._source = self._forecast
+        elif self._moves:
+            self._source = MovingStages(task, horizon, self._fallback.regulator or LQR(task))
+        else:
+            self._source = ConstantStages(task)
         self._rest: np.ndarray | None = None
         self.terminal_set, self._terminal = self._end(self._terminal_choice)
         lengths = range(1, horizon + 1) if self._ends else (horizon,)
@@ -199,6 +205,13 @@ class LinearMPC(OnlineController):
                     "leave terminal out"
                 )
             return None, "the task's own terminal cost"
+        if self._forecast is not None:
+            if terminal is not None:
+                raise NotApplicable(
+                    f"task '{self.task.name}' has signals that are known ahead, and no cost-to-go that is the same at "
+                    "every sample; leave terminal out, and take a horizon as long as the signals matter"
+                )
+            return None, "none: the signals known ahead move"
         where = "" if self._moves or not self._source.is_elsewhere else f" at {steady_state_in_words(self.task, True)}"
         said = f"Riccati cost-to-go{where}"
         if terminal == "cost" or self._is_whole.any():
@@ -225,7 +238,8 @@ class LinearMPC(OnlineController):
         )  # fmt: skip
         size = control.blocks * control.B.shape[2] + int(np.isfinite(control.weight).sum())
         searched = bool(self._is_whole.any())
-        is_small = searched or size <= self.CONDENSED
+        is_strict = self._forecast is None or self._forecast.is_strict
+        is_small = searched or (size <= self.CONDENSED and is_strict)
         is_condensed = is_small if self._solver_name is None else self._solver_name == "daqp"
         before = self._programs.get(going)
         is_alike = before is not None and before.form.is_least_distance == is_condensed and not searched
@@ -269,12 +283,16 @@ class LinearMPC(OnlineController):
             )
         return PIQP(problem, self._iterations)
 
-    def _select(self, k: int) -> None:
-        """Makes the program of sample ``k`` the current one."""
+    def _select(self, k: int, x: np.ndarray | None = None) -> None:
+        """Makes the program of sample ``k`` the current one.
+
+        Args:
+            x: (n,), the measured state, from which signals that are known ahead are predicted; default: not known.
+        """
         steps = self.task.steps
         going = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
-        stages = self._source.stages(k, going)
-        if self._source.varies and k != self._sample:
+        stages = self._source.stages(k, going, x)
+        if self._source.varies and (k != self._sample or x is not None):
             self._programs = {going: self._program(stages, going)}
         self._current, self._sample = self._programs[going], k
         self.problem, self.form, self.solver = self._current.control, self._current.form, self._current.solver
@@ -374,7 +392,7 @@ class LinearMPC(OnlineController):
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
         if self._moves or self._ends:
-            self._select(k)
+            self._select(k, x if self._forecast is not None else None)
         f, lower, upper, u = self._instance(x)
         solution = self.solver.solve(f, lower, upper)
         if solution.status is Status.INFEASIBLE and self._without_set is not None:
@@ -420,5 +438,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: EXACT,
     }
 )

@@ -78,8 +78,12 @@ class StageSource(ABC):
         """State (n,) and input (m,) where the first sample is expanded."""
 
     @abstractmethod
-    def stages(self, k: int, horizon: int) -> Stages:
-        """The stages from sample ``k`` on."""
+    def stages(self, k: int, horizon: int, x: np.ndarray | None = None) -> Stages:
+        """The stages from sample ``k`` on.
+
+        Args:
+            x: (n,), the measured state, from which signals that are known ahead are predicted; default: not known.
+        """
 
     @abstractmethod
     def end_at_rest(self) -> np.ndarray:
@@ -154,7 +158,7 @@ class ConstantStages(StageSource):
         about_rest = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[kept], h[kept]))
         return Polyhedron(about_rest.H, about_rest.h + about_rest.H @ model.x_ref)
 
-    def stages(self, k: int, horizon: int) -> Stages:
+    def stages(self, k: int, horizon: int, x: np.ndarray | None = None) -> Stages:
         """See :class:`StageSource`."""
         model = self.model
         z = np.concatenate([model.x_ref, model.u_ref])
@@ -201,7 +205,7 @@ class MovingStages(StageSource):
         """See :class:`StageSource`."""
         raise NoInvariantSet("the reference moves")
 
-    def stages(self, k: int, horizon: int) -> Stages:
+    def stages(self, k: int, horizon: int, x: np.ndarray | None = None) -> Stages:
         """See :class:`StageSource`."""
         table, first = self._table, k
         if not 0 <= k <= len(table.A) - horizon:

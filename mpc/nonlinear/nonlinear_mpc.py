@@ -274,7 +274,7 @@ class NonlinearMPC(OnlineController):
         """Sets the parameters of sample ``k``; returns the reference over the horizon, and the stages before the end of
         the run."""
         staged = self.staged
-        x_ref, u_ref, going = ahead(self.task, self.horizon, k, staged.ends)
+        x_ref, u_ref, going = ahead(self.task, self.horizon, k, staged.ends, x)
         left = self._budgets.left(x, k) if len(staged.rates) else np.zeros(0)
         staged.fill(self._p, x_ref, u_ref, going, left)
         return x_ref, u_ref, going
@@ -381,6 +381,9 @@ class NonlinearMPC(OnlineController):
         if not state.is_euclidean:
             xs[: left + 1] += state.nearest(xs[0], x) - xs[0]
         self._follow_backup(xs, us, left, k)
+        if self.staged.known.size:
+            x_ref, _ = self.task.reading.window(k, self.horizon + 1, x)
+            xs[:, self.staged.known] = x_ref[:, self.staged.known]
         # An old plan may also have diverged, if the plant is unstable.
         if not (np.isfinite(xs).all() and relative_distance(x, xs[0]) <= self.FAR):
             return None
@@ -437,5 +440,6 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,
+        Part.FORECAST: EXACT,
     }
 )

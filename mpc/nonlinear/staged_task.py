@@ -43,6 +43,9 @@ class StagedTask:
         decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
             spent already.
         smoothed: whether roots were made differentiable.
+        known: indices of the states that a forecast determines. The functions read them from the parameters, where they
+            take the place of their references; as states of the program they are only carried along, so that they add
+            no curvature.
     """
 
     program: StagedProgram
@@ -56,6 +59,7 @@ class StagedTask:
     rates: np.ndarray
     decided: np.ndarray
     smoothed: bool
+    known: np.ndarray
 
     @property
     def plant_sizes(self) -> tuple[int, int]:
@@ -75,7 +79,7 @@ class StagedTask:
         """Writes the parameters p (N + 1, parameters).
 
         Args:
-            x_ref: (N + 1, n), the reference of the states over the horizon.
+            x_ref: (N + 1, n), the reference of the states over the horizon, and the values of known states.
             u_ref: (N + 1, m), that of the inputs.
             going: number of stages before the end of the run.
             left: (budgets,), what remains of each budget.
@@ -85,6 +89,9 @@ class StagedTask:
             n, m = x_ref.shape[1], u_ref.shape[1]
             p[:, :n], p[:, n : n + m] = x_ref, u_ref
             start = n + m
+        if self.known.size:
+            p[:-1, start : start + self.known.size] = x_ref[1:, self.known]
+            start += self.known.size
         if self.ends:
             stages = np.arange(len(p))
             p[:, start] = stages < going
@@ -94,15 +101,19 @@ class StagedTask:
             p[:, start + 1 + count :] = left
 
 
-def ahead(task: Task, horizon: int, k: int, ends: bool) -> tuple[np.ndarray, np.ndarray, int]:
+def ahead(
+    task: Task, horizon: int, k: int, ends: bool, x: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
     """The reference from sample ``k`` on, states (horizon + 1, n) and inputs (horizon + 1, m), and the number of stages
     before the end of the run.
 
     Args:
         ends: whether the program knows of the end; the reference beyond it is ignored then.
+        x: (n,), the measured state, from which states that are known ahead are predicted, in place of their reference;
+            default: not known.
     """
     going = task.steps - k if ends and 0 <= k < task.steps else horizon + 1
-    x_ref, u_ref = task.reading.window(k, horizon + 1)
+    x_ref, u_ref = task.reading.window(k, horizon + 1, x)
     if going < horizon:
         x_ref = np.vstack([x_ref[: going + 1], np.repeat(x_ref[going : going + 1], horizon - going, axis=0)])
     return x_ref, u_ref, going
@@ -175,6 +186,13 @@ class _Writer:
         self.going = ca.SX.sym("going") if self.ends else ca.SX(1)
         self.rate, self.left = ca.SX.sym("rate", len(self.budgets)), ca.SX.sym("left", len(self.budgets))
         window = [self.xr, self.ur] if self.moving else []
+        self.known = reading.known
+        # The functions read known states from the parameters.
+        self.read, self.known_next = self.x, ca.SX.sym("known_next", self.known.size)
+        if self.known.size:
+            self.read = ca.SX(self.x)
+            self.read[self.known.tolist()] = self.xr[self.known.tolist()]
+            window.append(self.known_next)
         self.p = ca.vertcat(*window, *([self.going, self.rate, self.left] if self.ends else []))
 
     def write(self) -> StagedTask:
@@ -205,6 +223,7 @@ class _Writer:
             np.array(rates),
             np.array(decided, dtype=bool),
             self.task.reading.is_singular_on_the_way or self.stage_cost is not self.task.reading.stage,
+            self.known,
         )
 
     def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:
@@ -212,16 +231,18 @@ class _Writer:
         s, reading = _Variables(), self.task.reading
         u = s.variable("u", self.m, *self.task.input_bounds)
         t = s.variable("t", self.stage_cost.count, self.stage_cost.lower)
-        arguments = (self.x, u, self.xr, self.ur)
+        arguments = (self.read, u, self.xr, self.ur)
         s.cost += self.going * self.stage_cost.value(*arguments, t)
         # After the end of the run nothing is charged; a quadratic term draws the inputs to their reference instead.
         s.cost += (1 - self.going) * (ca.sumsqr(u - self.ur) + ca.sumsqr(t)) if self.ends else 0
         s.row(self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
-        self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.x, u), self.going)
-        after, spends = self.step(self.x, u, 0, []), []
+        self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.read, u), self.going)
+        after, spends = self.step(self.read, u, 0, []), []
+        if self.known.size:
+            after[self.known.tolist()] = self.known_next
         for excess in reading.excess_functions:
             spends.append(s.variable("excess", 1))
-            for row in ca.vertsplit(excess(self.x, u)):
+            for row in ca.vertsplit(excess(self.read, u)):
                 s.row(row - spends[-1], -np.inf, 0.0)
         if self.ends:
             after = ca.if_else(self.going, after, self.x)
@@ -259,7 +280,7 @@ class _Writer:
         rows = rule.imposed(self.horizon, self.horizon)
         if end.at_edge or reading.terminal is not None:
             rows = rows[np.isinf(rule.weight[rows])]
-        self._hold(s, rows, rule.value(self.x, ca.SX.zeros(self.m, 1)), self.going)
+        self._hold(s, rows, rule.value(self.read, ca.SX.zeros(self.m, 1)), self.going)
         if len(self.budgets):
             s.row(self.spent - self.left, -np.inf, 0.0)
         own = reading.terminal
@@ -270,8 +291,8 @@ class _Writer:
             s.cost += ca.bilin(ca.SX(end.P), error, error) + ca.dot(ca.SX(end.p), error)
         elif own is not None:
             t = s.variable("end", own.count, own.lower)
-            s.cost += own.value(self.x, self.xr, t)
-            s.row(own.rows(self.x, self.xr, t), -np.inf, 0.0)
+            s.cost += own.value(self.read, self.xr, t)
+            s.row(own.rows(self.read, self.xr, t), -np.inf, 0.0)
         return s
 
     def _end_at_rest(self, s: _Variables) -> None:

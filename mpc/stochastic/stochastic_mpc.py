@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, quadratic_end
+from ctrl.answers import ESTIMATED, EXACT, NO_FORECAST, Announced, Answers, Refused, quadratic_end
 from ctrl.controller import Source, Status
 from ctrl.linearisation import terminal_expansion
 from mpc.affine_task import affine_task
@@ -340,6 +340,7 @@ ANSWERS = Answers(
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: Announced(f"{ESTIMATED.text}, with no tightening for its error"),
+        Part.FORECAST: NO_FORECAST,
     }
 )
 

@@ -27,6 +27,7 @@ import numpy as np
 from systems.abstract_task import AbstractTask
 from systems.constraints import Budget
 from systems.errors import DimensionMismatch
+from systems.forecast import with_known
 from systems.lowering import lower
 
 __all__ = ["Rollout", "SampleModel", "SampleOutcome", "SampleRules"]
@@ -177,6 +178,8 @@ class SampleModel:
         self._undisturbed = self.array(np.zeros(len(plant.disturbance)))
         self._no_parameters, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
+        nothing = np.zeros((task.steps, len(plant.disturbance)))
+        self._known = None if plant.forecast is None else self.array(with_known(plant, nothing).T)
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
         self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)
@@ -208,7 +211,8 @@ class SampleModel:
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
 
-        By default ``w`` is zero, as in the models of all controllers.
+        By default ``w`` is zero, as in the models of all controllers. What drives signals that are known ahead is part
+        of ``w`` here, unlike in :meth:`step` and :meth:`rollout`, which know the sample.
         """
         return self._advance(x, u, self._undisturbed if w is None else w, self._no_parameters if p is None else p)
 
@@ -221,6 +225,8 @@ class SampleModel:
         """
         xp = self._xp
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is a legitimate outcome
+            if self._known is not None:
+                w = w + self._driving(k)
             references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
             after, verdict, margin, margin_after = self._sample(x, u, w, *references)
             cost, rest, total, outside, *end = (verdict[..., i] for i in range(verdict.shape[-1]))
@@ -262,7 +268,10 @@ class SampleModel:
         states, costs, margins = [x], [], []
         for k in range(len(u)):
             cost, margin = self._cost_and_margins(x, u[k], *self._reference(start + k))
-            x = self.advance(x, u[k], None if w is None else w[k], p)
+            disturbed = None if w is None else w[k]
+            if self._known is not None:
+                disturbed = self._driving(start + k) + (self._undisturbed if disturbed is None else disturbed)
+            x = self.advance(x, u[k], disturbed, p)
             states.append(x)
             costs.append(cost[..., 0])
             margins.append(margin)
@@ -271,6 +280,11 @@ class SampleModel:
     def _reference(self, k: Any) -> tuple[Any, ...]:
         """x_r (..., n) and u_r (..., m) at the samples k; nothing where it is constant and part of the programs."""
         return tuple(self._xp.moveaxis(table[:, k], 0, -1) for table in self._references)
+
+    def _driving(self, k: Any) -> Any:
+        """What drives known signals (..., q) at the samples k."""
+        assert self._known is not None
+        return self._xp.moveaxis(self._known[:, k], 0, -1)
 
     def _remaining(self, k: Any) -> Any:
         """How many samples the point of departure is charged for."""

@@ -13,6 +13,7 @@ import numpy as np
 from systems.discretise import Discretisation
 from systems.errors import InvalidValue
 from systems.expressions import column
+from systems.forecast import Forecast
 from systems.plant import Plant
 from systems.references import Reference, Sinusoid
 from systems.signals import Signals, Vector
@@ -66,6 +67,15 @@ class AugmentedPlant(Plant, ABC):
     @property
     def disturbance(self) -> Signals:  # type: ignore[override]
         return self.inner.disturbance
+
+    @property
+    def forecast(self) -> Forecast | None:
+        return self.inner.forecast
+
+    @property
+    def moves(self) -> bool:
+        """Whether the reference of the added states moves where that of the inner plant is constant."""
+        return False
 
     @property
     def name(self) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from systems.constraints import Box, Constraint, Ellipsoid, Polytope
 from systems.costs import Cost
@@ -30,6 +29,8 @@ def augmented_task(
     start: np.ndarray,
     constraints: Sequence[Constraint] = (),
     cost: Callable[[Cost], Cost] | None = None,
+    truth: Plant | None = None,
+    disturbance: Distribution | None = None,
 ) -> Task:
     """The task on the augmented plant.
 
@@ -39,13 +40,17 @@ def augmented_task(
         start: (added,), of the added states.
         constraints: to be added.
         cost: of the augmented task, made of the carried cost; default: the carried cost.
+        truth: the augmented plant that really runs; default: the true plant of the task, augmented.
+        disturbance: of the augmented plant; default: that of the task.
     """
+    true_inner = None if task.truth is None else augment(task.truth)
     inner, plant = task.plant, augment(task.plant)
     charged: Cost = CarriedCost(task.cost, inner.state, inner.input)
     return dataclasses.replace(
         task,
         plant=plant,
-        truth=None if task.truth is None else augment(task.truth),
+        truth=true_inner if truth is None else truth,
+        disturbance=task.disturbance if disturbance is None else disturbance,
         cost=charged if cost is None else cost(charged),
         constraints=(*(_carried(c, inner) for c in task.constraints), *constraints),
         reference=_reference(task, plant),
@@ -119,7 +124,7 @@ class CarriedReference(Reference):
 
     @property
     def is_constant(self) -> bool:
-        return self.reference.is_constant
+        return self.reference.is_constant and not self.plant.moves
 
     def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, _ = self.reference.at(self.plant.inner, k)
@@ -131,10 +136,10 @@ class CarriedReference(Reference):
 def _reference(task: Task, plant: AugmentedPlant) -> Reference:
     """As one of the known kinds, which some controllers ask for, where the carried reference is one."""
     carried = CarriedReference(task.reference, plant, task.dt)
-    if task.reference.is_constant:
+    if carried.is_constant:
         x, u = carried.at(plant, 0)
         return SetPoint(x.tolist(), u.tolist())
-    if isinstance(task.reference, Sinusoid):
+    if isinstance(task.reference, Sinusoid) and not plant.moves:
         return _sinusoid(task.reference.frequency, carried, plant)
     return carried
 
@@ -166,6 +171,8 @@ class CarriedStart(Distribution):
     added: tuple[float, ...]
 
     def affine(self, declared: Signals) -> AffineMap:
+        from scipy.linalg import block_diag  # scipy is slow to import and only needed here
+
         inner = self.initial.affine(self.state)
         count = len(self.added)
         offset = np.concatenate([inner.offset, self.added])

@@ -2,10 +2,12 @@
 
 from systems.library.ball_and_plate import BallAndPlate, ball_and_plate, ball_and_plate_axis, ball_and_plate_linear
 from systems.library.bandit import Bandit, bandit
+from systems.library.battery import Battery, battery
 from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up, cartpole_track
 from systems.library.cstr import StirredTank, stirred_tank
 from systems.library.double_integrator import DoubleIntegrator, braking, double_integrator, effort_budget
 from systems.library.driving import Highway, driving
+from systems.library.heat_pump import HeatPump, heat_pump
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
 from systems.library.path_tracking import PathTracking, lane_bound, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
@@ -19,9 +21,11 @@ from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_po
 __all__ = [
     "BallAndPlate",
     "Bandit",
+    "Battery",
     "CartPole",
     "DoubleIntegrator",
     "DynamicCar",
+    "HeatPump",
     "Highway",
     "KinematicCar",
     "OscillatingMasses",
@@ -38,6 +42,7 @@ __all__ = [
     "ball_and_plate_axis",
     "ball_and_plate_linear",
     "bandit",
+    "battery",
     "braking",
     "cartpole",
     "cartpole_swing_up",
@@ -46,6 +51,7 @@ __all__ = [
     "driving",
     "dynamic_car",
     "effort_budget",
+    "heat_pump",
     "kinematic_car",
     "lane_bound",
     "oscillating_masses",

@@ -8,6 +8,7 @@ import casadi as ca
 import numpy as np
 
 from systems.abstract_task import AbstractTask
+from systems.forecast import known_states
 from systems.nonsmooth import kinks
 from systems.reading.reference import STILL, ReferencePath, values_at
 
@@ -41,10 +42,20 @@ def not_differentiable(f: ca.Function) -> str:
 
 
 def is_affine(task: AbstractTask) -> bool:
-    """Whether the sampled plant is affine in state and input."""
+    """Whether the sampled plant is affine in state and input, given the signals that are known ahead."""
     f = task.dynamics.function()
     x, u, w, p = f.sx_in()
-    return not ca.symvar(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u)))
+    slopes = ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), ca.vertcat(x, u))
+    if task.plant.forecast is None:
+        return not ca.symvar(slopes)
+    z = _undetermined(task, x, u)
+    return not ca.depends_on(ca.vec(ca.jacobian(f(x, u, ca.DM.zeros(w.shape), p), z)), z)
+
+
+def _undetermined(task: AbstractTask, x: ca.SX, u: ca.SX) -> ca.SX:
+    """The states and inputs that no forecast determines."""
+    known = set(known_states(task.plant).tolist())
+    return ca.vertcat(*(x[i] for i in range(x.shape[0]) if i not in known), u)
 
 
 def singular(path: ReferencePath) -> tuple[str, ...]:
@@ -142,18 +153,19 @@ def gradient_vanishes(path: ReferencePath, size: float) -> bool:
 
 
 def stage_is_quadratic(task: AbstractTask) -> bool:
-    """Whether the stage cost, kinks aside, is quadratic in state and input."""
+    """Whether the stage cost, kinks aside, is quadratic in state and input, given the signals that are known ahead."""
     stage = task.stage_cost
     x, u, xr, ur = stage.sx_in()
-    z = ca.vertcat(x, u)
+    z = _undetermined(task, x, u)
     return not ca.depends_on(ca.vec(ca.hessian(stage(x, u, xr, ur), z)[0]), z)
 
 
 def ends_quadratically(task: AbstractTask) -> bool:
     """Whether the terminal cost is quadratic in the state."""
     x, xr = task.terminal_cost.sx_in()
-    second = ca.hessian(task.terminal_cost(x, xr), x)[0]
-    return not kinks(task.terminal_cost) and not ca.depends_on(ca.vec(second), x)
+    z = _undetermined(task, x, ca.SX(0, 1))
+    second = ca.hessian(task.terminal_cost(x, xr), z)[0]
+    return not kinks(task.terminal_cost) and not ca.depends_on(ca.vec(second), z)
 
 
 def cost_kinks(task: AbstractTask) -> tuple[str, ...]:

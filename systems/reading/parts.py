@@ -34,3 +34,4 @@ class Part(StrEnum):
     PERIODIC = "periodic signal"
     DOMAIN = "domain"
     MEASUREMENT = "measurement"
+    FORECAST = "signals known ahead"

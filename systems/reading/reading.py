@@ -10,6 +10,7 @@ import numpy as np
 
 from systems.abstract_task import AbstractTask
 from systems.constraints import Budget, Chance, ChangeLimit, Constraint, Hard, Soft
+from systems.forecast import known_states
 from systems.nonsmooth import Epigraph, branches, epigraph, kinks, penalties
 from systems.reading.conditions import (
     Conditions,
@@ -61,10 +62,25 @@ class Reading:
         changes neither plant nor cost nor constraints."""
         return self.path.state
 
-    def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def window(self, k: int, count: int, x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The reference at the samples k .. k + count - 1: states (count, n) and inputs (count, m), continuous in
-        periodic signals."""
-        return self.path.window(k, count)
+        periodic signals.
+
+        Args:
+            x: (n,), the state at sample k, from which states that are known ahead are predicted, in place of their
+                reference, which is the forecast; default: not known.
+        """
+        x_ref, u_ref = self.path.window(k, count)
+        if x is not None and self.known.size:
+            forecast, x_ref = self.task.plant.forecast, np.array(x_ref)
+            assert forecast is not None
+            x_ref[:, self.known] = forecast.path(x[self.known], k, count)
+        return x_ref, u_ref
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Indices of the states that are known ahead."""
+        return known_states(self.task.plant)
 
     @property
     def start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -325,5 +341,6 @@ class Reading:
             Part.PERIODIC: not self.state.is_euclidean,
             Part.DOMAIN: task.domain is not None,
             Part.MEASUREMENT: task.measurement is not None,
+            Part.FORECAST: task.plant.forecast is not None,
         }
         return frozenset(present | {part for part, is_stated in facts.items() if is_stated})

@@ -43,6 +43,7 @@ from systems import (
     Trajectory,
     Uniform,
     integer,
+    know_ahead,
     signals,
 )
 from systems.inputs import limit_changes
@@ -116,6 +117,7 @@ PARTS = {
     Part.COST_ELSEWHERE: changed(cost=Nonlinear(lambda x, u, xr, ur: (x.x1 - 1) ** 2 + x.x2**2 + u.u1**2)),
     Part.NONLINEAR_CONSTRAINT: changed(constraints=(Inequality("disc", lambda x, u: x.x1**2 + x.x2**2 - 9.0),)),
     Part.MEASUREMENT: changed(measurement=Measurement(signals("x1 [-]"))),
+    Part.FORECAST: know_ahead(PLAIN, signals("w1 [-]"), {"w1": np.linspace(0.0, 0.1, 40)}),
 }
 ESTIMATE = "takes the estimate of the state for the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
@@ -125,6 +127,10 @@ SAID = {
     **dict.fromkeys(
         [(reader, Part.INTEGER) for reader in ("lqr", "lagrangian", "tracking", "stochastic")],
         "refused: the input u1 takes whole numbers only",
+    ),
+    **dict.fromkeys(
+        [(reader, Part.FORECAST) for reader in ("lqr", "lagrangian", "tracking", "stochastic")],
+        "refused: the signals w1 are known ahead",
     ),
     ("lqr", Part.HARD): "ignores the constraint 'wall'",
     ("lqr", Part.SOFT): "ignores the constraint 'wall'",

@@ -14,8 +14,16 @@ from systems import Discretisation, Task
 from systems.constraints import Hard
 from systems.library import cartpole, cartpole_swing_up, van_der_pol_reversed
 
-# What no linear regulator can do: swing up, steer others, or decide where there is nothing to decide.
-NOT_FOR_LQR = {"bandit", "cartpole_swing_up", "driving", "pendulum_swing_up", "van_der_pol_reversed"}
+# What no linear regulator can do: swing up, steer others, trade at prices, or decide where there is nothing to decide.
+NOT_FOR_LQR = {
+    "bandit",
+    "battery",
+    "cartpole_swing_up",
+    "driving",
+    "heat_pump",
+    "pendulum_swing_up",
+    "van_der_pol_reversed",
+}
 # Starts are drawn this much closer to the reference where saturation rules out the whole initial distribution.
 SHRUNK = {"cartpole": 0.5, "ball_and_plate": 0.01, "ball_and_plate_axis": 0.01, "ball_and_plate_linear": 0.01}
 
