@@ -21,6 +21,7 @@ from ctrl.estimation import (
     SteadyKalmanFilter,
     UnscentedKalmanFilter,
 )
+from mpc.estimation.moving_horizon import MovingHorizonEstimator
 from systems import (
     DimensionMismatch,
     Gaussian,
@@ -287,6 +288,18 @@ def test_what_cannot_be_estimated_is_refused_with_what_to_do() -> None:
         KalmanFilter(LINEAR).update(np.zeros(2), np.zeros(1), 0)
     with pytest.raises(InvalidValue, match="real numbers"):
         KalmanFilter(LINEAR).update(np.array(["a"]), np.zeros(1), 0)
+
+
+@pytest.mark.parametrize("kind", [KalmanFilter, SteadyKalmanFilter, MovingHorizonEstimator])
+def test_an_input_of_another_shape_or_kind_is_refused(kind: type) -> None:
+    estimator = kind(LINEAR)
+    for wrong in (np.zeros(2), 0.0):
+        with pytest.raises(DimensionMismatch, match=r"input of shape .* expected \(1,\)"):
+            estimator.update(np.zeros(1), wrong, 0)
+    for nothing in (None, "full", [True]):
+        with pytest.raises(InvalidValue, match="real numbers"):
+            estimator.update(np.zeros(1), nothing, 0)
+    assert np.isfinite(estimator.update(np.zeros(1), np.array([np.inf]), 0).state).all()
 
 
 def test_what_is_approximated_is_said() -> None:
