@@ -19,7 +19,7 @@ from mpc.nonlinear.integer_search import IntegerSearch
 from mpc.solvers.branch_and_bound import BranchAndBound
 from mpc.solvers.qp import QPSolver, Solution
 from safe_rl import SAC
-from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Signals, Task, integer, signals
+from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Signals, Soft, Task, integer, signals
 from systems.inputs import limit_changes
 
 
@@ -249,6 +249,7 @@ def test_local_search_comes_near_the_optimum_and_states_its_gap(x: float) -> Non
     [
         ((0.0, 3.6), 9.0, 0.0, 5.0, 3.0),  # and not 4, to which 3.6 is rounded
         ((-3.6, 0.0), 9.0, 0.0, -5.0, -3.0),
+        ((0.0, 3.0 - 1e-10), 9.0, 0.0, 5.0, 3.0),
         ((0.0, 4.0), 1.6, 0.0, 4.0, 1.0),
         ((0.0, 4.0), 1.6, 4.0, 0.0, 3.0),
         ((0.0, 4.0), 2.0, 4.0, 0.0, 2.0),
@@ -278,6 +279,23 @@ class Failing:
         if lower[self._row] == self._first:
             return solution
         return dataclasses.replace(solution, status=Status.NUMERICAL, residual=np.inf)
+
+
+def test_soft_constraints_decide_between_whole_numbers() -> None:
+    weight, x = 15.0, -2.2
+    warm = Box("warm", {"x1": (-1.0, 50.0)}, requirement=Soft(weight))
+    task = dataclasses.replace(SWITCH, cost=Quadratic(Q=[1.0], R=[20.0]), constraints=(warm,))
+    controller = LinearMPC(task, 1)
+    P, after = controller._source.P[0, 0], 0.9 * x + np.arange(2.0)
+    paid, outside = 20.0 * np.arange(2.0) + P * after**2, np.maximum(-1.0 - after, 0.0)
+    assert (paid + 0.6 * weight * outside).argmin() == 0  # so that the whole weight matters
+    assert (paid + weight * outside).argmin() == 1
+    assert controller.step(np.array([x]), 0).input == [1.0]
+
+
+def test_a_bound_that_misses_a_whole_number_by_rounding_allows_it() -> None:
+    plant = dataclasses.replace(SWITCH.plant, input_limits=((0.0, 1.0 - 1e-10),))
+    assert LinearMPC(dataclasses.replace(SWITCH, plant=plant), 5).step(np.array([-3.3]), 0).input == [1.0]
 
 
 def test_a_part_of_the_search_that_failed_stays_in_the_gap() -> None:
