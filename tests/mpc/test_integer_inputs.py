@@ -281,6 +281,17 @@ class Failing:
         return dataclasses.replace(solution, status=Status.NUMERICAL, residual=np.inf)
 
 
+def test_local_search_takes_back_what_rounding_added() -> None:
+    task, x = dataclasses.replace(SWITCH, cost=Quadratic(Q=[0.01], R=[0.03])), np.array([-4.02])
+    exact, local = LinearMPC(task, 3), NonlinearMPC(task, 3)
+    exact.step(x, 0)
+    local.step(x, 0)
+    assert exact.plan is not None
+    assert local.plan is not None
+    np.testing.assert_allclose(local.plan.u[:, 0], [1.0, 1.0, 0.0], atol=1e-6)  # the relaxation is 1, 0.93, 0.51
+    np.testing.assert_allclose(exact.plan.u, local.plan.u, atol=1e-6)
+
+
 def test_soft_constraints_decide_between_whole_numbers() -> None:
     weight, x = 15.0, -2.2
     warm = Box("warm", {"x1": (-1.0, 50.0)}, requirement=Soft(weight))
