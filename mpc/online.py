@@ -30,6 +30,7 @@ LONGEST = 1_000_000  # samples that anybody looks ahead
 COLD_AFTER = 3  # failures in a row after which the last good point is not a start for the solver any more
 SLOWEST = 100  # sample times after which a step that has no time limit of its own is stopped
 LEAST = 60.0  # seconds that it has at least
+_WHOLE = 1e-9  # by which a bound may miss a whole number
 
 
 def quiet(function: Function) -> Function:
@@ -282,13 +283,20 @@ class OnlineController(ABC):
     def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         u, source = self._fallback_input(x, k)
         if self._has_limits and np.isfinite(x).all():
-            u = self.task.reading.limited(self._clip(u), x)
+            wished = self._clip(u)
+            u = self.task.reading.limited(wished, x)
+            if self._integers is not None:  # rounded towards the input before, where a limit cut the change
+                inward = np.where(u < wished, np.floor(u + _WHOLE), np.ceil(u - _WHOLE))
+                u = np.where(self._integers, inward, u)
         return self._clip(u), source
 
     def _clip(self, u: np.ndarray) -> np.ndarray:
         """The inputs (..., m) within their bounds."""
         clipped = np.minimum(np.maximum(u, self._lower), self._upper)
-        return clipped if self._integers is None else np.where(self._integers, np.round(clipped), clipped)
+        if self._integers is None:
+            return clipped
+        low, high = np.ceil(self._lower - _WHOLE), np.floor(self._upper + _WHOLE)
+        return np.where(self._integers, np.clip(np.round(clipped), low, high), clipped)
 
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # noqa: B027  # most have nothing to note
         """Called with the state, the input and the number of a sample that is decided."""

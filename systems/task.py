@@ -127,7 +127,10 @@ class Task(AbstractTask):
             plant.input,
             plant.disturbance,
         ):
-            raise InvalidValue(f"task '{self.name}': the true plant has other signals than the nominal one")
+            raise InvalidValue(
+                f"task '{self.name}': the true plant has other signals than the nominal one; "
+                "limit_changes and the other transformations of inputs take a true plant over, so give it before them"
+            )
         with located(f"{subject}: measurement", TriviumError):
             if self.measurement is not None:
                 self.measurement.function(plant)

@@ -56,9 +56,12 @@ class _ConstantGain:
 
         Args:
             y: (p,), NaN where a signal is not reported. u: (m,), the input of the sample before. k: the sample.
+
+        Raises:
+            DimensionMismatch, InvalidValue: arguments of another shape or kind.
         """
         y, _ = measured_outputs(y, self.model.signals), sample_index(k)
-        u = np.clip(np.where(np.isfinite(u), u, self._before), *self.model.input_bounds)
+        u = self.model.applied(u, self._before)
         status, used = Status.SOLVED, 0
         if not self._is_first:
             after = self.model.linearised(self._z, u, self._before)[0]
@@ -188,12 +191,12 @@ class LuenbergerObserver(_ConstantGain):
                 warnings.simplefilter("ignore")  # that the placement did not converge: the poles are compared instead
                 L = signal.place_poles(A.T, (C @ A).T, self.poles).gain_matrix.T
         except (ValueError, np.linalg.LinAlgError) as error:
-            raise NotApplicable(f"task '{task.name}': no observer has the poles {list(poles)}: {error}") from error
+            raise NotApplicable(f"task '{task.name}': no observer has the poles {shown(poles)}: {error}") from error
         self.L, self.covariance = L, None
         placed = np.sort_complex(np.linalg.eigvals(A - L @ C @ A))
         if not np.allclose(placed, np.sort_complex(np.array(self.poles)), atol=1e-3):
             raise NotApplicable(
-                f"task '{task.name}': no observer has the poles {list(poles)}; every mode must show in a signal"
+                f"task '{task.name}': no observer has the poles {shown(poles)}; every mode must show in a signal"
             )
         self.reset()
 

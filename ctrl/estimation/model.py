@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import casadi as ca
 import numpy as np
 
 from ctrl.controller import NotApplicable
 from systems import Task
-from systems.errors import InvalidValue, expect, located
+from systems.errors import DimensionMismatch, InvalidValue, expect, located, shown
 from systems.lowering.buffered import Buffered
 from systems.signals import Values, expect_values
 
@@ -117,6 +117,20 @@ class EstimationModel:
         self._z[:], self._v[:] = z, v
         self._backward.run()
         return self._y.copy(), self._C.T.copy()
+
+    def applied(self, u: Any, before: np.ndarray) -> np.ndarray:
+        """An input (m,) within the limits of the actuators; ``before`` (m,) where its numbers are not finite.
+
+        Raises:
+            InvalidValue: it holds no real numbers.
+            DimensionMismatch: another shape.
+        """
+        array, names = np.asarray(u), ", ".join(self.task.plant.input.names)
+        if array.dtype.kind not in "fiu":
+            raise InvalidValue(f"input u = {shown(u)}; expected real numbers: {names}")
+        if array.shape != before.shape:
+            raise DimensionMismatch(f"input of shape {array.shape}; expected {before.shape}: {names}")
+        return np.clip(np.where(np.isfinite(array), array, before), *self.input_bounds)
 
     @cached_property
     def at_reference(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

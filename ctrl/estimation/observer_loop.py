@@ -24,8 +24,8 @@ def observer_loop(feedback: OutputFeedback) -> tuple[Task, SaturatedLinear]:
     runs; :func:`ctrl.certify.certify` and all other proofs take both.
 
     With x the state, z the estimate and e = z - x: u = clip(u_r - K (x + e - x_r)), x+ = F(x, u), and e+ = s +
-    L (h(x+, u) - h(s, u)) - x+ for the prediction s = F(z, u). There is no noise, and the true plant is the nominal
-    one; the loop starts with the estimate that the initial error leaves.
+    L (h(x+, u) - h(s, u)) - x+ for the prediction s = F(z, u). There is no noise or rounding, and the true plant is the
+    nominal one; the loop starts with the estimate that the initial error leaves.
 
     Args:
         feedback: of an LQR with a constant gain by a steady Kalman filter or a Luenberger observer.
@@ -35,8 +35,8 @@ def observer_loop(feedback: OutputFeedback) -> tuple[Task, SaturatedLinear]:
         constraints; its domain bounds the errors as far from zero as the state from its reference; and the law.
 
     Raises:
-        NotApplicable: another controller or estimator, delayed measurements, a true plant of its own, or signals with
-            periods.
+        NotApplicable: another controller or estimator, or both made for different plants; delayed measurements, a true
+            plant of its own, or signals or states with periods.
     """
     expect(feedback, OutputFeedback, "feedback", "such as OutputFeedback(LQR(task), SteadyKalmanFilter(task))")
     regulator, observer, given = feedback.controller, feedback.estimator, feedback.task
@@ -52,6 +52,15 @@ def observer_loop(feedback: OutputFeedback) -> tuple[Task, SaturatedLinear]:
         )
     if not model.signals.is_euclidean:
         raise NotApplicable(f"task '{given.name}': measured angles jump by a turn; declare them by signals(...)")
+    if not regulator.task.reading.state.is_euclidean:
+        raise NotApplicable(
+            f"task '{given.name}': the regulator takes the estimate of a periodic state the shortest way round, which "
+            "jumps by a turn; charge the angle itself, not its cosine, and declare it by signals(...)"
+        )
+    if regulator.task.plant != plant or regulator.task.dt != given.dt:
+        raise NotApplicable(
+            f"task '{given.name}': the regulator was made for another plant or sample time than the observer"
+        )
     law, F, H = regulator.law, model.F, model.H
 
     def step(self: Plant, x: Vector, u: Vector, w: Vector) -> Any:

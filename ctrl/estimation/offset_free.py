@@ -52,7 +52,7 @@ class OffsetFree:
 
     Raises:
         NotApplicable: no measurement, a reference that moves or is not an equilibrium, more tracked signals than
-            inputs, or disturbances that cannot be told apart.
+            inputs, disturbances that cannot be told apart, or integer inputs.
         InvalidValue: not a controller, or a signal that is not measured.
     """
 
@@ -74,6 +74,11 @@ class OffsetFree:
         self.controller, self.task = controller, task
         if not task.reading.follows:
             raise NotApplicable(f"task '{task.name}': its reference is not an equilibrium, so nothing can settle there")
+        if any(signal.integer for signal in task.plant.input):
+            raise NotApplicable(
+                f"task '{task.name}' has integer inputs, and what keeps a disturbed plant at rest is no whole number; "
+                "use OutputFeedback"
+            )
         self.model = disturbance_model(task, drift)
         assert task.measurement is not None
         self.measurement = task.measurement

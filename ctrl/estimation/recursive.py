@@ -72,7 +72,7 @@ class RecursiveFilter(ABC):
             DimensionMismatch, InvalidValue: arguments of another shape or kind.
         """
         y, _ = measured_outputs(y, self.model.signals), sample_index(k)
-        u = np.clip(np.where(np.isfinite(u), u, self._before), *self.model.input_bounds)
+        u = self.model.applied(u, self._before)
         status = Status.SOLVED
         if not self._is_first:
             z, P = _attempt(self._predict, self._z, self._P, u)

@@ -101,7 +101,7 @@ class MovingHorizonEstimator:
         """
         began = perf_counter()
         y, _ = measured_outputs(y, self.model.signals), sample_index(k)
-        u = np.clip(np.where(np.isfinite(u), u, self._before), *self.model.input_bounds)
+        u = self.model.applied(u, self._before)
         is_predicted = self._is_first or self._predict(u)
         self._is_first, self._before = False, u
         if not is_predicted:  # the past is of no use any more

@@ -76,7 +76,7 @@ class BranchAndBound:
         low, high = lower.copy(), upper.copy()
         shift = lower[self._rows] - self._scale * self._first[0]
         best: Solution | None = None
-        failed: Solution | None = None
+        unknown = math.inf
         cost, stopped = math.inf, Status.SOLVED
         nodes = [_Node(self._least, self._most, -math.inf)]
         self.nodes = 0
@@ -94,7 +94,7 @@ class BranchAndBound:
             iterations += solution.iterations
             if not solution.is_usable:
                 if solution.status is not Status.INFEASIBLE:
-                    failed = solution
+                    unknown = min(unknown, node.bound)  # what lies in it may be better than all that is found
                 continue
             value = self._cost(solution.point, f, lower, upper)
             if value >= cost - 1e-9 * (1.0 + abs(cost)):
@@ -112,12 +112,12 @@ class BranchAndBound:
             nodes += [up, down] if whole[i] - below <= 0.5 else [down, up]  # the last one is looked at next
         if best is None:
             if stopped is Status.SOLVED:
-                stopped = Status.INFEASIBLE if failed is None else Status.NUMERICAL
+                stopped = Status.INFEASIBLE if unknown == math.inf else Status.NUMERICAL
             nothing = np.full(len(f), np.nan), np.full(len(lower), np.nan)
             self.gap = math.inf
             return Solution(stopped, *nothing, iterations, math.inf)
-        self.gap = max(0.0, cost - min((node.bound for node in nodes), default=cost))
-        if failed is not None and stopped is Status.SOLVED:
+        self.gap = max(0.0, cost - min(unknown, *(node.bound for node in nodes), cost))
+        if unknown < cost and stopped is Status.SOLVED:
             stopped = Status.NUMERICAL  # a part of the search is unknown
         status = best.status if stopped is Status.SOLVED else stopped
         return Solution(status, best.point, best.multipliers, iterations, best.residual)

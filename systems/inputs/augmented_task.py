@@ -178,6 +178,10 @@ class CarriedStart(Distribution):
         offset = np.concatenate([inner.offset, self.added])
         return AffineMap(inner.base, offset, block_diag(inner.factor, np.zeros((count, count))))
 
+    def sample(self, declared: Signals, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
+        inner = self.initial.sample(self.state, rng, shape)  # the same starts as without the added states
+        return np.concatenate([inner, np.broadcast_to(self.added, (*shape, len(self.added)))], axis=-1)
+
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
         lower, upper = self.initial.support(self.state)
         return np.concatenate([lower, self.added]), np.concatenate([upper, self.added])

@@ -123,7 +123,12 @@ class Reading:
     @cached_property
     def plant_kinks(self) -> tuple[str, ...]:
         """Operations that make the plant's equations, or their derivatives, jump."""
-        return kinks(self.task.dynamics.equations())
+        from systems.inputs.augmented_plant import SampledPlant  # whose package imports tasks
+
+        dynamics = self.task.dynamics
+        while isinstance(dynamics.plant, SampledPlant):  # the memory of inputs has none, and samples are long to read
+            dynamics = dynamics.plant.sampling
+        return kinks(dynamics.equations())
 
     @cached_property
     def singular(self) -> tuple[str, ...]:

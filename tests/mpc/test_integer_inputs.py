@@ -12,13 +12,14 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
-from ctrl import LQR, NotApplicable
+from ctrl import LQR, NotApplicable, Status
 from ctrl.export.code import NotExportable
 from mpc import ExplicitMPC, LinearMPC, MoveBlocking, NonlinearMPC
 from mpc.nonlinear.integer_search import IntegerSearch
 from mpc.solvers.branch_and_bound import BranchAndBound
+from mpc.solvers.qp import QPSolver, Solution
 from safe_rl import SAC
-from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Signals, Task, integer, signals
+from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, Signals, Soft, Task, integer, signals
 from systems.inputs import limit_changes
 
 
@@ -241,3 +242,82 @@ def test_local_search_comes_near_the_optimum_and_states_its_gap(x: float) -> Non
     free.step(np.array([x]), 0)
     assert free.plan is not None
     assert found - cost(free.plan.u) == pytest.approx(gap, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "rates", "before", "wished", "expected"),
+    [
+        ((0.0, 3.6), 9.0, 0.0, 5.0, 3.0),  # and not 4, to which 3.6 is rounded
+        ((-3.6, 0.0), 9.0, 0.0, -5.0, -3.0),
+        ((0.0, 3.0 - 1e-10), 9.0, 0.0, 5.0, 3.0),
+        ((0.0, 4.0), 1.6, 0.0, 4.0, 1.0),
+        ((0.0, 4.0), 1.6, 4.0, 0.0, 3.0),
+        ((0.0, 4.0), 2.0, 4.0, 0.0, 2.0),
+        ((0.0, 4.0), 1.6, 2.0, 2.6, 3.0),
+    ],
+)
+def test_fallbacks_are_whole_numbers_within_all_limits(
+    bounds: tuple[float, float], rates: float, before: float, wished: float, expected: float
+) -> None:
+    plant = LinearPlant([[0.9]], [[1.0]], dt=1.0, input=signals(integer("heater [-]")), input_limits=(bounds,))
+    task = limit_changes(dataclasses.replace(SWITCH, plant=plant), {"heater": rates})
+    controller = LinearMPC(task, 3)
+    source = controller._fallback
+    controller._fallback_input = lambda x, k: (np.array([wished]), source)  # type: ignore[method-assign,assignment,return-value]
+    assert controller._clipped_fallback(np.array([-3.0, before]), 0)[0] == [expected]
+
+
+class Failing:
+    """A quadratic back-end that finds no point where the whole number is at least one."""
+
+    def __init__(self, solver: QPSolver, row: int) -> None:
+        self.solver, self.problem, self._row, self._first = solver, solver.problem, row, np.inf
+
+    def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
+        solution = self.solver.solve(f, lower, upper)
+        self._first = min(self._first, lower[self._row])  # of the root
+        if lower[self._row] == self._first:
+            return solution
+        return dataclasses.replace(solution, status=Status.NUMERICAL, residual=np.inf)
+
+
+def test_local_search_takes_back_what_rounding_added() -> None:
+    task, x = dataclasses.replace(SWITCH, cost=Quadratic(Q=[0.01], R=[0.03])), np.array([-4.02])
+    exact, local = LinearMPC(task, 3), NonlinearMPC(task, 3)
+    exact.step(x, 0)
+    local.step(x, 0)
+    assert exact.plan is not None
+    assert local.plan is not None
+    np.testing.assert_allclose(local.plan.u[:, 0], [1.0, 1.0, 0.0], atol=1e-6)  # the relaxation is 1, 0.93, 0.51
+    np.testing.assert_allclose(exact.plan.u, local.plan.u, atol=1e-6)
+
+
+def test_soft_constraints_decide_between_whole_numbers() -> None:
+    weight, x = 15.0, -2.2
+    warm = Box("warm", {"x1": (-1.0, 50.0)}, requirement=Soft(weight))
+    task = dataclasses.replace(SWITCH, cost=Quadratic(Q=[1.0], R=[20.0]), constraints=(warm,))
+    controller = LinearMPC(task, 1)
+    P, after = controller._source.P[0, 0], 0.9 * x + np.arange(2.0)
+    paid, outside = 20.0 * np.arange(2.0) + P * after**2, np.maximum(-1.0 - after, 0.0)
+    assert (paid + 0.6 * weight * outside).argmin() == 0  # so that the whole weight matters
+    assert (paid + weight * outside).argmin() == 1
+    assert controller.step(np.array([x]), 0).input == [1.0]
+
+
+def test_a_bound_that_misses_a_whole_number_by_rounding_allows_it() -> None:
+    plant = dataclasses.replace(SWITCH.plant, input_limits=((0.0, 1.0 - 1e-10),))
+    assert LinearMPC(dataclasses.replace(SWITCH, plant=plant), 5).step(np.array([-3.3]), 0).input == [1.0]
+
+
+def test_a_part_of_the_search_that_failed_stays_in_the_gap() -> None:
+    controller = LinearMPC(SWITCH, 1)
+    search = controller.solver
+    assert isinstance(search, BranchAndBound)
+    x = np.array([-0.9])
+    assert controller.step(x, 0).input == [1.0]
+    P = controller._source.P[0, 0]
+    costs = [v**2 * 0.1 + P * (0.9 * x[0] + v) ** 2 for v in (0.0, 1.0)]
+    search.solver = Failing(search.solver, int(search._rows[0]))  # type: ignore[assignment]
+    decision = controller.step(x, 0)
+    assert decision.status == "numerical"
+    assert search.gap >= costs[0] - costs[1] > 0.1

@@ -24,6 +24,7 @@ from mpc import (
 )
 from systems import (
     Box,
+    Fixed,
     Gaussian,
     InvalidValue,
     LinearPlant,
@@ -33,6 +34,7 @@ from systems import (
     Task,
     Uniform,
     equilibrium,
+    integer,
     signals,
 )
 from systems.library.pendulum import Pendulum, pendulum
@@ -143,3 +145,11 @@ def test_it_keeps_the_interface_of_controllers() -> None:
         decision = one.step(np.array([y]), k)
         assert np.isfinite(decision.input).all()
     assert decision.status in tuple(Status)
+
+
+def test_integer_inputs_are_refused() -> None:
+    plant = LinearPlant([[0.9]], [[1.0]], dt=1.0, input=signals(integer("heater [-]")), input_limits=((0.0, 3.0),))
+    measurement = Measurement(signals("x1 [-]"), noise=Gaussian([0.1]))
+    task = Task("heater", plant, 1.0, 5, Quadratic(Q=[1.0], R=[0.1]), Fixed([0.0]), measurement=measurement)
+    with pytest.raises(NotApplicable, match="integer inputs"):
+        OffsetFree(LinearMPC(task, 3), task)

@@ -57,6 +57,13 @@ def test_delays_and_sample_times_of_each_signal() -> None:
     np.testing.assert_array_equal(reports(late, 8), np.array(expected, dtype=float))
 
 
+def test_a_value_that_is_late_is_one_that_was_taken_on_time() -> None:
+    plant = LinearPlant([[0.0]], [[1.0]])
+    sensors = Sensors(Measurement(signals("x1 [-]"), delay=2, every=3), plant)
+    reported = [float(sensors.read(np.array([10.0 * k]), np.zeros(1), k)[0]) for k in range(9)]
+    np.testing.assert_array_equal(reported, [np.nan, np.nan, 0, np.nan, np.nan, 30, np.nan, np.nan, 60])
+
+
 def test_noise_is_added_before_rounding_and_a_lost_value_is_not_reported() -> None:
     noise = np.array([[0.4, 0.0], [np.nan, 0.0], [0.2, np.inf]])
     rounded = dataclasses.replace(BOTH, quantum={"x1": 0.5})

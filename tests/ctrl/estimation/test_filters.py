@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -21,12 +22,14 @@ from ctrl.estimation import (
     SteadyKalmanFilter,
     UnscentedKalmanFilter,
 )
+from mpc.estimation.moving_horizon import MovingHorizonEstimator
 from systems import (
     DimensionMismatch,
     Gaussian,
     InvalidValue,
     LinearPlant,
     Measurement,
+    Plant,
     Quadratic,
     Task,
     Uniform,
@@ -289,6 +292,18 @@ def test_what_cannot_be_estimated_is_refused_with_what_to_do() -> None:
         KalmanFilter(LINEAR).update(np.array(["a"]), np.zeros(1), 0)
 
 
+@pytest.mark.parametrize("kind", [KalmanFilter, SteadyKalmanFilter, MovingHorizonEstimator])
+def test_an_input_of_another_shape_or_kind_is_refused(kind: type) -> None:
+    estimator = kind(LINEAR)
+    for wrong in (np.zeros(2), 0.0):
+        with pytest.raises(DimensionMismatch, match=r"input of shape .* expected \(1,\)"):
+            estimator.update(np.zeros(1), wrong, 0)
+    for nothing in (None, "full", [True]):
+        with pytest.raises(InvalidValue, match="real numbers"):
+            estimator.update(np.zeros(1), nothing, 0)
+    assert np.isfinite(estimator.update(np.zeros(1), np.array([np.inf]), 0).state).all()
+
+
 def test_what_is_approximated_is_said() -> None:
     assert KalmanFilter(LINEAR).approximations == ()
     uniform = dataclasses.replace(
@@ -310,6 +325,35 @@ def test_a_model_error_keeps_the_filter_open() -> None:
     P = linalg.solve_discrete_are(A.T, C.T, np.diag([0.0, 0.0, 0.04]), R)
     np.testing.assert_allclose(other, P - P @ C.T @ C @ P / (C @ P @ C.T + R), atol=1e-9)
     assert np.trace(one) < 0.1 * np.trace(other)
+
+
+def test_points_carry_the_moments_of_a_square() -> None:
+    """Of a Gaussian x with mean a and deviation s, x^2 has the mean a^2 + s^2 and the variance 4 a^2 s^2 + 2 s^4, which
+    points with the fourth moment of a Gaussian give exactly."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Square(Plant):
+        dt: float = 1.0
+
+        state, input = signals("x"), signals("u")
+
+        def step(self, x: Any, u: Any, w: Any) -> Any:
+            return (x.x**2 + u.u,)
+
+    a, s = 0.7, 0.4
+    measurement = Measurement(signals("y"), lambda x, u: (x.x**2,), noise=Gaussian([0.3]))
+    task = Task("square", Square(), 1.0, 5, Quadratic(Q=[1], R=[1]), Gaussian([s], [a]), measurement=measurement)
+    estimator = UnscentedKalmanFilter(task)
+    estimator.update(np.array([np.nan]), np.zeros(1), 0)
+    predicted = estimator.update(np.array([np.nan]), np.zeros(1), 1)
+    variance = 4 * a**2 * s**2 + 2 * s**4
+    assert predicted.state == pytest.approx([a**2 + s**2])
+    assert predicted.covariance == pytest.approx(np.array([[variance]]))
+    estimator.reset()
+    corrected = estimator.update(np.array([1.2]), np.zeros(1), 0)
+    gain = 2 * a * s**2 / (variance + 0.09)
+    assert corrected.state == pytest.approx([a + gain * (1.2 - a**2 - s**2)])
+    assert corrected.covariance == pytest.approx(np.array([[s**2 - gain**2 * (variance + 0.09)]]))
 
 
 @pytest.mark.parametrize("kind", FILTERS)

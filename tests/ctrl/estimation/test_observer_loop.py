@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -19,12 +21,18 @@ from ctrl import (
 )
 from ctrl.certify import ClosedLoop, SearchLimits, certify, lyapunov
 from ctrl.estimation import observer_loop
-from systems import Gaussian, Measurement, Task, angle, signals
+from systems import Gaussian, Measurement, Nonlinear, Task, angle, signals
+from systems.inputs import limit_changes
 from systems.library import pendulum
+from systems.library.pendulum import Pendulum
 
 TASK = dataclasses.replace(
     pendulum(), steps=60, measurement=Measurement(signals("angle [rad]"), noise=Gaussian({"angle": 0.02}))
 )
+
+
+def COST(x: Any, u: Any, xr: Any, ur: Any) -> Any:
+    return 1 - ca.cos(x.angle) + x.rate**2 + u.torque**2
 
 
 def pair(task: Task) -> OutputFeedback:
@@ -92,3 +100,20 @@ def test_what_is_no_such_loop_is_refused() -> None:
     turning = Measurement(signals(angle("angle [rad]")), noise=Gaussian({"angle": 0.02}))
     with pytest.raises(NotApplicable, match="jump by a turn"):
         observer_loop(pair(dataclasses.replace(TASK, measurement=turning)))
+    heavier = dataclasses.replace(TASK, plant=dataclasses.replace(TASK.plant, mass=0.3))
+    faster = dataclasses.replace(TASK, dt=0.02)
+    for other in (heavier, faster, limit_changes(TASK, None, [1.0])):
+        with pytest.raises(NotApplicable, match="made for another plant or sample time"):
+            observer_loop(OutputFeedback(LQR(other), SteadyKalmanFilter(TASK)))
+
+
+def test_a_regulator_that_turns_the_estimate_is_not_this_law() -> None:
+    """The regulator takes an angle nearest to its reference, which the estimate may leave where the state does not."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Turning(Pendulum):
+        state = signals(angle("angle [rad]"), "rate [rad/s]")
+
+    turning = dataclasses.replace(TASK, plant=Turning(), domain=None, cost=Nonlinear(COST))
+    with pytest.raises(NotApplicable, match="periodic state"):
+        observer_loop(pair(turning))

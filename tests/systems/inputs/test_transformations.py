@@ -20,10 +20,12 @@ from systems import (
     LinearPlant,
     Nonlinear,
     Observation,
+    Plant,
     Quadratic,
     SetPoint,
     Task,
     Trajectory,
+    Uniform,
     UnknownName,
     lower,
     signals,
@@ -180,6 +182,36 @@ def test_all_of_a_task_is_carried_over() -> None:
 def test_a_carried_task_goes_to_other_processes() -> None:
     task = limit_changes(lag_inputs(double_integrator(), {"acceleration": 0.2}), {"acceleration": 1.0})
     assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_the_starts_of_a_seed_are_those_of_the_task_without_added_states() -> None:
+    for initial in (Gaussian([0.1, 0.2], [1.0, 0.0]), Uniform([-1.0, 0.0], [1.0, 2.0]), Fixed([0.5, 0.0])):
+        before = dataclasses.replace(TASK, initial=initial)
+        task = limit_changes(delay_inputs(before, {"u": 0.2}), {"v": 1.0}, previous={"v": 0.3})
+        for shape in ((), (5,), (2, 3)):
+            drawn = task.initial.sample(task.plant.state, np.random.default_rng(3), shape)
+            assert np.array_equal(drawn[..., :2], initial.sample(PLANT.state, np.random.default_rng(3), shape))
+            assert np.array_equal(drawn[..., 2:], np.broadcast_to([0.0, 0.0, 0.3], (*shape, 3)))
+
+
+def test_kinks_are_those_of_the_plant_within() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Rough(Plant):
+        state, input = signals("a"), signals("u")
+
+        def ode(self, x: Any, u: Any, w: Any) -> Any:
+            return (ca.fabs(x.a) + u.u,)
+
+    rough = Task("rough", Rough(), 0.1, 5, Quadratic(Q=[1], R=[1]), Fixed([0.1]))
+    assert rough.reading.plant_kinks
+    for make in (lambda t: limit_changes(t, {"u": 1.0}), lambda t: delay_inputs(t, {"u": 0.25}), lambda t: t):
+        assert make(lag_inputs(rough, {"u": 1.0})).reading.plant_kinks == rough.reading.plant_kinks
+    assert not limit_changes(delay_inputs(TASK, {"u": 0.1}), {"u": 1.0}).reading.plant_kinks
+
+
+def test_a_true_plant_is_given_before() -> None:
+    with pytest.raises(InvalidValue, match="give it before them"):
+        delay_inputs(TASK, {"u": 0.1}).with_truth(PLANT)
 
 
 def test_environments_observe_and_charge_changes() -> None:
