@@ -13,10 +13,10 @@ import pytest
 from ctrl import LQR, Controller, Decision, NotApplicable, Status, compare, simulate, totals
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.check import check_controller
-from ctrl.comparison.draws import draw, draw_all
+from ctrl.comparison.draws import Draws, draw, draw_all
 from ctrl.comparison.pairing import paired
 from ctrl.comparison.results import details
-from ctrl.comparison.workers import _chunk
+from ctrl.comparison.workers import RunCell
 from ctrl.estimation import (
     EstimationModel,
     ExtendedKalmanFilter,
@@ -159,8 +159,8 @@ def test_another_process_gives_the_same_numbers() -> None:
     np.testing.assert_array_equal(here.states, there.states)
     np.testing.assert_array_equal(here.estimates, there.estimates)
     assert paired(LQR(FULL), LQR, FULL)[1] is LQR
-    _, chunk = _chunk("token", 0, factory, TASK, x0, w, noise)
-    np.testing.assert_array_equal(here.states, chunk.states)
+    cell = RunCell("token", factory, TASK, Draws(x0, w, noise))()
+    np.testing.assert_array_equal(here.states, cell.states)
 
 
 def test_outputs_may_depend_on_the_input_before() -> None:
