@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,31 @@ def test_a_measured_task_names_estimators_errors_and_what_the_controllers_say() 
     assert f"position {number(float(np.sqrt((errors[..., 0] ** 2).mean())))} m and speed" in text
     assert "the starts, the disturbances and the noise of 3 runs" in text
     assert "lqr: minimises the cost of the task to second order" in text
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.4, 75.0), (250.0, 1300.0), (3e-3, 40.0), (2.2, 9.0), (1e-9, 1e12)])
+def test_ticks_of_logarithmic_axes_reach_over_it_and_do_not_overlap(low: float, high: float) -> None:
+    axis = Axis(low, high, "", is_log=True)
+    place = axis.place(np.array(axis.ticks(5)))
+    assert 2 <= len(place) <= 5
+    assert place.min() < 0.4
+    assert place.max() > 0.6
+    drawing = Chart(axis, Axis(0.0, 1.0, "")).finished("t", "i")
+    numbers = [e for e in drawing.iter("text") if e.get("text-anchor") == "middle" and "transform" not in e.attrib]
+    widths = [6.0 * len("".join(e.itertext())) for e in numbers if e.text]
+    x = [float(e.get("x", "nan")) for e in numbers if e.text]
+    ends = [(a - 0.5 * w, a + 0.5 * w) for a, w in zip(x, widths, strict=True)]
+    assert all(one[1] < other[0] for one, other in pairwise(ends))
+
+
+def test_labels_of_points_beside_each_other_do_not_overlap() -> None:
+    chart = Chart(Axis(0.0, 1.0, ""), Axis(0.0, 1.0, ""), 420.0, 260.0)
+    for i in range(6):
+        chart.label(0.3 + 0.01 * i, 0.5, f"controller-{i}", i)
+    heights = sorted(
+        float(e.get("y", "nan")) for e in chart.finished("t", "i").iter("text") if "name" in e.get("class", "")
+    )
+    assert len(heights) == 6
+    assert min(np.diff(heights)) >= 11
+    assert heights[0] > 14
+    assert heights[-1] < 222
