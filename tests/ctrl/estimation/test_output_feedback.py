@@ -13,7 +13,7 @@ import pytest
 from ctrl import LQR, Controller, Decision, NotApplicable, Status, compare, simulate, totals
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.check import check_controller
-from ctrl.comparison.draws import Draws, draw, draw_all
+from ctrl.comparison.draws import draw, draw_all
 from ctrl.comparison.pairing import paired
 from ctrl.comparison.results import details
 from ctrl.comparison.workers import RunCell
@@ -152,15 +152,15 @@ def test_a_comparison_pairs_controllers_and_says_with_what() -> None:
 
 def test_another_process_gives_the_same_numbers() -> None:
     """There the task and the controller's factory come apart, and functions are equal only to themselves."""
-    x0, w, noise = draw_all(TASK, 2, (0,))
+    x0, w, noise = draws = draw_all(TASK, 2, (0,))
     controller, factory = paired(LQR(TASK), LQR, TASK)
     sent, task, other = (cloudpickle.loads(cloudpickle.dumps(thing)) for thing in (factory, TASK, TASK))
     here, there = simulate(TASK, controller, x0, w, noise=noise), simulate(task, sent(other), x0, w, noise=noise)
     np.testing.assert_array_equal(here.states, there.states)
     np.testing.assert_array_equal(here.estimates, there.estimates)
     assert paired(LQR(FULL), LQR, FULL)[1] is LQR
-    cell = RunCell("token", factory, TASK, Draws(x0, w, noise))()
-    np.testing.assert_array_equal(here.states, cell.states)
+    cell = RunCell("token", factory, TASK, draws)
+    np.testing.assert_array_equal(here.states, cell().states)
 
 
 def test_outputs_may_depend_on_the_input_before() -> None:
