@@ -81,7 +81,7 @@ def from_predict(model: Predicting, unscaled: bool = True) -> Callable[[Task], F
     ``{"ppo": from_predict(PPO.load("ppo.zip"))}``.
 
     Args:
-        model: trained on the task's environment, ``gymnasium.make("trivium/...")``.
+        model: trained on the task's environment, ``task.env()``.
         unscaled: whether its actions are in the units of the plant, as of that environment; False for actions in
             [-1, 1], as behind ``gymnasium.wrappers.RescaleAction``. Default: True.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -94,7 +94,8 @@ class Compare:
                     print(f"{name}: not available, {reason}")
                 sys.stdout.flush()
             finally:  # whatever became of the output
-                saved = kept(folder, partial(_save, comparison, self.report, self.logs()))
+                sources = {task.name: self.task} | shown_names(self.controllers)
+                saved = kept(folder, partial(_save, comparison, self.report, self.logs(), sources))
         tell(saved)
         return 1 if comparison.failed else 0
 
@@ -102,11 +103,12 @@ class Compare:
         """The logs of trainings that stand beside the policies that are compared."""
         from ctrl.report.learning import LOG
 
-        beside = {short_name(name): Path(name).parent / LOG for name in self.controllers if name.endswith(".policy")}
+        named = shown_names(self.controllers)
+        beside = {shown: Path(name).parent / LOG for shown, name in named.items() if name.endswith(".policy")}
         return {name: path for name, path in beside.items() if path.is_file()}
 
 
-def _save(comparison: Any, report: bool, logs: Mapping[str, Path], place: Path) -> None:
+def _save(comparison: Any, report: bool, logs: Mapping[str, Path], sources: Mapping[str, str], place: Path) -> None:
     """Writes all results to a folder."""
     from ctrl.comparison.results import save
     from ctrl.report import write_report
@@ -114,7 +116,17 @@ def _save(comparison: Any, report: bool, logs: Mapping[str, Path], place: Path) 
     command = ["trivium", *sys.argv[1:]]
     save(comparison, place, command)
     if report:
-        write_report(comparison, place, command, logs)
+        write_report(comparison, place, command, logs, sources)
+
+
+def shown_names(names: Sequence[str]) -> dict[str, str]:
+    """Names of controllers as on the command line, by those that tables show: short ones where these differ.
+
+    Args:
+        names: as on the command line.
+    """
+    short = [short_name(name) for name in names]
+    return {name if short.count(brief) > 1 else brief: name for name, brief in zip(names, short, strict=True)}
 
 
 def say(line: str) -> None:
@@ -130,9 +142,7 @@ def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
     from ctrl.sources import load_identified
 
     if names:
-        shown = [short_name(name) for name in names]
-        shown = [name if shown.count(short) > 1 else short for name, short in zip(names, shown, strict=True)]
-        return ComparisonSpec({short: load_identified(name) for name, short in zip(names, shown, strict=True)}), {}
+        return ComparisonSpec({shown: load_identified(name) for shown, name in shown_names(names).items()}), {}
     if task in entry_points("trivium.comparisons"):
         own = load("trivium.comparisons", task)()
         return own if isinstance(own, ComparisonSpec) else ComparisonSpec(dict(own)), {}

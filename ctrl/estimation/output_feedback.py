@@ -12,6 +12,7 @@ from ctrl.controller import Controller, Decision, NotApplicable, Status
 from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
 from ctrl.estimation.model import EstimationModel
+from ctrl.knowledge import knowledge_of
 from systems import InvalidValue, Task
 from systems.errors import shown
 
@@ -33,6 +34,7 @@ class OutputFeedback:
         measurement: what ``step`` is given; the measurement of the estimator's task.
         estimate: the last :class:`ctrl.estimation.Estimate`; None before the first.
         approximations: those of both, in words; None where one of them does not say.
+        knowledge: that of the controller; None where it does not say.
 
     Raises:
         InvalidValue: not a controller and an estimator.
@@ -56,6 +58,7 @@ class OutputFeedback:
             if None in of_both
             else tuple(dict.fromkeys((*(of_both[0] or ()), *(f"estimator: {text}" for text in of_both[1] or ()))))
         )
+        self.knowledge = knowledge_of(controller)
         self.estimate: Estimate | None = None
         self._first = self.task.reading.start[1]
         self._bounds = self.task.plant.bounds

@@ -18,6 +18,7 @@ COLOURS = 7
 
 _DASHES = ("", "6 2", "2 2", "8 2 2 2")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 10.0, 14.0, 38.0
+_GLYPH, _LINE = 6.6, 12.0  # about the width of a character and the height of a line
 _FAR = 1e4  # what is drawn outside the chart is cut at this distance
 
 
@@ -49,13 +50,14 @@ class Axis:
     def ticks(self, count: int) -> list[float]:
         """Round numbers on the axis, about so many."""
         if self.is_log:
-            powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            every = max(1, math.ceil(len(powers) / count))
-            if len(powers) >= 2:
-                return [10.0**k for k in powers if k % every == 0] or [10.0 ** powers[0]]
-            decade = 10.0 ** math.floor(math.log10(self.low))
-            marks = [factor * decade for factor in (1, 2, 3, 5, 7, 10, 20, 30, 50, 70)]
-            return [mark for mark in marks if self.low <= mark <= self.high][:count] or [self.low]
+            decades = range(math.floor(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            for factors in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+                marks = [factor * 10.0**k for k in decades for factor in factors]
+                marks = [mark for mark in marks if self.low <= mark <= self.high]
+                if len(marks) <= count:
+                    return marks or [self.low]
+            every = math.ceil(len(marks) / count)
+            return marks[(len(marks) - 1) % every :: every]
         raw = (self.high - self.low) / count
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(factor * unit for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * unit >= raw * (1 - 1e-9))
@@ -99,6 +101,7 @@ class Chart:
         self.x, self.y, self._width, self._height = x, y, width, height
         self._inside: list[Element] = []
         self._outside: list[Element] = []
+        self._labels: list[tuple[float, float, float]] = []  # left, height and width
 
     def line(self, x: np.ndarray, y: np.ndarray, kind: str, index: int = 0, steps: bool = False) -> None:
         """A line, interrupted where a value is not finite.
@@ -167,11 +170,20 @@ class Chart:
         self.line(np.array([self.x.low, self.x.high]), np.array([y, y]), "curve", index)
 
     def label(self, x: float, y: float, text: str, index: int) -> None:
-        """A text beside a point, on the side that has room."""
+        """A text beside a point, on the side that has room, above or below the labels that are there already."""
         px, py = float(self._x(np.array([x]))[0]), self._y(y)
-        right = px < 0.62 * self._width
-        place = {"x": px + 6 if right else px - 6, "y": py - 5, "text-anchor": "start" if right else "end"}
+        right, width = px < 0.62 * self._width, _GLYPH * len(text)
+        left = px + 6 if right else px - 6 - width
+        heights = [py - 5 + _LINE * step for step in (0, -1, 1.4, -2, 2.4, -3, 3.4, -4, 4.4)]
+        inside = [h for h in heights if _TOP + 8 < h < self._height - _BOTTOM] or heights
+        at = next((h for h in inside if not any(self._covers(box, left, h, width) for box in self._labels)), inside[0])
+        self._labels.append((left, at, width))
+        place = {"x": px + 6 if right else px - 6, "y": at, "text-anchor": "start" if right else "end"}
         self._outside.append(element("text", text, attributes={**place, "class": f"name c{index % COLOURS}"}))
+
+    @staticmethod
+    def _covers(box: tuple[float, float, float], left: float, at: float, width: float) -> bool:
+        return abs(box[1] - at) < _LINE - 1 and left < box[0] + box[2] and box[0] < left + width
 
     def finished(self, title: str, identifier: str) -> Element:
         """The chart with its axes.
@@ -185,14 +197,17 @@ class Chart:
             element("line", attributes={"x1": _LEFT, "x2": right, "y1": bottom, "y2": bottom, "class": "axis"}),
             element("line", attributes={"x1": _LEFT, "x2": _LEFT, "y1": _TOP, "y2": bottom, "class": "axis"}),
         ]
+        free = -math.inf  # numbers to the left of here are there already
         for value in self.x.ticks(5):
-            at = float(self._x(np.array([value]))[0])
+            at, number = float(self._x(np.array([value]))[0]), _tick(value, self.x)
             frame.append(
                 element("line", attributes={"x1": at, "x2": at, "y1": bottom, "y2": bottom + 3, "class": "axis"})
             )
-            frame.append(
-                element("text", *_tick(value, self.x), attributes={"x": at, "y": bottom + 13, "text-anchor": "middle"})
-            )
+            half = 0.5 * _GLYPH * len("".join(part if isinstance(part, str) else part.text or "" for part in number))
+            if at - half > free:
+                free = at + half + 2
+                place = {"x": at, "y": bottom + 13, "text-anchor": "middle"}
+                frame.append(element("text", *number, attributes=place))
         for value in self.y.ticks(4):
             at = self._y(value)
             frame.append(

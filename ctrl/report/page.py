@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -19,6 +20,7 @@ from ctrl.report.style import STYLE_SHEET
 from ctrl.report.summary import summary
 from ctrl.report.tables import difference_table, main_table
 from ctrl.report.trajectories import RUNS, phase_portraits, traces
+from systems.errors import TriviumError
 from systems.files import write
 
 __all__ = ["FILE", "Section", "page", "write_report"]
@@ -48,15 +50,24 @@ class Section:
     content: Sequence[Item]
 
 
-def page(comparison: ComparisonData, command: Sequence[str] = (), logs: Mapping[str, Path] | None = None) -> str:
+def page(
+    comparison: ComparisonData,
+    command: Sequence[str] = (),
+    logs: Mapping[str, Path] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> str:
     """The report as text.
 
     Args:
         comparison: its results.
-        command: the command line, shown as it can be repeated; default: none.
+        command: the command line, shown as it can be repeated, with those that add to it; default: none.
         logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
+        sources: what the command line calls the task and the controllers, by the names that they are shown under;
+            default: these names.
     """
-    sections = [*_sections(comparison), *_learning(comparison, logs or {}), _missing(comparison)]
+    sections = [*_sections(comparison), *_learning(comparison, logs or {})]
+    if command:
+        sections.append(_missing(comparison, command, sources or {}))
     links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
     head = element(
         "head",
@@ -82,21 +93,24 @@ def page(comparison: ComparisonData, command: Sequence[str] = (), logs: Mapping[
 
 
 def write_report(
-    comparison: ComparisonData, folder: str | Path, command: Sequence[str] = (), logs: Mapping[str, Path] | None = None
+    comparison: ComparisonData,
+    folder: str | Path,
+    command: Sequence[str] = (),
+    logs: Mapping[str, Path] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes ``report.html`` to a folder.
 
     Args:
         comparison: its results.
         folder: where to.
-        command: the command line that made them; default: none.
-        logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
+        command, logs, sources: as of :func:`page`.
 
     Returns:
         The file.
     """
     file = Path(folder) / FILE
-    write(file, page(comparison, command, logs).encode("utf-8"))
+    write(file, page(comparison, command, logs, sources).encode("utf-8"))
     return file
 
 
@@ -183,25 +197,49 @@ def _count(comparison: ComparisonData) -> str:
     return next(iter(comparison.runs)) if count == 1 else f"{count} controllers compared"
 
 
-def _missing(comparison: ComparisonData) -> Section:
+def _missing(comparison: ComparisonData, command: Sequence[str], sources: Mapping[str, str]) -> Section:
     """What the page does not show, with the command that adds it."""
-    name = comparison.task.name
-    commands = [("More runs, so narrower intervals", f"trivium compare {name} --starts {4 * len(comparison.starts)}")]
-    if comparison.task.truth is None:
-        parameter = next(iter(comparison.task.plant.parameters.items()), None)
-        if parameter is not None:
-            change = f"{parameter[0]}={1.2 * parameter[1]:.4g}"
-            commands.append(("A plant that differs from the model", f"trivium compare {name} --true {change}"))
+    task = sources.get(comparison.task.name, comparison.task.name)
+    again = _without(command, ("--starts", "--out"))
+    commands = [("More runs, so narrower intervals", [*again, "--starts", str(4 * len(comparison.starts))])]
+    change = _change(comparison)
+    if change:
+        commands.append(("A plant that differs from the model", [*_without(command, ("--out",)), "--true", change]))
+    listed = [(what, shlex.join(line)) for what, line in commands]
     if any("learned" in text for said in comparison.approximations.values() for text in said or ()):
-        train = f"trivium train {name}, then the command that it prints at its end"
-        commands.append(("The learning curve of a policy, from the log beside it", train))
-    law = next((n for n in comparison.runs if comparison.proved.get(n) is not None), None)
+        train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
+        listed.append(("The learning curve of a policy, from the log beside it", train))
+    law = next((name for name in comparison.runs if comparison.proved.get(name) is not None), None)
     if law is not None:
-        commands.append(
-            (f"A larger proof for {law}, with its certificate", f"trivium verify {name} --controller {law}")
-        )
-    listed = [element("li", f"{what}: ", element("code", command)) for what, command in commands]
-    return Section("missing", "What is not on this page", [element("ul", listed)])
+        verify = shlex.join(["trivium", "verify", task, "--controller", sources.get(law, law)])
+        listed.append((f"A larger proof for {law}, with its certificate", verify))
+    items = [element("li", f"{what}: ", element("code", line)) for what, line in listed]
+    return Section("missing", "What is not on this page", [element("ul", items)])
+
+
+def _without(command: Sequence[str], options: Sequence[str]) -> list[str]:
+    """A command line without some options and their one value."""
+    kept, skips = list[str](), False
+    for part in command:
+        is_option = part.partition("=")[0] in options
+        if not skips and not is_option:
+            kept.append(part)
+        skips = is_option and "=" not in part
+    return kept
+
+
+def _change(comparison: ComparisonData) -> str | None:
+    """A parameter of the true plant with another value that it may have; None if the plant is another one already."""
+    plant = comparison.task.plant
+    if comparison.task.truth is not None:
+        return None
+    for name, value in plant.parameters.items():
+        changed = float(f"{1.2 * value:.4g}")
+        with suppress(TriviumError):
+            plant.with_parameters({name: changed})
+            if changed != value:
+                return f"{name}={changed:.4g}"
+    return None
 
 
 def _shown(section: Section) -> Element:
@@ -210,7 +248,7 @@ def _shown(section: Section) -> Element:
 
 
 def _origin(command: Sequence[str]) -> list[Item]:
-    beside = f" Beside this page: {', '.join(_BESIDE)}."
+    beside = f" Beside this page: {', '.join(_BESIDE)}." if command else None
     when = f"Written {time.strftime('%Y-%m-%d %H:%M')} by Trivium."
     return [when, [" Command: ", element("code", shlex.join(command)), "."] if command else None, beside]
 

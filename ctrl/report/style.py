@@ -82,7 +82,7 @@ svg .power {{ font-size: 8px; }}
   body {{ font-size: 9.5pt; max-width: none; padding: 0; }}
   nav {{ display: none; }}
   figure, tr, .summary section {{ break-inside: avoid; }}
-  h2, h3 {{ break-after: avoid; }}
+  h2, h3, .note, .legend, figure > strong {{ break-after: avoid; }}
   .scroll {{ overflow: visible; }}
   table {{ font-size: 7.5pt; }}
   .charts {{ grid-template-columns: repeat(4, 1fr); }}

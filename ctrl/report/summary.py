@@ -40,11 +40,13 @@ def summary(comparison: ComparisonData) -> tuple[Answer, ...]:
     Args:
         comparison: its results.
     """
+    measured = (Answer("What was measured?", tuple(_measured(comparison))),) if comparison.task.measurement else ()
     return (
         Answer("Which controller is better?", tuple(_costs(comparison))),
         Answer("What is violated?", tuple(_violations(comparison))),
         Answer("What is proved, what sampled?", tuple(_regions(comparison))),
         Answer("What does a step cost?", tuple(_times(comparison))),
+        *measured,
         Answer("What was approximated?", tuple(_approximations(comparison))),
         Answer("What was equal among them?", tuple(_equal(comparison))),
     )
@@ -266,6 +268,22 @@ def _times(comparison: ComparisonData) -> Iterator[str]:
     )
 
 
+def _measured(comparison: ComparisonData) -> Iterator[str]:
+    task, errors = comparison.task, {name: m.estimation_error for name, m in comparison.metrics.items()}
+    assert task.measurement is not None
+    taken = joined([str(signal) for signal in task.measurement.signals])
+    yield f"The controllers are given {taken}, with the same draws of noise and losses, and not the state."
+    units = dict(zip(task.plant.state.names, task.plant.state.units, strict=True))
+    for name in comparison.metrics:
+        source = f"takes its state from {comparison.estimators.get(name, 'an estimator of its own')}"
+        error = joined([f"{state} {number(value)} {units[state]}" for state, value in errors[name].items()] or [""])
+        yield (
+            f"{name} {source}; root mean square of its error, over the samples of all runs: {error}."
+            if errors[name]
+            else f"{name} does not say what it takes the state to be."
+        )
+
+
 def _approximations(comparison: ComparisonData) -> Iterator[str]:
     exact = [name for name, said in comparison.approximations.items() if said == ()]
     if exact:
@@ -279,11 +297,12 @@ def _approximations(comparison: ComparisonData) -> Iterator[str]:
 
 def _equal(comparison: ComparisonData) -> Iterator[str]:
     task = comparison.task
+    samples = "1 sample" if task.steps == 1 else f"{task.steps} samples"
+    drawn = " and the disturbances" if task.measurement is None else ", the disturbances and the noise"
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"Equal: the starts and the disturbances of {_runs(len(comparison.starts))}, the true plant, the limits of "
-        f"its actuators, and the cost that is charged, the sum over "
-        f"{task.steps} sample{'s' if task.steps != 1 else ''}{end}, not discounted."
+        f"Equal: the starts{drawn} of {_runs(len(comparison.starts))}, the true plant, the limits of its actuators, "
+        f"and the cost that is charged, the sum over {samples}{end}, not discounted."
     )
     yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
     if task.reference.is_constant:

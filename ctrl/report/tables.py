@@ -78,7 +78,8 @@ def difference_table(comparison: ComparisonData) -> Element | None:
         )
         if not math.isfinite(pair.cost.low):
             said = "no interval"
-        rows.append([f"{pair.second} \u2212 {pair.first}", interval(pair.cost), said])
+        size = "at most a millionth of the cost" if pair.is_negligible else interval(pair.cost)
+        rows.append([f"{pair.second} \u2212 {pair.first}", size, said])
     caption = "Difference of mean cost over paired runs. " + (
         f"The intervals of all {len(rows)} pairs hold together at 95 % (Bonferroni), so they are wider than those of "
         "the table above."

@@ -50,8 +50,8 @@ def grid(
     true, settings = true or {}, settings or {}
     _expect_distinct([task.name for task in tasks], "task")
     _expect_distinct(seeds, "seed")
-    for name, values in true.items():
-        _expect_distinct(values, f"value of {name}")
+    for name, changed_values in true.items():
+        _expect_distinct(changed_values, f"value of {name}")
     for controller, arguments in settings.items():
         for name, values in arguments.items():
             _expect_distinct(values, f"value of {controller}:{name}")

@@ -339,6 +339,7 @@ class NonlinearMPC(OnlineController):
         xs, us = np.empty((self.horizon + 1, len(x))), np.empty((self.horizon, len(self._lower)))
         xs[0] = x
         self._follow_backup(xs, us, 0, k)
+        xs[:, self.staged.known] = x_ref[:, self.staged.known]
         if not np.isfinite(xs).all():
             return None
         sequential.start(xs, us, self._values_of_kinks(xs, us, x_ref, u_ref), k)

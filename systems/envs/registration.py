@@ -1,6 +1,7 @@
-"""The installed tasks as environments of Gymnasium: ``gymnasium.make("trivium/cartpole-v0")``.
+"""The installed tasks as environments of Gymnasium, by name.
 
-Gymnasium finds this module by the entry-point group ``gymnasium.envs`` when it is imported: nothing slow happens here.
+``gymnasium.make("systems.envs.registration:trivium/cartpole-v0")`` imports this module, which registers them; once it
+is imported, ``gymnasium.make("trivium/cartpole-v0")`` is enough. No task is made before its environment is.
 """
 
 from __future__ import annotations
@@ -8,21 +9,28 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from systems.errors import InvalidValue
+from systems.errors import InvalidValue, TriviumError
 
 if TYPE_CHECKING:
     from systems.envs.gym import GymEnv
 
-__all__ = ["make", "register_tasks"]
+__all__ = ["GymnasiumMissing", "make"]
 
 
-def register_tasks() -> None:
-    """Registers each task of the entry-point group ``trivium.tasks`` as ``NAME-v0``, in the namespace that Gymnasium
-    gives to the entry point, ``trivium``. No task is made."""
-    from gymnasium.envs.registration import register
+class GymnasiumMissing(TriviumError, ImportError):
+    """Gymnasium is not installed."""
+
+
+def _register_tasks() -> None:
+    """Registers each task of the entry-point group ``trivium.tasks`` as ``trivium/NAME-v0``."""
+    try:
+        from gymnasium.envs.registration import register, registry
+    except ImportError as error:
+        raise GymnasiumMissing("environments of Gymnasium need Gymnasium: pip install gymnasium") from error
 
     for name in sorted({point.name for point in metadata.entry_points(group="trivium.tasks")}):
-        register(id=f"{name}-v0", entry_point="systems.envs.registration:make", kwargs={"name": name})
+        if f"trivium/{name}-v0" not in registry:
+            register(id=f"trivium/{name}-v0", entry_point=f"{__name__}:make", kwargs={"name": name})
 
 
 def make(name: str) -> GymEnv:
@@ -41,3 +49,6 @@ def make(name: str) -> GymEnv:
         raise InvalidValue(f"unknown task '{name}'; expected one of {', '.join(sorted(points))}")
     task = points[name].load()
     return GymEnv(task() if callable(task) else task)
+
+
+_register_tasks()

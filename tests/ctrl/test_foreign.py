@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from ctrl.foreign import FunctionController, from_function, from_predict
 from systems import InvalidValue
 from systems.library.cartpole import cartpole
 
+ROOT = Path(__file__).parents[2]
 TASK = dataclasses.replace(cartpole(), steps=20)
 GAIN = LQR(TASK).K
 
@@ -90,15 +95,40 @@ def test_a_torch_network_and_its_onnx_file(tmp_path: Path) -> None:
         np.testing.assert_allclose(compared.runs[name].states, compared.runs["lqr"].states, atol=1e-5)
 
 
+GYMNASIUM = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Absent())
+try:
+    import gymnasium
+except ImportError:
+    import systems.envs.registration
+made = gymnasium.make("systems.envs.registration:trivium/double-integrator-v0")
+print(made.reset(seed=0)[0].shape, gymnasium.make("trivium/double-integrator-v0").spec.id)
+"""
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [("torch", "(2,) trivium/double-integrator-v0"), ("gymnasium", "GymnasiumMissing: .* need Gymnasium: pip install")],
+)
+def test_gymnasium_finds_tasks_by_name_in_a_new_process(absent: str, said: str) -> None:
+    """Without any step before it, and without torch."""
+    pytest.importorskip("gymnasium")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", GYMNASIUM, absent], env=env, capture_output=True, text=True, check=False
+    )
+    assert re.search(said if "pip" in said else re.escape(said), done.stdout + done.stderr), done.stderr
+
+
 def test_tasks_are_environments_of_gymnasium() -> None:
     gymnasium = pytest.importorskip("gymnasium")
-    from gymnasium.envs.registration import namespace, registry
+    from systems.envs.registration import make
 
-    from systems.envs.registration import make, register_tasks
-
-    if "trivium/cartpole-v0" not in registry:  # of a checkout that is not installed
-        with namespace("trivium"):
-            register_tasks()
     environment = gymnasium.make("trivium/cartpole-v0")
     observation, info = environment.reset(seed=0)
     assert observation.shape == (4,)

@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from ctrl.comparison.figure import shown_signals, signal_limits
 from ctrl.report import page, summary, write_report
 from ctrl.report.charts import Axis, Chart, linear, logarithmic
 from ctrl.report.distributions import distributions
+from ctrl.report.numbers import number
 from ctrl.report.trajectories import traces
-from systems import Box
+from systems import Box, Gaussian, Measurement, signals
 from systems.library import cartpole
 from tests.ctrl.report.comparisons import STEPS, comparison, runs, task
 
@@ -171,9 +173,9 @@ def test_the_command_writes_it_beside_the_rest(tmp_path: Path) -> None:
 def test_the_command_leaves_it_out_where_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctrl.comparison.results.save", lambda *_: None)
     assert Compare("double-integrator").report
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, {}, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, {}, {}, tmp_path)
     assert not list(tmp_path.iterdir())
-    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, {}, tmp_path)
+    _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), True, {}, {}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -283,3 +285,59 @@ def test_tasks_of_one_sample_have_figure_and_page(starts: int, tmp_path: Path) -
         chart = list(traces(made))[-1][1][0]
     path = next(e for e in chart.iter("path") if e.attrib["class"].startswith("middle")).attrib["d"]
     assert re.match(r"M50\.0 [\d.]+H290\.0", path)
+
+
+def test_the_commands_that_add_to_a_page_are_the_users_own(tmp_path: Path) -> None:
+    """Names of files in them, not the short names of tables; and without a command there are none."""
+    made = comparison(task(), {"Relay": runs(task(), [1.0, 2.0])}, {"Relay": 0.25})
+    command = ["trivium", "compare", "my mass.py:mine", "--controllers", "relay.py:Relay", "--starts", "2", "--out=x"]
+    sources = {made.task.name: "my mass.py:mine", "Relay": "relay.py:Relay"}
+    text = Reader(write_report(made, tmp_path, command, sources=sources).read_text()).text
+    again = "trivium compare 'my mass.py:mine' --controllers relay.py:Relay"
+    assert f"{again} --starts 8" in text
+    assert f"{again} --starts 2 --true max_acceleration=1.2" in text
+    assert "trivium verify 'my mass.py:mine' --controller relay.py:Relay" in text
+    plain = Reader(page(made)).text
+    assert "What is not on this page" not in plain
+    assert "Beside this page" not in plain
+
+
+def test_a_measured_task_names_estimators_errors_and_what_the_controllers_say() -> None:
+    sensors = Measurement(signals("position [m]"), noise=Gaussian({"position": 0.02}))
+    seen = dataclasses.replace(task(), measurement=sensors, constraints=())
+    made = compare(seen, {"lqr": LQR}, starts=3, workers=1)
+    errors = made.runs["lqr"].estimates - made.runs["lqr"].states[:, :-1]
+    text = Reader(page(made)).text
+    assert "The controllers are given position [m]" in text
+    assert "lqr takes its state from KalmanFilter" in text
+    assert f"position {number(float(np.sqrt((errors[..., 0] ** 2).mean())))} m and speed" in text
+    assert "the starts, the disturbances and the noise of 3 runs" in text
+    assert "lqr: minimises the cost of the task to second order" in text
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.4, 75.0), (250.0, 1300.0), (3e-3, 40.0), (2.2, 9.0), (1e-9, 1e12)])
+def test_ticks_of_logarithmic_axes_reach_over_it_and_do_not_overlap(low: float, high: float) -> None:
+    axis = Axis(low, high, "", is_log=True)
+    place = axis.place(np.array(axis.ticks(5)))
+    assert 2 <= len(place) <= 5
+    assert place.min() < 0.4
+    assert place.max() > 0.6
+    drawing = Chart(axis, Axis(0.0, 1.0, "")).finished("t", "i")
+    numbers = [e for e in drawing.iter("text") if e.get("text-anchor") == "middle" and "transform" not in e.attrib]
+    widths = [6.0 * len("".join(e.itertext())) for e in numbers if e.text]
+    x = [float(e.get("x", "nan")) for e in numbers if e.text]
+    ends = [(a - 0.5 * w, a + 0.5 * w) for a, w in zip(x, widths, strict=True)]
+    assert all(one[1] < other[0] for one, other in pairwise(ends))
+
+
+def test_labels_of_points_beside_each_other_do_not_overlap() -> None:
+    chart = Chart(Axis(0.0, 1.0, ""), Axis(0.0, 1.0, ""), 420.0, 260.0)
+    for i in range(6):
+        chart.label(0.3 + 0.01 * i, 0.5, f"controller-{i}", i)
+    heights = sorted(
+        float(e.get("y", "nan")) for e in chart.finished("t", "i").iter("text") if "name" in e.get("class", "")
+    )
+    assert len(heights) == 6
+    assert min(np.diff(heights)) >= 11
+    assert heights[0] > 14
+    assert heights[-1] < 222
