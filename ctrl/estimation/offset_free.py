@@ -76,7 +76,7 @@ class OffsetFree:
             raise NotApplicable(f"task '{task.name}': its reference is not an equilibrium, so nothing can settle there")
         if any(signal.integer for signal in task.plant.input):
             raise NotApplicable(
-                f"task '{task.name}' has integer inputs, and what keeps a disturbed plant at rest is no whole number; "
+                f"task '{task.name}' has integer inputs, and what keeps a disturbed plant at rest may be any number; "
                 "use OutputFeedback"
             )
         self.model = disturbance_model(task, drift)

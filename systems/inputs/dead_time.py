@@ -138,7 +138,7 @@ def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ())
 
 
 def _expect_not_measured(task: Task, delays: Sequence[tuple[str, float]]) -> None:
-    """Raises InvalidValue where a sensor reads a delayed input: what acted before a sample is not a state any more."""
+    """Raises InvalidValue where a sensor reads a delayed input: no state holds what acted before a sample."""
     if task.measurement is None:
         return
     h = task.measurement.function(task.plant)
