@@ -16,6 +16,7 @@ from systems.identification.runs import Runs
 from systems.identification.segments import Prediction, Segments, cut
 from systems.signals import Signals
 from systems.statistics import LEVEL, Rate
+from systems.style import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,9 +91,33 @@ class Validation:
 
     def figure(self) -> Figure:
         """A held-out run with its predictions, and the growth of the errors over the horizon, for each state."""
-        from systems.identification.validation_figure import draw
+        import matplotlib.style
+        from matplotlib.figure import Figure
 
-        return draw(self)
+        n, horizon = len(self.state), len(self.errors) - 1
+        measured, predicted = self.runs.states[0], self.predictions[0]
+        time, ahead = self.dt * np.arange(len(measured)), self.dt * np.arange(1, horizon + 1)
+        with matplotlib.style.context(STYLE):
+            page = Figure(figsize=(2.6 * n + 0.6, 4.4), layout="constrained")
+            axes = page.subplots(2, n, squeeze=False)
+            for i, signal in enumerate(self.state):
+                top, bottom = axes[:, i]
+                top.plot(time, measured[:, i], color="0.6", linewidth=3.0, label="measured")
+                for k, start in enumerate(range(0, len(measured) - 1, horizon)):
+                    # A prediction begins at the measured state, which the predicted run holds from the one before.
+                    part = np.concatenate(
+                        [measured[start : start + 1, i], predicted[start + 1 : start + horizon + 1, i]]
+                    )
+                    piece = time[start : start + len(part)]
+                    top.plot(piece, part, color="C0", label=f"predicted, {horizon} samples" if k == 0 else None)
+                top.set(title=signal.name, xlabel="time [s]", ylabel=f"{signal.name} [{signal.unit}]")
+                bottom.plot(ahead, self.errors[1:, i], color="C0", label="fit")
+                bottom.plot(ahead, self.changes[1:, i], color="0.6", label="no change")
+                bottom.set(xlabel="time ahead [s]", ylabel=f"root mean square error [{signal.unit}]", yscale="log")
+                bottom.set_title(f"white with p = {self.whiteness[i]:.2g}")
+            axes[0, 0].legend()
+            axes[1, 0].legend()
+        return page
 
 
 def validate(fit: Fit, runs: Runs, horizon: int = 20) -> Validation:

@@ -65,6 +65,37 @@ def test_intervals_of_matrices_and_poles_cover_as_they_say() -> None:
     assert 0.85 <= np.mean(poles) <= 1.0  # both parts at once: 0.9 at least
 
 
+def test_intervals_are_those_of_the_textbook() -> None:
+    """Of matrices by the formula of each row, of poles by differences of the eigenvalues."""
+    from scipy.stats import t
+
+    runs = state_runs(samples=30, runs=2)
+    fit = fit_linear(runs)
+    x, u, after = runs.transitions()
+    regressors = np.hstack([x, u, np.ones((len(x), 1))])
+    inverse, freedom = np.linalg.inv(regressors.T @ regressors), len(x) - 5
+    errors = after - regressors @ np.hstack([fit.plant.A, fit.plant.B, fit.plant.c[:, None]]).T
+    for i in range(3):
+        deviation = np.sqrt(errors[:, i] @ errors[:, i] / freedom * np.diag(inverse))
+        np.testing.assert_allclose(fit.half_widths[i], t.ppf(0.975, freedom) * deviation)
+    np.testing.assert_allclose(fit.largest, np.abs(errors).max(axis=0))
+    slopes = np.zeros((3, 3, 3), complex)
+    for r in range(3):
+        for s in range(3):
+            changed = fit.plant.A.copy()
+            changed[r, s] += 1e-6
+            new = np.linalg.eigvals(changed)
+            slopes[r, s] = [new[np.abs(new - pole).argmin()] - pole for pole in fit.poles.values]
+    slopes /= 1e-6
+    for k, pole in enumerate(fit.poles.values):
+        variance = sum(
+            slopes[r, s, k].real * slopes[q, v, k].real * fit.covariance[r, q] * inverse[s, v]
+            for r in range(3) for s in range(3) for q in range(3) for v in range(3)
+        )  # fmt: skip
+        half = (fit.poles.high[k] - pole).real
+        assert half == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(variance), rel=1e-3)
+
+
 def test_a_fitted_linear_plant_is_a_task_s_plant() -> None:
     fit = fit_linear(state_runs())
     task = Task(

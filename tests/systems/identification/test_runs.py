@@ -13,6 +13,7 @@ from ctrl.comparison.draws import draw
 from ctrl.loop import simulate
 from systems import DimensionMismatch, InvalidValue, UnknownName, angle, signals
 from systems.identification import Runs, read_csv
+from systems.identification.segments import cut
 from systems.library import cartpole
 
 STATE, INPUT = signals("position [m]", angle("heading [rad]")), signals("force [N]")
@@ -139,3 +140,15 @@ def test_a_table_of_text_is_read_by_name(tmp_path: Path) -> None:
     file.write_text("time,position,heading,force\n0,1,2,3\n0.1,2,3\n")
     with pytest.raises(DimensionMismatch, match="row 3 has 3 entries"):
         read_csv(file, STATE, INPUT)
+
+
+def test_pieces_share_a_row_only_where_they_may() -> None:
+    data = runs(count=2, samples=8)
+    apart = cut(data, 3)
+    assert [piece.states.shape for piece in apart] == [(4, 4, 2)]
+    assert len({row.tobytes() for row in apart[0].states.reshape(-1, 2)}) == 16
+    np.testing.assert_array_equal(apart[0].states[1], data.states[0][4:8])
+    np.testing.assert_array_equal(apart[0].inputs[1], data.inputs[0][4:7])
+    joined = cut(data, 3, overlap=True)
+    assert [piece.inputs.shape for piece in joined] == [(4, 3, 1), (2, 2, 1)]
+    np.testing.assert_array_equal(joined[0].states[0][-1], joined[0].states[1][0])

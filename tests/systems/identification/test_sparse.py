@@ -94,6 +94,23 @@ def test_the_weak_form_integrates_by_parts() -> None:
     np.testing.assert_allclose(regressors, targets, atol=5e-5)
 
 
+def test_the_weak_form_takes_inputs_that_jump() -> None:
+    """x' = u with inputs that are held: both sides agree to the second order of the samples per window."""
+    u = np.repeat(np.random.default_rng(0).uniform(-1.0, 1.0, (20, 1)), 10, axis=0)
+    x = 0.05 * np.concatenate([np.zeros((1, 1)), np.cumsum(u, axis=0)])
+    plant = LinearPlant([[0.0]], [[1.0]])
+    regressors, targets = weak_form(Runs((x,), (u,), 0.05, plant.state, plant.input), lambda x, u: u, 15, 7)
+    np.testing.assert_allclose(regressors, targets, atol=1e-2)
+
+
+def test_terms_that_the_likelihood_does_not_need_are_dropped() -> None:
+    """Even where the threshold lets all of them through."""
+    fit = fit_sparse(noisy(DoubleIntegrator(), 0.02), polynomials(1), threshold=0.0, draws=3)
+    assert (fit.shares == 1.0).all()
+    assert 2 <= (fit.coefficients != 0).sum() <= 3  # of eight; two are there, another with probability 0.3
+    assert (np.abs(fit.coefficients) >= fit.half_widths).all()
+
+
 def test_what_cannot_be_fitted_is_refused() -> None:
     runs = noisy(VanDerPol(), 0.02, runs=2, samples=40)
     with pytest.raises(InvalidValue, match="windows of 20 samples for 20 terms"):

@@ -51,6 +51,13 @@ def test_coverage_counts_errors_in_the_interval(noise: str) -> None:
         assert rate.value == pytest.approx(expected, abs=0.05)
 
 
+def test_what_the_choice_of_a_start_takes_from_errors_is_allowed_for() -> None:
+    """Of pieces of two samples, whose starts take half of the information."""
+    (rate,) = validate(*decay(0.8, "measurement"), horizon=1).coverage
+    assert rate.n == 12 * 42
+    assert rate.value == pytest.approx(0.95, abs=0.03)
+
+
 def test_fits_are_validated_and_drawn() -> None:
     train, held = state_runs(runs=8).split()
     fit = fit_linear(train)
