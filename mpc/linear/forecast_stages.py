@@ -77,11 +77,10 @@ class ForecastStages(StageSource):
         x_ref, u_ref = self.task.reading.window(k, horizon + 1, x)
         after, A, B, gradient, second = self._expanded(x_ref[:-1], u_ref[:-1])
         after[:, known] = x_ref[1:, known]
-        A[:, known], B[:, known] = 0.0, 0.0
         H = 0.5 * second
         z = np.hstack([x_ref[:-1], u_ref[:-1]])
         linear = gradient - 2.0 * np.einsum("kij,kj->ki", H, z)
-        linear[:, known] = 0.0
+        linear[:, known] = 0.0  # which is constant, as is that of the end
         c = after - np.einsum("kij,kj->ki", A, x_ref[:-1]) - np.einsum("kij,kj->ki", B, u_ref[:-1])
         curved, slope = map(np.array, self._last(x_ref[-1], x_ref[-1]))
         P = 0.5 * curved
