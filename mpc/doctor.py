@@ -31,9 +31,7 @@ class Solvers:
         try:
             findings.append(Finding("HPIPM of acados", f"by NonlinearMPC(hpipm='acados'): {acados_library()._name}"))
         except AcadosMissing:
-            findings.append(
-                Finding("HPIPM of acados", "no acados is installed; see python -m mpc.solvers.acados_install")
-            )
+            findings.append(Finding("HPIPM of acados", "no acados is installed; python -m mpc.solvers.acados_install"))
         except HPIPMMissing as error:
             findings.append(Finding("HPIPM of acados", str(error)))
         return findings
