@@ -404,7 +404,7 @@ CASES: dict[str, Case] = {
     "mpc.LinearMPC": _mpc(mpc.LinearMPC, LINEAR_TASK, {"terminal": "choice", "solver": "choice",
                                                        "time_limit": "above 0", "max_iterations": "count"}),
     "mpc.NonlinearMPC": _mpc(mpc.NonlinearMPC, LINEAR_TASK, {"solver": "choice", "terminal": "choice",
-                              "time_limit": "above 0", "max_iterations": "count", "iterations": "count"}),
+                              "time_limit": "above 0", "max_iterations": "count", "iterations": "count", "hpipm": "choice"}),
     "mpc.LagrangianMPC": _mpc(mpc.LagrangianMPC, LINEAR_TASK,
                               {"make": "function",
                               "time_limit": "above 0", "max_iterations": "count", "tolerance": "above 0"}),
