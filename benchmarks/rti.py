@@ -11,7 +11,8 @@ closed-loop costs relative to ipopt's, and for each problem
 
 * ``ratio_to_dompc``, ``ratio_to_dompc_no_compiler``, ``feedback_ratio_to_dompc``: our real-time iteration with a
   compiled and an interpreted model, and its feedback alone, after ``prepare``, to do-mpc's step,
-* ``ratio_to_acados``: our real-time iteration to that of acados,
+* ``ratio_to_acados``: our real-time iteration to that of acados, and the same with acados' HPIPM as
+  ``ratio_to_acados_with_its_hpipm``,
 * ``converged_ratio_to_acados``: our converged step to that of acados' SQP, with the relative difference of their
   closed-loop costs, and the number of steps in which either did not converge;
 
@@ -41,8 +42,9 @@ from mpc.solvers.acados_install import AcadosMissing
 from systems import Task
 from systems.library import cartpole_swing_up, planar_quadrotor
 
-REAL_TIME, INTERPRETED, FEEDBACK = (
-    "real-time iteration", "real-time iteration, interpreted", "real-time iteration, feedback"
+REAL_TIME, INTERPRETED, FEEDBACK, TUNED, TUNED_FEEDBACK = (
+    "real-time iteration", "real-time iteration, interpreted", "real-time iteration, feedback",
+    "real-time iteration, HPIPM of acados", "real-time iteration, HPIPM of acados, feedback",
 )  # fmt: skip
 BLOCK = 10  # steps that a method takes in turn
 PROBLEMS: dict[str, tuple[Callable[[], Task], int]] = {
@@ -147,6 +149,9 @@ def measured(problem: str, task: Task, horizon: int, steps: int) -> tuple[dict[s
     split = compiled(NonlinearMPC(task, horizon, iterations=1))
     runs[FEEDBACK] = functools.partial(run, task, Ours(split), prepare=split.prepare)
     if acados is not None:
+        tuned, halves = (compiled(NonlinearMPC(task, horizon, iterations=1, hpipm="acados")) for _ in range(2))
+        runs[TUNED] = functools.partial(run, task, Ours(tuned))
+        runs[TUNED_FEEDBACK] = functools.partial(run, task, Ours(halves), prepare=halves.prepare)
         runs[f"{METHODS[1]}, by NonlinearMPC"] = functools.partial(
             run, task, Ours(NonlinearMPC(task, horizon, solver="acados"))
         )
@@ -168,7 +173,7 @@ def measured(problem: str, task: Task, horizon: int, steps: int) -> tuple[dict[s
 
 def beside_acados(seconds: dict[str, np.ndarray], costs: dict[str, float], unsolved: Any) -> dict[str, Any]:
     """Our steps as ratios to those of acados; null where there is none."""
-    pairs = ((REAL_TIME, METHODS[0]), ("converged", METHODS[1]))
+    pairs = ((REAL_TIME, METHODS[0]), ("converged", METHODS[1]), (TUNED, METHODS[0]))
     ratios = [
         float(np.median(seconds[ours]) / np.median(seconds[theirs])) if theirs in seconds else None
         for ours, theirs in pairs
@@ -176,6 +181,7 @@ def beside_acados(seconds: dict[str, np.ndarray], costs: dict[str, float], unsol
     theirs = costs.get(METHODS[1])
     return {
         "ratio_to_acados": ratios[0],
+        "ratio_to_acados_with_its_hpipm": ratios[2],
         "converged_ratio_to_acados": ratios[1],
         "converged_cost_difference": None if theirs is None else costs["converged"] / theirs - 1.0,
         "not_converged": unsolved,
@@ -183,7 +189,7 @@ def beside_acados(seconds: dict[str, np.ndarray], costs: dict[str, float], unsol
 
 
 def main(options: Options) -> None:
-    result: dict[str, Any] = {"benchmark": "rti", "steps": options.steps, "hpipm": "CasADi's"}
+    result: dict[str, Any] = {"benchmark": "rti", "steps": options.steps, "hpipm": "CasADi's, unless named"}
     table = Table("problem", "method", "median [ms]", "p99 [ms]", "ratio to do-mpc", "cost relative to ipopt")
     for name, (make, horizon) in PROBLEMS.items():
         seconds, costs, unsolved = measured(name, make(), horizon, options.steps)

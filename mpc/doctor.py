@@ -27,14 +27,14 @@ class Solvers:
         except HPIPMMissing as error:
             return [Finding("HPIPM", str(error), "NonlinearMPC uses ipopt alone; real-time iterations need CasADi 3.8")]
         version = casadi.CasadiMeta.version()
-        found = [Finding("HPIPM", f"of CasADi {version}, generic BLASFEO: {path}")]
+        findings = [Finding("HPIPM", f"of CasADi {version}, generic BLASFEO: {path}")]
         try:
-            found.append(Finding("HPIPM of acados", f"by NonlinearMPC(hpipm='acados'): {acados_library()._name}"))
+            findings.append(Finding("HPIPM of acados", f"by NonlinearMPC(hpipm='acados'): {acados_library()._name}"))
         except AcadosMissing:
-            found.append(Finding("HPIPM of acados", "no acados is installed; see python -m mpc.solvers.acados_install"))
+            findings.append(Finding("HPIPM of acados", "no acados is installed; python -m mpc.solvers.acados_install"))
         except HPIPMMissing as error:
-            found.append(Finding("HPIPM of acados", str(error)))
-        return found
+            findings.append(Finding("HPIPM of acados", str(error)))
+        return findings
 
     def compile(self) -> list[tuple[str, float]]:
         """Steps one small controller of every family whose code numba compiles on first use."""

@@ -416,7 +416,7 @@ CASES: dict[str, Case] = {
                              words={"lengths": "block"}, extra={"lengths": [(), (0,), (1.5,), (True,)]}),
     "mpc.NonlinearMPC": _mpc(mpc.NonlinearMPC, LINEAR_TASK, {"solver": "choice", "terminal": "choice",
                               "time_limit": "above 0", "max_iterations": "count", "iterations": "count",
-                              "blocking": "instance"}),
+                              "blocking": "instance", "hpipm": "choice"}),
     "mpc.LagrangianMPC": _mpc(mpc.LagrangianMPC, LINEAR_TASK,
                               {"make": "function",
                               "time_limit": "above 0", "max_iterations": "count", "tolerance": "above 0"}),
