@@ -615,6 +615,8 @@ ABSTRACT = {
 ELSEWHERE = {
     "mpc.from_acados": "tests/mpc/test_acados.py, where there is an acados",
     "ctrl.check_plant": "a report says what is wrong with what it was given",
+    "systems.Forecast": "tests/systems/test_known_ahead.py",
+    "systems.know_ahead": "tests/systems/test_known_ahead.py",
     "systems.positive": "covered by parameter",
     "systems.nonnegative": "covered by parameter",
     "systems.Hard": "takes nothing",

@@ -26,7 +26,7 @@ HOUR, DAY = 3600.0, 86400.0
 class Battery(Plant):
     """E' = efficiency * charging - discharging / efficiency.
 
-    Capacity, power and a round-trip efficiency of 90 % as in the data sheet of the Tesla Powerwall 2.
+    Capacity, power and a round-trip efficiency of 90 % are those of a usual home battery, not of a data sheet.
     """
 
     capacity: float = positive(13.5)  # kWh

@@ -31,8 +31,8 @@ class HeatPump(Plant):
     C_floor floor' = water_floor (water - floor) - floor_room (floor - room) + share sun
     C_water water' = performance * power - water_floor (water - floor)
 
-    The equations are those of Halvgaard, Poulsen, Madsen & Jørgensen (2012), Economic model predictive control for
-    building climate control in a smart grid; the values are round numbers of a small house.
+    A model of three capacities in the manner of Halvgaard, Poulsen, Madsen & Jørgensen (2012), written from memory; the
+    values are round numbers of a small house.
     """
 
     room_capacity: float = positive(1.0)  # kWh/K
