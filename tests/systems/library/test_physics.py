@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import casadi as ca
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from systems import Discretisation, Plant, Task
