@@ -332,6 +332,7 @@ def test_names_that_nobody_gave_are_new(cli: CommandLine, home: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_two_trainings_in_one_folder_do_not_mix(cli: CommandLine, home: Path) -> None:
     (home / "slow.py").write_text(
         "import own, time\nclass Learner(own.Learner):\n"

@@ -162,7 +162,9 @@ def test_an_infeasible_state_is_answered_by_feedback_about_the_plan(tmp_path: Pa
     np.testing.assert_allclose(u, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", [cartpole_track, kinematic_car, pendulum_swing_up])
+@pytest.mark.parametrize(
+    "make", [pytest.param(cartpole_track, marks=pytest.mark.slow), kinematic_car, pendulum_swing_up]
+)
 def test_other_tasks(make: Callable[[], Task], tmp_path: Path) -> None:
     """A terminal steady state chosen with the plan, a moving reference, and a cost that is not convex."""
     folder = export(NonlinearMPC(make(), 10, iterations=1), tmp_path, samples=60)

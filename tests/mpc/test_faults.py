@@ -79,7 +79,10 @@ def run_with_faults(case: Case, steps: int, seed: int) -> dict[tuple[str, Status
     return seen
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("lqr, moving", "linear, moving", "lagrangian, moving")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES])
 def test_faults_do_no_harm_and_pass(name: str) -> None:
     case = CASES[name]()
     run_with_faults(case, case.steps, seed=0)

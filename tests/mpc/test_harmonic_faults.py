@@ -122,7 +122,8 @@ def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> No
         assert (x[:3] >= -1.0 - 1e-7).all()
 
 
-@pytest.mark.parametrize("changes", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [500])
 def test_feasible_for_any_change_of_a_sinusoid(changes: int) -> None:
     task = dataclasses.replace(axis(), reference=Sinusoid(AXIS_FREQUENCY))
     controller = axis_controller(task)

@@ -121,7 +121,10 @@ def test_linear_mpc_without_hard_states_from_anywhere(solver: Solver, price: flo
 
 
 @SIZES
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    "scheme",
+    ["robust", *(pytest.param(s, marks=pytest.mark.slow) for s in SCHEMES if s != "robust")],
+)
 def test_stochastic_schemes_under_their_disturbance(scheme: str, size: int) -> None:
     """Random tasks, from the edge of the feasible set, half of the runs under the corners of the law."""
     runs = 0
@@ -153,7 +156,9 @@ def test_the_nominal_scheme_without_disturbance(size: int) -> None:
 EDGES = {"linear": (0, 1, 54, 149, 155, 167, 173, 324), "harmonic": (0, 1, 2, 34)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "harmonic" else kind for kind in KINDS]
+)
 def test_from_the_very_edge(kind: str) -> None:
     """Found by bisection to rounding."""
     count = Count()

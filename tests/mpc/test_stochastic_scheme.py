@@ -123,7 +123,7 @@ def test_agrees_with_the_scheme_as_written(every: float, n: int, m: int) -> None
     assert tried >= 6
 
 
-@pytest.mark.parametrize("every", [1, 2, 3, math.inf])
+@pytest.mark.parametrize("every", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), math.inf])
 def test_recursively_feasible_from_the_edge_of_the_feasible_set(every: float) -> None:
     """500 runs of random tasks that start where they only just can, half of them under the worst of disturbances."""
     runs = 0

@@ -127,6 +127,7 @@ def test_a_careless_solver_is_caught(accuracy: float) -> None:
     assert certificate.level < 0.99
 
 
+@pytest.mark.slow
 def test_terms_of_odd_degree() -> None:
     task = unforced(Asymmetric(), 3.0)
     law = LQR(task).law
@@ -188,6 +189,7 @@ def test_what_is_no_start_is_refused() -> None:
             sos_candidate(LOOP, degree, rounds)
 
 
+@pytest.mark.slow
 def test_a_sextic_survives_its_file_and_a_second_arithmetic(tmp_path: Path) -> None:
     certificate = sos_region(TASK, LAW, degree=6, rounds=3)
     stored = read(save(certificate, TASK, LAW, "van-der-pol-reversed", tmp_path / "sextic"), TASK)
