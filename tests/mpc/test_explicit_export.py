@@ -18,7 +18,7 @@ from tests.mpc.test_explicit import two_inputs
 MERGED = {Status.TERMINAL_SET_UNREACHABLE: Status.INFEASIBLE}
 
 
-@pytest.mark.parametrize("make", [double_integrator, two_inputs, pendulum])
+@pytest.mark.parametrize("make", [double_integrator, pytest.param(two_inputs, marks=pytest.mark.slow), pendulum])
 def test_explicit_mpc_in_c_is_explicit_mpc(make, tmp_path: Path) -> None:
     task: Task = make()
     controller = ExplicitMPC(task, 3)

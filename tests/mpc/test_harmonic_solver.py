@@ -239,6 +239,7 @@ def switching(seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return parameters, inputs
 
 
+@pytest.mark.slow
 def test_no_unconverged_step_where_set_points_switch() -> None:
     parameters, inputs = switching(0)
     reference = ClarabelSolver(masses_controller().program, masses().input_bounds)

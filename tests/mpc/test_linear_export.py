@@ -129,6 +129,7 @@ def test_where_python_is_left_with_an_error_c_has_none(make, horizon: int, steps
         x = np.array(dynamics(x, u, np.zeros(len(task.plant.disturbance)), [])).ravel()
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_random_problems(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -90,7 +90,7 @@ class Oracle:
         return str(self.problem.status)
 
 
-@pytest.mark.parametrize("price", [np.inf, 20.0])
+@pytest.mark.parametrize("price", [np.inf, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_agrees_with_cvxpy_on_random_problems(price: float) -> None:
     rng = np.random.default_rng(11)
     seen = {"optimal": 0, "infeasible": 0}

@@ -21,7 +21,7 @@ def fenced() -> Task:
     return dataclasses.replace(posed, constraints=(*posed.constraints, Box("fence", {"angle": (-0.6, 0.6)})))
 
 
-@pytest.mark.parametrize("every", [1, 3, math.inf])
+@pytest.mark.parametrize("every", [1, pytest.param(3, marks=pytest.mark.slow), math.inf])
 @pytest.mark.parametrize("recovery", [False, True])
 def test_faults_do_no_harm_and_pass(every: float, recovery: bool) -> None:
     posed = fenced()

@@ -50,7 +50,11 @@ def test_resumed_run_equals_the_uninterrupted_one(make: Combination, tmp_path: P
     assert whole.history[-1].diagnostics == resumed.history[-1].diagnostics
 
 
-@pytest.mark.parametrize("make", [PLO, CAL, PPOPID], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "make",
+    [PLO, pytest.param(CAL, marks=pytest.mark.slow), pytest.param(PPOPID, marks=pytest.mark.slow)],
+    ids=lambda c: c.name,
+)
 def test_policy_is_exported(make: Combination, tmp_path: Path) -> None:
     """One of each base learner: handlers have no part in it."""
     ort = pytest.importorskip("onnxruntime")

@@ -84,6 +84,7 @@ def test_what_is_kept_costs_no_more_than_the_regulator(often: None) -> None:
     assert learner.trials.share < 0.1
 
 
+@pytest.mark.slow
 def test_a_poor_regulator_is_improved_and_the_share_grows(often: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safe_rl.residual, "_EVERY", 200)
     learner = begun(controller=sluggish, batch_size=64, warmup=1_000, capacity=20_000, mean_updates=100)

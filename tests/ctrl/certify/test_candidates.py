@@ -101,7 +101,7 @@ def test_a_loop_that_is_not_attracted_has_none() -> None:
         lyapunov(task, idle)
 
 
-@pytest.mark.parametrize("make", [delay, observer])
+@pytest.mark.parametrize("make", [pytest.param(delay, marks=pytest.mark.slow), observer])
 def test_a_cost_on_outputs_alone_is_no_obstacle(make) -> None:
     """The linear loop converges; its Riccati solution cannot show it."""
     task = make()
@@ -320,7 +320,7 @@ def test_a_norm_that_nothing_restores_is_named() -> None:
 # ---- comparisons ----
 
 
-@pytest.mark.parametrize("make", [pendulum, delay])
+@pytest.mark.parametrize("make", [pendulum, pytest.param(delay, marks=pytest.mark.slow)])
 def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every candidate: which of them succeeds is not known beforehand."""
     task = make()

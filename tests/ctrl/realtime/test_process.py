@@ -209,6 +209,7 @@ def test_a_program_with_many_open_files_can_wait() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_new_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from ctrl.realtime import process as module
 

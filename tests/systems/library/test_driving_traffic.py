@@ -207,6 +207,7 @@ def positions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([nothing, x[..., 4::5]], -1), np.concatenate([x[..., :1], x[..., 5::5]], -1)
 
 
+@pytest.mark.slow
 def test_no_collision_and_no_lane_lost_in_three_quarters_of_an_hour(rollout) -> None:
     """16 runs of three minutes: nobody touches anybody, brakes beyond the limit or leaves the lanes."""
     x, length = rollout(16, 1800, seed=0), Road().length
