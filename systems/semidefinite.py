@@ -18,7 +18,7 @@ _TOLERANCE = 1e-9  # of scaled entries
 def is_symmetric(matrix: np.ndarray) -> bool:
     """Whether a finite square matrix equals its transpose, up to rounding of each pair of rows."""
     scaled = _scaled(matrix, 0.0)
-    return bool((np.abs(scaled - scaled.T) <= _TOLERANCE).all())
+    return bool((np.abs(scaled - scaled.T) <= _TOLERANCE * np.maximum(1.0, np.abs(scaled))).all())
 
 
 def is_positive_semidefinite(matrix: np.ndarray, noise: float = 0.0) -> bool:
@@ -49,6 +49,6 @@ def _scaled(matrix: np.ndarray, noise: float) -> np.ndarray:
     diagonal, largest = np.diag(matrix), float(np.abs(matrix).max(initial=0.0))
     base = np.where(diagonal > 0, diagonal, max(noise, _ROUNDING) * largest) + noise * largest
     size = np.sqrt(np.where(base > 0, base, 1.0))
-    scaled = matrix / size[:, None] / size
+    scaled = matrix / np.outer(size, size)  # a product, since two divisions in turn round differently on either side
     np.fill_diagonal(scaled, 1.0)
     return np.asarray(scaled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from systems import Ellipsoid, Gaussian, InvalidValue, LinearPlant, Quadratic
@@ -22,6 +22,7 @@ def matrix_of(least: float, seed: int) -> np.ndarray:
 
 
 @given(UNITS, st.integers(0, 50))
+@example(powers=[0, 4, 0], seed=7)
 def test_units_change_nothing(powers: list[int], seed: int) -> None:
     unit = 2.0 ** np.array(powers, dtype=float)
     for least, semidefinite, definite in ((0.3, True, True), (-0.01, False, False)):
