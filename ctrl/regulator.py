@@ -33,7 +33,20 @@ from systems.errors import expect
 from systems.reading import Part
 from systems.semidefinite import is_positive_definite, is_symmetric
 
-__all__ = ["LQR", "Course", "Gain", "LocalModel", "NotStabilisable", "local_model", "lqr", "riccati_recursion"]
+__all__ = [
+    "LQR",
+    "Course",
+    "Feedback",
+    "Gain",
+    "LocalModel",
+    "NotStabilisable",
+    "local_model",
+    "lqr",
+    "riccati_recursion",
+]
+
+Feedback = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""K (m, n), x_ref (n,) and u_ref (m,) of u = u_ref - K (x - x_ref)."""
 
 
 class NotStabilisable(NotApplicable):
@@ -211,7 +224,7 @@ class LQR:
     def __repr__(self) -> str:
         return described(f"LQR(task '{self.task.name}')", self.approximations)
 
-    def gain(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gain(self, k: int) -> Feedback:
         """K (m, n), x_ref (n,) and u_ref (m,), feed-forward included, at sample ``k``."""
         if not self._varies:
             return self.K, self.x_ref, self.u_ref

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
 from ctrl.controller import NotApplicable, Source
-from ctrl.regulator import LQR
+from ctrl.regulator import LQR, Feedback
 from systems import Task
 
 __all__ = ["Fallback", "Plan"]
@@ -44,6 +45,8 @@ class Fallback:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._is_euclidean = task.reading.state.is_euclidean
+        self._periods = task.reading.state.periods.tolist()
+        self._bounds = [bound.tolist() for bound in task.input_bounds]
         try:
             self.regulator: LQR | None = LQR(task)
         except NotApplicable:
@@ -64,9 +67,39 @@ class Fallback:
         corrected = u_planned - self.regulator.gain(k)[0] @ error
         return corrected if np.isfinite(corrected).all() else u_planned
 
+    def feedback(self, k: int) -> Feedback | None:
+        """K, x_ref and u_ref of the backup law, which is clip(u_ref - K (x - x_ref)) at sample ``k`` with periodic
+        signals along the shortest way round; None where it is more than that."""
+        reading = self.task.reading
+        if reading.change_limits or reading.state.quaternions:
+            return None
+        if self.regulator is not None:
+            return self.regulator.gain(k)
+        (x_ref,), (u_ref,) = reading.window(k, 1)
+        return np.zeros((len(u_ref), len(x_ref))), x_ref, u_ref
+
     def backup(self, x: np.ndarray, k: int) -> np.ndarray:
         """The backup law, within the input bounds."""
+        feedback = self.feedback(k)
+        if feedback is not None:
+            u = self._fed_back(x.tolist(), *(array.tolist() for array in feedback))
+            if all(map(isfinite, u)):
+                return np.array(u)
         if self.regulator is not None:
             u = self.regulator.batch(x, k)
             return u if np.isfinite(u).all() else self.regulator.step(x, k).input
         return np.clip(self.task.reading.window(k, 1)[1][0], *self.task.input_bounds)
+
+    def _fed_back(self, x: list[float], K: list[list[float]], x_ref: list[float], u_ref: list[float]) -> list[float]:
+        """u_ref - K (x - x_ref) within the bounds: with few numbers faster than numpy, and summed in the order in which
+        the compiled iteration does it, so that a plan is the same to the last bit."""
+        errors = []
+        for value, target, period in zip(x, x_ref, self._periods, strict=True):
+            turns = (value - target) / period
+            errors.append((value - round(turns) * period if isfinite(period) and isfinite(turns) else value) - target)
+        inputs = []
+        for row, u, low, high in zip(K, u_ref, *self._bounds, strict=True):
+            for gain, error in zip(row, errors, strict=True):
+                u -= gain * error
+            inputs.append(min(max(u, low), high))
+        return inputs

@@ -308,11 +308,11 @@ class OnlineController(ABC):
         one closest to the reference at first, and where the other would have to unwind more than a turn.
         """
         state, x_ref = self.task.reading.state, self.task.reading.window(k, 1)[0][0]
-        near = state.nearest(x, x_ref)
         if self._last_x is not None:
             continued = state.nearest(x, self._last_x)
             products = [float(continued[group] @ x_ref[group]) for group in state.quaternions]
             if (np.abs(continued - x_ref) <= state.periods).all() and all(p >= -0.25 for p in products):
-                near = continued
-        self._last_x = near
-        return near
+                self._last_x = continued
+                return continued
+        self._last_x = state.nearest(x, x_ref)
+        return self._last_x

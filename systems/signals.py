@@ -155,10 +155,12 @@ class Signals(tuple[Signal, ...]):
 
     # ---- equivalent values ----
 
-    @property
+    @cached_property
     def periods(self) -> np.ndarray:
         """Period of each signal, (n,), infinite for signals that are not periodic."""
-        return np.array([signal.period for signal in self], dtype=float)
+        periods = np.array([signal.period for signal in self], dtype=float)
+        periods.flags.writeable = False
+        return periods
 
     @cached_property
     def quaternions(self) -> list[list[int]]:

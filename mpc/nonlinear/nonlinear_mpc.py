@@ -36,6 +36,7 @@ from systems.reading import Part
 __all__ = ["NonlinearMPC"]
 
 TOLERANCE = 1e-6  # of the optimality conditions of SQP, and of a full step that converges without them
+EXACT_PROGRAMS, INEXACT = 1e-8, 1e-5  # accuracy of the quadratic programs: until convergence, of a fixed number
 CLOSE = 1e-3  # length of a full step, relative to 1 + the point's numbers, from which on SQP converges
 SEARCHED = 100  # programs solved in one step in the search for whole numbers
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
@@ -161,6 +162,7 @@ class NonlinearMPC(OnlineController):
         self._prepared: int | None = None  # the sample that was prepared
         self._rest, self._rests_until = 0, 0  # length of the current suspension of SQP, and the sample at which it ends
         self._budgets = Budgets(task)
+        self._limits = (self._lower, self._upper, task.reading.state.periods)
         self._after = SingleStep(task.dynamics)
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
@@ -216,9 +218,8 @@ class NonlinearMPC(OnlineController):
             return
         done = min(max(k - plan.k, 0), self.horizon)
         _, _, going = self._pose(plan.x[done], k)
-        guess = self._shifted(plan, plan.x[done], k)
         sequential.pose(self._p, going)
-        if guess is not None and k >= self._rests_until and sequential.shift(*guess, k):
+        if k >= self._rests_until and self._advance(sequential, plan, plan.x[done], k):
             sequential.prepare()
             self._prepared = k
 
@@ -236,10 +237,9 @@ class NonlinearMPC(OnlineController):
 
         return real_time_iteration(self, samples)
 
-    @quiet
     def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
         if len(self.staged.rates) and np.isfinite(x).all():
-            self._budgets.spend(x, u, k)
+            quiet(self._budgets.spend)(x, u, k)
 
     @quiet
     def _solve(self, x: np.ndarray, k: int) -> SolveResult:
@@ -301,17 +301,16 @@ class NonlinearMPC(OnlineController):
         # A fixed number of iterations is about speed, and inexact quadratic programs cost it little. The fastest mode
         # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
         is_fixed = self.iterations is not None and hessian == "cost"
-        return SQP(staged.program, "speed_abs" if is_fixed else "speed", TOLERANCE, hessian, origin=self._hpipm)
+        mode, accuracy = ("speed_abs", INEXACT) if is_fixed else ("speed", EXACT_PROGRAMS)
+        return SQP(staged.program, mode, TOLERANCE, hessian, accuracy, self._hpipm)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float
     ) -> SolveResult | None:
         """SQP from the last solution or iterate; None where there is none, or it fails."""
         is_prepared, self._prepared = self._prepared == k and sequential.distance(x) <= self.FAR, None
-        if not is_prepared:
-            guess = self._shifted(plan, x, k) if k >= self._rests_until else None
-            if guess is None or not sequential.shift(*guess, k):
-                return None
+        if not is_prepared and (k < self._rests_until or not self._advance(sequential, plan, x, k)):
+            return None
         if is_prepared:
             ended = sequential.feedback(x)
         elif self.iterations == 1 or (self.iterations is not None and isinstance(sequential.sqp, SQP)):
@@ -372,6 +371,16 @@ class NonlinearMPC(OnlineController):
             after = self._after(xs[i], us[i])
             xs[i + 1] = after if np.isfinite(after).all() else xs[i]
         return xs, us
+
+    def _advance(self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int) -> bool:
+        """Shifts the plan, which becomes the point of SQP, to sample ``k``; returns whether it can start from there."""
+        feedback = None if self.staged.known.size else self._fallback.feedback(k + self.horizon - 1)
+        if feedback is not None:
+            advanced = sequential.advance(x, k, feedback, self._limits, self.FAR)
+            if advanced is not None:
+                return advanced
+        guess = self._shifted(plan, x, k)
+        return guess is not None and sequential.shift(*guess, k)
 
     def _shifted(self, plan: Plan, x: np.ndarray, k: int) -> Guess | None:
         """The plan from sample ``k`` on, extended by the backup law; None if the measured state is far from it."""

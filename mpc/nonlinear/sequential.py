@@ -8,12 +8,16 @@ from typing import Protocol, final
 import numpy as np
 
 from ctrl.controller import Status
+from ctrl.regulator import Feedback
 from mpc.fallback import Plan
 from mpc.nonlinear.staged_task import StagedTask
-from mpc.solvers.sqp import Ended
+from mpc.solvers.sqp import SQP, Ended
 from mpc.solvers.staged import Point
 
-__all__ = ["Sequential", "StagedSolver", "relative_distance"]
+__all__ = ["Limits", "Sequential", "StagedSolver", "relative_distance"]
+
+Limits = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Lower and upper bounds (m,) of the plant's inputs, and the periods (n,) of its state's signals."""
 
 
 class StagedSolver(Protocol):
@@ -53,10 +57,12 @@ class Sequential:
         self._states, self._inputs = staged.plant_sizes
         self._going = -1  # stages before the end of the run; values beyond the horizon are equivalent
         self._begins: int | None = None  # the first sample of the point
+        self._planned: int | None = None  # the same, where the point is the plan that was given
+        self._adopted: object = None  # the compiled iteration that knows these limits
 
     def reset(self) -> None:
         """Discards the point."""
-        self._begins = None
+        self._begins = self._planned = None
 
     def pose(self, p: np.ndarray, going: int) -> None:
         """Sets the parameters for the present sample.
@@ -83,7 +89,7 @@ class Sequential:
         p.x[:, :n], p.v[:, :m], p.v[:, self.staged.kinks] = xs, us, kinks
         if self.staged.end.at_edge:
             p.v_last[0, :n], p.v_last[0, n : n + m] = xs[-1], us[-1]
-        self._begins = k
+        self._begins, self._planned = k, None
 
     def shift(self, xs: np.ndarray, us: np.ndarray, k: int) -> bool:
         """Shifts the last solution to sample ``k`` and sets its states and inputs; returns whether there was one."""
@@ -97,8 +103,29 @@ class Sequential:
                 array[-done:] = array[-done - 1 : -done] if done < len(array) else 0.0
             p.x[:-done, n:] = p.x[done:, n:] - p.x[done, n:]
         p.x[:, :n], p.v[:, :m] = xs, us
-        self._begins = k
+        self._begins, self._planned = k, None
         return True
+
+    def advance(self, x: np.ndarray, k: int, feedback: Feedback, limits: Limits, far: float) -> bool | None:
+        """Shifts from sample ``k - 1`` to ``k`` in one foreign call, extending the plan by a linear feedback.
+
+        Args:
+            x: (n,), the state that the shifted plan begins with.
+            feedback: at the last stage, within the limits.
+            far: distance from x, see :func:`relative_distance`, beyond which the plan is not used.
+
+        Returns:
+            Whether the plan is finite and near enough; None, and nothing has changed, where it is not the point's, or
+            is not compiled.
+        """
+        compiled = self.sqp.compiled if isinstance(self.sqp, SQP) else None
+        if compiled is None or self._planned != k - 1 or len(self.staged.rates):
+            return None
+        if self._adopted is not compiled:
+            compiled.set_limits(*limits)
+            self._adopted = compiled
+        self._begins, self._planned = k, None
+        return compiled.advance(x, feedback, far)
 
     def solve(self, x: np.ndarray, iterations: int, until: float) -> Ended:
         """Solves for the measured state x (n,); see :meth:`SQP.solve`."""
@@ -129,11 +156,13 @@ class Sequential:
         return relative_distance(x, self.sqp.point.x[0, : self._states])
 
     def _measured(self, x: np.ndarray) -> np.ndarray:
+        if not len(self.staged.rates):
+            return x
         return np.concatenate([x, np.zeros(len(self.staged.rates))])  # the plan starts with no budget spent
 
     def plan(self, k: int) -> Plan:
         """The states and inputs of the point, as a plan that begins at sample ``k``."""
-        p = self.sqp.point
+        p, self._planned = self.sqp.point, k
         return Plan(p.x[:, : self._states].copy(), p.v[:, : self._inputs].copy(), k)
 
 

@@ -8,6 +8,7 @@ from typing import Any, final, get_args
 
 import numpy as np
 
+from ctrl.regulator import Feedback
 from mpc.solvers.hpipm import HPIPM
 from mpc.solvers.staged import Hessian, Linearisation
 
@@ -35,6 +36,8 @@ class _Iteration(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("lowest", "highest", "least", "most")),
         *((name, ctypes.c_void_p) for name in ("pivots", "slope", "cost_gradient", "weight", "kept")),
         *((name, ctypes.c_double) for name in ("armijo", "shortest", "inexact")),
+        ("controls", ctypes.c_long),
+        *((name, ctypes.c_void_p) for name in ("K", "x_ref", "u_ref", "input_low", "input_high", "periods")),
         ("set", ctypes.c_void_p * 27),
         ("get", ctypes.c_void_p * 12),
         *((name, ctypes.c_void_p) for name in ("qp", "sol", "argument", "workspace")),
@@ -81,6 +84,9 @@ class CompiledIteration:
             slope=linearisation.slope, kept=np.zeros(sizes.variables + qp.pi.size + sizes.bounded), **arrays,
         )  # fmt: skip
         self._place_solver(qp)
+        n, m = sizes.states, sizes.inputs
+        self._law = tuple(np.zeros(size) for size in (m * n, n, m, m, m, n))
+        self._place(**dict(zip(("K", "x_ref", "u_ref", "input_low", "input_high", "periods"), self._law, strict=True)))
         opened, self._at = ctypes.CDLL(str(library)), ctypes.byref(data)
         self._linearise, self._feedback = opened.iteration_linearise, opened.iteration_feedback
         self._residual, self._search = opened.iteration_residual, opened.iteration_search
@@ -88,6 +94,7 @@ class CompiledIteration:
         self._is_finite, self._real_time, self._move = (
             opened.iteration_is_finite, opened.iteration_real_time, opened.iteration_move
         )  # fmt: skip
+        self._advance = opened.iteration_advance
         self._x = np.zeros(sizes.states)
         self._x_at = ctypes.c_void_p(self._x.ctypes.data)
         self._kinds = {kind: ctypes.c_int(i + 1) for i, kind in enumerate(get_args(Hessian))}
@@ -148,6 +155,21 @@ class CompiledIteration:
 
     def search(self) -> float:
         return float(self._search(self._at))
+
+    def set_limits(self, lower: np.ndarray, upper: np.ndarray, periods: np.ndarray) -> None:
+        """Takes the bounds (m,) of the plant's inputs, and the periods (n,) of its states' signals."""
+        self._data.controls = len(lower)
+        _, _, _, low, high, of_state = self._law
+        low[: len(lower)], high[: len(upper)], of_state[:] = lower, upper, periods
+
+    def advance(self, x: np.ndarray, feedback: Feedback, limit: float) -> bool:
+        """Shifts the point by one sample to one that begins in x (n,), extended by the feedback within the bounds;
+        False where it is not finite or, relative to 1 + |x|, farther from x than the limit."""
+        K, x_ref, u_ref = feedback
+        gains, states, inputs, _, _, _ = self._law
+        self._x[:], states[:] = x, x_ref
+        gains[: K.size], inputs[: len(u_ref)] = K.ravel(), u_ref
+        return bool(self._advance(self._at, self._x_at, ctypes.c_double(limit)))
 
     def real_time(self, hessian: Hessian, x: np.ndarray) -> int:
         """Linearises, solves and moves; returns the status of HPIPM, NOT_FINITE where there is no step, or NOT_CONVEX

@@ -36,6 +36,8 @@ typedef struct {
     const double *lowest, *highest, *least, *most; /* bounds: with infinite, and with finite ones */
     double *pivots, *slope, *cost_gradient, *weight, *kept;
     double armijo, shortest, inexact;
+    long controls; /* inputs of the plant; the other entries of a stage's v are variables of kinks */
+    double *K, *x_ref, *u_ref, *input_low, *input_high, *periods; /* of the backup law, and of the state's signals */
     void *set[27], *get[12], *qp, *sol, *argument, *workspace;
     set_all *set_data;
     void (*solve_program)(void *, void *, void *, void *);
@@ -150,6 +152,48 @@ CASADI_SYMBOL_EXPORT int iteration_real_time(iteration *s, int kind, const doubl
     if (!iteration_is_finite(s)) return NOT_FINITE;
     if (status == 0 || status == 1) iteration_move(s, 1.0);
     return status;
+}
+
+static void shift(double *array, long stages, long size) {
+    for (long i = 0; i < (stages - 1) * size; i++) array[i] = array[i + size];
+}
+
+static double turns(double distance, double period) {
+    double whole = rint(distance / period);
+    return isfinite(period) && isfinite(whole) ? whole * period : 0.0;
+}
+
+/* Shifts the point by one sample, to one that begins in the measured state x, and extends it by the backup law. Returns
+   0 where it is no longer finite, or farther from x than the limit, relative to 1 + |x|. */
+CASADI_SYMBOL_EXPORT int iteration_advance(iteration *s, const double *x, double limit) {
+    long N = s->N, n = s->n, m = s->stage_steps[1], rows = s->rows;
+    double *states = s->point, *inputs = s->point_bounded, *rows_at = s->multipliers + s->inputs;
+    double *before = states + (N - 1) * n, *last = inputs + (N - 1) * m, distance = 0.0;
+    shift(states, N + 1, n);
+    shift(inputs, N, m);
+    shift(s->pi, N, n);
+    shift(s->multipliers, N, m);
+    shift(rows_at, N, rows);
+    for (long j = 0; j < n; j++) {
+        double moved = states[j] - turns(states[j] - x[j], s->periods[j]) - states[j];
+        if (moved != 0.0)
+            for (long k = 0; k < N; k++) states[k * n + j] += moved;
+    }
+    for (long i = 0; i < s->controls; i++) {
+        double u = s->u_ref[i]; /* in the order of Fallback.backup, so that results do not depend on a compiler */
+        for (long j = 0; j < n; j++)
+            u -= s->K[i * n + j] * (before[j] - turns(before[j] - s->x_ref[j], s->periods[j]) - s->x_ref[j]);
+        u = u < s->input_low[i] ? s->input_low[i] : u;
+        last[i] = u > s->input_high[i] ? s->input_high[i] : u;
+    }
+    call(s, of_stage[0], s->stage_arrays, s->stage_steps, N - 1);
+    for (long j = 0; j < n; j++) before[n + j] = s->next[(N - 1) * n + j];
+    for (long j = 0; j < n; j++) distance = larger(distance, fabs(x[j] - states[j]) / (1.0 + fabs(x[j])));
+    if (!(distance <= limit)) return 0;
+    for (long i = 0; i < (N + 1) * n; i++)
+        if (!isfinite(states[i])) return 0;
+    for (long j = 0; j < n; j++) states[j] = x[j];
+    return 1;
 }
 
 static void merit(const iteration *s, double *cost, double *violation) {
