@@ -82,9 +82,9 @@ class Fallback:
         """The backup law, within the input bounds."""
         feedback = self.feedback(k)
         if feedback is not None:
-            u = self._fed_back(x.tolist(), *(array.tolist() for array in feedback))
-            if all(map(isfinite, u)):
-                return np.array(u)
+            inputs = self._fed_back(x.tolist(), *(array.tolist() for array in feedback))
+            if all(map(isfinite, inputs)):
+                return np.array(inputs)
         if self.regulator is not None:
             u = self.regulator.batch(x, k)
             return u if np.isfinite(u).all() else self.regulator.step(x, k).input

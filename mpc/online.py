@@ -307,12 +307,12 @@ class OnlineController(ABC):
         It is the one closest to the state before, so that a plan is not torn where both ways round are equally far; the
         one closest to the reference at first, and where the other would have to unwind more than a turn.
         """
-        state, x_ref = self.task.reading.state, self.task.reading.window(k, 1)[0][0]
-        if self._last_x is not None:
-            continued = state.nearest(x, self._last_x)
-            products = [float(continued[group] @ x_ref[group]) for group in state.quaternions]
-            if (np.abs(continued - x_ref) <= state.periods).all() and all(p >= -0.25 for p in products):
-                self._last_x = continued
-                return continued
+        state, x_ref, last = self.task.reading.state, self.task.reading.window(k, 1)[0][0], self._last_x
+        if last is not None:
+            near = state.nearest(x, last)
+            is_wound = any(abs(near[i] - x_ref[i]) > period for i, period in state.turning)
+            if not is_wound and all(float(near[group] @ x_ref[group]) >= -0.25 for group in state.quaternions):
+                self._last_x = near
+                return near
         self._last_x = state.nearest(x, x_ref)
         return self._last_x

@@ -174,11 +174,11 @@ class Signals(tuple[Signal, ...]):
     @cached_property
     def is_euclidean(self) -> bool:
         """True where no signal is periodic and none belongs to a quaternion."""
-        return not self._turning and not self.quaternions
+        return not self.turning and not self.quaternions
 
     @cached_property
-    def _turning(self) -> list[tuple[int, float]]:
-        """Positions and periods of the periodic signals."""
+    def turning(self) -> list[tuple[int, float]]:
+        """Position and period of each periodic signal."""
         return [(i, signal.period) for i, signal in enumerate(self) if math.isfinite(signal.period)]
 
     def nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -203,7 +203,7 @@ class Signals(tuple[Signal, ...]):
     def _nearest(self, values: np.ndarray, to: np.ndarray) -> np.ndarray:
         """The same for one vector without quaternions: a control step needs it several times."""
         moved = values.copy()
-        for i, period in self._turning:
+        for i, period in self.turning:
             turns = (float(moved[i]) - float(to[i])) / period
             if math.isfinite(turns):
                 moved[i] -= round(turns) * period

@@ -24,7 +24,7 @@ from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
-from mpc.solvers.hpipm import HPIPMMissing, Origin
+from mpc.solvers.hpipm import HPIPMMissing, Mode, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
@@ -301,7 +301,8 @@ class NonlinearMPC(OnlineController):
         # A fixed number of iterations is about speed, and inexact quadratic programs cost it little. The fastest mode
         # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
         is_fixed = self.iterations is not None and hessian == "cost"
-        mode, accuracy = ("speed_abs", INEXACT) if is_fixed else ("speed", EXACT_PROGRAMS)
+        mode: Mode = "speed_abs" if is_fixed else "speed"
+        accuracy = INEXACT if is_fixed else EXACT_PROGRAMS
         return SQP(staged.program, mode, TOLERANCE, hessian, accuracy, self._hpipm)
 
     def _by_sequential(
