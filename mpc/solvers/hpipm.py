@@ -62,7 +62,7 @@ def library() -> ctypes.CDLL:
     """
     import casadi
 
-    name = {"win32": "hpipm.dll", "darwin": "libhpipm.dylib"}.get(sys.platform, "libhpipm.so")
+    name = {"win32": "libhpipm.dll", "darwin": "libhpipm.dylib"}.get(sys.platform, "libhpipm.so")
     path = Path(casadi.__file__).parent / name
     try:
         opened = ctypes.CDLL(str(path))
