@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import isfinite
 from operator import le
@@ -34,8 +34,8 @@ STATUSES, SOURCES = ({name: i for i, name in enumerate(words)} for words in (Sta
 FIELDS = tuple(field.name for field in dataclasses.fields(Trajectories))
 NO_PARAMETERS = np.zeros(0)
 
-Successor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""x+ (b, n) of (x, u, w)."""
+Successor = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""x+ (b, n) of (x, u, w, p)."""
 
 
 def simulate(
@@ -45,6 +45,7 @@ def simulate(
     disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     noise: np.ndarray | None = None,
+    parameters: np.ndarray | None = None,
 ) -> Trajectories:
     """Simulates the controller on the task's true plant from every initial state.
 
@@ -63,6 +64,8 @@ def simulate(
             ``task.steps`` undisturbed samples.
         progress: called with the number of runs just finished; default: not called.
         noise: (b, steps, p), of the measurement, NaN where a value is lost; default: none.
+        parameters: (b, v), of the true plant in each run, those that the task's ``variation`` names in its order;
+            default: the plant's own.
 
     Raises:
         NotApplicable: a task with a measurement, and a controller that takes a state.
@@ -70,7 +73,7 @@ def simulate(
         InvalidValue: a start or a disturbance that is not finite, or a controller that returned a NaN.
     """
     _check(controller, progress)
-    loop = _Loop(task, starts, disturbances, noise)
+    loop = _Loop(task, starts, disturbances, noise, parameters)
     expect_takes(task, controller)
     result = _blank(task, len(loop.starts), loop.steps)
     for rows, part in loop.parts(controller):
@@ -90,17 +93,18 @@ def one_by_one(
     starts: np.ndarray,
     disturbances: np.ndarray,
     noise: np.ndarray | None = None,
+    parameters: np.ndarray | None = None,
 ) -> Iterator[Trajectories]:
     """The runs of :func:`simulate`, each as it ends, of a controller that answers one state after the other.
 
     Args:
-        task, controller, starts, disturbances, noise: as of :func:`simulate`.
+        task, controller, starts, disturbances, noise, parameters: as of :func:`simulate`.
 
     Raises:
         NotApplicable, DimensionMismatch, InvalidValue: as there.
     """
     _check(controller, None)
-    loop = _Loop(task, starts, disturbances, noise)
+    loop = _Loop(task, starts, disturbances, noise, parameters)
     expect_takes(task, controller)
     for _, part in loop.parts(controller):
         yield part
@@ -113,17 +117,18 @@ def totals(
     disturbances: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     noise: np.ndarray | None = None,
+    parameters: np.ndarray | None = None,
 ) -> Totals:
     """The sums over the runs of :func:`simulate`, to the bit, in the memory of one block of runs.
 
     Args:
-        task, controller, starts, disturbances, progress, noise: as of :func:`simulate`.
+        task, controller, starts, disturbances, progress, noise, parameters: as of :func:`simulate`.
 
     Raises:
         NotApplicable, DimensionMismatch, InvalidValue: as there.
     """
     _check(controller, progress)
-    loop, parts = _Loop(task, starts, disturbances, noise), []
+    loop, parts = _Loop(task, starts, disturbances, noise, parameters), []
     expect_takes(task, controller)
     for _, part in loop.parts(controller):
         parts.append(Totals.of(part))
@@ -146,7 +151,12 @@ class _Loop:
     """The task's functions on arrays, and the loop over samples."""
 
     def __init__(
-        self, task: Task, starts: np.ndarray, disturbances: np.ndarray | None, noise: np.ndarray | None
+        self,
+        task: Task,
+        starts: np.ndarray,
+        disturbances: np.ndarray | None,
+        noise: np.ndarray | None,
+        parameters: np.ndarray | None,
     ) -> None:
         expect(task, Task, "the task of simulate", "such as systems.library.cartpole()")
         plant = task.plant
@@ -156,9 +166,15 @@ class _Loop:
             self.disturbances = np.broadcast_to(np.zeros(q), (b, task.steps, q))
         else:
             self.disturbances = expect_array(disturbances, "disturbances")
+        names = task.varied.names
+        if parameters is None:
+            self.parameters = np.broadcast_to(task.parameters_of(task.true_dynamics.plant), (b, len(names)))
+        else:
+            self.parameters = expect_array(parameters, "parameters")
         for name, array, shape in (
             ("starts", self.starts, (b, len(plant.state))),
             ("disturbances", self.disturbances, (b, *self.disturbances.shape[1:2], q)),
+            ("parameters", self.parameters, (b, len(names))),
         ):
             if array.shape != shape or not b:
                 raise DimensionMismatch(
@@ -180,9 +196,10 @@ class _Loop:
         """The runs, some at a time, with their places among all."""
         b = len(self.starts)
         if not isinstance(controller, BatchController) or self.sensors is not None:
-            one = SingleStep(self.task.true_dynamics)
+            one = SingleStep(self.task.true_dynamics, self.task.varied.names)
             for i in range(b):
                 controller.reset()
+                one.parameters[:] = self.parameters[i]
                 yield slice(i, i + 1), self.alone(controller, i, one)
             return
         controller.reset()
@@ -195,15 +212,17 @@ class _Loop:
 
     def successor(self, runs: int) -> Successor:
         """Array arithmetic for many runs, CasADi's own evaluation for one, where arrays are slow."""
+        names = self.task.varied.names
         if runs == 1:
-            one = SingleStep(self.task.true_dynamics)
-            return lambda x, u, w: one(x[0], u[0], w[0])[None]
-        many = self.task.true_dynamics.lower("numpy")
-        return lambda x, u, w: many(x, u, w, NO_PARAMETERS)
+            one = SingleStep(self.task.true_dynamics, names)
+            one.parameters[:] = self.parameters[0]
+            return lambda x, u, w, p: one(x[0], u[0], w[0])[None]
+        many = self.task.true_dynamics.lower("numpy", names)
+        return many if names else lambda x, u, w, p: many(x, u, w, NO_PARAMETERS)
 
     def together(self, controller: BatchController, rows: slice, successor: Successor) -> Trajectories:
         """Some of the runs of a controller that answers all of their states at once."""
-        w, steps, rules = self.disturbances[rows], self.steps, self.rules
+        w, p, steps, rules = self.disturbances[rows], self.parameters[rows], self.steps, self.rules
         b, (n, m) = len(w), (self.starts.shape[1], len(self.task.plant.input))
         # Of one sample all runs lie side by side, so that the arithmetic of a sample reads and writes whole lines.
         states, inputs = np.empty((n, steps + 1, b)).T, np.empty((m, steps, b)).T
@@ -223,7 +242,7 @@ class _Loop:
                 u = np.where(going[:, None], u, held)
             statuses[:, k], sources[:, k], inputs[:, k] = status, source, u
             with np.errstate(all="ignore"):  # a plant may blow up; that ends the run
-                after = successor(x, inputs[:, k], w[:, k])
+                after = successor(x, inputs[:, k], w[:, k], p)
             states[:, k + 1], ended, blown, stays = rules.arrive(k, going, x, inputs[:, k], after)
             if ended.any():
                 left[ended] = k + 1
@@ -320,13 +339,18 @@ class SingleStep:
 
     Args:
         dynamics: from one sample to the next.
+        names: of the plant's parameters in ``parameters``; default: none.
+
+    Attributes:
+        parameters: (v,), to be set before a call; at first the plant's own values.
     """
 
-    def __init__(self, dynamics: Discretisation) -> None:
+    def __init__(self, dynamics: Discretisation, names: Sequence[str] = ()) -> None:
         plant = dynamics.plant
+        self.parameters = np.array([float(plant.parameters[name]) for name in names])
         self._x, self._u, self._w = (np.zeros(len(part)) for part in (plant.state, plant.input, plant.disturbance))
         self._after = np.zeros(len(plant.state))
-        self._function = Buffered(dynamics.function(), [self._x, self._u, self._w], [self._after])
+        self._function = Buffered(dynamics.function(names), [self._x, self._u, self._w, self.parameters], [self._after])
 
     def __call__(self, x: np.ndarray, u: np.ndarray, w: np.ndarray | float = 0.0) -> np.ndarray:
         """The next state, valid until the next call."""

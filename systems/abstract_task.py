@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ from systems.constraints import Box, Constraint, Hard, Soft
 from systems.costs import Cost
 from systems.discretise import Discretisation, Integrator
 from systems.distributions import Distribution, Fixed
-from systems.errors import InvalidValue, located
+from systems.errors import InvalidValue, located, shown
 from systems.expressions import column, evaluated, largest, without_nan
 from systems.measurement import Measurement
 from systems.observations import Observation
@@ -50,6 +51,7 @@ class AbstractTask(ABC):
     observation: Observation | None = None
     truth: Plant | None = None
     measurement: Measurement | None = None
+    variation: Distribution | None = None
 
     @abstractmethod
     def __post_init__(self) -> None:
@@ -78,6 +80,34 @@ class AbstractTask(ABC):
     def true_dynamics(self) -> Discretisation:
         """The plant that really runs, at samples."""
         return self.dynamics if self.truth is None else self.dynamics.replace(self.truth)
+
+    @cached_property
+    def varied(self) -> Signals:
+        """The plant's parameters that are drawn for every run, as signals; none without a variation.
+
+        Raises:
+            InvalidValue: a distribution that does not name them.
+        """
+        if self.variation is None:
+            return Signals()
+        values = [getattr(self.variation, f.name) for f in fields(self.variation)]  # type: ignore[arg-type]
+        names = dict.fromkeys(name for value in values if isinstance(value, Mapping) for name in value)
+        if not names:
+            raise InvalidValue(
+                f"task '{self.name}': variation = {shown(self.variation)} names no parameter of {self.plant.name}; "
+                'give its values by name, such as Uniform({"mass": 0.9}, {"mass": 1.1})'
+            )
+        return Signals(Signal(name) for name in names)
+
+    def draw_parameters(self, rng: np.random.Generator, runs: int) -> np.ndarray:
+        """Parameters (runs, v) of the true plant, for each run; see ``varied``."""
+        if self.variation is None:
+            return np.zeros((runs, 0))
+        return self.variation.sample(self.varied, rng, (runs,))
+
+    def parameters_of(self, plant: Plant) -> np.ndarray:
+        """The values (v,) that the parameters in ``varied`` have in a plant."""
+        return np.array([float(plant.parameters[name]) for name in self.varied.names])
 
     @cached_property
     def constraint_functions(self) -> tuple[ca.Function, ...]:

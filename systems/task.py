@@ -23,6 +23,7 @@ from systems.reading.reading import Reading
 from systems.reading.reference import changed_by_turning
 from systems.references import Reference
 from systems.signals import expect_values
+from systems.uncertain_parameters import expect_varied
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,9 @@ class Task(AbstractTask):
         observation: what a learner is given; default: the state, and its reference if that moves.
         truth: the plant that really runs in a comparison; default: the nominal one.
         measurement: what sensors report of the state, which is then not known; default: the state itself.
+        variation: distribution of parameters of the plant by name, drawn anew for every run: of the true plant in
+            comparisons, of the nominal one in environments (domain randomisation). Controllers know the nominal plant.
+            Its support must be bounded; default: none.
     """
 
     def __post_init__(self) -> None:
@@ -76,8 +80,9 @@ class Task(AbstractTask):
             ("observation", self.observation, Observation, 'such as Observation(signals("a"), lambda x, xr: x.a)'),
             ("truth", self.truth, Plant, "such as CartPole(pole_mass=0.2)"),
             ("measurement", self.measurement, Measurement, 'such as Measurement(signals("angle [rad]"))'),
+            ("variation", self.variation, Distribution, 'such as Uniform({"mass": 0.9}, {"mass": 1.1})'),
         ):
-            if value is not None or what not in ("domain", "observation", "truth", "measurement"):
+            if value is not None or what not in ("domain", "observation", "truth", "measurement", "variation"):
                 expect(value, kind, f"{subject}: {what}", hint)
         steps = expect_whole(self.steps, f"{subject}: steps", least=1)
         discount = expect_number(self.discount, f"{subject}: discount", above=0.0, most=1.0, hint="such as 0.99")
@@ -138,6 +143,28 @@ class Task(AbstractTask):
             if self.truth is not None:
                 self.true_dynamics.equations()
                 _ = self.truth.bounds
+
+        with located(f"{subject}: variation", TriviumError):
+            self._expect_to_vary()
+
+    def _expect_to_vary(self) -> None:
+        """Raises a TriviumError where the parameters in ``varied`` cannot take all values of their support."""
+        if self.variation is None:
+            return
+        low, high = self.variation.support(self.varied)
+        if not (np.isfinite(low) & np.isfinite(high)).all():
+            raise InvalidValue(
+                f"parameters from {low} to {high}; a distribution without bounds also draws parameters that no plant "
+                'has, so give one with bounds, such as Uniform({"mass": 0.9}, {"mass": 1.1})'
+            )
+        for dynamics in (self.dynamics, self.true_dynamics):
+            known = dynamics.plant.parameters
+            ends = zip(self.varied.names, low.tolist(), high.tolist(), strict=True)
+            expect_varied(
+                dynamics.plant,
+                {name: (min(a, known.get(name, a)), max(b, known.get(name, b))) for name, a, b in ends},
+            )
+            dynamics.function(self.varied.names)
 
     def _expect_turns_to_change_nothing(self) -> None:
         """Raises InvalidValue where a whole turn of a periodic signal, or q in place of -q, changes what the plant does
@@ -200,3 +227,7 @@ class Task(AbstractTask):
     def with_truth(self, truth: Plant) -> Task:
         """The same task with another plant really running."""
         return dataclasses.replace(self, truth=truth)
+
+    def with_variation(self, variation: Distribution) -> Task:
+        """The same task with parameters of the plant drawn for every run."""
+        return dataclasses.replace(self, variation=variation)

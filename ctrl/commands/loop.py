@@ -97,13 +97,14 @@ class Loop:
         return 130 if run.stopped else 0
 
     def _plant(self, task: Any) -> Any:
-        from ctrl.comparison.draws import draw
+        from ctrl.comparison.draws import draw_all
         from ctrl.discovery import place
         from ctrl.realtime import PlantConnection, RealClock, SimulatedPlant, UDPPlant
 
         if self.plant == "simulator":
-            starts, disturbances = draw(task, 1, (self.seed,))
-            return SimulatedPlant(task, RealClock(), starts[0], disturbances[0])
+            drawn = draw_all(task, 1, (self.seed,))
+            p = None if drawn.parameters is None else drawn.parameters[0]
+            return SimulatedPlant(task, RealClock(), drawn.starts[0], drawn.disturbances[0], p)
         if self.plant.startswith("udp://"):
             host, colon, port = self.plant.removeprefix("udp://").rpartition(":")
             if not (host and colon and port.isdecimal()):

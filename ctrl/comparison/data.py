@@ -64,6 +64,7 @@ class ComparisonData(ABC):
             none.
         noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
             a measurement.
+        parameters: of the true plant in each run (runs, v); None for a task without a variation.
         estimators: names of the estimators' classes, by controller, of those that have one.
     """
 
@@ -81,6 +82,7 @@ class ComparisonData(ABC):
     approximations: Mapping[str, tuple[str, ...] | None]
     is_proof_tried: bool = True
     noise: np.ndarray | None = None
+    parameters: np.ndarray | None = None
     estimators: Mapping[str, str] = field(default_factory=dict)
     knowledge: Mapping[str, Knowledge] = field(default_factory=dict)
 

@@ -22,11 +22,13 @@ class Draws(NamedTuple):
     Args:
         starts: (runs, n). disturbances: (runs, steps, q).
         noise: (runs, steps, p), of the measurement, NaN where a value is lost; None for a task without one.
+        parameters: (runs, v), of the true plant in each run; None for a task without a variation.
     """
 
     starts: np.ndarray
     disturbances: np.ndarray
     noise: np.ndarray | None
+    parameters: np.ndarray | None
 
     def of(self, runs: np.ndarray) -> Draws:
         """Those of some runs, by their numbers."""
@@ -53,7 +55,7 @@ def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.
 
 
 def draw_all(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> Draws:
-    """The same, with the noise of the measurement.
+    """The same, with the noise of the measurement and the parameters of the true plant.
 
     Args:
         task, starts, seeds: as of :func:`draw`.
@@ -71,16 +73,23 @@ def draw_all(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> Draws
         raise InvalidValue(f"{count} starts for {len(seeds)} seeds; expected at least one of each")
     if given is not None:
         _refuse(task, given)
-    states, disturbances, noise = [], [], []
+    states, disturbances, noise, parameters = [], [], [], []
     for seed in seeds:
         seed = expect_seed(seed)
-        chance = [np.random.default_rng([seed, stream]) for stream in range(4)]
+        chance = [np.random.default_rng([seed, stream]) for stream in range(5)]
         states.append(task.initial.sample(task.plant.state, chance[0], (count,)) if given is None else given)
         disturbances.append(task.disturbance.sample(task.plant.disturbance, chance[1], (count, task.steps)))
         if task.measurement is not None:
             noise.append(task.measurement.sample(chance[2], chance[3], (count, task.steps)))
+        if task.variation is not None:
+            parameters.append(task.draw_parameters(chance[4], count))
     return _distinct(
-        Draws(np.concatenate(states), np.concatenate(disturbances), np.concatenate(noise) if noise else None)
+        Draws(
+            np.concatenate(states),
+            np.concatenate(disturbances),
+            np.concatenate(noise) if noise else None,
+            np.concatenate(parameters) if parameters else None,
+        )
     )
 
 

@@ -33,6 +33,7 @@ def settings(
         "initial states": _digest(draws.starts),
         "disturbances": _digest(draws.disturbances),
         "noise": "none" if draws.noise is None else _digest(draws.noise),
+        "parameters": "the plant's own" if draws.parameters is None else _digest(draws.parameters),
         "proof": "none" if proof is None else identity(proof) or "of the caller",
         "versions": versions(),
     }

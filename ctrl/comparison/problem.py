@@ -21,6 +21,14 @@ def problem(comparison: ComparisonData) -> str:
 
 def difference(task: Task) -> str:
     """How the true plant differs from the one that the controllers know."""
+    drawn = ""
+    if task.variation is not None:
+        ends = zip(task.varied.names, *task.variation.support(task.varied), strict=True)
+        drawn = ", drawn for every run: " + ", ".join(f"{name} in [{low:g}, {high:g}]" for name, low, high in ends)
+    return _fixed_difference(task) + drawn
+
+
+def _fixed_difference(task: Task) -> str:
     if task.truth is None or task.truth == task.plant:
         return "true plant = nominal"
     true, known = task.truth.parameters, task.plant.parameters

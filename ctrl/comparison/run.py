@@ -119,7 +119,7 @@ def compare(
         seeds = tuple(expect_seed(seed, "a seed") for seed in seeds)
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
-    x0, w, noise = draws = draw_all(task, starts, seeds)
+    x0, w, noise, parameters = draws = draw_all(task, starts, seeds)
     store = None
     if out is not None:
         store = RunStore(Path(out), task, settings(task, seeds, draws, proof), w.shape[1], len(x0))
@@ -154,6 +154,7 @@ def compare(
         results.approximations,
         proof is not None,
         noise=noise,
+        parameters=parameters,
         estimators=results.estimators,
         knowledge=results.knowledge,
     )

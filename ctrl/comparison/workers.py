@@ -59,7 +59,8 @@ class RunCell:
         if self.token not in _BUILT:
             _BUILT.clear()
             _BUILT[self.token] = self.factory(self.task)
-        return simulate(self.task, _BUILT[self.token], *self.draws[:2], noise=self.draws.noise)
+        x0, w, noise, p = self.draws
+        return simulate(self.task, _BUILT[self.token], x0, w, noise=noise, parameters=p)
 
 
 @final
@@ -153,11 +154,11 @@ class Work:
         return time.perf_counter() - began
 
     def _here(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
-        x0, w, noise = self._draws.of(rows)
+        x0, w, noise, p = self._draws.of(rows)
         if self._is_batch:
-            self._note(rows, simulate(self._task, self._controller, x0, w, advance, noise))
+            self._note(rows, simulate(self._task, self._controller, x0, w, advance, noise, p))
             return
-        for row, run in zip(rows, one_by_one(self._task, self._controller, x0, w, noise), strict=True):
+        for row, run in zip(rows, one_by_one(self._task, self._controller, x0, w, noise, p), strict=True):
             self._note(np.array([row]), run)
             advance(1)
 

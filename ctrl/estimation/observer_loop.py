@@ -45,10 +45,10 @@ def observer_loop(feedback: OutputFeedback) -> tuple[Task, SaturatedLinear]:
             f"{feedback!r}: only an LQR with a SteadyKalmanFilter or a LuenbergerObserver is one law with one gain"
         )
     model, plant, n = observer.model, given.plant, observer.model.n
-    if model.size > n or model.measurement.dropouts.any() or given.truth is not None:
+    if model.size > n or model.measurement.dropouts.any() or given.truth or given.variation:
         raise NotApplicable(
-            f"task '{given.name}': delays, drop-outs and a true plant of its own do not belong to this loop; leave "
-            "them out"
+            f"task '{given.name}': delays, drop-outs, a true plant of its own and parameters that vary "
+            "do not belong to this loop; leave them out"
         )
     if not model.signals.is_euclidean:
         raise NotApplicable(f"task '{given.name}': measured angles jump by a turn; declare them by signals(...)")

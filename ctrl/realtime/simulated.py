@@ -29,13 +29,21 @@ class SimulatedPlant:
         clock: of the loop.
         start: (n,), initial state.
         disturbances: (steps, q), one per sample, repeated from the beginning when they end; default: none.
+        parameters: (v,), of the true plant, those that the task's ``variation`` names; default: the plant's own.
 
     Raises:
         DimensionMismatch: arrays that do not fit the task.
         InvalidValue: numbers that are not finite.
     """
 
-    def __init__(self, task: Task, clock: Clock, start: np.ndarray, disturbances: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        clock: Clock,
+        start: np.ndarray,
+        disturbances: np.ndarray | None = None,
+        parameters: np.ndarray | None = None,
+    ) -> None:
         expect(task, Task, "task", "such as systems.library.cartpole()")
         plant = task.plant
         self.task, self._clock, self._period = task, clock, round(1e9 * task.dt)
@@ -48,7 +56,9 @@ class SimulatedPlant:
                     f"disturbances of shape {self._w.shape}; expected (steps, {len(plant.disturbance)})"
                 )
         self._low, self._high = task.true_dynamics.plant.bounds
-        self._successor, self._rules = SingleStep(task.true_dynamics), SampleRules(task, task.steps)
+        self._successor, self._rules = SingleStep(task.true_dynamics, task.varied.names), SampleRules(task, task.steps)
+        if parameters is not None:
+            self._successor.parameters[:] = expect_array(parameters, "parameters", (len(task.varied),))
         self._u = self._rules.input_reference[:1].copy()
         self._k, self._began, self._is_driven = 0, 0, False
         self._left = -1 if self._rules.inside(self._x)[0] else 0

@@ -299,10 +299,11 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
     task = comparison.task
     samples = "1 sample" if task.steps == 1 else f"{task.steps} samples"
     drawn = " and the disturbances" if task.measurement is None else ", the disturbances and the noise"
+    its = " with the parameters of each run" if task.varied else ""
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"Equal: the starts{drawn} of {_runs(len(comparison.starts))}, the true plant, the limits of its actuators, "
-        f"and the cost that is charged, the sum over {samples}{end}, not discounted."
+        f"Equal: the starts{drawn} of {_runs(len(comparison.starts))}, the true plant{its}, the limits of its "
+        f"actuators, and the cost that is charged, the sum over {samples}{end}, not discounted."
     )
     yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
     if task.reference.is_constant:

@@ -57,9 +57,9 @@ class SweepCell:
 
     def __call__(self) -> dict[str, Any]:
         began = perf_counter()
-        x0, w, noise = draw_all(self.task, self.starts, (self.seed,))
+        x0, w, noise, p = draw_all(self.task, self.starts, (self.seed,))
         controller, _ = paired(self.factory(self.task), self.factory, self.task)
-        runs = simulate(self.task, controller, x0, w, noise=noise)
+        runs = simulate(self.task, controller, x0, w, noise=noise, parameters=p)
         metrics, said = measure(self.task, runs), announced(controller)
         return {
             "cost": runs.cost.tolist(),

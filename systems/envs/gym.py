@@ -77,6 +77,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._names = tuple(constraint.name for constraint in task.constraints)
         self._first_seed = seed
         self._x: np.ndarray | None = None
+        self._p = task.parameters_of(task.plant)
         self._held = np.zeros(size)
         self._k = 0
 
@@ -95,6 +96,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if given is not None:
             expect_values(given, "reset: options['state']")
         self._x = self.task.initial.sample(state, self.np_random) if given is None else state.array(given, what="start")
+        self._p = self.task.draw_parameters(self.np_random, 1)[0]
         self._k = 0
         self._begin()
         return self._observation(), {"state": self._x.copy()}
@@ -117,7 +119,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if np.isnan(u).any():
             raise InvalidValue(f"action {u} holds NaN; give numbers, which are clipped to {self.task.input_bounds}")
         w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
-        outcome = self._model.step(self._x, self._model.clip(u), w, self._k)
+        outcome = self._model.step(self._x, self._model.clip(u), w, self._k, self._p)
         self._x, self._k = outcome.state, self._k + 1
         self._measure(self._model.clip(u))
         info = {

@@ -177,6 +177,7 @@ class SampleModel:
         self._on_host = to == "numpy" or self.input_bounds[0].device.type == "cpu"
         self._undisturbed = self.array(np.zeros(len(plant.disturbance)))
         self._no_parameters, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
+        self._own = self.array(task.parameters_of(plant))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
         nothing = np.zeros((task.steps, len(plant.disturbance)))
         self._known = None if plant.forecast is None else self.array(with_known(plant, nothing).T)
@@ -216,19 +217,21 @@ class SampleModel:
         """
         return self._advance(x, u, self._undisturbed if w is None else w, self._no_parameters if p is None else p)
 
-    def step(self, x: Any, u: Any, w: Any, k: Any) -> SampleOutcome:
+    def step(self, x: Any, u: Any, w: Any, k: Any, p: Any = None) -> SampleOutcome:
         """One sample and all that it is charged.
 
         Args:
             x: states (..., n). u: inputs within their bounds (..., m). w: disturbances (..., q).
             k: which sample of the run this is, from 0 to ``task.steps - 1``, (...) of whole numbers.
+            p: the parameters that the task's ``variation`` names (..., v); default: the plant's own.
         """
         xp = self._xp
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up, which is a legitimate outcome
             if self._known is not None:
                 w = w + self._driving(k)
             references = () if not self._references else (*self._reference(k), *self._reference(k + 1))
-            after, verdict, margin, margin_after = self._sample(x, u, w, *references)
+            varied = (self._own if p is None else p,) if self.task.varied else ()
+            after, verdict, margin, margin_after = self._sample(x, u, w, *varied, *references)
             cost, rest, total, outside, *end = (verdict[..., i] for i in range(verdict.shape[-1]))
             finite = xp.abs(total) <= self._largest
             left = ~(finite & (outside <= self._zero))
@@ -292,23 +295,27 @@ class SampleModel:
 
 
 def _sample(task: AbstractTask) -> ca.Function:
-    """``(x, u, w, [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside, end), margins, margins')``.
+    """``(x, u, w, [p], [xr, ur, xr', ur']) -> (x', (cost, rest, total, outside, end), margins, margins')``.
 
     Cost and margins are those of (x, u), ``rest`` and the margins' those of (x', ur'). ``total`` is a finite number
     only where ``rest`` and every entry of x' are; ``outside`` is positive outside the domain; ``end``, the terminal
-    cost of x', is there for a task that has one.
+    cost of x', is there for a task that has one, and ``p`` for one whose parameters vary.
     """
     plant = task.plant
     x, u, w = plant.state.symbol(), plant.input.symbol(), plant.disturbance.symbol()
     references = [symbol for _ in range(2) for symbol in (plant.state.symbol(), plant.input.symbol())]
     stage, margins = task.stage_cost_function(), task.margin_function()
-    after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
+    p = task.varied.symbol()
+    after = task.dynamics.function(task.varied.names)(x, u, w, p)
     rest = stage(after, references[3], *references[2:])
     verdict = [stage(x, u, *references[:2]), rest, ca.sum1(after) + rest, _outside(task, after)]
     if task.has_terminal_cost:
         verdict.append(task.terminal_cost_function()(after, references[2]))
     return _bound(
-        task, [x, u, w], references, [after, ca.vertcat(*verdict), margins(x, u), margins(after, references[3])]
+        task,
+        [x, u, w, *([p] if task.varied else [])],
+        references,
+        [after, ca.vertcat(*verdict), margins(x, u), margins(after, references[3])],
     )
 
 

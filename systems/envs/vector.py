@@ -10,7 +10,7 @@ from torch import Tensor
 
 from systems.abstract_task import AbstractTask
 from systems.arguments import expect_seed, expect_whole
-from systems.distributions import Distribution
+from systems.distributions import Distribution, Fixed
 from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.signals import Signals
@@ -80,7 +80,9 @@ class VectorEnv:
         self._disturbance = _Sampler(task.disturbance, task.plant.disturbance, self.model)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(expect_seed(seed))
+        self._variation = _Sampler(task.variation or Fixed(), task.varied, self.model)
         self._x = self._start.draw(n, self._generator)
+        self._p = self._variation.draw(n, self._generator)
         self._k = torch.zeros(n, dtype=torch.long, device=self.device)
         self._ends = self._x, self._k
 
@@ -106,6 +108,7 @@ class VectorEnv:
         Staggered, each first run begins at a sample drawn at random, so that later ones do not all end together.
         """
         self._x = self._start.draw(self.n, self._generator)
+        self._p = self._variation.draw(self.n, self._generator)
         self._k = torch.zeros_like(self._k)
         if staggered:
             self._k.random_(self.task.steps, generator=self._generator)
@@ -124,7 +127,7 @@ class VectorEnv:
             raise DimensionMismatch(f"actions of shape {tuple(action.shape)}; expected ({self.n}, {self.action_size})")
         w = self._disturbance.draw(self.n, self._generator)
         u = self.model.clip(action.to(self.dtype))
-        outcome = self.model.step(self._x, u, w, self._k)
+        outcome = self.model.step(self._x, u, w, self._k, self._p)
         k = self._k + 1
         truncated = k >= self.task.steps
         following = self.model.observe(outcome.state, k)
@@ -134,15 +137,20 @@ class VectorEnv:
             # Counting rows would stop an accelerator's queue; here it saves drawing n starts for the few that end.
             rows = over.nonzero().squeeze(1)
             self._x = _replaced(outcome.state, rows, self._start.draw(len(rows), self._generator))
+            if self.task.varied:
+                self._p = _replaced(self._p, rows, self._variation.draw(len(rows), self._generator))
         else:
             self._x = torch.where(over[:, None], self._start.draw(self.n, self._generator), outcome.state)
+            if self.task.varied:
+                self._p = torch.where(over[:, None], self._variation.draw(self.n, self._generator), self._p)
         self._k = k.masked_fill(over, 0)
         observation = self.model.observe(self._x, self._k)
         return Transition(observation, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""
-        return {"state": self._x.clone(), "samples": self._k.clone(), "generator": self._generator.get_state()}
+        now = {"state": self._x.clone(), "samples": self._k.clone(), "generator": self._generator.get_state()}
+        return now | ({"parameters": self._p.clone()} if self.task.varied else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where :meth:`state_dict` was taken.
@@ -154,11 +162,17 @@ class VectorEnv:
             raise DimensionMismatch(
                 f"saved states of shape {tuple(state['state'].shape)}; this environment has {tuple(self._x.shape)}"
             )
+        if ("parameters" in state) != bool(self.task.varied) or (
+            self.task.varied and state["parameters"].shape != self._p.shape
+        ):
+            raise DimensionMismatch("saved parameters of the plant are those of another task")
         if not bool(((state["samples"] >= 0) & (state["samples"] < self.task.steps)).all()):
             raise InvalidValue(f"saved samples beyond the {self.task.steps} of a run")
         # The signal is the slowest axis in memory, as everywhere in a step.
         self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
         self._k = state["samples"].to(self._k).clone()
+        if self.task.varied:
+            self._p = state["parameters"].to(self.device, self.dtype).mT.contiguous().mT
         self._generator.set_state(state["generator"])
 
 

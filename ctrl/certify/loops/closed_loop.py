@@ -42,9 +42,10 @@ class ClosedLoop:
         task: whose true plant is controlled, with a constant reference.
         law: the controller in closed form.
         continuous: whether the law is evaluated continuously; default: once per sample.
-        uncertain: intervals of parameters of the plant, by name; default: none. Only these become symbols in the
-            plant's equations. The enclosures then hold for every value in the intervals; point evaluations use the
-            plant's own values.
+        uncertain: intervals of parameters of the plant, by name; default: none but those that the task draws for every
+            run, over their support, which are uncertain in any case. Only these become symbols in the plant's
+            equations. The enclosures then hold for every value in the intervals; point evaluations use the plant's own
+            values.
         disturbance: intervals of signals of w, by name, the others being zero; default: none. The enclosures then hold
             for every value in the intervals; point evaluations use the middle unless w is given.
 
@@ -93,6 +94,7 @@ class ClosedLoop:
                 if not (is_pair and all(map(is_number, ends))):
                     raise InvalidValue(f"{what}: {name} = {shown(ends)}; expected an interval (low, high)")
             object.__setattr__(self, what, dict(intervals))  # a copy, which the caller cannot change
+        self._take_variation()
         _ = self.plant_step.parameters, self.plant_step.equations, self.disturbance_box
         n, m = len(self.task.plant.state), len(self.task.plant.input)
         try:
@@ -106,6 +108,16 @@ class ClosedLoop:
             raise InvalidValue(f"the law answers with shape {given}; plant {self.task.plant.name} has {m} inputs")
         if reads != n:
             raise InvalidValue(f"the law reads {reads} states; plant {self.task.plant.name} has {n}")
+
+    def _take_variation(self) -> None:
+        """Makes the parameters uncertain that the task draws for every run."""
+        task = self.task
+        if task.variation is None:
+            return
+        known = task.true_dynamics.plant.parameters
+        for name, low, high in zip(task.varied.names, *task.variation.support(task.varied), strict=True):
+            least, most = self.uncertain.get(name, (known[name], known[name]))
+            self.uncertain[name] = min(least, float(low)), max(most, float(high))  # type: ignore[index]
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: a copy lowers its functions anew, since those cannot be pickled."""

@@ -48,7 +48,7 @@ def by(make: Callable[[Task], object]) -> Callable[[Task], Controller]:
     [ExtendedKalmanFilter, UnscentedKalmanFilter, SteadyKalmanFilter, lambda t: LuenbergerObserver(t, [0.6, 0.7])],
 )
 def test_a_pendulum_is_balanced_by_its_measured_angle(estimator: Callable[[Task], object]) -> None:
-    x0, w, noise = draw_all(TASK, 8, (0,))
+    x0, w, noise, _ = draw_all(TASK, 8, (0,))
     x0 = 0.5 * x0
     runs = simulate(TASK, by(estimator)(TASK), x0, w, noise=noise)
     assert runs.outputs is not None
@@ -89,13 +89,13 @@ def test_the_cost_of_lqg_is_that_of_theory() -> None:
 
     S = linalg.solve_discrete_lyapunov(F, noise)
     expected = np.trace(S[:2, :2]) + 0.1 * np.trace(K @ S[2:, 2:] @ K.T)
-    x0, w, v = draw_all(task, 1, (0, 1, 2))
+    x0, w, v, _ = draw_all(task, 1, (0, 1, 2))
     mean = simulate(task, OutputFeedback(regulator, estimator), x0, w, noise=v).costs[:, 100:].mean()
     assert mean == pytest.approx(expected, rel=0.05)
 
 
 def test_a_controller_of_the_state_is_refused_with_what_to_do() -> None:
-    x0, w, _ = draw_all(TASK, 2, (0,))
+    x0, w, *_ = draw_all(TASK, 2, (0,))
     for run in (simulate, totals):
         with pytest.raises(NotApplicable, match=r"measures angle, and LQR takes a state.*OutputFeedback\(LQR\(task\)"):
             run(TASK, LQR(TASK), x0, w)
@@ -152,7 +152,7 @@ def test_a_comparison_pairs_controllers_and_says_with_what() -> None:
 
 def test_another_process_gives_the_same_numbers() -> None:
     """There the task and the controller's factory come apart, and functions are equal only to themselves."""
-    x0, w, noise = draws = draw_all(TASK, 2, (0,))
+    x0, w, noise, _ = draws = draw_all(TASK, 2, (0,))
     controller, factory = paired(LQR(TASK), LQR, TASK)
     sent, task, other = (cloudpickle.loads(cloudpickle.dumps(thing)) for thing in (factory, TASK, TASK))
     here, there = simulate(TASK, controller, x0, w, noise=noise), simulate(task, sent(other), x0, w, noise=noise)
