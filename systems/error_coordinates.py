@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Self, final
 
 import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_names
+from systems.carrying_plant import CarryingPlant
 from systems.constraints import Box, Constraint
 from systems.costs import Cost, Quadratic
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.errors import InvalidValue, expect
+from systems.expressions import column
 from systems.lowering.interpret import OPERATORS, POWERS, interpret
 from systems.lowering.program import read
 from systems.measurement import Measurement
@@ -66,7 +68,7 @@ class _Attitude:
 
 @final
 @dataclass(frozen=True)
-class ErrorCoordinates(Plant):
+class ErrorCoordinates(CarryingPlant):
     """A plant whose unit quaternions are given by their errors from a reference attitude.
 
     The error of q is the vector part e of conj(q_ref) * q, which for small errors is half the rotation vector in body
@@ -80,6 +82,13 @@ class ErrorCoordinates(Plant):
 
     plant: Plant
     attitudes: tuple[_Attitude, ...]
+
+    @property
+    def inner(self) -> Plant:
+        return self.plant
+
+    def with_inner(self, plant: Plant) -> Self:
+        return dataclasses.replace(self, plant=plant)
 
     @property
     def name(self) -> str:
@@ -127,11 +136,8 @@ class ErrorCoordinates(Plant):
             self._expect_norm_kept(attitude)
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
-        rates = self._equations(self.whole(x).column, u.column, w.column, ca.SX(0, 1))
+        rates = self._rates(self.whole(x), u, w)
         return ca.vertcat(*[sign * rates[i] for i, sign, _ in self.kept])
-
-    def limits(self) -> Mapping[str, tuple[float, float]]:
-        return self.plant.limits()
 
     def whole(self, x: Vector) -> Vector:
         """The state of the plant at a state in error coordinates."""
@@ -161,9 +167,10 @@ class ErrorCoordinates(Plant):
         whole = f"({', '.join(parts)}) = {unit} * (sqrt(1 - |e|^2), e)"
         return f"the unit quaternion {whole} given by its error e = ({errors})"
 
-    @cached_property
-    def _equations(self) -> ca.Function:
-        return self.plant.casadi()
+    def _rates(self, x: Vector, u: Vector, w: Vector) -> Any:
+        """The column of the derivatives of the plant."""
+        states = ", ".join(self.plant.state.names)
+        return column(self.plant.ode(x, u, w), f"{self.plant.name}.ode", f"one expression per state: {states}")
 
     def _expect_norm_kept(self, attitude: _Attitude) -> None:
         """Raises InvalidValue where q'q is not zero on |q| = 1, in rational arithmetic at random points.
@@ -172,21 +179,23 @@ class ErrorCoordinates(Plant):
         must vanish whatever these are. It is then zero as a polynomial in all of them, but for the odds that one of
         degree d has zeros at all of the points, (d / 2,000,001) to their number (Schwartz, 1980).
         """
-        f = self._equations
-        x, u, w, p = f.sx_in()
-        program = read(ca.Function("rates", [x, u, w, p], [f(x, u, w, p)[list(attitude.at)]]))
-        rng, names = np.random.default_rng(0), ", ".join(self.plant.state.names[i] for i in attitude.at)
+        plant, names = self.plant, ", ".join(self.plant.state.names[i] for i in attitude.at)
+        vectors = [Vector(s, s.symbol(), "signals") for s in (plant.state, plant.input, plant.disturbance)]
+        p = ca.vertcat(*[value for value in plant.parameters.values() if isinstance(value, ca.SX)])  # may vary
+        rates = self._rates(*vectors)[list(attitude.at)]
+        program = read(ca.Function("rates", [*(v.column for v in vectors), p], [rates]))
+        rng = np.random.default_rng(0)
         for _ in range(_POINTS):
-            states, inputs, disturbances, t = (
+            states, inputs, disturbances, t, parameters = (
                 [Fraction(int(a), 1000) for a in rng.integers(-1_000_000, 1_000_001, size)]
-                for size in (len(self.plant.state), len(self.plant.input), len(self.plant.disturbance), 3)
+                for size in (len(plant.state), len(plant.input), len(plant.disturbance), 3, p.numel())
             )
             square = sum((a * a for a in t), Fraction(0))
             q = [(1 - square) / (1 + square), *(2 * a / (1 + square) for a in t)]  # of norm 1, exactly
             for i, a in zip(attitude.at, q, strict=True):
                 states[i] = a
             try:
-                (rate,) = interpret(program, [states, inputs, disturbances, []], _Opaque(rng), Fraction)
+                (rate,) = interpret(program, [states, inputs, disturbances, parameters], _Opaque(rng), Fraction)
             except ZeroDivisionError as error:
                 raise InvalidValue(f"{self.plant.name}: the equations of ({names}) divide by zero") from error
             off = sum((a * b for a, b in zip(q, rate, strict=True)), Fraction(0))

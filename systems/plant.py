@@ -153,6 +153,11 @@ class Plant(ABC):
         }
 
     @property
+    def parametrised(self) -> Plant:
+        """The plant whose fields the parameters are: this one, or the one that it carries."""
+        return self
+
+    @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper actuator limits, each (m,), infinite where there is none.
 
@@ -194,10 +199,6 @@ class Plant(ABC):
         """The same plant with other values of some parameters, by name."""
         return dataclasses.replace(self, **values)  # type: ignore[type-var]
 
-    def _value(self, name: str) -> Any:
-        """The number of a field."""
-        return getattr(self, name)
-
     def casadi(self, parameters: Sequence[str] = ()) -> ca.Function:
         """The physics as a plain CasADi function.
 
@@ -237,6 +238,6 @@ class Plant(ABC):
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:
-            at = {name: float(self._value(name)) for name in parameters}
+            at = {name: float(getattr(self.parametrised, name)) for name in parameters}
             expect_same_function(f, self.casadi(), self.name, self.state.names, at)
         return without_nan(f, where)

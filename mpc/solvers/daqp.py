@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from ctrl.controller import Status
 from mpc.solvers.piqp import Rescued
-from mpc.solvers.qp import QuadraticProgram
+from mpc.solvers.qp import Point, QuadraticProgram
 
 __all__ = ["DAQP"]
 
@@ -43,6 +43,8 @@ class DAQP(Rescued):
 
     SLACK_CURVATURE = 1e-7
     POLISHED = 1e-9  # the slacks' curvature, and what it does to the scale of a row, leave more than that
+    POLISHES = 4  # the active set of the first step may be wrong by a row, where multipliers are tied
+    TOLERANCES = 1e-9, 1e-12  # of rows of length one; a soft row, whose slack has a large factor, misses thousandfold
 
     def __init__(
         self, problem: QuadraticProgram, max_iterations: int | None = None, time_limit: float = math.inf
@@ -62,7 +64,7 @@ class DAQP(Rescued):
         self._upper = np.full(h + 3 * q, _INFINITY)
         self._cold = np.zeros(h + 3 * q, dtype=np.int32)
         self._sense: np.ndarray | None = self._cold
-        self._model, self._is_convex = daqp.Model(), False
+        self._model, self._is_convex, self._is_plain = daqp.Model(), False, False
         try:
             root = np.linalg.cholesky(problem.H.toarray())
         except np.linalg.LinAlgError:
@@ -84,7 +86,7 @@ class DAQP(Rescued):
             np.eye(q + d), None, np.ascontiguousarray(matrix), self._upper.copy(), self._lower.copy(), self._cold.copy()
         )  # fmt: skip
         clock = {"time_limit": time_limit} if math.isfinite(time_limit) else {}
-        self._model.settings = {"iter_limit": self.max_iterations, "primal_tol": 1e-9, **clock}
+        self._model.settings = {"iter_limit": self.max_iterations, "primal_tol": self.TOLERANCES[0], **clock}
 
     def _forget(self) -> None:
         self._sense = self._cold
@@ -104,8 +106,8 @@ class DAQP(Rescued):
             np.maximum(lower[h:], -_INFINITY, out=self._lower[h + 2 * q :])
             self._upper[q + h : h + 2 * q] -= self._idle
             self._lower[h + 2 * q :] += self._idle
-        is_plain = self._is_unit and is_zero
-        if not is_plain:
+        self._is_plain = self._is_unit and is_zero
+        if not self._is_plain:
             shift = self._reach @ f
             low += shift[:h]
             high += shift[:h]
@@ -115,13 +117,32 @@ class DAQP(Rescued):
             bupper=self._upper, blower=self._lower, sense=None if self._sense is None else self._sense.copy()
         )
         self._sense = None  # from now on the working set of the last solve
+        return self._answer(f)
+
+    def _answer(self, f: np.ndarray) -> tuple[Status, np.ndarray, np.ndarray, int]:
+        """The model solved, from the working set that it has."""
+        h, q = self._count, self._q
         y, _, flag, info = self._model.solve()
         duals = np.asarray(info["lam"])[q:]
         point = np.array(y[q:])
-        if not is_plain:
+        if not self._is_plain:
             point = self._unit.T @ (point - self._unit @ f)
         multipliers = duals
         if q:
             multipliers = np.empty(h + q)
             multipliers[self._order] = np.concatenate([duals[:h], duals[h : h + q] + duals[h + q :]])
         return _STATUS.get(int(flag), Status.NUMERICAL), point, multipliers, int(info["iterations"])
+
+    def _finer(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Point | None:
+        """From the working set of the solve before. Not the tolerance of every solve: at the edge of a feasible set it
+        would find many a problem infeasible that is so by rounding."""
+        if not self._q:
+            return None
+        settings = self._model.settings
+        self._model.settings = {**settings, "primal_tol": self.TOLERANCES[1]}
+        status, point, multipliers, _ = self._answer(f)
+        self._model.settings = settings
+        if status is Status.SOLVED:
+            return point, multipliers
+        self._forget()
+        return None

@@ -129,8 +129,10 @@ class Rescued(QPSolver):
 
     @cached_property
     def rescue(self) -> PIQP:
-        """The other solver, made when it is first needed."""
-        return PIQP(self.problem)
+        """The other solver, made when it is first needed; its points are polished as ours are."""
+        other = PIQP(self.problem)
+        other.POLISHED = self.POLISHED  # type: ignore[misc]
+        return other
 
     def prepare(self) -> None:
         """See :meth:`QPSolver.prepare`."""

@@ -3,7 +3,8 @@
 That is a semismooth Newton step (Qi & Sun, 1993) on the natural map of
 :func:`mpc.solvers.optimality.natural_residual`: a row is active where its multiplier is larger than the room to its
 bound, and violated where it is soft and the difference exceeds its weight; the equations of that set are solved.
-Whether the result is better is for the caller to see.
+Of active rows that depend on each other, multipliers are changed as little as possible: another split between a soft
+row and a hard one beside it would exceed the soft row's weight. Whether the result is better is for the caller to see.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def polished(
     active = np.flatnonzero((side != 0) & ~is_violated)
     duals = np.zeros(len(weight))
     duals[is_violated] = (side * np.where(is_violated, weight, 0.0))[is_violated]
+    duals[active] = multipliers[active]
     rows, d = A[active], len(f)
     matrix = sp.bmat([[H, rows.T], [rows, None]], format="csc")
     damping = np.append(np.zeros(d), np.full(len(active), REGULARISATION))
@@ -56,7 +58,7 @@ def polished(
     solution = factor.solve(right)
     for _ in range(REFINEMENTS):
         solution = solution + factor.solve(right - matrix @ solution)
-    duals[active] = solution[d:]
+    duals[active] += solution[d:]
     return solution[:d], duals
 
 
@@ -79,11 +81,13 @@ def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: igno
         bound = upper[i] if side[i] > 0 else lower[i]
         if abs(moved - bound) > weight[i]:
             duals[i] = side[i] * weight[i]
-            for j in range(d):
-                force[j] -= duals[i] * A[i, j]
         else:
             active[count] = i
             count += 1
+            duals[i] = multipliers[i]
+        if duals[i] != 0.0:
+            for j in range(d):
+                force[j] -= duals[i] * A[i, j]
     gram, right = np.empty((count, count)), np.empty(count)
     for k in range(count):
         i = active[k]
@@ -99,7 +103,7 @@ def polished_unit(A, weight, f, lower, upper, value, multipliers):  # type: igno
     if count:
         y = _damped(gram, right)
         for k in range(count):
-            duals[active[k]] = y[k]
+            duals[active[k]] += y[k]
             for j in range(d):
                 force[j] -= y[k] * A[active[k], j]
     return force, duals

@@ -16,6 +16,8 @@ from systems import DimensionMismatch, InvalidValue
 __all__ = ["LOOSE", "QPSolver", "QuadraticProgram", "Solution", "WithoutTerminalSet"]
 
 
+Point = tuple[np.ndarray, np.ndarray]  # with multipliers
+
 LOOSE = 1e-3  # largest residual of a point that is used although its solver did not finish
 POLISHABLE = 1e-1  # largest residual of a point that is polished
 
@@ -104,6 +106,7 @@ class QPSolver(ABC):
     # rounding. Where the last solve ended well, so much more is allowed, and infeasible rows are relaxed by FEASIBLE.
     SLACK = 10.0
     POLISHED = 1e-7  # residual above which a point is polished, see :mod:`mpc.solvers.polish`
+    POLISHES = 1  # steps at most
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int) -> None:
         from mpc.solvers.optimality import check, check_rows, is_posed, violation  # numba is slow to import
@@ -177,11 +180,14 @@ class QPSolver(ABC):
         residual, violation = self._checked(z, multipliers, f, lower, upper)
         is_good = self._is_good(residual, violation, allowed)
         if (residual > self.POLISHED or not is_good) and residual < POLISHABLE:
-            better = self._polished(z, multipliers, f, lower, upper)
-            after, violation = (np.inf, np.inf) if better is None else self._checked(*better, f, lower, upper)
-            if better is not None and after < residual and self._keeps_rows(better[0], z, lower, upper):
-                (z, multipliers), residual = better, after
-                is_good = self._is_good(residual, violation, allowed)
+            data = f, lower, upper
+            (z, multipliers), residual, violation = self._polish_steps((z, multipliers), residual, violation, *data)
+            finer = self._finer(*data) if status is Status.SOLVED and residual > self.POLISHED else None
+            if finer is not None:
+                best = self._polish_steps(finer, *self._checked(*finer, *data), *data)
+                if best[1] < residual and self._keeps_rows(best[0][0], z, lower, upper):
+                    (z, multipliers), residual, violation = best
+            is_good = self._is_good(residual, violation, allowed)
         if status is Status.SOLVED and not is_good:
             status = Status.NUMERICAL
         elif status in (Status.MAX_ITERATIONS, Status.NUMERICAL) and is_good:
@@ -192,6 +198,26 @@ class QPSolver(ABC):
             self.reset()  # a working set that led nowhere must not be the start of the next solve
         self._continues = status is Status.SOLVED
         return Solution(status, z, multipliers, iterations, residual)
+
+    def _polish_steps(
+        self, start: Point, residual: float, violation: float, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> tuple[Point, float, float]:
+        """The best of a start and of the points that polishing leads to, its residual and its violation."""
+        best, trial = start, self._polished(*start, f, lower, upper)
+        for left in reversed(range(self.POLISHES)):
+            if trial is None:
+                break
+            after, beyond = self._checked(*trial, f, lower, upper)
+            if after < residual and self._keeps_rows(trial[0], start[0], lower, upper):
+                best, residual, violation = trial, after, beyond
+            if not (left and self.POLISHED < after < np.inf):
+                break
+            trial = self._polished(*trial, f, lower, upper)
+        return best, residual, violation
+
+    def _finer(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Point | None:
+        """Point and multipliers by tolerances that are finer than usual; None where there are none."""
+        return None
 
     def _keeps_rows(self, z: np.ndarray, before: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> bool:
         """Whether a point violates the hard rows by at most as much as another one plus ``FEASIBLE``, measured
@@ -216,7 +242,7 @@ class QPSolver(ABC):
 
     def _polished(
         self, z: np.ndarray, multipliers: np.ndarray, f: np.ndarray, lower: np.ndarray, upper: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray] | None:
+    ) -> Point | None:
         value, weight = self._value(z), self.problem.weight
         if self._small and self._is_unit:
             return self._polish_unit(self._a, weight, f, lower, upper, value, multipliers)

@@ -28,7 +28,7 @@ class LearnedPlant(Plant):
         input_limits: one (lower, upper) per input; default: none.
 
     Raises:
-        DimensionMismatch: a function of other sizes than the signals'.
+        DimensionMismatch: a function of other sizes than the signals', or limits of another number of inputs.
     """
 
     equations: ca.Function
@@ -50,6 +50,11 @@ class LearnedPlant(Plant):
             raise DimensionMismatch(
                 f"equations with arguments of sizes {given} and {self.equations.numel_out()} results; expected "
                 f"{sizes} for state, input and disturbance, and {len(self.state)}"
+            )
+        if len(self.input_limits) not in (0, len(self.input)):
+            raise DimensionMismatch(
+                f"input_limits of {len(self.input_limits)} inputs; expected one (lower, upper) for each of "
+                f"{', '.join(self.input.names)}, or none"
             )
         super().__post_init__()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import casadi as ca
 import numpy as np
 
+from systems.carrying_plant import CarryingPlant
 from systems.discretise import Discretisation
 from systems.errors import InvalidValue
 from systems.expressions import column
@@ -27,22 +28,13 @@ def part(declared: Signals, *vectors: Vector) -> Vector:
     return Vector(declared, ca.vertcat(*entries) if entries else ca.SX(0, 1), "state or input")
 
 
-class AugmentedPlant(Plant, ABC):
+class AugmentedPlant(CarryingPlant, ABC):
     """A plant whose states are those of another, the inner plant, followed by states that its inputs pass through."""
-
-    @property
-    @abstractmethod
-    def inner(self) -> Plant:
-        """The plant that is carried."""
 
     @property
     @abstractmethod
     def added(self) -> Signals:
         """The states behind those of the inner plant."""
-
-    @abstractmethod
-    def with_inner(self, plant: Plant) -> Self:
-        """The same way of the inputs to another plant."""
 
     def added_reference(self, reference: Reference, k: np.ndarray) -> np.ndarray:
         """Where the added states should be at the samples ``k`` (...): (..., added)."""
@@ -81,24 +73,6 @@ class AugmentedPlant(Plant, ABC):
     def name(self) -> str:
         return self.inner.name
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Those of the inner plant."""
-        return self.inner.parameters
-
-    def with_parameters(self, values: Mapping[str, float]) -> Self:
-        return self.with_inner(self.inner.with_parameters(values))
-
-    def symbolic(self, names: Sequence[str]) -> tuple[Self, Any]:
-        plant, symbols = self.inner.symbolic(names)
-        return (self.with_inner(plant) if len(names) else self), symbols
-
-    def _value(self, name: str) -> Any:
-        return self.inner._value(name)
-
-    def limits(self) -> Mapping[str, tuple[float, float]]:
-        return self.inner.limits()
-
     def split(self, x: Vector) -> tuple[Vector, Vector]:
         """States of the inner plant, and the added ones."""
         return part(self.inner.state, x), part(self.added, x)
@@ -122,6 +96,14 @@ class SampledPlant(AugmentedPlant):
 
     def with_inner(self, plant: Plant) -> Self:
         return dataclasses.replace(self, sampling=self.sampling.replace(plant))  # type: ignore[type-var]
+
+    def symbolic(self, names: Sequence[str]) -> tuple[Self, Any]:
+        if len(names) and self.sampling.integrator == "exact" and not self.inner.is_discrete:
+            raise InvalidValue(
+                f"{self.name} is sampled by integrator='exact', whose matrices are computed from the numbers of "
+                f"{', '.join(names)}; use integrator='rk4' where parameters may vary"
+            )
+        return super().symbolic(names)
 
     def advance(self, x: Vector, u: Any, w: Vector, share: float = 1.0) -> Any:
         """The state (n, 1) of the inner plant after a share of a sample under the inputs ``u`` (m, 1)."""

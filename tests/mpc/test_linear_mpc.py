@@ -16,6 +16,7 @@ from ctrl.controller import Controller, NotApplicable, Source, Status
 from ctrl.regulator import LQR, NotStabilisable, local_model, lqr
 from mpc import LinearMPC, StochasticMPC
 from mpc.linear.condensing import condensed
+from mpc.solvers.daqp import DAQP
 from systems import (
     Box,
     Fixed,
@@ -361,3 +362,48 @@ def test_the_largest_of_several_violations_is_refused_in_any_unit(unit: float) -
         LinearMPC(task(MASS, larger))
     both = Inequality("both", lambda x, u: unit * (ca.fabs(x.x1) - 1.0)).soft(1.0 / unit)
     assert len(LinearMPC(task(MASS, both), 3).problem.weight) > 3
+
+
+# By problem of benchmarks.explicit: states one after the other. In the last one, soft rows are next to the point where
+# their multipliers reach their weights, or beside a parallel hard row. Its input was off by 5e-8 to 1e-5 of the range.
+TIED = {
+    80: [
+        [4.0, 1.445326883205297, -0.4999126842030296, 4.0],
+        [-4.0, 4.0, -4.0, 0.08162144053268183],
+        [-3.3958639380663866, 4.0, -3.6765606782115, 2.1340789736541192],
+    ],
+    96: [[-5.959214353714747, 0.3753331956928841, -3308.1989859868554, 399.89770857205895]],
+    122: [
+        [-0.04, 0.0027213852938730927, -400.0, -0.04],
+        [-0.04, 0.003100869691785552, -400.0, -0.03848179962772439],
+        [-0.03915749411930361, 0.002662051905427457, -400.0, -0.04],
+    ],
+    136: [
+        [-2.191539404590191, 2.544443468302916, 1.6504242279100239, 0.31161296982299647],
+        [1.4041034858077044, -1.1099980210589073, -3.18230352791379, -3.9997439749244026],
+    ],
+    244: [
+        [-0.05801935334230446, 3.999568560027857, 1.321316982264051, -3.999855675990036],
+        [3.5670441296884206, -0.3446368340859919, 3.999057477275183, -0.23820977291758527],
+    ],
+    262: [
+        [3.6635824094004676, 0.3137058277137196, 3.9998389004787125],
+        [3.4090196102761428, -1.7652286330278284, 1.5826554537908935],
+    ],
+}
+
+
+@pytest.mark.parametrize("seed", TIED)
+def test_soft_rows_whose_multipliers_are_tied_are_told_apart(seed: int) -> None:
+    task, horizon, with_set = random_problem(seed)
+    controller = LinearMPC(task, horizon, None if with_set else "cost", solver="daqp")
+    referee, (low, high) = RationalSolver(controller.form.problem), task.input_bounds
+    for x in np.array(TIED[seed]):
+        decision = controller.step(x, 0)
+    right = optimum(controller, referee, x)
+    assert right is not None
+    assert decision.status is Status.SOLVED
+    np.testing.assert_allclose(decision.input, np.clip(right, low, high), atol=1e-8 * (high - low).min())
+    solver = controller.solver
+    assert isinstance(solver, DAQP)
+    assert solver._model.settings["primal_tol"] == DAQP.TOLERANCES[0]  # in later solves

@@ -221,3 +221,30 @@ def test_piqp_keeps_a_row_that_was_as_good_as_unbounded(big: float, capfd: pytes
     assert found.status is Status.SOLVED
     np.testing.assert_allclose(found.point, [0.25, 0.25], atol=1e-7)
     assert capfd.readouterr() == ("", "")
+
+
+def test_polishing_leaves_a_soft_row_beside_a_hard_one_its_weight() -> None:
+    """z_1 >= 1 twice, once soft at the weight 2: the hard row carries what is left of the force of 3."""
+    A = np.array([[1.0, 0.0], [1.0, 0.0]])
+    one, wide = np.ones(2), np.full(2, np.inf)
+    problem = QuadraticProgram(sp.identity(2, format="csc"), sp.csc_matrix(A), np.array([np.inf, 2.0]), one, wide)
+    f = np.array([2.0, -0.5])
+    data = problem.weight, f, one, wide, A @ np.array([1.0 + 1e-8, 0.5]), np.array([-1.01, -1.99 + 1e-7])
+    for point, multipliers in (polished_unit(A, *data), polished(problem.H, problem.A.tocsr(), *data)):
+        np.testing.assert_allclose(point, [1.0, 0.5], atol=1e-12)
+        np.testing.assert_allclose(multipliers, [-1.01, -1.99], atol=1e-6)
+        assert DAQP(problem).residual(point, multipliers, f, one, wide) < 1e-9
+
+
+def test_a_finer_solve_does_not_change_what_is_infeasible() -> None:
+    """A hard row that is infeasible by 5e-10 of rounding, beside soft ones that are tied, is still solved."""
+    A, weight = sp.csc_matrix([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([np.inf, np.inf, 1.0])
+    low, high = np.array([-np.inf, 0.0, -np.inf]), np.array([1.0, np.inf, 1.0])
+    problem = QuadraticProgram(sp.identity(2, format="csc"), A, weight, low, high)
+    lower = np.array([-np.inf, 1.0 + 5e-10, -np.inf])
+    for force in (-1.0, -2.0, -2.0 - 1e-9, -2.0 + 1e-9, -2.0 - 1e-6):
+        solver = DAQP(problem)
+        found = solver.solve(np.array([-3.0, force]), lower, problem.upper)
+        assert found.status is Status.SOLVED
+        np.testing.assert_allclose(found.point, [1.0, min(max(1.0, -force - 1.0), -force)], atol=1e-8)
+        assert solver.rescues == 0

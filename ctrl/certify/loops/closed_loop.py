@@ -75,7 +75,7 @@ class ClosedLoop:
             raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
             raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
-        if self.task.plant.forecast is not None:
+        if self.task.plant.forecast is not None or self.task.true_dynamics.plant.forecast is not None:
             raise NotApplicable(
                 f"task '{self.task.name}' has signals that are known ahead, so its plant changes with time, and proofs "
                 "are of plants that do not; prove it of the task without them"
