@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from safe_rl.budgets import cost_limits
 from safe_rl.environment import LearnableTask
@@ -18,7 +19,8 @@ __all__ = ["Constraints"]
 
 _UNIT = 0.02  # a budget below this share of a worst-case cost is measured in units of that share instead of itself
 _RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
-_LEAST_WINDOW = 25.0  # steps of all environments
+_LEAST_STEPS, _LEAST_RUNS = 25.0, 10.0  # that the measure remembers: steps of all environments, and runs
+_SAMPLES = 100.0  # a run for which a handler's period is stated; a policy needs as long to follow its multiplier
 
 
 @final
@@ -32,8 +34,13 @@ class Constraints:
     `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
     spent, no multiplier rises.
 
-    What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
-    where the budget is) and ends of runs. Environments should not all end together.
+    What a run spends is the mean over runs that ended lately, wherever they ended: two sums that forget with every run,
+    over as many runs as there are environments, of costs (discounted by the age of the run where the budget is) and of
+    runs. A run that began under the actions of the warm-up, or that was shortened so that environments do not all end
+    together, counts by the share of it that was measured.
+
+    Where runs are long the measure is late, so multipliers move once in `handler.period` hundredths of a run; where
+    they are shorter than 100 steps, once in `handler.period` steps. Gains then do not depend on the length of a run.
 
     Args:
         n: environments whose runs are measured.
@@ -52,18 +59,21 @@ class Constraints:
         self.controller = handler.controller(c)
         self.columns = torch.tensor([a.column for a in self.limits], device=device)
         self._discount = float(task.discount)
-        self._any_discounted = any(a.is_discounted for a in self.limits)
-        self._is_discounted = torch.tensor([a.is_discounted for a in self.limits], device=device)
         self._rate = self._tensor([a.rate for a in self.limits])
         # What turns a rate into the units of the budgets.
         self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.limits])
         self._limit = self._tensor([a.limit for a in self.limits])
         self._critic_limit = self._tensor([a.critic for a in self.limits])
-        self._keep = 1.0 - 1.0 / max(float(task.steps), _LEAST_WINDOW)
+        self._keep = 1.0 - 1.0 / max(n * max(1.0, _LEAST_STEPS / task.steps), _LEAST_RUNS)
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
-        self._spent = torch.zeros(c, device=device)
-        self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
-        self._calls = torch.zeros((), dtype=torch.int64)
+        # The last column costs 1 per step: what it says a run costs is the length of a run.
+        discounts = torch.tensor([*(self._discount if a.is_discounted else 1.0 for a in self.limits), 1.0])
+        self._discounts = discounts.to(device)
+        self._whole = (discounts.double() ** torch.arange(task.steps).unsqueeze(1)).sum(dim=0).to(device, torch.float32)
+        self._paid, self._measured, self._passed = (torch.zeros(n, c + 1, device=device) for _ in range(3))
+        self._spent, self._runs = torch.zeros(c + 1, device=device), torch.zeros(c + 1, device=device)
+        self._since = torch.zeros((), dtype=torch.float64)  # last update of the multipliers
+        self._length = torch.full((), float(task.steps), dtype=torch.float64)
         self.violation = torch.zeros(c, device=device)
         self._fix_units()
         self._apply()
@@ -73,22 +83,39 @@ class Constraints:
 
     # ---- what runs spend ----
 
-    def measure(self, cost: Tensor, age: Tensor, over: Tensor) -> None:
+    def measure(
+        self, cost: Tensor, age: Tensor, over: Tensor, shortened: Tensor | None = None, counts: bool = True
+    ) -> None:
         """Take note of one step of the environments measured, the first n of those given.
 
-        Costs (..., all), ages of the runs before the step (...,), whether it ended them (...,).
+        Args:
+            cost: (..., all).
+            age: (...,), of the runs before the step.
+            over: (...,), whether it ended them.
+            shortened: (...,), which of these ends are no ends of a whole run; default: none.
+            counts: whether the policy acted; the cost of other actions is not measured.
         """
-        cost, age, over = cost[: self.n], age[: self.n], over[: self.n]
-        chosen = cost.index_select(1, self.columns)
-        if self._any_discounted:
-            chosen = chosen * torch.where(self._is_discounted, self._discount ** age.unsqueeze(1), 1.0)
-        self._spent.mul_(self._keep).add_(chosen.sum(dim=0))
-        self._ends.mul_(self._keep).add_(over.sum())
+        cost, age, over = cost[: self.n], age[: self.n].unsqueeze(1), over[: self.n].unsqueeze(1)
+        weight = self._discounts**age
+        self._passed += weight
+        if counts:
+            chosen = F.pad(cost.index_select(1, self.columns), (0, 1), value=1.0)
+            self._paid.addcmul_(weight, chosen)
+            self._measured += weight
+        whole = self._passed
+        if shortened is not None:
+            whole = torch.where(shortened[: self.n].unsqueeze(1), self._whole, whole)
+        runs = (over * self._measured / whole).sum(dim=0)
+        keep = self._keep**runs
+        self._spent.mul_(keep).add_((over * self._paid).sum(dim=0))
+        self._runs.mul_(keep).add_(runs)
+        for present in (self._paid, self._measured, self._passed):
+            present.sub_(over * present)
 
     @property
     def spent(self) -> Tensor:
-        """Per run of late, (c,), in the units of the budgets."""
-        return self._spent / self._ends.clamp(min=1e-6)
+        """Per run of late, (c,), in the units of the budgets; NaN until a run has ended."""
+        return (self._spent / self._runs)[:-1]
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
         """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
@@ -120,9 +147,15 @@ class Constraints:
     # ---- multipliers ----
 
     def update_multipliers(self) -> None:
-        """Updates the multipliers from what runs spend, once in `handler.period` calls, if that is their source."""
-        if self.handler.source == "episodes" and self._is_due():
-            self._update((self.spent - self._limit) / self._unit_of_run)
+        """Updates the multipliers from what runs spend, once in `handler.period` hundredths of a run, if that is their
+        source. To be called once for each step of all environments."""
+        if self.handler.source != "episodes":
+            return
+        if self._is_due(self.handler.period * max(float(self._length), _SAMPLES) / _SAMPLES):
+            length = float((self._spent / self._runs)[-1])
+            if length == length:  # a run has ended
+                self._length.fill_(length)
+                self._update((self.spent - self._limit) / self._unit_of_run)
 
     def update_multipliers_by_critics(self, costs: Tensor) -> None:
         """Updates the multipliers from the critics' estimate, once in `handler.period` calls, if that is their source.
@@ -130,13 +163,16 @@ class Constraints:
         Args:
             costs: critics at the actions of the replay memory, (members, c, b).
         """
-        if self.handler.source == "critics" and self._is_due():
+        if self.handler.source == "critics" and self._is_due(self.handler.period):
             estimate = self.handler.estimate(costs.detach()).mean(dim=-1)
             self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
 
-    def _is_due(self) -> bool:
-        self._calls += 1
-        return int(self._calls) % self.handler.period == 0
+    def _is_due(self, interval: float) -> bool:
+        self._since += 1.0
+        due = float(self._since) >= interval
+        if due:
+            self._since.sub_(interval).clamp_(max=1.0)
+        return due
 
     def _update(self, violation: Tensor) -> None:
         self.violation.copy_((violation + self._reserve).clamp(*_RANGE))
@@ -166,8 +202,10 @@ class Constraints:
             "scale": self.scale,
             "level": self._level,
             "spent": self._spent,
-            "ends": self._ends,
-            "calls": self._calls,
+            "runs": self._runs,
+            "present": [self._paid, self._measured, self._passed],
+            "since": self._since,
+            "length": self._length,
             "violation": self.violation,
         }
 
@@ -177,10 +215,13 @@ class Constraints:
             (self.scale, "scale"),
             (self._level, "level"),
             (self._spent, "spent"),
-            (self._ends, "ends"),
-            (self._calls, "calls"),
+            (self._runs, "runs"),
+            (self._since, "since"),
+            (self._length, "length"),
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])
+        for mine, given in zip((self._paid, self._measured, self._passed), state["present"], strict=True):
+            mine.copy_(given)
         self._fix_units()
         self._apply()

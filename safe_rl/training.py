@@ -68,7 +68,7 @@ class Learner(ABC):
         threads: of torch, while it learns.
 
     `name` labels it in the progress display and the log: the name of its combination, or of its parts. `checkpoint` is
-    where `learn` wrote the last one.
+    where `learn` wrote the last one. `baselines` are returns of other controllers, by name, to show beside its own.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -135,6 +135,7 @@ class Learner(ABC):
         self.updates = 0
         self.prepared = False
         self.history: list[Record] = []
+        self.baselines: dict[str, float] = {}
         self.checkpoint: Path | None = None
         self._last_finite: LastFinite | None = None
         self._threads = threads
@@ -209,7 +210,8 @@ class Learner(ABC):
                 end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
                 written, training continues with a warning, and the last one is written to the current folder or the one
                 for temporary files.
-            evaluate_every: evaluate the mean action every so many updates; it does not change the run.
+            evaluate_every: evaluate the mean actions of `result`, which is what is saved, and of `policy`, whose costs
+                are measured, every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
 
         Raises:
@@ -254,6 +256,7 @@ class Learner(ABC):
                 folder,
                 self._described(),
                 limits,
+                self.baselines,
             )
             stack.enter_context(quick_arithmetic(self._threads))
             stack.enter_context(monitor)
@@ -274,7 +277,7 @@ class Learner(ABC):
                     if due.report or due.write:
                         self._check_finite(checkpoint)
                     if due.report:
-                        self.history.append(self._record(evaluate(self.policy, self.task) if due.evaluate else None))
+                        self.history.append(self._record(due.evaluate))
                         monitor.show(self.history[-1])
                     if due.write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), due.last or interrupted)
@@ -312,7 +315,9 @@ class Learner(ABC):
             description |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
         return description
 
-    def _record(self, evaluation: float | None) -> Record:
+    def _record(self, evaluated: bool) -> Record:
+        saved = evaluate(self.result, self.task) if evaluated else None
+        trained = saved if self.result is self.policy or not evaluated else evaluate(self.policy, self.task)
         summary = self.collector.summary()
         costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
@@ -323,7 +328,8 @@ class Learner(ABC):
             costs,
             summary.mean_length,
             self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
-            evaluation,
+            saved,
+            trained,
         )
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> tuple[NDArray[np.float32], None]:

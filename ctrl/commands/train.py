@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ctrl.commands.baseline import Baseline
 from ctrl.commands.misuse import Misuse, tell
 
 __all__ = ["Train"]
@@ -39,6 +40,9 @@ class Train:
     """Seed of the learner and its environments."""
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Settings of the learner that differ from its defaults; an unknown name prints the known ones."""
+    residual: bool | None = None
+    """True: learn what to add to LQR; False: learn the whole policy; default: what the learner chooses for the task,
+    which is the former where LQR brings its runs to the reference and no constraint is handled."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 
@@ -86,16 +90,34 @@ class Train:
         else:
             chosen = {} if settings is None else {"settings": settings}
             learner = learner_type(task, seed=self.seed, **chosen)
+            self._choose(learner)
             write_json(folder / "task.json", describe(task))
+        baseline = Baseline(task)
+        if hasattr(learner, "baselines"):
+            learner.baselines = baseline.returns
         goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
         learner.learn(**goal, progress=True, checkpoint=checkpoint, log=folder)
         policy = kept(folder / f"{kind}.policy", learner.result.save)
         written = getattr(learner, "checkpoint", checkpoint)  # learners of one's own write it where they are told
         if written is not None and written.exists():
             print(f"saved: {written}")
-        tell(policy)
+        verdict, is_worse = baseline.verdict(policy.path)
+        tell(policy, ", though worse than LQR" if is_worse else "")
+        if verdict:
+            print(verdict)
         print(f"to compare it: trivium compare {self.task} --controllers lqr {policy.path}")
         return 0
+
+    def _choose(self, learner: Any) -> None:
+        """Lets the learner learn on a regulator, as asked for or as it chooses."""
+        if self.residual and not hasattr(learner, "residual"):
+            raise Misuse(f"--residual True; learner '{self.learner}' has no residual(), as dsact and sac have")
+        if self.residual:
+            learner.residual()
+        elif self.residual is None and hasattr(learner, "choose_regulator"):
+            chosen = learner.choose_regulator()
+            if chosen:
+                print(f"{chosen} (--residual False learns the whole policy)")
 
 
 def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:

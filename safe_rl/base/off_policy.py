@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from ctrl.controller import Controller
+from ctrl.laws.saturated_linear import SaturatedLinear
+from ctrl.regulator import LQR
 from safe_rl.buffer import Batch, ReplayBuffer
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
 from safe_rl.networks import Ensemble
 from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
+from safe_rl.residual import SHARE, Trials, regulator_law, stabilises
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
+from systems import Task
+from systems.arguments import expect_number
 from systems.errors import InvalidValue
 
 
@@ -131,6 +138,46 @@ class OffPolicy(Learner):
         self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
         temperature: list[Tensor] = [self.log_alpha]
         self.actor_optimiser = Adam([(self.policy_weights, s.policy_rate), (temperature, s.temperature_rate)])
+        self.trials: Trials | None = None
+        """Of a residual policy against its regulator; None without one."""
+
+    def residual(self, controller: Callable[[Task], Controller] = LQR, share: float = SHARE) -> Self:
+        """Learns what to add to a regulator, u = clip(regulator + share * policy), exploring around it.
+
+        `result` is then the policy that cost least in trials against the regulator, which are run while it learns, and
+        the regulator itself as long as none cost less (`trials`). Call it before `learn`; a checkpoint remembers it.
+
+        Args:
+            controller: makes the regulator of the task.
+            share: of half the range of an input that the policy may add at first; it grows while that helps.
+
+        Raises:
+            NotApplicable: the controller has no linear law of what the policy observes.
+            InvalidValue: updates have been made, constraints are handled, a jump start is given, or the task is an
+                external environment.
+        """
+        expect_number(share, "share", above=0.0, most=1.0, hint="such as 0.1")
+        if self.prepared or self.collector.jump_start is not None or self.trials is not None:
+            raise InvalidValue("residual() comes before the first update, once, and without a jump start")
+        if self.handler is not None:
+            raise InvalidValue(
+                "residual() keeps the policy of least cost, whatever its constraints cost; learn without a handler"
+            )
+        self._begin_trials(regulator_law(self.task, controller), share)
+        return self
+
+    def choose_regulator(self) -> str:
+        """Learns a residual on LQR where that brings the runs of the task to the reference and no constraint is
+        handled; a sentence that says so, or an empty one."""
+        if self.handler is not None or not stabilises(self.task):
+            return ""
+        self.residual()
+        return f"LQR brings the runs of task '{self.task.name}' to the reference: learning what to add to it"
+
+    def _begin_trials(self, law: SaturatedLinear, share: float) -> None:
+        assert isinstance(self.task, Task)
+        policies = [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
+        self.trials = Trials(self.task, law, policies, share)
 
     @abstractmethod
     def update(self, batch: Batch) -> None:
@@ -138,8 +185,8 @@ class OffPolicy(Learner):
 
     @property
     def result(self) -> Policy:
-        """`mean_policy`."""
-        return self.mean_policy
+        """`mean_policy`; of a residual policy, the best in trials."""
+        return self.mean_policy if self.trials is None else self.trials.best
 
     def compile(self) -> None:
         """Let `torch.compile` make kernels of `update`; the numbers agree to rounding, no longer to the bit.
@@ -173,11 +220,14 @@ class OffPolicy(Learner):
             if self.constraints is not None:
                 self.constraints.update_multipliers()
         self.update(self.buffer.sample(self.settings.batch_size, self.generator))
+        if self.trials is not None and self.trials.is_due(self.updates):
+            self.trials.run()
 
     # ---- state ----
 
     def diagnostics(self) -> dict[str, float]:
-        return {"temperature": float(self.log_alpha.detach().exp()), "reward_scale": float(self.reward_scale)}
+        own = {"temperature": float(self.log_alpha.detach().exp()), "reward_scale": float(self.reward_scale)}
+        return own if self.trials is None else own | self.trials.diagnostics
 
     def learner_state(self) -> dict[str, Any]:
         return {
@@ -185,13 +235,19 @@ class OffPolicy(Learner):
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
             "buffer": self.buffer.state_dict(),
             "log_alpha": self.log_alpha.detach(),
+            "trials": None if self.trials is None else self.trials.state_dict(),
         }
 
     def load_learner_state(self, state: dict[str, Any]) -> None:
+        stored = state.get("trials")
+        if stored is not None and self.trials is None:
+            self._begin_trials(Trials.law_of(stored), float(stored["unit"]))
         for name, module in self._modules().items():
             module.load_state_dict(state["networks"][name])
         for name, optimiser in self._optimisers().items():
             optimiser.load_state_dict(state["optimisers"][name])
+        if stored is not None and self.trials is not None:
+            self.trials.load_state_dict(stored)
         self.buffer.load_state_dict(state["buffer"])
         if (self.buffer.size > 0) != (self.collector.steps > 0):
             raise ValueError(f"{self.buffer.size} transitions are held of {self.collector.steps} steps")
