@@ -92,7 +92,7 @@ class Constraints:
             cost: (..., all).
             age: (...,), of the runs before the step.
             over: (...,), whether it ended them.
-            shortened: (...,), which of these ends are no ends of a whole run; default: none.
+            shortened: (...,), which of these ends cut a run off that began late; default: none.
             counts: whether the policy acted; the cost of other actions is not measured.
         """
         cost, age, over = cost[: self.n], age[: self.n].unsqueeze(1), over[: self.n].unsqueeze(1)

@@ -49,8 +49,8 @@ def regulator_law(task: Any, controller: Callable[[Task], Controller]) -> Satura
     expect_factory(controller, "task", "controller", "what makes a controller of a task, such as LQR")
     if task.observation is not None or not task.reference.is_constant or task.measurement is not None:
         raise NotApplicable(
-            f"task '{task.name}': its policy observes something other than the state, of which a regulator's law is no "
-            "function; leave observation and measurement out of the task, or learn without a regulator"
+            f"task '{task.name}': its policy observes something other than the state, on which a regulator's law "
+            "depends; leave observation and measurement out of the task, or learn without a regulator"
         )
     made = controller(task)
     law = getattr(made, "law", None)
@@ -67,11 +67,11 @@ def stabilises(task: Any, controller: Callable[[Task], Controller] = LQR) -> boo
         regulator_law(task, controller)
         task = dataclasses.replace(task, truth=None)
         starts, disturbances = draw(task, _RUNS, (_SEED,))
-        found = totals(task, controller(task), starts, disturbances)
+        outcome = totals(task, controller(task), starts, disturbances)
     except TriviumError:
         return False
-    arrived = task.arrived(found.final, task.steps)
-    return bool((found.left < 0).all() and np.isfinite(found.cost).all() and arrived.mean() >= _ARRIVED)
+    arrived = task.arrived(outcome.final, task.steps)
+    return bool((outcome.left < 0).all() and np.isfinite(outcome.cost).all() and arrived.mean() >= _ARRIVED)
 
 
 @final

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["Baseline"]
 
 RUNS = 200
-SURE = 2.0  # standard errors of the paired differences beyond which a difference is no noise
+SURE = 2.0  # standard errors of the paired differences beyond which a difference is more than noise
 
 
 @final
