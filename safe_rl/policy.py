@@ -212,8 +212,8 @@ class Policy(nn.Module):
         std = array(self.observation_std)
         biases[0] = biases[0] - weights[0] @ (array(self.observation_mean) / std)
         weights[0] = weights[0] / std
-        inner: list[Activation] = ["gelu"] * len(self.hidden)
-        activations: list[Activation] = [*inner, "tanh", "identity"]
+        activations: list[Activation] = ["gelu" for _ in self.hidden]
+        activations += ["tanh", "identity"]
         centre, half = array(self.action_centre), array(self.action_half)
         regulator = self.regulator
         if regulator is None:
