@@ -20,7 +20,7 @@ __all__ = ["Constraints"]
 _UNIT = 0.02  # a budget below this share of a worst-case cost is measured in units of that share instead of itself
 _RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
 _LEAST_STEPS, _LEAST_RUNS = 25.0, 10.0  # that the measure remembers: steps of all environments, and runs
-_SAMPLES = 100.0  # a run for which a handler's period is stated; a policy needs as long to follow its multiplier
+_SAMPLES = 100.0  # that it remembers where a handler's period is in steps; a policy needs as long to follow
 
 
 @final
@@ -34,13 +34,15 @@ class Constraints:
     `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
     spent, no multiplier rises.
 
-    What a run spends is the mean over runs that ended lately, wherever they ended: two sums that forget with every run,
-    over as many runs as there are environments, of costs (discounted by the age of the run where the budget is) and of
-    runs. A run that began under the actions of the warm-up, or that was shortened so that environments do not all end
-    together, counts by the share of it that was measured.
+    What a run spends is the sum over the ages of a run of the cost at that age times the share of runs that reach it
+    (the estimator of Kaplan & Meier, 1958, in a period life table). Both are means over the latest visits to the age,
+    as many as there are environments, so every sample counts when it is taken and not when its run ends: the measure
+    is as late as one run, whether environments end together or not, early or at the time limit. Ages that no run has
+    reached yet take the means over all ages. Runs that are shortened so that environments do not all end together are
+    censored: they count at the ages that they reach, and not as ended.
 
-    Where runs are long the measure is late, so multipliers move once in `handler.period` hundredths of a run; where
-    they are shorter than 100 steps, once in `handler.period` steps. Gains then do not depend on the length of a run.
+    Multipliers move once in `handler.period` hundredths of what the measure remembers, and at most once in
+    `handler.period` steps. Gains then do not depend on the length of a run.
 
     Args:
         n: environments whose runs are measured.
@@ -64,14 +66,15 @@ class Constraints:
         self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.limits])
         self._limit = self._tensor([a.limit for a in self.limits])
         self._critic_limit = self._tensor([a.critic for a in self.limits])
-        self._keep = 1.0 - 1.0 / max(n * max(1.0, _LEAST_STEPS / task.steps), _LEAST_RUNS)
+        # What the measure remembers, in visits to an age, and per environment: in lengths of runs.
+        visits = max(n * max(1.0, _LEAST_STEPS / task.steps), _LEAST_RUNS)
+        self._keep, self._memory = 1.0 - 1.0 / visits, visits / n
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
+        discounts = torch.tensor([self._discount if a.is_discounted else 1.0 for a in self.limits])
+        ages = torch.arange(task.steps).unsqueeze(1)
         # The last column costs 1 per step: what it says a run costs is the length of a run.
-        discounts = torch.tensor([*(self._discount if a.is_discounted else 1.0 for a in self.limits), 1.0])
-        self._discounts = discounts.to(device)
-        self._whole = (discounts.double() ** torch.arange(task.steps).unsqueeze(1)).sum(dim=0).to(device, torch.float32)
-        self._paid, self._measured, self._passed = (torch.zeros(n, c + 1, device=device) for _ in range(3))
-        self._spent, self._runs = torch.zeros(c + 1, device=device), torch.zeros(c + 1, device=device)
+        self._discounts = F.pad((discounts.double() ** ages).to(device, torch.float32), (0, 1), value=1.0)
+        self._visits = torch.zeros(task.steps, c + 2, device=device)  # sums of costs, visits and ends at each age
         self._since = torch.zeros((), dtype=torch.float64)  # last update of the multipliers
         self._length = torch.full((), float(task.steps), dtype=torch.float64)
         self.violation = torch.zeros(c, device=device)
@@ -95,27 +98,30 @@ class Constraints:
             shortened: (...,), which of these ends cut a run off that began late; default: none.
             counts: whether the policy acted; the cost of other actions is not measured.
         """
-        cost, age, over = cost[: self.n], age[: self.n].unsqueeze(1), over[: self.n].unsqueeze(1)
-        weight = self._discounts**age
-        self._passed += weight
-        if counts:
-            chosen = F.pad(cost.index_select(1, self.columns), (0, 1), value=1.0)
-            self._paid.addcmul_(weight, chosen)
-            self._measured += weight
-        whole = self._passed
+        if not counts:
+            return
+        cost, age, over = cost[: self.n], age[: self.n].long(), over[: self.n]
         if shortened is not None:
-            whole = torch.where(shortened[: self.n].unsqueeze(1), self._whole, whole)
-        runs = (over * self._measured / whole).sum(dim=0)
-        keep = self._keep**runs
-        self._spent.mul_(keep).add_((over * self._paid).sum(dim=0))
-        self._runs.mul_(keep).add_(runs)
-        for present in (self._paid, self._measured, self._passed):
-            present.sub_(over * present)
+            over = over & ~shortened[: self.n]
+        age = age.clamp(max=len(self._visits) - 1)
+        chosen = cost.index_select(1, self.columns).to(torch.float32)
+        rows = torch.cat((chosen, torch.ones_like(chosen[:, :1]), over.to(chosen).unsqueeze(1)), dim=1)
+        visits = torch.zeros_like(self._visits[:, 0]).index_put_((age,), rows[:, -2], accumulate=True)
+        self._visits.mul_(self._keep ** visits.unsqueeze(1)).index_put_((age,), rows, accumulate=True)
+
+    @property
+    def _measured(self) -> Tensor:
+        """What runs spend, and their length, (c + 1,); NaN until the policy has acted."""
+        visits = self._visits[:, -2:-1]
+        before = self._visits[:-1].sum(dim=0)  # the last age, which ends every run, says nothing of the others
+        means = torch.where(visits > 0, self._visits / visits, before / before[-2])
+        reached = F.pad(torch.cumprod(1.0 - means[:-1, -1], dim=0), (1, 0), value=1.0)
+        return (reached.unsqueeze(1) * self._discounts * means[:, :-1]).sum(dim=0)
 
     @property
     def spent(self) -> Tensor:
-        """Per run of late, (c,), in the units of the budgets; NaN until a run has ended."""
-        return (self._spent / self._runs)[:-1]
+        """Per run of late, (c,), in the units of the budgets; NaN until the policy has acted."""
+        return self._measured[:-1]
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
         """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
@@ -147,15 +153,15 @@ class Constraints:
     # ---- multipliers ----
 
     def update_multipliers(self) -> None:
-        """Updates the multipliers from what runs spend, once in `handler.period` hundredths of a run, if that is their
-        source. To be called once for each step of all environments."""
+        """Updates the multipliers from what runs spend, if that is their source and an update is due. To be called once
+        for each step of all environments."""
         if self.handler.source != "episodes":
             return
-        if self._is_due(self.handler.period * max(float(self._length), _SAMPLES) / _SAMPLES):
-            length = float((self._spent / self._runs)[-1])
-            if length == length:  # a run has ended
-                self._length.fill_(length)
-                self._update((self.spent - self._limit) / self._unit_of_run)
+        if self._is_due(self.handler.period * max(float(self._length) * self._memory, _SAMPLES) / _SAMPLES):
+            measured = self._measured
+            if bool(measured.isfinite().all()):
+                self._length.copy_(measured[-1])
+                self._update((measured[:-1] - self._limit) / self._unit_of_run)
 
     def update_multipliers_by_critics(self, costs: Tensor) -> None:
         """Updates the multipliers from the critics' estimate, once in `handler.period` calls, if that is their source.
@@ -201,27 +207,24 @@ class Constraints:
             "controller": {name: torch.from_numpy(array) for name, array in self.controller.state_dict().items()},
             "scale": self.scale,
             "level": self._level,
-            "spent": self._spent,
-            "runs": self._runs,
-            "present": [self._paid, self._measured, self._passed],
+            "visits": self._visits,
             "since": self._since,
             "length": self._length,
             "violation": self.violation,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if "visits" not in state:
+            raise ValueError("its costs of runs were measured in another way, over ends of runs; train it again")
         self.controller.load_state_dict({name: tensor.numpy() for name, tensor in state["controller"].items()})
         for mine, name in (
             (self.scale, "scale"),
             (self._level, "level"),
-            (self._spent, "spent"),
-            (self._runs, "runs"),
+            (self._visits, "visits"),
             (self._since, "since"),
             (self._length, "length"),
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])
-        for mine, given in zip((self._paid, self._measured, self._passed), state["present"], strict=True):
-            mine.copy_(given)
         self._fix_units()
         self._apply()

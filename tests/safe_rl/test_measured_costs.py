@@ -92,16 +92,61 @@ def test_runs_of_a_task_cost_the_same_throughout(per: Any, per_run: float) -> No
     np.testing.assert_allclose(known, per_run, rtol=1e-4)
 
 
-def test_runs_that_end_together_are_measured_at_their_end() -> None:
-    """A simulator of one's own, which cannot begin at different samples."""
+@pytest.mark.parametrize("costly", [0, 7, 19])
+def test_runs_that_end_together_cost_the_same_throughout(costly: int) -> None:
+    """A simulator of one's own, which cannot begin at different samples, and where one age alone costs."""
     constraints = Constraints(two_budgets(), Lagrangian(), 10, torch.device("cpu"))
+    assert bool(constraints.spent.isnan().all())
     for k in range(100):
         age = torch.full((10,), float(k % 20))
-        constraints.measure(torch.full((10, 3), 0.1), age, age == 19)
-        assert bool(constraints.spent.isnan().all()) == (k < 19)
+        constraints.measure(torch.full((10, 3), 2.0 * (k % 20 == costly)), age, age == 19)
         if k >= 19:
-            expected = torch.tensor([2.0, 0.1 * sum(0.99**j for j in range(20))])
-            torch.testing.assert_close(constraints.spent, expected)
+            torch.testing.assert_close(constraints.spent, torch.tensor([2.0, 2.0 * 0.99**costly]))
+
+
+def test_costs_count_when_they_are_paid_and_not_when_runs_end() -> None:
+    """Runs that cost something at first alone, and more from one sample on: seen long before the first of them ends."""
+    constraints = Constraints(two_budgets(), Lagrangian(), 10, torch.device("cpu"))
+    for k in range(40):
+        age = torch.full((10,), float(k % 20))
+        constraints.measure(torch.full((10, 3), (1.0 + (k >= 20)) * (k % 20 == 0)), age, age == 19)
+        if k == 20:
+            assert 1.6 < float(constraints.spent[0]) < 2.0
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+def test_the_measure_is_the_mean_of_runs_whose_cost_and_end_depend_on_each_other(staggered: bool) -> None:
+    """Runs of two kinds: short ones that cost much late, long ones that cost little."""
+    chance, n = np.random.default_rng(0), 200
+    constraints = Constraints(swing_up(steps=60), Lagrangian(), n, torch.device("cpu"))
+    is_short = chance.random(n) < 0.5
+    age = chance.integers(0, 10, n) if staggered else np.zeros(n, int)
+    found = []
+    for k in range(600):
+        cost = np.where(is_short, 0.3 * (age >= 5), 0.01)
+        over = np.where(is_short, age >= 9, age >= 59) | (chance.random(n) < 0.01)
+        constraints.measure(
+            torch.tensor(cost, dtype=torch.float32).unsqueeze(1),
+            torch.tensor(age, dtype=torch.float32),
+            torch.tensor(over),
+        )
+        age = np.where(over, 0, age + 1)
+        is_short = np.where(over, chance.random(n) < 0.5, is_short)
+        if k >= 120:
+            found.append(float(constraints.spent[0]))
+    lives = 0.99 ** np.arange(60)  # to reach an age
+    expected = 0.5 * 0.3 * lives[5:10].sum() + 0.5 * 0.01 * lives.sum()
+    assert np.mean(found) == pytest.approx(expected, rel=0.03)
+
+
+def test_runs_that_are_shortened_do_not_count_as_ended() -> None:
+    constraints = Constraints(swing_up(steps=50), Lagrangian(), 10, torch.device("cpu"))
+    for k in range(50):  # begun at samples 0, 5, ...: all but the first end before their time
+        begun = torch.arange(10) * 5
+        age = torch.where(k + begun < 50, k, k + begun - 50).float()
+        over = (k + begun) % 50 == 49
+        constraints.measure(torch.full((10, 1), 0.5), age, over, over & (age < 49))
+    assert float(constraints.spent) == pytest.approx(25.0, rel=1e-5)
 
 
 def test_actions_of_the_warm_up_are_not_the_policys() -> None:
