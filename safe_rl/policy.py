@@ -228,26 +228,27 @@ class Policy(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
-        content: dict[str, Any] = {
-            "observation_size": self.observation_size,
-            "hidden": list(self.hidden),
-            "state": self.state_dict(),
-        }
-        write_checkpoint(path, "policy", content)
+        write_checkpoint(path, "policy", self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Sizes and tensors, from which `of_content` makes the same policy."""
+        return {"observation_size": self.observation_size, "hidden": list(self.hidden), "state": self.state_dict()}
 
     @staticmethod
     def load(path: str | Path) -> Policy:
         """Read what `save` wrote. Raises CheckpointError."""
         content = read_checkpoint(path, "policy")
         try:
-            return Policy._of(content)
+            return Policy.of_content(content)
         except Exception as error:  # a checksum can be made for any content
             raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
 
     @staticmethod
-    def _of(content: dict[str, Any]) -> Policy:
-        """The policy of a file's content. Sizes are those of its tensors, whatever it says of them, so that no file
-        asks for more memory than it fills."""
+    def of_content(content: dict[str, Any]) -> Policy:
+        """The policy of a file's content, on the CPU.
+
+        Sizes are those of its tensors, whatever it says of them, so that no file asks for more memory than it fills.
+        """
         state = content["state"]
         for name, tensor in state.items():
             kind = torch.float64 if name in ("regulator.K", "regulator.x_ref", "regulator.u_ref") else torch.float32

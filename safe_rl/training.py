@@ -6,7 +6,7 @@ import dataclasses
 import platform
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ctrl.answers import described
+from ctrl.controller import Controller
 from safe_rl import resumption
 from safe_rl.answers import learner_answers, objective
 from safe_rl.arithmetic import quick_arithmetic
@@ -29,7 +30,7 @@ from safe_rl.environment import LearnableTask, expect_action_bounds, expect_lear
 from safe_rl.evaluation import evaluate
 from safe_rl.handlers.base import Handler
 from safe_rl.interruption import deferred_interrupt
-from safe_rl.jump_start import JumpStart
+from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.policy import Policy
 from safe_rl.progress import LOG, Monitor, Record
 from safe_rl.run_plan import RunPlan
@@ -184,6 +185,20 @@ class Learner(ABC):
         expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
         self.collector.set_jump_start(start)
         return self
+
+    def guided(self, controller: Callable[[Task], Controller], settings: JumpStartSettings | None = None) -> Self:
+        """Lets another controller begin the runs, less and less far; `with_jump_start` with one of this task.
+
+        Args:
+            controller: makes the prior policy: `LQR`, `NonlinearMPC`, a function of the task.
+            settings: default: those of `JumpStartSettings`.
+
+        Raises:
+            InvalidValue: the task is an external environment, or the learner is a residual or a clone.
+        """
+        expect(self.task, Task, "the task of guided()", "whose state the prior policy observes")
+        assert isinstance(self.task, Task)
+        return self.with_jump_start(JumpStart(self.task, controller, settings))
 
     @property
     def result(self) -> Policy:

@@ -43,6 +43,9 @@ class Train:
     residual: bool | None = None
     """True: learn what to add to LQR; False: learn the whole policy; default: what the learner chooses for the task,
     which is the former where LQR brings its runs to the reference and no constraint is handled."""
+    clone: Annotated[str | None, tyro.conf.arg(metavar="CONTROLLER")] = None
+    """Begin as a copy of this controller (as in `trivium compare --controllers`) and learn on from it; default: begin
+    without one."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 
@@ -55,6 +58,8 @@ class Train:
         for name, value in (("updates", self.updates), ("steps", self.steps)):
             if value is not None and value < 1:
                 raise Misuse(f"--{name} {value}; expected at least 1")
+        if self.clone is not None and self.residual:
+            raise Misuse("--clone and --residual True both given; a policy begins in one of these ways")
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
         if not (callable(learner_type) and hasattr(learner_type, "load")):
@@ -86,6 +91,8 @@ class Train:
                     f"{folder} holds a training with {learner.settings}; give another folder with --out DIR, or leave "
                     "out --settings to go on"
                 )
+            if self.clone is not None:
+                print("--clone is for the beginning of a training, and this one has begun")
             print(f"going on from {checkpoint}")
         else:
             chosen = {} if settings is None else {"settings": settings}
@@ -109,7 +116,18 @@ class Train:
         return 0
 
     def _choose(self, learner: Any) -> None:
-        """Lets the learner learn on a regulator, as asked for or as it chooses."""
+        """Lets the learner begin as a copy of a controller or learn on a regulator, as asked for or as it chooses."""
+        from ctrl.discovery import load
+
+        if self.clone is not None and not hasattr(learner, "clone"):
+            raise Misuse(f"--clone {self.clone}; learner '{self.learner}' has no clone(), as dsact and sac have")
+        if self.clone is not None:
+            print(f"copying {self.clone}")
+            learner.clone(load("trivium.controllers", self.clone))
+            if getattr(learner, "trials", None) is not None:  # a learner of one's own has what it likes
+                own, its = (learner.trials.diagnostics[f"copied cost of the {who}"] for who in ("clone", "controller"))
+                print(f"the copy costs {own:.4g} per run, {self.clone} {its:.4g} from the same starts")
+            return
         if self.residual and not hasattr(learner, "residual"):
             raise Misuse(f"--residual True; learner '{self.learner}' has no residual(), as dsact and sac have")
         if self.residual:

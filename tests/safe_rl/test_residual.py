@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import safe_rl.residual
+import safe_rl.trials
 from ctrl.certify.files.content import law_data, law_of
 from ctrl.commands.baseline import Baseline
 from ctrl.comparison.draws import draw
@@ -19,7 +19,8 @@ from ctrl.laws import Law, Residual
 from ctrl.loop import totals
 from ctrl.regulator import LQR
 from safe_rl import DSACPID, DSACT, PPO, SAC, GymnasiumTask, JumpStart, Learner, Policy, PolicyController
-from safe_rl.residual import Trials, stabilises
+from safe_rl.residual import ResidualTrials
+from safe_rl.trials import stabilises
 from systems import InvalidValue, Quadratic, Task
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
@@ -45,8 +46,8 @@ def costs(task: Task, controller: Any, runs: int = 100) -> np.ndarray:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe_rl.residual, "_EVERY", 40)
-    monkeypatch.setattr(safe_rl.residual, "_RUNS", 32)
+    monkeypatch.setattr(safe_rl.trials, "_EVERY", 40)
+    monkeypatch.setattr(safe_rl.trials, "_RUNS", 32)
 
 
 @pytest.mark.parametrize("base", [SAC, DSACT])
@@ -86,7 +87,7 @@ def test_what_is_kept_costs_no_more_than_the_regulator(often: None) -> None:
 
 @pytest.mark.slow
 def test_a_poor_regulator_is_improved_and_the_share_grows(often: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe_rl.residual, "_EVERY", 200)
+    monkeypatch.setattr(safe_rl.trials, "_EVERY", 200)
     learner = begun(controller=sluggish, batch_size=64, warmup=1_000, capacity=20_000, mean_updates=100)
     learner.learn(1_000, progress=False)
     before, after = costs(TASK, sluggish(TASK)), costs(TASK, PolicyController(TASK, learner.result))
@@ -201,7 +202,7 @@ def test_what_no_residual_can_be_learned_of_is_refused() -> None:
 def test_a_regulator_is_chosen_where_it_brings_runs_to_the_reference() -> None:
     learner = SAC(TASK, settings=TINY[SAC])
     assert "LQR brings the runs" in learner.choose_regulator()
-    assert isinstance(learner.trials, Trials)
+    assert isinstance(learner.trials, ResidualTrials)
     for task in (pendulum_swing_up(), two_budgets()):
         plain = SAC(task, settings=TINY[SAC])
         assert plain.choose_regulator() == ""
