@@ -16,6 +16,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from safe_rl.base.dsact import DSACT, DSACTSettings
+from safe_rl.base.off_policy import OffPolicy
 from safe_rl.checkpoint import CheckpointError
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
@@ -48,6 +49,7 @@ class TrainingConfig:
         settings: of its base.
         updates: in all.
         jump_start: makes that which begins the runs; default: none.
+        chooses_regulator: whether it learns what to add to LQR where that brings the runs to the reference.
         seed: of the learner and its environments; default: 0.
     """
 
@@ -56,6 +58,7 @@ class TrainingConfig:
     settings: Any
     updates: int
     jump_start: Callable[[Task], JumpStart] | None = None
+    chooses_regulator: bool = False
     seed: int = 0
 
     def begin(self, task: Task, running: Path) -> Learner:
@@ -65,6 +68,8 @@ class TrainingConfig:
         except CheckpointError:
             running.unlink(missing_ok=True)
             learner = self.make(task, seed=self.seed, settings=self.settings)  # type: ignore[call-arg]
+            if self.chooses_regulator and isinstance(learner, OffPolicy):
+                learner.choose_regulator()
         return learner if self.jump_start is None else learner.with_jump_start(self.jump_start(task))
 
     def described(self, task: Task) -> dict[str, Any]:
@@ -77,6 +82,8 @@ class TrainingConfig:
         }
         if isinstance(self.make, Combination):
             description["handler"] = repr(self.make.handler)
+        if self.chooses_regulator:
+            description["regulator"] = "LQR, where it brings the runs to the reference"
         if self.jump_start is not None:
             description["jump start"] = repr(self.jump_start(task).settings)
         if self.seed:  # files of seed 0 keep their names
@@ -85,7 +92,8 @@ class TrainingConfig:
 
 
 def dsact(task: Task, seed: int = 0) -> PolicyController:
-    """A DSAC-T policy for the task, trained with default settings on first use.
+    """A DSAC-T policy for the task, trained with default settings on first use; where LQR brings the runs to the
+    reference, a residual on it.
 
     An interrupted training resumes where it stopped.
 
@@ -96,7 +104,8 @@ def dsact(task: Task, seed: int = 0) -> PolicyController:
     Raises:
         NotApplicable: an input of the task has no bounds.
     """
-    return cached_policy(task, TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES, seed=expect_seed(seed)))
+    config = TrainingConfig("dsact", DSACT, DSACTSettings(), UPDATES, chooses_regulator=True, seed=expect_seed(seed))
+    return cached_policy(task, config)
 
 
 def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:

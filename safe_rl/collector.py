@@ -13,6 +13,7 @@ from safe_rl.checkpoint import expect_like
 from safe_rl.constraints import Constraints
 from safe_rl.divergence import expect_finite_rows
 from safe_rl.environment import VectorEnvironment
+from safe_rl.gymnasium_adapter import GymnasiumCopies
 from safe_rl.jump_start import JumpStart
 from safe_rl.policy import Policy
 from systems.envs.vector import VectorEnv
@@ -37,8 +38,8 @@ class Collector:
         policy: gives the physical units of actions; read, never changed.
         generator: the only source of randomness besides the environment's own.
         evaluation_environments: how many environments, the first ones, act without noise when the policy explores.
-        constraints: told what every step costs. Its measure is steady if runs end at different times, so they are
-            begun at different samples then where the environment can do that.
+        constraints: told what every step costs. It hears of costs at a steady pace if runs end at different times, so
+            they are begun at different samples then where the environment can do that.
         name: of the task, for messages.
 
     Attributes:
@@ -59,7 +60,8 @@ class Collector:
         self.name = name
         self.generator = generator
         self.constraints, self.evaluation_environments = constraints, evaluation_environments
-        staggered = constraints is not None and isinstance(environment, VectorEnv)
+        self._counts_samples = isinstance(environment, (VectorEnv, GymnasiumCopies))
+        staggered = constraints is not None and self._counts_samples
         first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
         self.observation = first.to(torch.float32)
         self.jump_start: JumpStart | None = None
@@ -89,10 +91,11 @@ class Collector:
         """One step of every environment under uniform actions."""
         shape = (self.environment.n, self.policy.action_size)
         uniform = torch.rand(shape, generator=self.generator, device=self.generator.device)
-        return self._advance(2.0 * uniform - 1.0)
+        return self._advance(2.0 * uniform - 1.0, of_policy=False)
 
-    def _advance(self, action: Tensor) -> Batch:
-        transition = self.environment.step(self.policy.physical(action))
+    def _advance(self, action: Tensor, of_policy: bool = True) -> Batch:
+        samples = self.environment.samples if self._counts_samples else None  # type: ignore[attr-defined]
+        transition = self.environment.step(self.policy.physical(action, self.observation))
         rows = Batch(
             self.observation,
             transition.next_observation.to(torch.float32),
@@ -109,7 +112,11 @@ class Collector:
         sums = torch.cat((rows.reward.unsqueeze(1), rows.cost), dim=1)
         self.over = transition.terminated | transition.truncated
         if self.constraints is not None:
-            self.constraints.measure(rows.cost, self._running[:, -1], self.over)
+            age = self._running[:, -1]
+            shortened = None
+            if samples is not None:  # begun later than at sample 0, and at the end of its time
+                shortened = transition.truncated & ~transition.terminated & (samples > age)
+            self.constraints.measure(rows.cost, age, self.over, shortened, of_policy)
         over = self.over.unsqueeze(1)
         self._running += F.pad(sums, (0, 1), value=1.0)
         ended = self._running * over
@@ -139,6 +146,8 @@ class Collector:
             raise InvalidValue(
                 "a prior policy observes the plant's state, which only environments of a systems.Task have"
             )
+        if self.policy.regulator is not None:
+            raise InvalidValue("a residual policy begins with its regulator already; leave out one of the two")
         self.jump_start = start
         stored, self._stored_start = self._stored_start, None
         if stored is None:

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from safe_rl.budgets import cost_limits
 from safe_rl.environment import LearnableTask
@@ -18,7 +19,8 @@ __all__ = ["Constraints"]
 
 _UNIT = 0.02  # a budget below this share of a worst-case cost is measured in units of that share instead of itself
 _RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
-_LEAST_WINDOW = 25.0  # steps of all environments
+_LEAST_STEPS, _LEAST_RUNS = 25.0, 10.0  # that the measure remembers: steps of all environments, and runs
+_SAMPLES = 100.0  # that it remembers where a handler's period is in steps; a policy needs as long to follow
 
 
 @final
@@ -32,8 +34,15 @@ class Constraints:
     `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
     spent, no multiplier rises.
 
-    What runs spend is the ratio of two sums that forget over about one episode: costs (discounted by the age of the run
-    where the budget is) and ends of runs. Environments should not all end together.
+    What a run spends is the sum over the ages of a run of the cost at that age times the share of runs that reach it
+    (the estimator of Kaplan & Meier, 1958, in a period life table). Both are means over the latest visits to the age,
+    as many as there are environments, so every sample counts when it is taken and not when its run ends: the measure
+    is as late as one run, whether environments end together or not, early or at the time limit. Ages that no run has
+    reached yet take the means over all ages. Runs that are shortened so that environments do not all end together are
+    censored: they count at the ages that they reach, and not as ended.
+
+    Multipliers move once in `handler.period` hundredths of what the measure remembers, and at most once in
+    `handler.period` steps. Gains then do not depend on the length of a run.
 
     Args:
         n: environments whose runs are measured.
@@ -52,18 +61,22 @@ class Constraints:
         self.controller = handler.controller(c)
         self.columns = torch.tensor([a.column for a in self.limits], device=device)
         self._discount = float(task.discount)
-        self._any_discounted = any(a.is_discounted for a in self.limits)
-        self._is_discounted = torch.tensor([a.is_discounted for a in self.limits], device=device)
         self._rate = self._tensor([a.rate for a in self.limits])
         # What turns a rate into the units of the budgets.
         self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.limits])
         self._limit = self._tensor([a.limit for a in self.limits])
         self._critic_limit = self._tensor([a.critic for a in self.limits])
-        self._keep = 1.0 - 1.0 / max(float(task.steps), _LEAST_WINDOW)
+        # What the measure remembers, in visits to an age, and per environment: in lengths of runs.
+        visits = max(n * max(1.0, _LEAST_STEPS / task.steps), _LEAST_RUNS)
+        self._keep, self._memory = 1.0 - 1.0 / visits, visits / n
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
-        self._spent = torch.zeros(c, device=device)
-        self._ends = torch.full((), n / (task.steps * (1.0 - self._keep)), device=device)
-        self._calls = torch.zeros((), dtype=torch.int64)
+        discounts = torch.tensor([self._discount if a.is_discounted else 1.0 for a in self.limits])
+        ages = torch.arange(task.steps).unsqueeze(1)
+        # The last column costs 1 per step: what it says a run costs is the length of a run.
+        self._discounts = F.pad((discounts.double() ** ages).to(device, torch.float32), (0, 1), value=1.0)
+        self._visits = torch.zeros(task.steps, c + 2, device=device)  # sums of costs, visits and ends at each age
+        self._since = torch.zeros((), dtype=torch.float64)  # last update of the multipliers
+        self._length = torch.full((), float(task.steps), dtype=torch.float64)
         self.violation = torch.zeros(c, device=device)
         self._fix_units()
         self._apply()
@@ -73,22 +86,42 @@ class Constraints:
 
     # ---- what runs spend ----
 
-    def measure(self, cost: Tensor, age: Tensor, over: Tensor) -> None:
+    def measure(
+        self, cost: Tensor, age: Tensor, over: Tensor, shortened: Tensor | None = None, counts: bool = True
+    ) -> None:
         """Take note of one step of the environments measured, the first n of those given.
 
-        Costs (..., all), ages of the runs before the step (...,), whether it ended them (...,).
+        Args:
+            cost: (..., all).
+            age: (...,), of the runs before the step.
+            over: (...,), whether it ended them.
+            shortened: (...,), which of these ends cut a run off that began late; default: none.
+            counts: whether the policy acted; the cost of other actions is not measured.
         """
-        cost, age, over = cost[: self.n], age[: self.n], over[: self.n]
-        chosen = cost.index_select(1, self.columns)
-        if self._any_discounted:
-            chosen = chosen * torch.where(self._is_discounted, self._discount ** age.unsqueeze(1), 1.0)
-        self._spent.mul_(self._keep).add_(chosen.sum(dim=0))
-        self._ends.mul_(self._keep).add_(over.sum())
+        if not counts:
+            return
+        cost, age, over = cost[: self.n], age[: self.n].long(), over[: self.n]
+        if shortened is not None:
+            over = over & ~shortened[: self.n]
+        age = age.clamp(max=len(self._visits) - 1)
+        chosen = cost.index_select(1, self.columns).to(torch.float32)
+        rows = torch.cat((chosen, torch.ones_like(chosen[:, :1]), over.to(chosen).unsqueeze(1)), dim=1)
+        visits = torch.zeros_like(self._visits[:, 0]).index_put_((age,), rows[:, -2], accumulate=True)
+        self._visits.mul_(self._keep ** visits.unsqueeze(1)).index_put_((age,), rows, accumulate=True)
+
+    @property
+    def _measured(self) -> Tensor:
+        """What runs spend, and their length, (c + 1,); NaN until the policy has acted."""
+        visits = self._visits[:, -2:-1]
+        before = self._visits[:-1].sum(dim=0)  # the last age, which ends every run, says nothing of the others
+        means = torch.where(visits > 0, self._visits / visits, before / before[-2])
+        reached = F.pad(torch.cumprod(1.0 - means[:-1, -1], dim=0), (1, 0), value=1.0)
+        return (reached.unsqueeze(1) * self._discounts * means[:, :-1]).sum(dim=0)
 
     @property
     def spent(self) -> Tensor:
-        """Per run of late, (c,), in the units of the budgets."""
-        return self._spent / self._ends.clamp(min=1e-6)
+        """Per run of late, (c,), in the units of the budgets; NaN until the policy has acted."""
+        return self._measured[:-1]
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
         """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
@@ -120,9 +153,15 @@ class Constraints:
     # ---- multipliers ----
 
     def update_multipliers(self) -> None:
-        """Updates the multipliers from what runs spend, once in `handler.period` calls, if that is their source."""
-        if self.handler.source == "episodes" and self._is_due():
-            self._update((self.spent - self._limit) / self._unit_of_run)
+        """Updates the multipliers from what runs spend, if that is their source and an update is due. To be called once
+        for each step of all environments."""
+        if self.handler.source != "episodes":
+            return
+        if self._is_due(self.handler.period * max(float(self._length) * self._memory, _SAMPLES) / _SAMPLES):
+            measured = self._measured
+            if bool(measured.isfinite().all()):
+                self._length.copy_(measured[-1])
+                self._update((measured[:-1] - self._limit) / self._unit_of_run)
 
     def update_multipliers_by_critics(self, costs: Tensor) -> None:
         """Updates the multipliers from the critics' estimate, once in `handler.period` calls, if that is their source.
@@ -130,13 +169,16 @@ class Constraints:
         Args:
             costs: critics at the actions of the replay memory, (members, c, b).
         """
-        if self.handler.source == "critics" and self._is_due():
+        if self.handler.source == "critics" and self._is_due(self.handler.period):
             estimate = self.handler.estimate(costs.detach()).mean(dim=-1)
             self._update((estimate / self.scale - self._critic_limit) / (self._unit / (1.0 - self._discount)))
 
-    def _is_due(self) -> bool:
-        self._calls += 1
-        return int(self._calls) % self.handler.period == 0
+    def _is_due(self, interval: float) -> bool:
+        self._since += 1.0
+        due = float(self._since) >= interval
+        if due:
+            self._since.sub_(interval).clamp_(max=1.0)
+        return due
 
     def _update(self, violation: Tensor) -> None:
         self.violation.copy_((violation + self._reserve).clamp(*_RANGE))
@@ -165,20 +207,22 @@ class Constraints:
             "controller": {name: torch.from_numpy(array) for name, array in self.controller.state_dict().items()},
             "scale": self.scale,
             "level": self._level,
-            "spent": self._spent,
-            "ends": self._ends,
-            "calls": self._calls,
+            "visits": self._visits,
+            "since": self._since,
+            "length": self._length,
             "violation": self.violation,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if "visits" not in state:
+            raise ValueError("its costs of runs were measured in another way, over ends of runs; train it again")
         self.controller.load_state_dict({name: tensor.numpy() for name, tensor in state["controller"].items()})
         for mine, name in (
             (self.scale, "scale"),
             (self._level, "level"),
-            (self._spent, "spent"),
-            (self._ends, "ends"),
-            (self._calls, "calls"),
+            (self._visits, "visits"),
+            (self._since, "since"),
+            (self._length, "length"),
             (self.violation, "violation"),
         ):
             mine.copy_(state[name])

@@ -11,10 +11,11 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
 from ctrl.export.code import ControllerCode, NotExportable
-from ctrl.export.network import policy_part
+from ctrl.export.network import policy_part, residual_part
 from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
 from ctrl.laws.network import Network
+from ctrl.laws.residual import Residual
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
 from systems import Task
@@ -76,7 +77,7 @@ class PolicyController:
         return described("PolicyController", self.approximations)
 
     @property
-    def law(self) -> Network | None:
+    def law(self) -> Network | Residual | None:
         """The input as a function of the state, before it is clipped to the task's bounds, the function to certify;
         None where the policy observes something other than the state. Of periodic signals it reads the representative
         next to the reference.
@@ -106,13 +107,16 @@ class PolicyController:
             NotExportable: an observation without a form in C.
         """
         try:
-            part = policy_part(self.task, self._act, self._reference, samples)
+            if isinstance(self._act, Residual):
+                part = residual_part(self.task, self._act, self._reference)
+            else:
+                part = policy_part(self.task, self._act, self._reference, samples)
         except NotLowerable as reason:
             raise NotExportable(f"task '{self.task.name}': its observation has no form in C: {reason}") from reason
         widths = "x".join(str(width) for width in self.policy.hidden)
         return ControllerCode(
             self.task,
-            f"A policy, a network of {widths} units.",
+            f"A {'residual ' if isinstance(self._act, Residual) else ''}policy, a network of {widths} units.",
             part,
             self.approximations,
             tolerance=1e-6,

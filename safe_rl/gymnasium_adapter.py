@@ -102,10 +102,15 @@ class GymnasiumTask:
 
 
 def _time_limit(environment: Any, subject: str) -> int:
-    limit = getattr(getattr(environment, "spec", None), "max_episode_steps", None)
+    limit = _own_limit(environment)
     if not limit:
         raise InvalidValue(f"{subject}: the environment states no time limit; give steps, the longest run")
-    return int(limit)
+    return limit
+
+
+def _own_limit(environment: Any) -> int:
+    """The time limit that an environment states, 0 for none."""
+    return int(getattr(getattr(environment, "spec", None), "max_episode_steps", None) or 0)
 
 
 def _expect_environment(environment: Any, subject: str) -> None:
@@ -153,6 +158,7 @@ class GymnasiumCopies:
         self._copies = [task.make() for _ in range(n)]
         self._seed, self._runs = seed, [0] * n
         self._actions: list[list[np.ndarray]] = [[] for _ in range(n)]
+        self._late = [0] * n
         first = self._copies[0]
         _expect_environment(first, f"'{task.name}'")
         self._space = first.action_space
@@ -166,9 +172,23 @@ class GymnasiumCopies:
         for i in range(n):
             self._action_space(i)
 
-    def reset(self) -> Tensor:
-        """Starts every run anew; the first observations (n, o)."""
-        return self._tensor([self._begin(i) for i in range(self.n)])
+    @property
+    def samples(self) -> Tensor:
+        """How much of its time each present run has used, (n,) of int64, in steps."""
+        used = [late + len(actions) for late, actions in zip(self._late, self._actions, strict=True)]
+        return torch.tensor(used, dtype=torch.int64, device=self.device)
+
+    def reset(self, staggered: bool = False) -> Tensor:
+        """Starts every run anew; the first observations (n, o).
+
+        Staggered, each first run has used a share of its time that is drawn at random, so that later ones do not all
+        end together. Runs whose time the environment itself measures, and ends before the task does, are left alone.
+        """
+        first = self._tensor([self._begin(i) for i in range(self.n)])
+        if staggered and (_own_limit(self._copies[0]) or self.task.steps) >= self.task.steps:
+            chance = np.random.default_rng((self._seed, self.n))
+            self._late = chance.integers(self.task.steps, size=self.n).tolist()
+        return first
 
     def step(self, action: Tensor) -> Transition:
         """One step of every environment under actions (n, m).
@@ -183,7 +203,7 @@ class GymnasiumCopies:
         observations, following, rewards, costs, ended, late = [], [], [], [], [], []
         for i in range(self.n):
             observation, reward, cost, terminated, truncated = self._advance(i, given[i])
-            truncated = truncated or len(self._actions[i]) >= self.task.steps
+            truncated = truncated or self._late[i] + len(self._actions[i]) >= self.task.steps
             following.append(observation)
             rewards.append(reward)
             costs.append(cost)
@@ -201,7 +221,7 @@ class GymnasiumCopies:
 
     def _begin(self, i: int) -> np.ndarray:
         self._runs[i] += 1
-        self._actions[i] = []
+        self._actions[i], self._late[i] = [], 0
         return self._restart(i)
 
     def _restart(self, i: int) -> np.ndarray:
@@ -298,13 +318,16 @@ class GymnasiumCopies:
     def state_dict(self) -> dict[str, Any]:
         """Seed and actions of each present run."""
         tapes = [np.asarray(tape, dtype=np.float32).reshape(len(tape), self.action_size) for tape in self._actions]
-        return {"seed": self._seed, "runs": list(self._runs), "actions": [torch.from_numpy(tape) for tape in tapes]}
+        actions = [torch.from_numpy(tape) for tape in tapes]
+        return {"seed": self._seed, "runs": list(self._runs), "actions": actions, "late": list(self._late)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Repeats the runs of the saved state up to where they were."""
-        if len(state["runs"]) != self.n:
+        late = state.get("late", [0] * self.n)
+        if not len(state["runs"]) == len(late) == self.n:
             raise DimensionMismatch(f"saved from {len(state['runs'])} environments; here are {self.n}")
         self._seed, self._runs = int(state["seed"]), [int(run) for run in state["runs"]]
+        self._late = [int(used) for used in late]
         for i, tape in enumerate(state["actions"]):
             self._actions[i] = []
             self._restart(i)

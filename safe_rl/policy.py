@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctrl.laws.network import Activation, Network
+from ctrl.laws.residual import Residual
+from ctrl.laws.saturated_linear import SaturatedLinear
 from safe_rl.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from safe_rl.environment import expect_action_bounds
 from safe_rl.networks import MLP
@@ -23,11 +25,44 @@ from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 LOG_STD_RANGE = (-20.0, 0.5)  # Duan et al. (2023), as in the authors' code
 _HALF_LOG_2PI = 0.9189385332046727
 _LOG_2 = 0.6931471805599453
+_SMALL = 0.01  # factor on the last layer of a residual policy at first
+
+
+@final
+class Regulator(nn.Module):
+    """The law that a residual policy corrects, u = clip(u_ref - K (x - x_ref)), and how much of it.
+
+    Args:
+        law: of the state, which the policy observes.
+        unit: range of an action of size 1, as a share of half the input's range.
+        device: where it lives.
+    """
+
+    K: Tensor
+    x_ref: Tensor
+    u_ref: Tensor
+    unit: Tensor
+    share: Tensor
+
+    def __init__(self, law: SaturatedLinear, unit: float, device: torch.device) -> None:
+        super().__init__()
+        for name, array in (("K", law.K), ("x_ref", law.x_ref), ("u_ref", law.u_ref)):
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float64, device=device))
+        self.register_buffer("unit", torch.tensor(unit, dtype=torch.float32, device=device))
+        self.register_buffer("share", torch.tensor(unit, dtype=torch.float32, device=device))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Unclipped inputs (..., m); in 64 bits, so that what is not corrected is what the regulator does."""
+        away = observation.to(torch.float64) - self.x_ref
+        return self.u_ref - (away.unsqueeze(-2) * self.K).sum(dim=-1)
 
 
 @final
 class Policy(nn.Module):
     """u = centre + half * tanh(mean(z) + std(z) * noise), z = (observation - mean) / std.
+
+    As a residual policy (`with_regulator`), u = clip(regulator(observation) + share * half * tanh(...)), and an action
+    counts in units of `regulator.unit * half`, so that what is stored of actions stays valid when the share grows.
 
     Contains everything from the raw observation to the input in physical units, so it can be exported as one object.
     `act` and `forward` take the mean action.
@@ -72,14 +107,42 @@ class Policy(nn.Module):
         self.register_buffer("observation_std", torch.ones(observation_size, device=device))
         self.register_buffer("action_centre", (high + low) / 2)
         self.register_buffer("action_half", (high - low) / 2)
+        self.regulator: Regulator | None = None
+
+    def with_regulator(self, law: SaturatedLinear, unit: float) -> None:
+        """Makes the policy a residual on a regulator, and small: the last layer of its mean is nearly zero."""
+        if law.K.shape != (self.action_size, self.observation_size):
+            raise DimensionMismatch(
+                f"the regulator's gain has shape {law.K.shape}; the policy has {self.action_size} actions and "
+                f"{self.observation_size} observations"
+            )
+        self.regulator = Regulator(law, unit, self.action_half.device)
+        self.scale_mean(_SMALL)
+
+    @torch.no_grad()
+    def scale_mean(self, factor: float) -> None:
+        """Multiplies the mean before the tanh."""
+        self.network.weights[-1][: self.action_size] *= factor
+        self.network.biases[-1][: self.action_size] *= factor
 
     def scale(self, observation: Tensor) -> Tensor:
         """Scales raw observations."""
         return (observation - self.observation_mean) / self.observation_std
 
-    def physical(self, action: Tensor) -> Tensor:
-        """Normalised actions in [-1, 1] to physical units."""
-        return torch.addcmul(self.action_centre, self.action_half, action)
+    def physical(self, action: Tensor, observation: Tensor | None = None) -> Tensor:
+        """Normalised actions in [-1, 1] to physical units; those of a residual policy at these raw observations."""
+        if self.regulator is None:
+            return torch.addcmul(self.action_centre, self.action_half, action)
+        assert observation is not None
+        low, high = self.action_centre - self.action_half, self.action_centre + self.action_half
+        base = torch.minimum(torch.maximum(self.regulator(observation), low), high)
+        u = base + self.regulator.unit * self.action_half * action
+        return torch.minimum(torch.maximum(u, low), high).to(action.dtype)
+
+    def _squashed(self, before: Tensor) -> Tensor:
+        """Normalised actions: in [-1, 1], or as far as the share of a residual policy goes."""
+        action = torch.tanh(before)
+        return action if self.regulator is None else action * (self.regulator.share / self.regulator.unit)
 
     def sample(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised action (..., m) and its log-density (...,), reparametrised by standard normal `noise`.
@@ -92,7 +155,7 @@ class Policy(nn.Module):
         squash = torch.sub(before, F.softplus(before, beta=-2), alpha=2)
         negative = torch.add(torch.sub(log_std, squash, alpha=2), noise.square(), alpha=0.5)
         constant = self.action_size * (2.0 * _LOG_2 + _HALF_LOG_2PI)
-        return torch.tanh(before), -constant - negative.sum(dim=-1)
+        return self._squashed(before), -constant - negative.sum(dim=-1)
 
     def log_density(self, scaled: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Log-density (...,) of the actions tanh(before), and the entropy (...,) of the distribution of `before`."""
@@ -105,7 +168,7 @@ class Policy(nn.Module):
 
     def sample_action(self, scaled: Tensor, noise: Tensor) -> Tensor:
         """As `sample`, without the log-density."""
-        return torch.tanh(self._gaussian(scaled, noise)[0])
+        return self._squashed(self._gaussian(scaled, noise)[0])
 
     def _gaussian(self, scaled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.network(scaled).chunk(2, dim=-1)
@@ -115,7 +178,7 @@ class Policy(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Mean action in physical units: (..., o) -> (..., m)."""
         mean = self.network(self.scale(observation))[..., : self.action_size]
-        return self.physical(torch.tanh(mean))
+        return self.physical(self._squashed(mean), observation)
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -130,9 +193,9 @@ class Policy(nn.Module):
             return self(observation)
         shape = (*observation.shape[:-1], self.action_size)
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=observation.dtype)
-        return self.physical(self.sample_action(self.scale(observation), noise))
+        return self.physical(self.sample_action(self.scale(observation), noise), observation)
 
-    def law(self) -> Network:
+    def law(self) -> Network | Residual:
         """A frozen copy of the mean action, (..., o) -> (..., m), in numpy and float64.
 
         It takes microseconds per call and has enclosures, so the function that runs is the one that is certified.
@@ -149,40 +212,49 @@ class Policy(nn.Module):
         std = array(self.observation_std)
         biases[0] = biases[0] - weights[0] @ (array(self.observation_mean) / std)
         weights[0] = weights[0] / std
-        hidden: list[Activation] = ["gelu" for _ in self.hidden]
-        return Network(
-            (*weights, np.diag(array(self.action_half))),
-            (*biases, array(self.action_centre)),
-            (*hidden, "tanh", "identity"),
+        activations: list[Activation] = ["gelu" for _ in self.hidden]
+        activations += ["tanh", "identity"]
+        centre, half = array(self.action_centre), array(self.action_half)
+        regulator = self.regulator
+        if regulator is None:
+            return Network((*weights, np.diag(half)), (*biases, centre), tuple(activations))
+        low, high = (
+            array(bound) for bound in (self.action_centre - self.action_half, self.action_centre + self.action_half)
         )
+        K, x_ref, u_ref = (array(part) for part in (regulator.K, regulator.x_ref, regulator.u_ref))
+        span = float(regulator.share) * half
+        correction = Network((*weights, np.diag(span)), (*biases, np.zeros(m)), tuple(activations))
+        return Residual(SaturatedLinear(K, x_ref, u_ref, low, high), correction, low, high)
 
     def save(self, path: str | Path) -> None:
         """Writes the policy alone (no learner, no replay memory) to a file that `Policy.load` reads."""
-        content: dict[str, Any] = {
-            "observation_size": self.observation_size,
-            "hidden": list(self.hidden),
-            "state": self.state_dict(),
-        }
-        write_checkpoint(path, "policy", content)
+        write_checkpoint(path, "policy", self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Sizes and tensors, from which `of_content` makes the same policy."""
+        return {"observation_size": self.observation_size, "hidden": list(self.hidden), "state": self.state_dict()}
 
     @staticmethod
     def load(path: str | Path) -> Policy:
         """Read what `save` wrote. Raises CheckpointError."""
         content = read_checkpoint(path, "policy")
         try:
-            return Policy._of(content)
+            return Policy.of_content(content)
         except Exception as error:  # a checksum can be made for any content
             raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
 
     @staticmethod
-    def _of(content: dict[str, Any]) -> Policy:
-        """The policy of a file's content. Sizes are those of its tensors, whatever it says of them, so that no file
-        asks for more memory than it fills."""
+    def of_content(content: dict[str, Any]) -> Policy:
+        """The policy of a file's content, on the CPU.
+
+        Sizes are those of its tensors, whatever it says of them, so that no file asks for more memory than it fills.
+        """
         state = content["state"]
         for name, tensor in state.items():
-            if tensor.dtype != torch.float32 or not tensor.numel() or not bool(torch.isfinite(tensor).all()):
+            kind = torch.float64 if name in ("regulator.K", "regulator.x_ref", "regulator.u_ref") else torch.float32
+            if tensor.dtype != kind or not tensor.numel() or not bool(torch.isfinite(tensor).all()):
                 raise ValueError(
-                    f"{name} is of type {tensor.dtype} and size {tuple(tensor.shape)}; expected finite float32"
+                    f"{name} is of type {tensor.dtype} and size {tuple(tensor.shape)}; expected finite {kind}"
                 )
         half, centre = state["action_half"], state["action_centre"]
         biases = [state[f"network.biases.{k}"] for k in range(len(content["hidden"]) + 1)]
@@ -195,5 +267,12 @@ class Policy(nn.Module):
         if not bool((state["observation_std"] > 0).all()):
             raise ValueError("observation_std has entries that are not positive")
         policy = Policy(sizes[0], centre - half, centre + half, sizes[1:-1], torch.Generator())
+        if "regulator.K" in state:
+            K, x_ref, u_ref = (state[f"regulator.{name}"].numpy() for name in ("K", "x_ref", "u_ref"))
+            bound = np.full(len(u_ref), np.inf)
+            policy.with_regulator(SaturatedLinear(K, x_ref, u_ref, -bound, bound), 1.0)
+            unit, share = (float(state[f"regulator.{name}"]) for name in ("unit", "share"))
+            if not (0.0 < unit <= 1.0 and 0.0 <= share <= 1.0):
+                raise ValueError(f"regulator.unit is {unit} and regulator.share is {share}; expected shares")
         policy.load_state_dict(state)
         return policy

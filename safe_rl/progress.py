@@ -7,7 +7,7 @@ import io
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,8 @@ class Record:
     mean_costs: dict[str, float]  # per named constraint, undiscounted
     mean_length: float  # steps
     diagnostics: dict[str, float]  # quantities of the learner, for instance its temperature
-    evaluation: float | None = None  # mean return of the mean action, where it was evaluated
+    evaluation: float | None = None  # mean return of the mean action of the policy that is saved, where evaluated
+    evaluation_in_training: float | None = None  # the same of the policy in training, whose costs are measured
 
     def flat(self) -> dict[str, float]:
         """Names as they appear in the CSV file and in TensorBoard."""
@@ -48,7 +49,8 @@ class Record:
         }
         line |= {f"costs/{name}": value for name, value in self.mean_costs.items()}
         line |= {f"learner/{name}": value for name, value in self.diagnostics.items()}
-        line["charts/evaluation"] = float("nan") if self.evaluation is None else self.evaluation
+        for name, value in (("evaluation", self.evaluation), ("evaluation in training", self.evaluation_in_training)):
+            line[f"charts/{name}"] = float("nan") if value is None else value
         return line
 
 
@@ -75,6 +77,7 @@ class Monitor:
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
         limits: budgets, said once at the beginning with their conversions.
+        baselines: returns of other controllers by name, shown beside the learner's.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class Monitor:
         folder: Path | None,
         settings: dict[str, Any],
         limits: Sequence[CostLimit] = (),
+        baselines: Mapping[str, float] | None = None,
     ) -> None:
         console = Console(stderr=True)
+        self._baselines = dict(baselines or {})
         self._unit, self._limits = unit, {limit.name: limit for limit in limits}
         if show:
             for limit in limits:
@@ -147,7 +152,8 @@ class Monitor:
         """Draw and log one record."""
         now = time.perf_counter()
         rates = [float("nan")] * 2  # unknown at the first record: warm-up and scales came before it
-        news = [f"return {record.mean_return:.4g}"]
+        others = ", ".join(f"{name} {value:.4g}" for name, value in self._baselines.items())
+        news = [f"return {record.mean_return:.4g}" + (f" ({others})" if others else "")]
         if self._clock is not None:
             seconds = max(now - self._clock[0], 1e-9)
             rates = [(record.updates - self._clock[1]) / seconds, (record.steps - self._clock[2]) / seconds]

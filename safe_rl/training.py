@@ -6,7 +6,7 @@ import dataclasses
 import platform
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ctrl.answers import described
+from ctrl.controller import Controller
 from safe_rl import resumption
 from safe_rl.answers import learner_answers, objective
 from safe_rl.arithmetic import quick_arithmetic
@@ -29,7 +30,7 @@ from safe_rl.environment import LearnableTask, expect_action_bounds, expect_lear
 from safe_rl.evaluation import evaluate
 from safe_rl.handlers.base import Handler
 from safe_rl.interruption import deferred_interrupt
-from safe_rl.jump_start import JumpStart
+from safe_rl.jump_start import JumpStart, JumpStartSettings
 from safe_rl.policy import Policy
 from safe_rl.progress import LOG, Monitor, Record
 from safe_rl.run_plan import RunPlan
@@ -68,7 +69,7 @@ class Learner(ABC):
         threads: of torch, while it learns.
 
     `name` labels it in the progress display and the log: the name of its combination, or of its parts. `checkpoint` is
-    where `learn` wrote the last one.
+    where `learn` wrote the last one. `baselines` are returns of other controllers, by name, to show beside its own.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -135,6 +136,7 @@ class Learner(ABC):
         self.updates = 0
         self.prepared = False
         self.history: list[Record] = []
+        self.baselines: dict[str, float] = {}
         self.checkpoint: Path | None = None
         self._last_finite: LastFinite | None = None
         self._threads = threads
@@ -184,6 +186,20 @@ class Learner(ABC):
         self.collector.set_jump_start(start)
         return self
 
+    def guided(self, controller: Callable[[Task], Controller], settings: JumpStartSettings | None = None) -> Self:
+        """Lets another controller begin the runs, less and less far; `with_jump_start` with one of this task.
+
+        Args:
+            controller: makes the prior policy: `LQR`, `NonlinearMPC`, a function of the task.
+            settings: default: those of `JumpStartSettings`.
+
+        Raises:
+            InvalidValue: the task is an external environment, or the learner is a residual or a clone.
+        """
+        expect(self.task, Task, "the task of guided()", "whose state the prior policy observes")
+        assert isinstance(self.task, Task)
+        return self.with_jump_start(JumpStart(self.task, controller, settings))
+
     @property
     def result(self) -> Policy:
         """The policy to use once learning is over."""
@@ -209,7 +225,8 @@ class Learner(ABC):
                 end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
                 written, training continues with a warning, and the last one is written to the current folder or the one
                 for temporary files.
-            evaluate_every: evaluate the mean action every so many updates; it does not change the run.
+            evaluate_every: evaluate the mean actions of `result`, which is what is saved, and of `policy`, whose costs
+                are measured, every so many updates; it does not change the run.
             log: folder for `progress.csv` and, where TensorBoard is installed, its files.
 
         Raises:
@@ -254,6 +271,7 @@ class Learner(ABC):
                 folder,
                 self._described(),
                 limits,
+                self.baselines,
             )
             stack.enter_context(quick_arithmetic(self._threads))
             stack.enter_context(monitor)
@@ -274,7 +292,7 @@ class Learner(ABC):
                     if due.report or due.write:
                         self._check_finite(checkpoint)
                     if due.report:
-                        self.history.append(self._record(evaluate(self.policy, self.task) if due.evaluate else None))
+                        self.history.append(self._record(due.evaluate))
                         monitor.show(self.history[-1])
                     if due.write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), due.last or interrupted)
@@ -312,7 +330,9 @@ class Learner(ABC):
             description |= {"handler": repr(self.handler), "budgets": [str(a) for a in self.constraints.limits]}
         return description
 
-    def _record(self, evaluation: float | None) -> Record:
+    def _record(self, evaluated: bool) -> Record:
+        saved = evaluate(self.result, self.task) if evaluated else None
+        trained = saved if self.result is self.policy or not evaluated else evaluate(self.policy, self.task)
         summary = self.collector.summary()
         costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
@@ -323,7 +343,8 @@ class Learner(ABC):
             costs,
             summary.mean_length,
             self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
-            evaluation,
+            saved,
+            trained,
         )
 
     def predict(self, observation: ArrayLike, deterministic: bool = True) -> tuple[NDArray[np.float32], None]:

@@ -14,8 +14,9 @@ from ctrl.check.plants import plant_report
 from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
+from ctrl.regulator import LQR
 from systems import Budget, Task, Trajectory, linearise
-from systems.errors import expect
+from systems.errors import TriviumError, expect
 from systems.forecast import with_known
 from systems.lowering import lower
 from systems.lowering.program import read
@@ -25,6 +26,7 @@ __all__ = ["check_task"]
 DRAWS = 256
 HORIZON = 30  # samples that a controller may look beyond the end of a run
 STILL = 1e-6  # per second: what moves less stands still
+NEAR, FAR = 0.5, 40.0  # times the slowest mode that a discount looks ahead
 DOUBLED = 2.0  # what grows less over a whole run may be the rounding of a chain of integrators
 
 
@@ -104,6 +106,7 @@ def check_task(task: Task) -> Report:
             "go that far",
             warning=True,
         ),
+        attempt("the discount suits learners", lambda: _discount(task), warning=True),
         attempt("one sample from every sampled initial state gives a finite state", lambda: _moves(task), "shorten dt"),
         attempt(
             "the integrator is accurate enough",
@@ -292,6 +295,34 @@ def _ends(task: Task) -> str:
         f"the plant is unstable at its reference (a mode grows by {100 * (growth - 1):.2g} % per sample) and no domain "
         f"ends a run: under random inputs, as a learner begins with, {_reach(task)}"
     )
+
+
+def _discount(task: Task) -> str:
+    """Whether a learner looks about as far ahead as the regulated loop takes to settle."""
+    if task.discount >= 1:
+        raise Objection("it is 1, with which no learner can learn; give one below 1, such as 0.99")
+    ahead = 1.0 / (1.0 - task.discount)
+    said = f"it looks {ahead:.3g} samples ahead"
+    try:
+        regulator = LQR(task)
+        x_ref, u_ref = regulator.x_ref, regulator.u_ref
+        model = linearise(task.dynamics, x_ref, u_ref)
+        radius = float(np.abs(np.linalg.eigvals(model.A - model.B @ regulator.K)).max(initial=0.0))
+    except TriviumError:  # no regulator: nothing to measure it by
+        return said
+    if not task.reference.is_constant or not 0 < radius < 1:
+        return said
+    slowest = -1.0 / math.log(radius)
+    fits = 1.0 - 1.0 / (5.0 * slowest + 1.0)
+    said += f", and the slowest mode of the loop with LQR takes {slowest:.3g} to decay by a factor of e"
+    if ahead < NEAR * slowest:
+        raise Objection(f"{said}: learners do not see what their inputs lead to; give one of about {fits:.3g}")
+    if ahead > FAR * max(slowest, 1.0):
+        raise Objection(
+            f"{said}: what an input does is small beside the rest of the return that learners see; give one of about "
+            f"{fits:.3g}"
+        )
+    return said
 
 
 def _reach(task: Task) -> str:

@@ -23,8 +23,8 @@ def short_name(name: str) -> str:
     return name.rpartition(":")[2] if ":" in name else Path(name).stem if "/" in name else name
 
 
-def tell(saved: Kept) -> None:
-    """Where a result was written, and why it is not the requested place."""
+def tell(saved: Kept, reservation: str = "") -> None:
+    """Where a result was written, with what is to be said against it, and why it is not the requested place."""
     if saved.trouble:
         print(f"trivium: {saved.trouble}", file=sys.stderr)
-    print(f"saved: {saved.path}")
+    print(f"saved{reservation}: {saved.path}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ctrl.commands.baseline import Baseline
 from ctrl.commands.misuse import Misuse, tell
 
 __all__ = ["Train"]
@@ -39,6 +40,12 @@ class Train:
     """Seed of the learner and its environments."""
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Settings of the learner that differ from its defaults; an unknown name prints the known ones."""
+    residual: bool | None = None
+    """True: learn what to add to LQR; False: learn the whole policy; default: what the learner chooses for the task,
+    which is the former where LQR brings its runs to the reference and no constraint is handled."""
+    clone: Annotated[str | None, tyro.conf.arg(metavar="CONTROLLER")] = None
+    """Begin as a copy of this controller (as in `trivium compare --controllers`) and learn on from it; default: begin
+    without one."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 
@@ -51,6 +58,8 @@ class Train:
         for name, value in (("updates", self.updates), ("steps", self.steps)):
             if value is not None and value < 1:
                 raise Misuse(f"--{name} {value}; expected at least 1")
+        if self.clone is not None and self.residual:
+            raise Misuse("--clone and --residual True both given; a policy begins in one of these ways")
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
         if not (callable(learner_type) and hasattr(learner_type, "load")):
@@ -82,20 +91,51 @@ class Train:
                     f"{folder} holds a training with {learner.settings}; give another folder with --out DIR, or leave "
                     "out --settings to go on"
                 )
+            if self.clone is not None:
+                print("--clone is for the beginning of a training, and this one has begun")
             print(f"going on from {checkpoint}")
         else:
             chosen = {} if settings is None else {"settings": settings}
             learner = learner_type(task, seed=self.seed, **chosen)
+            self._choose(learner)
             write_json(folder / "task.json", describe(task))
+        baseline = Baseline(task)
+        if hasattr(learner, "baselines"):
+            learner.baselines = baseline.returns
         goal = {"updates": self.updates or 12_000} if self.steps is None else {"steps": self.steps}
         learner.learn(**goal, progress=True, checkpoint=checkpoint, log=folder)
         policy = kept(folder / f"{kind}.policy", learner.result.save)
         written = getattr(learner, "checkpoint", checkpoint)  # learners of one's own write it where they are told
         if written is not None and written.exists():
             print(f"saved: {written}")
-        tell(policy)
+        verdict, is_worse = baseline.verdict(policy.path)
+        tell(policy, ", though worse than LQR" if is_worse else "")
+        if verdict:
+            print(verdict)
         print(f"to compare it: trivium compare {self.task} --controllers lqr {policy.path}")
         return 0
+
+    def _choose(self, learner: Any) -> None:
+        """Lets the learner begin as a copy of a controller or learn on a regulator, as asked for or as it chooses."""
+        from ctrl.discovery import load
+
+        if self.clone is not None and not hasattr(learner, "clone"):
+            raise Misuse(f"--clone {self.clone}; learner '{self.learner}' has no clone(), as dsact and sac have")
+        if self.clone is not None:
+            print(f"copying {self.clone}")
+            learner.clone(load("trivium.controllers", self.clone))
+            if getattr(learner, "trials", None) is not None:  # a learner of one's own has what it likes
+                own, its = (learner.trials.diagnostics[f"copied cost of the {who}"] for who in ("clone", "controller"))
+                print(f"the copy costs {own:.4g} per run, {self.clone} {its:.4g} from the same starts")
+            return
+        if self.residual and not hasattr(learner, "residual"):
+            raise Misuse(f"--residual True; learner '{self.learner}' has no residual(), as dsact and sac have")
+        if self.residual:
+            learner.residual()
+        elif self.residual is None and hasattr(learner, "choose_regulator"):
+            chosen = learner.choose_regulator()
+            if chosen:
+                print(f"{chosen} (--residual False learns the whole policy)")
 
 
 def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:

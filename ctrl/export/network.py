@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.export.code import CodePart, fragment
+from ctrl.export.code import CodePart, NotExportable, fragment
+from ctrl.export.regulator import regulator_part
 from ctrl.laws.network import Network
+from ctrl.laws.residual import Residual
+from ctrl.laws.saturated_linear import SaturatedLinear
 from systems import Task
 from systems.lowering.c_source import c_function
 from systems.references import TabulatedReference
 
-__all__ = ["network_part", "policy_part"]
+__all__ = ["network_part", "policy_part", "residual_part"]
 
 _KINDS = ("relu", "leaky_relu", "tanh", "gelu", "identity")  # as numbered in network.c
 
@@ -32,6 +35,34 @@ def network_part(law: Network) -> CodePart:
             "BIASES": np.concatenate(law.biases),
         },
         {"LAYERS": len(law.weights), "WIDEST": max(widths)},
+    )
+
+
+def residual_part(task: Task, law: Residual, reference: TabulatedReference) -> CodePart:
+    """The whole step of a residual policy.
+
+    Args:
+        task: with a constant reference, whose state is observed.
+        law: a network on a saturated linear law.
+        reference: of the task.
+
+    Raises:
+        NotExportable: laws of another kind.
+    """
+    base, correction = law.base, law.correction
+    if not (isinstance(base, SaturatedLinear) and isinstance(correction, Network)):
+        raise NotExportable("a Residual has a form in C if a Network corrects a SaturatedLinear law")
+    x_ref, u_ref = reference(0)
+    observe = c_function(task.observe_function(), "observe")
+    regulator = regulator_part(lambda _: (base.K, base.x_ref, base.u_ref), 0, task.plant.state)
+    return (
+        regulator
+        + network_part(correction)
+        + CodePart(
+            (observe, fragment("ctrl.export", "residual.c")),
+            {"REFERENCE_STATE": np.array([x_ref]), "REFERENCE_INPUT": np.array([u_ref])},
+            {"OBSERVATIONS": len(task.observation_signals)},
+        )
     )
 
 

@@ -5,6 +5,7 @@ from ctrl.laws.lattice import Lattice, MaxMin
 from ctrl.laws.lattice_network import relu_network
 from ctrl.laws.law import Law
 from ctrl.laws.network import Network
+from ctrl.laws.residual import Residual
 from ctrl.laws.saturated_linear import SaturatedLinear
 
-__all__ = ["Expression", "Lattice", "Law", "MaxMin", "Network", "SaturatedLinear", "relu_network"]
+__all__ = ["Expression", "Lattice", "Law", "MaxMin", "Network", "Residual", "SaturatedLinear", "relu_network"]

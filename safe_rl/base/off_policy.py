@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from ctrl.controller import Controller
+from ctrl.laws.saturated_linear import SaturatedLinear
+from ctrl.regulator import LQR
+from safe_rl.arithmetic import quick_arithmetic
 from safe_rl.buffer import Batch, ReplayBuffer
+from safe_rl.cloning import RUNS, CloneTrials, Costs, clone
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import Handler
+from safe_rl.jump_start import JumpStart
 from safe_rl.networks import Ensemble
 from safe_rl.optimiser import Adam
 from safe_rl.policy import Policy
+from safe_rl.residual import SHARE, ResidualTrials
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
+from safe_rl.trials import Trials, regulator_law, stabilises
+from systems import Task
+from systems.arguments import expect_number, expect_whole
+from systems.envs.vector import VectorEnv
 from systems.errors import InvalidValue
 
 
@@ -131,6 +143,100 @@ class OffPolicy(Learner):
         self.critic_optimiser = Adam([(list(self.critics.parameters()), s.critic_rate)])
         temperature: list[Tensor] = [self.log_alpha]
         self.actor_optimiser = Adam([(self.policy_weights, s.policy_rate), (temperature, s.temperature_rate)])
+        self.trials: Trials | None = None
+        """Of a residual policy against its regulator, or of a clone; None without one."""
+
+    def residual(self, controller: Callable[[Task], Controller] = LQR, share: float = SHARE) -> Self:
+        """Learns what to add to a regulator, u = clip(regulator + share * policy), exploring around it.
+
+        `result` is then the policy that cost least in trials against the regulator, which are run while it learns, and
+        the regulator itself as long as none cost less (`trials`). Call it before `learn`; a checkpoint remembers it.
+
+        Args:
+            controller: makes the regulator of the task.
+            share: of half the range of an input that the policy may add at first; it grows while that helps.
+
+        Raises:
+            NotApplicable: the controller has no linear law of what the policy observes.
+            InvalidValue: updates have been made, constraints are handled, a jump start is given, or the task is an
+                external environment.
+        """
+        expect_number(share, "share", above=0.0, most=1.0, hint="such as 0.1")
+        self._expect_fresh("residual")
+        self._begin_residual(regulator_law(self.task, controller), share)
+        return self
+
+    def clone(self, controller: Callable[[Task], Controller], runs: int = RUNS) -> Self:
+        """Begins as a copy of a controller, and learns on from it.
+
+        The copy is fitted to `runs` runs of the controller, and to what the controller would do along as many runs of
+        the copy. Then data come from the copy and its exploration, and for 2,000 updates only the critics learn.
+
+        `result` is the policy that cost least in trials, which are run while it learns: the copy, what was learned
+        from it, or LQR as long as that applies and none cost less (`trials`). Call it before `learn`; a checkpoint
+        remembers it.
+
+        Args:
+            controller: makes what is copied: `LQR`, `NonlinearMPC`, a function of the task.
+            runs: of the controller.
+
+        Raises:
+            NotApplicable: the controller cannot control the task.
+            InvalidValue: updates have been made, constraints are handled, a jump start is given, or the task is an
+                external environment.
+        """
+        expect_whole(runs, "runs", least=1, hint="such as 30")
+        self._expect_fresh("clone")
+        environment = self.collector.environment
+        if not isinstance(environment, VectorEnv):
+            raise InvalidValue(
+                "clone() copies a controller of the plant's state, which only environments of a systems.Task have"
+            )
+        assert isinstance(self.task, Task)
+        s = self.settings
+        with quick_arithmetic(s.threads):
+            costs = clone(self.task, controller, self.policy, environment, runs, self.seed, s.entropy, self.generator)
+        for other in self._policies()[1:]:
+            other.load_state_dict(self.policy.state_dict())
+        self._begin_clone(costs)
+        return self
+
+    def with_jump_start(self, start: JumpStart) -> Self:
+        if isinstance(self.trials, CloneTrials):
+            raise InvalidValue("a clone begins as its controller already; leave out one of the two")
+        return super().with_jump_start(start)
+
+    def _expect_fresh(self, method: str) -> None:
+        if self.prepared or self.collector.jump_start is not None or self.trials is not None:
+            raise InvalidValue(f"{method}() comes before the first update, once, and without a jump start")
+        if self.handler is not None:
+            raise InvalidValue(
+                f"{method}() keeps the policy of least cost, whatever its constraints cost; learn without a handler"
+            )
+
+    def choose_regulator(self) -> str:
+        """Learns a residual on LQR where that brings the runs of the task to the reference and no constraint is
+        handled; a sentence that says so, or an empty one."""
+        if self.handler is not None or not stabilises(self.task):
+            return ""
+        self.residual()
+        return f"LQR brings the runs of task '{self.task.name}' to the reference: learning what to add to it"
+
+    def _policies(self) -> list[Policy]:
+        return [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
+
+    def _begin_residual(self, law: SaturatedLinear, share: float) -> None:
+        assert isinstance(self.task, Task)
+        self.trials = ResidualTrials(self.task, law, self._policies(), share)
+
+    def _begin_clone(self, costs: Costs) -> None:
+        assert isinstance(self.task, Task)
+        self.trials = CloneTrials(self.task, self._policies(), costs)
+
+    @property
+    def actor_factor(self) -> float:
+        """On the step sizes of policy and temperature: 0 while the critics learn alone."""
+        return float(self.trials is None or self.updates >= self.trials.waits)
 
     @abstractmethod
     def update(self, batch: Batch) -> None:
@@ -138,8 +244,8 @@ class OffPolicy(Learner):
 
     @property
     def result(self) -> Policy:
-        """`mean_policy`."""
-        return self.mean_policy
+        """`mean_policy`; of a residual policy or a clone, the best in trials."""
+        return self.mean_policy if self.trials is None else self.trials.best
 
     def compile(self) -> None:
         """Let `torch.compile` make kernels of `update`; the numbers agree to rounding, no longer to the bit.
@@ -152,12 +258,16 @@ class OffPolicy(Learner):
         self.update = torch.compile(self.update)  # type: ignore[method-assign]
 
     def prepare(self) -> None:
-        """Fill the memory with uniform actions, fix the scales of observations, reward and costs."""
+        """Fill the memory with uniform actions, fix the scales of observations, reward and costs.
+
+        A clone acts itself, and its scales of observations are those that it was fitted with.
+        """
+        is_clone = isinstance(self.trials, CloneTrials)
+        collect = self.collector.collect if is_clone else self.collector.collect_random
         while self.buffer.size < min(self.settings.warmup, self.settings.capacity):
-            self.buffer.add(self.collector.collect_random())
+            self.buffer.add(collect())
         rows = self.buffer.contents()
-        policies = [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
-        survival = self.fix_scales(rows, policies, self.settings.return_scale)
+        survival = self.fix_scales(rows, () if is_clone else self._policies(), self.settings.return_scale)
         # The critics start at the mean of the scaled sums, not near 0.
         with torch.no_grad():
             means = (self.reward_scale * rows.reward.mean()).expand(2)
@@ -173,11 +283,14 @@ class OffPolicy(Learner):
             if self.constraints is not None:
                 self.constraints.update_multipliers()
         self.update(self.buffer.sample(self.settings.batch_size, self.generator))
+        if self.trials is not None and self.trials.is_due(self.updates):
+            self.trials.run()
 
     # ---- state ----
 
     def diagnostics(self) -> dict[str, float]:
-        return {"temperature": float(self.log_alpha.detach().exp()), "reward_scale": float(self.reward_scale)}
+        own = {"temperature": float(self.log_alpha.detach().exp()), "reward_scale": float(self.reward_scale)}
+        return own if self.trials is None else own | self.trials.diagnostics
 
     def learner_state(self) -> dict[str, Any]:
         return {
@@ -185,13 +298,21 @@ class OffPolicy(Learner):
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers().items()},
             "buffer": self.buffer.state_dict(),
             "log_alpha": self.log_alpha.detach(),
+            "trials": None if self.trials is None else self.trials.state_dict(),
         }
 
     def load_learner_state(self, state: dict[str, Any]) -> None:
+        stored = state.get("trials")
+        if stored is not None and "law" in stored and self.trials is None:
+            self._begin_residual(ResidualTrials.law_of(stored), float(stored["unit"]))
         for name, module in self._modules().items():
             module.load_state_dict(state["networks"][name])
         for name, optimiser in self._optimisers().items():
             optimiser.load_state_dict(state["optimisers"][name])
+        if stored is not None and self.trials is None:
+            self._begin_clone(CloneTrials.costs_of(stored))
+        if stored is not None and self.trials is not None:
+            self.trials.load_state_dict(stored)
         self.buffer.load_state_dict(state["buffer"])
         if (self.buffer.size > 0) != (self.collector.steps > 0):
             raise ValueError(f"{self.buffer.size} transitions are held of {self.collector.steps} steps")

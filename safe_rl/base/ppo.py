@@ -154,9 +154,6 @@ class PPO(Learner):
         place = self.updates % (batches * s.passes)
         if place == 0:
             self._round = self._collect()
-            if self.constraints is not None:
-                for _ in range(s.horizon):
-                    self.constraints.update_multipliers()
         if place % batches == 0:
             self._order = torch.randperm(len(self._order), generator=self.generator, device=self.device)
         start = (place % batches) * s.batch_size
@@ -169,6 +166,8 @@ class PPO(Learner):
         rows, ends, own = [], [], []
         for _ in range(s.horizon):
             rows.append(self.collector.collect())
+            if self.constraints is not None:
+                self.constraints.update_multipliers()
             ends.append(self.collector.over.to(torch.float32))
             start = self.collector.jump_start
             own.append(torch.ones_like(ends[-1]) if start is None else (~start.prior_acts).to(torch.float32))

@@ -85,7 +85,7 @@ class SAC(OffPolicy):
                 gradients = self.handler.gradient(loss, costs, self.constraints.state, self.policy_weights)
             # The gradient of -log_alpha * mean(log pi + target entropy), the target being -dim(A) by default.
             surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()
-            self.actor_optimiser.step((*gradients, surplus), factor)
+            self.actor_optimiser.step((*gradients, surplus), factor * self.actor_factor)
             with torch.no_grad():
                 lerp_(self.target_weights, self.online_weights, s.averaging)
                 lerp_(self.mean_weights, self.policy_weights, mean_weight(self.updates, s.mean_updates, s.delay))

@@ -45,7 +45,8 @@ class Handler(ABC):
             on the replay memory.
         margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
             budget by this share of its unit then, and not at it by chance on either side (`Constraints.threshold`).
-        period: steps of all environments (or, with the critics as source, policy updates) between two updates.
+        period: hundredths of a run between two updates, and at least as many steps of all environments (with the
+            critics as source, policy updates).
     """
 
     members: int = 1

@@ -335,6 +335,18 @@ def test_an_unstable_plant_without_a_domain_is_warned_of() -> None:
     assert not ends(levitated(steps=5)), "too short a run to diverge"
 
 
+def test_a_discount_that_looks_too_near_or_too_far_is_warned_of() -> None:
+    for discount, said in ((0.5, "do not see what their inputs lead to"), (0.999, "small beside the rest"), (0.97, "")):
+        lines = [line for line in warned(check_task(changed(discount=discount))).splitlines() if "discount" in line]
+        assert bool(lines) == bool(said)
+        if said:
+            (line,) = lines
+            assert said in line
+            # The discount that it names suits the task.
+            advised = float(line.rpartition("about ")[2].split()[0].rstrip(".;"))
+            assert "discount" not in warned(check_task(changed(discount=advised)))
+
+
 def test_chains_of_integrators_are_not_called_unstable() -> None:
     """Their eigenvalues are 1 in fourfold, which arithmetic splits into a ring of radius 1e-4 around it."""
     A = np.eye(4) + 0.1 * np.diag(np.ones(3), 1) + 1e-14 * np.random.default_rng(0).normal(size=(4, 4))

@@ -16,7 +16,7 @@ import numpy as np
 from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
-from ctrl.laws import Expression, Law, Network, SaturatedLinear
+from ctrl.laws import Expression, Law, Network, Residual, SaturatedLinear
 from ctrl.laws.lattice import Lattice, MaxMin
 from systems import InvalidValue, Signals
 from systems.arithmetic.interval import Interval
@@ -81,6 +81,11 @@ def law_data(law: Law) -> dict[str, Any]:
             data = {"kind": "saturated linear", **_fields(law, "K", "x_ref", "u_ref", "lower", "upper")}
         case Network():
             data = {"kind": "network", **_fields(law, "weights", "biases", "activations")}
+        case Residual():
+            if not (isinstance(law.base, SaturatedLinear) and isinstance(law.correction, Network)):
+                raise InvalidValue("a Residual has a form in a file if a Network corrects a SaturatedLinear law")
+            parts = {"base": law_data(law.base), "correction": law_data(law.correction)}
+            data = {"kind": "residual", **parts, **_fields(law, "lower", "upper")}
         case Lattice():
             pieces = [{"A": plain(f.A), "b": plain(f.b), "terms": plain(f.terms)} for f in law.inputs]
             data = {"kind": "lattice", "inputs": pieces}
@@ -212,12 +217,19 @@ def law_of(data: Any) -> Law:
             _, weights, biases, activations = fields_of(data, "kind", "weights", "biases", "activations")
             names = tuple(map(_text_of, _list_of(activations)))
             return Network(*_layers_of(weights, biases, _WEIGHTS), names)  # type: ignore[arg-type]
+        case "residual":
+            _, base, correction, lower, upper = fields_of(data, "kind", "base", "correction", "lower", "upper")
+            kinds = [part.get("kind") if isinstance(part, dict) else None for part in (base, correction)]
+            if kinds != ["saturated linear", "network"]:
+                raise InvalidValue(f"a residual of {shown(kinds)}; expected a network on a saturated linear law")
+            bounds = (array_of(bound, None, finite=False) for bound in (lower, upper))
+            return Residual(law_of(base), law_of(correction), *bounds)
         case "lattice":
             inputs = fields_of(data, "kind", "inputs")[1]
             return Lattice(tuple(map(_max_min_of, _list_of(inputs))))
         case "expression":
             return Expression(from_data(fields_of(data, "kind", "program")[1]))
-    raise InvalidValue(f"law {shown(data)}; expected a saturated linear law, network, lattice or expression")
+    raise InvalidValue(f"law {shown(data)}; expected a saturated linear law, network, residual, lattice or expression")
 
 
 def lyapunov_of(data: Any) -> Lyapunov:

@@ -21,7 +21,7 @@ from ctrl.certify.loops.equilibrium import at_most, distance, equilibrium_near, 
 from ctrl.certify.search.border import holds_at_border
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.search.search import CHUNK
-from ctrl.laws import Expression, Network
+from ctrl.laws import Expression, Network, Residual
 from ctrl.laws.lattice import Lattice
 from systems.files import printable
 
@@ -157,6 +157,8 @@ def _footprint(stored: StoredClaim) -> int:
     """About how many doubles the examination of one box takes."""
     law, V, n = stored.claim.loop.law, stored.claim.region.V, len(stored.claim.region.lower)
     size = 100 * n * n
+    if isinstance(law, Residual):
+        law = law.correction
     if isinstance(law, Network):
         widths = [len(b) for b in law.biases]
         size += 6 * max(width * (n + sum(widths[: k + 1])) for k, width in enumerate(widths))

@@ -1,0 +1,108 @@
+"""Residual learning on a regulator: a policy that adds to a law, and is tried against it while it learns.
+
+Residual reinforcement learning: Johannink et al. (2019), Silver et al. (2018, arXiv 1812.06298).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from ctrl.laws.saturated_linear import SaturatedLinear
+from safe_rl.policy import Policy
+from safe_rl.trials import Trials, set_share
+from systems import Task
+
+__all__ = ["SHARE", "ResidualTrials"]
+
+SHARE = 0.1
+"""Share of half the range of an input that a residual may add at first."""
+
+_GROWTH, _SHRINKAGE, _LEAST = 1.5, 0.5, 0.02
+_SURE = 2.0  # standard errors
+
+
+@final
+class ResidualTrials(Trials):
+    """Compares the residual policy of a learner with its regulator, and keeps the best.
+
+    The averaged policy is tried with its share and with half of it. The share grows by half where the policy costs less
+    than the regulator by more than two standard errors of the paired differences, and is halved where it costs more.
+    The policy of least cost so far is kept, the regulator itself at first: so what is kept costs no more than the
+    regulator on the runs of the trials.
+
+    Args:
+        task: whose runs are simulated.
+        law: of the regulator.
+        policies: of the learner, which share one residual; the last is the one that is tried.
+        unit: share at first.
+    """
+
+    def __init__(self, task: Task, law: SaturatedLinear, policies: Sequence[Policy], unit: float) -> None:
+        self.law, self.unit = law, unit
+        for policy in policies:
+            policy.with_regulator(law, unit)
+        best = copy.deepcopy(policies[-1])
+        set_share(best, 0.0)
+        super().__init__(task, policies, best)
+        self._of_regulator = self.of_best
+
+    @property
+    def share(self) -> float:
+        """Of half the range of an input, that the policy in training may add."""
+        return _share_of(self.policies[0])
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """Shares in training and of what is kept, and the mean costs of that and of the regulator."""
+        return {
+            "residual share": self.share,
+            "residual share kept": _share_of(self.best),
+            "residual cost kept": float(self.of_best.mean()),
+            "residual cost of the regulator": float(self._of_regulator.mean()),
+        }
+
+    def run(self) -> None:
+        candidate = copy.deepcopy(self.policies[-1])
+        full = self.costs(candidate)
+        self.keep(candidate, full)
+        set_share(candidate, self.share / 2)
+        self.keep(candidate, self.costs(candidate))
+        if not np.isfinite(full).all():
+            return self._grow(_SHRINKAGE)
+        gain = self._of_regulator - full
+        doubt = _SURE * float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+        if gain.mean() > doubt:
+            self._grow(_GROWTH)
+        elif gain.mean() < -doubt:
+            self._grow(_SHRINKAGE)
+        return None
+
+    def _grow(self, factor: float) -> None:
+        """Another share for all policies, with means that are about the same in physical units."""
+        before = self.share
+        share = min(max(before * factor, _LEAST), 1.0)
+        for policy in self.policies:
+            policy.scale_mean(before / share)
+            set_share(policy, share)
+
+    def state_dict(self) -> dict[str, Any]:
+        law = {name: torch.from_numpy(np.array(getattr(self.law, name))) for name in _LAW}
+        return {"law": law, "unit": self.unit, "best": self.best.content()}
+
+    @staticmethod
+    def law_of(state: dict[str, Any]) -> SaturatedLinear:
+        """The law in what `state_dict` returned."""
+        return SaturatedLinear(*(state["law"][name].numpy() for name in _LAW))
+
+
+_LAW = ("K", "x_ref", "u_ref", "lower", "upper")
+
+
+def _share_of(policy: Policy) -> float:
+    assert policy.regulator is not None
+    return float(policy.regulator.share)
