@@ -11,6 +11,7 @@ from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sample
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind
+from ctrl.certify.constraints import KeptConstraints, keeps_constraints
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
@@ -27,6 +28,7 @@ __all__ = [
     "Claim",
     "ClosedLoop",
     "Effort",
+    "KeptConstraints",
     "Kind",
     "Lyapunov",
     "NeuralLyapunov",
@@ -40,6 +42,7 @@ __all__ = [
     "cost_to_go",
     "disturbances",
     "ellipsoid_region",
+    "keeps_constraints",
     "largest_level",
     "lyapunov",
     "prove",
