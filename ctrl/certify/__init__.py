@@ -5,6 +5,7 @@ says what that rests on. Both take any Lyapunov function in place of the default
 functions, where to get better ones, and estimates by sampling.
 """
 
+from ctrl.certify.barriers import BarrierCertificate, certify_barrier
 from ctrl.certify.candidates.disturbed import disturbances, sampled_inner
 from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
 from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
@@ -24,6 +25,7 @@ from ctrl.certify.semidefinite.squares import sos_region
 from ctrl.certify.shares import proved_region, proved_share
 
 __all__ = [
+    "BarrierCertificate",
     "Certificate",
     "Claim",
     "ClosedLoop",
@@ -39,6 +41,7 @@ __all__ = [
     "SearchLimits",
     "SymbolicLyapunov",
     "certify",
+    "certify_barrier",
     "cost_to_go",
     "disturbances",
     "ellipsoid_region",

@@ -6,8 +6,11 @@ from typing import final
 
 import numpy as np
 
+from ctrl.certify.barriers import BarrierCertificate
 from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.constraints import KeptConstraints, keeps_constraints
+from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.controller import NotApplicable
 from ctrl.filters.safety_filter import Correction, Reason, SafetyFilter
@@ -18,8 +21,6 @@ from systems.lowering import lower
 from systems.reading.conditions import is_input_box
 
 __all__ = ["Shield"]
-
-_ROUNDING = 1e-9  # of the level: what floating point tells of V, by far
 
 
 @final
@@ -35,10 +36,10 @@ class Shield(SafetyFilter):
         task: whose hard constraints and disturbances are meant; constraints of another kind are not kept. Its plant is
             that of the certificate, its reference may be another one.
         certificate: a proved one, of a law that is evaluated once per sample.
-        limits: of the proof that the set lies within the constraints; default: 2,000,000 boxes and 60 seconds.
+        limits: of the proof that a sublevel set lies within the constraints; default: 2,000,000 boxes and 60 seconds.
 
     Attributes:
-        certificate: as given. kept: the proof that its set keeps the hard constraints.
+        certificate: as given.
 
     Raises:
         NotApplicable: a certificate that is not proved, is in continuous time, is of another plant, sample time,
@@ -46,22 +47,24 @@ class Shield(SafetyFilter):
             within the hard constraints and the domain.
     """
 
-    def __init__(self, task: Task, certificate: Certificate, limits: SearchLimits | None = None) -> None:
+    def __init__(
+        self, task: Task, certificate: Certificate | BarrierCertificate, limits: SearchLimits | None = None
+    ) -> None:
         super().__init__(task)
-        expect(certificate, Certificate, "the certificate of Shield", "such as largest_level(task, LQR(task).law)")
-        if why := _mismatch(task, certificate):
-            raise NotApplicable(f"task '{task.name}': the certificate of '{certificate.task}' {why}")
+        kinds = (Certificate, BarrierCertificate)
+        expect(certificate, kinds, "the certificate of Shield", "such as largest_level(task, LQR(task).law)")
         self.certificate = certificate
-        self.kept: KeptConstraints = keeps_constraints(certificate, task, limits)
-        if not self.kept.is_proved:
-            at = self.kept.counterexample
-            raise NotApplicable(
-                f"task '{task.name}': the certified set does not provably keep {self.kept.constraint}"
-                + (f", which it violates at {at.tolist()}" if at is not None else "")
-                + f" ({self.kept.kind} after {self.kept.boxes:,} boxes); certify a lower level, or around a reference "
-                "farther inside"
-            )
-        self._loop, self._region, self._state = certificate.claimed.loop, certificate.region, task.reading.state
+        self._set: SublevelSet | BarrierCertificate
+        if isinstance(certificate, BarrierCertificate):
+            self._loop, self._set = certificate.loop, certificate
+        else:
+            self._loop, self._set = certificate.claimed.loop, certificate.region
+        if why := _mismatch(task, certificate, self._loop):
+            raise NotApplicable(f"task '{task.name}': the certificate of '{self._loop.task.name}' {why}")
+        self.claim = certificate.claim
+        if isinstance(certificate, Certificate):
+            self.claim += f"; {_kept(task, certificate, limits).claim}"
+        self._state = task.reading.state
         self._lower, self._upper = self._loop.task.applied_bounds
         self._plant_step, self._w = self._loop.plant_step, self._loop.disturbance_box
         self._rows = [
@@ -73,12 +76,7 @@ class Shield(SafetyFilter):
         ]
 
     def __repr__(self) -> str:
-        return f"<Shield by V <= {self.certificate.level:.6g} of '{self.certificate.task}'>"
-
-    @property
-    def claim(self) -> str:
-        """Everything that is proved, in words."""
-        return f"{self.certificate.claim}; {self.kept.claim}"
+        return f"<Shield by a {type(self.certificate).__name__} of task '{self._loop.task.name}'>"
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -88,7 +86,7 @@ class Shield(SafetyFilter):
         if not np.isfinite(x).all():
             return Correction(self._law(self._loop.reference), Reason.NO_STATE)
         x = x if self._state.is_euclidean else self._state.nearest(x, self._loop.reference)
-        if not self._region.surely_holds(Interval.of(x)):
+        if not self._set.surely_holds(Interval.of(x)):
             return Correction(self._law(x), Reason.OUTSIDE)
         if not np.isfinite(u).all():
             return Correction(self._law(x), Reason.NO_INPUT)
@@ -100,17 +98,9 @@ class Shield(SafetyFilter):
     def is_safe(self, x: np.ndarray, u: np.ndarray) -> bool:
         """Whether an input (m,) within the bounds surely keeps the next state in the set, and the hard constraints on
         the input itself, from a state (n,) of the set."""
-        level = self._region.level
-        with np.errstate(all="ignore"):
-            middle = self._region.V(self._plant_step(x, u, self._w.mid))
-        if not middle <= level * (1.0 + _ROUNDING):  # needs no proof
-            return False
         state, input = Interval.of(x), Interval.of(u)
         after = self._plant_step.enclose(state, input, self._w)
-        values = [after, *(rows(state, input) for rows in self._rows)]
-        if any(value.undefined is not None and np.any(value.undefined) for value in values):
-            return False
-        return bool(self._region.surely_holds(after)) and all((value.hi <= 0.0).all() for value in values[1:])
+        return bool(self._set.surely_holds(after)) and all((rows(state, input).hi <= 0.0).all() for rows in self._rows)
 
     def _law(self, x: np.ndarray) -> np.ndarray:
         """The certified law, the input of the reference where it gives no number."""
@@ -121,9 +111,25 @@ class Shield(SafetyFilter):
         return np.minimum(np.maximum(u, self._lower), self._upper)
 
 
-def _mismatch(task: Task, certificate: Certificate) -> str:
+def _kept(task: Task, certificate: Certificate, limits: SearchLimits | None) -> KeptConstraints:
+    """The proof that a certified set keeps the hard constraints.
+
+    Raises:
+        NotApplicable: it does not provably.
+    """
+    kept = keeps_constraints(certificate, task, limits)
+    if not kept.is_proved:
+        at = kept.counterexample
+        raise NotApplicable(
+            f"task '{task.name}': the certified set does not provably keep {kept.constraint}"
+            + (f", which it violates at {at.tolist()}" if at is not None else "")
+            + f" ({kept.kind} after {kept.boxes:,} boxes); certify a lower level, or around a reference farther inside"
+        )
+    return kept
+
+
+def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: ClosedLoop) -> str:
     """Why a certificate says nothing of a task, as the end of "the certificate"; empty where it does."""
-    loop = certificate.claimed.loop
     if not certificate.is_proved:
         return f"is {certificate.kind}; a shield needs a proved one"
     if loop.continuous:
@@ -141,9 +147,19 @@ def _mismatch(task: Task, certificate: Certificate) -> str:
         return f"lets the inputs reach [{low}, {high}], beyond the bounds [{least}, {most}] of the task"
     low, high = task.disturbance.support(task.plant.disturbance)
     box = loop.disturbance_box
+    if isinstance(certificate, BarrierCertificate) and (beyond := _not_among(task, loop.task)):
+        return f"says nothing of {beyond}; certify the barrier for this task"
     if (low < box.lo).any() or (high > box.hi).any():
         return (
             f"covers disturbances from {box.lo} to {box.hi}, and the task draws from {low} to {high}; certify it with "
             "disturbance=disturbances(task), or bound the task's distribution"
         )
     return ""
+
+
+def _not_among(task: Task, proved: Task) -> str:
+    """The hard constraints and the domain of a task, as far as another one does not have the same."""
+    (low, high), (least, most) = proved.domain_bounds, task.domain_bounds
+    hard = [c for c in task.constraints if isinstance(c.requirement, Hard) and c not in proved.constraints]
+    words = [f"the constraint '{c.name}'" for c in hard if not is_input_box(task, c)]
+    return ", ".join([*words, *(["the domain"] if (low < least).any() or (high > most).any() else [])])
