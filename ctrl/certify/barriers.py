@@ -81,7 +81,7 @@ class BarrierCertificate:
     def surely_holds(self, x: Interval) -> np.ndarray:
         """Whether each of the boxes (..., n) lies in S, proved; (...,) of bool."""
         within = ((x.lo >= self.box[0]) & (x.hi <= self.box[1])).all(axis=-1)
-        return within & (self.rows(x).hi <= 0.0).all(axis=-1)
+        return np.asarray(within & (self.rows(x).hi <= 0.0).all(axis=-1))
 
     def contains(self, x: np.ndarray) -> np.ndarray:
         """Whether each of the states (..., n) surely lies in S; (...,) of bool."""

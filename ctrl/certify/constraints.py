@@ -105,7 +105,7 @@ def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits
     for constraint, g in zip(task.constraints, task.constraint_functions, strict=True):
         if not isinstance(constraint.requirement, Hard) or is_input_box(task, constraint):
             continue
-        value = _of_state(g, lambda x: clipped(loop.law.enclose(x), *bounds))
+        value = _under_law(g, lambda x: clipped(loop.law.enclose(x), *bounds))
         left = SearchLimits(limits.boxes - boxes, limits.seconds - (perf_counter() - began))
         kind, examined, point = _decided(value, region, _divided(g, region), left)
         boxes += examined
@@ -114,7 +114,7 @@ def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits
     return KeptConstraints(certificate, task, Kind.PROVED, boxes)
 
 
-def _of_state(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:
+def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:
     """The rows of a constraint under a law, over boxes of states."""
     rows, reads_input = lower(g, to="interval"), bool(g.sparsity_jac(1, 0).nnz())
     nothing = Interval.of(np.zeros(g.size1_in(1)))
