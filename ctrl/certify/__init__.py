@@ -5,12 +5,14 @@ says what that rests on. Both take any Lyapunov function in place of the default
 functions, where to get better ones, and estimates by sampling.
 """
 
+from ctrl.certify.barriers import BarrierCertificate, certify_barrier
 from ctrl.certify.candidates.disturbed import disturbances, sampled_inner
 from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
 from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind
+from ctrl.certify.constraints import KeptConstraints, keeps_constraints
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov, SymbolicLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
@@ -23,10 +25,12 @@ from ctrl.certify.semidefinite.squares import sos_region
 from ctrl.certify.shares import proved_region, proved_share
 
 __all__ = [
+    "BarrierCertificate",
     "Certificate",
     "Claim",
     "ClosedLoop",
     "Effort",
+    "KeptConstraints",
     "Kind",
     "Lyapunov",
     "NeuralLyapunov",
@@ -37,9 +41,11 @@ __all__ = [
     "SearchLimits",
     "SymbolicLyapunov",
     "certify",
+    "certify_barrier",
     "cost_to_go",
     "disturbances",
     "ellipsoid_region",
+    "keeps_constraints",
     "largest_level",
     "lyapunov",
     "prove",

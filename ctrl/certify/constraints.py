@@ -1,0 +1,193 @@
+"""Whether a certified set lies within the hard constraints of a task, decided with outward rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import final
+
+import casadi as ca
+import numpy as np
+
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.result import Kind
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.search.prove import expect_limits
+from systems import Hard, InvalidValue, Task
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_functions import clipped
+from systems.arithmetic.interval_matrices import least_eigenvalue, product
+from systems.errors import expect
+from systems.lowering import lower
+from systems.reading.conditions import is_input_box
+
+__all__ = ["KeptConstraints", "keeps_constraints"]
+
+_SHRUNK = 1e-6  # of a projected quadratic function: lets outward rounding prove that it bounds the whole one
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class KeptConstraints:
+    """Whether every state of a certified set keeps the hard constraints of a task, with the input of the certified law.
+
+    Together with the certificate, which says that the set is never left, it says that the constraints hold at every
+    sample from every start in the set.
+
+    Args:
+        certificate: whose set and law are meant.
+        task: whose hard constraints are meant.
+        kind: proved; refused, with a counterexample; or undecided, where a limit was reached.
+        boxes: examined.
+        constraint: name of the constraint that is not kept or not decided; empty where all are kept.
+        counterexample: a state (n,) of the set that is proved to violate it.
+    """
+
+    certificate: Certificate
+    task: Task
+    kind: Kind
+    boxes: int = 0
+    constraint: str = ""
+    counterexample: np.ndarray | None = None
+
+    @property
+    def is_proved(self) -> bool:
+        return self.kind is Kind.PROVED
+
+    @property
+    def claim(self) -> str:
+        """The claim in one sentence."""
+        names = ", ".join(f"'{c.name}'" for c in self.task.constraints if isinstance(c.requirement, Hard))
+        cut = " within its box" if self.certificate.domain else ""
+        return (
+            f"every state with V <= {self.certificate.level!r}{cut} lies in the domain of the task and keeps its hard "
+            f"constraints ({names or 'none'}) under {self.certificate.law}"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind.upper()}: {self.claim}"]
+        if self.constraint:
+            lines.append(f"  because     of {self.constraint}")
+        if self.counterexample is not None:
+            lines.append(f"  broken at   {self.counterexample.tolist()}")
+        return "\n".join(lines)
+
+
+def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits | None = None) -> KeptConstraints:
+    """Decides by branch and bound whether a certified set lies within the domain and the hard constraints of a task.
+
+    Only the coordinates that a constraint depends on are divided; in these an ellipsoid is bounded by its projection.
+
+    Args:
+        certificate: of the set and the law.
+        task: whose domain and hard constraints are meant; its states and inputs are those of the certificate.
+        limits: of the search; default: 2,000,000 boxes and 60 seconds.
+
+    Raises:
+        InvalidValue: a task with other signals than that of the certificate.
+    """
+    expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
+    expect(task, Task, "the task of keeps_constraints", "such as systems.library.double_integrator()")
+    limits, loop, began = expect_limits(limits), certificate.claimed.loop, perf_counter()
+    if (task.plant.state, task.plant.input) != (loop.task.plant.state, loop.task.plant.input):
+        raise InvalidValue(
+            f"task '{task.name}' has other states or inputs than '{certificate.task}', of which the certificate is"
+        )
+    region, boxes = certificate.region, 0
+    low, high = region.hull
+    least, most = task.domain_bounds
+    if not ((low >= least) & (high <= most)).all():
+        return KeptConstraints(certificate, task, Kind.UNDECIDED, 0, "the domain, beyond which the set may reach")
+    bounds = tuple(np.clip(b, *task.applied_bounds) for b in loop.task.applied_bounds)
+    for constraint, g in zip(task.constraints, task.constraint_functions, strict=True):
+        if not isinstance(constraint.requirement, Hard) or is_input_box(task, constraint):
+            continue
+        value = _under_law(g, lambda x: clipped(loop.law.enclose(x), *bounds))
+        left = SearchLimits(limits.boxes - boxes, limits.seconds - (perf_counter() - began))
+        kind, examined, point = _decided(value, region, _divided(g, region), left)
+        boxes += examined
+        if kind is not Kind.PROVED:
+            return KeptConstraints(certificate, task, kind, boxes, f"the constraint '{constraint.name}'", point)
+    return KeptConstraints(certificate, task, Kind.PROVED, boxes)
+
+
+def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:
+    """The rows of a constraint under a law, over boxes of states."""
+    rows, reads_input = lower(g, to="interval"), bool(g.sparsity_jac(1, 0).nnz())
+    nothing = Interval.of(np.zeros(g.size1_in(1)))
+
+    def value(x: Interval) -> Interval:
+        result: Interval = rows(x, law(x) if reads_input else nothing)
+        return result
+
+    return value
+
+
+def _divided(g: ca.Function, region: SublevelSet) -> np.ndarray:
+    """Indices of the states that have to be divided: those that g depends on, all where it depends on the input."""
+    n = g.size1_in(0)
+    if g.sparsity_jac(1, 0).nnz() or not isinstance(region.V, QuadraticLyapunov):
+        return np.arange(n)
+    return np.unique(g.sparsity_jac(0, 0).get_triplet()[1]).astype(int)
+
+
+def _decided(
+    value: Callable[[Interval], Interval], region: SublevelSet, divided: np.ndarray, limits: SearchLimits
+) -> tuple[Kind, int, np.ndarray | None]:
+    """Whether all rows are at most 0 on a set: how it stands, boxes examined, a counterexample."""
+    least = _least(region, divided)
+    lower, upper = region.hull
+    width = np.where(upper > lower, upper - lower, 1.0)
+    low, high, examined, began = lower[None], upper[None], 0, perf_counter()
+    while len(low):
+        if examined + len(low) > limits.boxes or perf_counter() - began > limits.seconds:
+            return Kind.UNDECIDED, examined, None
+        examined += len(low)
+        box = Interval(low, high)
+        rows = value(box)
+        sure = (rows.hi <= 0.0).all(axis=-1)
+        left = ~sure & ~(least(box) > region.level)
+        low, high = low[left], high[left]
+        if not len(low):
+            break
+        points = _lifted(Interval(low, high).mid, region, divided)
+        broken = region.surely_holds(Interval.of(points)) & (value(Interval.of(points)).lo > 0.0).any(axis=-1)
+        if broken.any():
+            return Kind.REFUSED, examined, points[int(np.argmax(broken))]
+        if not len(divided):
+            return Kind.UNDECIDED, examined, None
+        rows_, axis = np.arange(len(low)), divided[np.argmax(((high - low) / width)[:, divided], axis=1)]
+        middle, first, second = Interval(low, high).mid[rows_, axis], high.copy(), low.copy()
+        first[rows_, axis] = second[rows_, axis] = middle
+        low, high = np.concatenate([low, second]), np.concatenate([first, high])
+    return Kind.PROVED, examined, None
+
+
+def _least(region: SublevelSet, divided: np.ndarray) -> Callable[[Interval], np.ndarray]:
+    """A lower bound (b,) of V over boxes (b, n), sharp in the divided coordinates alone: of a quadratic function the
+    least value over the others is again quadratic, by the Schur complement."""
+    V = region.V
+    if isinstance(V, QuadraticLyapunov) and 0 < len(divided) < len(V.P):
+        S = np.linalg.inv(np.linalg.inv(V.P)[np.ix_(divided, divided)]) * (1.0 - _SHRUNK)
+        S = 0.5 * (S + S.T)
+        E = np.eye(len(V.P))[:, divided]
+        if least_eigenvalue(Interval.of(V.P) - product(product(E, S), E.T))[1] > 0:
+            projected = QuadraticLyapunov(S, V.centre[divided])
+            return lambda box: projected.enclose(box[..., divided]).lo
+    return lambda box: V.enclose(box).lo
+
+
+def _lifted(x: np.ndarray, region: SublevelSet, divided: np.ndarray) -> np.ndarray:
+    """The states (b, n) with the given divided coordinates at which a quadratic V is least; others as they are."""
+    V = region.V
+    if not isinstance(V, QuadraticLyapunov) or not 0 < len(divided) < len(V.P):
+        return x
+    others = np.setdiff1d(np.arange(len(V.P)), divided)
+    lifted, away = x.copy(), (x - V.middle)[:, divided]
+    lifted[:, others] = (
+        V.middle[others] - away @ np.linalg.solve(V.P[np.ix_(others, others)], V.P[np.ix_(others, divided)]).T
+    )
+    return np.clip(lifted, region.lower, region.upper)

@@ -1,0 +1,25 @@
+"""Safety filters around any controller or policy: it acts where that is safe, else the nearest safe input does.
+
+``Filtered(controller, Shield(task, certificate))`` is a controller; :class:`ctrl.filters.gym.FilteredActions` does the
+same in Gymnasium. :class:`BarrierFilter` takes control barrier functions in place of a certificate.
+:func:`with_hard_constraints` makes the constraints of a task those that a filter keeps.
+"""
+
+from ctrl.filters.barrier_filter import BarrierFilter
+from ctrl.filters.barriers import sublevel_barrier
+from ctrl.filters.filtered import Filtered
+from ctrl.filters.hard import with_hard_constraints
+from ctrl.filters.safety_filter import Correction, Interventions, Reason, SafetyFilter
+from ctrl.filters.shield import Shield
+
+__all__ = [
+    "BarrierFilter",
+    "Correction",
+    "Filtered",
+    "Interventions",
+    "Reason",
+    "SafetyFilter",
+    "Shield",
+    "sublevel_barrier",
+    "with_hard_constraints",
+]

@@ -1,0 +1,146 @@
+"""Barrier conditions of a task: constraints carried to the relative degree at which an input appears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import casadi as ca
+import numpy as np
+
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov, SymbolicLyapunov
+from ctrl.controller import NotApplicable
+from systems import Constraint, Inequality, Task, Vector
+from systems.errors import expect
+
+__all__ = ["BarrierRows", "barrier_rows", "high_order", "sublevel_barrier"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BarrierRows:
+    """Barrier conditions of the sampled plant, c(x, u) >= 0, and what they are made of.
+
+    Args:
+        names: of the constraint of each row.
+        degrees: relative degree of each row: how often it was differentiated until an input appeared, 0 where the
+            constraint itself reads the input.
+        conditions: ``(x, u) -> (c (rows, 1), dc/du (rows, m))``.
+        levels: ``x -> (k, 1)``, every h that has to be at least 0 for a state to be in the safe set.
+    """
+
+    names: tuple[str, ...]
+    degrees: tuple[int, ...]
+    conditions: ca.Function
+    levels: ca.Function
+
+
+def barrier_rows(
+    task: Task, barriers: Sequence[Constraint], rate: float, low: np.ndarray, high: np.ndarray
+) -> BarrierRows:
+    """The conditions h(F(x, u, w)) >= (1 - gamma) h(x) for all w, gamma = 1 - exp(-rate dt).
+
+    h is the highest function of :func:`high_order`. The least value over the disturbances is taken to first order about
+    their middle.
+
+    Args:
+        task: whose nominal plant, sampled as it is simulated, is F.
+        barriers: constraints g(x, u) <= 0.
+        rate: at which h may go to 0, 1/s.
+        low: (q,), of the disturbances.
+        high: (q,), of the disturbances.
+    """
+    plant, gamma = task.plant, -np.expm1(-rate * task.dt)
+    x, u, w = plant.state.symbol(), plant.input.symbol(), plant.disturbance.symbol()
+    middle, radius = 0.5 * (low + high), 0.5 * (high - low)
+    after = task.dynamics.function()(x, u, w, ca.SX(0, 1))
+    names, degrees, rows, levels = [], [], [], []
+    for barrier in barriers:
+        for g in ca.vertsplit(barrier.function(plant)(x, u)):
+            names.append(barrier.name)
+            if _reads(g, u):
+                degrees.append(0)
+                rows.append(-g)
+                continue
+            ladder = high_order(task, -g, x, rate, middle, radius, barrier.name)
+            degrees.append(len(ladder))
+            levels += ladder
+            h = ladder[-1]
+            change = ca.substitute(h, x, after) - (1.0 - gamma) * h
+            worst = ca.fabs(ca.jacobian(change, w)) @ ca.DM(radius)
+            rows.append(ca.substitute(change - worst, w, ca.DM(middle)))
+    c = ca.vertcat(*rows)
+    conditions = ca.Function("conditions", [x, u], [c, ca.densify(ca.jacobian(c, u).T)], ["x", "u"], ["c", "slopes"])
+    all_levels = ca.densify(ca.vertcat(*levels)) if levels else ca.DM.zeros(0, 1)
+    return BarrierRows(tuple(names), tuple(degrees), conditions, ca.Function("levels", [x], [all_levels]))
+
+
+def high_order(
+    task: Task, h: ca.SX, x: ca.SX, rate: float, middle: np.ndarray, radius: np.ndarray, name: str
+) -> list[ca.SX]:
+    """psi_0 = h, psi_i = psi_(i-1)' + rate psi_(i-1), up to the last that no input appears in; all at least 0 is safe.
+
+    A high-order barrier function (Xiao & Belta, 2019; with one rate, the exponential one of Nguyen & Sreenath, 2016).
+    For a plant that is discrete by nature the derivative is the difference over a sample, divided by it. A disturbance
+    that appears before an input is taken at its worst.
+
+    Args:
+        task: whose plant is meant.
+        h: an expression of x, at least 0 where it is safe.
+        x: the state's symbol (n, 1).
+        rate: 1/s.
+        middle: (q,), of the disturbances.
+        radius: (q,), of the disturbances.
+        name: of the constraint, for messages.
+
+    Raises:
+        NotApplicable: no input ever appears.
+    """
+    plant = task.plant
+    u, w = plant.input.symbol(), plant.disturbance.symbol()
+    f = plant.casadi()(x, u, w, ca.SX(0, 1))
+    ladder, psi = [h], h
+    for _ in range(len(plant.state)):
+        derivative = (ca.substitute(psi, x, f) - psi) / task.dt if plant.is_discrete else ca.jacobian(psi, x) @ f
+        if _reads(derivative, u):
+            return ladder
+        worst = ca.fabs(ca.jacobian(derivative, w)) @ ca.DM(radius)
+        psi = ca.simplify(ca.substitute(derivative - worst, w, ca.DM(middle)) + rate * psi)
+        ladder.append(psi)
+    raise NotApplicable(
+        f"task '{task.name}': no input appears in the derivatives of '{name}', so no input can keep it; leave it out"
+    )
+
+
+def _reads(expression: ca.SX, symbol: ca.SX) -> bool:
+    """Whether an expression depends on a symbol: its derivative is not identically zero."""
+    return not ca.simplify(ca.jacobian(expression, symbol)).is_zero()
+
+
+def sublevel_barrier(certificate: Certificate) -> Inequality:
+    """V(x) - level <= 0 of a certificate as a barrier: that certificate proves that its law satisfies the condition.
+
+    Args:
+        certificate: of a quadratic V or a CasADi expression, whose box cuts nothing off.
+
+    Raises:
+        NotApplicable: another kind of V, or a set that is cut to a box.
+    """
+    expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
+    V, level, names = certificate.V, certificate.level, certificate.state.names
+    if certificate.domain is not None:
+        raise NotApplicable("the certified set is cut to a box, of which V alone says nothing; certify a lower level")
+    if not isinstance(V, QuadraticLyapunov | SymbolicLyapunov):
+        raise NotApplicable(f"V is a {type(V).__name__}, not a quadratic function or a CasADi expression")
+
+    def g(x: Vector, u: Vector) -> ca.SX:
+        column = ca.vertcat(*(x[name] for name in names))
+        away = column - ca.SX(V.middle)
+        if isinstance(V, QuadraticLyapunov):
+            return away.T @ ca.SX(V.P) @ away - level
+        constant, slope = V.correction
+        return V.function(column) + constant + ca.SX(slope).T @ away - level
+
+    return Inequality("certified set", g)

@@ -1,0 +1,165 @@
+"""A shield by a certificate: a policy acts as long as the next state surely lies in the certified set."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from ctrl.certify.barriers import BarrierCertificate
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.sublevel_set import SublevelSet
+from ctrl.certify.constraints import KeptConstraints, keeps_constraints
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.controller import NotApplicable
+from ctrl.filters.safety_filter import Correction, Reason, SafetyFilter
+from systems import Hard, Task
+from systems.arithmetic.interval import Interval
+from systems.errors import expect
+from systems.lowering import lower
+from systems.reading.conditions import is_input_box
+
+__all__ = ["Shield"]
+
+
+@final
+class Shield(SafetyFilter):
+    """Passes an input on where every next state surely lies in a certified set S; else the certified law acts.
+
+    The next states are enclosed with outward rounding, for every disturbance and every parameter that the certificate
+    covers. From every start in S the states therefore stay in S, whatever is proposed, and keep the hard constraints of
+    the task, which is proved once when the shield is made (:func:`ctrl.certify.keeps_constraints`). The scheme is that
+    of the simplex architecture (Seto, Krogh, Sha & Chutinan, 1998), its switching rule a one-step reachable set.
+
+    Args:
+        task: whose hard constraints and disturbances are meant; constraints of another kind are not kept. Its plant is
+            that of the certificate, its reference may be another one.
+        certificate: a proved one, of a law that is evaluated once per sample.
+        limits: of the proof that a sublevel set lies within the constraints; default: 2,000,000 boxes and 60 seconds.
+
+    Attributes:
+        certificate: as given.
+
+    Raises:
+        NotApplicable: a certificate that is not proved, is in continuous time, is of another plant, sample time,
+            integrator or wider inputs, does not cover the disturbances of the task, or whose set does not provably lie
+            within the hard constraints and the domain.
+    """
+
+    def __init__(
+        self, task: Task, certificate: Certificate | BarrierCertificate, limits: SearchLimits | None = None
+    ) -> None:
+        super().__init__(task)
+        kinds = (Certificate, BarrierCertificate)
+        expect(certificate, kinds, "the certificate of Shield", "such as largest_level(task, LQR(task).law)")
+        self.certificate = certificate
+        self._set: SublevelSet | BarrierCertificate
+        if isinstance(certificate, BarrierCertificate):
+            self._loop, self._set = certificate.loop, certificate
+        else:
+            self._loop, self._set = certificate.claimed.loop, certificate.region
+        if why := _mismatch(task, certificate, self._loop):
+            raise NotApplicable(f"task '{task.name}': the certificate of '{self._loop.task.name}' {why}")
+        self.claim = certificate.claim
+        if isinstance(certificate, Certificate):
+            self.claim += f"; {_kept(task, certificate, limits).claim}"
+        self._state = task.reading.state
+        self._lower, self._upper = self._loop.task.applied_bounds
+        self._plant_step, self._w = self._loop.plant_step, self._loop.disturbance_box
+        self._rows = [
+            lower(g, to="interval")
+            for constraint, g in zip(task.constraints, task.constraint_functions, strict=True)
+            if isinstance(constraint.requirement, Hard)
+            and g.sparsity_jac(1, 0).nnz()
+            and not is_input_box(task, constraint)
+        ]
+
+    def __repr__(self) -> str:
+        return f"<Shield by a {type(self.certificate).__name__} of task '{self._loop.task.name}'>"
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def correct(self, x: np.ndarray, u: np.ndarray, k: int) -> Correction:
+        """See :meth:`SafetyFilter.correct`."""
+        if not np.isfinite(x).all():
+            return Correction(self._law(self._loop.reference), Reason.NO_STATE)
+        x = x if self._state.is_euclidean else self._state.nearest(x, self._loop.reference)
+        if not self._set.surely_holds(Interval.of(x)):
+            return Correction(self._law(x), Reason.OUTSIDE)
+        if not np.isfinite(u).all():
+            return Correction(self._law(x), Reason.NO_INPUT)
+        u = np.minimum(np.maximum(u, self._lower), self._upper)
+        if self.is_safe(x, u):
+            return Correction(u)
+        return Correction(self._law(x), Reason.UNSAFE_INPUT)
+
+    def is_safe(self, x: np.ndarray, u: np.ndarray) -> bool:
+        """Whether an input (m,) within the bounds surely keeps the next state in the set, and the hard constraints on
+        the input itself, from a state (n,) of the set."""
+        state, input = Interval.of(x), Interval.of(u)
+        after = self._plant_step.enclose(state, input, self._w)
+        return bool(self._set.surely_holds(after)) and all((rows(state, input).hi <= 0.0).all() for rows in self._rows)
+
+    def _law(self, x: np.ndarray) -> np.ndarray:
+        """The certified law, the input of the reference where it gives no number."""
+        with np.errstate(all="ignore"):
+            u = np.asarray(self._loop.law(x), dtype=float)
+        if not np.isfinite(u).all():
+            u = np.nan_to_num(self.task.reading.start[1], posinf=0.0, neginf=0.0)
+        return np.minimum(np.maximum(u, self._lower), self._upper)
+
+
+def _kept(task: Task, certificate: Certificate, limits: SearchLimits | None) -> KeptConstraints:
+    """The proof that a certified set keeps the hard constraints.
+
+    Raises:
+        NotApplicable: it does not provably.
+    """
+    kept = keeps_constraints(certificate, task, limits)
+    if not kept.is_proved:
+        at = kept.counterexample
+        raise NotApplicable(
+            f"task '{task.name}': the certified set does not provably keep {kept.constraint}"
+            + (f", which it violates at {at.tolist()}" if at is not None else "")
+            + f" ({kept.kind} after {kept.boxes:,} boxes); certify a lower level, or around a reference farther inside"
+        )
+    return kept
+
+
+def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: ClosedLoop) -> str:
+    """Why a certificate says nothing of a task, as the end of "the certificate"; empty where it does."""
+    if not certificate.is_proved:
+        return f"is {certificate.kind}; a shield needs a proved one"
+    if loop.continuous:
+        return "is of a law that is evaluated continuously, and the task's is held over samples: certify it without"
+    ours, theirs = task.true_dynamics, loop.task.true_dynamics
+    if (ours.plant, ours.dt, ours.integrator, ours.substeps) != (
+        theirs.plant,
+        theirs.dt,
+        theirs.integrator,
+        theirs.substeps,
+    ):
+        return f"is of another plant or sampling: {theirs.plant}, {theirs}; expected {ours.plant}, {ours}"
+    (low, high), (least, most) = loop.task.applied_bounds, task.applied_bounds
+    if (low < least).any() or (high > most).any():
+        return f"lets the inputs reach [{low}, {high}], beyond the bounds [{least}, {most}] of the task"
+    low, high = task.disturbance.support(task.plant.disturbance)
+    box = loop.disturbance_box
+    if isinstance(certificate, BarrierCertificate) and (beyond := _not_among(task, loop.task)):
+        return f"says nothing of {beyond}; certify the barrier for this task"
+    if (low < box.lo).any() or (high > box.hi).any():
+        return (
+            f"covers disturbances from {box.lo} to {box.hi}, and the task draws from {low} to {high}; certify it with "
+            "disturbance=disturbances(task), or bound the task's distribution"
+        )
+    return ""
+
+
+def _not_among(task: Task, proved: Task) -> str:
+    """The hard constraints and the domain of a task, as far as another one does not have the same."""
+    (low, high), (least, most) = proved.domain_bounds, task.domain_bounds
+    hard = [c for c in task.constraints if isinstance(c.requirement, Hard) and c not in proved.constraints]
+    words = [f"the constraint '{c.name}'" for c in hard if not is_input_box(task, c)]
+    return ", ".join([*words, *(["the domain"] if (low < least).any() or (high > most).any() else [])])

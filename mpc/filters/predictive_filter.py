@@ -1,0 +1,204 @@
+"""A predictive safety filter: an input is safe if a plan that begins with it ends in a terminal set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.controller import NotApplicable, Status
+from ctrl.filters.disturbances import disturbance_bounds
+from ctrl.filters.safety_filter import Correction, Reason, SafetyFilter
+from ctrl.loop import SingleStep
+from mpc.fallback import Plan
+from mpc.filters.predictive_program import predictive_program
+from mpc.filters.terminal_set import TerminalSet, regulator_set
+from mpc.memory import expect_program
+from mpc.online import check_horizon, quiet
+from mpc.solvers.sqp import SQP
+from systems import Task
+from systems.arguments import expect_number
+from systems.errors import expect
+from systems.lowering.buffered import Buffered
+
+__all__ = ["PredictiveFilter"]
+
+_PROGRAMS = 20  # quadratic programs in one step
+_TOLERANCE = 1e-7  # of the optimality conditions, below the distance that plans keep from their rows
+_SAME = 1e-7  # distance from the proposed input, in shares of the bounds, below which it counts as passed on
+
+
+@final
+class PredictiveFilter(SafetyFilter):
+    """min |u_0 - u_proposed|^2 subject to a plan from the state that keeps the hard constraints and ends in a terminal
+    set, where a known law takes over.
+
+    A predictive safety filter (Wabersich & Zeilinger, 2021, "A predictive safety filter for learning-based control of
+    constrained nonlinear dynamical systems"). A proposed input is passed on unchanged where the last plan, or the
+    terminal law, completes it to such a plan; otherwise sequential quadratic programming on HPIPM searches the nearest
+    one. Every input that is applied begins a plan that has been *simulated*, so a solver that fails or errs costs
+    performance and not safety: the last plan is followed then, and after it the terminal law.
+
+    Bounded disturbances tighten the predictions; see :func:`mpc.filters.predictive_program.predictive_program`. What is
+    claimed is *sampled*: simulations are in floating point, and for nonlinear plants the tightening is linearised.
+
+    Args:
+        task: its nominal plant is predicted, its hard constraints and domain are kept.
+        certificate: of the terminal set and its law; default: :func:`mpc.filters.regulator_set`.
+        horizon: predicted samples; default: 20.
+        disturbance: intervals of signals of w, by name, the others being zero; default: what the task draws.
+        time_limit: seconds for the search in one step; default: the sample time.
+
+    Attributes:
+        terminal: the terminal set. plan: the last plan that was simulated to be safe, None before the first. claim:
+            what is claimed, in words.
+
+    Raises:
+        NotApplicable: no terminal set, one that is too small for the disturbances, or disturbances without bounds.
+        InvalidValue: a horizon below 1, something else in place of a certificate.
+        HPIPMMissing: CasADi brings no HPIPM.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        certificate: Certificate | None = None,
+        *,
+        horizon: int = 20,
+        disturbance: Mapping[str, tuple[float, float]] | None = None,
+        time_limit: float | None = None,
+    ) -> None:
+        super().__init__(task)
+        check_horizon(horizon)
+        expect_program(task, horizon)
+        self._seconds = task.dt if time_limit is None else expect_number(time_limit, "time_limit", above=0.0)
+        if certificate is not None:
+            expect(certificate, Certificate, "the certificate of PredictiveFilter", "such as largest_level(task, law)")
+            if certificate.claimed.loop.task.plant != task.plant or certificate.dt != task.dt:
+                raise NotApplicable(f"task '{task.name}': the certificate is of another plant or sample time")
+        self.terminal = regulator_set(task) if certificate is None else TerminalSet(certificate)
+        low, high = disturbance_bounds(task, disturbance)
+        self._w = 0.5 * (low + high)
+        self.horizon = horizon
+        program = predictive_program(task, self.terminal, horizon, self._w, 0.5 * (high - low))
+        self._program, self._sqp = program, SQP(program.program, "speed", _TOLERANCE)
+        self._sqp.low[1:], self._sqp.high[1:] = program.low[1:], program.high[1:]
+        self._sqp.upper[0, ~program.reads_input] = np.inf
+        self._sqp.set_bounds()
+        self._step = SingleStep(task.dynamics)
+        n, m = len(task.plant.state), len(task.plant.input)
+        self._x, self._u, self._p = np.zeros(n), np.zeros(m), np.zeros(program.p.shape[1])
+        self._g, self._end = np.zeros(len(program.reads_input)), np.zeros(1)
+        self._rows = Buffered(program.rows, [self._x, self._u, self._p], [self._g])
+        self._ends = Buffered(program.end, [self._x], [self._end])
+        self._lower, self._upper = task.applied_bounds
+        reach = self._upper - self._lower
+        self._width = np.where(np.isfinite(reach) & (reach > 0), 0.5 * reach, 1.0)
+        self.plan: Plan | None = None
+        ends = "a proved" if self.terminal.is_proved else "the regulator's (sampled)"
+        self.claim = (
+            f"sampled, not proved: the states at the samples of the nominal plant, disturbances being from "
+            f"{low.tolist()} to {high.tolist()}, keep the hard constraints, since every applied input begins a "
+            f"simulated plan that ends in {ends} terminal set"
+        )
+
+    def __repr__(self) -> str:
+        ends = "a proved" if self.terminal.is_proved else "the regulator's"
+        return f"<PredictiveFilter with a horizon of {self.horizon} and {ends} terminal set>"
+
+    def reset(self) -> None:
+        """Discards the plan."""
+        self.plan = None
+
+    @quiet
+    def correct(self, x: np.ndarray, u: np.ndarray, k: int) -> Correction:
+        """See :meth:`SafetyFilter.correct`."""
+        rest = np.clip(self.terminal.law(self.terminal.middle), self._lower, self._upper)
+        if not np.isfinite(x).all():
+            return Correction(rest, Reason.NO_STATE)
+        plan = self.plan if self.plan is not None and 0 <= k - self.plan.k < self.horizon else None
+        followed = [plan, None] if plan is not None else [None]
+        is_given = bool(np.isfinite(u).all())
+        if is_given:
+            u = np.minimum(np.maximum(u, self._lower), self._upper)
+            for leading in followed:
+                if self._keeps(completed := self._simulated(x, k, leading, u)):
+                    self.plan = completed
+                    return Correction(u)
+        backups = [self._simulated(x, k, leading) for leading in followed]
+        safe = next((backup for backup in backups if self._keeps(backup)), None)
+        iterations = 0
+        if is_given:
+            nearest, iterations = self._solved(x, u, k, safe or backups[0])
+            if nearest is not None:
+                self.plan = nearest
+                near = np.abs(nearest.u[0] - u).max() <= _SAME * self._width.max()
+                return Correction(nearest.u[0].copy(), None if near else Reason.UNSAFE_INPUT, iterations)
+        if safe is not None:
+            self.plan = safe
+            return Correction(safe.u[0].copy(), Reason.UNSAFE_INPUT if is_given else Reason.NO_INPUT, iterations)
+        # No plan is known to be safe from here. The last one, where there is one, came nearest to it.
+        applied = backups[0].u[0]
+        applied = applied.copy() if np.isfinite(applied).all() else rest
+        return Correction(applied, Reason.INFEASIBLE, iterations)
+
+    def _simulated(self, x: np.ndarray, k: int, leading: Plan | None, first: np.ndarray | None = None) -> Plan:
+        """The prediction from x under a plan, kept close to it by the terminal law's gain, then under that law.
+
+        Args:
+            x: (n,).
+            k: its sample.
+            leading: a plan that holds sample k; None for the terminal law from the start.
+            first: (m,), the first input; default: that of the plan or law.
+        """
+        N, K = self.horizon, self.terminal.K
+        xs, us = np.empty((N + 1, len(x))), np.empty((N, len(self._lower)))
+        xs[0] = x
+        for j in range(N):
+            if j == 0 and first is not None:
+                us[0] = first
+            else:
+                i = N if leading is None else k + j - leading.k
+                nominal = (
+                    self.terminal.law(xs[j]) if leading is None or i >= N else leading.u[i] - K @ (xs[j] - leading.x[i])
+                )
+                us[j] = np.minimum(np.maximum(nominal, self._program.low[j]), self._program.high[j])
+            xs[j + 1] = self._step(xs[j], us[j], self._w)
+        return Plan(xs, us, k)
+
+    def _keeps(self, plan: Plan) -> bool:
+        """Whether a simulated plan keeps the tightened constraints and ends in the tightened terminal set."""
+        self._x[:] = plan.x[-1]
+        self._ends.run()
+        if not self._end[0] <= 0.0:
+            return False
+        for j in range(self.horizon):
+            self._x[:], self._u[:], self._p[:] = plan.x[j], plan.u[j], self._program.p[j]
+            self._rows.run()
+            rows = self._g if j else self._g[self._program.reads_input]
+            if not (rows <= 0.0).all():
+                return False
+        return True
+
+    def _solved(self, x: np.ndarray, u: np.ndarray, k: int, guess: Plan) -> tuple[Plan | None, int]:
+        """The plan whose first input is nearest to u, None where the solver gives none that keeps everything when it
+        is simulated; and the quadratic programs solved."""
+        if not (np.isfinite(guess.x).all() and np.isfinite(guess.u).all()):
+            return None, 0
+        point, m = self._sqp.point, len(u)
+        for array in (point.pi, point.lam, point.lam_last, point.mu):
+            array[:] = 0.0
+        point.x[:], point.v[:] = guess.x, guess.u
+        point.p[:] = self._program.p
+        point.p[0, :m], point.p[1:-1, :m] = u, guess.u[1:]
+        ended = self._sqp.solve(x, _PROGRAMS, perf_counter() + self._seconds)
+        if ended.status not in (Status.SOLVED, Status.MAX_ITERATIONS, Status.TIMEOUT):
+            return None, ended.iterations
+        nominal = Plan(point.x.copy(), point.v.copy(), k)
+        if not (np.isfinite(nominal.x).all() and np.isfinite(nominal.u).all()):
+            return None, ended.iterations
+        nearest = self._simulated(x, k, nominal)
+        return (nearest if self._keeps(nearest) else None), ended.iterations
