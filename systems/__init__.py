@@ -11,6 +11,7 @@ from systems.equilibria import Equilibrium, equilibrium, linearise
 from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
 from systems.forecast import Forecast
+from systems.implicit import Gauss, Radau
 from systems.known_ahead import know_ahead
 from systems.linear import LinearPlant, linear_plant
 from systems.lowering import lower
@@ -34,6 +35,7 @@ __all__ = [
     "Equilibrium",
     "Fixed",
     "Forecast",
+    "Gauss",
     "Gaussian",
     "Hard",
     "Inequality",
@@ -46,6 +48,7 @@ __all__ = [
     "Plant",
     "Polytope",
     "Quadratic",
+    "Radau",
     "Reference",
     "SetPoint",
     "Signal",

@@ -162,8 +162,11 @@ def expect_flag(value: Any, what: str) -> bool:
     raise InvalidValue(f"{what} = {shown(value)}; expected True or False")
 
 
-def expect_choice(value: Any, what: str, choices: Sequence[str | None]) -> Any:
+def expect_choice(value: Any, what: str, choices: Sequence[str | None], hint: str = "") -> Any:
     """One of a few words; None in ``choices`` means that the argument may be left out.
+
+    Args:
+        hint: what else may be given, for the message.
 
     Raises:
         InvalidValue: it is something else.
@@ -173,7 +176,7 @@ def expect_choice(value: Any, what: str, choices: Sequence[str | None]) -> Any:
     *others, last = [repr(choice) for choice in choices if choice is not None]
     words = f"{', '.join(others)} or {last}" if others else last
     words += ", or leave it out" if None in choices else ""
-    raise InvalidValue(f"{what} = {shown(value)}; expected {words}")
+    raise InvalidValue(f"{what} = {shown(value)}; expected {words}{hint}")
 
 
 def expect_array(

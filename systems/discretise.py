@@ -13,13 +13,16 @@ import numpy as np
 
 from systems.arguments import expect_choice, expect_names, expect_number, expect_whole
 from systems.errors import InvalidValue, expect
+from systems.expressions import largest
+from systems.implicit import ImplicitRungeKutta
 from systems.linear import LinearPlant
 from systems.lowering import lower
+from systems.newton import where_solved
 from systems.plant import Plant
 
 __all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
 
-Integrator = Literal["rk4", "euler", "exact"]
+Integrator = Literal["rk4", "euler", "exact"] | ImplicitRungeKutta
 
 
 def euler(ode: Callable[[Any], Any], x: Any, dt: float) -> Any:
@@ -78,8 +81,8 @@ class Discretisation:
     Args:
         plant: continuous or discrete.
         dt: seconds between samples.
-        integrator: ``rk4``, ``euler`` or ``exact`` (affine plants only); default: ``rk4``. Ignored for plants that are
-            discrete by nature.
+        integrator: ``rk4``, ``euler``, ``exact`` (affine plants only), or an implicit method for stiff plants, such as
+            :class:`Radau` or :class:`Gauss`; default: ``rk4``. Ignored for plants that are discrete by nature.
         substeps: equal integrator steps per sample; default: 1.
     """
 
@@ -92,7 +95,9 @@ class Discretisation:
         expect(self.plant, Plant, "the plant of a discretisation", "such as CartPole()")
         dt = expect_number(self.dt, "dt", above=0.0, hint="the sample time in seconds")
         object.__setattr__(self, "dt", dt)
-        expect_choice(self.integrator, "integrator", ("rk4", "euler", "exact"))
+        if not isinstance(self.integrator, ImplicitRungeKutta):
+            hint = ", or an implicit method, such as Radau(order=5) or Gauss(order=4)"
+            expect_choice(self.integrator, "integrator", ("rk4", "euler", "exact"), hint)
         object.__setattr__(self, "substeps", expect_whole(self.substeps, "substeps", least=1))
         own = getattr(self.plant, "dt", None)
         if self.plant.is_discrete and own is not None and not np.isclose(own, self.dt, rtol=1e-9, atol=0):
@@ -147,9 +152,12 @@ class Discretisation:
         return self.integrator == "exact" and not self.plant.is_discrete
 
     def stepper(self, source: Callable[..., Any]) -> Callable[..., Any]:
-        """x+ = F(x, u, w, p) from the :meth:`equations` in any arithmetic that can add states and scale them."""
+        """x+ = F(x, u, w, p) from the :meth:`equations`: in any arithmetic that can add states and scale them, for an
+        implicit method in CasADi alone."""
         if self.plant.is_discrete or self._is_exact:
             return source
+        if isinstance(self.integrator, ImplicitRungeKutta):
+            return lambda x, u, w, p: where_solved(*self._implicit(source, x, u, w, p))
         advance = {"rk4": rk4, "euler": euler}[self.integrator]
         h = self.dt / self.substeps
 
@@ -159,6 +167,33 @@ class Discretisation:
             return x
 
         return step
+
+    def _implicit(self, source: Callable[..., Any], x: Any, u: Any, w: Any, p: Any) -> tuple[ca.SX, ca.SX]:
+        """x+ of an implicit method, and the largest residual of Newton's method in its substeps."""
+        assert isinstance(self.integrator, ImplicitRungeKutta)
+        n, h = len(self.plant.state), self.dt / self.substeps
+        advance, residuals = self.integrator.step(lambda z: source(z, u, w, p), n, h), []
+        for _ in range(self.substeps):
+            x, residual = advance(x)
+            residuals.append(residual)
+        return x, largest(*residuals) if any(not r.is_zero() for r in residuals) else ca.SX(0)
+
+    def residual(self, parameters: Sequence[str] = ()) -> ca.Function:
+        """``r(x, u, w, p) -> residual``: how far Newton's method was from a solution before its last iteration, as a
+        share of the terms of the equations. Above ``systems.newton.SOLVED`` the next state is NaN; zero where nothing
+        is solved by iterations.
+
+        Args:
+            parameters: as in :meth:`function`.
+        """
+        key = ("residual", *expect_names(parameters, "parameters"))
+        if key not in self._made:
+            source = self.equations(parameters)
+            x, u, w, p = source.sx_in()
+            explicit = self.plant.is_discrete or not isinstance(self.integrator, ImplicitRungeKutta)
+            result = ca.SX(0) if explicit else self._implicit(source, x, u, w, p)[1]
+            self._made[key] = ca.Function("residual", [x, u, w, p], [result], ["x", "u", "w", "p"], ["residual"])
+        return self._made[key]
 
     def replace(self, plant: Plant) -> Discretisation:
         """The same sampling of another plant."""

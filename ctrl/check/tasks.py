@@ -20,6 +20,7 @@ from systems.errors import TriviumError, expect
 from systems.forecast import with_known
 from systems.lowering import lower
 from systems.lowering.program import read
+from systems.newton import SOLVED
 
 __all__ = ["check_task"]
 
@@ -106,8 +107,12 @@ def check_task(task: Task) -> Report:
             "go that far",
             warning=True,
         ),
-        attempt("the discount suits learners", lambda: _discount(task), warning=True),
-        attempt("one sample from every sampled initial state gives a finite state", lambda: _moves(task), "shorten dt"),
+attempt("the discount suits learners", lambda: _discount(task), warning=True),
+        attempt(
+            "one sample from every sampled initial state gives a finite state",
+            lambda: _moves(task),
+            "shorten dt, or raise substeps",
+        ),
         attempt(
             "the integrator is accurate enough",
             lambda: _fine(task),
@@ -357,11 +362,13 @@ def _moves(task: Task) -> None:
             after = step(x, np.broadcast_to(u, (len(x), len(u))), w, np.zeros(0))
         if not np.isfinite(after).all():
             bad = int(np.flatnonzero(~np.isfinite(after).all(axis=1))[0])
-            raise Objection(f"from x = {np.round(x[bad], 3)} with u = {u} the next state is {after[bad]}")
+            residual = float(task.true_dynamics.residual()(x[bad], u, w[bad], 0))
+            why = "" if residual <= SOLVED else ": the equations of the sample were not solved by Newton's method"
+            raise Objection(f"from x = {np.round(x[bad], 3)} with u = {u} the next state is {after[bad]}{why}")
 
 
 def _fine(task: Task) -> str:
-    if task.integrator != "rk4" or task.plant.is_discrete:
+    if task.integrator in ("euler", "exact") or task.plant.is_discrete:
         return f"{task.dynamics} is taken as meant"
     x, w = _draws(task)
     _, u = task.reference.at(task.plant, np.zeros(len(x), dtype=int))

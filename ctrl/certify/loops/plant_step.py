@@ -26,6 +26,7 @@ from systems.arithmetic.exact import (
 )
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_matrices import reshape
+from systems.implicit import ImplicitRungeKutta
 from systems.lowering import lower
 from systems.lowering.program import read
 from systems.uncertain_parameters import expect_varied
@@ -73,7 +74,8 @@ class PlantStep:
         is_disturbed: whether Jacobians are also taken with respect to the disturbance.
 
     Raises:
-        NotApplicable: of :attr:`equations`, where the plant may jump between neighbouring states.
+        NotApplicable: of :attr:`equations`, where the plant may jump between neighbouring states, or is sampled by an
+            implicit integrator.
         InvalidValue: of :attr:`parameters`, for an interval that does not hold the plant's own value, or a parameter
             that the equations or limits read in a way that an expression cannot follow.
     """
@@ -161,12 +163,19 @@ class PlantStep:
         names = tuple(self.uncertain)
         if self.flow is not None and not names:
             return self.flow.equations
-        plant = self.dynamics.plant
+        plant, integrator = self.dynamics.plant, self.dynamics.integrator
+        if isinstance(integrator, ImplicitRungeKutta) and not (self.continuous or plant.is_discrete):
+            raise NotApplicable(
+                f"plant {plant.name} is sampled by {integrator}, whose steps Newton's method computes: proofs do not "
+                "cover where that converges. Prove the continuous plant, or sample it by 'rk4' or, if it is affine, by "
+                "'exact'"
+            )
         f = plant.casadi(names) if self.continuous else self.dynamics.equations(names)
         if jumping := jumps(f):
             raise NotApplicable(
                 f"plant {plant.name} uses {', '.join(jumping)}, where it may jump: its Jacobian does not describe it, "
-                "so nothing can be proved. Write kinks with fmin, fmax or fabs"
+                "so nothing can be proved. Write kinks with fmin, fmax or fabs; equations that Newton's method solves, "
+                "of an implicit integrator or for algebraic signals, cannot be proved"
             )
         return f
 

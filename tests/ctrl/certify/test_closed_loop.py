@@ -14,7 +14,7 @@ from ctrl.certify import ClosedLoop
 from ctrl.controller import NotApplicable
 from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
-from systems import Plant, Quadratic, SetPoint, Sinusoid, Task, Uniform, Vector, signals
+from systems import Plant, Quadratic, Radau, SetPoint, Sinusoid, Task, Uniform, Vector, signals
 from systems.arithmetic.interval import Interval
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
@@ -118,3 +118,12 @@ def test_what_has_no_jacobian_is_refused() -> None:
         ClosedLoop(moving, LQR(pendulum()).law)
     elsewhere = dataclasses.replace(pendulum(), reference=SetPoint([0.1, 0.0], [0.2]))
     assert np.allclose(ClosedLoop(elsewhere, LQR(pendulum()).law).reference, [0.1, 0.0])
+
+
+def test_implicit_integrators_are_refused_by_name() -> None:
+    """Their steps are what Newton's method made of them; continuous time asks for none."""
+    task = dataclasses.replace(pendulum(), integrator=Radau(3))
+    law = LQR(task).law
+    with pytest.raises(NotApplicable, match="sampled by Radau of order 3, whose steps Newton's method computes"):
+        ClosedLoop(task, law)
+    assert np.isfinite(ClosedLoop(task, law, continuous=True)(np.array([0.1, 0.0]))).all()

@@ -1,0 +1,140 @@
+"""Newton's method as an expression: a fixed number of iterations, which every arithmetic can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.errors import InvalidValue
+
+__all__ = ["SOLVED", "as_function", "eliminate", "newton", "orthogonalise", "where_solved"]
+
+SOLVED = 1e-5
+"""The relative residual from which the last iteration may begin. That iteration squares it, so the solution is good to
+the rounding of 64 bits or nearly so; and 32 bits, in which learners simulate, still reach it."""
+
+_UNDERFLOW = 1e-30  # below the terms of any equation, and a positive number in 32 bits
+
+
+def newton(
+    equations: Callable[[ca.SX], ca.SX],
+    guess: ca.SX,
+    size: ca.SX,
+    iterations: int,
+    solve: Callable[[ca.SX, ca.SX], ca.SX],
+) -> tuple[ca.SX, ca.SX]:
+    """The solution z of g(z) = 0, and the residual from which the last iteration began, as expressions.
+
+    Where the last iteration begins close to a solution, derivatives of the result are those of the implicit function
+    theorem, to the same relative accuracy. Of equations that are affine in z the second iteration is the last.
+
+    Args:
+        equations: g, (n, 1) of (n, 1). Other symbols in it are taken as given.
+        guess: (n, 1), where the iterations begin.
+        size: (n, 1), magnitudes that z has beside its own, such as those of what it is added to.
+        iterations: at least 2.
+        solve: of linear equations, :func:`eliminate` or :func:`orthogonalise`.
+
+    Returns:
+        z (n, 1), and sum_i |g_i| / (|dg/dz| (|z| + size))_i, the residual relative to the terms of its equation
+        (Oettli & Prager, 1964), which depends on no units. It is zero where dg/dz is a matrix of numbers.
+
+    Raises:
+        InvalidValue: dg/dz is a matrix of numbers that is singular.
+    """
+    z = ca.SX.sym("z", guess.shape[0])
+    g = ca.densify(equations(z))
+    slopes = ca.densify(ca.jacobian(g, z))
+    if slopes.is_constant():
+        try:
+            inverse = np.linalg.inv(np.array(ca.DM(slopes)))
+        except np.linalg.LinAlgError as error:
+            raise InvalidValue(
+                "linear equations that are to be solved have a singular matrix: of an implicit integrator, for this "
+                "very dt, so choose another; of algebraic equations, which then do not determine their signals"
+            ) from error
+        return guess - ca.SX(inverse) @ as_function([z], [g])(guess), ca.SX(0)
+    terms = ca.fabs(slopes) @ (ca.fabs(z) + size)
+    iterate = as_function([z], [z - solve(slopes, g), ca.sum1(ca.fabs(g) / (terms + _UNDERFLOW))])
+    is_affine = not ca.depends_on(ca.vec(slopes), z)
+    residual = ca.SX(0)
+    for _ in range(2 if is_affine else iterations):
+        guess, residual = iterate(guess)
+    return guess, residual
+
+
+def where_solved(value: ca.SX, residual: ca.SX) -> ca.SX:
+    """The same value where Newton's method converged, and NaN elsewhere.
+
+    Written as a root, whose interval is known to be undefined where it may be: a literal NaN has no enclosure.
+    """
+    if residual.is_zero():
+        return value
+    return value * ca.sqrt(ca.if_else(residual <= SOLVED, 1.0, -1.0))
+
+
+def as_function(arguments: Sequence[ca.SX], results: Sequence[ca.SX]) -> Callable[..., Any]:
+    """Expressions as a function of some of their symbols; it leaves the others in place.
+
+    Calls of it copy these expressions, not what their arguments are made of, so that functions of functions stay small.
+
+    Args:
+        arguments: columns of symbols. results: expressions.
+    """
+    mine = ca.vertcat(*arguments)
+    others = [s for s in ca.symvar(ca.veccat(*results)) if not ca.depends_on(s, mine)]
+    function = ca.Function("expressions", [*arguments, *others], list(results))
+    return lambda *values: function(*values, *others)
+
+
+def eliminate(a: ca.SX, b: ca.SX) -> ca.SX:
+    """A^-1 b by Gaussian elimination with the diagonal as pivots, which keeps zeros: a quarter of the operations of
+    :func:`orthogonalise` for the stages of a Runge-Kutta method, I - h J.
+
+    A pivot close to zero gives an inaccurate result; the residual of Newton's method then shows it.
+
+    Args:
+        a: (n, n). b: (n, 1).
+    """
+    n = a.shape[0]
+    rows, right = [[a[i, j] for j in range(n)] for i in range(n)], [b[i] for i in range(n)]
+    for k in range(n):
+        for i in range(k + 1, n):
+            factor = rows[i][k] / rows[k][k]
+            for j in range(k + 1, n):
+                rows[i][j] -= factor * rows[k][j]
+            right[i] -= factor * right[k]
+    return _substitute(rows, right)
+
+
+def orthogonalise(a: ca.SX, b: ca.SX) -> ca.SX:
+    """A^-1 b by the modified Gram-Schmidt method applied to (A, b), which needs no pivots and is backward stable, as a
+    product with the transpose of its Q is not (Bjoerck, 1967).
+
+    Args:
+        a: (n, n). b: (n, 1).
+    """
+    n = a.shape[0]
+    columns, rows, right = [a[:, j] for j in range(n)], [[ca.SX(0)] * n for _ in range(n)], []
+    for k in range(n):
+        rows[k][k] = ca.sqrt(ca.sumsqr(columns[k]))
+        q = columns[k] / rows[k][k]
+        for j in range(k + 1, n):
+            rows[k][j] = ca.dot(q, columns[j])
+            columns[j] = columns[j] - rows[k][j] * q
+        right.append(ca.dot(q, b))
+        b = b - right[k] * q
+    return _substitute(rows, right)
+
+
+def _substitute(rows: list[list[ca.SX]], right: list[ca.SX]) -> ca.SX:
+    """The solution of upper triangular equations."""
+    n = len(right)
+    z = [ca.SX(0)] * n
+    for k in reversed(range(n)):
+        known = sum((rows[k][j] * z[j] for j in range(k + 1, n)), ca.SX(0))
+        z[k] = (right[k] - known) / rows[k][k]
+    return ca.vertcat(*z)
