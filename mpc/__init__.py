@@ -13,6 +13,8 @@ from mpc.interop.to_dompc import DoMPC, to_dompc
 from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
 from mpc.linear.linear_mpc import LinearMPC
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
+from mpc.sampling.cross_entropy import CrossEntropyMPC
+from mpc.sampling.mppi import MPPI
 from mpc.stochastic.reachable import ErrorDynamics
 from mpc.stochastic.stochastic_mpc import (
     StochasticMPC,
@@ -24,6 +26,8 @@ from mpc.stochastic.stochastic_mpc import (
 from mpc.stochastic.tube import tube_gain
 
 __all__ = [
+    "MPPI",
+    "CrossEntropyMPC",
     "DoMPC",
     "EqualityMPC",
     "ErrorDynamics",

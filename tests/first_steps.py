@@ -18,6 +18,8 @@ import numpy as np
 from ctrl import LQR, Controller
 from ctrl.controller import Status
 from mpc import (
+    MPPI,
+    CrossEntropyMPC,
     EqualityMPC,
     ExplicitMPC,
     HarmonicMPC,
@@ -41,7 +43,7 @@ __all__ = ["NAMES", "made_or_loaded"]
 NAMES = (
     "LQR", "LinearMPC", "LinearMPC, PIQP", "LinearMPC, moving", "NonlinearMPC", "NonlinearMPC, one iteration",
     "LagrangianMPC", "ExplicitMPC", "HarmonicMPC", "HarmonicMPC, ADMM", "TrackingMPC, Clarabel", "EqualityMPC",
-    "StochasticMPC", "policy", "lane keeping",
+    "MPPI", "CrossEntropyMPC", "StochasticMPC", "policy", "lane keeping",
 )  # fmt: skip
 
 
@@ -70,6 +72,8 @@ def controller_of(name: str) -> tuple[Controller, Task]:
         "HarmonicMPC, ADMM": (axis, lambda task: HarmonicMPC(task, 5, 0.3, solver="admm")),
         "TrackingMPC, Clarabel": (axis, lambda task: TrackingMPC(task, 5, solver="clarabel")),
         "EqualityMPC": (double_integrator(), lambda task: EqualityMPC(task, 30)),
+        "MPPI": (cartpole(), MPPI),
+        "CrossEntropyMPC": (cartpole_track(), CrossEntropyMPC),
         "StochasticMPC": (segway(), lambda task: StochasticMPC(task, recondition_every=3)),
     }[name]
     return make(task), task

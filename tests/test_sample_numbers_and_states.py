@@ -17,6 +17,8 @@ import torch
 from ctrl import LQR, Controller, Decision, Status
 from ctrl.controller import measured_state, measured_states, sample_index
 from mpc import (
+    MPPI,
+    CrossEntropyMPC,
     EqualityMPC,
     ExplicitMPC,
     HarmonicMPC,
@@ -55,6 +57,8 @@ CONTROLLERS: dict[str, tuple[Task, Callable[[Task], Controller]]] = {
     "nonlinear": (pendulum(), lambda task: NonlinearMPC(task, 6)),
     "nonlinear, moving": (SWINGING, lambda task: NonlinearMPC(task, 6)),
     "lagrangian": (pendulum(), lambda task: LagrangianMPC(task, 5)),
+    "path integral": (pendulum(), lambda task: MPPI(task, 5, 20)),
+    "cross entropy, moving": (SWINGING, lambda task: CrossEntropyMPC(task, 5, 50)),
     "explicit": (pendulum(), lambda task: ExplicitMPC(task, 2)),
     "harmonic": (AXIS, lambda task: HarmonicMPC(task, 5, frequency=0.3)),
     "harmonic, moving": (MOVING_AXIS, lambda task: HarmonicMPC(task, 5)),

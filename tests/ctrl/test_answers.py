@@ -15,12 +15,15 @@ import mpc.harmonic.answers
 import mpc.lagrangian.lagrangian_mpc
 import mpc.linear.linear_mpc
 import mpc.nonlinear.nonlinear_mpc
+import mpc.sampling.sampling_mpc
 import mpc.stochastic.stochastic_mpc
 import safe_rl.answers
 from ctrl import LQR, Controller, NotApplicable, compare
 from ctrl.answers import EXACT, Announced, Answers, Refused, announced
 from ctrl.check import check_readings
 from mpc import (
+    MPPI,
+    CrossEntropyMPC,
     EqualityMPC,
     ExplicitMPC,
     HarmonicMPC,
@@ -55,6 +58,7 @@ ANSWERS = {
     "linear": mpc.linear.linear_mpc.ANSWERS,
     "nonlinear": mpc.nonlinear.nonlinear_mpc.ANSWERS,
     "lagrangian": mpc.lagrangian.lagrangian_mpc.ANSWERS,
+    "sampling": mpc.sampling.sampling_mpc.ANSWERS,
     "stochastic": mpc.stochastic.stochastic_mpc.ANSWERS,
     "harmonic": mpc.harmonic.answers.answers(mpc.harmonic.answers.FITTED),
     "tracking": mpc.harmonic.answers.answers(mpc.harmonic.answers.STANDING),
@@ -70,6 +74,8 @@ MAKERS: dict[str, Callable[[Task], Controller]] = {
     "linear": lambda task: LinearMPC(task, 5),
     "nonlinear": lambda task: NonlinearMPC(task, 5),
     "lagrangian": lambda task: LagrangianMPC(task, 5),
+    "sampling": lambda task: MPPI(task, 5, 20),
+    "cross entropy": lambda task: CrossEntropyMPC(task, 5, 50),
     "harmonic": lambda task: HarmonicMPC(task, 5, frequency=0.3),
     "tracking": lambda task: TrackingMPC(task, 5),
     "equality": lambda task: EqualityMPC(task, 5),
@@ -119,6 +125,7 @@ PARTS = {
     Part.MEASUREMENT: changed(measurement=Measurement(signals("x1 [-]"))),
     Part.FORECAST: know_ahead(PLAIN, signals("w1 [-]"), {"w1": np.linspace(0.0, 0.1, 40)}),
 }
+READERS = ("lqr", "linear", "nonlinear", "lagrangian", "sampling", "tracking", "stochastic")
 ESTIMATE = "takes the estimate of the state for the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
 SAID = {
@@ -159,6 +166,13 @@ SAID = {
     ("lagrangian", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
     ("lagrangian", Part.DOMAIN): "ignores the domain",
     ("lagrangian", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
+    ("sampling", Part.HARD): "keeps 'wall' by a plan that violates it least among those drawn",
+    ("sampling", Part.NONLINEAR_CONSTRAINT): "keeps 'disc' by a plan that violates it least among those drawn",
+    ("sampling", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
+    ("sampling", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
+    ("sampling", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
+    ("sampling", Part.DOMAIN): "ignores the domain",
+    ("sampling", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
     ("tracking", Part.SOFT): "holds the soft 'wall' as hard",
     ("tracking", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
     ("tracking", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
@@ -177,12 +191,12 @@ SAID = {
     ("stochastic", Part.NON_QUADRATIC_COST): "takes the cost to second order",
     ("stochastic", Part.NONLINEAR_CONSTRAINT): "refused: disc is not affine",
     ("stochastic", Part.MEASUREMENT): f"{ESTIMATE}, with no tightening for its error",
-    **{(reader, Part.MEASUREMENT): ESTIMATE for reader in ("lqr", "linear", "nonlinear", "lagrangian", "tracking")},
+    **{(reader, Part.MEASUREMENT): ESTIMATE for reader in READERS if reader != "stochastic"},
 }
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("reader", ["lqr", "linear", "nonlinear", "lagrangian", "tracking", "stochastic"])
+@pytest.mark.parametrize("reader", READERS)
 def test_what_is_said_of_each_part(reader: str, part: Part) -> None:
     assert part in PARTS[part].reading.parts
     expected = SAID.get((reader, part), "")

@@ -11,6 +11,8 @@ import pytest
 
 from ctrl.controller import NotApplicable, Source, Status
 from mpc import (
+    MPPI,
+    CrossEntropyMPC,
     EqualityMPC,
     ExplicitMPC,
     HarmonicMPC,
@@ -77,6 +79,8 @@ CASES: dict[str, tuple[Callable[[Task], OnlineController], Task, tuple[Change, .
     "linear, PIQP": (lambda task: LinearMPC(task, 12, solver="piqp"), cartpole(), (heavier, narrowed, moved)),
     "nonlinear": (lambda task: NonlinearMPC(task, 12), cartpole(), (heavier, reweighted, narrowed, moved)),
     "Lagrangian": (lambda task: LagrangianMPC(task, 8), pendulum(), (reweighted, moved)),
+    "path integral": (lambda task: MPPI(task, 12, 50), cartpole(), (heavier, reweighted, moved)),
+    "cross entropy": (lambda task: CrossEntropyMPC(task, 12, 50), cartpole(), (narrowed, swinging)),
     "harmonic": (lambda task: HarmonicMPC(task, 10, 0.3), MASSES, (weaker, reweighted, limited, moved)),
     "tracking": (lambda task: TrackingMPC(task, 10), MASSES, (weaker, reweighted, limited, moved)),
     "equality": (lambda task: EqualityMPC(task, 20, solver="clarabel"), MASSES, (weaker, reweighted, moved)),

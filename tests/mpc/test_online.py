@@ -11,6 +11,8 @@ import pytest
 
 from ctrl.controller import Controller, NotApplicable, Source, Status
 from mpc import (
+    MPPI,
+    CrossEntropyMPC,
     EqualityMPC,
     ExplicitMPC,
     HarmonicMPC,
@@ -25,7 +27,7 @@ from systems import Fixed, InvalidValue, LinearPlant, Quadratic, SetPoint, Task
 from systems.library import ball_and_plate_axis, double_integrator, segway
 from systems.library.pendulum import pendulum
 
-KINDS = (LinearMPC, NonlinearMPC, LagrangianMPC)
+KINDS = (LinearMPC, NonlinearMPC, LagrangianMPC, MPPI)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,6 +46,8 @@ FAMILIES: dict[str, Callable[[], OnlineController]] = {
     "tracking": lambda: TrackingMPC(ball_and_plate_axis(), horizon=5, solver="clarabel"),
     "equality": lambda: EqualityMPC(double_integrator(), horizon=30),
     "stochastic": lambda: StochasticMPC(segway(), recondition_every=3),
+    "path integral": lambda: MPPI(double_integrator(), 10, 50),
+    "cross entropy": lambda: CrossEntropyMPC(double_integrator(), 10, 50),
     "explicit": lambda: ExplicitMPC(double_integrator(), horizon=2),
 }
 

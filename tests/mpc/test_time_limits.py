@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ctrl.controller import Controller, Status
-from mpc import HarmonicMPC, LagrangianMPC, LinearMPC, NonlinearMPC, StochasticMPC, TrackingMPC
+from mpc import MPPI, CrossEntropyMPC, HarmonicMPC, LagrangianMPC, LinearMPC, NonlinearMPC, StochasticMPC, TrackingMPC
 from systems import InvalidValue, Task
 from systems.library.cartpole import cartpole
 from systems.library.double_integrator import double_integrator, effort_budget
@@ -39,6 +39,7 @@ def test_a_step_past_its_time_limit_says_timeout_and_gives_an_input(kind: Callab
     [
         (LinearMPC, double_integrator), (StochasticMPC, segway), (HarmonicMPC, double_integrator),
         (TrackingMPC, double_integrator), (NonlinearMPC, pendulum), (LagrangianMPC, pendulum),
+        (MPPI, pendulum), (CrossEntropyMPC, pendulum),
     ],
 )  # fmt: skip
 def test_a_time_limit_is_a_hundred_samples_and_a_minute_at_least(

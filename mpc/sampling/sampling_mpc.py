@@ -1,0 +1,266 @@
+"""The step that all controllers by sampling share: draw input sequences, predict with each, move their distribution."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from time import perf_counter
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused
+from ctrl.controller import Status
+from ctrl.knowledge import Knowledge
+from ctrl.terminal import Kind
+from mpc.approximations import DOMAIN, HELD_AS_HARD, UNDISTURBED
+from mpc.fallback import Plan
+from mpc.memory import expect_dense
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
+from mpc.sampling.noise import coloured
+from mpc.sampling.rollouts import Prediction, Predictions, Rollouts
+from systems import InvalidValue, Task
+from systems.arguments import expect_choice, expect_number, expect_seed, expect_whole
+from systems.reading import Part
+from systems.signals import Values, expect_values, left_out
+
+__all__ = ["ANSWERS", "Distribution", "SamplingMPC"]
+
+MOST = 1_000_000  # roll-outs in one round
+KEPT = 1e-9  # violation of hard constraints, in their own units, up to which they count as kept
+STIRRED = 0.3  # least deviation of an integer input, at which one draw in ten is another whole number
+_STREAMS = 2**63
+
+
+class Distribution(NamedTuple):
+    """Independent normal distributions of the inputs of a plan, up to their correlation in time.
+
+    Args:
+        mean, deviation: (horizon, m).
+        kept: (horizon, m, count), sequences that are drawn once more in the next round.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    kept: np.ndarray
+
+
+class SamplingMPC(OnlineController):
+    """Minimises the task's cost over a receding horizon by random input sequences alone, without any derivative.
+
+    Each round draws input sequences, predicts with all of them at once, and moves the distribution to those that cost
+    least; subclasses define how. A sequence that violates hard constraints counts only where all of them do, and then
+    by its violation (Deb, 2000). The first distribution is centred at the last plan, shifted to the present sample, or
+    at the prediction under the backup control law where that is better. What is applied is the better one of the last
+    mean and the best sequence of all.
+
+    The draws of a sample depend on its number and the seed alone.
+
+    Args:
+        task, horizon: see :class:`mpc.online.OnlineController`.
+        samples: input sequences in one round.
+        max_iterations: rounds in one step.
+        deviation: standard deviation of each input at the start of a step, by name or in order; default: half of the
+            distance from the middle of its range to its limits, or of its size where it has none.
+        colour: exponent of the power spectrum of the sequences; see :func:`mpc.sampling.noise.coloured`.
+        terminal: see :class:`mpc.NonlinearMPC`.
+        seed: of all draws.
+        time_limit: see :class:`mpc.online.OnlineController`; checked after every round.
+
+    Raises:
+        NotApplicable: a task without input, or with a budget of accumulated excess.
+        InvalidValue: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        horizon: int,
+        samples: int,
+        max_iterations: int,
+        deviation: Values,
+        colour: float,
+        terminal: Kind,
+        seed: int,
+        time_limit: float | None,
+    ) -> None:
+        expect_whole(samples, "samples", least=2, most=MOST)
+        expect_whole(max_iterations, "max_iterations", least=1)
+        expect_values(deviation, "deviation")
+        expect_number(colour, "colour", least=0.0)
+        expect_choice(terminal, "terminal", get_args(Kind))
+        super().__init__(task, horizon, max_iterations, time_limit)
+        expect_dense(horizon, 4.0 * horizon * samples * len(self._lower) + 4.0 * horizon**2, 1)
+        self.samples, self.max_iterations, self.seed = samples, max_iterations, expect_seed(seed)
+        self.approximations = ANSWERS.read(task)
+        if left_out(deviation):
+            self.deviation = 0.5 * task.reading.path.sizes[1]
+        else:
+            self.deviation = task.plant.input.array(deviation, what="deviation")
+        if not (self.deviation > 0.0).all():
+            raise InvalidValue(
+                f"deviation = {self.deviation.tolist()}; expected a positive number for each of "
+                f"{', '.join(task.plant.input.names)}"
+            )
+        self.rollouts = Rollouts(task, terminal)
+        self._warm: Plan | None = None  # where the next step starts from
+        self._least = np.where(self._whole, STIRRED, 0.0)
+        # A run with a terminal cost ends, and the horizon shrinks with what is left of it.
+        self._ends = task.reading.terminal is not None
+        lengths = range(1, horizon + 1) if self._ends else (horizon,)
+        self._correlate = {length: coloured(length, float(colour)) for length in lengths}
+
+    @property
+    def _whole(self) -> np.ndarray:
+        return np.zeros(len(self._lower), dtype=bool) if self._integers is None else self._integers
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost that was chosen, in words."""
+        return self.rollouts.end.chosen
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        task: Task = self._arguments[0]
+        return Knowledge(
+            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
+            "the nominal model alone",
+            "a constant reference" if task.reference.is_constant else f"the reference {self.horizon} samples ahead",
+        )
+
+    def reset(self) -> None:
+        """Forgets the last plan."""
+        super().reset()
+        self._warm = None
+
+    def compile(self) -> None:
+        """Compiles the predictions to C, which gives the same numbers up to rounding in less time.
+
+        Compiled functions are kept for later sessions. Copies, and controllers of which something was changed, have to
+        be compiled themselves.
+
+        Raises:
+            CompilerMissing: there is no C compiler, or it fails.
+            NotLowerable: the task uses a function for which CasADi generates no C.
+        """
+        self.rollouts.compile()
+
+    @abstractmethod
+    def _moved(self, drawn: Distribution, u: np.ndarray, score: np.ndarray) -> Distribution:
+        """The distribution after a round.
+
+        Args:
+            drawn: before it. u: (horizon, m, count), the inputs as applied.
+            score: (count,), what to minimise, infinite for sequences that do not count; one of them is finite.
+        """
+
+    def _has_settled(self, drawn: Distribution) -> bool:
+        """Whether further rounds would not change the plan."""
+        return False
+
+    @quiet
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
+        began, steps, predict = perf_counter(), self.task.steps, self.rollouts
+        length = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
+        x_ref, u_ref = self.task.reading.window(k, length + 1, x)
+        generator = np.random.default_rng([self.seed, k % _STREAMS])
+        starts = [predict.one(x, u, x_ref, u_ref) for u in self._starts(x, k, length, u_ref)]
+        first = min(starts, key=_by_order)
+        best_order, best = _by_order(first), first.u
+        drawn = Distribution(best, np.tile(self.deviation, (length, 1)), np.stack([s.u for s in starts], axis=-1))
+        status, rounds = Status.MAX_ITERATIONS, 0
+        while rounds < self.max_iterations:
+            rounds += 1
+            predictions = predict.many(x, self._draw(drawn, generator), x_ref, u_ref)
+            score = _score(predictions)
+            i = int(np.argmin(score))
+            if np.isfinite(score[i]):
+                order = _order(float(predictions.cost[i]), float(predictions.violation[i]))
+                if order < best_order:
+                    best_order, best = order, predictions.u[..., i]
+                drawn = self._moved(drawn, predictions.u, score)
+            if self._has_settled(drawn):
+                status = Status.SOLVED
+                break
+            if perf_counter() - began > self.time_limit:
+                status = Status.TIMEOUT
+                break
+        ended = min((predict.one(x, u, x_ref, u_ref) for u in (drawn.mean, best)), key=_by_order)
+        if not (np.isfinite(ended.cost) and np.isfinite(ended.x).all()):
+            return SolveResult(Status.NUMERICAL, None, rounds)
+        if ended.violation > KEPT:
+            status = Status.INFEASIBLE
+        self._warm = Plan(ended.x, ended.u, k)
+        return SolveResult(status, self._warm, rounds)
+
+    def _draw(self, drawn: Distribution, generator: np.random.Generator) -> np.ndarray:
+        """Input sequences (horizon, m, samples): the mean, those that are kept, and random ones."""
+        length, m = drawn.mean.shape
+        white = generator.standard_normal((length, m * self.samples))
+        u = (self._correlate[length] @ white).reshape(length, m, self.samples)
+        u *= np.maximum(drawn.deviation, self._least)[..., None]
+        u += drawn.mean[..., None]
+        u[..., 0] = drawn.mean
+        count = min(drawn.kept.shape[2], self.samples - 1)
+        u[..., 1 : count + 1] = drawn.kept[..., :count]
+        return u
+
+    def _starts(self, x: np.ndarray, k: int, length: int, u_ref: np.ndarray) -> list[np.ndarray]:
+        """Input sequences (length, m) that are known before any is drawn: the last plan, shifted and prolonged by the
+        backup law, and the prediction under that law alone; the reference input where it is not finite."""
+        plan = self._warm if self._failures < COLD_AFTER else None
+        starts = []
+        if plan is not None:
+            done = min(max(k - plan.k, 0), len(plan.u))
+            if done < len(plan.u):
+                starts.append(self._prolonged(x, plan.u[done:][:length], k, length))
+        starts.append(self._prolonged(x, np.zeros((0, len(self._lower))), k, length))
+        return [np.where(np.isfinite(u), u, u_ref[:length]) for u in starts]
+
+    def _prolonged(self, x: np.ndarray, given: np.ndarray, k: int, length: int) -> np.ndarray:
+        """The inputs that are given, and then those of the backup law."""
+        u = np.empty((length, len(self._lower)))
+        u[: len(given)] = given
+        for i in range(length):
+            if i >= len(given):
+                u[i] = self._fallback.backup(x, k + i)
+            x = np.array(self.rollouts.after(x, u[i]))
+        return u
+
+
+def _order(cost: float, violation: float) -> tuple[bool, float, float]:
+    """What predictions are compared by: finite ones first, then by violation where it is more than rounding, then by
+    cost."""
+    return not np.isfinite(cost), violation if violation > KEPT else 0.0, cost
+
+
+def _by_order(prediction: Prediction) -> tuple[bool, float, float]:
+    return _order(prediction.cost, prediction.violation)
+
+
+def _score(predictions: Predictions) -> np.ndarray:
+    """What to minimise: the cost of those that keep the hard constraints; the violation where none does."""
+    kept = (predictions.violation <= KEPT) & np.isfinite(predictions.cost)
+    if kept.any():
+        return np.where(kept, predictions.cost, np.inf)
+    return np.where(np.isfinite(predictions.cost), predictions.violation, np.inf)
+
+
+HELD = Announced(
+    "keeps {names} by a plan that violates it least among those drawn, which need not hold one that keeps it"
+)
+ANSWERS = Answers(
+    {
+        **dict.fromkeys(Part, EXACT),
+        Part.HARD: HELD,
+        Part.CHANCE: HELD_AS_HARD,
+        Part.BUDGET: HELD_AS_HARD,
+        Part.EXCESS_BUDGET: Refused(
+            "the budget of {names} counts by how much it is exceeded, which a controller by sampling does not; use the "
+            "nonlinear MPC"
+        ),
+        Part.BIASED_DISTURBANCE: UNDISTURBED,
+        Part.DOMAIN: DOMAIN,
+        Part.MEASUREMENT: ESTIMATED,
+    }
+)
