@@ -15,7 +15,7 @@ import tyro
 from ctrl.commands.misuse import Misuse, short_name, tell
 from ctrl.commands.verify import PROOF_SECONDS
 
-__all__ = ["Compare", "say"]
+__all__ = ["Compare", "engine", "say"]
 
 STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 """One of each kind; a task that asks another question has a comparison of its own."""
@@ -30,6 +30,7 @@ class Compare:
       trivium compare cartpole
       trivium compare cartpole --controllers lqr nonlinear-mpc --starts 200 --true pole_mass=0.15
       trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
+      trivium compare cartpole --robustness
 
     Ctrl-C stops; the same command with --out DIR, which is then printed, goes on without repeating finished runs.
 
@@ -57,6 +58,9 @@ class Compare:
     to skip proofs."""
     report: bool = True
     """Write report.html, one page that explains the results and needs no network."""
+    robustness: bool = False
+    """After the comparison, run the controllers in loops that differ from what they know: in parameters, disturbances,
+    noise and delay; curves in the report. Says first about how long it takes."""
 
     def run(self) -> int:
         import shlex
@@ -96,8 +100,34 @@ class Compare:
             finally:  # whatever became of the output
                 sources = {task.name: self.task} | shown_names(self.controllers)
                 saved = kept(folder, partial(_save, comparison, self.report, self.logs(), sources))
-        tell(saved)
-        return 1 if comparison.failed else 0
+            tell(saved)
+            with ends_promptly(go_on):
+                more = self._additions(spec.controllers, comparison, folder)
+            if more is not None and self.report:
+                write = partial(_report, comparison, self.logs(), sources, more)
+                tell(kept(folder, write))
+        return 1 if comparison.failed or (more is not None and more.failed) else 0
+
+    def _additions(self, controllers: Mapping[str, Any], comparison: Any, folder: Path) -> Any:
+        """What was asked for beyond the comparison; None if nothing was."""
+        if not self.robustness:
+            return None
+        from rich.console import Console
+
+        from ctrl.comparison.table import columns
+        from ctrl.report.additions import Additions
+        from ctrl.robustness import robustness
+        from ctrl.robustness.run import STARTS
+
+        ran = {name: controllers[name] for name in comparison.runs}
+        place = folder / "robustness"
+        starts = min(STARTS, len(comparison.starts))
+        result = robustness(
+            comparison.task, ran, starts, self.seed, engine=engine(self.workers), out=place, announce=say
+        )
+        result.save(place)
+        Console(width=columns()).print(result)
+        return Additions(robustness=result)
 
     def logs(self) -> dict[str, Path]:
         """The logs of trainings that stand beside the policies that are compared."""
@@ -117,6 +147,26 @@ def _save(comparison: Any, report: bool, logs: Mapping[str, Path], sources: Mapp
     save(comparison, place, command)
     if report:
         write_report(comparison, place, command, logs, sources)
+
+
+def _report(comparison: Any, logs: Mapping[str, Path], sources: Mapping[str, str], more: Any, place: Path) -> None:
+    """Writes the report anew with what was added."""
+    from ctrl.report import write_report
+
+    write_report(comparison, place, ["trivium", *sys.argv[1:]], logs, sources, more)
+
+
+def engine(workers: int | None) -> Any:
+    """Processes of this machine; this one alone where there is one worker.
+
+    Args:
+        workers: their number; None for the number of free cores.
+    """
+    from ctrl.cells import Here, Processes
+    from ctrl.comparison.workers import cores
+
+    count = cores() if workers is None else workers
+    return Here() if count == 1 else Processes(count)
 
 
 def shown_names(names: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ctrl.commands.compare import say
+from ctrl.commands.compare import engine, say
 from ctrl.commands.misuse import Misuse, short_name, tell
 
 __all__ = ["SweepCommand"]
@@ -98,15 +98,11 @@ class SweepCommand:
         return 1 if done.failed else 0
 
     def _engine(self) -> Any:
-        from ctrl.cells import Here, Processes
-        from ctrl.comparison.workers import cores
-
         if self.engine == "ray":
             from ctrl.cells.ray_engine import RayEngine
 
             return RayEngine(self.address, self.workers)
-        count = cores() if self.workers is None else self.workers
-        return Here() if count == 1 else Processes(count)
+        return engine(self.workers)
 
 
 def _true(given: tuple[str, ...]) -> dict[str, list[float]]:

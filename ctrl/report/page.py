@@ -5,22 +5,23 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.problem import problem
+from ctrl.report.additions import Additions
 from ctrl.report.charts import legend
 from ctrl.report.distributions import distributions, margins, trade_off
 from ctrl.report.elements import Element, Item, document, element
 from ctrl.report.learning import learning_curves
+from ctrl.report.missing import missing
+from ctrl.report.robustness import robustness_charts, robustness_sentences, robustness_table
 from ctrl.report.style import STYLE_SHEET
 from ctrl.report.summary import summary
 from ctrl.report.tables import difference_table, main_table
 from ctrl.report.trajectories import RUNS, phase_portraits, traces
-from systems.errors import TriviumError
 from systems.files import write
 
 __all__ = ["FILE", "Section", "page", "write_report"]
@@ -55,6 +56,8 @@ def page(
     command: Sequence[str] = (),
     logs: Mapping[str, Path] | None = None,
     sources: Mapping[str, str] | None = None,
+    more: Additions | None = None,
+    folder: str | Path | None = None,
 ) -> str:
     """The report as text.
 
@@ -64,10 +67,14 @@ def page(
         logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
         sources: what the command line calls the task and the controllers, by the names that they are shown under;
             default: these names.
+        more: results beyond the comparison; default: none.
+        folder: of the results, from which a command that adds to them goes on; default: not named.
     """
-    sections = [*_sections(comparison), *_learning(comparison, logs or {})]
+    more = more or Additions()
+    sections = [*_sections(comparison), *_learning(comparison, logs or {}), *_robustness(comparison, more)]
     if command:
-        sections.append(_missing(comparison, command, sources or {}))
+        said = missing(comparison, command, sources or {}, more, folder)
+        sections.append(Section("missing", "What is not on this page", [said]))
     links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
     head = element(
         "head",
@@ -85,7 +92,8 @@ def page(
             element("h1", f"{comparison.task.name}: {_count(comparison)}"),
             element("p", problem(comparison), attributes={"class": "problem"}),
         ),
-        element("main", _first(comparison), element("nav", element("ul", links), attributes={"aria-label": "Sections"}),
+        element("main", _first(comparison, more),
+            element("nav", element("ul", links), attributes={"aria-label": "Sections"}),
             [_shown(section) for section in sections]),
         element("footer", element("p", _origin(command), attributes={"class": "note"})),
     )  # fmt: skip
@@ -98,29 +106,35 @@ def write_report(
     command: Sequence[str] = (),
     logs: Mapping[str, Path] | None = None,
     sources: Mapping[str, str] | None = None,
+    more: Additions | None = None,
 ) -> Path:
     """Writes ``report.html`` to a folder.
 
     Args:
         comparison: its results.
         folder: where to.
-        command, logs, sources: as of :func:`page`.
+        command, logs, sources, more: as of :func:`page`.
 
     Returns:
         The file.
     """
     file = Path(folder) / FILE
-    write(file, page(comparison, command, logs, sources).encode("utf-8"))
+    write(file, page(comparison, command, logs, sources, more, folder).encode("utf-8"))
     return file
 
 
-def _first(comparison: ComparisonData) -> Element:
+def _first(comparison: ComparisonData, more: Additions) -> Element:
+    answers = [(answer.question, answer.sentences) for answer in summary(comparison)]
+    if more.robustness is not None:
+        answers.insert(3, ("What if the plant differs?", tuple(robustness_sentences(more.robustness))))
     parts = [
-        element("section", element("h3", answer.question), element("ul", [element("li", s) for s in answer.sentences]))
-        for answer in summary(comparison)
+        element("section", element("h3", question), element("ul", [element("li", s) for s in sentences]))
+        for question, sentences in answers
     ]
     failures = [f"{name} was skipped: {why}" for name, why in comparison.skipped.items()]
     failures += [f"{name} FAILED: {why}" for name, why in comparison.failed.items()]
+    if more.robustness is not None:
+        failures += [f"{name}, robustness: {why}" for name, why in more.robustness.failed.items()]
     if failures:
         parts.append(
             element("section", element("h3", "What did not run?"), element("ul", [element("li", f) for f in failures]))
@@ -177,6 +191,28 @@ def _learning(comparison: ComparisonData, logs: Mapping[str, Path]) -> list[Sect
     ]
 
 
+def _robustness(comparison: ComparisonData, more: Additions) -> list[Section]:
+    result = more.robustness
+    if result is None:
+        return []
+    parts: list[Item] = [
+        _note(
+            "Loops that differ from the task that the controllers were made for, one thing at a time; the same starts "
+            "and draws at every value. Bands: 95 %, Student's t of a mean cost and Wilson of a share."
+        ),
+        robustness_table(result),
+        legend(list(comparison.runs)),
+    ]
+    pairs = [
+        element("div", element("h3", title), _note(f"{note[0].upper()}{note[1:]}.") if note else None, _grid(charts))
+        for title, note, charts in robustness_charts(result, list(comparison.runs))
+    ]
+    parts.append(element("div", pairs, attributes={"class": "pairs"}))
+    if result.left_out:
+        parts.append(_note("Not varied: " + "; ".join(f"{name}: {why}" for name, why in result.left_out.items()) + "."))
+    return [Section("robustness", "Robustness", parts)]
+
+
 def _trajectories(comparison: ComparisonData) -> list[Item]:
     count = len(comparison.starts)
     shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
@@ -195,51 +231,6 @@ def _trajectories(comparison: ComparisonData) -> list[Item]:
 def _count(comparison: ComparisonData) -> str:
     count = len(comparison.runs)
     return next(iter(comparison.runs)) if count == 1 else f"{count} controllers compared"
-
-
-def _missing(comparison: ComparisonData, command: Sequence[str], sources: Mapping[str, str]) -> Section:
-    """What the page does not show, with the command that adds it."""
-    task = sources.get(comparison.task.name, comparison.task.name)
-    again = _without(command, ("--starts", "--out"))
-    commands = [("More runs, so narrower intervals", [*again, "--starts", str(4 * len(comparison.starts))])]
-    change = _change(comparison)
-    if change:
-        commands.append(("A plant that differs from the model", [*_without(command, ("--out",)), "--true", change]))
-    listed = [(what, shlex.join(line)) for what, line in commands]
-    if any("learned" in text for said in comparison.approximations.values() for text in said or ()):
-        train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
-        listed.append(("The learning curve of a policy, from the log beside it", train))
-    law = next((name for name in comparison.runs if comparison.proved.get(name) is not None), None)
-    if law is not None:
-        verify = shlex.join(["trivium", "verify", task, "--controller", sources.get(law, law)])
-        listed.append((f"A larger proof for {law}, with its certificate", verify))
-    items = [element("li", f"{what}: ", element("code", line)) for what, line in listed]
-    return Section("missing", "What is not on this page", [element("ul", items)])
-
-
-def _without(command: Sequence[str], options: Sequence[str]) -> list[str]:
-    """A command line without some options and their one value."""
-    kept, skips = list[str](), False
-    for part in command:
-        is_option = part.partition("=")[0] in options
-        if not skips and not is_option:
-            kept.append(part)
-        skips = is_option and "=" not in part
-    return kept
-
-
-def _change(comparison: ComparisonData) -> str | None:
-    """A parameter of the true plant with another value that it may have; None if the plant is another one already."""
-    plant = comparison.task.plant
-    if comparison.task.truth is not None:
-        return None
-    for name, value in plant.parameters.items():
-        changed = float(f"{1.2 * value:.4g}")
-        with suppress(TriviumError):
-            plant.with_parameters({name: changed})
-            if changed != value:
-                return f"{name}={changed:.4g}"
-    return None
 
 
 def _shown(section: Section) -> Element:

@@ -47,6 +47,7 @@ code {{ font: .85em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ba
   padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere; }}
 .charts {{ display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }}
 .charts.wide {{ grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }}
+.pairs {{ display: grid; gap: 0 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 34rem), 1fr)); }}
 figure {{ margin: 0; min-width: 0; }}
 figure > strong {{ display: block; font-size: .875rem; color: var(--c, inherit); overflow-wrap: anywhere; }}
 svg {{ display: block; width: 100%; height: auto;
@@ -86,7 +87,7 @@ svg .power {{ font-size: 8px; }}
   .scroll {{ overflow: visible; }}
   table {{ font-size: 7.5pt; }}
   .charts {{ grid-template-columns: repeat(4, 1fr); }}
-  .charts.wide {{ grid-template-columns: repeat(2, 1fr); }}
+  .charts.wide, .pairs, .pairs .charts {{ grid-template-columns: repeat(2, 1fr); }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 }}
 """

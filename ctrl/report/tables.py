@@ -14,7 +14,7 @@ from ctrl.report.elements import Element, Item, element
 from ctrl.report.numbers import duration, interval, number, percent, rate
 from systems.statistics import Estimate
 
-__all__ = ["difference_table", "excerpt", "main_table"]
+__all__ = ["difference_table", "excerpt", "main_table", "table"]
 
 
 def main_table(comparison: ComparisonData) -> Element:
@@ -53,7 +53,7 @@ def main_table(comparison: ComparisonData) -> Element:
     )
     # Controllers are columns: their number is small, and a narrow table can be read on a phone.
     columns = list(zip(*rows, strict=True))
-    return _table(
+    return table(
         caption, [heads[0], *columns[0]], [[head, *cells] for head, cells in zip(heads[1:], columns[1:], strict=True)]
     )
 
@@ -86,7 +86,7 @@ def difference_table(comparison: ComparisonData) -> Element | None:
         if len(rows) > 1
         else "Interval at 95 %."
     )
-    return _table(caption, ["pair", "difference", "which means"], rows)
+    return table(caption, ["pair", "difference", "which means"], rows)
 
 
 def excerpt(comparison: ComparisonData) -> str:
@@ -101,7 +101,7 @@ def excerpt(comparison: ComparisonData) -> str:
         [name, interval(m.cost), _ratio(ratios[name]), rate(m.violated), rate(m.settled), duration(m.step_p50)]
         for name, m in comparison.metrics.items()
     ]
-    return tostring(_table(problem(comparison), heads, rows), encoding="unicode", method="html")
+    return tostring(table(problem(comparison), heads, rows), encoding="unicode", method="html")
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -110,8 +110,14 @@ def _ratio(ratio: Estimate) -> str:
     return f"{ratio.value:.4g}" if ratio.low == ratio.high else interval(ratio)
 
 
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
-    """A table that scrolls by itself where it is too wide, in reach of the keyboard."""
+def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
+    """A table that scrolls by itself where it is too wide, in reach of the keyboard.
+
+    Args:
+        caption: said above it.
+        heads: of the columns.
+        rows: of texts, the first of each being its head.
+    """
     head = element("tr", [element("th", text, attributes={"scope": "col"}) for text in heads])
     body: list[Item] = [
         element("tr", element("th", row[0], attributes={"scope": "row"}), [element("td", text) for text in row[1:]])

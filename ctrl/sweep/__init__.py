@@ -2,7 +2,8 @@
 
 from ctrl.sweep.cell import SweepCell
 from ctrl.sweep.grid import grid
+from ctrl.sweep.perturbation import Perturbation
 from ctrl.sweep.results import Sweep
 from ctrl.sweep.run import sweep
 
-__all__ = ["Sweep", "SweepCell", "grid", "sweep"]
+__all__ = ["Perturbation", "Sweep", "SweepCell", "grid", "sweep"]

@@ -11,17 +11,24 @@ from ctrl.cells.identity import Identified, digest, identity
 from ctrl.comparison.draws import draw_all
 from ctrl.comparison.metrics import measure
 from ctrl.comparison.pairing import paired
+from ctrl.comparison.verdicts import violated_samples
+from ctrl.controller import Controller
 from ctrl.loop import simulate
+from ctrl.sweep.perturbation import NOMINAL, Perturbation
 from systems import Task
 from systems.describe import content, describe
 
 __all__ = ["SweepCell"]
+
+_MADE: dict[str, Controller] = {}  # the last controller of this process
 
 
 @final
 @dataclass(frozen=True)
 class SweepCell:
     """A cell whose result is plain data that follows from its fields, measured times aside.
+
+    ``broken`` counts the runs that violate any constraint at any sample, leave the domain or diverge.
 
     Args:
         task: with its true plant.
@@ -30,6 +37,7 @@ class SweepCell:
         factory: makes the controller.
         starts: number of initial states.
         seed: of initial states and disturbances.
+        perturbation: of the loop that runs, unknown to the controller; default: none.
     """
 
     task: Task
@@ -38,29 +46,32 @@ class SweepCell:
     factory: Identified
     starts: int
     seed: int
+    perturbation: Perturbation = NOMINAL
 
     @property
     def description(self) -> dict[str, Any]:
         """What a reader tells it by."""
-        return {
+        said = {
             "task": self.task.name,
             "true": self.true or "nominal",
             "controller": self.controller,
             "settings": describe(dict(self.factory.settings)),
             "seed": self.seed,
         }
+        return said if self.perturbation == NOMINAL else said | {"perturbation": str(self.perturbation)}
 
     @property
     def key(self) -> str:
         """A digest of everything that the result depends on."""
-        return digest([self.description, content(self.task), identity(self.factory), self.starts])[:24]
+        parts = [self.description, content(self.task), identity(self.factory), self.starts]
+        return digest(parts if self.perturbation == NOMINAL else [*parts, describe(self.perturbation)])[:24]
 
     def __call__(self) -> dict[str, Any]:
         began = perf_counter()
-        x0, w, noise, p = draw_all(self.task, self.starts, (self.seed,))
-        controller, _ = paired(self.factory(self.task), self.factory, self.task)
-        runs = simulate(self.task, controller, x0, w, noise=noise, parameters=p)
-        metrics, said = measure(self.task, runs), announced(controller)
+        controller, task = self._made(), self.perturbation.task(self.task)
+        x0, w, noise, p = self.perturbation.draws(draw_all(task, self.starts, (self.seed,)))
+        runs = simulate(task, self.perturbation.controller(controller, task), x0, w, noise=noise, parameters=p)
+        metrics, said = measure(task, runs), announced(controller)
         return {
             "cost": runs.cost.tolist(),
             "runs": len(runs),
@@ -68,6 +79,7 @@ class SweepCell:
             "unsafe": metrics.unsafe.k,
             "settled": metrics.settled.k,
             "left": metrics.left.k,
+            "broken": int((violated_samples(runs.margins).any(axis=(1, 2)) | ~runs.stayed).sum()),
             "worst_margin": dict(metrics.worst_margin),
             "approximations": None if said is None else list(said),
             "step_p50_ms": 1e3 * metrics.step_p50,
@@ -76,3 +88,15 @@ class SweepCell:
             "timed": metrics.missed.n,
             "seconds": perf_counter() - began,
         }
+
+    def _made(self) -> Controller:
+        """The controller. Cells that differ in their perturbations share it, as runs of a comparison do."""
+        known = None if self.perturbation == NOMINAL else identity(self.factory)
+        key = "" if known is None else digest([known, content(self.task)])
+        if key and key in _MADE:
+            return _MADE[key]
+        made: Controller = paired(self.factory(self.task), self.factory, self.task)[0]
+        if key:
+            _MADE.clear()
+            _MADE[key] = made
+        return made

@@ -97,7 +97,7 @@ class Sweep:
             folder: where to; created if it does not exist.
         """
         folder, rows, text = Path(folder), self.rows, io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]))
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
         cells = [{**cell.description, "result": result} for cell, result in zip(self.cells, self.results, strict=True)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from systems import InvalidValue
 
 __all__ = ["sweep"]
 
+_MANY = 8  # cells of a controller
+
 
 def sweep(
     cells: Sequence[SweepCell],
@@ -24,7 +25,7 @@ def sweep(
     out: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Sweep:
-    """Runs every cell, the first one in this process to measure how long it takes.
+    """Runs every cell, the first ones of each controller in this process to measure how long they take.
 
     Args:
         cells: as from :func:`ctrl.sweep.grid`.
@@ -52,12 +53,13 @@ def sweep(
         say(f"sweep of {len(cells)} cells with {cells[0].starts} runs each, {at_once}; {len(missing)} to run")
         advance = progress.advance("cells")
         advance(len(cells) - len(missing))
-        began = time.perf_counter()
-        # The first one alone: it measures the time, and controllers that are trained on first use are trained once.
-        for part, with_engine in ((missing[:1], Here()), (missing[1:], engine)):
+        # Some of each controller alone: they measure the time, and what is trained on first use is trained once.
+        first = _first(cells, missing, _seconds(cells, results))
+        for part, with_engine in ((first, Here()), ([i for i in missing if i not in first], engine)):
             if with_engine is engine and part:
-                left = (time.perf_counter() - began) * len(part) / engine.workers
-                say(f"{about(left)} to go if all cells are like the first; Ctrl-C stops")
+                measured = _seconds(cells, results)
+                left = sum(measured.get(cells[i].controller, 0.0) for i in part) / engine.workers
+                say(f"{about(left)} to go if a controller's cells are alike; Ctrl-C stops")
             with closing(with_engine.run([cells[i] for i in part])) as ends:
                 for ended in ends:
                     i = part[ended.index]
@@ -71,3 +73,19 @@ def sweep(
                             store.keep(cells[i], ended.value)
                     advance(1)
     return Sweep(tuple(cells), tuple(results), failed, skipped)
+
+
+def _seconds(cells: Sequence[SweepCell], results: Sequence[dict[str, Any] | None]) -> dict[str, float]:
+    """How long a cell of each controller took, of those that have a result."""
+    return {
+        cell.controller: float(result["seconds"])
+        for cell, result in zip(cells, results, strict=True)
+        if result is not None
+    }
+
+
+def _first(cells: Sequence[SweepCell], missing: Sequence[int], measured: Mapping[str, float]) -> list[int]:
+    """The cells that measure the time: of each controller without a result one, or two of many, as in the first one its
+    code is loaded and compiled."""
+    of = {cells[i].controller: [j for j in missing if cells[j].controller == cells[i].controller] for i in missing}
+    return sorted(i for name, own in of.items() if name not in measured for i in own[: 2 if len(own) > _MANY else 1])

@@ -44,7 +44,7 @@ class SweepStore:
             result["worst_margin"] = {name: float(margin) for name, margin in result["worst_margin"].items()}
             for name in ("step_p50_ms", "step_p99_ms", "seconds"):
                 result[name] = float(result[name])
-            for name in ("runs", "violated", "unsafe", "settled", "left", "missed", "timed"):
+            for name in ("runs", "violated", "unsafe", "settled", "left", "broken", "missed", "timed"):
                 result[name] = int(result[name])
             return result
         except (FileError, KeyError, TypeError, ValueError, AttributeError):

@@ -1,0 +1,81 @@
+"""What a report does not show, with the commands that add it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ctrl.comparison.data import ComparisonData
+from ctrl.report.additions import Additions
+from ctrl.report.elements import Element, element
+from systems.errors import TriviumError
+
+__all__ = ["missing"]
+
+_ADDING = ("--robustness",)
+
+
+def missing(
+    comparison: ComparisonData,
+    command: Sequence[str],
+    sources: Mapping[str, str],
+    more: Additions,
+    folder: str | Path | None,
+) -> Element:
+    """The commands, each with what it adds.
+
+    Args:
+        comparison: its results.
+        command: the command line that made them.
+        sources: what it calls the task and the controllers, by the names that they are shown under.
+        more: what the report shows beyond the comparison.
+        folder: of the results, from which a command that adds to them goes on; None for a new one.
+    """
+    here = [*_without(command, ("--out",)), *(() if folder is None else ("--out", str(folder)))]
+    task = sources.get(comparison.task.name, comparison.task.name)
+    plain = [part for part in command if part not in _ADDING]
+    again = _without(plain, ("--starts", "--out"))
+    commands = [("More runs, so narrower intervals", [*again, "--starts", str(4 * len(comparison.starts))])]
+    change = _change(comparison)
+    if change:
+        commands.append(("A plant that differs from the model", [*_without(plain, ("--out",)), "--true", change]))
+    if more.robustness is None:
+        what = "Curves over parameters, disturbance, noise and delay, added to this folder"
+        commands.append((what, [*here, "--robustness"]))
+    listed = [(what, shlex.join(line)) for what, line in commands]
+    if any("learned" in text for said in comparison.approximations.values() for text in said or ()):
+        train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
+        listed.append(("The learning curve of a policy, from the log beside it", train))
+    law = next((name for name in comparison.runs if comparison.proved.get(name) is not None), None)
+    if law is not None:
+        verify = shlex.join(["trivium", "verify", task, "--controller", sources.get(law, law)])
+        listed.append((f"A larger proof for {law}, with its certificate", verify))
+    items = [element("li", f"{what}: ", element("code", line)) for what, line in listed]
+    return element("ul", items)
+
+
+def _without(command: Sequence[str], options: Sequence[str]) -> list[str]:
+    """A command line without some options and their one value."""
+    kept, skips = list[str](), False
+    for part in command:
+        is_option = part.partition("=")[0] in options
+        if not skips and not is_option:
+            kept.append(part)
+        skips = is_option and "=" not in part
+    return kept
+
+
+def _change(comparison: ComparisonData) -> str | None:
+    """A parameter of the true plant with another value that it may have; None if the plant is another one already."""
+    plant = comparison.task.plant
+    if comparison.task.truth is not None:
+        return None
+    for name, value in plant.parameters.items():
+        changed = float(f"{1.2 * value:.4g}")
+        with suppress(TriviumError):
+            plant.with_parameters({name: changed})
+            if changed != value:
+                return f"{name}={changed:.4g}"
+    return None
