@@ -107,7 +107,7 @@ def check_task(task: Task) -> Report:
             "go that far",
             warning=True,
         ),
-attempt("the discount suits learners", lambda: _discount(task), warning=True),
+        attempt("the discount suits learners", lambda: _discount(task), warning=True),
         attempt(
             "one sample from every sampled initial state gives a finite state",
             lambda: _moves(task),
