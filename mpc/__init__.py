@@ -15,6 +15,7 @@ from mpc.linear.linear_mpc import LinearMPC
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from mpc.sampling.cross_entropy import CrossEntropyMPC
 from mpc.sampling.mppi import MPPI
+from mpc.scenario.scenario_mpc import Scenario, ScenarioMPC
 from mpc.stochastic.reachable import ErrorDynamics
 from mpc.stochastic.stochastic_mpc import (
     StochasticMPC,
@@ -39,6 +40,8 @@ __all__ = [
     "MoveBlocking",
     "MovingHorizonEstimator",
     "NonlinearMPC",
+    "Scenario",
+    "ScenarioMPC",
     "StochasticMPC",
     "TrackingMPC",
     "choose_frequency",

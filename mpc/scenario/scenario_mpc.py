@@ -1,0 +1,130 @@
+"""Nonlinear MPC against several scenarios at once (Lucia, Finkler & Engell, 2013, "Multi-stage nonlinear model
+predictive control applied to a semi-batch polymerization reactor under uncertainty").
+
+Plants and disturbances differ between scenarios and are constant over the horizon. The first inputs are common to all;
+later ones may differ, since measurements will have shown by then which scenario it is. With one common input this is
+the scenario tree of robust horizon 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from ctrl.answers import Answers, Refused
+from ctrl.controller import Source
+from ctrl.knowledge import Knowledge
+from ctrl.terminal import Kind
+from mpc.fallback import Plan
+from mpc.nonlinear.nonlinear_mpc import ANSWERS as OF_ONE
+from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
+from mpc.online import OnlineController, SolveResult
+from mpc.scenario.scenario_task import Scenario, scenario_task
+from systems import InvalidValue, Task
+from systems.arguments import expect_whole
+from systems.errors import expect
+from systems.reading import Part
+
+__all__ = ["Scenario", "ScenarioMPC"]
+
+
+@final
+class ScenarioMPC(OnlineController):
+    """Minimises the expected cost over scenarios, and keeps the constraints in every one of them.
+
+    Every scenario is predicted from the measured state; the programs are those of :class:`mpc.NonlinearMPC` on all
+    copies together.
+
+    Args:
+        task: the nominal task.
+        scenarios: what may happen; the nominal plant is none unless it is given, as ``Scenario()``.
+        horizon: number of predicted samples.
+        shared: number of the first samples in which all scenarios have the same inputs, from 1 to the horizon; default:
+            1. With the horizon, one plan of inputs must do for all.
+        terminal: see :class:`mpc.NonlinearMPC`.
+        iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
+        time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
+
+    Attributes:
+        mpc: the controller of all copies together.
+
+    Raises:
+        NotApplicable: a task with budgets of excess, integer inputs, limits on the change of inputs or signals that are
+            known ahead; what NonlinearMPC refuses.
+        InvalidValue: no scenario, or a plant with other signals than the task's.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        scenarios: Sequence[Scenario],
+        horizon: int = 20,
+        shared: int = 1,
+        terminal: Kind = "cost-to-go",
+        iterations: int | None = None,
+        time_limit: float | None = None,
+    ) -> None:
+        super().__init__(task, horizon, None, time_limit)
+        expect(scenarios, (list, tuple), "scenarios", "such as [Scenario(), Scenario(CartPole(pole_mass=0.2))]")
+        if not scenarios:
+            raise InvalidValue("no scenarios; expected at least one, such as Scenario() of the nominal plant")
+        for scenario in scenarios:
+            expect(scenario, Scenario, "a scenario", "such as Scenario(CartPole(pole_mass=0.2))")
+        expect_whole(shared, "shared", least=1, most=horizon, unit="samples")
+        self.approximations = ANSWERS.read(task)
+        self._arguments = (task, tuple(scenarios), horizon, shared, terminal, iterations, time_limit)
+        self.scenarios, self.shared = tuple(scenarios), shared
+        copies = scenario_task(task, scenarios, shared)
+        self.mpc = NonlinearMPC(copies, horizon, terminal=terminal, time_limit=self.time_limit, iterations=iterations)
+        self._flags = np.ones(shared)
+
+    def __repr__(self) -> str:
+        horizon = f"horizon={self.horizon}"
+        return super().__repr__().replace(horizon, f"{len(self.scenarios)} scenarios, {horizon}", 1)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it minimises, was made from, and knows in advance."""
+        is_constant = self.task.reference.is_constant
+        return Knowledge(
+            f"the mean cost of {len(self.scenarios)} scenarios over {self.horizon} predicted samples and at their end "
+            f"({self.mpc.terminal})",
+            "the nominal model and the plants of its scenarios",
+            "a constant reference" if is_constant else f"the reference {self.horizon} samples ahead",
+        )
+
+    @property
+    def terminal(self) -> str:
+        """The terminal cost that was chosen, in words."""
+        return self.mpc.terminal
+
+    def reset(self) -> None:
+        """Starts a new run: discards the last plans."""
+        super().reset()
+        self.mpc.reset()
+
+    def _solve(self, x: np.ndarray, k: int) -> SolveResult:
+        decision = self.mpc.step(np.concatenate([np.tile(x, len(self.scenarios)), self._flags]), k)
+        plan, n, m = self.mpc.plan, len(self._state), len(self._lower)
+        if plan is None or decision.source in (Source.SHIFTED_PLAN, Source.BACKUP):
+            return SolveResult(decision.status, None, decision.iterations, decision.residual)
+        return SolveResult(
+            decision.status, Plan(plan.x[:, :n], plan.u[:, :m], plan.k), decision.iterations, decision.residual
+        )
+
+
+def _refused(what: str, instead: str) -> Refused:
+    return Refused(f"MPC over scenarios has no form for {what}; {instead}")
+
+
+ANSWERS = Answers(
+    {
+        **OF_ONE.by_part,
+        Part.EXCESS_BUDGET: _refused("the budget of excess {names}", "make the constraint hard or soft"),
+        Part.INTEGER: _refused("the integer {names}", "use NonlinearMPC(task), which searches for it"),
+        Part.CHANGE_LIMIT: _refused("limits on the change of {names}", "use NonlinearMPC(task), which keeps them"),
+        Part.FORECAST: _refused("{names}, known ahead", "use NonlinearMPC(task), which predicts with the forecast"),
+    }
+)

@@ -1,0 +1,255 @@
+"""Several scenarios of a task as one task: a copy of the plant for each, which share their first inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import casadi as ca
+import numpy as np
+
+from systems import (
+    Constraint,
+    Cost,
+    Discretisation,
+    Fixed,
+    InvalidValue,
+    Plant,
+    Reference,
+    Signal,
+    Signals,
+    Soft,
+    Task,
+    Vector,
+)
+from systems.arguments import expect_number
+from systems.errors import expect
+from systems.reading.conditions import is_input_box
+from systems.signals import Values
+
+__all__ = ["Scenario", "scenario_task"]
+
+_PULL = 1e-3  # weight on the distance of inputs that are not applied from the one that is
+
+
+@final
+@dataclass(frozen=True)
+class Scenario:
+    """What may happen over the horizon.
+
+    Args:
+        plant: that runs; default: the nominal one.
+        disturbance: held over the horizon, by name (others zero) or in order; default: zero.
+        weight: probability of the scenario, up to a common factor; default: 1.
+    """
+
+    plant: Plant | None = None
+    disturbance: Values = ()
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.plant is not None:
+            expect(self.plant, Plant, "the plant of a scenario", "such as CartPole(pole_mass=0.2)")
+        object.__setattr__(self, "weight", expect_number(self.weight, "the weight of a scenario", above=0.0))
+
+
+@final
+@dataclass(frozen=True)
+class _Copies(Plant):
+    """The plant of every scenario, with the inputs of the first applied to all in the first samples of a prediction.
+
+    Its last states are the shift register of the flags "inputs are shared", all 1 where a prediction begins.
+
+    Args:
+        samplings: of the plant of each scenario.
+        disturbances: (q,), of each.
+        shared: number of samples in which inputs are shared.
+        bounds_of_inputs: of each input.
+    """
+
+    samplings: tuple[Discretisation, ...]
+    disturbances: tuple[tuple[float, ...], ...]
+    shared: int
+    bounds_of_inputs: tuple[tuple[float, float], ...]
+
+    @property
+    def inner(self) -> Plant:
+        return self.samplings[0].plant
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def dt(self) -> float:  # type: ignore[override]
+        return self.samplings[0].dt
+
+    @property
+    def state(self) -> Signals:  # type: ignore[override]
+        copies = [_named(self.inner.state, i) for i in range(len(self.samplings))]
+        flags = [Signal(f"shared_{j}") for j in range(self.shared)]
+        return Signals(signal for group in (*copies, flags) for signal in group)
+
+    @property
+    def input(self) -> Signals:  # type: ignore[override]
+        return Signals(signal for i in range(len(self.samplings)) for signal in _named(self.inner.input, i))
+
+    @property
+    def disturbance(self) -> Signals:  # type: ignore[override]
+        return Signals()
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        pairs = self.bounds_of_inputs * len(self.samplings)
+        return {s.name: pair for s, pair in zip(self.input, pairs, strict=True) if np.isfinite(pair).any()}
+
+    def step(self, x: Vector, u: Vector, w: Vector) -> Any:
+        following = []
+        for i, (sampling, disturbance) in enumerate(zip(self.samplings, self.disturbances, strict=True)):
+            x_i, u_i = self.of(i, x, u)
+            following.append(sampling.function()(x_i, u_i, ca.DM(disturbance), ca.SX(0, 1)))
+        flags = [x[f"shared_{j}"] for j in range(1, self.shared)] + [ca.SX(0)]
+        return ca.vertcat(*following, *flags)
+
+    def of(self, i: int, x: Any, u: Any) -> tuple[Any, Any]:
+        """State (n, 1) of scenario ``i`` and the input (m, 1) that is applied in it."""
+        n, m = len(self.inner.state), len(self.inner.input)
+        own, first, is_shared = u.column[i * m : (i + 1) * m], u.column[:m], x["shared_0"]
+        return x.column[i * n : (i + 1) * n], own if i == 0 else own + is_shared * (first - own)
+
+
+def _named(declared: Signals, i: int) -> Signals:
+    """The signals of scenario ``i``."""
+    return Signals(
+        dataclasses.replace(s, name=f"{s.name}_{i}", quaternion=s.quaternion and f"{s.quaternion}_{i}")
+        for s in declared
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Expected(Cost):
+    """The mean of a cost over the scenarios.
+
+    Args:
+        task: whose cost it is. copies: its plant in every scenario. weights: that add up to 1.
+    """
+
+    task: Task
+    copies: _Copies
+    weights: tuple[float, ...]
+
+    def stage(self, x: Vector, u: Vector, x_ref: Vector, u_ref: Vector) -> Any:
+        n, m, cost = len(self.copies.inner.state), len(self.copies.inner.input), self.task.stage_cost
+        total, scale = ca.SX(0), self._scale
+        for i, weight in enumerate(self.weights):
+            x_i, u_i = self.copies.of(i, x, u)
+            total += weight * cost(x_i, u_i, x_ref.column[:n], u_ref.column[:m])
+            if i:  # an input that is not applied must be determined, too; the difference is zero in a solution
+                unused = x["shared_0"] * (u.column[i * m : (i + 1) * m] - u.column[:m]) / scale
+                total += weight * _PULL * self.task.reading.cost_size * ca.sumsqr(unused)
+        return total
+
+    def terminal(self, x: Vector, x_ref: Vector) -> Any:
+        n, cost = len(self.copies.inner.state), self.task.terminal_cost
+        of = (cost(x.column[i * n : (i + 1) * n], x_ref.column[:n]) for i in range(len(self.weights)))
+        return sum((weight * value for weight, value in zip(self.weights, of, strict=True)), start=ca.SX(0))
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return self.task.reading.path.sizes[1]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _InScenario(Constraint):
+    """A constraint in one scenario.
+
+    Args:
+        constraint: of the task. copies: its plant in every scenario. i: number of the scenario.
+    """
+
+    constraint: Constraint
+    copies: _Copies
+    i: int
+
+    def expression(self, x: Vector, u: Vector) -> Any:
+        inner = self.copies.inner
+        x_i, u_i = self.copies.of(self.i, x, u)
+        return self.constraint.expression(
+            Vector(inner.state, x_i, "state of a scenario"), Vector(inner.input, u_i, "input of a scenario")
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Repeated(Reference):
+    """The reference of a task in every scenario.
+
+    Args:
+        task: whose reference it is. copies: its plant in every scenario.
+    """
+
+    task: Task
+    copies: _Copies
+
+    @property
+    def is_constant(self) -> bool:
+        return self.task.reference.is_constant
+
+    def at(self, plant: Plant, k: int | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, u = self.task.reference.at(self.copies.inner, k)
+        count = len(self.copies.samplings)
+        none = np.zeros((*x.shape[:-1], self.copies.shared))
+        return np.concatenate([x] * count + [none], axis=-1), np.concatenate([u] * count, axis=-1)
+
+
+def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Task:
+    """The task whose plant is one copy of the task's for every scenario.
+
+    Its stage and terminal cost are means over the scenarios, and every constraint holds in each of them.
+
+    Args:
+        task: the nominal task.
+        scenarios: at least one.
+        shared: number of the first samples of a prediction in which all scenarios have the same inputs.
+
+    Raises:
+        InvalidValue: a plant with other signals than the task's.
+    """
+    plant, count = task.plant, len(scenarios)
+    for scenario in scenarios:
+        own = scenario.plant or plant
+        if (own.state, own.input, own.disturbance) != (plant.state, plant.input, plant.disturbance):
+            raise InvalidValue(f"the plant {own.name} of a scenario has other signals than {plant.name} of the task")
+    copies = _Copies(
+        tuple(task.dynamics.replace(s.plant or plant) for s in scenarios),
+        tuple(tuple(plant.disturbance.optional(s.disturbance, "disturbance of a scenario")) for s in scenarios),
+        shared,
+        tuple(zip(*(bound.tolist() for bound in task.input_bounds), strict=True)),
+    )
+    total = sum(scenario.weight for scenario in scenarios)
+    weights = tuple(scenario.weight / total for scenario in scenarios)
+    kept = [c for c in task.constraints if not is_input_box(task, c)]  # those are limits of the copies
+    start = np.concatenate([np.tile(task.initial.mean(plant.state), count), np.ones(shared)])
+    return Task(
+        f"{task.name} in {count} scenarios",
+        copies,
+        task.dt,
+        task.steps,
+        _Expected(task, copies, weights),
+        Fixed(tuple(start)),
+        tuple(_in_scenario(c, copies, i, weight) for c in kept for i, weight in enumerate(weights)),
+        _Repeated(task, copies),
+        tolerance={f"{name}_0": np.inf for name in plant.state.names},
+        discount=task.discount,
+    )
+
+
+def _in_scenario(constraint: Constraint, copies: _Copies, i: int, weight: float) -> Constraint:
+    """The constraint in scenario ``i``; the penalty of a soft one is a part of the expected cost."""
+    requirement = constraint.requirement
+    if isinstance(requirement, Soft):
+        requirement = dataclasses.replace(requirement, weight=weight * requirement.weight)
+    return _InScenario(f"{constraint.name} in scenario {i}", constraint, copies, i, requirement=requirement)
