@@ -71,7 +71,7 @@ class ScenarioMPC(OnlineController):
         if not scenarios:
             raise InvalidValue("no scenarios; expected at least one, such as Scenario() of the nominal plant")
         for scenario in scenarios:
-            expect(scenario, Scenario, "a scenario", "such as Scenario(CartPole(pole_mass=0.2))")
+            expect(scenario, Scenario, "one of the scenarios", "such as Scenario(CartPole(pole_mass=0.2))")
         expect_whole(shared, "shared", least=1, most=horizon, unit="samples")
         self.approximations = ANSWERS.read(task)
         self._arguments = (task, tuple(scenarios), horizon, shared, terminal, iterations, time_limit)

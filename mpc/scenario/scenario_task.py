@@ -27,7 +27,7 @@ from systems import (
 from systems.arguments import expect_number
 from systems.errors import expect
 from systems.reading.conditions import is_input_box
-from systems.signals import Values
+from systems.signals import Values, expect_values
 
 __all__ = ["Scenario", "scenario_task"]
 
@@ -52,6 +52,7 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.plant is not None:
             expect(self.plant, Plant, "the plant of a scenario", "such as CartPole(pole_mass=0.2)")
+        expect_values(self.disturbance, "disturbance of a scenario")
         object.__setattr__(self, "weight", expect_number(self.weight, "the weight of a scenario", above=0.0))
 
 

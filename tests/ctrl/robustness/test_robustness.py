@@ -60,7 +60,7 @@ class OfFirstStates:
 @pytest.mark.parametrize("samples", [1, 3])
 def test_a_delay_is_that_of_the_plant_with_delayed_inputs(samples: int) -> None:
     """The states are those of a plant whose shift register holds the inputs."""
-    task, (x0, w, _) = SHORT, draw_all(SHORT, 3, (0,))
+    task, (x0, w, *_) = SHORT, draw_all(SHORT, 3, (0,))
     law, delayed = LQR(task), delay_inputs(task, {"force": samples * task.dt})
     runs = simulate(task, Perturbation(delay=samples).controller(law, task), x0, w)
     register = np.zeros((3, len(delayed.plant.state) - 4))
@@ -73,7 +73,7 @@ def test_noise_on_the_state_has_the_stated_size_and_changes_nothing_else() -> No
     """The controller is given x + v; starts and disturbances are those of the nominal runs."""
     share, nominal = 0.1, dataclasses.replace(SHORT, steps=100, domain=None)
     noisy = Perturbation(state_noise=share).task(nominal)
-    x0, w, noise = draw_all(noisy, 40, (0,))
+    x0, w, noise, _ = draw_all(noisy, 40, (0,))
     for a, b in zip((x0, w), draw_all(nominal, 40, (0,))[:2], strict=True):
         np.testing.assert_array_equal(a, b)
     seen: list[np.ndarray] = []
