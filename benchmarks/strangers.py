@@ -3,7 +3,8 @@
     python -m benchmarks.strangers run [--seeds N] [--updates U] [--task NAME ...]
     python -m benchmarks.strangers show
 
-`trivium train` with its defaults, on the plants of `benchmarks.plants`: DSAC-T, which learns what to add to LQR where
+`trivium train` with its defaults, on the plants of `benchmarks.plants`, and on the library's rocket, where optimisation
+does far better than the regulator: DSAC-T, which learns what to add to LQR where
 that brings the runs to the reference, 12,000 updates. Beside it LQR and nonlinear MPC, from the same 20 starts that no
 learner has seen. A ratio is the mean cost of the policy over that of the better of the two; below 1 it is the best.
 
@@ -13,8 +14,10 @@ Cells are kept in `benchmarks/results/strangers.jsonl` as they end, so a run can
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -32,10 +35,13 @@ from mpc import NonlinearMPC
 from safe_rl import DSACT, DSACTSettings, PolicyController
 from systems import Task
 from systems.describe import fingerprint
+from systems.library import rocket_landing
 
 FILE = results(__file__)
 STARTS, SEED = 20, 7  # of the comparison
 UPDATES = 12_000
+TASKS: dict[str, tuple[Callable[[], Task], int | None]] = {**PLANTS, "rocket_landing": (rocket_landing, None)}
+"""With the horizons of nonlinear MPC; None: its own."""
 PEERS = ("lqr", "nonlinear-mpc")
 SURE = 2.0  # standard errors of the paired differences
 
@@ -72,16 +78,17 @@ class Run:
 
     seeds: int = 5
     updates: int = UPDATES
-    task: tuple[str, ...] = tuple(PLANTS)
+    task: tuple[str, ...] = tuple(TASKS)
 
     def run(self) -> None:
         for name in self.task:
-            make, horizon = PLANTS[name]
+            make, horizon = TASKS[name]
             task = make()
             key = digest(task, self.updates)
             done = {(c["who"], c["seed"]) for c in cells(FILE) if c["digest"] == key}
             common = {"task": name, "digest": key, "updates": self.updates}
-            peers: dict[str, Any] = {"lqr": LQR, "nonlinear-mpc": lambda task, n=horizon: NonlinearMPC(task, horizon=n)}
+            given = {} if horizon is None else {"horizon": horizon}
+            peers: dict[str, Any] = {"lqr": LQR, "nonlinear-mpc": functools.partial(NonlinearMPC, **given)}
             for who in PEERS:
                 if (who, 0) not in done:
                     append({**common, "who": who, "seed": 0, "costs": costs(task, peers[who](task))}, FILE)
@@ -99,9 +106,9 @@ class Show:
     def run(self) -> None:
         table = Table("task", "seed", "LQR", "nonlinear MPC", "policy", "ratio to the better", "ratio to LQR", "share")
         summary: dict[str, Any] = {}
-        for name, (make, _) in PLANTS.items():
-            key = digest(make(), self.updates)
-            found = {(c["who"], c["seed"]): c for c in cells(FILE) if c["digest"] == key}
+        for name, (make, _) in TASKS.items():
+            digested = digest(make(), self.updates)
+            found = {(c["who"], c["seed"]): c for c in cells(FILE) if c["digest"] == digested}
             if not all((who, 0) in found for who in PEERS):
                 continue
             lqr, mpc = (np.array(found[who, 0]["costs"]) for who in PEERS)
@@ -112,7 +119,8 @@ class Show:
                 row = compared(mine, lqr, mpc) | {"share": cell["trials"].get("residual share kept")}
                 summary[f"{name}/{seed}"] = row
                 share = "-" if row["share"] is None else f"{row['share']:.3g}"
-                ratios = [f"{row['to_best']:.3f}", f"{row['to_lqr']:.3f}" + (" worse" if row["worse"] else "")]
+                ratios = ["-" if (r := row[key]) is None else f"{r:.3f}" for key in ("to_best", "to_lqr")]
+                ratios[1] += " worse" if row["worse"] else ""
                 table.add_row(name, str(seed), *(f"{c.mean():.4g}" for c in (lqr, mpc, mine)), *ratios, share)
         Console(width=130).print(table)
         print(json.dumps(summary))
@@ -125,10 +133,15 @@ def compared(mine: np.ndarray, lqr: np.ndarray, mpc: np.ndarray) -> dict[str, An
         more = np.where(mine == lqr, 0.0, mine - lqr)
         doubt = SURE * more.std(ddof=1) / len(more) ** 0.5
     return {
-        "to_best": float(mine.mean() / best),
-        "to_lqr": float(mine.mean() / lqr.mean()),
+        "to_best": _ratio(mine.mean(), best),
+        "to_lqr": _ratio(mine.mean(), lqr.mean()),
         "worse": not more.mean() <= max(doubt, 0.0),
     }
+
+
+def _ratio(a: float, b: float) -> float | None:
+    """None where a run overflowed."""
+    return float(a / b) if np.isfinite([a, b]).all() else None
 
 
 if __name__ == "__main__":
