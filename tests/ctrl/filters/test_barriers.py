@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrl import NotApplicable, simulate
-from ctrl.certify import Kind, SearchLimits, certify_barrier, disturbances
-from ctrl.filters import BarrierFilter, Filtered, Reason, Shield, sublevel_barrier, with_hard_constraints
-from ctrl.filters.nearest_input import on_half_space, on_polytope
-from ctrl.foreign import FunctionController
-from ctrl.laws import SaturatedLinear
-from systems import Box, Fixed, Gaussian, Inequality, InvalidValue, Uniform
-from systems.library import braking, double_integrator, lane_bound, oscillating_masses, planar_quadrotor
-from tests.ctrl.filters.tasks import (
+from benchmarks.filtered_tasks import (
     at_random,
     braking_certificate,
     can_stop,
@@ -26,6 +18,14 @@ from tests.ctrl.filters.tasks import (
     stopping_certificate,
     towards_the_middle,
 )
+from ctrl import NotApplicable, simulate
+from ctrl.certify import Kind, SearchLimits, certify_barrier, disturbances
+from ctrl.filters import BarrierFilter, Filtered, Reason, Shield, sublevel_barrier, with_hard_constraints
+from ctrl.filters.nearest_input import on_half_space, on_polytope
+from ctrl.foreign import FunctionController
+from ctrl.laws import SaturatedLinear
+from systems import Box, Fixed, Gaussian, Inequality, InvalidValue, Uniform
+from systems.library import braking, double_integrator, lane_bound, oscillating_masses, planar_quadrotor
 
 # ---- the nearest input ----
 

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks.filtered_tasks import at_random, braking_certificate, certified, disturbed_braking
 from ctrl import LQR, NotApplicable, simulate
 from ctrl.certify import Certificate, certify
 from ctrl.controller import Status
@@ -16,7 +17,6 @@ from mpc.solvers.sqp import Ended
 from systems import Fixed, Gaussian, InvalidValue, Quadratic, SetPoint
 from systems.library import double_integrator
 from systems.library.double_integrator import can_stop
-from tests.ctrl.filters.tasks import at_random, braking_certificate, certified, disturbed_braking
 
 
 @cache
