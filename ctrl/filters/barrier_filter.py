@@ -102,7 +102,9 @@ class BarrierFilter(SafetyFilter):
         if self.backup is None:
             return correction
         checked = self.backup.correct(x, correction.input, k)
-        if checked.reason is None:
+        if checked.reason is None:  # proved to be safe, whatever became of the conditions
+            if correction.reason in (Reason.OUTSIDE, Reason.INFEASIBLE):
+                return Correction(checked.input, Reason.UNSAFE_INPUT, correction.iterations)
             return correction
         return Correction(checked.input, checked.reason, correction.iterations)
 

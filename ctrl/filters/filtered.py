@@ -66,8 +66,9 @@ class Filtered:
 
     @property
     def approximations(self) -> tuple[str, ...] | None:
-        """Those of the controller."""
-        return announced(self.controller)
+        """Those of the controller, which are made before the filter."""
+        texts = announced(self.controller)
+        return None if texts is None else tuple(f"its controller {text}" for text in texts)
 
     @property
     def knowledge(self) -> Knowledge | None:

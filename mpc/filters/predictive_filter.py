@@ -120,15 +120,15 @@ class PredictiveFilter(SafetyFilter):
         if not np.isfinite(x).all():
             return Correction(rest, Reason.NO_STATE)
         plan = self.plan if self.plan is not None and 0 <= k - self.plan.k < self.horizon else None
-        followed = [plan, None] if plan is not None else [None]
+        bases = [plan, None] if plan is not None else [None]
         is_given = bool(np.isfinite(u).all())
         if is_given:
             u = np.minimum(np.maximum(u, self._lower), self._upper)
-            for leading in followed:
-                if self._keeps(completed := self._simulated(x, k, leading, u)):
+            for base in bases:
+                if self._keeps(completed := self._simulated(x, k, base, u)):
                     self.plan = completed
                     return Correction(u)
-        backups = [self._simulated(x, k, leading) for leading in followed]
+        backups = [self._simulated(x, k, base) for base in bases]
         safe = next((backup for backup in backups if self._keeps(backup)), None)
         iterations = 0
         if is_given:
@@ -145,13 +145,13 @@ class PredictiveFilter(SafetyFilter):
         applied = applied.copy() if np.isfinite(applied).all() else rest
         return Correction(applied, Reason.INFEASIBLE, iterations)
 
-    def _simulated(self, x: np.ndarray, k: int, leading: Plan | None, first: np.ndarray | None = None) -> Plan:
+    def _simulated(self, x: np.ndarray, k: int, base: Plan | None, first: np.ndarray | None = None) -> Plan:
         """The prediction from x under a plan, kept close to it by the terminal law's gain, then under that law.
 
         Args:
             x: (n,).
             k: its sample.
-            leading: a plan that holds sample k; None for the terminal law from the start.
+            base: a plan that holds sample k; None for the terminal law from the start.
             first: (m,), the first input; default: that of the plan or law.
         """
         N, K = self.horizon, self.terminal.K
@@ -161,10 +161,8 @@ class PredictiveFilter(SafetyFilter):
             if j == 0 and first is not None:
                 us[0] = first
             else:
-                i = N if leading is None else k + j - leading.k
-                nominal = (
-                    self.terminal.law(xs[j]) if leading is None or i >= N else leading.u[i] - K @ (xs[j] - leading.x[i])
-                )
+                i = N if base is None else k + j - base.k
+                nominal = self.terminal.law(xs[j]) if base is None or i >= N else base.u[i] - K @ (xs[j] - base.x[i])
                 us[j] = np.minimum(np.maximum(nominal, self._program.low[j]), self._program.high[j])
             xs[j + 1] = self._step(xs[j], us[j], self._w)
         return Plan(xs, us, k)

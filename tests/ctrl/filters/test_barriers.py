@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrl import NotApplicable, simulate
-from ctrl.certify import Kind, SearchLimits, certify_barrier, disturbances
-from ctrl.filters import BarrierFilter, Filtered, Reason, Shield, sublevel_barrier, with_hard_constraints
-from ctrl.filters.nearest_input import on_half_space, on_polytope
-from ctrl.foreign import FunctionController
-from ctrl.laws import SaturatedLinear
-from systems import Box, Fixed, Gaussian, Inequality, InvalidValue, Uniform
-from systems.library import braking, double_integrator, lane_bound, oscillating_masses, planar_quadrotor
-from tests.ctrl.filters.tasks import (
+from benchmarks.filtered_tasks import (
     at_random,
     braking_certificate,
     can_stop,
@@ -26,6 +18,14 @@ from tests.ctrl.filters.tasks import (
     stopping_certificate,
     towards_the_middle,
 )
+from ctrl import NotApplicable, simulate
+from ctrl.certify import Kind, SearchLimits, certify_barrier, disturbances
+from ctrl.filters import BarrierFilter, Filtered, Reason, Shield, sublevel_barrier, with_hard_constraints
+from ctrl.filters.nearest_input import on_half_space, on_polytope
+from ctrl.foreign import FunctionController
+from ctrl.laws import SaturatedLinear
+from systems import Box, Fixed, Gaussian, Inequality, InvalidValue, LinearPlant, Quadratic, Task, Uniform
+from systems.library import braking, double_integrator, lane_bound, oscillating_masses, planar_quadrotor
 
 # ---- the nearest input ----
 
@@ -109,6 +109,36 @@ def test_the_braking_distance_of_a_double_integrator_is_its_maximal_safe_set():
     assert runs.margins[:, -1].min() > -0.01  # it comes as near as it may
 
 
+def linear(B, E, limits) -> Task:
+    """x1' = x2, x2' = u1 + ..., a wall at x1 = 0 and a disturbance of up to 0.2, sampled by Euler steps."""
+    plant = LinearPlant([[0.0, 1.0], [0.0, 0.0]], B, E, input_limits=limits)
+    return Task(
+        "linear", plant, 0.1, 10, Quadratic([1.0, 1.0], np.ones(len(limits))), Fixed(), integrator="euler",
+        constraints=(Box("wall", {"x1": (-np.inf, 0.0)}),), disturbance=Uniform([-0.2], [0.2]),
+    )  # fmt: skip
+
+
+def test_a_disturbance_that_appears_before_the_input_is_taken_at_its_worst():
+    """x1' = x2 + w, x2' = u: psi_1 = -x2 - 0.2 - rate x1, and the next psi_1 under the worst w."""
+    task, rate, x = linear([[0.0], [1.0]], [[1.0], [0.0]], ((-9.0, 9.0),)), 0.8, np.array([-1.0, 0.4])
+    barrier = BarrierFilter(task, rate=rate)
+    assert barrier.degrees == (2,)
+    psi = -x[1] - 0.2 - rate * x[0]
+    # -(x2 + dt u) - 0.2 - rate (x1 + dt (x2 + 0.2)) = exp(-rate dt) psi
+    most = (-x[1] - 0.2 - rate * (x[0] + 0.1 * (x[1] + 0.2)) - np.exp(-rate * 0.1) * psi) / 0.1
+    assert barrier.correct(x, np.array([9.0]), 0).input == pytest.approx(most, abs=1e-6)
+
+
+def test_distances_are_shares_of_the_bounds():
+    """Two equal inputs, one with ten times the range: it moves a hundred times as far, both ten times their share."""
+    task = linear([[0.0, 0.0], [1.0, 1.0]], [[0.0], [1.0]], ((-1.0, 1.0), (-10.0, 10.0)))
+    correction = BarrierFilter(task).correct(np.array([-1.0, 0.8]), np.array([0.9, 3.0]), 0)
+    assert correction.reason is Reason.UNSAFE_INPUT
+    away = np.array([0.9, 3.0]) - correction.input
+    assert away[0] > 0.01
+    assert away[1] == pytest.approx(100 * away[0], rel=1e-6)
+
+
 def test_several_conditions_are_a_quadratic_program():
     task = double_integrator()
     barrier = BarrierFilter(task, rate=3.0)
@@ -157,7 +187,7 @@ def test_a_barrier_that_fits_the_actuators_is_proved():
     assert "'can stop' stays there and keeps the hard constraints ('wall')" in proved.claim
 
 
-@pytest.mark.parametrize("mutant", ["deceleration", "disturbance", "law", "sign", "constraint", "no braking"])
+@pytest.mark.parametrize("mutant", ["deceleration", "disturbance", "law", "sign", "constraint", "no braking", "box"])
 def test_mutated_barriers_are_refused(mutant):
     task, law, barriers = disturbed_braking(), towards_the_middle(), [can_stop(0.85)]
     drawn = disturbances(task)
@@ -171,6 +201,8 @@ def test_mutated_barriers_are_refused(mutant):
         barriers = [Inequality("can stop", lambda x, u: [-g for g in can_stop(0.85).g(x, u)])]
     elif mutant == "constraint":
         task = dataclasses.replace(task, constraints=(Box("wall", {"position": (-np.inf, -0.2)}),))
+    elif mutant == "box":  # nothing keeps it from going back beyond the domain
+        barriers = [Inequality("can stop", lambda x, u: can_stop(0.85).g(x, u)[0])]
     else:
         barriers = [Inequality("position", lambda x, u: [x.position + 0.01, -3.9 - x.position])]
     result = certify_barrier(task, law, barriers, SearchLimits(boxes=300_000), disturbance=drawn)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from benchmarks.filtered_tasks import braking_certificate, disturbed_braking
 from ctrl.filters import Shield
 from ctrl.filters.gym import FilteredActions
 from systems import InvalidValue
 from systems.errors import NotReady
-from tests.ctrl.filters.tasks import braking_certificate, disturbed_braking
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 
+from benchmarks.filtered_tasks import at_random, braking_certificate, certified, disturbed_braking, starts_within
 from ctrl import LQR, Controller, NotApplicable, Source, Status, simulate
 from ctrl.certify import Kind, QuadraticLyapunov, SearchLimits, certify, keeps_constraints, riccati
 from ctrl.filters import Filtered, Reason, Shield
 from ctrl.foreign import FunctionController
 from systems import Box, Inequality, InvalidValue, Polytope, Uniform
 from systems.library import DoubleIntegrator, cartpole
-from tests.ctrl.filters.tasks import at_random, braking_certificate, certified, disturbed_braking, starts_within
 
 
 @pytest.fixture(scope="module")

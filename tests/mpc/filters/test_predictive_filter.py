@@ -2,21 +2,23 @@
 
 import dataclasses
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
 
+from benchmarks.filtered_tasks import at_random, braking_certificate, certified, disturbed_braking
 from ctrl import LQR, NotApplicable, simulate
 from ctrl.certify import Certificate, certify
 from ctrl.controller import Status
 from ctrl.filters import Filtered, Reason
 from ctrl.foreign import FunctionController
-from mpc.filters import PredictiveFilter, regulator_set
+from mpc.filters import PredictiveFilter, TerminalSet, regulator_set
+from mpc.filters.predictive_program import predictive_program
 from mpc.solvers.sqp import Ended
 from systems import Fixed, Gaussian, InvalidValue, Quadratic, SetPoint
 from systems.library import double_integrator
 from systems.library.double_integrator import can_stop
-from tests.ctrl.filters.tasks import at_random, braking_certificate, certified, disturbed_braking
 
 
 @cache
@@ -124,6 +126,33 @@ def test_disturbances_tighten_the_predictions():
     assert worst(PredictiveFilter(task, certificate), 0.1) <= 0
     careless = PredictiveFilter(task, certificate, disturbance={})
     assert worst(careless, 0.1) > 0
+
+
+def test_the_tightening_is_the_largest_deviation_of_state_and_input():
+    """Against all sequences of extreme disturbances."""
+    task, terminal, N = disturbed_braking(), TerminalSet(braking_certificate()), 7
+    program = predictive_program(task, terminal, N, np.zeros(1), np.array([0.1]))
+    model = task.dynamics.lower("numpy")
+    pushes = np.array(list(product([-0.1, 0.1], repeat=N)))
+    e, K = np.zeros((len(pushes), 2)), terminal.K
+    for j in range(N):
+        np.testing.assert_allclose(program.p[j, 2:], np.abs(e).max(axis=0), atol=1e-12)
+        assert program.high[j] == pytest.approx(1 - np.abs(K) @ program.p[j, 2:])
+        assert program.low[j] == -program.high[j]
+        assert np.abs(e @ K.T).max() <= 1 - program.high[j] + 1e-12
+        e = model(e, -e @ K.T, pushes[:, j : j + 1], np.zeros(0))
+
+
+def test_a_tightened_terminal_set_allows_for_every_error():
+    terminal, rng = TerminalSet(braking_certificate()), np.random.default_rng(0)
+    V, level, error = terminal.certificate.V, terminal.certificate.level, np.array([0.05, 0.1])
+    tight = terminal.tightened(error)
+    x = rng.uniform(*V.bounding_box(level), (2000, 2))
+    x = x[np.array([float(tight(point)) <= 0 for point in x])]
+    assert len(x) > 100
+    corners = error * np.array(list(product([-1.0, 1.0], repeat=2)))
+    assert V(x[:, None] + corners).max() <= level
+    assert V(x[:, None] + 1.2 * corners).max() > 0.97 * level
 
 
 def test_the_regulators_own_set_is_the_default():

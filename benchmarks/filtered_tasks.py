@@ -1,4 +1,4 @@
-"""Tasks, certificates and policies for the tests of safety filters."""
+"""Tasks, certificates and policies of safety filters, for :mod:`benchmarks.filters` and the tests."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def quadrotor_with_obstacle() -> Task:
     return dataclasses.replace(planar_quadrotor(), constraints=(disc,))
 
 
+@cache
 def certified(name: str) -> tuple[Task, Certificate]:
     """A task with hard constraints, and an invariant set within them."""
     if name == "cartpole-track":
