@@ -96,6 +96,9 @@ class AugmentedPlant(Plant, ABC):
     def _value(self, name: str) -> Any:
         return self.inner._value(name)
 
+    def _expect_followed(self, f: ca.Function, parameters: Sequence[str]) -> None:
+        self.inner.casadi(parameters)  # the parameters are read there alone
+
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return self.inner.limits()
 
