@@ -5,6 +5,7 @@ Independent of solvers, networks and controllers.
 
 from systems.constraints import Box, Budget, Chance, Constraint, Ellipsoid, Hard, Inequality, Polytope, Soft
 from systems.costs import Cost, Nonlinear, Quadratic
+from systems.differential_algebraic import DifferentialAlgebraicPlant
 from systems.discretise import Discretisation, exact
 from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibria import Equilibrium, equilibrium, linearise
@@ -28,6 +29,7 @@ __all__ = [
     "Chance",
     "Constraint",
     "Cost",
+    "DifferentialAlgebraicPlant",
     "DimensionMismatch",
     "Discretisation",
     "Distribution",

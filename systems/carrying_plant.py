@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import casadi as ca
+
 from systems.plant import Plant
 
 __all__ = ["CarryingPlant"]
@@ -38,6 +40,9 @@ class CarryingPlant(Plant, ABC):
     def symbolic(self, names: Sequence[str]) -> tuple[Self, Any]:
         plant, symbols = self.inner.symbolic(names)
         return (self.with_inner(plant) if len(names) else self), symbols
+
+    def _expect_followed(self, f: ca.Function, parameters: Sequence[str]) -> None:
+        self.inner.casadi(parameters)  # the parameters are read there alone
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return self.inner.limits()

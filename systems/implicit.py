@@ -27,7 +27,7 @@ class ImplicitRungeKutta(ABC):
 
     Args:
         order: of the method.
-        iterations: of Newton's method, at every step; equations that are affine take two.
+        iterations: of Newton's method, at every step; equations that are affine take three at most.
     """
 
     order: int
@@ -38,7 +38,7 @@ class ImplicitRungeKutta(ABC):
         if not (type(self.order) is int and self.order in orders):
             listed = f"{', '.join(map(str, orders[:-1]))} or {orders[-1]}"
             raise InvalidValue(f"{name}: order = {shown(self.order)}; expected {listed}")
-        object.__setattr__(self, "iterations", expect_whole(self.iterations, f"{name}: iterations", least=2, most=100))
+        object.__setattr__(self, "iterations", expect_whole(self.iterations, f"{name}: iterations", least=3, most=100))
 
     @property
     @abstractmethod
@@ -103,7 +103,7 @@ class Gauss(ImplicitRungeKutta):
         iterations: of Newton's method; default: 6.
 
     Raises:
-        InvalidValue: another order, or fewer than 2 iterations.
+        InvalidValue: another order, or fewer than 3 iterations.
     """
 
     order: int = 4
@@ -130,7 +130,7 @@ class Radau(ImplicitRungeKutta):
         iterations: of Newton's method; default: 6.
 
     Raises:
-        InvalidValue: another order, or fewer than 2 iterations.
+        InvalidValue: another order, or fewer than 3 iterations.
     """
 
     order: int = 5

@@ -9,11 +9,22 @@ import casadi as ca
 import numpy as np
 
 from systems.errors import InvalidValue
+from systems.lowering.interpret import expressions
+from systems.lowering.program import Instruction, Program, read
 
-__all__ = ["SOLVED", "as_function", "eliminate", "newton", "orthogonalise", "where_solved"]
+__all__ = [
+    "SOLVED",
+    "as_function",
+    "eliminate",
+    "is_guard",
+    "newton",
+    "orthogonalise",
+    "where_solved",
+    "without_guards",
+]
 
 SOLVED = 1e-5
-"""The relative residual from which the last iteration may begin. That iteration squares it, so the solution is good to
+"""The relative residual with which the last iteration may begin. That iteration squares it, so the solution is good to
 the rounding of 64 bits or nearly so; and 32 bits, in which learners simulate, still reach it."""
 
 _UNDERFLOW = 1e-30  # below the terms of any equation, and a positive number in 32 bits
@@ -26,16 +37,16 @@ def newton(
     iterations: int,
     solve: Callable[[ca.SX, ca.SX], ca.SX],
 ) -> tuple[ca.SX, ca.SX]:
-    """The solution z of g(z) = 0, and the residual from which the last iteration began, as expressions.
+    """The solution z of g(z) = 0, and the residual with which the last iteration began, as expressions.
 
     Where the last iteration begins close to a solution, derivatives of the result are those of the implicit function
-    theorem, to the same relative accuracy. Of equations that are affine in z the second iteration is the last.
+    theorem, to the same relative accuracy. Of equations that are affine in z the third iteration is the last.
 
     Args:
         equations: g, (n, 1) of (n, 1). Other symbols in it are taken as given.
         guess: (n, 1), where the iterations begin.
         size: (n, 1), magnitudes that z has beside its own, such as those of what it is added to.
-        iterations: at least 2.
+        iterations: at least 3.
         solve: of linear equations, :func:`eliminate` or :func:`orthogonalise`.
 
     Returns:
@@ -57,13 +68,17 @@ def newton(
                 "very dt, so choose another; of algebraic equations, which then do not determine their signals"
             ) from error
         return guess - ca.SX(inverse) @ as_function([z], [g])(guess), ca.SX(0)
-    terms = ca.fabs(slopes) @ (ca.fabs(z) + size)
-    iterate = as_function([z], [z - solve(slopes, g), ca.sum1(ca.fabs(g) / (terms + _UNDERFLOW))])
+    before = ca.SX.sym("before", z.shape[0])
+    # An entry that is zero has no terms. What rounding leaves of it shrinks with each iteration, so the iterate before
+    # says what is small.
+    terms = ca.fabs(slopes) @ (ca.fmax(ca.fabs(z), ca.fabs(before)) + size)
+    residual = ca.sum1(ca.fabs(g) / (terms + _UNDERFLOW))
+    iterate = as_function([z, before], [z - solve(slopes, g), residual])
     is_affine = not ca.depends_on(ca.vec(slopes), z)
-    residual = ca.SX(0)
-    for _ in range(2 if is_affine else iterations):
-        guess, residual = iterate(guess)
-    return guess, residual
+    start, reached = guess, ca.SX(0)
+    for _ in range(3 if is_affine else iterations):
+        (guess, reached), start = iterate(guess, start), guess
+    return guess, reached
 
 
 def where_solved(value: ca.SX, residual: ca.SX) -> ca.SX:
@@ -74,6 +89,29 @@ def where_solved(value: ca.SX, residual: ca.SX) -> ca.SX:
     if residual.is_zero():
         return value
     return value * ca.sqrt(ca.if_else(residual <= SOLVED, 1.0, -1.0))
+
+
+def is_guard(program: Program, i: Instruction) -> bool:
+    """Whether an operation is the factor of :func:`where_solved`: 1, or undefined."""
+    if i.op != "sqrt" or not isinstance(i.args[0], int):
+        return False
+    chosen = program.instructions[i.args[0]]
+    return chosen.op == "where" and chosen.args[1:] == (1.0, -1.0)
+
+
+def without_guards(f: ca.Function) -> ca.Function:
+    """The same function where it is defined, without asking whether Newton's method converged.
+
+    Args:
+        f: of SX expressions.
+    """
+    program, z = read(f), f.sx_in()
+    guards: dict[int, Any] = {i.out: ca.SX(1) for i in program.instructions if is_guard(program, i)}
+    if not guards:
+        return f
+    _, outputs = expressions(program, z, guards)
+    inputs, results = ([name(i) for i in range(n)] for name, n in ((f.name_in, f.n_in()), (f.name_out, f.n_out())))
+    return ca.Function(f.name(), z, outputs, inputs, results)
 
 
 def as_function(arguments: Sequence[ca.SX], results: Sequence[ca.SX]) -> Callable[..., Any]:
@@ -112,20 +150,20 @@ def eliminate(a: ca.SX, b: ca.SX) -> ca.SX:
 
 def orthogonalise(a: ca.SX, b: ca.SX) -> ca.SX:
     """A^-1 b by the modified Gram-Schmidt method applied to (A, b), which needs no pivots and is backward stable, as a
-    product with the transpose of its Q is not (Bjoerck, 1967).
+    product with the transpose of its Q is not (Bjoerck, 1967). The columns of Q are not divided by their length, so
+    there are no roots.
 
     Args:
         a: (n, n). b: (n, 1).
     """
     n = a.shape[0]
-    columns, rows, right = [a[:, j] for j in range(n)], [[ca.SX(0)] * n for _ in range(n)], []
+    columns, rows, right = [a[:, j] for j in range(n)], [[ca.SX(1)] * n for _ in range(n)], []
     for k in range(n):
-        rows[k][k] = ca.sqrt(ca.sumsqr(columns[k]))
-        q = columns[k] / rows[k][k]
+        q, square = columns[k], ca.sumsqr(columns[k])
         for j in range(k + 1, n):
-            rows[k][j] = ca.dot(q, columns[j])
+            rows[k][j] = ca.dot(q, columns[j]) / square
             columns[j] = columns[j] - rows[k][j] * q
-        right.append(ca.dot(q, b))
+        right.append(ca.dot(q, b) / square)
         b = b - right[k] * q
     return _substitute(rows, right)
 

@@ -238,6 +238,14 @@ class Plant(ABC):
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:
-            at = {name: float(getattr(self.parametrised, name)) for name in parameters}
-            expect_same_function(f, self.casadi(), self.name, self.state.names, at)
+            self._expect_followed(f, parameters)
         return without_nan(f, where)
+
+    def _expect_followed(self, f: ca.Function, parameters: Sequence[str]) -> None:
+        """That the equations with parameters as symbols, f(x, u, w, p), are those with their values.
+
+        Raises:
+            InvalidValue: they are not.
+        """
+        at = {name: float(getattr(self.parametrised, name)) for name in parameters}
+        expect_same_function(f, self.casadi(), self.name, self.state.names, at)

@@ -14,6 +14,7 @@ from systems.arguments import expect_name, expect_number, expect_whole
 from systems.constraints import Box, Constraint
 from systems.costs import Cost, Quadratic
 from systems.describe import content
+from systems.differential_algebraic import DifferentialAlgebraicPlant
 from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
 from systems.measurement import Measurement
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from systems.envs.vector import VectorEnv
 
 __all__ = ["Observation", "Task"]
+
+_STARTS = 16  # at which algebraic equations are looked at
 
 
 @final
@@ -116,6 +119,7 @@ class Task(AbstractTask):
             self.initial.support(plant.state)
         with located(f"{subject}: disturbance", TriviumError):
             self.disturbance.support(plant.disturbance)
+        self._expect_index_one()
         with located(f"{subject}: domain"):
             for name in self.domain.bounds if self.domain is not None else ():
                 plant.state.where(name)
@@ -165,6 +169,16 @@ class Task(AbstractTask):
                 {name: (min(a, known.get(name, a)), max(b, known.get(name, b))) for name, a, b in ends},
             )
             dynamics.function(self.varied.names)
+
+    def _expect_index_one(self) -> None:
+        """Raises InvalidValue where algebraic signals are not determined at the reference or at drawn starts."""
+        x_ref, u_ref = self.reference.at(self.plant, 0)
+        for role, plant in (("plant", self.plant), ("truth", self.truth)):
+            if isinstance(plant, DifferentialAlgebraicPlant):
+                starts = self.initial.sample(plant.state, np.random.default_rng(0), (_STARTS,))
+                states = np.vstack([x_ref, starts])
+                with located(f"task '{self.name}': {role}", TriviumError):
+                    plant.expect_regular(states, np.broadcast_to(u_ref, (len(states), len(u_ref))))
 
     def _expect_turns_to_change_nothing(self) -> None:
         """Raises InvalidValue where a whole turn of a periodic signal, or q in place of -q, changes what the plant does

@@ -18,6 +18,7 @@ from systems.arithmetic.interval import Interval
 from systems.lowering import lower
 from systems.lowering.interpret import expressions
 from systems.lowering.program import NotLowerable, Program, read
+from systems.newton import is_guard
 from systems.nonsmooth.kinks import Kink, candidates, jumping, kink_names, piece_values, whole
 
 __all__ = ["Epigraph", "Penalties", "branches", "epigraph", "penalties", "smoothed"]
@@ -167,7 +168,7 @@ def smoothed(f: ca.Function, width: float = 1e-6) -> ca.Function:
     program, z = read(f), f.sx_in()
     replaced: dict[int, Any] = {}
     for i in program.instructions:
-        if i.op == "sqrt" and isinstance(i.args[0], int):
+        if i.op == "sqrt" and isinstance(i.args[0], int) and not is_guard(program, i):
             values, _ = expressions(program, z, replaced)
             replaced[i.out] = ca.sqrt(values[i.args[0]] + width**2)
     _, outputs = expressions(program, z, replaced)

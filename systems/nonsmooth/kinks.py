@@ -13,6 +13,7 @@ from systems.arithmetic.interval import Interval
 from systems.lowering import lower
 from systems.lowering.interpret import expressions
 from systems.lowering.program import Instruction, NotLowerable, Operand, Program, read
+from systems.newton import without_guards
 
 __all__ = ["Kink", "candidates", "jumping", "kink_names", "kinks", "piece_values", "whole"]
 
@@ -46,6 +47,7 @@ class Kink:
 def kinks(f: ca.Function) -> tuple[str, ...]:
     """Names of the operations that make the value or the derivative of f jump; none for ``max(a, 0)**2``, which is
     continuously differentiable. Of a function with more than 12 such operations all are named, unexamined."""
+    f = without_guards(f)
     program = read(f)
     bare = [_NAMES.get(i.op, i.op) for i in program.instructions if i.op in _PIECEWISE]
     if len(bare) > _EXAMINED:
