@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -64,6 +65,7 @@ class ComparisonData(ABC):
             none.
         noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
             a measurement.
+        training_logs: CSV files of the trainings of learners, by controller, of those that name one; default: none.
         estimators: names of the estimators' classes, by controller, of those that have one.
     """
 
@@ -83,6 +85,7 @@ class ComparisonData(ABC):
     noise: np.ndarray | None = None
     estimators: Mapping[str, str] = field(default_factory=dict)
     knowledge: Mapping[str, Knowledge] = field(default_factory=dict)
+    training_logs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:
