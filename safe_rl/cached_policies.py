@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from safe_rl.checkpoint import CheckpointError
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
 from safe_rl.jump_start import JumpStart
+from safe_rl.progress import write_log
 from safe_rl.training import Learner
 from systems import Task
 from systems.arguments import expect_seed
@@ -118,14 +120,16 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
     key = hashlib.sha256(json.dumps(config.described(task), sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
     stem = f"{config.name}-{task.name}-{key}"
-    finished, running = folder / f"{stem}.policy", folder / f"{stem}.learner"
+    finished, running, log = (folder / f"{stem}.{kind}" for kind in ("policy", "learner", "csv"))
     with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
         try:
-            return PolicyController.load(task, finished)
+            return _with_log(PolicyController.load(task, finished), log)
         except (CheckpointError, NotApplicable):
             pass  # not trained yet, damaged, or a foreign one: train it
         learner = config.begin(task, running)
         learner.learn(config.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
+        with suppress(OSError):  # a policy without its learning curve is one all the same
+            write_log(log, learner.history)
         try:
             place, trouble = kept(finished, learner.result.save)
         except OSError as error:  # it is trained again the next time
@@ -134,7 +138,13 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
             warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
         else:
             running.unlink(missing_ok=True)
-        return PolicyController(task, learner.result)
+        return _with_log(PolicyController(task, learner.result), log)
+
+
+def _with_log(controller: PolicyController, log: Path) -> PolicyController:
+    """The controller, which knows where the log of its training is, if it is there."""
+    controller.training_log = log if log.is_file() else None
+    return controller
 
 
 def _version() -> str:

@@ -38,6 +38,7 @@ class PolicyController:
     Attributes:
         task, policy: as given.
         approximations: of the task, in words.
+        training_log: of the training, as a CSV file, for learning curves; None where it is not known.
 
     Raises:
         NotApplicable: the policy observes or acts on other signals than the task has.
@@ -53,6 +54,7 @@ class PolicyController:
                 f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
             )
         self.task, self.policy = task, policy
+        self.training_log: Path | None = None
         self._state = task.plant.state
         self._act = policy.law()
         # A plain state needs no program; the call would cost more than the network.

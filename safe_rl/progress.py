@@ -201,6 +201,22 @@ class Monitor:
         return f"{name} {spent:.3g} of {limit:g} (multiplier {multiplier:.3g}, rising beyond {threshold:.3g})"
 
 
+def write_log(path: Path, records: Sequence[Record]) -> None:
+    """Writes the log of a training that is over, as :class:`Monitor` writes it while it goes on.
+
+    Args:
+        path: of the file.
+        records: its lines; without any, nothing is written.
+    """
+    if not records:
+        return
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(["updates", *records[0].flat()])
+    writer.writerows([record.updates, *record.flat().values()] for record in records)
+    write(path, lines.getvalue().encode())
+
+
 def _drop_after(path: Path, updates: int) -> None:
     """Leaves the lines of a log up to an update.
 

@@ -6,17 +6,19 @@ import functools
 import hashlib
 import json
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import Any, final
 
-from systems import Task
+from systems import InvalidValue, Task
 from systems.describe import describe
+from systems.errors import shown
 from systems.files import read_bytes
 
-__all__ = ["Identified", "digest", "file_digest", "identity"]
+__all__ = ["Identified", "digest", "file_digest", "identified", "identity"]
 
 _BYTES = 1 << 28
 
@@ -51,6 +53,24 @@ def identity(given: Any) -> str | None:
     """
     said = _said(given)
     return None if said is None else json.dumps(said, sort_keys=True)
+
+
+def identified(name: str, given: Any) -> Identified:
+    """A factory of controllers with what identifies it; one that nothing identifies in another process is recognised
+    nowhere.
+
+    Args:
+        name: that it is shown under.
+        given: the factory.
+
+    Raises:
+        InvalidValue: it is a controller that is made already, or no factory at all.
+    """
+    if isinstance(given, Identified):
+        return given
+    if not callable(given) or (hasattr(given, "step") and not isinstance(given, type)):
+        raise InvalidValue(f"controller '{name}' is {shown(given)}; expected its factory, such as LQR")
+    return Identified(given, identity(given) or f"{name} {uuid.uuid4().hex}")
 
 
 def digest(content: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Annotated, Any
 
 import tyro
 
+from ctrl.commands.announce import say
 from ctrl.commands.misuse import Misuse, short_name, tell
 from ctrl.commands.verify import PROOF_SECONDS
 
-__all__ = ["Compare", "engine", "say"]
+__all__ = ["Compare"]
 
 STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
 """One of each kind; a task that asks another question has a comparison of its own."""
@@ -58,6 +58,9 @@ class Compare:
     to skip proofs."""
     report: bool = True
     """Write report.html, one page that explains the results and needs no network."""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Train every learner with so many seeds, 0 to N - 1; learning curves with bands in the report. The table shows
+    seed 0."""
     robustness: bool = False
     """After the comparison, run the controllers in loops that differ from what they know: in parameters, disturbances,
     noise and delay; curves in the report. Says first about how long it takes."""
@@ -69,6 +72,7 @@ class Compare:
 
         from ctrl.cells.interrupt import ends_promptly
         from ctrl.certify import proved_region
+        from ctrl.commands.additions import additions
         from ctrl.comparison import compare
         from ctrl.comparison.results import reserved
         from ctrl.comparison.store import FOLDER
@@ -76,6 +80,8 @@ class Compare:
         from ctrl.discovery import load_task
         from systems.files import kept
 
+        if self.seeds < 1:
+            raise Misuse(f"--seeds {self.seeds}; expected at least 1, the number of trainings of every learner")
         if not self.proof_seconds >= 0:
             raise Misuse(f"--proof-seconds {self.proof_seconds:g}; expected 0 or more")
         proof = partial(proved_region, seconds=self.proof_seconds) if self.proof_seconds else None
@@ -101,33 +107,16 @@ class Compare:
                 sources = {task.name: self.task} | shown_names(self.controllers)
                 saved = kept(folder, partial(_save, comparison, self.report, self.logs(), sources))
             tell(saved)
-            with ends_promptly(go_on):
-                more = self._additions(spec.controllers, comparison, folder)
+            ran = {name: spec.controllers[name] for name in comparison.runs}
+            try:
+                with ends_promptly(go_on):
+                    more = additions(comparison, ran, folder, self.workers, self.seed, self.seeds, self.robustness)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(go_on) from None
             if more is not None and self.report:
                 write = partial(_report, comparison, self.logs(), sources, more)
                 tell(kept(folder, write))
         return 1 if comparison.failed or (more is not None and more.failed) else 0
-
-    def _additions(self, controllers: Mapping[str, Any], comparison: Any, folder: Path) -> Any:
-        """What was asked for beyond the comparison; None if nothing was."""
-        if not self.robustness:
-            return None
-        from rich.console import Console
-
-        from ctrl.comparison.table import columns
-        from ctrl.report.additions import Additions
-        from ctrl.robustness import robustness
-        from ctrl.robustness.run import STARTS
-
-        ran = {name: controllers[name] for name in comparison.runs}
-        place = folder / "robustness"
-        starts = min(STARTS, len(comparison.starts))
-        result = robustness(
-            comparison.task, ran, starts, self.seed, engine=engine(self.workers), out=place, announce=say
-        )
-        result.save(place)
-        Console(width=columns()).print(result)
-        return Additions(robustness=result)
 
     def logs(self) -> dict[str, Path]:
         """The logs of trainings that stand beside the policies that are compared."""
@@ -156,19 +145,6 @@ def _report(comparison: Any, logs: Mapping[str, Path], sources: Mapping[str, str
     write_report(comparison, place, ["trivium", *sys.argv[1:]], logs, sources, more)
 
 
-def engine(workers: int | None) -> Any:
-    """Processes of this machine; this one alone where there is one worker.
-
-    Args:
-        workers: their number; None for the number of free cores.
-    """
-    from ctrl.cells import Here, Processes
-    from ctrl.comparison.workers import cores
-
-    count = cores() if workers is None else workers
-    return Here() if count == 1 else Processes(count)
-
-
 def shown_names(names: Sequence[str]) -> dict[str, str]:
     """Names of controllers as on the command line, by those that tables show: short ones where these differ.
 
@@ -177,12 +153,6 @@ def shown_names(names: Sequence[str]) -> dict[str, str]:
     """
     short = [short_name(name) for name in names]
     return {name if short.count(brief) > 1 else brief: name for name, brief in zip(names, short, strict=True)}
-
-
-def say(line: str) -> None:
-    """What will be done is told at once, wherever the output goes."""
-    with suppress(BrokenPipeError):  # results are written though nobody reads
-        print(line, flush=True)
 
 
 def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:

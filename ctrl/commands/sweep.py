@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ctrl.commands.compare import engine, say
+from ctrl.commands.announce import say
 from ctrl.commands.misuse import Misuse, short_name, tell
 
 __all__ = ["SweepCommand"]
@@ -102,6 +102,8 @@ class SweepCommand:
             from ctrl.cells.ray_engine import RayEngine
 
             return RayEngine(self.address, self.workers)
+        from ctrl.commands.additions import engine
+
         return engine(self.workers)
 
 
@@ -120,7 +122,7 @@ def _settings(
     tune: tuple[str, ...], seeds: tuple[int, ...], loaded: Mapping[str, Any]
 ) -> dict[str, dict[str, list[Any]]]:
     """Values of arguments, by controller."""
-    import inspect
+    from ctrl.sweep.training import is_trained
 
     settings: dict[str, dict[str, list[Any]]] = {}
     for text in tune:
@@ -130,7 +132,7 @@ def _settings(
             raise Misuse(f"--tune {text}; expected controller:name=value,value, such as nonlinear-mpc:horizon=10,20")
         settings.setdefault(controller, {})[name] = [_value(value) for value in listed.split(",")]
     if seeds:
-        trained = [n for n, given in loaded.items() if "seed" in inspect.signature(given.factory).parameters]
+        trained = [name for name, given in loaded.items() if is_trained(given)]
         if not trained:
             raise Misuse("--training-seeds given, but no controller of the sweep is trained with a seed, as dsact is")
         for name in trained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -65,6 +66,7 @@ class ComparisonData(ABC):
         noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
             a measurement.
         parameters: of the true plant in each run (runs, v); None for a task without a variation.
+        training_logs: CSV files of the trainings of learners, by controller, of those that name one; default: none.
         estimators: names of the estimators' classes, by controller, of those that have one.
     """
 
@@ -85,6 +87,7 @@ class ComparisonData(ABC):
     parameters: np.ndarray | None = None
     estimators: Mapping[str, str] = field(default_factory=dict)
     knowledge: Mapping[str, Knowledge] = field(default_factory=dict)
+    training_logs: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def ratios(self) -> Mapping[str, Estimate]:

@@ -28,6 +28,7 @@ from ctrl.comparison.workers import CellFailure, Work, cores
 from ctrl.controller import Controller, NotApplicable
 from ctrl.estimation import OutputFeedback
 from ctrl.knowledge import Knowledge, knowledge_of
+from ctrl.training_log import training_log
 from ctrl.trajectories import Trajectories
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments, expect_factory, expect_name, expect_seed, expect_whole
@@ -157,6 +158,7 @@ def compare(
         parameters=parameters,
         estimators=results.estimators,
         knowledge=results.knowledge,
+        training_logs=results.training_logs,
     )
 
 
@@ -177,6 +179,7 @@ class _Results:
     approximations: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     estimators: dict[str, str] = field(default_factory=dict)
     knowledge: dict[str, Knowledge] = field(default_factory=dict)
+    training_logs: dict[str, Path] = field(default_factory=dict)
 
     def finish(self, name: str, work: Work, controller: Controller, engine: Engine, progress: Progress) -> None:
         """The runs that are missing, and the proof. One controller's fault must not cost the others their results."""
@@ -193,6 +196,8 @@ class _Results:
                 self.estimators[name] = type(controller.estimator).__name__
             if (known := knowledge_of(controller)) is not None:
                 self.knowledge[name] = known
+            if (log := training_log(controller)) is not None:
+                self.training_logs[name] = log
             progress.state(name, "")
         except NotApplicable as reason:
             self.skipped[name] = str(reason)

@@ -13,6 +13,7 @@ from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
 from ctrl.estimation.model import EstimationModel
 from ctrl.knowledge import knowledge_of
+from ctrl.training_log import training_log
 from systems import InvalidValue, Task
 from systems.errors import shown
 
@@ -35,6 +36,7 @@ class OutputFeedback:
         estimate: the last :class:`ctrl.estimation.Estimate`; None before the first.
         approximations: those of both, in words; None where one of them does not say.
         knowledge: that of the controller; None where it does not say.
+        training_log: that of the controller; None where it has none.
 
     Raises:
         InvalidValue: not a controller and an estimator.
@@ -59,6 +61,7 @@ class OutputFeedback:
             else tuple(dict.fromkeys((*(of_both[0] or ()), *(f"estimator: {text}" for text in of_both[1] or ()))))
         )
         self.knowledge = knowledge_of(controller)
+        self.training_log = training_log(controller)
         self.estimate: Estimate | None = None
         self._first = self.task.reading.start[1]
         self._bounds = self.task.plant.bounds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from ctrl.robustness import Robustness
+    from ctrl.sweep import Sweep
 
 __all__ = ["Additions"]
 
@@ -18,11 +19,14 @@ class Additions:
 
     Args:
         robustness: of the same controllers; default: none.
+        trainings: of the same learners with several seeds; default: none.
     """
 
     robustness: Robustness | None = None
+    trainings: Sweep | None = None
 
     @property
     def failed(self) -> bool:
         """Whether anything stopped with an error."""
-        return self.robustness is not None and bool(self.robustness.sweep.failed)
+        sweeps = [] if self.robustness is None else [self.robustness.sweep]
+        return any(sweep.failed for sweep in (*sweeps, *([] if self.trainings is None else [self.trainings])))

@@ -15,6 +15,7 @@ from systems.errors import TriviumError
 __all__ = ["missing"]
 
 _ADDING = ("--robustness",)
+_SEEDS = 5
 
 
 def missing(
@@ -35,7 +36,7 @@ def missing(
     """
     here = [*_without(command, ("--out",)), *(() if folder is None else ("--out", str(folder)))]
     task = sources.get(comparison.task.name, comparison.task.name)
-    plain = [part for part in command if part not in _ADDING]
+    plain = _without([part for part in command if part not in _ADDING], ("--seeds",))
     again = _without(plain, ("--starts", "--out"))
     commands = [("More runs, so narrower intervals", [*again, "--starts", str(4 * len(comparison.starts))])]
     change = _change(comparison)
@@ -44,8 +45,13 @@ def missing(
     if more.robustness is None:
         what = "Curves over parameters, disturbance, noise and delay, added to this folder"
         commands.append((what, [*here, "--robustness"]))
+    if more.trainings is None and comparison.training_logs:
+        what = f"Learning curves of {_SEEDS} training seeds with their bands, and what their policies cost"
+        commands.append((what, [*here, "--seeds", str(_SEEDS)]))
     listed = [(what, shlex.join(line)) for what, line in commands]
-    if any("learned" in text for said in comparison.approximations.values() for text in said or ()):
+    if not comparison.training_logs and any(
+        "learned" in text for said in comparison.approximations.values() for text in said or ()
+    ):
         train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
         listed.append(("The learning curve of a policy, from the log beside it", train))
     law = next((name for name in comparison.runs if comparison.proved.get(name) is not None), None)

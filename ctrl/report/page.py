@@ -15,7 +15,7 @@ from ctrl.report.additions import Additions
 from ctrl.report.charts import legend
 from ctrl.report.distributions import distributions, margins, trade_off
 from ctrl.report.elements import Element, Item, document, element
-from ctrl.report.learning import learning_curves
+from ctrl.report.learning import learning_curves, seed_sentences
 from ctrl.report.missing import missing
 from ctrl.report.robustness import robustness_charts, robustness_sentences, robustness_table
 from ctrl.report.style import STYLE_SHEET
@@ -71,7 +71,7 @@ def page(
         folder: of the results, from which a command that adds to them goes on; default: not named.
     """
     more = more or Additions()
-    sections = [*_sections(comparison), *_learning(comparison, logs or {}), *_robustness(comparison, more)]
+    sections = [*_sections(comparison), *_learning(comparison, logs or {}, more), *_robustness(comparison, more)]
     if command:
         said = missing(comparison, command, sources or {}, more, folder)
         sections.append(Section("missing", "What is not on this page", [said]))
@@ -127,6 +127,8 @@ def _first(comparison: ComparisonData, more: Additions) -> Element:
     answers = [(answer.question, answer.sentences) for answer in summary(comparison)]
     if more.robustness is not None:
         answers.insert(3, ("What if the plant differs?", tuple(robustness_sentences(more.robustness))))
+    if more.trainings is not None and (said := seed_sentences(more.trainings)):
+        answers.insert(1, ("What does the training seed change?", tuple(said)))
     parts = [
         element("section", element("h3", question), element("ul", [element("li", s) for s in sentences]))
         for question, sentences in answers
@@ -178,14 +180,19 @@ def _sections(comparison: ComparisonData) -> list[Section]:
     return [section for section in sections if any(part is not None for part in section.content)]
 
 
-def _learning(comparison: ComparisonData, logs: Mapping[str, Path]) -> list[Section]:
-    charts = learning_curves(comparison, logs)
+def _learning(comparison: ComparisonData, logs: Mapping[str, Path], more: Additions) -> list[Section]:
+    charts = learning_curves(comparison, {**comparison.training_logs, **logs}, more.trainings)
     if not charts:
         return []
     note = (
         "Thin: minus the mean undiscounted return of the training runs since the line before, exploration noise "
         "included; thick: its moving average over a twentieth of the lines. Horizontal: mean costs of this comparison."
     )
+    if more.trainings is not None:
+        note += (
+            " With several seeds: the moving average of each seed, their median and the band from the lowest to the "
+            "highest; dots: mean cost of the policy of each seed on the runs of this comparison."
+        )
     return [
         Section("learning", "Learning curves", [_note(note), legend(list(comparison.runs)), _grid(charts, wide=True)])
     ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctrl.cells import Engine, Identified, identity
+from ctrl.cells import Engine
+from ctrl.cells.identity import identified
 from ctrl.robustness.axes import RobustnessAxis, standard_axes
 from ctrl.robustness.result import Robustness
 from ctrl.sweep import SweepCell, sweep
 from ctrl.sweep.perturbation import NOMINAL
 from systems import InvalidValue, Task
 from systems.arguments import expect_seed, expect_whole
-from systems.errors import expect, shown
+from systems.errors import expect
 
 __all__ = ["STARTS", "robustness"]
 
@@ -62,16 +62,7 @@ def robustness(
         raise InvalidValue(f"{len(controllers)} controllers, {len(axes)} axes; expected at least one of each")
     cells = []
     for name, given in controllers.items():
-        factory = _identified(name, given)
+        factory = identified(name, given)
         perturbations = [NOMINAL, *(p for axis in axes for p in axis.perturbations if p != NOMINAL)]
         cells += [SweepCell(task, "", name, factory, starts, seed, perturbation) for perturbation in perturbations]
     return Robustness(tuple(axes), sweep(cells, engine, out, announce), left_out)
-
-
-def _identified(name: str, given: Any) -> Identified:
-    if isinstance(given, Identified):
-        return given
-    if not callable(given) or (hasattr(given, "step") and not isinstance(given, type)):
-        raise InvalidValue(f"controller '{name}' is {shown(given)}; expected its factory, such as LQR")
-    # What cannot be recognised in another process is not taken for what a folder holds.
-    return Identified(given, identity(given) or f"{name} {uuid.uuid4().hex}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, final
 
+import numpy as np
+
 from ctrl.answers import announced
 from ctrl.cells.identity import Identified, digest, identity
 from ctrl.comparison.draws import draw_all
@@ -15,11 +17,13 @@ from ctrl.comparison.verdicts import violated_samples
 from ctrl.controller import Controller
 from ctrl.loop import simulate
 from ctrl.sweep.perturbation import NOMINAL, Perturbation
+from ctrl.training_log import read_log, training_log
 from systems import Task
 from systems.describe import content, describe
 
 __all__ = ["SweepCell"]
 
+_POINTS = 400  # of a learning curve
 _MADE: dict[str, Controller] = {}  # the last controller of this process
 
 
@@ -28,7 +32,8 @@ _MADE: dict[str, Controller] = {}  # the last controller of this process
 class SweepCell:
     """A cell whose result is plain data that follows from its fields, measured times aside.
 
-    ``broken`` counts the runs that violate any constraint at any sample, leave the domain or diverge.
+    ``broken`` counts the runs that violate any constraint at any sample, leave the domain or diverge; ``learning``
+    holds updates and minus the mean return of the training of a learner whose log can be read, else nothing.
 
     Args:
         task: with its true plant.
@@ -87,6 +92,7 @@ class SweepCell:
             "missed": metrics.missed.k,
             "timed": metrics.missed.n,
             "seconds": perf_counter() - began,
+            "learning": _learning(controller),
         }
 
     def _made(self) -> Controller:
@@ -100,3 +106,13 @@ class SweepCell:
             _MADE.clear()
             _MADE[key] = made
         return made
+
+
+def _learning(controller: Controller) -> list[list[float]]:
+    """Updates and minus the mean return of a training; empty where there is none or no log of it."""
+    log = training_log(controller)
+    held = None if log is None else read_log(log)
+    if held is None:
+        return []
+    shown = np.unique(np.linspace(0, len(held[0]) - 1, _POINTS).round().astype(int))
+    return [held[0][shown].tolist(), (-held[1][shown]).tolist()]

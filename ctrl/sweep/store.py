@@ -44,6 +44,9 @@ class SweepStore:
             result["worst_margin"] = {name: float(margin) for name, margin in result["worst_margin"].items()}
             for name in ("step_p50_ms", "step_p99_ms", "seconds"):
                 result[name] = float(result[name])
+            result["learning"] = [[float(number) for number in line] for line in result["learning"]]
+            if len({len(line) for line in result["learning"]}) > 1:
+                return None
             for name in ("runs", "violated", "unsafe", "settled", "left", "broken", "missed", "timed"):
                 result[name] = int(result[name])
             return result

@@ -1,0 +1,92 @@
+"""What `trivium compare` adds to a comparison where it is asked to: training seeds, robustness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ctrl.cells import Engine, Here, Identified, Processes
+from ctrl.cells.identity import identified
+from ctrl.commands.announce import say
+from ctrl.comparison import Comparison
+from ctrl.comparison.table import columns
+from ctrl.comparison.workers import cores
+from ctrl.report.additions import Additions
+from ctrl.robustness import Robustness, robustness
+from ctrl.robustness.run import STARTS
+from ctrl.sweep import Sweep, sweep
+from ctrl.sweep.training import is_trained, training_cells
+
+__all__ = ["additions", "engine"]
+
+
+def additions(
+    comparison: Comparison,
+    controllers: Mapping[str, Any],
+    folder: Path,
+    workers: int | None,
+    seed: int,
+    seeds: int,
+    with_robustness: bool,
+) -> Additions | None:
+    """Runs and prints what was asked for beyond the comparison; None if nothing was.
+
+    Args:
+        comparison: its results.
+        controllers: factories of those that ran, by name.
+        folder: of its results, where finished cells are kept.
+        workers: number of processes; None for the number of free cores.
+        seed: of initial states and disturbances.
+        seeds: number of trainings of every learner.
+        with_robustness: whether loops are run that differ from what the controllers know.
+    """
+    if seeds < 2 and not with_robustness:
+        return None
+    made = {name: identified(name, given) for name, given in controllers.items()}
+    runs_cells = engine(workers)
+    trainings = _trainings(comparison, made, seeds, seed, runs_cells, folder / "trainings") if seeds > 1 else None
+    curves = _robustness(comparison, made, seed, runs_cells, folder / "robustness") if with_robustness else None
+    return Additions(curves, trainings)
+
+
+def engine(workers: int | None) -> Engine:
+    """Processes of this machine; this one alone where there is one worker.
+
+    Args:
+        workers: their number; None for the number of free cores.
+    """
+    count = cores() if workers is None else workers
+    return Here() if count == 1 else Processes(count)
+
+
+def _trainings(
+    comparison: Comparison, made: Mapping[str, Identified], seeds: int, seed: int, runs_cells: Engine, place: Path
+) -> Sweep | None:
+    """The learners with several seeds; None where nothing is trained."""
+    learners = {name: factory for name, factory in made.items() if is_trained(factory)}
+    if not learners:
+        say(f"--seeds {seeds}: none of {', '.join(made)} is trained with a seed, as dsact is")
+        return None
+    # Seed 0 is trained already: another one first, whose time tells how long the others take.
+    order = [*range(1, seeds), 0]
+    say(f"training {', '.join(learners)} with seeds {', '.join(map(str, order[:-1]))}; the first tells the time")
+    cells = training_cells(comparison.task, learners, order, len(comparison.starts), seed)
+    result = sweep(cells, runs_cells, place, say)
+    result.save(place)
+    Console(width=columns()).print(result)
+    return result
+
+
+def _robustness(
+    comparison: Comparison, made: Mapping[str, Identified], seed: int, runs_cells: Engine, place: Path
+) -> Robustness:
+    """Curves over what differs from the task that the controllers know."""
+    say(f"robustness of {', '.join(made)} on {comparison.task.name}")
+    starts = min(STARTS, len(comparison.starts))
+    result = robustness(comparison.task, made, starts, seed, None, runs_cells, place, say)
+    result.save(place)
+    Console(width=columns()).print(result)
+    return result

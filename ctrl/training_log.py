@@ -1,0 +1,50 @@
+"""The log of a training: what learning curves are drawn from."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from systems.files import FileError, read_bytes
+
+__all__ = ["LOG", "read_log", "training_log"]
+
+LOG = "progress.csv"
+"""Name of the log that a training writes beside its policy."""
+
+_LARGEST = 50_000_000  # bytes
+
+
+def training_log(controller: object) -> Path | None:
+    """The log that a controller names in its attribute ``training_log``; None where it names none.
+
+    Args:
+        controller: any, or one that is paired with an estimator.
+    """
+    said = getattr(controller, "training_log", None)
+    return said if isinstance(said, Path) else None
+
+
+def read_log(path: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Updates and mean undiscounted return since the line before, each (k,), of the lines that have both; None where
+    there is no log, or not two such lines.
+
+    Args:
+        path: of the log.
+    """
+    try:
+        text = read_bytes(path, _LARGEST).decode("utf-8", errors="replace")
+        lines = [
+            (float(line["updates"]), float(line["charts/return"]))
+            for line in csv.DictReader(text.splitlines(), strict=True)
+        ]
+    except (FileError, OSError, KeyError, TypeError, ValueError, csv.Error):
+        return None
+    lines = [line for line in lines if all(map(math.isfinite, line))]
+    if len(lines) < 2:
+        return None
+    updates, returns = np.array(lines).T
+    return updates, returns
