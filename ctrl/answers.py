@@ -51,7 +51,7 @@ class Refused:
 
 Answer = Exact | Announced | Refused
 EXACT = Exact()
-ESTIMATED = Announced("takes the estimate of the state for the state")
+ESTIMATED = Announced("uses the estimate in place of the state")
 """The answer of controllers of the state to a measurement: paired with an estimator, they are certainty-equivalent."""
 NO_FORECAST = Refused(
     "the signals {names} are known ahead, as series over time, which this controller does not take; use LinearMPC, "

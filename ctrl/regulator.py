@@ -396,14 +396,14 @@ _IGNORED = Announced("ignores the constraint {names}")
 ANSWERS = Answers(
     {
         Part.NONLINEAR_PLANT: Announced("linearises {names}"),
-        Part.KINKED_PLANT: Announced("takes {names} in the plant by the slopes at the linearisation"),
+        Part.KINKED_PLANT: Announced("replaces {names} in the plant by the slopes at the linearisation point"),
         Part.SINGULAR_PLANT: EXACT,  # refused by local_model where the linearisation needs it
         Part.MOVING_REFERENCE: EXACT,
         Part.VARYING_LINEARISATION: EXACT,
         Part.COST_ELSEWHERE: _at_operating_point,
         Part.REFERENCE_OUTSIDE: Announced("regulates to a reference that violates {names}"),
-        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
-        Part.KINKED_COST: Announced("does not see the kinks of the cost ({names})"),
+        Part.NON_QUADRATIC_COST: Announced("expands the cost to second order"),
+        Part.KINKED_COST: Announced("ignores the kinks of the cost ({names})"),
         Part.TERMINAL_COST: EXACT,
         Part.HARD: _IGNORED,
         Part.CHANGE_LIMIT: Announced("applies the limit {names} on the change of inputs after its optimum"),
@@ -414,9 +414,9 @@ ANSWERS = Answers(
         Part.NONLINEAR_CONSTRAINT: EXACT,  # ignored, as is said of each constraint
         Part.KINKED_CONSTRAINT: EXACT,
         Part.DISTURBANCE: EXACT,
-        Part.BIASED_DISTURBANCE: Announced("takes the mean of the disturbance for zero ({names})"),
+        Part.BIASED_DISTURBANCE: Announced("assumes that the mean of the disturbance is zero ({names})"),
         Part.INTEGER: Refused(
-            "the input {names} takes whole numbers only, which a linear-quadratic regulator does not give; use "
+            "the input {names} must be an integer, which a linear-quadratic regulator does not give; use "
             "LinearMPC or NonlinearMPC"
         ),
         Part.PERIODIC: EXACT,

@@ -1,4 +1,4 @@
-"""Controllers that optimise online, each made from a task alone."""
+"""Controllers that optimise online, each constructed from a task alone."""
 
 from mpc.blocking import MoveBlocking
 from mpc.estimation.moving_horizon import MovingHorizonEstimator

@@ -1,4 +1,5 @@
-"""The constraints, input bounds and kinks of a task as affine rows: the one reading of them into matrices."""
+"""The constraints, input bounds and kinks of a task as affine rows; the only place where they are converted to
+matrices."""
 
 from __future__ import annotations
 
@@ -23,9 +24,8 @@ class AffineRows:
         lower: (rows,), -infinity where there is no bound.
         upper: (rows,), infinity where there is no bound.
         weight: (rows,), per unit of violation and sample.
-        on_input: mask (rows,), what depends on the input.
-        always: mask (rows,), what a steady state has to keep.
-        names: of the constraints, empty for kinks.
+    on_input: mask (rows,), rows that depend on the input.
+        always: mask (rows,), rows that a steady state must satisfy. names: of the constraints, empty for kinks.
     """
 
     C: np.ndarray
@@ -42,7 +42,7 @@ class AffineRows:
         return np.isinf(self.weight)
 
     def with_allowed(self, task: Task, weight: float) -> AffineRows:
-        """The same with constraints that have an allowance, by chance or budget, at a weight instead of hard."""
+        """The same rows with chance constraints and budgets at a weight instead of hard."""
         allowed = {c.name for c in task.constraints if isinstance(c.requirement, Budget | Chance)}
         may = np.array([name in allowed for name in self.names], dtype=bool)
         return replace(self, weight=np.where(may, weight, self.weight))
@@ -66,7 +66,7 @@ def affine_task(task: Task) -> AffineTask:
 
     Raises:
         NotApplicable: one that is not affine in state and input, or soft rows of which only the largest violation
-            counts and which may be violated together.
+            is charged although several may be violated at once.
     """
     constraints = _constraints(task)
     n, m = len(task.plant.state), len(task.plant.input)

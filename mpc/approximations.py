@@ -15,11 +15,11 @@ __all__ = [
     "UNDISTURBED",
 ]
 
-HELD_AS_HARD = Announced("holds {names} in every predicted sample, with no allowance")
-UNDISTURBED = Announced("predicts without the mean of the disturbance ({names})")
-INTEGER = Refused("the input {names} takes whole numbers only, which this controller does not give; use LinearMPC")
+HELD_AS_HARD = Announced("enforces {names} at every predicted sample and permits no violation")
+UNDISTURBED = Announced("ignores the mean of the disturbance ({names})")
+INTEGER = Refused("the input {names} must be an integer, which this controller does not give; use LinearMPC")
 DOMAIN = Announced("ignores the domain")
 KINKED_CONSTRAINT = Announced("solves with kinks in the constraint {names}, where the solver may stop early")
 LINEARISED = Announced("linearises {names}")
-SLOPES_OF_KINKS = Announced("takes {names} in the plant by the slopes at the linearisation")
-SMOOTHED_ROOTS = "takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0"
+SLOPES_OF_KINKS = Announced("replaces {names} in the plant by the slopes at the linearisation point")
+SMOOTHED_ROOTS = "replaces roots sqrt(q) by sqrt(q + 1e-12), which are differentiable at 0"

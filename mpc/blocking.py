@@ -1,4 +1,4 @@
-"""Move blocking: inputs of a plan that are held over several samples."""
+"""Move blocking: the inputs of a plan are held over several samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["MoveBlocking"]
 class MoveBlocking:
     """The inputs of a plan are constant over blocks of samples (Cagienard, Grieder, Kerrigan & Morari, 2007).
 
-    A plan has fewer variables then, and predicts as far. It is optimal among such plans; the plan of the next sample
-    has its blocks elsewhere, so one that was feasible need not go on feasibly.
+    A plan then has fewer variables for the same horizon. It is optimal among such plans. Recursive feasibility is not
+    guaranteed, since the blocks shift from sample to sample.
 
     Args:
         lengths: samples of each block, the first one first. The last block reaches to the end of the horizon.
@@ -39,7 +39,7 @@ class MoveBlocking:
 
     @classmethod
     def control_horizon(cls, samples: int) -> Self:
-        """Inputs that are free in so many samples, after which the last one is held.
+        """Inputs are free for this number of samples, after which the last one is held.
 
         Args:
             samples: of the control horizon.

@@ -1,4 +1,4 @@
-"""Comparisons that belong to a task: what ``trivium compare`` runs on it where no controllers are named."""
+"""The comparisons that ``trivium compare`` runs on certain tasks if no controllers are named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["artificial_references", "stochastic_schemes"]
 
 
 def artificial_references() -> Mapping[str, Factory]:
-    """Harmonic MPC with a short horizon, tracking MPC with one and two times that, equality MPC with six times that."""
+    """Harmonic MPC with a short horizon, tracking MPC with the same and twice that horizon, equality MPC with six times
+    it."""
     return {
         "harmonic, N = 5": partial(HarmonicMPC, horizon=5),
         "tracking, N = 5": partial(TrackingMPC, horizon=5),
@@ -26,7 +27,8 @@ def artificial_references() -> Mapping[str, Factory]:
 
 
 def stochastic_schemes() -> Mapping[str, Factory]:
-    """Stochastic MPC never, sometimes and always restarted at the measured state, and nominal and robust MPC."""
+    """Stochastic MPC whose nominal state is never, sometimes or always reset to the measured one; nominal and robust
+    MPC."""
     return {
         "nominal": nominal_mpc,
         "indirect feedback": partial(StochasticMPC, recondition_every=math.inf),

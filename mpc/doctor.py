@@ -1,4 +1,4 @@
-"""What ``trivium doctor`` tells about the solvers, and compiles for them."""
+"""Solver checks of ``trivium doctor``, and the code that it compiles in advance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Solvers:
     """The solvers that controllers of this package call."""
 
     def findings(self) -> list[Finding]:
-        """Which HPIPM is called, and whether there is one that is built for this processor."""
+        """Reports which HPIPM is used, and whether one built for this processor is available."""
         import casadi
 
         from mpc.solvers.acados_install import AcadosMissing

@@ -1,4 +1,4 @@
-"""The input where a solve gave none: the last plan, shifted and corrected by feedback, else a backup law."""
+"""The input after a failed solve: the last plan, shifted and corrected by feedback, or else a backup control law."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Plan:
 class Fallback:
     """Follows the last accepted plan with the local regulator's feedback around it, and then the backup control law.
 
-    The plan is followed without feedback where there is no regulator, and in a sample without a measurement. The backup
-    law is the saturated regulator of the task, or the reference input where no regulator exists.
+    The plan is followed without feedback if there is no regulator, and in a sample without a measurement. The backup
+    control law is the saturated regulator of the task, or the reference input if no regulator exists.
 
     Args:
-        task: what is controlled.
+    task: the controlled task.
 
     Attributes:
-        regulator: the regulator of the task, None where it has none.
+        regulator: the regulator of the task, None if it has none.
     """
 
     def __init__(self, task: Task) -> None:
@@ -53,7 +53,7 @@ class Fallback:
             self.regulator = None
 
     def input(self, x: np.ndarray, k: int, plan: Plan | None) -> tuple[np.ndarray, Source]:
-        """The input (m,) at sample ``k`` in state ``x`` (n,), which may exceed its bounds, and where it comes from."""
+        """The input (m,) at sample ``k`` in state ``x`` (n,), which may exceed its bounds, and its source."""
         if plan is not None and 0 <= k - plan.k < len(plan.u):
             i = k - plan.k
             return self.follow(x, k, plan.x[i], plan.u[i]), Source.SHIFTED_PLAN
@@ -68,8 +68,8 @@ class Fallback:
         return corrected if np.isfinite(corrected).all() else u_planned
 
     def feedback(self, k: int) -> Feedback | None:
-        """K, x_ref and u_ref of the backup law, which is clip(u_ref - K (x - x_ref)) at sample ``k`` with periodic
-        signals along the shortest way round; None where it is more than that."""
+        """K, x_ref and u_ref of the backup law, which is clip(u_ref - K (x - x_ref)) at sample ``k`` with the shortest
+        differences of periodic signals; None if the law does not have this form."""
         reading = self.task.reading
         if reading.change_limits or reading.state.quaternions:
             return None

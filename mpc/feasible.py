@@ -42,14 +42,14 @@ class FeasibleSet:
     d: np.ndarray
 
     def support(self, direction: Mapping[str, float], held: Mapping[str, float]) -> np.ndarray | None:
-        """The state that lies furthest along ``direction``.
+        """The feasible state that lies furthest along ``direction``.
 
         Args:
             direction: weights by state name.
             held: the states held at given values.
 
         Returns:
-            (n,), or None where no state with these values is feasible.
+            (n,), or None if no state with these values is feasible.
 
         Raises:
             InvalidValue: the set is unbounded in this direction.
@@ -85,7 +85,7 @@ class FeasibleSet:
         Args:
             plane: the two states that vary.
             held: values of the other states; default: zero. A state with an infinite value is free.
-            directions: number of support directions; the polygon through the points found lies inside the set.
+            directions: number of support directions; the polygon through the support points lies inside the set.
         """
         if len(expect_names(plane, "plane")) != 2:
             raise InvalidValue(f"plane = {shown(plane)}; expected two names of states, such as ('position', 'speed')")
@@ -107,14 +107,14 @@ class FeasibleSet:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A polygon inside a planar section of a feasible set, its corners (k, 2) in order; none where it is empty."""
+    """A polygon inside a planar section of a feasible set; ``corners`` (k, 2) in order, none if it is empty."""
 
     plane: tuple[str, str]
     corners: np.ndarray
 
     @property
     def area(self) -> float:
-        """In the product of the two units."""
+        """Area of the polygon, in the product of the two units."""
         if not len(self.corners):
             return 0.0
         x, y = self.corners.T
@@ -123,22 +123,22 @@ class Section:
 
 @runtime_checkable
 class HasFeasibleSet(Protocol):
-    """A controller that can say from where it works."""
+    """A controller that can compute the states from which its problem is feasible."""
 
     def feasible_set(self) -> FeasibleSet:
         """The states at which its problem has a solution, for its reference at sample 0."""
 
 
 def plot_sections(sections: Mapping[str, Section]) -> Figure:
-    """Sections of several controllers over each other, by name, with their areas.
+    """Plots the sections of several controllers, by name, in one figure with their areas.
 
     Raises:
-        InvalidValue: none given, or of different planes.
+        InvalidValue: no sections, or sections in different planes.
     """
     from matplotlib.figure import Figure
 
     if len({section.plane for section in sections.values()}) != 1:
-        raise InvalidValue("sections of one and the same plane are needed to be drawn over each other")
+        raise InvalidValue("no sections, or sections in different planes; expected sections in the same plane")
     figure = Figure(figsize=(5.0, 4.0), layout="constrained")
     axes = figure.subplots()
     for name, section in sections.items():

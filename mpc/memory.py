@@ -1,4 +1,4 @@
-"""Horizons whose matrices or programs would not fit into memory, refused before they are built."""
+"""Refuses horizons whose matrices or programs would not fit into memory, before they are built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1_000_000  # such operations; CasADi takes about 20 s to differentiate a
 
 
 def expect_program(task: Task, horizon: int) -> None:
-    """Raises InvalidValue where the nonlinear program of so many samples would not fit into the memory that is free."""
+    """Raises InvalidValue if the nonlinear program over this horizon would not fit into the free memory."""
     operations = task.dynamics.function().n_instructions() + task.stage_cost.n_instructions()
     needed, most = horizon * operations * _BYTES, min(_free_memory(), _MOST * _BYTES)
     if needed > most:
@@ -25,8 +25,8 @@ def expect_program(task: Task, horizon: int) -> None:
 
 
 def expect_dense(horizon: int, needed: float, power: int = 2) -> None:
-    """Raises InvalidValue where dense matrices of so many numbers, which grow with this power of the horizon, would not
-    fit into the memory that is free."""
+    """Raises InvalidValue if dense matrices of this size, which grows with this power of the horizon, would not fit
+    into the free memory."""
     most = _free_memory() / 8.0
     if needed > most:
         raise InvalidValue(

@@ -1,4 +1,4 @@
-"""The control step of every online controller: measure, solve, and accept the plan or fall back."""
+"""The control step of every online controller: check the measurement, solve, and accept the plan or fall back."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ _WHOLE = 1e-9  # by which a bound may miss a whole number
 
 
 def quiet(function: Function) -> Function:
-    """The same without numpy's warnings of overflow and of what is not a number: a state may be of any size, and checks
-    on the result notice such numbers."""
+    """The same function without numpy's warnings of overflow and NaN: a state may be of any size, and the result is
+    checked for such numbers."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")(function)
 
 
 def check_horizon(horizon: int) -> None:
-    """Raises InvalidValue unless the horizon is a whole number of at least 1, and of a size that memory holds."""
+    """Raises InvalidValue unless the horizon is an integer of at least 1 that fits into memory."""
     expect_whole(horizon, "horizon", least=1, most=LONGEST, unit="samples")
 
 
 def check_input(task: Task) -> None:
-    """Raises NotApplicable where there is nothing to optimise, or no derivative to do it with; InvalidValue where there
-    is no task."""
+    """Raises NotApplicable if there is no input to optimise or no derivative, and InvalidValue if this is not a
+    task."""
     expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
     if not len(task.plant.input):
         raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to optimise")
@@ -58,13 +58,13 @@ class SolveResult(NamedTuple):
 
     Args:
         status: of the solver.
-        plan: what may be followed later, None where there is no new one; a function where it takes long to compute and
-            may never be asked for.
+        plan: the prediction that may be followed later, None if there is no new one; a function if it takes long to
+            compute and may not be needed.
         iterations: of the solver.
         residual: largest scaled violation of the optimality conditions, infinite where unknown.
-        input: (m,), within its bounds; default: the first of the plan. Without a plan and an input the controller
-            falls back.
-        source: of the input; default: optimal where the problem was solved, else suboptimal.
+        input: (m,), within its bounds; default: the first of the plan. Without a plan and an input, the fallback
+            applies.
+        source: of the input; default: optimal if the problem was solved, else suboptimal.
     """
 
     status: Status
@@ -82,16 +82,16 @@ class OnlineController(ABC):
     """Solves one optimal control problem per sample and applies the first input of its plan.
 
     If a solve fails, :class:`mpc.fallback.Fallback` follows the last accepted plan and then the local regulator.
-    Subclasses define the solve, and where needed their own fallback.
+    Subclasses define the solve and, if needed, their own fallback.
 
-    A copy, also one sent to another process, is made anew: it knows the problem and nothing of the past.
+    A copy, also one sent to another process, is constructed again: it has the same problem but no past.
 
     Args:
-        task: what is controlled.
+        task: the controlled task.
         horizon: number of predicted samples.
         max_iterations: of the solver in one step; default: the solver's own.
-        time_limit: seconds of one step, at which the solver is stopped; default: 100 sample times and at least 60 s, so
-            that results do not depend on how fast the machine is.
+        time_limit: seconds of one step, after which the solver is stopped; default: 100 sample times and at least 60 s,
+            so that results do not depend on the speed of the machine.
 
     Attributes:
         approximations: of the task, in words.
@@ -121,7 +121,7 @@ class OnlineController(ABC):
         self._last_x: np.ndarray | None = None  # the representative of the last measured state
 
     def _control(self, task: Task) -> None:
-        """Takes this task from now on."""
+        """Controls this task from now on."""
         self.task = task
         self._state, self._is_periodic = task.plant.state, not task.reading.state.is_euclidean
         self._lower, self._upper = task.input_bounds
@@ -135,24 +135,24 @@ class OnlineController(ABC):
 
         Args:
             folder: where the project is written.
-            name: prefix of everything in the C code; default: made of the names of task and controller.
-            samples: reached by the tables of a reference that moves, whose last rows are held afterwards; default: the
+            name: prefix of all identifiers in the C code; default: the names of task and controller.
+            samples: length of the tables of a moving reference, whose last rows are held afterwards; default: the
                 samples of the task's run.
 
         Raises:
-            NotExportable: the controller has no form in C for this task.
+            NotExportable: the controller has no C code for this task.
         """
         return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
-        """The controller in C, the tables of a reference that moves reaching over so many samples.
+        """The controller in C, with tables of a moving reference for this number of samples.
 
         Raises:
-            NotExportable: it has none for this task.
+            NotExportable: the controller has no C code for this task.
         """
         raise NotExportable(
-            f"{type(self).__name__} has no form in C; export LinearMPC(task), ExplicitMPC(task), HarmonicMPC(task), "
-            "NonlinearMPC(task, iterations=1) or LQR(task) of the same task, or a policy trained on it"
+            f"{type(self).__name__} cannot be exported to C; export LinearMPC(task), ExplicitMPC(task), "
+            "HarmonicMPC(task), NonlinearMPC(task, iterations=1) or LQR(task) of the same task, or a policy trained on it"
         )
 
     def __repr__(self) -> str:
@@ -165,7 +165,7 @@ class OnlineController(ABC):
 
     @property
     def terminal(self) -> str:
-        """The terminal cost, and set, that were chosen, in words; empty where there is no choice."""
+        """The chosen terminal cost and set, in words; empty if there is no choice."""
         return ""
 
     @property
@@ -176,15 +176,15 @@ class OnlineController(ABC):
         return self._plan
 
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Starts a new run: discards the last plan."""
         self._plan, self._failures, self._last_x = None, 0, None
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); the input is finite and within bounds whatever happens.
+        """Decides at sample ``k`` in state ``x`` (n,); the input is always finite and within bounds.
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
-            InvalidValue: ``x`` holds no numbers, or ``k`` is not a sample number.
+            InvalidValue: ``x`` does not consist of numbers, or ``k`` is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self._state), sample_index(k)
@@ -211,20 +211,20 @@ class OnlineController(ABC):
     def follow(self, reference: Reference) -> None:
         """Follows another reference from now on.
 
-        This and the other changes take effect at the next step, whose input is that of a controller made for the
-        changed task; only the last plan is kept, for a solve that fails. Where a change is refused, nothing changes.
+        This and the other changes take effect at the next step, whose input is that of a controller constructed for the
+        changed task; only the last plan is kept, in case a solve fails. If a change is refused, nothing changes.
 
         Args:
             reference: of the same plant.
 
         Raises:
-            NotApplicable: a task with it cannot be controlled by this controller.
-            InvalidValue: it does not fit the plant.
+            NotApplicable: this controller cannot control a task with this reference.
+            InvalidValue: the reference does not fit the plant.
         """
         self._change(dataclasses.replace(self.task, reference=reference), type(self)._redirect)
 
     def set_cost(self, cost: Cost) -> None:
-        """Minimises another cost from now on: other weights. See :meth:`follow`.
+        """Minimises another cost from now on, such as one with other weights. See :meth:`follow`.
 
         Args:
             cost: charged once per sample.
@@ -232,15 +232,15 @@ class OnlineController(ABC):
         self._change(dataclasses.replace(self.task, cost=cost), type(self)._take)
 
     def set_constraints(self, constraints: Sequence[Constraint]) -> None:
-        """Keeps other constraints from now on, such as the same with other bounds. See :meth:`follow`.
+        """Enforces other constraints from now on, such as the same ones with other bounds. See :meth:`follow`.
 
         Args:
-            constraints: all of them.
+            constraints: all constraints of the task.
         """
         self._change(dataclasses.replace(self.task, constraints=tuple(constraints)), type(self)._take)
 
     def set_plant(self, plant: Plant) -> None:
-        """Predicts with another plant from now on: other physical parameters, other limits of the inputs. See
+        """Predicts with another plant from now on, such as one with other parameters or input limits. See
         :meth:`follow`.
 
         Args:
@@ -250,7 +250,7 @@ class OnlineController(ABC):
         expect(plant, Plant, "the plant of a controller", "such as CartPole(pole_mass=0.2)")
         if (plant.state, plant.input, plant.disturbance) != (now.state, now.input, now.disturbance):
             raise InvalidValue(
-                f"{type(plant).__name__} has other signals than the plant of task '{self.task.name}'; make a new "
+                f"{type(plant).__name__} has other signals than the plant of task '{self.task.name}'; construct a new "
                 "controller for it"
             )
         self._change(dataclasses.replace(self.task, plant=plant), type(self)._take)

@@ -18,7 +18,7 @@ class NoInvariantSet(TriviumError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Polyhedron:
-    """{x: H x <= h}, maybe unbounded, maybe empty.
+    """{x: H x <= h}, possibly unbounded or empty.
 
     Args:
         H: (rows, n).
@@ -42,13 +42,13 @@ class Polyhedron:
         return np.asarray((x @ self.H.T <= self.h + tolerance).all(axis=-1))
 
     def support(self, direction: np.ndarray) -> float:
-        """Largest direction'x over the set: a value no point exceeds; infinite where unbounded, or not known to be
-        bounded, -infinite where empty. See :func:`systems.linear_programs.maximise`."""
+        """Upper bound of direction'x over the set; infinite if it is unbounded or not known to be bounded, -infinite if
+        it is empty. See :func:`systems.linear_programs.maximise`."""
         return maximise(direction, self.H, self.h).value
 
     @property
     def is_empty(self) -> bool:
-        """Whether it was shown to have no point."""
+        """Whether the set was shown to be empty."""
         return feasible_point(self.H, self.h).outcome is LPOutcome.EMPTY
 
     def minimal(self, tolerance: float = 1e-9) -> Polyhedron:
@@ -74,7 +74,7 @@ def maximal_invariant_set(A: np.ndarray, admissible: Polyhedron, max_rows: int =
     Args:
         A: (n, n), all eigenvalues inside the unit circle.
         admissible: contains the origin in its interior.
-        max_rows: gives up beyond so many rows.
+        max_rows: largest number of rows.
 
     Returns:
         The set, without redundant rows, each scaled to h = 1.

@@ -29,14 +29,14 @@ _COMMON: dict[Part, Answer] = {
     Part.REFERENCE_OUTSIDE: EXACT,
     Part.NON_QUADRATIC_COST: EXACT,
     Part.KINKED_COST: EXACT,
-    Part.TERMINAL_COST: Announced("does not observe how much of the run is left before the terminal cost is charged"),
+    Part.TERMINAL_COST: Announced("does not observe the time that remains until the terminal cost is charged"),
     Part.SOFT: EXACT,  # part of the reward
     Part.NONLINEAR_CONSTRAINT: EXACT,
     Part.KINKED_CONSTRAINT: EXACT,
     Part.DISTURBANCE: EXACT,
     Part.BIASED_DISTURBANCE: EXACT,
     Part.INTEGER: Refused(
-        "the input {names} takes whole numbers only, and the actions of these learners are continuous; train a learner "
+        "the input {names} must be an integer, and the actions of these learners are continuous; train a learner "
         "of discrete actions on task.env()"
     ),
     Part.PERIODIC: EXACT,
@@ -57,14 +57,14 @@ def learner_answers(has_handler: bool) -> Answers:
     """
     if not has_handler:
         return Answers({**_COMMON, **_promising("ignores the constraint {names}")})
-    on_average = Announced("keeps the budget of {names} on average over runs, not in every one")
-    hard = Announced("takes the hard {names} as a budget of no violated sample, without a promise")
+    on_average = Announced("meets the budget of {names} on average over runs, not in every one")
+    hard = Announced("treats the hard {names} as a budget of zero violated samples, without a guarantee")
     return Answers(
         {
             **_COMMON,
             Part.HARD: hard,
             Part.CHANGE_LIMIT: hard,
-            Part.CHANCE: Announced("takes the chance constraint {names} as a budget of its share of the samples"),
+            Part.CHANCE: Announced("treats the chance constraint {names} as a budget on the share of violated samples"),
             Part.BUDGET: on_average,
             Part.EXCESS_BUDGET: on_average,
         }

@@ -123,14 +123,16 @@ def _tree(content: Any, tensors: list[torch.Tensor]) -> Any:
             return float(content) if math.isfinite(content) else {"float": str(float(content))}
         case torch.Tensor():
             if str(content.dtype).removeprefix("torch.") not in _TYPES:
-                raise TypeError(f"a tensor of {content.dtype} has no form in a file; expected {', '.join(_TYPES)}")
+                raise TypeError(f"a tensor of {content.dtype} cannot be stored in a file; expected {', '.join(_TYPES)}")
             tensors.append(content.detach().cpu())
             return {"tensor": len(tensors) - 1}
         case list() | tuple():
             return [_tree(entry, tensors) for entry in content]
         case Mapping() if all(isinstance(key, str) for key in content):
             return {"dict": {key: _tree(entry, tensors) for key, entry in content.items()}}
-    raise TypeError(f"{type(content).__name__} has no form in a file; expected tensors, numbers, strings, lists, dicts")
+    raise TypeError(
+        f"{type(content).__name__} cannot be stored in a file; expected tensors, numbers, strings, lists, dicts"
+    )
 
 
 # ---- reading ----

@@ -114,7 +114,9 @@ class PolicyController:
             else:
                 part = policy_part(self.task, self._act, self._reference, samples)
         except NotLowerable as reason:
-            raise NotExportable(f"task '{self.task.name}': its observation has no form in C: {reason}") from reason
+            raise NotExportable(
+                f"task '{self.task.name}': its observation cannot be exported to C: {reason}"
+            ) from reason
         widths = "x".join(str(width) for width in self.policy.hidden)
         return ControllerCode(
             self.task,

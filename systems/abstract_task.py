@@ -1,4 +1,4 @@
-"""The fields of a task, and the CasADi functions that follow from them: what every reader of a task reads."""
+"""The fields of a task and the CasADi functions derived from them, which controllers, learners and proofs use."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["AbstractTask"]
 
 @dataclass(frozen=True, eq=False)
 class AbstractTask(ABC):
-    """Plant, cost, constraints, reference and distributions; :class:`systems.task.Task` is the one to make.
+    """Plant, cost, constraints, reference and distributions; construct a :class:`systems.task.Task` instead.
 
-    It stands in a file of its own so that environments, readings and descriptions read it without knowing the task that
-    offers them.
+    It has a file of its own, so that environments, readings and descriptions can use it without importing the task that
+    provides them.
     """
 
     name: str
@@ -55,15 +55,15 @@ class AbstractTask(ABC):
 
     @abstractmethod
     def __post_init__(self) -> None:
-        """Refuses fields that do not fit together."""
+        """Refuses inconsistent fields."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: a copy computes what follows from them again."""
+        """The fields alone: a copy recomputes everything derived from them."""
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @cached_property
     def dynamics(self) -> Discretisation:
-        """The nominal plant at samples."""
+        """The nominal plant, discretised."""
         return Discretisation(self.plant, self.dt, self.integrator, self.substeps)
 
     @cached_property
@@ -78,7 +78,7 @@ class AbstractTask(ABC):
 
     @cached_property
     def true_dynamics(self) -> Discretisation:
-        """The plant that really runs, at samples."""
+        """The true plant, discretised."""
         return self.dynamics if self.truth is None else self.dynamics.replace(self.truth)
 
     @cached_property
@@ -120,15 +120,15 @@ class AbstractTask(ABC):
 
     @cached_property
     def has_terminal_cost(self) -> bool:
-        """Whether the terminal cost is anything but zero."""
+        """Whether the terminal cost is not zero."""
         return not self.terminal_cost(*self.terminal_cost.sx_in()).is_zero()
 
     @property
     def input_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Actuator limits tightened by the task's own hard boxes: lower and upper (m,), infinite where none.
+        """Actuator limits tightened by the task's own hard boxes: lower and upper (m,), infinite where there is none.
 
         Raises:
-            InvalidValue: the boxes leave no input.
+            InvalidValue: no input satisfies all limits.
         """
         lower, upper = (bound.copy() for bound in self.plant.bounds)
         for constraint in self.constraints:
@@ -167,8 +167,8 @@ class AbstractTask(ABC):
 
     @cached_property
     def confined(self) -> np.ndarray:
-        """Mask (n,) of the signals whose values in the domain are closer to a constant reference than any other
-        representative: none of them ever has to be moved by a period."""
+        """Mask (n,) of the signals whose values in the domain are the representatives closest to a constant reference,
+        so that none of them ever has to be shifted by a period."""
         declared = self.plant.state
         low, high = self.domain_bounds
         if not self.reference.is_constant:
@@ -183,7 +183,7 @@ class AbstractTask(ABC):
 
     @property
     def observation_signals(self) -> Signals:
-        """Names and units of what a learner sees."""
+        """Names and units of a learner's observation."""
         if self.observation is not None:
             return self.observation.signals
         state = self.plant.state
@@ -192,7 +192,7 @@ class AbstractTask(ABC):
         return Signals((*state, *(Signal(f"{s.name}_reference", s.unit) for s in state)))
 
     def observe_function(self) -> ca.Function:
-        """``o(x, xr) -> (len(observation_signals), 1)``, what a learner sees."""
+        """``o(x, xr) -> (len(observation_signals), 1)``, a learner's observation."""
         state = self.plant.state
         x, xr = state.symbol(), state.symbol()
         if self.observation is None:
@@ -220,7 +220,7 @@ class AbstractTask(ABC):
         return without_nan(f, f"the observation of task '{self.name}'")
 
     def stage_cost_function(self) -> ca.Function:
-        """``l(x, u, xr, ur) -> (1, 1)``: what a sample is charged, violated soft constraints included.
+        """``l(x, u, xr, ur) -> (1, 1)``: the cost of a sample, including violated soft constraints.
 
         NaN where a soft constraint is undefined.
         """
@@ -239,7 +239,7 @@ class AbstractTask(ABC):
         return ca.Function("stage_cost", arguments, [total], ["x", "u", "xr", "ur"], ["cost"])
 
     def terminal_cost_function(self) -> ca.Function:
-        """``Vf(x, xr) -> (1, 1)``: what the last state is charged."""
+        """``Vf(x, xr) -> (1, 1)``: the cost of the last state."""
         return self._charged_terminal
 
     @cached_property

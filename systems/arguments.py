@@ -1,4 +1,4 @@
-"""Checks of arguments. Each returns the value in the form the caller needs, or raises an error of the package.
+"""Argument checks. Each returns the value in the form that the caller needs, or raises an error of this package.
 
 ``what`` names the argument in the message, such as ``"task 'cartpole': steps"``.
 """
@@ -58,10 +58,11 @@ def expect_number(
     """A real number with above < value, least <= value <= most and value < below where these are given; never NaN.
 
     Args:
-        infinite: whether infinity is allowed. hint: more about what is expected, such as ``"in seconds"``.
+        infinite: whether infinity is allowed. hint: further information on the expected value, such as ``"in
+            seconds"``.
 
     Returns:
-        The number as it was given where it is a Python number, otherwise a float.
+        The number as given if it is a Python number, otherwise a float.
 
     Raises:
         InvalidValue: it is something else, not finite, or out of its range.
@@ -100,7 +101,7 @@ def expect_whole(
     """An integer in a range, of Python or numpy. Floats are refused even where they are whole.
 
     Args:
-        most: default: 2^31 - 1, beyond which the libraries that count and allocate fail in their own ways.
+        most: default: 2^31 - 1, beyond which libraries that count and allocate fail in various ways.
         unit: in words, such as ``"samples"``. hint: how to fix it.
 
     Raises:
@@ -130,7 +131,7 @@ def expect_seed(value: Any, what: str = "seed", hint: str = "such as 0") -> int:
 
 
 def expect_name(value: Any, what: str) -> str:
-    """A text that is not empty.
+    """A non-empty string.
 
     Raises:
         InvalidValue: it is something else.
@@ -163,7 +164,7 @@ def expect_flag(value: Any, what: str) -> bool:
 
 
 def expect_choice(value: Any, what: str, choices: Sequence[str | None], hint: str = "") -> Any:
-    """One of a few words; None in ``choices`` means that the argument may be left out.
+    """One of several words; None in ``choices`` means that the argument may be left out.
 
     Args:
         hint: what else may be given, for the message.
@@ -189,8 +190,8 @@ def expect_array(
         infinite, nan: whether infinity, and NaN, are allowed.
 
     Raises:
-        InvalidValue: something that holds no real numbers (text, None, truth values, complex numbers, objects,
-            generators), or numbers that are not finite.
+        InvalidValue: something that does not consist of real numbers (text, None, truth values, complex numbers,
+            objects, generators), or numbers that are not finite.
         DimensionMismatch: another shape.
     """
     try:
@@ -228,7 +229,7 @@ def expect_pair(value: Any, what: str) -> tuple[float, float]:
 
 
 def expect_arguments(function: Any, arguments: str, where: str) -> Callable[..., Any]:
-    """The same function, if it can be called with these arguments.
+    """Returns the function if it can be called with these arguments.
 
     Args:
         arguments: their names, such as ``"x, u"``; empty for a function without arguments.
@@ -245,7 +246,7 @@ def expect_arguments(function: Any, arguments: str, where: str) -> Callable[...,
 
 
 def expect_factory(make: Any, arguments: str, what: str, hint: str) -> Callable[..., Any]:
-    """The same factory: a function or a class that can be called with these arguments.
+    """Returns the factory, a function or a class, if it can be called with these arguments.
 
     Raises:
         InvalidValue: it is an object instead, or takes other arguments.

@@ -1,4 +1,4 @@
-"""The folder of things that are made once and kept: compiled libraries, trained policies."""
+"""The cache folder for compiled libraries and trained policies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """A folder that exists: ``$TRIVIUM_CACHE``, else ``trivium`` in the platform's folder for a user's caches. Where
-    that cannot be written to, a temporary one, the same throughout the process, with a warning.
+    """An existing folder: ``$TRIVIUM_CACHE``, else ``trivium`` in the platform's folder for user caches. If that cannot
+    be written to, a temporary folder, the same throughout the process, with a warning.
 
-    Libraries in it are executed, so it is the user's alone: it is made with permissions 0700.
+    Libraries in it are executed, so it must belong to the user alone: it is created with permissions 0700.
 
     Raises:
-        OSError: ``$TRIVIUM_CACHE`` cannot be made.
-        InvalidValue: anybody may write to it, or it is another user's.
+        OSError: ``$TRIVIUM_CACHE`` cannot be created.
+        InvalidValue: anybody may write to it, or it belongs to another user.
     """
     if chosen := os.environ.get("TRIVIUM_CACHE"):
         folder = Path(chosen)

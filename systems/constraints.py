@@ -1,4 +1,4 @@
-"""Constraints: an expression g(x, u) with g <= 0 where it is safe, everywhere and always."""
+"""Constraints: an expression g(x, u) that is at most 0 where the system is safe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _STATEMENTS = (ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_NOT, ca.OP_AND, ca.
 
 @dataclass(frozen=True, eq=False)
 class Constraint(ByContent, ABC):
-    """A named condition on state and input. Decorate it with one of :meth:`soft`, :meth:`chance` and :meth:`budget`.
+    """A named condition on state and input; :meth:`soft`, :meth:`chance` and :meth:`budget` change its requirement.
 
     Args:
         name: of the constraint, in messages and results.
@@ -68,7 +68,7 @@ class Constraint(ByContent, ABC):
         """g(x, u) as a CasADi column; every row must be <= 0."""
 
     def soft(self, weight: float) -> Self:
-        """The same condition, violated at ``weight`` per unit of violation and step."""
+        """The same condition with a penalty of ``weight`` per unit of violation and step."""
         with located(self.name, InvalidValue):
             return self._requiring(Soft(weight))
 
@@ -85,7 +85,7 @@ class Constraint(ByContent, ABC):
     ) -> Self:
         """The same condition, violated in at most ``limit`` steps per episode (or as a discounted sum) on average.
 
-        With ``of="excess"`` a step counts by how much it violates, max(0, g) of the largest g: fuel, dose, wear.
+        With ``of="excess"`` the amount of violation is accumulated, max(0, g) of the largest g: fuel, dose, wear.
         """
         with located(self.name, InvalidValue):
             return self._requiring(Budget(limit, per, of))
@@ -105,7 +105,7 @@ class Constraint(ByContent, ABC):
         Raises:
             UnknownName: the condition names a signal that the plant does not have.
             InvalidValue: it does not return a column of expressions in x and u, returns none or a comparison,
-                or holds a NaN.
+                or contains a NaN.
         """
         x, u = plant.state.symbol(), plant.input.symbol()
         arguments = Vector(plant.state, x, "state"), Vector(plant.input, u, "input")
@@ -198,7 +198,7 @@ class Box(Constraint):
 
 @dataclass(frozen=True, eq=False)
 class ChangeLimit(Constraint):
-    """Limits on the change of inputs, u_k - u_(k-1); :func:`systems.inputs.limit_changes` makes it.
+    """Limits on the change of inputs, u_k - u_(k-1), created by :func:`systems.inputs.limit_changes`.
 
     Args:
         bounds: (lower, upper) of the change in one sample by name of an input, in its unit. The previous input is the
@@ -253,7 +253,7 @@ class Polytope(Constraint):
                 "expected (rows, signals) and (rows,)"
             )
         if np.isneginf(h).any():
-            raise InvalidValue(f"constraint '{self.name}': h holds -inf, which nothing satisfies; drop such rows")
+            raise InvalidValue(f"constraint '{self.name}': h contains -inf, which no point satisfies; drop such rows")
         object.__setattr__(self, "H", H)
         object.__setattr__(self, "h", h)
 
@@ -321,7 +321,7 @@ class Ellipsoid(Constraint):
 class Inequality(Constraint):
     """Any condition g(x, u) <= 0 written as an expression.
 
-    ``Inequality("keep out", lambda x, u: 1 - x.px**2 - x.py**2)`` keeps a point out of the unit disc.
+    ``Inequality("keep out", lambda x, u: 1 - x.px**2 - x.py**2)`` excludes the unit disc.
 
     Args:
         g: function of the state x and the input u that returns a CasADi expression, or several, each <= 0 where safe.

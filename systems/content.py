@@ -1,4 +1,4 @@
-"""Equality of objects that hold arrays and mappings."""
+"""Equality of objects that contain arrays and mappings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["ByContent"]
 
 
 class ByContent:
-    """A frozen dataclass, made with ``eq=False``, that is equal to another where class and fields are.
+    """A frozen dataclass, declared with ``eq=False``, that is equal to another if their classes and fields are equal.
 
-    The equality a dataclass would write compares arrays to an array and cannot hash a mapping. Here a list, a tuple and
-    an array of the same numbers are equal, and so are mappings in another order; a function equals itself alone.
+    The equality that a dataclass generates compares arrays to an array and cannot hash a mapping. Here a list, a tuple
+    and an array of the same numbers are equal, and so are mappings in another order; a function equals only itself.
     """
 
     def __eq__(self, other: object) -> bool:

@@ -37,7 +37,7 @@ class Cost(ByContent, ABC):
         """Stage cost, a CasADi scalar, for the state, the input and the reference of one sample."""
 
     def terminal(self, x: Vector, x_ref: Vector) -> Any:
-        """Cost of the last state, a CasADi scalar; zero unless a cost says otherwise."""
+        """Cost of the last state, a CasADi scalar; default: zero."""
         return ca.SX(0)
 
     def stage_function(self, plant: Plant) -> ca.Function:
@@ -57,7 +57,7 @@ class Cost(ByContent, ABC):
 
 @dataclass(frozen=True, eq=False)
 class Quadratic(Cost):
-    """(x - x_r)' Q (x - x_r) + (u - u_r)' R (u - u_r), and (x - x_r)' P (x - x_r) at the end where P is given.
+    """(x - x_r)' Q (x - x_r) + (u - u_r)' R (u - u_r), and (x - x_r)' P (x - x_r) at the end if P is given.
 
     Args:
         Q, R, P: weights by signal name, as a diagonal, or as symmetric positive semidefinite matrices.
@@ -190,7 +190,7 @@ def _function(name: str, arguments: list[Any], value: Any, names: list[str]) -> 
         f = ca.Function(name, arguments, [value], names, ["cost"])
     except RuntimeError as error:
         raise InvalidValue(
-            f"{name} holds symbols that are not among its arguments ({', '.join(names)}); "
+            f"{name} contains symbols that are not among its arguments ({', '.join(names)}); "
             f"CasADi says: {str(error).splitlines()[-1]}"
         ) from error
     return without_nan(f, f"the {name.replace('_', ' ')}")

@@ -1,4 +1,4 @@
-"""An object as plain data, for files that say what was run."""
+"""Descriptions of objects as plain data, for files that record what was run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["content", "describe", "fingerprint", "statement"]
 
 
 def describe(thing: Any) -> Any:
-    """Numbers, text, lists and dictionaries that JSON can hold, with every expression as CasADi writes it.
+    """The object as numbers, text, lists and dictionaries for JSON, with expressions as CasADi prints them.
 
     Frozen dataclasses become dictionaries of their fields under their class name; plants, costs, constraints and
-    observations of a :class:`Task` show the expressions that were really used. Infinity and NaN become text.
+    observations of a :class:`Task` include the expressions that were actually used. Infinity and NaN become text.
     """
     if isinstance(thing, (AbstractTask, Plant)):
         with _all_digits():
@@ -58,10 +58,10 @@ def describe(thing: Any) -> Any:
 
 
 def fingerprint(task: AbstractTask) -> str:
-    """A short text that is the same for two tasks exactly where a learner could not tell them apart.
+    """A short text that is equal for two tasks exactly if they are the same for a learner.
 
-    It does not depend on where functions are defined, nor on what no learner meets: the name, the true plant, and the
-    tolerance of a comparison.
+    It does not depend on where functions are defined, nor on parts that no learner uses: the name, the true plant, and
+    the tolerance of a comparison.
     """
     with _all_digits():
         fields = _task(dataclasses.replace(task, truth=None, tolerance=None))
@@ -71,7 +71,7 @@ def fingerprint(task: AbstractTask) -> str:
 
 
 def content(task: AbstractTask) -> str:
-    """A text that is the same for two tasks exactly where all of their fields say the same."""
+    """A text that is equal for two tasks exactly if all of their fields are equal."""
     return _digest(statement(task))
 
 

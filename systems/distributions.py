@@ -1,7 +1,7 @@
 """Distributions of initial states and of disturbances.
 
-Each distribution is a standard draw (uniform on [0, 1] or normal) carried by one affine map, so numpy and torch draw
-from the same definition and a verifier can read the support.
+Each distribution is an affine map of a standard draw (uniform on [0, 1] or normal), so numpy and torch draw from the
+same definition, and a verifier can use the support.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Distribution(ByContent, ABC):
 
     @abstractmethod
     def support(self, declared: Signals) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest box that surely holds a draw: lower and upper, each (n,), maybe infinite."""
+        """Smallest box that contains every draw: lower and upper, each (n,), possibly infinite."""
 
     def sample(self, declared: Signals, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
         """Independent draws of shape (*shape, n)."""
@@ -61,7 +61,7 @@ class Distribution(ByContent, ABC):
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Distribution):
-    """One value with probability 1: a fixed start, or no disturbance.
+    """One value with probability 1: a fixed initial state, or no disturbance.
 
     Args:
         value: by name (others zero) or in order, finite; default: zero.

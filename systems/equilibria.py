@@ -1,4 +1,4 @@
-"""Equilibria of a plant, and its linearisation there. Derivatives come from CasADi, never by hand."""
+"""Equilibria and linearisations of a plant, with derivatives by CasADi."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def equilibrium(
         plant: continuous (ode = 0) or discrete (step = x).
         x, u: guesses, by name or in order; default: zero.
         tolerance: of the solver; residuals up to 1,000 times as large are accepted; default: 1e-9.
-        hold: names of states or inputs that keep their guessed values, to choose one of many equilibria; default:
+        hold: names of states or inputs that keep their guessed values, to select one of many equilibria; default:
             none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tasks with unit quaternions in error coordinates: three numbers in place of four, and no norm to keep."""
+"""Tasks with unit quaternions in error coordinates: three components instead of four, without a norm constraint."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ErrorCoordinates(CarryingPlant):
     which describes the same trajectory as long as |q| = 1 and the attitude is less than half a turn from the reference.
 
     Args:
-        plant: in continuous time; it keeps the norm of its quaternions.
+        plant: in continuous time; it preserves the norm of its quaternions.
         attitudes: its quaternions.
     """
 
@@ -157,7 +157,7 @@ class ErrorCoordinates(CarryingPlant):
 
     @property
     def words(self) -> str:
-        """What the states mean, for a sentence about them."""
+        """A description of the states, for use in sentences."""
         return " and ".join(map(self._sentence, self.attitudes))
 
     def _sentence(self, attitude: _Attitude) -> str:
@@ -262,12 +262,12 @@ class _ErrorConstraint(Constraint):
 def in_error_coordinates(task: Task, *quaternions: Sequence[str]) -> Task:
     """The task with three error coordinates in place of the four components of each unit quaternion.
 
-    The norm of a quaternion that its plant keeps is neither controllable nor stable, so no regulator and no region of
-    attraction exists in all four components; in error coordinates both do. Cost, constraints, reference, domain,
+    A quaternion norm that the plant preserves is neither controllable nor stable, so neither a regulator nor a region
+    of attraction exists in all four components; in error coordinates both exist. Cost, constraints, reference, domain,
     tolerance, observation and measurement mean the same as before, on unit quaternions less than half a turn from the
     reference attitude. The domain is confined to errors of at most 0.57 per component, and the component of an initial
-    state that is dropped follows from its norm of 1. Samples are integrated in error coordinates, where nothing drifts
-    off the unit quaternions.
+    state that is dropped follows from its norm of 1. Samples are integrated in error coordinates, so that the attitude
+    cannot drift off the unit quaternions.
 
     Args:
         task: with a constant reference, whose quaternions have one component of 1 or -1 and three of 0.

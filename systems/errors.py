@@ -1,4 +1,4 @@
-"""The errors of the package. Each says what was given, what was expected, and how to fix it."""
+"""The errors of the package. Each states what was given, what was expected, and how to fix it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
 
 
 class TriviumError(Exception):
-    """Base class of every error that this package raises on purpose.
+    """Base class of every error that this package raises deliberately.
 
-    Misuse is also a ``ValueError``, so that it can be caught as Python's own functions raise it; what the machine lacks
-    or a file does not hold is also an ``OSError``, ``ImportError`` or ``RuntimeError``.
+    Errors caused by misuse are also ``ValueError``s, as raised by Python's own functions; errors of the machine or of
+    files are also ``OSError``s, ``ImportError``s or ``RuntimeError``s.
     """
 
 
@@ -41,7 +41,7 @@ class UnknownName(TriviumError, ValueError, AttributeError):
 
     @classmethod
     def among(cls, name: Any, known: Iterable[str], what: str) -> UnknownName:
-        """An error that lists what is known and guesses what was meant."""
+        """An error that lists the known names and suggests the closest one."""
         names = list(known)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
@@ -67,7 +67,7 @@ _SHORT.maxstring, _SHORT.maxlevel = 80, 3
 
 
 def shown(value: Any) -> str:
-    """A short text for what was given, as it would be typed."""
+    """A short representation of a value, as it would be typed."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
@@ -80,10 +80,10 @@ def shown(value: Any) -> str:
 
 
 def expect(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:
-    """Refuses an object of another kind.
+    """Refuses an object of another class.
 
     Args:
-        what: whose value this is, such as ``"task 't': reference"``. hint: how to fix it.
+        what: name of the argument, such as ``"task 't': reference"``. hint: how to fix it.
 
     Raises:
         InvalidValue: it is not an instance of ``kind``.

@@ -1,4 +1,4 @@
-"""Checks of the expressions that users write, and combinations of several."""
+"""Checks and combinations of expressions that users write."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["column", "evaluated", "expect_arguments", "largest", "without_nan"]
 
 
 def evaluated(function: Callable[..., Any], where: str, *arguments: Any, parameters: Sequence[str] = ()) -> Any:
-    """The result of a function of the user's for symbolic signals.
+    """The result of a user's function for symbolic signals.
 
     Args:
         where: whose function this is, for the message. parameters: names of those that are symbols, too.
 
     Raises:
-        InvalidValue: it asks a symbol for its number, as branches of Python and functions of math do, or hands it to a
-            function that cannot read it.
+        InvalidValue: it needs the number of a symbol, as Python branches and functions of ``math`` do, or passes it to
+            a function that does not accept symbols.
     """
     try:
         with unreadable(parameters):
@@ -56,7 +56,7 @@ def evaluated(function: Callable[..., Any], where: str, *arguments: Any, paramet
 
 
 def column(result: Any, where: str, expected: str) -> ca.SX:
-    """The result of a function of the user's, a sequence of expressions or a column of them, as one SX column (k, 1).
+    """The result of a user's function, a sequence of expressions or a column of them, as one SX column (k, 1).
 
     Args:
         where: whose function this is. expected: what it should return, both for the message.

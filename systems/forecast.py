@@ -1,4 +1,4 @@
-"""Signals that are known ahead as series over time: what is predicted of them, and what they really become."""
+"""Signals known ahead as series over time, with predicted and actual values."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["Forecast", "known_states", "with_known"]
 @final
 @dataclass(frozen=True, eq=False)
 class Forecast(ByContent):
-    """The predicted values f_k of some signals at samples, and the actual values where they differ.
+    """The predicted values f_k of some signals at samples, and the actual values if they differ.
 
-    A signal whose present value s_k is known is predicted as f_(k+j) + persistence^j (s_k - f_k). After the end of a
+    A signal whose current value s_k is known is predicted as f_(k+j) + persistence^j (s_k - f_k). After the end of a
     series its last values are held.
 
     Args:
         signals: names and units.
         predicted: (samples, signals).
-        actual: (samples, signals), what the signals become where this plant runs; default: what is predicted.
-        persistence: the factor, from 0 to 1, by which an error of the forecast shrinks from one sample to the next;
-            default: 0, errors say nothing about later ones.
-        preview: how many samples ahead the predictions are states, too, as learners need it; default: 0.
+        actual: (samples, signals), the true values when this plant is simulated; default: the predicted ones.
+        persistence: the factor, from 0 to 1, by which a forecast error decays from one sample to the next;
+            default: 0, errors are independent of later ones.
+        preview: number of samples ahead for which predictions are also states, as learners need them; default: 0.
 
     Raises:
         DimensionMismatch: series of another shape.
@@ -67,7 +67,7 @@ class Forecast(ByContent):
 
     @property
     def disturbances(self) -> Signals:
-        """What changes each of these states: nothing else than the series, and what a task draws."""
+        """The inputs that drive each of these states: the series, and the errors that a task draws."""
         return Signals(Signal(f"{s.name}_next", s.unit) for s in self.states)
 
     def at(self, k: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Signals that are known ahead, such as prices and weather, as states of a task's plant."""
+"""Signals known ahead, such as prices and weather, as states of a task's plant."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ since the start of a run."""
 
 @dataclass(frozen=True)
 class KnownSignals(SampledPlant):
-    """A plant with signals of which a series is given: they are states that nothing but the series changes.
+    """A plant with signals given by a series: they are states that only the series changes.
 
-    A disturbance of the inner plant that has the name of such a signal takes its value, held over each sample.
+    A disturbance of the inner plant with the name of such a signal has its value, held over each sample.
 
     Args:
         sampling: the inner plant at samples.
@@ -123,27 +123,27 @@ def know_ahead(
 ) -> Task:
     """The task with signals that are known ahead: prices, weather, occupancy, moving bounds, weights or obstacles.
 
-    Each signal becomes a state, which every reader of the task sees: cost and constraints read it by its name, and so
-    does the plant where it has a disturbance of that name. Predictive controllers measure the present value and predict
-    the later ones from the forecast; the plant meets the actual ones.
+    Each signal becomes a state of the task: cost and constraints use it by name, and so does the plant if it has a
+    disturbance of that name. Predictive controllers measure the current value and predict later ones from the forecast;
+    the plant is simulated with the actual values.
 
     Args:
-        task: on whose plant the signals act, if they do.
+        task: the original task.
         declared: names and units of the signals.
         predicted: the forecast, by name of the signal: values at samples, as many as the run has and one more, and more
             where predictions shall see beyond its end; or a function of the time in seconds.
-        actual: likewise what really comes, of all or some of the signals; default: what is predicted.
+        actual: the true series, of all or some of the signals; default: the forecast.
         cost: charged in place of the task's; default: the task's.
         constraints: added to those of the task.
-        errors: distribution of what is added to a signal at every sample, by name of the signal; it shrinks by
-            ``persistence`` per sample, and no controller knows it before; default: none.
-        persistence: the factor, from 0 to 1, by which an error of the forecast shrinks from one sample to the next, in
-            predictions and, where errors are drawn, in what happens; default: 0.
-        preview: how many of the next values are states, too, so that learners observe them; default: 0.
+        errors: distribution of the error that is added to a signal at every sample, by name of the signal; it decays
+            by ``persistence`` per sample, and no controller knows it in advance; default: none.
+        persistence: the factor, from 0 to 1, by which a forecast error decays from one sample to the next, in
+            predictions and, if errors are drawn, in the actual values; default: 0.
+        preview: number of future values that are also states, so that learners observe them; default: 0.
 
     Raises:
-        InvalidValue: a task that knows signals ahead already; a disturbance of the plant that is both given and drawn;
-            errors of another kind of distribution than that of the task's disturbance.
+        InvalidValue: a task that already has signals known ahead; a disturbance of the plant that is both given and
+            drawn; errors of another kind of distribution than that of the task's disturbance.
         DimensionMismatch: a series that is too short.
         UnknownName: a series of a signal that is not declared.
     """

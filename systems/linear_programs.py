@@ -1,7 +1,8 @@
-"""Linear programs whose answers are checked: every one of the toolbox goes through here.
+"""Linear programs with checked solutions, used throughout the toolbox.
 
-A solver may be wrong: HiGHS' presolve, for one, calls some unbounded problems infeasible. So no status is believed. An
-optimum is shown by multipliers, an empty set by Farkas' certificate, an unbounded problem by a ray and a point.
+A solver may be wrong: HiGHS' presolve, for example, reports some unbounded problems as infeasible. No status is
+therefore relied upon. Multipliers prove an optimum, a Farkas certificate an empty set, a ray and a point an unbounded
+problem.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ Solver = Callable[[np.ndarray, np.ndarray, np.ndarray], Answer]
 def maximise(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maximum:
     """The largest c'x over {x: H x <= h}.
 
-    By our own simplex method, which is fast where x is short; where its answer does not pass the check, by HiGHS
-    without presolve. What neither shows is ``unknown``.
+    Solved by our own simplex method, which is fast for few variables; if its solution does not pass the check, by HiGHS
+    without presolve. If neither solution passes, the outcome is ``unknown``.
 
     Args:
         c: (n,), finite. H: (rows, n), finite. h: (rows,); an infinite entry is not a condition, and must be positive.

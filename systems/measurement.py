@@ -1,4 +1,4 @@
-"""What sensors report of a plant: outputs with noise, delay, sample times of their own, quantisation and drop-outs."""
+"""Measured outputs of a plant: noise, delay, sample times, quantisation and drop-outs."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Measurement(ByContent):
     ``Measurement(signals("angle [rad]"), noise=Gaussian({"angle": 0.01}))`` measures the state of that name;
     ``Measurement(signals("range [m]"), lambda x, u: (ca.sqrt(x.east**2 + x.north**2),))`` a function of the state.
 
-    At sample k, u is the input of the sample before (of the reference at the first), since that of sample k is not
-    decided yet. A signal that is not reported at a sample is NaN there. A signal with a delay of d samples reports at
-    sample k what it took at sample k - d; one that is taken every r samples is taken at samples 0, r, 2r and so on.
+    At sample k, u is the input of the previous sample (that of the reference at the first), since the input of sample k
+    is not yet decided. A signal without a report at a sample is NaN there. A signal with a delay of d samples reports
+    at sample k the value of sample k - d; one with a value every r samples is measured at samples 0, r, 2r and so on.
 
     Args:
         signals: names and units of the outputs; declare an angle by ``angle("heading [rad]")``, so that differences of
-            measurements take the shortest way round.
+            measurements are taken modulo one turn.
         expression: function of state and input that returns one CasADi scalar for each signal; default: the states with
             the names of the signals.
-        noise: distribution of v, drawn anew at every sample; default: none.
+        noise: distribution of v, drawn at every sample; default: none.
         delay: whole samples, a number for all signals, by name (others: none) or in order; default: none.
         every: whole samples between two values, likewise; default: 1.
-        quantum: distance of the values that can be reported, the rest being rounded, in the signal's unit, likewise;
-            default: 0, no rounding.
+                quantum: resolution, to which values are rounded, in the signal's unit, likewise; default: 0, no
+            rounding.
         dropout: probability that a value is lost, likewise; default: 0.
 
     Raises:
@@ -186,7 +186,7 @@ class Sensors:
         self._history: list[np.ndarray] = []
 
     def reset(self) -> None:
-        """Forgets the run: what was measured and not reported yet."""
+        """Starts a new run: discards measurements that have not been reported yet."""
         self._history = []
 
     def expected(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ class Sensors:
         return self._y.copy()
 
     def read(self, x: np.ndarray, u: np.ndarray, k: int, noise: np.ndarray | float = 0.0) -> np.ndarray:
-        """What is reported at sample ``k``, (p,), NaN where a signal is not; called once for each sample of a run.
+        """The report at sample ``k``, (p,), NaN for signals without a report; called once for each sample of a run.
 
         Args:
             x: (n,), the state. u: (m,), the input of the sample before. k: the sample, 0 for the first of a run.

@@ -1,4 +1,4 @@
-"""The observation of a task: what a learner is given of the state and its reference."""
+"""The observation of a task: a learner's function of the state and its reference."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ def parameter(
     most: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field that holds a number with above < value, least <= value <= most, value < below where these are given.
+    """A numeric field with above < value, least <= value <= most, value < below, as far as these are given.
 
     ``efficiency: float = parameter(0.9, above=0, most=1)``
 
-    A :class:`Plant` refuses other values when it is made.
+    A :class:`Plant` refuses other values when it is constructed.
 
     Args:
         default: of the field; default: none, the field must be given.

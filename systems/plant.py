@@ -1,4 +1,4 @@
-"""The plant: the one place where physics is written."""
+"""The plant: the only place where physics is written."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NO_SIGNALS = signals()
 
 
 class Plant(ABC):
-    """What is controlled, as a frozen dataclass whose fields are the physical parameters.
+    """The controlled system, a frozen dataclass whose fields are the physical parameters.
 
-    A subclass declares ``state``, ``input`` and, if something disturbs it, ``disturbance``, and writes exactly one of
-    ``ode`` (continuous time) or ``step`` (discrete by nature). Everything else is derived from that text::
+    A subclass declares ``state``, ``input`` and, if it is disturbed, ``disturbance``, and defines exactly one of
+    ``ode`` (continuous time) or ``step`` (inherently discrete). Everything else is derived from these definitions::
 
         @dataclass(frozen=True)
         class Mass(Plant):
@@ -46,7 +46,7 @@ class Plant(ABC):
     outside of it; a plain ``mass: float = 1.0`` may be any finite number.
 
     Raises:
-        InvalidValue: a parameter that is not a finite number or out of its range, a class body that cannot work.
+        InvalidValue: a parameter that is not a finite number or out of its range, or an inconsistent class body.
     """
 
     state: Signals
@@ -118,12 +118,12 @@ class Plant(ABC):
         raise NotImplementedError
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """What the actuators can do, ``{"force": (-10.0, 10.0)}``; inputs not named are unlimited."""
+        """The actuator limits, ``{"force": (-10.0, 10.0)}``; inputs that are not named are unlimited."""
         return {}
 
     @property
     def forecast(self) -> Forecast | None:
-        """What is known ahead of some of the states, see :func:`systems.known_ahead.know_ahead`; None for most."""
+        """The forecast of states that are known ahead, see :func:`systems.known_ahead.know_ahead`; default: None."""
         return None
 
     # ---- derived ----
@@ -134,10 +134,10 @@ class Plant(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The scalar fields by name, which physics reads as numbers.
+        """The scalar fields by name, which the equations use as numbers.
 
-        Not ``dt``, which is not physics; nor fields declared ``int`` or ``bool``, which say how many and whether, and
-        cannot be symbols; nor fields that the class computes from others (``init=False``).
+        Excluded are ``dt``, which is not physical; fields declared ``int`` or ``bool``, which are counts and switches
+        and cannot be symbols; and fields that the class computes from others (``init=False``).
 
         Raises:
             InvalidValue: the class is not a dataclass.

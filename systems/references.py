@@ -1,4 +1,4 @@
-"""References: where the state and the input should be at each sample."""
+"""References: desired values of the state and the input at each sample."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reference(ByContent, ABC):
 
 @final
 class TabulatedReference:
-    """A reference by sample number, its first ``samples`` tabulated: what a control step reads.
+    """A reference by sample number, with its first ``samples`` tabulated for fast control steps.
 
     ``x_ref, u_ref = TabulatedReference(task.reference, task.plant, task.steps + 1)(k)``
     """
@@ -117,7 +117,7 @@ class Sinusoid(Reference):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory(Reference):
-    """A listed reference; after its end the last entry is held.
+    """A reference given as a list of samples, the last of which is held.
 
     Args:
         x: (samples, n).

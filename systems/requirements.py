@@ -1,4 +1,4 @@
-"""How a constraint must hold: always, at a penalty, with a probability, or within a budget of violations."""
+"""Requirements of a constraint: hard, soft with a penalty, with a probability, or within a budget of violations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Budget", "Chance", "Hard", "Requirement", "Soft"]
 
 @dataclass(frozen=True)
 class Hard:
-    """Must hold at every sample."""
+    """The constraint must hold at every sample."""
 
 
 @dataclass(frozen=True)
 class Soft:
-    """May be violated at a penalty: ``weight`` times the violation (exact penalty, L1) per sample.
+    """The constraint may be violated at a penalty: ``weight`` times the violation (exact penalty, L1) per sample.
 
     Args:
         weight: a positive number, cost per unit of violation and sample.
@@ -31,7 +31,7 @@ class Soft:
 
 @dataclass(frozen=True)
 class Chance:
-    """Must hold with at least this probability at every sample.
+    """The constraint must hold with at least this probability at every sample.
 
     Args:
         probability: between 0 and 1, both excluded.

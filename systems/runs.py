@@ -1,4 +1,4 @@
-"""Recorded runs, as far as drawings and records of a plant read them."""
+"""Interface of recorded runs that figures and statistics of a plant use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["Runs"]
+__all__ = ["RecordedRuns"]
 
 
-class Runs(Protocol):
+class RecordedRuns(Protocol):
     """Recorded runs of a task, such as the trajectories that the closed loop returns.
 
     Attributes:

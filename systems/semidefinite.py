@@ -1,4 +1,4 @@
-"""Whether matrices are symmetric and positive (semi)definite, in whatever units their rows are.
+"""Tests whether matrices are symmetric and positive (semi)definite, independent of the units of their rows.
 
 Each row and column is divided by the root of its diagonal entry, which makes a covariance the matrix of its
 correlations: an eigenvalue relative to the largest entry says nothing of signals in small units.

@@ -1,4 +1,4 @@
-"""Names and units of vectors, and CasADi columns that are read by name."""
+"""Names and units of vectors, and CasADi columns with named entries."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Signal:
             periodic).
         quaternion: name shared by the four components of a unit :func:`quaternion`, of which q and -q are the same
             attitude; default: empty (not part of a quaternion).
-        integer: whether it takes whole numbers only, as an :func:`integer` input; default: no.
+        integer: whether it must be an integer, as an :func:`integer` input; default: no.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Signal:
 
 
 class Signals(tuple[Signal, ...]):
-    """An ordered set of named signals. Made by :func:`signals`.
+    """An ordered set of named signals, constructed by :func:`signals`.
 
     Args:
         entries: each a :class:`Signal`; default: none.
@@ -210,7 +210,7 @@ class Signals(tuple[Signal, ...]):
         return moved
 
     def deviation(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """``values - reference``, each (..., n), along the shortest way round; see :meth:`nearest`."""
+        """``values - reference``, each (..., n), reduced to half a period for periodic signals; see :meth:`nearest`."""
         return np.asarray(self.nearest(values, reference) - reference)
 
     def continuous(self, values: np.ndarray) -> np.ndarray:
@@ -265,8 +265,8 @@ def signals(*declarations: str | Signal | Sequence[Signal]) -> Signals:
 def angle(declaration: str, period: float | None = None) -> Signal:
     """A periodic signal, ``angle("heading [rad]")``: values that differ by whole turns are equivalent.
 
-    References, costs, tests of arrival, metrics and controllers then measure the shortest way round. The plant, its
-    cost and its constraints must not change over a turn; a task checks that they do not.
+    References, costs, arrival tests, metrics and controllers then use the shortest angular difference. The plant, its
+    cost and its constraints must be invariant under a full turn, which a task checks.
 
     Args:
         declaration: ``name [unit]``.
@@ -286,7 +286,7 @@ def angle(declaration: str, period: float | None = None) -> Signal:
 
 
 def integer(declaration: str) -> Signal:
-    """An input that takes whole numbers only, such as a number of running pumps or a switch (0 or 1):
+    """An input that must be an integer, such as a number of running pumps or a switch (0 or 1):
     ``integer("pumps [-]")``. Its actuator limits say from where to where.
 
     Args:
@@ -298,7 +298,7 @@ def integer(declaration: str) -> Signal:
 def quaternion(w: str, x: str, y: str, z: str) -> tuple[Signal, Signal, Signal, Signal]:
     """The four components of a unit quaternion, ``quaternion("qw", "qx", "qy", "qz")``, scalar part first.
 
-    q and -q are the same attitude: references, tests of arrival, metrics and controllers take the nearer one.
+    q and -q are the same attitude: references, arrival tests, metrics and controllers use the nearer one.
 
     Args:
         w, x, y, z: declarations of the components, ``name [unit]``.
@@ -368,7 +368,7 @@ def _expect_readable(name: Any) -> None:
 
 
 class Vector:
-    """A CasADi column whose entries are read by signal name.
+    """A CasADi column with entries that are accessed by signal name.
 
     ``x.angle``, ``x["angle"]``, ``x[1]`` and ``position, angle = x`` all work; ``x.column`` is the bare (n, 1) column.
     A name that was not declared raises :class:`UnknownName`, so a misspelt state cannot slip into an equation.
@@ -376,7 +376,7 @@ class Vector:
     Args:
         declared: the signals of the entries.
         column: CasADi column (n, 1), one row per signal.
-        owner: what messages call the vector, such as "state"; default: nothing.
+        owner: name of the vector in messages, such as "state"; default: none.
     """
 
     __slots__ = ("_owner", "column", "signals")

@@ -82,8 +82,8 @@ def poisson(count: int) -> tuple[float, float]:
 def cost_ratios(costs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """Each controller's mean cost over the smallest mean cost, from paired runs.
 
-    The interval is Student's t on the linearised ratio (the delta method); as starts and disturbances are shared, what
-    is hard for all of them cancels. Where the smallest mean cost is not positive there are no ratios: all are NaN.
+    The interval is Student's t on the linearised ratio (the delta method); since starts and disturbances are shared,
+    variation common to all controllers cancels. If the smallest mean cost is not positive, all ratios are NaN.
     """
     ratios = {}
     with np.errstate(all="ignore"):  # infinite costs have no ratio

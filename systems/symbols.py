@@ -19,7 +19,7 @@ __all__ = ["SymbolRead", "Unread", "noted", "unreadable"]
 
 
 class SymbolRead(TypeError):
-    """An equation asked a symbol for its number."""
+    """An equation used the number of a symbol."""
 
 
 _READS = {

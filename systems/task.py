@@ -1,4 +1,4 @@
-"""The task: one frozen object that feeds every controller of a comparison."""
+"""The task: one frozen object that is given to every controller of a comparison."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ _STARTS = 16  # at which algebraic equations are looked at
 @final
 @dataclass(frozen=True, eq=False)
 class Task(AbstractTask):
-    """A plant and what is to be done with it.
+    """A control problem: plant, cost, constraints, reference, distributions and length of a run.
 
-    Two tasks are equal where all of their fields say the same, functions by the expressions they give.
+    Two tasks are equal if all of their fields are equal; functions are compared by the expressions they return.
 
     Args:
-        name: what tables and folders call it.
+        name: used in tables and for folders.
         plant: the nominal plant, which controllers know.
         dt: seconds between samples.
         steps: samples per run.
         cost: charged once per sample.
         initial: distribution of the initial state.
         constraints: conditions on state and input; the actuators' own limits come from the plant.
-        reference: where state and input should be; default: the origin.
-        disturbance: distribution of ``w``, drawn anew at every sample; default: none.
+        reference: desired state and input; default: the origin.
+        disturbance: distribution of ``w``, drawn at every sample; default: none.
         domain: box of states in which the model is meant to hold; a run that leaves it stops, and every remaining step
             is charged the stage cost of the point where it left; default: unbounded.
         tolerance: half-widths around the reference within which a run counts as arrived, by state name (infinite for
@@ -62,9 +62,9 @@ class Task(AbstractTask):
         discount: of the learner's return, per sample.
         integrator: see :class:`Discretisation`.
         substeps: see :class:`Discretisation`.
-        observation: what a learner is given; default: the state, and its reference if that moves.
-        truth: the plant that really runs in a comparison; default: the nominal one.
-        measurement: what sensors report of the state, which is then not known; default: the state itself.
+        observation: input of a learner's policy; default: the state, and its reference if that moves.
+        truth: the plant that is simulated in a comparison; default: the nominal one.
+        measurement: the measured outputs, in place of the state; default: the state itself.
         variation: distribution of parameters of the plant by name, drawn anew for every run: of the true plant in
             comparisons, of the nominal one in environments (domain randomisation). Controllers know the nominal plant.
             Its support must be bounded; default: none.
@@ -239,7 +239,7 @@ class Task(AbstractTask):
         return VectorEnv(self, n, device=device, seed=seed, dtype=dtype)
 
     def with_truth(self, truth: Plant) -> Task:
-        """The same task with another plant really running."""
+        """The same task with another plant as the true plant."""
         return dataclasses.replace(self, truth=truth)
 
     def with_variation(self, variation: Distribution) -> Task:

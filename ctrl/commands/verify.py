@@ -83,7 +83,9 @@ class Verify:
 
         task = load_task(name)
         law = law_of_controller(load("trivium.controllers", self.controller)(task), self.controller)
-        law_data(law)  # what has no form in a file must show before the work, and so must a place that takes no file
+        law_data(
+            law
+        )  # what cannot be stored in a file must show before the work, and so must a place that takes no file
         file = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
         with locked_new(Path("runs") / file) if self.out is None else locked(self.out.with_suffix(".json")) as place:
             probe(place)

@@ -31,16 +31,16 @@ class MovingHorizonEstimator:
     made at the sample before, with the covariance of the extended Kalman filter. On an affine plant with Gaussian
     distributions, and without active bounds, the estimate is that of the Kalman filter.
 
-    Where the program is not solved, the estimate is that of the extended Kalman filter from the last one, and the
-    status says why.
+    If the program is not solved, the extended Kalman filter computes the estimate from the previous one, and the status
+    says why.
 
     Args:
         task: with a measurement whose signals all have noise.
         horizon: samples between the first and the last of the window.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
-        bounds: box of states that the estimates keep; default: the task's domain. A uniform disturbance is kept within
-            its support besides.
+        bounds: box of states in which the estimates stay; default: the task's domain. A uniform disturbance also stays
+            within its support.
         max_iterations: quadratic programs of one sample.
         time_limit: seconds of one sample; default: 100 sample times and at least 60 s.
 
@@ -50,7 +50,7 @@ class MovingHorizonEstimator:
     Raises:
         NotApplicable: no measurement, or one with signals without noise.
         InvalidValue: a horizon or max_iterations below 1, a time limit that is not positive.
-        HPIPMMissing: CasADi brings no HPIPM.
+        HPIPMMissing: CasADi contains no HPIPM.
     """
 
     def __init__(

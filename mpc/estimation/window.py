@@ -40,8 +40,8 @@ class Window:
     and z_(j+1) = F(z_j, u_j, mean of w + root omega_j) + root epsilon_j, so that all of e, omega and epsilon have the
     identity as covariance.
 
-    A stage in front of the window carries e, as the first state of a staged program is given; while there are fewer
-    samples than the window holds, stages in which nothing happens precede it.
+    A stage before the window contains e, since the first state of a staged program is given; while there are fewer
+    samples than a full window has, empty stages precede it.
 
     Args:
         model: of the task. horizon: number of samples between the first and the last of a full window.

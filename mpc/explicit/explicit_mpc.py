@@ -1,4 +1,4 @@
-"""Explicit model predictive control: linear MPC solved for all states at once, as a piecewise affine law."""
+"""Explicit model predictive control: linear MPC solved in advance for all states, as a piecewise affine control law."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = ["ExplicitMPC"]
 class ExplicitMPC(OnlineController):
     """Linear MPC as an explicit piecewise affine control law (Bemporad, Morari, Dua & Pistikopoulos, 2002).
 
-    The control law is a :class:`Lattice`, so the function that runs is the one that is certified. Beyond the feasible
-    states it is continued continuously, which the status of a decision says.
+    The control law is a :class:`Lattice`, so the function that runs is the one that is certified. Outside the feasible
+    states it is extended continuously, and the status of a decision says so.
 
     Args:
         task: as for :class:`LinearMPC`, with a constant reference.
         horizon: number of predicted samples. The number of regions grows steeply with it and with the states.
         terminal: as for :class:`LinearMPC`.
         within: bounds on the states for which the control law is computed; default: the task's domain, and its hard
-            boxes where that is open.
-        max_regions: gives up beyond so many.
+            boxes where the domain is unbounded.
+        max_regions: largest number of regions.
 
     Attributes:
-        regions: where which rows are active.
+        regions: the critical regions, each with its active rows.
         law: the input as a function of the state.
         online: the same MPC, solved
             in every step.
@@ -62,10 +62,10 @@ class ExplicitMPC(OnlineController):
             expect(within, Box, "within", 'such as Box("within", {state: (lower, upper)})')
         expect_whole(max_regions, "max_regions", least=1)
         if not task.reference.is_constant:
-            raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC holds one set-point")
+            raise NotApplicable(f"task '{task.name}': its reference moves; explicit MPC supports a single set-point")
         if task.reading.has_integers:
             raise NotApplicable(
-                f"task '{task.name}' has integer inputs, of which the law is not continuous; use LinearMPC"
+                f"task '{task.name}' has integer inputs, whose control law is not continuous; use LinearMPC"
             )
         super().__init__(task, horizon)
         self._arguments = (task, horizon, terminal, within, max_regions)
@@ -112,14 +112,14 @@ class ExplicitMPC(OnlineController):
             fallback_part(self._fallback, samples) + part,
             self.approximations,
             notes=(
-                "beyond the feasible states the input is that of the law, continued; its status is `infeasible`, also "
-                "where the controller in Python says that only the terminal set cannot be reached",
+                "outside the feasible states the input is that of the extended control law; its status is "
+                "`infeasible`, even if the controller in Python reports that only the terminal set cannot be reached",
             ),
             merged={Status.TERMINAL_SET_UNREACHABLE: Status.INFEASIBLE},
         )
 
     def reset(self) -> None:
-        """The law has no memory; the controller it is the law of has."""
+        """Resets the online controller; the control law itself has no memory."""
         super().reset()
         self.online.reset()
 
@@ -130,14 +130,15 @@ class ExplicitMPC(OnlineController):
             return SolveResult(Status.SOLVED, None, 0, 0.0, u)
         if not np.isfinite(u).all():  # pieces of the law that overflow cancel
             u = self._fallback.backup(x, k)
-        # The input stays that of the law, which certificates are about; the online controller knows what is lacking.
+        # The input stays that of the control law, to which certificates refer; the online controller determines the
+        # status.
         is_set_unreachable = self.online.step(x, k).status is Status.TERMINAL_SET_UNREACHABLE
         status = Status.TERMINAL_SET_UNREACHABLE if is_set_unreachable else Status.INFEASIBLE
         return SolveResult(status, None, 0, 0.0, u, Source.BACKUP)
 
     @quiet
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
-        """Inputs (b, m) for the states (b, n); NaN where ``step`` says more than the input."""
+        """Inputs (b, m) for the states (b, n); NaN where ``step`` returns a status other than ``solved``."""
         sample_index(k)
         x = self._representatives(measured_states(x, self.task.plant.state))
         u = self._clip(self.law(x))
@@ -148,7 +149,7 @@ class ExplicitMPC(OnlineController):
         return np.where(inside[:, None], u, np.nan)
 
     def is_feasible(self, x: np.ndarray) -> bool:
-        """Whether one of the regions holds the state (n,), up to 5e-9 of the width of the bounds."""
+        """Whether the state (n,) lies in one of the regions, up to 5e-9 of the width of the bounds."""
         return bool(self._inside(self._representatives(np.asarray(x, dtype=float))[None])[0])
 
     def _representatives(self, x: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ MAX_SPLITS = 20_000
 
 
 class NotRepresented(RuntimeError):
-    """The lattice would not be the function it was made from, or needs too many terms."""
+    """The lattice would differ from the function that it represents, or needs too many terms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def lattice_of(
         box: of x, that of the shapes of the regions being |x_i| <= 1.
 
     Raises:
-        NotRepresented: the terms found do not give the function up to ``ACCURATE``.
+        NotRepresented: the terms do not represent the function up to ``ACCURATE``.
     """
     middle, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
     inputs = []

@@ -24,12 +24,12 @@ class Unresolved(RuntimeError):
 
 
 def solve_everywhere(problem: MultiparametricQP, max_regions: int) -> list[Region]:
-    """All critical regions within the box; together they cover what is feasible, up to gaps of ``GAP``.
+    """All critical regions within the box; together they cover the feasible parameters, up to gaps of ``GAP``.
 
-    From facet to facet (Bemporad, Morari, Dua & Pistikopoulos, 2002; Baotić, 2002), until every facet is covered by
-    other regions, or lies on the boundary of the box or of the feasible parameters. These form a convex set, so a union
-    of regions whose boundary lies on that of the set is all of it. Facets need not match: a facet is covered by as many
-    neighbours as it takes, and what they leave is what is looked at next.
+    The search proceeds from facet to facet (Bemporad, Morari, Dua & Pistikopoulos, 2002; Baotić, 2002), until every
+    facet is covered by other regions, or lies on the boundary of the box or of the feasible parameters. These form a
+    convex set, so a union of regions whose boundary lies on that of the set is all of it. Facets need not match: a
+    facet is covered by as many neighbours as necessary, and the uncovered part is examined next.
 
     Raises:
         TooManyRegions: there are more than ``max_regions``.

@@ -1,4 +1,4 @@
-"""Bounded polytopes by their vertices and rows together, and what remains of them when they are cut."""
+"""Bounded polytopes, represented by both vertices and rows, with cuts and set differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C code of explicit MPC: its law as a lattice, and the regions in which it is the optimum."""
+"""The C code of explicit MPC: its control law as a lattice, and the regions in which it is optimal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C code of the fallback: the regulator of the task, or its reference where it has none."""
+"""The C code of the fallback: the regulator of the task, or the reference input if no regulator exists."""
 
 from __future__ import annotations
 

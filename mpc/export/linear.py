@@ -1,4 +1,4 @@
-"""The C code of linear MPC: the condensed quadratic program and a dual active-set method for it."""
+"""The C code of linear MPC: the condensed quadratic program and its dual active-set solver."""
 
 from __future__ import annotations
 

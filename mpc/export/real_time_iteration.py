@@ -31,7 +31,8 @@ LOST = 17  # every so many samples a measurement is lost
 
 
 class Iterating(Protocol):
-    """What is used here of :class:`mpc.nonlinear.nonlinear_mpc.NonlinearMPC`, which refers to this module."""
+    """The part of :class:`mpc.nonlinear.nonlinear_mpc.NonlinearMPC` that this module uses; a protocol avoids a circular
+    import."""
 
     task: Task
     horizon: int
@@ -119,8 +120,8 @@ def real_time_iteration(controller: Iterating, samples: int) -> ControllerCode:
     task, staged = controller.task, controller.staged
     if controller.iterations != 1:
         raise NotExportable(
-            f"iterations = {controller.iterations}: nonlinear MPC has a form in C as the real-time iteration alone; "
-            "export NonlinearMPC(task, iterations=1)"
+            f"iterations = {controller.iterations}: nonlinear MPC can be exported to C as the real-time iteration only;"
+            " export NonlinearMPC(task, iterations=1)"
         )
     if len(staged.rates):
         raise NotExportable(

@@ -11,8 +11,8 @@ __all__ = ["FITTED", "STANDING", "answers"]
 
 MOST_CHANGE = 0.25  # of the derivatives along a reference, at which one linearisation no longer serves the run
 
-FITTED = Announced("fits the reference ahead by a sinusoid where it is none of its frequency")
-STANDING = Announced("takes the reference of each sample as if it stood still")
+FITTED = Announced("fits a sinusoid of the artificial reference's frequency to the reference ahead")
+STANDING = Announced("treats the reference of each sample as constant")
 
 
 def answers(moving: Answer) -> Answers:
@@ -33,16 +33,16 @@ def answers(moving: Answer) -> Answers:
             Part.NON_QUADRATIC_COST: EXACT,  # refused by tracking_model
             Part.KINKED_COST: EXACT,
             Part.TERMINAL_COST: Refused(
-                "it has a terminal cost, which a prediction that ends on an artificial reference does not take; leave "
+                "it has a terminal cost, which a prediction that ends on an artificial reference cannot include; leave "
                 "it out, or use the linear or the nonlinear MPC"
             ),
             Part.HARD: EXACT,
             Part.CHANGE_LIMIT: EXACT,
-            Part.SOFT: Announced("holds the soft {names} as hard"),
+            Part.SOFT: Announced("treats the soft {names} as hard"),
             Part.CHANCE: HELD_AS_HARD,
             Part.BUDGET: HELD_AS_HARD,
             Part.EXCESS_BUDGET: Refused(
-                "the budget of {names} counts by how much it is exceeded, which this controller does not; use the "
+                "the budget of {names} limits the accumulated excess, which this controller cannot handle; use the "
                 "nonlinear MPC"
             ),
             Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_task

@@ -1,4 +1,4 @@
-"""MPC with an artificial reference: the prediction must end on a trajectory of the plant that is itself optimised."""
+"""MPC with an artificial reference: the prediction ends on a trajectory of the plant that is also optimised."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class OffsetWeights:
 
 
 def tracking_model(task: Task) -> TrackingModel:
-    """The sampled plant of a task (linearised where its reference stands, or at the mean of it), with its weights.
+    """The sampled plant of a task (linearised at its reference, or at the mean of a moving one), with its weights.
 
     Raises:
         NotApplicable: the cost is not quadratic, the plant has no derivative, an input costs nothing, or a
@@ -86,7 +86,7 @@ def tracking_model(task: Task) -> TrackingModel:
     linear = linear_plant(task, *mean_of(task))
     Q, R, S = _weights(task)
     if not is_positive_definite(R):
-        raise NotApplicable(f"task '{task.name}': an input costs nothing; give every input a positive weight in R")
+        raise NotApplicable(f"task '{task.name}': an input has zero weight; give every input a positive weight in R")
     return TrackingModel(linear.A, linear.B, linear.c, outputs(task), Q, R, S)
 
 

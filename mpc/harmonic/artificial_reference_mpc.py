@@ -1,4 +1,4 @@
-"""MPC with an artificial reference: its solve, its warm start, and the fallback on a prediction that never ends."""
+"""MPC with an artificial reference: its solve, its warm start, and its fallback to the infinite prediction."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ ADMM_ITERATIONS = 30  # iterations of the short attempt
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A solved problem: the plan of ``horizon`` samples, and the artificial reference on which it ends and goes on for
-    all future time.
+    """A solved problem: the plan of ``horizon`` samples, and the artificial reference that continues it for all future
+    time.
 
     Args:
         x: (horizon, n).
@@ -69,17 +69,18 @@ class Prediction:
 class ArtificialReferenceMPC(OnlineController):
     """Solves a parametric cone program in every sample, whose prediction ends on an artificial reference.
 
-    After a failed solve the prediction of the last accepted one, which never ends, is followed, corrected by the local
-    regulator. Before the first, the backup control law of :class:`mpc.fallback.Fallback` acts.
+    After a failed solve, the last accepted prediction, which extends over all future time, is followed with a
+    correction by the local regulator. Before the first one, the backup control law of :class:`mpc.fallback.Fallback` is
+    applied.
 
     Args:
         task: see the final classes.
         program: the problem.
         frequency: of the artificial reference, rad per sample, 0 where it is steady.
         solver: see :data:`ConeBackEnd`; default: by size.
-        max_iterations: of it, in one step.
-        time_limit: seconds of one step, at which Clarabel is stopped; the dedicated solver cannot be interrupted, its
-            work is bounded by its iterations, each of the same length.
+        max_iterations: of the solver in one step.
+        time_limit: seconds of one step, after which Clarabel is stopped; the dedicated solver cannot be interrupted,
+            but its iterations are bounded in number and of equal length.
 
     Attributes:
         horizon: samples predicted.
@@ -118,26 +119,26 @@ class ArtificialReferenceMPC(OnlineController):
 
     @abstractmethod
     def _target_of(self, task: Task) -> Target:
-        """How the reference of a task enters the program.
+        """The reference of a task as parameters of the program.
 
         Raises:
-            NotApplicable: a reference this controller cannot pursue.
+            NotApplicable: a reference that this controller cannot follow.
         """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made, (type(self), self._arguments, self.task.reference)
 
     def follow(self, reference: Reference) -> None:
-        """Follows another reference from now on; what was feasible stays so where theory promises it.
+        """Follows another reference from now on; feasibility is preserved where theory guarantees it.
 
-        The program stays as it is, with the plant linearised where the first reference starts: unless the plant is
-        linear, a controller made for the new reference is another one.
+        The program is unchanged, with the plant linearised at the start of the first reference; unless the plant is
+        linear, a controller constructed for the new reference behaves differently.
 
         Args:
             reference: of the same plant.
 
         Raises:
-            NotApplicable: a reference this controller cannot pursue.
+            NotApplicable: a reference that this controller cannot follow.
         """
         super().follow(reference)
 
@@ -149,7 +150,7 @@ class ArtificialReferenceMPC(OnlineController):
         self.approximations = self._answers.read(task)
 
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Starts a new run: discards the last prediction and the warm start."""
         super().reset()
         self._solved_at = None
         if self._without_end is not None:
@@ -205,7 +206,7 @@ class ArtificialReferenceMPC(OnlineController):
         return self._fallback.follow(x, k, *planned), Source.SHIFTED_PLAN
 
     def _made_without_end(self) -> LinearMPC | None:
-        """A linear MPC over the same horizon that may end anywhere, None where the task has none."""
+        """A linear MPC over the same horizon with a free end, None if the task has none."""
         try:
             at_edge = self.task.reading.rests_at_edge  # then a plan ends at a steady state that it chooses
             return LinearMPC(self.task, self.horizon, None if at_edge else "cost")
@@ -213,7 +214,7 @@ class ArtificialReferenceMPC(OnlineController):
             return None
 
     def _decision_without_end(self, x: np.ndarray, k: int) -> Decision | None:
-        """The decision of the linear MPC that may end anywhere; None where that has no plan."""
+        """The decision of the linear MPC with a free end; None if it has no plan."""
         if self._without_end is None:
             return None
         decision = self._without_end.step(x, k)

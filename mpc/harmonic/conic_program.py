@@ -1,4 +1,4 @@
-"""The parametric cone program behind an MPC, and its reduction to a projection in the coordinates of what is free."""
+"""The parametric cone program of an MPC, and its reduction to a projection in the free coordinates."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["ConicProgram", "Projection", "reduce"]
 class ConicProgram:
     """min |S z - T p - t|^2  subject to  G z = B p + b,  lower <= C z <= upper,  |(s, c)| <= high - e, e - low.
 
-    The parameter p = (x, r) holds the measured state and the reference. The first n rows of G say that the first
-    predicted state is the measured one.
+    The parameter p = (x, r) consists of the measured state and the reference. The first n rows of G require that the
+    first predicted state is the measured one.
 
     Args:
         S: (residuals, d).
@@ -78,7 +78,7 @@ class Projection:
     """min |v|^2 / 2  subject to  lower <= J v + O p + o <= upper  and cones over triples of rows; z = Z v + Y p + y.
 
     v is the distance, measured by the objective, from the optimum without inequality constraints; the equality
-    constraints hold for every v. The objective is |v|^2 / 2 more than at v = 0.
+    constraints hold for every v. The objective exceeds its value at v = 0 by |v|^2 / 2.
 
     Args:
         J: (rows + 3 cones, f), scaled so that the half-width of a two-sided row is 1.
@@ -125,7 +125,7 @@ def reduce(program: ConicProgram) -> Projection:
     scale = np.abs(np.diag(triangle))
     if len(triangle) < null.shape[1] or scale.min(initial=np.inf) <= 1e-9 * scale.max(initial=1.0):
         raise NotApplicable(
-            "the optimum is not unique: some direction of plan or artificial reference costs nothing; give every input "
+            "the optimum is not unique: some direction of plan or artificial reference has no cost; give every input "
             "a positive weight R, and every state that can rest anywhere (a position) a positive weight in Q or Te"
         )
     right = np.column_stack([program.B, program.b])

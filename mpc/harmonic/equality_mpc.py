@@ -52,8 +52,8 @@ class EqualityMPC(ArtificialReferenceMPC):
     def _target_of(self, task: Task) -> Target:
         if not (task.reference.is_constant and _stands_still(self._model, *task.reading.start)):
             raise NotApplicable(
-                f"task '{task.name}': its reference is not an equilibrium, where a prediction could end; use a "
-                "set-point at which the plant stands still, or MPC for tracking or harmonic MPC"
+                f"task '{task.name}': its reference is not an equilibrium at which a prediction could end; use a "
+                "set-point at which the plant is at rest, or MPC for tracking or harmonic MPC"
             )
         return SteadyTarget(task, parts=1)
 

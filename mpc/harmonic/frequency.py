@@ -1,4 +1,4 @@
-"""The base frequency that a harmonic MPC should have."""
+"""Choice of the base frequency of a harmonic MPC."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def choose_frequency(
     starts: int = 4,
     seed: int = 0,
 ) -> FrequencySweep:
-    """Runs the nominal linear loop at each frequency, from starts of the task's own distribution, and takes the
-    frequency with the fewest unsolved samples and then the least cost.
+    """Simulates the nominal linear loop at each frequency, from initial states drawn from the task's distribution, and
+    chooses the frequency with the fewest unsolved samples, then the lowest cost.
 
     Args:
         task: as for :class:`mpc.harmonic.harmonic_mpc.HarmonicMPC`.
         horizon: as there.
         frequencies: candidates; default: 16 from a quarter radian per horizon to 2.5 rad per sample, and 4 more around
             the best of them.
-        controller: makes the controller of a frequency; default: harmonic MPC with this horizon.
-        plane: two states; the area of that section of the feasible set is then computed too, for the figure.
-        starts: draws beside the mean of the distribution of initial states.
+        controller: constructs the controller for a frequency; default: harmonic MPC with this horizon.
+        plane: two states; the area of that section of the feasible set is then computed, too, for the figure.
+        starts: number of draws in addition to the mean of the distribution of initial states.
         seed: of the draws.
 
     Raises:
-        NotApplicable: no candidate gives a controller.
+        NotApplicable: no candidate yields a controller.
     """
     check_horizon(horizon)
     expect_whole(starts, "starts", least=0)

@@ -1,4 +1,4 @@
-"""Closed loops of harmonic MPC over a range of base frequencies, and a figure of what limits a harmonic there."""
+"""Closed loops of harmonic MPC over a range of base frequencies, and a figure of the bounds that limit a harmonic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FrequencySweep:
         area: (k,), of a section of the feasible set, NaN where none was requested.
         amplitude: (k, outputs), the largest admissible harmonic of one input (of those, the one that moves the plant
             furthest in the sense of Q), in half-widths of the outputs; 1 where an output binds.
-        outputs: what bounds each column of ``amplitude``.
+        outputs: names of the outputs, one for each column of ``amplitude``.
         best: the frequency chosen.
     """
 
@@ -48,7 +48,7 @@ class FrequencySweep:
     best: float
 
     def plot(self) -> Figure:
-        """Cost (and feasible set) over the frequency, above what limits a harmonic there.
+        """Plots cost (and feasible set) over the frequency, and below them the bounds that limit a harmonic.
 
         At low frequencies the artificial harmonic is nearly an equilibrium, and its state binds; at high ones the input
         binds while the plant hardly moves. A good frequency lies where the binding output changes.

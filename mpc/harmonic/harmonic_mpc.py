@@ -48,13 +48,13 @@ class HarmonicMPC(ArtificialReferenceMPC):
         max_iterations: of the solver in one step.
         time_limit: seconds of one step; see :class:`mpc.harmonic.artificial_reference_mpc.ArtificialReferenceMPC`.
 
-    A step takes 5 to 16 iterations whatever the size. With f = m (horizon + 3) - n free variables, an iteration costs
-    about horizon (n + m) f^2 / 3 multiplications, so the step grows as m^2 (n + m) horizon^3, where Clarabel grows in
-    proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 0.05 of the time of
-    Clarabel, called directly, at horizon 10, 0.09 at 20, 0.23 at 50, 0.8 at 100, 1.5 at 150. Above f = 250 Clarabel is
-    faster and becomes the default. Equality constraints are eliminated by an orthonormal basis of the whole prediction
-    instead of powers of A, which serves as a stabilising gain would: predictions over 100 samples of plants of spectral
-    radius 1.5 meet their dynamics to 1e-14.
+    A step takes 5 to 16 iterations, regardless of the problem's size. With f = m (horizon + 3) - n free variables, an
+    iteration costs about horizon (n + m) f^2 / 3 multiplications, so the step grows as m^2 (n + m) horizon^3, where
+    Clarabel grows in proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 0.05
+    of the time of Clarabel, called directly, at horizon 10, 0.09 at 20, 0.23 at 50, 0.8 at 100, 1.5 at 150. Above f =
+    250 Clarabel is faster and becomes the default. Equality constraints are eliminated by an orthonormal basis of the
+    whole prediction instead of powers of A, which has the effect of a stabilising gain: predictions over 100 samples of
+    plants with spectral radius 1.5 satisfy their dynamics to 1e-14.
 
     A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,
     over the horizon and another half horizon beyond it.
@@ -112,7 +112,8 @@ class HarmonicMPC(ArtificialReferenceMPC):
             return SteadyTarget(task, parts=3)
         if isinstance(reference, Sinusoid) and abs(reference.frequency - self.frequency) < 1e-12:
             return SinusoidTarget(task, self.horizon)
-        # Half a horizon beyond its end decides where the prediction heads; more spoils the fit of what is near.
+        # Half a horizon beyond its end determines the direction of the prediction; more would worsen the fit of near
+        # samples.
         return FittedTarget(task, self.horizon, self.frequency, max(3, 3 * self.horizon // 2))
 
 

@@ -32,8 +32,8 @@ class Outputs:
 def outputs(task: Task) -> Outputs:
     """The constraints and the input bounds of a task, infinite bounds dropped.
 
-    Soft, chance and budget constraints are held as hard ones: the artificial reference must keep them for all
-    future time.
+    Soft, chance and budget constraints are treated as hard: the artificial reference must satisfy them for all future
+    time.
 
     Raises:
         NotApplicable: a constraint that is not affine in state and input.

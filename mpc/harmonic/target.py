@@ -20,7 +20,7 @@ class Target(ABC):
 
 
 class SteadyTarget(Target):
-    """The reference of sample k as if it stood still, with amplitudes of zero.
+    """The reference of sample k, treated as constant, with amplitudes of zero.
 
     Args:
         task: whose reference it is.
@@ -35,7 +35,7 @@ class SteadyTarget(Target):
         self._all[:, 0] = np.hstack([x, u])
 
     def parameters(self, k: int) -> np.ndarray:
-        """See :class:`Target`; beyond the run the reference goes on."""
+        """See :class:`Target`; after the end of the run, the reference continues."""
         if self._is_constant:
             return self._all[0]
         if 0 <= k < len(self._all):
@@ -71,9 +71,9 @@ class SinusoidTarget(Target):
 
 
 class FittedTarget(Target):
-    """Any reference, fitted by a harmonic over the samples ahead; near samples count most.
+    """A harmonic fitted to any reference over the samples ahead; near samples have the largest weights.
 
-    The reference enters the objective only, so fitting it anew at every sample costs no feasibility.
+    The reference enters the objective only, so fitting it at every sample does not affect feasibility.
     """
 
     def __init__(self, task: Task, horizon: int, frequency: float, window: int) -> None:
@@ -99,7 +99,7 @@ def mean_of(task: Task) -> tuple[np.ndarray, np.ndarray]:
 def fit_matrix(horizon: int, frequency: float, window: int) -> np.ndarray:
     """(3, window + 1): weighted least squares of samples j = 0..window by 1, sin(w (j - N)), cos(w (j - N)).
 
-    The weights fall as exp(-j / horizon): what lies far ahead is fitted again before it matters.
+    The weights decay as exp(-j / horizon), since samples far ahead are fitted again before they matter.
 
     Raises:
         InvalidValue: fewer than three samples, or a frequency at which the three functions are not independent.

@@ -1,1 +1,1 @@
-"""Tasks and plants from, and for, do-mpc and acados."""
+"""Conversion of tasks and plants from and to do-mpc and acados."""

@@ -1,4 +1,4 @@
-"""An optimal control problem of acados as a task."""
+"""Converts an optimal control problem of acados to a task."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _INTEGRATORS = {1: "euler", 4: "rk4"}  # of explicit Runge-Kutta methods, by the
 def from_acados(ocp: Any, name: str = "") -> Task:
     """The task of an ``AcadosOcp``: its plant, cost, constraints and initial state.
 
-    A run of the task is the horizon of the problem: N samples, each charged the stage cost times its length, as acados
-    weighs it, and the terminal cost after the last. Parameters become those of the plant, with the values in
-    ``parameter_values``. The reference is a point at which a linear least-squares cost is least; the cost itself stays
-    as it is. Constraints of the problem hold at the samples at which those of a task hold: at all samples, those of the
-    state alone from the first prediction on, the last state included.
+    A run of the task is the horizon of the problem: N samples, each charged the stage cost times its length, as in
+    acados, and the terminal cost after the last. Parameters become those of the plant, with the values in
+    ``parameter_values``. The reference is a minimiser of a linear least-squares cost; the cost itself is unchanged.
+    Constraints apply at the same samples as those of any task: at all samples, and those of the state alone from the
+    first prediction on, including the last state.
 
     Args:
         ocp: an ``AcadosOcp`` with explicit or discrete dynamics, external or linear least-squares costs, and bounds,
@@ -35,8 +35,8 @@ def from_acados(ocp: Any, name: str = "") -> Task:
         name: of the task; default: that of the model.
 
     Raises:
-        NotApplicable: what a task cannot say, with how to write it otherwise.
-        InvalidValue: not such a problem, or one whose parts do not fit together.
+        NotApplicable: a feature that a task cannot represent; the message suggests an alternative.
+        InvalidValue: not an ``AcadosOcp``, or one whose parts are inconsistent.
     """
     if not all(hasattr(ocp, part) for part in ("model", "cost", "constraints", "solver_options", "dims")):
         raise InvalidValue(f"ocp = {shown(ocp)}; expected an acados_template.AcadosOcp")
@@ -98,7 +98,9 @@ class _Reader:
             steps = np.diff(nodes) if nodes.size else np.full(self.N, float(options.tf or np.nan) / self.N)
         scaling = getattr(options, "cost_scaling", None)  # of later versions
         if scaling is not None and np.size(scaling) and not np.allclose(scaling, [*steps, 1.0]):
-            raise _refused("a cost_scaling", "leave it unset and scale the cost itself: stages weigh their length")
+            raise _refused(
+                "a cost_scaling", "leave it unset and scale the cost itself: stages are weighted by their length"
+            )
         if not np.isfinite(steps).all():
             raise InvalidValue("solver_options.tf is not set; give the length of the horizon in seconds")
         if not np.allclose(steps, steps[0], rtol=1e-9):

@@ -1,4 +1,4 @@
-"""A do-mpc model as a plant."""
+"""Converts a do-mpc model to a plant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def from_dompc(
 ) -> Plant:
     """The plant of a ``do_mpc.model.Model`` on which ``setup`` was called.
 
-    A variable with several entries gives as many signals, ``name_0``, ``name_1``, ...; process noise becomes a
+    A variable with several entries becomes as many signals, ``name_0``, ``name_1``, ...; process noise becomes a
     disturbance. Measurement equations are not part of a plant. Expressions: see :func:`dompc_expression`.
 
     Args:
@@ -35,8 +35,8 @@ def from_dompc(
 
     Raises:
         NotApplicable: a model with algebraic states, time-varying parameters or integer inputs.
-        InvalidValue: not such a model, not set up, a value or dt is missing.
-        UnknownName: a value or limit of something that the model does not have.
+        InvalidValue: not a do-mpc model, one that is not set up, or a missing value or dt.
+        UnknownName: a value or limit of a variable that the model does not have.
     """
     _expect_model(model)
     names = {role: _names(getattr(model, role)) for role in ("x", "u", "w", "p")}

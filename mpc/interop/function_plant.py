@@ -1,4 +1,4 @@
-"""Plants whose equations are a CasADi function that another program wrote."""
+"""Plants whose equations are a CasADi function from another program."""
 
 from __future__ import annotations
 

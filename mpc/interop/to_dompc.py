@@ -1,4 +1,4 @@
-"""A task as objects of do-mpc."""
+"""Converts a task to objects of do-mpc."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class DoMPC:
     no such variables.
 
     Args:
-        model: of one sample, discrete: what the plant does from one sample to the next. Between them lies the
-            integrator of the task, so that no other discretisation comes in.
-        mpc: minimises what :class:`mpc.NonlinearMPC` minimises.
-        simulator: of the plant that runs, ``task.truth`` where it is given, with inputs clipped as its actuators do and
-            disturbances drawn anew for each sample.
+        model: discrete-time: the plant's map from one sample to the next by the integrator of the task, so that no
+            second discretisation is involved.
+        mpc: minimises the same objective as :class:`mpc.NonlinearMPC`.
+        simulator: of the true plant, ``task.truth`` if it is given, with inputs clipped by its actuator limits and
+            disturbances drawn for each sample.
         approximations: of the task, in words.
     """
 
@@ -59,7 +59,7 @@ def to_dompc(task: Task, horizon: int = 25, terminal: Kind = "cost-to-go", seed:
         made.mpc.set_initial_guess()
         x = made.simulator.make_step(made.mpc.make_step(x))
 
-    Where a task has auxiliary states, x starts with zeros for them after the states of the plant.
+    If the task has auxiliary states, append zeros for them to the states of the plant in the initial x.
 
     Args:
         task: defines plant, cost, constraints, bounds, reference.

@@ -18,10 +18,10 @@ __all__ = ["LagrangianBatch", "TorchShooting"]
 
 @final
 class TorchShooting(Shooting):
-    """Many problems side by side: rolled out sample by sample, then differentiated at all samples together.
+    """Many problems in parallel: simulated sample by sample, then differentiated at all samples at once.
 
-    The derivatives of a sample come from CasADi, lowered to torch, which is cheaper than to differentiate the rollout
-    backwards and gives the same numbers. Set the problems with :meth:`place`.
+    The derivatives of a sample are CasADi functions lowered to torch, which is cheaper than backpropagation through the
+    rollout and gives the same numbers. Set the problems with :meth:`place`.
 
     Args:
         task, horizon, parameters: see :class:`Shooting`.
@@ -70,8 +70,8 @@ class TorchShooting(Shooting):
 class LagrangianBatch:
     """Solves the problem of :class:`LagrangianMPC` for many initial states and plant parameters at once.
 
-    For parametric studies, for the labels of a policy to imitate, for sampled regions. Problems that are solved leave
-    the batch.
+    Intended for parametric studies, for training data of imitation learning, and for sampled regions of attraction.
+    Solved problems leave the batch.
 
     Args:
         task, horizon: the problem.

@@ -21,9 +21,9 @@ Maker = Callable[[tuple[int, int], np.ndarray], MultiplierController]
 
 
 def dead_beat(shape: tuple[int, int], maximum: np.ndarray) -> MultiplierController:
-    """Predictive multipliers of horizon 1 on the exact linear model: to first order, all holds after one step.
+    """Predictive multipliers with horizon 1 on the exact linear model: to first order, all rows hold after one step.
 
-    A longer horizon gives the same: nothing is left to be gained where no change is penalised.
+    A longer horizon gives the same result, since changes of the multipliers are not penalised.
     """
     return Predictive(GivenModel(0.0, 0.0, shape), horizon=1, maximum=maximum)
 
@@ -54,7 +54,8 @@ class DescentResult:
 
 
 class Descent:
-    """Projected, preconditioned gradient steps on the Lagrangian; after each the multipliers answer to the violation.
+    """Projected, preconditioned gradient steps on the Lagrangian; after each, the multipliers are updated from the
+    violation.
 
     The inputs go to U+(lam), the projection of U - step M^-1 (grad f + J' lam) onto their box in the constant metric M
     of the shooting: a proximal gradient step. Let F be the inputs that the step with the last multipliers leaves
@@ -62,15 +63,16 @@ class Descent:
 
         B = -J_F M_FF^-1 J_F',   A = J (U+(lam_last) - U) - B lam_last,
 
-    which is what a predictive controller with a given model is told. As long as F changes, B is mixed with the effect
-    it would have with all inputs inside, which never underestimates it: the multipliers then ascend the dual of the
-    step problem and cannot overshoot. A step is taken back, and the next one halved, where the Lagrangian is above the
-    parabola of curvature M / step (Beck & Teboulle, 2009).
+    which is the model of a predictive controller. As long as F changes, B is combined with its value for all inputs
+    inside, which never underestimates it: the multipliers then ascend the dual of the step problem and cannot
+    overshoot. A step is rejected, and the next one halved, if the Lagrangian lies above the parabola of curvature
+    M / step (Beck & Teboulle, 2009).
 
     Args:
         shooting: the problems.
         make: the multiplier controller.
-        maximum: of the multipliers of hard rows; those of soft rows end at their weight, which makes the penalty exact.
+        maximum: of the multipliers of hard rows; those of soft rows are bounded by their weight, which makes the
+            penalty exact.
         tolerance: residual below which a problem is solved.
         max_iterations: evaluations per problem.
         time_limit: seconds of one solve, checked in every iteration.

@@ -26,13 +26,13 @@ class LagrangianMPC(OnlineController):
     At equal costs a step takes 5 to 19 times as long as one of :class:`mpc.NonlinearMPC` (pendulum, cart-pole and
     planar quadrotor over 15 samples, ``benchmarks/lagrangian_peers.py``), and a bound of ten iterations hardly shortens
     it. A batch of 256 problems (:mod:`mpc.lagrangian.batch`) on one core takes longer, too, than that controller on one
-    problem after the other, by 1.4 to 13 times. What it offers is a choice of the rule that moves the multipliers, and
-    batches whose plant parameters vary.
+    problem after the other, by 1.4 to 13 times. Its advantages are a choice of the rule that updates the multipliers,
+    and batches with varying plant parameters.
 
     Every solve (:class:`Descent`) starts from the last accepted inputs and multipliers, shifted to the present sample.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.staged_task.staged`.
+        task: defines plant, cost, constraints, bounds, reference; see :func:`mpc.nonlinear.staged_task.staged`.
         horizon: number of predicted samples. Single shooting of an unstable plant needs a short one.
         make: the multiplier controller; default: dead-beat on the exact linear model.
         max_iterations: of the descent in one step.
@@ -79,7 +79,7 @@ class LagrangianMPC(OnlineController):
         return self._multipliers.copy()
 
     def reset(self) -> None:
-        """Forgets the last plan and its multipliers."""
+        """Starts a new run: discards the last plan and its multipliers."""
         super().reset()
         self._multipliers[:] = 0.0
 
@@ -152,7 +152,7 @@ def _program(
 def _singular(task: Task) -> Answer:
     if not task.reading.is_singular_on_the_way:
         return EXACT
-    return Announced("takes roots sqrt(q) as sqrt(q + 1e-12), which have a derivative at 0")
+    return Announced("replaces roots sqrt(q) by sqrt(q + 1e-12), which are differentiable at 0")
 
 
 ANSWERS = Answers(
@@ -173,7 +173,7 @@ ANSWERS = Answers(
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
         Part.EXCESS_BUDGET: Refused(
-            "the budget of {names} counts by how much it is exceeded, which Lagrangian-predictive control does not; "
+            "the budget of {names} limits the accumulated excess, which Lagrangian-predictive control cannot handle; "
             "use the nonlinear MPC"
         ),
         Part.NONLINEAR_CONSTRAINT: EXACT,

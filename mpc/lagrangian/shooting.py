@@ -41,10 +41,10 @@ class Point:
 
 
 class Shooting(ABC):
-    """A task over a horizon, as a program in the inputs U = [u0 u1 ...]; every two-sided condition gives two rows.
+    """A task over a horizon, as a program in the inputs U = [u0 u1 ...]; every two-sided condition becomes two rows.
 
-    Costs are in units of :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small; so are the rows,
-    in units of what states and inputs of usual size make of them.
+    Costs are scaled by :attr:`systems.reading.Reading.cost_size`, which is 1 unless they are small, and rows by their
+    change over states and inputs of typical size.
 
     Args:
         task: see :func:`mpc.nonlinear.staged_task.staged`, of which this is the condensed counterpart.
@@ -71,7 +71,7 @@ class Shooting(ABC):
         if kinked is None or (own is not None and (own.count or own.left)):
             raise NotApplicable(
                 f"task '{task.name}': its cost has kinks ({', '.join(task.reading.cost_kinks)}) that are not weighted "
-                "maxima of smooth functions, as first-order steps need; use the nonlinear MPC"
+                "maxima of smooth functions, which first-order steps require; use the nonlinear MPC"
             )
         count = len(rule.names)
         self._row_size = _row_sizes(task, rule.value, kinked.excess)

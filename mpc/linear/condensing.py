@@ -24,7 +24,7 @@ __all__ = ["LinearOptimalControl", "ParametricQP", "condensed", "linear_optimal_
 class LinearOptimalControl:
     """min s'Ps + q's + weights over s = [x0 u0 x1 u1 ... xN], with x+ = A_k x + B_k u + c_k from the measured x0.
 
-    Everything is in absolute variables. q and the c_k come with every instance.
+    All variables are absolute. Each instance of the problem has its own q and c_k.
 
     Args:
         A (N, n, n), B (N, n, m).
@@ -89,8 +89,8 @@ def linear_optimal_control(
         affine: input bounds, and constraints imposed at every stage but on the measured state.
         kinks: charged at every stage but the last.
         end: a set for x_N, None for none.
-        rest: (n,), what a unit of distance between x_N and a steady state costs, which is chosen with the plan, within
-            the constraints, and charged as N more stages would be; None for no such state.
+        rest: (n,), cost of a unit of distance between x_N and a steady state that is optimised with the plan, within
+            the constraints, and charged like N more stages; None for no such state.
         is_run_end: whether the task charges its terminal cost for the last state, and no soft rows.
         block_at: see :class:`LinearOptimalControl`; default: every stage is a block.
     """

@@ -1,4 +1,4 @@
-"""A task to second order along a forecast: signals that are known ahead enter each stage as numbers."""
+"""The second-order expansion of a task along a forecast: signals that are known ahead enter each stage as numbers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ _NOISE = 1e-9  # of Hessians, relative to their largest entry
 class ForecastStages(StageSource):
     """The stages of a task whose plant has a forecast.
 
-    Plant and cost are expanded at the reference and at the known states that are predicted from the measured ones, so a
-    plant that is affine and a cost that is quadratic in the other states and the inputs are taken exactly, whatever
-    known states multiply. Nothing is charged beyond the horizon but the task's own terminal cost.
+    Plant and cost are expanded at the reference and at the known states that are predicted from the measured ones. A
+    plant that is affine and a cost that is quadratic in the other states and the inputs are therefore represented
+    exactly, even if known states multiply them. Beyond the horizon, only the task's own terminal cost is charged.
 
     Args:
         task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
 
     Attributes:
-        is_strict: whether every input costs something to second order, so that a condensed program has one solution.
+        is_strict: whether the cost is strictly convex in every input, so that a condensed program has a unique
+            solution.
 
     Raises:
         NotApplicable: plant or cost have no derivative, or the cost is not convex, somewhere along the run.
@@ -110,7 +111,7 @@ class ForecastStages(StageSource):
             )
         if not all(is_positive_semidefinite(H, _NOISE) for H in (*parts[4], *ends)):
             raise NotApplicable(
-                f"task '{task.name}': the cost is not convex along the forecast in what the controller decides; use "
+                f"task '{task.name}': the cost is not convex in the controller's decisions along the forecast; use "
                 "the nonlinear MPC"
             )
         self.is_strict = all(is_positive_definite(H[self._n :, self._n :]) for H in parts[4])

@@ -62,7 +62,7 @@ class _Program:
 
 
 class LinearMPC(OnlineController):
-    """Minimises the task's cost, to second order, on its linearisation, under its constraints.
+    """Minimises the second-order expansion of the task's cost, subject to its linearised dynamics and its constraints.
 
     Plant and cost are expanded at the reference if it is an optimal steady state that satisfies the constraints, and at
     the constrained optimal steady state otherwise. Along a moving reference they are expanded sample by sample; where
@@ -71,23 +71,23 @@ class LinearMPC(OnlineController):
     The terminal cost is the cost-to-go of the unconstrained regulator, and the terminal state must lie in the set where
     that regulator never violates a hard constraint (Mayne, Rawlings, Rao & Scokaert, 2000), so the undisturbed linear
     loop stays feasible and stable. A terminal cost of the task replaces it unchanged, and the horizon shrinks at the
-    end of the run. Soft constraints are charged weight times violation; they do not shrink the terminal set. Where
-    disturbances may carry the state out of its constraints, make them soft: a state from which hard ones cannot be met
-    has no solution, and the last good plan is followed instead, see :class:`mpc.fallback.Fallback`. If they can be
-    satisfied but the terminal set cannot be reached within the horizon, the problem is solved without the set and has
-    the status ``terminal_set_unreachable``.
+    end of the run. Soft constraints are charged weight times violation; they do not shrink the terminal set. If
+    disturbances may carry the state out of its constraints, make them soft: from a state in which hard ones cannot be
+    satisfied, the problem has no solution, and the last plan is followed instead, see :class:`mpc.fallback.Fallback`.
+    If they can be satisfied but the terminal set cannot be reached within the horizon, the problem is solved without
+    the set and has the status ``terminal_set_unreachable``.
 
-    Inputs that are declared :func:`systems.integer` are searched by branch and bound, without a terminal set; a search
-    that is stopped by its time limit gives the best plan so far, and ``solver.gap`` how much better another may be.
+    Inputs declared as :func:`systems.integer` are optimised by branch and bound, without a terminal set; if its time
+    limit stops the search, it returns the best plan so far, and ``solver.gap`` bounds its distance from the optimum.
 
     Args:
-        task: gives plant, cost, constraints, bounds, reference.
-        horizon: number of predicted samples. The infinite rest is in the terminal cost, so it only has to be long
-            enough for the inputs to bring the start into the terminal set.
-        terminal: ``set`` (and cost), ``cost`` alone, or None for the set where there is one.
+        task: defines plant, cost, constraints, bounds, reference.
+        horizon: number of predicted samples. The terminal cost accounts for the infinite rest, so it only has to be
+            long enough for the inputs to bring the initial state into the terminal set.
+        terminal: ``set`` (and cost), ``cost`` alone, or None for the set if there is one.
         solver: ``daqp`` (condensed; its step grows with the square of the horizon and with the number of active
             constraints), ``hpipm`` or ``piqp`` (sparse; linearly with the horizon); default: by size, see
-            ``CONDENSED``, then HPIPM where CasADi brings it and every row is of one stage.
+            ``CONDENSED``, then HPIPM if CasADi contains it and every row belongs to one stage.
         max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP checks the clock in every
             iteration; the others cannot be interrupted, their work is bounded by their iterations alone.
@@ -95,7 +95,7 @@ class LinearMPC(OnlineController):
 
     Attributes:
         problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
-        terminal_set: of the last state, None where there is none.
+        terminal_set: of the last state, None if there is none.
 
     Raises:
         NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when one is
@@ -208,7 +208,7 @@ class LinearMPC(OnlineController):
         if self._forecast is not None:
             if terminal is not None:
                 raise NotApplicable(
-                    f"task '{self.task.name}' has signals that are known ahead, and no cost-to-go that is the same at "
+                    f"task '{self.task.name}' has signals that are known ahead, so no cost-to-go is the same at "
                     "every sample; leave terminal out, and take a horizon as long as the signals matter"
                 )
             return None, "none: the signals known ahead move"
@@ -276,7 +276,7 @@ class LinearMPC(OnlineController):
                     raise
         elif self._solver_name == "hpipm":
             if self.blocking is not None:
-                raise NotApplicable("HPIPM takes no move blocking; leave solver out, or take 'daqp' or 'piqp'")
+                raise NotApplicable("HPIPM does not support move blocking; leave solver out, or use 'daqp' or 'piqp'")
             raise NotApplicable(
                 f"task '{self.task.name}': its plan ends at a steady state that is chosen with it, for which HPIPM has "
                 "no stage; leave solver out, or take solver='piqp'"
@@ -339,7 +339,7 @@ class LinearMPC(OnlineController):
             )
         form = self.form if self.form.is_least_distance else condensed(self.problem)
         if self._is_whole.any():
-            raise NotExportable(f"task '{self.task.name}' has integer inputs, whose search has no form in C")
+            raise NotExportable(f"task '{self.task.name}' has integer inputs, whose search cannot be exported to C")
         rows = range(samples + 1 if self._moves else 1)
         data = [self._source.stages(k, self.horizon).data(self._rest is not None) for k in rows]
         terminal_rows = 0 if self.terminal_set is None else len(self.terminal_set.h)
@@ -362,11 +362,12 @@ class LinearMPC(OnlineController):
 
     @property
     def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
-        """State (n,) and input (m,) where plant and cost were expanded; for a moving reference at its first sample."""
+        """State (n,) and input (m,) at which plant and cost were expanded; for a moving reference, those of its first
+        sample."""
         return self._source.operating_point
 
     def reset(self) -> None:
-        """Forgets the last plan and the solver's working set."""
+        """Starts a new run: discards the last plan and the solver's working set."""
         super().reset()
         for program in self._programs.values():
             program.solver.reset()
@@ -418,7 +419,7 @@ ANSWERS = Answers(
         Part.VARYING_LINEARISATION: EXACT,
         Part.COST_ELSEWHERE: EXACT,  # expanded at the optimal steady state
         Part.REFERENCE_OUTSIDE: EXACT,
-        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
+        Part.NON_QUADRATIC_COST: Announced("expands the cost to second order"),
         Part.KINKED_COST: EXACT,  # as soft rows, or refused by affine_penalties
         Part.TERMINAL_COST: quadratic_end,
         Part.HARD: EXACT,
@@ -427,7 +428,7 @@ ANSWERS = Answers(
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
         Part.EXCESS_BUDGET: Refused(
-            "the budget of {names} counts by how much it is exceeded, which a linear MPC does not; use the nonlinear "
+            "the budget of {names} limits the accumulated excess, which a linear MPC cannot handle; use the nonlinear "
             "MPC"
         ),
         Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_task

@@ -1,4 +1,4 @@
-"""A task to second order over a horizon: where it settles, or along a reference that moves."""
+"""The second-order expansion of a task over a horizon, at its steady state or along a moving reference."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ AT_BOUND = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """A task to second order over a horizon, in absolute variables: x+ = A_k x + B_k u + c_k, and each stage costs
-    z'H_k z + q_k'z of z = (x, u), the last state x'Px + p'x.
+    """The second-order expansion of a task over a horizon, in absolute variables: x+ = A_k x + B_k u + c_k; each stage
+    costs z'H_k z + q_k'z of z = (x, u), the last state x'Px + p'x.
 
     Args:
         A: (N, n, n).
@@ -75,7 +75,7 @@ class StageSource(ABC):
     @property
     @abstractmethod
     def operating_point(self) -> tuple[np.ndarray, np.ndarray]:
-        """State (n,) and input (m,) where the first sample is expanded."""
+        """State (n,) and input (m,) at which the first sample is expanded."""
 
     @abstractmethod
     def stages(self, k: int, horizon: int, x: np.ndarray | None = None) -> Stages:
@@ -87,8 +87,8 @@ class StageSource(ABC):
 
     @abstractmethod
     def end_at_rest(self) -> np.ndarray:
-        """Leaves the end of the prediction to a steady state that is chosen with the plan; returns what a unit of
-        distance from it costs, (n,)."""
+        """Ends the prediction at a steady state that is optimised with the plan; returns the cost (n,) of a unit of
+        distance from it."""
 
     @abstractmethod
     def terminal_set(self, affine: AffineTask) -> Polyhedron:
@@ -100,7 +100,7 @@ class StageSource(ABC):
 
 
 class ConstantStages(StageSource):
-    """The stages of a task with a constant reference, expanded where it settles."""
+    """The stages of a task with a constant reference, expanded at its steady state."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -128,7 +128,7 @@ class ConstantStages(StageSource):
         return self.task.reading.rests_at_edge
 
     def end_at_rest(self) -> np.ndarray:
-        """See :class:`StageSource`; more than getting there ever saves."""
+        """See :class:`StageSource`; the cost exceeds whatever reaching the steady state could save."""
         self._ends_at_rest = True
         return weight_of_rest(self.task, self.P, self.model.x_ref)
 
@@ -179,7 +179,7 @@ class ConstantStages(StageSource):
 
 
 class MovingStages(StageSource):
-    """The stages of a task along a reference that moves.
+    """The stages of a task along a moving reference.
 
     Args:
         task: see :class:`mpc.linear.linear_mpc.LinearMPC`.

@@ -1,4 +1,4 @@
-"""Budgets of accumulated excess, as a run spends them."""
+"""The remainder of budgets of accumulated excess during a run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Budgets:
         self._spent: dict[int, np.ndarray] = {}
 
     def left(self, x: np.ndarray, k: int) -> np.ndarray:
-        """What the decisions from sample ``k`` on, in state x (n,), may still spend, discounted to that sample,
-        (budgets,). A sample that is decided again, and all after it, are not spent yet."""
+        """The remainder (budgets,) for the decisions from sample ``k`` on, in state x (n,), discounted to that sample.
+        If a sample is decided again, that sample and all later ones do not count as spent."""
         self._spent = {i: spent for i, spent in self._spent.items() if i < k}
         spent_already = np.where(self._on_input, 0.0, self._excess_at(x, np.zeros(self._inputs)))
         remaining = self.limits - sum(self._spent.values()) - self.rates**k * spent_already

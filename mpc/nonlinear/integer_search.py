@@ -1,4 +1,4 @@
-"""Nonlinear programs with whole numbers: relaxation, rounding, and local search."""
+"""Nonlinear programs with integer variables: relaxation, rounding, and local search."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["IntegerSearch"]
 
 @final
 class IntegerSearch:
-    """Some variables of a nonlinear program take whole numbers only.
+    """A nonlinear program some of whose variables must be integers.
 
-    The relaxation is solved first, its numbers are rounded, and the rest is solved again with these fixed. Then single
-    numbers are changed by one, the earliest first, as long as that costs less.
+    The relaxation is solved first, its integer variables are rounded, and the rest is solved again with these fixed.
+    Then single integers are changed by one, the earliest first, as long as that reduces the cost.
 
     Args:
-        program: without whole numbers.
-        whole: indices of the variables that take whole numbers.
-        make: a solver of such a program, whose constraint rows may be fixed.
-        max_solves: programs solved in one search at most.
+        program: the relaxation.
+        whole: indices of the integer variables.
+        make: constructs a solver for such a program, whose constraint rows may be fixed.
+        max_solves: largest number of programs solved in one search.
         time_limit: seconds of one search.
         size: of the cost, by which the program's objective is divided.
 
     Attributes:
-        gap: cost of the last solution less that of its relaxation; no whole numbers can gain more where the program is
-            convex.
+        gap: cost of the last solution minus that of its relaxation; if the program is convex, no other integers can
+            reduce the cost by more.
     """
 
     def __init__(

@@ -439,7 +439,7 @@ ANSWERS = Answers(
         Part.SOFT: EXACT,
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
-        Part.EXCESS_BUDGET: Announced("keeps the budget of {names} in every run, not on average"),
+        Part.EXCESS_BUDGET: Announced("meets the budget of {names} in every run, not on average"),
         Part.NONLINEAR_CONSTRAINT: EXACT,
         Part.KINKED_CONSTRAINT: KINKED_CONSTRAINT,
         Part.DISTURBANCE: EXACT,

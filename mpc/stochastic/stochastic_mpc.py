@@ -318,7 +318,7 @@ ANSWERS = Answers(
         Part.VARYING_LINEARISATION: EXACT,
         Part.COST_ELSEWHERE: EXACT,  # regulates to the optimal steady state, with the gradient of the cost there
         Part.REFERENCE_OUTSIDE: EXACT,
-        Part.NON_QUADRATIC_COST: Announced("takes the cost to second order"),
+        Part.NON_QUADRATIC_COST: Announced("expands the cost to second order"),
         Part.KINKED_COST: Refused(
             "its cost has kinks ({names}), which stochastic MPC does not take; use the linear or the nonlinear MPC"
         ),
@@ -329,7 +329,7 @@ ANSWERS = Answers(
         Part.CHANCE: EXACT,
         Part.BUDGET: Announced("turns the budget of {names} into a probability for every sample"),
         Part.EXCESS_BUDGET: Refused(
-            "the budget of {names} counts by how much it is exceeded, which a probability does not bound; use the "
+            "the budget of {names} limits the accumulated excess, which a probability does not bound; use the "
             "nonlinear MPC"
         ),
         Part.NONLINEAR_CONSTRAINT: EXACT,  # refused by affine_task
@@ -339,7 +339,7 @@ ANSWERS = Answers(
         Part.INTEGER: INTEGER,
         Part.PERIODIC: EXACT,
         Part.DOMAIN: DOMAIN,
-        Part.MEASUREMENT: Announced(f"{ESTIMATED.text}, with no tightening for its error"),
+        Part.MEASUREMENT: Announced(f"{ESTIMATED.text}, without tightening for its error"),
         Part.FORECAST: NO_FORECAST,
     }
 )

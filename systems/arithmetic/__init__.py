@@ -1,1 +1,1 @@
-"""Numbers that bound what they stand for: intervals, balls, affine forms and exact rationals, rounded outward."""
+"""Enclosures of numbers: intervals, balls and affine forms, rounded outwards, and exact rationals."""

@@ -1,7 +1,7 @@
 """Affine forms over boxes: a function is a thin affine map of the state, up to a radius.
 
-This is what linear relaxations of networks and mean-value forms of plants have in common, and all that a bound on a
-Lyapunov function's change needs to know of either.
+Linear relaxations of networks and mean-value forms of plants both have this form, and bounds on the change of a
+Lyapunov function need no more of either.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Affine:
 
 
 def mean_value(at_point: Interval, slopes: Ball, half: Array) -> Affine:
-    """The affine form that the mean value theorem gives.
+    """The affine form given by the mean value theorem.
 
     Args:
         at_point: (b, k), the value at the middle.

@@ -36,8 +36,8 @@ def upward(x: Array) -> Array:
 class Ball:
     """Arrays whose entries are known to a radius: mid - rad <= entry <= mid + rad; both (..., r, c) or (..., r).
 
-    A NaN or an infinite radius says that nothing is known; no comparison with a bound derived from it succeeds. The NaN
-    says that there may be no value at all, as ``Interval.undefined`` does; it is carried by the rules of IEEE 754.
+    A NaN or an infinite radius means that nothing is known; no comparison with a bound derived from it succeeds. NaN
+    also means that there may be no value at all, like ``Interval.undefined``; it propagates by the rules of IEEE 754.
     """
 
     mid: Array

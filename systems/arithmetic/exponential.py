@@ -1,4 +1,4 @@
-"""The matrix exponential, enclosed: scaling and squaring in numbers with a fixed point and errors that are counted.
+"""Enclosure of the matrix exponential: scaling and squaring in fixed-point numbers with error bounds.
 
 exp(X) = (sum of (X / 2^s)^k / k!)^(2^s) (Moler & Van Loan 2003, "Nineteen dubious ways to compute the exponential of a
 matrix, twenty-five years later", method 3), with s such that the norm of X / 2^s is at most 1/2. The terms after the

@@ -1,4 +1,4 @@
-"""Intervals of reals, batched, outward rounded: whatever the operands contain, the result contains.
+"""Batched intervals of reals, rounded outwards: the result contains every value for operands in their intervals.
 
 Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. No bound is NaN. Rounding
 is explained in `rounding.py`.

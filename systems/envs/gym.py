@@ -1,4 +1,4 @@
-"""A task as a Gymnasium environment."""
+"""Gymnasium environments of tasks."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @final
 class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One run of a task after the other, with the nominal plant, in physical units.
+    """A Gymnasium environment that simulates runs of a task with the nominal plant, in physical units.
 
     Actions (m,) are the inputs, clipped to ``task.input_bounds``; observations (o,) are ``task.observation_signals``.
-    Both spaces are ``float32`` boxes, the state within is kept in 64 bits. One integer input makes a ``Discrete`` space
-    that starts at its lower limit, several a ``MultiDiscrete`` one. The reward is minus the stage cost; leaving
-    ``task.domain`` terminates and is charged as :class:`SampleModel` says; ``task.steps`` samples truncate.
+    Both spaces are ``float32`` boxes; the internal state has 64 bits. One integer input gives a ``Discrete`` space that
+    starts at its lower limit, several give a ``MultiDiscrete`` space. The reward is minus the stage cost; leaving
+    ``task.domain`` terminates the run and is charged as in :class:`SampleModel`; ``task.steps`` samples truncate it.
 
-    Of a task with a measurement the observations are what is measured, followed by the reference of the state if that
-    moves: each signal holds its last reported value, and until the first that of the reference. Gymnasium's
-    ``FrameStackObservation`` gives a window of them.
+    If the task has a measurement, the observations are the measured signals, followed by the reference of the state if
+    it moves: each signal holds its last reported value, and before the first report that of the reference. Gymnasium's
+    ``FrameStackObservation`` provides a window of them.
 
-    ``info`` holds ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 where the
-    step violated the constraint, else 0.0; the excess where that is budgeted) and ``margins`` (largest g by name;
+    ``info`` contains ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 if the
+    step violated the constraint, else 0.0; the excess if that is budgeted) and ``margins`` (largest g by name;
     positive means violated).
 
     Args:
-        task: what is to be done.
-        seed: of the first ``reset()`` that names none.
+        task: the task to simulate.
+        seed: of the first ``reset()`` without a seed.
 
     Raises:
-        InvalidValue: an input has no bound, so there is no box to act in; a measurement and an observation.
+        InvalidValue: an input without bounds, so that there is no action space; both a measurement and an observation.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, the type Gymnasium declares
@@ -84,7 +84,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draws a start. ``options={"state": (n,)}`` starts there instead, to repeat a run."""
+        """Draws an initial state; ``options={"state": (n,)}`` sets it instead, to repeat a run."""
         if seed is not None:
             seed = expect_seed(seed, "reset: seed")
         if options is not None and not isinstance(options, Mapping):
@@ -109,7 +109,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             NotReady: there was no ``reset()``.
         """
         if self._x is None:
-            raise NotReady("step() before the first reset(); call reset() to draw a start")
+            raise NotReady("step() before the first reset(); call reset() to draw an initial state")
         u = expect_array(action, "action", infinite=True, nan=True)
         if u.shape != self.action_space.shape:
             raise DimensionMismatch(f"action of shape {u.shape}; expected {self.action_space.shape}")

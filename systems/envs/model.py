@@ -1,9 +1,9 @@
-"""One sample of a task: where a run ends, what it is charged, what its constraints count, and what a learner sees.
+"""The rules of a sample: the end of a run, its costs, its constraint violations and its observation.
 
 The rules, for environments, learners and the closed loop alike:
 
 * A sample that starts in x and applies u costs l(x, u), and its constraints are evaluated at (x, u).
-* It ends the run where its successor x' lies outside ``task.domain`` or is not a finite number. The run then stays
+* It ends the run if its successor x' lies outside ``task.domain`` or is not a finite number. The run then stays
   where it ended, at x' with the input u_r of the reference at that sample, and every remaining sample is charged
   l(x', u_r). Where x' is not finite, it stays at (x, u) instead.
 * The sample that ends a run is charged the constraints at (x', u_r) as well, where no later sample does so; a state
@@ -38,7 +38,7 @@ class SampleRules:
     """The rules of a sample for recorded runs of a task, in numpy.
 
     Args:
-        task: whose domain, costs and constraints count; its true plant is what runs.
+        task: defines domain, costs and constraints; its true plant is simulated.
         steps: samples of the runs, which may differ from ``task.steps``.
     """
 
@@ -110,7 +110,7 @@ class SampleRules:
 
 
 class SampleOutcome(NamedTuple):
-    """What one sample led to; the batch (...) is that of the state."""
+    """The result of one sample; the batch (...) is that of the state."""
 
     state: Any  # (..., n), finite: the successor, or the state before it where the successor is not finite
     reward: Any  # (...)
@@ -130,7 +130,7 @@ class Rollout(NamedTuple):
 
 @final
 class SampleModel:
-    """The nominal plant of a task at samples, with what each sample is charged.
+    """The discretised nominal plant of a task, with the charges of each sample.
 
     The rules are those of this module. A sample that ends the run carries the cost of staying there for all future
     time: with discount d,
@@ -143,7 +143,7 @@ class SampleModel:
     All methods are pure functions on arrays with the batch in front; in torch they are differentiable.
 
     Args:
-        task: what is simulated.
+        task: the task to simulate.
         to: the arithmetic.
         dtype: of the constants; default: 64 bits.
         device: of the constants; default: the processor.
@@ -188,7 +188,7 @@ class SampleModel:
         self._for_ever = self.array(np.array(discount / (1.0 - discount))) if discount < 1.0 else None
 
     def array(self, values: np.ndarray) -> Any:
-        """The same numbers in the arithmetic, type and place of this model."""
+        """The same numbers in the arithmetic, with the type and device of this model."""
         return self._xp.asarray(np.array(values, order="C"), **self._placed)
 
     def _spent(self, violated: Any, margin: Any, after: Any) -> Any:
@@ -206,19 +206,19 @@ class SampleModel:
         return self._xp.clip(u, *self.input_bounds)
 
     def observe(self, x: Any, k: Any) -> Any:
-        """What a learner sees (..., o) in the states (..., n) at the samples k, (...) of whole numbers."""
+        """A learner's observations (..., o) in the states (..., n) at the samples k, (...) of whole numbers."""
         return self._observe(x, *self._reference(k))
 
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).
 
-        By default ``w`` is zero, as in the models of all controllers. What drives signals that are known ahead is part
-        of ``w`` here, unlike in :meth:`step` and :meth:`rollout`, which know the sample.
+        By default ``w`` is zero, as in the models of all controllers. Here ``w`` includes the inputs that drive signals
+        known ahead, unlike in :meth:`step` and :meth:`rollout`, which know the sample.
         """
         return self._advance(x, u, self._undisturbed if w is None else w, self._no_parameters if p is None else p)
 
     def step(self, x: Any, u: Any, w: Any, k: Any, p: Any = None) -> SampleOutcome:
-        """One sample and all that it is charged.
+        """One sample with all its charges.
 
         Args:
             x: states (..., n). u: inputs within their bounds (..., m). w: disturbances (..., q).
@@ -253,7 +253,7 @@ class SampleModel:
         return SampleOutcome(state, -cost, violated, margin, over, spent)
 
     def rollout(self, x: Any, u: Any, w: Any = None, p: Any = None, start: int = 0) -> Rollout:
-        """The open-loop run under given inputs; the domain is not watched and inputs are not clipped.
+        """The open-loop run under given inputs; the domain is not checked and inputs are not clipped.
 
         Args:
             x: first states (..., n).

@@ -1,7 +1,7 @@
-"""The installed tasks as environments of Gymnasium, by name.
+"""Registers the installed tasks as Gymnasium environments by name.
 
 ``gymnasium.make("systems.envs.registration:trivium/cartpole-v0")`` imports this module, which registers them; once it
-is imported, ``gymnasium.make("trivium/cartpole-v0")`` is enough. No task is made before its environment is.
+is imported, ``gymnasium.make("trivium/cartpole-v0")`` is enough. A task is constructed only with its environment.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ __all__ = ["Transition", "VectorEnv", "expect_device"]
 
 
 class Transition(NamedTuple):
-    """One step of every environment. Those that ended were reset at once, which only ``observation`` shows."""
+    """One step of every environment; those that ended were reset, which affects only ``observation``."""
 
     observation: Tensor  # (n, o), after the automatic reset: where the next action is taken
     next_observation: Tensor  # (n, o), of the true successor
@@ -33,17 +33,17 @@ class Transition(NamedTuple):
 class VectorEnv:
     """``n`` copies of a task, stepped together; the same rules and numbers as :class:`systems.envs.gym.GymEnv`.
 
-    Of a task with a measurement the observations are those of the state: learners train on the state, and their
-    policies are paired with an estimator.
+    If the task has a measurement, the observations are still those of the state: learners train on the state, and
+    their policies are combined with an estimator.
 
-    Nothing in a step waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
+    A step never waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
     ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the
     pure functions ``env.model.advance`` and ``env.model.rollout`` are the differentiable form.
 
     Args:
-        task: what is to be done.
+        task: the task to simulate.
         n: number of copies.
-        device: where they are computed.
+        device: on which they are simulated.
         dtype: floating type; default: 32 bits.
         seed: of the environment's own generator, the only source of its randomness.
 
@@ -88,22 +88,22 @@ class VectorEnv:
 
     @property
     def state(self) -> Tensor:
-        """The present states (n, states), after automatic resets."""
+        """The current states (n, states), after automatic resets."""
         return self._x
 
     @property
     def samples(self) -> Tensor:
-        """How many samples each present run is old, (n,) of int64."""
+        """Number of samples since the start of each current run, (n,) of int64."""
         return self._k
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """Where the last step led, before automatic resets: states (n, states) and samples (n,)."""
+        """Successors of the last step before automatic resets: states (n, states) and samples (n,)."""
         return self._ends
 
     @torch.no_grad()
     def reset(self, staggered: bool = False) -> Tensor:
-        """Starts every run anew; the first observations (n, o).
+        """Restarts every run; returns the first observations (n, o).
 
         Staggered, each first run begins at a sample drawn at random, so that later ones do not all end together.
         """
@@ -148,12 +148,12 @@ class VectorEnv:
         return Transition(observation, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next steps depend on; after :meth:`load_state_dict` they continue bit by bit."""
+        """Everything that the next steps depend on; after :meth:`load_state_dict` they continue bit for bit."""
         now = {"state": self._x.clone(), "samples": self._k.clone(), "generator": self._generator.get_state()}
         return now | ({"parameters": self._p.clone()} if self.task.varied else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where :meth:`state_dict` was taken.
+        """Restores the state saved by :meth:`state_dict`.
 
         Raises:
             DimensionMismatch: it comes from another number of environments or another task.

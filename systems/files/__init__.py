@@ -1,4 +1,4 @@
-"""Files, for the whole project: written whole or not at all, one writer at a time, read within bounds."""
+"""File access of the whole project: atomic writes, one writer at a time, bounded reads."""
 
 from systems.files.errors import FileError, InUse, OutputError, printable, shown
 from systems.files.json_text import json_text, parse_json, read_json, write_json

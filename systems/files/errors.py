@@ -1,4 +1,4 @@
-"""What is wrong with a file: its path, what it holds, what was expected."""
+"""Errors about files: the path, the content, and what was expected."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class InUse(FileError):
 
 
 class OutputError(TriviumError, OSError):
-    """A place that results cannot be written to."""
+    """Results cannot be written to this path."""
 
 
 def printable(text: str) -> str:
-    """A text in one line, without characters that a terminal obeys."""
+    """The text in one line, without terminal control characters."""
     line = " ".join(text.split())
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

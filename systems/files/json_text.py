@@ -1,4 +1,4 @@
-"""JSON, strict in both directions: no NaN, no key twice, and no more of it than memory and patience allow."""
+"""Strict JSON in both directions: no NaN, no duplicate keys, and bounded size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGITS = 40  # of a whole number
 
 
 def json_text(content: Any, indent: int | None = 2) -> str:
-    """Content as JSON that any reader takes: infinity and NaN become the texts "inf", "-inf" and "nan"."""
+    """Content as JSON that every parser accepts: infinity and NaN become the texts "inf", "-inf" and "nan"."""
     return json.dumps(_finite(content), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -29,7 +29,7 @@ def write_json(path: str | Path, content: Any, indent: int | None = 2) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """What a file of JSON says.
+    """The content of a JSON file.
 
     Raises:
         FileError: it cannot be read, or is not JSON that :func:`parse_json` accepts.
@@ -38,10 +38,10 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(data: bytes | memoryview, where: str) -> Any:
-    """What bytes of JSON in UTF-8 say.
+    """The content of JSON text in UTF-8.
 
     Args:
-        where: the file they are of, for messages.
+        where: the file that it comes from, for messages.
 
     Raises:
         FileError: no JSON, a key twice in one object, numbers that are not finite or have no end, or more values than a
@@ -49,7 +49,7 @@ def parse_json(data: bytes | memoryview, where: str) -> Any:
     """
     data = bytes(data)
     if len(data) > _BYTES or sum(map(data.count, (b"[", b"{", b",", b":"))) > _MARKS:
-        raise FileError(f"{where}: holds more values than any file of ours")
+        raise FileError(f"{where}: contains more values than any file of this package")
     try:
         return json.loads(
             data.decode("utf-8"),

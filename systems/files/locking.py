@@ -1,4 +1,4 @@
-"""One writer at a time: a lock of the operating system, which ends with the process that holds it."""
+"""One writer at a time: an operating-system lock, which ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _INTERVAL = 0.2  # seconds between two attempts
 
 @contextmanager
 def locked(path: str | Path, wait: bool = False) -> Iterator[Path]:
-    """Context in which this process alone writes a file or a folder, among those that ask in this way.
+    """Context in which only this process writes a file or a folder, among the processes that use this lock.
 
     The lock is that of ``.NAME.lock`` beside it. A process that is killed leaves that file, but not the lock. On file
-    systems without locks nothing is kept from anyone.
+    systems without locks there is no protection.
 
     Args:
-        wait: until the other process has done, instead of refusing at once.
+        wait: whether to wait until the other process has finished, instead of refusing immediately.
 
     Raises:
         InUse: another process holds it. OutputError: no file can be made there.

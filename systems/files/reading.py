@@ -1,4 +1,4 @@
-"""Reading: regular files, up to a size."""
+"""Reads regular files up to a maximum size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         most: bytes that it may have.
 
     Raises:
-        FileError: there is none, it is none (a folder, a device, a pipe), it cannot be read, or it is larger.
+        FileError: it does not exist, is not a regular file (a folder, a device, a pipe), cannot be read, or is larger.
     """
     path = Path(path)
     try:
@@ -31,7 +31,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         what = "a folder" if path.is_dir() else "no regular file"
         raise FileError(f"{path}: cannot be read: it is {what}; give the path of a file")
     if len(data) > most:
-        raise FileError(f"{path}: larger than {most >> 20} MiB, which no file of ours of this kind is")
+        raise FileError(f"{path}: larger than {most >> 20} MiB, more than any file of this kind")
     return data
 
 

@@ -1,4 +1,4 @@
-"""Writing: at every instant a path holds the old file or the new one, whole."""
+"""Atomic writes: at every instant a path contains either the complete old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PROBE = 1 << 16  # bytes
 def write(path: str | Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Writes a file so that a reader of ``path`` finds either the old or the new content.
 
-    Every writer has a part of its own beside the file, flushes it to the disk and moves it into place, so of several
-    that write at once each writes a whole file and the last one stays. Missing folders are made.
+    Every writer uses a temporary file beside the target, flushes it to disk and moves it into place. Of several
+    concurrent writers, each writes a complete file and the last one remains. Missing folders are created.
 
     Raises:
-        OSError: it cannot be written, or is there and no regular file; what was there before is untouched.
+        OSError: it cannot be written, or exists and is not a regular file; an existing file is left unchanged.
     """
     path = _target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,10 +57,10 @@ def write(path: str | Path, content: bytes | Iterable[bytes | memoryview]) -> No
 
 
 def probe(path: str | Path) -> None:
-    """Finds out before the work, by writing a little beside it, whether a file can be written.
+    """Checks before the work, by writing a small file beside it, whether a file can be written.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: it cannot be written.
     """
     try:
         folder = _target(path).parent
@@ -74,7 +74,7 @@ def probe(path: str | Path) -> None:
 
 
 def names(path: str | Path) -> Iterator[Path]:
-    """The path, NAME-2.END, NAME-3.END, ...: names for what must not replace what is there."""
+    """The path, NAME-2.END, NAME-3.END, ...: names for a file that must not replace an existing one."""
     path = Path(path)
     end = "".join(path.suffixes)
     stem = path.name.removesuffix(end)
@@ -89,21 +89,21 @@ def free(path: str | Path) -> Path:
 
 
 class Kept(NamedTuple):
-    """Where a result lies, and why it is not the requested place; empty where it is."""
+    """The path of a saved result, and the reason if it is not the requested path."""
 
     path: Path
     trouble: str
 
 
 def kept(path: str | Path, save: Callable[[Path], Any]) -> Kept:
-    """Saves a result that must not be lost: to ``path``, else under a free name in the current folder, else in the
+    """Saves a result that must not be lost: to ``path``, else under an unused name in the current folder, else in the
     folder for temporary files.
 
     Args:
         save: writes to a path, or raises OSError.
 
     Raises:
-        OutputError: none of the places can be written; every one is named.
+        OutputError: none of these locations can be written; the message names all of them.
     """
     path, failed = Path(path), []
     for place in (path, *_elsewhere(path.name)):

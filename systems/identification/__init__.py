@@ -1,4 +1,4 @@
-"""Models from data. Whatever is fitted is a plant, with the covariance of what it leaves unexplained."""
+"""Models from data: every fit returns a plant with the covariance of its errors."""
 
 from systems.identification.csv_file import read_csv
 from systems.identification.gaussian_process import GaussianProcess

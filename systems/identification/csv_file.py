@@ -1,4 +1,4 @@
-"""Runs from a table of text with named columns."""
+"""Reads runs from CSV files with named columns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MOST_BYTES = 2**30
 def read_csv(file: str | Path, state: Signals, input: Signals, time: str = "time", run: str = "") -> Runs:
     """The runs in a CSV file with one row per sample and a first row that names the columns.
 
-    A name may carry its unit, ``angle [rad]``, which must then be the unit of the signal. Columns that no signal names
-    are ignored.
+    A name may carry its unit, ``angle [rad]``, which must then be the unit of the signal. Columns without a signal
+    of that name are ignored.
 
     Args:
         file: comma-separated, UTF-8.
         state, input: the signals to read.
         time: column of the seconds; default: "time".
-        run: column whose value tells the runs apart; default: none, the file is one run.
+        run: column whose value identifies the run; default: none, the file is one run.
 
     Raises:
         UnknownName: no such column.

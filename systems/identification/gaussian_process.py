@@ -45,7 +45,8 @@ class GaussianProcess(Regression):
     Expressions of the mean have a term for each point, those of the deviation one for each pair.
 
     Args:
-        points: at most so many samples are kept, spread over the features; errors are those of all; default: 150.
+        points: largest number of samples used for the fit, spread over the features; errors are those of all samples;
+            default: 150.
     """
 
     points: int = 150

@@ -1,4 +1,4 @@
-"""Parameters of a hand-written plant from data, with intervals."""
+"""Fits parameters of a hand-written plant to data, with intervals."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class ParameterFit:
         plant: with the fitted values.
         parameters: value and 95 % interval by name, from the Gauss-Newton approximation of the Hessian.
         covariance: of the estimates, (len(parameters),) * 2.
-        noise: what the errors were taken to be: of the measurement, or of the process.
+        noise: the assumed kind of errors: measurement or process noise.
         deviations: (n,), standard deviation of these errors for each state.
-        sampling: how the plant was predicted.
+        sampling: the discretisation used for predictions.
         iterations: of the last minimisation.
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     plant: Plant
@@ -76,27 +76,27 @@ def fit_parameters(
     integrator: Integrator = "rk4",
     substeps: int = 1,
 ) -> ParameterFit:
-    """The parameters of a plant that explain the runs best, by maximum likelihood with Gaussian errors.
+    """Fits parameters of a plant to runs by maximum likelihood with Gaussian errors.
 
-    With noise of the *measurement*, the runs are cut into pieces of ``horizon`` samples, and the undisturbed plant is
-    simulated over each from an initial state that is estimated, too (the output-error method of Ljung, 1999, section
-    7.3, in multiple shooting). With noise of the *process*, the state is measured exactly and disturbed anew at every
-    sample: the one-step prediction errors are minimised. Deviations of the errors are estimated for each state.
+    With *measurement noise*, the runs are cut into segments of ``horizon`` samples, and the undisturbed plant is
+    simulated over each from an initial state that is also estimated (the output-error method of Ljung, 1999, section
+    7.3, in multiple shooting). With *process noise*, the state is measured exactly and disturbed at every sample: the
+    one-step prediction errors are minimised. Standard deviations of the errors are estimated for each state.
 
     Args:
-        plant: nominal; its values are the first guess. A range that is declared with a parameter is kept.
+        plant: nominal; its values are the initial guess. The declared range of a parameter is respected.
         runs: measured states and inputs with the signals of the plant.
         parameters: names of those to fit.
         noise: "measurement" or "process"; default: "measurement".
-        horizon: samples of a piece, with noise of the measurement; shorter ones for plants that are unstable, longer
-            ones for slow effects; default: 20.
+        horizon: samples of a segment, with measurement noise; shorter for unstable plants, longer for slow effects;
+            default: 20.
         integrator: as of :class:`Discretisation`; default: "rk4".
         substeps: as of :class:`Discretisation`; default: 1.
 
     Raises:
         UnknownName: not a parameter of the plant.
         DimensionMismatch: other signals than the plant's.
-        InvalidValue: too few data, parameters that the data do not tell apart, or a plant that diverges.
+        InvalidValue: too few data, parameters that the data do not identify, or a plant that diverges.
     """
     expect(plant, Plant, "the plant of a fit", "such as CartPole()")
     expect_runs(runs, plant)

@@ -1,4 +1,4 @@
-"""A plant whose equations were fitted."""
+"""Plants whose equations were fitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LearnedPlant"]
 @final
 @dataclass(frozen=True, eq=False)
 class LearnedPlant(Plant):
-    """A plant from one CasADi function, as fits make them.
+    """A plant defined by one CasADi function, as returned by fits.
 
     Args:
         equations: f(x, u, w), of SX expressions: x' or, with ``dt``, x+.

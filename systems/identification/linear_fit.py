@@ -32,7 +32,7 @@ class LinearFit:
         poles: of A, with intervals by the delta method.
         covariance: of w, (n, n).
         largest: absolute errors of each state, (n,).
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     plant: LinearPlant
@@ -44,7 +44,7 @@ class LinearFit:
 
     @property
     def noise(self) -> str:
-        """What the errors are taken to be."""
+        """The assumed kind of errors."""
         return "process"
 
     @property
@@ -54,13 +54,13 @@ class LinearFit:
 
     @cached_property
     def sampling(self) -> Discretisation:
-        """The plant from sample to sample."""
+        """The discretised plant."""
         assert self.plant.dt is not None
         return Discretisation(self.plant, self.plant.dt)
 
     @property
     def disturbance(self) -> Gaussian:
-        """Of a task with this plant: what the fit leaves unexplained."""
+        """The disturbance of a task with this plant: the errors of the fit."""
         return Gaussian(covariance_matrix=self.covariance)
 
     @property
@@ -78,14 +78,14 @@ class LinearFit:
 def fit_linear(runs: Runs) -> LinearFit:
     """The linear plant with the smallest one-step prediction errors, with intervals.
 
-    Intervals and covariance are those of measured states without errors and a disturbance that is drawn anew at every
-    sample (Ljung, 1999, appendix II). Where outputs alone are measured, or with errors, see :func:`fit_subspace`.
+    Intervals and covariance assume states that are measured exactly and a disturbance that is independent from sample
+    to sample (Ljung, 1999, appendix II). If only outputs are measured, or with errors, see :func:`fit_subspace`.
 
     Args:
         runs: measured states and inputs.
 
     Raises:
-        InvalidValue: too few samples, or columns that the runs do not tell apart.
+        InvalidValue: too few samples, or linearly dependent columns.
     """
     expect(runs, Runs, "the runs of a fit", "such as Runs(states, inputs, dt, state, input)")
     x, u, after = runs.transitions()

@@ -1,4 +1,4 @@
-"""What a residual is fitted with: a function of a few features, with a deviation."""
+"""Regression for residuals: a function of a few features, with its standard deviation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["FittedRegression", "Regression"]
 
 
 class FittedRegression(ABC):
-    """A scalar function of features z, with the deviation of what is not known of it.
+    """A scalar function of features z, with the standard deviation of its error.
 
     Attributes:
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     remarks: tuple[str, ...]
@@ -38,7 +38,7 @@ class FittedRegression(ABC):
 
 
 class Regression(ABC):
-    """How such a function is fitted."""
+    """A method that fits such a function."""
 
     @abstractmethod
     def fit(self, z: np.ndarray, y: np.ndarray) -> FittedRegression:

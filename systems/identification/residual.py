@@ -1,4 +1,4 @@
-"""A nominal plant with a fitted residual, which is a plant again."""
+"""A nominal plant with a fitted residual, which is also a plant."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ResidualFit:
         errors: (samples, n), of predictions by fits without the runs that the sample belongs to: neighbours within a
             run are so alike that leaving out one of them alone would tell nothing.
         covariance: of w, (n, n): the second moments of these errors.
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     plant: LearnedPlant
@@ -59,7 +59,7 @@ class ResidualFit:
 
     @property
     def noise(self) -> str:
-        """What the errors are taken to be."""
+        """The assumed kind of errors."""
         return "process"
 
     @property
@@ -69,7 +69,7 @@ class ResidualFit:
 
     @cached_property
     def sampling(self) -> Discretisation:
-        """The plant from sample to sample."""
+        """The discretised plant."""
         return Discretisation(self.plant, self.nominal.dt)
 
     @property
@@ -99,8 +99,9 @@ class ResidualFit:
         return ca.Function("residual", [x, u], outputs, ["x", "u"], ["mean", "deviation"])
 
     def task(self, task: Task, *, bounded: bool = False) -> Task:
-        """A task with this plant and its disturbance. Its truth, disturbed as it was, stays what really runs; without
-        one, that is this plant with errors drawn anew at every sample, to which proofs refer, too.
+        """The task with this plant and its disturbance. If the task has a true plant, that one is still simulated,
+        disturbed as before; otherwise this plant is simulated with errors drawn at every sample, and proofs refer to
+        it, too.
 
         Args:
             task: with the nominal plant, or with one of the same signals.
@@ -168,7 +169,7 @@ def fit_residual(
     integrator: Integrator = "rk4",
     substeps: int = 1,
 ) -> ResidualFit:
-    """What a nominal plant leaves unexplained from one sample to the next, as a function of some features.
+    """Fits the one-step prediction error of a nominal plant as a function of some features.
 
     Args:
         nominal: a hand-written or fitted plant.

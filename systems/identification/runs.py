@@ -1,4 +1,4 @@
-"""Measured runs: what models are fitted to."""
+"""Measured runs, to which models are fitted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from systems.arguments import expect_array, expect_number, expect_seed
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
-from systems.runs import Runs as RecordedRuns
+from systems.runs import RecordedRuns
 from systems.signals import Signals
 
 __all__ = ["Runs"]
@@ -181,7 +181,7 @@ class Runs:
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
-        """What a fit to these runs cannot tell, one sentence each; empty where nothing stands out."""
+        """Limitations of these data, one sentence each; empty if there are none."""
         x, u, after = self.transitions()
         said = []
         for signal, column in zip((*self.state, *self.input), np.hstack([x, u]).T, strict=True):

@@ -1,4 +1,4 @@
-"""Predictions over pieces of runs, with their derivatives by initial state and parameters."""
+"""Predictions over segments of runs, with derivatives with respect to initial state and parameters."""
 
 from __future__ import annotations
 

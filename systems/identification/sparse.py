@@ -39,7 +39,7 @@ class SparseFit:
         shares: (n, terms), in how many of the resampled fits a term was kept.
         deviations: (n,), standard deviation of the errors of measurement.
         dt: seconds between the samples of the data.
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     plant: LearnedPlant
@@ -53,12 +53,12 @@ class SparseFit:
 
     @property
     def noise(self) -> str:
-        """What the errors are taken to be."""
+        """The assumed kind of errors."""
         return "measurement"
 
     @cached_property
     def sampling(self) -> Discretisation:
-        """The plant from sample to sample."""
+        """The discretised plant."""
         return Discretisation(self.plant, self.dt)
 
     @property
@@ -92,10 +92,10 @@ def fit_sparse(
 ) -> SparseFit:
     """Differential equations with few terms, from states measured with errors.
 
-    Which terms they hold is decided by sequentially thresholded least squares (Brunton, Proctor & Kutz, 2016, SINDy)
-    on the weak form of the equations, for resampled windows of the data (Fasel et al., 2022): a term stays if at least
-    half of the fits keep it. Their coefficients then are those of maximum likelihood, as of :func:`fit_parameters`,
-    with intervals; a term whose interval holds 0 is dropped, the least certain first.
+    Terms are selected by sequentially thresholded least squares (Brunton, Proctor & Kutz, 2016, SINDy) on the weak form
+    of the equations, for resampled windows of the data (Fasel et al., 2022): a term stays if at least half of the fits
+    keep it. The coefficients are then estimated by maximum likelihood, as in :func:`fit_parameters`, with intervals; a
+    term whose interval contains 0 is dropped, the least certain first.
 
     Args:
         runs: measured states and inputs.
@@ -110,7 +110,7 @@ def fit_sparse(
         seed: of the resampling; default: 0.
 
     Raises:
-        InvalidValue: too few samples, or terms that the runs do not tell apart.
+        InvalidValue: too few samples, or terms that are linearly dependent in the runs.
     """
     expect(runs, Runs, "the runs of a fit", "such as Runs(states, inputs, dt, state, input)")
     threshold = expect_number(threshold, "threshold", least=0.0, below=1.0)

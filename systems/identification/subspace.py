@@ -40,7 +40,7 @@ class SubspaceFit:
         poles: of A with intervals by the parametric bootstrap.
         singular_values: of the weighted Hankel matrix, by which an order is chosen: those after a gap are noise.
         outputs: signals of y.
-        remarks: what the fit cannot tell, one sentence each.
+        remarks: limitations of the fit, one sentence each.
     """
 
     plant: LinearPlant
@@ -57,7 +57,7 @@ class SubspaceFit:
 
     @cached_property
     def sampling(self) -> Discretisation:
-        """The plant from sample to sample."""
+        """The discretised plant."""
         assert self.plant.dt is not None
         return Discretisation(self.plant, self.plant.dt)
 
@@ -114,7 +114,7 @@ def fit_subspace(runs: Runs, order: int, lags: int = 10, draws: int = 100, seed:
         seed: of the bootstrap; default: 0.
 
     Raises:
-        InvalidValue: an order that the lags cannot carry, too few samples, or inputs that do not excite.
+        InvalidValue: an order too high for the lags, too few samples, or inputs without sufficient excitation.
     """
     expect(runs, Runs, "the runs of a fit", "such as Runs(outputs, inputs, dt, outputs, input)")
     p, m = len(runs.state), len(runs.input)

@@ -1,4 +1,4 @@
-"""How well a fit predicts runs that it did not see."""
+"""Validation of a fit on held-out runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _QUANTILE = 1.96
 
 
 class Fit(Protocol):
-    """A fitted plant with what it says of its errors, such as :class:`ParameterFit` or :class:`ResidualFit`.
+    """A fitted plant with a description of its errors, such as :class:`ParameterFit` or :class:`ResidualFit`.
 
     Attributes:
         sampling: the plant from sample to sample.
@@ -57,12 +57,12 @@ class Validation:
         dt: seconds between samples.
         errors: (horizon + 1, n), root mean square of measured minus predicted state after 0, 1, ... samples, from
             measured states.
-        changes: (horizon + 1, n), the same for the prediction that nothing changes.
+        changes: (horizon + 1, n), the same for the prediction that the state does not change.
         correlations: (lags, n), of errors that many samples apart, in standard deviations of what white errors give.
-        whiteness: (n,), probability that white errors are correlated as much or more; below 0.05, something that a
-            model could know is left in them.
-        coverage: for each state, how many errors lie in the 95 % interval that the fit gives them.
-        runs: those held out.
+        whiteness: (n,), probability that white errors are correlated as much or more; below 0.05, the errors contain
+            systematic effects.
+        coverage: for each state, the share of errors in the fit's 95 % interval.
+        runs: the held-out runs.
         predictions: for each run the states predicted over the horizon, again from measured ones at its end.
     """
 
@@ -123,13 +123,13 @@ class Validation:
 def validate(fit: Fit, runs: Runs, horizon: int = 20) -> Validation:
     """One-step and multi-step errors of a fit on held-out runs, their whiteness, and the coverage of its intervals.
 
-    Errors that are tested are those that the fit took to be random: with noise of the process, the one-step errors;
-    with noise of the measurement, measured minus simulated states from the initial state that fits a piece of a run
-    best, with the correlation that this choice brings about taken out.
+    The tested errors are those that the fit assumed to be random: with process noise, the one-step errors; with
+    measurement noise, measured minus simulated states from the initial state that fits a segment best, corrected for
+    the correlation that this choice causes.
 
     Args:
         fit: of :func:`fit_parameters`, :func:`fit_linear`, :func:`fit_sparse` or :func:`fit_residual`.
-        runs: that it did not see; see :meth:`Runs.split`.
+        runs: held out from the fit; see :meth:`Runs.split`.
         horizon: samples of the longest prediction; default: 20.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How inputs reach a plant: limits and weights on their change, dead time, first-order lag, rates as inputs."""
+"""Actuator dynamics: limits and weights on the change of inputs, dead time, first-order lag, rates as inputs."""
 
 from systems.inputs.changes import limit_changes
 from systems.inputs.dead_time import delay_inputs

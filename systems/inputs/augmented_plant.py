@@ -1,4 +1,4 @@
-"""Plants that carry another plant, with states of the way its inputs reach it."""
+"""Plants that contain another plant and the states of its actuators."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ def part(declared: Signals, *vectors: Vector) -> Vector:
 
 
 class AugmentedPlant(CarryingPlant, ABC):
-    """A plant whose states are those of another, the inner plant, followed by states that its inputs pass through."""
+    """A plant whose states are those of an inner plant, followed by states through which its inputs pass."""
 
     @property
     @abstractmethod
     def added(self) -> Signals:
-        """The states behind those of the inner plant."""
+        """The states that follow those of the inner plant."""
 
     def added_reference(self, reference: Reference, k: np.ndarray) -> np.ndarray:
-        """Where the added states should be at the samples ``k`` (...): (..., added)."""
+        """Reference of the added states at the samples ``k`` (...): (..., added)."""
         raise NotImplementedError
 
     def input_reference(self, reference: Reference, k: np.ndarray, dt: float) -> np.ndarray:
-        """Where the inputs should be at the samples ``k`` (...), ``dt`` seconds apart: (..., m)."""
+        """Reference of the inputs at the samples ``k`` (...), ``dt`` seconds apart: (..., m)."""
         return reference.at(self.inner, k)[1]
 
     def acting(self, x: Vector, u: Vector) -> Vector:
-        """What acts on the inner plant just before a state ``x``, under the input ``u`` of the sample before."""
+        """The input that acts on the inner plant just before a state ``x``, under the input ``u`` of the previous
+        sample."""
         return part(self.inner.input, u, x)
 
     @property

@@ -1,4 +1,5 @@
-"""A task on an augmented plant: cost, constraints, reference and starts are carried over by names of signals."""
+"""Tasks on augmented plants: cost, constraints, reference and initial states are transferred by the names of
+signals."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ def augmented_task(
     """The task on the augmented plant.
 
     Args:
-        task: whose cost and constraints then read the same signals, wherever they are.
-        augment: gives the augmented plant of the nominal plant, and of the true one.
+        task: the original task, whose cost and constraints keep using the same signals.
+        augment: returns the augmented plant of the nominal plant, and of the true one.
         start: (added,), of the added states.
         constraints: to be added.
         cost: of the augmented task, made of the carried cost; default: the carried cost.

@@ -90,13 +90,12 @@ def limit_changes(
 ) -> Task:
     """The task with limits and weights on the change of its inputs, u_k - u_(k-1).
 
-    The previous input becomes a state, which every reader of the task sees: predictive controllers take limits and
-    weights exactly, the linear-quadratic regulator takes the weights exactly and applies the limits afterwards,
-    learners observe the previous input and are charged. A comparison counts violations of ``rate limits``, the
-    constraint.
+    The previous input becomes a state of the task: predictive controllers handle limits and weights exactly, the
+    linear-quadratic regulator handles the weights exactly and applies the limits afterwards, and learners observe the
+    previous input and are charged. A comparison counts violations of the constraint ``rate limits``.
 
     Args:
-        task: of which the inputs are named below.
+        task: the task whose inputs are limited.
         rates: largest rate of an input in its unit per second, by name: one number, or (lowest, highest); default:
             none.
         weights: S of the cost (u_k - u_(k-1))' S (u_k - u_(k-1)) of a sample: by name, as a diagonal or as a matrix;

@@ -101,13 +101,13 @@ class DelayedInputs(SampledPlant):
 def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ()) -> Task:
     """The task with dead time between what a controller sets and what acts on the plant.
 
-    Past inputs become states, so that every reader of the task predicts and knows what is still under way. Cost,
-    constraints and limits apply to what the controller sets.
+    Past inputs become states of the task, so that predictions include inputs that have not acted yet. Cost,
+    constraints and limits apply to the input that the controller sets.
 
     Args:
-        task: of which the inputs are named below.
-        delays: seconds by name of an input. A delay of a fraction of samples is taken exactly for a
-            continuous plant, and refused for one that is discrete.
+        task: the task whose inputs are delayed.
+        delays: seconds by name of an input. A delay that is not a whole number of samples is exact for a continuous
+            plant, and refused for a discrete one.
         previous: the inputs before the start of a run, by name (others zero) or in order; default: the reference of the
             input.
 

@@ -1,4 +1,4 @@
-"""First-order lag between what a controller sets and what acts on the plant."""
+"""First-order lag of actuators."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["LaggedInputs", "lag_inputs"]
 
 @dataclass(frozen=True)
 class LaggedInputs(AugmentedPlant):
-    """A continuous plant whose inputs act through first-order lags: T v' = u - v, and v acts.
+    """A continuous plant whose inputs act through first-order lags: T v' = u - v, and v acts on the plant.
 
-    What acts of the input ``valve`` is the state ``valve_lagged``.
+    The lagged value of the input ``valve`` is the state ``valve_lagged``.
 
     Args:
         plant: the inner plant.
@@ -66,15 +66,15 @@ class LaggedInputs(AugmentedPlant):
 
 
 def lag_inputs(task: Task, time_constants: Mapping[str, float], start: Values = ()) -> Task:
-    """The task with first-order lags, as of actuators, between what a controller sets and what acts on the plant.
+    """The task with first-order actuator lags on some of its inputs.
 
-    Cost, constraints and limits apply to what the controller sets.
+    Cost, constraints and limits apply to the input that the controller sets.
 
     Args:
-        task: of which the inputs are named below; its plant is continuous.
+        task: the task whose inputs are lagged; its plant is continuous.
         time_constants: seconds by name of an input.
-        start: what acts at the start of a run, by name of an input (others zero) or in order; default: the reference of
-            the input.
+        start: the lagged inputs at the start of a run, by name of an input (others zero) or in order; default: the
+            reference of the input.
 
     Raises:
         UnknownName: an input that the plant does not have.

@@ -1,4 +1,4 @@
-"""Rates as inputs: what a controller sets is how fast an input changes."""
+"""Rates as inputs: the controller sets the rate of change of an input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["RateInputs", "RatesCost", "rates_as_inputs"]
 
 @dataclass(frozen=True)
 class RateInputs(AugmentedPlant):
-    """A continuous plant of which some inputs are states, and their rates the inputs: v' = ``v_rate``.
+    """A continuous plant with some inputs as states and their rates as inputs: v' = ``v_rate``.
 
     Args:
         plant: the inner plant.
@@ -102,12 +102,12 @@ class RatesCost(Cost):
 
 
 def rates_as_inputs(task: Task, rates: Mapping[str, tuple[float, float]], weights: Weight, start: Values = ()) -> Task:
-    """The task whose inputs are the rates of some of its inputs: these become states and move in ramps, not in steps.
+    """The task with the rates of some inputs as its inputs; these become states and change in ramps, not in steps.
 
-    Cost and constraints still read them by name; the limits of their actuators become the constraint ``input limits``.
+    Cost and constraints still use them by name; the limits of their actuators become the constraint ``input limits``.
 
     Args:
-        task: of which the inputs are named below; its plant is continuous.
+        task: the original task; its plant is continuous.
         rates: (lowest, highest) rate in the unit of the input per second, by name of the input.
         weights: S of the cost v' S v of a sample with the rates v, in the order of the inputs: by name of the input, as
             a diagonal or as a matrix.

@@ -20,7 +20,7 @@ __all__ = ["Bandit", "bandit"]
 
 @dataclass(frozen=True)
 class Bandit(Plant):
-    """A state that nothing moves, so that every decision stands alone."""
+    """A constant state, so that decisions are independent of each other."""
 
     max_dose: float = nonnegative(2.0)  # -
 

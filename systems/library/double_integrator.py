@@ -62,8 +62,8 @@ def double_integrator() -> Task:
 def braking() -> Task:
     """Drive to a wall at position 0 as fast as possible and stop before it; sampled exactly at 10 Hz.
 
-    From every start it can be done: :func:`can_stop` is the closed form of where from. The cost draws every run to the
-    edge of that set, so a learner that has not understood where braking must begin pays in violated samples.
+    It is feasible from every initial state: :func:`can_stop` describes the feasible set in closed form. The cost drives
+    every run to the edge of that set, so a learner that brakes too late violates the constraint.
     """
     return Task(
         name="braking",

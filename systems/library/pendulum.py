@@ -21,7 +21,7 @@ __all__ = ["Pendulum", "energies", "pendulum", "pendulum_swing_up"]
 
 @dataclass(frozen=True)
 class Pendulum(Plant):
-    """Point mass on a rod, upright at angle 0, too weak a motor to lift it slowly.
+    """Point mass on a rod, upright at angle 0, with a motor too weak to lift it slowly.
 
     angle'' = (g / l) sin(angle) - b / (m l^2) angle' + (torque + push) / (m l^2)
 

@@ -9,7 +9,7 @@ import numpy as np
 from systems.errors import InvalidValue
 from systems.library.rocket import CLEARANCE, Rocket
 from systems.lowering import lower
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.style import STYLE
 from systems.task import Task
 
@@ -23,7 +23,7 @@ ARRIVED, FAILED, SHADE = "#0072B2", "#D55E00", "0.9"
 EVERY = 26.0  # m, from one drawn rocket to the next
 
 
-def landings(task: Task, runs: Runs, run: int = 0) -> Figure:
+def landings(task: Task, runs: RecordedRuns, run: int = 0) -> Figure:
     """All paths over the pad with one run's rocket drawn along its own, and beside it speed over height.
 
     Blue runs end within the task's tolerance, the others are vermilion and end in a cross. Grey is where a constraint

@@ -31,7 +31,7 @@ _TOTAL = _COMPARISONS | frozenset(
 
 
 class NotLowerable(TriviumError, ValueError):
-    """The function cannot be rewritten for the arithmetic asked for; the message says why and what to do."""
+    """The function cannot be lowered to the requested arithmetic; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def to_data(function: ca.Function) -> dict[str, Any]:
     program = read(function)
     numbers = [a for args in (*(i.args for i in program.instructions), *program.entries) for a in args]
     if not all(map(math.isfinite, numbers)):
-        raise InvalidValue(f"{function.name()} has a number that is not finite, which has no form in a file")
+        raise InvalidValue(f"{function.name()} has a number that is not finite, which cannot be stored in a file")
     for _ in range(3):  # CasADi may simplify an expression when it is built again, and then once more
         _expect_known(program)
         again = read(symbolic(program))
@@ -96,7 +96,7 @@ def symbolic(program: Program) -> ca.Function:
 def _expect_known(program: Program) -> None:
     unknown = sorted({i.op for i in program.instructions} - {"input", *_ARGUMENTS})
     if unknown:
-        raise InvalidValue(f"{program.name} uses {', '.join(unknown)}, which has no form in a file")
+        raise InvalidValue(f"{program.name} uses {', '.join(unknown)}, which cannot be stored in a file")
 
 
 # ---- to data ----

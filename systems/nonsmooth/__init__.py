@@ -1,4 +1,4 @@
-"""Kinks of expressions, and the same expressions without them."""
+"""Kinks of expressions, and their removal."""
 
 from systems.nonsmooth.epigraphs import Epigraph, Penalties, branches, epigraph, penalties, smoothed
 from systems.nonsmooth.kinks import Kink, kinks

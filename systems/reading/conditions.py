@@ -58,8 +58,7 @@ class Conditions:
     def imposed(self, k: int, horizon: int) -> np.ndarray:
         """Indices of the rows imposed at stage ``k`` of 0..horizon.
 
-        Nothing can be done about the measured state, so rows of the state alone start at stage 1; the last stage has no
-        input.
+        The measured state cannot be changed, so rows of the state alone start at stage 1; the last stage has no input.
         """
         if k == 0:
             return np.flatnonzero(self.on_input)

@@ -1,4 +1,4 @@
-"""The parts of a task that readers may take exactly, approximate or refuse."""
+"""The parts of a task, which a controller may handle exactly, approximate or refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Part"]
 
 
 class Part(StrEnum):
-    """A part of a task that not every reader takes exactly; each reader states how it takes each of them."""
+    """A part of a task that not every controller handles exactly; each controller declares how it handles each part."""
 
     NONLINEAR_PLANT = "nonlinear plant"
     KINKED_PLANT = "kinks in the plant"

@@ -275,20 +275,20 @@ class Reading:
 
     @cached_property
     def free_steady_state(self) -> SteadyState | None:
-        """Where the task is cheapest for all future time under the input bounds alone: the reference where that is
-        stationary, else the optimal steady state; None where there is none, or the reference moves."""
+        """The optimal steady state under the input bounds alone: the reference if it is stationary, else the optimal
+        one; None if there is none, or if the reference moves."""
         return self._steady(None)
 
     @cached_property
     def steady_state(self) -> SteadyState | None:
-        """The same under all constraints."""
+        """The optimal steady state under all constraints."""
         if not self.conditions.names or (self.is_stationary and self._is_admissible):
             return self.free_steady_state
         return self._steady(self.conditions)
 
     @property
     def rests_at_edge(self) -> bool:
-        """Whether constraints, other than bounds of inputs, keep that steady state from where it would cost less."""
+        """Whether constraints, other than input bounds, prevent a cheaper steady state."""
         steady = self.steady_state
         return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
 

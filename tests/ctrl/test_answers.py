@@ -126,14 +126,14 @@ PARTS = {
     Part.FORECAST: know_ahead(PLAIN, signals("w1 [-]"), {"w1": np.linspace(0.0, 0.1, 40)}),
 }
 READERS = ("lqr", "linear", "nonlinear", "lagrangian", "sampling", "tracking", "stochastic")
-ESTIMATE = "takes the estimate of the state for the state"
+ESTIMATE = "uses the estimate in place of the state"
 # What each reader says of a part, or why it refuses it; empty where it takes the part exactly.
 SAID = {
     ("nonlinear", Part.INTEGER): "rounds the integer u1 of a relaxation and improves them by local search",
     ("lqr", Part.CHANGE_LIMIT): "applies the limit 'rate limits' on the change of inputs after its optimum",
     **dict.fromkeys(
         [(reader, Part.INTEGER) for reader in ("lqr", "lagrangian", "tracking", "stochastic")],
-        "refused: the input u1 takes whole numbers only",
+        "refused: the input u1 must be an integer",
     ),
     **dict.fromkeys(
         [(reader, Part.FORECAST) for reader in ("lqr", "lagrangian", "tracking", "stochastic")],
@@ -145,27 +145,27 @@ SAID = {
     ("lqr", Part.BUDGET): "ignores the constraint 'wall'",
     ("lqr", Part.EXCESS_BUDGET): "ignores the constraint 'wall'",
     ("lqr", Part.DOMAIN): "ignores the domain",
-    ("lqr", Part.BIASED_DISTURBANCE): "takes the mean of the disturbance for zero (w1 0.02 -)",
-    ("lqr", Part.NON_QUADRATIC_COST): "takes the cost to second order",
+    ("lqr", Part.BIASED_DISTURBANCE): "assumes that the mean of the disturbance is zero (w1 0.02 -)",
+    ("lqr", Part.NON_QUADRATIC_COST): "expands the cost to second order",
     ("lqr", Part.COST_ELSEWHERE): "regulates to the optimal steady state x1 = 1, x2 = 0, u1 = 0",
     ("lqr", Part.NONLINEAR_CONSTRAINT): "ignores the constraint 'disc'",
-    ("linear", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
-    ("linear", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
-    ("linear", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
+    ("linear", Part.CHANCE): "enforces 'wall' at every predicted sample and permits no violation",
+    ("linear", Part.BUDGET): "enforces 'wall' at every predicted sample and permits no violation",
+    ("linear", Part.EXCESS_BUDGET): "refused: the budget of 'wall' limits the accumulated excess",
     ("linear", Part.DOMAIN): "ignores the domain",
-    ("linear", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance (w1 0.02 -)",
-    ("linear", Part.NON_QUADRATIC_COST): "takes the cost to second order",
+    ("linear", Part.BIASED_DISTURBANCE): "ignores the mean of the disturbance (w1 0.02 -)",
+    ("linear", Part.NON_QUADRATIC_COST): "expands the cost to second order",
     ("linear", Part.NONLINEAR_CONSTRAINT): "refused: disc is not affine",
-    ("nonlinear", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
-    ("nonlinear", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
-    ("nonlinear", Part.EXCESS_BUDGET): "keeps the budget of 'wall' in every run, not on average",
+    ("nonlinear", Part.CHANCE): "enforces 'wall' at every predicted sample and permits no violation",
+    ("nonlinear", Part.BUDGET): "enforces 'wall' at every predicted sample and permits no violation",
+    ("nonlinear", Part.EXCESS_BUDGET): "meets the budget of 'wall' in every run, not on average",
     ("nonlinear", Part.DOMAIN): "ignores the domain",
-    ("nonlinear", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
-    ("lagrangian", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
-    ("lagrangian", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
-    ("lagrangian", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
+    ("nonlinear", Part.BIASED_DISTURBANCE): "ignores the mean of the disturbance",
+    ("lagrangian", Part.CHANCE): "enforces 'wall' at every predicted sample and permits no violation",
+    ("lagrangian", Part.BUDGET): "enforces 'wall' at every predicted sample and permits no violation",
+    ("lagrangian", Part.EXCESS_BUDGET): "refused: the budget of 'wall' limits the accumulated excess",
     ("lagrangian", Part.DOMAIN): "ignores the domain",
-    ("lagrangian", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
+    ("lagrangian", Part.BIASED_DISTURBANCE): "ignores the mean of the disturbance",
     ("sampling", Part.HARD): "keeps 'wall' by a plan that violates it least among those drawn",
     ("sampling", Part.NONLINEAR_CONSTRAINT): "keeps 'disc' by a plan that violates it least among those drawn",
     ("sampling", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
@@ -173,24 +173,24 @@ SAID = {
     ("sampling", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
     ("sampling", Part.DOMAIN): "ignores the domain",
     ("sampling", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
-    ("tracking", Part.SOFT): "holds the soft 'wall' as hard",
-    ("tracking", Part.CHANCE): "holds 'wall' in every predicted sample, with no allowance",
-    ("tracking", Part.BUDGET): "holds 'wall' in every predicted sample, with no allowance",
-    ("tracking", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
+    ("tracking", Part.SOFT): "treats the soft 'wall' as hard",
+    ("tracking", Part.CHANCE): "enforces 'wall' at every predicted sample and permits no violation",
+    ("tracking", Part.BUDGET): "enforces 'wall' at every predicted sample and permits no violation",
+    ("tracking", Part.EXCESS_BUDGET): "refused: the budget of 'wall' limits the accumulated excess",
     ("tracking", Part.DOMAIN): "ignores the domain",
-    ("tracking", Part.BIASED_DISTURBANCE): "predicts without the mean of the disturbance",
+    ("tracking", Part.BIASED_DISTURBANCE): "ignores the mean of the disturbance",
     ("tracking", Part.TERMINAL_COST): "refused: it has a terminal cost",
-    ("tracking", Part.MOVING_REFERENCE): "takes the reference of each sample as if it stood still",
+    ("tracking", Part.MOVING_REFERENCE): "treats the reference of each sample as constant",
     ("tracking", Part.NON_QUADRATIC_COST): "refused: its cost is not quadratic",
     ("tracking", Part.COST_ELSEWHERE): "refused: its cost is not quadratic",
     ("tracking", Part.NONLINEAR_CONSTRAINT): "refused: disc is not affine",
     ("stochastic", Part.BUDGET): "turns the budget of 'wall' into a probability for every sample",
-    ("stochastic", Part.EXCESS_BUDGET): "refused: the budget of 'wall' counts by how much it is exceeded",
+    ("stochastic", Part.EXCESS_BUDGET): "refused: the budget of 'wall' limits the accumulated excess",
     ("stochastic", Part.DOMAIN): "ignores the domain",
     ("stochastic", Part.MOVING_REFERENCE): "refused: its reference moves",
-    ("stochastic", Part.NON_QUADRATIC_COST): "takes the cost to second order",
+    ("stochastic", Part.NON_QUADRATIC_COST): "expands the cost to second order",
     ("stochastic", Part.NONLINEAR_CONSTRAINT): "refused: disc is not affine",
-    ("stochastic", Part.MEASUREMENT): f"{ESTIMATE}, with no tightening for its error",
+    ("stochastic", Part.MEASUREMENT): f"{ESTIMATE}, without tightening for its error",
     **{(reader, Part.MEASUREMENT): ESTIMATE for reader in READERS if reader != "stochastic"},
 }
 
@@ -216,7 +216,7 @@ def test_learned_policies_and_learners_say_what_they_are() -> None:
     learner = SAC(cartpole_track())
     assert "ignores the constraint 'track'" in learner.approximations
     assert (
-        "keeps the budget of 'track' on average over runs, not in every one"
+        "meets the budget of 'track' on average over runs, not in every one"
         in SACLagrangian(cartpole_track()).approximations
     )
     controller = PolicyController(cartpole_track(), learner.result)

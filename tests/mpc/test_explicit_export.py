@@ -46,5 +46,5 @@ def test_explicit_mpc_in_c_is_explicit_mpc(make, tmp_path: Path) -> None:
 
 
 def test_what_has_no_form_in_c_says_what_has(tmp_path: Path) -> None:
-    with pytest.raises(NotExportable, match=r"LagrangianMPC has no form in C; export LinearMPC\(task\)"):
+    with pytest.raises(NotExportable, match=r"LagrangianMPC cannot be exported to C; export LinearMPC\(task\)"):
         LagrangianMPC(double_integrator(), 3).export(tmp_path)

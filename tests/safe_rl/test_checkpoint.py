@@ -194,7 +194,7 @@ def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
             with pytest.raises(CheckpointError, match="train it again" if version == 1 else "not what save"):
                 read_checkpoint(evil, "DSACT")
     assert not (tmp_path / "executed").exists()
-    with pytest.raises(TypeError, match="Payload has no form in a file"):
+    with pytest.raises(TypeError, match="Payload cannot be stored in a file"):
         write_checkpoint(evil, "DSACT", {"learner": Payload()})
 
 

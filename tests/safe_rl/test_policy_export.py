@@ -59,7 +59,7 @@ def test_an_observation_without_a_form_in_c_is_refused(tmp_path: Path) -> None:
     table = ca.interpolant("table", "bspline", [[0.0, 1.0, 2.0, 3.0]], [0.0, 1.0, 4.0, 9.0])
     observation = Observation(signals("height"), lambda x, xr: table(x.position))
     task = dataclasses.replace(double_integrator(), observation=observation)
-    with pytest.raises(NotExportable, match="its observation has no form in C"):
+    with pytest.raises(NotExportable, match="its observation cannot be exported to C"):
         controller_of(task, (4,)).export(tmp_path)
 
 

@@ -74,7 +74,7 @@ def law_data(law: Law) -> dict[str, Any]:
     """A law as :func:`law_of` reads it.
 
     Raises:
-        InvalidValue: it is of a kind that has no form in a file, or too large for one.
+        InvalidValue: it is of a kind that cannot be stored in a file, or too large for one.
     """
     match law:
         case SaturatedLinear():
@@ -92,7 +92,9 @@ def law_data(law: Law) -> dict[str, Any]:
         case Expression():
             data = {"kind": "expression", "program": to_data(law.function)}
         case _:
-            raise InvalidValue(f"a law of type {type(law).__name__} has no form in a file; write it as an Expression")
+            raise InvalidValue(
+                f"a law of type {type(law).__name__} cannot be stored in a file; write it as an Expression"
+            )
     law_of(data)  # what cannot be read again is not written
     return data
 
@@ -101,7 +103,7 @@ def lyapunov_data(V: Lyapunov) -> dict[str, Any]:
     """A Lyapunov function as :func:`lyapunov_of` reads it.
 
     Raises:
-        InvalidValue: it is of a kind that has no form in a file, or too large for one.
+        InvalidValue: it is of a kind that cannot be stored in a file, or too large for one.
     """
     centre = plain(V.centre)
     match V:
@@ -112,7 +114,7 @@ def lyapunov_data(V: Lyapunov) -> dict[str, Any]:
         case NeuralLyapunov():
             data = {"kind": "neural", **_fields(V, "weights", "biases", "output", "P"), "centre": centre}
         case _:
-            raise InvalidValue(f"a Lyapunov function of type {type(V).__name__} has no form in a file")
+            raise InvalidValue(f"a Lyapunov function of type {type(V).__name__} cannot be stored in a file")
     lyapunov_of(data)
     return data
 
@@ -127,7 +129,9 @@ def proof_data(proof: Subdivision) -> dict[str, Any]:
     Its halvings are one character per box, level by level: the axis along which it is halved, or a dot where it is not.
     """
     if len(proof.low) > len(_AXES):
-        raise InvalidValue(f"a proof in {len(proof.low)} states has no form in a file; expected at most {len(_AXES)}")
+        raise InvalidValue(
+            f"a proof in {len(proof.low)} states cannot be stored in a file; expected at most {len(_AXES)}"
+        )
     levels, node = [], np.zeros(1, dtype=int)
     while len(node):
         axis = proof.axis[node]

@@ -1,4 +1,4 @@
-"""How others drive: following by the intelligent driver model, changing lanes by MOBIL."""
+"""Models of the other drivers: car following by the intelligent driver model, lane changes by MOBIL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Driver"]
 
 @dataclass(frozen=True)
 class Driver:
-    """What all drivers of a stream have in common; the speed each of them would like is a state of the traffic.
+    """Parameters common to all drivers of a stream; their desired speeds are states of the traffic.
 
     Intelligent driver model (Treiber, Hennecke & Helbing, 2000), with v the speed, v0 the desired one, s the gap from
     bumper to bumper and dv the speed of approach:
@@ -48,7 +48,7 @@ class Driver:
         return self.acceleration * (1.0 - ((speed / desired) ** 2) ** 2 - brake)
 
     def apply(self, acceleration: Any) -> Any:
-        """What the car makes of it: no more than a, no less than the hardest braking."""
+        """The acceleration that the car achieves: at most a, at least the hardest braking."""
         return ca.fmin(ca.fmax(acceleration, -self.hardest_braking), self.acceleration)
 
     def steady_gap(self, speed: float, desired: float) -> float:

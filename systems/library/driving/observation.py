@@ -1,4 +1,4 @@
-"""What a learner sees of the traffic: itself, and its neighbours from the nearest to the farthest."""
+"""The observation of driving: the ego vehicle, and its neighbours from the nearest to the farthest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def neighbourhood(plant: Highway) -> Observation:
     with the square of the distance. To a network that sees 80 m on one scale, the last ten are a detail otherwise.
 
     Raises:
-        InvalidValue: what :class:`systems.task.Observation` objects to.
+        InvalidValue: as :class:`systems.task.Observation`.
     """
     road, driver = plant.road, plant.driver
 

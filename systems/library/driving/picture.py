@@ -1,4 +1,4 @@
-"""Driving among others as a picture and as a film."""
+"""Pictures and videos of driving in traffic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from systems.library.driving.scene import Scene, scene
 from systems.library.driving.traffic import LENGTH, WIDTH
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.style import STYLE
 from systems.task import Task
 
@@ -28,7 +28,7 @@ SPEEDS = (16.0, 30.0)  # m/s, ends of the colour scale
 TRAIL = 20  # samples before and after that the ego's path shows
 
 
-def picture(task: Task, runs: Runs, run: int = 0, instants: Sequence[float] | None = None) -> Figure:
+def picture(task: Task, runs: RecordedRuns, run: int = 0, instants: Sequence[float] | None = None) -> Figure:
     """One run on a page: the road around the ego at some instants, from above, then its speed, place and distance.
 
     Vehicles are coloured by speed, the ego is outlined; the line is its path from 2 s before to 2 s after.
@@ -66,7 +66,7 @@ def picture(task: Task, runs: Runs, run: int = 0, instants: Sequence[float] | No
     return page
 
 
-def film(task: Task, runs: Runs, file: Path | str, run: int = 0, every: int = 2) -> Path:
+def film(task: Task, runs: RecordedRuns, file: Path | str, run: int = 0, every: int = 2) -> Path:
     """Writes one run as an animated GIF that plays in real time and returns its path.
 
     Args:

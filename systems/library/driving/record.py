@@ -1,4 +1,4 @@
-"""The record of driving runs: how fast, how far, how smooth, and how often too close."""
+"""Statistics of driving runs: speed, distance, smoothness, and constraint violations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from systems.errors import InvalidValue
 from systems.library.driving.highway import Highway
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.statistics import poisson
 from systems.task import Task
 
@@ -49,7 +49,7 @@ class DrivingRecord:
         )
 
 
-def driving_record(task: Task, runs: Runs) -> DrivingRecord:
+def driving_record(task: Task, runs: RecordedRuns) -> DrivingRecord:
     """Reads the runs of a driving task, each up to where it left the domain.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One run of driving among others, in the coordinates of the road."""
+"""One run of driving in traffic, in road coordinates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from systems.errors import InvalidValue
 from systems.library.driving.highway import Highway
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.task import Task
 
 __all__ = ["Scene", "scene"]
@@ -16,7 +16,7 @@ __all__ = ["Scene", "scene"]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Where everyone was at each of K samples; the ego is vehicle 0.
+    """Positions of all vehicles at each of K samples; the ego is vehicle 0.
 
     Args:
         plant: whose road and drivers these are.
@@ -43,7 +43,7 @@ class Scene:
     margins: np.ndarray
 
 
-def scene(task: Task, runs: Runs, run: int = 0) -> Scene:
+def scene(task: Task, runs: RecordedRuns, run: int = 0) -> Scene:
     """Reads one of the runs, up to where it left the domain.
 
     Raises:

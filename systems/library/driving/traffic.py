@@ -1,4 +1,4 @@
-"""One sample of a stream of vehicles on several lanes: who follows whom, who changes lanes, where all are then."""
+"""One sample of traffic on several lanes: car following, lane changes, and the resulting positions."""
 
 from __future__ import annotations
 

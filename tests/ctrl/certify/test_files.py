@@ -415,6 +415,6 @@ def test_what_has_no_form_in_a_file_is_told(tmp_path: Path) -> None:
             return LQR_LAW.exact(x)
 
     law = Other()
-    with pytest.raises(InvalidValue, match="Other has no form in a file; write it as an Expression"):
+    with pytest.raises(InvalidValue, match="Other cannot be stored in a file; write it as an Expression"):
         save(certify(TASK, law, level=10.0), TASK, law, "pendulum", tmp_path / "p")
     assert not list(tmp_path.iterdir())

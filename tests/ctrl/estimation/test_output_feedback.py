@@ -137,7 +137,7 @@ def test_a_comparison_pairs_controllers_and_says_with_what() -> None:
     assert dict(result.estimators) == {
         "lqr": "ExtendedKalmanFilter", "mpc": "ExtendedKalmanFilter", "luenberger": "LuenbergerObserver",
     }  # fmt: skip
-    assert "takes the estimate of the state for the state" in (result.approximations["lqr"] or ())
+    assert "uses the estimate in place of the state" in (result.approximations["lqr"] or ())
     assert any(text.startswith("estimator: ") for text in result.approximations["lqr"] or ())
     noise = draw_all(TASK, 3, (0,)).noise
     for runs in result.runs.values():
