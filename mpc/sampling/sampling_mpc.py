@@ -256,7 +256,7 @@ ANSWERS = Answers(
         Part.CHANCE: HELD_AS_HARD,
         Part.BUDGET: HELD_AS_HARD,
         Part.EXCESS_BUDGET: Refused(
-            "the budget of {names} counts by how much it is exceeded, which a controller by sampling does not; use the "
+            "the budget of {names} limits the accumulated excess, which MPC by sampling cannot handle; use the "
             "nonlinear MPC"
         ),
         Part.BIASED_DISTURBANCE: UNDISTURBED,
