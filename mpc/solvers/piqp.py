@@ -131,7 +131,7 @@ class Rescued(QPSolver):
     def rescue(self) -> PIQP:
         """The other solver, made when it is first needed; its points are polished as ours are."""
         other = PIQP(self.problem)
-        other.POLISHED = self.POLISHED  # type: ignore[misc]
+        other.POLISHED = self.POLISHED
         return other
 
     def prepare(self) -> None:
