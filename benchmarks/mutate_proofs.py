@@ -6,7 +6,7 @@
 Every comparison, sum, product, constant, minimum and bound of a file is changed, one at a time, in a copy of the
 repository, and the tests that are there for the file are run on it until one fails. A mutant that all of them pass
 survives: a missing test, or code that only steers a search, where any value is sound. The last line is JSON: mutants
-run, killed, stopped by the clock, and the survivors by place.
+run, killed, stopped by the clock, and the survivors by place. `surviving_mutants.md` says why known ones survive.
 
 Posix only: a process that has imported what is slow is forked for every mutant.
 """
@@ -242,6 +242,8 @@ def main() -> None:
                 count.run += 1
                 count.killed += said == "killed"
                 count.late += said == "late"
+                if said == "late":
+                    print(f"  late {path}:{mutant.line}: {mutant.change}", flush=True)
                 if said == "survived":
                     count.survivors.append(f"{path}:{mutant.line}: {mutant.change}")
                     print(f"  survived {count.survivors[-1]}", flush=True)

@@ -288,7 +288,7 @@ class LQR:
             if np.isfinite(u).all():
                 return Decision(u, seconds=perf_counter() - began)
         backup = np.clip(self.gain(k)[2], self._lower, self._upper)
-        if self._has_limits and np.isfinite(x).all():
+        if self._has_limits:
             backup = np.clip(self.task.reading.limited(backup, x), self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 

@@ -20,6 +20,7 @@ from ctrl.linearisation import expect_differentiable
 from mpc.fallback import Fallback, Plan
 from systems import Constraint, Cost, InvalidValue, Plant, Reference, Task
 from systems.arguments import expect_number, expect_whole
+from systems.constraints import PREVIOUS
 from systems.errors import expect
 
 __all__ = ["COLD_AFTER", "OnlineController", "SolveResult", "check_horizon", "check_input", "quiet"]
@@ -119,6 +120,7 @@ class OnlineController(ABC):
         self._plan: Plan | Callable[[], Plan] | None = None
         self._failures = 0  # samples since the last plan, those without a measurement among them
         self._last_x: np.ndarray | None = None  # the representative of the last measured state
+        self._last_u: np.ndarray | None = None  # the last input, where its change is limited
 
     def _control(self, task: Task) -> None:
         """Controls this task from now on."""
@@ -178,7 +180,7 @@ class OnlineController(ABC):
 
     def reset(self) -> None:
         """Starts a new run: discards the last plan."""
-        self._plan, self._failures, self._last_x = None, 0, None
+        self._plan, self._failures, self._last_x, self._last_u = None, 0, None, None
 
     def step(self, x: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` in state ``x`` (n,); the input is always finite and within bounds.
@@ -207,6 +209,8 @@ class OnlineController(ABC):
         elif source is None:
             source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
         self._applied(x, u, k)
+        if self._has_limits:
+            self._last_u = u.copy()
         return Decision(u, status, source, iterations, residual, perf_counter() - began)
 
     def follow(self, reference: Reference) -> None:
@@ -261,7 +265,7 @@ class OnlineController(ABC):
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
         take(changed, task)
-        changed._plan, changed._failures = self.plan, self._failures
+        changed._plan, changed._failures, changed._last_u = self.plan, self._failures, self._last_u
         self.__dict__ = changed.__dict__
 
     def _take(self, task: Task) -> None:
@@ -283,13 +287,23 @@ class OnlineController(ABC):
     @quiet
     def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         u, source = self._fallback_input(x, k)
-        if self._has_limits and np.isfinite(x).all():
+        if self._has_limits:
             wished = self._clip(u)
-            u = self.task.reading.limited(wished, x)
+            u = self.task.reading.limited(wished, self._with_last_input(x))
             if self._integers is not None:  # rounded towards the input before, where a limit cut the change
                 inward = np.where(u < wished, np.floor(u + _WHOLE), np.ceil(u - _WHOLE))
                 u = np.where(self._integers, inward, u)
         return self._clip(u), source
+
+    def _with_last_input(self, x: np.ndarray) -> np.ndarray:
+        """The state (n,), whose previous inputs are the last decision where they were not measured."""
+        if self._last_u is None or np.isfinite(x).all():
+            return x
+        known = x.copy()
+        for name, u in zip(self.task.plant.input.names, self._last_u, strict=True):
+            if PREVIOUS + name in self._state.names and not np.isfinite(x[self._state.where(PREVIOUS + name)]):
+                known[self._state.where(PREVIOUS + name)] = u
+        return known
 
     def _clip(self, u: np.ndarray) -> np.ndarray:
         """The inputs (..., m) within their bounds."""

@@ -220,11 +220,12 @@ class ChangeLimit(Constraint):
 
     def clip(self, u: np.ndarray, x: np.ndarray, inputs: Signals, state: Signals) -> np.ndarray:
         """The inputs (..., m) nearest to ``u`` whose changes from the previous ones in the states (..., n) are within
-        the limits."""
+        the limits; where a previous one is not finite, ``u`` itself."""
         clipped = np.array(u, dtype=float)
         for name, (low, high) in self.bounds.items():
             i, before = inputs.where(name), x[..., state.where(PREVIOUS + name)]
-            clipped[..., i] = np.clip(clipped[..., i], before + low, before + high)
+            limited = np.clip(clipped[..., i], before + low, before + high)
+            clipped[..., i] = np.where(np.isfinite(before), limited, clipped[..., i])
         return clipped
 
 

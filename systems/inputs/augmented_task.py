@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from systems.constraints import Box, Constraint, Ellipsoid, Polytope
+from systems.constraints import Box, ChangeLimit, Constraint, Ellipsoid, Polytope
 from systems.costs import Cost
 from systems.distributions import AffineMap, Distribution
 from systems.inputs.augmented_plant import AugmentedPlant, part
@@ -103,7 +103,7 @@ class CarriedConstraint(Constraint):
 
 
 def _carried(constraint: Constraint, inner: Plant) -> Constraint:
-    if isinstance(constraint, Box | Polytope | Ellipsoid):
+    if isinstance(constraint, Box | ChangeLimit | Ellipsoid | Polytope):
         return constraint  # which read their signals by name
     requirement = constraint.requirement
     return CarriedConstraint(constraint.name, constraint, inner.state, inner.input, requirement=requirement)

@@ -11,6 +11,7 @@ import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_number
+from systems.constraints import PREVIOUS
 from systems.discretise import Discretisation
 from systems.errors import InvalidValue, expect, shown
 from systems.inputs.augmented_plant import SampledPlant, expect_free, inputs_before
@@ -114,7 +115,7 @@ def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ())
     Raises:
         UnknownName: an input that the plant does not have.
         InvalidValue: no delay, one that is not positive, or one between the samples of a discrete plant; a measurement
-            that reads a delayed input.
+            that reads a delayed input; limits or weights on the changes of a delayed input, which come afterwards.
     """
     expect(task, Task, "the task of delay_inputs", "such as systems.library.cartpole()")
     plant = task.plant
@@ -123,6 +124,12 @@ def delay_inputs(task: Task, delays: Mapping[str, float], previous: Values = ())
     for name, delay in delays.items():
         plant.input.where(name)
         expect_number(delay, f"delays: {name}", above=0.0, hint="in seconds")
+        if PREVIOUS + name in plant.state.names:
+            raise InvalidValue(
+                f"task '{task.name}': the state {PREVIOUS}{name} would be what acted a sample ago, not what was set, "
+                f"so limits and weights on changes of {name} would compare inputs of different times; delay first: "
+                "limit_changes(delay_inputs(task, ...), ...)"
+            )
     given = tuple((name, float(delays[name])) for name in plant.input.names if name in delays)
     expect_values(previous, "previous")
     before = task.reference.at(plant, 0)[1] if left_out(previous) else plant.input.array(previous, what="previous")

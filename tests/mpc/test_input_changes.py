@@ -10,10 +10,11 @@ import pytest
 from scipy.linalg import solve_discrete_are
 
 from ctrl import LQR, Decision, NotApplicable, compare, simulate
+from ctrl.controller import Status
 from ctrl.export.code import NotExportable
 from mpc import LinearMPC, NonlinearMPC, TrackingMPC
-from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Sinusoid, Soft, Task, Uniform
-from systems.inputs import limit_changes
+from systems import Box, Fixed, LinearPlant, Quadratic, SetPoint, Sinusoid, Soft, Task, Uniform, know_ahead, signals
+from systems.inputs import delay_inputs, limit_changes
 from systems.reading import Part
 
 A = np.array([[1.0, 0.2], [0.0, 1.0]])
@@ -185,3 +186,47 @@ def test_limits_differ_by_direction_and_hold_in_fallbacks() -> None:
     planned = controller._fallback
     controller._fallback_input = lambda x, k: (np.array([2.0, 0.0]), planned)  # type: ignore[method-assign,assignment,return-value]
     assert np.isclose(controller._clipped_fallback(np.array([1.0, 0.0, 0.3]), 0)[0][0], 0.3 + 2.0 * DT)
+
+
+@pytest.mark.parametrize("lost", [[0, 1, 2, 3], [1], [0, 2]])
+@pytest.mark.parametrize("kind", [LinearMPC, NonlinearMPC])
+def test_limits_hold_in_a_sample_without_a_measurement(kind: type[LinearMPC | NonlinearMPC], lost: list[int]) -> None:
+    """The backup law went straight to the input of the reference."""
+    hard = dataclasses.replace(TASK, constraints=(Box("never", {"x1": (-0.1, 0.1)}), *TASK.constraints))
+    controller, step = kind(hard, 4), hard.dynamics.lower("numpy")
+    controller.reset()
+    x = STATE.copy()
+    for k in range(8):
+        given = x.copy()
+        if k == 5:
+            given[lost] = np.nan
+        decision = controller.step(given, k)
+        assert np.abs(decision.input - x[2:]).max() <= RATE * DT + 1e-9
+        assert k != 5 or decision.status is Status.NUMERICAL
+        x = step(x, decision.input, np.zeros(0), np.zeros(0))
+    controller.reset()  # of what came before a run, nothing is known
+    assert np.isfinite(controller.step(np.full(4, np.nan), 0).input).all()
+
+
+def test_the_regulator_keeps_limits_where_the_input_before_is_measured() -> None:
+    regulator = LQR(TASK)
+    backup = regulator.step(np.array([np.nan, 0.4, 1.5, -0.9]), 0)
+    assert backup.status is Status.NUMERICAL
+    np.testing.assert_allclose(backup.input, [1.2, -0.6])
+    assert np.array_equal(regulator.step(np.array([np.nan, 0.4, np.nan, np.inf]), 0).input, [0.0, 0.0])
+
+
+def test_limits_are_kept_by_their_name_in_what_is_made_of_the_task() -> None:
+    """Where the other input has a dead time, or signals are known ahead, regulators and fallbacks read them."""
+    one = limit_changes(BASE, {"u1": RATE}, previous=[0.1, -0.2])
+    for made in (
+        delay_inputs(one, {"u2": DT}),
+        limit_changes(dataclasses.replace(one, constraints=(one.constraints[-1],)), weights=WEIGHT * [[0.0], [1.0]]),
+        know_ahead(one, signals("price"), {"price": np.zeros(41)}),
+    ):
+        (limit,) = made.reading.change_limits
+        assert limit.bounds == {"u1": (-RATE * DT, RATE * DT)}
+    delayed = delay_inputs(one, {"u2": DT})
+    x = np.array([1.8, 0.4, 0.1, -0.2])
+    assert np.isclose(LQR(delayed).step(x, 0).input[0], 0.1 - RATE * DT)
+    assert LQR(delayed).approximations == LQR(one).approximations

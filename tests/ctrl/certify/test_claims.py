@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ctrl.certify import Certificate, Claim, ClosedLoop, Kind, SearchLimits, certify, disturbances, largest_level, prove
+from ctrl.certify import (
+    Certificate,
+    Claim,
+    ClosedLoop,
+    Kind,
+    QuadraticLyapunov,
+    SearchLimits,
+    certify,
+    disturbances,
+    largest_level,
+    prove,
+)
 from ctrl.certify.files.file import Contradiction, read, save
-from ctrl.laws import Expression
+from ctrl.controller import NotApplicable
+from ctrl.laws import Expression, SaturatedLinear
 from ctrl.regulator import LQR
+from systems import Box, Fixed, Plant, Quadratic, Task, know_ahead, signals
 from systems.library.pendulum import pendulum
 
 TASK = pendulum()
@@ -75,3 +90,33 @@ def test_files_with_the_former_words_are_read(tmp_path: Path) -> None:
     path.write_text(text.replace("for all future time", "for a while"))
     with pytest.raises(Contradiction, match="its words are not those of its numbers"):
         read(path, TASK)
+
+
+def test_a_truth_whose_signals_are_known_ahead_alone_is_not_proved() -> None:
+    """x+ = x/2 + d, where the series of d is 5 in what runs, and 0 for a proof that leaves it out."""
+
+    @dataclass(frozen=True)
+    class Pushed(Plant):
+        dt: float = 1.0
+        state, input, disturbance = signals("x"), signals("u"), signals("d")
+
+        def step(self, x, u, w):
+            return (0.5 * x.x + u.u + w.d,)
+
+    @dataclass(frozen=True)
+    class Nominal(Plant):
+        dt: float = 1.0
+        state, input, disturbance = signals("x", "d"), signals("u"), signals("d_next")
+
+        def step(self, x, u, w):
+            return 0.5 * x.x + u.u + x.d, w.d_next
+
+    box = Box("model", {"x": (-9.0, 9.0)})
+    inner = Task("pushed", Pushed(), 1.0, 5, Quadratic([1.0], [1.0]), Fixed([0.5]), domain=box)
+    known = know_ahead(inner, signals("d"), {"d": np.full(6, 5.0)})
+    nominal = Task("pushed", Nominal(), 1.0, 5, Quadratic([1.0, 1.0], [1.0]), Fixed([0.5, 0.0]), domain=box)
+    V = QuadraticLyapunov(np.diag([1.0, 10.0]), np.zeros(2))
+    law = SaturatedLinear(np.zeros((1, 2)), np.zeros(2), *np.zeros((3, 1)))
+    assert certify(nominal, law, V, level=1.0).is_proved
+    with pytest.raises(NotApplicable, match="signals that are known ahead"):
+        certify(dataclasses.replace(nominal, truth=known.plant), law, V, level=1.0)

@@ -401,3 +401,23 @@ def test_a_disturbance_without_effect_still_claims_a_set() -> None:
     """An inner level of zero would claim convergence."""
     loop = cliff(lambda a, b: -1.0, share=0.0)
     assert 0.0 < reachable(loop, ROUND, level=1.0, box=box(1.0, 2)) <= 1e-12
+
+
+@dataclass(frozen=True)
+class Edge(Plant):
+    """x+ = x/2 + w, and five times as much for each unit beyond 0.22."""
+
+    dt: float = 1.0
+    state, input, disturbance = signals("x"), signals("u"), signals("w")
+
+    def step(self, x, u, w):
+        return (0.5 * x.x + 5.0 * (ca.fmax(x.x - 0.22, 0.0) - ca.fmax(-x.x - 0.22, 0.0)) + w.w,)
+
+
+def test_the_inner_level_is_sampled_within_the_box() -> None:
+    """V = x^2 need not decrease up to |x| = 0.2, where it is 0.04 at most afterwards; beyond the box it grows."""
+    idle = SaturatedLinear(np.zeros((1, 1)), *np.zeros((4, 1)))
+    task = Task("edge", Edge(), 1.0, 5, Quadratic([1.0], [1.0]), Fixed([0.1]))
+    loop = ClosedLoop(task, idle, disturbance={"w": (-0.1, 0.1)})
+    square = QuadraticLyapunov(np.eye(1), np.zeros(1))
+    assert sampled_inner(loop, square, level=1.0, box=box(0.22, 1)) == pytest.approx(0.04, rel=1e-3)

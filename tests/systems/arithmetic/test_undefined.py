@@ -196,3 +196,17 @@ def test_a_box_is_marked_wherever_casadi_computes_no_number() -> None:
         lost, kept = lost + int(undefined.sum()), kept + int((~undefined).sum())
     assert lost > 2000
     assert kept > 2000
+
+
+def test_a_quotient_by_the_constant_zero_is_marked_everywhere() -> None:
+    x = Interval(np.array([1.0, -1.0, 0.0, -np.inf]), np.array([2.0, 1.0, 0.0, np.inf]))
+    for zero in (0.0, -0.0, 0, np.zeros(4)):
+        quotient, product = x / zero, x * zero
+        assert quotient.undefined is not None
+        assert quotient.undefined.all()
+        assert (np.isneginf(quotient.lo) & np.isposinf(quotient.hi)).all()
+        assert product.contains(np.zeros(4)).all()
+    inverse = 0.0 / x
+    assert inverse.undefined is not None
+    np.testing.assert_array_equal(inverse.undefined, [False, True, True, True])
+    assert str(Interval(np.zeros(1), np.ones(1))) == "Interval([0.], [1.])"

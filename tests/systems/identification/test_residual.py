@@ -14,9 +14,10 @@ from scipy import linalg, stats
 from ctrl.comparison.draws import draw
 from ctrl.loop import simulate
 from mpc import NonlinearMPC
-from systems import DimensionMismatch, Discretisation, Gaussian, InvalidValue, Uniform, UnknownName, Vector
+from systems import DimensionMismatch, Discretisation, Gaussian, InvalidValue, Uniform, UnknownName, Vector, signals
 from systems.identification import GaussianProcess, RandomFeatures, ResidualFit, Runs, fit_residual
 from systems.identification.gaussian_process import Kernel, _FittedProcess, fitted_kernel, spread_points
+from systems.identification.learned_plant import LearnedPlant
 from systems.library import CartPole, cartpole, double_integrator
 from tests.systems.identification.plants import TRUE, RubbingCartPole, excited
 
@@ -217,3 +218,12 @@ def test_misuse_is_refused() -> None:
     twenty = RandomFeatures(20)
     fit = fit_residual(RubbingCartPole(), data, twenty, ("rate",), ("velocity",))
     assert isinstance(fit.bounded_disturbance, Uniform)
+
+
+def test_limits_of_another_number_of_inputs_are_refused() -> None:
+    x, u, w = ca.SX.sym("x"), ca.SX.sym("u", 2), ca.SX.sym("w", 0)
+    made = ca.Function("f", [x, u, w], [0.5 * x + u[0]]), signals("x"), signals("u", "v"), signals()
+    assert LearnedPlant(*made, 1.0, ((-1.0, 1.0), (-2.0, 2.0))).limits() == {"u": (-1.0, 1.0), "v": (-2.0, 2.0)}
+    assert LearnedPlant(*made, 1.0).limits() == {}
+    with pytest.raises(DimensionMismatch, match="input_limits of 1 inputs"):
+        LearnedPlant(*made, 1.0, ((-1.0, 1.0),))

@@ -265,3 +265,19 @@ def test_an_unknown_input_is_named(make: Any) -> None:
 def test_misuse_is_refused_in_words(make: Any, says: str) -> None:
     with pytest.raises(InvalidValue, match=says):
         make()
+
+
+def test_changes_of_a_delayed_input_are_limited_after_the_delay() -> None:
+    """The other way round, what is set now was compared with what acted a sample ago, set some time before."""
+    task = limit_changes(TASK, {"u": 1.0}, {"u": 3.0})
+    with pytest.raises(InvalidValue, match=r"delay first: limit_changes\(delay_inputs\(task, ...\), ...\)"):
+        delay_inputs(task, {"u": 0.1, "v": 0.1})
+    assert "v_1_ago" in delay_inputs(task, {"v": 0.1}).plant.state.names
+    right = limit_changes(delay_inputs(TASK, {"u": 0.2}), {"u": 1.0}, {"u": 3.0})
+    x, u = right.plant.state.array({"previous_u": 0.5, "u_1_ago": 0.5, "u_2_ago": -2.0}), np.array([0.5, 0.0])
+    x_ref, u_ref = right.reference.at(right.plant, 0)
+    before = delay_inputs(TASK, {"u": 0.2})
+    assert np.isclose(
+        float(right.stage_cost(x, u, x_ref, u_ref)),
+        float(before.stage_cost(x[:-1], u, *before.reference.at(before.plant, 0))),
+    )
