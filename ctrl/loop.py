@@ -184,7 +184,7 @@ class _Loop:
         self.steps = self.disturbances.shape[1]
         self.disturbances = with_known(task.true_dynamics.plant, self.disturbances)
         self.lower, self.upper = task.true_dynamics.plant.bounds
-        self.rules = SampleRules(task, self.steps)
+        self.rules, self.solved = SampleRules(task, self.steps), task.true_dynamics.solved
         self.sensors: Sensors | None = None
         if task.measurement is not None:
             self.sensors = Sensors(task.measurement, plant)
@@ -230,6 +230,7 @@ class _Loop:
         states[:, 0] = self.starts[rows]
         left = np.where(rules.inside(states[:, 0]), -1, 0)
         held, diverged = np.broadcast_to(rules.input_reference[0], (b, m)).copy(), np.zeros(b, dtype=bool)
+        unsolved = None if self.solved is None else np.zeros(b, dtype=bool)
         for k in range(steps):
             x, going = states[:, k], left < 0
             if not going.any():
@@ -247,9 +248,17 @@ class _Loop:
             if ended.any():
                 left[ended] = k + 1
                 diverged |= blown
+                if unsolved is not None:
+                    failed = [self.failed(x[i], inputs[i, k], w[i, k]) for i in np.flatnonzero(blown)]
+                    unsolved[blown] = failed
                 held = np.where(ended[:, None], stays, held)
         charged = rules.charge(states, inputs, left, diverged)
-        return Trajectories(states, inputs, *charged, np.full((b, steps), np.nan), statuses, sources, left)
+        timed = np.full((b, steps), np.nan)
+        return Trajectories(states, inputs, *charged, timed, statuses, sources, left, unsolved=unsolved)
+
+    def failed(self, x: np.ndarray, u: np.ndarray, w: np.ndarray) -> bool:
+        """Whether equations of the plant are not solved in a sample."""
+        return self.solved is not None and not float(self.solved(x, u, w, NO_PARAMETERS))
 
     def alone(self, controller: Controller, i: int, successor: SingleStep) -> Trajectories:
         """Run ``i`` of a controller that answers one state after the other: as :meth:`together`, in plain numbers."""
@@ -261,6 +270,7 @@ class _Loop:
         states[0, 0] = x
         lower, upper = self.lower.tolist(), self.upper.tolist()
         left, diverged = -1 if rules.inside(x) else 0, False
+        unsolved = None if self.solved is None else np.zeros(1, dtype=bool)
         outputs, estimates = _blank_outputs(self.task, 1, steps)
         if self.sensors is not None:
             self.sensors.reset()
@@ -286,12 +296,17 @@ class _Loop:
             after = successor(x, u, w[k])
             if not rules.contains(after):
                 left, diverged = k + 1, not bool(np.isfinite(after).all())
+                if diverged and unsolved is not None:
+                    unsolved[0] = self.failed(x, u, w[k])
                 held = u if diverged else rules.input_reference[k + 1]
                 after = x if diverged else after
             x = after.copy()
             states[0, k + 1] = x
         charged = rules.charge(states, inputs, np.array([left]), np.array([diverged]))
-        return Trajectories(states, inputs, *charged, seconds, statuses, sources, np.array([left]), outputs, estimates)
+        ended = np.array([left])
+        return Trajectories(
+            states, inputs, *charged, seconds, statuses, sources, ended, outputs, estimates, unsolved
+        )  # fmt: skip
 
     def batch(self, controller: BatchController, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All states' inputs; rows that came back without a finite number are put to ``step``, which has a fallback."""
@@ -366,6 +381,7 @@ def _blank(task: Task, b: int, steps: int) -> Trajectories:
         np.empty((b, steps + 1, n)), np.empty((b, steps, m)), np.empty((b, steps)), np.empty(b),
         np.empty((b, steps, c)), np.empty((b, steps)), np.empty((b, steps), dtype=np.int8),
         np.empty((b, steps), dtype=np.int8), np.empty(b, dtype=int), *_blank_outputs(task, b, steps),
+        None if task.true_dynamics.solved is None else np.empty(b, dtype=bool),
     )  # fmt: skip
 
 

@@ -34,6 +34,8 @@ class Trajectories:
         outputs: (b, steps, p), what was measured; NaN where a signal was not reported or the run has stopped; None for
             a task without a measurement.
         estimates: (b, steps, n), the state as the controller estimated it; NaN where it does not say; None likewise.
+        unsolved: (b,) of bool, whether the run ended because equations of the plant were not solved: those of an
+            implicit integrator, or for algebraic signals; None where none are solved by iterations.
     """
 
     states: np.ndarray
@@ -47,6 +49,7 @@ class Trajectories:
     left: np.ndarray
     outputs: np.ndarray | None = None
     estimates: np.ndarray | None = None
+    unsolved: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.states)

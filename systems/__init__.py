@@ -12,6 +12,7 @@ from systems.equilibria import Equilibrium, equilibrium, linearise
 from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
 from systems.forecast import Forecast
+from systems.free_end_time import sample_times, with_free_end_time
 from systems.implicit import Gauss, Radau
 from systems.known_ahead import know_ahead
 from systems.linear import LinearPlant, linear_plant
@@ -76,5 +77,7 @@ __all__ = [
     "parameter",
     "positive",
     "quaternion",
+    "sample_times",
     "signals",
+    "with_free_end_time",
 ]

@@ -17,7 +17,7 @@ from systems.expressions import largest
 from systems.implicit import ImplicitRungeKutta
 from systems.linear import LinearPlant
 from systems.lowering import lower
-from systems.newton import where_solved
+from systems.newton import solved, where_solved
 from systems.plant import Plant
 
 __all__ = ["Discretisation", "Integrator", "euler", "exact", "rk4"]
@@ -143,6 +143,11 @@ class Discretisation:
         """Functions made so far, by kind and names of parameters."""
         return {}
 
+    @cached_property
+    def _answers(self) -> dict[str, ca.Function | None]:
+        """What was found out of the function of a sample."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone."""
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
@@ -177,6 +182,14 @@ class Discretisation:
             x, residual = advance(x)
             residuals.append(residual)
         return x, largest(*residuals) if any(not r.is_zero() for r in residuals) else ca.SX(0)
+
+    @property
+    def solved(self) -> ca.Function | None:
+        """``s(x, u, w, p) -> solved``: 1 where all equations of a sample were solved, 0 where Newton's method did not
+        converge and the next state is NaN; None for plants and integrators that solve nothing by iterations."""
+        if "solved" not in self._answers:
+            self._answers["solved"] = solved(self.function())
+        return self._answers["solved"]
 
     def residual(self, parameters: Sequence[str] = ()) -> ca.Function:
         """``r(x, u, w, p) -> residual``: how far Newton's method was from a solution before its last iteration, as a

@@ -19,6 +19,7 @@ __all__ = [
     "is_guard",
     "newton",
     "orthogonalise",
+    "solved",
     "where_solved",
     "without_guards",
 ]
@@ -97,6 +98,27 @@ def is_guard(program: Program, i: Instruction) -> bool:
         return False
     chosen = program.instructions[i.args[0]]
     return chosen.op == "where" and chosen.args[1:] == (1.0, -1.0)
+
+
+def solved(f: ca.Function) -> ca.Function | None:
+    """Whether Newton's method converged everywhere in a function, 1 or 0, of the same inputs; None where there is
+    nothing to solve by iterations.
+
+    Args:
+        f: of SX expressions.
+    """
+    guards = []
+    if {f.instruction_id(k) for k in range(f.n_instructions())} >= {ca.OP_SQRT, ca.OP_LE}:  # faster than to read it
+        program = read(f)
+        guards = [program.instructions[int(i.args[0])] for i in program.instructions if is_guard(program, i)]
+    if not guards:
+        return None
+    z = f.sx_in()
+    values, _ = expressions(program, z)
+    holds = ca.SX(1)
+    for chosen in guards:
+        holds = ca.logic_and(holds, values[int(chosen.args[0])])
+    return ca.Function("solved", z, [holds], [f.name_in(i) for i in range(f.n_in())], ["solved"])
 
 
 def without_guards(f: ca.Function) -> ca.Function:

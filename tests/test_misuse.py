@@ -639,6 +639,8 @@ ELSEWHERE = {
     "ctrl.check_plant": "a report says what is wrong with what it was given",
     "systems.Forecast": "tests/systems/test_known_ahead.py",
     "systems.know_ahead": "tests/systems/test_known_ahead.py",
+    "systems.sample_times": "tests/systems/test_free_end_time.py",
+    "systems.with_free_end_time": "tests/systems/test_free_end_time.py",
     "systems.positive": "covered by parameter",
     "systems.nonnegative": "covered by parameter",
     "systems.Hard": "takes nothing",

@@ -43,6 +43,7 @@ class Metrics:
         statuses: samples by how the computation ended.
         estimation_error: root mean square of the error of the estimated state, by name, over the samples of all runs
             until they end; empty where nothing is estimated.
+        unsolved: number of runs that ended because equations of the plant were not solved.
     """
 
     cost: Estimate
@@ -60,6 +61,7 @@ class Metrics:
     missed: Rate
     statuses: Mapping[Status, int]
     estimation_error: Mapping[str, float] = field(default_factory=dict)
+    unsolved: int = 0
 
 
 def measure(task: Task, runs: Trajectories) -> Metrics:
@@ -88,6 +90,7 @@ def measure(task: Task, runs: Trajectories) -> Metrics:
         missed=Rate(int((taken > task.dt).sum()), len(taken)),
         statuses={status: int((runs.statuses == i).sum()) for i, status in enumerate(Status)},
         estimation_error=estimation_errors(task, runs),
+        unsolved=0 if runs.unsolved is None else int(runs.unsolved.sum()),
     )
 
 

@@ -196,4 +196,5 @@ def _shapes(task: Task, steps: int) -> dict[str, tuple[np.dtype, tuple[int | Non
         p = len(task.measurement.signals)
         shapes = (*shapes, (number, (None, steps, p)), (number, (None, steps, n)))
     names = [field.name for field in fields(Trajectories)][: len(shapes)]
-    return {"rows": (whole, (None,)), **dict(zip(names, shapes, strict=True))}
+    known = {"rows": (whole, (None,)), **dict(zip(names, shapes, strict=True))}
+    return known if task.true_dynamics.solved is None else {**known, "unsolved": (np.dtype(bool), (None,))}

@@ -158,6 +158,8 @@ def _notes(comparison: ComparisonData) -> list[str]:
             parts.append(f"broke a hard constraint in {metrics.broke_hard.k} run{'s' * (metrics.broke_hard.k > 1)}")
         if metrics.left.k:
             parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
+        if metrics.unsolved:
+            parts.append(f"in {metrics.unsolved} of them equations of the plant were not solved")
         if len(metrics.violations) > 1:
             parts += [f"'{c}' violated in {_rate(rate)}" for c, rate in metrics.violations.items() if rate.k]
         notes += [f"{_mark(metrics)}{name}: {', '.join(parts)}"] if parts else []

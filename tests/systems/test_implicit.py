@@ -13,7 +13,8 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from ctrl import Status, check_task, simulate
+from ctrl import LQR, Status, check_task, compare, simulate
+from ctrl.foreign import FunctionController
 from mpc import NonlinearMPC
 from systems import (
     Discretisation,
@@ -188,6 +189,11 @@ def test_what_does_not_converge_is_undefined_and_says_so() -> None:
     assert float(Discretisation(Reaction(), 1.0).residual()(x, 0, 0, none)) == 0.0
     late = dataclasses.replace(dynamics, substeps=3)  # one substep that fails is enough
     assert np.isnan(np.array(late.function()(x, 0, 0, none))).all()
+    assert late.solved is not None
+    assert dynamics.solved is not None
+    assert more.solved is not None
+    assert [float(d.solved(x, 0, 0, none)) for d in (dynamics, late, more)] == [0.0, 0.0, 1.0]
+    assert Discretisation(Reaction(), 1.0).solved is None
     assert float(late.residual()(x, 0, 0, none)) > SOLVED
 
 
@@ -284,7 +290,18 @@ def test_controllers_and_loops_survive_what_is_not_solved() -> None:
     assert np.isfinite(decision.input).all()
     runs = simulate(task, mpc, np.array([[1.0, 0.0, 0.0]]))
     assert runs.left[0] == 1
+    assert runs.unsolved is not None
+    assert runs.unsolved.tolist() == [True]
     assert np.isfinite(runs.states).all()
+    compared = compare(task, {"fixed": FunctionController(task, lambda x: np.zeros(1))}, starts=2, workers=1)
+    assert "1/1 runs left the domain, in 1 of them equations of the plant were not solved" in " ".join(
+        str(compared).split()
+    )
+    enough = dataclasses.replace(task, integrator=Radau(3, iterations=14))
+    runs = simulate(enough, FunctionController(enough, lambda x: np.zeros(1)), np.array([[1.0, 0.0, 0.0]]))
+    assert runs.unsolved is not None
+    assert runs.unsolved.tolist() == [False]
+    assert simulate(cartpole(), LQR(cartpole()), np.zeros((1, 4))).unsolved is None
     assert "were not solved by Newton's method" in str(check_task(task))
 
 
