@@ -16,6 +16,8 @@ from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from mpc.sampling.cross_entropy import CrossEntropyMPC
 from mpc.sampling.mppi import MPPI
 from mpc.scenario.scenario_mpc import Scenario, ScenarioMPC
+from mpc.steering.covariance_steering import CovarianceSteering
+from mpc.steering.mixture import GaussianMixture
 from mpc.stochastic.reachable import ErrorDynamics
 from mpc.stochastic.stochastic_mpc import (
     StochasticMPC,
@@ -28,12 +30,14 @@ from mpc.stochastic.tube import tube_gain
 
 __all__ = [
     "MPPI",
+    "CovarianceSteering",
     "CrossEntropyMPC",
     "DoMPC",
     "EqualityMPC",
     "ErrorDynamics",
     "ExplicitMPC",
     "FrequencySweep",
+    "GaussianMixture",
     "HarmonicMPC",
     "LagrangianMPC",
     "LinearMPC",

@@ -166,6 +166,7 @@ NOISY = dataclasses.replace(
     disturbance=Uniform([-1.0, -1.0], [1.0, 1.0]),
 )
 MEASURED = dataclasses.replace(NOISY, measurement=Measurement(signals("x1"), noise=Gaussian([0.1])))
+STEERED = dataclasses.replace(LINEAR_TASK, constraints=(), initial=Gaussian([0.5, 0.5]))
 POLICY = safe_rl.Policy(2, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
 NOISE = AdditiveNoise(np.zeros(2), np.eye(2), "uniform")
 
@@ -444,6 +445,14 @@ CASES: dict[str, Case] = {
                                  "smoothing": "at least 0", "tolerance": "above 0", "deviation": "values",
                                  "colour": "at least 0", "terminal": "choice", "seed": "seed",
                                  "time_limit": "above 0"}, samples=30),
+    "mpc.GaussianMixture": Case(mpc.GaussianMixture, {"weights": [1.0], "means": [[0.0]], "covariances": [[[1.0]]]},
+                                dict.fromkeys(("weights", "means", "covariances"), "array"),
+                                extra={"weights": [[0.5], [-1.0, 2.0]], "covariances": [[[[-1.0]]], [[1.0]]]},
+                                words={"weights": "mixture", "means": "mixture", "covariances": "mixture"}),
+    "mpc.CovarianceSteering": Case(mpc.CovarianceSteering, {"task": STEERED, "target": Gaussian([0.5, 0.5])},
+                                   {"task": "task", "target": "instance", "initial": "instance",
+                                    "input_probability": "probability", "linearisations": "count", "seed": "seed"},
+                                   optional=("initial",)),
     "mpc.EqualityMPC": _mpc(mpc.EqualityMPC, LINEAR_TASK, {"solver": "choice",
                                                            "time_limit": "above 0", "max_iterations": "count"}),
     "mpc.TrackingMPC": _mpc(mpc.TrackingMPC, LINEAR_TASK, {"T": "weight", "S": "weight", "eps": "at least 0",
