@@ -60,6 +60,10 @@ TESTS = {
         "tests/systems/arithmetic/test_undefined.py",
         "tests/systems/arithmetic/test_interval.py",
     ],
+    **dict.fromkeys(
+        [f"systems/tape/{name}.py" for name in ("machine", "recorded", "tape", "trace")],
+        ["tests/systems/tape/test_tape.py", "tests/ctrl/certify/test_compiled.py"],
+    ),
 }
 SLOW = "not all_masses and not two_states_of_anything"  # of test_roa, minutes together
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpc.solvers.verified_cache import compiled
+from systems.verified_cache import compiled
 
 __all__ = ["rolled"]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mpc.solvers.verified_cache import compiled
+from systems.verified_cache import compiled
 
 __all__ = ["check", "check_rows", "clamp", "is_posed", "natural_residual", "residual", "sum_rows", "violation"]
 

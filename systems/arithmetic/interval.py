@@ -291,13 +291,14 @@ def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = T
     holds: a program that runs would go on with an infinite number.
 
     Args:
-        grows: whether it is looked at on devices that raise no exceptions. Sums, and multiples by a number, exceed all
-            doubles there only after something else all but has.
+        grows: whether it is looked at on devices that raise no exceptions and where looking takes as long as computing.
+            Sums, and multiples by a number, exceed all doubles there only after something else all but has.
     """
     try:
         with np.errstate(over="raise", under="ignore", divide="ignore", invalid="ignore"):
             result = operation()
-        beyond = grows and not isinstance(result.lo, (np.ndarray, np.generic, float))
+        raises = isinstance(result.lo, (np.ndarray, np.generic, float))
+        beyond = not raises and (grows or getattr(result.lo, "is_traced", False))
     except FloatingPointError:
         with np.errstate(all="ignore"):
             result = operation()

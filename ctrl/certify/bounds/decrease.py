@@ -13,13 +13,13 @@ from typing import final
 
 import numpy as np
 
-from ctrl.certify.bounds.quadratics import greatest
+from ctrl.certify.bounds.quadratics import Terms, by_terms, greatest, sharpened
 from ctrl.certify.functions.lyapunov import Lyapunov
 from systems.arithmetic.affine import Affine, Patch
 from systems.arithmetic.balls import Ball, upward
 from systems.arithmetic.interval import Interval
 
-__all__ = ["Change", "change", "decreases_around", "lowest", "negative_definite"]
+__all__ = ["Change", "Expansion", "change", "decreases_around", "expanded", "lowest", "negative_definite"]
 
 
 @final
@@ -37,6 +37,22 @@ class Change:
     upper: np.ndarray
     spread: np.ndarray
     worst: np.ndarray
+    V: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """The expansion of g over boxes, and what of :class:`Change` follows from it.
+
+    Args:
+        terms: bounds of g term by term.
+        spread: (b, k), as of :class:`Change`.
+        V: (b,), as of :class:`Change`.
+    """
+
+    terms: Terms
+    spread: np.ndarray
     V: np.ndarray
 
 
@@ -91,6 +107,14 @@ def lowest(V: Lyapunov, patch: Patch) -> np.ndarray:
 
 def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool) -> Change:
     """Bounds of g over parallelepipeds, f being the affine form of the loop over them."""
+    expansion = expanded(V, patch, f, kappa, continuous)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        upper, y = greatest(expansion.terms, lambda *terms: sharpened(Terms(*terms), patch.hull.shape[-1]))
+    return Change(upper, expansion.spread, y, expansion.V)
+
+
+def expanded(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool) -> Expansion:
+    """The expansion of g over parallelepipeds, f being the affine form of the loop over them."""
     half, turn = patch.half, patch.turn
     gradient = Ball.of(V.enclose_gradient(patch.point))
     hessian = _batched(V.enclose_hessian(patch.hull), patch.hull.lo)
@@ -99,7 +123,7 @@ def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool)
         v = _Expansion(Ball.of(V.enclose(patch.point)), gradient, turn.T @ gradient, hessian, frame_hessian)
         g = _derivative(v, turn, half, f, kappa) if continuous else _difference(V, v, half, f, kappa)
         error = upward((g.remainder * f.radius).sum(-1))
-        upper, y = greatest(g.constant, g.linear, g.hessian, error, half, patch.hull.shape[-1])
+        terms = by_terms(g.constant, g.linear, g.hessian, error, half)
         # From here on nothing is a bound: which direction to halve is decided by how much each seems to contribute.
         # The relaxation error of f is shared out among the directions by their part in the affine form.
         shares = np.abs(f.matrix) * half[..., None, :] + 1e-12 * half[..., None, :]
@@ -114,7 +138,7 @@ def change(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: bool)
         )
         decrease = upward((v.frame_gradient.size * half).sum(-1))
         least = (v.value - Ball.of(decrease) - Ball.of(concavity)).lo
-    return Change(upper, spread, y, least)
+    return Expansion(terms, spread, least)
 
 
 def _difference(V: Lyapunov, v: _Expansion, half: np.ndarray, f: Affine, kappa: float) -> _Quadratic:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
 
-from ctrl.certify.bounds.decrease import change, decreases_around, lowest
+from ctrl.certify.bounds.decrease import decreases_around, expanded, lowest
 from ctrl.certify.bounds.frame import Frame
+from ctrl.certify.bounds.quadratics import Terms, greatest, sharpened
 from ctrl.certify.claims.claim import Claim
-from systems.arithmetic.affine import Affine, Patch
+from systems.arithmetic.affine import Patch
 from systems.arithmetic.balls import Ball, upward
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_matrices import total
 
-__all__ = ["CORES", "Examiner", "Findings", "violates"]
+__all__ = ["CORES", "Examiner", "Findings", "Run", "as_written", "suspicious", "violates"]
 
 CORES = 80  # sizes of the parallelepiped around the centre that are tried
+
+
+Run = Callable[..., Sequence[np.ndarray]]
+"""How functions of boxes are run: ``run(function, *arrays)`` is what ``function(*arrays)`` returns."""
+
+
+def as_written(function: Callable[..., Sequence[np.ndarray]], *arrays: np.ndarray) -> Sequence[np.ndarray]:
+    """By numpy, or whatever arithmetic the arrays have."""
+    return function(*arrays)
 
 
 @final
@@ -88,8 +100,12 @@ class Examiner:
         shown = self.settled_around(half)
         return half[np.argmax(shown)] if shown.any() else None
 
-    def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray) -> Findings:
-        """Of boxes low <= z <= high, each (b, n), with a core that is settled."""
+    def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray, run: Run = as_written) -> Findings:
+        """Of boxes low <= z <= high, each (b, n), with a core that is settled.
+
+        Args:
+            run: of the functions of boxes that this consists of; default: numpy.
+        """
         region, loop = self.claim.region, self.claim.loop
         n = len(core)
         still_open, spread, worst = np.zeros_like(low[:, 0], dtype=bool), np.zeros_like(low), np.zeros_like(low)
@@ -101,41 +117,97 @@ class Examiner:
         inner = (centre[1] - Interval.of(core)).hi, (centre[0] + Interval.of(core)).lo
         within = (low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)
         rest = np.flatnonzero(~within | (region.inner > 0))
-        patch = self.frame.patch(low[rest], high[rest])
-        least = lowest(region.V, patch)
-        beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
+        low, high = low[rest], high[rest]
+        least, beyond = run(self._reached, low, high)
         relevant = ~beyond & ~(least > region.level)
-        rest, patch, least = rest[relevant], patch[relevant], least[relevant]
+        rest, low, high, least = rest[relevant], low[relevant], high[relevant], least[relevant]
         if not len(rest):
             return Findings(still_open, spread, worst, disturbance)
-        f, disturbed = loop.relax(patch), loop.with_disturbances(patch)
-        bounds = change(region.V, disturbed, f, self.claim.kappa, loop.continuous)
-        least = np.fmax(least, bounds.V)
-        settled, error, d = bounds.upper < 0, bounds.spread[:, :n], bounds.worst[:, :n]
+        middle, error, inside, lowest_V, *parts = run(self._expanded, low, high)
+        upper, d = greatest(Terms(*parts), partial(run, self._sharpened))
+        least = np.fmax(least, lowest_V)
+        settled = upper < 0
         if region.inner > 0:
             left = np.flatnonzero(~settled)
-            settled[left] = self._stays(disturbed[left], f[left])
+            settled[left] = self._stays(low[left], high[left], run)
         elif self.claim.kappa > 0:
             settled &= least >= 0
         if not (region.is_whole or loop.continuous):
-            image = f.range(disturbed.half)
-            inside: Any = ((image.lo >= region.lower) & (image.hi <= region.upper)).all(axis=1)
-            error = np.where(inside[:, None], error, np.abs(f.matrix[..., :n]).max(axis=1) * patch.half)
             settled, d = settled & inside, np.where(inside[:, None], d, 0.0)
         still_open[rest] = ~settled & ~(least > region.level)
-        spread[rest], worst[rest] = error, patch.point.mid + d @ self.frame.T.T
+        spread[rest], worst[rest] = error, middle + d[:, :n] @ self.frame.T.T
         if loop.is_disturbed:
             box = loop.disturbance_box
-            disturbance[rest] = np.clip(disturbance[rest] + bounds.worst[:, n:], box.lo, box.hi)
+            disturbance[rest] = np.clip(disturbance[rest] + d[:, n:], box.lo, box.hi)
         return Findings(still_open, spread, worst, disturbance)
 
-    def _stays(self, patch: Patch, f: Affine) -> np.ndarray:
-        """Whether all states of parallelepipeds are in the inner set one sample later or, in continuous time, are in it
+    def _stays(self, low: np.ndarray, high: np.ndarray, run: Run) -> np.ndarray:
+        """Whether all states of boxes are in the inner set one sample later or, in continuous time, are in it
         themselves; (b,)."""
-        region = self.claim.region
+        inner = self.claim.region.inner
         if self.claim.loop.continuous:
-            return region.V.enclose(patch.hull).hi < region.inner
-        return change(region.V, patch, f, 1.0, False).upper < region.inner  # kappa = 1: V(f) by itself
+            (highest,) = run(self._highest, low, high)
+            return highest < inner
+        terms = Terms(*run(self._arrival, low, high))
+        return greatest(terms, partial(run, self._sharpened))[0] < inner
+
+    # ---- functions of boxes alone: what they compute for one does not depend on the others ----
+
+    def _reached(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Lower bounds of V, and whether a box lies beyond that of the region."""
+        region = self.claim.region
+        patch = self.frame.patch(low, high)
+        beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
+        return lowest(region.V, patch), beyond
+
+    def _expanded(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The middle of a box, how much each direction contributes to the error, whether its image lies in the region's
+        box, lower bounds of V, and the terms of the change of V."""
+        region, loop = self.claim.region, self.claim.loop
+        patch = self.frame.patch(low, high)
+        f, disturbed = loop.relax(patch), loop.with_disturbances(patch)
+        expansion = expanded(region.V, disturbed, f, self.claim.kappa, loop.continuous)
+        n = low.shape[1]
+        error, inside = expansion.spread[:, :n], np.zeros_like(low[:, 0], dtype=bool)
+        if not (region.is_whole or loop.continuous):
+            image = f.range(disturbed.half)
+            inside = ((image.lo >= region.lower) & (image.hi <= region.upper)).all(axis=1)
+            error = np.where(inside[:, None], error, np.abs(f.matrix[..., :n]).max(axis=1) * patch.half)
+        return patch.point.mid, error, inside, expansion.V, *expansion.terms.arrays
+
+    def _sharpened(self, *terms: np.ndarray) -> tuple[np.ndarray, ...]:
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            return sharpened(Terms(*terms), len(self.frame.origin))
+
+    def _highest(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Upper bounds of V."""
+        return (self.claim.region.V.enclose(self.frame.patch(low, high).hull).hi,)
+
+    def _arrival(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The terms of V one sample later."""
+        loop, patch = self.claim.loop, self.frame.patch(low, high)
+        disturbed = loop.with_disturbances(patch)
+        expansion = expanded(self.claim.region.V, disturbed, loop.relax(patch), 1.0, False)  # kappa = 1: V(f) by itself
+        return expansion.terms.arrays
+
+
+def suspicious(claim: Claim, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Which of the points (b, n), with disturbances (b, q), seem to refute the claim in floating point, whose error is
+    allowed for; (b,) of bool. A proof costs many times as much, and fails for others."""
+    loop, region, kappa = claim.loop, claim.region, claim.kappa
+    with np.errstate(all="ignore"):
+        after, value = loop(x, w), region.V(x)
+        slack = 1e-9 * (1.0 + np.abs(after).max(axis=-1))
+        if loop.continuous:
+            slope = region.V.gradient(x)
+            growth, size = (slope * after).sum(-1) + kappa * value, np.abs(slope * after).sum(-1) + kappa * value
+            leaves: Any = np.zeros_like(value, dtype=bool)
+        else:
+            image = region.V(after)
+            growth, size = image - (1.0 - kappa) * value, np.abs(image) + np.abs(value)
+            leaves = ((after < region.lower + slack[:, None]) | (after > region.upper - slack[:, None])).any(axis=-1)
+        outside = (value > region.level * (1.0 + 1e-9)) | ((x < region.lower) | (x > region.upper)).any(axis=-1)
+        return (leaves | ~(growth < -1e-9 * size)) & ~outside  # what is not a number seems to
 
 
 def violates(claim: Claim, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:

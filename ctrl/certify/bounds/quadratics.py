@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import final
 
 import numpy as np
 
 from systems.arithmetic.balls import Ball, upward
 
-__all__ = ["greatest"]
+__all__ = ["Terms", "by_terms", "greatest", "sharpened"]
 
 _CORNERS = 6  # of so many disturbances at most all corners are looked at
 
 
-def greatest(
-    constant: Ball, s: Ball, G: Ball, error: np.ndarray, half: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """An upper bound of constant + s d + d'G d / 2 + error over |d| <= half, and a d where the thin part is about
-    largest.
+@final
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The greatest value of quadratics over |d| <= half, bounded term by term, and what a sharper bound is made of.
 
-    Term by term first. Where that does not show a decrease, by the tangent at the maximiser y of the thin quadratic:
-    what is concave lies below its tangent, and what is not is charged with the largest eigenvalue. Directions beyond
+    Args:
+        upper: (b,), the bound.
+        top: (b,), an upper bound of the constant.
+        wide: (b,), what may be added to the thin quadratic.
+        scale: (b,), the size of all terms, of which rounding takes a share.
+        linear: (b, k), of the thin quadratic linear d + d'(hessian) d / 2.
+        hessian: (b, k, k).
+        half: (b, k).
+    """
+
+    upper: np.ndarray
+    top: np.ndarray
+    wide: np.ndarray
+    scale: np.ndarray
+    linear: np.ndarray
+    hessian: np.ndarray
+    half: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All of them, in order."""
+        return self.upper, self.top, self.wide, self.scale, self.linear, self.hessian, self.half
+
+
+def by_terms(constant: Ball, s: Ball, G: Ball, error: np.ndarray, half: np.ndarray) -> Terms:
+    """Bounds of constant + s d + d'G d / 2 + error over |d| <= half."""
+    wide = error + (half * (s.rad + 0.5 * _times(G.rad, half))).sum(-1)
+    top = constant.hi
+    scale = np.abs(top) + (half * (np.abs(s.mid) + 0.5 * _times(np.abs(G.mid), half))).sum(-1) + wide
+    upper = top + _by_terms(s.mid, G.mid, half) + wide + 2.0**-40 * scale + 1e-290
+    return Terms(upper, top, wide, scale, s.mid, G.mid, half)
+
+
+def sharpened(terms: Terms, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds by the tangent at the maximiser d of the thin quadratic where these are lower, and d.
+
+    What is concave lies below its tangent, and what is not is charged with the largest eigenvalue. Directions beyond
     the first n, disturbances, are not cut into parts, so there the maximum is sought corner by corner.
     """
-    wide = error + (half * (s.rad + 0.5 * _times(G.rad, half))).sum(-1)
-    size = np.abs(G.mid)
-    top = constant.hi
-    scale = np.abs(top) + (half * (np.abs(s.mid) + 0.5 * _times(size, half))).sum(-1) + wide
-    plain = _by_terms(s.mid, G.mid, half)
-    upper = top + plain + wide + 2.0**-40 * scale + 1e-290
-    y = np.zeros_like(half)
+    tangent, y = _by_corners(terms.linear, terms.hessian, terms.half, n)
+    return np.minimum(terms.upper, terms.top + tangent + terms.wide + 2.0**-40 * terms.scale + 1e-290), y
+
+
+def greatest(terms: Terms, sharpen: Callable[..., Sequence[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bounds (b,), sharpened where they show no decrease, and (b, k) a d where the thin part is about largest.
+
+    Args:
+        sharpen: gives the same of the arrays of some terms, as :func:`sharpened` does.
+    """
+    upper, y = terms.upper, np.zeros_like(terms.half)
     rest = np.flatnonzero(~(upper < 0) & np.isfinite(upper))
     if len(rest):
-        tangent, y[rest] = _by_corners(s.mid[rest], G.mid[rest], half[rest], n)
-        bound = top[rest] + tangent + wide[rest] + 2.0**-40 * scale[rest] + 1e-290
-        upper[rest] = np.minimum(upper[rest], bound)
+        upper = upper.copy()
+        upper[rest], y[rest] = sharpen(*(x[rest] for x in terms.arrays))
     return upper, y
 
 

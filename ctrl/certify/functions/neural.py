@@ -105,7 +105,7 @@ class NeuralLyapunov(Lyapunov):
 
     def enclose_gradient(self, x: Interval) -> Interval:
         x, batch = _rows(x)
-        r = self._residual(x, 2 if (x.lo < x.hi).any() else 1)
+        r = self._residual(x, 2 if (x.hi - x.lo).any() else 1)
         assert r.slope is not None
         slope = r.slope.dot(r.value[:, None]) * 2.0
         return reshape((slope + Ball.of(self.quadratic.enclose_gradient(x))).interval, (*batch, x.shape[-1]))

@@ -47,7 +47,7 @@ def features_over(
         order: of the highest derivative, 0, 1 or 2.
     """
     half = x.rad
-    wide = order > 0 and bool((x.lo < x.hi).any())
+    wide = order > 0 and bool((x.hi - x.lo).any())
     box = _identity(Ball.of(x), order)
     at_middle = _identity(Ball.of(x.mid), order - 1)
     layers = [*zip(weights, biases, strict=True), (output, np.zeros(len(output)))]

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ctrl.certify.bounds.examiner import CORES, Examiner, violates
+from ctrl.certify.bounds.examiner import CORES, Examiner, Run, as_written, suspicious, violates
 from ctrl.certify.bounds.frame import Frame, frames
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind, SearchResult
@@ -21,6 +21,7 @@ __all__ = ["CHUNK", "Search", "broken_under", "decreases"]
 
 CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
 _DEVICE_CHUNK = 1 << 18  # a device wants more of them, to be busy for longer than it takes to ask it
+_LONG = 2 * CHUNK  # a search that takes more boxes than this is worth recording what is done with them
 _TRIALS = 4
 _INSIDE = (
     "a lower level, at which the set does not reach the border of its box, or more seconds: SearchLimits(seconds=...)"
@@ -93,6 +94,8 @@ class Search:
         self.low, self.high, self.node = cover[0][None], cover[1][None], np.zeros(1, dtype=int)
         self.tree = Tree()
         self.is_stuck = False  # a box is as small as it can be
+        self._examined = 0
+        self._by: Run = as_written
 
     @staticmethod
     def start(claim: Claim, frame: Frame, device: str | None = None) -> Search | None:
@@ -132,6 +135,15 @@ class Search:
             return replace(result, reason=reason)
         return replace(result, reason=f"{reason}; {undefined[0]}", advice=undefined[1])
 
+    def _compiled(self, boxes: int) -> Run:
+        """How so many further boxes are examined: compiled where the search is long."""
+        if self._by is as_written and self.device is None and self._examined >= _LONG:
+            from systems.tape.recorded import Recorder  # numba is slow to import
+
+            self._by = Recorder()
+        self._examined += boxes
+        return self._by
+
     def run(self, limits: SearchLimits) -> SearchResult:
         """Goes on until nothing is open, a counterexample is found, or a limit is reached."""
         began, boxes = perf_counter(), 0
@@ -158,9 +170,14 @@ class Search:
             self.high, right = self.high[: -self.chunk], self.high[-self.chunk :]
             self.node, node = self.node[: -self.chunk], self.node[-self.chunk :]
             boxes += len(left)
-            findings = examiner.examine(placed(left, self.device), placed(right, self.device), self.core)
+            findings = examiner.examine(
+                placed(left, self.device), placed(right, self.device), self.core, self._compiled(len(left))
+            )
             suspects, disturbances = findings.worst[findings.open], findings.disturbance[findings.open]
-            refuted = fetched(violates(examiner.claim, suspects, disturbances))
+            if self.device is None:
+                likely = np.flatnonzero(suspicious(examiner.claim, suspects, disturbances))
+                suspects, disturbances = suspects[likely], disturbances[likely]
+            refuted = fetched(violates(examiner.claim, suspects, disturbances)) if len(suspects) else np.zeros(0, bool)
             if refuted.any():
                 k = int(np.argmax(refuted))
                 x, w = fetched(suspects[k]), fetched(disturbances[k])

@@ -13,7 +13,7 @@ from mpc.solvers.harmonic.admm import admm, advance
 from mpc.solvers.harmonic.cones import FAST
 from mpc.solvers.harmonic.dense import times
 from mpc.solvers.harmonic.interior_point import NUMERICAL, SOLVED, interior_point
-from mpc.solvers.verified_cache import compiled
+from systems.verified_cache import compiled
 
 __all__ = ["compiled_step"]
 

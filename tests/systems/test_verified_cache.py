@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 CODE = """
-from mpc.solvers.verified_cache import compiled
+from systems.verified_cache import compiled
 
 @compiled()
 def doubled(x):
@@ -77,6 +77,6 @@ def test_a_folder_that_takes_no_checksum_does_no_harm(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     (tmp_path / "user_module.py").write_text(CODE)
-    monkeypatch.setattr("mpc.solvers.verified_cache.write", full)
+    monkeypatch.setattr("systems.verified_cache.write", full)
     assert hits(loaded(tmp_path)) == 0
     assert hits(loaded(tmp_path)) == 0

@@ -1,0 +1,91 @@
+"""Functions of boxes, written for numpy, recorded when they are first called and run compiled from then on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, final
+
+import numpy as np
+
+from systems.tape.machine import BLOCK
+from systems.tape.tape import Tape
+from systems.tape.trace import Trace, Traced
+
+__all__ = ["Recorded", "Recorder"]
+
+Function = Callable[..., Sequence[np.ndarray]]
+
+
+@final
+class Recorded:
+    """A function of arrays (b, *shape), compiled: it returns its arrays and, of the boxes, those (b,) about which they
+    say nothing, since something is the case that was presumed not to be: an overflow, an undefined value.
+
+    Args:
+        function: of arrays, one per shape, with a batch in front; returns a sequence of such arrays. What it computes
+            for one box must not depend on the others.
+        shapes: of its arguments without the batch.
+
+    Raises:
+        NotTraceable: it does what cannot be recorded.
+    """
+
+    def __init__(self, function: Function, *shapes: tuple[int, ...]) -> None:
+        trace = Trace()
+        given = [trace.inputs(*shape) for shape in shapes]
+        results = [x if isinstance(x, Traced) else trace.constants(x) for x in function(*given)]
+        self.tape = Tape(trace, [int(k) for x in results for k in x.ids.flat])
+        self._shapes = [(x.shape[1:], x.is_truth) for x in results]
+        self._ends = np.cumsum([x.ids.size for x in results])[:-1]
+
+    def __call__(self, *given: np.ndarray, pool: ThreadPoolExecutor | None = None) -> tuple[list[Any], np.ndarray]:
+        boxes = len(given[0])
+        columns = np.concatenate([x.reshape(boxes, -1).T for x in given])
+        out, doubt = self._run(columns, pool)
+        arrays = []
+        for part, (shape, is_truth) in zip(np.split(out, self._ends), self._shapes, strict=True):
+            array = part.T.reshape(boxes, *shape)
+            arrays.append(array == 1.0 if is_truth else array)
+        return arrays, doubt
+
+    def _run(self, columns: np.ndarray, pool: ThreadPoolExecutor | None) -> tuple[np.ndarray, np.ndarray]:
+        boxes, threads = columns.shape[1], 1 if pool is None else pool._max_workers
+        blocks = -(-boxes // BLOCK)
+        if pool is None or blocks < 2 * threads:
+            return self.tape(columns)
+        share = -(-blocks // threads) * BLOCK
+        parts = list(pool.map(self.tape, (columns[:, k : k + share] for k in range(0, boxes, share))))
+        return np.concatenate([out for out, _ in parts], axis=1), np.concatenate([doubt for _, doubt in parts])
+
+
+@final
+class Recorder:
+    """Runs functions of boxes compiled, on all cores that the process may use, and by numpy where that is not possible:
+    functions that cannot be recorded, and boxes for which the recorded function says nothing.
+    """
+
+    def __init__(self) -> None:
+        self._recorded: dict[Function, Recorded | None] = {}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(cores) if cores > 1 else None
+
+    def __call__(self, function: Function, *arrays: np.ndarray) -> Sequence[np.ndarray]:
+        """What ``function(*arrays)`` returns, up to the rounding of elementary functions and the order of sums."""
+        if function not in self._recorded:
+            try:
+                self._recorded[function] = Recorded(function, *(x.shape[1:] for x in arrays))
+            except Exception:  # NotTraceable, or what numpy says itself when it computes
+                self._recorded[function] = None
+        recorded = self._recorded[function]
+        if recorded is None:
+            return function(*arrays)
+        results, doubt = recorded(*arrays, pool=self._pool)
+        if doubt.any():
+            again = np.flatnonzero(doubt)
+            for result, part in zip(results, function(*(x[again] for x in arrays)), strict=True):
+                result[again] = part
+            if len(again) > 0.5 * len(doubt) > 0.25 * BLOCK:
+                self._recorded[function] = None  # what is computed twice takes longer than by numpy alone
+        return results
