@@ -67,6 +67,9 @@ def test_relative_degrees():
     assert BarrierFilter(with_hard_constraints(lane_bound())).degrees == (2, 2)
     gentle = Inequality("gentle", lambda x, u: u.acceleration**2 - 0.25)
     assert BarrierFilter(braking(), [gentle, can_stop(0.9)]).degrees == (0, 1, 1)
+    assert BarrierFilter(braking(), [gentle]).correct(np.array([-2.0, 0.1]), np.array([0.9]), 0).input == (
+        pytest.approx(0.5, abs=1e-6)
+    )
     sideways = Inequality("sideways", lambda x, u: x.x - 1.0)
     assert BarrierFilter(planar_quadrotor(), [sideways]).degrees == (2,)
     with pytest.raises(NotApplicable, match="no input appears in the derivatives of 'constant'"):
