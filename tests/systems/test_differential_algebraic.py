@@ -35,6 +35,7 @@ from systems import (
     positive,
     signals,
 )
+from systems.inputs import delay_inputs, lag_inputs, limit_changes
 
 
 @dataclass(frozen=True)
@@ -130,15 +131,14 @@ def on_rod(angle: np.ndarray, rate: np.ndarray, length: float = 0.8) -> np.ndarr
 
 @pytest.mark.parametrize(("integrator", "substeps"), [("rk4", 12), (Radau(5, iterations=4), 2)], ids=str)
 def test_pendulum_on_a_rod_is_that_of_its_angle(integrator: Any, substeps: int) -> None:
-    sampled = [Discretisation(plant, 0.05, integrator, substeps) for plant in (Rod(), Angle())]
-    rod, angle = (dynamics.lower("numpy") for dynamics in sampled)
+    rod, angle = (Discretisation(plant, 0.05, integrator, substeps).function() for plant in (Rod(), Angle()))
     rng = np.random.default_rng(0)
-    turned, empty, none = rng.uniform(-3, 3, (64, 2)), np.zeros((64, 0)), np.zeros(0)
-    state = on_rod(*turned.T)
+    turned = rng.uniform(-3, 3, (2, 16))
+    state = on_rod(*turned).T
     for k in range(20):
-        u = 2.0 * np.cos(rng.uniform(0, 3, (64, 1)) + 0.1 * k)
-        state, turned = rod(state, u, empty, none), angle(turned, u, empty, none)
-    assert state == pytest.approx(on_rod(*turned.T), abs=2e-4)
+        u = 2.0 * np.cos(rng.uniform(0, 3, (1, 16)) + 0.1 * k)
+        state, turned = (np.array(f(z, u, ca.DM(0, 16), ca.DM(0, 16))) for f, z in ((rod, state), (angle, turned)))
+    assert state == pytest.approx(on_rod(*turned).T, abs=2e-4)
 
 
 def test_tension_and_derivatives_of_the_pendulum() -> None:
@@ -175,9 +175,10 @@ def test_the_derivative_is_that_of_the_implicit_function_theorem() -> None:
 def test_a_sample_is_that_of_scipy(integrator: Any) -> None:
     plant, (x, u) = Diode(), (0.2, 2.5)
     after = Discretisation(plant, 0.02, integrator, 4).function()(x, u, 0, ca.DM(0, 1))
+    solve = plant.algebraic_function()
 
     def rate(t: float, y: np.ndarray) -> list[float]:
-        return [(u - plant.algebraic_values(y, [u])[0] - y[0]) / 0.1 - y[0]]
+        return [(u - float(solve(y, u, 0)[0]) - y[0]) / 0.1 - y[0]]
 
     reference = solve_ivp(rate, (0.0, 0.02), [x], rtol=1e-10, atol=1e-12).y[0, -1]
     assert float(after) == pytest.approx(reference, abs=1e-7)
@@ -305,3 +306,43 @@ def test_vectors_of_algebraic_signals_are_read_by_name() -> None:
     assert z.names == ("ax", "ay", "tension")
     value = ca.Function("tension", [x, u], [z.tension])
     assert float(value([0.0, -0.8, 0.0, 0.0], 0.0)) == pytest.approx(0.5 * 9.81)
+
+
+@pytest.mark.parametrize(("integrator", "substeps"), [("rk4", 3), (Radau(5, iterations=3), 1)], ids=str)
+def test_transformations_of_inputs_carry_it(integrator: Any, substeps: int) -> None:
+    """A lag, a dead time and a limit on changes, on algebraic equations and an implicit integrator."""
+    task = dataclasses.replace(circuit(), integrator=integrator, substeps=substeps)
+    late = delay_inputs(limit_changes(lag_inputs(task, {"source": 0.02}), {"source": 20.0}), {"source": 0.05})
+    x = np.array([1.8, 2.6, 2.7, 2.8])  # voltage, what acts, the inputs before
+    after = np.array(late.dynamics.function()(x, 3.0, 0, 0))[:, 0]
+    equations = task.plant.casadi()
+
+    def rates(t: float, y: np.ndarray) -> list[float]:
+        return [float(equations(y[0], y[1], 0, 0)), (2.8 - y[1]) / 0.02]
+
+    assert late.plant.state.names == ("voltage", "source_lagged", "previous_source", "source_1_ago")
+    reference = solve_ivp(rates, (0.0, 0.05), x[:2], rtol=1e-10, atol=1e-12).y[:, -1]
+    assert after[:2] == pytest.approx(reference, abs=5e-4)
+    f = late.plant.casadi(["load"])
+    assert np.array(f(x, 3.0, 0, 1000.0))[:, 0] == pytest.approx(after, abs=1e-12)
+
+
+def test_affine_equations_are_sampled_exactly() -> None:
+    """A divider of resistors: the voltage between them is algebraic, and what is left is a linear plant."""
+
+    @dataclass(frozen=True)
+    class Divider(DifferentialAlgebraicPlant):
+        state = signals("voltage [V]")
+        algebraic = signals("node [V]")
+        input = signals("source [V]")
+
+        def derivative(self, x: Any, z: Any, u: Any, w: Any) -> Any:
+            return [(z.node - x.voltage) / 2.0]
+
+        def algebraic_equations(self, x: Any, z: Any, u: Any, w: Any) -> Any:
+            return [(u.source - z.node) / 3.0 - z.node / 6.0 - (z.node - x.voltage) / 2.0]
+
+    sampled = Discretisation(Divider(), 0.7, "exact").function()
+    rate, rest = (1.0 / 2.0 - 1.0) / 2.0, (1.0 / 3.0) / (1.0 - 0.5)
+    decay = np.exp(rate * 0.7)
+    assert float(sampled(0.4, 1.0, 0, 0)) == pytest.approx(rest + (0.4 - rest) * decay, rel=1e-12)
