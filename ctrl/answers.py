@@ -1,4 +1,4 @@
-"""How a controller answers for each part of a task: exactly, by an approximation that it announces, or not at all."""
+"""How a controller handles each part of a task: exactly, by an approximation that it announces, or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class Exact:
-    """The part is taken as it is written."""
+    """The part is handled exactly as it is written."""
 
 
 @final
@@ -52,7 +52,7 @@ class Refused:
 Answer = Exact | Announced | Refused
 EXACT = Exact()
 ESTIMATED = Announced("uses the estimate in place of the state")
-"""The answer of controllers of the state to a measurement: paired with an estimator, they are certainty-equivalent."""
+"""The answer of state-feedback controllers to a measurement: certainty equivalence, with an estimator."""
 NO_FORECAST = Refused(
     "the signals {names} are known ahead, as series over time, which this controller does not take; use LinearMPC, "
     "NonlinearMPC or a learner"
@@ -66,13 +66,13 @@ class Answers:
     """The answer of one kind of controller to every :class:`~systems.reading.Part` of a task.
 
     Args:
-        by_part: an answer, or a function of the task that gives one.
+        by_part: an answer, or a function of the task that returns one.
     """
 
     by_part: Mapping[Part, Answer | Callable[[Task], Answer]]
 
     def read(self, task: Task) -> tuple[str, ...]:
-        """The approximations made of this task, in words, each once.
+        """The approximations of this task, in words, without repetition.
 
         Raises:
             NotApplicable: a part that is refused.
@@ -93,7 +93,7 @@ class Answers:
 
 
 def quadratic_end(task: Task) -> Answer:
-    """The answer of quadratic programs to a terminal cost, which they shall optimise as it is charged."""
+    """The answer of quadratic programs to a terminal cost, which they must optimise exactly as it is charged."""
     if task.reading.ends_quadratically:
         return EXACT
     return Refused(
@@ -103,7 +103,7 @@ def quadratic_end(task: Task) -> Answer:
 
 
 def announced(controller: object) -> tuple[str, ...] | None:
-    """The approximations that a controller makes of its task, in words; None where it does not say."""
+    """The approximations that a controller announces, in words; None if it announces nothing."""
     texts = getattr(controller, "approximations", None)
     return None if texts is None else tuple(map(str, texts))
 
@@ -159,7 +159,7 @@ def _names(task: Task, part: Part) -> str:
 
 
 def steady_state_in_words(task: Task, constrained: bool = False) -> str:
-    """The optimal steady state of a task, such as ``level = 3, flow = 0``; says so where there is none."""
+    """The optimal steady state of a task in words, such as ``level = 3, flow = 0``; says so if there is none."""
     reading = task.reading
     steady = reading.steady_state if constrained else reading.free_steady_state
     if steady is None:

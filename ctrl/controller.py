@@ -1,4 +1,4 @@
-"""The controller: it answers every sample with a decision."""
+"""The controller protocol: one decision per sample."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _LAST = 2**62  # whole numbers around this one still fit into numpy's
 class Status(StrEnum):
     """How the computation of one sample ended.
 
-    ``INFEASIBLE``: no plan keeps the constraints. ``TERMINAL_SET_UNREACHABLE``: some do, but none of them ends where
-    the controller's promise of feasibility needs it to; the input is that of a plan without the terminal condition.
+    ``INFEASIBLE``: no plan satisfies the constraints. ``TERMINAL_SET_UNREACHABLE``: some plans do, but none of them
+    ends in the set that guarantees recursive feasibility; the input is that of a plan without the terminal condition.
     """
 
     SOLVED = "solved"
@@ -57,10 +57,10 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one sample.
+    """The result of one control step.
 
     Args:
-        input: (m,), finite and within the task's input bounds, whatever happened.
+        input: (m,), always finite and within the task's input bounds.
         status: how the computation ended. source: where the input came from.
         iterations: of the solver, 0 for a law in closed form.
         residual: largest violation of the optimality conditions of the accepted point, 0 for a law in closed form.
@@ -77,30 +77,31 @@ class Decision:
 
 @runtime_checkable
 class Controller(Protocol):
-    """Reads the state, decides the input. ``step`` never raises because of numbers and never returns NaN.
+    """Computes an input from the state. ``step`` never raises because of numbers and never returns NaN.
 
     Anything other than a state and a sample number is misuse: the library's controllers refuse it by
-    :func:`measured_state` and :func:`sample_index` before anything changes, and so should others.
+    :func:`measured_state` and :func:`sample_index` before anything changes, and other controllers should, too.
     """
 
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Starts a new run: discards the past."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample ``k`` in state ``x`` (n,); ``k`` counts on whether or not a solve succeeded."""
+        """Decides at sample ``k`` in state ``x`` (n,); ``k`` increases whether or not a solve succeeded."""
 
 
 @runtime_checkable
 class Preparing(Controller, Protocol):
-    """A controller that can do a part of a sample before its measurement has arrived; a loop calls it in between."""
+    """A controller that can do a part of its work before the measurement arrives; a loop calls it between samples."""
 
     def prepare(self, k: int) -> None:
-        """Prepares sample ``k``; without effect on the controller's promises, whether or not ``k`` is asked next."""
+        """Prepares sample ``k``; it does not affect the controller's guarantees, even if ``k`` is not the next
+        sample."""
 
 
 @runtime_checkable
 class BatchController(Controller, Protocol):
-    """A controller without memory that can also answer many states at once."""
+    """A controller without memory that can also process many states at once."""
 
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (b, m) for the states (b, n), equal to ``step`` row by row."""
@@ -111,13 +112,13 @@ class NotApplicable(TriviumError, ValueError):
 
 
 def expect_takes(task: Task, controller: Any) -> None:
-    """Checks that a controller is given what it takes: the state, or what the task measures of it.
+    """Checks that the task provides the input of a controller: the state, or measured outputs.
 
-    A controller of measurements says so by an attribute ``measurement``, whose signals are those of the task. The rest
-    of it, such as the noise, is what the controller believes.
+    A controller of measurements declares them by an attribute ``measurement``, whose signals are those of the task. The
+    rest of it, such as the noise, is the controller's model.
 
     Raises:
-        NotApplicable: it takes the other, or another measurement.
+        NotApplicable: it needs the state instead of a measurement, or the reverse, or another measurement.
     """
     taken, given, name = getattr(controller, "measurement", None), task.measurement, type(controller).__name__
     if taken is None and given is None:
@@ -142,9 +143,9 @@ def expect_takes(task: Task, controller: Any) -> None:
 
 
 def sample_index(k: Any) -> int:
-    """The number of a sample, 0 for the first of a run; beyond the end of a run it counts on.
+    """The number of a sample, 0 for the first of a run; it continues beyond the end of a run.
 
-    A whole number before 0 is answered too, as a clock may jump. Floats are refused even where they are whole: t / dt
+    Negative whole numbers are accepted, too, as a clock may jump. Floats are refused even where they are whole: t / dt
     is exact at some samples and off by a rounding at others, and would fail in the middle of a run.
 
     Raises:
@@ -160,10 +161,10 @@ def sample_index(k: Any) -> int:
 
 
 def measured_state(x: Any, state: Signals) -> np.ndarray:
-    """One measured state as floats (n,), which may hold NaN or infinity: a status reports those.
+    """One measured state as floats (n,), which may contain NaN or infinity: a status reports those.
 
     Raises:
-        InvalidValue: it holds no real numbers: text, None, truth values, complex numbers, objects.
+        InvalidValue: it does not consist of real numbers: text, None, truth values, complex numbers, objects.
         DimensionMismatch: another shape.
     """
     array = _real(x, state)

@@ -1,4 +1,4 @@
-"""Controllers, tasks and learners by name: entry points of installed packages, or a file of the user's own."""
+"""Controllers, tasks and learners by name: entry points of installed packages, or files of the user."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def entry_points(group: Group) -> dict[str, metadata.EntryPoint]:
 def load(group: Group, name: str) -> Any:
     """Loads an entry point by name, ``path/to/file.py:Thing`` or ``module:Thing``.
 
-    A controller may also be a file that was saved, such as a trained policy: the group ``trivium.files`` says by the
-    file's ending what reads it, a function of a task and a path.
+    A controller may also be a saved file, such as a trained policy: the group ``trivium.files`` maps the file's suffix
+    to a function of a task and a path that reads it.
 
     Args:
         group: of entry points.
-        name: of an entry point in the group, or a place.
+        name: of an entry point in the group, or ``path/to/file.py:Thing`` or ``module:Thing``.
 
     Raises:
         UnknownObject: no such name, file or attribute; lists those that exist.

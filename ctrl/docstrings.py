@@ -11,7 +11,7 @@ __all__ = ["first_line"]
 
 
 def first_line(module: str, attribute: str) -> str | None:
-    """The first line of the docstring of what ``module`` calls ``attribute``; where that is a value, its expression.
+    """The first line of the docstring of ``attribute`` in ``module``, or the expression of a value.
 
     Args:
         module: dotted name; neither it nor its packages are imported.

@@ -1,4 +1,4 @@
-"""Policies, networks and functions of other libraries as controllers, by one line each."""
+"""Adapters for policies, networks and functions of other libraries as controllers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Predicting(Protocol):
 
 @final
 class FunctionController:
-    """u = clip(f(o)), o the task's observation at each sample. Without finite numbers the input is that of the
-    reference, with status and source.
+    """u = clip(f(o)), where o is the task's observation at each sample. If f returns numbers that are not finite, the
+    reference input is applied, with status and source.
 
     Args:
-        task: gives observation, reference and input bounds.
-        function: of an observation (o,) in 32 bits, gives an input (m,) in the units of the plant.
+        task: defines observation, reference and input bounds.
+        function: maps an observation (o,) in single precision to an input (m,) in the units of the plant.
 
     Attributes:
-        approximations: unknown, as nobody can look into a function.
+        approximations: None, since those of a function are unknown.
     """
 
     def __init__(self, task: Task, function: Callable[[np.ndarray], Any]) -> None:
@@ -67,18 +67,18 @@ class FunctionController:
 
 
 def from_function(function: Callable[[np.ndarray], Any]) -> Callable[[Task], FunctionController]:
-    """A factory for comparisons, of a plain function of the observation: ``{"mine": from_function(f)}``.
+    """A controller factory for comparisons from a function of the observation: ``{"mine": from_function(f)}``.
 
     Args:
-        function: of an observation (o,) in 32 bits, gives an input (m,) in the units of the plant.
+        function: maps an observation (o,) in single precision to an input (m,) in the units of the plant.
     """
     expect_arguments(function, "observation", "function")
     return _Foreign(function)
 
 
 def from_predict(model: Predicting, unscaled: bool = True) -> Callable[[Task], FunctionController]:
-    """A factory for comparisons, of a policy with ``predict(observation, deterministic)``, as Stable-Baselines3 has:
-    ``{"ppo": from_predict(PPO.load("ppo.zip"))}``.
+    """A controller factory for comparisons from a policy with ``predict(observation, deterministic)``, as in
+    Stable-Baselines3: ``{"ppo": from_predict(PPO.load("ppo.zip"))}``.
 
     Args:
         model: trained on the task's environment, ``task.env()``.

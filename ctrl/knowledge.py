@@ -1,4 +1,4 @@
-"""What a controller was made with: what it minimises, what it was tuned on, what it knows in advance."""
+"""A controller's objective, the data it was tuned on, and what it knows in advance."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Knowledge", "knowledge_of"]
 @final
 @dataclass(frozen=True)
 class Knowledge:
-    """The three ways in which controllers of one task can differ without being better or worse as methods.
+    """Three differences between controllers of one task that say nothing about the quality of their methods.
 
-    A controller gives it in an attribute ``knowledge``; comparisons show it.
+    A controller states them in an attribute ``knowledge``, which comparisons display.
 
     Args:
-        objective: what it minimises, as the end of "minimises ...".
-        tuning: from which data it was made, as the end of "made from ...".
-        foresight: what of the reference it knows in advance, as the end of "knows ...".
+        objective: completes "minimises ...".
+        tuning: completes "made from ...".
+        foresight: completes "knows ...", about the reference in advance.
     """
 
     objective: str
@@ -30,7 +30,7 @@ class Knowledge:
 
 
 def knowledge_of(controller: object) -> Knowledge | None:
-    """What a controller says of itself; None where it does not.
+    """The knowledge that a controller states; None if it states none.
 
     Args:
         controller: any.

@@ -1,4 +1,4 @@
-"""A task to second order: at the point where it settles, and along a reference that moves."""
+"""The second-order expansion of a task, at its operating point and along a moving reference."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ class LocalModels:
 
 
 def local_model(task: Task, constrained: bool = False) -> LocalModel:
-    """Linearises the sampled plant and expands the stage cost where the task settles; for a reference that moves, at
-    its first sample.
+    """Linearises the sampled plant and expands the stage cost at the operating point; for a moving reference, at its
+    first sample.
 
-    Where the Hessian of the Lagrangian is not convex that of the cost alone is taken.
+    If the Hessian of the Lagrangian is not convex, that of the cost alone is used.
 
     Args:
         constrained: whether the operating point keeps the constraints of the task, besides its input bounds.

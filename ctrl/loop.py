@@ -53,11 +53,11 @@ def simulate(
     any other controller is reset and simulated from one initial state after another. Inputs are clipped to the plant's
     limits, as by its actuators.
 
-    On a task with a measurement the controller is given what is measured, NaN where a signal is not reported; see
+    On a task with a measurement, the controller receives the measured outputs, NaN where a signal is not reported; see
     :class:`ctrl.estimation.OutputFeedback`.
 
     Args:
-        task: whose true plant, reference, cost and constraints are simulated.
+        task: defines true plant, reference, cost and constraints.
         controller: anything with ``reset()`` and ``step(x, k)``.
         starts: (b, n), finite initial states.
         disturbances: (b, steps, q), held over each sample; its second dimension sets the length of the runs; default:
@@ -95,7 +95,7 @@ def one_by_one(
     noise: np.ndarray | None = None,
     parameters: np.ndarray | None = None,
 ) -> Iterator[Trajectories]:
-    """The runs of :func:`simulate`, each as it ends, of a controller that answers one state after the other.
+    """The runs of :func:`simulate` one by one as they end, for a controller that is not a batch controller.
 
     Args:
         task, controller, starts, disturbances, noise, parameters: as of :func:`simulate`.
@@ -119,7 +119,7 @@ def totals(
     noise: np.ndarray | None = None,
     parameters: np.ndarray | None = None,
 ) -> Totals:
-    """The sums over the runs of :func:`simulate`, to the bit, in the memory of one block of runs.
+    """The sums over the runs of :func:`simulate`, equal to the bit, with the memory of one block of runs.
 
     Args:
         task, controller, starts, disturbances, progress, noise, parameters: as of :func:`simulate`.

@@ -176,8 +176,8 @@ class LQR:
 
     Attributes:
         K: (m, n), at sample 0. P: (n, n), the cost-to-go of the linearised, unsaturated loop at sample 0.
-        x_ref (n,), u_ref (m,): where the first sample is expanded.
-        approximations: what of the task is not taken exactly.
+        x_ref (n,), u_ref (m,): the point at which the first sample is expanded.
+        approximations: of the task, in words.
 
     Raises:
         NotApplicable: no regulator exists for this task.
@@ -209,7 +209,7 @@ class LQR:
 
     @cached_property
     def approximations(self) -> tuple[str, ...]:
-        """The parts of the task that are not taken exactly, in words."""
+        """The approximations of the task, in words."""
         return ANSWERS.read(self.task)
 
     @property
@@ -271,15 +271,15 @@ class LQR:
         return riccati_recursion(models, P, np.zeros(len(P)))
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Does nothing: the regulator has no memory."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k; a state that is not finite, or too large to be multiplied, gives the reference input and
-        says so.
+        """Decides at sample k; for a state that is not finite, or too large to be multiplied, the reference input is
+        applied and the status says so.
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
-            InvalidValue: x holds no numbers, or k is not a sample number.
+            InvalidValue: x does not consist of numbers, or k is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self.task.plant.state), sample_index(k)
@@ -306,14 +306,14 @@ class LQR:
 
         Args:
             folder: where the project is written.
-            name: prefix of everything in the C code; default: made of the names of task and controller.
-            samples: reached by the tables of gains that vary, whose last row is held afterwards; default: the samples
-                of the task's run.
+            name: prefix of all identifiers in the C code; default: the names of task and controller.
+            samples: length of the tables of varying gains, whose last row is held afterwards; default: the samples of
+                the task's run.
         """
         return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
-        """The regulator in C, the tables of gains that vary reaching over so many samples.
+        """The regulator in C, with tables of varying gains for this number of samples.
 
         Raises:
             NotExportable: the task limits the change of inputs.
@@ -340,11 +340,11 @@ class LQR:
 
     @property
     def law(self) -> SaturatedLinear:
-        """The regulator in closed form, of which something can be proved.
+        """The control law of the regulator in closed form, for proofs.
 
         Raises:
-            NotApplicable: it has none: its gains vary with time, or it takes a periodic signal next to another point
-                than the reference.
+            NotApplicable: there is no closed form: its gains vary with time, or it uses the representative of a
+                periodic signal next to a point other than the reference.
         """
         if self._has_limits:
             raise NotApplicable(

@@ -1,4 +1,4 @@
-"""Files of the user's that Python imports in place of one of our packages, such as a ``mpc.py`` beside the script.
+"""Detects user files that Python imports in place of one of our packages, such as a ``mpc.py`` beside the script.
 
 Importing this module fails if ``systems`` is shadowed, so that :mod:`ctrl`, which needs it, says why it cannot be
 imported.

@@ -1,4 +1,4 @@
-"""Controllers by the text of the command line, together with what identifies them in another process."""
+"""Loads controllers named on the command line, together with their identity in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost of the end of a prediction: the task's own terminal cost, or the cost-to-go."""
+"""The terminal cost of a prediction: the task's own, or the cost-to-go."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Terminal:
 def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
     """The terminal cost of a predictive controller.
 
-    A task's own terminal cost is taken as it is. Otherwise the run is taken to go on for all future time: from the last
-    predicted state on it costs what the linear-quadratic regulator at the optimal steady state pays (Rawlings, Mayne &
+    A task's own terminal cost is used unchanged. Otherwise the horizon is treated as infinite: the cost from the last
+    predicted state on is that of the linear-quadratic regulator at the optimal steady state (Rawlings, Mayne &
     Diehl, 2017, section 2.5), plus the multipliers of that steady state times the distance, since the gradient of the
     stage cost need not vanish there (Diehl, Amrit & Rawlings, 2011).
     """

@@ -18,8 +18,8 @@ class Trajectories:
     """b recorded runs of one controller.
 
     A run that left the domain at sample ``left`` stays there: its state is held, its input is the reference's, and each
-    remaining sample costs what it costs to be at that point with that input. Where the next state was not finite,
-    the state and input before it are held instead, and every constraint counts as violated.
+    remaining sample is charged the stage cost at that point. If the next state was not finite, the state and input
+    before it are held instead, and every constraint counts as violated.
 
     Args:
         states: (b, steps + 1, n).

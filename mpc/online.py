@@ -154,8 +154,7 @@ class OnlineController(ABC):
         """
         raise NotExportable(
             f"{type(self).__name__} cannot be exported to C; export LinearMPC(task), ExplicitMPC(task), "
-            "HarmonicMPC(task), NonlinearMPC(task, iterations=1) or LQR(task) of the same task, or a policy trained on "
-            "it"
+            "HarmonicMPC(task), NonlinearMPC(task, iterations=1) or LQR(task) of the same task, or a trained policy"
         )
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Cells: pieces of work that follow from their description alone, and the engines that run them."""
+"""Cells: units of work whose results depend on their description alone, and the engines that run them."""
 
 from ctrl.cells.engine import Cell, Ended, Engine
 from ctrl.cells.here import Here

@@ -1,4 +1,4 @@
-"""Arrays in one file, in numpy's npz format: data only, of the types and shapes that are expected and no others."""
+"""Arrays in one file, in numpy's npz format, restricted to the expected types and shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVERHEAD = 1 << 16  # bytes of headers, for each array
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as ``numpy.load`` reads them, whole or not at all.
+    """Writes arrays atomically, in the format of ``numpy.load``.
 
     Args:
         path: of the file.
@@ -38,7 +38,7 @@ def read_arrays(
         expected: type and shape by name; None stands for a number of runs, the same in all arrays.
 
     Raises:
-        FileError: it cannot be read, is damaged, or holds other arrays.
+        FileError: it cannot be read, is damaged, or contains other arrays.
     """
     path = Path(path)
     data = read_bytes(path, 1 << 31)

@@ -1,4 +1,4 @@
-"""The engine: it runs cells and hands back what each of them gave."""
+"""The engine: runs cells and returns their results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ctrl.controller import NotApplicable
 __all__ = ["Cell", "Ended", "Engine", "attempt", "fault"]
 
 Cell = Callable[[], Any]
-"""Work that can be pickled, whose result follows from what it holds, wherever and however often it runs."""
+"""Work that can be pickled and whose result depends only on its content, wherever and however often it runs."""
 
 
 @final
 @dataclass(frozen=True)
 class Ended:
-    """What became of a cell.
+    """The outcome of a cell.
 
     Args:
-        index: of the cell among those that were given.
+        index: of the cell in the given sequence.
         value: its result; None if it has none.
         skipped: why it does not apply; empty if it does.
         failed: the error that stopped it, in one line; empty if there was none.
@@ -36,7 +36,7 @@ class Ended:
 
 
 class Engine(ABC):
-    """Runs cells. Closing the iterator, or an interrupt, ends those that still run.
+    """Runs cells. Closing the iterator, or an interrupt, stops cells that are still running.
 
     Args:
         workers: number of cells that run at once.
@@ -46,19 +46,19 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, cells: Sequence[Cell]) -> Generator[Ended, None, None]:
-        """What became of each cell, as they end; an error ends its own cell alone.
+        """Yields the outcome of each cell as it ends; an error ends only its own cell.
 
         Args:
-            cells: to be run, each once.
+            cells: to run, each once.
         """
 
 
 def attempt(index: int, cell: Cell) -> Ended:
-    """Runs one cell. One that raises must not cost the others their results.
+    """Runs one cell and catches its errors, so that other cells keep their results.
 
     Args:
-        index: of the cell among those that were given.
-        cell: to be run.
+        index: of the cell in the given sequence.
+        cell: to run.
     """
     try:
         return Ended(index, cell())

@@ -1,4 +1,4 @@
-"""What makes a controller, in words that are the same in another process: by it, finished work is recognised."""
+"""The identity of a controller, the same in every process, by which finished work is recognised."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _BYTES = 1 << 28
 @final
 @dataclass(frozen=True)
 class Identified:
-    """A factory of controllers with what identifies it, and settings for it.
+    """A factory of controllers with its identity and its settings.
 
     Args:
-        factory: makes a controller for a task.
-        source: what it was made from, in words that are the same in another process.
+        factory: constructs a controller for a task.
+        source: a description of its origin that is the same in every process.
         settings: keyword arguments of the factory; default: none.
     """
 
@@ -43,10 +43,10 @@ class Identified:
 
 
 def identity(given: Any) -> str | None:
-    """What makes a controller: file, name, digest of the file's content, and arguments; None where that cannot be said,
-    as of a controller that is already made, or of a lambda function.
+    """The identity of a controller: file, name, digest of the file's content, and arguments; None if it has none, like
+    a constructed controller or a lambda function.
 
-    Files that its own file imports are not looked at.
+    Files that its own file imports are not considered.
 
     Args:
         given: a controller or its factory.

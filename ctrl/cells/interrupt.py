@@ -1,4 +1,4 @@
-"""An interrupt from the terminal ends the program soon, whatever it is doing."""
+"""Ends the program soon after an interrupt from the terminal, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PATIENCE = 1.5  # seconds
 
 @contextmanager
 def ends_promptly(message: str, patience: float = _PATIENCE) -> Iterator[None]:
-    """Context in which an interrupt raises KeyboardInterrupt, and ends the process where that is not heeded, as by code
-    that catches every exception. What is kept in files is kept by then.
+    """Context in which an interrupt raises KeyboardInterrupt, and ends the process if code catches that exception.
+    Results have been written to files by then.
 
     Args:
         message: printed before the process is ended.

@@ -1,7 +1,8 @@
-"""Worker processes that end with the process that started them, however that ends.
+"""Worker processes that end with the process that started them, however that process ends.
 
-A process that is killed cannot tell its workers, but the operating system takes its locks from it: a worker that can
-lock what its parent held is alone. Windows has locks, too; there the number of the parent process tells nothing.
+A process that is killed cannot notify its workers, but the operating system releases its locks: if a worker can acquire
+the lock of its parent, the parent has ended. This also works on Windows, where the parent's process number is of no
+use.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _INTERVAL = 1.0  # seconds between two attempts
 
 @cache
 def lifeline() -> str:
-    """The path of a file that this process keeps locked as long as it lives; empty where there are no locks."""
+    """The path of a file that this process keeps locked as long as it lives; empty if there are no locks."""
     handle, path = tempfile.mkstemp(prefix="trivium-alive-")
     held, other = os.fdopen(handle, "ab"), open(path, "ab")  # noqa: SIM115
     works = try_lock(held) and not try_lock(other)

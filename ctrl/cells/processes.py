@@ -1,4 +1,4 @@
-"""Cells in processes of this machine, by joblib."""
+"""Runs cells in processes of this machine with joblib."""
 
 from __future__ import annotations
 

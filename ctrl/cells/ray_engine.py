@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: a local one, or one that runs already."""
+"""Runs cells on a local or an existing Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class RayMissing(TriviumError, ImportError):
 
 @final
 class RayEngine(Engine):
-    """Runs cells as tasks of Ray. A cell whose worker or node is lost is run again elsewhere, as often as it takes: its
-    result follows from what it holds.
+    """Runs cells as Ray tasks. A cell whose worker or node is lost is run again elsewhere, as often as necessary, since
+    its result depends only on its content.
 
     Args:
-        address: of a cluster that runs, such as "ray://head:10001" or "auto"; default: a local one, which ends with
+        address: of an existing cluster, such as "ray://head:10001" or "auto"; default: a local one, which ends with
             this process.
         workers: processors of a local cluster; default: all.
-        gpus: share of a GPU that each cell asks for; default: 0.
-        ahead: cells that wait in the cluster beyond those that run; default: 64.
+        gpus: share of a GPU that each cell requests; default: 0.
+        ahead: cells that wait in the cluster in addition to those that run; default: 64.
 
     Raises:
         RayMissing: Ray is not installed.

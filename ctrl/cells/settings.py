@@ -1,4 +1,4 @@
-"""The settings that finished work was made with: work under others is not mixed with it."""
+"""The settings of finished work, which must not be mixed with work under other settings."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def versions() -> dict[str, str]:
 
 
 def expect_same(path: Path, settings: Mapping[str, Any], what: str) -> None:
-    """Refuses to go on with work that was begun with other settings.
+    """Refuses to resume work that was begun with other settings.
 
     Args:
-        path: of the settings in the folder of finished work; where there is none, all is well.
-        settings: of the work that is to be done, by the words that a message names them with.
-        what: was begun, such as "comparison".
+        path: of the settings in the folder of finished work; if it does not exist, nothing is checked.
+        settings: of the work to be done, by their names in messages.
+        what: kind of work, such as "comparison".
 
     Raises:
         OutputError: they differ, or the file cannot be read.

@@ -1,8 +1,8 @@
-"""Regions of attraction of a task under a control law, proved. Start with :func:`certify`, or :func:`largest_level`.
+"""Proved regions of attraction of a task under a control law. Start with :func:`certify` or :func:`largest_level`.
 
-``print(largest_level(task, LQR(task).law))`` finds the largest ellipsoid from which the regulator provably returns and
-says what that rests on. Both take any Lyapunov function in place of the default one; the rest of this list is Lyapunov
-functions, where to get better ones, and estimates by sampling.
+``print(largest_level(task, LQR(task).law))`` finds the largest ellipsoid from which the regulator provably converges
+and states the assumptions. Both functions accept any Lyapunov function in place of the default one; the other names are
+Lyapunov functions, methods that compute better ones, and estimates by sampling.
 """
 
 from ctrl.certify.barriers import BarrierCertificate, certify_barrier

@@ -1,4 +1,4 @@
-"""The share of a controller's starts that is proved to arrive, for comparisons."""
+"""The share of the initial states from which a controller is proved to reach the reference, for comparisons."""
 
 from __future__ import annotations
 

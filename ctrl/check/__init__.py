@@ -1,4 +1,4 @@
-"""Checks of users' plants, tasks and controllers, with how to fix what fails."""
+"""Checks of users' plants, tasks and controllers, with advice on how to fix failures."""
 
 from ctrl.check.controllers import check_controller
 from ctrl.check.plants import check_plant

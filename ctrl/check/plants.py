@@ -22,7 +22,7 @@ AGREEMENT = 1e-9
 
 
 def check_plant(plant: Plant | type[Plant]) -> Report:
-    """Checks that simulation, optimisation, learning and proofs can read a plant.
+    """Checks that simulation, optimisation, learning and proofs can use a plant.
 
     Args:
         plant: the plant, or its class, which is then constructed with default parameters. It is evaluated around the

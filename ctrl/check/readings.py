@@ -1,4 +1,4 @@
-"""How controllers take a task: exactly, by approximations that they announce, or not at all."""
+"""How controllers handle a task: exactly, by approximations that they announce, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_readings"]
 
 
 def check_readings(task: Task, controllers: Mapping[str, Callable[[Task], Controller]]) -> Report:
-    """Reports how each controller reads the task, without a run.
+    """Reports how each controller handles the task, without a run.
 
     Args:
         task: the task.

@@ -44,7 +44,7 @@ class Check:
 @final
 @dataclass(frozen=True)
 class Report:
-    """All checks of one object; ``print`` it, or have it raise.
+    """All checks of one object; ``print`` it, or call :meth:`raise_if_failed`.
 
     Args:
         subject: the object, in words.
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed; warnings do not count."""
+        """Whether no check failed; warnings do not count."""
         return not self.failures
 
     @property

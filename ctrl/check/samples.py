@@ -1,4 +1,4 @@
-"""Where a plant is asked: states, inputs and disturbances at which its equations must make sense."""
+"""Sample points of a plant: states, inputs and disturbances at which its equations must be valid."""
 
 from __future__ import annotations
 

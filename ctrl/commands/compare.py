@@ -32,7 +32,7 @@ class Compare:
       trivium compare my_plant.py:task --controllers lqr my_controller.py:Relay
       trivium compare cartpole --robustness
 
-    Ctrl-C stops; the same command with --out DIR, which is then printed, goes on without repeating finished runs.
+    Ctrl-C stops it and prints the command with --out DIR that resumes it without repeating finished runs.
 
     Exit status: 0 every controller ran or does not apply; 1 a controller failed; 2 misuse; 130 interrupted.
     """
@@ -48,7 +48,7 @@ class Compare:
     seed: int = 0
     """Seed of initial states and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; a comparison that was interrupted there goes on. Default: a new one, runs/TASK-TIME."""
+    """Folder for the results; an interrupted comparison is resumed there. Default: a new one, runs/TASK-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Number of processes for controllers that cannot compute a batch of states; default: the number of free cores."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()

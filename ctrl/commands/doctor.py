@@ -14,7 +14,7 @@ __all__ = ["Doctor"]
 
 @dataclass(frozen=True)
 class Doctor:
-    """Show what this machine gives a loop at a fixed rate, and what to set for more.
+    """Show how well this machine can run a loop at a fixed rate, and which settings would improve it.
 
     For example:
       trivium doctor --rate 200
@@ -28,7 +28,7 @@ class Doctor:
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 5.0
     """Length of the empty loop."""
     compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Compile now what is otherwise compiled when it is used for the first time on this machine."""
+    """Compile all code that is otherwise compiled on first use on this machine."""
 
     def run(self) -> int:
         from rich.console import Console

@@ -15,26 +15,26 @@ __all__ = ["Export"]
 
 @dataclass(frozen=True)
 class Export:
-    """Write a controller as a self-contained C99 project: no heap, no library but <math.h>, with its test.
+    """Write a controller as a self-contained C99 project with a test; it uses no heap and no library except <math.h>.
 
     For example:
       trivium export cartpole --controller lqr --to firmware/cartpole
       trivium export double-integrator --controller linear-mpc --to firmware/mpc --name axis
       trivium export cartpole --controller runs/mine/dsact.policy --to firmware/policy
 
-    Exit status: 0 written; 2 misuse, or a controller without a form in C.
+    Exit status: 0 written; 2 misuse, or a controller that cannot be exported to C.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask."""
     to: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder to write the project to; files of its names are replaced."""
+    """Folder for the project; existing files with the same names are replaced."""
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
     """A controller: a name, path/to/file.py:MyController, or a trained policy's file."""
     name: str = ""
-    """Prefix of everything in the C code; default: made of the names of task and controller."""
+    """Prefix of all identifiers in the C code; default: the names of task and controller."""
     samples: int | None = None
-    """Samples reached by tables of a moving reference, whose last rows are held afterwards; default: the run's."""
+    """Length of the tables of a moving reference, whose last rows are held afterwards; default: the run's samples."""
 
     def run(self) -> int:
         from ctrl.discovery import load, load_task

@@ -16,15 +16,15 @@ __all__ = ["Loop"]
 
 @dataclass(frozen=True)
 class Loop:
-    """Run a controller at a fixed rate on a simulated plant, on a peer over UDP, or on an object of your own.
+    """Run a controller at a fixed rate on a simulated plant, on a plant over UDP, or on your own object.
 
     For example:
       trivium loop cartpole --controller linear-mpc --seconds 10
       trivium loop cartpole --controller my_controller.py:rti --rate 200 --seconds 60 --plant udp://127.0.0.1:9000
       trivium loop my_plant.py:task --controller lqr --plant my_rig.py:Rig --standby
 
-    Exit status: 0 the time was over; 2 misuse; 130 stopped by a signal, with the safe input written last and the run
-    saved.
+    Exit status: 0 the run was completed; 2 misuse; 130 stopped by a signal, with the safe input written last and the
+    run saved.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -43,11 +43,12 @@ class Loop:
     standby: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep a second controller process, which takes over if the first one dies."""
     overrun: Literal["late", "hold", "fallback"] = "fallback"
-    """What is applied if the controller's answer is late: it, once it has come; the previous input; the fallback's."""
+    """Input to apply if the controller's answer is late: the answer once it arrives, the previous input, or the
+    fallback's."""
     budget: float = 0.9
     """Share of a sample within which the answer must arrive."""
     fallbacks: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...")] = None
-    """Controllers, asked in this order if there is no answer; default: lqr, where the task has one."""
+    """Controllers, called in this order if there is no answer; default: lqr, if the task has one."""
     predict_delay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Compute each input one sample ahead, from the predicted state."""
     watchdog: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
@@ -55,7 +56,7 @@ class Loop:
     rate_limit: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="LIMIT ...")] = None
     """Largest change of each input per second."""
     safe_input: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="VALUE ...")] = None
-    """Input that is applied when the watchdog expires and when the loop ends; default: the task's reference input."""
+    """Input applied when the watchdog expires and when the loop ends; default: the task's reference input."""
     seed: int = 0
     """Seed of the simulator's initial state and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -1,4 +1,4 @@
-"""Shared by the commands: refusals, short names, and where a result was written."""
+"""Shared by the commands: errors about misuse, short names, and messages about written results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def short_name(name: str) -> str:
 
 
 def tell(saved: Kept, reservation: str = "") -> None:
-    """Where a result was written, with what is to be said against it, and why it is not the requested place."""
+    """States where a result was written, with a reservation, and, if that is not the requested path, why."""
     if saved.trouble:
         print(f"trivium: {saved.trouble}", file=sys.stderr)
     print(f"saved{reservation}: {saved.path}")

@@ -1,4 +1,4 @@
-"""The work of ``trivium verify``: proves what can be proved of a controller, and verifies certificates again."""
+"""The implementation of ``trivium verify``: proofs about a controller, and verification of certificates."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def best_certificate(
         seconds: of proof, for each of them.
         degree: of the polynomial; None for none.
         continuous: whether the law answers at every instant.
-        disturbed: whether under whatever the task's distribution of disturbances can draw.
+        disturbed: whether under all disturbances in the support of the task's distribution.
 
     Returns:
         The certificate of the larger volume, and lines that say where the loop rests, what sampling found and which V

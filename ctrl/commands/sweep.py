@@ -29,7 +29,7 @@ class SweepCommand:
       trivium sweep cartpole --controllers lqr nonlinear-mpc --tune nonlinear-mpc:horizon=10,20
       trivium sweep cartpole --controllers lqr dsact --training-seeds 0 1 2
 
-    Ctrl-C stops; the same command with --out DIR, which is then printed, goes on without repeating finished cells.
+    Ctrl-C stops it and prints the command with --out DIR that resumes it without repeating finished cells.
 
     Exit status: 0 every cell ran or does not apply; 1 a cell failed; 2 misuse; 130 interrupted.
     """
@@ -41,21 +41,21 @@ class SweepCommand:
     starts: int = 32
     """Number of initial states for each seed, drawn from the task's distribution."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds of initial states and disturbances; every controller meets the same ones."""
+    """Seeds of initial states and disturbances, the same for every controller."""
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,... ...")] = ()
-    """Values of parameters of the simulated plant, which the controllers do not know; every combination is run."""
+    """Values of parameters of the simulated plant, which controllers do not know; all combinations are run."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CONTROLLER:NAME=VALUE,... ...")] = ()
-    """Values of arguments of a controller's constructor; every combination is run."""
+    """Values of arguments of a controller's constructor; all combinations are run."""
     training_seeds: tuple[int, ...] = ()
     """Seeds for every controller whose constructor takes one, such as dsact, which is trained with each of them."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; a sweep that was interrupted there goes on. Default: a new one, runs/sweep-TIME."""
+    """Folder for the results; an interrupted sweep is resumed there. Default: a new one, runs/sweep-TIME."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Number of processes; default: the number of free cores."""
     engine: Literal["joblib", "ray"] = "joblib"
     """What runs the cells: processes of this machine, or a Ray cluster (needs the extra `cluster`)."""
     address: str | None = None
-    """Address of a Ray cluster that runs, such as ray://head:10001; default: a local one."""
+    """Address of an existing Ray cluster, such as ray://head:10001; default: a local one."""
 
     def run(self) -> int:
         from rich.console import Console

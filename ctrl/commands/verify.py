@@ -60,7 +60,7 @@ class Verify:
         if self.check is not None:
             return self._verify_again(self.check)
         if self.task is None:
-            raise Misuse("give either a TASK to prove something of, or --check FILE")
+            raise Misuse("give either a TASK for a proof, or --check FILE")
         if self.degree is not None and self.degree < 2:
             raise Misuse(f"--degree {self.degree}; a Lyapunov function needs 2 or more")
         return self._prove(self.task)

@@ -1,4 +1,4 @@
-"""The data of a comparison: what every controller faced, what its runs did, and what was measured."""
+"""The data of a comparison: common conditions, recorded runs, and metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ComparisonData", "ProvedShare"]
 
 @final
 class ProvedShare(float):
-    """A proved share of the starts that knows the region it is of: a number wherever a share is one.
+    """A proved share of the initial states, a number that also contains the outline of its region.
 
     Args:
         share: between 0 and 1.
@@ -44,7 +44,7 @@ class ProvedShare(float):
 
 @dataclass(frozen=True, eq=False)
 class ComparisonData(ABC):
-    """Read by the table, the figure and the files of a comparison.
+    """The data from which the table, the figure and the files of a comparison are created.
 
     Args:
         task: the task of every run.
@@ -58,11 +58,9 @@ class ComparisonData(ABC):
         seconds: wall time by controller, its construction included.
         workers: number of processes.
         metrics: what was measured of the runs, by controller.
-        approximations: what each controller does not take of the task as it is written, in words; None where it does
-            not say.
-        is_proof_tried: whether proofs were asked for; default: True.
-        knowledge: what each controller minimises, was made from and knows in advance, of those that say so; default:
-            none.
+        approximations: the announced approximations of each controller; None if it announces nothing.
+        is_proof_tried: whether proofs were requested; default: True.
+        knowledge: objective, tuning and foresight of each controller that states them; default: none.
         noise: draws of the measurement's noise (runs, steps, p), the same for every controller; None for a task without
             a measurement.
         parameters: of the true plant in each run (runs, v); None for a task without a variation.

@@ -1,4 +1,4 @@
-"""Starts and disturbances, drawn before any controller is asked: common random numbers."""
+"""Initial states and disturbances, drawn before any controller runs: common random numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Draws", "draw", "draw_all", "objection"]
 
 
 class Draws(NamedTuple):
-    """What every controller of a comparison meets.
+    """The random draws of a comparison, the same for every controller.
 
     Args:
         starts: (runs, n). disturbances: (runs, steps, q).

@@ -1,4 +1,4 @@
-"""Controllers of the state on tasks that measure something else: paired with an estimator."""
+"""Combines state-feedback controllers with an estimator on tasks with a measurement."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class _Pairing:
 
 
 def paired(controller: Controller, given: Any, task: Task) -> tuple[Controller, Any]:
-    """The controller as it can run the task, and what makes it anew in another process.
+    """The controller, with an estimator if necessary, and a factory that constructs it again in another process.
 
     Args:
-        controller: made for the task. given: the controller or its factory. task: what is controlled.
+        controller: made for the task. given: the controller or its factory. task: the controlled task.
     """
     if task.measurement is None or getattr(controller, "measurement", None) is not None:
         return controller, given

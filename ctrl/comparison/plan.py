@@ -1,4 +1,4 @@
-"""What a comparison will do, what its runs depend on, and about how long they take."""
+"""The plan of a comparison, the settings on which its runs depend, and an estimate of their duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a comparison is: one bar per controller on a terminal, nothing elsewhere."""
+"""The progress of a comparison: one bar per controller on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 

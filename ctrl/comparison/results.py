@@ -1,4 +1,4 @@
-"""The comparison as a folder: table, figure, the task in full, and what it takes to reproduce them."""
+"""The folder of a comparison: table, figure, the complete task, and everything needed to reproduce them."""
 
 from __future__ import annotations
 

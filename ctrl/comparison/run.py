@@ -54,13 +54,14 @@ def compare(
     engine: Engine | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Runs every controller from the same starts under the same disturbances.
+    """Runs every controller from the same initial states under the same disturbances.
 
-    A controller without memory (:class:`BatchController`) answers all runs at once. Any other one given as a factory
-    has its runs spread over processes, each with a controller of its own and one thread; the numbers do not depend on
-    how many there are. Progress is shown on the terminal, with an estimate of the time after the first runs.
+    A controller without memory (:class:`BatchController`) computes all runs at once. The runs of any other controller
+    that is given as a factory are distributed over processes, each with its own controller and one thread; the numbers
+    do not depend on how many there are. Progress is shown on the terminal, with an estimate of the time after the first
+    runs.
 
-    On a task with a measurement, a controller of the state is paired with an estimator,
+    On a task with a measurement, a state-feedback controller is combined with an estimator,
     :func:`ctrl.estimation.standard_estimator`, which the table names.
 
     Args:
@@ -69,15 +70,14 @@ def compare(
         starts: number of initial states to draw from the task's initial distribution for each seed, or the states
             themselves, (runs, n); default: 128.
         seeds: of starts and disturbances; default: 0.
-        workers: number of processes; default: as many as there are cores that are free.
+        workers: number of processes; default: the number of free cores.
         proof: function of task and controller, called once for each controller; returns the share of the starts'
             support that is proved to reach the reference; default: no proof is tried.
-        out: folder that keeps finished runs while others go on; a comparison that was interrupted goes on from there,
-            with the same numbers. Runs of lambda functions and of controllers that are already made are not kept, as
-            nothing says whether they are the same. Default: nothing is kept.
-        engine: what runs the cells; default: processes of this machine, as many as `workers` says.
-        announce: called with lines that say what will be done and about how long it takes; default: they are printed
-            on a terminal.
+        out: folder in which finished runs are stored; an interrupted comparison resumes from there, with the same
+            numbers. Runs of lambda functions and of controllers that were constructed beforehand are not stored, since
+            it cannot be verified that they are unchanged. Default: nothing is stored.
+        engine: runs the cells; default: `workers` processes of this machine.
+        announce: called with lines about the plan and its estimated duration; default: they are printed on a terminal.
 
     Raises:
         OutputError: `out` holds runs of another task, other settings or another controller of the same name.

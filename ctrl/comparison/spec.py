@@ -1,4 +1,4 @@
-"""The controllers that are compared, by name, and from how many starts."""
+"""The controllers of a comparison, by name, and its number of starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STARTS = 128
 @final
 @dataclass(frozen=True)
 class ComparisonSpec:
-    """The comparison that belongs to a task, for controllers that would take too long on 128 starts.
+    """A task's own comparison, for controllers that would take too long on 128 starts.
 
     Args:
         controllers: factories by the name that the table shows.

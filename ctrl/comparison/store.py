@@ -1,4 +1,4 @@
-"""Finished runs of a comparison in its folder, so that an interrupted one goes on where it stopped."""
+"""Storage of finished runs in a comparison's folder, so that an interrupted comparison resumes where it stopped."""
 
 from __future__ import annotations
 

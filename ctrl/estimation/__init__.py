@@ -1,4 +1,4 @@
-"""Estimators of the state from what is measured, each made from a task alone, and output feedback."""
+"""State estimators, each constructed from a task alone, and output feedback."""
 
 from ctrl.estimation.constant_gain import LuenbergerObserver, SteadyKalmanFilter
 from ctrl.estimation.disturbance_model import DisturbanceModel, disturbance_model

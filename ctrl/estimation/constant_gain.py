@@ -1,4 +1,4 @@
-"""Observers with one gain for all samples: the Kalman filter in its steady state, and Luenberger's by its poles."""
+"""Observers with a constant gain: the steady-state Kalman filter, and the Luenberger observer by pole placement."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class SteadyKalmanFilter(_ConstantGain):
 
     Args:
         task: with a measurement whose noise excites every output, and a constant reference.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
 
     Attributes:
@@ -149,7 +149,8 @@ class SteadyKalmanFilter(_ConstantGain):
 
 @final
 class LuenbergerObserver(_ConstantGain):
-    """An observer by the poles of its error (Luenberger, 1971), at the linearisation at the reference.
+    """An observer with prescribed poles of its error dynamics (Luenberger, 1971), at the linearisation at the
+    reference.
 
     The error of the estimate evolves as e+ = (I - L C) A e, whose eigenvalues are the poles.
 

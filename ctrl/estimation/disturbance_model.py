@@ -24,7 +24,7 @@ SPREAD = 100.0  # standard deviation of the first disturbance, in drifts
 @final
 @dataclass(frozen=True, eq=False)
 class DisturbanceModel:
-    """x+ = F(x, u + B d, w), y = h(x, u) + C d, d+ = d + drift: what is left of a mismatch at rest.
+    """x+ = F(x, u + B d, w), y = h(x, u) + C d, d+ = d + drift: the effect of a model mismatch in steady state.
 
     Args:
         task: the augmented one, from which an estimator is made; its states are those of the plant, and then d.
@@ -40,7 +40,7 @@ class DisturbanceModel:
 
 def disturbance_model(task: Task, drift: Mapping[str, float] | None = None) -> DisturbanceModel:
     """The integrating disturbance model of a task (Pannocchia & Rawlings, 2003), one disturbance for each signal of the
-    measurement as far as they can be told apart: on the inputs first, then on the signals themselves.
+    measurement as far as they are observable: on the inputs first, then on the signals themselves.
 
     Args:
         task: with a measurement and a constant reference.

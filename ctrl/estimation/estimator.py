@@ -1,4 +1,4 @@
-"""The estimator: it answers every sample with an estimate of the state."""
+"""The estimator protocol: one estimate of the state per sample."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Estimate", "Estimator", "measured_outputs"]
 @final
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The state as far as measurements tell.
+    """The estimated state.
 
     Args:
-        state: (n,), finite whatever happened.
-        covariance: (n, n), of its error; None where the estimator does not know it.
-        status: SOLVED, also where nothing was measured and the state is predicted; NUMERICAL where a number that is not
+        state: (n,), always finite.
+        covariance: (n, n), of its error; None if the estimator does not compute it.
+        status: SOLVED, also if nothing was measured and the state is predicted; NUMERICAL if a number that is not
             finite was left out.
-        used: how many signals of the measurement were used.
+        used: number of measured signals that were used.
     """
 
     state: np.ndarray
@@ -36,12 +36,12 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Reads measurements, estimates the state. ``update`` never raises because of numbers and never returns NaN."""
+    """Estimates the state from measurements. ``update`` never raises because of numbers and never returns NaN."""
 
     task: Task
 
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Starts a new run: discards the past."""
 
     def update(self, y: np.ndarray, u: np.ndarray, k: int) -> Estimate:
         """Estimates the state at sample ``k`` from ``y`` (p,), NaN where a signal is not reported; ``u`` (m,) is the

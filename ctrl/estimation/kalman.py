@@ -29,14 +29,14 @@ class _Linearised(RecursiveFilter, ABC):
 
 @final
 class KalmanFilter(_Linearised):
-    """The Kalman filter with the gain of every sample (Kalman, 1960): for an affine plant with Gaussian distributions,
-    the mean of the state given all measurements.
+    """The time-varying Kalman filter (Kalman, 1960): for an affine plant with Gaussian distributions, the mean of the
+    state given all measurements.
 
-    Starts from the task's initial distribution. Delays, sample times and drop-outs of signals are taken exactly.
+    It starts from the task's initial distribution. Delays, sample times and drop-outs of signals are handled exactly.
 
     Args:
         task: with a measurement; plant and measurement affine.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
 
     Attributes:
@@ -60,11 +60,11 @@ class ExtendedKalmanFilter(_Linearised):
     """The extended Kalman filter (Simon, 2006, "Optimal State Estimation", section 13.2.3): the Kalman filter with
     derivatives at the latest estimate.
 
-    Starts from the task's initial distribution. Delays, sample times and drop-outs of signals are taken exactly.
+    It starts from the task's initial distribution. Delays, sample times and drop-outs of signals are handled exactly.
 
     Args:
         task: with a measurement.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
 
     Attributes:

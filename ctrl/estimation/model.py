@@ -1,4 +1,4 @@
-"""A measured task as an estimator sees it: the nominal plant, what is reported of it, and how far both err."""
+"""The model of an estimator: nominal plant, measurement, and the covariances of their errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class EstimationModel:
 
     Args:
         task: with a measurement; its nominal plant is the model.
-        model_error: standard deviations of e per sample, by name of the state (others zero) or in order, for what the
-            model does not know; default: none beside the task's disturbance.
+        model_error: standard deviations of the process noise e per sample, by name of the state (others zero) or in
+            order; default: none beside the task's disturbance.
 
     Attributes:
         n: states of the plant. size: of z.

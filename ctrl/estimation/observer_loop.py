@@ -1,4 +1,4 @@
-"""The loop of a plant, an observer and a linear regulator, as one plant under one law: what proofs are about."""
+"""The loop of a plant, an observer and a linear regulator as one plant under one control law, for proofs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["observer_loop"]
 
 
 def observer_loop(feedback: OutputFeedback) -> tuple[Task, SaturatedLinear]:
-    """A task whose state is that of the plant and the error of its estimate, with the law that makes it the loop that
-    runs; :func:`ctrl.certify.certify` and all other proofs take both.
+    """A task whose state consists of the plant's state and the estimation error, with the control law of the loop;
+    :func:`ctrl.certify.certify` and all other proofs accept both.
 
     With x the state, z the estimate and e = z - x: u = clip(u_r - K (x + e - x_r)), x+ = F(x, u), and e+ = s +
     L (h(x+, u) - h(s, u)) - x+ for the prediction s = F(z, u). There is no noise or rounding, and the true plant is the

@@ -1,4 +1,4 @@
-"""Offset-free control: a controller of the state that is told where to settle under the estimated disturbances."""
+"""Offset-free control: the target of a state-feedback controller is computed from estimated disturbances."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FARTHEST = 1e6  # times the size of the reference, beyond which a target is not 
 
 @final
 class OffsetFree:
-    """Brings tracked signals to their reference under constant disturbances and errors of the model, with any
-    controller of the state: integral action for an LQR as for predictive controllers.
+    """Brings tracked signals to their reference under constant disturbances and model errors, with any state-feedback
+    controller: integral action for LQR and predictive controllers alike.
 
-    An estimator sees the plant with integrating disturbances (:func:`ctrl.estimation.disturbance_model`). At every
+    An estimator augments the plant with integrating disturbances (:func:`ctrl.estimation.disturbance_model`). At every
     sample the target, x_s = F(x_s, u_s + B d) with the tracked signals h(x_s, u_s) + C d at their reference, is
     computed for the disturbances d of the estimate. The controller is given x - (x_s - x_r), and u_s - u_r is added to
     its input. On an affine plant this is the problem in deviations from the target (Pannocchia & Rawlings, 2003).
@@ -41,11 +41,11 @@ class OffsetFree:
         tracks: names of measured signals, at most as many as there are inputs; default: all of them.
         drift: standard deviations per sample of the disturbances, by name of the input or measured signal that each is
             added to; default: see :func:`ctrl.estimation.disturbance_model`.
-        estimator: makes the estimator of the augmented task; default: the Kalman filter, extended where it must be. An
-            unscented filter of a nonlinear plant rests beside the plant's equilibrium, which leaves a small offset.
+        estimator: constructs the estimator of the augmented task; default: the Kalman filter, extended if necessary. An
+            unscented filter of a nonlinear plant settles beside the plant's equilibrium, which leaves a small offset.
 
     Attributes:
-        measurement: what ``step`` is given.
+        measurement: the outputs passed to ``step``.
         estimate: of the last sample; None before the first.
         disturbance: by name, as estimated last.
         approximations: in words; None where the controller or the estimator does not say.

@@ -1,4 +1,4 @@
-"""Output feedback: a controller of the state that is given the estimate of an estimator."""
+"""Output feedback: a state-feedback controller combined with an estimator."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["OutputFeedback", "standard_estimator"]
 
 @final
 class OutputFeedback:
-    """A controller of measurements: an estimator, and a controller that takes its estimate for the state.
+    """An output-feedback controller: an estimator, and a state-feedback controller that uses its estimate as the state.
 
-    It reads what is measured, NaN where a signal is not reported, and is a :class:`ctrl.Controller` itself. The
-    estimator is told the input that was decided, within the limits of the nominal plant's actuators.
+    It is a :class:`ctrl.Controller` of the measured outputs, NaN where a signal is not reported. The estimator receives
+    the decided input, within the limits of the nominal plant's actuators.
 
     Args:
-        controller: takes a state.
-        estimator: of the task that is controlled, which must have a measurement.
+        controller: of the state.
+        estimator: of the controlled task, which must have a measurement.
 
     Attributes:
-        measurement: what ``step`` is given; the measurement of the estimator's task.
+        measurement: the outputs passed to ``step``; the measurement of the estimator's task.
         estimate: the last :class:`ctrl.estimation.Estimate`; None before the first.
         approximations: those of both, in words; None where one of them does not say.
         knowledge: that of the controller; None where it does not say.
@@ -98,7 +98,7 @@ class OutputFeedback:
 
 
 def standard_estimator(task: Task) -> Estimator:
-    """The estimator that comparisons pair controllers of the state with: a Kalman filter, extended where plant or
+    """The estimator that comparisons combine with state-feedback controllers: a Kalman filter, extended if plant or
     measurement are not affine.
 
     Args:

@@ -1,4 +1,4 @@
-"""The update of every recursive filter: predict, correct by what was reported, and go on where numbers fail."""
+"""The update of every recursive filter: predict, correct with the reported signals, and continue if numbers fail."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["RecursiveFilter", "gain"]
 class RecursiveFilter(ABC):
     """Mean and covariance of the state, given all measurements so far.
 
-    Signals that are not reported at a sample are left out; where none is, the estimate is the prediction. Where the
-    prediction is not a finite number the last estimate stays, and where a correction is not it is left out; the status
-    says so.
+    Signals that are not reported at a sample are left out; if none is reported, the estimate is the prediction. If the
+    prediction is not finite, the last estimate is kept; if a correction is not finite, it is omitted; the status says
+    so.
 
     Args:
         task: with a measurement.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
 
     Attributes:

@@ -16,15 +16,15 @@ __all__ = ["UnscentedKalmanFilter"]
 
 @final
 class UnscentedKalmanFilter(RecursiveFilter):
-    """Carries mean and covariance by 2 n + 1 points through the equations themselves (Julier & Uhlmann, 2004,
+    """Propagates mean and covariance by 2 n + 1 sigma points through the equations (Julier & Uhlmann, 2004,
     "Unscented filtering and nonlinear estimation", equations 12 to 15, with kappa = max(0, 3 - n)).
 
-    The disturbance is added to the prediction by the derivatives at the mean. No derivative of the plant enters
-    otherwise, so kinks of plant and measurement are taken as they are.
+    The disturbance enters the prediction through the derivatives at the mean. No other derivatives of the plant are
+    used, so kinks of plant and measurement are handled exactly.
 
     Args:
         task: with a measurement.
-        model_error: standard deviations per sample of what the model does not know, by name of the state (others zero)
+        model_error: standard deviations per sample of additional process noise, by name of the state (others zero)
             or in order; default: none beside the task's disturbance.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The C code of a controller, of which a project is made."""
+"""The C code of a controller, from which a project is generated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NotExportable(NotApplicable):
 
 @dataclass(frozen=True)
 class Member:
-    """An entry of the C structure that holds what a controller remembers from sample to sample.
+    """An entry of the C structure that contains a controller's internal state.
 
     Args:
         kind: its C type, such as ``double``.
@@ -45,7 +45,7 @@ class CodePart:
         sources: C text, in this order; see :func:`fragment`.
         tables: constants by their C names: doubles, or integers, row by row; default: none.
         sizes: whole numbers by their C names; default: none.
-        memory: what is remembered; default: nothing.
+        memory: the internal state; default: none.
     """
 
     sources: tuple[str, ...]
@@ -64,7 +64,7 @@ class CodePart:
 
 @dataclass(frozen=True, eq=False)
 class ControllerCode:
-    """What a controller adds to the frame of its project (``ctrl/export/c/frame.c``).
+    """The code that a controller adds to the frame of its project (``ctrl/export/c/frame.c``).
 
     All of it goes into one translation unit, where everything is static. The sources see the tables and sizes,
     ``STATES`` and ``INPUTS``, the types ``Memory``, ``Decision`` and ``Status``, the bounds ``LOWER`` and ``UPPER`` of

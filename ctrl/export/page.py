@@ -1,4 +1,4 @@
-"""The page of an exported project: what it is, how it is built and called, and how it was tested."""
+"""The page of an exported project: description, build, usage, and test."""
 
 from __future__ import annotations
 

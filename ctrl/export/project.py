@@ -28,13 +28,13 @@ LONGEST = 1_000_000  # samples in a table
 
 @runtime_checkable
 class Exportable(Controller, Protocol):
-    """A controller that can leave as C."""
+    """A controller that can be exported to C."""
 
     def c_code(self, samples: int) -> ControllerCode:
-        """The C code of the controller, its tables of what changes with time reaching over so many samples.
+        """The C code of the controller, with tables of this number of samples for everything that varies with time.
 
         Raises:
-            NotExportable: it has none for this task.
+            NotExportable: the controller cannot be exported for this task.
         """
 
 
@@ -48,9 +48,9 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     Args:
         controller: such as ``LQR(task)``.
         folder: where the project is written.
-        name: prefix of everything in the C code; default: made of the names of task and controller.
-        samples: reached by the tables of a reference that moves or of gains that vary, whose last rows are held
-            afterwards; default: the samples of the task's run.
+        name: prefix of all identifiers in the C code; default: the names of task and controller.
+        samples: length of the tables of a moving reference or of varying gains, whose last rows are held afterwards;
+            default: the samples of the task's run.
 
     Returns:
         The folder.

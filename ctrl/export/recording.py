@@ -1,4 +1,4 @@
-"""Steps of a controller in a closed loop, by which the test of an exported project judges the C code."""
+"""Recorded steps of a controller in a closed loop, against which the test of an exported project checks the C code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAR = (2.0, -10.0, 100.0)  # factors of the last state at which a run ends
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What a controller decided.
+    """The recorded decisions of a controller.
 
     Args:
         resets: (steps,), whether a run begins.

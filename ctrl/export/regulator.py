@@ -1,4 +1,4 @@
-"""The C code of a regulator with tabulated gains: LQR itself, and what predictive controllers fall back on."""
+"""The C code of a regulator with tabulated gains: LQR itself, and the fallback of predictive controllers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activation functions: values, enclosures, slopes, and relaxations by a line with an error."""
+"""Activation functions: values, enclosures, slopes, and linear relaxations with error bounds."""
 
 from __future__ import annotations
 

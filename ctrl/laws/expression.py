@@ -1,4 +1,4 @@
-"""A law written as a CasADi expression."""
+"""Control laws written as CasADi expressions."""
 
 from __future__ import annotations
 

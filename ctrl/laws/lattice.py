@@ -1,4 +1,4 @@
-"""Continuous piecewise affine laws as the largest of smallest affine functions."""
+"""Continuous piecewise affine control laws as maxima of minima of affine functions."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Lattice(Law):
     """u_j(x) = max_t min_{i in t} a_i'x + b_i for every input j (Tarela & Martínez, 1999; for explicit MPC Wen, Ma &
     Ydstie, 2009).
 
-    Every continuous piecewise affine function on a convex set can be written so. Unlike a list of regions it is
-    continuous whatever its coefficients are rounded to, and it needs no search.
+    Every continuous piecewise affine function on a convex set has this form. Unlike a list of regions, it remains
+    continuous when its coefficients are rounded, and it needs no search.
 
     Args:
         inputs: one function per input.

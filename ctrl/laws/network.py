@@ -1,4 +1,4 @@
-"""Neural networks as laws, from their weights."""
+"""Neural networks as control laws, from their weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The multiplier controller: violation in, multipliers out, a state that can be saved."""
+"""The multiplier controller: feedback from violations to multipliers, with a state that can be saved."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _LARGEST = 1e30  # whose powers, as they occur in a prediction, are finite numbe
 
 
 class Stateful(ABC):
-    """Something whose memory is a set of arrays of fixed shapes that can be saved and put back bit by bit."""
+    """An object whose memory is a set of arrays of fixed shapes that can be saved and restored bit for bit."""
 
     @abstractmethod
     def _memory(self) -> dict[str, np.ndarray]:
         """The arrays by name, themselves and no copies; they are only ever written into."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all that is remembered."""
+        """Copies of the whole memory."""
         return {name: array.copy() for name, array in self._memory().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on exactly where :meth:`state_dict` was taken.
+        """Restores the state saved by :meth:`state_dict`.
 
         Raises:
             InvalidValue: other names than this object has. DimensionMismatch: other shapes. Nothing is changed then.
@@ -50,8 +50,8 @@ class Stateful(ABC):
 class MultiplierController(Stateful):
     """Feedback from the violation of constraints g <= 0 to their multipliers, 0 <= multiplier <= maximum.
 
-    A violation that is not finite carries no information: the memory it would have entered and the multipliers that
-    depend on it are held, and the loop goes on with the next one that is. Beyond 1e30 a violation counts as 1e30.
+    A violation that is not finite carries no information: the memory and the multipliers that depend on it are held
+    until the next finite one. Beyond 1e30 a violation counts as 1e30.
 
     Args:
         shape: number of constraints c, or (..., c) for a batch of loops side by side.
@@ -59,7 +59,7 @@ class MultiplierController(Stateful):
             at a stationary point it is the exact penalty with this weight.
 
     Attributes:
-        multipliers: the present ones, of this shape.
+        multipliers: the current ones, of this shape.
     """
 
     def __init__(self, shape: int | tuple[int, ...] = 1, maximum: float | np.ndarray = np.inf) -> None:
@@ -71,7 +71,7 @@ class MultiplierController(Stateful):
 
     @final
     def update(self, violation: np.ndarray) -> np.ndarray:
-        """The multipliers in answer to this violation g (positive where violated), a new array of the same shape.
+        """The multipliers for this violation g (positive where violated), a new array of the same shape.
 
         Raises:
             DimensionMismatch: another shape.
@@ -90,12 +90,12 @@ class MultiplierController(Stateful):
         """Advances the memory and gives the multipliers before clipping; where not ``known``, neither counts."""
 
     def reset(self) -> None:
-        """Forgets the past; the multipliers are zero."""
+        """Discards the past; the multipliers are zero."""
         self.start(np.zeros(self.shape))
 
     @abstractmethod
     def start(self, multipliers: np.ndarray) -> None:
-        """Forgets the past and starts from these multipliers, clipped to their range."""
+        """Discards the past and starts from these multipliers, clipped to their range."""
 
     def _place(self, multipliers: np.ndarray) -> None:
         """The state with which every :meth:`start` begins."""

@@ -69,7 +69,7 @@ class PID(MultiplierController):
         C <- filter_d C + (1 - filter_d) e,    D = max(0, C - C of ``delay`` updates ago)
         lam = clip(kp P + I + kd D, 0, maximum)
 
-    P and C start at the first violation, so a run does not begin with a kick. The limits on I are the anti-windup: at
+    P and C start at the first violation, so a run does not begin with a jump. The limits on I are the anti-windup: at
     saturation the multiplier leaves its maximum with the first update in which the constraint holds. Without kp and kd
     this is :class:`Integral`, without ki and kd :class:`Proportional`.
 

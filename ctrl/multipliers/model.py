@@ -1,4 +1,4 @@
-"""How the violation responds to the multiplier: e(k+1) = e(k) + A + B lam(k), given or identified while it runs."""
+"""The response of the violation to the multiplier, e(k+1) = e(k) + A + B lam(k), given or identified online."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ResponseModel(Protocol):
     """A model of how violations respond to multipliers, as :class:`Predictive` needs it.
 
     Attributes:
-        drift: A (..., c), what the violation gains per step without multipliers.
+        drift: A (..., c), the change of the violation per step without multipliers.
         effect: B (..., c, c), symmetric and negative semidefinite: -step <grad g_i, grad g_j> of plain descent.
         error: (..., c), the violation to act on. delay: steps before a multiplier shows, 0 or 1.
     """
@@ -90,8 +90,8 @@ class ViolationModel(Stateful):
     Inner products of gradients give A and B of plain descent; under momentum, Adam or a line search they are wrong, and
     the drift changes as the run goes on. So both are identified. B is kept symmetric with no eigenvalue above -b_min,
     the sign it has for every descent method that works; with one constraint this is B <= -b_min. While the multipliers
-    stand still they tell nothing about B, and the covariance would grow without bound: it is not inflated beyond where
-    it began.
+    are constant, they carry no information about B, and the covariance would grow without bound; it is therefore not
+    inflated beyond its initial value.
 
     Args:
         effect: first guess of B, a negative number for the diagonal. shape: c or (..., c).

@@ -1,4 +1,4 @@
-"""A controller on a real plant: the loop at a fixed rate, its fallbacks, its log, and what the machine gives."""
+"""A controller on a real plant: the loop at a fixed rate, its fallbacks, its log, and checks of the machine."""
 
 from ctrl.realtime.clock import Clock, RealClock, SimulatedClock
 from ctrl.realtime.connection import Measurement, PlantConnection

@@ -1,4 +1,4 @@
-"""The time of a loop: that of the machine, or one that a test moves."""
+"""The clock of a loop: the machine's clock, or a simulated one for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 10.0  # seconds of real time that a simulated clock waits for a proc
 
 
 class Clock(ABC):
-    """A monotonic clock in nanoseconds, which the loop asks for everything that has to do with time."""
+    """A monotonic clock in nanoseconds, which the loop uses for everything related to time."""
 
     @abstractmethod
     def time(self) -> int:

@@ -1,4 +1,4 @@
-"""What a loop controls: anything that can be read and written."""
+"""The connection of a loop to its plant: anything that can be read and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Measurement", "PlantConnection"]
 
 
 class Measurement(NamedTuple):
-    """A measured state with what tells whether it is new.
+    """A measured state with a sequence number and a time stamp.
 
     Args:
         x: (n,), the state.
@@ -25,10 +25,10 @@ class Measurement(NamedTuple):
 
 @runtime_checkable
 class PlantConnection(Protocol):
-    """A plant as the loop sees it. Both methods should return at once; an exception counts as a missing measurement."""
+    """A plant for the loop. Both methods should return immediately; an exception counts as a missing measurement."""
 
     def read(self) -> Measurement | np.ndarray | None:
-        """The newest measurement, or None. An array is taken as measured just now."""
+        """The newest measurement, or None. An array counts as a measurement taken now."""
 
     def write(self, u: np.ndarray) -> None:
         """Applies the input u (m,)."""

@@ -1,4 +1,4 @@
-"""What a loop that has run leaves, as data."""
+"""The data of a finished loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LoopData"]
 
 @dataclass(frozen=True, eq=False)
 class LoopData(ABC):
-    """Read by the table, the figure and the files of a run.
+    """The data from which the table, the figure and the files of a run are created.
 
     Args:
         task, settings: of the loop.

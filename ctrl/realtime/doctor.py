@@ -1,4 +1,4 @@
-"""What this machine gives a loop at a fixed rate, and what to set for more.
+"""Checks how well this machine can run a loop at a fixed rate, and which settings would improve it.
 
 Packages add what they need to know by the entry-point group ``trivium.doctor``: an object with ``findings()`` and
 ``compile()``, see :class:`Examination`.
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
     """One fact about the machine.
 
     Args:
-        name: what it is about. value: what was found. advice: what to set; empty where nothing is to be gained.
+        name: subject. value: the result. advice: what to change; empty if nothing can be improved.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 
 class Examination(Protocol):
-    """What a package adds to the findings."""
+    """The contribution of a package to the findings."""
 
     def findings(self) -> list[Finding]:
         """Facts that matter to this package; must be quick."""
@@ -52,7 +52,7 @@ class Examination(Protocol):
 
 
 def findings(rate: float, seconds: float) -> Iterator[Finding]:
-    """Everything that can be told about this machine.
+    """All findings about this machine.
 
     Args:
         rate: of the empty loop whose jitter is measured, in Hz. seconds: its length.

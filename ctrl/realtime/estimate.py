@@ -15,7 +15,7 @@ __all__ = ["Freshness", "StateEstimate"]
 
 
 class Freshness(StrEnum):
-    """What became of the measurement of a sample."""
+    """The state of the measurement of a sample."""
 
     FRESH = "fresh"
     STALE = "stale"  # its sequence number or its time stamp has not grown
@@ -25,7 +25,7 @@ class Freshness(StrEnum):
 
 @final
 class StateEstimate:
-    """Reads the plant, finds stale and invalid measurements, and predicts through them by the nominal model.
+    """Reads the plant, detects stale and invalid measurements, and replaces them by predictions of the nominal model.
 
     After ``watchdog`` samples without a fresh measurement any sequence number is accepted, because a plant that was
     restarted counts from the beginning.

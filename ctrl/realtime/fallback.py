@@ -1,4 +1,4 @@
-"""The chain of controllers that answer when the loop's own does not."""
+"""The chain of fallback controllers, which are called if the loop's own controller does not answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class FallbackInput(NamedTuple):
 
 @final
 class FallbackChain:
-    """Asks controllers in order; the first one that solves its problem answers, else the first with a finite input.
+    """Calls controllers in order; the first one that solves its problem supplies the input, else the first finite
+    input.
 
     They run in the loop's thread, so they should be fast.
 

@@ -1,4 +1,4 @@
-"""A run of a loop as a folder."""
+"""The folder of a run of a loop."""
 
 from __future__ import annotations
 

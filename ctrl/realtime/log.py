@@ -1,4 +1,4 @@
-"""What happened in each sample, written to arrays that were allocated before: no files, no growth."""
+"""The log of each sample, in arrays that are allocated beforehand, without files or growth."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Columns(NamedTuple):
 
 @final
 class LoopLog:
-    """A ring of samples; the oldest are overwritten. One thread writes, others may take a look.
+    """A ring buffer of samples; the oldest are overwritten. One thread writes, others may read.
 
     Args:
         capacity: number of samples. states, inputs: their numbers.

@@ -1,4 +1,4 @@
-"""The loop: at every sample it measures, asks the controller, and writes an input, whatever happens."""
+"""The loop: in every sample it measures, calls the controller and writes an input, whatever happens."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ class _Decided(NamedTuple):
 class Loop:
     """Runs a controller on a plant at a fixed rate.
 
-    Sample k begins at the instant start + k / rate, independent of how long earlier samples took; if a sample is so
-    late that the next one is due, those in between are skipped and the sample number moves on.
+    Sample k begins at the instant start + k / rate, independent of the duration of earlier samples; if a sample is so
+    late that the next one is due, those in between are skipped and the sample number advances.
 
     Args:
         task: with the model, the sample time and the input bounds.
         controller: makes the controller from the task: a class such as ``NonlinearMPC``, or a function. It is sent to
             the controller's process. With ``in_process`` it may also be a controller.
-        plant: what is controlled; see :class:`PlantConnection`.
+        plant: the connection to the plant; see :class:`PlantConnection`.
         settings: of the loop; default: those of :class:`LoopSettings`.
-        fallbacks: controllers by name, asked in this order if there is no answer in time; default: the task's
+        fallbacks: controllers by name, called in this order if there is no answer in time; default: the task's
             regulator, if it has one.
         clock: default: the machine's.
 
@@ -138,12 +138,12 @@ class Loop:
         return OwnProcess(factory, self.task, self._clock, s.standby, s.restart_seconds, unresponsive)
 
     def stop(self) -> None:
-        """Ends the run after the present sample; may be called from any thread."""
+        """Ends the run after the current sample; may be called from any thread."""
         self._reasons.append("stop()")
         self._stop.set()
 
     def run(self) -> LoopRun:
-        """Runs until the time is over, :meth:`stop`, SIGINT or SIGTERM; the safe input is written last.
+        """Runs until the duration is over, or until :meth:`stop`, SIGINT or SIGTERM; the safe input is written last.
 
         Raises:
             ControllerFailed: the controller cannot be made.

@@ -1,4 +1,4 @@
-"""The controller in a process of its own, where the loop's interpreter cannot disturb it, with its replacement."""
+"""The controller in a separate process, undisturbed by the loop's interpreter, with replacement of failed processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loop that has run: its record, with what can be made of it."""
+"""A finished loop: its data, figure and files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LoopRun"]
 @final
 @dataclass(frozen=True, eq=False)
 class LoopRun(LoopData):
-    """What a loop did; its ``str`` is a table. See :class:`LoopData`."""
+    """A finished run of a loop; its ``str`` is a table. See :class:`LoopData`."""
 
     def figure(self) -> Figure:
         """States, inputs and response times over time, and the distribution of the times."""

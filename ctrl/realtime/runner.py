@@ -1,4 +1,4 @@
-"""Where the controller runs: in the loop's own thread, or elsewhere."""
+"""Runs the controller in the loop's own thread; the interface for running it elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Answer", "ControllerFailed", "InProcess", "Runner"]
 
 
 class ControllerFailed(TriviumError, RuntimeError):
-    """A controller raised an error while it was made or asked for the first time."""
+    """A controller raised an error while it was constructed or called for the first time."""
 
 
 class Answer(NamedTuple):
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
 
 class Runner(ABC):
-    """Puts states to a controller and returns its answers; nothing in it raises during the loop.
+    """Passes states to a controller and returns its answers; it never raises during the loop.
 
     Attributes:
         restarts: number of controller processes that had to be replaced.

@@ -1,4 +1,4 @@
-"""How a loop runs."""
+"""Settings of a loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNRESPONSIVE = 10  # samples
 
 
 class Overrun(StrEnum):
-    """What is applied if the controller's answer has not arrived when its time budget ends."""
+    """The input to apply if the controller's answer has not arrived when its time budget ends."""
 
     LATE = "late"  # the previous input, until the answer arrives
     HOLD = "hold"  # the previous input for the whole sample; the answer is discarded
@@ -34,7 +34,7 @@ class LoopSettings:
     Args:
         rate: samples per second, in Hz; default: that of the task, 1 / dt.
         seconds: length of the run; default: until it is stopped.
-        overrun: what is applied if the controller's answer is late; default: the fallback controllers' input.
+        overrun: the input to apply if the controller's answer is late; default: the fallback controllers' input.
         budget: share of a sample within which the answer must arrive, above 0 and at most 1.
         in_process: whether the controller is called in the loop's own thread instead of a process of its own.
         standby: whether a second controller process is kept ready, which takes over if the first one dies.
@@ -46,7 +46,7 @@ class LoopSettings:
         watchdog_seconds: time without a fresh measurement after which the safe input is applied; default: 10 samples.
         rate_limit: largest change of each input per second, in the input's unit; default: none.
         safe_input: (m,), applied when the watchdog expires and when the loop ends; default: the task's reference input.
-        capacity: number of samples that the log holds; the oldest are overwritten.
+        capacity: of the log, in samples; the oldest are overwritten.
 
     Raises:
         InvalidValue: a value out of range.

@@ -1,4 +1,4 @@
-"""What the log of a loop says, in numbers."""
+"""Summary statistics of the log of a loop."""
 
 from __future__ import annotations
 

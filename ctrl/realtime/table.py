@@ -1,4 +1,4 @@
-"""A run of a loop as a table for terminals; the live view is the same table."""
+"""The terminal table of a run of a loop, also used by the live view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plant in another process or on another machine, by UDP; both ends of the connection."""
+"""A plant in another process or on another machine over UDP; both ends of the connection."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class AddressInUse(TriviumError, OSError):
 
 @final
 class UDPPlant:
-    """The loop's end: commands go to one address, and only datagrams from that address are read.
+    """The loop's end: commands go to one address, and only datagrams from that address are accepted.
 
-    The peer answers whoever sends it commands. Anybody who can send from the peer's address can move the plant: the
-    checksum is against faults and not against forgery, so use this on a network that you trust.
+    The peer answers whoever sends it commands. Anybody who can send from the peer's address can control the plant: the
+    checksum detects transmission errors, not forgery, so use this on a network that you trust.
 
     Args:
         task: whose state is measured and whose input is commanded.

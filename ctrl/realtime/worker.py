@@ -1,4 +1,4 @@
-"""The controller's own process: it waits for states and answers with inputs."""
+"""The controller's process: waits for states and answers with inputs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _TIMES = ("step_p50_ms", "step_p99_ms")
 @final
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What became of every cell of a sweep.
+    """The results of all cells of a sweep.
 
     Args:
         cells: in the order of the table.

@@ -29,11 +29,10 @@ def sweep(
 
     Args:
         cells: as from :func:`ctrl.sweep.grid`.
-        engine: what runs them; default: this process.
-        out: folder that keeps finished cells; a sweep that was interrupted goes on from there. Default: nothing is
-            kept.
-        announce: called with lines that say what will be done and about how long it takes; default: they are printed on
-            a terminal.
+        engine: runs them; default: this process.
+        out: folder in which finished cells are stored; an interrupted sweep resumes from there. Default: nothing is
+            stored.
+        announce: called with lines about the plan and its estimated duration; default: they are printed on a terminal.
 
     Raises:
         InvalidValue: no cells, or of different numbers of starts.

@@ -15,7 +15,7 @@ __all__ = ["SweepStore"]
 
 @final
 class SweepStore:
-    """Reads and keeps results of cells. More tasks, controllers or seeds may join a sweep that has ended.
+    """Reads and stores results of cells. Tasks, controllers or seeds may be added to a finished sweep.
 
     Args:
         folder: of the results.

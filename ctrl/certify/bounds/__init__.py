@@ -1,1 +1,1 @@
-"""Outward-rounded bounds of how a Lyapunov function changes over boxes of states; whatever decides a proof."""
+"""Outward-rounded bounds on the change of a Lyapunov function over boxes of states, on which proofs rest."""

@@ -1,4 +1,4 @@
-"""How much a Lyapunov function changes along a closed loop: bounds over boxes, and around the equilibrium.
+"""Bounds on the change of a Lyapunov function along a closed loop, over boxes and around the equilibrium.
 
 The change is g(x) = V(f(x)) - (1 - kappa) V(x) in discrete time, and V'(x) f(x) + kappa V(x) in continuous time. With f
 in affine form and V expanded to second order, g lies within an error of a quadratic in d = x - middle whose

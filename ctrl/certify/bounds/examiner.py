@@ -1,4 +1,4 @@
-"""Settles boxes of states: beyond the set, inside the core, or where V is proved to decrease all over them."""
+"""Settles boxes of states that lie outside the set, inside the core, or where V is proved to decrease."""
 
 from __future__ import annotations
 

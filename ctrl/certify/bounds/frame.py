@@ -1,8 +1,8 @@
 """Coordinates in which a set is cut into boxes.
 
-Any regular matrix will do for soundness; a good one makes the difference between thousands and millions of boxes. What
-forces boxes to be small is the curvature of the plant and the kinks of the law, so the directions along which these
-vary should be axes of the boxes, and the remaining axes conjugate to them with respect to V.
+Any regular matrix is sound; a good one makes the difference between thousands and millions of boxes. Boxes have to be
+small because of the curvature of the plant and the kinks of the control law. The directions along which these vary
+should therefore be axes of the boxes, and the remaining axes conjugate to them with respect to V.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The greatest value of quadratics over boxes, bounded from above whatever the rounding."""
+"""Upper bounds on the maximum of quadratics over boxes, valid under rounding."""
 
 from __future__ import annotations
 

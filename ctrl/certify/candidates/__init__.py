@@ -1,1 +1,1 @@
-"""Lyapunov functions, levels and inner levels worth claiming, in floating point: nothing here is a proof."""
+"""Candidates for Lyapunov functions, levels and inner levels, in floating point; nothing in this package is a proof."""

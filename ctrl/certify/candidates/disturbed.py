@@ -1,4 +1,5 @@
-"""Disturbed loops: which disturbances a task can draw, and to how small a set trajectories may be expected to come."""
+"""Disturbed loops: the support of a task's disturbances, and the smallest set that trajectories can be expected to
+reach."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def disturbances(task: Task) -> dict[str, tuple[float, float]]:
     lower, upper = task.disturbance.support(declared)
     if not np.isfinite([lower, upper]).all():
         raise NotApplicable(
-            f"task '{task.name}' has unbounded disturbances, and no set but the whole space holds what they do; give "
+            f"task '{task.name}' has unbounded disturbances, under which no bounded set is invariant; give "
             "intervals, such as disturbance={name: (-1.0, 1.0)}"
         )
     drawn = {name: (low, high) for name, low, high in zip(declared.names, lower.tolist(), upper.tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""Polynomial Lyapunov functions fitted to where trajectories end, by linear programs and counterexamples.
+"""Polynomial Lyapunov functions fitted to the basin of attraction, by linear programs and counterexamples.
 
 What a level set should hold is determined by simulation: along rays from the equilibrium, up to where starts no longer
 arrive. A polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner samples is a linear program in
@@ -120,8 +120,8 @@ def fitted(
     seed: int = 0,
     features: ca.Function | None = None,
 ) -> SymbolicLyapunov:
-    """A polynomial V, plus a combination of features of one's own, with the largest part of the basin in {V <= 1} that
-    a linear program finds.
+    """A polynomial V, plus a combination of given features, with the largest part of the basin in {V <= 1} that a
+    linear program finds.
 
     Args:
         loop: the closed loop.

@@ -1,4 +1,4 @@
-"""Functions that are linear in their coefficients: monomials in scaled variables, and features of one's own."""
+"""Functions that are linear in their coefficients: monomials in scaled variables, and user-defined features."""
 
 from __future__ import annotations
 

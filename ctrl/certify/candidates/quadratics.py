@@ -1,4 +1,4 @@
-"""The quadratic candidates that a claim about any loop is tried with."""
+"""The quadratic candidates that are tried for any loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Candidate", "quadratics"]
 @final
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A V to be tried, and what samples say of it.
+    """A candidate V with its sampled limits.
 
     Args:
         inner: level of the set that is claimed to be reached, 0 where trajectories converge.
@@ -35,7 +35,7 @@ class Candidate:
 
     @property
     def volume(self) -> float:
-        """Of {V <= limit}, which no proof will exceed."""
+        """Volume of {V <= limit}, which no proof will exceed."""
         return self.V.volume(self.limit.level)
 
 

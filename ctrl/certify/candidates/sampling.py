@@ -1,4 +1,5 @@
-"""Sampling: where a Lyapunov function stops to decrease, and from where runs arrive. Nothing here is a proof."""
+"""Sampled estimates of the level up to which a Lyapunov function decreases, and of the region of attraction; no
+proofs."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ def arrives(
     upper: np.ndarray,
     steps: int,
 ) -> np.ndarray:
-    """Whether runs from the states (b, n) come close to the centre (n,) without leaving the box; (b,) of bool."""
+    """Whether runs from the states (b, n) approach the centre (n,) without leaving the box; (b,) of bool."""
     scale = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
     arrived, going = np.zeros(len(x), dtype=bool), np.arange(len(x))
     for k in range(steps):

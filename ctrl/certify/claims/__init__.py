@@ -1,1 +1,1 @@
-"""Claims about sublevel sets of Lyapunov functions, and certificates: a claim and what became of it."""
+"""Claims about sublevel sets of Lyapunov functions, and certificates: claims with the results of their searches."""

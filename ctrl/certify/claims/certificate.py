@@ -1,4 +1,4 @@
-"""Certificates: a claim, what became of it, and all that is needed to verify it again."""
+"""Certificates: a claim, its status, and everything that is needed to verify it again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Box = tuple[np.ndarray, np.ndarray]
 @final
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """A claim about a region of attraction and what became of it.
+    """A claim about a region of attraction and its status.
 
     Args:
-        claimed: the claim; see :class:`Claim` for what it says.
-        result: how it stands, and what that rests on.
+        claimed: the claim; see :class:`Claim` for its meaning.
+        result: its status, and the basis for it.
     """
 
     claimed: Claim
@@ -45,7 +45,7 @@ class Certificate:
 
     @property
     def kind(self) -> Kind:
-        """How the claim stands."""
+        """The status of the claim."""
         return self.result.kind
 
     @property
@@ -55,7 +55,7 @@ class Certificate:
 
     @property
     def law(self) -> str:
-        """The law by the words of its type."""
+        """A description of the control law."""
         return self.claimed.law
 
     @property
@@ -75,7 +75,7 @@ class Certificate:
 
     @property
     def inner(self) -> float:
-        """Level of the set that trajectories come to; 0 where they converge."""
+        """Level of the set that trajectories reach; 0 if they converge."""
         return float(self.claimed.region.inner)
 
     @property
@@ -90,7 +90,7 @@ class Certificate:
 
     @property
     def domain(self) -> Box | None:
-        """Lower and upper (n,) of the box that S is cut to; None where it cuts nothing off."""
+        """Lower and upper (n,) of the box to which S is cut; None if it cuts nothing off."""
         return self.claimed.domain
 
     @property
@@ -160,17 +160,17 @@ class Certificate:
 
     @property
     def reason(self) -> str:
-        """Why it is refused or undecided."""
+        """The reason why it is refused or undecided."""
         return self.result.reason
 
     @property
     def advice(self) -> str:
-        """Advice on what to try where it is undecided."""
+        """What to try if it is undecided."""
         return self.result.advice
 
     @property
     def proof(self) -> Subdivision | None:
-        """How the region was cut; None where it is not proved."""
+        """The subdivision of the region; None if the claim is not proved."""
         return self.result.proof
 
     @property

@@ -20,7 +20,7 @@ from systems.errors import shown
 __all__ = ["LEAST_LEVEL", "Claim", "Equilibrium", "candidate", "expected_box", "expected_rate"]
 
 Equilibrium = Literal["reference", "own"]
-"""The point that trajectories are claimed to converge to: the task's reference, or where the loop itself rests."""
+"""The point to which trajectories are claimed to converge: the task's reference, or the loop's own equilibrium."""
 
 LEAST_LEVEL = 1e-12  # what is tried where sampling finds a violation next to the reference
 
@@ -70,7 +70,7 @@ class Claim:
         inner: float | None = None,
         equilibrium: Equilibrium = "reference",
     ) -> Claim:
-        """The claim with all that was left open filled in, as :func:`ctrl.certify.certify` describes it.
+        """The claim with all defaults filled in, as :func:`ctrl.certify.certify` describes.
 
         Raises:
             InvalidValue: a level that is not positive, kappa out of range, an inner level beyond the level, a box that
@@ -118,7 +118,7 @@ class Claim:
 
     @property
     def law(self) -> str:
-        """The law by the words of its type."""
+        """A description of the control law."""
         words = "".join(f" {letter}" if letter.isupper() else letter for letter in type(self.loop.law).__name__)
         return f"the {words.strip().lower()} law"
 
@@ -144,7 +144,7 @@ class Claim:
 
     @property
     def stated(self) -> dict[str, Any]:
-        """By name, all that is claimed. A file holds this, and verifying it again computes it anew."""
+        """Everything that is claimed, by name; it is stored in files and computed again when they are verified."""
         return {
             "task": self.loop.task.name,
             "law": self.law,

@@ -1,4 +1,4 @@
-"""Claims in words: one sentence that says of which set what is claimed, under what."""
+"""Claims in words: one sentence that names the set, the claim and its assumptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a box was halved, again and again: enough to cut it the same way without searching."""
+"""The subdivision of a box by repeated halving, which reproduces the boxes of a proof without a search."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Certificates as files: writing, reading, verifying again without a search, and the audit in a second arithmetic."""
+"""Certificate files: writing, reading, verification without a search, and the audit in a second arithmetic."""

@@ -1,7 +1,7 @@
-"""A second opinion: the decrease at random points of a proof, in balls of Arb with many digits.
+"""An independent check of the decrease at random points of a proof, in ball arithmetic (Arb) with many digits.
 
-Nothing of the proof's own arithmetic is used: plant, law and Lyapunov function are read as straight-line programs of
-their CasADi expressions and run in Arb (python-flint). Derivatives of V are CasADi's.
+None of the proof's own arithmetic is used: plant, control law and Lyapunov function are evaluated as straight-line
+programs of their CasADi expressions in Arb (python-flint). Derivatives of V are CasADi's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Balls = list[Any]
 
 @dataclass(frozen=True)
 class Audit:
-    """How many points were looked at, how many the claim speaks of, and one at which it fails."""
+    """Number of examined points, number of points that the claim covers, and a point at which it fails."""
 
     points: int
     relevant: int

@@ -1,7 +1,7 @@
 """The content of a certificate's file as plain data: arrays, laws, Lyapunov functions, the halvings of a proof.
 
-Every function that reads takes data from a stranger: types, sizes and finiteness are checked, nothing is looked up by a
-name but in the tables of this module, and nothing is executed.
+All input is treated as untrusted: types, sizes and finiteness are checked, names are looked up only in the tables of
+this module, and nothing is executed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Certificates as files: one JSON text that says everything, with all digits, so that what is read is what was proved.
+"""Certificate files: one complete JSON text with all digits, so that the claim that is read is the one that was proved.
 
 Nothing in a file is executed, imported or called. docs/files.md describes the format.
 """
@@ -44,7 +44,7 @@ _FORMER_WORDS = ("for all future time", "for good")  # what files say that were 
 
 
 class Contradiction(FileError):
-    """A certificate of this format that cannot be: it was damaged, or altered."""
+    """An inconsistent certificate of this format, which was damaged or altered."""
 
 
 class TaskNeeded(FileError):
@@ -60,10 +60,10 @@ class StoredClaim:
 
 
 def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path) -> Path:
-    """Writes ``path`` (.json), whole or not at all.
+    """Writes ``path`` (.json) atomically.
 
     Args:
-        source: what the task was called on the command line, for human readers only.
+        source: name of the task on the command line, for human readers only.
 
     Returns:
         The path of the text.
@@ -95,11 +95,11 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
 def read(path: Path, task: Task | None = None) -> StoredClaim:
     """The claim and proof that :func:`save` wrote.
 
-    Every word of the file that is not what its numbers come to is a contradiction, so what is read says what the file
-    says.
+    Any text in the file that disagrees with its numbers is a contradiction, so the text can be trusted as far as the
+    numbers.
 
     Args:
-        task: that the file speaks of; default: the task of that name in Trivium's own library. No other is looked for,
+        task: of the claim; default: the task of that name in Trivium's own library. No other task is searched for,
             since a file must not decide what is imported.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stored proofs verified again: no search, no solver, no sampling."""
+"""Verifies stored proofs again, without search, solver or sampling."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Recheck:
 
 
 def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
-    """Verifies the claim again from what is stored: no search, no solver, no sampling.
+    """Verifies the stored claim again, without search, solver or sampling.
 
     Args:
-        seconds: after which to give up.
+        seconds: time limit.
     """
     began, worked = perf_counter(), process_time()
     nothing = np.zeros((0, len(stored.claim.region.lower)))

@@ -1,4 +1,4 @@
-"""Neural Lyapunov functions: a network's features and a quadratic form, with enclosures made for them."""
+"""Neural Lyapunov functions: a network's features and a quadratic form, with dedicated enclosures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Closed loops of a task and a law, with enclosures of their values and slopes, and where they rest."""
+"""Closed loops of a task and a control law, with enclosures of their values and slopes, and their equilibria."""

@@ -1,4 +1,4 @@
-"""The closed loop of a task and a law: numbers, intervals with their Jacobians, and affine forms."""
+"""The closed loop of a task and a control law: values, intervals with Jacobians, and affine forms."""
 
 from __future__ import annotations
 

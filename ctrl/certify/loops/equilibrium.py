@@ -1,4 +1,4 @@
-"""Where closed loops rest: at the reference or beside it, exactly or in a box proved to hold one equilibrium."""
+"""Equilibria of closed loops, at the reference or beside it: exact, or in a box proved to contain exactly one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def is_same(box: Interval, point: np.ndarray) -> bool:
 
 
 def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
-    """The equilibrium of the loop that Newton's method finds from a state.
+    """The equilibrium of the loop to which Newton's method converges from a state.
 
     A learned policy rarely outputs exactly the reference input at the reference, so its loop has an equilibrium nearby.
     It is computed in floating point and proved by :func:`equilibrium_near`.
@@ -112,7 +112,7 @@ def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
 
 
 def behaviour_around(loop: ClosedLoop, rest: RestPoint) -> str:
-    """In words, what a simulated run does that starts next to an equilibrium without attraction."""
+    """A description of a simulated run that starts next to an equilibrium that is not attractive."""
     if loop.continuous:
         return "runs from next to it do not come back"
     lower, upper = loop.domain

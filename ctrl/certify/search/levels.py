@@ -1,4 +1,4 @@
-"""How far a claim can be carried: the highest level of a Lyapunov function that can be proved."""
+"""The highest level of a Lyapunov function that can be proved."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def largest_level(
     is one: it may be low, but it takes no search, however many states there are.
 
     Args:
-        task: what is controlled.
+        task: the controlled task.
         law: the controller in closed form.
         V: as :func:`certify`.
         kappa: as :func:`certify`.

@@ -57,7 +57,7 @@ def certify(
     time and remain there. The centre of V need not be an equilibrium in that case.
 
     Args:
-        task: what is controlled.
+        task: the controlled task.
         law: the controller in closed form.
         V: the Lyapunov function; default: the task's Riccati solution, or, around an equilibrium of its own, the
             linearised loop's :func:`cost_to_go`.
@@ -114,7 +114,7 @@ def expect_limits(limits: SearchLimits | None) -> SearchLimits:
 
 
 def prove(claim: Claim, limits: SearchLimits) -> Certificate:
-    """Decides a claim: where its loop rests, whether samples refute it, and by branch and bound.
+    """Decides a claim: locates the equilibrium, searches for a counterexample by sampling, then uses branch and bound.
 
     Args:
         claim: to decide.

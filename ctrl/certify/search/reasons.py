@@ -1,4 +1,4 @@
-"""Why a search for a proof ended without one, and what to try. In floating point: nothing here is proved."""
+"""Reasons why a search ended without a proof, with advice; in floating point, without proofs."""
 
 from __future__ import annotations
 

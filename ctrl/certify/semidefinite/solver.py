@@ -1,4 +1,4 @@
-"""Semidefinite programs handed to Clarabel, and every way in which it can fail."""
+"""Solves semidefinite programs with Clarabel and handles its failures."""
 
 from __future__ import annotations
 
