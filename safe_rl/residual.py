@@ -24,6 +24,7 @@ SHARE = 0.1
 
 _GROWTH, _SHRINKAGE, _LEAST = 1.5, 0.5, 0.02
 _SURE = 2.0  # standard errors
+_PATIENCE = 4  # trials in a row in which the policy costs more before its share is halved: it often does at first
 
 
 @final
@@ -31,9 +32,9 @@ class ResidualTrials(Trials):
     """Compares the residual policy of a learner with its regulator, and keeps the best.
 
     The averaged policy is tried with its share and with half of it. The share grows by half where the policy costs less
-    than the regulator by more than two standard errors of the paired differences, and is halved where it costs more.
-    The policy of least cost so far is kept, the regulator itself at first: so what is kept costs no more than the
-    regulator on the runs of the trials.
+    than the regulator by more than two standard errors of the paired differences. It is halved where the policy has
+    cost more in four trials in a row, or a run overflows. The policy of least cost so far is kept, the regulator itself
+    at first: so what is kept costs no more than the regulator on the runs of the trials.
 
     Args:
         task: whose runs are simulated.
@@ -42,8 +43,10 @@ class ResidualTrials(Trials):
         unit: share at first.
     """
 
+    waits = 2_000
+
     def __init__(self, task: Task, law: SaturatedLinear, policies: Sequence[Policy], unit: float) -> None:
-        self.law, self.unit = law, unit
+        self.law, self.unit, self._worse = law, unit, 0
         for policy in policies:
             policy.with_regulator(law, unit)
         best = copy.deepcopy(policies[-1])
@@ -72,15 +75,17 @@ class ResidualTrials(Trials):
         self.keep(candidate, full)
         set_share(candidate, self.share / 2)
         self.keep(candidate, self.costs(candidate))
-        if not np.isfinite(full).all():
-            return self._grow(_SHRINKAGE)
         gain = self._of_regulator - full
-        doubt = _SURE * float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
-        if gain.mean() > doubt:
-            self._grow(_GROWTH)
-        elif gain.mean() < -doubt:
+        if not np.isfinite(full).all():
+            self._worse = _PATIENCE
+        else:
+            doubt = _SURE * float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+            if gain.mean() > doubt:
+                self._grow(_GROWTH)
+            self._worse = self._worse + 1 if gain.mean() < -doubt else 0
+        if self._worse >= _PATIENCE:
             self._grow(_SHRINKAGE)
-        return None
+            self._worse = 0
 
     def _grow(self, factor: float) -> None:
         """Another share for all policies, with means that are about the same in physical units."""
@@ -92,7 +97,11 @@ class ResidualTrials(Trials):
 
     def state_dict(self) -> dict[str, Any]:
         law = {name: torch.from_numpy(np.array(getattr(self.law, name))) for name in _LAW}
-        return {"law": law, "unit": self.unit, "best": self.best.content()}
+        return {"law": law, "unit": self.unit, "worse": self._worse, "best": self.best.content()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._worse = int(state["worse"])
 
     @staticmethod
     def law_of(state: dict[str, Any]) -> SaturatedLinear:

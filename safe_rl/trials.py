@@ -98,7 +98,7 @@ class Trials(ABC):
 
     def is_due(self, updates: int) -> bool:
         """Whether a trial follows this update."""
-        return updates % _EVERY == 0
+        return updates > self.waits and updates % _EVERY == 0
 
     @abstractmethod
     def run(self) -> None:

@@ -62,7 +62,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CloneTrials, "waits", 40)
 
 
-@pytest.mark.parametrize("controller", [sluggish, lambda task: Stepwise(task, sluggish)], ids=["batch", "stepwise"])
+@pytest.mark.parametrize(
+    "controller",
+    [
+        pytest.param(sluggish, id="batch", marks=pytest.mark.slow),
+        pytest.param(lambda task: Stepwise(task, sluggish), id="stepwise"),
+    ],
+)
 def test_it_decides_as_the_controller_where_that_and_the_copy_drive(
     controller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

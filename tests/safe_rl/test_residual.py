@@ -48,6 +48,7 @@ def costs(task: Task, controller: Any, runs: int = 100) -> np.ndarray:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safe_rl.trials, "_EVERY", 40)
     monkeypatch.setattr(safe_rl.trials, "_RUNS", 32)
+    monkeypatch.setattr(ResidualTrials, "waits", 0)
 
 
 @pytest.mark.parametrize("base", [SAC, DSACT])
@@ -83,6 +84,35 @@ def test_what_is_kept_costs_no_more_than_the_regulator(often: None) -> None:
     assert kept.mean() <= 1.02 * regulator.mean()
     assert costs(TASK, PolicyController(TASK, learner.mean_policy)).mean() > regulator.mean()
     assert learner.trials.share < 0.1
+
+
+def test_the_share_shrinks_where_the_policy_stays_worse_and_grows_where_it_is_better(
+    often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = begun().trials
+    regulator = trials._of_regulator
+    shares = []
+    for extra in (1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, -1.0, np.inf):
+        monkeypatch.setattr(trials, "costs", lambda policy, extra=extra: regulator + extra)
+        trials.run()
+        shares.append(trials.share)
+    np.testing.assert_allclose(shares, [0.1] * 7 + [0.05, 0.075, 0.0375], rtol=1e-5)
+
+
+def test_only_the_critics_learn_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResidualTrials, "waits", 30)
+    monkeypatch.setattr(safe_rl.trials, "_EVERY", 10)
+    learner = begun()
+    tried: list[int] = []
+    monkeypatch.setattr(learner.trials, "run", lambda: tried.append(learner.updates))
+    before = [weight.detach().clone() for weight in learner.policy.parameters()]
+    critics = [weight.detach().clone() for weight in learner.critics.parameters()]
+    learner.learn(30, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.policy.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(critics, learner.critics.parameters(), strict=True))
+    learner.learn(60, progress=False)
+    assert not all(torch.equal(a, b) for a, b in zip(before, learner.policy.parameters(), strict=True))
+    assert tried == [40, 50, 60]
 
 
 @pytest.mark.slow
