@@ -269,6 +269,18 @@ def test_random_inputs_keep_the_constraints():
     assert violations(BarrierFilter(barrier.task, rate=1.0), np.array([[-1.5, 0.2], [-0.8, 0.6]])) == 0
 
 
+def test_the_backup_acts_where_the_conditions_let_too_much_through():
+    task, proved = disturbed_braking(), stopping_certificate()
+    lax = Inequality("lax", lambda x, u: x.position - 1.0)
+    barrier = BarrierFilter(task, [lax], backup=Shield(task, proved))
+    x = np.array([-0.5, 0.9])
+    assert proved.contains(x)
+    correction = barrier.correct(x, np.array([1.0]), 0)
+    assert correction.reason is Reason.UNSAFE_INPUT
+    np.testing.assert_array_equal(correction.input, towards_the_middle()(x))
+    assert barrier.correct(np.array([-2.0, 0.0]), np.array([1.0]), 0).reason is None
+
+
 def test_the_sublevel_set_of_a_certificate_is_a_barrier():
     """The nearest input with V(x+) <= level - (1 - gamma) (level - V(x)), on its edge."""
     certificate = braking_certificate()
