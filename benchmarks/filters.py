@@ -34,7 +34,7 @@ from mpc.filters import PredictiveFilter
 from systems import Task
 
 NAMES = ("braking", "cartpole-track", "lane-bound", "planar-quadrotor")
-TIMED = 2000
+TIMED = 400
 PREDICTIVE = 5  # a search takes so much longer than a shield's step that it is given this share of the steps
 
 

@@ -10,7 +10,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify.claims.certificate import Certificate
-from ctrl.certify.functions.lyapunov import QuadraticLyapunov, SymbolicLyapunov
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.controller import NotApplicable
 from systems import Constraint, Inequality, Task, Vector
 from systems.errors import expect
@@ -123,24 +123,20 @@ def sublevel_barrier(certificate: Certificate) -> Inequality:
     """V(x) - level <= 0 of a certificate as a barrier: that certificate proves that its law satisfies the condition.
 
     Args:
-        certificate: of a quadratic V or a CasADi expression, whose box cuts nothing off.
+        certificate: of a quadratic V, whose box cuts nothing off.
 
     Raises:
         NotApplicable: another kind of V, or a set that is cut to a box.
     """
     expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
     V, level, names = certificate.V, certificate.level, certificate.state.names
+    if not isinstance(V, QuadraticLyapunov):
+        raise NotApplicable(f"V is a {type(V).__name__}; a filter takes ellipsoids, of a QuadraticLyapunov")
     if certificate.domain is not None:
         raise NotApplicable("the certified set is cut to a box, of which V alone says nothing; certify a lower level")
-    if not isinstance(V, QuadraticLyapunov | SymbolicLyapunov):
-        raise NotApplicable(f"V is a {type(V).__name__}, not a quadratic function or a CasADi expression")
 
     def g(x: Vector, u: Vector) -> ca.SX:
-        column = ca.vertcat(*(x[name] for name in names))
-        away = column - ca.SX(V.middle)
-        if isinstance(V, QuadraticLyapunov):
-            return away.T @ ca.SX(V.P) @ away - level
-        constant, slope = V.correction
-        return V.function(column) + constant + ca.SX(slope).T @ away - level
+        away = ca.vertcat(*(x[name] for name in names)) - ca.SX(V.middle)
+        return away.T @ ca.SX(V.P) @ away - level
 
     return Inequality("certified set", g)

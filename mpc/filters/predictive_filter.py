@@ -17,7 +17,7 @@ from mpc.fallback import Plan
 from mpc.filters.predictive_program import predictive_program
 from mpc.filters.terminal_set import TerminalSet, regulator_set
 from mpc.memory import expect_program
-from mpc.online import check_horizon, quiet
+from mpc.online import LEAST, SLOWEST, check_horizon, quiet
 from mpc.solvers.sqp import SQP
 from systems import Task
 from systems.arguments import expect_number
@@ -50,7 +50,8 @@ class PredictiveFilter(SafetyFilter):
         certificate: of the terminal set and its law; default: :func:`mpc.filters.regulator_set`.
         horizon: predicted samples; default: 20.
         disturbance: intervals of signals of w, by name, the others being zero; default: what the task draws.
-        time_limit: seconds for the search in one step; default: the sample time.
+        time_limit: seconds for the search in one step; default: 100 sample times and at least 60 s, so that results do
+            not depend on the load of the machine. Give the sample time where it counts.
 
     Attributes:
         terminal: the terminal set. plan: the last plan that was simulated to be safe, None before the first. claim:
@@ -74,7 +75,8 @@ class PredictiveFilter(SafetyFilter):
         super().__init__(task)
         check_horizon(horizon)
         expect_program(task, horizon)
-        self._seconds = task.dt if time_limit is None else expect_number(time_limit, "time_limit", above=0.0)
+        seconds = max(SLOWEST * task.dt, LEAST) if time_limit is None else time_limit
+        self._seconds = float(expect_number(seconds, "time_limit", above=0.0))
         if certificate is not None:
             expect(certificate, Certificate, "the certificate of PredictiveFilter", "such as largest_level(task, law)")
             if certificate.claimed.loop.task.plant != task.plant or certificate.dt != task.dt:

@@ -32,7 +32,7 @@ class TerminalSet:
     """{V <= level}, the law that keeps it, and the law's gain at its centre.
 
     Args:
-        certificate: of the set and the law, proved or sampled; of a quadratic V or an expression.
+        certificate: of the set and the law, proved or sampled, of a quadratic V.
 
     Attributes:
         law: its law. K: (m, n), u = law(x) is about u_c - K (x - c). middle: c. is_proved: whether the certificate is.
@@ -56,15 +56,14 @@ class TerminalSet:
         """``x -> g``, g <= 0 where x + e lies in the set for all |e| <= error (n,), by the triangle inequality.
 
         Raises:
-            NotApplicable: the error does not fit into the set, or V is not quadratic and there is one.
+            NotApplicable: the error does not fit into the set.
         """
         V, level = self.certificate.V, self.certificate.level
         plant = self.certificate.claimed.loop.task.plant
         x = plant.state.symbol()
         g = self._barrier.function(plant)(x, 0)
         if error.any():
-            if not isinstance(V, QuadraticLyapunov):
-                raise NotApplicable("under disturbances the terminal set of a predictive filter is an ellipsoid")
+            assert isinstance(V, QuadraticLyapunov)
             radius = np.sqrt(level) - np.sqrt(error @ np.abs(V.P) @ error)
             if radius <= 0:
                 raise NotApplicable(

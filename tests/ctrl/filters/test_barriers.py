@@ -19,7 +19,15 @@ from benchmarks.filtered_tasks import (
     towards_the_middle,
 )
 from ctrl import NotApplicable, simulate
-from ctrl.certify import Kind, SearchLimits, certify_barrier, disturbances
+from ctrl.certify import (
+    Kind,
+    QuadraticLyapunov,
+    SearchLimits,
+    SymbolicLyapunov,
+    certify,
+    certify_barrier,
+    disturbances,
+)
 from ctrl.filters import BarrierFilter, Filtered, Reason, Shield, sublevel_barrier, with_hard_constraints
 from ctrl.filters.nearest_input import on_half_space, on_polytope
 from ctrl.foreign import FunctionController
@@ -261,6 +269,18 @@ def test_random_inputs_keep_the_constraints():
     assert violations(BarrierFilter(barrier.task, rate=1.0), np.array([[-1.5, 0.2], [-0.8, 0.6]])) == 0
 
 
+def test_the_backup_acts_where_the_conditions_let_too_much_through():
+    task, proved = disturbed_braking(), stopping_certificate()
+    lax = Inequality("lax", lambda x, u: x.position - 1.0)
+    barrier = BarrierFilter(task, [lax], backup=Shield(task, proved))
+    x = np.array([-0.5, 0.9])
+    assert proved.contains(x)
+    correction = barrier.correct(x, np.array([1.0]), 0)
+    assert correction.reason is Reason.UNSAFE_INPUT
+    np.testing.assert_array_equal(correction.input, towards_the_middle()(x))
+    assert barrier.correct(np.array([-2.0, 0.0]), np.array([1.0]), 0).reason is None
+
+
 def test_the_sublevel_set_of_a_certificate_is_a_barrier():
     """The nearest input with V(x+) <= level - (1 - gamma) (level - V(x)), on its edge."""
     certificate = braking_certificate()
@@ -272,6 +292,19 @@ def test_the_sublevel_set_of_a_certificate_is_a_barrier():
     level, keep = certificate.level, np.exp(-rate * task.dt)
     assert certificate.V(after) == pytest.approx(level - keep * (level - certificate.V(x)), rel=1e-3)
     assert correction.reason is Reason.UNSAFE_INPUT
+
+
+def test_which_certificates_are_barriers():
+    task = disturbed_braking()
+    V = braking_certificate().V
+    few = SearchLimits(boxes=1)
+    cut = certify(task, towards_the_middle(), QuadraticLyapunov(V.P, V.middle), 40.0, inner=1.0, budget=few)
+    with pytest.raises(NotApplicable, match="cut to a box"):
+        sublevel_barrier(cut)
+    x = ca.SX.sym("x", 2)
+    symbolic = SymbolicLyapunov(ca.Function("V", [x], [ca.sumsqr(x - V.middle)]), V.middle)
+    with pytest.raises(NotApplicable, match="a filter takes ellipsoids"):
+        sublevel_barrier(certify(task, towards_the_middle(), symbolic, 0.1, inner=0.05, budget=few))
 
 
 @pytest.mark.slow

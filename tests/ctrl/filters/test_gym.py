@@ -35,6 +35,7 @@ def test_random_actions_stay_in_the_set_and_the_replaced_ones_are_told(shield):
     assert env.statistics.steps == 60
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of infinite observations, and of being a wrapper
 def test_it_is_an_environment_by_gymnasiums_own_checks(shield):
     check_env(FilteredActions(shield.task.env(seed=0), shield), skip_render_check=True)
 
