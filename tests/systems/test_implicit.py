@@ -67,6 +67,9 @@ class Reaction(Plant):
         forward = self.fast * x.a**2 - self.back * x.b
         return u.feed - 2.0 * forward, forward - self.slow * x.b, self.slow * x.b
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        return {"feed": (-1.0, 1.0)}
+
 
 def step(plant: Plant, dt: float, integrator: Integrator, x: Any, u: Any = 0.0, substeps: int = 1) -> np.ndarray:
     after = Discretisation(plant, dt, integrator, substeps).function()(x, u, 0, ca.DM(0, 1))
@@ -297,6 +300,12 @@ def test_controllers_and_loops_survive_what_is_not_solved() -> None:
     assert "1/1 runs left the domain, in 1 of them equations of the plant were not solved" in " ".join(
         str(compared).split()
     )
+    env = task.env()
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step(np.zeros(1, dtype=np.float32))
+    assert terminated
+    assert reward == pytest.approx(-100.0)  # the remaining samples, all of them where the run stopped
+    assert info["state"].tolist() == [1.0, 0.0, 0.0]
     enough = dataclasses.replace(task, integrator=Radau(3, iterations=14))
     runs = simulate(enough, FunctionController(enough, lambda x: np.zeros(1)), np.array([[1.0, 0.0, 0.0]]))
     assert runs.unsolved is not None
