@@ -110,6 +110,8 @@ def test_predictions_are_the_sums_of_the_task(name: str) -> None:
         cost, violation = expected(task, x.copy(), u[i], k)
         one = rollouts.one(x, u[i], x_ref, u_ref)
         np.testing.assert_allclose(one.u, u[i], atol=1e-15)
+        known = task.reading.known
+        np.testing.assert_array_equal(one.x[1:, known], x_ref[1:, known])
         for given in ((one.cost, one.violation), *((p.cost[i], p.violation[i]) for p in (many, compiled))):
             np.testing.assert_allclose(given, (cost, violation), rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(compiled.u[..., i], u[i], atol=1e-15)
@@ -184,7 +186,7 @@ def test_a_plan_costs_little_more_than_the_optimum_and_never_less(kind: Callable
     sampled = kind(task, 20)
     rollouts = sampled.rollouts
     optimum = rollouts.one(x, exact.plan.u, *reference)  # type: ignore[union-attr]
-    first = rollouts.one(x, sampled._prolonged(x, np.zeros((0, 1)), 0, 20), *reference)
+    first = rollouts.one(x, sampled._prolonged(x, np.zeros((0, 1)), 0, reference[0]), *reference)
     assert first.violation > 0.1
     decision = sampled.step(x, 0)
     assert decision.source in (Source.SUBOPTIMAL, Source.OPTIMAL)
@@ -277,9 +279,8 @@ def test_the_next_step_starts_from_the_shifted_plan(kind: Callable[..., Sampling
         plan = controller.plan
         assert plan is not None
         x = plan.x[1]
-        shifted = controller.rollouts.one(
-            x, controller._prolonged(x, plan.u[1:], k + 1, 15), *task.reading.window(k + 1, 16)
-        )
+        reference = task.reading.window(k + 1, 16)
+        shifted = controller.rollouts.one(x, controller._prolonged(x, plan.u[1:], k + 1, reference[0]), *reference)
         controller.step(x, k + 1)
         now = controller.rollouts.one(x, controller.plan.u, *task.reading.window(k + 1, 16))  # type: ignore[union-attr]
         assert now.cost <= shifted.cost * (1.0 + 1e-12)
