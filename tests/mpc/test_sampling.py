@@ -17,7 +17,7 @@ from mpc import MPPI, CrossEntropyMPC, LinearMPC, NonlinearMPC
 from mpc.sampling.mppi import path_integral_weights
 from mpc.sampling.noise import coloured
 from mpc.sampling.rollouts import Prediction, Rollouts
-from mpc.sampling.sampling_mpc import SamplingMPC, _by_order
+from mpc.sampling.sampling_mpc import Distribution, SamplingMPC, _by_order
 from systems import (
     Box,
     Fixed,
@@ -284,6 +284,16 @@ def test_the_next_step_starts_from_the_shifted_plan(kind: Callable[..., Sampling
         controller.step(x, k + 1)
         now = controller.rollouts.one(x, controller.plan.u, *task.reading.window(k + 1, 16))  # type: ignore[union-attr]
         assert now.cost <= shifted.cost * (1.0 + 1e-12)
+
+
+def test_the_mean_and_what_is_kept_are_drawn_again() -> None:
+    controller, rng = CrossEntropyMPC(double_integrator(), 4, 1000), np.random.default_rng(0)
+    mean, kept = rng.standard_normal((4, 1)), rng.standard_normal((4, 1, 3))
+    u = controller._draw(Distribution(mean, np.array([[0.1], [0.2], [0.3], [0.0]]), kept), rng)
+    np.testing.assert_array_equal(u[..., 0], mean)
+    np.testing.assert_array_equal(u[..., 1:4], kept)
+    np.testing.assert_allclose(u[..., 4:].mean(axis=-1), mean, atol=0.06)
+    np.testing.assert_allclose(u[..., 4:].std(axis=-1), [[0.1], [0.2], [0.3], [0.0]], atol=0.04)
 
 
 def test_the_horizon_shrinks_to_what_is_left_of_a_run_with_a_terminal_cost() -> None:
