@@ -12,6 +12,7 @@ from scipy.stats import binomtest, chi2, multivariate_normal, norm
 
 from ctrl import Controller, NotApplicable, Source, Status, simulate
 from mpc import CovarianceSteering, GaussianMixture
+from mpc.steering.affine_chances import chance_constraints
 from systems import (
     Box,
     DimensionMismatch,
@@ -191,6 +192,17 @@ def test_norms_are_kept_with_their_probability() -> None:
                 tightest[i] = max(tightest[i], np.linalg.norm(root @ mean) + within * np.sqrt(most))
     assert (tightest < 1.0001).all()
     assert tightest[0] > 0.97  # where it is active, the bound on the root is nearly tight
+
+
+def test_an_ellipsoid_is_read_as_a_norm() -> None:
+    P = np.array([[2.0, 0.5], [0.5, 1.0]])
+    given = Ellipsoid("e", ("u1", "x2"), P, 3.0, (0.4, -0.7)).chance(0.9)
+    (read,) = chance_constraints(changed(constraints=(given,)), 0.95)
+    for z in np.random.default_rng(0).standard_normal((5, 3)):
+        away = z[[2, 1]] - [0.4, -0.7]
+        assert np.sum((read.C @ z - read.d) ** 2) == pytest.approx(away @ P @ away / 3.0)
+    assert read.quantile**2 == pytest.approx(chi2.ppf(0.9, 2))
+    assert (read.is_norm, read.on_input) == (True, True)
 
 
 def test_states_are_limited_from_the_first_predicted_one_on() -> None:
