@@ -120,9 +120,10 @@ class Rollouts:
         states[1:, known] = x_ref[1 : len(u) + 1, known]
         return Prediction(states, applied, float(_finite(np.asarray(cost), np.asarray(violation))), float(violation))
 
-    def after(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """The state (n,) that follows x (n,) under the input u (m,); valid until the next call."""
-        self._x[:], self._u[:] = x, u
+    def after(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray) -> np.ndarray:
+        """The state (n,) that follows x (n,) under the input u (m,), with the reference (n,) of its sample; valid until
+        the next call."""
+        self._x[:], self._u[:], self._xr[:] = x, u, x_ref
         self._one.run()
         return self._after
 

@@ -164,7 +164,7 @@ class SamplingMPC(OnlineController):
         length = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
         x_ref, u_ref = self.task.reading.window(k, length + 1, x)
         generator = np.random.default_rng([self.seed, k % _STREAMS])
-        starts = [predict.one(x, u, x_ref, u_ref) for u in self._starts(x, k, length, u_ref)]
+        starts = [predict.one(x, u, x_ref, u_ref) for u in self._starts(x, k, x_ref, u_ref)]
         first = min(starts, key=_by_order)
         best_order, best = _by_order(first), first.u
         drawn = Distribution(best, np.tile(self.deviation, (length, 1)), np.stack([s.u for s in starts], axis=-1))
@@ -205,26 +205,26 @@ class SamplingMPC(OnlineController):
         u[..., 1 : count + 1] = drawn.kept[..., :count]
         return u
 
-    def _starts(self, x: np.ndarray, k: int, length: int, u_ref: np.ndarray) -> list[np.ndarray]:
-        """Input sequences (length, m) that are known before any is drawn: the last plan, shifted and prolonged by the
+    def _starts(self, x: np.ndarray, k: int, x_ref: np.ndarray, u_ref: np.ndarray) -> list[np.ndarray]:
+        """Input sequences (horizon, m) that are known before any is drawn: the last plan, shifted and prolonged by the
         backup law, and the prediction under that law alone; the reference input where it is not finite."""
         plan = self._warm if self._failures < COLD_AFTER else None
-        starts = []
+        starts, length = [], len(x_ref) - 1
         if plan is not None:
             done = min(max(k - plan.k, 0), len(plan.u))
             if done < len(plan.u):
-                starts.append(self._prolonged(x, plan.u[done:][:length], k, length))
-        starts.append(self._prolonged(x, np.zeros((0, len(self._lower))), k, length))
+                starts.append(self._prolonged(x, plan.u[done:][:length], k, x_ref))
+        starts.append(self._prolonged(x, np.zeros((0, len(self._lower))), k, x_ref))
         return [np.where(np.isfinite(u), u, u_ref[:length]) for u in starts]
 
-    def _prolonged(self, x: np.ndarray, given: np.ndarray, k: int, length: int) -> np.ndarray:
-        """The inputs that are given, and then those of the backup law."""
-        u = np.empty((length, len(self._lower)))
+    def _prolonged(self, x: np.ndarray, given: np.ndarray, k: int, x_ref: np.ndarray) -> np.ndarray:
+        """The inputs that are given, and then those of the backup law, over the references (horizon + 1, n)."""
+        u = np.empty((len(x_ref) - 1, len(self._lower)))
         u[: len(given)] = given
-        for i in range(length):
+        for i in range(len(u)):
             if i >= len(given):
                 u[i] = self._fallback.backup(x, k + i)
-            x = np.array(self.rollouts.after(x, u[i]))
+            x = np.array(self.rollouts.after(x, u[i], x_ref[i]))
         return u
 
 

@@ -17,7 +17,7 @@ from mpc import MPPI, CrossEntropyMPC, LinearMPC, NonlinearMPC
 from mpc.sampling.mppi import path_integral_weights
 from mpc.sampling.noise import coloured
 from mpc.sampling.rollouts import Prediction, Rollouts
-from mpc.sampling.sampling_mpc import SamplingMPC, _by_order
+from mpc.sampling.sampling_mpc import Distribution, SamplingMPC, _by_order
 from systems import (
     Box,
     Fixed,
@@ -110,6 +110,8 @@ def test_predictions_are_the_sums_of_the_task(name: str) -> None:
         cost, violation = expected(task, x.copy(), u[i], k)
         one = rollouts.one(x, u[i], x_ref, u_ref)
         np.testing.assert_allclose(one.u, u[i], atol=1e-15)
+        known = task.reading.known
+        np.testing.assert_array_equal(one.x[1:, known], x_ref[1:, known])
         for given in ((one.cost, one.violation), *((p.cost[i], p.violation[i]) for p in (many, compiled))):
             np.testing.assert_allclose(given, (cost, violation), rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(compiled.u[..., i], u[i], atol=1e-15)
@@ -184,7 +186,7 @@ def test_a_plan_costs_little_more_than_the_optimum_and_never_less(kind: Callable
     sampled = kind(task, 20)
     rollouts = sampled.rollouts
     optimum = rollouts.one(x, exact.plan.u, *reference)  # type: ignore[union-attr]
-    first = rollouts.one(x, sampled._prolonged(x, np.zeros((0, 1)), 0, 20), *reference)
+    first = rollouts.one(x, sampled._prolonged(x, np.zeros((0, 1)), 0, reference[0]), *reference)
     assert first.violation > 0.1
     decision = sampled.step(x, 0)
     assert decision.source in (Source.SUBOPTIMAL, Source.OPTIMAL)
@@ -277,12 +279,21 @@ def test_the_next_step_starts_from_the_shifted_plan(kind: Callable[..., Sampling
         plan = controller.plan
         assert plan is not None
         x = plan.x[1]
-        shifted = controller.rollouts.one(
-            x, controller._prolonged(x, plan.u[1:], k + 1, 15), *task.reading.window(k + 1, 16)
-        )
+        reference = task.reading.window(k + 1, 16)
+        shifted = controller.rollouts.one(x, controller._prolonged(x, plan.u[1:], k + 1, reference[0]), *reference)
         controller.step(x, k + 1)
         now = controller.rollouts.one(x, controller.plan.u, *task.reading.window(k + 1, 16))  # type: ignore[union-attr]
         assert now.cost <= shifted.cost * (1.0 + 1e-12)
+
+
+def test_the_mean_and_what_is_kept_are_drawn_again() -> None:
+    controller, rng = CrossEntropyMPC(double_integrator(), 4, 1000), np.random.default_rng(0)
+    mean, kept = rng.standard_normal((4, 1)), rng.standard_normal((4, 1, 3))
+    u = controller._draw(Distribution(mean, np.array([[0.1], [0.2], [0.3], [0.0]]), kept), rng)
+    np.testing.assert_array_equal(u[..., 0], mean)
+    np.testing.assert_array_equal(u[..., 1:4], kept)
+    np.testing.assert_allclose(u[..., 4:].mean(axis=-1), mean, atol=0.06)
+    np.testing.assert_allclose(u[..., 4:].std(axis=-1), [[0.1], [0.2], [0.3], [0.0]], atol=0.04)
 
 
 def test_the_horizon_shrinks_to_what_is_left_of_a_run_with_a_terminal_cost() -> None:

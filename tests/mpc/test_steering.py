@@ -12,6 +12,7 @@ from scipy.stats import binomtest, chi2, multivariate_normal, norm
 
 from ctrl import Controller, NotApplicable, Source, Status, simulate
 from mpc import CovarianceSteering, GaussianMixture
+from mpc.steering.affine_chances import chance_constraints
 from systems import (
     Box,
     DimensionMismatch,
@@ -165,7 +166,7 @@ def test_gains_are_those_of_a_nonlinear_program() -> None:
 def test_norms_are_kept_with_their_probability() -> None:
     """An ellipse in the plane of position and speed, and one of speed and input."""
     start = GaussianMixture([0.5, 0.5], [[-4.0, 0.0], [3.0, 0.0]], np.array([np.diag([0.2, 0.05])] * 2))
-    disc = Ellipsoid("disc", ("x1", "x2"), np.diag([0.01, 0.6])).chance(0.9)
+    disc = Ellipsoid("disc", ("x1", "x2"), np.diag([0.02, 1.2]), 2.0).chance(0.9)
     power = Ellipsoid("power", ("x2", "u1"), np.diag([0.1, 0.5]), 1.0, (0.2, 0.0)).chance(0.9)
     free = CovarianceSteering(TASK, TARGET, start)
     steering = CovarianceSteering(changed(constraints=(disc, power)), TARGET, start)
@@ -193,6 +194,17 @@ def test_norms_are_kept_with_their_probability() -> None:
     assert tightest[0] > 0.97  # where it is active, the bound on the root is nearly tight
 
 
+def test_an_ellipsoid_is_read_as_a_norm() -> None:
+    P = np.array([[2.0, 0.5], [0.5, 1.0]])
+    given = Ellipsoid("e", ("u1", "x2"), P, 3.0, (0.4, -0.7)).chance(0.9)
+    (read,) = chance_constraints(changed(constraints=(given,)), 0.95)
+    for z in np.random.default_rng(0).standard_normal((5, 3)):
+        away = z[[2, 1]] - [0.4, -0.7]
+        assert np.sum((read.C @ z - read.d) ** 2) == pytest.approx(away @ P @ away / 3.0)
+    assert read.quantile**2 == pytest.approx(chi2.ppf(0.9, 2))
+    assert (read.is_norm, read.on_input) == (True, True)
+
+
 def test_states_are_limited_from_the_first_predicted_one_on() -> None:
     """Rows of a polytope together, and the last state among them; the first is what it is."""
     wall = Box("wall", {"x2": (-1.5, 1.5)}).chance(0.9)
@@ -201,8 +213,10 @@ def test_states_are_limited_from_the_first_predicted_one_on() -> None:
     outside = (np.abs(states[..., 1]) > 1.5).mean(axis=0)
     assert outside[0] > 0.05
     assert outside[1:].max() < 0.1
-    with pytest.raises(NotApplicable, match="no steering"):
-        CovarianceSteering(changed(constraints=(Box("end", {"x1": (-0.1, 0.1)}).chance(0.9),)), TARGET, MIXTURE)
+    fast, top = Gaussian([0.4, 0.3], [0.0, 3.0]), Box("top", {"x2": (-9.0, 2.8)}).chance(0.9)
+    assert CovarianceSteering(TASK, fast, MIXTURE)
+    with pytest.raises(NotApplicable, match="no steering"):  # which the last state alone breaks
+        CovarianceSteering(changed(constraints=(top,)), fast, MIXTURE)
 
 
 def test_the_mode_is_drawn_by_where_the_state_came_from(free: CovarianceSteering) -> None:
