@@ -68,7 +68,7 @@ svg .power {{ font-size: 8px; }}
 .front {{ stroke: var(--soft); stroke-width: .9; }}
 .unsafe {{ fill: var(--unsafe); }}
 .film {{ border: 1px solid var(--rule); border-radius: .3rem; }}
-.frames {{ animation: film linear infinite paused; }}
+.frames {{ --shift: 0px; animation: film linear infinite paused; }}
 .play:checked ~ .films .frames {{ animation-play-state: running; }}
 .play + label {{ margin-left: .3rem; font-weight: 600; }}
 @keyframes film {{ to {{ transform: translateX(var(--shift)); }} }}
