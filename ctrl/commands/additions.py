@@ -1,7 +1,9 @@
-"""What `trivium compare` adds to a comparison where it is asked to: training seeds, robustness."""
+"""What `trivium compare` adds to a comparison where it is asked to: training seeds, robustness, films."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,20 @@ from ctrl.cells import Engine, Here, Identified, Processes
 from ctrl.cells.identity import identified
 from ctrl.commands.announce import say
 from ctrl.comparison import Comparison
+from ctrl.comparison.progress import about
 from ctrl.comparison.table import columns
 from ctrl.comparison.workers import cores
 from ctrl.report.additions import Additions
+from ctrl.report.films import shown_run
 from ctrl.robustness import Robustness, robustness
 from ctrl.robustness.run import STARTS
 from ctrl.sweep import Sweep, sweep
 from ctrl.sweep.training import is_trained, training_cells
+from systems.drawing import is_drawn, scenes, write_film
 
 __all__ = ["additions", "engine"]
+
+_FRAMES = 60  # of a film in a file of its own
 
 
 def additions(
@@ -31,6 +38,7 @@ def additions(
     seed: int,
     seeds: int,
     with_robustness: bool,
+    with_films: bool,
 ) -> Additions | None:
     """Runs and prints what was asked for beyond the comparison; None if nothing was.
 
@@ -42,14 +50,15 @@ def additions(
         seed: of initial states and disturbances.
         seeds: number of trainings of every learner.
         with_robustness: whether loops are run that differ from what the controllers know.
+        with_films: whether films are made of one run.
     """
-    if seeds < 2 and not with_robustness:
+    if seeds < 2 and not with_robustness and not with_films:
         return None
     made = {name: identified(name, given) for name, given in controllers.items()}
     runs_cells = engine(workers)
     trainings = _trainings(comparison, made, seeds, seed, runs_cells, folder / "trainings") if seeds > 1 else None
     curves = _robustness(comparison, made, seed, runs_cells, folder / "robustness") if with_robustness else None
-    return Additions(curves, trainings)
+    return Additions(curves, trainings, with_films and _films(comparison, folder / "films"))
 
 
 def engine(workers: int | None) -> Engine:
@@ -90,3 +99,19 @@ def _robustness(
     result.save(place)
     Console(width=columns()).print(result)
     return result
+
+
+def _films(comparison: Comparison, place: Path) -> bool:
+    """Writes a GIF for every controller; False where the plant has no drawing."""
+    task = comparison.task
+    if not is_drawn(task):
+        say(f"--films: {task.plant.name} has no drawing; give its class a method drawing(x, u), see docs/report.md")
+        return False
+    run, began = shown_run(comparison), time.perf_counter()
+    place.mkdir(parents=True, exist_ok=True)
+    drawn = scenes(task, list(comparison.runs.values()), run, _FRAMES)
+    for i, (name, scene) in enumerate(zip(comparison.runs, drawn, strict=True)):
+        file = write_film(scene, place / f"{i + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}.gif")
+        left = (time.perf_counter() - began) * (len(drawn) - i - 1)
+        say(f"film {i + 1} of {len(drawn)}: {file}" + (f"; {about(left)} to go" if not i and len(drawn) > 1 else ""))
+    return True

@@ -64,6 +64,8 @@ class Compare:
     robustness: bool = False
     """After the comparison, run the controllers in loops that differ from what they know: in parameters, disturbances,
     noise and delay; curves in the report. Says first about how long it takes."""
+    films: bool = False
+    """Films of one run under every controller, in the report and as GIF, if the plant has a drawing."""
 
     def run(self) -> int:
         import shlex
@@ -110,7 +112,9 @@ class Compare:
             ran = {name: spec.controllers[name] for name in comparison.runs}
             try:
                 with ends_promptly(go_on):
-                    more = additions(comparison, ran, folder, self.workers, self.seed, self.seeds, self.robustness)
+                    more = additions(
+                        comparison, ran, folder, self.workers, self.seed, self.seeds, self.robustness, self.films
+                    )
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(go_on) from None
             if more is not None and self.report:

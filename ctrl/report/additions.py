@@ -20,10 +20,12 @@ class Additions:
     Args:
         robustness: of the same controllers; default: none.
         trainings: of the same learners with several seeds; default: none.
+        films: whether films of a run are shown, where the plant has a drawing; default: no.
     """
 
     robustness: Robustness | None = None
     trainings: Sweep | None = None
+    films: bool = False
 
     @property
     def failed(self) -> bool:

@@ -206,8 +206,10 @@ class Chart:
             half = 0.5 * _GLYPH * len("".join(part if isinstance(part, str) else part.text or "" for part in number))
             if at - half > free:
                 free = at + half + 2
-                place = {"x": at, "y": bottom + 13, "text-anchor": "middle"}
-                frame.append(element("text", *number, attributes=place))
+                is_cut = at + half > self._width
+                place = {"x": self._width if is_cut else at, "y": bottom + 13}
+                anchor = {"text-anchor": "end" if is_cut else "middle"}
+                frame.append(element("text", *number, attributes={**place, **anchor}))
         for value in self.y.ticks(4):
             at = self._y(value)
             frame.append(
@@ -286,4 +288,5 @@ def _tick(value: float, axis: Axis) -> list[Element | str]:
     size = axis.high - axis.low
     if not axis.is_log and abs(value) < 1e-9 * size:
         value = 0.0
-    return [f"{value:.4g}".replace("-", "\u2212")]
+    text = f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
+    return [text.replace("-", "\u2212")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ctrl.comparison.data import ComparisonData
-from ctrl.report.charts import Chart, linear, logarithmic, thinned
+from ctrl.report.charts import Axis, Chart, linear, logarithmic, thinned
 from ctrl.report.elements import Element, element
 from ctrl.report.numbers import interval, number
 from ctrl.sweep import Sweep
@@ -86,7 +86,8 @@ def _chart(comparison: ComparisonData, index: int, lines: _Lines, ends: Sequence
     every = np.concatenate([*(cost for _, cost in lines), [c for c in (*costs, *ends) if math.isfinite(c)]])
     low, high, label = float(every.min()), float(every.max()), "minus the mean return; mean cost"
     y = logarithmic(low, high, label) if low > 0 and high > 5 * low else linear(low, high, label)
-    chart = Chart(linear(0.0, max(float(updates.max()) for updates, _ in lines), "updates", 0.0), y, 420.0, 260.0)
+    made = max(float(updates.max()) for updates, _ in lines)
+    chart = Chart(Axis(0.0, 1.02 * made, "updates"), y, 420.0, 260.0)
     smooth = [_smoothed(*line) for line in lines]
     if len(lines) > 1:
         grid = np.unique(np.concatenate([updates for updates, _ in smooth]))
@@ -97,7 +98,7 @@ def _chart(comparison: ComparisonData, index: int, lines: _Lines, ends: Sequence
             chart.line(grid, np.median(at, axis=0), "middle", index)
         for line in smooth:
             chart.line(*line, "run", index)
-        chart.points(np.full(len(ends), chart.x.high), np.array(ends), "dot", index)
+        chart.points(np.full(len(ends), made), np.array(ends), "dot", index)
     else:
         shown = thinned(len(lines[0][0]), _POINTS)
         chart.line(lines[0][0][shown], lines[0][1][shown], "run", index)

@@ -10,11 +10,12 @@ from pathlib import Path
 from ctrl.comparison.data import ComparisonData
 from ctrl.report.additions import Additions
 from ctrl.report.elements import Element, element
+from systems.drawing import is_drawn
 from systems.errors import TriviumError
 
 __all__ = ["missing"]
 
-_ADDING = ("--robustness",)
+_ADDING = ("--robustness", "--films")
 _SEEDS = 5
 
 
@@ -48,6 +49,8 @@ def missing(
     if more.trainings is None and comparison.training_logs:
         what = f"Learning curves of {_SEEDS} training seeds with their bands, and what their policies cost"
         commands.append((what, [*here, "--seeds", str(_SEEDS)]))
+    if not more.films and is_drawn(comparison.task):
+        commands.append(("Films of a run under every controller", [*here, "--films"]))
     listed = [(what, shlex.join(line)) for what, line in commands]
     if not comparison.training_logs and any(
         "learned" in text for said in comparison.approximations.values() for text in said or ()

@@ -15,6 +15,7 @@ from ctrl.report.additions import Additions
 from ctrl.report.charts import legend
 from ctrl.report.distributions import distributions, margins, trade_off
 from ctrl.report.elements import Element, Item, document, element
+from ctrl.report.films import films
 from ctrl.report.learning import learning_curves, seed_sentences
 from ctrl.report.missing import missing
 from ctrl.report.robustness import robustness_charts, robustness_sentences, robustness_table
@@ -71,7 +72,13 @@ def page(
         folder: of the results, from which a command that adds to them goes on; default: not named.
     """
     more = more or Additions()
-    sections = [*_sections(comparison), *_learning(comparison, logs or {}, more), *_robustness(comparison, more)]
+    shown = films(comparison) if more.films else []
+    sections = [
+        *([Section("films", "Films", shown)] if shown else []),
+        *_sections(comparison),
+        *_learning(comparison, logs or {}, more),
+        *_robustness(comparison, more),
+    ]
     if command:
         said = missing(comparison, command, sources or {}, more, folder)
         sections.append(Section("missing", "What is not on this page", [said]))

@@ -31,10 +31,10 @@ def robustness_charts(result: Robustness, order: Sequence[str]) -> Iterator[tupl
         costs = [end for c in own.values() for e in c.cost for end in (e.low, e.value, e.high) if np.isfinite(end)]
         charts = []
         if costs:
-            chart = Chart(_values(axis), _cost_axis(costs), 420.0, 240.0)
+            chart = Chart(_values(axis), _cost_axis(costs))
             _draw(chart, own, order, lambda curve: [(e.value, e.low, e.high) for e in curve.cost], axis.nominal)
             charts.append(_figure(chart, f"Mean cost over the {axis.label}", f"robust-cost-{number_of}"))
-        chart = Chart(_values(axis), Axis(-0.02, 1.02, label), 420.0, 240.0)
+        chart = Chart(_values(axis), Axis(-0.02, 1.02, label))
         _draw(
             chart, own, order,
             lambda curve: [(r.value, *r.interval) for r in (curve.broken if is_broken else curve.settled)],

@@ -7,13 +7,13 @@ __all__ = ["STYLE_SHEET"]
 _LIGHT = """
 color-scheme: light; --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --rule: #d0d7de; --panel: #f6f8fa;
 --unsafe: #e3d5d5; --c0: #0072b2; --c1: #b84a00; --c2: #007a59; --c3: #a8447f; --c4: #8a6100;
---c5: #5b4fd0; --c6: #000000;
+--c5: #5b4fd0; --c6: #000000; --bad: #b5311c;
 """
 
 _DARK = """
 color-scheme: dark; --paper: #12161b; --ink: #e6edf3; --soft: #9aa6b2; --rule: #3a434d; --panel: #1b2128;
 --unsafe: #46292c; --c0: #58b4f0; --c1: #ff9250; --c2: #3fcf9f; --c3: #ef9ccb; --c4: #f0b93a;
---c5: #b3a6ff; --c6: #ffffff;
+--c5: #b3a6ff; --c6: #ffffff; --bad: #ff6b57;
 """
 
 _COLOURS = "\n".join(f".c{i} {{ --c: var(--c{i}); }}" for i in range(7))
@@ -67,6 +67,19 @@ svg .power {{ font-size: 8px; }}
 .reference {{ stroke: var(--ink); stroke-width: .9; stroke-dasharray: 4 3; }}
 .front {{ stroke: var(--soft); stroke-width: .9; }}
 .unsafe {{ fill: var(--unsafe); }}
+.film {{ border: 1px solid var(--rule); border-radius: .3rem; }}
+.frames {{ --shift: 0px; animation: film linear infinite paused; }}
+.play:checked ~ .films .frames {{ animation-play-state: running; }}
+.play + label {{ margin-left: .3rem; font-weight: 600; }}
+@keyframes film {{ to {{ transform: translateX(var(--shift)); }} }}
+.body {{ fill: var(--c); }}
+.rod {{ fill: none; stroke: var(--c); stroke-width: 3.5; stroke-linecap: round; }}
+.broken .body {{ fill: var(--bad); }}
+.broken .rod {{ stroke: var(--bad); }}
+.ground {{ fill: none; stroke: var(--soft); stroke-width: .8; }}
+.force {{ fill: none; stroke: var(--c4); stroke-width: 2; }}
+.goal, .bound {{ fill: none; stroke: var(--soft); stroke-width: .9; stroke-dasharray: 4 3; }}
+.bound {{ stroke: var(--bad); }}
 .legend {{ list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; font-size: .875rem; }}
 .legend .swatch {{ display: inline-block; width: 26px; height: 10px; margin-right: .4rem; vertical-align: baseline; }}
 @media (max-width: 32rem) {{

@@ -172,7 +172,7 @@ def delay_axis(task: Task, samples: Sequence[int] = DELAYS) -> RobustnessAxis:
     delays = [expect_whole(count, "a delay", least=1, unit="samples") for count in samples]
     changed = [(float(count), Perturbation(delay=count)) for count in delays]
     label = f"samples of {task.dt:g} s"
-    return _axis("delay of the inputs", label, 0.0, changed, "a delay of {:g} samples")
+    return _axis("delay of the inputs", label, 0.0, changed, "a delay of {:g} dt")
 
 
 def standard_axes(task: Task) -> tuple[tuple[RobustnessAxis, ...], dict[str, str]]:

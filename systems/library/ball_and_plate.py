@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, disc, segment
 from systems.equilibria import linearise
 from systems.linear import LinearPlant
 from systems.parameters import nonnegative, parameter
@@ -58,6 +60,11 @@ class BallAndPlate(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return dict.fromkeys(self.input.names, (-self.max_acceleration, self.max_acceleration))
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From above: the ball, and a line in the direction in which the plate is tilted, at 0.2 rad a metre long."""
+        ball = x[[0, 4]]
+        return Drawing((disc(ball, 0.06), segment(ball, ball + 5.0 * x[[2, 6]], "force")), across="p1", up="p2")
 
 
 def _linear(axes: int) -> LinearPlant:

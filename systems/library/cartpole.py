@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box
 from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -53,6 +54,21 @@ class CartPole(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"force": (-self.max_force, self.max_force)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: a cart on its track, the pole above it, the force as a bar."""
+        position, angle = float(x[0]), float(x[1])
+        reach = 2.0 * self.half_length
+        tip = (position + reach * np.sin(angle), reach * np.cos(angle))
+        side = 0.25 * reach
+        push = position + reach * float(u[0]) / max(self.max_force, 1e-9)
+        shapes = (
+            segment((-1e3, -side), (1e3, -side), "ground"),
+            box((position, -0.5 * side), 2.0 * side, side),
+            segment((position, 0.0), tip),
+            segment((position, -0.5 * side), (push, -0.5 * side), "force"),
+        )
+        return Drawing(shapes, across="position")
 
 
 def cartpole() -> Task:

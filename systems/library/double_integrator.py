@@ -11,6 +11,7 @@ import numpy as np
 from systems.constraints import Box, Inequality
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.errors import InvalidValue
 from systems.parameters import nonnegative
 from systems.plant import Plant
@@ -38,6 +39,17 @@ class DoubleIntegrator(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"acceleration": (-self.max_acceleration, self.max_acceleration)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: a block, and the acceleration as a bar."""
+        position = float(x[0])
+        push = position + float(u[0]) / max(self.max_acceleration, 1e-9)
+        shapes = (
+            segment((-1e3, -0.3), (1e3, -0.3), "ground"),
+            box((position, 0.0), 0.6, 0.6),
+            segment((position, 0.0), (push, 0.0), "force"),
+        )
+        return Drawing(shapes, across="position")
 
 
 def double_integrator() -> Task:

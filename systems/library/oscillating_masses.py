@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -51,6 +55,17 @@ class OscillatingMasses(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return dict.fromkeys(self.input.names, (-self.max_force, self.max_force))
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: three blocks, a metre apart at rest, with their springs between two walls."""
+        places = [0.0, *(i + 1.0 + float(x[i]) for i in range(3)), 4.0]
+        shapes = [segment((wall, -0.4), (wall, 0.4), "ground") for wall in (places[0], places[-1])]
+        shapes += [segment((a, 0.0), (b, 0.0), "ground") for a, b in pairwise(places)]
+        shapes += [box((place, 0.0), 0.3, 0.3) for place in places[1:-1]]
+        for place, force in ((places[1], u[0]), (places[3], u[1])):
+            end = place + 0.5 * float(force) / max(self.max_force, 1e-9)
+            shapes.append(segment((place, 0.0), (end, 0.0), "force"))
+        return Drawing(shapes)
 
 
 def oscillating_masses() -> Task:

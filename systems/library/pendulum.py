@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Nonlinear, Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, Shape, disc, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.signals import Vector, signals
@@ -46,6 +48,16 @@ class Pendulum(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"torque": (-self.max_torque, self.max_torque)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: a rod with its mass, turned clockwise by a positive angle; the torque as an arc."""
+        angle, length = float(x[0]), self.length
+        end = length * np.array([np.sin(angle), np.cos(angle)])
+        turned = np.linspace(0.0, np.pi * float(u[0]) / max(self.max_torque, 1e-9), 16)
+        arc = 0.3 * length * np.stack([np.sin(turned), np.cos(turned)], axis=1)
+        floor = segment((-1.15 * length, 0.0), (1.15 * length, 0.0), "ground")
+        rod, mass = segment((0.0, 0.0), end), disc(end, 0.1 * length)
+        return Drawing((floor, rod, mass, Shape(arc, "force")))
 
 
 def pendulum() -> Task:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -61,6 +63,18 @@ class PlanarQuadrotor(Plant):
     def limits(self) -> Mapping[str, tuple[float, float]]:
         most = self.thrust_ratio * self.mass * self.gravity
         return {"right": (0.0, most), "left": (0.0, most)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: the body with its two rotors, and their thrusts as bars."""
+        centre, angle = x[:2], float(x[2])
+        along, up = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        most = self.thrust_ratio * self.mass * self.gravity
+        shapes = [box(centre, 0.5 * self.arm, 0.3 * self.arm, angle)]
+        for side, thrust in ((1.0, u[0]), (-1.0, u[1])):
+            rotor = centre + side * self.arm * along
+            shapes.append(segment(centre, rotor))
+            shapes.append(segment(rotor, rotor + 1.5 * self.arm * float(thrust) / max(most, 1e-9) * up, "force"))
+        return Drawing(shapes, across="x", up="z")
 
 
 def planar_quadrotor() -> Task:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from math import radians
 from typing import Any
 
+import numpy as np
+
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed, Uniform
+from systems.drawing.shapes import Drawing, Shape, disc, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.signals import Vector, signals
@@ -45,6 +48,19 @@ class Segway(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"torque": (-self.max_torque, self.max_torque)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: the body above its wheel, which stays in place; the torque as an arc around it."""
+        angle, radius = float(x[0]), 0.2 * self.length
+        turned = np.linspace(0.0, np.pi * float(u[0]) / max(self.max_torque, 1e-9), 16)
+        arc = 1.3 * radius * np.stack([np.sin(turned), np.cos(turned)], axis=1)
+        shapes = (
+            segment((-1e3, -radius), (1e3, -radius), "ground"),
+            segment((0.0, 0.0), self.length * np.array([np.sin(angle), np.cos(angle)])),
+            disc((0.0, 0.0), radius),
+            Shape(arc, "force"),
+        )
+        return Drawing(shapes)
 
 
 def segway() -> Task:
