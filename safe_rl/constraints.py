@@ -74,7 +74,7 @@ class Constraints:
     # ---- what runs spend ----
 
     def measure(self, cost: Tensor, age: Tensor, over: Tensor) -> None:
-        """Take note of one step of the environments measured, the first n of those given.
+        """Records one step of the measured environments, the first n of those given.
 
         Costs (..., all), ages of the runs before the step (...,), whether it ended them (...,).
         """
@@ -87,7 +87,7 @@ class Constraints:
 
     @property
     def spent(self) -> Tensor:
-        """Per run of late, (c,), in the units of the budgets."""
+        """Recent cost per run, (c,), in the units of the budgets."""
         return self._spent / self._ends.clamp(min=1e-6)
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:

@@ -1,4 +1,4 @@
-"""The part that all learners share: the loop, evaluation, saving and exact resumption."""
+"""The part common to all learners: the training loop, evaluation, saving and exact resumption."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ __all__ = ["Learner", "RunExists"]
 
 
 class RunExists(TriviumError, FileExistsError):
-    """A checkpoint that a fresh learner would write over."""
+    """A new learner would overwrite an existing checkpoint."""
 
 
 class Learner(ABC):
@@ -56,7 +56,7 @@ class Learner(ABC):
     program draws.
 
     Args:
-        task: gives the environment, the discount and the name.
+        task: defines the environment, the discount and the name.
         seed: of the learner and of its environment.
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
@@ -179,14 +179,14 @@ class Learner(ABC):
         return survival
 
     def with_jump_start(self, start: JumpStart) -> Self:
-        """Uses a prior policy to begin runs (see `JumpStart`); call it before `learn`, and again after `load`."""
+        """Lets a prior policy begin the runs (see `JumpStart`); call it before `learn`, and again after `load`."""
         expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
         self.collector.set_jump_start(start)
         return self
 
     @property
     def result(self) -> Policy:
-        """The policy to use once learning is over."""
+        """The policy to use after training."""
         return self.policy
 
     def learn(
@@ -204,7 +204,7 @@ class Learner(ABC):
 
         Args:
             steps: train until this many transitions have been collected instead, including the warm-up.
-            progress: show a progress bar where the output is a terminal.
+            progress: show a progress bar if the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every` updates, at the
                 end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
                 written, training continues with a warning, and the last one is written to the current folder or the one
@@ -393,7 +393,7 @@ class Learner(ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Brings a fresh learner to where the saved one was.
+        """Restores the state saved by `state_dict`.
 
         Raises:
             ValueError: the numbers of updates and steps contradict each other.

@@ -56,7 +56,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
         The folder.
 
     Raises:
-        NotExportable: the controller cannot be exported to C; the message says what to take instead.
+        NotExportable: the controller cannot be exported to C; the message says what to export instead.
         InvalidValue: a name that is not an identifier of C.
         OSError: the folder cannot be written.
     """

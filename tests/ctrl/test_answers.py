@@ -207,7 +207,7 @@ def test_learned_policies_and_learners_say_what_they_are() -> None:
     )
     controller = PolicyController(cartpole_track(), learner.result)
     assert controller.approximations[0].startswith("learned: the return discounted by 0.97 per sample")
-    assert "promises nothing of the constraint 'track'" in repr(controller)
+    assert "guarantees nothing about the constraint 'track'" in repr(controller)
 
 
 def test_a_comparison_carries_what_is_approximated(tmp_path: Path) -> None:
