@@ -64,7 +64,7 @@ class PolicyController:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """Objective, tuning and foresight of the controller."""
         moving = "the reference of the current sample, with what the task's observation adds"
         return Knowledge(
             f"minus the return, discounted by {self.task.discount:g} per sample",

@@ -278,7 +278,7 @@ class GymnasiumCopies:
             if name not in costs_by_name:
                 held = ", ".join(map(repr, info)) or "nothing"
                 raise InvalidValue(
-                    f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
+                    f"'{self.task.name}': step() reported no cost '{name}'; its info contains {held}. Put "
                     'it into info["cost"], or return six values, or name one of info["costs"]'
                 )
             given = costs_by_name[name]

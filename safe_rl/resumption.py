@@ -44,7 +44,7 @@ def settings(stored: dict[str, Any], kind: type[Any]) -> Any:
     widths = tuple(getattr(read, "hidden", ()))
     asked = sum(a * b for a, b in pairwise((1, *widths, 1))) + getattr(read, "environments", 0)
     if 4 * asked > size_of(stored):
-        raise ValueError(f"settings {shown(stored['settings'])} ask for more than the file holds the result of")
+        raise ValueError(f"settings {shown(stored['settings'])} require more memory than the file contains")
     return read
 
 

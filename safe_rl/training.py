@@ -225,8 +225,8 @@ class Learner(ABC):
         made = plan.made(self.updates, self.collector.steps)
         if plan.goal < made and self.updates:
             raise InvalidValue(
-                f"{plan.goal} {plan.unit} were asked for and {made} are already made; `{plan.unit}` counts "
-                f"from the beginning: ask for more than {made}"
+                f"{plan.goal} {plan.unit} were requested and {made} have already been made; `{plan.unit}` counts "
+                f"from the beginning: request more than {made}"
             )
         if self.collector.lacks_jump_start:
             raise InvalidValue(
@@ -279,7 +279,7 @@ class Learner(ABC):
                     if due.write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), due.last or interrupted)
                     if interrupted and not due.last:
-                        raise KeyboardInterrupt(f"{self.updates} updates made; {self.checkpoint} goes on from there")
+                        raise KeyboardInterrupt(f"{self.updates} updates made; it resumes from {self.checkpoint}")
         return self
 
     def _write_checkpoint(self, path: Path, last: bool) -> None:

@@ -80,7 +80,7 @@ class Compare:
         starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
             command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
-            go_on = f"finished runs are kept in {folder}; to go on: {shlex.join(command)}"
+            go_on = f"finished runs are stored in {folder}; to resume: {shlex.join(command)}"
             try:
                 with ends_promptly(go_on):
                     comparison = compare(
@@ -130,7 +130,7 @@ def shown_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def say(line: str) -> None:
-    """What will be done is told at once, wherever the output goes."""
+    """Prints a line about the plan immediately, wherever the output goes."""
     with suppress(BrokenPipeError):  # results are written though nobody reads
         print(line, flush=True)
 

@@ -20,7 +20,7 @@ def problem(comparison: ComparisonData) -> str:
 
 
 def difference(task: Task) -> str:
-    """How the true plant differs from the one that the controllers know."""
+    """The difference between the true plant and the controllers' model, in words."""
     if task.truth is None or task.truth == task.plant:
         return "true plant = nominal"
     true, known = task.truth.parameters, task.plant.parameters

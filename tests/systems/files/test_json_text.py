@@ -54,7 +54,7 @@ def test_what_is_not_finite_becomes_text() -> None:
         ('{"a":' * 100_000, "nested too deeply"),
         ("[1,", "Expecting value"),
         ("", "Expecting value"),
-        ("[" + "1," * 5_000_001 + "1]", "holds more values"),
+        ("[" + "1," * 5_000_001 + "1]", "contains more values"),
     ],
 )
 def test_what_is_no_json_of_ours_is_refused(text: str, reason: str) -> None:
