@@ -132,7 +132,7 @@ def expect_takes(task: Task, controller: Any) -> None:
     outputs = ", ".join(given.signals.names)
     if taken is None:
         raise NotApplicable(
-            f"task '{task.name}' measures {outputs}, and {name} takes a state; pair it with an estimator: "
+            f"task '{task.name}' measures {outputs}, and {name} takes a state; combine it with an estimator: "
             f"OutputFeedback({name}(task), ExtendedKalmanFilter(task)), see docs/measurement.md"
         )
     if taken.signals != given.signals:

@@ -19,7 +19,7 @@ __all__ = ["FunctionController", "Predicting", "from_function", "from_predict"]
 
 @runtime_checkable
 class Predicting(Protocol):
-    """What Stable-Baselines3 calls an algorithm or a policy."""
+    """The interface of algorithms and policies of Stable-Baselines3."""
 
     def predict(self, observation: Any, deterministic: bool = True) -> tuple[Any, Any]:
         """The action of an observation, and a recurrent state."""

@@ -218,5 +218,5 @@ def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost:
         at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(task.plant.state.names, x_ref, strict=True))
         raise NotApplicable(
             f"task '{task.name}': the stage cost has no second derivative at the reference ({at}), such as that of a "
-            "norm at 0; square it, or use a controller that takes kinks, such as NonlinearMPC"
+            "norm at 0; square it, or use a controller that handles kinks, such as NonlinearMPC"
         )

@@ -343,7 +343,7 @@ class _Loop:
                 f"{', '.join(self.task.plant.input.names)}"
             )
         if not all(map(isfinite, u.tolist())):  # faster than numpy for a few numbers
-            raise InvalidValue(f"{name}.step returned {u} at sample {k}; an input must be finite whatever happened")
+            raise InvalidValue(f"{name}.step returned {u} at sample {k}; an input must always be finite")
         return u
 
 

@@ -214,7 +214,7 @@ class LQR:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """Objective, tuning and foresight of the controller."""
         return Knowledge(
             "the cost of the task to second order, without an end" if not self._ends else "the cost to second order",
             "the nominal model alone",
@@ -348,24 +348,24 @@ class LQR:
         """
         if self._has_limits:
             raise NotApplicable(
-                f"task '{self.task.name}': LQR is held to limits on the change of its inputs, and no law in closed "
-                "form says so; leave the limits out of the task, or write the law that is meant: SaturatedLinear(K, "
-                "x_ref, u_ref, lower, upper)"
+                f"task '{self.task.name}': LQR applies limits on the change of its inputs, so it has no law in closed "
+                "form; leave the limits out of the task, or define the intended control law: "
+                "SaturatedLinear(K, x_ref, u_ref, lower, upper)"
             )
         if self._varies:
             why = "the task has a terminal cost" if self._ends else "the reference moves"
             raise NotApplicable(
-                f"task '{self.task.name}': {why}, so the gains of LQR vary with time and no law in closed form says "
-                "what it does; leave that out of the task, or write the law that is meant: SaturatedLinear(K, x_ref, "
-                "u_ref, lower, upper)"
+                f"task '{self.task.name}': {why}, so the gains of LQR vary with time and it has no law in closed form; "
+                "leave that out of the task, or define the intended control law: "
+                "SaturatedLinear(K, x_ref, u_ref, lower, upper)"
             )
         if not self._is_euclidean:
             wraps = np.isfinite(self._state.periods) | np.array([bool(s.quaternion) for s in self._state])
             if not np.array_equal(self.x_ref[wraps], self.task.reading.start[0][wraps]):
                 raise NotApplicable(
-                    f"task '{self.task.name}': LQR regulates to {self.x_ref.tolist()}, not to the reference, and takes "
-                    "the representative of periodic signals that is next to that point; only next to the reference "
-                    "can something be proved of it"
+                    f"task '{self.task.name}': LQR regulates to {self.x_ref.tolist()}, not to the reference, and uses "
+                    "the representative of periodic signals next to that point; proofs are possible only next to the "
+                    "reference"
                 )
         return SaturatedLinear(self.K, self.x_ref, self.u_ref, self._lower, self._upper)
 

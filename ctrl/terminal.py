@@ -70,8 +70,8 @@ def terminal(task: Task, kind: Kind = "cost-to-go") -> Terminal:
 
 
 def weight_of_rest(task: Task, P: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """What a unit of distance between the end of a prediction and a steady state is charged, (n,), where the prediction
-    shall end at one: ten times the slope of the cost-to-go at the far side of the starts.
+    """The penalty (n,) per unit of distance between the end of a prediction and a steady state at which it should end:
+    ten times the slope of the cost-to-go at the far side of the initial states.
 
     Args:
         P: (n, n), of the cost-to-go. centre: (n,), where it is zero.

@@ -1,4 +1,4 @@
-"""How learners and learned policies take each part of a task."""
+"""How learners and learned policies handle each part of a task."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _COMMON: dict[Part, Answer] = {
     Part.FORECAST: EXACT,  # a state, which is observed
 }
 
-POLICY = Answers({**_COMMON, **_promising("promises nothing of the constraint {names}")})
-"""Of a policy, which does not tell how it was trained."""
+POLICY = Answers({**_COMMON, **_promising("guarantees nothing about the constraint {names}")})
+"""The answers of a policy, which does not record how it was trained."""
 
 
 def learner_answers(has_handler: bool) -> Answers:
-    """Of a learner.
+    """The answers of a learner.
 
     Args:
         has_handler: whether constraints enter its update.

@@ -12,10 +12,10 @@ __all__ = ["quick_arithmetic"]
 
 @contextmanager
 def quick_arithmetic(threads: int) -> Iterator[None]:
-    """Context in which torch uses so many CPU threads and flushes subnormal numbers to zero.
+    """Context in which torch uses this number of CPU threads and flushes subnormal numbers to zero.
 
     Tails of the activation's derivative reach subnormal numbers, and then a product takes several times as long. Both
-    settings are global; they are put back as they were.
+    settings are global; their previous values are restored.
     """
     before, flushed = torch.get_num_threads(), _flushes_subnormals()
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Budgets as users think of them, and the same on the scale that a critic sees."""
+"""Budgets in the user's unit, and their conversions to the scale of a critic."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class CostLimit:
 
 
 def cost_limits(task: LearnableTask) -> tuple[CostLimit, ...]:
-    """The cost limits of a task, which a learner must keep.
+    """The cost limits of a task, which a learner must meet.
 
-    A hard constraint allows nothing, a chance constraint its share of the steps. A soft one is weighted in the
-    reward already and left out.
+    A hard constraint permits no violation, a chance constraint its share of the steps. A soft one is already part of
+    the reward and left out.
 
     Args:
-        task: whose constraints.
+        task: defines the constraints.
     """
     expect_learnable(task, "the task of cost limits")
     limits = []

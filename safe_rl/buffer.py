@@ -1,4 +1,4 @@
-"""Replay memory: one table on the learner's device, one row per transition."""
+"""Replay buffer: one table on the learner's device, one row per transition."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 @final
 class ReplayBuffer:
-    """Ring of the last `capacity` transitions.
+    """Ring buffer of the last `capacity` transitions.
 
     All quantities of a transition lie side by side in one row, so that storing is one copy and sampling one
     gather.

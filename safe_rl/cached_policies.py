@@ -1,4 +1,4 @@
-"""Policies that the command line trains once and keeps: one file per task, training and version."""
+"""Policies that the command line trains once and caches: one file per task, training configuration and version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from systems.files import kept, locked
 __all__ = ["UPDATES", "TrainingConfig", "cached_policy", "dsact"]
 
 UPDATES = 20_000
-"""Updates of a policy that is trained on the spot."""
+"""Updates of a policy that is trained on first use."""
 
 
 CHECKPOINT_EVERY = 5_000
@@ -50,8 +50,8 @@ class TrainingConfig:
         make: the learner.
         settings: of its base.
         updates: in all.
-        jump_start: makes that which begins the runs; default: none.
-        chooses_regulator: whether it learns what to add to LQR where that brings the runs to the reference.
+        jump_start: constructs the jump start; default: none.
+        chooses_regulator: whether the learner learns what to add to LQR if that brings the runs to the reference.
         seed: of the learner and its environments; default: 0.
     """
 
@@ -64,7 +64,7 @@ class TrainingConfig:
     seed: int = 0
 
     def begin(self, task: Task, running: Path) -> Learner:
-        """The learner, from its checkpoint where there is one that can be read."""
+        """The learner, from its checkpoint if a readable one exists."""
         try:
             learner = self.make.load(running, task)
         except CheckpointError:
@@ -111,7 +111,7 @@ def dsact(task: Task, seed: int = 0) -> PolicyController:
 
 
 def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
-    """The policy of a training on a task, from the cache or trained on the spot; see `dsact`."""
+    """The policy of a training configuration on a task, from the cache or trained now; see `dsact`."""
     lower, upper = task.input_bounds
     if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
         raise NotApplicable(f"task '{task.name}': a policy needs inputs, each with finite bounds, lower < upper")

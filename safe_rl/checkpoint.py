@@ -1,4 +1,4 @@
-"""Policies and checkpoints as files: whole or refused, plain data, never code.
+"""Files of policies and checkpoints: complete or refused, plain data, never code.
 
 Layout, numbers little endian: magic (8 bytes), format (4), length of the payload (8), SHA-256 of the payload (32), and
 the payload: length of a text (8), the text, the bytes of all tensors one after the other. The text is JSON,
@@ -36,7 +36,8 @@ class CheckpointError(FileError, RuntimeError):
 
 
 def write_checkpoint(path: str | Path, kind: str, content: dict[str, Any]) -> None:
-    """Writes `content` so that at every instant `path` holds the old file or the new one, whole.
+    """Writes `content` atomically: at every instant, `path` contains either the complete old file or the complete new
+    one.
 
     Args:
         kind: type of the content, checked on reading, for instance "DSACT".

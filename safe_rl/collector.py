@@ -35,11 +35,11 @@ class Collector:
 
     Args:
         environment: stepped in place; its current observation is held here.
-        policy: gives the physical units of actions; read, never changed.
+        policy: defines the physical units of actions; never changed.
         generator: the only source of randomness besides the environment's own.
         evaluation_environments: how many environments, the first ones, act without noise when the policy explores.
-        constraints: told what every step costs. It hears of costs at a steady pace if runs end at different times, so
-            they are begun at different samples then where the environment can do that.
+        constraints: receive the costs of every step. Their estimate is smoother if runs end at different times, so
+            runs are started at different samples if the environment supports that.
         name: of the task, for messages.
 
     Attributes:
@@ -125,7 +125,7 @@ class Collector:
         return rows
 
     def summary(self) -> EpisodeSummary:
-        """Reads the statistics and starts new ones. Waits for the device: call it now and then, not every step."""
+        """Reads and resets the statistics. It waits for the device, so do not call it in every step."""
         *sums, episodes = self._finished.tolist()
         self._finished.zero_()
         means = [value / episodes if episodes else float("nan") for value in sums]

@@ -1,4 +1,4 @@
-"""Base learner x constraint handler, ready-made: the published methods with defaults tuned on the small tasks."""
+"""Ready-made combinations of base learner and constraint handler: published methods, tuned on the small tasks."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Constraints:
     def measure(
         self, cost: Tensor, age: Tensor, over: Tensor, shortened: Tensor | None = None, counts: bool = True
     ) -> None:
-        """Take note of one step of the environments measured, the first n of those given.
+        """Records one step of the measured environments, the first n of those given.
 
         Args:
             cost: (..., all).

@@ -32,7 +32,7 @@ class PolicyController:
     """The mean action of a policy on a task: u = clip(pi(o(x, x_r))), o as the task defines it.
 
     Args:
-        task: gives observation, reference and input bounds.
+        task: defines observation, reference and input bounds.
         policy: trained on it.
 
     Attributes:
@@ -67,7 +67,7 @@ class PolicyController:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """Objective, tuning and foresight of the controller."""
         moving = "the reference of the current sample, with what the task's observation adds"
         return Knowledge(
             f"minus the return, discounted by {self.task.discount:g} per sample",
@@ -96,14 +96,14 @@ class PolicyController:
 
         Args:
             folder: where the project is written.
-            name: prefix of everything in the C code; default: made of the names of task and controller.
-            samples: reached by the table of a reference that moves, whose last row is held afterwards; default: the
-                samples of the task's run.
+            name: prefix of all identifiers in the C code; default: the names of task and controller.
+            samples: length of the table of a moving reference, whose last row is held afterwards; default: the samples
+                of the task's run.
         """
         return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
-        """The policy in C, the table of a reference that moves reaching over so many samples.
+        """The policy in C, with a table of a moving reference for this number of samples.
 
         Raises:
             NotExportable: an observation without a form in C.
@@ -130,14 +130,14 @@ class PolicyController:
         )
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Does nothing: the policy has no memory."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k; a state that is not finite gives the reference input and says so.
+        """Decides at sample k; for a state that is not finite, the reference input is applied and the status says so.
 
         Raises:
             DimensionMismatch: x has another shape than (n,).
-            InvalidValue: x does not hold numbers, or k is not a sample number.
+            InvalidValue: x does not consist of numbers, or k is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self._state), sample_index(k)

@@ -73,7 +73,7 @@ def _is_finite(network: nn.Module | Tensor) -> bool:
 
 
 def expect_finite_rows(rows: Batch, observation: Tensor, ages: Tensor, task: str, costs: Sequence[str]) -> None:
-    """Rejects transitions that hold NaN or infinity. Waits for the device.
+    """Rejects transitions that contain NaN or infinity; waits for the device.
 
     Args:
         rows: of one step of all environments.
@@ -83,7 +83,7 @@ def expect_finite_rows(rows: Batch, observation: Tensor, ages: Tensor, task: str
         costs: names of its constraints.
 
     Raises:
-        InvalidValue: says which environment, which step, and what it gave.
+        InvalidValue: names the environment, the step and the value.
     """
     total = rows.next_observation.sum() + observation.sum() + rows.reward.sum() + rows.cost.sum()
     if math.isfinite(float(total)):  # one number to read; a sum of large finite ones may overflow, so look closer then

@@ -1,4 +1,5 @@
-"""The little a learner asks of a task and its simulator: what `systems.Task` and `VectorEnv` give, and adapters too."""
+"""The interface that a learner needs of a task and its simulator, satisfied by `systems.Task`, `VectorEnv` and
+adapters."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class VectorEnvironment(Protocol):
 
 
 class Limited(Protocol):
-    """A constraint as a learner sees it: a column of costs and what is required of it."""
+    """A constraint for a learner: a column of costs and its requirement."""
 
     @property
     def name(self) -> str: ...
@@ -61,7 +62,7 @@ class Limited(Protocol):
 
 
 class LearnableTask(Protocol):
-    """A task as a learner sees it."""
+    """The interface of a task for learners."""
 
     @property
     def name(self) -> str: ...
@@ -75,10 +76,10 @@ class LearnableTask(Protocol):
 
 
 def expect_learnable(task: Any, what: str) -> None:
-    """Rejects tasks that a learner cannot learn.
+    """Rejects tasks on which a learner cannot be trained.
 
     Raises:
-        InvalidValue: it lacks what :class:`LearnableTask` lists.
+        InvalidValue: it lacks a member of :class:`LearnableTask`.
     """
     missing = [n for n in ("name", "discount", "steps", "constraints", "vector_env") if not hasattr(task, n)]
     if missing or isinstance(task, type):
@@ -93,7 +94,7 @@ def expect_action_bounds(low: Any, high: Any, where: str) -> None:
 
     Args:
         low, high: (m,).
-        where: whose bounds these are, for the message.
+        where: the owner of the bounds, for the message.
 
     Raises:
         InvalidValue: bounds that are infinite or NaN, lower not below upper, or so far apart that the square of the

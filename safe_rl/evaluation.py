@@ -43,12 +43,12 @@ class Assessment:
 
 
 def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
-    """Runs the mean action in a separate environment, so that a learner is never disturbed.
+    """Runs the mean action in a separate environment, which does not affect a learner.
 
     Args:
         policy: to assess.
-        task: on which.
-        episodes: n, runs.
+        task: on which it is assessed.
+        episodes: n, number of runs.
         seed: of the environments.
 
     Raises:
@@ -86,8 +86,8 @@ def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int 
 
     Args:
         policy: to evaluate.
-        task: on which.
-        episodes: runs.
+        task: on which it is evaluated.
+        episodes: number of runs.
         seed: of the environments.
     """
     return float(assess(policy, task, episodes, seed).returns.mean())

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with a cost as a task for our learners."""
+"""Adapts Gymnasium environments with a cost as tasks for our learners."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["GymnasiumTask", "NamedBudget"]
 @final
 @dataclass(frozen=True)
 class NamedBudget:
-    """A cost of an environment and how much of it a run may spend."""
+    """A cost of an environment and its budget per run."""
 
     name: str
     requirement: Budget
@@ -33,17 +33,17 @@ class NamedBudget:
 @final
 @dataclass(frozen=True)
 class GymnasiumTask:
-    """A task made of a Gymnasium environment, stepped in Python, so as fast as the environment is.
+    """A task from a Gymnasium environment, which is stepped in Python at the environment's own speed.
 
     Costs come in any of three forms: ``info["cost"]``, ``info["costs"][name]``, or as the third of six values that
     ``step`` returns, as Safety-Gymnasium does. A cost may be any number of at least 0.
 
     Args:
-        name: what tables and folders call it; a checkpoint is refused under another name.
-        make: an environment, fresh, with a flat Box of floats to act in, whose bounds are finite and moderate, and a
-            flat Box to observe.
+        name: used in tables and for folders; a checkpoint is refused under another name.
+        make: constructs an environment whose action space is a flat Box of floats with finite, moderate bounds, and
+            whose observation space is a flat Box.
         budgets: by name of the cost; ``"cost"`` is the single one, other names are looked up in ``info["costs"]``.
-            ``{"cost": 25}`` is 25 per episode; a ``Budget(25, "discounted", "excess")`` says the rest.
+            ``{"cost": 25}`` is 25 per episode; use a ``Budget(25, "discounted", "excess")`` for other kinds.
         steps: time limit; default: that of the environment's specification.
         discount: of the learner's return, per step.
 
@@ -143,10 +143,10 @@ def _expect_environment(environment: Any, subject: str) -> None:
 
 @final
 class GymnasiumCopies:
-    """``n`` environments with automatic reset, in the form that learners step.
+    """``n`` environments with automatic reset, with the interface that learners need.
 
-    The state of an external environment cannot be written to a file. Saved are the seed and the actions of each present
-    run instead, and loading repeats them: exact for every environment that its seed determines.
+    The state of an external environment cannot be written to a file. Instead, the seed and the actions of each current
+    run are saved, and loading repeats them, which is exact for every environment that is determined by its seed.
 
     Raises:
         InvalidValue: copies with other spaces than the first; later, invalid values that an environment returned, such
@@ -174,15 +174,15 @@ class GymnasiumCopies:
 
     @property
     def samples(self) -> Tensor:
-        """How much of its time each present run has used, (n,) of int64, in steps."""
+        """The number of steps that each current run has used of its time limit, (n,) of int64."""
         used = [late + len(actions) for late, actions in zip(self._late, self._actions, strict=True)]
         return torch.tensor(used, dtype=torch.int64, device=self.device)
 
     def reset(self, staggered: bool = False) -> Tensor:
-        """Starts every run anew; the first observations (n, o).
+        """Restarts every run; returns the first observations (n, o).
 
-        Staggered, each first run has used a share of its time that is drawn at random, so that later ones do not all
-        end together. Runs whose time the environment itself measures, and ends before the task does, are left alone.
+        Staggered, each first run begins with a random share of its time limit used, so that later ones do not all end
+        together. Runs that the environment itself ends before the task does are not shortened.
         """
         first = self._tensor([self._begin(i) for i in range(self.n)])
         if staggered and (_own_limit(self._copies[0]) or self.task.steps) >= self.task.steps:
@@ -298,7 +298,7 @@ class GymnasiumCopies:
             if name not in costs_by_name:
                 held = ", ".join(map(repr, info)) or "nothing"
                 raise InvalidValue(
-                    f"'{self.task.name}': step() stated no cost '{name}'; its info holds {held}. Put "
+                    f"'{self.task.name}': step() reported no cost '{name}'; its info contains {held}. Put "
                     'it into info["cost"], or return six values, or name one of info["costs"]'
                 )
             given = costs_by_name[name]
@@ -316,7 +316,7 @@ class GymnasiumCopies:
         return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Seed and actions of each present run."""
+        """Seed and actions of each current run."""
         tapes = [np.asarray(tape, dtype=np.float32).reshape(len(tape), self.action_size) for tape in self._actions]
         actions = [torch.from_numpy(tape) for tape in tapes]
         return {"seed": self._seed, "runs": list(self._runs), "actions": actions, "late": list(self._late)}

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of an update, so that a run can be written down as it is."""
+"""Defers Ctrl-C to the end of an update, so that a run can be saved in a consistent state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["deferred_interrupt"]
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Context that yields a function: whether Ctrl-C came. The second one interrupts at once, as ever.
+    """Context that yields a function which tells whether Ctrl-C was pressed. A second Ctrl-C interrupts immediately.
 
-    Python lets only the main thread attend to signals; in any other, and where the program has a handler of its own,
-    nothing is changed and the function keeps returning False.
+    Python lets only the main thread handle signals; in any other thread, and if the program has its own handler,
+    nothing is changed and the function always returns False.
     """
     came = False
 

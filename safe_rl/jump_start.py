@@ -1,7 +1,7 @@
-"""Jump start: a controller begins the runs and a learner ends them (Jiang et al., 2024, arXiv 2407.15083).
+"""Jump start: a controller begins the runs and a learner completes them (Jiang et al., 2024, arXiv 2407.15083).
 
-The length of the controller's part is drawn anew for every run, and its range shrinks as the runs succeed: so the
-learner starts near the goal, meets states further and further away, and never a stage that is all new.
+The length of the controller's part is drawn for every run, and its range shrinks as the runs succeed. The learner
+therefore starts near the reference, then further and further away, without abrupt changes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class JumpStartSettings:
     """Settings of how the prior policy's part of a run shrinks."""
 
     longest: int = 20
-    """Steps of a run that the prior policy acts for at most, at the beginning."""
+    """Largest number of steps at the beginning of a run for which the prior policy acts."""
     threshold: float = 0.3
-    """Share of runs that must succeed for its part to shrink further."""
+    """Success rate that is necessary for its part to shrink further."""
     step: float = 1.0 / 1500.0
     """Decrease of its range with each run that ends, as a share of the longest."""
     memory: int = 100
@@ -54,13 +54,13 @@ class JumpStart:
     the reference: so a rocket may end on the ground.
 
     Args:
-        task: whose states the prior policy observes.
-        prior_policy: makes the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. One that
-            acts on batches (`batch(x, k)`) is made once, any other once per environment.
+        task: defines the states that the prior policy observes.
+        prior_policy: constructs the controller, as for a comparison: `LQR`, `NonlinearMPC`, a function of the task. A
+            batch controller (`batch(x, k)`) is constructed once, any other once per environment.
         settings: default: those of :class:`JumpStartSettings`.
 
     Raises:
-        InvalidValue: a controller, or its name, instead of what makes it.
+        InvalidValue: a controller, or its name, instead of a factory.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class JumpStart:
         self._length = torch.zeros(0)
 
     def begin(self, environment: VectorEnv, generator: torch.Generator) -> None:
-        """Lengths for the present runs."""
+        """Draws lengths for the current runs."""
         n = environment.n
         if not hasattr(self._controllers[0], "batch"):
             self._controllers += [self._make(self.task) for _ in range(n - len(self._controllers))]

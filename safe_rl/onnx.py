@@ -1,4 +1,4 @@
-"""Export of a policy to ONNX, with a contract in JSON beside it for whoever embeds it."""
+"""Export of a policy to ONNX, with a JSON description of its interface."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def export_onnx(
     Args:
         policy: to export.
         path: of the graph.
-        observation_signals, action_signals: names with units, such as "angle [rad]", for the contract.
-        discount, settings: how the policy was made, for the contract.
+        observation_signals, action_signals: names with units, such as "angle [rad]", for the description.
+        discount, settings: of the training, for the description.
 
     Raises:
         InvalidValue: no policy.

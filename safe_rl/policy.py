@@ -236,7 +236,7 @@ class Policy(nn.Module):
 
     @staticmethod
     def load(path: str | Path) -> Policy:
-        """Read what `save` wrote. Raises CheckpointError."""
+        """Reads a policy written by `save`; raises CheckpointError if that fails."""
         content = read_checkpoint(path, "policy")
         try:
             return Policy.of_content(content)

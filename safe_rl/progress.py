@@ -1,4 +1,4 @@
-"""Display and log of a training: a progress bar, a CSV file, TensorBoard where it is installed."""
+"""Display and log of a training: a progress bar, a CSV file, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _View(Progress):
 
 @final
 class Monitor:
-    """Context in which a run is shown and logged; it only reads, so it cannot change the run.
+    """Context in which a run is displayed and logged, without any effect on the run.
 
     Args:
         total, done: at the end of the run and so far, counted in `unit`.
@@ -76,7 +76,7 @@ class Monitor:
         show: draw a progress bar; where the output is not a terminal, print a line at every tenth of the run instead.
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
-        limits: budgets, said once at the beginning with their conversions.
+        limits: budgets, printed once at the beginning with their conversions.
         baselines: returns of other controllers by name, shown beside the learner's.
     """
 
@@ -149,7 +149,7 @@ class Monitor:
                 self._board.close()
 
     def show(self, record: Record) -> None:
-        """Draw and log one record."""
+        """Displays and logs one record."""
         now = time.perf_counter()
         rates = [float("nan")] * 2  # unknown at the first record: warm-up and scales came before it
         others = ", ".join(f"{name} {value:.4g}" for name, value in self._baselines.items())

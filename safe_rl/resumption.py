@@ -35,16 +35,16 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
 
 
 def settings(stored: dict[str, Any], kind: type[Any]) -> Any:
-    """The settings that a learner was made with; tuples come back from files as lists.
+    """The settings of a stored learner, in which lists from the file become tuples again.
 
     Raises:
-        ValueError: they ask for more memory than the tensors of the file take, which such a learner has filled.
+        ValueError: they require more memory than the tensors in the file, which such a learner would have filled.
     """
     read = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored["settings"].items()})
     widths = tuple(getattr(read, "hidden", ()))
     asked = sum(a * b for a, b in pairwise((1, *widths, 1))) + getattr(read, "environments", 0)
     if 4 * asked > size_of(stored):
-        raise ValueError(f"settings {shown(stored['settings'])} ask for more than the file holds the result of")
+        raise ValueError(f"settings {shown(stored['settings'])} require more memory than the file contains")
     return read
 
 
@@ -85,7 +85,7 @@ def expect_same_identity(stored: dict[str, Any], given: dict[str, Any], path: st
 
 
 def record(stored: Any) -> Record:
-    """A line of the log; of numbers alone, as a writer of CSV takes them.
+    """A line of the log, which must consist of numbers.
 
     Raises:
         ValueError: an entry is not a number.

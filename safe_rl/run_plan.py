@@ -1,4 +1,4 @@
-"""When a run of a learner ends, and what is due after each update."""
+"""The end of a learner's run, and the actions that are due after each update."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class RunPlan:
         Args:
             updates: made so far.
             steps: transitions collected so far.
-            interrupted: whether Ctrl-C came, so that the run ends with a checkpoint.
+        interrupted: whether Ctrl-C was pressed, so that the run ends with a checkpoint.
         """
         last = self.made(updates, steps) >= self.goal
         evaluate = self.evaluate_every is not None and (last or updates % self.evaluate_every == 0)

@@ -1,4 +1,4 @@
-"""Numbers of a learner's settings, refused where they can mean nothing."""
+"""Checks of a learner's numeric settings."""
 
 from __future__ import annotations
 

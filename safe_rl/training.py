@@ -1,4 +1,4 @@
-"""The part that all learners share: the loop, evaluation, saving and exact resumption."""
+"""The part common to all learners: the training loop, evaluation, saving and exact resumption."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = ["Learner", "RunExists"]
 
 
 class RunExists(TriviumError, FileExistsError):
-    """A checkpoint that a fresh learner would write over."""
+    """A new learner would overwrite an existing checkpoint."""
 
 
 class Learner(ABC):
@@ -57,7 +57,7 @@ class Learner(ABC):
     program draws.
 
     Args:
-        task: gives the environment, the discount and the name.
+        task: defines the environment, the discount and the name.
         seed: of the learner and of its environment.
         settings: a frozen dataclass of numbers, strings and tuples.
         device: where networks, memory and environment live.
@@ -181,7 +181,7 @@ class Learner(ABC):
         return survival
 
     def with_jump_start(self, start: JumpStart) -> Self:
-        """Uses a prior policy to begin runs (see `JumpStart`); call it before `learn`, and again after `load`."""
+        """Lets a prior policy begin the runs (see `JumpStart`); call it before `learn`, and again after `load`."""
         expect(start, JumpStart, "the jump start of a learner", "such as JumpStart(task, LQR)")
         self.collector.set_jump_start(start)
         return self
@@ -202,7 +202,7 @@ class Learner(ABC):
 
     @property
     def result(self) -> Policy:
-        """The policy to use once learning is over."""
+        """The policy to use after training."""
         return self.policy
 
     def learn(
@@ -220,7 +220,7 @@ class Learner(ABC):
 
         Args:
             steps: train until this many transitions have been collected instead, including the warm-up.
-            progress: show a progress bar where the output is a terminal.
+            progress: show a progress bar if the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every` updates, at the
                 end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
                 written, training continues with a warning, and the last one is written to the current folder or the one
@@ -242,8 +242,8 @@ class Learner(ABC):
         made = plan.made(self.updates, self.collector.steps)
         if plan.goal < made and self.updates:
             raise InvalidValue(
-                f"{plan.goal} {plan.unit} were asked for and {made} are already made; `{plan.unit}` counts "
-                f"from the beginning: ask for more than {made}"
+                f"{plan.goal} {plan.unit} were requested and {made} have already been made; `{plan.unit}` counts "
+                f"from the beginning: request more than {made}"
             )
         if self.collector.lacks_jump_start:
             raise InvalidValue(
@@ -297,7 +297,7 @@ class Learner(ABC):
                     if due.write and checkpoint is not None:
                         self._write_checkpoint(Path(checkpoint), due.last or interrupted)
                     if interrupted and not due.last:
-                        raise KeyboardInterrupt(f"{self.updates} updates made; {self.checkpoint} goes on from there")
+                        raise KeyboardInterrupt(f"{self.updates} updates made; it resumes from {self.checkpoint}")
         return self
 
     def _write_checkpoint(self, path: Path, last: bool) -> None:
@@ -414,7 +414,7 @@ class Learner(ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Brings a fresh learner to where the saved one was.
+        """Restores the state saved by `state_dict`.
 
         Raises:
             ValueError: the numbers of updates and steps contradict each other.

@@ -214,8 +214,8 @@ class AbstractTask(ABC):
             f = ca.Function("observe", [x, xr], [observation], ["x", "xr"], ["observation"])
         except RuntimeError as error:
             raise InvalidValue(
-                f"task '{self.name}': the observation holds symbols that are neither state nor reference; CasADi says: "
-                f"{str(error).splitlines()[-1]}"
+                f"task '{self.name}': the observation contains symbols that are neither state nor reference; "
+                f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         return without_nan(f, f"the observation of task '{self.name}'")
 

@@ -205,9 +205,9 @@ def expect_array(
         raise DimensionMismatch(f"{what} has shape {array.shape}; expected {_shape(shape)}")
     if not nan and np.isnan(array).any():
         numbers = "numbers (or infinity)" if infinite else "finite numbers"
-        raise InvalidValue(f"{what} = {shown(value)} holds NaN; give {numbers}")
+        raise InvalidValue(f"{what} = {shown(value)} contains NaN; give {numbers}")
     if not infinite and np.isinf(array).any():
-        raise InvalidValue(f"{what} = {shown(value)} holds infinity; give finite numbers")
+        raise InvalidValue(f"{what} = {shown(value)} contains infinity; give finite numbers")
     return array
 
 

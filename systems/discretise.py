@@ -102,7 +102,8 @@ class Discretisation:
         own = getattr(self.plant, "dt", None)
         if self.plant.is_discrete and own is not None and not np.isclose(own, self.dt, rtol=1e-9, atol=0):
             raise InvalidValue(
-                f"{self.plant.name} is discrete with dt = {own} s, asked for at dt = {self.dt} s; give both the same dt"
+                f"{self.plant.name} is discrete with dt = {own} s, but requested with dt = {self.dt} s; give both "
+                "the same dt"
             )
 
     def __str__(self) -> str:
@@ -129,7 +130,7 @@ class Discretisation:
         return lower(self.function(parameters), to=to)
 
     def equations(self, parameters: Sequence[str] = ()) -> ca.Function:
-        """What the integrator advances: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
+        """The equations that are integrated: x' of a continuous plant; x+ of a discrete or exactly discretised one."""
         key = ("equations", *expect_names(parameters, "parameters"))
         if key not in self._made:
             if self._is_exact and parameters:

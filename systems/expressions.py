@@ -103,7 +103,7 @@ def without_nan(f: ca.Function, where: str) -> ca.Function:
     constants = (f.instruction_constant(i) for i in range(f.n_instructions()) if f.instruction_id(i) == ca.OP_CONST)
     if any(np.isnan(constant) for constant in constants):
         raise InvalidValue(
-            f"{where} holds a NaN: functions of the module math, and float(), cannot read signals; use casadi's: "
+            f"{where} contains a NaN: functions of the module math, and float(), cannot read signals; use casadi's: "
             "casadi.fabs, casadi.sqrt, casadi.sin"
         )
     return f

@@ -19,7 +19,7 @@ __all__ = ["LPOutcome", "Maximum", "feasible_point", "maximise"]
 
 
 class LPOutcome(StrEnum):
-    """What is known of a linear program: bounded, unbounded, empty or unknown."""
+    """The status of a linear program: bounded, unbounded, empty or unknown."""
 
     BOUNDED = "bounded"
     UNBOUNDED = "unbounded"

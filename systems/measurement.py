@@ -150,7 +150,7 @@ class Measurement(ByContent):
             f = ca.Function("measurement", [x.column, u.column], [ca.densify(outputs)], ["x", "u"], ["y"])
         except RuntimeError as error:
             raise InvalidValue(
-                "the measurement holds symbols that are neither state nor input; CasADi says: "
+                "the measurement contains symbols that are neither state nor input; CasADi says: "
                 f"{str(error).splitlines()[-1]}"
             ) from error
         return without_nan(f, "the measurement")

@@ -212,7 +212,7 @@ class Plant(ABC):
             UnknownName: the physics reads a signal that was not declared.
             DimensionMismatch: it returns another number of expressions than there are states.
             InvalidValue: it returns something that is not a function of its arguments, branches on a signal in
-                Python, or holds a NaN; or the parameters as symbols make another function than their values do.
+                Python, or contains a NaN; or the parameters as symbols make another function than their values do.
         """
         plant, p = self.symbolic(parameters)
         x, u, w = self.state.symbol(), self.input.symbol(), self.disturbance.symbol()
@@ -234,7 +234,7 @@ class Plant(ABC):
             f = ca.Function(f"{self.name}_{output}", [x, u, w, p], [written], ["x", "u", "w", "p"], [output])
         except RuntimeError as error:
             raise InvalidValue(
-                f"{self.name}: the equations hold symbols that are neither state, input, disturbance nor parameter; "
+                f"{self.name}: the equations contain symbols that are neither state, input, disturbance nor parameter; "
                 f"CasADi says: {str(error).splitlines()[-1]}"
             ) from error
         if parameters:

@@ -91,7 +91,7 @@ class Signals(tuple[Signal, ...]):
         for entry in given:
             if not isinstance(entry, Signal):
                 raise InvalidValue(
-                    f'Signals hold {shown(entry)}; expected entries of type Signal: write signals("name [unit]", ...)'
+                    f'entry {shown(entry)} of Signals; expected the type Signal: write signals("name [unit]", ...)'
                 )
         names = [signal.name for signal in given]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -287,7 +287,7 @@ def angle(declaration: str, period: float | None = None) -> Signal:
 
 def integer(declaration: str) -> Signal:
     """An input that must be an integer, such as a number of running pumps or a switch (0 or 1):
-    ``integer("pumps [-]")``. Its actuator limits say from where to where.
+    ``integer("pumps [-]")``. Its actuator limits define its range.
 
     Args:
         declaration: ``name [unit]``.

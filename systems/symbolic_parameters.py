@@ -61,8 +61,8 @@ def with_symbols(plant: P, symbols: Mapping[str, ca.SX]) -> P:
     for name in symbols:
         if not fields[name].init:
             raise InvalidValue(
-                f"{plant.name}.{name} is computed when the plant is made (field(init=False)), so it cannot vary by "
-                "itself; let the parameters vary that it is computed from"
+                f"{plant.name}.{name} is computed when the plant is constructed (field(init=False)), so it cannot "
+                "vary by itself; let the parameters vary that it is computed from"
             )
         if isinstance(getattr(plant, name), bool) or fields[name].type in (int, bool, "int", "bool"):
             raise InvalidValue(

@@ -23,8 +23,8 @@ class SymbolRead(TypeError):
 
 
 _READS = {
-    "__float__": "holds a NaN: functions of the module math, and float(), cannot read {}; use casadi's: casadi.fabs, "
-    "casadi.sqrt, casadi.sin, casadi.fmax",
+    "__float__": "contains a NaN: functions of the module math, and float(), cannot read {}; use casadi's: "
+    "casadi.fabs, casadi.sqrt, casadi.sin, casadi.fmax",
     "__int__": "rounds {} by int(); use casadi.floor",
     "__bool__": "decides by the value of {}, with if, and, or, min or max; write casadi.if_else(condition, a, b), "
     "casadi.fmin or casadi.fmax",

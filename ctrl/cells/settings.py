@@ -43,7 +43,7 @@ def expect_same(path: Path, settings: Mapping[str, Any], what: str) -> None:
     try:
         held = read_json(path)
     except FileError as error:
-        raise OutputError(f"'{folder}' cannot be gone on with: {error}; choose another folder (--out DIR)") from error
+        raise OutputError(f"'{folder}' cannot be resumed: {error}; choose another folder (--out DIR)") from error
     if not isinstance(held, dict):
         held = {}
     differ = [
@@ -52,7 +52,7 @@ def expect_same(path: Path, settings: Mapping[str, Any], what: str) -> None:
     if differ:
         raise OutputError(
             f"'{folder}' holds a {what} with {'; '.join(differ)}; choose another folder (--out DIR), or the same "
-            "settings to go on"
+            "settings to resume"
         )
 
 

@@ -56,7 +56,7 @@ def _made(given: Controller | Callable[[Task], Controller], task: Task) -> Contr
     try:
         made = given(task)
     except NotApplicable as reason:
-        raise Objection(f"it says it does not apply to this task: {reason}") from reason
+        raise Objection(f"it does not apply to this task: {reason}") from reason
     if not isinstance(made, Controller):
         raise Objection(f"the factory returned {type(made).__name__}, which has no reset() and step(x, k)")
     return made

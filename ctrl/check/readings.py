@@ -33,6 +33,6 @@ def _reading(task: Task, name: str, make: Callable[[Task], Controller]) -> Check
         return Check(name, False, f"{type(error).__name__}: {error}")
     if said is None:
         return Check(
-            name, False, "does not say what it approximates; give it an attribute approximations", warning=True
+            name, False, "does not announce its approximations; give it an attribute approximations", warning=True
         )
     return Check(name, True, "; ".join(said) if said else "takes it as it is written")

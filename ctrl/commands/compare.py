@@ -92,7 +92,7 @@ class Compare:
         starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
             command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
-            go_on = f"finished runs are kept in {folder}; to go on: {shlex.join(command)}"
+            go_on = f"finished runs are stored in {folder}; to resume: {shlex.join(command)}"
             try:
                 with ends_promptly(go_on):
                     comparison = compare(

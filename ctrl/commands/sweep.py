@@ -81,7 +81,7 @@ class SweepCommand:
         )  # fmt: skip
         folder = free(Path("runs") / f"sweep-{time.strftime('%Y%m%d-%H%M%S')}") if self.out is None else self.out
         command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
-        go_on = f"finished cells are kept in {folder}; to go on: {shlex.join(command)}"
+        go_on = f"finished cells are stored in {folder}; to resume: {shlex.join(command)}"
         with locked(folder):
             prepare(folder)
             try:

@@ -83,17 +83,17 @@ class Train:
             learner = learner_type.load(checkpoint, task)
             if learner.seed != self.seed:
                 raise Misuse(
-                    f"{folder} holds a training with seed {learner.seed}, not {self.seed}; give another folder with "
-                    "--out DIR, or that seed to go on"
+                    f"{folder} contains a training with seed {learner.seed}, not {self.seed}; give another folder with "
+                    "--out DIR, or use that seed to resume"
                 )
             if settings not in (None, learner.settings):
                 raise Misuse(
-                    f"{folder} holds a training with {learner.settings}; give another folder with --out DIR, or leave "
-                    "out --settings to go on"
+                    f"{folder} contains a training with {learner.settings}; give another folder with --out DIR, "
+                    "or leave out --settings to resume"
                 )
             if self.clone is not None:
-                print("--clone is for the beginning of a training, and this one has begun")
-            print(f"going on from {checkpoint}")
+                print("--clone is ignored: it applies to the beginning of a training, and this one is resumed")
+            print(f"resuming from {checkpoint}")
         else:
             chosen = {} if settings is None else {"settings": settings}
             learner = learner_type(task, seed=self.seed, **chosen)

@@ -76,7 +76,7 @@ def figure(comparison: ComparisonData) -> Figure:
 
 
 def shown_signals(task: Task) -> list[tuple[str, int]]:
-    """Which signals get a row: all, or the states a constraint or the target speaks of before the others."""
+    """The signals that get a row: all, or first the states that occur in a constraint or in the target."""
     n, m = len(task.plant.state), len(task.plant.input)
     inputs = [("u", j) for j in range(min(m, 2))]
     spoken = {name for c in task.constraints if isinstance(c, Box) for name in c.bounds}
@@ -134,7 +134,7 @@ def held_inputs(runs: Trajectories) -> np.ndarray:
 
 
 def signal_range(bottom: float, top: float, low: float, high: float) -> tuple[float, float]:
-    """What a chart of a signal shows: its values, and limits that they come near; one far away must not flatten them.
+    """The range of a signal's chart: its values and nearby limits; a limit far away must not compress the values.
 
     Args:
         bottom, top: ends of the values.

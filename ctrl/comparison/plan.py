@@ -23,7 +23,7 @@ __all__ = ["estimate", "plan", "settings"]
 def settings(
     task: Task, seeds: tuple[int, ...], draws: Draws, proof: Callable[..., float | None] | None
 ) -> dict[str, Any]:
-    """What the runs depend on, controllers aside, by the words that a refusal names them with."""
+    """Everything except controllers on which the runs depend, by the names used in messages."""
     return {
         "kind": "comparison of Trivium, format 1",
         "task": f"{task.name} ({content(task)[:16]})",
@@ -44,10 +44,10 @@ def _digest(array: np.ndarray) -> str:
 
 
 def plan(task: Task, names: Sequence[str], x0: np.ndarray, engine: Engine, out: str | Path | None) -> str:
-    """What a comparison will do, in one line."""
+    """A one-line summary of the plan of a comparison."""
     runs = f"{len(x0)} run{'s' if len(x0) > 1 else ''} of {task.steps} steps each"
     at_once = f"{engine.workers} process{'es' if engine.workers > 1 else ''}"
-    place = "" if out is None else f"; finished runs are kept in {out}"
+    place = "" if out is None else f"; finished runs are stored in {out}"
     return f"comparing {', '.join(names)} on {task.name}: {runs}, {at_once}{place}"
 
 

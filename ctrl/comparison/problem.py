@@ -20,7 +20,7 @@ def problem(comparison: ComparisonData) -> str:
 
 
 def difference(task: Task) -> str:
-    """How the true plant differs from the one that the controllers know."""
+    """The difference between the true plant and the controllers' model, in words."""
     drawn = ""
     if task.variation is not None:
         ends = zip(task.varied.names, *task.variation.support(task.varied), strict=True)

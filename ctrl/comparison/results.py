@@ -41,7 +41,7 @@ def prepare(folder: str | Path, task: Task | None = None) -> Path:
     held = _held(folder) if task is not None else None
     if task is not None and held not in (None, task.name):
         raise OutputError(
-            f"'{folder}' holds results of task '{held}', which those of task '{task.name}' would overwrite; "
+            f"'{folder}' contains results of task '{held}', which those of task '{task.name}' would overwrite; "
             "choose another folder (--out DIR)"
         )
     probe(folder / "task.json")

@@ -69,7 +69,7 @@ class RunStore:
         stated = place / "controller.json"
         if stated.exists() and _stated(stated) != identity:
             raise OutputError(
-                f"'{self._folder.parent}' holds runs of another controller '{name}' (its file or its settings have "
+                f"'{self._folder.parent}' contains runs of another controller '{name}' (its file or its settings have "
                 "changed); choose another folder (--out DIR)"
             )
         rows: list[np.ndarray] = []

@@ -30,12 +30,12 @@ _DECIMALS = 6
 _NOISE = 1e-12  # a relative half-width below this is rounding
 
 _ENDINGS = {
-    Status.MAX_ITERATIONS: "stopped by the limit on iterations",
-    Status.TIMEOUT: "stopped by the clock",
-    Status.INFEASIBLE: "no plan keeps the constraints, as far as the solver can tell",
-    Status.TERMINAL_SET_UNREACHABLE: "plans keep the constraints, none ends in the terminal set; planned without it",
+    Status.MAX_ITERATIONS: "the iteration limit was reached",
+    Status.TIMEOUT: "the time limit was reached",
+    Status.INFEASIBLE: "no plan satisfies the constraints, as far as the solver can tell",
+    Status.TERMINAL_SET_UNREACHABLE: "the terminal set cannot be reached within the constraints; planned without it",
     Status.UNBOUNDED: "the solver's iterates grew without bound",
-    Status.NUMERICAL: "the solver ended at no point that passes the check of optimality, or was given no finite state",
+    Status.NUMERICAL: "the solver's point failed the optimality check, or the state was not finite",
 }
 
 
@@ -47,7 +47,7 @@ def columns() -> int:
 @final
 @dataclass(frozen=True)
 class ComparisonTable:
-    """What is printed of a comparison. Columns that do not fit beside each other follow below, so none is ever cut.
+    """The printed table of a comparison. Columns that do not fit side by side continue below, so none is truncated.
 
     Args:
         title: the problem.
@@ -155,7 +155,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
         odd = {status: count for status, count in metrics.statuses.items() if count and status is not Status.SOLVED}
         parts = [f"{count} samples {status.replace('_', ' ')}" for status, count in odd.items()]
         if metrics.broke_hard.k:
-            parts.append(f"broke a hard constraint in {metrics.broke_hard.k} run{'s' * (metrics.broke_hard.k > 1)}")
+            parts.append(f"violated a hard constraint in {metrics.broke_hard.k} run{'s' * (metrics.broke_hard.k > 1)}")
         if metrics.left.k:
             parts.append(f"{metrics.left.k}/{metrics.left.n} runs left the domain")
         if metrics.unsolved:
@@ -172,7 +172,7 @@ def _notes(comparison: ComparisonData) -> list[str]:
 
 
 def _legend(comparison: ComparisonData) -> list[str]:
-    """What the heads and marks that occur in this table mean."""
+    """Explanations of the column heads and marks that occur in this table."""
     measured = comparison.metrics.values()
     several = len(comparison.starts) > 1
     parts = []
@@ -180,16 +180,16 @@ def _legend(comparison: ComparisonData) -> list[str]:
         ratio = ", its ratio from paired runs" if len(measured) > 1 else ""
         parts.append(f"intervals at 95 %: cost Student's t{ratio}, rates Wilson")
     if _clear(comparison):
-        parts.append("bold: cheaper than all others beyond noise")
+        parts.append("bold: significantly cheaper than all others")
     if any(metrics.unsafe.k for metrics in measured):
-        parts.append("*: broke a hard constraint or left the domain, so its cost is not comparable")
+        parts.append("*: violated a hard constraint or left the domain, so its cost is not comparable")
     if any(metrics.violated.k for metrics in measured):
-        parts.append(f"violated: runs with a margin above {ROUNDING:g} or undefined, soft constraints included")
+        parts.append(f"violated: runs with a margin above {ROUNDING:g} or undefined, including soft constraints")
     parts.append("RoA sampled: runs that come within Task.tolerance of the reference and stay")
     if not comparison.is_proof_tried:
         parts.append("RoA proved: not tried")
     elif 0.0 in comparison.proved.values():
-        parts.append("RoA proved 0: nothing was proved in the time given, which `trivium verify` gives reasons for")
+        parts.append("RoA proved 0: nothing was proved within the time limit; `trivium verify` gives the reasons")
     if any(metrics.missed.k for metrics in measured):
         parts.append(
             "missed: timed steps that took longer than dt, for which a shorter horizon or fewer iterations help"
@@ -201,7 +201,7 @@ def _legend(comparison: ComparisonData) -> list[str]:
 def _announced(name: str, comparison: ComparisonData) -> str:
     """A controller's approximations of the task."""
     said = comparison.approximations[name]
-    return f"{name} does not say what it approximates" if said is None else f"{name} approximates: {'; '.join(said)}"
+    return f"{name} does not announce its approximations" if said is None else f"{name} approximates: {'; '.join(said)}"
 
 
 def _estimation(name: str, comparison: ComparisonData) -> list[str]:
@@ -211,7 +211,7 @@ def _estimation(name: str, comparison: ComparisonData) -> list[str]:
         return []
     units = dict(zip(comparison.task.plant.state.names, comparison.task.plant.state.units, strict=True))
     said = ", ".join(f"{state} {number(error)} {units[state]}" for state, error in errors.items())
-    return [f"{name}: state from {estimator or 'an estimator of its own'}, error (root mean square) {said}"]
+    return [f"{name}: state from {estimator or 'its own estimator'}, error (root mean square) {said}"]
 
 
 def _endings(comparison: ComparisonData) -> list[str]:
@@ -223,8 +223,8 @@ def _endings(comparison: ComparisonData) -> list[str]:
     if not meant:
         return []
     then = (
-        "such a sample gets the solver's last point if that is nearly optimal, else the last plan shifted, else a "
-        "backup law"
+        "in such a sample, the solver's last point is applied if it is nearly optimal, else the shifted last plan, "
+        "else a backup control law"
     )
     return ["; ".join([*meant, then])]
 

@@ -47,7 +47,7 @@ class Verdict:
 
 
 def violated_samples(margins: np.ndarray) -> np.ndarray:
-    """Which samples violate, of the shape of the margins. An undefined margin (NaN) counts as violated."""
+    """Mask of the violated samples, of the shape of the margins. An undefined margin (NaN) counts as violated."""
     violated: np.ndarray = np.logical_not(np.asarray(margins) <= ROUNDING)
     return violated
 

@@ -172,7 +172,7 @@ class LuenbergerObserver(_ConstantGain):
         super().__init__(task, ())
         if self.model.size > self.model.n:
             raise NotApplicable(
-                f"task '{task.name}': measurements with a delay; use KalmanFilter(task), which takes them"
+                f"task '{task.name}': measurements with a delay; use KalmanFilter(task), which handles them"
             )
         try:
             self.poles = tuple(complex(pole) for pole in poles if not isinstance(pole, (bool, str)))

@@ -151,7 +151,7 @@ class EstimationModel:
 
     @property
     def approximations(self) -> tuple[str, ...]:
-        """What every estimator that knows means and covariances alone takes of the task approximately, in words."""
+        """The approximations of every estimator that uses only means and covariances, in words."""
         task, shaped = self.task, []
         for what, distribution, declared in (
             ("initial state", task.initial, task.plant.state),

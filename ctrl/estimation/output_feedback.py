@@ -49,7 +49,7 @@ class OutputFeedback:
         if isinstance(estimator, type) or not isinstance(estimator, Estimator):
             raise InvalidValue(f"the estimator = {shown(estimator)}; expected an estimator, such as KalmanFilter(task)")
         if getattr(controller, "measurement", None) is not None:
-            raise NotApplicable(f"{type(controller).__name__} takes measurements already; use it as it is")
+            raise NotApplicable(f"{type(controller).__name__} already uses measurements; use it as it is")
         self.controller, self.estimator, self.task = controller, estimator, estimator.task
         self.measurement = estimator.task.measurement
         if self.measurement is None:

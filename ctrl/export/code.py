@@ -17,7 +17,7 @@ __all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment"]
 
 
 class NotExportable(NotApplicable):
-    """A controller cannot be exported to C, for the reason given."""
+    """A controller cannot be exported to C, for the stated reason."""
 
 
 @dataclass(frozen=True)

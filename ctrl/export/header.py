@@ -14,10 +14,10 @@ _STATUS_COMMENTS = {
     Status.SOLVED: "as the controller is meant to decide",
     Status.MAX_ITERATIONS: "the solver reached its bound on iterations",
     Status.TIMEOUT: "never in C, where work is bounded by iterations",
-    Status.INFEASIBLE: "no plan keeps the constraints",
+    Status.INFEASIBLE: "no plan satisfies the constraints",
     Status.UNBOUNDED: "the problem has no least cost",
     Status.NUMERICAL: "a measurement that is not finite, or numbers that cannot be used",
-    Status.TERMINAL_SET_UNREACHABLE: "a plan keeps the constraints, but does not end where it should",
+    Status.TERMINAL_SET_UNREACHABLE: "a plan satisfies the constraints, but does not reach the terminal set",
 }
 _SOURCE_COMMENTS = {
     Source.OPTIMAL: "the solution, or the law",

@@ -56,7 +56,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
         The folder.
 
     Raises:
-        NotExportable: the controller cannot be exported to C; the message says what to take instead.
+        NotExportable: the controller cannot be exported to C; the message says what to export instead.
         InvalidValue: a name that is not an identifier of C.
         OSError: the folder cannot be written.
     """
@@ -77,7 +77,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
         raise NotExportable(f"task '{task.name}' has no input, so there is nothing to compute")
     if task.plant.forecast is not None:
         raise NotExportable(
-            f"task '{task.name}' has signals that are known ahead, and exported code takes no series; export a "
+            f"task '{task.name}' has signals that are known ahead, and exported code has no time series; export a "
             "controller of the task without them"
         )
     if task.measurement is not None:

@@ -72,7 +72,7 @@ class Network(Law):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         x, n = np.asarray(x, dtype=float), self.weights[0].shape[1]
         if x.shape[-1:] != (n,):
-            raise DimensionMismatch(f"what the network reads has shape {x.shape}; expected (..., {n})")
+            raise DimensionMismatch(f"the input of the network has shape {x.shape}; expected (..., {n})")
         for W, b, name in self._layers:
             x = function(name).number(x @ W.T + b)
         return x

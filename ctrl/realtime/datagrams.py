@@ -30,7 +30,7 @@ _MAGIC = b"TRV1"
 
 
 class Kind(IntEnum):
-    """What a datagram carries."""
+    """The kind of a datagram."""
 
     MEASUREMENT = 1
     COMMAND = 2

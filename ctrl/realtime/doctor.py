@@ -80,7 +80,7 @@ def compiled() -> Iterator[tuple[str, float]]:
 
 
 def jitter(rate: float, seconds: float) -> np.ndarray:
-    """How late each sample of an empty loop begins, in nanoseconds.
+    """The latency of each sample of an empty loop, in nanoseconds.
 
     Args:
         rate: in Hz. seconds: length of the loop.

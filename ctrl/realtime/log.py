@@ -11,7 +11,7 @@ __all__ = ["Applied", "Columns", "LoopLog", "SampleTimes"]
 
 
 class Applied(StrEnum):
-    """Where the input that was applied came from."""
+    """The origin of the applied input."""
 
     CONTROLLER = "controller"
     LATE = "late"  # of the controller, after its time budget

@@ -126,7 +126,7 @@ class Loop:
             if s.in_process:
                 return InProcess(controller, len(self.task.plant.input), self._clock)
             raise InvalidValue(
-                f"controller = {shown(controller)}; a process of its own makes its controller: give the class or a "
+                f"controller = {shown(controller)}; a separate process constructs its controller: give the class or a "
                 "function of the task, or LoopSettings(in_process=True)"
             )
         factory: Factory = controller  # a class has reset and step, too

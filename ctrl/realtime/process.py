@@ -155,7 +155,7 @@ class OwnProcess(Runner):
                 if not process.is_alive or time.monotonic() > end:
                     why = process.failure or ("it ended" if not process.is_alive else f"not ready after {patience:g} s")
                     self.close()
-                    raise ControllerFailed(f"the controller cannot be made in a process of its own: {why}")
+                    raise ControllerFailed(f"the controller cannot be constructed in a separate process: {why}")
                 time.sleep(_PAUSE)
 
     @property

@@ -27,7 +27,7 @@ _ROWS = {
 
 
 def content(numbers: LoopSummary, title: str, rate: float) -> Any:
-    """What rich prints: times, counts and the worst second.
+    """The rich renderable of the table: times, counts and the worst second.
 
     Args:
         numbers: of the run so far. title: of the table. rate: in Hz.

@@ -58,7 +58,7 @@ class View:
             self._live.update(self.content(), refresh=True)
 
     def content(self) -> Any:
-        """What is drawn."""
+        """The rich renderable of the view."""
         loop, log = self._loop, self._loop.log
         numbers = summary(log, log.columns(_SAMPLES), loop.fallbacks)
         title = f"{loop.task.name} · sample {numbers.samples + numbers.skipped}"

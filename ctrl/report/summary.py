@@ -290,7 +290,7 @@ def _approximations(comparison: ComparisonData) -> Iterator[str]:
         yield f"{joined(exact)}: nothing; the task is taken as it is written."
     for name, said in comparison.approximations.items():
         if said is None:
-            yield f"{name} does not say what it approximates."
+            yield f"{name} does not announce its approximations."
         elif said:
             yield f"{name}: {'; '.join(said)}."
 

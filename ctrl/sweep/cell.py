@@ -55,7 +55,7 @@ class SweepCell:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a reader tells it by."""
+        """A description of the cell for readers."""
         said = {
             "task": self.task.name,
             "true": self.true or "nominal",

@@ -101,7 +101,7 @@ class Window:
         )
 
     def solve(self, records: list[Record], iterations: int, until: float) -> tuple[Ended, np.ndarray]:
-        """How the solve ended, and the estimates of z at the samples of the window, (records, size).
+        """Solves for the estimates of z at the samples of the window; returns the result and (records, size).
 
         Args:
             records: 1 to horizon + 1 samples, the present one last.

@@ -183,7 +183,7 @@ class Parametric:
         return False
 
     def region(self, rows: ActiveSet) -> Region | None:
-        """Where these rows are active and violated at the optimum; None where that has no interior."""
+        """The region in which these rows are active and violated at the optimum; None if it has no interior."""
         if self.domain is None:
             return None
         active = np.array(sorted(i for i, status in rows if status == "active"), dtype=int)
@@ -241,7 +241,8 @@ class Parametric:
         return None if point is None else point[:n]
 
     def reach(self, x: np.ndarray, direction: np.ndarray, most: float) -> float:
-        """How far the hard rows stay feasible from x (n,) along ``direction``, at most ``most``; an upper bound."""
+        """Upper bound, at most ``most``, of the distance from x (n,) along ``direction`` over which the hard rows are
+        feasible."""
         n, d = len(x), self.U.shape[1]
         limit = self.limit[self.hard]
         c = np.append(np.zeros(d), 1.0)

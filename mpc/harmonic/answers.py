@@ -1,4 +1,4 @@
-"""How controllers that end on an artificial reference take each part of a task."""
+"""How controllers that end on an artificial reference handle each part of a task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STANDING = Announced("treats the reference of each sample as constant")
 
 
 def answers(moving: Answer) -> Answers:
-    """How controllers that end on an artificial reference take each part of a task.
+    """How controllers that end on an artificial reference handle each part of a task.
 
     Args:
         moving: a reference that moves.

@@ -348,7 +348,7 @@ class LinearMPC(OnlineController):
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """Objective, tuning and foresight of the controller."""
         return Knowledge(
             f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
             "the nominal model alone",

@@ -72,7 +72,9 @@ class Acados:
                 module = importlib.import_module("acados_template")
                 importlib.import_module("acados_template.acados_ocp_solver")
         except ImportError as error:
-            raise AcadosMissing(f"{folder} holds no acados_template that can be imported: {error}; {_HOW}") from error
+            raise AcadosMissing(
+                f"{folder} contains no acados_template that can be imported: {error}; {_HOW}"
+            ) from error
         finally:
             sys.path.remove(folder)
         return module
@@ -199,7 +201,7 @@ def unpack(wheel: Path, to: Path) -> None:
     except (OSError, zipfile.BadZipFile) as error:
         raise InvalidValue(f"{wheel} cannot be unpacked into {to}: {error}; expected a wheel of {WHEEL}") from error
     if not (to / "lib" / "libacados.so").exists():
-        raise InvalidValue(f"{wheel} holds no acados; expected a wheel of {WHEEL}")
+        raise InvalidValue(f"{wheel} contains no acados; expected a wheel of {WHEEL}")
 
 
 def _target(entry: zipfile.ZipInfo) -> PurePosixPath | None:
@@ -224,7 +226,7 @@ def _opened(path: str, namespace: int) -> int:
 
 @dataclass(frozen=True)
 class Options:
-    """How to get an acados.
+    """Options of the installation of acados.
 
     Args:
         to: folder to unpack into; default: a folder in the cache, where it is found without ACADOS_SOURCE_DIR.

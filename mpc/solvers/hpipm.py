@@ -213,7 +213,7 @@ class HPIPM:
         )  # fmt: skip
 
     def foreign(self) -> tuple[tuple, tuple, tuple, tuple]:
-        """What a solve passes and calls: the arguments that set and get all, the structs of the program, solution,
+        """Arguments and functions of a solve: the arguments that set and get all, the structs of the program, solution,
         options and workspace, and the functions that set all, solve, get all and get a number."""
         call = self._library
         return (

@@ -34,7 +34,7 @@ _SHORT = 0.2  # step length that counts as short
 @final
 @dataclass(frozen=True)
 class Ended:
-    """How a solve ended.
+    """The result of a solve.
 
     Args:
         status: SOLVED where the residual is within the tolerance; after a real-time iteration, where its QP was.

@@ -42,7 +42,7 @@ class DisturbedLoop:
 
     @property
     def rest(self) -> np.ndarray:
-        """Where x - x_r comes to rest with nu = 0."""
+        """The equilibrium of x - x_r with nu = 0."""
         return np.linalg.solve(np.eye(len(self.A)) - self.A, self.drift)
 
 

@@ -1,1 +1,1 @@
-"""Base learners, one per file: how a policy follows the reward."""
+"""Base learners, one per file, which maximise the reward."""

@@ -1,4 +1,4 @@
-"""The data of learners from a replay memory: settings, networks, optimisers, memory, warm-up and state."""
+"""The data of off-policy learners: settings, networks, optimisers, replay buffer, warm-up and state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from systems.errors import InvalidValue
 
 @dataclass(frozen=True)
 class OffPolicySettings:
-    """Settings of learners from a replay memory. Those that differ from the authors' are listed under `DSACT`."""
+    """Settings of off-policy learners. Those that differ from the authors' are listed under `DSACT`."""
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of policy and critics."""
@@ -46,7 +46,7 @@ class OffPolicySettings:
     temperature_rate: float = 3e-3
     """Adam step of log(alpha)."""
     decay: int = 20_000
-    """All Adam steps fall linearly to a tenth over so many updates, and stay there."""
+    """All Adam step sizes decrease linearly to a tenth over this number of updates, and stay there."""
     initial_log_temperature: float = -2.0
     """log(alpha) at the start."""
     entropy: float = -1.0
@@ -56,17 +56,17 @@ class OffPolicySettings:
     mean_updates: int = 1000
     """Updates over which `OffPolicy.mean_policy` averages the policy's weights."""
     delay: int = 2
-    """Policy, temperature and targets move once in so many updates."""
+    """Policy, temperature and targets are updated once in this number of updates."""
     batch_size: int = 256
     """Transitions per update."""
     capacity: int = 100_000
-    """Transitions kept in the replay memory."""
+    """Capacity of the replay buffer in transitions."""
     warmup: int = 10_000
     """Transitions under uniform actions before the first update; they also fix the scales."""
     environments: int = 40
     """Environments stepped together."""
     evaluation_environments: int = 20
-    """How many of them act without noise where constraints are handled: budgets are measured on these."""
+    """Number of environments that act without noise if constraints are handled; budgets are measured on these."""
     updates_per_step: int = 2
     """Updates for each step of all environments."""
     return_scale: float = 50.0
@@ -131,7 +131,7 @@ class OffPolicy(Learner):
         self.target_policy = copy.deepcopy(self.policy).requires_grad_(False) if target_policy else None
         self.log_alpha = nn.Parameter(torch.tensor(float(s.initial_log_temperature), device=self.device))
         self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
-        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
+        """Average of the policy over about the last `mean_updates` updates, to be used after training."""
         # The weights as lists, which updates of averages and optimisers take.
         self.policy_weights: list[Tensor] = list(self.policy.parameters())
         self.mean_weights: list[Tensor] = list(self.mean_policy.parameters())

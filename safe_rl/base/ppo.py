@@ -32,13 +32,13 @@ class PPOSettings:
     value_rate: float = 2e-3
     """Adam step of the value functions."""
     decay: int = 20_000
-    """Both fall linearly to a tenth over so many updates, and stay there."""
+    """Both decrease linearly to a tenth over this number of updates, and stay there."""
     environments: int = 64
     """Environments stepped together."""
     horizon: int = 32
     """Steps of all environments between two rounds of updates."""
     passes: int = 8
-    """Times the data of a round are gone through."""
+    """Number of passes over the data of a round."""
     batch_size: int = 256
     """Transitions per update."""
     clip: float = 0.2
@@ -50,7 +50,7 @@ class PPOSettings:
     mean_updates: int = 1000
     """Updates over which `PPO.mean_policy` averages the policy's weights."""
     largest_gradient: float = 1.0
-    """Norm to which a gradient of the policy is cut."""
+    """Norm to which gradients of the policy are clipped."""
     warmup: int = 10_000
     """Transitions under uniform actions that fix the scales."""
     return_scale: float = 10.0
@@ -128,7 +128,7 @@ class PPO(Learner):
         self._costs = 0 if self.constraints is None else len(self.constraints.limits)
         self.values = Ensemble(1 + self._costs, [self.policy.observation_size, *s.hidden, 1], self.generator)
         self.mean_policy = copy.deepcopy(self.policy).requires_grad_(False)
-        """Average of the policy over about the last `mean_updates` updates: what to use once learning is over."""
+        """Average of the policy over about the last `mean_updates` updates, to be used after training."""
         self.mean_weights: list[Tensor] = list(self.mean_policy.parameters())
         self.policy_optimiser = Adam([(list(self.policy.parameters()), s.policy_rate)])
         self.value_optimiser = Adam([(list(self.values.parameters()), s.value_rate)])

@@ -19,7 +19,7 @@ __all__ = ["drivers"]
 def drivers() -> ComparisonSpec:
     """Lane keeping, rule-based lane changes, nonlinear MPC, and learners with penalty, budget or harmonic gradient.
 
-    From 8 initial states, because optimising a run takes as long as driving it.
+    Uses 8 initial states, because optimising a run takes as long as the run itself.
     """
     controllers: dict[str, Factory] = {"lane-keeping": LaneKeeping, "lane-changing": LaneChanging}
     controllers["nonlinear-mpc"] = partial(NonlinearMPC, horizon=20, max_iterations=60)

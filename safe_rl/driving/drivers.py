@@ -1,4 +1,4 @@
-"""The baseline controllers of driving among others: keep the lane and follow, or change lanes by rules."""
+"""Baseline controllers for driving in traffic: car following in one lane, or rule-based lane changes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["EgoDriver", "LaneChanging", "LaneKeeping"]
 
 
 class EgoDriver(ABC):
-    """A feedback law of the ego among others as a controller, also of many states at once.
+    """A feedback law of the ego vehicle as a controller, also for many states at once.
 
     Args:
-        task: of a :class:`systems.library.driving.Highway`; its reference says the desired speed.
+        task: of a :class:`systems.library.driving.Highway`; its reference defines the desired speed.
 
     Raises:
         NotApplicable: the plant is another one.
@@ -45,10 +45,11 @@ class EgoDriver(ABC):
         """``u(x) -> (2, 1)`` for a desired speed, m/s."""
 
     def reset(self) -> None:  # noqa: B027 - nothing to override either
-        """Nothing to forget."""
+        """Does nothing: the controller has no memory."""
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides in state ``x`` (n,); a state that is not finite, or overflows, gives the reference input and says so.
+        """Decides in state ``x`` (n,); if it is not finite or overflows, the reference input is applied and the status
+        says so.
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
@@ -78,6 +79,6 @@ class LaneKeeping(EgoDriver):
 
 @final
 class LaneChanging(EgoDriver):
-    """:func:`systems.library.driving.lane_changing` as a controller, of a driver who presses ahead."""
+    """:func:`systems.library.driving.lane_changing` as a controller, with an assertive driver."""
 
     law = staticmethod(lane_changing)

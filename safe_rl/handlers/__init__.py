@@ -1,4 +1,4 @@
-"""Constraint handlers, one per file: how the cost critics of a base learner enter the gradient of its policy."""
+"""Constraint handlers, one per file, which determine how cost critics enter the gradient of the policy."""
 
 from safe_rl.handlers.base import Handler
 from safe_rl.handlers.conservative import ConservativeAugmented

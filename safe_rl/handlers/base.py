@@ -24,7 +24,7 @@ class ConstraintState:
 
     Args:
         multipliers: weight of each constraint's scaled cost against the scaled reward.
-        violation: how far the cost is above its budget, in units (see `Constraints`); negative within it.
+        violation: excess of the cost over its budget, in units (see `Constraints`); negative below it.
     """
 
     multipliers: Tensor
@@ -33,18 +33,18 @@ class ConstraintState:
 
 @dataclass(frozen=True)
 class Handler(ABC):
-    """A frozen rule without memory: all that is remembered is the multiplier controller, which the learner holds.
+    """A frozen rule without memory; the only memory is that of the multiplier controller, which belongs to the learner.
 
     The base learner learns `members` cost critics per constraint, each on its own target, in one batched network with
-    its reward critics. What a handler takes for the cost is their mean plus `caution` standard deviations.
+    its reward critics. A handler estimates the cost by their mean plus `caution` standard deviations.
 
     Args:
         members: cost critics per constraint.
         caution: k; with two members, 0.7071 gives the larger of both.
         source: what updates the multipliers: the measured cost of the runs, or the critics' estimate of it
             on the replay memory.
-        margin: the reserve, added to every violation: a policy that settles where its multiplier rests is within the
-            budget by this share of its unit then, and not at it by chance on either side (`Constraints.threshold`).
+        margin: added to every violation, so that a policy settles below the budget by this share of its unit instead of
+            oscillating about it (`Constraints.threshold`).
         period: hundredths of a run between two updates, and at least as many steps of all environments (with the
             critics as source, policy updates).
     """
@@ -65,7 +65,7 @@ class Handler(ABC):
 
     @abstractmethod
     def controller(self, constraints: int) -> MultiplierController:
-        """The multiplier controller, fresh."""
+        """A new multiplier controller."""
 
     @abstractmethod
     def gradient(

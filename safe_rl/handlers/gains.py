@@ -1,4 +1,4 @@
-"""Which multiplier controller a Lagrangian handler uses, and its settings: frozen, so that a run can be described."""
+"""The multiplier controller of a Lagrangian handler and its settings, frozen so that a run can be described."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DualAdamGains", "Gains", "IntegralGains", "PIDGains", "PredictiveGai
 
 
 class Gains(Protocol):
-    """Settings that make a multiplier controller."""
+    """Settings from which a multiplier controller is constructed."""
 
     def controller(self, constraints: int) -> MultiplierController: ...
 
@@ -63,10 +63,10 @@ class PredictiveGains:
     """Predictive multipliers on a violation model that is identified while the learner runs; see
     `ctrl.multipliers.Predictive` and `ctrl.multipliers.ViolationModel` for the meaning of the fields.
 
-    The reference, which ends the violation within the horizon, has as much weight as the violation itself. With little,
-    the one-sided violation rules: noise alone raises the multiplier, and within the budget nothing but the cost of
-    change brings it down, so it swings between its extremes. The cost of change spreads a correction over about three
-    decisions; the wide covariance lets the drift follow a policy that has come nearer to its optimum.
+    The reference, which ends the violation within the horizon, has the same weight as the violation itself. With a
+    small weight, the one-sided violation dominates: noise alone raises the multiplier, and within the budget only the
+    weight on changes reduces it, so it oscillates between its extremes. The weight on changes spreads a correction over
+    about three decisions; the large covariance lets the drift follow a policy that approaches its optimum.
     """
 
     horizon: int = 7

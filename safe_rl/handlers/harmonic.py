@@ -1,4 +1,4 @@
-"""Harmonic gradients: a step that opposes neither aim (Zhang, Zhan, Shuai et al., 2025, arXiv 2505.13532)."""
+"""Harmonic gradients: steps that oppose neither objective (Zhang, Zhan, Shuai et al., 2025, arXiv 2505.13532)."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Harmonic(Handler):
     conflict between both; all work on the flattened gradient of the whole policy, before the optimiser.
 
     g2 is the gradient of sum_i w_i cost_i with gates w_i = clip(1 + e_i / margin, 0, 2) that follow the violations e_i:
-    shut while a budget is kept by more than the margin, so that the policy stops buying safety then, and open (w = 1)
-    at the budget.
+    zero while the cost stays below the budget by more than the margin, so that no return is lost to safety then, and
+    w = 1 at the budget.
 
-    Where g1 and g2 are opposite no direction serves both and a harmonic gradient vanishes, be the budget kept or not.
-    So beyond w = 1 the policy follows harmonic gradient + (w - 1) g2: still never against safety.
+    If g1 and g2 are opposite, no direction serves both, and the harmonic gradient vanishes whether or not the budget is
+    met. Beyond w = 1 the policy therefore follows the harmonic gradient + (w - 1) g2, which never opposes safety.
 
     g2 keeps its length, `weight` times that of the scaled costs, and g1 is never left out. It holds the entropy: the
     temperature rises until the policy explores enough, which it can only bring about if g1 gains on g2 by it.

@@ -1,4 +1,4 @@
-"""Lagrangian handlers: the multiplier by feedback from the violation, whatever the controller."""
+"""Lagrangian handlers: multipliers by feedback from the violation, with any multiplier controller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lagrangian(Handler):
     2020), with predictive ones predictive Lagrangian optimisation (Zhang, Yuan, Zhan et al., 2025, arXiv 2501.15217).
 
     Args:
-        gains: which controller.
+        gains: of the multiplier controller.
         normalised: whether the loss is divided by 1 + sum lam.
     """
 

@@ -1,4 +1,4 @@
-"""The condition that will be proved, as a loss with its counterexamples."""
+"""The condition to be proved, as a loss with counterexamples."""
 
 from __future__ import annotations
 

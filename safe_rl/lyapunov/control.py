@@ -1,4 +1,4 @@
-"""A controller network is pretrained by gradient descent through the simulated closed loop."""
+"""Pretrains a controller network by gradient descent through the simulated closed loop."""
 
 from __future__ import annotations
 

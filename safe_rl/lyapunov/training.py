@@ -1,11 +1,12 @@
-"""Neural Lyapunov functions, learned from simulated trajectories and counterexamples, the controller along on request.
+"""Neural Lyapunov functions, learned from simulated trajectories and counterexamples, optionally with the controller.
 
-First the value: the network is drawn to Zubov's function of the simulated trajectories, which gives it the size of the
-region of attraction. Then the condition that will be proved: V falls wherever V < 1, and V > 1 from where trajectories
-leave. States that a random ascent finds to break it join the training set, again and again (counterexample-guided
-synthesis: Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first pretrained to bring
-trajectories to the reference, by gradient descent through the simulation; from then on the condition moves V and
-controller together. Nothing here is a proof: the result is a candidate for :func:`ctrl.certify.largest_level`.
+First the network is fitted to Zubov's function of the simulated trajectories, which gives it the size of the region of
+attraction. Then it is trained to satisfy the condition to be proved: V decreases wherever V < 1, and V > 1 where
+trajectories leave the box. States at which a random ascent finds a violation are repeatedly added to the training set
+(counterexample-guided synthesis: Ahmed, Peruffo & Abate 2020; Chang, Roohi & Gao 2019). A controller network is first
+pretrained to bring trajectories to the reference, by gradient descent through the simulation; after that, the condition
+trains V and controller together. Nothing here is a proof: the result is a candidate for
+:func:`ctrl.certify.largest_level`.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ def train_lyapunov(
     settings: LyapunovSettings | None = None,
     progress: bool = True,
 ) -> LyapunovTraining:
-    """A candidate V for a law, or for a controller network that is trained along.
+    """A candidate V for a control law, or for a controller network that is trained with it.
 
     Args:
-        law: of the closed loop; default: a network that is trained along.
+        law: of the closed loop; default: a network that is trained with V.
         box: lower and upper (n,) in which trajectories must stay; default: the task's domain.
-        continuous: whether the control law acts at every instant instead of once per sample.
+        continuous: whether the control law is evaluated continuously instead of once per sample.
         progress: whether to show a progress bar.
 
     Returns:

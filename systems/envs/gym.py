@@ -117,7 +117,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if not isinstance(self.action_space, spaces.Box):
             u = np.round(u)
         if np.isnan(u).any():
-            raise InvalidValue(f"action {u} holds NaN; give numbers, which are clipped to {self.task.input_bounds}")
+            raise InvalidValue(f"action {u} contains NaN; give numbers, which are clipped to {self.task.input_bounds}")
         w = self.task.disturbance.sample(self.task.plant.disturbance, self.np_random)
         outcome = self._model.step(self._x, self._model.clip(u), w, self._k, self._p)
         self._x, self._k = outcome.state, self._k + 1

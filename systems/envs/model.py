@@ -65,7 +65,7 @@ class SampleRules:
     def arrive(
         self, k: int, going: np.ndarray, x: np.ndarray, u: np.ndarray, after: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Where sample k leads the runs that are still ``going`` (b,) of bool; the others stay at x.
+        """Advances the runs that are still ``going`` (b,) of bool by sample k; the others stay at x.
 
         Args:
             x: (b, n). u: (b, m), as applied. after: (b, n), the plant's successors.

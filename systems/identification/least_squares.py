@@ -22,7 +22,7 @@ _MOST_DAMPING = 1e12
 @final
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """Where the sum of squares is smallest.
+    """The minimiser of the sum of squares.
 
     Args:
         parameters: (P,).

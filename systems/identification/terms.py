@@ -74,7 +74,7 @@ def named_terms(terms: Terms, state: Signals, inputs: Signals) -> tuple[tuple[st
     try:
         f = ca.Function("terms", [x, u], [expressions], ["x", "u"], ["terms"])
     except RuntimeError as error:
-        raise InvalidValue(f"{where} holds symbols that are neither state nor input") from error
+        raise InvalidValue(f"{where} contains symbols that are neither state nor input") from error
     return names, without_nan(f, where)
 
 

@@ -55,7 +55,7 @@ def calls(names: Iterable[str], library: str = "", arguments: int = 1) -> dict[s
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How one arithmetic writes each operation.
+    """The source text of each operation in one arithmetic.
 
     `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python
     floats, so that they take the precision of what they meet; where a library function accepts arrays only

@@ -24,7 +24,7 @@ def _call(function: Any, output: int, arguments: tuple[Tensor | float, ...]) -> 
     tensors = [a for a in arguments if isinstance(a, Tensor)]
     if torch.is_grad_enabled() and any(a.requires_grad for a in tensors):
         raise NotLowerable(
-            f"a gradient was asked for through '{function.name()}' ({function.class_name()}), which torch cannot give; "
+            f"a gradient was requested through '{function.name()}' ({function.class_name()}), which torch cannot give; "
             "write a look-up table as casadi.pw_lin"
         )
     value = call(function, output, [a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in arguments])

@@ -45,7 +45,7 @@ class Epigraph:
 
     @property
     def count(self) -> int:
-        """How many variables were added."""
+        """Number of added variables."""
         return len(self.lower)
 
 

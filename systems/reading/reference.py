@@ -95,7 +95,7 @@ class ReferencePath:
 
     @cached_property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """How large states (n,) and inputs (m,) become, as far as reference, starts, domain and limits tell; where they
+        """Typical sizes of states (n,) and inputs (m,), from reference, initial states, domain and limits; where they
         tell nothing, 1."""
         task, (x, u) = self.task, self._table
         declared = task.plant.state

@@ -223,7 +223,7 @@ def test_learned_policies_and_learners_say_what_they_are() -> None:
     )
     controller = PolicyController(cartpole_track(), learner.result)
     assert controller.approximations[0].startswith("learned: the return discounted by 0.97 per sample")
-    assert "promises nothing of the constraint 'track'" in repr(controller)
+    assert "guarantees nothing about the constraint 'track'" in repr(controller)
 
 
 def test_a_comparison_carries_what_is_approximated(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_comparison_carries_what_is_approximated(tmp_path: Path) -> None:
     assert result.approximations["silent"] is None
     text = str(result)
     assert "lqr approximates: linearises CartPole; ignores the constraint" in text.replace("\n", " ")
-    assert "silent does not say what it approximates" in text
+    assert "silent does not announce its approximations" in text
     result.save(tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert rows[0]["approximations"] == list(result.approximations["lqr"] or ())

@@ -232,7 +232,7 @@ def test_results_of_another_task_are_safe(home: Path) -> None:
     (home / "results").mkdir()
     (home / "results" / "task.json").write_text('{"name": "mass"}')
     said = refused(home, "compare", "cart", "--controllers", "regulator", "--out", "results")
-    assert "'results' holds results of task 'mass'" in said
+    assert "'results' contains results of task 'mass'" in said
     assert "--out DIR" in said
     assert [path.name for path in (home / "results").iterdir()] == ["task.json"]
 
@@ -308,7 +308,7 @@ def test_train_takes_settings(home: Path) -> None:
     said = refused(home, *command, "--settings", "rat=0.5")
     assert "unknown setting of own.py:Learner 'rat'; known: rate, hidden. Did you mean 'rate'?" in said
     assert "expected name=value" in refused(home, *command, "--settings", "rate")
-    assert "holds a training with Settings(rate=0.1" in refused(home, *command, "--settings", "rate=0.7")
+    assert "contains a training with Settings(rate=0.1" in refused(home, *command, "--settings", "rate=0.7")
     assert trivium(home, *command, "--settings", "rate=fast").returncode == 2
 
 

@@ -115,7 +115,7 @@ def test_a_task_of_ones_own_is_given_on_the_command_line(cli: CommandLine, home:
     assert f"PROVED: {proved['mass']['claim']}" in done.stdout
     other = cli.checked(proved["mass"], PENDULUM)
     assert other.returncode == 2
-    assert "speaks of another task" in other.stderr
+    assert "is about another task" in other.stderr
     (home / "heavier.py").write_text((home / "own.py").read_text().replace("mass: float = 1.0", "mass: float = 1.1"))
     other = cli.checked(proved["mass"], "heavier.py:task")
     assert other.returncode == 2
@@ -129,7 +129,7 @@ def test_a_task_of_the_librarys_name_must_be_that_of_the_library(
     content["task"]["content"]["plant"]["mass"] = 0.2
     done = cli.checked(content)
     assert done.returncode == 2
-    assert "speaks of another task 'pendulum' than Trivium's own: plant.mass is 0.2 there and 0.15 here" in done.stderr
+    assert "is about another task 'pendulum' than Trivium's own: plant.mass is 0.2 there and 0.15 here" in done.stderr
 
 
 # ---- the status is a verdict on the sentence that is printed ----

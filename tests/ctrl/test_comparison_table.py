@@ -106,7 +106,7 @@ def test_the_legend_explains_only_what_occurs() -> None:
     assert "cheapest" not in one
     two = " ".join(text(compare(task, {"lqr": LQR, "still": Still}, starts=8, workers=1)).split())
     assert "its ratio from paired runs" in two
-    assert "bold: cheaper" in two
+    assert "bold: significantly cheaper" in two
     assert "Student" not in text(compare(task, {"lqr": LQR}, starts=1)), "one run has no interval"
 
 
@@ -164,4 +164,4 @@ def test_a_difference_from_tolerances_of_solvers_is_not_shown_as_clear() -> None
             approximations={"a": (), "b": ()},
             proved={"a": None, "b": None},
         )
-        assert ("bold: cheaper than all others" in printed(both, 200)) == clear
+        assert ("bold: significantly cheaper than all others" in printed(both, 200)) == clear

@@ -347,7 +347,7 @@ def test_the_loop_and_the_environment_judge_alike(steps: int) -> None:
         (Decision(np.array([None])), "the input at sample 0"),
         (Decision(np.array([True])), "the input at sample 0"),
         (Decision(np.zeros(2)), r"an input of shape \(2,\); expected \(1,\)"),
-        (Decision(np.array([np.nan])), "an input must be finite whatever happened"),
+        (Decision(np.array([np.nan])), "an input must always be finite"),
         (Decision(np.zeros(1), "fine"), "returned status 'fine' and source .*; expected a Status and a Source"),  # type: ignore[arg-type]
         (Decision(np.zeros(1), None), "returned status None"),  # type: ignore[arg-type]
         (Decision(np.zeros(1), Status.SOLVED, 3), "returned status .* and source 3"),  # type: ignore[arg-type]

@@ -315,7 +315,7 @@ def test_an_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path: Path, wor
     output, errors = process.communicate(timeout=60)
     print(time.monotonic() - began)
     assert process.returncode == 130, errors
-    assert errors.startswith("interrupted: finished runs are kept in results; to go on: trivium compare ")
+    assert errors.startswith("interrupted: finished runs are stored in results; to resume: trivium compare ")
     assert "Traceback" not in errors
     assert len(errors.splitlines()) == 1
     assert "comparing Slow on cartpole: 40 runs of" in output

@@ -113,7 +113,7 @@ def test_fresh_learner_does_not_write_over_a_run(tmp_path: Path) -> None:
 def test_fewer_updates_than_made_is_refused() -> None:
     learner = DSACT(swing_up(), settings=TINY).learn(5, progress=False)
     assert learner.learn(5, progress=False) is learner
-    with pytest.raises(ValueError, match="5 are already made"):
+    with pytest.raises(ValueError, match="5 have already been made"):
         learner.learn(4, progress=False)
 
 

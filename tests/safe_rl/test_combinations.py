@@ -110,7 +110,7 @@ def test_steps_can_be_the_measure_of_a_run() -> None:
     assert learner.collector.steps == 304  # whole steps of 4 environments
     with pytest.raises(ValueError, match="either updates or steps"):
         learner.learn(10, steps=10)
-    with pytest.raises(ValueError, match="304 are already made"):
+    with pytest.raises(ValueError, match="304 have already been made"):
         learner.learn(steps=200)
 
 

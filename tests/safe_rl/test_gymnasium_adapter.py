@@ -117,5 +117,5 @@ def test_what_cannot_be_learned_on_is_refused() -> None:
         GymnasiumTask("acrobot", lambda: gymnasium.make("Acrobot-v1"))
     env = task("six", budgets={"push": 1.0}).vector_env(1)
     env.reset()
-    with pytest.raises(InvalidValue, match="stated no cost 'push'"):
+    with pytest.raises(InvalidValue, match="reported no cost 'push'"):
         env.step(torch.zeros(1, 1))

@@ -80,5 +80,5 @@ def test_a_learner_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_an_environment_without_a_cost_is_told_apart() -> None:
-    with pytest.raises(InvalidValue, match="its info holds nothing"):
+    with pytest.raises(InvalidValue, match="its info contains nothing"):
         PLO(GymnasiumTask("swing", environment, {"cost": 1})).learn(1, progress=False)

@@ -113,7 +113,7 @@ def test_command_line_trains_a_constrained_learner_and_goes_on(
     assert "0.5 accumulated per episode of 1 = 0.5 per step" in shown.err
     assert "sac-lagrangian.policy" in shown.out
     assert main([*command, "--updates", "30"]) == 0
-    assert "going on from" in capsys.readouterr().out
+    assert "resuming from" in capsys.readouterr().out
     assert PolicyController.load(bandit(), out / "sac-lagrangian.policy").batch(np.zeros((1, 1)), 0).shape == (1, 1)
     settings = json.loads((out / "settings.json").read_text())
     assert "Lagrangian" in settings["handler"]

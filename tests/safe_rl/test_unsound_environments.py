@@ -146,7 +146,7 @@ def test_learners_stop_and_keep_policy_and_checkpoint(make: Any, name: str, tmp_
 
 
 def test_a_cost_that_is_not_stated_is_still_told_apart() -> None:
-    with pytest.raises(InvalidValue, match="stated no cost 'cost'; its info holds nothing"):
+    with pytest.raises(InvalidValue, match="reported no cost 'cost'; its info contains nothing"):
         SACLagrangian(task(lambda: Cart(info={})), settings=TINY[SAC]).learn(200, progress=False)
 
 

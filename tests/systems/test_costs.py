@@ -73,7 +73,7 @@ def test_nonlinear_cost() -> None:
             InvalidValue,
             r"Q must be symmetric; symmetrise it as \(Q \+ Q.T\)",
         ),
-        (lambda: Quadratic([[np.nan, 0], [0, 1]], [1.0]), InvalidValue, r"Q = .* holds NaN"),
+        (lambda: Quadratic([[np.nan, 0], [0, 1]], [1.0]), InvalidValue, r"Q = .* contains NaN"),
         (
             lambda: Quadratic({"position": np.nan}, [1.0]),
             InvalidValue,

@@ -103,7 +103,7 @@ def test_no_signals_at_all() -> None:
         (
             lambda: Gaussian(covariance_matrix=np.full((3, 3), np.nan)),
             InvalidValue,
-            "covariance of a Gaussian = .* holds NaN",
+            "covariance of a Gaussian = .* contains NaN",
         ),
         (lambda: Uniform([0.0, 2.0, 0.0], [1.0, 1.0, 1.0]), InvalidValue, r"from \[0. 2. 0.\] to .*lower <= upper"),
         (

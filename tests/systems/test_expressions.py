@@ -16,7 +16,7 @@ from systems.library import DoubleIntegrator
 from systems.lowering import lower
 
 PLANT = DoubleIntegrator()
-TAUGHT = r"holds a NaN: .*math.*use casadi's: casadi.fabs"
+TAUGHT = r"contains a NaN: .*math.*use casadi's: casadi.fabs"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def test_casadis_own_functions_and_infinite_constants_are_read() -> None:
 def test_a_nan_is_found_wherever_it_stands() -> None:
     x = ca.SX.sym("x")
     for hidden in (ca.SX(np.nan), ca.if_else(x > 0, x, ca.SX(np.nan)), ca.sin(x + np.nan), ca.vertcat(x, np.nan)):
-        with pytest.raises(InvalidValue, match="this holds a NaN"):
+        with pytest.raises(InvalidValue, match="this contains a NaN"):
             without_nan(ca.Function("f", [x], [hidden]), "this")
     f = ca.Function("f", [x], [ca.sqrt(x) + 1 / x])
     assert without_nan(f, "this") is f

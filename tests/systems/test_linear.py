@@ -64,7 +64,7 @@ def test_linear_plant_is_its_matrices() -> None:
         ({"A": A, "B": np.eye(3)}, DimensionMismatch, r"B has shape \(3, 3\); expected \(2, columns\)"),
         ({"A": A, "B": B, "E": np.eye(3)}, DimensionMismatch, r"E has shape \(3, 3\)"),
         ({"A": A, "B": B, "c": [1.0]}, DimensionMismatch, r"c has shape \(1,\); expected \(2,\)"),
-        ({"A": A * np.nan, "B": B}, InvalidValue, "A = .* holds NaN; give finite numbers"),
+        ({"A": A * np.nan, "B": B}, InvalidValue, "A = .* contains NaN; give finite numbers"),
         (
             {"A": A, "B": B, "dt": 0.0},
             InvalidValue,
@@ -187,7 +187,7 @@ def test_bad_sampling(arguments, message) -> None:
 
 
 def test_a_discrete_plant_keeps_its_own_time() -> None:
-    with pytest.raises(InvalidValue, match=r"Segway is discrete with dt = 0.15 s, asked for at dt = 0.1 s"):
+    with pytest.raises(InvalidValue, match=r"Segway is discrete with dt = 0.15 s, but requested with dt = 0.1 s"):
         Discretisation(Segway(), 0.1)
     sampled = Discretisation(Segway(), 0.15, "exact")
     x = [0.1, 0.2]

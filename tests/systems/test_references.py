@@ -48,7 +48,7 @@ def test_trajectory_holds_its_ends() -> None:
     [
         (lambda: SetPoint(x={"x": 1}), UnknownName, "unknown signal 'x'; known: position, speed"),
         (lambda: SetPoint(x=[1, 2, 3]), DimensionMismatch, r"reference of the state: given an array of shape \(3,\)"),
-        (lambda: SetPoint(u=[np.nan]), InvalidValue, "set-point u = .* holds NaN"),
+        (lambda: SetPoint(u=[np.nan]), InvalidValue, "set-point u = .* contains NaN"),
         (lambda: Sinusoid(np.inf), InvalidValue, "frequency = inf; expected a finite number, in rad per sample"),
         (lambda: Sinusoid(0.1, x_sine=[1]), DimensionMismatch, "sinusoidal reference: given an array"),
         (
@@ -57,7 +57,7 @@ def test_trajectory_holds_its_ends() -> None:
             r"trajectory x has shape \(3,\); expected \(samples, signals\)",
         ),
         (lambda: Trajectory(np.zeros((0, 2))), InvalidValue, "lists no sample; expected at least one"),
-        (lambda: Trajectory(np.full((2, 2), np.nan)), InvalidValue, "trajectory x = .* holds NaN"),
+        (lambda: Trajectory(np.full((2, 2), np.nan)), InvalidValue, "trajectory x = .* contains NaN"),
         (lambda: Trajectory(np.zeros((3, 2)), np.zeros((2, 1))), DimensionMismatch, "3 samples of x, 2 of u"),
         (lambda: Trajectory(np.zeros((3, 4))), DimensionMismatch, "4 columns for 2 signals: position, speed"),
         (lambda: Trajectory(np.zeros((3, 2)), np.zeros((3, 2))), DimensionMismatch, "2 columns for 1 signals"),

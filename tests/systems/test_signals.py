@@ -121,7 +121,7 @@ def test_a_name_is_the_one_that_python_reads() -> None:
 
 @pytest.mark.parametrize("entries", [("a", "b"), "ab", [Signal("a"), "b"], 3, [None], [("a", "m")]])
 def test_signals_are_made_of_signals(entries) -> None:
-    with pytest.raises(InvalidValue, match=r"expected entries of type Signal: write signals"):
+    with pytest.raises(InvalidValue, match=r"expected the type Signal: write signals"):
         Signals(entries)
     with pytest.raises(InvalidValue, match="given twice: a"):
         Signals([Signal("a"), Signal("a", "m")])

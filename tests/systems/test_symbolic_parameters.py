@@ -210,7 +210,7 @@ def test_what_is_computed_from_a_parameter_varies_with_it() -> None:
     f = plant.casadi(["mass"])
     assert float(f(1.0, 0.0, [], 6.0)) == pytest.approx(2.0 + 0.5)
     expect_same(f, plant, ["mass"], {"mass": 6.0})
-    with pytest.raises(InvalidValue, match=r"Rod.ratio is computed when the plant is made"):
+    with pytest.raises(InvalidValue, match=r"Rod.ratio is computed when the plant is constructed"):
         plant.casadi(["ratio"])
 
 

@@ -65,7 +65,7 @@ def task(**changes: Any) -> Task:
             InvalidValue,
             "plant = the class DoubleIntegrator; expected an instance of Plant",
         ),
-        ({"plant": Segway()}, InvalidValue, "Segway is discrete with dt = 0.15 s, asked for at dt = 0.1 s"),
+        ({"plant": Segway()}, InvalidValue, "Segway is discrete with dt = 0.15 s, but requested with dt = 0.1 s"),
         ({"cost": Quadratic(np.eye(3), [1.0])}, DimensionMismatch, r"Q has shape \(3, 3\); expected \(2, 2\)"),
         (
             {"cost": Quadratic({"angle": 1.0}, [1.0])},

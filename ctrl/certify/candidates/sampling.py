@@ -37,7 +37,7 @@ class SampledLimit:
 
 @dataclass(frozen=True, eq=False)
 class SampledRegion:
-    """How much of a box is attracted, estimated by simulation from starts drawn evenly.
+    """The attracted share of a box, estimated by simulation from uniformly drawn initial states.
 
     Args:
         rate: runs that arrived, of how many; its Wilson interval is at 95 %.

@@ -120,7 +120,7 @@ class Certificate:
 
     @property
     def rounding(self) -> str:
-        """Which arithmetic the claim covers."""
+        """The arithmetic that the claim covers."""
         return self.claimed.rounding
 
     @property
@@ -145,7 +145,7 @@ class Certificate:
 
     @property
     def origin(self) -> str:
-        """How the neighbourhood of the equilibrium was treated."""
+        """Treatment of the neighbourhood of the equilibrium."""
         return self.result.origin
 
     @property

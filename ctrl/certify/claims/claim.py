@@ -139,7 +139,7 @@ class Claim:
 
     @property
     def rounding(self) -> str:
-        """Which arithmetic the claim covers."""
+        """The arithmetic that the claim covers."""
         return _ROUNDING + (_EXPONENTIAL if self.loop.is_sampled_exactly else "")
 
     @property

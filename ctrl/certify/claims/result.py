@@ -1,4 +1,4 @@
-"""How the search for a proof of a claim, or the verification of a stored proof, ended."""
+"""The result of a search for a proof, or of the verification of a stored proof."""
 
 from __future__ import annotations
 

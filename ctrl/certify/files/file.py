@@ -69,14 +69,14 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         The path of the text.
 
     Raises:
-        InvalidValue: the certificate is not proved, speaks of another task or law, or of a law or V without file form.
+        InvalidValue: the certificate is not proved, is about another task or law, or of a law or V without file form.
     """
     if certificate.proof is None:
         raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
     loop = ClosedLoop(task, law, certificate.dt == 0, certificate.uncertain, certificate.disturbance)
     claims = plain(replace(certificate.claimed, loop=loop).stated)
     if wrong := _difference({name: plain(getattr(certificate, name)) for name in claims}, claims):
-        raise InvalidValue(f"the certificate speaks of another task or law than those given: {wrong}")
+        raise InvalidValue(f"the certificate is about another task or law than those given: {wrong}")
     content = {
         "kind": _KIND,
         "format": FORMAT,
@@ -116,8 +116,8 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
     if wrong := _difference(described, parse_json(json_text(statement(known)).encode(), str(path))):
         given = "Trivium's own" if task is None else "the one given"
         raise (TaskNeeded if task is None else FileError)(
-            f"{path}: speaks of another task '{known.name}' than {given}: {wrong}; give the task that it was made for "
-            f"(trivium verify --check FILE TASK), or prove the claim anew of this one"
+            f"{path}: is about another task '{known.name}' than {given}: {wrong}; give the task that it was made for "
+            f"(trivium verify --check FILE TASK), or prove the claim for this one"
         )
     with _located(path), np.errstate(all="ignore"):
         continuous = number_of(claims["dt"]) == 0
@@ -166,7 +166,7 @@ def _task(path: Path, name: str) -> Task:
     task = library_task(name)
     if task is None:
         raise TaskNeeded(
-            f"{path}: speaks of task {shown(name)}, which is none of Trivium's own; give it on the command line, "
+            f"{path}: is about task {shown(name)}, which is none of Trivium's own; give it on the command line, "
             "trivium verify --check FILE path/to/file.py:task (a file of results never says what is imported)"
         )
     return task

@@ -64,7 +64,9 @@ class ClosedLoop:
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
-            raise InvalidValue(f"the task is of type {type(self.task).__name__}; expected a Task, which holds a plant")
+            raise InvalidValue(
+                f"the task is of type {type(self.task).__name__}; expected a Task, which contains a plant"
+            )
         law: object = self.law
         if isinstance(law, type) or (isinstance(law, Controller) and not isinstance(law, Law)):
             name = law.__name__ if isinstance(law, type) else type(law).__name__
@@ -83,7 +85,8 @@ class ClosedLoop:
         if self.task.measurement is not None:
             raise NotApplicable(
                 f"task '{self.task.name}' has a measurement, and this is the loop of a law that reads the state; prove "
-                "it of dataclasses.replace(task, measurement=None), which says nothing of the loop with an estimator"
+                "it of dataclasses.replace(task, measurement=None), which makes no claim about the loop with an "
+                "estimator"
             )
         expect_flag(self.continuous, "continuous")
         for what in ("uncertain", "disturbance"):

@@ -1,4 +1,4 @@
-"""When a search for a proof gives up, and where it computes."""
+"""Limits of a search for a proof, and the device on which it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Effort", "SearchLimits"]
 @final
 @dataclass(frozen=True)
 class SearchLimits:
-    """When a search gives up, and where it computes.
+    """Limits of a search for a proof, and the device on which it runs.
 
     Args:
         boxes: examined at most; default: 2,000,000.

@@ -67,7 +67,7 @@ def polynomial_loop(loop: ClosedLoop) -> PolynomialLoop:
     task, plant = loop.task, loop.task.true_dynamics.plant
     if not loop.continuous:
         raise NotApplicable(
-            f"task '{task.name}': sums of squares are taken of the equations in continuous time; give "
+            f"task '{task.name}': sums of squares need the equations in continuous time; give "
             "ClosedLoop(task, law, continuous=True)"
         )
     centre = loop.reference

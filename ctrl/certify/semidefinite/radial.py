@@ -34,7 +34,7 @@ class Rays:
         return Rays(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
     def radius(self, V: Polynomial) -> np.ndarray:
-        """Where V first reaches 1 on each ray, (k,)."""
+        """Distance at which V first reaches 1 on each ray, (k,)."""
         along = self._by_degree(V)
         grid = np.linspace(0.0, _FAR, _STEPS + 1)
         above = np.sum([c[:, None] * grid**k for k, c in along.items()], axis=0) >= 1.0

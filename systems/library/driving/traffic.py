@@ -43,7 +43,7 @@ class Vehicle:
 
 
 def in_the_way(one: tuple[Any, Any], other: tuple[Any, Any]) -> Any:
-    """How much two spans are in each other's way, from 0 to 1, smoothly."""
+    """Smooth overlap of two spans, from 0 to 1."""
     apart = ca.fmax(one[0], other[0]) - ca.fmin(one[1], other[1])
     t = ca.fmin(ca.fmax((FAR - apart) / (FAR - NEAR), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -125,12 +125,12 @@ def _largest(values: Iterable[Any]) -> Any:
 
 
 def separation(road: Road, one: Vehicle, other: Vehicle) -> Any:
-    """How far apart two vehicles are, 1 on the ellipse that one's middle must stay out of, squared; smooth."""
+    """Smooth squared distance of two vehicles, 1 on the ellipse that the middle of the other must stay out of."""
     return (road.chord(other.ahead - one.ahead) / ALONG) ** 2 + ((other.y - one.y) / ACROSS) ** 2
 
 
 def sideways(driver: Driver, vehicle: Vehicle, dt: float) -> Any:
-    """How far the vehicle moves to the left in dt seconds on its way to its lane, m."""
+    """Lateral displacement of the vehicle to the left in dt seconds on its way to its lane, m."""
     reach = driver.lateral_speed * dt
     return ca.fmin(ca.fmax(vehicle.lane - vehicle.y, -reach), reach)
 

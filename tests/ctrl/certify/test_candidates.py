@@ -351,6 +351,6 @@ def test_a_comparison_says_what_was_not_tried() -> None:
     assert tried.proved["lqr"] == 1.0
     assert "100.0 %" in text(tried)
     nothing = compare(task, {"lqr": LQR}, 4, proof=lambda task, controller: 0.0)
-    assert "RoA proved 0: nothing was proved in the time given" in " ".join(text(nothing).split())
+    assert "RoA proved 0: nothing was proved within the time limit" in " ".join(text(nothing).split())
     nearly = compare(task, {"lqr": LQR}, 4, proof=lambda task, controller: 0.9999)
     assert "99.9 %" in text(nearly), "a lower bound is not rounded up"

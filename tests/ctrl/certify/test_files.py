@@ -114,7 +114,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     certificate = certify(TASK, LQR_LAW, level=22.0)
     path = save(certificate, TASK, LQR_LAW, "pendulum", tmp_path / "p")
     heavier: Task = dataclasses.replace(TASK, plant=dataclasses.replace(TASK.plant, mass=0.2))
-    with pytest.raises(FileError, match=r"speaks of another task .*: plant\.mass is 0\.15 there and 0\.2 here"):
+    with pytest.raises(FileError, match=r"is about another task .*: plant\.mass is 0\.15 there and 0\.2 here"):
         read(path, heavier)
     refused = certify(TASK, LQR_LAW, level=30.0)
     assert refused.kind is Kind.REFUSED

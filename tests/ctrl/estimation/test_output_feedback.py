@@ -109,7 +109,7 @@ def test_a_controller_of_the_state_is_refused_with_what_to_do() -> None:
         simulate(FULL, LQR(FULL), x0, w, noise=np.zeros((2, 40, 1)))
     with pytest.raises(ValueError, match="noise of shape"):
         simulate(TASK, pair, x0, w, noise=np.zeros((2, 39, 1)))
-    with pytest.raises(NotApplicable, match="takes measurements already"):
+    with pytest.raises(NotApplicable, match="already uses measurements"):
         OutputFeedback(pair, ExtendedKalmanFilter(TASK))
     for wrong in ((LQR, ExtendedKalmanFilter(TASK)), (LQR(TASK), ExtendedKalmanFilter), (LQR(TASK), LQR(TASK))):
         with pytest.raises(InvalidValue, match="expected a"):
@@ -199,7 +199,7 @@ def test_the_interface_is_checked_with_measurements() -> None:
     report = check_controller(by(ExtendedKalmanFilter), TASK)
     assert not [check for check in report.checks if not check.passed], str(report)
     state = check_controller(LQR, TASK)
-    assert "pair it with an estimator" in str(state)
+    assert "combine it with an estimator" in str(state)
 
 
 def test_a_fault_of_the_estimator_shows_in_the_decision() -> None:
