@@ -9,7 +9,7 @@ import numpy as np
 
 from systems.drawing.scene import Scene, scenes
 from systems.drawing.shapes import Shape
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.style import STYLE
 from systems.task import Task
 
@@ -23,7 +23,7 @@ _LONGEST = 12.0  # seconds
 _WIDTH = 4.6  # inches
 
 
-def film(task: Task, runs: Runs, file: Path | str, run: int = 0, frames: int = 60) -> Path:
+def film(task: Task, runs: RecordedRuns, file: Path | str, run: int = 0, frames: int = 60) -> Path:
     """Writes one run as an animated GIF and returns its path. It plays in real time, or faster if it lasts longer than
     12 s.
 

@@ -16,7 +16,7 @@ from systems.errors import InvalidValue
 from systems.inputs.augmented_plant import AugmentedPlant
 from systems.lowering import lower
 from systems.plant import Plant
-from systems.runs import Runs
+from systems.runs import RecordedRuns
 from systems.task import Task
 
 __all__ = ["Frame", "Scene", "is_drawn", "scenes"]
@@ -78,7 +78,7 @@ def is_drawn(task: Task) -> bool:
     return isinstance(_innermost(task.plant), Drawn)
 
 
-def scenes(task: Task, runs: Sequence[Runs], run: int = 0, frames: int = 100) -> list[Scene]:
+def scenes(task: Task, runs: Sequence[RecordedRuns], run: int = 0, frames: int = 100) -> list[Scene]:
     """The same run under several controllers, each as a scene with the same window.
 
     What a constraint forbids is drawn where it depends on the two states that are the plane's coordinates; the other
@@ -152,7 +152,7 @@ def _limits(task: Task, drawing: Drawing) -> tuple[Shape, ...]:
     return tuple(limits)
 
 
-def _frames(task: Task, runs: Runs, run: int, every: int) -> tuple[Frame, ...]:
+def _frames(task: Task, runs: RecordedRuns, run: int, every: int) -> tuple[Frame, ...]:
     states, inputs, margins = runs.states[run], runs.inputs[run], runs.margins[run]
     end = len(inputs) if runs.left[run] < 0 else int(runs.left[run])
     samples = [*range(0, end, every), end]
