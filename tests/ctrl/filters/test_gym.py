@@ -46,3 +46,15 @@ def test_refuses_what_shows_no_state(shield):
         env.reset()
     with pytest.raises(InvalidValue, match="the filter of FilteredActions"):
         FilteredActions(shield.task.env(), shield.certificate)
+
+
+def test_the_filter_is_told_the_sample(shield, monkeypatch):
+    asked = []
+    correct = shield.correct
+    monkeypatch.setattr(shield, "correct", lambda x, u, k: (asked.append(k), correct(x, u, k))[1])
+    env = FilteredActions(shield.task.env(seed=0), shield)
+    for _ in range(2):
+        env.reset()
+        for _ in range(3):
+            env.step(np.zeros(1))
+    assert asked == [0, 1, 2, 0, 1, 2]

@@ -70,6 +70,14 @@ def test_what_is_beyond_all_braking_is_told(braking_filter):
     assert correction.input == pytest.approx(-1.0)
 
 
+def test_a_plan_must_end_in_the_terminal_set():
+    """One sample ahead nothing is violated, but braking comes too late."""
+    task, certificate = undisturbed()
+    x = np.array([-0.4, 1.2])
+    assert not certificate.contains(x)
+    assert PredictiveFilter(task, certificate, horizon=1).correct(x, np.zeros(1), 0).reason is Reason.INFEASIBLE
+
+
 def test_its_answer_to_what_is_not_a_number(braking_filter):
     x = np.array([-1.0, 0.3])
     for state, u, reason in (
@@ -141,6 +149,14 @@ def test_the_tightening_is_the_largest_deviation_of_state_and_input():
         assert program.low[j] == -program.high[j]
         assert np.abs(e @ K.T).max() <= 1 - program.high[j] + 1e-12
         e = model(e, -e @ K.T, pushes[:, j : j + 1], np.zeros(0))
+
+
+def test_a_plan_is_followed_with_feedback(braking_filter):
+    x, away = np.array([-1.2, 0.1]), np.array([0.01, -0.01])
+    plan = braking_filter._simulated(x, 0, None)
+    followed = braking_filter._simulated(x + away, 0, plan)
+    assert followed.u[0] == pytest.approx(plan.u[0] - braking_filter.terminal.K @ away)
+    assert np.abs(followed.x[-1] - plan.x[-1]).max() < 0.2 * np.abs(away).max()
 
 
 def test_a_tightened_terminal_set_allows_for_every_error():
