@@ -174,19 +174,21 @@ class DifferentialAlgebraicPlant(Plant):
         z, residual, slopes = (np.array(part) for part in function(x, u, w))
         names, values = (*self.state.names, *self.input.names), (*x, *u)
         at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(names, values, strict=True))
+        with np.errstate(all="ignore"):
+            scaled = slopes / np.linalg.norm(slopes, axis=1, keepdims=True)
+            scaled = scaled / np.linalg.norm(scaled, axis=0)
+        if np.isfinite(slopes).all() and not (
+            np.isfinite(scaled).all() and np.linalg.svd(scaled, compute_uv=False)[-1] > _REGULAR
+        ):
+            raise InvalidValue(
+                f"{self.name}: the algebraic equations do not determine {', '.join(self.algebraic.names)} at {at}: "
+                "dg/dz is singular there, so the index is higher than 1; differentiate those that hold states alone"
+            )
         if not residual[0, 0] <= SOLVED:
             raise InvalidValue(
                 f"{self.name}: Newton's method does not find {', '.join(self.algebraic.names)} at {at} in "
                 f"{self.newton_iterations} iterations (residual {residual[0, 0]:.2g}, which should be at most "
                 f"{SOLVED:g}); write a better guess(x, u), or raise newton_iterations"
-            )
-        with np.errstate(all="ignore"):
-            scaled = slopes / np.linalg.norm(slopes, axis=1, keepdims=True)
-            scaled = scaled / np.linalg.norm(scaled, axis=0)
-        if not (np.isfinite(scaled).all() and np.linalg.svd(scaled, compute_uv=False)[-1] > _REGULAR):
-            raise InvalidValue(
-                f"{self.name}: the algebraic equations do not determine {', '.join(self.algebraic.names)} at {at}: "
-                "dg/dz is singular there, so the index is higher than 1; differentiate those that hold states alone"
             )
         return np.asarray(z[:, 0])
 

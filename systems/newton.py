@@ -28,6 +28,7 @@ SOLVED = 1e-5
 """The relative residual with which the last iteration may begin. That iteration squares it, so the solution is good to
 the rounding of 64 bits or nearly so; and 32 bits, in which learners simulate, still reach it."""
 
+_ROUNDED = 1e-8  # SOLVED times this share lies above the rounding of 32 bits squared
 _UNDERFLOW = 1e-30  # below the terms of any equation, and a positive number in 32 bits
 
 
@@ -52,7 +53,7 @@ def newton(
 
     Returns:
         z (n, 1), and sum_i |g_i| / (|dg/dz| (|z| + size))_i, the residual relative to the terms of its equation
-        (Oettli & Prager, 1964), which depends on no units. It is zero where dg/dz is a matrix of numbers.
+        (Oettli & Prager, 1964), which depends on no units, rounding aside. Zero where dg/dz is a matrix of numbers.
 
     Raises:
         InvalidValue: dg/dz is a matrix of numbers that is singular.
@@ -69,16 +70,16 @@ def newton(
                 "very dt, so choose another; of algebraic equations, which then do not determine their signals"
             ) from error
         return guess - ca.SX(inverse) @ as_function([z], [g])(guess), ca.SX(0)
-    before = ca.SX.sym("before", z.shape[0])
-    # An entry that is zero has no terms. What rounding leaves of it shrinks with each iteration, so the iterate before
-    # says what is small.
-    terms = ca.fabs(slopes) @ (ca.fmax(ca.fabs(z), ca.fabs(before)) + size)
+    # An entry that is zero has no terms. What rounding leaves of it shrinks with each iteration, to far below the
+    # rounding of the other entries, which therefore say what is small.
+    magnitude = ca.fabs(z) + size
+    terms = ca.fabs(slopes) @ (magnitude + _ROUNDED * ca.sum1(magnitude))
     residual = ca.sum1(ca.fabs(g) / (terms + _UNDERFLOW))
-    iterate = as_function([z, before], [z - solve(slopes, g), residual])
+    iterate = as_function([z], [z - solve(slopes, g), residual])
     is_affine = not ca.depends_on(ca.vec(slopes), z)
-    start, reached = guess, ca.SX(0)
+    reached = ca.SX(0)
     for _ in range(3 if is_affine else iterations):
-        (guess, reached), start = iterate(guess, start), guess
+        guess, reached = iterate(guess)
     return guess, reached
 
 

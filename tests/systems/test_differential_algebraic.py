@@ -32,10 +32,12 @@ from systems import (
     Vector,
     equilibrium,
     linearise,
+    lower,
     positive,
     signals,
 )
 from systems.inputs import delay_inputs, lag_inputs, limit_changes
+from systems.newton import SOLVED, eliminate, newton, orthogonalise, solved, where_solved, without_guards
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ def test_higher_index_is_refused() -> None:
             return x.a * z.b + z.c - u.u, z.b + z.c
 
     assert Somewhere().algebraic_values([2.0], [1.0]) == pytest.approx([1.0, -1.0])
-    with pytest.raises(InvalidValue, match="at a = 1, u = 1"):
+    with pytest.raises(InvalidValue, match=r"at a = 1, u = 1: dg/dz is singular"):
         Somewhere().algebraic_values([1.0], [1.0])
     with pytest.raises(InvalidValue, match="task 'somewhere': plant: Somewhere"):
         Task("somewhere", Somewhere(), 0.1, 5, Quadratic([1.0], [1.0]), Fixed([1.0]), reference=SetPoint([2.0]))
@@ -297,6 +299,51 @@ def made(**body: Any) -> type:
 def test_misuse(body: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         made(**body)().casadi()
+
+
+def test_entries_that_vanish_do_not_look_unsolved() -> None:
+    """Rounding leaves something of an entry that is zero, in an equation that has no other terms."""
+    a, b, z = ca.SX.sym("a", 3, 3), ca.SX.sym("b", 3), ca.SX.zeros(3)
+    _, residual = newton(lambda z: a @ z - b, z, z, 8, orthogonalise)
+    function = lower(ca.Function("residual", [a, b], [residual]), to="numpy")
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        matrix, right = rng.standard_normal((3, 3)), rng.standard_normal(3)
+        matrix[2], right[2] = [0.0, matrix[2, 1], 0.0], 0.0
+        for kind in (np.float64, np.float32) if np.linalg.cond(matrix) < 30.0 else (np.float64,):
+            assert function(matrix.astype(kind), right.astype(kind))[0] <= SOLVED
+
+
+def test_linear_equations_are_solved_to_rounding() -> None:
+    """Of the Hilbert matrix, whose columns are nearly dependent; by elimination, of one with large diagonal entries."""
+    n = 6
+    hilbert = 1.0 / (1.0 + np.add.outer(np.arange(n), np.arange(n)))
+    dominant, right = hilbert + np.diag([1.0, -2.0, 1e5, 3.0, -1e3, 2.0]), np.arange(1.0, n + 1.0)
+    a, b = ca.SX.sym("a", n, n), ca.SX.sym("b", n)
+    for solve, matrix in ((orthogonalise, hilbert), (orthogonalise, dominant), (eliminate, dominant)):
+        z = np.array(ca.Function("solve", [a, b], [solve(a, b)])(matrix, right))[:, 0]
+        terms = np.linalg.norm(matrix) * np.linalg.norm(z)
+        assert np.linalg.norm(matrix @ z - right) <= 1e-14 * terms
+
+
+def test_one_equation_that_is_not_solved_is_enough() -> None:
+    x, r = ca.SX.sym("x"), ca.SX.sym("r", 2)
+    f = ca.Function("f", [x, r], [where_solved(x, r[0]) + where_solved(2.0 * x, r[1])])
+    answer = solved(f)
+    assert answer is not None
+    for residuals in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [np.nan, 0.0]):
+        is_solved = max(residuals) == 0.0 and not np.isnan(residuals[0])
+        assert float(answer(1.0, residuals)) == is_solved
+        assert np.isfinite(float(f(1.0, residuals))) == is_solved
+    assert float(without_guards(f)(1.0, [1.0, 1.0])) == 3.0
+
+
+def test_affine_equations_take_three_iterations() -> None:
+    @dataclass(frozen=True)
+    class Patient(Rod):
+        newton_iterations = 50
+
+    assert Patient().casadi().n_instructions() == Rod().casadi().n_instructions()
 
 
 def test_vectors_of_algebraic_signals_are_read_by_name() -> None:
