@@ -1,4 +1,4 @@
-"""Compiled functions whose cache on disk is verified before it is used, and made again where it is damaged."""
+"""Compiled functions whose cache on disk is verified before use, and recreated if it is damaged."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["compiled"]
 
 
 def compiled(fastmath: Any = False) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit`` with a cache that a cut or altered file does not break.
+    """``numba.njit`` with a cache that tolerates truncated or altered files.
 
-    numba unpickles its cache as it finds it: a file that a full disk cut off would raise at every later call, and an
-    altered one would run. Here all files of a function have a SHA-256 beside them; where that is not theirs the
-    function is compiled again. The lock of the interpreter is released, and division is numpy's.
+    numba unpickles its cache without checks: a file truncated by a full disk would raise at every later call, and an
+    altered one would run. Here a SHA-256 is stored with the files of a function; if it does not match, the function is
+    compiled again. The interpreter lock is released, and division is numpy's.
 
     Args:
         fastmath: as of ``numba.njit``.

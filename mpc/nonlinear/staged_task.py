@@ -43,9 +43,9 @@ class StagedTask:
         decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
             spent already.
         smoothed: whether roots were made differentiable.
-        known: indices of the states that a forecast determines. The functions read them from the parameters, where they
-            take the place of their references; as states of the program they are only carried along, so that they add
-            no curvature.
+        known: indices of the states that a forecast determines. The functions use their values in the parameters, where
+            they replace their references; as states of the program they are only propagated, so that they add no
+            curvature.
     """
 
     program: StagedProgram
@@ -124,8 +124,8 @@ def staged(task: Task, horizon: int, kind: Kind = "cost-to-go") -> StagedTask:
 
     Soft constraints become an exact penalty: ``weight`` times the violation of each row and step, as the task charges
     it. Maxima in the cost become variables (:mod:`systems.nonsmooth`), and roots get a derivative at 0. The state
-    constraints of stage 0 are left out, since the measured state is what it is. A budget of accumulated excess is kept
-    by the whole prediction.
+    constraints of stage 0 are left out, since the measured state cannot be changed. The whole prediction meets a budget
+    of accumulated excess.
 
     A program with a terminal cost of the task, or with such a budget, ends where the run ends.
 

@@ -20,7 +20,7 @@ __all__ = ["OptimalControl", "transcribe"]
 @final
 @dataclass(frozen=True, eq=False)
 class OptimalControl:
-    """A nonlinear program over [x0 v0 x1 v1 ... xN vN], ``v`` being the variables of a stage.
+    """A nonlinear program over [x0 v0 x1 v1 ... xN vN], where ``v`` are the variables of a stage.
 
     Args:
         staged: the same problem by its stages.

@@ -1,1 +1,1 @@
-"""Back-ends of the control step, one per file: quadratic, nonlinear and cone programs."""
+"""Back-ends of the control step, one per file, for quadratic, nonlinear and cone programs."""

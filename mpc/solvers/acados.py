@@ -37,10 +37,10 @@ _names = itertools.count()
 
 @final
 class AcadosSolver:
-    """Solves a staged program from the point in ``point``, which it moves; the interface is that of
+    """Solves a staged program from the point in ``point``, which it updates; the interface is that of
     :class:`mpc.solvers.sqp.SQP`.
 
-    The clock is looked at before a solve alone: acados is bounded by its iterations.
+    The clock is checked only before a solve, since acados is bounded by its iterations.
 
     Args:
         program: what is solved.
@@ -68,7 +68,7 @@ class AcadosSolver:
         self._transfer = _Transfer(self._solver, self._free)
 
     def set_bounds(self) -> None:
-        """Hands the bounds of the rows to acados."""
+        """Passes the bounds of the rows to acados."""
         if self.lower.shape[1]:
             for k in range(self.program.horizon):
                 self._solver.constraints_set(k, "lh", np.maximum(self.lower[k], -UNBOUNDED))
@@ -99,7 +99,7 @@ class AcadosSolver:
         Args:
             iterations: largest number of QPs of a solver for real-time iterations; acados fixes that of others when
                 the solver is made.
-            until: time of `perf_counter` at which nothing is begun any more.
+            until: time of `perf_counter` after which no iteration is begun.
         """
         self.point.x[0] = x
         if perf_counter() >= until:
@@ -149,8 +149,8 @@ class AcadosSolver:
 class _Transfer:
     """Copies a point to acados and back.
 
-    The methods of ``AcadosOcpSolver`` take as long as the solver, so the functions behind them are called with
-    addresses that are prepared. Later versions, whose functions take other arguments, are used by their methods.
+    The methods of ``AcadosOcpSolver`` take as long as the solver, so the underlying functions are called with prepared
+    addresses. For later versions, whose functions have other arguments, the methods are used.
     """
 
     def __init__(self, solver: Any, free: FreeEnd) -> None:

@@ -1,8 +1,8 @@
 """Finds an installed acados, and unpacks one from a wheel: ``python -m mpc.solvers.acados_install``.
 
-acados is not a dependency: on PyPI it exists only in the wheel ``comma-deps-acados``, which also holds a folder
-``casadi`` that would overwrite CasADi where it is installed by pip. So the wheel is unpacked into a folder of its own,
-laid out as acados' repository is, and without its CasADi.
+acados is not a dependency: on PyPI it exists only in the wheel ``comma-deps-acados``, which also contains a folder
+``casadi`` that would overwrite CasADi if pip installed it. The wheel is therefore unpacked into a separate folder, with
+the layout of acados' repository and without its CasADi.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NEW, _LMID = -1, 1  # LM_ID_NEWLM and RTLD_DI_LMID of <dlfcn.h>
 
 
 class AcadosMissing(TriviumError, ImportError):
-    """This machine has no acados that can be used; the message says how to get one."""
+    """No usable acados is installed on this machine; the message says how to install one."""
 
 
 @final
@@ -47,9 +47,9 @@ class AcadosMissing(TriviumError, ImportError):
 class Acados:
     """An installed acados.
 
-    Its libraries are opened in a link namespace of their own (``dlmopen``), with their own BLASFEO and HPIPM. CasADi
-    brings libraries of the same names with other interfaces, and in one namespace the dynamic linker would give acados
-    whichever was loaded first, also with RTLD_LOCAL and RTLD_DEEPBIND.
+    Its libraries are loaded in a separate link namespace (``dlmopen``), with their own BLASFEO and HPIPM. CasADi ships
+    libraries of the same names with other interfaces, and in one namespace the dynamic linker would give acados
+    whichever was loaded first, even with RTLD_LOCAL and RTLD_DEEPBIND.
 
     Args:
         root: the folder with ``lib``, ``include``, ``bin`` and ``interfaces``.
@@ -103,7 +103,7 @@ class Acados:
         """An ``AcadosOcpSolver``, generated and compiled in a folder, in the namespace of this acados.
 
         Raises:
-            AcadosMissing: it cannot be compiled or loaded here.
+            AcadosMissing: it cannot be compiled or loaded on this machine.
         """
         module = self.template.acados_ocp_solver
         loaded, module.CDLL = module.CDLL, self.open
@@ -154,7 +154,7 @@ class Acados:
 
 @functools.cache
 def installed() -> Acados:
-    """The acados in ``$ACADOS_SOURCE_DIR``, else the one that was unpacked into the cache.
+    """The acados in ``$ACADOS_SOURCE_DIR``, or else the one unpacked into the cache.
 
     Raises:
         AcadosMissing: there is none, or this machine cannot use one.
@@ -182,7 +182,7 @@ def unpack(wheel: Path, to: Path) -> None:
         to: the folder that becomes ``ACADOS_SOURCE_DIR``.
 
     Raises:
-        InvalidValue: the file holds no acados.
+        InvalidValue: the file does not contain acados.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -238,7 +238,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Downloads the wheel with pip, where none is given, and unpacks it."""
+    """Downloads the wheel with pip, unless one is given, and unpacks it."""
     to = (options.to or cache_folder() / "acados").resolve()
     with tempfile.TemporaryDirectory(prefix="trivium-acados-") as scratch:
         wheel = options.wheel

@@ -1,4 +1,4 @@
-"""Branch and bound: quadratic programs of which some variables take whole numbers only."""
+"""Branch and bound for quadratic programs with integer variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHOLE = 1e-6  # distance from a whole number that counts as none
 
 
 class _Node(NamedTuple):
-    """A part of the search: bounds (integers,) of the whole numbers, and a lower bound of its optimum."""
+    """A node of the search: bounds (integers,) of the integer variables, and a lower bound of its optimum."""
 
     least: np.ndarray
     most: np.ndarray
@@ -26,11 +26,11 @@ class _Node(NamedTuple):
 
 @final
 class BranchAndBound:
-    """A quadratic program with whole numbers (Land & Doig, 1960), its relaxations solved by another back-end.
+    """A quadratic program with integer variables (Land & Doig, 1960), whose relaxations another back-end solves.
 
-    The search goes deep first, towards the nearest whole number, so that it soon has a plan, and leaves out what cannot
-    be better than that. Relaxations of a child differ from their parent's in two bounds, from which an active-set
-    method continues.
+    The search is depth-first, towards the nearest integer, so that a plan is available early, and prunes nodes that
+    cannot improve on it. Relaxations of a child differ from their parent's in two bounds only, so an active-set method
+    can continue from there.
 
     Args:
         solver: of the relaxations, in which each whole number v has a hard row: scale v + shift within its bounds.
@@ -41,7 +41,7 @@ class BranchAndBound:
         time_limit: seconds.
 
     Attributes:
-        gap: of the last solution: its cost less the least that the search left possible; 0 where it is optimal.
+        gap: of the last solution: its cost minus the lower bound of the search; 0 if it is optimal.
         nodes: relaxations of the last solve.
     """
 
@@ -67,11 +67,11 @@ class BranchAndBound:
         self.solver.prepare()
 
     def reset(self) -> None:
-        """Forgets the last solve."""
+        """Discards the last solve."""
         self.solver.reset()
 
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
-        """The best point with whole numbers; see :meth:`QPSolver.solve`."""
+        """The best point with integer variables; see :meth:`QPSolver.solve`."""
         began, iterations = perf_counter(), 0
         low, high = lower.copy(), upper.copy()
         shift = lower[self._rows] - self._scale * self._first[0]

@@ -1,4 +1,4 @@
-"""Clarabel, called directly with updated data: the reference for the dedicated solver, on the full sparse problem."""
+"""Clarabel on the full sparse problem, called directly with updated data; the reference for the dedicated solver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interface of back-ends for the parametric cone program: parameter in, status and point out."""
+"""Interface of back-ends for the parametric cone program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ConicSolver"]
 
 
 class ConicSolver(ABC):
-    """Solves one :class:`mpc.harmonic.conic_program.ConicProgram` again and again for other parameters.
+    """Solves one :class:`mpc.harmonic.conic_program.ConicProgram` repeatedly for different parameters.
 
     Attributes:
         input: (m,), the first planned input of the last solve, clipped to its bounds; a view that the next solve
@@ -26,7 +26,7 @@ class ConicSolver(ABC):
 
     @abstractmethod
     def solve(self, parameter: np.ndarray, elapsed: int) -> Status:
-        """Solves; SOLVED only where the residuals, checked here, agree.
+        """Solves; the status is SOLVED only if the residuals, which are checked here, are within tolerance.
 
         Args:
             parameter: (t,), finite.
@@ -36,7 +36,7 @@ class ConicSolver(ABC):
 
     @abstractmethod
     def keep(self) -> None:
-        """Keeps the point of the last solve although its status was not SOLVED; a SOLVED one is kept by itself."""
+        """Keeps the point of the last solve although its status was not SOLVED; a SOLVED one is kept automatically."""
 
     @abstractmethod
     def point(self) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Indefinite quadratic programs of optimal control made convex, stage by stage, with the same solution.
+"""Convexification of indefinite quadratic programs of optimal control, stage by stage, with the same solution.
 
-Curvature is moved from each stage to the one before, which changes nothing where the dynamics hold, and added across
-constraints that are active, which changes nothing as long as they stay so (Verschueren, Zanon, Quirynen & Diehl 2017,
+Curvature is moved from each stage to the previous one, which has no effect where the dynamics hold, and added across
+active constraints, which has no effect as long as they stay active (Verschueren, Zanon, Quirynen & Diehl 2017,
 "A sparsity preserving convexification procedure for indefinite quadratic programs arising in direct optimal control").
 Where the program is convex on what then remains free, as it is near a regular minimum, its solution is kept exactly.
 Elsewhere eigenvalues are reflected, and its solution is a direction of descent.
@@ -49,7 +49,7 @@ class Convexification:
         self._added: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
     def leave(self) -> None:
-        """Takes the Hessians as they are."""
+        """Leaves the Hessians unchanged."""
         self._is_moved = False
 
     def reflect(self) -> None:
@@ -95,7 +95,7 @@ class Convexification:
         return all(np.isfinite(a).all() for a in (s.Q, s.S, s.R, qp.A, qp.B, qp.b, last.Q, last.S, last.R))
 
     def correct(self) -> None:
-        """Turns the multipliers of the changed program into those of the given one."""
+        """Converts the multipliers of the modified program to those of the original one."""
         if not self._is_moved:
             return
         qp, s = self._qp, self._qp.stages

@@ -31,14 +31,14 @@ _INFINITY = 1e30  # what DAQP takes for no bound
 class DAQP(Rescued):
     """Warm-started with the working set of the last solve. H must be positive definite.
 
-    DAQP is given the least-distance problem min |y|^2/2 in y = L'z + L^-1 f, H = L L'. Of that only the bounds change
-    from solve to solve; given H and f, it would spend more time on moving them than on the rest.
+    DAQP solves the least-distance problem min |y|^2/2 in y = L'z + L^-1 f, H = L L', of which only the bounds change
+    from solve to solve; with H and f, it would spend more time on transforming them than on the rest.
 
-    A soft row gets a slack variable of its own. Its curvature of 1e-8 weight keeps the dual problem defined; it shifts
+    Each soft row has its own slack variable. Its curvature of 1e-8 weight keeps the dual problem defined; it shifts
     a violated row's weight by 1e-8 of itself per unit of violation.
 
-    What it cannot solve for numerical reasons is given to PIQP: at some vertices where many rows meet, as they do on
-    the edge of a feasible set, an active-set method cycles, with any start and any tolerances.
+    Problems that it cannot solve for numerical reasons are passed to PIQP: at some vertices where many rows meet, as on
+    the edge of a feasible set, an active-set method cycles with any start and any tolerances.
     """
 
     SLACK_CURVATURE = 1e-7

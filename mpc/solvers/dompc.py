@@ -45,7 +45,8 @@ def do_mpc() -> Any:
 
 @final
 class Variables:
-    """The variables of a do-mpc model: states and inputs of a task by their names, and what a staged program adds.
+    """The variables of a do-mpc model: states and inputs of a task by name, and the additional ones of a staged
+    program.
 
     Args:
         program: a program whose last stage has no variables.
@@ -161,7 +162,7 @@ def _append(mpc: Any, rows: ca.SX, lower: np.ndarray, upper: np.ndarray) -> None
 
 @final
 class DoMPCSolver:
-    """Solves a staged program with do-mpc from the point in ``point``, which it moves; the interface is that of
+    """Solves a staged program with do-mpc from the point in ``point``, which it updates; the interface is that of
     :class:`mpc.solvers.sqp.SQP`. Solutions are those of ipopt, which starts from the point and the last multipliers.
 
     Args:
@@ -196,7 +197,7 @@ class DoMPCSolver:
         self._rows_end = self.mpc.n_opt_lagr - len(self._free.program.terminal_lower)
 
     def set_bounds(self) -> None:
-        """Hands the bounds of the rows to do-mpc."""
+        """Passes the bounds of the rows to do-mpc."""
         rows = slice(self._rows_end - self.lower.size, self._rows_end)
         for given, bounds in ((self.mpc.nlp_cons_lb, self.lower), (self.mpc.nlp_cons_ub, self.upper)):
             if bounds.size:
@@ -217,8 +218,8 @@ class DoMPCSolver:
         """Solves from the point for the measured state x (n,); never raises because of numbers.
 
         Args:
-            iterations: is not used; do-mpc fixes it when the solver is made.
-            until: time of `perf_counter` at which nothing is begun any more.
+            iterations: not used; do-mpc fixes it when the solver is constructed.
+            until: time of `perf_counter` after which no solve is begun.
         """
         self.point.x[0] = x
         if perf_counter() >= until:

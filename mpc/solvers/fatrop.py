@@ -13,9 +13,9 @@ __all__ = ["Fatrop"]
 
 
 class Fatrop(NLPSolver):
-    """A peer in benchmarks, offered by no controller: its inertia correction has no limit, so that numbers which
-    overflow, or a rank that stays deficient, keep it busy without end. Neither its iteration limit nor a callback ends
-    that, and it takes no clock.
+    """A peer in benchmarks that no controller offers: its inertia correction has no limit, so overflowing numbers or a
+    persistent rank deficiency keep it running forever. Neither its iteration limit nor a callback stops it, and it has
+    no time limit.
 
     Needs variables in the order x0 u0 x1 ..., rows in the order gap 0, path 0, gap 1, ..., gap k = x_{k+1} - F.
     """

@@ -36,7 +36,7 @@ Mode = Literal["speed_abs", "speed", "balance", "robust"]
 """HPIPM's trade between speed and robustness; `speed_abs` is the fastest and stops the earliest."""
 
 Origin = Literal["casadi", "acados"]
-"""Whose HPIPM: the one inside CasADi's wheel, or that of an installed acados, built for the processor."""
+"""Origin of HPIPM: CasADi's wheel, or an installed acados, which is built for the processor."""
 
 _MODES = {"speed_abs": 0, "speed": 1, "balance": 2, "robust": 3}
 _STATUS = {

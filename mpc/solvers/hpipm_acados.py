@@ -1,4 +1,4 @@
-"""The HPIPM of an installed acados, which is built for the processor; CasADi's is built for any."""
+"""The HPIPM of an installed acados, which is built for the processor; CasADi's is a generic build."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ACADOS_SIZES = {"qp_dim": 120, "qp": 120, "qp_sol": 56, "qp_ipm_arg": 160, "qp_i
 
 
 class HPIPMMissing(TriviumError):
-    """This machine has no HPIPM that can be called."""
+    """No usable HPIPM is available on this machine."""
 
 
 @functools.cache
 def acados_library() -> ctypes.CDLL:
-    """The HPIPM of the installed acados, in the link namespace of that.
+    """The HPIPM of the installed acados, in its link namespace.
 
     Raises:
         AcadosMissing: there is none, or this machine cannot use one.
@@ -50,7 +50,7 @@ def expect_sizes(opened: ctypes.CDLL, sizes: dict[str, int], where: str) -> None
     """Checks the sizes of HPIPM's structs: a call with another layout would crash the process.
 
     Raises:
-        HPIPMMissing: one is another.
+        HPIPMMissing: a size differs.
     """
     for struct, expected in sizes.items():
         size = getattr(opened, f"d_ocp_{struct}_strsize")

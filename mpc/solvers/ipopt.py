@@ -1,4 +1,4 @@
-"""ipopt: the general interior-point solver (Wächter & Biegler, 2006), as fall-back and as reference."""
+"""ipopt: the general interior-point solver (Wächter & Biegler, 2006), as fallback and reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def status_of(answer: str) -> Status:
 class Ipopt(NLPSolver):
     """With the linear solver MUMPS, the one that comes with CasADi.
 
-    It looks at the clock once in an iteration. Bounds are not relaxed: what it solves is what was posed. The barrier
+    It checks the clock once per iteration. Bounds are not relaxed, so exactly the posed problem is solved. The barrier
     parameter is adapted, since most guesses are shifted solutions (Nocedal, Wächter & Waltz, 2009).
     """
 

@@ -1,4 +1,5 @@
-"""Nonlinear programs through CasADi: one problem class, one checked solve; back-ends only name options and codes."""
+"""Nonlinear programs through CasADi: one problem class and one checked solve; back-ends define only options and
+codes."""
 
 from __future__ import annotations
 
@@ -46,12 +47,12 @@ def _named(bounds: Bounds) -> dict[str, ca.DM]:
 
 
 class NLPSolver(ABC):
-    """One nonlinear program, solved again and again for other parameters. ``Solution.multipliers`` are those of g.
+    """One nonlinear program, solved repeatedly for different parameters. ``Solution.multipliers`` are those of g.
 
     Args:
         problem: what is solved.
         max_iterations: of one solve.
-        time_limit: seconds of one solve, infinite for none; a solver looks at the clock once in an iteration.
+        time_limit: seconds of one solve, infinite for none; a solver checks the clock once per iteration.
     """
 
     TOLERANCE = 1e-5  # largest residual of a point that counts as solved

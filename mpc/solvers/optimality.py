@@ -1,4 +1,4 @@
-"""Residuals of the optimality conditions, compiled: every solver's point is measured by them, whatever it reports."""
+"""Residuals of the optimality conditions, compiled; they check every solver's point, whatever it reports."""
 
 from __future__ import annotations
 

@@ -24,9 +24,10 @@ _STATUS = {
 
 
 class PIQP(QPSolver):
-    """Cold-started at every solve, as interior points are, on a factorisation that knows the stages of the horizon.
+    """Cold-started at every solve, like interior-point methods, with a factorisation that exploits the stages of the
+    horizon.
 
-    A soft row gets a slack variable of its own.
+    Each soft row has its own slack variable.
     """
 
     def __init__(self, problem: QuadraticProgram, max_iterations: int | None = None) -> None:
@@ -119,17 +120,17 @@ class PIQP(QPSolver):
 
 
 class Rescued(QPSolver):
-    """A back-end whose failures for numerical reasons are given to PIQP.
+    """A back-end whose problems are passed to PIQP if it fails for numerical reasons.
 
     Attributes:
-        rescues: how often that happened.
+        rescues: number of such failures.
     """
 
     rescues = 0
 
     @cached_property
     def rescue(self) -> PIQP:
-        """The other solver, made when it is first needed; its points are polished as ours are."""
+        """The other solver, constructed when it is first needed; its points are polished in the same way."""
         other = PIQP(self.problem)
         other.POLISHED = self.POLISHED
         return other

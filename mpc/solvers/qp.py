@@ -1,4 +1,4 @@
-"""Interface of QP back-ends: data in, status and point out. Every point is checked here, whatever a solver says."""
+"""Interface of QP back-ends. Every point is checked here, whatever a solver reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Solution:
     """The point at which a solver stopped.
 
     Args:
-        status: how it ended; SOLVED only where our own residual check agrees.
+        status: how it ended; SOLVED only if our own residual check agrees.
         point: (variables,), not necessarily finite unless ``residual`` is.
         multipliers: (rows,), positive where an upper and negative where a lower bound is active.
         iterations: of the solver.
@@ -42,7 +42,7 @@ class Solution:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the point may be acted on: solved, or stopped so close to a solution that it makes no difference."""
+        """Whether the point may be used: solved, or so close to a solution that the difference does not matter."""
         return self.status is Status.SOLVED or (
             self.status in (Status.MAX_ITERATIONS, Status.TIMEOUT, Status.NUMERICAL, Status.TERMINAL_SET_UNREACHABLE)
             and self.residual <= LOOSE
@@ -60,7 +60,7 @@ class QuadraticProgram:
         A: (rows, d), its rows a_i'.
         weight: (rows,), positive.
         lower, upper: (rows,), the bounds of one instance. A row needs at least one finite bound.
-        product: A z of a point (d,), where something is faster than A; default: A.
+        product: computes A z for a point (d,), if there is a faster way than A; default: A.
     """
 
     H: sp.csc_matrix
@@ -93,10 +93,10 @@ class QuadraticProgram:
 
 
 class QPSolver(ABC):
-    """One quadratic program, solved again and again for other ``f`` and bounds.
+    """One quadratic program, solved repeatedly for different ``f`` and bounds.
 
     Args:
-        problem: what stays the same.
+        problem: the constant data.
         max_iterations: of one solve.
     """
 
@@ -141,10 +141,10 @@ class QPSolver(ABC):
             self._polish_unit(wide, one, one, -one, one, one, one)
 
     def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
-        """Makes what only some solves need, so that none of them waits for it."""
+        """Prepares everything that only some solves need, so that none of them is delayed."""
 
     def reset(self) -> None:
-        """Forgets the last solve: what comes next does not continue it."""
+        """Discards the last solve, so that the next one does not continue from it."""
         self._continues = False
         self._forget()
 
@@ -279,7 +279,7 @@ class QPSolver(ABC):
 
     def excludes(self, multipliers: np.ndarray, lower: np.ndarray, upper: np.ndarray, radius: float = 1e5) -> bool:
         """Whether the multipliers prove (Farkas) that no point with sum |z_i| below ``radius`` times the largest bound
-        meets the hard rows.
+        satisfies the hard rows.
 
         Such is any y with A'y = 0 and sum_i max over [lower, upper] of y_i v_i < 0; diverging multipliers are one.
         """
@@ -295,10 +295,10 @@ class QPSolver(ABC):
 
 
 class WithoutTerminalSet:
-    """The same quadratic program without the rows of its terminal set, for states from which none of it can be reached.
+    """The same quadratic program without the rows of its terminal set, for states from which the set cannot be reached.
 
-    Its plans keep the constraints over the horizon and include the terminal cost, but nothing is guaranteed beyond the
-    horizon.
+    Its plans satisfy the constraints over the horizon and include the terminal cost, but nothing is guaranteed beyond
+    the horizon.
 
     Args:
         make: the back-end.

@@ -50,7 +50,7 @@ class Ended:
 
 @final
 class SQP:
-    """Solves a staged program from the point in ``point``, which it moves.
+    """Solves a staged program from the point in ``point``, which it updates.
 
     The Hessian is that of the cost at first, which is positive semidefinite for most tasks; where its steps contract
     slowly, that of the Lagrangian, made convex. Where the program's functions are compiled, so are the steps of the
@@ -191,7 +191,7 @@ class SQP:
         return Ended(status, 1, np.inf)
 
     def contract(self, x: np.ndarray, tolerance: float, iterations: int = 20, until: float = np.inf) -> Ended:
-        """Takes full steps for the measured state x (n,) as long as each is at most half as long as the one before.
+        """Takes full steps for the measured state x (n,) as long as each is at most half as long as the previous one.
 
         This is the natural monotonicity test (Deuflhard, 2011, "Newton Methods for Nonlinear Problems", chapter 3):
         where it holds, Newton's method converges from this point to a solution nearby. Never raises because of numbers.

@@ -15,7 +15,7 @@ __all__ = ["StagedQP", "has_stages"]
 
 
 def has_stages(problem: QuadraticProgram, n: int, m: int) -> bool:
-    """Whether each row behind the dynamics speaks of one stage only, as :class:`StagedQP` needs.
+    """Whether each row after the dynamics involves one stage only, as :class:`StagedQP` requires.
 
     Args:
         problem: see :class:`StagedQP`.
@@ -31,10 +31,10 @@ def has_stages(problem: QuadraticProgram, n: int, m: int) -> bool:
 
 @final
 class StagedQP(Rescued):
-    """Cold-started at every solve, as interior points are.
+    """Cold-started at every solve, like interior-point methods.
 
-    A soft row gets an input of its own for each side, by how much it is violated. What HPIPM does not solve, PIQP is
-    given.
+    Each side of a soft row has an additional input, its violation. Problems that HPIPM does not solve are passed to
+    PIQP.
 
     Args:
         problem: in s = [x0 u0 x1 u1 ... xN]; its first n rows say x0 = x, the next N n are

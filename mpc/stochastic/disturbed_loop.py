@@ -24,7 +24,7 @@ class DisturbedLoop:
 
     Args:
         model: linearisation (exact) and stage cost.
-        noise: of one sample, its mean being part of the drift.
+        noise: of one sample; its mean is part of the drift.
         K: (m, n).
         A: (n, n), the closed loop.
         B: (n, m).
@@ -71,7 +71,7 @@ def disturbed_loop(task: Task, K: np.ndarray | None) -> DisturbedLoop:
 
 @dataclass(frozen=True, eq=False)
 class LoopRows:
-    """lower <= D (x - x_r) + F nu <= upper, each side to be kept with ``probability``, or at a weight.
+    """lower <= D (x - x_r) + F nu <= upper, each side to be satisfied with ``probability``, or penalised with a weight.
 
     Args:
         D: (rows, n).
@@ -112,8 +112,8 @@ def loop_rows(
 ) -> LoopRows:
     """The input bounds and the constraints of a task as rows in x - x_r and nu.
 
-    A budget of so many violations per episode is a chance constraint on every step, with its risk split among the
-    half-spaces (Boole's inequality), as ``joint`` asks of chance constraints too.
+    A budget of violations per episode is a chance constraint on every step, with its risk split among the half-spaces
+    (Boole's inequality), as ``joint`` requires for chance constraints, too.
     """
     inputs, constraints = affine.inputs, affine.constraints
     n = len(loop.B)

@@ -36,40 +36,41 @@ _Program = tuple[TightenedProgram, QPSolver, WithoutTerminalSet | None]
 
 
 class StochasticMPC(OnlineController):
-    """Keeps each half-space of a chance constraint with its probability, and hard constraints for every disturbance.
+    """Satisfies each half-space of a chance constraint with its probability, and hard constraints for every
+    disturbance.
 
-    A nominal prediction z carries the constraints, tightened by what the error x - z may become under the feedback
+    The constraints apply to a nominal prediction z, tightened by bounds on the error x - z under the feedback
     v - K (x - z); the cost is that of the prediction from the measured state. Every M = ``recondition_every`` samples
-    z is set to the measured state; in between it goes on along its own prediction (Köhler, Geuss & Zeilinger, 2023):
+    z is set to the measured state; in between it follows its own prediction (Köhler, Geuss & Zeilinger, 2023):
 
         M = 1:  every prediction starts at the measured state (robust-stochastic MPC; Kouvaritakis & Cannon, 2016),
         M = math.inf:  z is never reset (indirect feedback MPC; Hewing, Wabersich & Zeilinger, 2020).
 
-    Once feasible, always feasible, if the disturbance follows its distribution. The probabilities are conditional on
-    the state at the last re-conditioning. Inputs are kept within their bounds for every disturbance of a bounded
-    distribution. Where the tightened constraints can be met up to the horizon and not behind it, the plan ends at the
-    horizon, which the status ``terminal_set_unreachable`` says; feasibility is then not promised any more.
+    The scheme is recursively feasible if the disturbance follows its distribution. The probabilities are conditional on
+    the state at the last re-conditioning. Inputs stay within their bounds for every disturbance of a bounded
+    distribution. If the tightened constraints can be satisfied up to the horizon but not beyond it, the plan ends at
+    the horizon with the status ``terminal_set_unreachable``; recursive feasibility is then no longer guaranteed.
 
     Args:
-        task: an affine plant, a set-point, affine constraints. Chance constraints carry the probabilities, each of
-            their half-spaces the full one; budgets become chance constraints; violations of soft constraints are
-            penalised on the prediction from the measured state.
+        task: an affine plant, a set-point, affine constraints. Each half-space of a chance constraint has its full
+            probability; budgets become chance constraints; violations of soft constraints are penalised on the
+            prediction from the measured state.
         horizon: samples with free inputs.
         recondition_every: M, a whole number or ``math.inf``; an unbounded disturbance needs the latter.
         tightening: how margins follow from the distribution; see :data:`mpc.stochastic.tightening.Tightening`.
         K: (m, n), feedback u = -K x of the tube and behind the horizon; default: the gain of the task's regulator. See
             also :func:`mpc.stochastic.tube.tube_gain`.
-        terminal_steps: samples behind the horizon on which constraints are imposed; default: as many as imply all
-            others, which recursive feasibility needs.
+        terminal_steps: samples beyond the horizon on which constraints are imposed; default: as many as imply all
+            others, which recursive feasibility requires.
         joint: whether the probability is that of a whole constraint, its risk split evenly among its half-spaces.
-        input_probability: with which input bounds are kept; default: 1, or, if no feedback can do that because the
-            distribution is unbounded, the largest probability among the chance constraints.
-        recovery: whether z is set to the measured state at every sample where that happens to be feasible (Hewing &
-            Zeilinger, 2018); the probabilities are then no longer proved.
+        input_probability: with which input bounds are satisfied; default: 1, or, if no feedback can guarantee that
+            because the distribution is unbounded, the largest probability among the chance constraints.
+        recovery: whether z is set to the measured state at every sample at which that is feasible (Hewing & Zeilinger,
+            2018); the probabilities are then no longer proved.
         max_iterations: of the solver in one step; default: the solver's own.
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`.
 
-    A task with a terminal cost ends: the horizon shrinks with what is left of its run.
+    For a task with a terminal cost, the horizon shrinks to the remaining samples of its run.
 
     Attributes:
         K, error: the feedback, and the dynamics of the error under it.
@@ -156,7 +157,7 @@ class StochasticMPC(OnlineController):
         return None if others.all() else WithoutTerminalSet(make, program.problem, others)
 
     def reset(self) -> None:
-        """Forgets the nominal state, the plan and the solver's working set: a new run begins."""
+        """Starts a new run: discards the nominal state, the plan and the solver's working set."""
         super().reset()
         for _, solver, without_set in self._programs.values():
             solver.reset()
@@ -220,10 +221,10 @@ class StochasticMPC(OnlineController):
         return self._input(x), Source.SHIFTED_PLAN if self._left > 0 else Source.BACKUP
 
     def feasible_set(self, within: Box | None = None) -> FeasibleSet:
-        """The states at which a run can begin, which constraints on the state alone need not hold at.
+        """The states at which a run can begin; they need not satisfy constraints on the state alone.
 
         Args:
-            within: bounds on the states asked about.
+            within: bounds on the states.
         """
         program, n = self.program, len(self.loop.A)
         d = program.problem.H.shape[0]

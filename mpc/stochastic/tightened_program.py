@@ -20,7 +20,7 @@ __all__ = ["TightenedProgram", "program_margins", "terminal_steps", "tightened_p
 def terminal_steps(
     task: Task, loop: DisturbedLoop, rows: LoopRows, limits: Margins, horizon: int, max_rows: int = 2000
 ) -> int:
-    """For how many samples from the horizon on rows have to be imposed so that they hold for all future time.
+    """Number of samples from the horizon on for which rows must be imposed so that they hold for all future time.
 
     Under nu = 0 the rows of sample N + s bound D A^s (x_N - rest). Their margins grow with s, but never beyond the
     largest. So if the first J of them, with the smallest margins that any phase of re-conditioning knows, imply the

@@ -30,12 +30,12 @@ class Margins:
 
         margin(j) = q_p(d' sum_{l < r} A^l w_l) + sum_{r <= l < j} max_w d' A^l w:
 
-    what has happened since the last re-conditioning counts with its probability; what came before will have been
-    measured, and must not make the problem infeasible then, so it counts in full. M = 1 is the tightening of
+    disturbances since the last re-conditioning count with their probability; earlier ones will have been measured and
+    must not make the problem infeasible then, so they count in full. M = 1 is the tightening of
     Kouvaritakis & Cannon (2016), M infinite that of Hewing, Wabersich & Zeilinger (2020).
 
     For a row of the state alone, "before j" excludes j: the state measured at j can no longer be changed. A row with an
-    input includes it, since that input is decided anew.
+    input includes it, since that input is still to be decided.
 
     Args:
         chance: (R + 1, rows), q_p minus the worst case of the same samples, constant in r from R on.

@@ -1,4 +1,4 @@
-"""The feedback that holds a disturbed plant near its nominal prediction."""
+"""The feedback that keeps a disturbed plant near its nominal prediction."""
 
 from __future__ import annotations
 

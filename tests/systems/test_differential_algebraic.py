@@ -359,7 +359,7 @@ def test_vectors_of_algebraic_signals_are_read_by_name() -> None:
 def test_transformations_of_inputs_carry_it(integrator: Any, substeps: int) -> None:
     """A lag, a dead time and a limit on changes, on algebraic equations and an implicit integrator."""
     task = dataclasses.replace(circuit(), integrator=integrator, substeps=substeps)
-    late = delay_inputs(limit_changes(lag_inputs(task, {"source": 0.02}), {"source": 20.0}), {"source": 0.05})
+    late = limit_changes(delay_inputs(lag_inputs(task, {"source": 0.02}), {"source": 0.05}), {"source": 20.0})
     x = np.array([1.8, 2.6, 2.7, 2.8])  # voltage, what acts, the inputs before
     after = np.array(late.dynamics.function()(x, 3.0, 0, 0))[:, 0]
     equations = task.plant.casadi()

@@ -1,5 +1,5 @@
-"""The same projection by the alternating direction method of multipliers, compiled: quick where its last answer was
-nearly right.
+"""The same projection by the alternating direction method of multipliers, compiled; fast if the last solution is nearly
+right.
 
 Splitting y = J v + o (Boyd, Parikh, Chu, Peleato & Eckstein, 2011, section 5), which in harmonic MPC goes back to
 Krupa, Limon, Bemporad & Alamo (2022). It may need thousands of iterations where a harmonic cone sits near its apex, so

@@ -1,4 +1,4 @@
-"""One call from Python per control step: parameter in, input and plan out."""
+"""One call from Python per control step, from the parameter to input and plan."""
 
 from __future__ import annotations
 
