@@ -3,9 +3,9 @@
     python -m benchmarks.fuzz_tape                       # 10^7 operations against numpy, 10^6 against Arb: minutes
     python -m benchmarks.fuzz_tape --numpy 1e8 --seed 1
 
-Random programs run on boxes of all sizes, huge, tiny, empty of width and around zero. Against numpy: the same to the
-bit where rounding is that of IEEE 754, to the error of the library else, and silent exactly where something is undefined
-or unbounded. Against Arb: at points of the boxes, with 300 bits. The last line is JSON: operations, how many of them were
+Random programs run on boxes of all sizes: huge, tiny, of no width, around zero. Against numpy: the same to the bit
+where rounding is that of IEEE 754, to the error of the library else, and silent exactly where something is undefined or
+unbounded. Against Arb: at points of the boxes, with 300 bits. The last line is JSON: operations, how many of them were
 silent, how many wrong. Needs python-flint.
 """
 

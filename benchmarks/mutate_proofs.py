@@ -30,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUNDS = "tests/ctrl/certify/test_bounds.py"
+TAPE = ["tests/systems/tape/test_tape.py", "tests/ctrl/certify/test_compiled.py"]
 TESTS = {
     "ctrl/certify/bounds/decrease.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
     "ctrl/certify/search/border.py": [BOUNDS],
@@ -60,10 +61,8 @@ TESTS = {
         "tests/systems/arithmetic/test_undefined.py",
         "tests/systems/arithmetic/test_interval.py",
     ],
-    **dict.fromkeys(
-        [f"systems/tape/{name}.py" for name in ("machine", "recorded", "tape", "trace")],
-        ["tests/systems/tape/test_tape.py", "tests/ctrl/certify/test_compiled.py"],
-    ),
+    **{f"systems/tape/{name}.py": TAPE for name in ("machine", "recorded", "tape", "trace")},
+    "ctrl/certify/search/rising.py": ["tests/ctrl/certify/test_rising.py"],
 }
 SLOW = "not all_masses and not two_states_of_anything"  # of test_roa, minutes together
 

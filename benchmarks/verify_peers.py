@@ -139,7 +139,8 @@ class _Plain:
                 falls = (_value(region, f) - (1.0 - Interval.of(self.claim.kappa)) * value).hi < 0
                 falls &= ((f.lo >= region.lower) & (f.hi <= region.upper)).all(axis=1) | region.is_whole
             still_open[rest], middle[rest] = ~falls, x.mid
-        return Findings(still_open, high - low, middle, np.zeros((len(low), len(loop.task.plant.disturbance))))
+        nothing = np.zeros((len(low), len(loop.task.plant.disturbance)))
+        return Findings(still_open, high - low, middle, nothing, np.zeros(len(low)))
 
 
 def _value(region: SublevelSet, x: Interval) -> Interval:

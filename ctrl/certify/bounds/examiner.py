@@ -42,12 +42,14 @@ class Findings:
         spread: (b, n), how much each direction contributes to the error of the bounds.
         worst: (b, n), the state at which the change of V seems largest.
         disturbance: (b, q), under which it does.
+        V: (b,), lower bounds of V over what is open.
     """
 
     open: np.ndarray
     spread: np.ndarray
     worst: np.ndarray
     disturbance: np.ndarray
+    V: np.ndarray
 
 
 @final
@@ -109,10 +111,11 @@ class Examiner:
         region, loop = self.claim.region, self.claim.loop
         n = len(core)
         still_open, spread, worst = np.zeros_like(low[:, 0], dtype=bool), np.zeros_like(low), np.zeros_like(low)
+        bounds = np.zeros_like(low[:, 0])
         disturbance = np.zeros_like(low[:, :1]) + loop.disturbance_box.mid
         centre = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
         if centre is None:
-            return Findings(~still_open, high - low, worst, disturbance)
+            return Findings(~still_open, high - low, worst, disturbance, np.zeros_like(low[:, 0]))
         # The core extends from the centre's own coordinates, which lie between centre[0] and centre[1]; rounded inward.
         inner = (centre[1] - Interval.of(core)).hi, (centre[0] + Interval.of(core)).lo
         within = (low >= inner[0]).all(axis=1) & (high <= inner[1]).all(axis=1)
@@ -122,7 +125,7 @@ class Examiner:
         relevant = ~beyond & ~(least > region.level)
         rest, low, high, least = rest[relevant], low[relevant], high[relevant], least[relevant]
         if not len(rest):
-            return Findings(still_open, spread, worst, disturbance)
+            return Findings(still_open, spread, worst, disturbance, bounds)
         middle, error, inside, lowest_V, *parts = run(self._expanded, low, high)
         upper, d = greatest(Terms(*parts), partial(run, self._sharpened))
         least = np.fmax(least, lowest_V)
@@ -135,11 +138,12 @@ class Examiner:
         if not (region.is_whole or loop.continuous):
             settled, d = settled & inside, np.where(inside[:, None], d, 0.0)
         still_open[rest] = ~settled & ~(least > region.level)
+        bounds[rest] = least
         spread[rest], worst[rest] = error, middle + d[:, :n] @ self.frame.T.T
         if loop.is_disturbed:
             box = loop.disturbance_box
             disturbance[rest] = np.clip(disturbance[rest] + d[:, n:], box.lo, box.hi)
-        return Findings(still_open, spread, worst, disturbance)
+        return Findings(still_open, spread, worst, disturbance, bounds)
 
     def _stays(self, low: np.ndarray, high: np.ndarray, run: Run) -> np.ndarray:
         """Whether all states of boxes are in the inner set one sample later or, in continuous time, are in it
@@ -157,7 +161,7 @@ class Examiner:
         """Lower bounds of V, and whether a box lies beyond that of the region."""
         region = self.claim.region
         patch = self.frame.patch(low, high)
-        beyond = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
+        beyond: Any = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
         return lowest(region.V, patch), beyond
 
     def _expanded(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -168,7 +172,8 @@ class Examiner:
         f, disturbed = loop.relax(patch), loop.with_disturbances(patch)
         expansion = expanded(region.V, disturbed, f, self.claim.kappa, loop.continuous)
         n = low.shape[1]
-        error, inside = expansion.spread[:, :n], np.zeros_like(low[:, 0], dtype=bool)
+        error = expansion.spread[:, :n]
+        inside: Any = np.zeros_like(low[:, 0], dtype=bool)
         if not (region.is_whole or loop.continuous):
             image = f.range(disturbed.half)
             inside = ((image.lo >= region.lower) & (image.hi <= region.upper)).all(axis=1)

@@ -14,17 +14,20 @@ from ctrl.certify.candidates.disturbed import reachable
 from ctrl.certify.candidates.sampling import sampled_limit
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import LEAST_LEVEL, Claim, Equilibrium, candidate, expected_box, expected_rate
-from ctrl.certify.claims.result import Kind
+from ctrl.certify.claims.result import Kind, SearchResult
 from ctrl.certify.functions.lyapunov import Lyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
+from ctrl.certify.search.border import holds_at_border
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.search.prove import expect_limits, prove
+from ctrl.certify.search.rising import highest
 from ctrl.laws.law import Law
 from systems import Task
 from systems.arguments import expect_number
 
 __all__ = ["largest_level"]
 
+_ONE_SEARCH = 0.75  # of the limits; what is left is for a bisection where nothing was proved
 _NEAR = 4.0  # two levels by less than this factor apart are bisected, others by the middle of their logarithms
 
 
@@ -43,18 +46,24 @@ def largest_level(
     inner: float | None = None,
     equilibrium: Equilibrium = "reference",
 ) -> Certificate:
-    """The highest level that can be proved, by trial just below the sampled limit and bisection.
+    """The highest level that can be proved, by one search from just below the sampled limit downward.
 
-    Where the first trial fails, the level is proved whose whole set one inequality between matrices settles, if there
-    is one: it may be low, but it takes no search, however many states there are.
+    The search examines boxes in the order of V. What is settled serves every level, a point that breaks the claim
+    lowers the level, and the search ends where a large share of its boxes has not raised the proved level by the
+    resolution.
+
+    Where it proves nothing, levels are tried by bisection; there the level is proved first whose whole set one
+    inequality between matrices settles, if there is one: it may be low, but it takes no search, however many states
+    there are.
 
     Args:
         task: what is controlled.
         law: the controller in closed form.
         V: as :func:`certify`.
         kappa: as :func:`certify`.
-        resolution: bisection stops at this share of the sampled limit; default: 0.2 %.
-        budget: limits of all attempts together; each gets at most half of what is left.
+        resolution: levels this share of the sampled limit apart are not told from each other; default: 0.2 %.
+        budget: limits of all attempts together; the one search gets three quarters, each attempt of a bisection at most
+            half of what is left.
         continuous: as :func:`certify`.
         box: as :func:`certify`.
         uncertain: as :func:`certify`.
@@ -63,8 +72,8 @@ def largest_level(
         equilibrium: as :func:`certify`.
 
     Returns:
-        The proved certificate of the highest level (its boxes and seconds are those of its own proof). Where none is
-        proved, the last attempt, with the boxes and seconds of all.
+        The proved certificate of the highest level (its boxes and seconds are those of the search that proved it).
+        Where none is proved, the last attempt, with the boxes and seconds of all.
     """
     began = perf_counter()
     limits = expect_limits(budget)
@@ -75,8 +84,16 @@ def largest_level(
         inner = reachable(loop, V, kappa, box=box)
     inner = expect_number(inner, "inner", least=0.0)
     top = max(sampled_limit(loop, V, kappa, box=box, inner=inner).level, LEAST_LEVEL)
-    proved, failed, share = 0.0, 1.0, 1.0 - resolution
+    claim = Claim.about(
+        loop, V, max((1.0 - resolution) * top, inner), kappa=kappa, box=box, inner=inner, equilibrium=equilibrium
+    )
     boxes = limits.boxes
+    proved, failed, share = 0.0, 1.0, 1.0 - resolution
+    if (single := _by_one_search(claim, limits, resolution)) is not None:
+        if single.is_proved:
+            return single
+        boxes -= single.boxes
+        share = _settled(claim) / top or 0.4
     best: Certificate | None = None
     tried: list[Certificate] = []
     while True:
@@ -104,6 +121,25 @@ def largest_level(
             share = 0.5 * (proved + failed)
         if share * top <= inner:
             return best or _none_of(tried)
+
+
+def _by_one_search(claim: Claim, limits: SearchLimits, resolution: float) -> Certificate | None:
+    """The highest level up to that of a claim, out of one search; None where the claim does not allow it."""
+    began = perf_counter()
+    if limits.device is not None:
+        return None
+    boxes = 0
+    if claim.loop.continuous and not claim.region.is_whole:
+        # On the border, what holds at one level holds at lower ones; where it does not hold, a lower one is needed.
+        boxes, fault = holds_at_border(claim, limits)
+        if fault:
+            return None
+
+    def decide(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
+        return highest(claim, limits, resolution)
+
+    seconds = _ONE_SEARCH * (limits.seconds - (perf_counter() - began))
+    return prove(claim, SearchLimits(max(int(_ONE_SEARCH * (limits.boxes - boxes)), 1), max(seconds, 0.0)), decide)
 
 
 def _settled(claim: Claim) -> float:

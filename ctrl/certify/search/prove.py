@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter, process_time
 
@@ -113,29 +113,40 @@ def expect_limits(limits: SearchLimits | None) -> SearchLimits:
     return limits
 
 
-def prove(claim: Claim, limits: SearchLimits) -> Certificate:
-    """Decides a claim: where its loop rests, whether samples refute it, and by branch and bound.
+Decide = Callable[[Claim, SearchLimits], tuple[Claim, SearchResult]]
+"""A search: what is decided, which may be less than what was claimed, and the result."""
+
+
+def searched(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
+    """Decides the claim as it is: by samples, which refute it quickly where they can, then by branch and bound."""
+    return claim, _searched(claim, limits)
+
+
+def prove(claim: Claim, limits: SearchLimits, decide: Decide = searched) -> Certificate:
+    """Decides a claim: where its loop rests, and by a search.
 
     Args:
         claim: to decide.
         limits: of the search.
+        decide: the search.
     """
     began, worked = perf_counter(), process_time()
-    claim, result = _decided(claim, limits)
+    claim, result = _decided(claim, limits, decide)
     volume = claim.region.volume() if result.kind is Kind.PROVED else float("nan")
     return Certificate(
         claim, replace(result, seconds=perf_counter() - began, cpu=process_time() - worked, volume=volume)
     )
 
 
-def _decided(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
+def _decided(claim: Claim, limits: SearchLimits, decide: Decide) -> tuple[Claim, SearchResult]:
     """The claim around the equilibrium that is proved to exist, and the result of its search."""
     loop, region = claim.loop, claim.region
     V, own = region.V, claim.equilibrium == "own"
     zero = np.zeros_like(V.middle)
     if region.inner > 0:
         origin = f"nothing is claimed of it: trajectories end in {{V <= {region.inner:.6g}}}"
-        return claim, replace(_searched(claim, limits), origin=origin)
+        claim, result = decide(claim, limits)
+        return claim, replace(result, origin=origin)
     centre, reference = V.middle, loop.reference
     is_exact, drift = loop.drift(centre)
     origin, equilibrium = "equilibrium, exactly", None
@@ -164,7 +175,7 @@ def _decided(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
         away = float(distance(equilibrium, reference).max())
         where = "of it" if is_same(equilibrium, reference) else "of the reference"
         origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
-    result = _searched(claim, limits)
+    claim, result = decide(claim, limits)
     if not result.core.any():
         return claim, replace(result, origin=f"{origin}; decrease around it not shown")
     half = ", ".join(f"{a:.3g}" for a in result.core)

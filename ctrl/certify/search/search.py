@@ -17,11 +17,11 @@ from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.search.reasons import LOWER, MORE, around_centre, undefined_over
 from systems.lowering.device import fetched, placed
 
-__all__ = ["CHUNK", "Search", "broken_under", "decreases"]
+__all__ = ["CHUNK", "LONG", "Search", "broken_under", "decreases"]
 
 CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
 _DEVICE_CHUNK = 1 << 18  # a device wants more of them, to be busy for longer than it takes to ask it
-_LONG = 2 * CHUNK  # a search that takes more boxes than this is worth recording what is done with them
+LONG = 2 * CHUNK  # a search that takes more boxes than this is worth recording what is done with them
 _TRIALS = 4
 _INSIDE = (
     "a lower level, at which the set does not reach the border of its box, or more seconds: SearchLimits(seconds=...)"
@@ -137,7 +137,7 @@ class Search:
 
     def _compiled(self, boxes: int) -> Run:
         """How so many further boxes are examined: compiled where the search is long."""
-        if self._by is as_written and self.device is None and self._examined >= _LONG:
+        if self._by is as_written and self.device is None and self._examined >= LONG:
             from systems.tape.recorded import Recorder  # numba is slow to import
 
             self._by = Recorder()

@@ -126,7 +126,7 @@ def test_certificates_are_numpys_and_are_verified_by_it(
 ) -> None:
     reference = certify(TASK, LAW, **CLAIMS[name])
     used = []
-    monkeypatch.setattr(search, "_LONG", 0)
+    monkeypatch.setattr(search, "LONG", 0)
     monkeypatch.setattr("systems.tape.recorded.Recorder", lambda: used.append(Recorder()) or used[-1])
     ours = certify(TASK, LAW, **CLAIMS[name])
     assert used
@@ -138,7 +138,7 @@ def test_certificates_are_numpys_and_are_verified_by_it(
 
 @pytest.mark.parametrize("term", ["log", "overflow"])
 def test_what_is_undefined_is_not_proved(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_LONG", 0)
+    monkeypatch.setattr(search, "LONG", 0)
     x = ca.SX.sym("x", 2)
     hidden = ca.log(x[0] - 5) if term == "log" else ca.exp(900 * (x[0] + 1))
     law = Expression(ca.Function("u", [x], [-ca.DM(LAW.K) @ x + ca.fmax(0, x[0] - 5) * hidden]))
@@ -146,7 +146,7 @@ def test_what_is_undefined_is_not_proved(term: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_search_finds_counterexamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_LONG", 0)
+    monkeypatch.setattr(search, "LONG", 0)
     loop = ClosedLoop(TASK, LAW)
     result = search.decreases(Claim.about(loop, V, 24.0), SearchLimits())
     assert result.kind is Kind.REFUSED

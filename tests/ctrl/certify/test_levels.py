@@ -1,4 +1,4 @@
-"""The search for the highest level, with an oracle in place of the proofs: it answers by a threshold and costs what it
+"""Bisection for the highest level, with an oracle in place of the proofs: it answers by a threshold and costs what it
 says."""
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Certificate]:
 
     def run(oracle: Oracle, settled: float = 0.0, **options: Any) -> Certificate:
         monkeypatch.setattr(levels, "prove", oracle)
+        monkeypatch.setattr(levels, "_by_one_search", lambda *_: None)
         monkeypatch.setattr(levels, "perf_counter", lambda: oracle.clock)
         monkeypatch.setattr(levels, "sampled_limit", lambda *_, **__: SimpleNamespace(level=TOP))
         monkeypatch.setattr(levels, "_settled", lambda claim: settled)
@@ -191,6 +192,7 @@ def test_every_attempt_makes_the_claim_that_was_asked_for(monkeypatch: pytest.Mo
     task = pendulum()
     oracle = Oracle(0.0)
     monkeypatch.setattr(levels, "prove", oracle)
+    monkeypatch.setattr(levels, "_by_one_search", lambda *_: None)
     monkeypatch.setattr(levels, "_settled", lambda claim: 0.0)
     low, high = np.full(2, -0.02), np.full(2, 0.03)
     name, signal = "mass", task.plant.disturbance.names[0]
