@@ -74,7 +74,7 @@ def test_a_wheel_writes_nowhere_else(tmp_path: Path) -> None:
 
 
 def test_what_is_no_wheel_of_acados_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="holds no acados"):
+    with pytest.raises(InvalidValue, match="contains no acados"):
         unpack(_wheel(tmp_path / "a.whl", {"other/file": 0o644}), tmp_path / "to")
     (tmp_path / "b.whl").write_bytes(b"nothing")
     with pytest.raises(InvalidValue, match="cannot be unpacked"):

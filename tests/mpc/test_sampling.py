@@ -335,5 +335,5 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"deviation = \[0.0\]; expected a positive number"):
         MPPI(task, 5, 50, deviation=[0.0])
     budget = Box("b", {task.plant.state.names[0]: (-1.0, 1.0)}).budget(2.0, of="excess")
-    with pytest.raises(NotApplicable, match="counts by how much it is exceeded"):
+    with pytest.raises(NotApplicable, match="limits the accumulated excess"):
         MPPI(dataclasses.replace(task, constraints=(budget,)), 5, 50)

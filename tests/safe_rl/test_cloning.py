@@ -239,6 +239,6 @@ def test_train_begins_as_a_copy_and_says_how_near_it_is(
     learner = SAC.load(tmp_path / "out" / "checkpoint.pt", pendulum())
     assert isinstance(learner.trials, CloneTrials)
     assert main([*command[:-1], "12", "--clone", "ctrl.regulator:LQR"]) == 0
-    assert "this one has begun" in capsys.readouterr().out
+    assert "this one is resumed" in capsys.readouterr().out
     assert main([*command[:3], "safe_rl:PPO", "--out", "other", "--clone", "ctrl.regulator:LQR"]) == 2
     assert "has no clone()" in capsys.readouterr().err

@@ -360,14 +360,14 @@ def test_transformations_of_inputs_carry_it(integrator: Any, substeps: int) -> N
     """A lag, a dead time and a limit on changes, on algebraic equations and an implicit integrator."""
     task = dataclasses.replace(circuit(), integrator=integrator, substeps=substeps)
     late = limit_changes(delay_inputs(lag_inputs(task, {"source": 0.02}), {"source": 0.05}), {"source": 20.0})
-    x = np.array([1.8, 2.6, 2.7, 2.8])  # voltage, what acts, the inputs before
+    x = np.array([1.8, 2.6, 2.8, 2.7])  # voltage, what acts, the inputs before
     after = np.array(late.dynamics.function()(x, 3.0, 0, 0))[:, 0]
     equations = task.plant.casadi()
 
     def rates(t: float, y: np.ndarray) -> list[float]:
         return [float(equations(y[0], y[1], 0, 0)), (2.8 - y[1]) / 0.02]
 
-    assert late.plant.state.names == ("voltage", "source_lagged", "previous_source", "source_1_ago")
+    assert late.plant.state.names == ("voltage", "source_lagged", "source_1_ago", "previous_source")
     reference = solve_ivp(rates, (0.0, 0.05), x[:2], rtol=1e-10, atol=1e-12).y[:, -1]
     assert after[:2] == pytest.approx(reference, abs=5e-4)
     f = late.plant.casadi(["load"])

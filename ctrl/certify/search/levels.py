@@ -88,11 +88,12 @@ def largest_level(
         loop, V, max((1.0 - resolution) * top, inner), kappa=kappa, box=box, inner=inner, equilibrium=equilibrium
     )
     boxes = limits.boxes
+    proved, failed, share = 0.0, 1.0, 1.0 - resolution
     if (single := _by_one_search(claim, limits, resolution)) is not None:
         if single.is_proved:
             return single
         boxes -= single.boxes
-    proved, failed, share = 0.0, 1.0, 1.0 - resolution
+        share = _settled(claim) / top or 0.4
     best: Certificate | None = None
     tried: list[Certificate] = []
     while True:
@@ -135,9 +136,7 @@ def _by_one_search(claim: Claim, limits: SearchLimits, resolution: float) -> Cer
             return None
 
     def decide(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
-        if (decided := highest(claim, limits, resolution)) is not None:
-            return decided
-        return claim, SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
+        return highest(claim, limits, resolution)
 
     seconds = _ONE_SEARCH * (limits.seconds - (perf_counter() - began))
     return prove(claim, SearchLimits(max(int(_ONE_SEARCH * (limits.boxes - boxes)), 1), max(seconds, 0.0)), decide)

@@ -29,8 +29,8 @@ _BELOW = 1.0 - 1e-9  # a proved level stays this much below V of what is open, s
 _PATIENCE = 0.3  # the search ends where this share of its boxes has not raised the level by its resolution
 
 
-def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult] | None:
-    """The claim at the highest level up to its own for which it is proved, and how; None where none is.
+def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult]:
+    """The claim at the highest level up to its own for which it is proved, and how; undecided where none is.
 
     Where the region's box cuts the set off, images have to lie in the box, too. That is not needed of a set which the
     box does not cut; where the level ends below one of those, the search is made again from there.
@@ -45,12 +45,13 @@ def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Clai
     first = _highest(claim, limits, resolution)
     if claim.region.is_whole or claim.loop.continuous:
         return first
-    whole = _largest_whole(claim)
-    if (found is not None and found[0].region.level >= whole.region.level) or whole.region.level <= claim.region.inner:
+    whole, proved = _largest_whole(claim), first[1].kind is Kind.PROVED
+    if whole.region.level <= max(claim.region.inner, first[0].region.level if proved else 0.0):
         return first
-    boxes = limits.boxes if first is None else limits.boxes - first[1].boxes
-    left = SearchLimits(max(boxes, 1), limits.seconds - (perf_counter() - began))
-    return max(first, _highest(whole, left, resolution), key=lambda pair: 0.0 if pair is None else pair[0].region.level)
+    left = SearchLimits(max(limits.boxes - first[1].boxes, 1), limits.seconds - (perf_counter() - began))
+    second = _highest(whole, left, resolution)
+    better = first if proved and first[0].region.level > second[0].region.level else second
+    return better[0], replace(better[1], boxes=first[1].boxes + second[1].boxes)
 
 
 def _largest_whole(claim: Claim) -> Claim:
@@ -65,11 +66,12 @@ def _largest_whole(claim: Claim) -> Claim:
     return replace(claim, region=replace(claim.region, level=low))
 
 
-def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult] | None:
+def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult]:
     """As :func:`highest`, with the conditions that the claim has at its own level."""
     began, worked = perf_counter(), process_time()
     searches = [s for frame in frames(claim.loop, claim.region.V) if (s := _Rising.start(claim, frame, resolution))]
     boxes, most = 0, np.inf
+    nothing = SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
     for trial in range(_TRIALS + 1):
         for search in list(searches):
             search.level = min(search.level, most)
@@ -81,7 +83,7 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
             if search.is_done or last or over:
                 best = max(searches, key=lambda s: s.proved)
                 if best.proved <= claim.region.inner:
-                    return None
+                    return claim, replace(nothing, boxes=boxes)
                 core = np.abs(best.examiner.frame.T) @ best.core
                 result = SearchResult(Kind.PROVED, core, boxes, proof=best.proof)
                 seconds, cpu = perf_counter() - began, process_time() - worked
@@ -91,7 +93,7 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
             searches.remove(min(searches, key=_Rising.progress))
         if trial == _TRIALS - 1:
             searches = [max(searches, key=_Rising.progress)] if searches else []
-    return None
+    return claim, nothing
 
 
 @final

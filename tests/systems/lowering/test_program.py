@@ -87,7 +87,7 @@ def test_functions_that_cannot_be_expanded_are_evaluated_by_casadi():
         np.testing.assert_allclose(lower(function, "torch")(torch.as_tensor(points)).numpy(), right, rtol=1e-12)
         with pytest.raises(NotLowerable, match=r"plant uses a call of '\w+' \(\w+\), which interval"):
             lower(function, "interval")
-        with pytest.raises(NotLowerable, match="a gradient was asked for"):
+        with pytest.raises(NotLowerable, match="a gradient was requested"):
             lower(function, "torch")(torch.as_tensor(points).requires_grad_())
 
 
