@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ctrl.comparison.draws import draw
+from ctrl.comparison.draws import draw_all
 from ctrl.controller import BatchController, Controller, NotApplicable
 from ctrl.loop import simulate
 from ctrl.regulator import LQR
@@ -80,16 +80,16 @@ def clone(
             f"controller makes {shown(made)}, which has no reset() and step(x, k); expected what makes a controller of "
             "a task, such as LQR"
         )
-    first, second = (draw(task, runs, (_SEED + 2 * seed + i,)) for i in range(2))
-    its = simulate(task, made, *first)
+    first, second = (draw_all(task, runs, (_SEED + 2 * seed + i,)) for i in range(2))
+    its = simulate(task, made, **first.arguments)
     rows = [_Rows.of(its, its.inputs, environment)]
     if not len(rows[0].inputs):
         raise NotApplicable(f"{shown(made)} leaves the domain of task '{task.name}' at once; there is nothing to copy")
     _fit(policy, rows, entropy, generator)
-    own = simulate(task, PolicyController(task, policy), *second)
+    own = simulate(task, PolicyController(task, policy), **second.arguments)
     rows.append(_Rows.of(own, _answers(made, own), environment))
     _fit(policy, rows, entropy, generator)
-    mine = simulate(task, PolicyController(task, policy), *first)
+    mine = simulate(task, PolicyController(task, policy), **first.arguments)
     return Costs(*(float(np.where(np.isfinite(c), c, np.inf).mean()) for c in (its.cost, mine.cost)))
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ctrl.comparison.draws import draw
+from ctrl.comparison.draws import draw_all
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.saturated_linear import SaturatedLinear
 from ctrl.loop import totals
@@ -63,8 +63,7 @@ def stabilises(task: Any, controller: Callable[[Task], Controller] = LQR) -> boo
     try:
         regulator_law(task, controller)
         task = simulated(task)
-        starts, disturbances = draw(task, _RUNS, (_SEED,))
-        outcome = totals(task, controller(task), starts, disturbances)
+        outcome = totals(task, controller(task), **draw_all(task, _RUNS, (_SEED,)).arguments)
     except TriviumError:
         return False
     arrived = task.arrived(outcome.final, task.steps)
@@ -87,13 +86,13 @@ class Trials(ABC):
 
     def __init__(self, task: Task, policies: Sequence[Policy], best: Policy) -> None:
         self.task, self.policies = simulated(task), tuple(policies)
-        self._draws = draw(self.task, _RUNS, (_SEED,))
+        self._draws = draw_all(self.task, _RUNS, (_SEED,))
         self.best = best.requires_grad_(False)
         self.of_best = self.costs(best)
 
     def costs(self, policy: Policy) -> np.ndarray:
         """Costs of the runs of a trial, (runs,); infinite where a run overflows."""
-        cost = totals(self.task, PolicyController(self.task, policy), *self._draws).cost
+        cost = totals(self.task, PolicyController(self.task, policy), **self._draws.arguments).cost
         return np.where(np.isfinite(cost), cost, np.inf)
 
     def is_due(self, updates: int) -> bool:

@@ -22,7 +22,7 @@ class Baseline:
     """
 
     def __init__(self, task: Any) -> None:
-        from ctrl.comparison.draws import draw
+        from ctrl.comparison.draws import draw_all
         from ctrl.regulator import LQR
         from systems import Task
         from systems.errors import TriviumError
@@ -31,7 +31,7 @@ class Baseline:
         self._costs: np.ndarray | None = None
         if isinstance(task, Task):
             try:
-                self._draws = draw(task, RUNS, (0,))
+                self._draws = draw_all(task, RUNS, (0,))
                 self._costs = self._run(LQR(task))
             except TriviumError:
                 pass
@@ -39,7 +39,7 @@ class Baseline:
     def _run(self, controller: Any) -> np.ndarray:
         from ctrl.loop import totals
 
-        costs = totals(self.task, controller, *self._draws).cost
+        costs = totals(self.task, controller, **self._draws.arguments).cost
         return np.where(np.isfinite(costs), costs, np.inf)
 
     @property

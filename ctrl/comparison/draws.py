@@ -30,6 +30,11 @@ class Draws(NamedTuple):
     noise: np.ndarray | None
     parameters: np.ndarray | None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :func:`ctrl.loop.simulate` that they are, by name."""
+        return self._asdict()
+
     def of(self, runs: np.ndarray) -> Draws:
         """Those of some runs, by their numbers."""
         return Draws(*(None if part is None else part[runs] for part in self))  # type: ignore[arg-type]

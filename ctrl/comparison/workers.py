@@ -59,8 +59,7 @@ class RunCell:
         if self.token not in _BUILT:
             _BUILT.clear()
             _BUILT[self.token] = self.factory(self.task)
-        x0, w, noise, p = self.draws
-        return simulate(self.task, _BUILT[self.token], x0, w, noise=noise, parameters=p)
+        return simulate(self.task, _BUILT[self.token], **self.draws.arguments)
 
 
 @final
@@ -154,11 +153,11 @@ class Work:
         return time.perf_counter() - began
 
     def _here(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
-        x0, w, noise, p = self._draws.of(rows)
+        drawn = self._draws.of(rows).arguments
         if self._is_batch:
-            self._note(rows, simulate(self._task, self._controller, x0, w, advance, noise, p))
+            self._note(rows, simulate(self._task, self._controller, progress=advance, **drawn))
             return
-        for row, run in zip(rows, one_by_one(self._task, self._controller, x0, w, noise, p), strict=True):
+        for row, run in zip(rows, one_by_one(self._task, self._controller, **drawn), strict=True):
             self._note(np.array([row]), run)
             advance(1)
 

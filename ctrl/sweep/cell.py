@@ -74,8 +74,8 @@ class SweepCell:
     def __call__(self) -> dict[str, Any]:
         began = perf_counter()
         controller, task = self._made(), self.perturbation.task(self.task)
-        x0, w, noise, p = self.perturbation.draws(draw_all(task, self.starts, (self.seed,)))
-        runs = simulate(task, self.perturbation.controller(controller, task), x0, w, noise=noise, parameters=p)
+        drawn = self.perturbation.draws(draw_all(task, self.starts, (self.seed,)))
+        runs = simulate(task, self.perturbation.controller(controller, task), **drawn.arguments)
         metrics, said = measure(task, runs), announced(controller)
         return {
             "cost": runs.cost.tolist(),

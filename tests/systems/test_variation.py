@@ -211,3 +211,13 @@ def test_actuator_limits_cannot_vary() -> None:
 def test_no_variation_is_no_signal() -> None:
     assert decay(variation=None).varied == Signals()
     assert decay(variation=None) != decay()
+
+
+def test_trials_of_a_learner_meet_the_drawn_plants() -> None:
+    """A regulator that stabilises the nominal plant alone is not called stabilising."""
+    pytest.importorskip("torch")
+    from safe_rl.trials import stabilises
+
+    task = decay(initial=Uniform({"x": -1.0}, {"x": 1.0}), steps=80, variation=None, tolerance={"x": 0.05})
+    assert stabilises(task)
+    assert not stabilises(task.with_variation(Uniform({"rate": -9.0}, {"rate": -8.0})))
