@@ -187,7 +187,7 @@ def _unsafe(task: Task, drawing: Drawing, window: tuple[float, float, float, flo
     names = (drawing.across, drawing.up)
     if not task.constraints or names == (None, None):
         return ()
-    from contourpy import contour_generator
+    from contourpy import contour_generator  # comes with matplotlib
 
     axes = np.linspace(window[0], window[1], _GRID), np.linspace(window[2], window[3], _GRID)
     x_ref, u_ref = task.reference.at(task.plant, 0)

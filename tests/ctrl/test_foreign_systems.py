@@ -72,6 +72,12 @@ def test_a_gain_is_the_regulator_and_every_kind_takes_part_in_a_comparison() -> 
     np.testing.assert_allclose(pushed, [0.0, 0.1, 0.2])
 
 
+def test_inputs_are_within_their_bounds() -> None:
+    task = dataclasses.replace(cartpole(), steps=20)
+    controller = from_control(control.tf([500.0], [1.0], inputs=["position"]))(task)
+    assert [float(controller.step(np.array([x, 0, 0, 0]), 0).input[0]) for x in (1.0, -1.0)] == [-10.0, 10.0]
+
+
 def test_what_is_not_reported_keeps_its_error_and_no_numbers_give_a_status() -> None:
     measured = dataclasses.replace(TASK, measurement=Measurement(signals("place [m]"), noise=Gaussian({"place": 0.1})))
     controller = from_control(control.tf([2.0], [1.0], dt=DT))(measured)

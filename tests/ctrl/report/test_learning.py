@@ -93,6 +93,8 @@ def test_several_seeds_give_a_band_and_their_policies_costs(tmp_path: Path) -> N
     assert 'id="learning-0"' in page(compared), "the curve of the training itself, without more work"
     done = sweep(training_cells(steady, factories, [1, 2, 0], 4), out=tmp_path / "o")
     assert [dict(cell.factory.settings) for cell in done.cells] == [{"seed": 1}, {"seed": 2}, {"seed": 0}]
+    assert done.results[2] is not None
+    assert done.results[2]["learning"][1][0] == 100.0, "a cost, minus the return"
     again = sweep(done.cells, out=tmp_path / "o")
     assert again.results == done.results
     (chart,) = learning_curves(compared, compared.training_logs, done)

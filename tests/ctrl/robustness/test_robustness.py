@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, compare, simulate
+from ctrl.cells import Here, Identified
 from ctrl.comparison.draws import draw_all
 from ctrl.controller import Decision, NotApplicable
 from ctrl.report import page
 from ctrl.report.additions import Additions
+from ctrl.report.robustness import robustness_charts
 from ctrl.robustness import (
     Robustness,
     RobustnessAxis,
@@ -213,6 +215,53 @@ def test_the_range_ends_where_more_runs_break_something_and_the_page_says_so() -
     assert "--robustness" not in reader.text
     assert {a.get("id") for _, a in reader.tags} >= {"robustness", "robust-cost-0", "robust-share-0"}
     assert "--out results --robustness" in page(compared, ["trivium", "compare", "cartpole"], folder="results")
+
+
+def test_runs_that_leave_are_broken_and_cells_are_told_apart_by_all_digits() -> None:
+    task = dataclasses.replace(cartpole(), steps=60)
+    result = robustness(task, {"lqr": LQR}, 3, axes=[delay_axis(task, (6,))]).sweep.results[1]
+    assert result is not None
+    assert result["left"] == result["broken"] > result["violated"]
+    factory = Identified(LQR, "lqr")
+    changed = [Perturbation(parameters={"gravity": factor}) for factor in (1.2, 1.2000001)]
+    first, second = (SweepCell(task, "", "lqr", factory, 3, 0, change) for change in changed)
+    assert str(first.perturbation) == str(second.perturbation)
+    assert first.key != second.key
+
+
+def test_a_controller_is_shared_within_a_task_only() -> None:
+    Counted.plants, delayed = [], Perturbation(delay=1)
+    for task in (SHORT, SHORT, dataclasses.replace(SHORT, dt=0.02)):
+        SweepCell(task, "", "counted", Identified(Counted, "once"), 2, 0, delayed)()
+    assert len(Counted.plants) == 2
+
+
+class Noting(Here):
+    """Notes how many cells it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[int] = []
+
+    def run(self, cells: Any) -> Any:
+        self.given.append(len(cells))
+        return super().run(cells)
+
+
+@pytest.mark.parametrize(("values", "alone"), [(2, 1), (9, 2)])
+def test_the_first_cells_measure_the_time(values: int, alone: int) -> None:
+    """One of few, two of many: the first one also loads and compiles."""
+    engine = Noting()
+    axis = parameter_axis(SHORT, ["gravity"], np.linspace(0.8, 0.99, values).tolist())
+    robustness(SHORT, {"lqr": LQR}, 1, axes=[axis], engine=engine)
+    assert engine.given == [1 + values - alone]
+
+
+def test_curves_have_the_colours_of_the_page() -> None:
+    result = robustness(SHORT, {"lqr": LQR}, 2, axes=[delay_axis(SHORT, (1,))])
+    ((_, _, charts),) = robustness_charts(result, ["other", "lqr"])
+    curves = [e.attrib["class"] for chart in charts for e in chart.iter("path") if "curve" in e.attrib["class"]]
+    assert curves == ["curve c1", "curve c1"]
 
 
 def test_misuse_is_refused() -> None:
