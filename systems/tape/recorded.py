@@ -11,7 +11,7 @@ import numpy as np
 
 from systems.tape.machine import BLOCK
 from systems.tape.tape import Tape
-from systems.tape.trace import Trace, Traced
+from systems.tape.trace import NotTraceable, Trace, Traced
 
 __all__ = ["Recorded", "Recorder"]
 
@@ -36,6 +36,8 @@ class Recorded:
         trace = Trace()
         given = [trace.inputs(*shape) for shape in shapes]
         results = [x if isinstance(x, Traced) else trace.constants(x) for x in function(*given)]
+        if any(x.shape[:1] != (1,) for x in results):
+            raise NotTraceable("a result without the batch in front")
         self.tape = Tape(trace, [int(k) for x in results for k in x.ids.flat])
         self._shapes = [(x.shape[1:], x.is_truth) for x in results]
         self._ends = np.cumsum([x.ids.size for x in results])[:-1]
@@ -67,18 +69,20 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self._recorded: dict[Function, Recorded | None] = {}
+        self._recorded: dict[tuple[Function, tuple[tuple[int, ...], ...]], Recorded | None] = {}
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(cores) if cores > 1 else None
 
     def __call__(self, function: Function, *arrays: np.ndarray) -> Sequence[np.ndarray]:
         """What ``function(*arrays)`` returns, up to the rounding of elementary functions and the order of sums."""
-        if function not in self._recorded:
+        shapes = tuple(x.shape[1:] for x in arrays)
+        key = function, shapes
+        if key not in self._recorded:
             try:
-                self._recorded[function] = Recorded(function, *(x.shape[1:] for x in arrays))
+                self._recorded[key] = Recorded(function, *shapes)
             except Exception:  # NotTraceable, or what numpy says itself when it computes
-                self._recorded[function] = None
-        recorded = self._recorded[function]
+                self._recorded[key] = None
+        recorded = self._recorded[key]
         if recorded is None:
             return function(*arrays)
         results, doubt = recorded(*arrays, pool=self._pool)
@@ -87,5 +91,5 @@ class Recorder:
             for result, part in zip(results, function(*(x[again] for x in arrays)), strict=True):
                 result[again] = part
             if len(again) > 0.5 * len(doubt) > 0.25 * BLOCK:
-                self._recorded[function] = None  # what is computed twice takes longer than by numpy alone
+                self._recorded[key] = None  # what is computed twice takes longer than by numpy alone
         return results

@@ -81,7 +81,7 @@ def _chosen(trace: Trace, outputs: Sequence[int]) -> dict[int, _Step]:
         op = ops[k]
         if op in _CONDITIONS:
             a = args[k][0]
-            if a in implied and (op == FINITE or (op == FALSE and ops[a] == "isnan")):
+            if op == FINITE and a in implied:
                 continue
             if op == FALSE and ops[a] == "isnan" and args[a][0] in implied:
                 continue

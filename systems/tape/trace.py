@@ -42,6 +42,7 @@ _BINARY = frozenset(
     {"add", "subtract", "multiply", "divide", "minimum", "maximum", "fmin", "fmax", "arctan2", "hypot", "power"}
     | {"less", "less_equal", "equal", "not_equal", "logical_and", "logical_or"}
 )
+_OF_TRUTHS = frozenset({"logical_not", "logical_and", "logical_or"})
 _COMMUTES = frozenset({"add", "multiply", "equal", "not_equal", "logical_and", "logical_or"})
 
 
@@ -221,7 +222,7 @@ class Traced(NDArrayOperatorsMixin):
         known, operation = trace.known, trace.operation
         rows = zip(*(ids.ravel().tolist() for ids in given), strict=True)
         results = [known.get((op, row)) or operation(op, row) for row in rows]
-        is_truth = op in _TRUTHS or (op == "where" and self._of(inputs[1]).is_truth)
+        is_truth = op in _TRUTHS or (op == "where" and all(self._of(x).is_truth for x in inputs[1:]))
         return Traced(trace, np.array(results, dtype=np.int64).reshape(shape), is_truth)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **kwargs: Any) -> Any:
@@ -234,9 +235,12 @@ class Traced(NDArrayOperatorsMixin):
             name, inputs = _SWAPPED[name], inputs[::-1]
         if (len(inputs) == 1 and name not in _UNARY) or (len(inputs) == 2 and name not in _BINARY):
             raise NotTraceable(ufunc.__name__)
+        truths = [self._of(x).is_truth for x in inputs]
+        if (name in _OF_TRUTHS and not all(truths)) or (name in ("add", "subtract", "negative") and all(truths)):
+            raise NotTraceable(f"{ufunc.__name__} of numbers as of truths, or the other way round")
         result = self._apply(name, *inputs)
         if out:
-            out[0].ids, out[0].is_truth = np.broadcast_to(result.ids, out[0].shape).copy(), result.is_truth
+            out[0][...] = result
             return out[0]
         return result
 
@@ -297,7 +301,10 @@ class Traced(NDArrayOperatorsMixin):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _expect_plain(key)
-        self.ids[key] = self._of(value).ids
+        value = self._of(value)
+        if self.is_truth and not value.is_truth:
+            raise NotTraceable("truths are overwritten by numbers")
+        self.ids[key] = value.ids  # in place, as all that show the same entries see it
 
     def reshape(self, *shape: Any) -> Traced:
         return self._moved(self.ids.reshape(*shape))
@@ -313,7 +320,7 @@ class Traced(NDArrayOperatorsMixin):
 
     def _folded(self, op: str, axis: int, keepdims: bool = False) -> Traced:
         ids = np.moveaxis(self.ids, axis, 0)
-        result = self._moved(ids[0])
+        result = Traced(self.trace, ids[0].copy(), self.is_truth and op != "add")
         for part in ids[1:]:
             result = self._apply(op, result, self._moved(part))
         return self._moved(np.expand_dims(result.ids, axis)) if keepdims else result
@@ -358,7 +365,13 @@ def _expect_plain(key: Any) -> None:
 
 
 def _copyto(like: Traced, to: Traced, value: Any, where: Any) -> None:
-    to.ids = like._apply("where", where, value, to).ids
+    to[...] = _where(like, where, value, to)
+
+
+def _where(like: Traced, condition: Any, a: Any, b: Any) -> Traced:
+    if not like._of(condition).is_truth:
+        raise NotTraceable("a choice by numbers")
+    return like._apply("where", condition, a, b)
 
 
 def _filled(x: Any, shape: Any, value: float, dtype: Any, trace: Trace) -> Traced:
@@ -392,7 +405,7 @@ def _joined(function: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "where": lambda like, *a: like._apply("where", *a),
+    "where": _where,
     "concatenate": _joined(np.concatenate),
     "stack": _joined(np.stack),
     "clip": lambda like, x, low, high: np.minimum(np.maximum(x, low), high),

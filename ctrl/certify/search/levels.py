@@ -125,21 +125,26 @@ def largest_level(
 
 def _by_one_search(claim: Claim, limits: SearchLimits, resolution: float) -> Certificate | None:
     """The highest level up to that of a claim, out of one search; None where the claim does not allow it."""
-    began = perf_counter()
     if limits.device is not None:
         return None
-    boxes = 0
-    if claim.loop.continuous and not claim.region.is_whole:
-        # On the border, what holds at one level holds at lower ones; where it does not hold, a lower one is needed.
-        boxes, fault = holds_at_border(claim, limits)
-        if fault:
-            return None
+    fault = ""
 
     def decide(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
-        return highest(claim, limits, resolution)
+        nonlocal fault
+        boxes, began = 0, perf_counter()
+        if claim.loop.continuous and not claim.region.is_whole:
+            # On the border, what holds at one level holds at lower ones; where it does not hold, a lower one is needed.
+            # It is looked at here since the set moves a little when V is centred at the equilibrium.
+            boxes, fault = holds_at_border(claim, limits)
+            if fault:
+                return claim, SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), boxes, reason=fault)
+        left = SearchLimits(max(limits.boxes - boxes, 1), max(limits.seconds - (perf_counter() - began), 0.0))
+        claim, result = highest(claim, left, resolution)
+        return claim, replace(result, boxes=result.boxes + boxes)
 
-    seconds = _ONE_SEARCH * (limits.seconds - (perf_counter() - began))
-    return prove(claim, SearchLimits(max(int(_ONE_SEARCH * (limits.boxes - boxes)), 1), max(seconds, 0.0)), decide)
+    seconds = max(_ONE_SEARCH * limits.seconds, 0.0)
+    single = prove(claim, SearchLimits(max(int(_ONE_SEARCH * limits.boxes), 1), seconds), decide)
+    return None if fault else single
 
 
 def _settled(claim: Claim) -> float:

@@ -50,7 +50,8 @@ def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Clai
         return first
     left = SearchLimits(max(limits.boxes - first[1].boxes, 1), limits.seconds - (perf_counter() - began))
     second = _highest(whole, left, resolution)
-    better = first if proved and first[0].region.level > second[0].region.level else second
+    improved = second[1].kind is Kind.PROVED and (not proved or second[0].region.level > first[0].region.level)
+    better = second if improved else first
     return better[0], replace(better[1], boxes=first[1].boxes + second[1].boxes)
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, disturbances, largest_level, riccati
 from ctrl.certify.claims.claim import Claim
-from ctrl.certify.claims.result import Kind
+from ctrl.certify.claims.result import Kind, SearchResult
 from ctrl.certify.files.file import read, save
 from ctrl.certify.files.verification import holds_again, recheck
 from ctrl.certify.search import levels, rising
+from ctrl.certify.search.border import holds_at_border
 from ctrl.certify.search.rising import highest
 from ctrl.certify.search.search import decreases
 from ctrl.regulator import LQR
@@ -122,3 +123,35 @@ def test_a_set_that_the_box_does_not_cut_needs_no_images_in_it() -> None:
     whole = rising._largest_whole(claim)
     assert 0.999 < whole.region.level <= 1.0
     assert whole.region.is_whole
+
+
+def test_what_the_first_search_proved_outlives_a_second_that_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = QuadraticLyapunov(np.diag([1.0, 1.0]), np.zeros(2))
+    claim = Claim.about(ClosedLoop(TASK, LAW), wide, 5.0, box=(np.array([-1.0, -1.0]), np.array([1.0, 1.0])))
+    low = replace(claim, region=replace(claim.region, level=0.1))
+    outcomes = iter([(low, SearchResult(Kind.PROVED, np.ones(2), 7)), None])
+
+    def found(claim: Claim, *_: Any) -> tuple[Claim, SearchResult]:
+        return next(outcomes) or (claim, SearchResult(Kind.UNDECIDED, np.zeros(2), 11))
+
+    monkeypatch.setattr(rising, "_highest", found)
+    best, result = highest(claim, LIMITS, 2e-3)
+    assert (best, result.kind, result.boxes) == (low, Kind.PROVED, 18)
+
+
+def test_the_border_is_looked_at_of_the_set_that_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """V is centred at the equilibrium, known to rounding, after the claim is made; the set moves with it."""
+    looked: list[Claim] = []
+
+    def holds(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
+        looked.append(claim)
+        return holds_at_border(claim, limits)
+
+    monkeypatch.setattr(levels, "holds_at_border", holds)
+    law = type(LAW)(LAW.K, LAW.x_ref, LAW.u_ref + 0.01, LAW.lower, LAW.upper)
+    box = (np.array([-0.3, -2.0]), np.array([0.3, 2.0]))
+    found = largest_level(TASK, law, box=box, continuous=True, equilibrium="own", budget=SearchLimits(20_000, 20.0))
+    assert found.is_proved
+    assert found.domain is not None
+    assert looked[-1].region.V is found.V
+    assert looked[-1].region.level >= found.level

@@ -265,3 +265,76 @@ def test_rows_of_memory_are_reused() -> None:
     tape = Recorded(long, ()).tape
     assert tape.size >= 500
     assert tape._rows < 20
+
+
+def test_a_statement_that_is_computed_with_stays_a_condition() -> None:
+    """Though a finite product of it implies that it is finite itself."""
+
+    def without_nan(a: Any, b: Any) -> list[Any]:
+        missing = np.isnan(a)
+        if missing.any():
+            a = np.where(missing, 0.0, a)
+        if not np.isfinite(missing * b).all():
+            a = 2.0 * a
+        return [a + b]
+
+    a, b = np.array([1.0, np.nan]), np.array([2.0, 3.0])
+    _, doubt = Recorded(without_nan, (), ())(a, b)
+    assert doubt.tolist() == [False, True]
+    np.testing.assert_array_equal(Recorder()(without_nan, a, b)[0], [3.0, 3.0])
+
+
+def test_what_shows_the_same_entries_is_overwritten_together() -> None:
+    def overwritten(a: Any) -> list[Any]:
+        a, least = a.copy(), a.min(-1)
+        first, last = a[:, 0], a.T[-1]
+        first += 1.0
+        np.copyto(last, 7.0, where=last > 0.0)
+        low = a.max(-1)
+        low -= 1.0
+        least *= 2.0
+        return [a, low, least]
+
+    for width in (1, 3):
+        x = np.random.default_rng(9).normal(size=(5, width))
+        for found, reference in zip(Recorded(overwritten, (width,))(x)[0], overwritten(x), strict=True):
+            np.testing.assert_array_equal(found, reference)
+
+
+def test_arguments_of_another_shape_are_recorded_anew() -> None:
+    recorder = Recorder()
+
+    def total(a: Any) -> list[Any]:
+        return [a.sum(-1)]
+
+    for width in (4, 2, 4, 6):
+        np.testing.assert_array_equal(recorder(total, np.ones((3, width)))[0], np.full(3, width))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: [(x > 0.0) + (x > 1.0)],
+        lambda x: [np.logical_and(x, x)],
+        lambda x: [np.logical_not(x)],
+        lambda x: [~np.where(x > 0.0, x > 1.0, x)],
+        lambda x: [np.where(x, 1.0, 2.0)],
+        lambda x: [np.where(x > 0.0, True, x)],
+        lambda x: [np.where(x > 0.0, x, x > 1.0)],
+        lambda x: [np.stack([x > 1.0, x > 0.0], -1).sum(-1)],
+        lambda x: [np.stack([x > 1.0], -1).sum(-1)],
+        lambda x: [np.eye(2), x],
+        lambda x: [x, np.ones(3)],
+    ],
+)
+def test_truths_and_numbers_and_batches_are_kept_apart(function: Any) -> None:
+    x = np.array([2.0, 0.5, -1.0, 0.0])
+    try:
+        reference = function(x)
+    except TypeError:
+        with pytest.raises(TypeError):
+            Recorder()(function, x)
+        return
+    for found, expected in zip(Recorder()(function, x), reference, strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert (found.dtype == bool) == (expected.dtype == bool)
