@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Any, final
 
 import numpy as np
@@ -44,7 +45,7 @@ class Recorded:
 
     def __call__(self, *given: np.ndarray, pool: ThreadPoolExecutor | None = None) -> tuple[list[Any], np.ndarray]:
         boxes = len(given[0])
-        columns = np.concatenate([x.reshape(boxes, -1).T for x in given])
+        columns = np.concatenate([x.reshape(boxes, prod(x.shape[1:])).T for x in given])
         out, doubt = self._run(columns, pool)
         arrays = []
         for part, (shape, is_truth) in zip(np.split(out, self._ends), self._shapes, strict=True):

@@ -338,3 +338,15 @@ def test_truths_and_numbers_and_batches_are_kept_apart(function: Any) -> None:
     for found, expected in zip(Recorder()(function, x), reference, strict=True):
         np.testing.assert_array_equal(found, expected)
         assert (found.dtype == bool) == (expected.dtype == bool)
+
+
+def test_no_boxes_are_a_batch_too() -> None:
+    recorder = Recorder()
+    for boxes in (3, 0):
+        x, H = np.ones((boxes, 2)), np.ones((boxes, 2, 2))
+        total, sign = recorder(_of_a_matrix, x, H)
+        assert total.shape == sign.shape == (boxes,)
+
+
+def _of_a_matrix(x: Any, H: Any) -> tuple[Any, Any]:
+    return (x * H[:, 0]).sum(axis=1), x[:, 0] > 0.0
