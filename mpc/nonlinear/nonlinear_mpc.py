@@ -36,7 +36,7 @@ from systems.reading import Part
 __all__ = ["NonlinearMPC"]
 
 TOLERANCE = 1e-6  # of the optimality conditions of SQP, and of a full step that converges without them
-EXACT_PROGRAMS, INEXACT = 1e-8, 1e-5  # accuracy of the quadratic programs: until convergence, of a fixed number
+QUICK = 1e-5  # accuracy of the quadratic programs of real-time iterations
 CLOSE = 1e-3  # length of a full step, relative to 1 + the point's numbers, from which on SQP converges
 SEARCHED = 100  # programs solved in one step in the search for whole numbers
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over
@@ -302,8 +302,8 @@ class NonlinearMPC(OnlineController):
         # leaves the multipliers of the dynamics out, which only the Lagrangian and the line search need.
         is_fixed = self.iterations is not None and hessian == "cost"
         mode: Mode = "speed_abs" if is_fixed else "speed"
-        accuracy = INEXACT if is_fixed else EXACT_PROGRAMS
-        return SQP(staged.program, mode, TOLERANCE, hessian, accuracy, self._hpipm)
+        quick = QUICK if is_fixed else None
+        return SQP(staged.program, mode, TOLERANCE, hessian, origin=self._hpipm, quick=quick)
 
     def _by_sequential(
         self, sequential: Sequential, plan: Plan, x: np.ndarray, k: int, began: float

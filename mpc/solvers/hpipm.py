@@ -173,7 +173,7 @@ class HPIPM:
         tolerance: float = 1e-8,
         origin: Origin = "casadi",
     ) -> None:
-        self.sizes, self.origin = sizes, origin
+        self.sizes, self.origin, self.tolerance = sizes, origin, 0.0
         self._library = acados_library() if origin == "acados" else library()
         N, n, m = sizes.horizon, sizes.states, sizes.inputs
         self.stages = StageData(N, n, m, sizes.rows)
@@ -251,8 +251,7 @@ class HPIPM:
         self._qp, self._sol, self._arg = created("qp", dim), created("qp_sol", dim), created("qp_ipm_arg", dim)
         call.d_ocp_qp_ipm_arg_set_default(_MODES[mode], self._arg)
         call.d_ocp_qp_ipm_arg_set(b"iter_max", ctypes.byref(ctypes.c_int(max_iterations)), self._arg)
-        for name in (b"tol_stat", b"tol_eq", b"tol_ineq", b"tol_comp"):
-            call.d_ocp_qp_ipm_arg_set(name, ctypes.byref(ctypes.c_double(tolerance)), self._arg)
+        self.set_tolerance(tolerance)
         self._workspace = created("qp_ipm_ws", dim, self._arg)
         self._number = ctypes.c_int()
 
@@ -260,6 +259,13 @@ class HPIPM:
         memory = (ctypes.c_char * (size + _ALIGNED))()
         self._memory.append(memory)
         return (ctypes.c_char * size).from_buffer(memory, -ctypes.addressof(memory) % _ALIGNED)
+
+    def set_tolerance(self, tolerance: float) -> None:
+        """Solves to this tolerance of all residuals from now on."""
+        if tolerance != self.tolerance:
+            self.tolerance = tolerance
+            for name in (b"tol_stat", b"tol_eq", b"tol_ineq", b"tol_comp"):
+                self._library.d_ocp_qp_ipm_arg_set(name, ctypes.byref(ctypes.c_double(tolerance)), self._arg)
 
     def set_bounds(self) -> None:
         """To be called when it has changed which bounds there are: the others are masked, and made finite."""

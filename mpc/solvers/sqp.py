@@ -63,6 +63,7 @@ class SQP:
         hessian: of the first iteration, and of real-time iterations.
         accuracy: of the quadratic programs.
         origin: of HPIPM.
+        quick: accuracy of the quadratic programs of real-time iterations; default: the same.
 
     Attributes:
         point: guess, then solution. low, high (N, m), lower, upper (N, rows): bounds of the stages before the last,
@@ -77,9 +78,11 @@ class SQP:
         hessian: Hessian = "cost",
         accuracy: float = 1e-8,
         origin: Origin = "casadi",
+        quick: float | None = None,
     ) -> None:
         sizes = program.sizes
         self.program, self.tolerance = program, tolerance
+        self._accuracy, self._quick = accuracy, accuracy if quick is None else quick
         self.qp = HPIPM(sizes, mode, tolerance=accuracy, origin=origin)
         self.linearisation = Linearisation(program, self.qp, self._adopt)
         self._convexification = Convexification(self.qp)
@@ -168,6 +171,7 @@ class SQP:
     def iterate(self, x: np.ndarray) -> Ended:
         """One full step for the measured state x (n,), about the point that was prepared; never raises because of
         numbers. The point stays as it was where the QP has no solution."""
+        self.qp.set_tolerance(self._quick)
         ended = self.feedback(x)
         if not self._is_usable(ended):
             return Ended(ended if ended is Status.INFEASIBLE else Status.NUMERICAL, 1, np.inf)
@@ -180,6 +184,7 @@ class SQP:
         if self.compiled is None:
             self._linearise()
             return self.iterate(x)
+        self.qp.set_tolerance(self._quick)
         ended = self.compiled.real_time(self._hessian, x)
         if ended == NOT_CONVEX:
             self._make_convex(False)
@@ -205,6 +210,7 @@ class SQP:
             SOLVED where that length was reached, with that of the last step that was taken as the residual.
         """
         length = np.inf
+        self.qp.set_tolerance(self._accuracy)
         for done in range(iterations):
             if perf_counter() >= until:
                 return Ended(Status.TIMEOUT, done, length)
@@ -227,6 +233,7 @@ class SQP:
             until: time of `perf_counter` at which to stop.
         """
         self.point.x[0] = x
+        self.qp.set_tolerance(self._accuracy)
         residual, slow, self._hessian = np.inf, 0, self._first
         for done in range(iterations + 1):
             self._linearise()

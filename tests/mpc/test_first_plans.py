@@ -137,3 +137,22 @@ def test_a_fixed_number_of_iterations_takes_so_many_full_steps() -> None:
         inputs[iterations] = decision.input
     errors = [float(np.abs(inputs[i] - inputs[None]).max()) for i in (1, 2, 3)]
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_programs_of_real_time_iterations_are_solved_less_exactly_than_the_first() -> None:
+    task = library.kinematic_car()
+    mpc = NonlinearMPC(task, 10, iterations=1)
+    assert mpc._sequential is not None
+    sqp = mpc._sequential.sqp
+    assert isinstance(sqp, SQP)
+    x = task.reading.start[0] + 0.05
+    mpc.step(x, 0)
+    assert sqp.qp.tolerance == 1e-8
+    assert mpc.plan is not None
+    mpc.step(mpc.plan.x[1], 1)
+    assert sqp.qp.tolerance == 1e-5
+    exact = NonlinearMPC(task, 10)
+    exact.step(x, 0)
+    exact.step(x, 1)
+    assert exact._sequential is not None
+    assert exact._sequential.sqp.qp.tolerance == 1e-8  # type: ignore[attr-defined]
