@@ -3,10 +3,10 @@
     python -m benchmarks.gallery [--examples kite ...] [--steps 50]
 
 Each task of `systems.library.gallery` is controlled by `NonlinearMPC` and by do-mpc, with the horizon, sample time,
-bounds and weights of the example, nominal parameters and steady winds. do-mpc discretises by Radau collocation and solves
-with ipopt, as published; ours integrates as the task says and ends where the run ends. Both act on the same simulator,
-CVODES to 1e-10, from the same start, and are charged the task's own cost. They take ten steps in turn, so that both meet
-the same load of the machine; times are processor times of whole Python calls, without the first.
+bounds and weights of the example, nominal parameters and steady winds. do-mpc discretises by Radau collocation and
+solves with ipopt, as published; ours integrates as the task says and ends where the run ends. Both act on the same
+simulator, CVODES to 1e-10, from the same start, and are charged the task's own cost. They take ten steps in turn, so
+that both meet the same load of the machine; times are processor times of whole Python calls, without the first.
 
 The last line is JSON; for each example
 
@@ -40,6 +40,7 @@ from systems.library import gallery
 from systems.requirements import Hard
 
 BLOCK = 10  # steps that a method takes in turn
+PATIENT = 1e4  # s: results must not depend on the load of the machine
 EXAMPLES = {
     "CSTR": Example(
         gallery.stirred_tank_product,
@@ -147,8 +148,8 @@ def measured(example: Example, most: int | None) -> tuple[dict[str, Loop], dict[
     task = example.make()
     steps = min(task.steps, most or task.steps)
     ours = {
-        "converged": Ours(NonlinearMPC(task, example.horizon)),
-        "real-time iteration": Ours(NonlinearMPC(task, example.horizon, iterations=1)),
+        "converged": Ours(NonlinearMPC(task, example.horizon, time_limit=PATIENT)),
+        "real-time iteration": Ours(NonlinearMPC(task, example.horizon, iterations=1, time_limit=PATIENT)),
     }
     for method in ours.values():
         method.controller.compile()
@@ -170,13 +171,13 @@ def main(options: Options) -> None:
         unit = float(np.median(peer.seconds[1:]))
         ratios = {}
         for method, loop in loops.items():
-            median = float(np.median(loop.seconds[1:]))
+            median, late = float(np.median(loop.seconds[1:])), float(np.quantile(loop.seconds[1:], 0.99))
             cost, time = 1.0 + (loop.cost - peer.cost) / abs(peer.cost), median / unit
             unsolved = str(ours[method].unsolved) if method in ours else ""
             ratios[method] = cost, time
             table.add_row(
-                name, method, f"{loop.cost:.6g}", f"{cost:.5f}", f"{1e3 * median:.2f}",
-                f"{1e3 * np.quantile(loop.seconds[1:], 0.99):.2f}", f"1/{1 / time:.1f}", f"{loop.violation:.1e}", unsolved,
+                name, method, f"{loop.cost:.6g}", f"{cost:.5f}", f"{1e3 * median:.2f}", f"{1e3 * late:.2f}",
+                f"1/{1 / time:.1f}", f"{loop.violation:.1e}", unsolved,
             )  # fmt: skip
         result[name] = {
             "cost_ratio": ratios["converged"][0],

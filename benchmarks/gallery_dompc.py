@@ -88,7 +88,9 @@ def controller(example: Example, task: Task) -> Callable[[np.ndarray, int], np.n
             for name, (low, high) in constraint.bounds.items():
                 mpc.bounds["lower", "_x", name], mpc.bounds["upper", "_x", name] = low, high
             continue
-        rows = {"soft_constraint": True, "penalty_term_cons": requirement.weight} if isinstance(requirement, Soft) else {}
+        rows = (
+            {"soft_constraint": True, "penalty_term_cons": requirement.weight} if isinstance(requirement, Soft) else {}
+        )
         mpc.set_nl_cons(constraint.name.replace(" ", "_"), g(unchanged, u), 0.0, **rows)
     for name, low, high in zip(plant.input.names, *task.input_bounds, strict=True):
         mpc.bounds["lower", "_u", name], mpc.bounds["upper", "_u", name] = low, high

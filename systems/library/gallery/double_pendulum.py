@@ -41,9 +41,7 @@ class DoublePendulum(Plant):
     gravity: float = positive(9.80665)  # m/s^2
     max_force: float = positive(4.0)  # N
 
-    state = signals(
-        "position [m]", "angle_1 [rad]", "angle_2 [rad]", "speed [m/s]", "rate_1 [rad/s]", "rate_2 [rad/s]"
-    )
+    state = signals("position [m]", "angle_1 [rad]", "angle_2 [rad]", "speed [m/s]", "rate_1 [rad/s]", "rate_2 [rad/s]")
     input = signals("force [N]")
 
     def mass_matrix(self, x: Vector) -> Any:

@@ -52,9 +52,7 @@ class Quadcopter(Plant):
         upward = ca.vertcat(cy * sp * cr + sy * sr, sy * sp * cr - cy * sr, cp * cr)
         side = self.arm * sin(pi / 4.0)
         f1, f2, f3, f4 = u
-        torque = ca.vertcat(
-            side * (f1 + f2 - f3 - f4), side * (-f1 + f2 - f3 + f4), self.drag * (f1 - f2 - f3 + f4)
-        )
+        torque = ca.vertcat(side * (f1 + f2 - f3 - f4), side * (-f1 + f2 - f3 + f4), self.drag * (f1 - f2 - f3 + f4))
         rates = ca.vertcat(x.rate_x, x.rate_y, x.rate_z)
         turned = (x.rate_y * sr + x.rate_z * cr) / cp
         return ca.vertcat(

@@ -1,4 +1,4 @@
-"""Product control of the stirred tank as in do-mpc's gallery: only the product and changes of the inputs are charged."""
+"""The stirred tank as in do-mpc's gallery, where the product and changes of the inputs are charged."""
 
 from __future__ import annotations
 

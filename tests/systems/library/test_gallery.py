@@ -15,6 +15,7 @@ from systems import Plant, Task
 from systems.library import StirredTank, gallery
 from systems.signals import Vector
 
+STIFF = gallery.polymerisation  # whose derivatives take seconds to write out
 TASKS = [getattr(gallery, name) for name in gallery.__all__ if name.islower()]
 SECOND, HOUR = 1.0, 3600.0
 
@@ -122,7 +123,10 @@ def test_the_quadcopter_hovers_and_turns_as_a_rigid_body() -> None:
     assert rates(plant, [0.0] * 12, [0.0, 0.1, 0.0, 0.1])[10] > 0.0
 
 
-@pytest.mark.parametrize("make", TASKS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(make, id=make.__name__, marks=[pytest.mark.slow] if make is STIFF else []) for make in TASKS],
+)
 def test_a_step_of_nonlinear_mpc_is_solved(make: Any) -> None:
     task: Task = make()
     assert task.name == make.__name__.replace("_", "-")
