@@ -53,8 +53,8 @@ class Kite(Plant):
     def thrust(self, x: Vector, u: Vector) -> Any:
         """Force in the tether, N."""
         glide = self.glide(u)
-        pressure = 0.5 * self.density * self.wind**2
-        return pressure * self.area * ca.cos(x.zenith) ** 3 * (glide + 1.0) * ca.sqrt(glide**2 + 1.0)
+        load = 0.5 * self.density * self.wind**2 * self.area
+        return load * ca.cos(x.zenith) ** 3 * (glide + 1.0) * ca.sqrt(glide**2 + 1.0)
 
     def height(self, x: Vector) -> Any:
         """In m."""
