@@ -39,11 +39,11 @@ def comparison() -> tuple[str, bytes]:
 
 @cache
 def library() -> dict[str, Task]:
-    """The tasks that this package registers, by name."""
+    """The tasks that this package registers, by name; those of do-mpc's gallery have a table of their own."""
     points = metadata.entry_points(group="trivium.tasks")
     return {
         point.name: point.load()() for point in sorted(points, key=lambda point: point.name)
-        if point.value.startswith("systems.library.")
+        if point.value.startswith("systems.library.") and not point.value.startswith("systems.library.gallery.")
     }  # fmt: skip
 
 
