@@ -46,7 +46,7 @@ def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Clai
     if claim.region.is_whole or claim.loop.continuous:
         return first
     whole = _largest_whole(claim)
-    if (found is not None and found[0].region.level >= whole.region.level) or whole.region.level <= claim.region.inner:
+    if (first is not None and first[0].region.level >= whole.region.level) or whole.region.level <= claim.region.inner:
         return first
     boxes = limits.boxes if first is None else limits.boxes - first[1].boxes
     left = SearchLimits(max(boxes, 1), limits.seconds - (perf_counter() - began))
