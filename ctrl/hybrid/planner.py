@@ -95,7 +95,8 @@ class RegionPlanner:
 
     Args:
         system: modes in a sequence, each with at most one transition.
-        references: of each mode, by name, at least one.
+        references: of each mode, by name, at least one; of those that are equally fast the last is chosen, as in the
+            last mode of a sequence.
         dt: seconds between samples, those of the certificates.
         integrator: that of the certificates; default: ``rk4``.
         horizon: changes of mode that are simulated; default: 2.
@@ -137,7 +138,8 @@ class RegionPlanner:
         """The reference of a mode that is entered at state x (n,)."""
         references = self.references[mode]
         costs, outside = self._sequences(mode, np.asarray(x, dtype=float)[None], self.horizon)
-        best = int(np.argmin(costs[0] + _OUTSIDE * outside[0]))
+        score = costs[0] + _OUTSIDE * outside[0]
+        best = len(score) - 1 - int(np.argmin(score[::-1]))
         own = x[self._positions(mode)]
         return Choice(
             best,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
+import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_number
@@ -18,7 +19,7 @@ from systems.references import SetPoint
 from systems.signals import Signal, Vector
 from systems.task import Task
 
-__all__ = ["LANE", "SPEEDS", "Segment", "random_road", "road_system", "segment_task"]
+__all__ = ["LANE", "SPEEDS", "Segment", "joined", "random_road", "road_system", "segment_task"]
 
 LANE = 2.0  # m, the centre of gravity's room on either side of the middle of the lane
 ANGLE = 0.6  # rad
@@ -95,18 +96,27 @@ def _progress(plant: RoadCar, x: Vector) -> Any:
 
 
 def _joint(i: int, segment: Segment) -> Transition:
-    cos, sin = float(np.cos(segment.turn)), float(np.sin(segment.turn))
-
     def guard(x: Vector) -> Any:
         return segment.length - x.travelled
 
     def reset(x: Vector) -> Any:
-        aside = x.offset - segment.shift
         # What a sample has gone beyond the end counts as travelled on the next segment.
-        beyond = x.travelled - segment.length
-        return cos * aside, x.angle - segment.turn, x.speed, beyond + sin * aside
+        return joined(x, x.travelled - segment.length, segment.turn, segment.shift)
 
     return Transition(str(i), str(i + 1), guard, reset)
+
+
+def joined(x: Vector, beyond: Any, turn: Any, shift: Any) -> tuple[Any, Any, Any, Any]:
+    """Offset, angle, speed and way travelled in the coordinates of the next segment, see :func:`road_system`.
+
+    Args:
+        x: with offset, angle and speed in the coordinates of the segment that ends.
+        beyond: m, how far the car is beyond its end.
+        turn: rad, of the next segment to the left.
+        shift: m, of the next segment to the left.
+    """
+    aside = x.offset - shift
+    return ca.cos(turn) * aside, x.angle - turn, x.speed, beyond + ca.sin(turn) * aside
 
 
 def segment_task(friction: float, curvature: float, speed: float) -> Task:

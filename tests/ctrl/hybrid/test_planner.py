@@ -131,6 +131,16 @@ def test_another_reset_than_the_planned_one_is_noticed_when_it_comes(
         assert (log[1][2] <= 1.0) is kept
 
 
+def test_in_the_last_mode_the_last_reference_is_chosen_whose_region_holds_the_state(
+    dry: Certificate, slow: Certificate, snow: Certificate
+) -> None:
+    plan = planner(road_system(road()), dry, slow, snow)
+    assert plan.choose("2", np.array([0.0, 0.0, 10.0, 0.0])).index == 5
+    choice = plan.choose("2", np.array([-1.0, 0.0, 13.0, 0.0]))  # too fast for the slow ones
+    assert choice.reference.certificate is dry
+    assert choice.is_proved
+
+
 def test_of_no_sequence_that_stays_inside_the_nearest_is_chosen(
     dry: Certificate, slow: Certificate, snow: Certificate
 ) -> None:
