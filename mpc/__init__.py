@@ -1,5 +1,6 @@
 """Controllers that optimise online, each constructed from a task alone."""
 
+from mpc.adaptive.adaptive_mpc import AdaptiveMPC
 from mpc.blocking import MoveBlocking
 from mpc.estimation.moving_horizon import MovingHorizonEstimator
 from mpc.explicit.explicit_mpc import ExplicitMPC
@@ -30,6 +31,7 @@ from mpc.stochastic.tube import tube_gain
 
 __all__ = [
     "MPPI",
+    "AdaptiveMPC",
     "CovarianceSteering",
     "CrossEntropyMPC",
     "DoMPC",

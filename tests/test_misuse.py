@@ -57,6 +57,7 @@ from systems import (
     signals,
 )
 from systems.errors import shown
+from systems.identification.online import FourierFeatures
 from systems.library import CartPole, bandit, double_integrator, quadrotor
 from tests.safe_rl.tasks import TINY
 
@@ -424,7 +425,12 @@ CASES: dict[str, Case] = {
                              words={"lengths": "block"}, extra={"lengths": [(), (0,), (1.5,), (True,)]}),
     "mpc.NonlinearMPC": _mpc(mpc.NonlinearMPC, LINEAR_TASK, {"solver": "choice", "terminal": "choice",
                               "time_limit": "above 0", "max_iterations": "count", "iterations": "count",
-                              "blocking": "instance", "hpipm": "choice"}),
+                              "blocking": "instance", "hpipm": "choice", "parameters": "names"}),
+    "mpc.AdaptiveMPC": Case(mpc.AdaptiveMPC, {"task": LINEAR_TASK, "features": FourierFeatures({"x1": 1.0}, count=5),
+                                              "outputs": {"x1": 0.1}},
+                            {"task": "task", "features": "instance", "outputs": "mapping", "rule": "instance",
+                             "predictive": "instance", "learned": "instance"}, optional=("learned",),
+                            extra={"outputs": [{}, {"x1": -1.0}]}),
     "mpc.LagrangianMPC": _mpc(mpc.LagrangianMPC, LINEAR_TASK,
                               {"make": "function",
                               "time_limit": "above 0", "max_iterations": "count", "tolerance": "above 0"}),

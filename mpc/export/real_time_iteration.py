@@ -123,6 +123,11 @@ def real_time_iteration(controller: Iterating, samples: int) -> ControllerCode:
             f"iterations = {controller.iterations}: nonlinear MPC can be exported to C as the real-time iteration only;"
             " export NonlinearMPC(task, iterations=1)"
         )
+    if staged.tuned:
+        raise NotExportable(
+            "parameters that change from sample to sample are not in the C code; export NonlinearMPC(task, "
+            "iterations=1) without parameters"
+        )
     if len(staged.rates):
         raise NotExportable(
             f"task '{task.name}' has a budget of accumulated excess, whose program needs the curvature of the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
@@ -29,8 +30,8 @@ from mpc.solvers.hpipm import HPIPMMissing, Mode, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
-from systems import InvalidValue, Task
-from systems.arguments import expect_choice, expect_whole
+from systems import DimensionMismatch, InvalidValue, Task
+from systems.arguments import expect_array, expect_choice, expect_names, expect_whole
 from systems.errors import expect
 from systems.reading import Part
 
@@ -75,11 +76,14 @@ class NonlinearMPC(OnlineController):
         blocking: over which samples inputs are held, solved by ipopt alone; default: none.
         hpipm: whose HPIPM the solver ``sqp`` calls: the one inside CasADi, or that of an installed ``acados``, which is
             built for the processor and faster.
+        parameters: names of the plant's parameters that may change from sample to sample by :meth:`set_parameters`,
+            without building the program again; default: none.
 
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
-            iterations with ipopt or do-mpc.
+            iterations with ipopt or do-mpc; parameters with do-mpc.
+        UnknownName: a parameter that the plant does not have.
         HPIPMMissing: iterations, where CasADi brings no HPIPM; that of acados is of another version or processor.
         AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
     """
@@ -97,6 +101,7 @@ class NonlinearMPC(OnlineController):
         iterations: int | None = None,
         blocking: MoveBlocking | None = None,
         hpipm: Origin = "casadi",
+        parameters: Sequence[str] = (),
     ) -> None:
         if isinstance(solver, str) and solver == "fatrop":
             raise InvalidValue(
@@ -134,10 +139,15 @@ class NonlinearMPC(OnlineController):
                 )
             solver = "ipopt"
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking, hpipm)
+        self.parameters = tuple(expect_names(parameters, "parameters"))
+        if self.parameters and solver == "do-mpc":
+            raise InvalidValue("parameters with solver = 'do-mpc', which does not take them; use solver='sqp'")
+        self._arguments = (
+            task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking, hpipm, self.parameters,
+        )  # fmt: skip
         self._hpipm: Origin = hpipm
         expect_program(task, horizon)
-        self.staged = staged(task, horizon, terminal)
+        self.staged = staged(task, horizon, terminal, self.parameters)
         self.problem = transcribed(self.staged, blocking)
         self.approximations = ANSWERS.read(task)
         if self.staged.smoothed:
@@ -169,6 +179,8 @@ class NonlinearMPC(OnlineController):
         self._kinks = task.reading.stage.start.map(horizon)
         self._guess = np.zeros(len(self.problem.program.lower))
         self._p = np.zeros((horizon + 1, self.staged.program.parameters))
+        self._nominal = np.array([float(task.plant.parameters[name]) for name in self.parameters])
+        self.staged.tune(self._p, self._nominal)
 
     def __repr__(self) -> str:
         horizon = f"horizon={self.horizon}"
@@ -225,9 +237,31 @@ class NonlinearMPC(OnlineController):
             sequential.prepare()
             self._prepared = k
 
+    def set_parameters(self, values: np.ndarray) -> None:
+        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`.
+
+        Terminal cost and backup control law remain those of the values in the task.
+
+        Args:
+            values: (parameters,), in the order of the names given to the constructor.
+
+        Raises:
+            DimensionMismatch: another number of values.
+            InvalidValue: values that are not finite numbers.
+        """
+        array = expect_array(values, f"values of {', '.join(self.parameters) or 'no parameters'}", ("parameters",))
+        if len(array) != len(self.parameters):
+            raise DimensionMismatch(
+                f"{len(array)} values; expected {len(self.parameters)}, of the parameters that were named in "
+                f"{type(self).__name__}(task, parameters=...)"
+            )
+        self.staged.tune(self._p, array)
+        self._prepared = None  # with the values before
+
     def reset(self) -> None:
-        """Starts a new run: discards the last plan and the record of spent budgets."""
+        """Starts a new run: discards the last plan, the record of spent budgets and changed parameters."""
         super().reset()
+        self.staged.tune(self._p, self._nominal)
         self._budgets.reset()
         if self._sequential is not None:
             self._sequential.reset()

@@ -8,7 +8,7 @@ A budget of accumulated excess would couple all stages, so the amount spent is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -29,23 +29,24 @@ __all__ = ["StagedTask", "ahead", "staged"]
 class StagedTask:
     """A staged program, and how a task sets its parameters.
 
-    Args:
-        program: its states are those of the plant, followed by the amount spent of each budget of excess; the variables
-            of a stage are the inputs, the kink variables and the violations, in this order.
-        first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
-            imposed.
-        inputs: m, the number of inputs of the plant.
-        kinks: indices of the kink variables among the variables of a stage.
-        end: the terminal cost.
-        moving: whether the reference is a parameter.
-        ends: whether the end of the run is a parameter.
-        rates: (budgets,), the factor by which spending is discounted from one sample to the next.
-        decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
-            spent already.
-        smoothed: whether roots were made differentiable.
-        known: indices of the states that a forecast determines. The functions use their values in the parameters, where
-            they replace their references; as states of the program they are only propagated, so that they add no
-            curvature.
+        Args:
+            program: its states are those of the plant, followed by the amount spent of each budget of excess; the variables
+                of a stage are the inputs, the kink variables and the violations, in this order.
+            first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
+                imposed.
+            inputs: m, the number of inputs of the plant.
+            kinks: indices of the kink variables among the variables of a stage.
+            end: the terminal cost.
+            moving: whether the reference is a parameter.
+            ends: whether the end of the run is a parameter.
+            rates: (budgets,), the factor by which spending is discounted from one sample to the next.
+            decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
+                spent already.
+            smoothed: whether roots were made differentiable.
+                known: indices of the states that a forecast determines. The functions use their values in the parameters, where
+                they replace their references; as states of the program they are only propagated, so that they add no
+                curvature.
+            tuned: number of plant parameters that are parameters of the program; they come last among its parameters.
     """
 
     program: StagedProgram
@@ -60,6 +61,7 @@ class StagedTask:
     decided: np.ndarray
     smoothed: bool
     known: np.ndarray
+    tuned: int = 0
 
     @property
     def plant_sizes(self) -> tuple[int, int]:
@@ -76,7 +78,7 @@ class StagedTask:
         )
 
     def fill(self, p: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, going: int, left: np.ndarray) -> None:
-        """Writes the parameters p (N + 1, parameters).
+        """Writes the parameters p (N + 1, parameters), but for those of the plant; see :meth:`tune`.
 
         Args:
             x_ref: (N + 1, n), the reference of the states over the horizon, and the values of known states.
@@ -98,7 +100,12 @@ class StagedTask:
             count = len(self.rates)
             p[:, start + 1 : start + 1 + count] = self.rates ** stages[:, None]
             p[0, start + 1 : start + 1 + count] = self.decided
-            p[:, start + 1 + count :] = left
+            p[:, start + 1 + count : start + 1 + 2 * count] = left
+
+    def tune(self, p: np.ndarray, values: np.ndarray) -> None:
+        """Writes the values (tuned,) of the plant's parameters into p (N + 1, parameters)."""
+        if self.tuned:
+            p[:, -self.tuned :] = values
 
 
 def ahead(
@@ -119,7 +126,7 @@ def ahead(
     return x_ref, u_ref, going
 
 
-def staged(task: Task, horizon: int, kind: Kind = "cost-to-go") -> StagedTask:
+def staged(task: Task, horizon: int, kind: Kind = "cost-to-go", parameters: Sequence[str] = ()) -> StagedTask:
     """The staged program of a task.
 
     Soft constraints become an exact penalty: ``weight`` times the violation of each row and step, as the task charges
@@ -131,10 +138,12 @@ def staged(task: Task, horizon: int, kind: Kind = "cost-to-go") -> StagedTask:
 
     Args:
         kind: see :func:`ctrl.terminal.terminal`.
+        parameters: names of the plant's parameters that the program takes as numbers. The terminal cost remains that of
+            their values in the task.
     """
     check_horizon(horizon)
     check_input(task)
-    return _Writer(task, horizon, terminal(task, kind)).write()
+    return _Writer(task, horizon, terminal(task, kind), parameters).write()
 
 
 class _Variables:
@@ -169,8 +178,9 @@ class _Variables:
 
 
 class _Writer:
-    def __init__(self, task: Task, horizon: int, end: Terminal) -> None:
-        reading, plant, step = task.reading, task.plant, task.dynamics.function()
+    def __init__(self, task: Task, horizon: int, end: Terminal, parameters: Sequence[str]) -> None:
+        reading, plant, step = task.reading, task.plant, task.dynamics.function(parameters)
+        self.tuned = ca.SX.sym("tuned", len(parameters))
         self.task, self.horizon, self.end = task, horizon, end
         self.step = smoothed(step) if reading.is_singular_on_the_way else step
         self.stage_cost = _without_roots(reading.stage) if "sqrt" in reading.stage.left else reading.stage
@@ -193,7 +203,7 @@ class _Writer:
             self.read = ca.SX(self.x)
             self.read[self.known.tolist()] = self.xr[self.known.tolist()]
             window.append(self.known_next)
-        self.p = ca.vertcat(*window, *([self.going, self.rate, self.left] if self.ends else []))
+        self.p = ca.vertcat(*window, *([self.going, self.rate, self.left] if self.ends else []), self.tuned)
 
     def write(self) -> StagedTask:
         stage, kinks, functions = self._stage()
@@ -224,6 +234,7 @@ class _Writer:
             np.array(decided, dtype=bool),
             self.task.reading.is_singular_on_the_way or self.stage_cost is not self.task.reading.stage,
             self.known,
+            self.tuned.numel(),
         )
 
     def _stage(self) -> tuple[_Variables, np.ndarray, ca.Function]:
@@ -237,7 +248,7 @@ class _Writer:
         s.cost += (1 - self.going) * (ca.sumsqr(u - self.ur) + ca.sumsqr(t)) if self.ends else 0
         s.row(self.stage_cost.rows(*arguments, t), -np.inf, 0.0)
         self._hold(s, range(len(reading.conditions.names)), reading.conditions.value(self.read, u), self.going)
-        after, spends = self.step(self.read, u, 0, []), []
+        after, spends = self.step(self.read, u, 0, self.tuned), []
         if self.known.size:
             after[self.known.tolist()] = self.known_next
         for excess in reading.excess_functions:
@@ -305,7 +316,7 @@ class _Writer:
         rest = s.variable("rest", self.n, -np.inf)
         hold = s.variable("hold", self.m, *task.input_bounds)
         t, short = s.variable("t_rest", stage.count, stage.lower), s.variable("short", self.n)
-        s.row(rest - self.step(rest, hold, 0, []), 0.0, 0.0)
+        s.row(rest - self.step(rest, hold, 0, self.tuned), 0.0, 0.0)
         rule = task.reading.conditions
         self._hold(s, range(len(rule.names)), rule.value(rest, hold), ca.SX(self.horizon))
         arguments = (rest, hold, self.xr, ca.SX(task.reading.start[1]))
