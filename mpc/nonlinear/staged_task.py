@@ -29,24 +29,24 @@ __all__ = ["StagedTask", "ahead", "staged"]
 class StagedTask:
     """A staged program, and how a task sets its parameters.
 
-        Args:
-            program: its states are those of the plant, followed by the amount spent of each budget of excess; the variables
-                of a stage are the inputs, the kink variables and the violations, in this order.
-            first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
-                imposed.
-            inputs: m, the number of inputs of the plant.
-            kinks: indices of the kink variables among the variables of a stage.
-            end: the terminal cost.
-            moving: whether the reference is a parameter.
-            ends: whether the end of the run is a parameter.
-            rates: (budgets,), the factor by which spending is discounted from one sample to the next.
-            decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
-                spent already.
-            smoothed: whether roots were made differentiable.
-                known: indices of the states that a forecast determines. The functions use their values in the parameters, where
-                they replace their references; as states of the program they are only propagated, so that they add no
-                curvature.
-            tuned: number of plant parameters that are parameters of the program; they come last among its parameters.
+    Args:
+        program: its states are those of the plant, followed by the amount spent of each budget of excess; the variables
+            of a stage are the inputs, the kink variables and the violations, in this order.
+        first_lower, first_upper: (rows,), bounds at stage 0, where rows that depend on the measured state alone are not
+            imposed.
+        inputs: m, the number of inputs of the plant.
+        kinks: indices of the kink variables among the variables of a stage.
+        end: the terminal cost.
+        moving: whether the reference is a parameter.
+        ends: whether the end of the run is a parameter.
+        rates: (budgets,), the factor by which spending is discounted from one sample to the next.
+        decided: (budgets,), whether the excess depends on an input; an excess of the measured state alone has been
+            spent already.
+        smoothed: whether roots were made differentiable.
+        known: indices of the states that a forecast determines. The functions use their values in the parameters, where
+            they replace their references; as states of the program they are only propagated, so that they add no
+            curvature.
+        tuned: number of plant parameters that are parameters of the program; they come last among its parameters.
     """
 
     program: StagedProgram
