@@ -34,7 +34,7 @@ class Tunable(Controller, Protocol):
 
 
 class Learning(StrEnum):
-    """What the last sample taught.
+    """The outcome of the last update.
 
     ``WAITING``: nothing, there was no sample just before it. ``LIMITED``: the error of the prediction exceeded the
     largest residual, and was taken as that. ``SKIPPED``: nothing, numbers were not finite.
@@ -70,7 +70,7 @@ class AdaptiveMPC:
     Attributes:
         controller: that was constructed.
         learned: the state of the rule. To go on in another process, give it to the constructor there.
-        learning: what the last sample taught; see :class:`Learning`.
+        learning: the outcome of the last update; see :class:`Learning`.
         approximations: in words; None where the controller does not say.
 
     Raises:

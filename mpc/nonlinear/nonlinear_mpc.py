@@ -38,7 +38,7 @@ from systems.reading import Part
 __all__ = ["NonlinearMPC"]
 
 TOLERANCE = 1e-6  # of the optimality conditions of SQP, and of a full step that converges without them
-QUICK = 1e-5  # accuracy of the quadratic programs of real-time iterations
+QUICK = 1e-7  # accuracy of the quadratic programs of real-time iterations
 CLOSE = 1e-3  # length of a full step, relative to 1 + the point's numbers, from which on SQP converges
 SEARCHED = 100  # programs solved in one step in the search for whole numbers
 MOST_PROGRAMS = 20  # quadratic programs in one step, after which ipopt takes over

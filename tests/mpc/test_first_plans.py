@@ -151,7 +151,7 @@ def test_programs_of_real_time_iterations_are_solved_less_exactly_than_the_first
     assert sqp.qp.tolerance == 1e-8
     assert mpc.plan is not None
     mpc.step(mpc.plan.x[1], 1)
-    assert sqp.qp.tolerance == 1e-5
+    assert sqp.qp.tolerance == 1e-7
     exact = NonlinearMPC(task, 10)
     exact.step(x, 0)
     exact.step(x, 1)
