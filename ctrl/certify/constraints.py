@@ -1,8 +1,8 @@
-"""Whether a certified set lies within the hard constraints of a task, decided with outward rounding."""
+"""Whether a certified set lies within the constraints of a task, decided with outward rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import final
@@ -20,11 +20,12 @@ from systems import Hard, InvalidValue, Task
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import clipped
 from systems.arithmetic.interval_matrices import least_eigenvalue, product
+from systems.constraints import Constraint
 from systems.errors import expect
 from systems.lowering import lower
 from systems.reading.conditions import is_input_box
 
-__all__ = ["KeptConstraints", "keeps_constraints"]
+__all__ = ["ConstraintStatus", "KeptConstraints", "constraint_statuses", "keeps_constraints"]
 
 _SHRUNK = 1e-6  # of a projected quadratic function: lets outward rounding prove that it bounds the whole one
 
@@ -76,6 +77,55 @@ class KeptConstraints:
         return "\n".join(lines)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class ConstraintStatus:
+    """Whether every state of a certified set keeps one constraint, with the input of the certified law.
+
+    Args:
+        constraint: of the task; None for its domain.
+        kind: proved; refused, with a counterexample; or undecided.
+        boxes: examined.
+        counterexample: a state (n,) of the set that is proved to violate it.
+    """
+
+    constraint: Constraint | None
+    kind: Kind
+    boxes: int = 0
+    counterexample: np.ndarray | None = None
+
+    def __str__(self) -> str:
+        c = self.constraint
+        named = "domain" if c is None else f"'{c.name}' ({type(c.requirement).__name__.lower()})"
+        if self.kind is Kind.PROVED:
+            return f"{named}: kept by every state of the proved set, so by every run from it at every sample"
+        if self.counterexample is not None:
+            return f"{named}: outside: {self.counterexample.tolist()} lies in the proved set and violates it"
+        return f"{named}: not decided" + ("; the set may reach beyond it" if c is None else f" ({self.boxes:,} boxes)")
+
+
+def constraint_statuses(
+    certificate: Certificate, task: Task, limits: SearchLimits | None = None
+) -> tuple[ConstraintStatus, ...]:
+    """Decides of the domain and of every constraint of a task, whatever is required of it, whether a certified set
+    keeps it.
+
+    A set that is never left and keeps a constraint keeps it at every sample of every run from it; so a soft constraint
+    costs nothing there, a chance constraint holds with probability 1, and nothing of a budget is spent.
+
+    Args:
+        certificate: of the set and the law.
+        task: whose constraints are meant; its states and inputs are those of the certificate.
+        limits: of the search, which constraints share; default: 2,000,000 boxes and 60 seconds.
+
+    Raises:
+        InvalidValue: a task with other signals than that of the certificate.
+    """
+    limits = _expected(certificate, task, limits)
+    domain = ConstraintStatus(None, Kind.PROVED if _is_within_domain(certificate, task) else Kind.UNDECIDED)
+    return (domain, *_examined(certificate, task, task.constraints, limits, shared=True))
+
+
 def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits | None = None) -> KeptConstraints:
     """Decides by branch and bound whether a certified set lies within the domain and the hard constraints of a task.
 
@@ -89,29 +139,57 @@ def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits
     Raises:
         InvalidValue: a task with other signals than that of the certificate.
     """
+    limits, boxes = _expected(certificate, task, limits), 0
+    if not _is_within_domain(certificate, task):
+        return KeptConstraints(certificate, task, Kind.UNDECIDED, 0, "the domain, beyond which the set may reach")
+    hard = [c for c in task.constraints if isinstance(c.requirement, Hard)]
+    for status in _examined(certificate, task, hard, limits):
+        boxes += status.boxes
+        if status.kind is not Kind.PROVED and status.constraint is not None:
+            name = f"the constraint '{status.constraint.name}'"
+            return KeptConstraints(certificate, task, status.kind, boxes, name, status.counterexample)
+    return KeptConstraints(certificate, task, Kind.PROVED, boxes)
+
+
+def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None) -> SearchLimits:
     expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
-    expect(task, Task, "the task of keeps_constraints", "such as systems.library.double_integrator()")
-    limits, loop, began = expect_limits(limits), certificate.claimed.loop, perf_counter()
+    expect(task, Task, "the task whose constraints are meant", "such as systems.library.double_integrator()")
+    loop = certificate.claimed.loop
     if (task.plant.state, task.plant.input) != (loop.task.plant.state, loop.task.plant.input):
         raise InvalidValue(
             f"task '{task.name}' has other states or inputs than '{certificate.task}', of which the certificate is"
         )
-    region, boxes = certificate.region, 0
-    low, high = region.hull
+    return expect_limits(limits)
+
+
+def _is_within_domain(certificate: Certificate, task: Task) -> bool:
+    low, high = certificate.region.hull
     least, most = task.domain_bounds
-    if not ((low >= least) & (high <= most)).all():
-        return KeptConstraints(certificate, task, Kind.UNDECIDED, 0, "the domain, beyond which the set may reach")
+    return bool(((low >= least) & (high <= most)).all())
+
+
+def _examined(
+    certificate: Certificate, task: Task, which: Sequence[Constraint], limits: SearchLimits, shared: bool = False
+) -> Iterator[ConstraintStatus]:
+    """The statuses of some constraints of a task, one after the other.
+
+    Args:
+        shared: whether each may take no more than an equal share of what is left of the limits.
+    """
+    loop, region, boxes, began = certificate.claimed.loop, certificate.region, 0, perf_counter()
     bounds = tuple(np.clip(b, *task.applied_bounds) for b in loop.task.applied_bounds)
-    for constraint, g in zip(task.constraints, task.constraint_functions, strict=True):
-        if not isinstance(constraint.requirement, Hard) or is_input_box(task, constraint):
+    functions = dict(zip(map(id, task.constraints), task.constraint_functions, strict=True))
+    for k, constraint in enumerate(which):
+        if is_input_box(task, constraint):  # the input is clipped to it
+            yield ConstraintStatus(constraint, Kind.PROVED)
             continue
+        g = functions[id(constraint)]
         value = _under_law(g, lambda x: clipped(loop.law.enclose(x), *bounds))
-        left = SearchLimits(limits.boxes - boxes, limits.seconds - (perf_counter() - began))
+        share = len(which) - k if shared else 1
+        left = SearchLimits((limits.boxes - boxes) // share, (limits.seconds - (perf_counter() - began)) / share)
         kind, examined, point = _decided(value, region, _divided(g, region), left)
         boxes += examined
-        if kind is not Kind.PROVED:
-            return KeptConstraints(certificate, task, kind, boxes, f"the constraint '{constraint.name}'", point)
-    return KeptConstraints(certificate, task, Kind.PROVED, boxes)
+        yield ConstraintStatus(constraint, kind, examined, point)
 
 
 def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:

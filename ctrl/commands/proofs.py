@@ -26,6 +26,7 @@ from ctrl.certify.loops.equilibrium import RestPoint, at_most, distance, rest_po
 from ctrl.certify.search.levels import largest_level
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.semidefinite.ellipsoids import largest_ellipsoid
+from ctrl.commands.claims import constraint_lines
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
 from systems import InvalidValue, Task
@@ -44,7 +45,13 @@ _AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 
 def best_certificate(
-    task: Task, law: Law, seconds: float, degree: int | None, continuous: bool, disturbed: bool = False
+    task: Task,
+    law: Law,
+    seconds: float,
+    degree: int | None,
+    continuous: bool,
+    disturbed: bool = False,
+    kappa: float = 0.0,
 ) -> tuple[Certificate, str]:
     """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
 
@@ -55,6 +62,7 @@ def best_certificate(
         degree: of the polynomial; None for none.
         continuous: whether the law answers at every instant.
         disturbed: whether under all disturbances in the support of the task's distribution.
+        kappa: the share by which V must decrease per sample, in continuous time per second; default: 0, any decrease.
 
     Returns:
         The certificate of the larger volume, and lines that say where the loop rests, what sampling found and which V
@@ -76,6 +84,7 @@ def best_certificate(
             task,
             law,
             V,
+            kappa,
             resolution=_RESOLUTION,
             budget=budget,
             continuous=continuous,
@@ -168,7 +177,10 @@ def law_of_controller(controller: object, name: str) -> Law:
     """
     law = getattr(controller, "law", None)
     if not isinstance(law, Law):
-        raise NotApplicable(f"controller '{name}' has no law in closed form, so nothing can be proved of it")
+        raise NotApplicable(
+            f"controller '{name}' has no law in closed form, so nothing can be proved of it; "
+            "--samples N says what random runs show"
+        )
     return law
 
 
@@ -201,6 +213,8 @@ def verify_again(path: Path, points: int, task: Task | None = None, seconds: flo
     print(f"  V           {_described(lyapunov_data(stored.claim.region.V))}")
     if not outcome.certificate.is_at_reference:
         print(f"  {beside(stored.claim.loop.task, stored.claim.region.V.centre, stored.claim.loop.reference)}")
+    if constraints := constraint_lines(outcome.certificate):
+        print(constraints)
     failure, said = _audited(stored, outcome, points, max(seconds - outcome.seconds, _LEAST_AUDIT))
     print(f"  {said}")
     return failure is None

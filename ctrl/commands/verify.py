@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,34 +21,52 @@ PROOF_SECONDS = 60.0
 @dataclass(frozen=True)
 class Verify:
     """Prove a region of attraction of a controller on a task and write the certificate; or re-verify a certificate from
-    its file.
+    its file; or, of a controller without a law in closed form, state what random runs show.
 
     For example:
       trivium verify pendulum --controller lqr
       trivium verify path-tracking --degree 6 --out certificates/path.json
       trivium verify pendulum --disturbed
+      trivium verify double-integrator --within-constraints --survives push
+      trivium verify cartpole --controller nonlinear-mpc --samples 500 --at-least 0.95
       trivium verify --check certificates/path.json
       trivium verify --check certificates/mass.json mass.py:task
 
-    Exit status: 0 proved, or re-verified; 1 not proved; 2 misuse, or a file that is not a certificate.
+    Exit status: 0 proved, or re-verified, or at least --at-least with 95 % confidence; 1 not shown, as always with
+    --samples alone; 2 misuse, or a file that is not a certificate.
     """
 
     task: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TASK")] = None
     """Name of a task, or path/to/file.py:MyTask, or module:MyTask. Optional with --check for tasks of the
     library; your own task is imported only if you name it here."""
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
-    """A controller with a control law: a name, path/to/file.py:MyController, or a trained policy's file."""
+    """A controller with a control law (with --samples, any controller): a name, path/to/file.py:MyController, or a
+    trained policy's file."""
     degree: int | None = None
     """Also fit a polynomial Lyapunov function of this degree, and keep the larger proved region."""
     continuous: bool = False
     """Evaluate the control law continuously instead of once per sample."""
     disturbed: bool = False
     """Prove the claim for all disturbances in the support of the task's distribution, which must be bounded."""
+    within_constraints: bool = False
+    """Lower the level until the set lies within the domain and the hard constraints of the task."""
+    time_constant: float | None = None
+    """Seconds in which V must fall to 1/e of its value."""
+    survives: Annotated[str | None, tyro.conf.arg(metavar="SIGNAL")] = None
+    """Find the largest bounds of a disturbance under which no trajectory leaves the set, and a set of half its level:
+    a signal's name, or 'all' for the support of the task's distribution, scaled."""
+    samples: int | None = None
+    """Number of random runs from the task's initial distribution, under its disturbances: bounds the probability that
+    a run keeps the hard constraints, stays in the domain and arrives. Nothing is proved by them."""
+    at_least: float | None = None
+    """With --samples: probability that has to be shown with 95 % confidence, for exit status 0."""
+    seed: int = 0
+    """Of the random runs."""
     seconds: float | None = None
     """Time limit of each proof and Lyapunov candidate, default: 60; with --check, of the check, default: 25."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File to write the certificate to, overwriting it; default: a new file runs/TASK-CONTROLLER.certificate.json, with
-    degree, continuous and disturbed in its name if set."""
+    what was asked of the set in its name."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Certificate to re-verify without a search, and to audit at random points in a second arithmetic. Nothing in
     the file is executed or imported."""
@@ -63,7 +82,33 @@ class Verify:
             raise Misuse("give either a TASK for a proof, or --check FILE")
         if self.degree is not None and self.degree < 2:
             raise Misuse(f"--degree {self.degree}; a Lyapunov function needs 2 or more")
+        if self.time_constant is not None and not 0 < self.time_constant < math.inf:
+            raise Misuse(f"--time-constant {self.time_constant:g}; expected seconds, more than 0")
+        if self.samples is not None:
+            return self._run(self.task, self.samples)
+        if self.at_least is not None:
+            raise Misuse("--at-least is of --samples N; a proof holds for every state of its set")
         return self._prove(self.task)
+
+    def _run(self, name: str, samples: int) -> int:
+        from ctrl.certify.runs import claim_by_runs
+        from ctrl.discovery import load, load_task
+
+        asked = ("degree", "continuous", "disturbed", "within_constraints", "time_constant", "survives", "out")
+        if given := [f"--{option.replace('_', '-')}" for option in asked if getattr(self, option)]:
+            raise Misuse(f"{', '.join(given)}: of proofs, and --samples proves nothing")
+        if samples < 1:
+            raise Misuse(f"--samples {samples}; expected at least 1")
+        if self.at_least is not None and not 0 < self.at_least < 1:
+            raise Misuse(f"--at-least {self.at_least:g}; expected a probability between 0 and 1, such as 0.95")
+        task, short = load_task(name), short_name(self.controller)
+        claim = claim_by_runs(task, load("trivium.controllers", self.controller), samples, self.seed, name=short)
+        print(claim)
+        if self.at_least is None:
+            return 1
+        is_shown = claim.whole.at_least >= self.at_least
+        print(f"{'shown' if is_shown else 'NOT SHOWN'}: at least {self.at_least:g} with 95 % confidence")
+        return 0 if is_shown else 1
 
     def _verify_again(self, path: Path) -> int:
         from ctrl.commands.proofs import CHECK_SECONDS, verify_again
@@ -77,26 +122,35 @@ class Verify:
     def _prove(self, name: str) -> int:
         from ctrl.certify.files.content import law_data
         from ctrl.certify.files.file import save
+        from ctrl.commands.claims import constraint_lines, disturbance_lines, lowered, unit_disturbance
         from ctrl.commands.proofs import best_certificate, law_of_controller
         from ctrl.discovery import load, load_task
         from systems.files import kept, locked, locked_new, probe
 
         task = load_task(name)
         law = law_of_controller(load("trivium.controllers", self.controller)(task), self.controller)
-        law_data(
-            law
-        )  # what cannot be stored in a file must show before the work, and so must a place that takes no file
+        unit = None if self.survives is None else unit_disturbance(task, self.survives)
+        # What cannot be stored in a file must show before the work, and so must a place that takes no file.
+        law_data(law)
         file = f"{task.name}-{short_name(self.controller)}{self._asked}.certificate.json"
         with locked_new(Path("runs") / file) if self.out is None else locked(self.out.with_suffix(".json")) as place:
             probe(place)
+            seconds = self.seconds or PROOF_SECONDS
+            kappa = self._kappa(0.0 if self.continuous else task.dt)
             certificate, lines = best_certificate(
-                task, law, self.seconds or PROOF_SECONDS, self.degree, self.continuous, self.disturbed
+                task, law, seconds, self.degree, self.continuous, self.disturbed, kappa
             )
+            if self.within_constraints and certificate.is_proved:
+                part, lines = lowered(certificate, lines, seconds)
+                if part is None:
+                    print(certificate, lines, sep="\n")
+                    return 1
+                certificate = part
             try:
                 print(certificate, lines, sep="\n")
-                if task.constraints:
-                    named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
-                    print(f"not in the claim: constraints ({named}); the task's domain would be")
+                print(constraint_lines(certificate))
+                if certificate.is_proved and unit is not None:
+                    print(disturbance_lines(certificate, unit, seconds))
                 sys.stdout.flush()
             finally:  # whatever became of the output
                 if certificate.is_proved:
@@ -106,8 +160,21 @@ class Verify:
         tell(result)
         return 0
 
+    def _kappa(self, dt: float) -> float:
+        """The relative decrease of V, per sample (dt > 0) or per second, that the time constant asks for."""
+        if self.time_constant is None:
+            return 0.0
+        # A little more, so that rounding does not make the time that is proved the longer one.
+        return (1.0 + 1e-9) * (-math.expm1(-dt / self.time_constant) if dt > 0 else 1.0 / self.time_constant)
+
     @property
     def _asked(self) -> str:
         """The options that tell claims about one controller apart, for the names of their files."""
-        parts = {f"degree{self.degree}": self.degree, "continuous": self.continuous, "disturbed": self.disturbed}
+        parts = {
+            f"degree{self.degree}": self.degree,
+            "continuous": self.continuous,
+            "disturbed": self.disturbed,
+            "within": self.within_constraints,
+            f"{self.time_constant or 0:g}s": self.time_constant,
+        }
         return "".join(f"-{part}" for part, asked in parts.items() if asked)

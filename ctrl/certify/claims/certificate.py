@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import inf, isnan, log1p
 from typing import final
 
 import numpy as np
 
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind, SearchResult
-from ctrl.certify.claims.sentences import is_at_reference, numbers, sentence
+from ctrl.certify.claims.sentences import is_at_reference, numbers, rounded_up, sentence
 from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
@@ -82,6 +82,18 @@ class Certificate:
     def kappa(self) -> float:
         """Least relative decrease per sample, 0 for any."""
         return float(self.claimed.kappa)
+
+    @property
+    def time_constant(self) -> float:
+        """Seconds T with V(x(t)) <= exp(-t / T) V(x(0)) at every sample, in continuous time at all times, as long as V
+        is above ``inner``; rounded upward, infinite where kappa is 0.
+
+        Where V is quadratic, its root is a distance, whose time constant is twice as long.
+        """
+        if self.kappa == 0:
+            return inf
+        seconds = 1.0 / self.kappa if self.dt == 0 else -self.dt / log1p(-self.kappa)
+        return seconds * (1.0 + 1e-12)
 
     @property
     def state(self) -> Signals:
@@ -214,12 +226,15 @@ class Certificate:
             what = f"V(x) = |A (h(x) - h(c))|^2 + (x - c)'P(x - c), h a tanh network of {units} units"
         else:
             what = "V a CasADi expression"
+        T = rounded_up(self.time_constant) if self.kappa else ""
+        until = f", until V <= {self.inner:.6g}" if self.inner else ""
         lines = [
             f"{self.kind.upper()}: {self.claim}",
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
             f"  condition   {condition}, {what}",
             f"  region      level {self.level!r}{f', inner {self.inner!r}' if self.inner else ''}"
             f"{'' if isnan(self.volume) else f', volume {self.volume:.6g}'}",
+            *([f"  rate        V(x(t)) <= exp(-t / T) V(x(0)), T = {T} s{until}"] if self.kappa else []),
             f"  equilibrium {self.origin}",
             f"  arithmetic  {self.rounding}",
             f"  effort      {f'{self.boxes:,} boxes' if self.boxes else 'no box was examined'}, {self.seconds:.3f} s "

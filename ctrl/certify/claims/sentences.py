@@ -13,7 +13,7 @@ from systems import Signals
 from systems.arithmetic.interval import Interval
 from systems.error_coordinates import ErrorCoordinates
 
-__all__ = ["is_at_reference", "numbers", "sentence"]
+__all__ = ["is_at_reference", "numbers", "rounded_down", "rounded_up", "sentence"]
 
 Box = tuple[np.ndarray, np.ndarray]
 
@@ -31,7 +31,7 @@ def sentence(claim: Claim) -> str:
     if not is_at_reference(region, reference):
         away = f"within [{', '.join(map(at_most, distance(V.centre, reference)))}] of {goal}"
         goal = f"the loop's own equilibrium [{numbers(V.middle)}], {away},"
-    inside = f"comes to V <= {_rounded(region.inner, ROUND_CEILING)} in finite time, for all future time,"
+    inside = f"comes to V <= {rounded_up(region.inner)} in finite time, for all future time,"
     end = inside if region.inner > 0 else f"converges to {goal}"
     when = "at any time" if loop.continuous else "in any sample"
     drawn = ", ".join(
@@ -39,7 +39,7 @@ def sentence(claim: Claim) -> str:
     )
     disturbed = f"with {drawn} {when} and no other disturbance" if drawn else "without disturbance"
     state, domain = loop.task.plant.state, loop.task.domain_bounds
-    starts = f"every start with V <= {_rounded(region.level, ROUND_FLOOR)}{_given(region)}{_cut(region, state, domain)}"
+    starts = f"every start with V <= {rounded_down(region.level)}{_given(region)}{_cut(region, state, domain)}"
     return f"{_coordinates(claim)}{starts} stays there and {end} under {claim.law}, {disturbed}{known}"
 
 
@@ -92,8 +92,17 @@ def _cut(region: SublevelSet, state: Signals, domain: Box) -> str:
     return f"{text}, a set that reaches beyond the domain of the task in {', '.join(beyond)}," if beyond else text
 
 
+def rounded_up(a: float) -> str:
+    """A finite number in six digits, not below it."""
+    return _rounded(a, ROUND_CEILING)
+
+
+def rounded_down(a: float) -> str:
+    """A finite number in six digits, not above it."""
+    return _rounded(a, ROUND_FLOOR)
+
+
 def _rounded(a: float, rounding: str) -> str:
-    """A number in six digits, not beyond it on the side that matters."""
     return f"{float(Context(prec=6, rounding=rounding).create_decimal(a)):.6g}"
 
 

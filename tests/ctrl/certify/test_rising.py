@@ -155,3 +155,15 @@ def test_the_border_is_looked_at_of_the_set_that_is_proved(monkeypatch: pytest.M
     assert found.domain is not None
     assert looked[-1].region.V is found.V
     assert looked[-1].region.level >= found.level
+
+
+def test_boxes_that_cannot_be_halved_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rising, "halved", lambda *_: None)
+    assert highest(claim_at(20.0), LIMITS, 2e-3)[1].kind is Kind.UNDECIDED
+
+
+def test_no_level_below_the_inner_one_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = ClosedLoop(TASK, LAW, disturbance=disturbances(TASK))
+    claim = Claim.about(loop, V, 20.0, inner=0.5)
+    monkeypatch.setattr(rising._Rising, "proved", property(lambda search: 0.4))
+    assert highest(claim, SearchLimits(10, 60.0), 2e-3)[1].kind is Kind.UNDECIDED

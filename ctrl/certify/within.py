@@ -1,0 +1,91 @@
+"""The largest part of a certified set that lies within the domain and the hard constraints of a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.result import Kind
+from ctrl.certify.constraints import keeps_constraints
+from ctrl.certify.search.limits import SearchLimits
+from ctrl.certify.search.prove import expect_limits
+from ctrl.controller import NotApplicable
+from systems import InvalidValue, Task
+from systems.arguments import expect_number
+
+__all__ = ["at_level", "within_constraints"]
+
+_LOWEST = 2.0**-20  # of the level: lower ones are not tried
+_PART = 0.25  # of what is left of the limits, for one level: close to where a constraint is met, boxes are never enough
+
+
+def within_constraints(
+    certificate: Certificate, task: Task, limits: SearchLimits | None = None, resolution: float = 5e-3
+) -> Certificate:
+    """The certificate at the highest level, up to its own, at which the set lies within the domain and the hard
+    constraints of a task, by bisection over levels; :func:`ctrl.certify.keeps_constraints` proves it of each.
+
+    Args:
+        certificate: of a proved claim.
+        task: whose domain and hard constraints are meant; its states and inputs are those of the certificate.
+        limits: of all attempts together; default: 2,000,000 boxes and 60 seconds.
+        resolution: levels this share apart are not told from each other; default: 0.5 %.
+
+    Returns:
+        The certificate itself where its set lies within them.
+
+    Raises:
+        InvalidValue: a claim that is not proved, or a task with other signals.
+        NotApplicable: no level is proved to keep them, such as where the equilibrium violates one.
+    """
+    limits, began = expect_limits(limits), perf_counter()
+    resolution = expect_number(resolution, "resolution", above=0.0, below=1.0, hint="a share of the level")
+    if not isinstance(certificate, Certificate) or not certificate.is_proved:
+        raise InvalidValue("the certificate is not of a proved claim; such as largest_level(task, LQR(task).law)")
+    boxes, reason = limits.boxes, ""
+    best: Certificate | None = None
+    low, high, level = 0.0, certificate.level, certificate.level
+    while level > certificate.inner and level > _LOWEST * certificate.level:
+        left = limits.seconds - (perf_counter() - began)
+        attempt = certificate if level == certificate.level else at_level(certificate, level)
+        kept = keeps_constraints(attempt, task, SearchLimits(max(int(_PART * boxes), 1), max(_PART * left, 0.0)))
+        boxes -= kept.boxes
+        if kept.is_proved:
+            low, best = level, attempt
+        else:
+            high, reason = level, kept.constraint
+            if kept.kind is Kind.REFUSED and kept.counterexample is not None:
+                high = min(high, float(certificate.V(kept.counterexample)))
+        if high - low <= resolution * high or boxes <= 0 or left <= 0:
+            break
+        level = 0.5 * (low + high)
+    if best is None:
+        raise NotApplicable(
+            f"no set {{V <= c}} with c up to {certificate.level:.6g} was proved to keep the domain and the hard "
+            f"constraints of task '{task.name}', because of {reason}"
+        )
+    return best
+
+
+def at_level(certificate: Certificate, level: float) -> Certificate:
+    """The certificate of a lower level, down to its inner one.
+
+    V decreases along every trajectory from the proved set, so none leaves a level set inside it, and the proof as it
+    stands is one of it as well: what was settled did not depend on the level.
+
+    Args:
+        certificate: of a proved claim.
+        level: between its inner level and its own.
+
+    Raises:
+        InvalidValue: a claim that is not proved, or another level.
+    """
+    if not certificate.is_proved or not max(certificate.inner, 0.0) < level <= certificate.level:
+        raise InvalidValue(
+            f"level {level} of a {certificate.kind} claim; expected one of a proved claim above {certificate.inner} "
+            f"and up to {certificate.level}"
+        )
+    region = replace(certificate.claimed.region, level=level)
+    claim = replace(certificate.claimed, region=region)
+    return Certificate(claim, replace(certificate.result, volume=region.volume()))
