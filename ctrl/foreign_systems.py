@@ -1,4 +1,4 @@
-"""Dynamic compensators of python-control as controllers: transfer functions and state-space systems with a state."""
+"""Dynamic compensators of python-control as controllers: transfer functions and state-space systems."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from systems.errors import expect, shown
 
 __all__ = ["CompensatorController", "ControlSystem", "from_control"]
 
-_SAME = 1e-9  # relative difference of sample times that is rounding
+_SAME = 1e-9  # relative difference of sample times that is attributed to rounding
 
 
 @runtime_checkable
 class ControlSystem(Protocol):
-    """What python-control calls an input-output system, as far as it is read here."""
+    """The part of python-control's input-output systems that is used here."""
 
     dt: Any
     nstates: Any
@@ -27,7 +27,7 @@ class ControlSystem(Protocol):
     input_labels: Any
 
     def dynamics(self, t: float, x: Any, u: Any) -> Any:
-        """The state after a sample, of a discrete system."""
+        """The next state of a discrete system."""
 
     def output(self, t: float, x: Any, u: Any) -> Any:
         """The output at a sample."""
@@ -35,24 +35,24 @@ class ControlSystem(Protocol):
 
 @final
 class CompensatorController:
-    """u = clip(u_ref + y), z+ = f(z, e), y = h(z, e) with the error e = reference - signal, as in a unit feedback loop.
+    """u = clip(u_ref + y), z+ = f(z, e), y = h(z, e) with e = reference - signal, as in a unity feedback loop.
 
-    The state z is zero at the start of every run. It does not know that inputs are clipped. A measured signal that is
-    not reported at a sample keeps its last error; without finite numbers the input is that of the reference, with
-    status and source, and z stays as it is.
+    The state z is zero at the start of every run and does not account for the clipping of inputs (no anti-windup). The
+    error of a measured signal that is not reported at a sample keeps its last value. If numbers are not finite, the
+    reference input is applied, as status and source report, and z does not change.
 
     Args:
-        task: gives the signals with their reference, and the input bounds. On a task with a measurement, signals are
-            those that it reports, otherwise states.
-        system: of python-control. Its inputs are signals, by name where its input labels are such names, otherwise all
-            of them in order; its outputs are the inputs of the plant. A continuous linear one is sampled by Tustin's
-            rule.
+        task: with the signals, their reference and the input bounds. The signals are those of the measurement if the
+            task has one, otherwise the states.
+        system: of python-control. Its inputs are the signals named by its input labels, or all signals in order if the
+            labels are not such names; its outputs are the inputs of the plant. A continuous linear system is
+            discretised by Tustin's method.
 
     Attributes:
-        measurement: of the task, which the controller then takes; None for its states.
+        measurement: that of the task if the controller uses measured signals; None if it uses the states.
 
     Raises:
-        NotApplicable: the numbers of signals or inputs differ, or the sample time does.
+        NotApplicable: the number of signals or inputs, or the sample time, differs.
     """
 
     def __init__(self, task: Task, system: ControlSystem) -> None:
@@ -71,7 +71,7 @@ class CompensatorController:
         self.reset()
 
     def reset(self) -> None:
-        """The state is zero."""
+        """Starts a new run: sets the state to zero."""
         self._z = np.zeros(self._system.nstates or 0)
         self._error = np.zeros(len(self._reads))
 
@@ -95,22 +95,22 @@ class CompensatorController:
 
 
 def from_control(system: ControlSystem) -> _Compensator:
-    """A factory for comparisons, of a system of python-control: ``{"pi": from_control(control.tf([2, 1], [1, 0]))}``.
+    """A controller factory from a system of python-control: ``{"pi": from_control(control.tf([2, 1], [1, 0]))}``.
 
-    It is given errors, reference minus signal; see :class:`CompensatorController`.
+    The inputs of the system are errors, reference minus signal; see :class:`CompensatorController`.
 
     Args:
         system: a transfer function, a state-space system, or a discrete nonlinear one.
 
     Raises:
-        InvalidValue: it is none of these.
+        InvalidValue: another kind of object.
     """
     return _Compensator(_with_state(system))
 
 
 @final
 class _Compensator:
-    """Makes the controller for a task."""
+    """Constructs the controller for a task."""
 
     def __init__(self, system: ControlSystem) -> None:
         self._system = system
@@ -120,7 +120,7 @@ class _Compensator:
 
 
 def _with_state(system: Any) -> ControlSystem:
-    """A system with a state: a transfer function in a realisation."""
+    """A system in state-space form; transfer functions are realised."""
     if not isinstance(system, ControlSystem) and hasattr(system, "num") and hasattr(system, "den"):
         import control
 
@@ -131,7 +131,7 @@ def _with_state(system: Any) -> ControlSystem:
             "control.ss(A, B, C, D, dt)"
         )
     if _is_continuous(system) and not hasattr(system, "A"):
-        raise InvalidValue("a continuous nonlinear system cannot be a controller at samples; give it in discrete time")
+        raise InvalidValue("a continuous nonlinear system cannot run at samples; pass it in discrete time")
     return system
 
 
@@ -140,9 +140,9 @@ def _is_continuous(system: Any) -> bool:
 
 
 def _sampled(system: Any, task: Task) -> Any:
-    """The system at the samples of a task."""
+    """The system discretised with the sample time of a task."""
     if _is_continuous(system):
-        if not system.nstates:  # a gain is the same at samples, which python-control refuses to say
+        if not system.nstates:  # a static gain needs no discretisation, which python-control refuses
             import control
 
             return control.ss(system.A, system.B, system.C, system.D, task.dt)
@@ -156,14 +156,14 @@ def _sampled(system: Any, task: Task) -> Any:
 
 
 def _reads(system: ControlSystem, signals: Signals, task: Task) -> np.ndarray:
-    """Which signals the inputs of the system are."""
+    """The signals that correspond to the inputs of the system."""
     labels = list(system.input_labels)
     if labels and all(label in signals.names for label in labels):
         return np.array([signals.where(label) for label in labels])
     if system.ninputs != len(signals):
         raise NotApplicable(
-            f"the system has {system.ninputs} inputs, {', '.join(labels)}; task '{task.name}' gives {len(signals)} "
-            f"signals: {', '.join(signals.names)}; name the inputs after those that it takes, "
+            f"the system has {system.ninputs} inputs, {', '.join(labels)}; task '{task.name}' has {len(signals)} "
+            f"signals: {', '.join(signals.names)}; name the inputs after the signals that they are, "
             f"inputs=['{signals.names[0]}']"
         )
     return np.arange(len(signals))

@@ -1,4 +1,4 @@
-"""The log of a training: what learning curves are drawn from."""
+"""The log of a training, from which learning curves are drawn."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from systems.files import FileError, read_bytes
 __all__ = ["LOG", "read_log", "training_log"]
 
 LOG = "progress.csv"
-"""Name of the log that a training writes beside its policy."""
+"""Name of the log that a training writes next to its policy."""
 
 _LARGEST = 50_000_000  # bytes
 
 
 def training_log(controller: object) -> Path | None:
-    """The log that a controller names in its attribute ``training_log``; None where it names none.
+    """The log that a controller names in its attribute ``training_log``; None if it names none.
 
     Args:
-        controller: any, or one that is paired with an estimator.
+        controller: any controller, with or without an estimator.
     """
     said = getattr(controller, "training_log", None)
     return said if isinstance(said, Path) else None
 
 
 def read_log(path: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Updates and mean undiscounted return since the line before, each (k,), of the lines that have both; None where
-    there is no log, or not two such lines.
+    """Updates and mean undiscounted return since the previous line, each (k,), of the lines that contain both; None if
+    there is no log or fewer than two such lines.
 
     Args:
         path: of the log.

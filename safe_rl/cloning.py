@@ -1,7 +1,7 @@
 """Cloning: a policy that begins as a copy of a controller (Pomerleau, 1991), fitted in two rounds (Ross et al., 2011).
 
-In the first round the controller drives; in the second one the copy does, and the controller says what it would have
-done there, so that small errors do not lead the copy away from all that it has seen.
+In the first round the controller acts; in the second the copy acts, and the controller provides the inputs that it
+would have applied, so that small errors do not lead the copy away from its training data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from systems.errors import TriviumError, shown
 __all__ = ["RUNS", "CloneTrials", "clone"]
 
 RUNS = 30
-"""Runs of the controller in the first round, and as many of its copy in the second."""
+"""Runs of the controller in the first round and of its copy in the second."""
 
 _SEED = 2**33  # the first seed of these runs: beyond those of comparisons and trials
 _STEPS, _BATCH, _RATE = 8_000, 256, 3e-3  # of Adam, in each round
@@ -56,29 +56,29 @@ def clone(
     entropy: float,
     generator: torch.Generator,
 ) -> Costs:
-    """Makes a policy a copy of a controller, and its exploration as random as a learner's target says.
+    """Makes a policy a copy of a controller, with the entropy of exploration that a learner aims at.
 
     Args:
         task: whose runs are simulated.
-        controller: makes what is copied.
+        controller: factory of the controller to copy.
         policy: whose weights and scales of observations are set.
-        environment: says what the policy observes.
-        runs: of each round.
+        environment: defines the observation of the policy.
+        runs: number of runs in each round.
         seed: of starts and disturbances.
         entropy: of an action, per input, with actions counted in [-1, 1].
         generator: of the batches of the regression.
 
     Raises:
-        InvalidValue: what makes no controller.
-        NotApplicable: all runs of the controller left the domain at once.
+        InvalidValue: an object that is not a controller factory.
+        NotApplicable: all runs of the controller leave the domain at once.
     """
-    expect_factory(controller, "task", "controller", "what makes a controller of a task, such as LQR")
+    expect_factory(controller, "task", "controller", "a factory of controllers of a task, such as LQR")
     task = simulated(task)
     made = controller(task)
     if not isinstance(made, Controller):
         raise InvalidValue(
-            f"controller makes {shown(made)}, which has no reset() and step(x, k); expected what makes a controller of "
-            "a task, such as LQR"
+            f"controller makes {shown(made)}, which has no reset() and step(x, k); expected a factory of controllers "
+            "of a task, such as LQR"
         )
     first, second = (draw_all(task, runs, (_SEED + 2 * seed + i,)) for i in range(2))
     its = simulate(task, made, **first.arguments)
@@ -94,7 +94,7 @@ def clone(
 
 
 class _Rows(NamedTuple):
-    """What a policy observes, (rows, o), and the inputs that it should choose there, (rows, m)."""
+    """Observations of a policy, (rows, o), and the inputs that it should choose for them, (rows, m)."""
 
     observations: Tensor
     inputs: Tensor
@@ -114,7 +114,7 @@ class _Rows(NamedTuple):
 
 
 def _answers(controller: Controller, trajectories: Trajectories) -> np.ndarray:
-    """What a controller would do along runs that it did not drive, (b, steps, m)."""
+    """The inputs of a controller along runs of another one, (b, steps, m)."""
     inputs, states = np.empty_like(trajectories.inputs), trajectories.states
     if isinstance(controller, BatchController):
         for k in range(inputs.shape[1]):
@@ -152,12 +152,12 @@ def _fit(policy: Policy, rows: Sequence[_Rows], entropy: float, generator: torch
 
 @final
 class CloneTrials(Trials):
-    """Compares the policy of a learner that began as a copy of a controller with the copy and with LQR, and keeps the
-    best: LQR itself, where it applies, as long as no policy costs less.
+    """Compares the policy of a learner that started as a copy of a controller with the copy and with LQR, and keeps the
+    best: LQR itself, if applicable, as long as no policy costs less.
 
     Args:
         task: whose runs are simulated.
-        policies: of the learner; the last is the one that is tried, and the copy at first.
+        policies: of the learner; the last one is tested, and is the copy at first.
         costs: of the copy and of the controller.
     """
 
@@ -180,7 +180,7 @@ class CloneTrials(Trials):
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """Mean costs in the trials of what is kept, of the copy and of LQR; and of controller and copy in the runs that
+        """Mean costs in the trials of the policy kept, the copy and LQR, and of controller and copy in the runs that
         were copied."""
         lqr = {} if self._of_lqr is None else {"clone cost of LQR": float(self._of_lqr.mean())}
         return {
@@ -211,5 +211,5 @@ class CloneTrials(Trials):
 
     @staticmethod
     def costs_of(state: dict[str, Any]) -> Costs:
-        """The costs of copy and controller in what `state_dict` returned."""
+        """The costs of copy and controller in a `state_dict`."""
         return Costs(*(float(cost) for cost in state["costs"]))

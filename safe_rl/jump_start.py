@@ -71,7 +71,7 @@ class JumpStart:
             prior_policy,
             "task",
             "prior_policy",
-            "what makes a controller of a task, such as LQR or lambda task: LQR(task)",
+            "a factory of controllers of a task, such as LQR or lambda task: LQR(task)",
         )
         self.task, self.settings = task, JumpStartSettings() if settings is None else settings
         expect(self.settings, JumpStartSettings, "settings of JumpStart", "such as JumpStartSettings(longest=20)")
@@ -80,7 +80,7 @@ class JumpStart:
         if not isinstance(self._controllers[0], Controller):
             raise InvalidValue(
                 f"prior_policy makes {shown(self._controllers[0])}, which has no reset() and step(x, k); expected "
-                "what makes a controller of a task, such as LQR"
+                "a factory of controllers of a task, such as LQR"
             )
         self.beta, self.success = 1.0, 0.0
         self.prior_acts = torch.zeros(0, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Residual learning on a regulator: a policy that adds to a law, and is tried against it while it learns.
+"""Residual learning on a regulator: a policy that adds to a law and is compared with it during training.
 
 Residual reinforcement learning: Johannink et al. (2019), Silver et al. (2018, arXiv 1812.06298).
 """
@@ -20,27 +20,27 @@ from systems import Task
 __all__ = ["SHARE", "ResidualTrials"]
 
 SHARE = 0.1
-"""Share of half the range of an input that a residual may add at first."""
+"""Initial share of half the range of an input that a residual may add."""
 
 _GROWTH, _SHRINKAGE, _LEAST = 1.5, 0.5, 0.02
 _SURE = 2.0  # standard errors
-_PATIENCE = 4  # trials in a row in which the policy costs more before its share is halved: it often does at first
+_PATIENCE = 4  # trials in a row with a higher cost before the share is halved; at first the cost is often higher
 
 
 @final
 class ResidualTrials(Trials):
     """Compares the residual policy of a learner with its regulator, and keeps the best.
 
-    The averaged policy is tried with its share and with half of it. The share grows by half where the policy costs less
-    than the regulator by more than two standard errors of the paired differences. It is halved where the policy has
-    cost more in four trials in a row, or a run overflows. The policy of least cost so far is kept, the regulator itself
-    at first: so what is kept costs no more than the regulator on the runs of the trials.
+    The averaged policy is tested with its share and with half of it. The share grows by half if the policy costs less
+    than the regulator by more than two standard errors of the paired differences. It is halved if the policy has cost
+    more in four trials in a row, or if a run overflows. The policy of least cost so far is kept, at first the regulator
+    itself, so the policy kept never costs more than the regulator on the runs of the trials.
 
     Args:
         task: whose runs are simulated.
         law: of the regulator.
-        policies: of the learner, which share one residual; the last is the one that is tried.
-        unit: share at first.
+        policies: of the learner, which have a common residual; the last one is tested.
+        unit: initial share.
     """
 
     waits = 2_000
@@ -56,12 +56,12 @@ class ResidualTrials(Trials):
 
     @property
     def share(self) -> float:
-        """Of half the range of an input, that the policy in training may add."""
+        """Share of half the range of an input that the policy in training may add."""
         return _share_of(self.policies[0])
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """Shares in training and of what is kept, and the mean costs of that and of the regulator."""
+        """Shares of the policies in training and kept, and the mean costs of the latter and of the regulator."""
         return {
             "residual share": self.share,
             "residual share kept": _share_of(self.best),
@@ -88,7 +88,7 @@ class ResidualTrials(Trials):
             self._worse = 0
 
     def _grow(self, factor: float) -> None:
-        """Another share for all policies, with means that are about the same in physical units."""
+        """Sets another share for all policies; their means stay about the same in physical units."""
         before = self.share
         share = min(max(before * factor, _LEAST), 1.0)
         for policy in self.policies:
@@ -105,7 +105,7 @@ class ResidualTrials(Trials):
 
     @staticmethod
     def law_of(state: dict[str, Any]) -> SaturatedLinear:
-        """The law in what `state_dict` returned."""
+        """The law in a `state_dict`."""
         return SaturatedLinear(*(state["law"][name].numpy() for name in _LAW))
 
 

@@ -1,4 +1,4 @@
-"""Trials: policies of a learner and a regulator run from the same starts while it learns, and the best is kept."""
+"""Trials: a learner's policies and a regulator run from the same starts during training, and the best is kept."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from systems.errors import TriviumError, shown
 __all__ = ["Trials", "regulator_law", "set_share", "simulated", "stabilises"]
 
 _EVERY = 1000  # updates between two trials
-_RUNS = 128  # of a trial; every policy is tried from the same starts, under the same disturbances
+_RUNS = 128  # of a trial; every policy runs from the same starts under the same disturbances
 _SEED = 2**32 - 1  # of these draws: that of no comparison
 _ARRIVED = 0.95  # share of the runs that a stabilising regulator brings to the reference
 
 
 def simulated(task: Task) -> Task:
-    """A task as learners simulate it: on the plant that is known, from the state."""
+    """A task as learners simulate it: with the nominal plant, and the state as the observation."""
     return dataclasses.replace(task, truth=None, measurement=None)
 
 
 def regulator_law(task: Any, controller: Callable[[Task], Controller]) -> SaturatedLinear:
-    """The law of a regulator, as a function of what a policy of this task observes.
+    """The law of a regulator as a function of the observation of a policy of this task.
 
     Raises:
         NotApplicable: the controller has no linear law, or the policy does not observe the state.
-        InvalidValue: an external environment, or something that makes no controller.
+        InvalidValue: an external environment, or an object that is not a controller factory.
     """
     if not isinstance(task, Task):
         raise InvalidValue("a regulator observes the plant's state, which only environments of a systems.Task have")
-    expect_factory(controller, "task", "controller", "what makes a controller of a task, such as LQR")
+    expect_factory(controller, "task", "controller", "a factory of controllers of a task, such as LQR")
     if task.observation is not None or not task.reference.is_constant or task.measurement is not None:
         raise NotApplicable(
             f"task '{task.name}': its policy observes something other than the state, on which a regulator's law "
-            "depends; leave observation and measurement out of the task, or learn without a regulator"
+            "depends; omit observation and measurement from the task, or learn without a regulator"
         )
     made = controller(task)
     law = getattr(made, "law", None)
@@ -71,12 +71,12 @@ def stabilises(task: Any, controller: Callable[[Task], Controller] = LQR) -> boo
 
 
 class Trials(ABC):
-    """Runs policies of a learner from the same starts, once in 1,000 updates, and keeps the one of least cost.
+    """Runs policies of a learner from the same starts every 1,000 updates and keeps the one of least cost.
 
     Args:
         task: whose runs are simulated.
-        policies: of the learner; the last is the one that is tried.
-        best: what is kept at first.
+        policies: of the learner; the last one is tested.
+        best: the policy that is kept at first.
 
     Attributes:
         waits: updates for which only the critics learn.
@@ -91,7 +91,7 @@ class Trials(ABC):
         self.of_best = self.costs(best)
 
     def costs(self, policy: Policy) -> np.ndarray:
-        """Costs of the runs of a trial, (runs,); infinite where a run overflows."""
+        """Costs of the runs of a trial, (runs,); infinite if a run overflows."""
         cost = totals(self.task, PolicyController(self.task, policy), **self._draws.arguments).cost
         return np.where(np.isfinite(cost), cost, np.inf)
 
@@ -106,25 +106,25 @@ class Trials(ABC):
     @property
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
-        """What to plot of the trials."""
+        """Quantities of the trials to plot."""
 
     def keep(self, policy: Policy, costs: np.ndarray) -> None:
-        """Keeps a copy of the policy if it costs less than what is kept."""
+        """Keeps a copy of the policy if it costs less than the one kept so far."""
         if costs.mean() < self.of_best.mean():
             self.best, self.of_best = copy.deepcopy(policy).requires_grad_(False), costs
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """What cannot be computed anew."""
+        """The state that cannot be recomputed."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Brings fresh trials to where the saved ones were."""
+        """Restores the state of saved trials."""
         best = Policy.of_content(state["best"]).requires_grad_(False)
         self.best = best.to(self.best.action_half.device)
         self.of_best = self.costs(self.best)
 
 
 def set_share(policy: Policy, share: float) -> None:
-    """Another share of half the range of an input that a residual policy may add."""
+    """Sets the share of half the range of an input that a residual policy may add."""
     assert policy.regulator is not None
     policy.regulator.share.fill_(share)

@@ -1,4 +1,4 @@
-"""Plants with algebraic equations beside their differential ones."""
+"""Plants with algebraic equations in addition to differential ones."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _REGULAR = 1e-12  # smallest singular value of dg/dz with columns and rows of le
 class DifferentialAlgebraicPlant(Plant):
     """A plant x' = f(x, z, u, w) whose algebraic signals z solve 0 = g(x, z, u, w), of index 1.
 
-    A subclass declares ``algebraic`` beside the other signals, and writes ``derivative`` and ``algebraic_equations`` in
-    place of ``ode``::
+    A subclass declares ``algebraic`` in addition to the other signals, and defines ``derivative`` and
+    ``algebraic_equations`` instead of ``ode``::
 
         @dataclass(frozen=True)
         class Diode(DifferentialAlgebraicPlant):
@@ -43,19 +43,19 @@ class DifferentialAlgebraicPlant(Plant):
                 current = (u.source - z.drop - x.voltage) / self.resistance
                 return [current - 1e-12 * casadi.expm1(z.drop / 0.025)]
 
-    Index 1 means that dg/dz is regular, so that x and u determine z. Newton's method finds it, in a fixed number of
-    iterations from ``guess``; every reader thus has an ordinary plant, ``ode(x, u, w)``. Where it does not converge, x'
-    is NaN: there the plant is undefined. Equations of a higher index are differentiated first, as those of a rod of
-    fixed length, which determine its force only after two differentiations.
+    Index 1 means that dg/dz is regular, so that x and u determine z. Newton's method computes z from ``guess`` in a
+    fixed number of iterations, so that everything else works with an ordinary plant, ``ode(x, u, w)``. If it does not
+    converge, x' is NaN, that is, the plant is undefined there. Equations of a higher index must be differentiated
+    first, such as those of a rod of fixed length, which determine its force only after two differentiations.
 
     Raises:
-        InvalidValue: a class body that cannot work, or equations that do not determine z whatever the values are.
-        DimensionMismatch: another number of equations than of algebraic signals.
+        InvalidValue: an invalid class body, or equations that do not determine z for any values.
+        DimensionMismatch: the numbers of equations and algebraic signals differ.
     """
 
     algebraic: Signals
     newton_iterations: ClassVar[int] = 8
-    """How often Newton's method is applied; equations that are affine in z take three iterations."""
+    """Number of iterations of Newton's method; equations that are affine in z need three."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -72,7 +72,7 @@ class DifferentialAlgebraicPlant(Plant):
         if not isinstance(declared, Signals) or not declared:
             raise InvalidValue(
                 f'{self.name}.algebraic is {shown(declared)}; write algebraic = signals("name [unit]", ...) in the '
-                "class body, or derive from Plant where there are none"
+                "class body, or derive from Plant if there are none"
             )
         others = {*self.state.names, *self.input.names, *self.disturbance.names}
         if twice := sorted(others & set(declared.names)):
@@ -90,8 +90,8 @@ class DifferentialAlgebraicPlant(Plant):
         if ca.sprank(slopes) < len(declared):
             raise InvalidValue(
                 f"{self.name}: the algebraic equations do not determine {', '.join(declared.names)}: dg/dz is singular "
-                "whatever the values are, so the index is higher than 1; differentiate the equations that hold states "
-                "alone, until the algebraic signals appear"
+                "for all values, so the index is higher than 1; differentiate the equations that contain states alone "
+                "until the algebraic signals appear"
             )
 
     # ---- written by subclasses ----
@@ -101,7 +101,7 @@ class DifferentialAlgebraicPlant(Plant):
         raise InvalidValue(f"{self.name} does not define derivative(x, z, u, w)")
 
     def algebraic_equations(self, x: Vector, z: Vector, u: Vector, w: Vector) -> Any:
-        """What is zero, one expression per algebraic signal."""
+        """The expressions that are zero, one per algebraic signal."""
         raise InvalidValue(f"{self.name} does not define algebraic_equations(x, z, u, w)")
 
     def guess(self, x: Vector, u: Vector) -> Any:
@@ -111,7 +111,7 @@ class DifferentialAlgebraicPlant(Plant):
     # ---- derived ----
 
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
-        """Time derivative of the state, with the algebraic signals as they follow from state, input and disturbance."""
+        """Time derivative of the state, with the algebraic signals that follow from state, input and disturbance."""
         z, residual = self._solve(x, u, w)
         written = self.derivative(x, self._algebraic(z), u, w)
         derivative = column(written, f"{self.name}.derivative", f"one expression per state: {self.state.names}")
@@ -120,8 +120,8 @@ class DifferentialAlgebraicPlant(Plant):
     def solve_algebraic(self, x: Vector, u: Vector, w: Vector | None = None) -> Vector:
         """The algebraic signals as expressions, for costs, constraints, measurements and observations.
 
-        Where Newton's method does not converge they are what it has reached, since optimisers need a smooth function;
-        a run ends there, because the next state is undefined.
+        If Newton's method does not converge, they are its last iterates, since optimisers need a smooth function; a run
+        ends at such a point, because the next state is undefined.
 
         Args:
             x, u: state and input.
@@ -150,20 +150,20 @@ class DifferentialAlgebraicPlant(Plant):
             w: disturbance, likewise; default: zero.
 
         Raises:
-            InvalidValue: Newton's method finds none from the guess of the plant, or dg/dz is singular.
+            InvalidValue: Newton's method does not converge from the plant's guess, or dg/dz is singular.
         """
         state, inputs = self.state.array(x, what="state"), self.input.array(u, what="input")
         disturbance = self.disturbance.optional(w, "disturbance")
         return self._expect_regular(self.algebraic_function(), state, inputs, disturbance)
 
     def expect_regular(self, x: np.ndarray, u: np.ndarray) -> None:
-        """Refuses a plant that is not of index 1, or whose algebraic signals are not found, at some points.
+        """Refuses a plant that is not of index 1, or whose algebraic signals are not found, at any of the points.
 
         Args:
             x: (points, n). u: (points, m).
 
         Raises:
-            InvalidValue: as :meth:`algebraic_values`.
+            InvalidValue: see :meth:`algebraic_values`.
         """
         x, u = expect_array(x, "x", ("points", len(self.state))), expect_array(u, "u", ("points", len(self.input)))
         function, nothing = self.algebraic_function(), np.zeros(len(self.disturbance))
@@ -182,18 +182,18 @@ class DifferentialAlgebraicPlant(Plant):
         ):
             raise InvalidValue(
                 f"{self.name}: the algebraic equations do not determine {', '.join(self.algebraic.names)} at {at}: "
-                "dg/dz is singular there, so the index is higher than 1; differentiate those that hold states alone"
+                "dg/dz is singular there, so the index is higher than 1; differentiate those in states alone"
             )
         if not residual[0, 0] <= SOLVED:
             raise InvalidValue(
                 f"{self.name}: Newton's method does not find {', '.join(self.algebraic.names)} at {at} in "
                 f"{self.newton_iterations} iterations (residual {residual[0, 0]:.2g}, which should be at most "
-                f"{SOLVED:g}); write a better guess(x, u), or raise newton_iterations"
+                f"{SOLVED:g}); write a better guess(x, u), or increase newton_iterations"
             )
         return np.asarray(z[:, 0])
 
     def _expect_followed(self, f: ca.Function, parameters: Sequence[str]) -> None:
-        # Elimination by numbers and by symbols differs in rounding, so what is compared are the equations as written.
+        # Numerical and symbolic elimination differ in rounding, so the equations as written are compared.
         plant, p = self.symbolic(parameters)
         x, u, w = self._vectors()
         z = self._algebraic(self.algebraic.symbol())

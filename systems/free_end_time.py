@@ -1,4 +1,4 @@
-"""Runs whose end time is chosen: the length of a sample as an input."""
+"""Runs with a free end time: the length of a sample is an input."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TimeScaled(AugmentedPlant):
 
 @dataclass(frozen=True, eq=False)
 class FreeTimeCost(Cost):
-    """A cost per time, and a weight on time: time_scale (l(x, u) + weight dt), so that a longer sample costs more.
+    """A cost per unit of time with a weight on time: time_scale (l(x, u) + weight dt); longer samples cost more.
 
     Args:
         cost: of the inner plant, on the signals of the time-scaled one.
@@ -92,20 +92,20 @@ class FreeTimeCost(Cost):
 
 
 def with_free_end_time(task: Task, weight: float, scale: tuple[float, float] = (0.01, 10.0)) -> Task:
-    """The task with the length of each sample as an input, ``time_scale``, so that its end time is chosen, too.
+    """The task with the length of each sample as an input, ``time_scale``, so that the end time is free.
 
-    A run still has ``task.steps`` samples; they last ``time_scale`` times ``task.dt`` each, and a plan over all of them
-    ends when its samples have passed. ``limit_changes(task, weights={"time_scale": ...})`` makes them alike.
+    A run still has ``task.steps`` samples. Each lasts ``time_scale`` times ``task.dt``, and the end time of a plan is
+    the sum of its samples. ``limit_changes(task, weights={"time_scale": ...})`` makes samples equally long.
 
     Args:
-        task: with a continuous plant and a constant reference. What is to be reached at the end is its terminal cost:
-            a sum of absolute values, with weights that are large enough, is an exact penalty.
-        weight: of time, per second, in the cost; 0 where the stage cost says what time costs.
+        task: with a continuous plant and a constant reference. Its terminal cost specifies the state to be reached: a
+            sum of absolute values with sufficiently large weights is an exact penalty.
+        weight: of time in the cost, per second; 0 if the stage cost already includes the cost of time.
         scale: lowest and highest time scale, positive; default: 0.01 to 10.
 
     Raises:
-        InvalidValue: a plant that is discrete, a scale that is not positive, or a part of the task that is given sample
-            by sample: a moving reference, signals known ahead, a measurement, a disturbance.
+        InvalidValue: a discrete plant, a scale that is not positive, or a part of the task that is specified sample by
+            sample: a moving reference, signals known ahead, a measurement, a disturbance.
     """
     expect(task, Task, "the task of with_free_end_time", "such as systems.library.double_integrator()")
     expect_number(weight, "weight", least=0.0, hint="the cost of a second")
@@ -115,19 +115,20 @@ def with_free_end_time(task: Task, weight: float, scale: tuple[float, float] = (
     plant = task.plant
     if plant.is_discrete:
         raise InvalidValue(
-            f"{plant.name} is discrete by nature, so it does not say how it moves in a longer sample; write it as "
-            "ode(x, u, w), and free its end time before limit_changes and delay_inputs"
+            f"{plant.name} is discrete by nature, so its behaviour over a longer sample is unknown; define "
+            "ode(x, u, w), and apply with_free_end_time before limit_changes and delay_inputs"
         )
     low, high = task.disturbance.support(plant.disturbance)
     for given, what, fix in (
-        (not task.reference.is_constant, "a reference that moves", "give a set-point"),
-        (plant.forecast is not None, "signals that are known ahead", "leave them out"),
-        (task.measurement is not None, "a measurement", "leave it out"),
-        (bool((low != high).any()), "a disturbance that is drawn at each sample", "leave it out"),
+        (not task.reference.is_constant, "a moving reference", "use a set-point"),
+        (plant.forecast is not None, "signals that are known ahead", "omit them"),
+        (task.measurement is not None, "a measurement", "omit it"),
+        (bool((low != high).any()), "a disturbance that is drawn at each sample", "omit it"),
     ):
         if given:
             raise InvalidValue(
-                f"task '{task.name}' has {what}, and its samples are to be of any length; {fix}, or keep the end time"
+                f"task '{task.name}' has {what}, which requires samples of fixed length; {fix}, or keep the end "
+                "time fixed"
             )
     expect_free(_SCALE.names, plant, "with_free_end_time")
     if task.integrator == "exact":
@@ -141,14 +142,14 @@ def with_free_end_time(task: Task, weight: float, scale: tuple[float, float] = (
 
 
 def sample_times(task: Task, inputs: np.ndarray) -> np.ndarray:
-    """Seconds (..., samples + 1) at which the samples of a plan or a run begin and end, from zero.
+    """Times (..., samples + 1), in seconds from zero, at which the samples of a plan or a run begin and end.
 
     Args:
         task: of :func:`with_free_end_time`.
         inputs: (..., samples, m).
 
     Raises:
-        InvalidValue: a task whose samples all last equally long.
+        InvalidValue: a task with samples of fixed length.
         DimensionMismatch: inputs of another size.
     """
     expect(task, Task, "the task of sample_times", "made by with_free_end_time")

@@ -1,4 +1,4 @@
-"""Implicit Runge-Kutta methods, for stiff equations."""
+"""Implicit Runge-Kutta methods for stiff equations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Gauss", "ImplicitRungeKutta", "Radau"]
 
 @dataclass(frozen=True)
 class ImplicitRungeKutta(ABC):
-    """A collocation method, whose stages Newton's method finds in a fixed number of iterations.
+    """A collocation method whose stages are solved by Newton's method in a fixed number of iterations.
 
-    The stages Y_i solve Y_i = x + h sum_j a_ij f(Y_j). Where Newton's method has not converged after its last
-    iteration, the next state is NaN: there the plant is undefined. More substeps or iterations help.
+    The stages Y_i solve Y_i = x + h sum_j a_ij f(Y_j). If Newton's method has not converged after its last iteration,
+    the next state is NaN, that is, the plant is undefined there. More substeps or iterations help.
 
     Args:
         order: of the method.
-        iterations: of Newton's method, at every step; equations that are affine take three at most.
+        iterations: of Newton's method in every step; affine equations need at most three.
     """
 
     order: int
@@ -43,18 +43,18 @@ class ImplicitRungeKutta(ABC):
     @property
     @abstractmethod
     def orders(self) -> tuple[int, ...]:
-        """The orders there are."""
+        """The available orders."""
 
     @property
     @abstractmethod
     def nodes(self) -> list[float]:
-        """c, where in a step the stages lie."""
+        """c, the positions of the stages within a step."""
 
     @cached_property
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """A (s, s), and d = b A^-1 (s,), with which x+ = x + sum_i d_i (Y_i - x).
 
-        The second form of x + h sum_i b_i f(Y_i) does not enlarge errors of the stages by a stiff f (Hairer & Wanner,
+        Unlike x + h sum_i b_i f(Y_i), this form does not amplify errors of the stages by a stiff f (Hairer & Wanner,
         1996, Solving Ordinary Differential Equations II, section IV.8).
         """
         c, powers = np.array(self.nodes)[:, None], np.arange(len(self.nodes))
@@ -82,7 +82,7 @@ class ImplicitRungeKutta(ABC):
         s, x = len(d), ca.SX.sym("x", n)
 
         def equations(z: ca.SX) -> ca.SX:
-            """Of the differences z = Y - x, which lose less to rounding than Y."""
+            """The equations of the differences z = Y - x, which lose less accuracy to rounding than Y."""
             slopes = [ode(x + z[n * i : n * (i + 1)]) for i in range(s)]
             return z - h * ca.vertcat(*(sum(a[i, j] * slopes[j] for j in range(s)) for i in range(s)))
 
@@ -96,7 +96,7 @@ class ImplicitRungeKutta(ABC):
 class Gauss(ImplicitRungeKutta):
     """Gauss-Legendre: A-stable, symplectic, of the highest order; for oscillators with little damping.
 
-    Kuntzmann (1961); Butcher (1964). Fast modes oscillate where they should decay: take :class:`Radau` for those.
+    Kuntzmann (1961); Butcher (1964). Fast modes oscillate instead of decaying; use :class:`Radau` for those.
 
     Args:
         order: 2 (the implicit midpoint rule), 4 or 6, of 1, 2 or 3 stages; default: 4.
@@ -121,7 +121,7 @@ class Gauss(ImplicitRungeKutta):
 @final
 @dataclass(frozen=True)
 class Radau(ImplicitRungeKutta):
-    """Radau IIA: L-stable, for stiff equations: fast modes decay at once, whatever dt.
+    """Radau IIA: L-stable, for stiff equations: fast modes decay at once for any dt.
 
     Ehle (1969); Hairer & Wanner (1996), Solving Ordinary Differential Equations II, section IV.5.
 

@@ -1,4 +1,4 @@
-"""Newton's method as an expression: a fixed number of iterations, which every arithmetic can run."""
+"""Newton's method as an expression: a fixed number of iterations, which any arithmetic can evaluate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOLVED = 1e-5
 the rounding of 64 bits or nearly so; and 32 bits, in which learners simulate, still reach it."""
 
 _ROUNDED = 1e-8  # SOLVED times this share lies above the rounding of 32 bits squared
-_UNDERFLOW = 1e-30  # below the terms of any equation, and a positive number in 32 bits
+_UNDERFLOW = 1e-30  # smaller than the terms of any equation, and still positive in 32 bits
 
 
 def newton(
@@ -39,21 +39,22 @@ def newton(
     iterations: int,
     solve: Callable[[ca.SX, ca.SX], ca.SX],
 ) -> tuple[ca.SX, ca.SX]:
-    """The solution z of g(z) = 0, and the residual with which the last iteration began, as expressions.
+    """The solution z of g(z) = 0 and the residual at the beginning of the last iteration, as expressions.
 
-    Where the last iteration begins close to a solution, derivatives of the result are those of the implicit function
-    theorem, to the same relative accuracy. Of equations that are affine in z the third iteration is the last.
+    If the last iteration begins close to a solution, derivatives of the result are those of the implicit function
+    theorem, to the same relative accuracy. Equations that are affine in z need no more than three iterations.
 
     Args:
-        equations: g, (n, 1) of (n, 1). Other symbols in it are taken as given.
+        equations: g, (n, 1) of (n, 1). Other symbols in it are treated as constants.
         guess: (n, 1), where the iterations begin.
-        size: (n, 1), magnitudes that z has beside its own, such as those of what it is added to.
+        size: (n, 1), additional magnitudes of z, such as those of the quantities to which it is added.
         iterations: at least 3.
         solve: of linear equations, :func:`eliminate` or :func:`orthogonalise`.
 
     Returns:
         z (n, 1), and sum_i |g_i| / (|dg/dz| (|z| + size))_i, the residual relative to the terms of its equation
-        (Oettli & Prager, 1964), which depends on no units, rounding aside. Zero where dg/dz is a matrix of numbers.
+        (Oettli & Prager, 1964), which is independent of units except for rounding. Zero if dg/dz is a matrix of
+        numbers.
 
     Raises:
         InvalidValue: dg/dz is a matrix of numbers that is singular.
@@ -66,12 +67,12 @@ def newton(
             inverse = np.linalg.inv(np.array(ca.DM(slopes)))
         except np.linalg.LinAlgError as error:
             raise InvalidValue(
-                "linear equations that are to be solved have a singular matrix: of an implicit integrator, for this "
-                "very dt, so choose another; of algebraic equations, which then do not determine their signals"
+                "linear equations to be solved have a singular matrix. For an implicit integrator, choose another dt; "
+                "algebraic equations with such a matrix do not determine their signals"
             ) from error
         return guess - ca.SX(inverse) @ as_function([z], [g])(guess), ca.SX(0)
-    # An entry that is zero has no terms. What rounding leaves of it shrinks with each iteration, to far below the
-    # rounding of the other entries, which therefore say what is small.
+    # An entry that is zero has no terms. Its rounding error shrinks with each iteration to far below the rounding of
+    # the other entries, which therefore determine what counts as small.
     magnitude = ca.fabs(z) + size
     terms = ca.fabs(slopes) @ (magnitude + _ROUNDED * ca.sum1(magnitude))
     residual = ca.sum1(ca.fabs(g) / (terms + _UNDERFLOW))
@@ -84,9 +85,10 @@ def newton(
 
 
 def where_solved(value: ca.SX, residual: ca.SX) -> ca.SX:
-    """The same value where Newton's method converged, and NaN elsewhere.
+    """The value itself if Newton's method converged, otherwise NaN.
 
-    Written as a root, whose interval is known to be undefined where it may be: a literal NaN has no enclosure.
+    Written as a square root, of which interval arithmetic knows where it may be undefined; a literal NaN has no
+    enclosure.
     """
     if residual.is_zero():
         return value
@@ -102,14 +104,14 @@ def is_guard(program: Program, i: Instruction) -> bool:
 
 
 def solved(f: ca.Function) -> ca.Function | None:
-    """Whether Newton's method converged everywhere in a function, 1 or 0, of the same inputs; None where there is
-    nothing to solve by iterations.
+    """A function of the same inputs that is 1 if Newton's method converged everywhere in a function, otherwise 0; None
+    if the function solves nothing by iterations.
 
     Args:
         f: of SX expressions.
     """
     guards = []
-    if {f.instruction_id(k) for k in range(f.n_instructions())} >= {ca.OP_SQRT, ca.OP_LE}:  # faster than to read it
+    if {f.instruction_id(k) for k in range(f.n_instructions())} >= {ca.OP_SQRT, ca.OP_LE}:  # faster than reading it
         program = read(f)
         guards = [program.instructions[int(i.args[0])] for i in program.instructions if is_guard(program, i)]
     if not guards:
@@ -123,7 +125,7 @@ def solved(f: ca.Function) -> ca.Function | None:
 
 
 def without_guards(f: ca.Function) -> ca.Function:
-    """The same function where it is defined, without asking whether Newton's method converged.
+    """The same function without the check whether Newton's method converged.
 
     Args:
         f: of SX expressions.
@@ -138,9 +140,9 @@ def without_guards(f: ca.Function) -> ca.Function:
 
 
 def as_function(arguments: Sequence[ca.SX], results: Sequence[ca.SX]) -> Callable[..., Any]:
-    """Expressions as a function of some of their symbols; it leaves the others in place.
+    """Expressions as a function of some of their symbols; the others remain in it.
 
-    Calls of it copy these expressions, not what their arguments are made of, so that functions of functions stay small.
+    Calls copy these expressions but not those of the arguments, so that nested functions stay small.
 
     Args:
         arguments: columns of symbols. results: expressions.
@@ -155,7 +157,7 @@ def eliminate(a: ca.SX, b: ca.SX) -> ca.SX:
     """A^-1 b by Gaussian elimination with the diagonal as pivots, which keeps zeros: a quarter of the operations of
     :func:`orthogonalise` for the stages of a Runge-Kutta method, I - h J.
 
-    A pivot close to zero gives an inaccurate result; the residual of Newton's method then shows it.
+    A pivot close to zero makes the result inaccurate, which the residual of Newton's method then shows.
 
     Args:
         a: (n, n). b: (n, 1).

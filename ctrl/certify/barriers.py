@@ -32,7 +32,7 @@ __all__ = ["BarrierCertificate", "certify_barrier"]
 @final
 @dataclass(frozen=True, eq=False)
 class BarrierCertificate:
-    """S = {x in a box: g(x) <= 0} is not left under a law, and keeps the hard constraints of a task; or is not proved.
+    """Whether S = {x in a box: g(x) <= 0} is invariant under a law and lies within the hard constraints of a task.
 
     -g is a barrier function of the sampled loop (Prajna & Jadbabaie, 2004; Agrawal & Sreenath, 2017, with the largest
     rate): g(f(x, w)) <= 0, and f(x, w) in the box, for all x in S and all disturbances w.
@@ -41,7 +41,7 @@ class BarrierCertificate:
         loop: the closed loop, with its disturbances.
         barriers: g, by constraints on the state.
         box: lower and upper (n,).
-        kind: proved; refused, with a counterexample; or undecided, where a limit was reached.
+        kind: proved; refused, with a counterexample; or undecided, if a limit was reached.
         boxes: examined.
         cpu: processor time in seconds.
         counterexample: a state (n,) of S that is proved to leave it, or to violate a hard constraint.
@@ -79,12 +79,12 @@ class BarrierCertificate:
         return "\n".join(lines)
 
     def surely_holds(self, x: Interval) -> np.ndarray:
-        """Whether each of the boxes (..., n) lies in S, proved; (...,) of bool."""
+        """Whether each of the boxes (..., n) provably lies in S; (...,) of bool."""
         within = ((x.lo >= self.box[0]) & (x.hi <= self.box[1])).all(axis=-1)
         return np.asarray(within & (self.rows(x).hi <= 0.0).all(axis=-1))
 
     def contains(self, x: np.ndarray) -> np.ndarray:
-        """Whether each of the states (..., n) surely lies in S; (...,) of bool."""
+        """Whether each of the states (..., n) provably lies in S; (...,) of bool."""
         return self.surely_holds(Interval.of(x))
 
     @cached_property
@@ -106,23 +106,23 @@ def certify_barrier(
     box: tuple[np.ndarray, np.ndarray] | None = None,
     disturbance: Mapping[str, tuple[float, float]] | None = None,
 ) -> BarrierCertificate:
-    """Decides by branch and bound whether a set given by inequalities is invariant under a law and keeps the hard
+    """Decides by branch and bound whether a set given by inequalities is invariant under a law and lies within the hard
     constraints of a task.
 
-    Boxes of all states are divided, so it is for two to four of them; for more, certify a Lyapunov function.
+    Boxes are divided in all states, so it is suitable for two to four states; for more, certify a Lyapunov function.
 
     Args:
-        task: whose true plant is controlled, and whose hard constraints are meant.
+        task: whose true plant is controlled, and with the hard constraints.
         law: the controller in closed form.
         barriers: conditions g(x) <= 0 on the state, such as ``Inequality("can stop", lambda x, u: ...)``.
         limits: of the search; default: 2,000,000 boxes and 60 seconds.
-        box: lower and upper (n,) that the set is cut to; default: the domain of the task.
-        disturbance: intervals of signals of w, by name, in which they may change from sample to sample, the others
-            being zero; default: none.
+        box: lower and upper (n,) to which the set is restricted; default: the domain of the task.
+        disturbance: intervals of signals of w, by name (others zero), within which they may change from sample to
+            sample; default: none.
 
     Raises:
-        NotApplicable: the loop has no enclosure; a barrier reads the input; the box is not bounded.
-        InvalidValue: no barrier, or something else in place of a constraint.
+        NotApplicable: the loop has no enclosure, a barrier depends on the input, or the box is not bounded.
+        InvalidValue: no barrier, or an object that is not a constraint.
     """
     began, limits = process_time(), expect_limits(limits)
     loop = ClosedLoop(task, law, disturbance=disturbance or {})
@@ -131,10 +131,10 @@ def certify_barrier(
     for barrier in barriers:
         expect(barrier, Constraint, "a barrier", 'such as Inequality("can stop", lambda x, u: ...)')
         if barrier.function(task.plant).sparsity_jac(1, 0).nnz():
-            raise NotApplicable(f"barrier '{barrier.name}' reads the input; a set is a condition on the state")
+            raise NotApplicable(f"barrier '{barrier.name}' depends on the input; a set is a condition on the state")
     lower_, upper = expected_box(loop, box)
     if not np.isfinite([lower_, upper]).all():
-        raise NotApplicable(f"task '{task.name}' has no bounded domain; give a box in which the set lies")
+        raise NotApplicable(f"task '{task.name}' has no bounded domain; pass a box in which the set lies")
     claimed = BarrierCertificate(loop, tuple(barriers), (lower_, upper))
     kind, boxes, point = _decided(claimed, limits)
     return BarrierCertificate(
@@ -153,7 +153,7 @@ def _decided(claimed: BarrierCertificate, limits: SearchLimits) -> tuple[Kind, i
     ]
 
     def kept(x: Interval) -> np.ndarray:
-        """Whether boxes of S surely keep the hard constraints, and stay in S."""
+        """Whether boxes of S provably satisfy the hard constraints and stay in S."""
         u = clipped(loop.law.enclose(x), *bounds)
         sure = claimed.surely_holds(loop.enclose(x))
         for rows in hard:

@@ -27,23 +27,23 @@ from systems.reading.conditions import is_input_box
 
 __all__ = ["ConstraintStatus", "KeptConstraints", "constraint_statuses", "keeps_constraints"]
 
-_SHRUNK = 1e-6  # of a projected quadratic function: lets outward rounding prove that it bounds the whole one
+_SHRUNK = 1e-6  # of a projected quadratic function, so that outward rounding proves that it bounds the full one
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class KeptConstraints:
-    """Whether every state of a certified set keeps the hard constraints of a task, with the input of the certified law.
+    """Whether every state of a certified set satisfies a task's hard constraints with the input of the certified law.
 
-    Together with the certificate, which says that the set is never left, it says that the constraints hold at every
-    sample from every start in the set.
+    The certificate guarantees that the state never leaves the set. Together, they guarantee that the constraints hold
+    at every sample from every start in the set.
 
     Args:
-        certificate: whose set and law are meant.
-        task: whose hard constraints are meant.
-        kind: proved; refused, with a counterexample; or undecided, where a limit was reached.
+        certificate: of the set and the law.
+        task: with the hard constraints.
+        kind: proved; refused, with a counterexample; or undecided, if a limit was reached.
         boxes: examined.
-        constraint: name of the constraint that is not kept or not decided; empty where all are kept.
+        constraint: name of the constraint that is violated or undecided; empty if all are satisfied.
         counterexample: a state (n,) of the set that is proved to violate it.
     """
 
@@ -129,15 +129,15 @@ def constraint_statuses(
 def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits | None = None) -> KeptConstraints:
     """Decides by branch and bound whether a certified set lies within the domain and the hard constraints of a task.
 
-    Only the coordinates that a constraint depends on are divided; in these an ellipsoid is bounded by its projection.
+    Only the coordinates on which a constraint depends are divided; in these, an ellipsoid is bounded by its projection.
 
     Args:
         certificate: of the set and the law.
-        task: whose domain and hard constraints are meant; its states and inputs are those of the certificate.
+        task: with the domain and the hard constraints; its states and inputs must be those of the certificate.
         limits: of the search; default: 2,000,000 boxes and 60 seconds.
 
     Raises:
-        InvalidValue: a task with other signals than that of the certificate.
+        InvalidValue: a task whose signals differ from those of the certificate.
     """
     limits, boxes = _expected(certificate, task, limits), 0
     if not _is_within_domain(certificate, task):
@@ -157,7 +157,8 @@ def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None)
     loop = certificate.claimed.loop
     if (task.plant.state, task.plant.input) != (loop.task.plant.state, loop.task.plant.input):
         raise InvalidValue(
-            f"task '{task.name}' has other states or inputs than '{certificate.task}', of which the certificate is"
+            f"the states or inputs of task '{task.name}' differ from those of '{certificate.task}', the task of the "
+            "certificate"
         )
     return expect_limits(limits)
 
@@ -205,7 +206,7 @@ def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[
 
 
 def _divided(g: ca.Function, region: SublevelSet) -> np.ndarray:
-    """Indices of the states that have to be divided: those that g depends on, all where it depends on the input."""
+    """Indices of the states to be divided: those on which g depends, or all if it depends on the input."""
     n = g.size1_in(0)
     if g.sparsity_jac(1, 0).nnz() or not isinstance(region.V, QuadraticLyapunov):
         return np.arange(n)
@@ -215,7 +216,7 @@ def _divided(g: ca.Function, region: SublevelSet) -> np.ndarray:
 def _decided(
     value: Callable[[Interval], Interval], region: SublevelSet, divided: np.ndarray, limits: SearchLimits
 ) -> tuple[Kind, int, np.ndarray | None]:
-    """Whether all rows are at most 0 on a set: how it stands, boxes examined, a counterexample."""
+    """Whether all rows are at most 0 on a set: the outcome, the number of boxes examined, and a counterexample."""
     least = _least(region, divided)
     lower, upper = region.hull
     width = np.where(upper > lower, upper - lower, 1.0)
@@ -245,8 +246,8 @@ def _decided(
 
 
 def _least(region: SublevelSet, divided: np.ndarray) -> Callable[[Interval], np.ndarray]:
-    """A lower bound (b,) of V over boxes (b, n), sharp in the divided coordinates alone: of a quadratic function the
-    least value over the others is again quadratic, by the Schur complement."""
+    """A lower bound (b,) of V over boxes (b, n), sharp in the divided coordinates alone. The least value of a quadratic
+    function over the other coordinates is again quadratic, by the Schur complement."""
     V = region.V
     if isinstance(V, QuadraticLyapunov) and 0 < len(divided) < len(V.P):
         S = np.linalg.inv(np.linalg.inv(V.P)[np.ix_(divided, divided)]) * (1.0 - _SHRUNK)
@@ -259,7 +260,7 @@ def _least(region: SublevelSet, divided: np.ndarray) -> Callable[[Interval], np.
 
 
 def _lifted(x: np.ndarray, region: SublevelSet, divided: np.ndarray) -> np.ndarray:
-    """The states (b, n) with the given divided coordinates at which a quadratic V is least; others as they are."""
+    """The states (b, n) with the given divided coordinates at which a quadratic V is least; unchanged for other V."""
     V = region.V
     if not isinstance(V, QuadraticLyapunov) or not 0 < len(divided) < len(V.P):
         return x

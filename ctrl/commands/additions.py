@@ -1,4 +1,4 @@
-"""What `trivium compare` adds to a comparison where it is asked to: training seeds, robustness, films."""
+"""Optional additions of `trivium compare` to a comparison: training seeds, robustness, films."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def additions(
     with_robustness: bool,
     with_films: bool,
 ) -> Additions | None:
-    """Runs and prints what was asked for beyond the comparison; None if nothing was.
+    """Runs and prints the additions that were requested; None if there were none.
 
     Args:
         comparison: its results.
         controllers: factories of those that ran, by name.
-        folder: of its results, where finished cells are kept.
+        folder: of its results, in which finished cells are stored.
         workers: number of processes; None for the number of free cores.
         seed: of initial states and disturbances.
         seeds: number of trainings of every learner.
-        with_robustness: whether loops are run that differ from what the controllers know.
-        with_films: whether films are made of one run.
+        with_robustness: whether to run loops that differ from the task of the controllers.
+        with_films: whether to make films of one run.
     """
     if seeds < 2 and not with_robustness and not with_films:
         return None
@@ -62,7 +62,7 @@ def additions(
 
 
 def engine(workers: int | None) -> Engine:
-    """Processes of this machine; this one alone where there is one worker.
+    """Processes of this machine, or this process alone if there is one worker.
 
     Args:
         workers: their number; None for the number of free cores.
@@ -74,14 +74,17 @@ def engine(workers: int | None) -> Engine:
 def _trainings(
     comparison: Comparison, made: Mapping[str, Identified], seeds: int, seed: int, runs_cells: Engine, place: Path
 ) -> Sweep | None:
-    """The learners with several seeds; None where nothing is trained."""
+    """Results of the learners with several seeds; None if nothing is trained."""
     learners = {name: factory for name, factory in made.items() if is_trained(factory)}
     if not learners:
-        say(f"--seeds {seeds}: none of {', '.join(made)} is trained with a seed, as dsact is")
+        say(f"--seeds {seeds}: none of {', '.join(made)} is trained with a seed, such as dsact")
         return None
-    # Seed 0 is trained already: another one first, whose time tells how long the others take.
+    # Seed 0 is trained already, so another one runs first, from whose time that of the others is estimated.
     order = [*range(1, seeds), 0]
-    say(f"training {', '.join(learners)} with seeds {', '.join(map(str, order[:-1]))}; the first tells the time")
+    say(
+        f"training {', '.join(learners)} with seeds {', '.join(map(str, order[:-1]))}; "
+        "the total time is estimated after the first"
+    )
     cells = training_cells(comparison.task, learners, order, len(comparison.starts), seed)
     result = sweep(cells, runs_cells, place, say)
     result.save(place)
@@ -92,7 +95,7 @@ def _trainings(
 def _robustness(
     comparison: Comparison, made: Mapping[str, Identified], seed: int, runs_cells: Engine, place: Path
 ) -> Robustness:
-    """Curves over what differs from the task that the controllers know."""
+    """Robustness curves of the controllers."""
     say(f"robustness of {', '.join(made)} on {comparison.task.name}")
     starts = min(STARTS, len(comparison.starts))
     result = robustness(comparison.task, made, starts, seed, None, runs_cells, place, say)
@@ -102,7 +105,7 @@ def _robustness(
 
 
 def _films(comparison: Comparison, place: Path) -> bool:
-    """Writes a GIF for every controller; False where the plant has no drawing."""
+    """Writes a GIF for every controller; False if the plant has no drawing."""
     task = comparison.task
     if not is_drawn(task):
         say(f"--films: {task.plant.name} has no drawing; give its class a method drawing(x, u), see docs/report.md")

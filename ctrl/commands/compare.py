@@ -59,13 +59,13 @@ class Compare:
     report: bool = True
     """Write report.html, one page that explains the results and needs no network."""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """Train every learner with so many seeds, 0 to N - 1; learning curves with bands in the report. The table shows
+    """Train every learner with N seeds, 0 to N - 1, and add learning curves with bands to the report. The table shows
     seed 0."""
     robustness: bool = False
-    """After the comparison, run the controllers in loops that differ from what they know: in parameters, disturbances,
-    noise and delay; curves in the report. Says first about how long it takes."""
+    """After the comparison, run the controllers in loops that differ from their task in parameters, disturbances, noise
+    or delay, and add curves to the report. The estimated time is printed first."""
     films: bool = False
-    """Films of one run under every controller, in the report and as GIF, if the plant has a drawing."""
+    """Add films of one run under every controller to the report and save them as GIFs, if the plant has a drawing."""
 
     def run(self) -> int:
         import shlex

@@ -41,11 +41,11 @@ class Train:
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Settings of the learner that differ from its defaults; an unknown name prints the known ones."""
     residual: bool | None = None
-    """True: learn what to add to LQR; False: learn the whole policy; default: what the learner chooses for the task,
-    which is the former where LQR brings its runs to the reference and no constraint is handled."""
+    """True: learn what to add to LQR; False: learn the whole policy; default: the learner's choice for the task, which
+    is True if LQR brings the runs to the reference and no constraint is handled."""
     clone: Annotated[str | None, tyro.conf.arg(metavar="CONTROLLER")] = None
-    """Begin as a copy of this controller (as in `trivium compare --controllers`) and learn on from it; default: begin
-    without one."""
+    """Start from a copy of this controller (named as in `trivium compare --controllers`); default: start without
+    one."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the checkpoint; default: runs/TASK-LEARNER-seedSEED."""
 
@@ -59,7 +59,7 @@ class Train:
             if value is not None and value < 1:
                 raise Misuse(f"--{name} {value}; expected at least 1")
         if self.clone is not None and self.residual:
-            raise Misuse("--clone and --residual True both given; a policy begins in one of these ways")
+            raise Misuse("--clone and --residual True both given; a policy can start in only one of these ways")
         task = load_task(self.task)
         learner_type = load("trivium.learners", self.learner)
         if not (callable(learner_type) and hasattr(learner_type, "load")):
@@ -92,7 +92,7 @@ class Train:
                     "or leave out --settings to resume"
                 )
             if self.clone is not None:
-                print("--clone is ignored: it applies to the beginning of a training, and this one is resumed")
+                print("--clone is ignored: it applies only to the beginning of a training, but this one is resumed")
             print(f"resuming from {checkpoint}")
         else:
             chosen = {} if settings is None else {"settings": settings}

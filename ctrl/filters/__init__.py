@@ -1,8 +1,8 @@
-"""Safety filters around any controller or policy: it acts where that is safe, else the nearest safe input does.
+"""Safety filters for any controller or policy: its input is applied if it is safe, otherwise a safe input is.
 
 ``Filtered(controller, Shield(task, certificate))`` is a controller; :class:`ctrl.filters.gym.FilteredActions` does the
-same in Gymnasium. :class:`BarrierFilter` takes control barrier functions in place of a certificate.
-:func:`with_hard_constraints` makes the constraints of a task those that a filter keeps.
+same in Gymnasium. :class:`BarrierFilter` uses control barrier functions instead of a certificate.
+:func:`with_hard_constraints` makes the constraints of a task hard, so that a filter enforces them.
 """
 
 from ctrl.filters.barrier_filter import BarrierFilter

@@ -1,4 +1,4 @@
-"""A filter by control barrier functions: the nearest input that lets no barrier fall faster than at a given rate."""
+"""A filter based on control barrier functions: the nearest input under which no barrier decreases too fast."""
 
 from __future__ import annotations
 
@@ -22,40 +22,41 @@ from systems.reading.conditions import is_input_box
 
 __all__ = ["BarrierFilter"]
 
-_ITERATIONS = 10  # linearisations of the conditions in the input; a plant that is affine in it needs one
-_INSIDE = 1e-9  # by how much of its slope a condition is aimed at, so that rounding leaves it satisfied
-_EDGE = 1e-12  # how far below zero a level counts as the edge of the safe set
+_ITERATIONS = 10  # linearisations of the conditions in the input; a plant that is affine in the input needs one
+_INSIDE = 1e-9  # margin of a condition, relative to its slope, so that it is satisfied despite rounding
+_EDGE = 1e-12  # how far below zero a level still counts as on the boundary of the safe set
 
 
 @final
 class BarrierFilter(SafetyFilter):
     """min |u - u_proposed|^2 subject to h(F(x, u, w)) >= (1 - gamma) h(x) for all w, and the input bounds.
 
-    The quadratic program of control barrier functions (Ames, Xu, Grizzle & Tabuada, 2017) on the sampled plant F
-    (Agrawal & Sreenath, 2017), gamma = 1 - exp(-rate dt). A constraint g <= 0 whose derivative reads no input is
-    carried to its relative degree as a high-order barrier function (Xiao & Belta, 2019), see
-    :func:`ctrl.filters.barriers.high_order`. Distances are in shares of the input bounds. One condition is solved in
-    closed form, several by DAQP; where F is not affine in u, by a few linearisations. Disturbances are taken to first
-    order. Where no input satisfies all conditions, the one with the least squared violation acts, or the backup's law.
+    The quadratic program of control barrier functions (Ames, Xu, Grizzle & Tabuada, 2017) for the sampled plant F
+    (Agrawal & Sreenath, 2017), with gamma = 1 - exp(-rate dt). A constraint g <= 0 that does not depend on the input is
+    differentiated up to its relative degree as a high-order barrier function (Xiao & Belta, 2019), see
+    :func:`ctrl.filters.barriers.high_order`. Distances are relative to the ranges of the inputs. A single condition is
+    solved in closed form, several conditions by DAQP, with a few linearisations if F is not affine in u. Disturbances
+    are considered to first order. If no input satisfies all conditions, the one with the least squared violation is
+    applied, or that of the backup's law.
 
-    What is claimed is *sampled*: an input that satisfies the conditions exists where the barriers fit the input bounds,
-    such as a braking distance does, and nobody has proved it. With a backup it is proved: every input that is applied
-    has passed the shield.
+    The claim is *sampled*: an input that satisfies the conditions exists if the barriers respect the input bounds, as a
+    braking distance does, but this is not proved. With a backup the claim is proved, because every applied input has
+    been accepted or replaced by the shield.
 
     Args:
-        task: its nominal plant is predicted, its hard constraints are the barriers unless some are given.
-        barriers: constraints g(x, u) <= 0 whose sets are kept; default: the hard constraints of the task.
-        rate: at which h may go to 0, 1/s; default: 1. Smaller is more careful, and asks less of the actuators.
-        disturbance: intervals of signals of w, by name, the others being zero; default: what the task draws.
-        backup: a shield that every input passes through afterwards; default: none.
+        task: whose nominal plant is predicted and whose hard constraints are the barriers by default.
+        barriers: constraints g(x, u) <= 0 to be enforced; default: the hard constraints of the task.
+        rate: at which h may approach 0, 1/s; default: 1. A smaller rate is more cautious and demands less of the
+            actuators.
+        disturbance: intervals of signals of w, by name (others zero); default: those of the task's distribution.
+        backup: a shield that checks every input afterwards; default: none.
 
     Attributes:
-        names: of the constraint of each condition. degrees: relative degree of each. claim: what is claimed, in words.
+        names: of the constraint of each condition. degrees: relative degree of each. claim: in words.
 
     Raises:
-        NotApplicable: nothing to keep, no input appears in the derivatives of a constraint, or disturbances without
-            bounds.
-        InvalidValue: a rate that is not positive, something else in place of a constraint or a shield.
+        NotApplicable: no constraint to enforce, no input in the derivatives of a constraint, or unbounded disturbances.
+        InvalidValue: a rate that is not positive, or an object that is not a constraint or a shield.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class BarrierFilter(SafetyFilter):
         return f"<BarrierFilter of {kept}{f' with {self.backup!r}' if self.backup else ''}>"
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Does nothing: the filter has no memory."""
 
     def correct(self, x: np.ndarray, u: np.ndarray, k: int) -> Correction:
         """See :meth:`SafetyFilter.correct`."""
@@ -102,7 +103,7 @@ class BarrierFilter(SafetyFilter):
         if self.backup is None:
             return correction
         checked = self.backup.correct(x, correction.input, k)
-        if checked.reason is None:  # proved to be safe, whatever became of the conditions
+        if checked.reason is None:  # proved to be safe, whether or not the conditions are satisfied
             if correction.reason in (Reason.OUTSIDE, Reason.INFEASIBLE):
                 return Correction(checked.input, Reason.UNSAFE_INPUT, correction.iterations)
             return correction
@@ -143,8 +144,8 @@ class BarrierFilter(SafetyFilter):
         return all(c >= 0.0 for c in self._c.tolist())
 
     def _nearest(self, v: list[float], low: list[float], high: list[float]) -> tuple[Sequence[float], bool]:
-        """The point nearest to v, in shares of the bounds, under the conditions linearised where they were last
-        evaluated."""
+        """The point nearest to v, relative to the ranges of the inputs, under the conditions linearised at the last
+        evaluation."""
         if self._is_single:
             a = [s * b for s, b in zip(self._slopes[0].tolist(), self._plain[2], strict=True)]
             at = sum(s * w for s, w in zip(self._slopes[0].tolist(), self._u.tolist(), strict=True))
@@ -157,17 +158,17 @@ class BarrierFilter(SafetyFilter):
 
 
 def _barriers(task: Task, given: Sequence[Constraint] | None) -> list[Constraint]:
-    """The constraints to keep.
+    """The constraints to enforce.
 
     Raises:
-        NotApplicable: there are none. InvalidValue: something else in place of one.
+        NotApplicable: there are none. InvalidValue: an object that is not a constraint.
     """
     if given is None:
         kept = [c for c in task.constraints if isinstance(c.requirement, Hard) and not is_input_box(task, c)]
         if not kept:
             raise NotApplicable(
-                f"task '{task.name}' has no hard constraint on its state, so there is nothing to keep; take its "
-                "constraints as hard by with_hard_constraints(task), or give barriers"
+                f"task '{task.name}' has no hard constraint on its state, so there is nothing to enforce; make its "
+                "constraints hard by with_hard_constraints(task), or pass barriers"
             )
         return kept
     if not isinstance(given, (list, tuple)) or not given:
@@ -178,10 +179,10 @@ def _barriers(task: Task, given: Sequence[Constraint] | None) -> list[Constraint
 
 
 def _claim(task: Task, names: Sequence[str], low: np.ndarray, high: np.ndarray) -> str:
-    """What is claimed without a backup."""
+    """The claim of a filter without a backup."""
     kept = ", ".join(f"'{name}'" for name in dict.fromkeys(names))
     drawn = f" with disturbances from {low.tolist()} to {high.tolist()}" if (high > low).any() else ""
     return (
-        f"sampled, not proved: at the samples of the nominal plant{drawn}, {kept} is kept as long as an input exists "
-        "that satisfies every condition"
+        f"sampled, not proved: at the samples of the nominal plant{drawn}, {kept} is satisfied as long as an input "
+        "exists that satisfies every condition"
     )

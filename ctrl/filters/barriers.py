@@ -1,4 +1,4 @@
-"""Barrier conditions of a task: constraints carried to the relative degree at which an input appears."""
+"""Barrier conditions of a task: constraints differentiated up to the relative degree at which an input appears."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["BarrierRows", "barrier_rows", "high_order", "sublevel_barrier"]
 @final
 @dataclass(frozen=True, eq=False)
 class BarrierRows:
-    """Barrier conditions of the sampled plant, c(x, u) >= 0, and what they are made of.
+    """Barrier conditions of the sampled plant, c(x, u) >= 0, with the functions from which they are derived.
 
     Args:
         names: of the constraint of each row.
-        degrees: relative degree of each row: how often it was differentiated until an input appeared, 0 where the
-            constraint itself reads the input.
+        degrees: relative degree of each row: number of derivatives until an input appears, 0 if the constraint itself
+            depends on the input.
         conditions: ``(x, u) -> (c (rows, 1), dc/du (rows, m))``.
-        levels: ``x -> (k, 1)``, every h that has to be at least 0 for a state to be in the safe set.
+        levels: ``x -> (k, 1)``, all functions that must be at least 0 for a state to lie in the safe set.
     """
 
     names: tuple[str, ...]
@@ -42,13 +42,13 @@ def barrier_rows(
 ) -> BarrierRows:
     """The conditions h(F(x, u, w)) >= (1 - gamma) h(x) for all w, gamma = 1 - exp(-rate dt).
 
-    h is the highest function of :func:`high_order`. The least value over the disturbances is taken to first order about
-    their middle.
+    h is the last function of :func:`high_order`. The least value over the disturbances is computed to first order about
+    the middle of their intervals.
 
     Args:
         task: whose nominal plant, sampled as it is simulated, is F.
         barriers: constraints g(x, u) <= 0.
-        rate: at which h may go to 0, 1/s.
+        rate: at which h may approach 0, 1/s.
         low: (q,), of the disturbances.
         high: (q,), of the disturbances.
     """
@@ -80,15 +80,15 @@ def barrier_rows(
 def high_order(
     task: Task, h: ca.SX, x: ca.SX, rate: float, middle: np.ndarray, radius: np.ndarray, name: str
 ) -> list[ca.SX]:
-    """psi_0 = h, psi_i = psi_(i-1)' + rate psi_(i-1), up to the last that no input appears in; all at least 0 is safe.
+    """psi_0 = h, psi_i = psi_(i-1)' + rate psi_(i-1), up to the last without an input; safe if all are at least 0.
 
-    A high-order barrier function (Xiao & Belta, 2019; with one rate, the exponential one of Nguyen & Sreenath, 2016).
-    For a plant that is discrete by nature the derivative is the difference over a sample, divided by it. A disturbance
-    that appears before an input is taken at its worst.
+    A high-order barrier function (Xiao & Belta, 2019; with a single rate, the exponential one of Nguyen & Sreenath,
+    2016). For a plant that is discrete by nature, the derivative is the difference over a sample divided by its length.
+    A disturbance that appears before an input takes its worst value.
 
     Args:
         task: whose plant is meant.
-        h: an expression of x, at least 0 where it is safe.
+        h: an expression of x, at least 0 in safe states.
         x: the state's symbol (n, 1).
         rate: 1/s.
         middle: (q,), of the disturbances.
@@ -110,7 +110,7 @@ def high_order(
         psi = ca.simplify(ca.substitute(derivative - worst, w, ca.DM(middle)) + rate * psi)
         ladder.append(psi)
     raise NotApplicable(
-        f"task '{task.name}': no input appears in the derivatives of '{name}', so no input can keep it; leave it out"
+        f"task '{task.name}': no input appears in the derivatives of '{name}', so no input can enforce it; omit it"
     )
 
 
@@ -120,20 +120,20 @@ def _reads(expression: ca.SX, symbol: ca.SX) -> bool:
 
 
 def sublevel_barrier(certificate: Certificate) -> Inequality:
-    """V(x) - level <= 0 of a certificate as a barrier: that certificate proves that its law satisfies the condition.
+    """V(x) - level <= 0 of a certificate as a barrier, whose condition the certified law provably satisfies.
 
     Args:
-        certificate: of a quadratic V, whose box cuts nothing off.
+        certificate: with a quadratic V and a level set that is not cut off by its box.
 
     Raises:
-        NotApplicable: another kind of V, or a set that is cut to a box.
+        NotApplicable: another kind of V, or a set that is cut off by its box.
     """
     expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
     V, level, names = certificate.V, certificate.level, certificate.state.names
     if not isinstance(V, QuadraticLyapunov):
-        raise NotApplicable(f"V is a {type(V).__name__}; a filter takes ellipsoids, of a QuadraticLyapunov")
+        raise NotApplicable(f"V is a {type(V).__name__}; a filter needs an ellipsoid, of a QuadraticLyapunov")
     if certificate.domain is not None:
-        raise NotApplicable("the certified set is cut to a box, of which V alone says nothing; certify a lower level")
+        raise NotApplicable("the certified set is cut off by its box, so V does not describe it; certify a lower level")
 
     def g(x: Vector, u: Vector) -> ca.SX:
         away = ca.vertcat(*(x[name] for name in names)) - ca.SX(V.middle)

@@ -1,4 +1,4 @@
-"""Bounds of the disturbances that a filter allows for."""
+"""Bounds of the disturbances that a filter takes into account."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["disturbance_bounds"]
 
 
 def disturbance_bounds(task: Task, given: Mapping[str, tuple[float, float]] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds, each (q,), of the disturbances that a filter allows for.
+    """Lower and upper bounds, each (q,), of the disturbances that a filter takes into account.
 
     Args:
-        task: whose distribution is read.
-        given: intervals by name, the others being zero; None for what the task draws.
+        task: whose distribution is used by default.
+        given: intervals by name (others zero); None for those of the task's distribution.
 
     Raises:
         NotApplicable: they are not bounded. UnknownName: no such disturbance.

@@ -1,4 +1,4 @@
-"""A controller behind a safety filter."""
+"""A controller with a safety filter."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _STATUSES = {
 class Filtered:
     """A controller whose inputs pass through a safety filter: ``Filtered(policy, Shield(task, certificate))``.
 
-    Where the filter acts, the decision's source is the backup, and its status says whether the filter's promise held:
-    solved for an unsafe input that was replaced, infeasible where the state was outside the safe set.
+    If the filter intervenes, the decision's source is the backup, and its status tells whether the filter's claim
+    holds: solved if an unsafe input was replaced, infeasible if the state was outside the safe set.
 
     Args:
         controller: any controller of the state; its inputs are clipped to the task's bounds before they are filtered.
-        safety_filter: decides which of its inputs are applied.
+        safety_filter: decides which of the controller's inputs are applied.
 
     Attributes:
         controller, safety_filter: as given.
@@ -53,7 +53,7 @@ class Filtered:
         expect(safety_filter, SafetyFilter, "the filter of Filtered", "such as Shield(task, certificate)")
         if getattr(controller, "measurement", None) is not None:
             raise NotApplicable(
-                f"{type(controller).__name__} takes measurements, and a filter takes the state: filter the controller "
+                f"{type(controller).__name__} takes measurements, but a filter needs the state: filter the controller "
                 "inside it: OutputFeedback(Filtered(controller, safety_filter), estimator)"
             )
         self.controller, self.safety_filter = controller, safety_filter
@@ -61,12 +61,12 @@ class Filtered:
 
     @property
     def statistics(self) -> Interventions:
-        """How often the filter acted, and why, in all runs so far."""
+        """How often the filter intervened, and why, in all runs so far."""
         return Interventions(self._steps, dict(self._reasons))
 
     @property
     def approximations(self) -> tuple[str, ...] | None:
-        """Those of the controller, which are made before the filter."""
+        """Those of the controller; the filter adds none."""
         texts = announced(self.controller)
         return None if texts is None else tuple(f"its controller {text}" for text in texts)
 
@@ -79,12 +79,12 @@ class Filtered:
         return f"<{type(self.controller).__name__} behind {self.safety_filter!r}; {self.statistics}>"
 
     def reset(self) -> None:
-        """A new run begins; the statistics go on."""
+        """Starts a new run; the statistics are kept."""
         self.controller.reset()
         self.safety_filter.reset()
 
     def step(self, x: np.ndarray, k: int) -> Decision:
-        """Decides at sample k in state x (n,): the controller's input where that is safe, else the filter's."""
+        """Decides at sample k in state x (n,): the controller's input if it is safe, otherwise the filter's."""
         began = perf_counter()
         x, k = measured_state(x, self.safety_filter.task.plant.state), sample_index(k)
         decision = self.controller.step(x.copy(), k)

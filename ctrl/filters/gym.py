@@ -1,4 +1,4 @@
-"""Actions of a learner behind a safety filter, in Gymnasium."""
+"""A safety filter for the actions of a learner in Gymnasium."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["FilteredActions"]
 class FilteredActions(gymnasium.Wrapper[Any, Any, Any, Any]):
     """A task's environment whose actions pass through a safety filter.
 
-    ``info`` holds, besides what the environment gives, ``applied`` (m,), the input that was applied, and
-    ``intervention``, the reason as a text, empty where the action was passed on. To learn from the filtered action,
+    In addition to the environment's own entries, ``info`` contains ``applied`` (m,), the applied input, and
+    ``intervention``, the reason as text, empty if the action was applied unchanged. To learn from the filtered action,
     store ``info["applied"]`` in place of the action.
 
     Args:
-        env: ``task.env()``, or another environment whose ``info`` holds the state (n,) as ``"state"`` and whose actions
-            are inputs in the units of the plant.
+        env: ``task.env()``, or another environment whose ``info`` contains the state (n,) as ``"state"`` and whose
+            actions are inputs in the units of the plant.
         safety_filter: decides which actions are applied.
 
     Raises:
@@ -42,11 +42,11 @@ class FilteredActions(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @property
     def statistics(self) -> Interventions:
-        """How often the filter acted, and why, in all runs so far."""
+        """How often the filter intervened, and why, in all runs so far."""
         return Interventions(self._steps, dict(self._reasons))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins a run; arguments as of the environment."""
+        """Starts a run; the arguments are those of the environment."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.safety_filter.reset()
         self._x, self._k = self._state(info), 0
@@ -56,7 +56,7 @@ class FilteredActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Applies the filtered action for one sample.
 
         Raises:
-            NotReady: there was no ``reset()``.
+            NotReady: ``reset()`` was never called.
         """
         if self._x is None:
             raise NotReady("step() before the first reset(); call reset() to draw a start")
@@ -74,7 +74,7 @@ class FilteredActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         x = np.asarray(info.get("state", ()), dtype=np.float64)
         if x.shape != (n,):
             raise InvalidValue(
-                f"the environment's info has no 'state' of shape ({n},), which the filter reads; wrap task.env(), or "
-                "give the state in info"
+                f"the environment's info has no 'state' of shape ({n},), which the filter needs; wrap task.env(), or "
+                "add the state to info"
             )
         return x.copy()

@@ -1,4 +1,4 @@
-"""Constraints of a task taken as hard, as a filter keeps them."""
+"""A task with hard constraints in place of others, so that a filter enforces them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["with_hard_constraints"]
 
 
 def with_hard_constraints(task: Task, *names: str) -> Task:
-    """The same task with constraints that must hold at every sample, whatever was required of them.
+    """The same task with constraints that must hold at every sample, whatever their requirement was before.
 
     Args:
-        task: with budgets, chances or penalties.
+        task: with budgets, chance constraints or penalties.
         names: of the constraints; default: all.
 
     Raises:

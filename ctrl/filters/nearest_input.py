@@ -9,15 +9,15 @@ import numpy as np
 
 __all__ = ["on_half_space", "on_polytope"]
 
-_SOFT = 1e6  # weight of a violated condition against the distance, squared
+_SOFT = 1e6  # weight of a violated condition relative to the distance, squared
 
 
 def on_half_space(
     v: Sequence[float], a: Sequence[float], b: float, lower: Sequence[float], upper: Sequence[float]
 ) -> tuple[list[float], bool]:
-    """argmin |z - v|^2 with a'z >= b and bounds, v within them, in closed form; where none exists, the most of a'z.
+    """argmin |z - v|^2 with a'z >= b and bounds, v within them, in closed form; if infeasible, the largest a'z.
 
-    z = clip(v + t a) for the least t >= 0 that satisfies the condition: a'z is piecewise linear in t, with a corner
+    z = clip(v + t a) for the least t >= 0 that satisfies the condition; a'z is piecewise linear in t, with a kink
     where an entry reaches its bound.
 
     Args:
@@ -54,7 +54,7 @@ def on_half_space(
 def on_polytope(
     v: np.ndarray, A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> tuple[np.ndarray, bool, int]:
-    """argmin |z - v|^2 with A z >= b and bounds, by DAQP; where none exists, with the least squared violation.
+    """argmin |z - v|^2 with A z >= b and bounds, by DAQP; if infeasible, with the least squared violation.
 
     Args:
         v: (m,).

@@ -1,4 +1,4 @@
-"""Safety filters: an input is passed on where it is safe, and replaced by a safe one where it is not."""
+"""Safety filters: an input is applied if it is safe, and replaced by a safe one otherwise."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["Correction", "Interventions", "Reason", "SafetyFilter"]
 class Reason(StrEnum):
     """Why a filter replaced an input."""
 
-    UNSAFE_INPUT = "unsafe input"  # it would leave the safe set
-    NO_INPUT = "no input"  # the controller gave no finite number
-    OUTSIDE = "state outside the safe set"  # where the filter promises nothing
-    NO_STATE = "no state"  # the measurement holds NaN or infinity
-    INFEASIBLE = "no safe input"  # no input satisfies the conditions; the filter's fallback acts
+    UNSAFE_INPUT = "unsafe input"  # it might lead out of the safe set
+    NO_INPUT = "no input"  # the controller returned an input that is not finite
+    OUTSIDE = "state outside the safe set"  # in which the filter gives no guarantee
+    NO_STATE = "no state"  # the measurement contains NaN or infinity
+    INFEASIBLE = "no safe input"  # no input satisfies the conditions; the filter's fallback is applied
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The answer of a filter to one input.
+    """The result of a filter for one input.
 
     Args:
-        input: (m,), finite and within the input bounds, whatever happened.
-        reason: why it is another one than was proposed; None where it was passed on.
+        input: (m,), always finite and within the input bounds.
+        reason: why it differs from the proposed input; None if that was applied.
         iterations: of a solver, 0 for a closed form.
     """
 
@@ -46,11 +46,11 @@ class Correction:
 @final
 @dataclass(frozen=True)
 class Interventions:
-    """How often a filter replaced an input, and why, since it was made.
+    """How often a filter has replaced an input, and why, since it was constructed.
 
     Args:
-        steps: inputs that it was asked about.
-        reasons: how many of these were replaced, by reason.
+        steps: number of inputs that it has checked.
+        reasons: number of inputs that were replaced, by reason.
     """
 
     steps: int = 0
@@ -58,12 +58,12 @@ class Interventions:
 
     @property
     def count(self) -> int:
-        """Inputs that were replaced."""
+        """Number of inputs that were replaced."""
         return sum(self.reasons.values())
 
     @property
     def share(self) -> float:
-        """Of all inputs; 0 where there were none."""
+        """Share of the inputs that were replaced; 0 if there were none."""
         return self.count / self.steps if self.steps else 0.0
 
     def __str__(self) -> str:
@@ -72,16 +72,16 @@ class Interventions:
 
 
 class SafetyFilter(ABC):
-    """Decides whether an input is safe in a state, and which input to apply instead where it is not.
+    """Decides whether an input is safe in a state, and which input to apply instead if it is not.
 
-    :class:`ctrl.filters.Filtered` puts it behind a controller, :class:`ctrl.filters.gym.FilteredActions` behind the
-    actions of a learner. ``correct`` never raises because of numbers and never returns NaN.
+    :class:`ctrl.filters.Filtered` adds it to a controller, :class:`ctrl.filters.gym.FilteredActions` to the actions of
+    a learner. ``correct`` never raises because of numerical values and never returns NaN.
 
     Args:
-        task: whose hard constraints are kept.
+        task: whose hard constraints are enforced.
 
     Raises:
-        NotApplicable: a task that measures outputs instead of its state, has integer inputs, or is known ahead.
+        NotApplicable: a task that measures outputs instead of its state, or has integer inputs or signals known ahead.
     """
 
     def __init__(self, task: Task) -> None:
@@ -89,19 +89,19 @@ class SafetyFilter(ABC):
         expect(task, Task, f"the task of {name}", "such as systems.library.double_integrator()")
         if task.measurement is not None:
             raise NotApplicable(
-                f"task '{task.name}' measures outputs, and {name} takes the state: filter the controller of the task "
+                f"task '{task.name}' measures outputs, but {name} needs the state: filter the controller of the task "
                 "without a measurement, and put the estimator in front of both: OutputFeedback(filtered, estimator)"
             )
         if task.reading.has_integers:
-            raise NotApplicable(f"task '{task.name}' has integer inputs, and {name} replaces inputs by real numbers")
+            raise NotApplicable(f"task '{task.name}' has integer inputs, but {name} replaces inputs by real numbers")
         if task.plant.forecast is not None:
-            raise NotApplicable(f"task '{task.name}' has signals that are known ahead, which {name} does not take")
+            raise NotApplicable(f"task '{task.name}' has signals that are known ahead, which {name} does not support")
         self.task = task
 
     @abstractmethod
     def correct(self, x: np.ndarray, u: np.ndarray, k: int) -> Correction:
-        """The input to apply in state ``x`` (n,) at sample ``k`` where ``u`` (m,) is proposed; both may hold NaN."""
+        """The input to apply in state ``x`` (n,) at sample ``k`` if ``u`` (m,) is proposed; both may contain NaN."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Starts a new run: discards the past."""

@@ -1,4 +1,4 @@
-"""A shield by a certificate: a policy acts as long as the next state surely lies in the certified set."""
+"""A shield based on a certificate: a policy acts as long as every possible next state lies in the certified set."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ __all__ = ["Shield"]
 
 @final
 class Shield(SafetyFilter):
-    """Passes an input on where every next state surely lies in a certified set S; else the certified law acts.
+    """Applies an input if every possible next state lies in a certified set S; otherwise the certified law acts.
 
     The next states are enclosed with outward rounding, for every disturbance and every parameter that the certificate
-    covers. From every start in S the states therefore stay in S, whatever is proposed, and keep the hard constraints of
-    the task, which is proved once when the shield is made (:func:`ctrl.certify.keeps_constraints`). The scheme is that
-    of the simplex architecture (Seto, Krogh, Sha & Chutinan, 1998), its switching rule a one-step reachable set.
+    covers. From every start in S the states therefore stay in S for any proposed inputs. They also satisfy the hard
+    constraints of the task, which is proved once when the shield is constructed
+    (:func:`ctrl.certify.keeps_constraints`). This is the simplex architecture (Seto, Krogh, Sha & Chutinan, 1998) with
+    a one-step reachable set as the switching rule.
 
     Args:
-        task: whose hard constraints and disturbances are meant; constraints of another kind are not kept. Its plant is
-            that of the certificate, its reference may be another one.
-        certificate: a proved one, of a law that is evaluated once per sample.
+        task: whose hard constraints and disturbances are used; other constraints are not enforced. Its plant must be
+            that of the certificate; its reference may differ.
+        certificate: proved, of a law that is evaluated once per sample.
         limits: of the proof that a sublevel set lies within the constraints; default: 2,000,000 boxes and 60 seconds.
 
     Attributes:
@@ -79,7 +80,7 @@ class Shield(SafetyFilter):
         return f"<Shield by a {type(self.certificate).__name__} of task '{self._loop.task.name}'>"
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Does nothing: the shield has no memory."""
 
     def correct(self, x: np.ndarray, u: np.ndarray, k: int) -> Correction:
         """See :meth:`SafetyFilter.correct`."""
@@ -96,14 +97,14 @@ class Shield(SafetyFilter):
         return Correction(self._law(x), Reason.UNSAFE_INPUT)
 
     def is_safe(self, x: np.ndarray, u: np.ndarray) -> bool:
-        """Whether an input (m,) within the bounds surely keeps the next state in the set, and the hard constraints on
-        the input itself, from a state (n,) of the set."""
+        """Whether an input (m,) within the bounds provably keeps the next state in the set and satisfies the hard
+        constraints on the input itself, from a state (n,) of the set."""
         state, input = Interval.of(x), Interval.of(u)
         after = self._plant_step.enclose(state, input, self._w)
         return bool(self._set.surely_holds(after)) and all((rows(state, input).hi <= 0.0).all() for rows in self._rows)
 
     def _law(self, x: np.ndarray) -> np.ndarray:
-        """The certified law, the input of the reference where it gives no number."""
+        """The input of the certified law, or the reference input if that is not finite."""
         with np.errstate(all="ignore"):
             u = np.asarray(self._loop.law(x), dtype=float)
         if not np.isfinite(u).all():
@@ -112,16 +113,16 @@ class Shield(SafetyFilter):
 
 
 def _kept(task: Task, certificate: Certificate, limits: SearchLimits | None) -> KeptConstraints:
-    """The proof that a certified set keeps the hard constraints.
+    """The proof that a certified set satisfies the hard constraints.
 
     Raises:
-        NotApplicable: it does not provably.
+        NotApplicable: there is no proof.
     """
     kept = keeps_constraints(certificate, task, limits)
     if not kept.is_proved:
         at = kept.counterexample
         raise NotApplicable(
-            f"task '{task.name}': the certified set does not provably keep {kept.constraint}"
+            f"task '{task.name}': the certified set does not provably satisfy {kept.constraint}"
             + (f", which it violates at {at.tolist()}" if at is not None else "")
             + f" ({kept.kind} after {kept.boxes:,} boxes); certify a lower level, or around a reference farther inside"
         )
@@ -129,11 +130,11 @@ def _kept(task: Task, certificate: Certificate, limits: SearchLimits | None) -> 
 
 
 def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: ClosedLoop) -> str:
-    """Why a certificate says nothing of a task, as the end of "the certificate"; empty where it does."""
+    """Why a certificate does not apply to a task, as the end of a sentence; empty if it applies."""
     if not certificate.is_proved:
         return f"is {certificate.kind}; a shield needs a proved one"
     if loop.continuous:
-        return "is of a law that is evaluated continuously, and the task's is held over samples: certify it without"
+        return "is for a law that is evaluated continuously, but the task holds inputs over samples: certify it sampled"
     ours, theirs = task.true_dynamics, loop.task.true_dynamics
     if (ours.plant, ours.dt, ours.integrator, ours.substeps) != (
         theirs.plant,
@@ -141,24 +142,24 @@ def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: C
         theirs.integrator,
         theirs.substeps,
     ):
-        return f"is of another plant or sampling: {theirs.plant}, {theirs}; expected {ours.plant}, {ours}"
+        return f"is for another plant or sampling: {theirs.plant}, {theirs}; expected {ours.plant}, {ours}"
     (low, high), (least, most) = loop.task.applied_bounds, task.applied_bounds
     if (low < least).any() or (high > most).any():
-        return f"lets the inputs reach [{low}, {high}], beyond the bounds [{least}, {most}] of the task"
+        return f"allows inputs from {low} to {high}, beyond the bounds {least} to {most} of the task"
     low, high = task.disturbance.support(task.plant.disturbance)
     box = loop.disturbance_box
     if isinstance(certificate, BarrierCertificate) and (beyond := _not_among(task, loop.task)):
-        return f"says nothing of {beyond}; certify the barrier for this task"
+        return f"does not cover {beyond}; certify the barrier for this task"
     if (low < box.lo).any() or (high > box.hi).any():
         return (
-            f"covers disturbances from {box.lo} to {box.hi}, and the task draws from {low} to {high}; certify it with "
+            f"covers disturbances from {box.lo} to {box.hi}, but the task's lie in {low} to {high}; certify it with "
             "disturbance=disturbances(task), or bound the task's distribution"
         )
     return ""
 
 
 def _not_among(task: Task, proved: Task) -> str:
-    """The hard constraints and the domain of a task, as far as another one does not have the same."""
+    """The hard constraints and the domain of a task that another task does not have as well."""
     (low, high), (least, most) = proved.domain_bounds, task.domain_bounds
     hard = [c for c in task.constraints if isinstance(c.requirement, Hard) and c not in proved.constraints]
     words = [f"the constraint '{c.name}'" for c in hard if not is_input_box(task, c)]

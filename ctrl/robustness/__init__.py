@@ -1,4 +1,4 @@
-"""Robustness: cost and violations of controllers over how far the loop that runs differs from the task they know."""
+"""Robustness: cost and violations of controllers in loops that differ from the task for which they were designed."""
 
 from ctrl.robustness.axes import RobustnessAxis, delay_axis, disturbance_axis, noise_axis, parameter_axis, standard_axes
 from ctrl.robustness.curve import Curve

@@ -1,4 +1,4 @@
-"""What is varied in a test of robustness, one thing at a time, and at which values."""
+"""The axes of a robustness test: one quantity is varied at a time, over given values."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = [
 ]
 
 FACTORS = (0.6, 0.8, 1.2, 1.4)
-"""Of parameters of the true plant."""
+"""Factors of the parameters of the true plant."""
 
 DISTURBANCES = (2.0, 4.0, 8.0)
 """Factors of the drawn disturbances."""
 
 NOISES = (2.0, 4.0, 8.0)
-"""Factors of the noise of a measurement."""
+"""Factors of the measurement noise."""
 
 STATE_NOISES = (0.01, 0.03, 0.1)
-"""Standard deviation of the noise on a state that is not measured, as a share of how far runs start from their goal."""
+"""Standard deviations of noise on the state, without a measurement, as shares of the distance of starts to the goal."""
 
 DELAYS = (1, 2, 4)
 """Samples."""
@@ -47,16 +47,16 @@ DELAYS = (1, 2, 4)
 @final
 @dataclass(frozen=True)
 class RobustnessAxis:
-    """One thing that is varied.
+    """A quantity that is varied.
 
     Args:
-        title: what it is.
+        title: name of the quantity.
         label: of its values, with the unit.
         nominal: the value without perturbation.
-        values: in rising order, the nominal one among them.
-        perturbations: of the values, in their order.
-        words: a value in a sentence, such as ``pole_mass x {:g}``.
-        note: what else a reader has to know; default: nothing.
+        values: in increasing order, including the nominal one.
+        perturbations: of the values, in the same order.
+        words: format of a value in a sentence, such as ``pole_mass x {:g}``.
+        note: further information for readers; default: none.
     """
 
     title: str
@@ -69,18 +69,18 @@ class RobustnessAxis:
 
 
 def parameter_axis(task: Task, names: Sequence[str], factors: Sequence[float] = FACTORS) -> RobustnessAxis:
-    """Parameters of the true plant, all multiplied by the same factor; controllers keep the nominal plant.
+    """Parameters of the true plant, all multiplied by the same factor; controllers still use the nominal plant.
 
-    Factors that would leave the range that the plant declares for a parameter are left out, and the note says so.
+    Factors outside the range that the plant declares for a parameter are omitted, which the note reports.
 
     Args:
         task: of the runs.
         names: of the parameters.
-        factors: besides 1; default: 0.6, 0.8, 1.2 and 1.4.
+        factors: in addition to 1; default: 0.6, 0.8, 1.2 and 1.4.
 
     Raises:
         UnknownName: the true plant has no such parameter.
-        NotApplicable: the parameters are 0, or no factor is within their range.
+        NotApplicable: the parameters are 0, or no factor lies within their range.
     """
     expect_names(names, "the parameters of an axis")
     known = (task.truth or task.plant).parameters
@@ -105,11 +105,11 @@ def parameter_axis(task: Task, names: Sequence[str], factors: Sequence[float] = 
 
 
 def disturbance_axis(task: Task, factors: Sequence[float] = DISTURBANCES) -> RobustnessAxis:
-    """The drawn disturbances, all multiplied by a factor; controllers keep the distribution of the task.
+    """The drawn disturbances, all multiplied by a factor; controllers still use the distribution of the task.
 
     Args:
         task: of the runs.
-        factors: besides 1; default: 2, 4 and 8.
+        factors: in addition to 1; default: 2, 4 and 8.
 
     Raises:
         NotApplicable: the task has no disturbance.
@@ -124,12 +124,12 @@ def disturbance_axis(task: Task, factors: Sequence[float] = DISTURBANCES) -> Rob
 
 
 def noise_axis(task: Task, levels: Sequence[float] | None = None) -> RobustnessAxis:
-    """Noise: that of the task's measurement times a factor, or, on a task without one, normal noise on the state that
-    controllers are given.
+    """Noise: that of the task's measurement times a factor or, on a task without one, normal noise on the state that
+    controllers receive.
 
     Args:
         task: of the runs.
-        levels: factors, or standard deviations as shares of how far runs start from their goal
+        levels: factors, or standard deviations as shares of the distance of starts from the goal
             (:func:`ctrl.sweep.perturbation.spread`); default: 2, 4 and 8, or 0.01, 0.03 and 0.1.
 
     Raises:
@@ -144,7 +144,7 @@ def noise_axis(task: Task, levels: Sequence[float] | None = None) -> RobustnessA
         return _axis(title, label, 1.0, changed, f"{title} x {{:g}}")
     far = spread(task)
     if not far.any():
-        raise NotApplicable("every run starts at its goal, so nothing says how large noise would be")
+        raise NotApplicable("every run starts at its goal, so there is no scale for the noise")
     changed = [(100.0 * level, Perturbation(state_noise=float(level))) for level in levels or STATE_NOISES]
     state = task.plant.state
     at = [
@@ -152,17 +152,17 @@ def noise_axis(task: Task, levels: Sequence[float] | None = None) -> RobustnessA
         for name, unit, size in zip(state.names, state.units, far, strict=True)
         if size
     ]
-    note = f"1 % is a standard deviation of {', '.join(at)}: of how far runs start from their goal"
+    note = f"1 % is a standard deviation of {', '.join(at)}: of the distance of starts from the goal"
     label = "standard deviation of the noise [%]"
     return _axis("noise on the state", label, 0.0, changed, "noise of {:g} % on the state", note)
 
 
 def delay_axis(task: Task, samples: Sequence[int] = DELAYS) -> RobustnessAxis:
-    """Inputs that act some samples after they were decided, which controllers do not know.
+    """Inputs that act some samples after the decision; controllers do not know of this delay.
 
     Args:
         task: of the runs.
-        samples: besides 0; default: 1, 2 and 4.
+        samples: in addition to 0; default: 1, 2 and 4.
 
     Raises:
         NotApplicable: the plant has no input.
@@ -176,13 +176,13 @@ def delay_axis(task: Task, samples: Sequence[int] = DELAYS) -> RobustnessAxis:
 
 
 def standard_axes(task: Task) -> tuple[tuple[RobustnessAxis, ...], dict[str, str]]:
-    """Every parameter of the true plant by itself, all of them together, the disturbance, noise, and delay.
+    """Every parameter of the true plant separately, all of them together, the disturbance, noise and delay.
 
     Args:
         task: of the runs.
 
     Returns:
-        The axes that apply to the task, and why the others do not, by what they vary.
+        The axes that apply to the task, and the reasons why others do not, by their names.
     """
     names = list((task.truth or task.plant).parameters)
     makers = {name: partial(parameter_axis, task, [name]) for name in names}

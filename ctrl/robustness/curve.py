@@ -17,7 +17,7 @@ __all__ = ["Curve", "curve"]
 @final
 @dataclass(frozen=True)
 class Curve:
-    """One controller over the values of one axis; values without a result are left out.
+    """Results of one controller over the values of one axis; values without a result are omitted.
 
     Args:
         values: of the axis.
@@ -25,8 +25,8 @@ class Curve:
         ratio: mean cost over that at the nominal value, from paired runs.
         broken: runs that violate any constraint, leave the domain or diverge.
         settled: runs that arrive and stay.
-        kept: the range of values around the nominal one at which no more runs do so than at that one; None where that
-            has no result.
+        kept: the range of values around the nominal one at which no more runs are broken than at that one; None if the
+            nominal value has no result.
     """
 
     values: tuple[float, ...]
@@ -46,13 +46,13 @@ class Curve:
 
     @property
     def worst(self) -> float:
-        """Largest mean cost over the nominal one; NaN where one of them is not known."""
+        """Largest mean cost over the nominal one; NaN if one of them is unknown."""
         ratios = [estimate.value for estimate in self.ratio]
         return math.nan if not ratios or any(map(math.isnan, ratios)) else max(ratios)
 
     @property
     def worse(self) -> tuple[float, ...]:
-        """The first value on each side of the nominal one at which more runs are broken, where there is one."""
+        """The first value on each side of the nominal one at which more runs are broken, if there is one."""
         if self.kept is None:
             return ()
         below = [value for value in self.values if value < self.kept[0]]
@@ -61,10 +61,10 @@ class Curve:
 
 
 def curve(points: Sequence[tuple[float, dict[str, Any]]], at: float) -> Curve:
-    """The curve through results of cells of a sweep.
+    """The curve of results of the cells of a sweep.
 
     Args:
-        points: values of an axis in rising order, each with its result.
+        points: values of an axis in increasing order, each with its result.
         at: the nominal value.
     """
     results = [result for _, result in points]
@@ -81,7 +81,7 @@ def curve(points: Sequence[tuple[float, dict[str, Any]]], at: float) -> Curve:
 
 
 def _ratio(cost: np.ndarray, nominal: dict[str, Any] | None) -> Estimate:
-    """Mean cost over the nominal one; paired where the runs are the same ones."""
+    """Ratio of the mean cost to the nominal one, from paired runs."""
     base = np.zeros(0) if nominal is None else np.asarray(nominal["cost"], dtype=float)
     if len(base) != len(cost) or not np.isfinite(base).all() or not base.mean() > 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
@@ -93,7 +93,7 @@ def _ratio(cost: np.ndarray, nominal: dict[str, Any] | None) -> Estimate:
 
 
 def _kept(points: Sequence[tuple[float, dict[str, Any]]], at: float, nominal: dict[str, Any]) -> tuple[float, float]:
-    """The range around the nominal value in which no more runs are broken than at that value."""
+    """The range around the nominal value within which no more runs are broken than at that value."""
     ends = []
     for side in ([(v, r) for v, r in reversed(points) if v < at], [(v, r) for v, r in points if v > at]):
         end = at

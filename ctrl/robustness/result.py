@@ -1,4 +1,4 @@
-"""The result of a test of robustness."""
+"""The result of a robustness test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Robustness"]
 @final
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """The cells of a test of robustness, and the axes along which they lie.
+    """The cells of a robustness test and its axes.
 
     Args:
-        axes: what was varied.
+        axes: the quantities that were varied.
         sweep: all cells with their results.
-        left_out: why something was not varied, by its name.
+        left_out: reasons why other quantities were not varied, by name.
     """
 
     axes: tuple[RobustnessAxis, ...]
@@ -32,7 +32,7 @@ class Robustness:
 
     @property
     def task(self) -> Task:
-        """What the controllers were made for."""
+        """The task for which the controllers were designed."""
         return self.sweep.cells[0].task
 
     @property
@@ -47,7 +47,7 @@ class Robustness:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Errors and reasons for which there are no results, by controller: the first of each."""
+        """The first error, or other reason for missing results, by controller."""
         said: dict[str, str] = {}
         for reasons in (self.sweep.failed, self.sweep.skipped):
             for i, why in reasons.items():
@@ -55,7 +55,7 @@ class Robustness:
         return said
 
     def curve(self, controller: str, axis: RobustnessAxis) -> Curve:
-        """One controller over one axis.
+        """The results of one controller over one axis.
 
         Args:
             controller: its name.
@@ -72,17 +72,17 @@ class Robustness:
         return None
 
     def save(self, folder: str | Path) -> Path:
-        """Writes ``sweep.json`` and ``sweep.csv``, with a line for every cell.
+        """Writes ``sweep.json`` and ``sweep.csv``, with a row for every cell.
 
         Args:
-            folder: where to; created if it does not exist.
+            folder: created if it does not exist.
         """
         return self.sweep.save(folder)
 
     def _table(self) -> tuple[Any, ...]:
         curves = {name: [self.curve(name, axis) for axis in self.axes] for name in self.controllers}
         runs = f"{self.starts} run{'s' if self.starts != 1 else ''}"
-        title = f"robustness · {self.task.name} · {runs} at each value; controllers know the nominal task"
+        title = f"robustness · {self.task.name} · {runs} at each value; controllers designed for the nominal task"
         notes = [f"not varied: {name}: {why}" for name, why in self.left_out.items()]
         return title, self.axes, curves, [*notes, *(f"{name}: {why}" for name, why in self.failed.items())]
 

@@ -32,28 +32,28 @@ def robustness(
     out: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Robustness:
-    """Runs every controller, made for the task as it is, in loops that differ from it.
+    """Runs every controller, designed for the nominal task, in loops that differ from it.
 
-    All loops start from the same states and draw the same disturbances, so what makes a run hard for all of them is
-    the same at every value.
+    All loops start from the same states and draw the same disturbances, so runs are equally difficult at every value.
 
     Args:
-        task: that the controllers are made for; its true plant is what is changed.
+        task: for which the controllers are designed; its true plant is varied.
         controllers: factories by name, such as ``{"lqr": LQR}``.
         starts: number of initial states; default: 32.
         seed: of initial states, disturbances and noise; default: 0.
-        axes: what is varied; default: :func:`standard_axes`.
-        engine: what runs the cells; default: this process.
-        out: folder that keeps finished cells; work that was interrupted goes on from there. Default: nothing is kept.
-        announce: called with lines that say what will be done and about how long it takes; default: they are printed
+        axes: quantities to vary; default: :func:`standard_axes`.
+        engine: that runs the cells; default: this process.
+        out: folder in which finished cells are stored, so that interrupted work can be resumed; default: nothing is
+            stored.
+        announce: called with lines that state what will be done and about how long it takes; default: they are printed
             on a terminal.
 
     Raises:
-        InvalidValue: no controllers or no axes, or a controller that is already made.
-        OutputError: `out` holds a sweep of another number of starts or of other versions.
+        InvalidValue: no controllers or no axes, or a controller that is already constructed.
+        OutputError: `out` contains a sweep with another number of starts or of other versions.
     """
     expect(task, Task, "the task of robustness", "such as systems.library.cartpole()")
-    expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}: every one by the name it is shown under')
+    expect(controllers, Mapping, "controllers", 'such as {"lqr": LQR}, by the names to display')
     starts, seed = expect_whole(starts, "starts", least=1), expect_seed(seed)
     left_out: dict[str, str] = {}
     if axes is None:

@@ -20,16 +20,16 @@ def table(
     """For each axis the range of values that adds no violation, and the cost at the worst value.
 
     Args:
-        title: above it.
-        axes: its lines.
+        title: above the table.
+        axes: the rows.
         curves: by controller, one for each axis.
-        notes: below it.
+        notes: below the table.
     """
     names = [Text(f"{a.title}\n{a.values[0]:g} to {a.values[-1]:g}, nominal {a.nominal:g}") for a in axes]
     shown = [(name, [Text(f"{c.range}\ncost x {number(c.worst)}") for c in own]) for name, own in curves.items()]
     legend = (
         "range of values around the nominal one at which no more runs violate a constraint, leave the domain or "
-        "diverge than there; below it: mean cost at the worst value tried, over the nominal one"
+        "diverge than at that one; below it: mean cost at the worst value tried, relative to the nominal one"
     )
     return ComparisonTable(title, names, shown, [legend, *notes])
 
@@ -40,7 +40,7 @@ def text(
     """The table as plain text.
 
     Args:
-        title, axes, curves, notes: as of :func:`table`.
+        title, axes, curves, notes: see :func:`table`.
     """
     console = Console(width=columns(), color_system=None)
     with console.capture() as caught:

@@ -27,40 +27,41 @@ from systems.lowering.buffered import Buffered
 __all__ = ["PredictiveFilter"]
 
 _PROGRAMS = 20  # quadratic programs in one step
-_TOLERANCE = 1e-7  # of the optimality conditions, below the distance that plans keep from their rows
-_SAME = 1e-7  # distance from the proposed input, in shares of the bounds, below which it counts as passed on
+_TOLERANCE = 1e-7  # of the optimality conditions; smaller than the margin of plans to their constraints
+_SAME = 1e-7  # distance from the proposed input, relative to the bounds, below which that counts as applied
 
 
 @final
 class PredictiveFilter(SafetyFilter):
-    """min |u_0 - u_proposed|^2 subject to a plan from the state that keeps the hard constraints and ends in a terminal
-    set, where a known law takes over.
+    """min |u_0 - u_proposed|^2 subject to a plan from the state that satisfies the hard constraints and ends in a
+    terminal set, in which a known law takes over.
 
     A predictive safety filter (Wabersich & Zeilinger, 2021, "A predictive safety filter for learning-based control of
-    constrained nonlinear dynamical systems"). A proposed input is passed on unchanged where the last plan, or the
-    terminal law, completes it to such a plan; otherwise sequential quadratic programming on HPIPM searches the nearest
-    one. Every input that is applied begins a plan that has been *simulated*, so a solver that fails or errs costs
-    performance and not safety: the last plan is followed then, and after it the terminal law.
+    constrained nonlinear dynamical systems"). A proposed input is applied unchanged if the last plan or
+    the terminal law extends it to such a plan; otherwise sequential quadratic programming with HPIPM searches for the
+    nearest one. Every applied input begins a plan that has been *simulated*, so a solver that fails or errs degrades
+    performance but not safety: the filter then follows the last plan and after it the terminal law.
 
-    Bounded disturbances tighten the predictions; see :func:`mpc.filters.predictive_program.predictive_program`. What is
-    claimed is *sampled*: simulations are in floating point, and for nonlinear plants the tightening is linearised.
+    Constraints on predictions are tightened for bounded disturbances; see
+    :func:`mpc.filters.predictive_program.predictive_program`. The claim is *sampled*: simulations are in floating
+    point, and for nonlinear plants the tightening is linearised.
 
     Args:
-        task: its nominal plant is predicted, its hard constraints and domain are kept.
+        task: whose nominal plant is predicted and whose hard constraints and domain are enforced.
         certificate: of the terminal set and its law; default: :func:`mpc.filters.regulator_set`.
         horizon: predicted samples; default: 20.
-        disturbance: intervals of signals of w, by name, the others being zero; default: what the task draws.
+        disturbance: intervals of signals of w, by name (others zero); default: those of the task's distribution.
         time_limit: seconds for the search in one step; default: 100 sample times and at least 60 s, so that results do
-            not depend on the load of the machine. Give the sample time where it counts.
+            not depend on the load of the machine. In a real-time loop, use the sample time.
 
     Attributes:
-        terminal: the terminal set. plan: the last plan that was simulated to be safe, None before the first. claim:
-            what is claimed, in words.
+        terminal: the terminal set. plan: the last plan that was safe in simulation, None before the first. claim: in
+            words.
 
     Raises:
-        NotApplicable: no terminal set, one that is too small for the disturbances, or disturbances without bounds.
-        InvalidValue: a horizon below 1, something else in place of a certificate.
-        HPIPMMissing: CasADi brings no HPIPM.
+        NotApplicable: no terminal set, one that is too small for the disturbances, or unbounded disturbances.
+        InvalidValue: a horizon below 1, or an object that is not a certificate.
+        HPIPMMissing: CasADi was built without HPIPM.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class PredictiveFilter(SafetyFilter):
         if certificate is not None:
             expect(certificate, Certificate, "the certificate of PredictiveFilter", "such as largest_level(task, law)")
             if certificate.claimed.loop.task.plant != task.plant or certificate.dt != task.dt:
-                raise NotApplicable(f"task '{task.name}': the certificate is of another plant or sample time")
+                raise NotApplicable(f"task '{task.name}': the certificate is for another plant or sample time")
         self.terminal = regulator_set(task) if certificate is None else TerminalSet(certificate)
         low, high = disturbance_bounds(task, disturbance)
         self._w = 0.5 * (low + high)
@@ -102,8 +103,8 @@ class PredictiveFilter(SafetyFilter):
         self.plan: Plan | None = None
         ends = "a proved" if self.terminal.is_proved else "the regulator's (sampled)"
         self.claim = (
-            f"sampled, not proved: the states at the samples of the nominal plant, disturbances being from "
-            f"{low.tolist()} to {high.tolist()}, keep the hard constraints, since every applied input begins a "
+            f"sampled, not proved: the states at the samples of the nominal plant, with disturbances from "
+            f"{low.tolist()} to {high.tolist()}, satisfy the hard constraints, since every applied input begins a "
             f"simulated plan that ends in {ends} terminal set"
         )
 
@@ -142,7 +143,7 @@ class PredictiveFilter(SafetyFilter):
         if safe is not None:
             self.plan = safe
             return Correction(safe.u[0].copy(), Reason.UNSAFE_INPUT if is_given else Reason.NO_INPUT, iterations)
-        # No plan is known to be safe from here. The last one, where there is one, came nearest to it.
+        # No plan is known to be safe from this state. The last one, if there is one, is the best guess.
         applied = backups[0].u[0]
         applied = applied.copy() if np.isfinite(applied).all() else rest
         return Correction(applied, Reason.INFEASIBLE, iterations)
@@ -153,7 +154,7 @@ class PredictiveFilter(SafetyFilter):
         Args:
             x: (n,).
             k: its sample.
-            base: a plan that holds sample k; None for the terminal law from the start.
+            base: a plan that includes sample k; None for the terminal law from the start.
             first: (m,), the first input; default: that of the plan or law.
         """
         N, K = self.horizon, self.terminal.K
@@ -170,7 +171,7 @@ class PredictiveFilter(SafetyFilter):
         return Plan(xs, us, k)
 
     def _keeps(self, plan: Plan) -> bool:
-        """Whether a simulated plan keeps the tightened constraints and ends in the tightened terminal set."""
+        """Whether a simulated plan satisfies the tightened constraints and ends in the tightened terminal set."""
         self._x[:] = plan.x[-1]
         self._ends.run()
         if not self._end[0] <= 0.0:
@@ -184,8 +185,8 @@ class PredictiveFilter(SafetyFilter):
         return True
 
     def _solved(self, x: np.ndarray, u: np.ndarray, k: int, guess: Plan) -> tuple[Plan | None, int]:
-        """The plan whose first input is nearest to u, None where the solver gives none that keeps everything when it
-        is simulated; and the quadratic programs solved."""
+        """The plan whose first input is nearest to u, and the number of quadratic programs solved. The plan is None if
+        the solver finds none that satisfies all conditions in simulation."""
         if not (np.isfinite(guess.x).all() and np.isfinite(guess.u).all()):
             return None, 0
         point, m = self._sqp.point, len(u)

@@ -15,20 +15,20 @@ from systems.reading.conditions import is_input_box
 
 __all__ = ["PredictiveProgram", "predictive_program"]
 
-_LATER = 1e-4  # weight of later inputs against the first: a plan has to be unique, not cheap
-_INSIDE = 1e-6  # how far inside its rows a plan is aimed at, so that its simulation satisfies them
+_LATER = 1e-4  # weight of later inputs relative to the first, which makes the plan unique
+_INSIDE = 1e-6  # margin of a plan to its constraints, so that its simulation satisfies them
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PredictiveProgram:
-    """A staged program with the parameters (target (m,), weight, error (n,)) of each stage, and what tightens it.
+    """A staged program with the parameters (target (m,), weight, error (n,)) of each stage, and its tightening.
 
     Args:
         program: of states and inputs of the plant; its rows are the hard constraints and the domain, tightened.
-        rows: ``(x, u, p) -> g``, those rows, satisfied where g <= 0.
+        rows: ``(x, u, p) -> g``, those rows, satisfied if g <= 0.
         end: ``x -> g``, the tightened terminal set, likewise.
-        reads_input: (rows,), of the constraints that read the input, which are imposed at stage 0 as well.
+        reads_input: (rows,), whether a row depends on the input and is therefore imposed at stage 0 as well.
         low: (N, m), tightened bounds of the inputs.
         high: (N, m), likewise.
         p: (N + 1, parameters), to be filled in with the target of stage 0.
@@ -46,15 +46,15 @@ class PredictiveProgram:
 def predictive_program(
     task: Task, terminal: TerminalSet, horizon: int, middle: np.ndarray, radius: np.ndarray
 ) -> PredictiveProgram:
-    """min |u_0 - target|^2 over the nominal prediction, tightened constraints and terminal set (Wabersich & Zeilinger,
-    2021), tightened by how far predictions may deviate under the terminal law's gain (Chisci, Rossiter & Zappa, 2001).
+    """min |u_0 - target|^2 over nominal predictions within the constraints and the terminal set (Wabersich & Zeilinger,
+    2021), both tightened by the possible deviation under the terminal law's gain (Chisci, Rossiter & Zappa, 2001).
 
-    For a plant and constraints that are linear the tightening is exact; else it is that of the linearisation at the
-    centre of the terminal set.
+    For linear plants and constraints the tightening is exact; for others it is that of the linearisation at the centre
+    of the terminal set.
 
     Args:
-        task: whose nominal plant, hard constraints, domain and input bounds are meant.
-        terminal: where predictions end.
+        task: whose nominal plant, hard constraints, domain and input bounds are used.
+        terminal: in which predictions must end.
         horizon: predicted samples.
         middle: (q,), of the disturbances.
         radius: (q,), of the disturbances.

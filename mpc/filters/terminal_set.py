@@ -1,4 +1,4 @@
-"""Terminal sets of predictive filters: proved, or the sublevel set of a regulator by sampling."""
+"""Terminal sets of predictive filters: proved sets, or sampled sublevel sets of a regulator."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from systems import Task
 __all__ = ["TerminalSet", "regulator_set"]
 
 _SHARE = 0.9  # of the level that samples allow
-_TRIALS = 12  # levels tried, each 0.7 times the last, until the set keeps the constraints
+_TRIALS = 12  # levels tried, each 0.7 times the last, until the set satisfies the constraints
 
 
 @final
 class TerminalSet:
-    """{V <= level}, the law that keeps it, and the law's gain at its centre.
+    """{V <= level}, the law under which it is invariant, and the law's gain at its centre.
 
     Args:
-        certificate: of the set and the law, proved or sampled, of a quadratic V.
+        certificate: of the set and the law, proved or sampled, with a quadratic V.
 
     Attributes:
-        law: its law. K: (m, n), u = law(x) is about u_c - K (x - c). middle: c. is_proved: whether the certificate is.
+        law: its law. K: (m, n), with law(x) close to u_c - K (x - c). middle: c. is_proved: whether the certificate is.
 
     Raises:
         NotApplicable: a certificate in continuous time, or of another kind of V.
@@ -44,7 +44,7 @@ class TerminalSet:
     def __init__(self, certificate: Certificate) -> None:
         loop = certificate.claimed.loop
         if loop.continuous:
-            raise NotApplicable("the certificate is of a law that is evaluated continuously; certify it sampled")
+            raise NotApplicable("the certificate is for a law that is evaluated continuously; certify it sampled")
         self.certificate, self.law, self.middle = certificate, loop.law, certificate.V.middle
         self.is_proved = certificate.is_proved
         self._barrier = sublevel_barrier(certificate)
@@ -53,7 +53,7 @@ class TerminalSet:
         self.K = -np.asarray(slope(self.middle).full())
 
     def tightened(self, error: np.ndarray) -> ca.Function:
-        """``x -> g``, g <= 0 where x + e lies in the set for all |e| <= error (n,), by the triangle inequality.
+        """``x -> g``, g <= 0 if x + e lies in the set for all |e| <= error (n,), by the triangle inequality.
 
         Raises:
             NotApplicable: the error does not fit into the set.
@@ -75,13 +75,13 @@ class TerminalSet:
 
 
 def regulator_set(task: Task) -> TerminalSet:
-    """The largest sampled sublevel set of the regulator's cost-to-go that keeps the hard constraints: not proved.
+    """The largest sampled sublevel set of the regulator's cost-to-go that satisfies the hard constraints, not proved.
 
     Args:
         task: with a regulator.
 
     Raises:
-        NotApplicable: no such set; a certificate of another law may still exist.
+        NotApplicable: there is no such set; a certificate of another law may still exist.
     """
     regulator = LQR(task)
     loop = ClosedLoop(task, regulator.law)
@@ -95,6 +95,6 @@ def regulator_set(task: Task) -> TerminalSet:
             return TerminalSet(sampled)
         level *= 0.7
     raise NotApplicable(
-        f"task '{task.name}': no sublevel set of the regulator's cost-to-go keeps the hard constraints, perhaps "
-        "because the reference violates them; give a certificate around a point farther inside"
+        f"task '{task.name}': no sublevel set of the regulator's cost-to-go satisfies the hard constraints, "
+        "perhaps because the reference violates them; pass a certificate around a point farther inside"
     )

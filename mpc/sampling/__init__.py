@@ -1,1 +1,1 @@
-"""Predictive control by sampling: roll-outs of random inputs in place of derivatives."""
+"""Predictive control by sampling: random input sequences instead of derivatives."""

@@ -16,7 +16,7 @@ __all__ = ["CompiledRollouts"]
 
 @final
 class CompiledRollouts:
-    """The sums of :meth:`mpc.sampling.rollouts.Rollouts.many` by C, with the numbers of numpy up to rounding.
+    """Computes :meth:`mpc.sampling.rollouts.Rollouts.many` in C, with the same results as numpy up to rounding.
 
     Args:
         sample, last: the functions of a sample and of the last state; see there.

@@ -1,4 +1,4 @@
-"""Predictive control by the cross-entropy method: the distribution is fitted to the best of the sequences it drew."""
+"""Predictive control by the cross-entropy method: the distribution is fitted to the best of the sequences drawn."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ KEPT_ELITES = 0.3  # share of the elites that are drawn once more (Pinneri et al
 class CrossEntropyMPC(SamplingMPC):
     """Predictive control by the cross-entropy method (Rubinstein & Kroese, 2004) with coloured noise and kept elites.
 
-    After each round, mean and deviation become those of the sequences that cost least, the elites, smoothed by those
-    before. Of the improvements of Pinneri et al. (2020) it has noise that is correlated in time, elites that take part
-    in the next round, the mean as one of the sequences, and the best sequence as a possible answer; the number of
-    sequences is the same in every round.
+    After each round, mean and deviation become those of the sequences of lowest cost, the elites, smoothed with the
+    previous ones. It includes these improvements of Pinneri et al. (2020): noise that is correlated in time, elites
+    that are kept for the next round, the mean as one of the sequences, and the best sequence as a possible result. The
+    number of sequences is the same in every round.
 
     Args:
         task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit: see
             :class:`mpc.sampling.sampling_mpc.SamplingMPC`.
-        elites: number of sequences that the distribution is fitted to.
-        smoothing: share of the last mean and deviation in the next ones.
-        tolerance: deviation of every input, relative to that of the first round, at which the step is solved.
+        elites: number of sequences to which the distribution is fitted.
+        smoothing: share of the previous mean and deviation in the next ones.
+        tolerance: deviation of every input, relative to that of the first round, at which the step counts as solved.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CrossEntropyMPC(SamplingMPC):
         elites, share = u[..., best], self.smoothing
         mean = share * drawn.mean + (1.0 - share) * elites.mean(axis=-1)
         deviation = drawn.deviation
-        if count > 1:  # one sequence says nothing of how far others may be
+        if count > 1:  # a single sequence has no deviation
             deviation = share * deviation + (1.0 - share) * elites.std(axis=-1)
         return Distribution(mean, deviation, elites[..., : int(np.ceil(KEPT_ELITES * count))])
 

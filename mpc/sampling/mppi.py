@@ -1,4 +1,4 @@
-"""Model predictive path integral control: an average of random input sequences, weighted by what they cost."""
+"""Model predictive path integral control: an average of random input sequences, weighted by their costs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from systems.signals import Values
 
 __all__ = ["MPPI", "path_integral_weights"]
 
-EFFECTIVE = 0.02  # share of the sequences that the weights of the default temperature amount to
+EFFECTIVE = 0.02  # effective sample size at the default temperature, as a share of the sequences
 _HALVINGS = 40  # of the interval in which the logarithm of the temperature is sought
 
 
 class MPPI(SamplingMPC):
     """Model predictive path integral control (Williams, Aldrich & Theodorou, 2017; Williams et al., 2018).
 
-    The mean of the input sequences moves to their average with the weights exp(-(S - min S) / temperature), S being
-    what a sequence costs. What distinguishes it from the cross-entropy method is that no sequence is cut off, and that
-    the deviation is given rather than fitted.
+    The mean of the input sequences moves to their average with the weights exp(-(S - min S) / temperature), where S is
+    the cost of a sequence. In contrast to the cross-entropy method, no sequence is discarded, and the deviation is
+    given rather than fitted.
 
-    The cost is the task's alone: its base distribution is centred at the present mean, where the published term that
-    charges the distance between the two is zero. Sequences are charged as the actuators apply them.
+    The cost is that of the task alone: the base distribution is centred at the present mean, for which the published
+    term for the distance between the two is zero. Costs are those of the inputs as the actuators apply them.
 
     Args:
         task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit: see
             :class:`mpc.sampling.sampling_mpc.SamplingMPC`.
-        temperature: in the unit of the cost; default: chosen in every round such that the weights amount to 2 % of the
-            sequences (their effective sample size), so that it follows the scale of the cost.
+        temperature: in the unit of the cost; default: chosen in every round such that the effective sample size of the
+            weights is 2 % of the sequences, so that it adapts to the scale of the cost.
         cooling: factor on the deviation from one round of a step to the next.
     """
 
@@ -66,9 +66,9 @@ def path_integral_weights(cost: np.ndarray, temperature: float | None = None) ->
     """Weights (count,) proportional to exp(-cost / temperature), with sum 1.
 
     Args:
-        cost: (count,), of which one is finite at least.
-        temperature: positive; default: such that (sum w)^2 / sum w^2, the effective sample size, is 2 % of the finite
-            costs, and 2 at least.
+        cost: (count,), at least one of them finite.
+        temperature: positive; default: such that (sum w)^2 / sum w^2, the effective sample size, is 2 % of the number
+            of finite costs and at least 2.
     """
     excess = cost - np.min(cost)
     finite = excess[np.isfinite(excess)]
@@ -79,7 +79,7 @@ def path_integral_weights(cost: np.ndarray, temperature: float | None = None) ->
 
 
 def _temperature(excess: np.ndarray, size: float) -> float:
-    """The temperature at which the effective sample size, which grows with it, is ``size``."""
+    """The temperature at which the effective sample size is ``size``; it increases with the temperature."""
     most = float(excess.max())
     if most <= 0.0:
         return 1.0

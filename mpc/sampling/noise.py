@@ -8,15 +8,15 @@ __all__ = ["coloured"]
 
 
 def coloured(length: int, exponent: float) -> np.ndarray:
-    """The matrix (length, length) that makes a sequence of white noise one whose power falls as frequency^-exponent.
+    """The matrix (length, length) that turns white noise into noise whose power is proportional to frequency^-exponent.
 
-    Every entry of the result has unit variance. The lowest frequency, of no whole period, has the power of the next
-    one, as in Pinneri, Sawant, Blaes, Achterhold, Stueckler, Rolinek & Martius (2020), section 3.1, who filter by a
-    Fourier transform; with the matrix no transform is needed at run time.
+    Every entry of the result has unit variance. Frequency zero has the power of the next one, as in Pinneri, Sawant,
+    Blaes, Achterhold, Stueckler, Rolinek & Martius (2020), section 3.1. They filter by a Fourier transform; the matrix
+    makes a transform at run time unnecessary.
 
     Args:
         length: of the sequence.
-        exponent: 0 for white noise; the larger, the smoother.
+        exponent: 0 for white noise; larger values give smoother sequences.
     """
     frequencies = np.fft.rfftfreq(length)
     frequencies[0] = frequencies[1] if len(frequencies) > 1 else 1.0

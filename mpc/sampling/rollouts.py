@@ -1,4 +1,4 @@
-"""Predictions of many input sequences at once, with what each costs and by how much it violates hard constraints."""
+"""Predictions of many input sequences at once, with their costs and violations of hard constraints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from systems.signals import Vector
 
 __all__ = ["Prediction", "Predictions", "Rollouts"]
 
-_WHOLE = 1e-9  # by which a limit may miss a whole number
+_WHOLE = 1e-9  # tolerance within which a limit counts as a whole number
 
 
 class Predictions(NamedTuple):
@@ -26,7 +26,7 @@ class Predictions(NamedTuple):
 
     Args:
         u: (horizon, m, count), as the actuators apply them.
-        cost: (count,), infinite where it is not a number.
+        cost: (count,), infinite if it is not a number.
         violation: (count,), of hard constraints, summed over rows and samples.
     """
 
@@ -51,13 +51,13 @@ class Prediction(NamedTuple):
 
 @final
 class Rollouts:
-    """Predicts with the nominal plant of a task at samples, and charges what the task charges.
+    """Predicts with the sampled nominal plant of a task and evaluates the task's cost and constraints.
 
-    Inputs are first moved into their bounds and their limits of change, integers to whole numbers. Rows that depend on
-    the state alone count from the first predicted state on, because nothing can be done about the measured one.
+    Inputs are first moved within their bounds and the limits on their change, and integers are rounded. Constraint rows
+    that depend on the state alone count from the first predicted state on, since the measured state cannot be changed.
 
     Args:
-        task: what is predicted.
+        task: that is predicted.
         kind: of the terminal cost; see :func:`ctrl.terminal.terminal`.
 
     Attributes:
@@ -84,8 +84,8 @@ class Rollouts:
 
     @quiet
     def many(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Predictions:
-        """The predictions of inputs (horizon, m, count) from the state x (n,), with the reference of its samples
-        (horizon + 1, n) and (horizon + 1, m)."""
+        """The predictions of inputs (horizon, m, count) from the state x (n,), with the references (horizon + 1, n) and
+        (horizon + 1, m) of these samples."""
         if self._compiled is not None:
             applied, cost, violation = self._compiled(x, u, x_ref, u_ref)
             return Predictions(applied, _finite(cost, violation), violation)
@@ -104,7 +104,7 @@ class Rollouts:
 
     @quiet
     def one(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Prediction:
-        """The same of one input sequence (horizon, m), with its states."""
+        """The prediction of one input sequence (horizon, m), with its states."""
         states, applied = np.empty((len(u) + 1, len(x))), np.empty_like(u)
         states[0], cost, violation = x, 0.0, 0.0
         for i in range(len(u)):
@@ -128,15 +128,15 @@ class Rollouts:
         return self._after
 
     def _read(self, x: ca.SX, xr: ca.SX) -> ca.SX:
-        """The state with the signals that are known ahead taken from their forecast, which stands in the reference."""
+        """The state with the signals known ahead taken from their forecast, which is part of the reference."""
         read, known = ca.SX(x), self.task.reading.known.tolist()
         if known:
             read[known] = xr[known]
         return read
 
     def _sample(self) -> ca.Function:
-        """``(x, u, xr, ur) -> (x+, u as applied, charges)``, the charges being the cost, the violation of rows on the
-        input, and that of rows on the state alone."""
+        """``(x, u, xr, ur) -> (x+, u as applied, charges)``, where the charges are the cost, the violation of rows on
+        the input, and the violation of rows on the state alone."""
         task = self.task
         rule = task.reading.conditions
         x, u, xr, ur = (s.symbol() for s in (task.plant.state, task.plant.input, task.plant.state, task.plant.input))
@@ -164,7 +164,7 @@ class Rollouts:
         if end.P is not None:
             error = read - (xr if end.centre is None else ca.SX(end.centre))
             cost += ca.bilin(ca.SX(end.P), error, error) + ca.dot(ca.SX(end.p), error)
-        if task.reading.terminal is None:  # a run goes on, and its last predicted state is charged as all others
+        if task.reading.terminal is None:  # the run continues, so its last predicted state is charged like all others
             soft = np.flatnonzero(~hard & ~rule.on_input)
             for group in np.unique(rule.group[soft]):
                 rows = soft[rule.group[soft] == group]
@@ -183,7 +183,7 @@ class Rollouts:
         return total
 
     def _limited(self, x: ca.SX, u: ca.SX) -> ca.SX:
-        """The inputs nearest to ``u`` within the limits on their change and then their bounds, integers rounded."""
+        """The inputs nearest to ``u`` within the limits on their change, then within their bounds, integers rounded."""
         task, plant = self.task, self.task.plant
         lower, upper = (list(bound) for bound in task.input_bounds)
         inputs = ca.vertsplit(u)
@@ -204,7 +204,7 @@ class Rollouts:
 
 
 def _positive(value: ca.SX) -> ca.SX:
-    """The positive part, and NaN where that is given: ``fmax`` would pass over it."""
+    """The positive part, and NaN for NaN, which ``fmax`` would ignore."""
     return ca.if_else(value <= 0.0, 0.0, value)
 
 

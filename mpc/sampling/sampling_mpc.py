@@ -1,4 +1,4 @@
-"""The step that all controllers by sampling share: draw input sequences, predict with each, move their distribution."""
+"""The step common to all sampling controllers: draw input sequences, predict with each, move their distribution."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from systems.signals import Values, expect_values, left_out
 __all__ = ["ANSWERS", "Distribution", "SamplingMPC"]
 
 MOST = 1_000_000  # roll-outs in one round
-KEPT = 1e-9  # violation of hard constraints, in their own units, up to which they count as kept
-STIRRED = 0.3  # least deviation of an integer input, at which one draw in ten is another whole number
+KEPT = 1e-9  # violation of hard constraints, in their own units, up to which they count as satisfied
+STIRRED = 0.3  # least deviation of an integer input, at which one draw in ten differs from the mean
 _STREAMS = 2**63
 
 
@@ -36,7 +36,7 @@ class Distribution(NamedTuple):
 
     Args:
         mean, deviation: (horizon, m).
-        kept: (horizon, m, count), sequences that are drawn once more in the next round.
+        kept: (horizon, m, count), sequences that are used again in the next round.
     """
 
     mean: np.ndarray
@@ -45,22 +45,22 @@ class Distribution(NamedTuple):
 
 
 class SamplingMPC(OnlineController):
-    """Minimises the task's cost over a receding horizon by random input sequences alone, without any derivative.
+    """Minimises the task's cost over a receding horizon by random input sequences alone, without derivatives.
 
-    Each round draws input sequences, predicts with all of them at once, and moves the distribution to those that cost
-    least; subclasses define how. A sequence that violates hard constraints counts only where all of them do, and then
-    by its violation (Deb, 2000). The first distribution is centred at the last plan, shifted to the present sample, or
-    at the prediction under the backup control law where that is better. What is applied is the better one of the last
-    mean and the best sequence of all.
+    Each round draws input sequences, predicts with all of them at once, and moves the distribution towards those of
+    lowest cost; subclasses define how. A sequence that violates hard constraints counts only if all of them do; they
+    are then compared by their violations (Deb, 2000). The first distribution is centred at the last plan, shifted to
+    the present sample, or at the prediction under the backup control law if that is better. The better of the last mean
+    and the best sequence of all rounds is applied.
 
-    The draws of a sample depend on its number and the seed alone.
+    The random draws of a sample depend only on its number and the seed.
 
     Args:
         task, horizon: see :class:`mpc.online.OnlineController`.
-        samples: input sequences in one round.
-        max_iterations: rounds in one step.
+        samples: number of input sequences in one round.
+        max_iterations: number of rounds in one step.
         deviation: standard deviation of each input at the start of a step, by name or in order; default: half of the
-            distance from the middle of its range to its limits, or of its size where it has none.
+            distance from the middle of its range to its limits, or half of its magnitude if it has no limits.
         colour: exponent of the power spectrum of the sequences; see :func:`mpc.sampling.noise.coloured`.
         terminal: see :class:`mpc.NonlinearMPC`.
         seed: of all draws.
@@ -68,7 +68,7 @@ class SamplingMPC(OnlineController):
 
     Raises:
         NotApplicable: a task without input, or with a budget of accumulated excess.
-        InvalidValue: an argument out of its range.
+        InvalidValue: an argument outside its range.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class SamplingMPC(OnlineController):
                 f"{', '.join(task.plant.input.names)}"
             )
         self.rollouts = Rollouts(task, terminal)
-        self._warm: Plan | None = None  # where the next step starts from
+        self._warm: Plan | None = None  # the plan from which the next step starts
         self._least = np.where(self._whole, STIRRED, 0.0)
-        # A run with a terminal cost ends, and the horizon shrinks with what is left of it.
+        # A run with a terminal cost ends, and the horizon shrinks with the remaining samples.
         self._ends = task.reading.terminal is not None
         lengths = range(1, horizon + 1) if self._ends else (horizon,)
         self._correlate = {length: coloured(length, float(colour)) for length in lengths}
@@ -120,7 +120,7 @@ class SamplingMPC(OnlineController):
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """The objective, tuning and foresight of the controller."""
         task: Task = self._arguments[0]
         return Knowledge(
             f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
@@ -129,15 +129,14 @@ class SamplingMPC(OnlineController):
         )
 
     def reset(self) -> None:
-        """Forgets the last plan."""
+        """Discards the last plan."""
         super().reset()
         self._warm = None
 
     def compile(self) -> None:
-        """Compiles the predictions to C, which gives the same numbers up to rounding in less time.
+        """Compiles the predictions to C, which gives the same results up to rounding in less time.
 
-        Compiled functions are kept for later sessions. Copies, and controllers of which something was changed, have to
-        be compiled themselves.
+        Compiled functions are cached for later sessions. Copies and modified controllers have to be compiled again.
 
         Raises:
             CompilerMissing: there is no C compiler, or it fails.
@@ -151,7 +150,7 @@ class SamplingMPC(OnlineController):
 
         Args:
             drawn: before it. u: (horizon, m, count), the inputs as applied.
-            score: (count,), what to minimise, infinite for sequences that do not count; one of them is finite.
+            score: (count,), to be minimised, infinite for sequences that do not count; at least one is finite.
         """
 
     def _has_settled(self, drawn: Distribution) -> bool:
@@ -194,7 +193,7 @@ class SamplingMPC(OnlineController):
         return SolveResult(status, self._warm, rounds)
 
     def _draw(self, drawn: Distribution, generator: np.random.Generator) -> np.ndarray:
-        """Input sequences (horizon, m, samples): the mean, those that are kept, and random ones."""
+        """Input sequences (horizon, m, samples): the mean, the kept sequences, and random ones."""
         length, m = drawn.mean.shape
         white = generator.standard_normal((length, m * self.samples))
         u = (self._correlate[length] @ white).reshape(length, m, self.samples)
@@ -206,8 +205,8 @@ class SamplingMPC(OnlineController):
         return u
 
     def _starts(self, x: np.ndarray, k: int, x_ref: np.ndarray, u_ref: np.ndarray) -> list[np.ndarray]:
-        """Input sequences (horizon, m) that are known before any is drawn: the last plan, shifted and prolonged by the
-        backup law, and the prediction under that law alone; the reference input where it is not finite."""
+        """Input sequences (horizon, m) that are known before any is drawn: the last plan, shifted and extended by the
+        backup law, and the prediction under that law alone. Inputs that are not finite become reference inputs."""
         plan = self._warm if self._failures < COLD_AFTER else None
         starts, length = [], len(x_ref) - 1
         if plan is not None:
@@ -218,7 +217,7 @@ class SamplingMPC(OnlineController):
         return [np.where(np.isfinite(u), u, u_ref[:length]) for u in starts]
 
     def _prolonged(self, x: np.ndarray, given: np.ndarray, k: int, x_ref: np.ndarray) -> np.ndarray:
-        """The inputs that are given, and then those of the backup law, over the references (horizon + 1, n)."""
+        """The given inputs, followed by those of the backup law, over the references (horizon + 1, n)."""
         u = np.empty((len(x_ref) - 1, len(self._lower)))
         u[: len(given)] = given
         for i in range(len(u)):
@@ -229,8 +228,7 @@ class SamplingMPC(OnlineController):
 
 
 def _order(cost: float, violation: float) -> tuple[bool, float, float]:
-    """What predictions are compared by: finite ones first, then by violation where it is more than rounding, then by
-    cost."""
+    """The order of predictions: finite ones first, then by violation if it exceeds rounding, then by cost."""
     return not np.isfinite(cost), violation if violation > KEPT else 0.0, cost
 
 
@@ -239,7 +237,7 @@ def _by_order(prediction: Prediction) -> tuple[bool, float, float]:
 
 
 def _score(predictions: Predictions) -> np.ndarray:
-    """What to minimise: the cost of those that keep the hard constraints; the violation where none does."""
+    """The score to minimise: the cost of sequences that satisfy the hard constraints; the violation if none does."""
     kept = (predictions.violation <= KEPT) & np.isfinite(predictions.cost)
     if kept.any():
         return np.where(kept, predictions.cost, np.inf)
@@ -247,7 +245,7 @@ def _score(predictions: Predictions) -> np.ndarray:
 
 
 HELD = Announced(
-    "keeps {names} by a plan that violates it least among those drawn, which need not hold one that keeps it"
+    "enforces {names} by the drawn plan that violates it least; a plan that satisfies it may exist but not be drawn"
 )
 ANSWERS = Answers(
     {

@@ -1,1 +1,1 @@
-"""MPC over scenarios: one plan of the inputs against several plants and disturbances at once."""
+"""MPC over scenarios: one plan for several plants and disturbances."""

@@ -1,9 +1,9 @@
-"""Nonlinear MPC against several scenarios at once (Lucia, Finkler & Engell, 2013, "Multi-stage nonlinear model
+"""Nonlinear MPC for several scenarios at once (Lucia, Finkler & Engell, 2013, "Multi-stage nonlinear model
 predictive control applied to a semi-batch polymerization reactor under uncertainty").
 
 Plants and disturbances differ between scenarios and are constant over the horizon. The first inputs are common to all;
-later ones may differ, since measurements will have shown by then which scenario it is. With one common input this is
-the scenario tree of robust horizon 1.
+later ones may differ, since by then measurements will have shown which scenario has occurred. With one common input
+this is the scenario tree of robust horizon 1.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ __all__ = ["Scenario", "ScenarioMPC"]
 
 @final
 class ScenarioMPC(OnlineController):
-    """Minimises the expected cost over scenarios, and keeps the constraints in every one of them.
+    """Minimises the expected cost over scenarios and satisfies the constraints in each of them.
 
-    Every scenario is predicted from the measured state; the programs are those of :class:`mpc.NonlinearMPC` on all
-    copies together.
+    Every scenario is predicted from the measured state; :class:`mpc.NonlinearMPC` solves the problem of all copies of
+    the plant together.
 
     Args:
         task: the nominal task.
-        scenarios: what may happen; the nominal plant is none unless it is given, as ``Scenario()``.
+        scenarios: plants and disturbances that may occur; the nominal plant is included only if it is given, as
+            ``Scenario()``.
         horizon: number of predicted samples.
-        shared: number of the first samples in which all scenarios have the same inputs, from 1 to the horizon; default:
-            1. With the horizon, one plan of inputs must do for all.
+        shared: number of first samples with the same inputs in all scenarios, from 1 to the horizon; default: 1. If it
+            equals the horizon, one input sequence must suit all scenarios.
         terminal: see :class:`mpc.NonlinearMPC`.
         iterations: number of quadratic programs per step, as in the real-time iteration; default: until convergence.
         time_limit: seconds that one step may take; see :class:`mpc.online.OnlineController`.
@@ -52,8 +53,8 @@ class ScenarioMPC(OnlineController):
 
     Raises:
         NotApplicable: a task with budgets of excess, integer inputs, limits on the change of inputs or signals that are
-            known ahead; what NonlinearMPC refuses.
-        InvalidValue: no scenario, or a plant with other signals than the task's.
+            known ahead, or one that NonlinearMPC refuses.
+        InvalidValue: no scenario, or a plant whose signals differ from the task's.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class ScenarioMPC(OnlineController):
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """The objective, tuning and foresight of the controller."""
         is_constant = self.task.reference.is_constant
         return Knowledge(
             f"the mean cost of {len(self.scenarios)} scenarios over {self.horizon} predicted samples and at their end "
@@ -116,7 +117,7 @@ class ScenarioMPC(OnlineController):
 
 
 def _refused(what: str, instead: str) -> Refused:
-    return Refused(f"MPC over scenarios has no form for {what}; {instead}")
+    return Refused(f"MPC over scenarios does not support {what}; {instead}")
 
 
 ANSWERS = Answers(

@@ -1,4 +1,4 @@
-"""Several scenarios of a task as one task: a copy of the plant for each, which share their first inputs."""
+"""Several scenarios of a task as one task, with a copy of the plant for each and common first inputs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from systems.signals import Values, expect_values
 
 __all__ = ["Scenario", "scenario_task"]
 
-_PULL = 1e-3  # weight on the distance of inputs that are not applied from the one that is
+_PULL = 1e-3  # weight on the difference between inputs that are not applied and the one that is
 
 
 @final
 @dataclass(frozen=True)
 class Scenario:
-    """What may happen over the horizon.
+    """A plant and a disturbance that may occur over the horizon.
 
     Args:
-        plant: that runs; default: the nominal one.
-        disturbance: held over the horizon, by name (others zero) or in order; default: zero.
+        plant: default: the nominal one.
+        disturbance: constant over the horizon, by name (others zero) or in order; default: zero.
         weight: probability of the scenario, up to a common factor; default: 1.
     """
 
@@ -61,7 +61,7 @@ class Scenario:
 class _Copies(Plant):
     """The plant of every scenario, with the inputs of the first applied to all in the first samples of a prediction.
 
-    Its last states are the shift register of the flags "inputs are shared", all 1 where a prediction begins.
+    Its last states are a shift register of flags "inputs are shared", all 1 at the beginning of a prediction.
 
     Args:
         samplings: of the plant of each scenario.
@@ -134,7 +134,7 @@ class _Expected(Cost):
     """The mean of a cost over the scenarios.
 
     Args:
-        task: whose cost it is. copies: its plant in every scenario. weights: that add up to 1.
+        task: whose cost it is. copies: its plant in every scenario. weights: with sum 1.
     """
 
     task: Task
@@ -147,7 +147,7 @@ class _Expected(Cost):
         for i, weight in enumerate(self.weights):
             x_i, u_i = self.copies.of(i, x, u)
             total += weight * cost(x_i, u_i, x_ref.column[:n], u_ref.column[:m])
-            if i:  # an input that is not applied must be determined, too; the difference is zero in a solution
+            if i:  # determines inputs that are not applied; the difference is zero in a solution
                 unused = x["shared_0"] * (u.column[i * m : (i + 1) * m] - u.column[:m]) / scale
                 total += weight * _PULL * self.task.reading.cost_size * ca.sumsqr(unused)
         return total
@@ -207,23 +207,25 @@ class _Repeated(Reference):
 
 
 def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Task:
-    """The task whose plant is one copy of the task's for every scenario.
+    """The task whose plant consists of one copy of the task's plant for every scenario.
 
-    Its stage and terminal cost are means over the scenarios, and every constraint holds in each of them.
+    Its stage and terminal costs are means over the scenarios, and every constraint must hold in each of them.
 
     Args:
         task: the nominal task.
         scenarios: at least one.
-        shared: number of the first samples of a prediction in which all scenarios have the same inputs.
+        shared: number of first samples of a prediction with the same inputs in all scenarios.
 
     Raises:
-        InvalidValue: a plant with other signals than the task's.
+        InvalidValue: a plant whose signals differ from the task's.
     """
     plant, count = task.plant, len(scenarios)
     for scenario in scenarios:
         own = scenario.plant or plant
         if (own.state, own.input, own.disturbance) != (plant.state, plant.input, plant.disturbance):
-            raise InvalidValue(f"the plant {own.name} of a scenario has other signals than {plant.name} of the task")
+            raise InvalidValue(
+                f"the signals of {own.name} in a scenario differ from those of {plant.name}, the task's plant"
+            )
     copies = _Copies(
         tuple(task.dynamics.replace(s.plant or plant) for s in scenarios),
         tuple(tuple(plant.disturbance.optional(s.disturbance, "disturbance of a scenario")) for s in scenarios),
@@ -249,7 +251,7 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
 
 
 def _in_scenario(constraint: Constraint, copies: _Copies, i: int, weight: float) -> Constraint:
-    """The constraint in scenario ``i``; the penalty of a soft one is a part of the expected cost."""
+    """The constraint in scenario ``i``; the penalty of a soft one is its part of the expected cost."""
     requirement = constraint.requirement
     if isinstance(requirement, Soft):
         requirement = dataclasses.replace(requirement, weight=weight * requirement.weight)

@@ -1,4 +1,4 @@
-"""A task as covariance steering reads it: an affine plant with noise, a quadratic cost, chance constraints."""
+"""A task in the form of covariance steering: an affine plant with noise, a quadratic cost, chance constraints."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class QuadraticCost:
 
 @dataclass(frozen=True, eq=False)
 class ChanceConstraint:
-    """|C z - d| <= 1 for a vector, or C z <= d for one row, with z = (x, u), at every sample with a probability.
+    """|C z - d| <= 1 for a vector, or C z <= d for one row, with z = (x, u), at every sample with some probability.
 
     Args:
         C: (rows, n + m). d: (rows,).
-        quantile: number of standard deviations within which it has to be kept.
-        is_norm: whether it is the norm.
-        on_input: whether it depends on the input, which the last state has not; rows of the state alone are not imposed
-            on the first one.
+        quantile: number of standard deviations within which it must be satisfied.
+        is_norm: whether it is a norm constraint.
+        on_input: whether it depends on the input, and is therefore not imposed on the last state; rows that depend on
+            the state alone are not imposed on the first one.
         name: of the task's constraint.
     """
 
@@ -115,14 +115,14 @@ def quadratic_cost(task: Task) -> QuadraticCost:
 
 
 def chance_constraints(task: Task, input_probability: float) -> tuple[ChanceConstraint, ...]:
-    """The chance constraints of a task, and its input bounds with a probability.
+    """The chance constraints of a task, and its input bounds as chance constraints.
 
-    A constraint of several rows is kept by all of them together with its probability (Boole's inequality). A norm, that
-    of an ellipsoid, is one.
+    The rows of a constraint are satisfied jointly with its probability (Boole's inequality). An ellipsoid becomes one
+    norm constraint.
 
     Raises:
-        NotApplicable: a chance constraint that is neither affine nor an ellipsoid, or one with less than probability
-            one half.
+        NotApplicable: a chance constraint that is neither affine nor an ellipsoid, or one with a probability below one
+            half.
     """
     n, m = len(task.plant.state), len(task.plant.input)
     made: list[ChanceConstraint] = []

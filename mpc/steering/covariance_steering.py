@@ -1,4 +1,4 @@
-"""Steers the law of the state to a normal one, under chance constraints, by a policy planned before the run."""
+"""Steers the distribution of the state to a normal one under chance constraints, by a policy planned before the run."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from systems.semidefinite import is_positive_definite
 
 __all__ = ["CovarianceSteering"]
 
-TIGHT = 1e-3  # relative error of the terminal covariance, above which the relaxation is refused
+TIGHT = 1e-3  # relative error of the terminal covariance above which the relaxation is refused
 _STREAM = 2**32
 
 
 @final
 class CovarianceSteering:
-    """Steers the state of an affine plant from a Gaussian mixture to a Gaussian at the end of the run, at the least
+    """Steers the state of an affine plant from a Gaussian mixture to a Gaussian at the end of the run, with the least
     expected cost and under affine and norm chance constraints (Kumagai & Oguri, 2024).
 
-    Every mode i of the mixture has a plan u_k = v_k + K_k (x_k - m_k) whose last law is the target's. At the start of a
-    run a mode is drawn with the probability that the state came from it, and its plan is followed, so that state and
-    input are mixtures at every sample, and the last state is normal. The plans come from semidefinite programs, solved
-    here; a control step is one product.
+    Each mode i of the mixture has a plan u_k = v_k + K_k (x_k - m_k) that ends in the target distribution. At the start
+    of a run, a mode is drawn with the probability that the state belongs to it, and its plan is followed, so that state
+    and input are mixtures at every sample and the last state is normal. The plans come from semidefinite programs that
+    the constructor solves; a control step is one matrix-vector product.
 
-    The draw follows from the state and the seed alone, so that a run can be repeated. After the end of the run the
-    backup control law of :class:`mpc.fallback.Fallback` takes over.
+    The draw depends only on the state and the seed, so a run can be repeated. After the end of the run, the backup
+    control law of :class:`mpc.fallback.Fallback` takes over.
 
     Args:
-        task: an affine plant with a quadratic cost, whose run is as long as the plan. Its constraints are chance
-            constraints, each kept as a whole at every sample with its probability; its disturbance may be any, taken as
-            a normal one.
-        target: law of the last state, with a positive definite covariance.
-        initial: law of the first state; default: the task's, where that is normal.
-        input_probability: with which the bounds of the inputs are kept; beyond them, inputs are clipped.
-        linearisations: programs with chance constraints, each of which linearises the roots at the variances of the one
-            before; the first at those of the plan without chance constraints.
+        task: an affine plant with a quadratic cost and a run that is as long as the plan. Its constraints are chance
+            constraints, each satisfied as a whole at every sample with its probability. Its disturbance may have any
+            distribution and is replaced by a normal one.
+        target: distribution of the last state, with a positive definite covariance.
+        initial: distribution of the first state; default: the task's, if it is normal.
+        input_probability: with which the bounds of the inputs are satisfied; inputs beyond them are clipped.
+        linearisations: number of programs with chance constraints. Each linearises the square roots at the variances of
+            the previous one, the first at those of the plan without chance constraints.
         seed: of the draws of the mode.
 
     Attributes:
@@ -59,8 +59,8 @@ class CovarianceSteering:
         approximations: of the task, in words.
 
     Raises:
-        NotApplicable: a plant, a cost or a constraint that is not as above; no plan was found.
-        InvalidValue, DimensionMismatch: distributions that do not fit the plant.
+        NotApplicable: a plant, cost or constraint of another kind; no plan was found.
+        InvalidValue, DimensionMismatch: distributions that do not match the plant.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class CovarianceSteering:
 
     @property
     def knowledge(self) -> Knowledge:
-        """What it minimises, was made from, and knows in advance."""
+        """The objective, tuning and foresight of the controller."""
         return Knowledge(
             "the expected cost of a run that ends in a given distribution",
             "the nominal model and the distributions of start and disturbance",
@@ -126,20 +126,20 @@ class CovarianceSteering:
         )
 
     def distribution(self, k: int) -> GaussianMixture:
-        """The law of the state at a sample of the run, from 0 to ``task.steps``.
+        """The distribution of the state at a sample of the run, from 0 to ``task.steps``.
 
         Args:
             k: sample number.
 
         Raises:
-            InvalidValue: a sample that the run does not have.
+            InvalidValue: a sample number outside the run.
         """
         expect_whole(k, "k", least=0, most=self.task.steps)
         means, covariances = ([getattr(plan, name)[k] for plan in self.plans] for name in ("m", "S"))
         return GaussianMixture(self.initial.weights, np.array(means), np.array(covariances))
 
     def reset(self) -> None:
-        """Forgets the mode: a new run begins."""
+        """Starts a new run: discards the mode."""
         self._mode = None
 
     def step(self, x: np.ndarray, k: int) -> Decision:
@@ -147,7 +147,7 @@ class CovarianceSteering:
 
         Raises:
             DimensionMismatch: ``x`` has another shape.
-            InvalidValue: ``x`` holds no numbers, or ``k`` is not a sample number.
+            InvalidValue: ``x`` does not contain numbers, or ``k`` is not a sample number.
         """
         began = perf_counter()
         x, k = measured_state(x, self.task.plant.state), sample_index(k)
@@ -170,7 +170,7 @@ class CovarianceSteering:
         return Decision(self._clip(u), status, source, 0, 0.0, perf_counter() - began)
 
     def _drawn(self, x: np.ndarray, k: int) -> int:
-        """A mode, with the probability that x (n,) came from it."""
+        """A mode, drawn with the probability that x (n,) belongs to it."""
         with np.errstate(over="ignore", invalid="ignore"):
             shares = self.distribution(k).responsibilities(x)
         if not np.isfinite(shares).all():  # so far away that squares overflow
@@ -197,18 +197,18 @@ def _initial(task: Task) -> GaussianMixture:
 def _disturbance(task: Task) -> Answer:
     if task.disturbance.affine(task.plant.disturbance).base == "normal":
         return EXACT
-    return Announced("takes the disturbance as a normal one of the same mean and covariance")
+    return Announced("replaces the disturbance by a normal one of the same mean and covariance")
 
 
 _NO_CERTAINTY = Refused(
-    "the constraint {names} has to be kept for certain, or is charged, and a normal law gives probabilities alone; use "
-    "its .chance(probability)"
+    "the constraint {names} is hard, soft or a budget, but covariance steering can only bound probabilities; use its "
+    ".chance(probability)"
 )
 ANSWERS = Answers(
     {
         **dict.fromkeys(Part, EXACT),
         Part.NONLINEAR_PLANT: Refused("{names} is not affine, as covariance steering needs; linearise it"),
-        Part.KINKED_COST: Refused("its cost has kinks ({names}), which covariance steering does not take"),
+        Part.KINKED_COST: Refused("its cost has kinks ({names}), which covariance steering does not support"),
         Part.NON_QUADRATIC_COST: Refused("its cost is not quadratic, as covariance steering needs"),
         Part.HARD: _NO_CERTAINTY,
         Part.CHANGE_LIMIT: _NO_CERTAINTY,
@@ -216,10 +216,10 @@ ANSWERS = Answers(
         Part.BUDGET: _NO_CERTAINTY,
         Part.EXCESS_BUDGET: _NO_CERTAINTY,
         Part.DISTURBANCE: _disturbance,
-        Part.INTEGER: Refused("the input {names} takes whole numbers only, which a normal law does not; use LinearMPC"),
+        Part.INTEGER: Refused("the input {names} is an integer, but Gaussians are continuous; use LinearMPC"),
         Part.PERIODIC: Refused(
-            "a normal law knows no period of {names}; declare the signal without one, or charge its distance from the "
-            "reference"
+            "a normal distribution ignores the period of {names}; declare the signal without one, or penalise its "
+            "distance from the reference"
         ),
         Part.DOMAIN: DOMAIN,
         Part.MEASUREMENT: ESTIMATED,

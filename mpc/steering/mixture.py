@@ -27,8 +27,8 @@ class GaussianMixture(ByContent):
         covariances: (modes, n, n), symmetric and positive definite.
 
     Raises:
-        DimensionMismatch: shapes that do not fit together.
-        InvalidValue: weights that do not add up to 1, a matrix that is not a covariance.
+        DimensionMismatch: shapes that do not match.
+        InvalidValue: weights that do not add up to 1, or a matrix that is not a covariance.
     """
 
     weights: np.ndarray
@@ -72,7 +72,7 @@ class GaussianMixture(ByContent):
         """Independent draws (count, n).
 
         Args:
-            generator: of the draws. count: how many.
+            generator: of random numbers. count: number of draws.
         """
         expect(generator, np.random.Generator, "the generator of a mixture", "such as np.random.default_rng(0)")
         expect_whole(count, "count", least=0)
@@ -82,7 +82,7 @@ class GaussianMixture(ByContent):
         return np.asarray(self.means[modes] + np.einsum("cij,cj->ci", factors[modes], white))
 
     def responsibilities(self, x: np.ndarray) -> np.ndarray:
-        """The probability (modes,) with which x (n,) was drawn from each mode; finite however far x lies.
+        """The probability (modes,) that x (n,) was drawn from each mode; finite for any finite x.
 
         Args:
             x: a finite state.

@@ -13,16 +13,16 @@ from mpc.steering.affine_chances import AffinePlant, ChanceConstraint, Quadratic
 
 __all__ = ["ModePlan", "steer"]
 
-_SMALLEST = 1e-6  # variance, over the mean variance of its constraint, at which a root is linearised at least
+_SMALLEST = 1e-6  # least variance, relative to the mean one of its constraint, at which a root is linearised
 
 
 @dataclass(frozen=True, eq=False)
 class ModePlan:
-    """u_k = v_k + K_k (x_k - m_k), and the law N(m_k, S_k) of the state that follows from it.
+    """u_k = v_k + K_k (x_k - m_k), and the resulting distribution N(m_k, S_k) of the state.
 
     Args:
         v: (steps, m). K: (steps, m, n). m: (steps + 1, n). S: (steps + 1, n, n), under these gains.
-        gap: largest eigenvalue of Y - K S K' over that of Y, by which the relaxation is not tight.
+        gap: largest eigenvalue of Y - K S K' over that of Y; zero if the relaxation is tight.
     """
 
     v: np.ndarray
@@ -45,7 +45,7 @@ class ModePlan:
         return total
 
     def variance(self, chance: ChanceConstraint, k: int) -> float:
-        """The variance of the row of a constraint at sample k, the largest in any direction for a norm."""
+        """The variance of a constraint's row at sample k, for a norm the largest in any direction."""
         n = self.S.shape[1]
         spread = self.joint(k) if k < len(self.K) else np.pad(self.S[k], (0, chance.C.shape[1] - n))
         return float(np.linalg.eigvalsh(chance.C @ spread @ chance.C.T)[-1])
@@ -62,7 +62,7 @@ def steer(
     """The plan of least expected cost from N(mean, covariance) to N(mean, covariance).
 
     With U_k = K_k S_k and Y_k >= K_k S_k K_k', state and input have the covariance [[S, U'], [U, Y]], in which cost and
-    chance constraints are linear but for roots of variances, sqrt(s) <= s / (2 sqrt(s0)) + sqrt(s0) / 2.
+    chance constraints are linear except for square roots of variances, sqrt(s) <= s / (2 sqrt(s0)) + sqrt(s0) / 2.
 
     Args:
         start, target: mean (n,) and covariance (n, n).
@@ -115,7 +115,7 @@ def steer(
 def _followed(
     plant: AffinePlant, start: tuple[np.ndarray, np.ndarray], mean: np.ndarray, v: np.ndarray, joint: list[np.ndarray]
 ) -> ModePlan:
-    """The plan with the law that really follows from its inputs and gains."""
+    """The plan with the distribution that actually results from its inputs and gains."""
     n, steps = len(plant.A), len(v)
     K, m, S = np.empty((steps, v.shape[1], n)), np.empty((steps + 1, n)), np.empty((steps + 1, n, n))
     m[0], S[0], gap = *start, 0.0

@@ -1,4 +1,4 @@
-"""Drawings of plants: shapes that a plant gives for a state, scenes of runs, and films."""
+"""Drawings of plants: shapes that a plant returns for a state, scenes of runs, and films."""
 
 from systems.drawing.film import film, write_film
 from systems.drawing.scene import Frame, Scene, is_drawn, scenes

@@ -27,18 +27,18 @@ def film(task: Task, runs: RecordedRuns, file: Path | str, run: int = 0, frames:
     """Writes one run as an animated GIF and returns its path. It plays in real time, or faster if it lasts longer than
     12 s.
 
-    Red: a constraint is violated; shaded: what constraints on the place forbid; dashed: the goal,
-    and in red the bounds of other states.
+    Red marks a violated constraint; shaded areas are forbidden by constraints on the position; dashed lines show the
+    goal and, in red, the bounds of other states.
 
     Args:
         task: whose plant has a method ``drawing``, see :class:`systems.drawing.Drawn`.
         runs: of that task.
         file: name of the GIF.
-        run: which of them; default: the first.
-        frames: at most; default: 60.
+        run: index of the run; default: the first.
+        frames: largest number of frames; default: 60.
 
     Raises:
-        InvalidValue: as :func:`systems.drawing.scenes`.
+        InvalidValue: see :func:`systems.drawing.scenes`.
     """
     return write_film(scenes(task, [runs], run, frames)[0], file)
 

@@ -22,11 +22,11 @@ from systems.task import Task
 __all__ = ["Frame", "Scene", "is_drawn", "scenes"]
 
 ROUNDING = 1e-6
-"""Margins up to this count as kept, as in comparisons."""
+"""Margins up to this value count as satisfied, as in comparisons."""
 
 _GRID = 160  # points along each side on which constraints are evaluated
-_ROOM = 0.08  # around what moves, as a share of the larger side
-_FAR = 4.0  # a domain that is this many times wider than what moves is not shown whole
+_ROOM = 0.08  # around the moving parts, as a share of the larger side
+_FAR = 4.0  # a domain that is more than this many times wider than the moving parts is cropped
 
 
 @final
@@ -37,7 +37,7 @@ class Frame:
     Args:
         time: seconds from the start of the run.
         shapes: of the plant.
-        goal: the plant where the reference is; empty where that does not move, see :class:`Scene`.
+        goal: the plant at the reference; empty if the reference is constant, see :class:`Scene`.
         is_violated: whether a constraint is violated at this sample.
     """
 
@@ -53,10 +53,10 @@ class Scene:
     """One run.
 
     Args:
-        window: left, right, bottom and top of what is shown, in metres.
-        unsafe: outlines (k, 2) of what constraints on the place forbid, filled by the even-odd rule.
-        goal: the plant where a constant reference is.
-        limits: the plant there with one state at a bound of a box constraint, where that moves it.
+        window: left, right, bottom and top of the visible part, in metres.
+        unsafe: outlines (k, 2) of areas that constraints on the position forbid, filled by the even-odd rule.
+        goal: the plant at a constant reference.
+        limits: the plant there with one state at a bound of a box constraint, if that moves the drawing.
         frames: in order of time.
         interval: seconds from one frame to the next.
     """
@@ -70,7 +70,7 @@ class Scene:
 
 
 def is_drawn(task: Task) -> bool:
-    """Whether the plant of a task, or the one that it carries, can be drawn.
+    """Whether the plant of a task, or its inner plant, can be drawn.
 
     Args:
         task: of the runs.
@@ -81,15 +81,15 @@ def is_drawn(task: Task) -> bool:
 def scenes(task: Task, runs: Sequence[RecordedRuns], run: int = 0, frames: int = 100) -> list[Scene]:
     """The same run under several controllers, each as a scene with the same window.
 
-    What a constraint forbids is drawn where it depends on the two states that are the plane's coordinates; the other
-    states and the inputs are then those of the reference at the start. Bounds of a box on any other state are drawn as
-    the plant at its goal with that state at the bound.
+    The area that a constraint forbids is drawn if the constraint depends on the two states that are the coordinates of
+    the plane; other states and inputs are then those of the initial reference. Bounds of a box on any other state are
+    drawn as the plant at its goal with that state at the bound.
 
     Args:
         task: whose plant has a method ``drawing``, see :class:`Drawn`.
         runs: of that task.
-        run: which of them; default: the first.
-        frames: at most, evenly spread; default: 100.
+        run: index of the run; default: the first.
+        frames: largest number of frames, evenly spaced; default: 100.
 
     Raises:
         InvalidValue: the plant cannot be drawn, or there is no such run.
@@ -119,11 +119,11 @@ def _innermost(plant: Plant) -> Plant:
 
 
 def _drawing(task: Task, x: np.ndarray, u: np.ndarray) -> Drawing:
-    """The true plant; of one that carries another, that other, with the inputs that reach it where they are states."""
+    """The true plant, or its inner plant with the inputs that reach it if these are states."""
     plant, values = task.true_dynamics.plant, dict(zip(task.plant.input.names, u, strict=True))
     values |= dict(zip(task.plant.state.names, x, strict=True))
     inner = _innermost(plant)
-    if not isinstance(inner, Drawn):  # the true plant may be another one than the nominal
+    if not isinstance(inner, Drawn):  # the true plant may differ from the nominal one
         inner = _innermost(task.plant)
     assert isinstance(inner, Drawn)
     state, inputs = (np.array([values.get(name, 0.0) for name in s.names]) for s in (inner.state, inner.input))
@@ -136,7 +136,7 @@ def _goal(task: Task, k: int) -> tuple[Shape, ...]:
 
 
 def _limits(task: Task, drawing: Drawing) -> tuple[Shape, ...]:
-    """What the bounds of boxes on states other than the plane's coordinates change of the plant at its goal."""
+    """The plant at its goal with each state other than the plane's coordinates at the bounds of a box on it."""
     x_ref, u_ref = task.reference.at(task.plant, 0)
     goal, limits = _drawing(task, x_ref, u_ref).shapes, list[Shape]()
     for constraint in task.constraints:
@@ -161,7 +161,7 @@ def _frames(task: Task, runs: RecordedRuns, run: int, every: int) -> tuple[Frame
     for k in samples:
         at = min(k, len(inputs) - 1)
         goal = () if task.reference.is_constant else _goal(task, k)
-        since = slice(max(k - every + 1, 0), at + 1)  # a violation between two frames is not missed
+        since = slice(max(k - every + 1, 0), at + 1)  # so that a violation between two frames is not missed
         made.append(
             Frame(k * task.dt, tuple(_drawing(task, states[k], inputs[at]).shapes), goal, bool(violated[since].any()))
         )

@@ -1,4 +1,4 @@
-"""Shapes in a plane, in metres, and the drawing that a plant makes of a state."""
+"""Shapes in a plane, in metres, and the drawing of a plant in a state."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Drawing:
 
     Args:
         shapes: from back to front.
-        across, up: names of the states that are the coordinates of the plane, by which constraints on them are drawn
-            in; default: none.
+        across, up: names of the states that are the coordinates of the plane, in which constraints on them are drawn;
+            default: none.
     """
 
     shapes: Sequence[Shape]
@@ -61,7 +61,7 @@ def box(centre: ArrayLike, width: float, height: float, turn: float = 0.0, kind:
 
     Args:
         centre: (2,).
-        width, height: before it is turned.
+        width, height: before the rotation.
         turn: counter-clockwise, rad; default: 0.
         kind: of the shape; default: body.
     """

@@ -1,8 +1,8 @@
-"""Runs lists of operations on blocks of boxes: every operation is one loop over numbers that lie in the cache.
+"""Runs lists of operations on blocks of boxes: each operation is one loop over numbers in the cache.
 
-The loops are compiled once and serve every list. Sums, products, quotients and roots are rounded as numpy rounds them
-(no sum and product is contracted, nothing is reassociated); the elementary functions are those of the C library, of
-which ``systems.arithmetic.rounding.LIBRARY`` assumes as much as it does of numpy's.
+The loops are compiled once and used for all lists. Sums, products, quotients and roots are rounded as in numpy (no
+contraction of sums and products, no reassociation); the elementary functions are those of the C library, for which
+``systems.arithmetic.rounding.LIBRARY`` assumes the same accuracy as for numpy's.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _NAMES = (
     *("where", "floor", "ceil", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos"),
     *("arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2", "hypot", "power"),
     *("expect_finite", "expect_true", "expect_false", "expect_finite_sum", "eigenvectors", "input"),
-    # Several operations in one, each rounded by itself:
+    # Several operations in one, each rounded separately:
     *("add_number", "multiply_number", "minimum_number", "maximum_number", "multiply_add", "multiply_number_add"),
     *("absolute_multiply_add", "below", "above", "below_tiny", "above_tiny", "product_below", "product_above"),
     *("sum_below", "sum_above", "difference_below", "difference_above"),
 )
 CODES = {name: k for k, name in enumerate(_NAMES)}
-"""The number of every operation that is known here."""
+"""The number of every known operation."""
 
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _NEGATIVE, _ABSOLUTE, _MINIMUM, _MAXIMUM, _FMIN, _FMAX, _SQRT = range(11)
 _LESS, _LESS_EQUAL, _EQUAL, _NOT_EQUAL, _ISFINITE, _ISNAN, _NOT, _AND, _OR = range(11, 20)
@@ -107,11 +107,11 @@ def run(code, lists, numbers, fixed, given, results, out, doubt, memory):  # typ
         code: (k, 6) of int32: operation, row of the result, and up to four rows, or numbers, of arguments.
         lists: int32, rows of what takes more arguments.
         numbers: float64, those that instructions name.
-        fixed: (f, 2): rows of ``memory`` that hold constants, and which numbers.
+        fixed: (f, 2): rows of ``memory`` for constants, and indices of their numbers.
         given: (inputs, boxes), float64.
         results: (outputs,), rows of the results.
         out: (outputs, boxes), float64, overwritten.
-        doubt: (boxes,), set to 1 where a condition does not hold.
+        doubt: (boxes,), set to 1 if a condition does not hold.
         memory: (rows, BLOCK), float64, overwritten.
     """
     boxes = given.shape[1]
@@ -368,7 +368,7 @@ def run(code, lists, numbers, fixed, given, results, out, doubt, memory):  # typ
 
 @compiled()
 def _library(op, a, b, z):  # type: ignore[no-untyped-def]
-    """The functions that are calls of the C library."""
+    """The functions that call the C library."""
     for j in range(BLOCK):
         x, y = a[j], b[j]
         if op == _SIN:

@@ -1,4 +1,4 @@
-"""Functions of boxes, written for numpy, recorded when they are first called and run compiled from then on."""
+"""Functions of boxes, written for numpy, that are recorded at the first call and then run as compiled code."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Recorded:
     say nothing, since something is the case that was presumed not to be: an overflow, an undefined value.
 
     Args:
-        function: of arrays, one per shape, with a batch in front; returns a sequence of such arrays. What it computes
-            for one box must not depend on the others.
-        shapes: of its arguments without the batch.
+        function: of arrays, one per shape, with a leading batch dimension; returns a sequence of such arrays. Its
+            results for one box must not depend on the others.
+        shapes: of its arguments without the batch dimension.
 
     Raises:
-        NotTraceable: it does what cannot be recorded.
+        NotTraceable: its operations cannot be recorded.
     """
 
     def __init__(self, function: Function, *shapes: tuple[int, ...]) -> None:

@@ -42,7 +42,7 @@ class Tape:
 
     Args:
         trace: of the function.
-        outputs: numbers of its operations that are asked for.
+        outputs: numbers of the operations whose results are returned.
     """
 
     def __init__(self, trace: Trace, outputs: Sequence[int]) -> None:
@@ -99,7 +99,7 @@ def _operands(op: str, args: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _implied(trace: Trace) -> set[int]:
-    """Operations whose results are finite where those that are expected to be so are."""
+    """Operations whose results are finite whenever those expected to be finite are."""
     ops, args = trace.ops, trace.args
     finite = {args[k][0] for k, op in enumerate(ops) if op == FINITE}
     implied: set[int] = set()
@@ -114,7 +114,7 @@ def _implied(trace: Trace) -> set[int]:
 
 
 def _joined(trace: Trace, k: int, uses: Counter[int]) -> _Step:
-    """An operation, together with those that it alone needs where there is one for all of them."""
+    """An operation, joined with those that only it needs if a single operation exists for all of them."""
     ops, args, values = trace.ops, trace.args, trace.values
     op, given = ops[k], args[k]
     if op == FINITE and ops[given[0]] == "add":

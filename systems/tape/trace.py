@@ -1,13 +1,13 @@
-"""Arrays that record what is computed with them, as one list of operations on doubles.
+"""Arrays that record the computations with them as a list of operations on doubles.
 
-numpy hands a call on to whatever it is called with (NEP 13 and 18), so code that is written for arrays (b, n) of boxes
-is recorded by calling it with a batch of one box. Every operation of the list is one that numpy does, in the same order
-and with the same rounding; so whatever its results bound, they bound as numpy's do. Two things are done beforehand:
-operations on numbers alone, and those that leave a number as it is, such as the product with 1.
+numpy dispatches calls to its arguments (NEP 13 and 18), so code written for arrays (b, n) of boxes is recorded by
+calling it with a batch of one box. Every operation of the list is one that numpy performs, in the same order and with
+the same rounding, so its results are bounds wherever numpy's are. Two simplifications are made in advance: operations
+on constants are evaluated, and operations that do not change a number, such as a product with 1, are omitted.
 
-Code that asks whether something holds for any or for all of its boxes takes another way where it does. Here no box
-stands for the others, so the usual answer is presumed: nothing is undefined, nothing overflows, all bounds are ordered.
-What was presumed is recorded as a condition, which is to be looked at for each box.
+Code may branch on whether a condition holds for any or all of its boxes. Since one box does not represent the others,
+the usual outcome is assumed: nothing is undefined, nothing overflows, all bounds are ordered. Each assumption is
+recorded as a condition, which is checked for each box.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 __all__ = ["NotTraceable", "Trace", "Traced"]
 
 FINITE, TRUE, FALSE = "expect_finite", "expect_true", "expect_false"
-"""Conditions: that a number is finite, and that a statement holds, or does not."""
+"""Conditions: that a number is finite, and that a statement is true or false."""
 
 _TRUTHS = frozenset(
     {"less", "less_equal", "equal", "not_equal", "isfinite", "isnan", "logical_not", "logical_and", "logical_or"}
@@ -47,7 +47,7 @@ _COMMUTES = frozenset({"add", "multiply", "equal", "not_equal", "logical_and", "
 
 
 class NotTraceable(Exception):
-    """The code does with its arrays what no list of operations on one box can do."""
+    """The code uses its arrays in a way that no list of operations on one box can represent."""
 
 
 @final
@@ -90,11 +90,11 @@ class Trace:
         return Traced(self, ids.reshape(x.shape), x.dtype.kind == "b")
 
     def expect(self, condition: str, a: int) -> None:
-        """Records a condition for the boxes that are to be computed."""
+        """Records a condition on the boxes to be computed."""
         value = self.values.get(a)
         if value is not None:
             if not {FINITE: np.isfinite(value), TRUE: value == 1.0, FALSE: value == 0.0}[condition]:
-                raise NotTraceable("what is presumed of every box holds for none")
+                raise NotTraceable("a condition assumed of every box holds for none")
             return
         if (condition, a) in self.known:
             return
@@ -200,7 +200,7 @@ def _evaluated(op: str, values: list[Any]) -> float:
 
 @final
 class Traced(NDArrayOperatorsMixin):
-    """An array of numbers, or of truth values, that a trace knows by their numbers ``ids``."""
+    """An array of numbers or truth values that are identified in a trace by ``ids``."""
 
     __slots__ = ("ids", "is_truth", "presumed", "trace")
     is_traced = True  # so that nothing that overflows is passed over
@@ -259,10 +259,10 @@ class Traced(NDArrayOperatorsMixin):
         return rule(self, *args, **kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotTraceable("an array of numbers is asked for")
+        raise NotTraceable("an array of numbers is required")
 
     def __float__(self) -> float:
-        raise NotTraceable("a number is asked for")
+        raise NotTraceable("a number is required")
 
     def __bool__(self) -> bool:
         if self.ids.size != 1:
@@ -271,7 +271,7 @@ class Traced(NDArrayOperatorsMixin):
         if value is not None:
             return bool(value)
         if self.presumed is None:
-            raise NotTraceable("a way is chosen by the value of one box")
+            raise NotTraceable("a branch depends on the value of one box")
         self.trace.expect(self.presumed, int(self.ids.flat[0]))
         return self.presumed == TRUE
 
@@ -361,7 +361,7 @@ class Traced(NDArrayOperatorsMixin):
 
 def _expect_plain(key: Any) -> None:
     if any(isinstance(k, Traced) for k in (key if isinstance(key, tuple) else (key,))):
-        raise NotTraceable("entries are chosen by the values of one box")
+        raise NotTraceable("entries are selected by the values of one box")
 
 
 def _copyto(like: Traced, to: Traced, value: Any, where: Any) -> None:

@@ -50,7 +50,7 @@ def test_additions_go_into_the_folder_and_are_not_run_again(capsys: Any) -> None
         assert f"--out o {option}" in before
     assert main([*command, "--seeds", "2", "--robustness", "--films"]) == 0
     said, after = capsys.readouterr().out, Path("o/report.html").read_text()
-    assert "training Trained with seeds 1; the first tells the time" in said
+    assert "training Trained with seeds 1; the total time is estimated after the first" in said
     assert re.search(r"(about \d+ s|less than 1 s) to go if a controller's cells are alike", said)
     for identifier in ("films", "learning", "robustness", "robust-cost-0"):
         assert f'id="{identifier}"' in after

@@ -136,7 +136,7 @@ def test_noise_is_part_of_the_law() -> None:
     with pytest.raises(NotApplicable, match=r"no steering of the covariance was found.*larger covariance"):
         CovarianceSteering(too_much, target, MIXTURE)
     drawn = CovarianceSteering(dataclasses.replace(task, disturbance=Uniform([0.0], [1.0])), target, MIXTURE)
-    assert drawn.approximations == ("takes the disturbance as a normal one of the same mean and covariance",)
+    assert drawn.approximations == ("replaces the disturbance by a normal one of the same mean and covariance",)
 
 
 def test_gains_are_those_of_a_nonlinear_program() -> None:
@@ -287,10 +287,10 @@ def test_a_task_that_starts_from_a_normal_law_needs_no_mixture() -> None:
     [
         (cartpole(), "CartPole is not affine"),
         (planar_quadrotor(), "PlanarQuadrotor is not affine"),
-        (changed(constraints=(Box("wall", {"x1": (-9.0, 9.0)}),)), "'wall' has to be kept for certain"),
-        (changed(constraints=(Box("wall", {"x1": (-9.0, 9.0)}).soft(1.0),)), "'wall' has to be kept for certain"),
+        (changed(constraints=(Box("wall", {"x1": (-9.0, 9.0)}),)), "'wall' is hard, soft or a budget"),
+        (changed(constraints=(Box("wall", {"x1": (-9.0, 9.0)}).soft(1.0),)), "'wall' is hard, soft or a budget"),
         (changed(cost=Nonlinear(lambda x, u, xr, ur: x.x1**4 + u.u1**2)), "its cost is not quadratic"),
-        (changed(plant=LinearPlant(A, B, dt=0.4, input=signals(integer("u1 [-]")))), "takes whole numbers only"),
+        (changed(plant=LinearPlant(A, B, dt=0.4, input=signals(integer("u1 [-]")))), "is an integer"),
         (
             changed(constraints=(Inequality("curve", lambda x, u: x.x1**3 - 99.0).chance(0.9),)),
             "'curve' is neither affine nor an Ellipsoid",

@@ -201,7 +201,7 @@ def test_what_cannot_be_copied_is_refused() -> None:
         copied.guided(LQR)
     with pytest.raises(InvalidValue, match="without a jump start"):
         fresh().guided(LQR).clone(LQR)
-    with pytest.raises(InvalidValue, match="what makes a controller"):
+    with pytest.raises(InvalidValue, match="a factory of controllers"):
         fresh().clone(LQR(TASK))
     with pytest.raises(InvalidValue, match="no reset"):
         fresh().clone(lambda task: 3)

@@ -218,7 +218,7 @@ def test_what_no_residual_can_be_learned_of_is_refused() -> None:
         begun().residual()
     with pytest.raises(InvalidValue, match="leave out one"):
         begun().with_jump_start(JumpStart(TASK, LQR))
-    with pytest.raises(InvalidValue, match="what makes a controller"):
+    with pytest.raises(InvalidValue, match="a factory of controllers"):
         SAC(TASK, settings=TINY[SAC]).residual(LQR(TASK))  # type: ignore[arg-type]
     with pytest.raises(NotApplicable, match="other than the state"):
         SAC(pendulum_swing_up(), settings=TINY[SAC]).residual()

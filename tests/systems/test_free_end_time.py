@@ -125,7 +125,7 @@ def test_a_scale_of_one_changes_nothing() -> None:
         (
             lambda: with_free_end_time(move(1.0, 5, reference=Sinusoid(0.1, x_sine=[1.0, 0.0])), 1.0),
             InvalidValue,
-            "a reference that moves",
+            "a moving reference",
         ),
         (
             lambda: with_free_end_time(move(1.0, 5, measurement=Measurement(signals("position [m]"))), 1.0),

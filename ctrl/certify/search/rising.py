@@ -1,8 +1,8 @@
-"""The largest level out of one search: boxes are examined in the order of V, and what is decided stays decided.
+"""The largest level from a single search, which examines boxes in the order of V and keeps what it has decided.
 
-That V decreases all over a box does not depend on the level. So once every box that V may reach below some level is
-settled, this level is proved, whatever is open above it, and the level rises until a point is found that breaks the
-claim, a box cannot be settled, or going on does not pay.
+Whether V decreases all over a box does not depend on the level. So once every box on which V may be below some level is
+decided, this level is proved, regardless of undecided boxes above it. The level rises until a point is found that
+breaks the claim, a box cannot be decided, or further progress would be too slow.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from systems.arithmetic.interval import Interval
 __all__ = ["highest"]
 
 _TRIALS = 4
-_BELOW = 1.0 - 1e-9  # a proved level stays this much below V of what is open, so that another rounding verifies it
-_PATIENCE = 0.3  # the search ends where this share of its boxes has not raised the level by its resolution
+_BELOW = 1.0 - 1e-9  # proved level over the least V on undecided boxes; with this margin another rounding verifies it
+_PATIENCE = 0.3  # the search ends if this share of its boxes has not raised the level by its resolution
 
 
 def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult]:
-    """The claim at the highest level up to its own for which it is proved, and how; undecided where none is.
+    """The claim at the highest proved level up to its own, with the result; undecided if none is proved.
 
-    Where the region's box cuts the set off, images have to lie in the box, too. That is not needed of a set which the
-    box does not cut; where the level ends below one of those, the search is made again from there.
+    If the region's box cuts the set off, images have to lie in the box as well. This is not required of a set that the
+    box does not cut off; if the final level is below the level of such a set, the search is repeated from there.
 
     Args:
-        claim: about a loop; in continuous time, what has to hold on the border of the region's box is not looked at.
+        claim: about a loop; in continuous time, conditions on the border of the region's box are not examined.
         limits: of the search.
-        resolution: the level ends this share below the lowest point that breaks the claim, and the search where a large
+        resolution: relative distance of the level to the lowest point that breaks the claim; the search ends if a large
             share of its boxes has not raised the level by as much.
     """
     began = perf_counter()
@@ -56,7 +56,7 @@ def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Clai
 
 
 def _largest_whole(claim: Claim) -> Claim:
-    """The claim at about the highest level at which the region's box cuts nothing off; at zero where there is none."""
+    """The claim at about the highest level at which the region's box cuts nothing off; at zero if there is none."""
     low, high = 0.0, claim.region.level
     for _ in range(40):
         level = 0.5 * (low + high)
@@ -68,7 +68,7 @@ def _largest_whole(claim: Claim) -> Claim:
 
 
 def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult]:
-    """As :func:`highest`, with the conditions that the claim has at its own level."""
+    """Like :func:`highest`, with the conditions of the claim at its own level."""
     began, worked = perf_counter(), process_time()
     searches = [s for frame in frames(claim.loop, claim.region.V) if (s := _Rising.start(claim, frame, resolution))]
     boxes, most = 0, np.inf
@@ -99,9 +99,9 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
 
 @final
 class _Rising:
-    """The boxes that are open in one frame, with lower bounds of V.
+    """The undecided boxes in one frame, with lower bounds of V.
 
-    ``level`` is the highest that may still be proved, ``proved`` the highest that is.
+    ``level`` is the highest level that may still be proved, ``proved`` the highest that is proved.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class _Rising:
 
     @staticmethod
     def start(claim: Claim, frame: Frame, resolution: float) -> _Rising | None:
-        """None where the frame does not serve, or where no decrease is proved around the centre."""
+        """None if the frame is unsuitable, or if no decrease is proved around the centre."""
         examiner = Examiner(claim, frame)
         cover = examiner.cover()
         core = None if cover is None else examiner.core(cover)
@@ -129,14 +129,14 @@ class _Rising:
         return min(self.level, float(self.least.min(initial=np.inf))) * _BELOW
 
     def progress(self) -> tuple[float, float]:
-        """By which searches are compared: the level, and where it is the same the volume that is done."""
+        """The criterion by which searches are compared: the level, and if it is the same, the volume decided."""
         return self.proved, -float(
             np.prod(self.high - self.low, axis=1).sum() * abs(np.linalg.det(self.examiner.frame.T))
         )
 
     @property
     def proof(self) -> Subdivision:
-        """How the region was cut, as far as it has to be: no further where V is known to lie above the level."""
+        """The subdivision of the region, as far as needed: not where V is known to lie above the level."""
         axis, left, right = self.tree.arrays()
         bound = np.zeros(self.tree.size)
         for node, least in self._bounds:
@@ -153,7 +153,8 @@ class _Rising:
         return Subdivision(self.examiner.frame.T, self.core, *self.cover, axis[kept], left, right)
 
     def run(self, limits: SearchLimits) -> int:
-        """Goes on until the level is proved, going on does not pay, or a limit is reached; the boxes examined."""
+        """Continues until the level is proved, progress is too slow or a limit is reached; returns the boxes
+        examined."""
         began, first = perf_counter(), self.boxes
         claim = self.examiner.claim
         while not self.is_done:
@@ -188,8 +189,8 @@ class _Rising:
     def _halve(
         self, low: np.ndarray, high: np.ndarray, node: np.ndarray, bound: np.ndarray, spread: np.ndarray
     ) -> None:
-        """Halves boxes; the halves are open."""
-        for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
+        """Halves boxes; the halves are undecided."""
+        for _ in range(3):  # small batches take as long as large ones, so a short list is halved more than once
             if not len(low):
                 break
             halves = halved(low, high, spread)
