@@ -90,7 +90,7 @@ def largest_disturbance(
         raise InvalidValue("the certificate is not of a proved claim; such as largest_level(task, LQR(task).law)")
     claimed = certificate.claimed
     given = disturbances(claimed.loop.task) if unit is None else dict(unit)
-    _ = replace(claimed.loop, disturbance=given)  # refuses what no signal is, or what is no interval
+    _ = replace(claimed.loop, disturbance=given)  # refuses unknown signals and malformed intervals
     given = {name: (min(float(low), 0.0), max(float(high), 0.0)) for name, (low, high) in given.items()}
     if not any(high > low for low, high in given.values()):
         raise InvalidValue(f"disturbance {given}; expected an interval with more than 0 in it, such as (-1.0, 1.0)")
