@@ -103,7 +103,13 @@ class AdaptiveMPC:
         self._rows, self._sizes = _read(outputs, task)
         plant = ResidualPlant(task.dynamics, features, tuple(outputs), tuple(self._sizes.tolist()), periodic)
         model = dataclasses.replace(task, plant=plant, truth=None)
-        controller = predictive(model, parameters=plant.weight_names)
+        try:
+            controller = predictive(model, parameters=plant.weight_names)
+        except TypeError as error:
+            raise InvalidValue(
+                f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; give "
+                "NonlinearMPC, or functools.partial(NonlinearMPC, horizon=15)"
+            ) from error
         if not isinstance(controller, Tunable):
             raise InvalidValue(
                 f"predictive made {shown(controller)}, whose parameters cannot be set; give NonlinearMPC, or "
@@ -207,5 +213,5 @@ def _read(outputs: Mapping[str, float], task: Task) -> tuple[np.ndarray, np.ndar
     state = task.plant.state
     with located("outputs"):
         rows = np.array([state.where(name) for name in outputs], dtype=int)
-    sizes = [expect_number(size, f"size of {name}", above=0.0) for name, size in outputs.items()]
+    sizes = [expect_number(size, f"outputs: the size of {name}", above=0.0) for name, size in outputs.items()]
     return rows, np.array(sizes, dtype=float)

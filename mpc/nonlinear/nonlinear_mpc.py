@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from time import perf_counter
 from typing import Literal, get_args
 
@@ -54,8 +53,7 @@ class NonlinearMPC(OnlineController):
     Every solve is warm-started from the last solution, shifted to the present sample, and uses sequential quadratic
     programming with HPIPM (:mod:`mpc.solvers.sqp`). If there is no previous solution, or if the measurement is far from
     it, the iterations start from the prediction under the regulator, and their result is accepted if full steps
-    contract. Otherwise, and if the iterations do not converge, ipopt solves the same problem from a new initial guess:
-    a straight line to the reference and, if it fails from there, the prediction under the reference input.
+    contract. Otherwise, and if the iterations do not converge, ipopt solves the same problem from a new initial guess.
 
     With ``iterations=1`` this is the real-time iteration (Diehl, Bock & Schlöder, 2005): one quadratic program per
     sample, formed at the shifted solution; with a larger number, as many full steps.
@@ -296,12 +294,7 @@ class NonlinearMPC(OnlineController):
                 return result
             sequential.reset()
         self._fill(self._cold(x, x_ref, u_ref) if guess is None else guess, x_ref, u_ref)
-        since = perf_counter()
         solution = self.solver.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
-        unfinished = not solution.is_usable and solution.status is not Status.INFEASIBLE
-        if guess is None and unfinished and perf_counter() - since < 0.5 * self._share:
-            self._fill(self._drift(x, u_ref), x_ref, u_ref)
-            solution = self._again.solve(self._guess, problem.parameter(x, self._p), problem.bounds(going))
         if not solution.is_usable:
             return SolveResult(solution.status, None, solution.iterations, solution.residual)
         new = Plan(solution.point[problem.state_at], solution.point[problem.input_at], k)
@@ -408,11 +401,6 @@ class NonlinearMPC(OnlineController):
         line = (1.0 - share) * x + share * x_ref
         if all(np.isfinite(self._after(xi, ui)).all() for xi, ui in zip(line[:-1], us, strict=True)):
             return line, us
-        return self._drift(x, u_ref)
-
-    def _drift(self, x: np.ndarray, u_ref: np.ndarray) -> Guess:
-        """The prediction under the reference input, as far as it is defined."""
-        us = np.clip(u_ref[:-1], self._lower, self._upper)
         xs = np.repeat(x[None], self.horizon + 1, axis=0)
         for i in range(self.horizon):
             after = self._after(xs[i], us[i])
@@ -446,11 +434,6 @@ class NonlinearMPC(OnlineController):
             return None
         xs[0] = x
         return xs, us
-
-    @cached_property
-    def _again(self) -> Ipopt:
-        """ipopt for a second guess, which has half of the time of the first."""
-        return Ipopt(self.problem.program, self._ipopt_most, 0.5 * self._share)
 
     def _fill(self, attempt: Guess, x_ref: np.ndarray, u_ref: np.ndarray) -> None:
         """Fills in all variables from states and inputs: kink variables take their values, violations are zero."""

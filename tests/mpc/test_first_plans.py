@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -157,28 +156,3 @@ def test_programs_of_real_time_iterations_are_solved_less_exactly_than_the_first
     exact.step(x, 1)
     assert exact._sequential is not None
     assert exact._sequential.sqp.qp.tolerance == 1e-8  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("status", [Status.MAX_ITERATIONS, Status.INFEASIBLE])
-def test_where_ipopt_fails_from_the_straight_line_it_tries_the_prediction(status: Status) -> None:
-    mpc, guesses, x = NonlinearMPC(library.pendulum_swing_up(), 6, solver="ipopt"), [], np.array([2.0, 0.5])
-    states, solve = mpc.problem.state_at, mpc.solver.solve
-
-    def fails(guess: np.ndarray, *arguments: Any) -> Any:
-        guesses.append(guess[states].copy())
-        return dataclasses.replace(solve(guess, *arguments), status=status, residual=np.inf)
-
-    mpc.solver.solve = fails  # type: ignore[method-assign]
-    again = mpc._again.solve
-    mpc._again.solve = lambda guess, *rest: (guesses.append(guess[states].copy()), again(guess, *rest))[1]  # type: ignore
-    decision = mpc.step(x, 0)
-    assert guesses[0] == pytest.approx(np.linspace(x, np.zeros(2), 7))
-    if status is Status.INFEASIBLE:  # another guess would not change that
-        assert decision.status is status
-        assert len(guesses) == 1
-        return
-    assert decision.status is Status.SOLVED
-    step, drift = mpc.task.dynamics.function(), [x]
-    for _ in range(6):
-        drift.append(np.array(step(drift[-1], 0.0, [], []))[:, 0])
-    assert guesses[1] == pytest.approx(np.array(drift))
