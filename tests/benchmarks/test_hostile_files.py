@@ -21,7 +21,16 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Task, dict[st
     return certificates(tmp_path_factory.mktemp("proved"))
 
 
-@pytest.mark.parametrize(("kind", "count"), [("certificate", 50), ("policy", 100), ("checkpoint", 50)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("certificate", 15),
+        pytest.param("certificate", 50, marks=pytest.mark.slow),
+        ("policy", 100),
+        ("checkpoint", 25),
+        pytest.param("checkpoint", 50, marks=pytest.mark.slow),
+    ],
+)
 def test_no_mutation_of_a_file_does_harm(kind: str, count: int) -> None:
     found = run(count, seed=1, only=(kind,))
     assert found["faults"] == []

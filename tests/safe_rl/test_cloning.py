@@ -62,6 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CloneTrials, "waits", 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "controller",
     [
@@ -143,6 +144,7 @@ def test_exploration_begins_at_the_target_entropy_and_critics_learn_first(base: 
     assert float(learner.buffer.contents().observation[:, 0].abs().max()) < 2.0
 
 
+@pytest.mark.slow
 def test_runs_resume_exactly_and_remember_what_was_kept(tmp_path: Path) -> None:
     once = begun(DSACT, controller=sluggish).learn(120, progress=False)
     half = begun(DSACT, controller=sluggish).learn(70, progress=False)
@@ -224,6 +226,7 @@ def test_guided_is_a_jump_start_on_its_own_task(base: type[Learner]) -> None:
     assert_same_run(one, other)
 
 
+@pytest.mark.slow
 def test_train_begins_as_a_copy_and_says_how_near_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

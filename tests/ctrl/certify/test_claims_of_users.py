@@ -77,7 +77,7 @@ def test_every_constraint_has_its_own_status(proved: Certificate) -> None:
     assert "not decided" in str(few[1])
     outside = dataclasses.replace(task, domain=Box("model", {"speed": (-0.9 * speed, 10.0)}))
     assert constraint_statuses(proved, outside, LIMITS)[0].kind is Kind.UNDECIDED
-    with pytest.raises(InvalidValue, match="other states or inputs"):
+    with pytest.raises(InvalidValue, match="the states or inputs of task"):
         constraint_statuses(proved, pendulum())
 
 
