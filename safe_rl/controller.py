@@ -14,7 +14,7 @@ from ctrl.export.code import ControllerCode, NotExportable
 from ctrl.export.network import policy_part, residual_part
 from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
-from ctrl.laws.network import Network
+from ctrl.laws.law import Law
 from ctrl.laws.residual import Residual
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
@@ -62,7 +62,9 @@ class PolicyController:
         plain = self._sees_state and task.reading.state.is_euclidean
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
-        self.approximations = (objective(task), *POLICY.read(task))
+        self._is_regulator = policy.regulator is not None and float(policy.regulator.share) == 0.0
+        alone = ("adds nothing to its regulator: no trial in training was better",) if self._is_regulator else ()
+        self.approximations = (objective(task), *alone, *POLICY.read(task))
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     @property
@@ -79,12 +81,15 @@ class PolicyController:
         return described("PolicyController", self.approximations)
 
     @property
-    def law(self) -> Network | Residual | None:
+    def law(self) -> Law | None:
         """The input as a function of the state, before it is clipped to the task's bounds, the function to certify;
         None where the policy observes something other than the state. Of periodic signals it reads the representative
-        next to the reference.
+        next to the reference. A residual policy whose share is 0 has the law of its regulator, which is the same
+        function and far easier to certify.
         """
-        return self._act if self._sees_state else None
+        if not self._sees_state:
+            return None
+        return self._act.base if self._is_regulator and isinstance(self._act, Residual) else self._act
 
     @classmethod
     def load(cls, task: Task, path: str | Path) -> PolicyController:

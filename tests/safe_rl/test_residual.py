@@ -15,7 +15,7 @@ from ctrl.certify.files.content import law_data, law_of
 from ctrl.commands.baseline import Baseline
 from ctrl.comparison.draws import draw
 from ctrl.controller import NotApplicable
-from ctrl.laws import Law, Residual
+from ctrl.laws import Law, Residual, SaturatedLinear
 from ctrl.loop import totals
 from ctrl.regulator import LQR
 from safe_rl import DSACPID, DSACT, PPO, SAC, GymnasiumTask, JumpStart, Learner, Policy, PolicyController
@@ -171,6 +171,17 @@ def test_files_and_laws_are_the_policy(tmp_path: Path) -> None:
     again = law_of(law_data(law))
     np.testing.assert_array_equal(again(points), law(points))
     assert float(np.abs(law(points) - law.base(points)).max()) > 0.01
+
+
+def test_a_share_of_0_leaves_the_regulators_law() -> None:
+    policy = trained()
+    assert isinstance(PolicyController(TASK, policy).law, Residual)
+    policy.regulator.share.fill_(0.0)
+    controller = PolicyController(TASK, policy)
+    assert isinstance(controller.law, SaturatedLinear)
+    assert "adds nothing to its regulator: no trial in training was better" in controller.approximations
+    for x in np.random.default_rng(0).normal(0, 2.0, (200, 2)):
+        assert controller.step(x, 0).input == np.clip(controller.law(x), *TASK.input_bounds)
 
 
 def test_c_code_decides_as_the_controller(tmp_path: Path) -> None:
