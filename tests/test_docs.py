@@ -31,11 +31,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
-def test_architecture_names_what_exists() -> None:
-    """Every object of the table is defined in the files beside it."""
-    page = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## Shared objects")[1].split("\n## ")[0]
+@pytest.mark.parametrize(("page", "objects"), [("architecture.md", 30), ("objects.md", 80)])
+def test_tables_of_objects_name_what_exists(page: str, objects: int) -> None:
+    """Every object of the tables is defined in the files beside it."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \| (`[^|]*) \|", text.split("| object |", 1)[1], flags=re.MULTILINE)
     missing = []
-    for objects, places in re.findall(r"^\| (`[^|]*) \| (`[^|]*) \|", page, flags=re.MULTILINE):
+    assert len(rows) >= objects
+    for named, places in rows:
         folder, text = DOCS.parent, ""
         for place in re.findall(r"`([^`]+)`", places):
             path = (DOCS.parent if "/" in place else folder) / place
@@ -43,7 +46,7 @@ def test_architecture_names_what_exists() -> None:
             files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
             text += "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
             missing += [] if path.exists() else [place]
-        for name in re.findall(r"`([A-Za-z_]\w*)", objects):
+        for name in re.findall(r"`([A-Za-z_]\w*)", named):
             if not re.search(rf"^\s*(class|def) {name}\b|^\s*{name}\b.* = ", text, flags=re.MULTILINE):
                 missing.append(f"{name} in {places}")
     assert not missing
