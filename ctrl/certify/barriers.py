@@ -138,8 +138,9 @@ def certify_barrier(
         raise NotApplicable(f"task '{task.name}' has no bounded domain; pass a box in which the set lies")
     if beyond := loop.beyond_half_a_period(lower_, upper):
         raise InvalidValue(
-            f"box from {lower_} to {upper}: a periodic signal or a quaternion reaches beyond {beyond}, where a controller "
-            "may take another representative of it, closer to the reference, than the law reads; give a smaller box"
+            f"box from {lower_} to {upper}: a periodic signal or a quaternion reaches beyond {beyond}, where a "
+            "controller may take another representative of it, closer to the reference, than the law reads; give a "
+            "smaller box"
         )
     claimed = BarrierCertificate(loop, tuple(barriers), (lower_, upper))
     kind, boxes, point = _decided(claimed, limits)
