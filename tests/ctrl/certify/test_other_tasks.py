@@ -22,6 +22,7 @@ from ctrl.certify import (
     within_constraints,
 )
 from ctrl.controller import NotApplicable
+from ctrl.filters import Shield
 from ctrl.hybrid import ModeReference, RegionPlanner
 from ctrl.laws import SaturatedLinear
 from systems import Box, Inequality, InvalidValue, Plant, Quadratic, Task, Uniform, angle, integer, signals
@@ -147,6 +148,29 @@ def test_the_input_of_a_reference_is_the_one_of_the_certified_loop() -> None:
     assert reference.contains(x + 0.1 * (reference.input(x) + 400.0 * reference.input(x) ** 3)).all()
     _, after, _ = plan._simulated("m", x, np.zeros(3, dtype=int))
     assert (np.abs(after) <= 1.0).all()
+
+
+# ---- parameters that are drawn for every run ----
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 0.5), (-2.0, -1.0)])
+def test_a_shield_holds_for_all_plants_that_a_task_draws(low: float, high: float) -> None:
+    plain, law = sliding(Slide(-1.0)), linear(2.0)
+    varied = dataclasses.replace(plain, variation=Uniform({"rate": low}, {"rate": high}))
+    inside = (Inequality("inside", lambda x, u: x.x**2 - 1.0),)
+    for certificate in (proved(plain, law), certify_barrier(plain, law, inside, LIMITS)):
+        assert certificate.is_proved
+        Shield(plain, certificate)
+        with pytest.raises(NotApplicable, match=r"holds for rate from -1\.0 to -1\.0, but the task draws it from"):
+            Shield(varied, certificate)
+    for certificate in (proved(varied, law), certify_barrier(varied, law, inside, LIMITS)):
+        Shield(varied, certificate)
+        Shield(plain, certificate)
+        narrower = dataclasses.replace(plain, variation=Uniform({"rate": low}, {"rate": 0.5 * (low + high)}))
+        Shield(dataclasses.replace(narrower, truth=None), certificate)
+    for changed in ({"rate": low - 0.1}, {"rate": low}), ({"rate": high}, {"rate": high + 0.1}):
+        with pytest.raises(NotApplicable, match="holds for rate"):
+            Shield(dataclasses.replace(plain, variation=Uniform(*changed)), proved(varied, law))
 
 
 # ---- signals that a controller treats in another way ----
