@@ -142,6 +142,7 @@ RULES: list[tuple[Any, list[str]]] = [
     (lambda x, y: x + (-y), ["negative", "subtract"]),
     (lambda x, y: (-x) + y, ["negative", "subtract"]),
     (lambda x, y: (-x) + (-y), ["negative", "negative", "add"]),
+    (lambda x, y: (-x) + abs(y), ["negative", "absolute", "subtract"]),
     (lambda x, y: (-x) - y, ["negative", "subtract"]),
     (lambda x, y: x * 1.0, []),
     (lambda x, y: 1.0 * x, []),
@@ -194,10 +195,15 @@ RULES: list[tuple[Any, list[str]]] = [
 ]
 
 
+@pytest.mark.parametrize("earlier", [(), (0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf)])
 @pytest.mark.parametrize("k", range(len(RULES)))
-def test_what_changes_no_number_is_left_out(k: int) -> None:
+def test_what_changes_no_number_is_left_out(k: int, earlier: tuple[float, ...]) -> None:
+    """Whether constants have numbers before or after those of the inputs."""
     function, expected = RULES[k]
-    trace, (result,) = recorded(lambda x, y: [function(x, y)], (), ())
+    trace = Trace()
+    for value in earlier:
+        trace.constant(value)
+    result = trace.constants(0.0) + function(trace.inputs(), trace.inputs())
     assert names(trace) == expected
     with np.errstate(all="ignore"):
         values, doubt = evaluated(trace, np.array([X, Y]))
@@ -208,6 +214,33 @@ def test_what_changes_no_number_is_left_out(k: int) -> None:
     else:
         assert not doubt.any()
     assert same(found[~doubt], reference[~doubt])
+
+
+def test_operations_on_constants_are_evaluated() -> None:
+    trace = Trace()
+    x = int(trace.inputs().ids[0])
+    zero, one, four, nine = (trace.constant(v) for v in (0.0, 1.0, 4.0, 9.0))
+
+    def value(op: str, *args: int) -> float:
+        return trace.values[trace.operation(op, args)]
+
+    assert [value("sqrt", four), value("negative", four), value("isnan", nine), value("isfinite", nine)] == [
+        2,
+        -4,
+        0,
+        1,
+    ]
+    assert [value("add", four, nine), value("subtract", four, nine), value("divide", nine, four)] == [13, -5, 2.25]
+    assert [value("less", four, nine), value("less", nine, four), value("power", nine, four)] == [1, 0, 6561]
+    assert [value("where", one, four, nine), value("where", zero, four, nine)] == [4, 9]
+    assert value("divide", one, zero) == np.inf
+    assert np.isnan(value("divide", zero, zero))
+    assert np.isnan(value("sqrt", trace.constant(-1.0)))
+    assert [trace.operation("where", (one, x, four)), trace.operation("where", (zero, x, four))] == [x, four]
+    assert [trace.operation("where", (one, four, x)), trace.operation("where", (zero, four, x))] == [four, x]
+    assert not names(trace)
+    choice = trace.operation("where", (trace.operation("less", (x, four)), one, nine))
+    assert trace.ops[choice] == "where"
 
 
 # ---- arrays ----
@@ -247,6 +280,8 @@ ARRAYS: list[Any] = [
     lambda x: np.copy(x, order="C"),
     lambda x: np.where(x < 0.0, x, 1.0),
     lambda x: np.where(x < 0.0, x < -0.5, x > 0.5),
+    lambda x: np.where(x < 0.0, x, x > 0.5),
+    lambda x: np.where(x < 0.0, x < -0.5, x),
     lambda x: np.einsum("...ii->...i", x[:, :, :2]),
     lambda x: x if x.any() else 0.0 * x,
     lambda x: x if np.zeros_like(x).any() else 2.0 * x,
