@@ -12,11 +12,13 @@ import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_choice, expect_names, expect_number, expect_whole
+from systems.arithmetic.exact import DISCONTINUOUS
 from systems.errors import InvalidValue, expect
 from systems.expressions import largest
 from systems.implicit import ImplicitRungeKutta
 from systems.linear import LinearPlant
 from systems.lowering import lower
+from systems.lowering.program import read
 from systems.newton import solved, where_solved
 from systems.plant import Plant
 
@@ -58,7 +60,8 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
     f = plant.casadi()
     x, u, w, p = f.sx_in()
     jacobians = [ca.jacobian(f(x, u, w, p), z) for z in (x, u, w)]
-    if any(ca.symvar(jacobian) for jacobian in jacobians):
+    # A step has a constant slope as well.
+    if any(ca.symvar(jacobian) for jacobian in jacobians) or any(i.op in DISCONTINUOUS for i in read(f).instructions):
         raise InvalidValue(
             f"{plant.name} is not linear, so it has no exact discretisation; use integrator='rk4' or linearise it"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from ctrl.certify.candidates.sampling import corners
 from ctrl.certify.claims.claim import expected_box
 from ctrl.certify.claims.result import Kind
+from ctrl.certify.constraints import holds_every_input
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.search.prove import expect_limits
@@ -24,7 +25,6 @@ from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import clipped
 from systems.errors import expect, shown
 from systems.lowering import lower
-from systems.reading.conditions import is_input_box
 
 __all__ = ["BarrierCertificate", "certify_barrier"]
 
@@ -122,7 +122,8 @@ def certify_barrier(
 
     Raises:
         NotApplicable: the loop has no enclosure, a barrier depends on the input, or the box is not bounded.
-        InvalidValue: no barrier, or an object that is not a constraint.
+        InvalidValue: no barrier, an object that is not a constraint, or a box that reaches beyond half a period of a
+            periodic signal.
     """
     began, limits = process_time(), expect_limits(limits)
     loop = ClosedLoop(task, law, disturbance=disturbance or {})
@@ -135,6 +136,12 @@ def certify_barrier(
     lower_, upper = expected_box(loop, box)
     if not np.isfinite([lower_, upper]).all():
         raise NotApplicable(f"task '{task.name}' has no bounded domain; pass a box in which the set lies")
+    if beyond := loop.beyond_half_a_period(lower_, upper):
+        raise InvalidValue(
+            f"box from {lower_} to {upper}: a periodic signal or a quaternion reaches beyond {beyond}, where a "
+            "controller may take another representative of it, closer to the reference, than the law reads; give a "
+            "smaller box"
+        )
     claimed = BarrierCertificate(loop, tuple(barriers), (lower_, upper))
     kind, boxes, point = _decided(claimed, limits)
     return BarrierCertificate(
@@ -149,7 +156,7 @@ def _decided(claimed: BarrierCertificate, limits: SearchLimits) -> tuple[Kind, i
     hard = [
         lower(g, to="interval")
         for c, g in zip(task.constraints, task.constraint_functions, strict=True)
-        if isinstance(c.requirement, Hard) and not is_input_box(task, c)
+        if isinstance(c.requirement, Hard) and not holds_every_input(c, task, bounds)
     ]
 
     def kept(x: Interval) -> np.ndarray:

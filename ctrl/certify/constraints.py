@@ -20,12 +20,12 @@ from systems import Hard, InvalidValue, Task
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import clipped
 from systems.arithmetic.interval_matrices import least_eigenvalue, product
-from systems.constraints import Constraint
+from systems.constraints import Box, Constraint
 from systems.errors import expect
 from systems.lowering import lower
 from systems.reading.conditions import is_input_box
 
-__all__ = ["ConstraintStatus", "KeptConstraints", "constraint_statuses", "keeps_constraints"]
+__all__ = ["ConstraintStatus", "KeptConstraints", "constraint_statuses", "holds_every_input", "keeps_constraints"]
 
 _SHRUNK = 1e-6  # of a projected quadratic function, so that outward rounding proves that it bounds the full one
 
@@ -160,6 +160,12 @@ def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None)
             f"the states or inputs of task '{task.name}' differ from those of '{certificate.task}', the task of the "
             "certificate"
         )
+    (low, high), (least, most) = loop.task.applied_bounds, task.true_dynamics.plant.bounds
+    if (low < least).any() or (high > most).any():
+        raise InvalidValue(
+            f"the certified loop applies inputs from {low} to {high}, beyond the actuator limits {least} to {most} of "
+            f"task '{task.name}', which would change it; certify the law for this task"
+        )
     return expect_limits(limits)
 
 
@@ -178,10 +184,10 @@ def _examined(
         shared: whether each may take no more than an equal share of what is left of the limits.
     """
     loop, region, boxes, began = certificate.claimed.loop, certificate.region, 0, perf_counter()
-    bounds = tuple(np.clip(b, *task.applied_bounds) for b in loop.task.applied_bounds)
+    bounds = loop.task.applied_bounds  # what the certified loop applies; the task may have narrower input constraints
     functions = dict(zip(map(id, task.constraints), task.constraint_functions, strict=True))
     for k, constraint in enumerate(which):
-        if is_input_box(task, constraint):  # the input is clipped to it
+        if holds_every_input(constraint, task, bounds):  # the input is clipped to it
             yield ConstraintStatus(constraint, Kind.PROVED)
             continue
         g = functions[id(constraint)]
@@ -191,6 +197,14 @@ def _examined(
         kind, examined, point = _decided(value, region, _divided(g, region), left)
         boxes += examined
         yield ConstraintStatus(constraint, kind, examined, point)
+
+
+def holds_every_input(constraint: Constraint, task: Task, bounds: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether a constraint is a hard box on inputs alone that holds all inputs between the bounds."""
+    if not (isinstance(constraint, Box) and is_input_box(task, constraint)):
+        return False
+    low, high = constraint.interval(task.plant.input)
+    return bool(((low <= bounds[0]) & (bounds[1] <= high)).all())
 
 
 def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:

@@ -225,14 +225,15 @@ class RegionPlanner:
         """Raises InvalidValue where a certificate is not about the dynamics of its mode."""
         expect(reference, ModeReference, f"a reference of mode '{mode}'", "such as ModeReference(certificate)")
         task = reference.certificate.claimed.loop.task
-        if not _is_carried(self.system.mode(mode).plant, task.plant):
+        dynamics = task.true_dynamics  # which the certificate is about
+        if not _is_carried(self.system.mode(mode).plant, dynamics.plant):
             raise InvalidValue(
                 f"the certificate of task '{task.name}' is about other equations or actuator limits than those of mode "
                 f"'{mode}'; its plant must be the mode's, with the same parameters, or the one that the mode's carries"
             )
-        sampling = (task.dt, task.integrator, task.substeps)
+        sampling = (dynamics.dt, dynamics.integrator, dynamics.substeps)
         if sampling != (self.dt, self.integrator, 1):
             raise InvalidValue(
-                f"the certificate of task '{task.name}' is about {task.dynamics}; expected {self.integrator}, "
+                f"the certificate of task '{task.name}' is about {dynamics}; expected {self.integrator}, "
                 f"{self.dt:g} s, as the planner simulates"
             )

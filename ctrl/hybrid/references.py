@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -77,7 +77,7 @@ class ModeReference:
 
     def _equations_read(self, moved: np.ndarray) -> list[str]:
         """Names of the moved states that the equations read."""
-        f = self.certificate.claimed.loop.task.plant.casadi()
+        f = self.certificate.claimed.loop.task.true_dynamics.plant.casadi()
         x, u, w, p = f.sx_in()
         ode = f(x, u, w, p)
         return [self.certificate.state.names[i] for i in moved if ca.depends_on(ode, x[int(i)])]
@@ -88,12 +88,13 @@ class ModeReference:
         assert self.shift is not None
         return self.shift
 
-    @property
+    @cached_property
     def law(self) -> SaturatedLinear:
-        """The law of the reference that is not moved."""
-        law = self.certificate.claimed.loop.law
+        """The law of the reference that is not moved, within the input bounds of the certified loop."""
+        loop = self.certificate.claimed.loop
+        law, bounds = loop.law, loop.task.applied_bounds
         assert isinstance(law, SaturatedLinear)
-        return law
+        return replace(law, lower=np.clip(law.lower, *bounds), upper=np.clip(law.upper, *bounds))
 
     @cached_property
     def region(self) -> SublevelSet:

@@ -50,7 +50,8 @@ class ClosedLoop:
             for every value in the intervals; point evaluations use the middle unless w is given.
 
     Raises:
-        NotApplicable: the reference moves, or the plant may jump between neighbouring states.
+        NotApplicable: the reference moves, an input must be an integer, or the plant may jump between neighbouring
+            states.
         InvalidValue: an interval that does not hold the plant's own value, or an unbounded disturbance; an uncertain
             parameter that the plant's equations or limits read in a way that an expression cannot follow.
         UnknownName: no such parameter or signal.
@@ -81,6 +82,13 @@ class ClosedLoop:
             raise NotApplicable(
                 f"task '{self.task.name}' has signals that are known ahead, so its plant changes with time, and proofs "
                 "are of plants that do not; prove it of the task without them"
+            )
+        if self.task.reading.has_integers:
+            names = ", ".join(signal.name for signal in self.task.plant.input if signal.integer)
+            raise NotApplicable(
+                f"task '{self.task.name}': {names} must be an integer, and a law in closed form is continuous, so it "
+                "gives what the actuator cannot apply; prove it of the plant with this input declared by signals(...), "
+                "which makes no claim about the rounded input"
             )
         if self.task.measurement is not None:
             raise NotApplicable(

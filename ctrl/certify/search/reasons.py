@@ -49,6 +49,8 @@ def around_centre(claim: Claim) -> tuple[str, str]:
             "another law; or another plant, without the states that do not converge (such as the norm of a quaternion, "
             "which in_error_coordinates(task) takes out)",
         )
+    varied = ", ".join(loop.uncertain)
+    narrower = f"; narrower intervals of {varied}, for all of which one V has to decrease" if varied else ""
     change = P @ J.mid + J.mid.T @ P + kappa * P if loop.continuous else J.mid.T @ P @ J.mid - (1.0 - kappa) * P
     decrease = np.linalg.eigvalsh(0.5 * (change + change.T))
     if decrease.max() >= -_ZERO * np.abs(decrease).max():
@@ -59,8 +61,10 @@ def around_centre(claim: Claim) -> tuple[str, str]:
         )
     return (
         "no decrease proved around the centre of V: it is too small there for the bounds on the loop's slopes",
-        "a V whose decrease is even in all states: lyapunov(task, law); a kink of the law at the centre, an uncertain "
-        "parameter or kappa leave less of it",
+        "a V whose decrease is even in all states: lyapunov(task, law)"
+        + narrower
+        + ("; a smaller kappa" if kappa else "")
+        + "; a kink of the law at the centre leaves less of it",
     )
 
 

@@ -59,13 +59,14 @@ def test_every_constraint_has_its_own_status(proved: Certificate) -> None:
         Box("chance", {"speed": (-1.01 * speed, 1.01 * speed)}, requirement=Chance(0.9)),
         Box("soft", {"position": (-10.0, 10.0)}, requirement=Soft(1.0)),
         Box("budget", {"speed": (-0.95 * speed, 1.01 * speed)}, requirement=Budget(1.0, "episode")),
-        Box("input", {TASK.plant.input.names[0]: (-0.5, 0.5)}, requirement=Hard()),
+        Box("actuator", {TASK.plant.input.names[0]: (-1.0, 1.0)}, requirement=Hard()),
+        Box("narrower", {TASK.plant.input.names[0]: (-0.5, 0.5)}, requirement=Hard()),  # than what the loop clips to
     )
     task = dataclasses.replace(TASK, constraints=constraints)
     domain, *statuses = constraint_statuses(proved, task, LIMITS)
     kinds = {status.constraint.name: status.kind for status in statuses}  # type: ignore[union-attr]
     expected = {"fast": Kind.REFUSED, "chance": Kind.PROVED, "soft": Kind.PROVED, "budget": Kind.REFUSED}
-    assert kinds == {**expected, "input": Kind.PROVED}
+    assert kinds == {**expected, "actuator": Kind.PROVED, "narrower": Kind.REFUSED}
     assert domain.kind is Kind.PROVED
     assert str(domain).startswith("domain: kept")
     broken = statuses[0].counterexample

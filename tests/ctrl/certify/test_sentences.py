@@ -11,7 +11,15 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl.certify import Certificate, ClosedLoop, QuadraticLyapunov, SearchLimits, SymbolicLyapunov, certify
+from ctrl.certify import (
+    Certificate,
+    ClosedLoop,
+    QuadraticLyapunov,
+    SearchLimits,
+    SymbolicLyapunov,
+    certify,
+    lyapunov,
+)
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.sentences import sentence
 from ctrl.certify.claims.sublevel_set import SublevelSet
@@ -204,3 +212,27 @@ def test_a_disturbed_claim_that_the_domain_cuts(bounds: dict[str, tuple[float, f
     assert "within the domain of the task" in proved.claim
     found, _ = best_certificate(pushed, law, 5.0, None, False, disturbed=True)
     assert found.is_proved, found
+
+
+@dataclass(frozen=True)
+class Sheared(Plant):
+    """x+ = 0.9 x + a y, y+ = 0.9 y."""
+
+    a: float = 0.5
+    dt: float = 1.0
+
+    state = signals("x", "y")
+    input = signals("u")
+
+    def step(self, x, u, w):
+        return 0.9 * x.x + self.a * x.y + 0 * u.u, 0.9 * x.y
+
+
+def test_the_advice_for_an_uncertain_parameter_is_followed_with_success() -> None:
+    sheared = Task("t", Sheared(), 1.0, 50, TWO, Uniform([-1.0] * 2, [1.0] * 2))
+    V, box = lyapunov(sheared, IDLE), (-np.ones(2), np.ones(2))
+    wide = certify(sheared, IDLE, V, 0.1, box=box, uncertain={"a": (0.1, 0.9)})
+    assert not wide.is_proved
+    assert "narrower intervals of a," in wide.advice
+    assert certify(sheared, IDLE, V, 0.1, box=box, uncertain={"a": (0.48, 0.52)}).is_proved
+    assert "narrower" not in certify(sheared, IDLE, V, 0.1, box=box, kappa=0.18).advice
