@@ -104,11 +104,11 @@ def solve_by_generation(
         left = time_limit - (perf_counter() - began)
         if left <= 0:
             return Optimum(Status.TIMEOUT, np.zeros(program.size), numbers[:0], numbers, rounds, iterations, np.inf)
-        found = solve_with(program, numbers, max_iterations, left)
-        rounds, iterations = rounds + 1, iterations + found.iterations
-        violated = found.status is Status.SOLVED and len(numbers) < len(program.every)
+        optimum = solve_with(program, numbers, max_iterations, left)
+        rounds, iterations = rounds + 1, iterations + optimum.iterations
+        violated = optimum.status is Status.SOLVED and len(numbers) < len(program.every)
         if violated:
-            excess = program.violations(found.z)
+            excess = program.violations(optimum.z)
             excess[numbers] = -np.inf  # imposed ones are satisfied to the solver's tolerance
             by_place = excess.reshape(shape)
             worst = by_place.argmax(axis=1)
@@ -117,4 +117,6 @@ def solve_by_generation(
             violated = len(added) > 0
             numbers = np.union1d(numbers, added)
         if not violated:
-            return Optimum(found.status, found.z, found.active, found.imposed, rounds, iterations, found.residual)
+            return Optimum(
+                optimum.status, optimum.z, optimum.active, optimum.imposed, rounds, iterations, optimum.residual
+            )

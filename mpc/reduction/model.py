@@ -200,12 +200,12 @@ def _expect_zero(task: Task, part: np.ndarray, whole: np.ndarray, otherwise: str
 
 def _expressions(task: Task, kind: type) -> list[tuple[int, ca.SX, ca.SX, ca.SX]]:
     """Index, x, u and g(x, u) of the constraints with such a requirement."""
-    found = []
+    rows = []
     for i, (constraint, g) in enumerate(zip(task.constraints, task.constraint_functions, strict=True)):
         if isinstance(constraint.requirement, kind):
             x, u = g.sx_in()
-            found.append((i, x, u, ca.densify(g(x, u))))
-    return found
+            rows.append((i, x, u, ca.densify(g(x, u))))
+    return rows
 
 
 def _hard_rows(task: Task, ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -236,12 +236,12 @@ def _hard_rows(task: Task, ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _keep_out(task: Task, share: float) -> tuple[tuple[KeepOut, ...], float]:
     n = len(task.plant.state)
-    found = _expressions(task, Chance)
-    chances = [task.constraints[i].requirement for i, *_ in found]
+    expressions = _expressions(task, Chance)
+    chances = [task.constraints[i].requirement for i, *_ in expressions]
     risks = [1.0 - chance.probability for chance in chances if isinstance(chance, Chance)]
     mode_risk = share * min(risks, default=0.0)
     made = []
-    for (i, x, u, g), risk in zip(found, risks, strict=True):
+    for (i, x, u, g), risk in zip(expressions, risks, strict=True):
         name, rows = task.constraints[i].name, g.shape[0]
         quantile = float(norm.isf(min((risk - mode_risk) / rows, 0.5)))
         hessians = [ca.hessian(g[row], ca.vertcat(x, u))[0] for row in range(rows)]

@@ -27,7 +27,8 @@ from systems.reading import Part
 
 __all__ = ["MultiModalMPC"]
 
-_PENALTY = 100.0  # of violations that cannot be avoided, relative to the gradient of the cost
+_PENALTY = 1e4  # cost of violating a constraint by the half axis of a keep-out set in one sample
+_EXTREMES = 2  # paths at the bounds of the inputs about which a program is linearised
 
 
 @final
@@ -41,13 +42,16 @@ class MultiModalMPC(OnlineController):
 
     The probabilities of the modes follow from the measured transitions by Bayes' rule. The risk of a chance constraint
     is split: modes with a total probability of at most ``risk_of_modes`` of it are left out, and its rows share the
-    rest evenly (Boole's inequality). If the chance constraints cannot be satisfied, their violation is minimised, and
-    the status is ``infeasible``.
+    rest evenly (Boole's inequality).
+
+    Keep-out sets become half-spaces about the last plan. If there is none, or none that continues it, also about the
+    paths under the reference input and under the bounds of the inputs, and the plan of least cost is taken. If none
+    satisfies the chance constraints, their violation is minimised, and the status is ``infeasible``.
 
     Args:
         task: of a :class:`systems.multimodal.MultiModalPlant`. Its chance constraints keep the state out of ellipsoids,
             or are affine; its hard constraints are affine in the states and inputs that the agents do not have.
-        horizon: number of predicted samples, at least 2.
+        horizon: number of predicted samples.
         predictor: of the active cones; default: those of the last sample.
         risk_of_modes: share of the smallest risk, from 0 to below 1.
         max_iterations: of the solver in one program; default: 100.
@@ -61,7 +65,7 @@ class MultiModalMPC(OnlineController):
 
     Raises:
         NotApplicable: a task of another form.
-        InvalidValue: a horizon below 2, or another number out of its range.
+        InvalidValue: a number out of its range.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class MultiModalMPC(OnlineController):
         self._iterations = 100 if max_iterations is None else max_iterations
         joint = int(np.prod([len(modes) for modes in self.model.modes]))
         self._shape = len(self.model.keep_out), joint, horizon
+        nothing = np.zeros(0, dtype=int)
+        self.predictor.expect_fits(Situation(np.zeros(len(task.plant.state)), self.model.prior, self._shape, nothing, 0))
         self._forget()
 
     def _forget(self) -> None:
@@ -124,29 +130,43 @@ class MultiModalMPC(OnlineController):
         began = perf_counter()
         self._modes.update(x, k)
         likely = self._modes.likely()
-        gradients, around = self._gradients(k), self._around(x, k)
-        if not np.isfinite(around).all():
-            return SolveResult(Status.NUMERICAL)
         self.situation = Situation(x, likely, self._shape, self._active, max(k - self._solved_at, 0))
-        self.program = SampleProgram(self.model, self.responses, x, likely, gradients, around)
-        predicted = self.predictor.predict(self.situation)
-        optimum = self._optimum(self.program, predicted, began)
-        status, iterations = optimum.status, optimum.iterations
-        if status is Status.INFEASIBLE:
-            penalty = _PENALTY * (1.0 + float(np.abs(self.program.q).max()))
-            self.program = SampleProgram(self.model, self.responses, x, likely, gradients, around, penalty)
-            optimum = self._optimum(self.program, np.union1d(optimum.imposed, predicted).astype(int), began)
-            iterations += optimum.iterations
-        self.optimum = optimum
-        if optimum.status is not Status.SOLVED:
-            return SolveResult(optimum.status, None, iterations, optimum.residual)
-        self._active, self._solved_at = optimum.active, k
-        source = Source.OPTIMAL if status is Status.SOLVED else Source.SUBOPTIMAL
-        return SolveResult(status, self._planned(x, k, optimum), iterations, optimum.residual, None, source)
+        paths = self._paths(x, k)
+        if not all(np.isfinite(path).all() for path in paths):
+            return SolveResult(Status.NUMERICAL)
+        given = self.model, self.responses, x, likely, self._gradients(k)
+        predicted, iterations = self.predictor.predict(self.situation), 0
+        has_plan, status = len(paths) > _EXTREMES + 1, Status.INFEASIBLE
+        for penalty in (np.inf, _PENALTY):
+            best = np.inf
+            for i, path in enumerate(paths):
+                program = SampleProgram(*given, path, penalty)
+                optimum = solve_by_generation(program, predicted, self._iterations, self._left(began))
+                iterations += optimum.iterations
+                if optimum.status is Status.SOLVED:
+                    if program.objective(optimum.z) < best:
+                        best = program.objective(optimum.z)
+                        self.program, self.optimum = program, optimum
+                elif optimum.status is not Status.INFEASIBLE:
+                    status = optimum.status
+                if best < np.inf and has_plan and i == 0 and np.isinf(penalty):
+                    break  # the last plan goes on
+            if best < np.inf:
+                assert self.optimum is not None
+                self._active, self._solved_at = self.optimum.active, k
+                met = np.isinf(penalty)
+                return SolveResult(
+                    Status.SOLVED if met else status,
+                    self._planned(x, k, self.optimum),
+                    iterations,
+                    self.optimum.residual,
+                    None,
+                    Source.OPTIMAL if met else Source.SUBOPTIMAL,
+                )
+        return SolveResult(status, None, iterations)
 
-    def _optimum(self, program: SampleProgram, predicted: np.ndarray, began: float) -> Optimum:
-        left = self.time_limit - (perf_counter() - began)
-        return solve_by_generation(program, predicted, self._iterations, left)
+    def _left(self, began: float) -> float:
+        return self.time_limit - (perf_counter() - began)
 
     def _gradients(self, k: int) -> np.ndarray:
         """Of the stage cost at zero, (N + 1, n_e + m), at samples from k on; the state's alone at the last."""
@@ -156,17 +176,40 @@ class MultiModalMPC(OnlineController):
         gradients[-1, -m:] = 0.0
         return gradients
 
-    def _around(self, x: np.ndarray, k: int) -> np.ndarray:
-        """The ego's states (N + 1, n_e) at samples from k on in the last plan, whose last input is held; without a
-        plan, under the reference input."""
-        inputs = self.task.reading.window(k, self.horizon)[1]
-        plan = self.plan
-        if plan is not None and 0 <= k - plan.k < self.horizon:
+    def _paths(self, x: np.ndarray, k: int) -> list[np.ndarray]:
+        """The ego's states (N + 1, n_e) at samples from k on, about which keep-out sets may be linearised: in the last
+        plan, whose last input is held, if there is one; under the reference input; under all lower and under all upper
+        bounds of the inputs, within the hard constraints."""
+        reference = self.task.reading.window(k, self.horizon)[1]
+        paths = []
+        if (plan := self.plan) is not None and 0 <= k - plan.k < self.horizon:
             i = k - plan.k
-            inputs = np.concatenate([plan.u[i:], np.repeat(plan.u[-1:], i, axis=0)])
-        path = [x[self.model.ego]]
-        for u in inputs:
-            path.append(self.model.A @ path[-1] + self.model.B @ u + self.model.c)
+            paths.append(self._path(x, np.concatenate([plan.u[i:], np.repeat(plan.u[-1:], i, axis=0)])))
+        paths.append(self._path(x, reference))
+        for bound in (self._lower, self._upper):
+            wished = np.where(np.isfinite(bound), bound, reference)
+            paths.append(self._path(x, reference, wished))
+        return paths
+
+    def _path(self, x: np.ndarray, inputs: np.ndarray, wished: np.ndarray | None = None) -> np.ndarray:
+        """The ego's states under inputs (N, m), or under what lies as far from them towards others as the hard
+        constraints permit."""
+        model = self.model
+        n = len(model.ego)
+        path = [x[model.ego]]
+        on_input = model.C[:, n:].any(axis=1)
+        for t, u in enumerate(inputs):
+            after = model.A @ path[-1] + model.B @ u + model.c
+            if wished is not None:
+                step = wished[t] - u
+                left = np.where(
+                    on_input, model.d - model.C @ np.concatenate([path[-1], u]), model.d - model.C[:, :n] @ after
+                )
+                slope = np.where(on_input, model.C[:, n:] @ step, model.C[:, :n] @ model.B @ step)
+                rising = slope > 0
+                share = float(np.clip((left[rising] / slope[rising]).min(initial=1.0), 0.0, 1.0))
+                after = after + model.B @ (share * step)
+            path.append(after)
         return np.array(path)
 
     def _planned(self, x: np.ndarray, k: int, optimum: Optimum) -> Plan:

@@ -36,6 +36,9 @@ class Situation:
 class ConstraintPredictor(ByContent, ABC):
     """Predicts the active cones of a sample. Whatever is missing is added by constraint generation."""
 
+    def expect_fits(self, situation: Situation) -> None:  # noqa: B027  # most fit every controller
+        """Raises InvalidValue if it is not made for a controller with such situations."""
+
     @abstractmethod
     def predict(self, situation: Situation) -> np.ndarray:
         """Numbers of the cones that are expected to be active."""

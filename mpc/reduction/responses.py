@@ -73,10 +73,11 @@ def _mode(mode: AgentMode, G: np.ndarray, H: np.ndarray) -> ModeResponse:
     inputs = np.zeros((N, m, N * q, N - 1, m, n_k))
     for i in range(1, N):
         inputs[i, :, :, i - 1] = np.einsum("ab,cw->awbc", np.eye(m), F[i])
-    z = np.concatenate([R[:N], inputs.reshape(N, m, N * q, -1)], axis=1)
-    weighted = np.einsum("ab,tbwf->tawf", H, z).reshape(-1, z.shape[-1])
+    z = np.concatenate([R[:N], inputs.reshape(N, m, *R.shape[2:])], axis=1)
+    gains = z.shape[-1]
+    weighted = np.einsum("ab,tbwf->tawf", H, z).reshape(z.size // gains, gains)
     S = weighted.T @ z.reshape(weighted.shape)
-    last = np.einsum("ab,bwf->awf", H[:n, :n], R[N]).reshape(-1, z.shape[-1])
+    last = np.einsum("ab,bwf->awf", H[:n, :n], R[N]).reshape(R[N].size // gains, gains)
     S += last.T @ R[N].reshape(last.shape)
     entries = []
     for t in range(N + 1):

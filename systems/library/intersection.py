@@ -151,7 +151,7 @@ class Intersection(MultiModalPlant):
             rates += [present, acceleration]
         return rates
 
-    def gaps(self, x: Vector) -> list[Any]:
+    def gap(self, x: Vector, u: Vector) -> list[Any]:
         """1 - (distance along / half axis)^2 - (distance across / half axis)^2 of each road user; > 0 within its
         ellipse."""
         rows = []
@@ -214,7 +214,7 @@ def intersection(plant: Intersection | None = None) -> Task:
         cost=Quadratic(Q={"speed": 1.0}, R={"acceleration": 1.0}),
         constraints=(
             Box("forwards", {"speed": (0.0, 12.0)}),
-            Inequality("gap", lambda x, u: plant.gaps(x)).chance(0.97),
+            Inequality("gap", plant.gap).chance(0.97),
         ),
         reference=Trajectory(_flowing(plant)),
         initial=Uniform(
