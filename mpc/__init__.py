@@ -14,6 +14,8 @@ from mpc.interop.to_dompc import DoMPC, to_dompc
 from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
 from mpc.linear.linear_mpc import LinearMPC
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
+from mpc.reduction.multimodal_mpc import MultiModalMPC
+from mpc.reduction.predictors import ConstraintPredictor, EveryConstraint, LastActiveSet
 from mpc.sampling.cross_entropy import CrossEntropyMPC
 from mpc.sampling.mppi import MPPI
 from mpc.scenario.scenario_mpc import Scenario, ScenarioMPC
@@ -32,19 +34,23 @@ from mpc.stochastic.tube import tube_gain
 __all__ = [
     "MPPI",
     "AdaptiveMPC",
+    "ConstraintPredictor",
     "CovarianceSteering",
     "CrossEntropyMPC",
     "DoMPC",
     "EqualityMPC",
     "ErrorDynamics",
+    "EveryConstraint",
     "ExplicitMPC",
     "FrequencySweep",
     "GaussianMixture",
     "HarmonicMPC",
     "LagrangianMPC",
+    "LastActiveSet",
     "LinearMPC",
     "MoveBlocking",
     "MovingHorizonEstimator",
+    "MultiModalMPC",
     "NonlinearMPC",
     "Scenario",
     "ScenarioMPC",

@@ -8,6 +8,7 @@ from systems.library.cstr import StirredTank, stirred_tank
 from systems.library.double_integrator import DoubleIntegrator, braking, double_integrator, effort_budget
 from systems.library.driving import Highway, driving
 from systems.library.heat_pump import HeatPump, heat_pump
+from systems.library.intersection import Intersection, intersection
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
 from systems.library.path_tracking import PathTracking, lane_bound, path_tracking
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
@@ -27,6 +28,7 @@ __all__ = [
     "DynamicCar",
     "HeatPump",
     "Highway",
+    "Intersection",
     "KinematicCar",
     "OscillatingMasses",
     "PathTracking",
@@ -52,6 +54,7 @@ __all__ = [
     "dynamic_car",
     "effort_budget",
     "heat_pump",
+    "intersection",
     "kinematic_car",
     "lane_bound",
     "oscillating_masses",

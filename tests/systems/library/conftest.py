@@ -53,7 +53,10 @@ def probes(task: Task) -> list[Probe]:
         lowest, highest = task.domain.interval(plant.state)
         x = np.maximum(x[0], lowest), np.minimum(x[1], highest)
     u = tuple(np.nan_to_num(bound, posinf=1.0, neginf=-1.0) for bound in plant.bounds)
-    w = _widened(*task.disturbance.support(plant.disturbance))
+    declared = plant.disturbance
+    mean, deviation = task.disturbance.mean(declared), np.sqrt(np.diag(task.disturbance.covariance(declared)))
+    low, high = task.disturbance.support(declared)
+    w = _widened(np.maximum(low, mean - 4.0 * deviation), np.minimum(high, mean + 4.0 * deviation))
     none = np.zeros(0), np.zeros(0)
     xr, ur = ((value - 0.1, value + 0.1) for value in task.reference.at(plant, 0))
 

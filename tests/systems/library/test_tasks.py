@@ -21,6 +21,7 @@ NOT_FOR_LQR = {
     "cartpole_swing_up",
     "driving",
     "heat_pump",
+    "intersection",
     "pendulum_swing_up",
     "van_der_pol_reversed",
 }

@@ -1,0 +1,1 @@
+"""Stochastic MPC among agents with several modes, its cone program reduced without changing its optimum."""
