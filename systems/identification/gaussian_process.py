@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 
 from systems.arguments import expect_whole
-from systems.identification.regression import FittedRegression, Regression
+from systems.identification.regression import FittedRegression, Regression, expect_samples
 
 __all__ = ["GaussianProcess", "Kernel", "fitted_kernel", "spread_points"]
 
@@ -35,6 +35,11 @@ class Kernel:
         squares = ((a[:, None, :] - b[None, :, :]) / self.lengths) ** 2
         return np.asarray(self.signal**2 * np.exp(-0.5 * squares.sum(axis=-1)))
 
+    def expression(self, points: np.ndarray, z: ca.SX) -> ca.SX:
+        """Covariances (k, 1) of the function at points (k, d) with that at an expression z (d, 1)."""
+        scaled = (ca.repmat(z.T, len(points), 1) - ca.SX(points)) / ca.repmat(ca.SX(self.lengths).T, len(points), 1)
+        return self.signal**2 * ca.exp(-0.5 * ca.sum2(scaled**2))
+
 
 @final
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class GaussianProcess(Regression):
         expect_whole(self.points, "points of a Gaussian process", least=5, most=1000)
 
     def fit(self, z: np.ndarray, y: np.ndarray) -> FittedRegression:
+        expect_samples(z, y)
         chosen = spread_points(z, self.points)
         centre = float(y.mean())
         return _FittedProcess(fitted_kernel(z[chosen], y[chosen] - centre), z, y, chosen, centre)
@@ -78,10 +84,7 @@ class _FittedProcess(FittedRegression):
 
     def _covariances(self, z: ca.SX) -> ca.SX:
         """With the points, (points, 1)."""
-        scaled = (ca.repmat(z.T, len(self.points), 1) - ca.SX(self.points)) / ca.repmat(
-            ca.SX(self.kernel.lengths).T, len(self.points), 1
-        )
-        return self.kernel.signal**2 * ca.exp(-0.5 * ca.sum2(scaled**2))
+        return self.kernel.expression(self.points, z)
 
     def mean(self, z: ca.SX) -> ca.SX:
         return self.centre + ca.SX(self.weights).T @ self._covariances(z)

@@ -10,7 +10,7 @@ import numpy as np
 
 from systems.arguments import expect_seed, expect_whole
 from systems.identification.gaussian_process import fitted_kernel, spread_points
-from systems.identification.regression import FittedRegression, Regression
+from systems.identification.regression import FittedRegression, Regression, expect_samples
 
 __all__ = ["RandomFeatures"]
 
@@ -36,6 +36,7 @@ class RandomFeatures(Regression):
         expect_seed(self.seed)
 
     def fit(self, z: np.ndarray, y: np.ndarray) -> FittedRegression:
+        expect_samples(z, y)
         centre, chosen = float(y.mean()), spread_points(z, _POINTS)
         kernel = fitted_kernel(z[chosen], y[chosen] - centre)
         rng = np.random.default_rng(self.seed)
