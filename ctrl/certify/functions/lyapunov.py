@@ -162,6 +162,20 @@ class QuadraticLyapunov(Lyapunov):
         ball = pi ** (n / 2) / gamma(n / 2 + 1)
         return float(ball * level ** (n / 2) / np.sqrt(np.linalg.det(self.P)))
 
+    def share_beyond(self, level: float, distance: np.ndarray) -> np.ndarray:
+        """Shares (n,) of {V <= level} in which x_i lies by more than a distance (n,) above the centre, to rounding
+        error.
+
+        In coordinates in which the set is the unit ball it is the cap beyond h = distance / reach, whose share is half
+        the regularised incomplete beta function of 1 - h^2 (Li 2011, "Concise formulas for the area and volume of a
+        hyperspherical cap").
+        """
+        from scipy.special import betainc  # slow to import and only needed here
+
+        h = np.clip(distance / np.sqrt(level * np.diag(np.linalg.inv(self.P))), -1.0, 1.0)
+        half = 0.5 * betainc(0.5 * (len(h) + 1), 0.5, 1.0 - h * h)
+        return np.where(h >= 0, half, 1.0 - half)
+
 
 @final
 @dataclass(frozen=True, eq=False)
