@@ -8,6 +8,7 @@ Lyapunov functions, methods that compute better ones, and estimates by sampling.
 from ctrl.certify.barriers import BarrierCertificate, certify_barrier
 from ctrl.certify.candidates.disturbed import disturbances, sampled_inner
 from ctrl.certify.candidates.linearised import cost_to_go, lyapunov, riccati
+from ctrl.certify.candidates.reshaped import reshaped
 from ctrl.certify.candidates.sampling import SampledLimit, SampledRegion, sampled_limit, sampled_region
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Claim
@@ -61,6 +62,7 @@ __all__ = [
     "prove",
     "proved_region",
     "proved_share",
+    "reshaped",
     "rest_point",
     "riccati",
     "sampled_inner",

@@ -39,8 +39,8 @@ CHECK_SECONDS = 25.0
 """To verify again, by default. A search has 60, and half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
-_FAR = 0.01  # of the level at which samples end: a proof that comes less far is for want of a search, not of the loop
-_HASTE = 1.0 / 3.0  # of the linearised loop's own decay, which V must keep up with
+_FAR = 0.1  # of the level at which samples end: a proof that comes less far is for want of a search, not of the loop
+_HASTE = 0.5  # of the linearised loop's own decay, which V must keep up with
 _AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 

@@ -48,6 +48,10 @@ class Law(ABC):
         """As :meth:`enclose_jacobian`, over parallelepipeds, which may tell more than over their hulls."""
         return self.enclose_jacobian(patch.hull)
 
+    def affine_slope(self, patch: Patch) -> np.ndarray | None:
+        """The slope (m, n), exact numbers, of a law that is affine on one parallelepiped; None if that is not known."""
+        return None
+
     @property
     @abstractmethod
     def casadi(self) -> ca.Function:

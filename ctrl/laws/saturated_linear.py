@@ -79,6 +79,10 @@ class SaturatedLinear(Law):
     def enclose_slopes(self, patch: Patch) -> Interval:
         return clip(self._unclipped(patch).range(patch.half), self._slope(patch.hull), self.lower, self.upper)[1]
 
+    def affine_slope(self, patch: Patch) -> np.ndarray | None:
+        reach = self._unclipped(patch).range(patch.half)
+        return -self.K if ((reach.lo >= self.lower) & (reach.hi <= self.upper)).all() else None
+
     def _unclipped(self, patch: Patch) -> Affine:
         return mean_value(self._linear(patch.point), Ball.of(self._slope(patch.hull)) @ patch.turn, patch.half)
 

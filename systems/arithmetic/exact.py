@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_exactly",
     "is_kept",
     "jumps",
+    "kinked",
     "with_symbolic_numbers",
 ]
 
@@ -39,7 +40,8 @@ DISCONTINUOUS = frozenset(
     {"where", "lt", "le", "eq", "ne", "not", "and", "or", "truth", "real", "share", "sign", "floor", "ceil", "fmod"}
     | {"remainder", "copysign"}
 )
-
+# Where these occur the second derivatives jump or the slope does; a bound by them would say nothing of the kink.
+_KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 
 _BITS = 16_384  # of a rational: thirty squarings in a row would fill the memory
 
@@ -220,6 +222,16 @@ def jumps(function: ca.Function) -> list[str]:
         harmless = {"fmin": [float("inf")], "fmax": [float("-inf")]}.get(i.op, [])
         if any(isinstance(a, float) and abs(a) == float("inf") and a not in harmless for a in i.args):
             operations.add("inf")
+        if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
+            operations.add(i.op)
+    return sorted(operations)
+
+
+def kinked(function: ca.Function) -> list[str]:
+    """Operations at which a function may have no second derivative, though CasADi has a formula for one; best none."""
+    program = read(function)
+    operations = {i.op for i in program.instructions if i.op in _KINKS}
+    for i in program.instructions:
         if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
             operations.add(i.op)
     return sorted(operations)

@@ -10,9 +10,11 @@ from typing import Any, final
 import numpy as np
 
 from ctrl.certify.bounds.decrease import decreases_around, expanded, lowest
+from ctrl.certify.bounds.ellipsoid import decreases_on_ellipsoid
 from ctrl.certify.bounds.frame import Frame
 from ctrl.certify.bounds.quadratics import Terms, greatest, sharpened
 from ctrl.certify.claims.claim import Claim
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.balls import Ball, upward
 from systems.arithmetic.interval import Interval
@@ -84,6 +86,21 @@ class Examiner:
             shown &= ((image.lo >= region.lower) & (image.hi <= region.upper)).all(axis=1)
         return shown
 
+    def is_settled_at_once(self) -> bool:
+        """Whether the whole region is settled by one inequality between matrices: an ellipsoid on which the inputs are
+        affine in the state."""
+        region, loop, T = self.claim.region, self.claim.loop, self.frame.T
+        V = region.V
+        if region.inner > 0 or not (isinstance(V, QuadraticLyapunov) and region.is_whole):
+            return False
+        half = V.reach(region.level, T)
+        if not np.isfinite(half).all():
+            return False
+        reach = Interval.of(upward(np.abs(T) @ half))
+        hull = Interval((V.centre - reach).lo, (V.centre + reach).hi)
+        patch = Patch(hull[None], V.centre[None], half[None], T)
+        return decreases_on_ellipsoid(loop, V, region.level, patch, self.claim.kappa)
+
     def core(self, cover: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
         """Half-widths (n,) of a parallelepiped around the centre that is settled at once, large if possible."""
         region, T = self.claim.region, self.frame.T
@@ -99,6 +116,8 @@ class Examiner:
         shape = np.sqrt(np.maximum(np.diag(np.linalg.pinv(0.5 * (hessian + hessian.T))), 0.0))
         shape = np.where(shape > 0, shape, room)
         half = np.minimum(shape * (room / shape).max(), room)[None] * 2.0 ** -np.arange(0, CORES / 2, 0.5)[:, None]
+        if self.is_settled_at_once():
+            return room
         shown = self.settled_around(half)
         return half[np.argmax(shown)] if shown.any() else None
 

@@ -50,11 +50,18 @@ class SublevelSet:
         return within & (self.V.enclose(x).hi <= self.level)
 
     def volume(self, boxes: int = 200_000) -> float:
-        """Volume of a whole ellipsoid to rounding error, else a lower bound by boxes inside the set."""
-        if isinstance(self.V, QuadraticLyapunov) and self.is_whole:
-            return self.V.volume(self.level)
+        """Volume of a whole ellipsoid to rounding error, else a lower bound by boxes inside the set or, where it is
+        larger, of an ellipsoid without what lies beyond each face of the box."""
+        V = self.V
+        if isinstance(V, QuadraticLyapunov) and self.is_whole:
+            return V.volume(self.level)
         lower, upper = self.hull
-        return self.inner_share(lower, upper, boxes) * float(np.prod(upper - lower))
+        by_boxes = self.inner_share(lower, upper, boxes) * float(np.prod(upper - lower))
+        if not isinstance(V, QuadraticLyapunov):
+            return by_boxes
+        centre = V.middle
+        beyond = sum(V.share_beyond(self.level, d).sum() for d in (self.upper - centre, centre - self.lower))
+        return max(by_boxes, V.volume(self.level) * (1.0 - 1e-9 - float(beyond)))
 
     def inner_share(self, lower: np.ndarray, upper: np.ndarray, boxes: int) -> float:
         """A lower bound of the share of a box (lower, upper (n,)) that lies in the set.

@@ -121,7 +121,8 @@ def holds_again(
     cover = examiner.cover()
     if cover is None or not ((proof.low <= cover[0]) & (proof.high >= cover[1])).all():
         return False, "the box that was cut does not cover the region", low, high
-    if region.inner == 0 and not examiner.settled_around(proof.core[None])[0]:
+    settled = region.inner > 0 or examiner.settled_around(proof.core[None])[0] or examiner.is_settled_at_once()
+    if not settled:
         return False, "no decrease is shown around the equilibrium", low, high
     if claim.loop.continuous and not region.is_whole:
         fault = holds_at_border(claim, SearchLimits(seconds=min(seconds, SearchLimits.seconds)))[1]

@@ -13,7 +13,7 @@ import numpy as np
 
 from systems import DimensionMismatch, InvalidValue
 from systems.arithmetic.balls import Ball
-from systems.arithmetic.exact import DISCONTINUOUS, is_kept, with_symbolic_numbers
+from systems.arithmetic.exact import is_kept, kinked, with_symbolic_numbers
 from systems.arithmetic.interval import Interval
 from systems.arithmetic.interval_functions import sqrt
 from systems.arithmetic.interval_matrices import least_eigenvalue, matvec, quadratic_form, reshape, total
@@ -21,9 +21,6 @@ from systems.lowering import lower
 from systems.lowering.program import read
 
 __all__ = ["Lyapunov", "QuadraticLyapunov", "SymbolicLyapunov"]
-
-# Where these occur the second derivatives jump or the slope does; a bound by them would say nothing of the kink.
-_KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 
 
 class Lyapunov(ABC):
@@ -165,6 +162,20 @@ class QuadraticLyapunov(Lyapunov):
         ball = pi ** (n / 2) / gamma(n / 2 + 1)
         return float(ball * level ** (n / 2) / np.sqrt(np.linalg.det(self.P)))
 
+    def share_beyond(self, level: float, distance: np.ndarray) -> np.ndarray:
+        """Shares (n,) of {V <= level} in which x_i lies by more than a distance (n,) above the centre, to rounding
+        error.
+
+        In coordinates in which the set is the unit ball it is the cap beyond h = distance / reach, whose share is half
+        the regularised incomplete beta function of 1 - h^2 (Li 2011, "Concise formulas for the area and volume of a
+        hyperspherical cap").
+        """
+        from scipy.special import betainc  # slow to import and only needed here
+
+        h = np.clip(distance / np.sqrt(level * np.diag(np.linalg.inv(self.P))), -1.0, 1.0)
+        half = 0.5 * betainc(0.5 * (len(h) + 1), 0.5, 1.0 - h * h)
+        return np.where(h >= 0, half, 1.0 - half)
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -192,14 +203,9 @@ class SymbolicLyapunov(Lyapunov):
             raise InvalidValue(f"V is of type {type(f).__name__}; expected a casadi.Function('V', [x], [V])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size_out(0) != (1, 1):
             raise DimensionMismatch(f"{f} is not a Lyapunov function; expected one column (n, 1) in, one number out")
-        program = read(f)
-        kinks = {i.op for i in program.instructions if i.op in _KINKS}
-        for i in program.instructions:
-            if i.op in ("pow", "constpow") and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
-                kinks.add(i.op)
-        if kinks:
+        if kinks := kinked(f):
             raise InvalidValue(
-                f"{f.name()} uses {', '.join(sorted(kinks))}, where it may have no second derivative; use smooth "
+                f"{f.name()} uses {', '.join(kinks)}, where it may have no second derivative; use smooth "
                 "functions (polynomials, tanh, exp, log1p, sqrt of what is positive)"
             )
         centre = self.centre

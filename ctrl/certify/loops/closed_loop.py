@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from ctrl.certify.loops.plant_step import PlantStep, ValueAndJacobian
+from ctrl.certify.loops.second_order import SecondOrder
 from ctrl.controller import Controller, NotApplicable
 from ctrl.laws.law import Law, clip, clip_exactly
 from systems import InvalidValue, Task, TriviumError, UnknownName
@@ -155,6 +156,42 @@ class ClosedLoop:
         u, slope = clip(self._input_range(patch), self.law.enclose_slopes(patch), *self._bounds)
         by_u = Ball.of(slope) @ patch.turn
         return self.plant_step.enclose_jacobian(patch.hull, u, self.disturbance_box, patch.turn, by_u).jacobian
+
+    def expanded(self, patch: Patch) -> SecondOrder | None:
+        """F of x and u to second order over one parallelepiped: F = F(point) + J v + R[v, v] / 2 with the deviations v
+        of x and u from the point and its input, the Jacobian J (n, n + m) there, and a mean R (n, n + m, n + m) of the
+        second derivatives on the way to x.
+
+        None where there may be none: where an input is not known to be affine in the state, as one that may reach a
+        bound, or the plant's equations may have kinks.
+
+        Args:
+            patch: one, so that its arrays have one row.
+
+        Returns:
+            The value over the patch, the Jacobian at its point, and the means.
+        """
+        (lower, upper), reach = self._bounds, self._input_range(patch)[0]
+        if self.law.affine_slope(patch) is None or not ((reach.lo >= lower) & (reach.hi <= upper)).all():
+            return None
+        n, m, w, point = patch.T.shape[0], len(lower), self.disturbance_box, patch.point[0]
+        there = clipped_box(self.law.enclose(point), lower, upper)
+        by_x, by_u = Ball.of(np.eye(n, n + m)), Ball.of(np.eye(m, n + m, n))
+
+        def over(share: float) -> SecondOrder:
+            x, u = (at + (whole - at) * share for at, whole in ((point, patch.hull[0]), (there, reach)))
+            return self.plant_step.enclose_second_order(x, u, w, by_x, by_u)
+
+        # Taylor's remainder is the integral of 2 (1 - t) times the second derivatives at the share t of the way.
+        try:
+            parts = [over(share) for share in (1.0, 0.75, 0.5, 0.25)]
+        except NotApplicable:
+            return None
+        mean = parts[0].hessian * (1 / 16)
+        for part, weight in zip(parts[1:], (3 / 16, 5 / 16, 7 / 16), strict=True):
+            mean = mean + part.hessian * weight
+        at_point = self.plant_step.enclose_jacobian(point, there, w, by_x, by_u)
+        return SecondOrder(parts[0].value, at_point.jacobian, mean)
 
     def relax(self, patch: Patch) -> Affine:
         """An affine form of f over parallelepipeds: that of the law, carried through the plant by its Jacobian.

@@ -12,6 +12,7 @@ import casadi as ca
 import numpy as np
 
 from ctrl.certify.loops.sampled_flow import SampledFlow
+from ctrl.certify.loops.second_order import SecondOrder, composed
 from ctrl.controller import NotApplicable
 from systems import Discretisation
 from systems.arithmetic.balls import Ball
@@ -22,6 +23,7 @@ from systems.arithmetic.exact import (
     evaluate_exactly,
     is_kept,
     jumps,
+    kinked,
     with_symbolic_numbers,
 )
 from systems.arithmetic.interval import Interval
@@ -122,6 +124,30 @@ class PlantStep:
             )
 
         return self._stepper(equations)(ValueAndJacobian(x, by_x), u, w, self.free[1])
+
+    def enclose_second_order(self, x: Interval, u: Interval, w: Interval, by_x: Ball, by_u: Ball) -> SecondOrder:
+        """F over one box (n,), (m,), (q,), with first and second derivatives with respect to k variables, given the
+        Jacobians of x and u, which are affine in these.
+
+        Raises:
+            NotApplicable: the equations have kinks, where a second derivative says nothing.
+        """
+        if kinks := kinked(self.equations):
+            raise NotApplicable(f"plant {self.dynamics.plant.name} uses {', '.join(kinks)}, which may have kinks")
+        n, k = by_x.shape
+        size = n + len(self.dynamics.plant.input)
+
+        def equations(z: SecondOrder, u: Interval, w: Interval, p: Interval) -> SecondOrder:
+            value, by_state, by_input, curvature = self._curves(z.value, u, w, p)
+            if not self._is_kept:
+                value = self._values(z.value, u, w, self.parameters[1])
+            f_x, f_u = (Ball.of(reshape(J, (n, -1))) for J in (by_state, by_input))
+            slopes = Ball(np.hstack([f_x.mid, f_u.mid]), np.hstack([f_x.rad, f_u.rad]))
+            after = composed(value, slopes, Ball.of(reshape(curvature, (n, size, size))), z, by_u)
+            return after.without_value(value.undefined)
+
+        start = SecondOrder(x, by_x, Ball.of(np.zeros((n, k, k))))
+        return self._stepper(equations)(start, u, w, self.free[1])
 
     def rests_exactly(self, x: Sequence[Fraction], u: Sequence[Value], w: Sequence[Fraction]) -> bool:
         """Whether F(x, u, w) = x, or F = 0 in continuous time, in rational arithmetic; false where a value is not
@@ -236,3 +262,18 @@ class PlantStep:
         value = f(x, u, w, p)
         slopes = [ca.jacobian(value, z) for z in ((x, u, w) if self.is_disturbed else (x, u))]
         return lower(ca.Function(f"{f.name()}_with_jacobians", [x, u, w, p], [value, *slopes]), to="interval")
+
+    @cached_property
+    def _curves(self) -> Any:
+        """The equations, their Jacobians, and their second derivatives: output by output a matrix (n + m, n + m)."""
+        f = self.free[0]
+        x, u, w, p = f.sx_in()
+        value, z = f(x, u, w, p), ca.vertcat(x, u)
+        slopes = ca.densify(ca.jacobian(value, z))
+        # CasADi stacks columns and numpy rows; transposed, the entries of one output come one after another.
+        curvature = ca.densify(ca.jacobian(ca.vec(slopes.T), z)).T
+        by_state, by_input = slopes[:, : x.shape[0]], slopes[:, x.shape[0] :]
+        return lower(
+            ca.Function(f"{f.name()}_with_curvature", [x, u, w, p], [value, by_state, by_input, ca.vec(curvature)]),
+            to="interval",
+        )

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from ctrl.certify.bounds.examiner import Examiner
-from ctrl.certify.bounds.frame import frames
+from ctrl.certify.bounds.frame import Frame, frames
 from ctrl.certify.candidates.disturbed import reachable
 from ctrl.certify.candidates.sampling import sampled_limit
 from ctrl.certify.claims.certificate import Certificate
@@ -28,6 +28,8 @@ from systems.arguments import expect_number
 __all__ = ["largest_level"]
 
 _ONE_SEARCH = 0.75  # of the limits; what is left is for a bisection where nothing was proved
+_HALVED = 8  # states; in more, boxes are too many to be halved into
+_CLOSE = 1.01  # two levels by less than this factor apart are not told from each other where a set is settled at once
 _NEAR = 4.0  # two levels by less than this factor apart are bisected, others by the middle of their logarithms
 
 
@@ -54,7 +56,7 @@ def largest_level(
 
     Where it proves nothing, levels are tried by bisection; there the level is proved first whose whole set one
     inequality between matrices settles, if there is one: it may be low, but it takes no search, however many states
-    there are.
+    there are. In more than eight states only this is tried, if it proves anything.
 
     Args:
         task: the controlled task.
@@ -87,6 +89,10 @@ def largest_level(
     claim = Claim.about(
         loop, V, max((1.0 - resolution) * top, inner), kappa=kappa, box=box, inner=inner, equilibrium=equilibrium
     )
+    if len(V.middle) > _HALVED and (level := _settled(claim)) > inner:
+        whole = prove(replace(claim, region=replace(claim.region, level=level)), limits)
+        if whole.is_proved:
+            return whole
     boxes = limits.boxes
     proved, failed, share = 0.0, 1.0, 1.0 - resolution
     if (single := _by_one_search(claim, limits, resolution)) is not None:
@@ -153,15 +159,34 @@ def _settled(claim: Claim) -> float:
     if claim.loop.is_disturbed:
         return 0.0
     claim, level = replace(claim, region=replace(claim.region, inner=0.0)), 0.0
-    V = claim.region.V
-    for frame in frames(claim.loop, V):
+    V, top = claim.region.V, claim.region.level
+    tried = frames(claim.loop, V)
+    for frame in tried:
         examiner = Examiner(claim, frame)
         cover = examiner.cover()
         core = None if cover is None or not np.isfinite(cover).all() else examiner.core(cover)
         if core is not None:
             # The set at a level reaches as far as the root of the level.
             level = max(level, float(((core / V.reach(1.0, frame.T)) ** 2).min()))
-    return (1.0 - 1e-6) * level
+    return (1.0 - 1e-6) * max(level, _settled_at_once(claim, tried[0], max(level, 1e-12 * top), top))
+
+
+def _settled_at_once(claim: Claim, frame: Frame, low: float, high: float) -> float:
+    """About the highest level between two of which :meth:`Examiner.is_settled_at_once` holds; 0 if it does not even at
+    the lower one."""
+
+    def is_settled(level: float) -> bool:
+        return Examiner(replace(claim, region=replace(claim.region, level=level)), frame).is_settled_at_once()
+
+    if not is_settled(low):
+        return 0.0
+    while high > _CLOSE * low:
+        middle = (low * high) ** 0.5
+        if is_settled(middle):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _none_of(tried: list[Certificate]) -> Certificate:

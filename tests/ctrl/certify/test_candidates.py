@@ -20,8 +20,10 @@ from ctrl.certify import (
     largest_level,
     lyapunov,
     proved_region,
+    reshaped,
     rest_point,
     riccati,
+    sampled_limit,
 )
 from ctrl.certify.candidates.quadratics import quadratics
 from ctrl.commands.proofs import best_certificate
@@ -354,3 +356,32 @@ def test_a_comparison_says_what_was_not_tried() -> None:
     assert "RoA proved 0: nothing was proved within the time limit" in " ".join(text(nothing).split())
     nearly = compare(task, {"lqr": LQR}, 4, proof=lambda task, controller: 0.9999)
     assert "99.9 %" in text(nearly), "a lower bound is not rounded up"
+
+
+def test_a_reshaped_candidate_fills_more_of_its_box() -> None:
+    """The set of the Riccati solution within the box, and the one that random search finds."""
+    task, law = pendulum(), LQR(pendulum()).law
+    loop, half = ClosedLoop(task, law), np.array([1.5, 1.5])
+    box = -half, half
+    first = riccati(task)
+    V = reshaped(loop, first, box, rounds=300)
+    again = reshaped(loop, first, box, rounds=300)
+    assert np.array_equal(V.P, again.P)
+    x = np.random.default_rng(9).uniform(*box, (20_000, 2))
+    shares = [
+        float((W(x) <= level).mean())
+        for W, level in ((first, sampled_limit(loop, first, box=box).level), (V, sampled_limit(loop, V, box=box).level))
+    ]
+    assert shares[1] > 1.3 * shares[0]
+    assert sampled_limit(loop, V, box=box).level > 0.9  # of samples that the search has not seen
+    found = largest_level(task, law, V, budget=SearchLimits(200_000, 20), box=box)
+    assert found.is_proved
+    assert found.volume > 0.8 * shares[1] * 9.0
+
+
+def test_a_reshaped_candidate_needs_a_box_and_samples() -> None:
+    task, law = pendulum(), LQR(pendulum()).law
+    with pytest.raises(NotApplicable, match="once per sample"):
+        reshaped(ClosedLoop(task, law, True), riccati(task))
+    with pytest.raises(InvalidValue, match="bounded"):
+        reshaped(ClosedLoop(task, law), riccati(task), (np.array([-1.0, -np.inf]), np.ones(2)))

@@ -11,6 +11,7 @@ import pytest
 from ctrl.certify import ClosedLoop, Lyapunov, QuadraticLyapunov, SymbolicLyapunov, riccati
 from ctrl.certify.bounds.decrease import change, decreases_around
 from ctrl.certify.bounds.frame import Frame
+from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.regulator import LQR
 from systems import DimensionMismatch, InvalidValue
 from systems.arithmetic.affine import Patch
@@ -160,3 +161,23 @@ def test_a_matrix_that_bounds_no_region_is_refused(P: list[list[float]], message
         QuadraticLyapunov(np.array(P), np.zeros(2))
     with pytest.raises(DimensionMismatch):
         QuadraticLyapunov(np.eye(2), np.zeros(3))
+
+
+def test_an_ellipsoid_that_a_face_cuts_loses_its_cap() -> None:
+    """In three states a cap of height h of the unit ball has the volume pi h^2 (3 - h) / 3."""
+    T = np.array([[2.0, 0.0, 0.0], [0.3, 1.0, 0.0], [-0.2, 0.4, 0.5]])
+    V = QuadraticLyapunov(np.linalg.inv(T @ T.T), np.array([0.1, -0.2, 0.3]))
+    size, reach, far = 4.0 / 3.0 * np.pi * np.linalg.det(T) * 1.5**3, 1.5 * np.linalg.norm(T, axis=1), np.full(3, 9.0)
+    for height, axis in ((0.3, 0), (1.2, 2)):
+        upper = far.copy()
+        upper[axis] = V.middle[axis] + (1.0 - height) * reach[axis]
+        exact = size * (1.0 - height**2 * (3.0 - height) / 4.0)
+        assert SublevelSet(V, 1.5**2, -far, upper).volume(200) == pytest.approx(exact, rel=1e-6)
+        mirrored = SublevelSet(V.centred_at(Interval.of(-V.middle)), 1.5**2, -upper, far)
+        assert mirrored.volume(200) == pytest.approx(exact, rel=1e-6)
+    # Caps that overlap are taken off twice, which leaves a lower bound; where little is left, that by boxes is larger.
+    half = np.full(3, 0.8)
+    x = np.random.default_rng(0).uniform(-half, half, (100_000, 3)) + V.middle
+    share = float((V(x) <= 1.5**2).mean())
+    cut = SublevelSet(V, 1.5**2, V.middle - half, V.middle + half)
+    assert 0.5 * share * 1.6**3 < cut.volume() < 1.01 * share * 1.6**3

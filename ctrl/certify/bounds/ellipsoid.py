@@ -1,0 +1,148 @@
+"""Decrease of a quadratic Lyapunov function on a whole ellipsoid, by one inequality between matrices.
+
+On the ellipsoid x = c + T z, |z| <= r, with v = Y z the deviations of state and input, f = A z + R[v, v] / 2 (in
+discrete time: from c), where R is a mean of second derivatives (Taylor's theorem). The change of V is z'M z, plus a
+cubic form, the sum of z_i z'C_i z over i, plus what is of fourth order or not known. The cubic form is bounded as a
+whole: in coordinates z = S y in which -M is the identity, Cauchy's inequality gives
+
+    sum of z_i y'C_i y <= |z| |y| |(C_1 y, ..., C_n y)| <= r / 2 y'(w I + sum of C_i'C_i / w) y    for every w > 0.
+
+Intervals would charge every entry of every C_i by itself, and as if all of the z_i were largest at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+
+import numpy as np
+
+from ctrl.certify.bounds.decrease import negative_definite
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
+from ctrl.certify.loops.closed_loop import ClosedLoop
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.balls import Ball, upward
+from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval_functions import intersection
+
+__all__ = ["decreases_on_ellipsoid"]
+
+
+def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float, patch: Patch, kappa: float) -> bool:
+    """Whether g < 0 for all states of {V <= level} but the centre, proved; g as in :mod:`ctrl.certify.bounds.decrease`.
+
+    False as well where the loop has no second derivatives there, such as where an input may reach a bound.
+
+    Args:
+        patch: one parallelepiped around the centre of V that holds the ellipsoid.
+    """
+    n, P = len(V.P), Ball.of(V.P)
+    turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
+    gram = turn.T @ (P @ turn)
+    defect = float((gram - Ball.of(np.eye(n))).size.sum(axis=1).max())
+    if not defect < 0.5:
+        return False
+    square = _up(level / (1.0 - defect))  # V = z'(gram) z >= (1 - defect) |z|^2
+    radius = _up(square**0.5)
+    box = Interval(*(np.broadcast_to(end, patch.hull.shape) for end in V.bounding_box(level)))
+    inner = Patch(intersection(patch.hull, box), patch.point, patch.half, patch.T)
+    slope, second = loop.law.affine_slope(inner), loop.expanded(inner)
+    if slope is None or second is None or not np.isfinite([second.hessian.mid, second.hessian.rad]).all():
+        return False
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        Y = Ball.of(np.vstack([np.eye(n), slope])) @ turn
+        A, keep = second.jacobian @ Y, Ball.of(1.0 - Interval.of(kappa))
+        left = (turn if loop.continuous else A).T @ P
+        across = left @ A
+        if loop.continuous:
+            M = across + across.T + gram.times(Ball.of(Interval.of(kappa)))
+        else:
+            M = across - gram.times(keep)
+        S = _to_minus_identity(M.mid)
+        if S is None:
+            return False
+        H = _bent(Ball.of(second.hessian.mid), Y)
+        cubic = left @ _changed(H, lambda a: a.reshape(n, n * n))
+        six = _total(
+            *(_changed(cubic, lambda a, o=order: a.reshape(n, n, n).transpose(o)) for order in permutations(range(3)))
+        )
+        M = M + _unknown(second.hessian.rad, left, Y, radius, S)
+        if not loop.continuous:
+            M = M + _fourth_order(H, second.hessian.rad, P, Y, radius)
+        M = M.widened(_up(radius / 6.0) * upward(np.sqrt(upward((six.rad**2).sum(axis=0)))))
+        C = _bent(Ball.of(six.mid), Ball.of(S))
+        squares = _total(*(C[i].T @ C[i] for i in range(n)))
+        w = float(np.sqrt(np.linalg.norm(squares.mid, 2))) + 1e-100
+        third = squares * (1.0 / w) + Ball.of(upward(np.eye(n) * w))
+        turned = (Ball.of(S).T @ (M @ Ball.of(S))) + third * _up(radius / 12.0)
+        return bool(negative_definite(_changed(turned, lambda a: a[None]))[0])
+
+
+def _unknown(rad: np.ndarray, left: Ball, Y: Ball, radius: float, S: np.ndarray) -> Ball:
+    """A form z'(...)z above 2 z'left d, where d_a is at most the sum of rad_ajk |v_j| |v_k| / 2.
+
+    With |v_k| <= reach_k: |l_a'z| |v_j| <= (s (l_a'z)^2 + v_j^2 / s) / 2 for every s > 0, here one that makes both
+    terms about equal where -M is the identity.
+    """
+    per = upward(rad @ _reach(Y, radius))
+    lengths = np.linalg.norm(S.T @ left.mid, axis=0), np.linalg.norm(Y.mid @ S, axis=1)
+    scale = (lengths[1][None, :] + 1e-100) / (lengths[0][:, None] + 1e-100)
+    of_left, of_v = upward(upward(0.5 * per * scale).sum(axis=1)), upward(upward(0.5 * per / scale).sum(axis=0))
+    return _squares(left.T, of_left) + _squares(Y, of_v)
+
+
+def _fourth_order(H: Ball, rad: np.ndarray, P: Ball, Y: Ball, radius: float) -> Ball:
+    """A form z'(...)z above (q + d)'P(q + d) for q = H[z, z] / 2 and d as in :func:`_unknown`.
+
+    That is at most 5/4 q'Pq + 5 d'Pd. With H[z, z] the sum of z_i H_i z, q'Pq <= |z|^2 / 4 times the sum of
+    z'H_i'P H_i z; and d_a^2 <= (sum of per_aj reach_j) (sum of per_aj v_j^2 / reach_j) / 4.
+    """
+    reach = _reach(Y, radius)
+    per = upward(rad @ reach)
+    most = upward(per @ reach) + 1e-280
+    # |d|'|P||d| <= sum of c_a d_a^2, c_a = sum of |P_ab| s_b / s_a over b, for every s > 0 (Schur's test).
+    c = upward(upward(np.abs(P.mid) @ most) / most)
+    of_v = upward((5.0 / 4.0) * upward((c * most) @ per) / np.maximum(reach, 1e-280))
+    columns = [_changed(H, lambda a, i=i: a[:, i, :]) for i in range(H.shape[1])]
+    known = _total(*(column.T @ (P @ column) for column in columns))
+    return known * _up(5.0 / 16.0 * radius * radius) + _squares(Y, of_v)
+
+
+def _reach(Y: Ball, radius: float) -> np.ndarray:
+    """Upper bounds of |Y z| for |z| <= radius, entry by entry."""
+    return upward(np.sqrt(upward((Y.size**2).sum(axis=1))) * radius)
+
+
+def _squares(rows: Ball, weights: np.ndarray) -> Ball:
+    """The matrix of the sum of weight_i (row_i z)^2."""
+    return rows.T @ (rows * weights[:, None])
+
+
+def _bent(R: Ball, Y: Ball) -> Ball:
+    """Y'R_a Y for each of the matrices R_a (b, k, k)."""
+    around = _changed(Y, lambda a: np.broadcast_to(a, (len(R.mid), *a.shape)))
+    return around.T @ (R @ around)
+
+
+def _to_minus_identity(M: np.ndarray) -> np.ndarray | None:
+    """S with S'MS about minus the identity; None where M is not negative definite."""
+    if not np.isfinite(M).all():
+        return None
+    values, vectors = np.linalg.eigh(0.5 * (M + M.T))
+    return vectors / np.sqrt(-values) if (values < 0).all() else None
+
+
+def _up(x: float) -> float:
+    return float(upward(np.array(x)))
+
+
+def _changed(ball: Ball, change: Callable[[np.ndarray], np.ndarray]) -> Ball:
+    """The same entries in another shape or order."""
+    return Ball(change(ball.mid), change(ball.rad))
+
+
+def _total(*balls: Ball) -> Ball:
+    total = balls[0]
+    for ball in balls[1:]:
+        total = total + ball
+    return total

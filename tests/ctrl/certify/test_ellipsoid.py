@@ -1,0 +1,202 @@
+"""Whole ellipsoids settled by one inequality: exact limits in one state, random loops in three, the bounds alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import casadi as ca
+import numpy as np
+import pytest
+
+from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, sampled_limit
+from ctrl.certify.bounds.ellipsoid import _fourth_order, _unknown
+from ctrl.certify.bounds.examiner import Examiner
+from ctrl.certify.bounds.frame import Frame
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.files.verification import holds_again
+from ctrl.certify.search.levels import _settled_at_once
+from ctrl.laws import SaturatedLinear
+from ctrl.regulator import LQR
+from systems import Box, Fixed, Plant, Quadratic, Signal, Signals, Task
+from systems.arithmetic.affine import Patch
+from systems.arithmetic.balls import Ball
+from systems.arithmetic.interval import Interval
+from systems.library import pendulum, quadrotor_error_coordinates
+
+FAR = 100.0
+
+
+def task_of(f: Callable[[Any, Any], Any], n: int, continuous: bool = False, name: str = "ode") -> Task:
+    """x' or x+ = f(x, u) with one input between -1 and 1."""
+    namespace = {
+        "state": Signals([Signal(f"x{i}", "-") for i in range(n)]),
+        "input": Signals([Signal("u", "-")]),
+        ("ode" if continuous else "step"): lambda self, x, u, w: f(x.column, u.column),
+        "limits": lambda self: {"u": (-1.0, 1.0)},
+    }
+    plant = dataclasses.make_dataclass("Made", [("dt", float)], bases=(Plant,), namespace=namespace, frozen=True)(0.1)
+    bound = dict.fromkeys(plant.state.names, (-FAR, FAR))
+    return Task("made", plant, 0.1, 10, Quadratic(np.eye(n), np.eye(1)), Fixed(np.zeros(n)), domain=Box("far", bound))
+
+
+def limit(task: Task, P: np.ndarray, K: np.ndarray, kappa: float = 0.0, continuous: bool = False) -> float:
+    """The largest |z| up to which everything is settled at once, z'z = V."""
+    n = len(P)
+    law = SaturatedLinear(K, np.zeros(n), np.zeros(1), -np.ones(1), np.ones(1))
+    loop, V = ClosedLoop(task, law, continuous), QuadraticLyapunov(P, np.zeros(n))
+    claim = Claim.about(loop, V, 1e3, kappa=kappa)
+    return float(np.sqrt(_settled_at_once(claim, Frame(np.zeros(n), np.eye(n)), 1e-12, 1e3)))
+
+
+NO_GAIN, ONE = np.zeros((1, 1)), np.eye(1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize(("a", "kappa"), [(0.99, 0.0), (-0.99, 0.0), (0.9, 0.15)])
+def test_a_cubic_form_is_bounded_as_it_is_in_one_state(a: float, kappa: float, scale: float) -> None:
+    """(a x + b x^2)^2 < (1 - kappa) x^2 for |x| < (sqrt(1 - kappa) - |a|) / |b|."""
+    b = 0.3
+    found = limit(task_of(lambda x, u: a * x + b * x**2, 1), scale * ONE, NO_GAIN, kappa) / np.sqrt(scale)
+    exact = (np.sqrt(1.0 - kappa) - abs(a)) / b
+    assert 0.98 * exact < found < exact
+
+
+def test_of_continuous_time_too() -> None:
+    """2 x (-a x + b x^2) < -kappa x^2 for |x| < (a - kappa / 2) / b."""
+    task = task_of(lambda x, u: -0.7 * x + 0.5 * x**2, 1, continuous=True)
+    assert 0.99 * 1.4 < limit(task, ONE, NO_GAIN, 0.0, True) < 1.4
+    assert 0.99 * 1.2 < limit(task, ONE, NO_GAIN, 0.2, True) < 1.2
+
+
+def test_terms_of_fourth_order_count_where_they_are_all_there_is() -> None:
+    found = limit(task_of(lambda x, u: 0.5 * x**2, 1), ONE, NO_GAIN)
+    assert 0.85 * 2.0 < found < 2.0
+
+
+def test_what_is_left_of_the_second_derivatives_counts() -> None:
+    """a x + c x^3: second derivatives are symmetric around zero, so all of it is their radius."""
+    for c in (0.1, -0.1):
+        exact = np.sqrt(0.2 / 0.1)
+        assert 0.7 * exact < limit(task_of(lambda x, u, c=c: 0.8 * x + c * x**3, 1), ONE, NO_GAIN) < exact
+
+
+def test_the_input_bends_as_well() -> None:
+    """x+ = x + u + b u x with u = -x / 2: x / 2 - b x^2 / 2, up to |x| = 1 / b, where |u| = 1 / (2 b)."""
+    gain = np.array([[0.5]])
+    assert 0.9 < limit(task_of(lambda x, u: x + u + u * x, 1), ONE, gain) < 1.0
+    assert 0.9 * 2 < limit(task_of(lambda x, u: x + u + 0.4 * u * x, 1), ONE, gain) < 2.0  # then the input saturates
+
+
+def test_nothing_is_settled_at_once_across_a_kink_or_a_bound() -> None:
+    saturating = task_of(lambda x, u: 0.5 * x + u, 1)
+    assert limit(saturating, ONE, np.array([[0.1]])) == pytest.approx(10.0, rel=0.01)
+    assert limit(task_of(lambda x, u: 0.5 * x + 0.1 * ca.fabs(x), 1), ONE, NO_GAIN) == 0.0
+    undefined = task_of(lambda x, u: 0.5 * x + 0 * ca.log1p(x) + 1e-3 * (ca.sqrt(1 + x) - 1), 1)
+    assert limit(undefined, ONE, NO_GAIN) < 1.0
+
+
+def polynomial(rng: np.random.Generator, n: int) -> Callable[[Any, Any], Any]:
+    """A contraction with all terms of second and third order, also in the input."""
+    A = rng.normal(size=(n, n))
+    A *= rng.uniform(0.5, 0.95) / np.linalg.norm(A, 2)
+    B, C = rng.normal(size=(n, n + 1, n + 1)), 0.3 * rng.normal(size=(n, n + 1))
+
+    def f(x: Any, u: Any) -> Any:
+        v = ca.vertcat(x, u)
+        bent = [ca.bilin(ca.DM(B[i]), v, v) + ca.DM(C[i]).T @ v**3 for i in range(n)]
+        return ca.DM(A) @ x + ca.vertcat(*bent)
+
+    return f
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_no_sample_contradicts_what_is_settled(continuous: bool) -> None:
+    """Random polynomial loops of three states; and what is settled is a good part of what samples allow."""
+    rng, shares = np.random.default_rng(5), []
+    for _ in range(4):
+        f, K = polynomial(rng, 3), 0.05 * rng.normal(size=(1, 3))
+        L = np.eye(3) + 0.1 * np.tril(rng.normal(size=(3, 3)))
+        task = task_of((lambda x, u, f=f: f(x, u) - x) if continuous else f, 3, continuous)
+        found = limit(task, L @ L.T, K, continuous=continuous)
+        law = SaturatedLinear(K, np.zeros(3), np.zeros(1), -np.ones(1), np.ones(1))
+        V = QuadraticLyapunov(L @ L.T, np.zeros(3))
+        if found == 0.0:  # V is not one of the linear part
+            continue
+        sampled = sampled_limit(ClosedLoop(task, law, continuous), V, ceiling=9 * found**2, rays=512).level
+        shares.append(found / np.sqrt(sampled))
+    assert len(shares) >= 2
+    assert max(shares) < 1.0
+    assert min(shares) > 0.35
+
+
+def test_a_form_lies_above_what_is_not_known() -> None:
+    rng = np.random.default_rng(2)
+    for n, k in ((1, 1), (3, 4)):
+        rad, Y, left = rng.uniform(0, 1, (n, k, k)), rng.normal(size=(k, n)), rng.normal(size=(n, n))
+        rad = rad + rad.swapaxes(1, 2)
+        root = rng.normal(size=(n, n))
+        P, S, radius = root @ root.T, rng.normal(size=(n, n)), 0.7
+        H = rng.normal(size=(n, n, n))
+        H = H + H.swapaxes(1, 2)
+        unknown = _unknown(rad, Ball.of(left), Ball.of(Y), radius, S).mid
+        fourth = _fourth_order(Ball.of(H), rad, Ball.of(P), Ball.of(Y), radius).mid
+        z = rng.normal(size=(4000, n))
+        z *= radius / np.linalg.norm(z, axis=1, keepdims=True)
+        v = np.abs(z @ Y.T)
+        most = 0.5 * np.einsum("ajk,bj,bk->ba", rad, v, v)
+        signs = rng.choice([-1.0, 1.0], most.shape)
+        linear = 2.0 * (np.abs(z @ left) * most).sum(-1)
+        above = np.einsum("bi,ij,bj->b", z, unknown, z)
+        assert (linear <= above * (1 + 1e-9)).all()
+        q = 0.5 * np.einsum("aij,bi,bj->ba", H, z, z) + signs * most
+        size, bound = np.einsum("bi,ij,bj->b", q, P, q), np.einsum("bi,ij,bj->b", z, fourth, z)
+        assert (size <= bound * (1 + 1e-9)).all()
+        if n == 1:  # where no bound is lost but a known factor
+            assert linear.max() > 0.999 * above.max()
+            assert size.max() > 0.3 * bound.max()
+
+
+def test_second_derivatives_hold_those_along_every_path() -> None:
+    """F(x, u) - F(0, 0) - J v lies within R[v, v] / 2, for the quadrotor under its regulator, one sample by rk4."""
+    task = quadrotor_error_coordinates()
+    law, rng = LQR(task).law, np.random.default_rng(4)
+    loop, half = ClosedLoop(task, law), np.full(12, 0.02)
+    half[9:] = 0.1
+    box = Interval(-half[None], half[None])
+    second = loop.expanded(Patch(box, Interval.of(np.zeros((1, 12))), half[None], np.eye(12)))
+    assert second is not None
+    x = rng.uniform(-half, half, (200, 12))
+    v = np.concatenate([x, -x @ law.K.T], axis=1)
+    rest = loop(x) - v @ second.jacobian.mid.T
+    at = 0.5 * np.einsum("ajk,bj,bk->ba", second.hessian.mid, v, v)
+    around = 0.5 * np.einsum("ajk,bj,bk->ba", second.hessian.rad, np.abs(v), np.abs(v))
+    assert (np.abs(rest - at) <= around + 1e-13).all()
+    assert np.abs(rest - at).max() < 0.1 * np.abs(rest).max()  # most of it is known
+
+
+def test_it_is_verified_again_and_a_forged_level_is_not() -> None:
+    task = quadrotor_error_coordinates()
+    law, P = LQR(task).law, LQR(task).P
+    V = QuadraticLyapunov(P, np.zeros(12))
+    found = certify(task, law, V, level=0.02, budget=SearchLimits(10, 20))
+    assert found.is_proved, found
+    assert found.boxes == 1
+    assert holds_again(found.claimed, found.proof)[0]
+    higher = replace(found.claimed, region=replace(found.claimed.region, level=0.2))
+    wider = replace(found.proof, core=4 * found.proof.core, low=4 * found.proof.low, high=4 * found.proof.high)
+    assert not holds_again(higher, wider)[0]
+
+
+def test_a_cut_or_disturbed_region_is_not_settled_at_once() -> None:
+    task = pendulum()
+    law, V = LQR(task).law, QuadraticLyapunov(LQR(task).P, np.zeros(2))
+    loop, frame = ClosedLoop(task, law), Frame(np.zeros(2), np.eye(2))
+    claim = Claim.about(loop, V, 0.1)
+    assert Examiner(claim, frame).is_settled_at_once()
+    cut = replace(claim, region=replace(claim.region, upper=np.array([0.05, 12.0])))
+    assert not Examiner(cut, frame).is_settled_at_once()
+    kept = replace(claim, region=replace(claim.region, inner=0.01))
+    assert not Examiner(kept, frame).is_settled_at_once()
