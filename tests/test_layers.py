@@ -18,7 +18,10 @@ MAY_IMPORT = {
     "mpc": {"systems", "ctrl", "mpc"},
     "safe_rl": {"systems", "ctrl", "mpc", "safe_rl"},
 }
-TORCH_AT_IMPORT = {f"systems/{name}.py" for name in ("lowering/torch_backend", "lowering/torch_array", "envs/vector")}
+TORCH_AT_IMPORT = {
+    f"systems/{name}.py"
+    for name in ("lowering/torch_backend", "lowering/torch_array", "envs/sampler", "envs/vector", "envs/vector_sensors")
+}
 
 
 def imported(tree: ast.AST) -> set[str]:
