@@ -9,10 +9,12 @@ from typing import Any, Protocol, final, runtime_checkable
 import numpy as np
 
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, sample_index
+from ctrl.estimation.estimator import measured_outputs
 from systems import InvalidValue, Task
 from systems.arguments import expect_arguments
 from systems.errors import expect, shown
 from systems.lowering import lower
+from systems.measured_history import ObservedRun
 
 __all__ = ["FunctionController", "Predicting", "from_function", "from_predict"]
 
@@ -30,40 +32,57 @@ class FunctionController:
     """u = clip(f(o)), where o is the task's observation at each sample. If f returns numbers that are not finite, the
     reference input is applied, with status and source.
 
+    If learners of the task observe its measured signals, as ``task.env()`` does, it is a controller of measurements.
+
     Args:
         task: defines observation, reference and input bounds.
         function: maps an observation (o,) in single precision to an input (m,) in the units of the plant.
 
     Attributes:
         approximations: None, since those of a function are unknown.
+        measurement: of the task, if its signals are passed to ``step``; None if the state is.
     """
 
     def __init__(self, task: Task, function: Callable[[np.ndarray], Any]) -> None:
         expect(task, Task, "the task of FunctionController", "such as systems.library.cartpole()")
         expect_arguments(function, "observation", "function")
         self._task, self._function, self._state = task, function, task.plant.state
-        self._observe = lower(task.observe_function(), to="numpy")
+        self.measurement = task.measurement if task.observes_measurement else None
+        self._run = None if self.measurement is None else ObservedRun(task)
+        self._observe: Any = None if self._run is not None else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Forgets the measurements of the last run, which are all that is remembered."""
+        if self._run is not None:
+            self._run.reset()
 
     def step(self, x: np.ndarray, k: int) -> Decision:
         """The input of the function; see :class:`ctrl.Controller`."""
-        began, state, k = perf_counter(), measured_state(x, self._state), sample_index(k)
+        began, k = perf_counter(), sample_index(k)
         x_ref, u_ref = self._task.reference.at(self._task.plant, np.array([max(k, 0)]))
         with np.errstate(all="ignore"):
-            observation = np.asarray(self._observe(state[None], x_ref[:1]))[0].astype(np.float32)
+            observation = self._observed(x, x_ref, k).astype(np.float32)
         u = np.asarray(self._function(observation), dtype=np.float64).reshape(-1)
         if u.shape != self._lower.shape:
             raise InvalidValue(
                 f"the function gave {shown(u)}; expected {len(self._lower)} numbers: "
                 f"{', '.join(self._task.plant.input.names)}"
             )
-        if np.isfinite(u).all():
-            return Decision(np.clip(u, self._lower, self._upper), seconds=perf_counter() - began)
-        fallback = np.clip(u_ref[0], self._lower, self._upper)
-        return Decision(fallback, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
+        is_finite = bool(np.isfinite(u).all())
+        applied = np.clip(u if is_finite else u_ref[0], self._lower, self._upper)
+        if self._run is not None:
+            self._run.apply(applied)
+        if is_finite:
+            return Decision(applied, seconds=perf_counter() - began)
+        return Decision(applied, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
+
+    def _observed(self, given: np.ndarray, x_ref: np.ndarray, k: int) -> np.ndarray:
+        """The observation (o,) of the state or the measurement that is given."""
+        if self._run is not None and self.measurement is not None:
+            return self._run.observe(measured_outputs(given, self.measurement.signals), k)
+        state = measured_state(given, self._state)
+        return np.asarray(self._observe(state[None], x_ref[:1]))[0]
 
 
 def from_function(function: Callable[[np.ndarray], Any]) -> Callable[[Task], FunctionController]:

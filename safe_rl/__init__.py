@@ -24,6 +24,7 @@ from safe_rl.divergence import TrainingDiverged
 from safe_rl.evaluation import Assessment, assess, evaluate
 from safe_rl.gymnasium_adapter import GymnasiumTask
 from safe_rl.jump_start import JumpStart, JumpStartSettings
+from safe_rl.measured_policy import MeasuredPolicyController
 from safe_rl.onnx import export_onnx
 from safe_rl.policy import Policy
 from safe_rl.training import Learner
@@ -50,6 +51,7 @@ __all__ = [
     "JumpStart",
     "JumpStartSettings",
     "Learner",
+    "MeasuredPolicyController",
     "PPOLagrangian",
     "PPOSettings",
     "Policy",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
 from systems import Task
+from systems.measured_history import observed_in_words
 from systems.reading import Part
 
 __all__ = ["POLICY", "learner_answers", "objective"]
@@ -19,7 +22,14 @@ def _promising(text: str) -> dict[Part, Answer]:
     return dict.fromkeys((Part.HARD, Part.CHANGE_LIMIT, Part.CHANCE, Part.BUDGET, Part.EXCESS_BUDGET), answer)
 
 
-_COMMON: dict[Part, Answer] = {
+def _measured(task: Task) -> Answer:
+    """The answer to a measurement: the policy is one of measured signals, or one of the state with an estimator."""
+    if task.observes_measurement:
+        return Announced(f"acts on {observed_in_words(task)}, without an estimator")
+    return Announced(f"is trained on the state, and {ESTIMATED.text}")
+
+
+_COMMON: dict[Part, Answer | Callable[[Task], Answer]] = {
     Part.NONLINEAR_PLANT: EXACT,
     Part.KINKED_PLANT: EXACT,
     Part.SINGULAR_PLANT: EXACT,
@@ -41,7 +51,7 @@ _COMMON: dict[Part, Answer] = {
     ),
     Part.PERIODIC: EXACT,
     Part.DOMAIN: EXACT,  # leaving it is charged in the reward
-    Part.MEASUREMENT: Announced(f"is trained on the state, and {ESTIMATED.text}"),
+    Part.MEASUREMENT: _measured,
     Part.FORECAST: EXACT,  # a state, which is observed
 }
 

@@ -22,6 +22,8 @@ from safe_rl.checkpoint import CheckpointError
 from safe_rl.combinations import Combination
 from safe_rl.controller import PolicyController
 from safe_rl.jump_start import JumpStart
+from safe_rl.measured_policy import MeasuredPolicyController
+from safe_rl.policy import Policy
 from safe_rl.progress import write_log
 from safe_rl.training import Learner
 from systems import Task
@@ -84,6 +86,8 @@ class TrainingConfig:
         }
         if isinstance(self.make, Combination):
             description["handler"] = repr(self.make.handler)
+        if task.observes_measurement:
+            description["observed"] = list(task.observation_signals.names)
         if self.chooses_regulator:
             description["regulator"] = "LQR, where it brings the runs to the reference"
         if self.jump_start is not None:
@@ -93,7 +97,7 @@ class TrainingConfig:
         return description
 
 
-def dsact(task: Task, seed: int = 0) -> PolicyController:
+def dsact(task: Task, seed: int = 0) -> PolicyController | MeasuredPolicyController:
     """A DSAC-T policy for the task, trained with default settings on first use; where LQR brings the runs to the
     reference, a residual on it.
 
@@ -110,7 +114,7 @@ def dsact(task: Task, seed: int = 0) -> PolicyController:
     return cached_policy(task, config)
 
 
-def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
+def cached_policy(task: Task, config: TrainingConfig) -> PolicyController | MeasuredPolicyController:
     """The policy of a training configuration on a task, from the cache or trained now; see `dsact`."""
     lower, upper = task.input_bounds
     if not len(lower) or not (np.isfinite([lower, upper]).all() and (lower < upper).all()):
@@ -123,7 +127,7 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
     finished, running, log = (folder / f"{stem}.{kind}" for kind in ("policy", "learner", "csv"))
     with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
         try:
-            return _with_log(PolicyController.load(task, finished), log)
+            return _with_log(task, Policy.load(finished), log)
         except (CheckpointError, NotApplicable):
             pass  # not trained yet, damaged, or a foreign one: train it
         learner = config.begin(task, running)
@@ -138,11 +142,12 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController:
             warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
         else:
             running.unlink(missing_ok=True)
-        return _with_log(PolicyController(task, learner.result), log)
+        return _with_log(task, learner.result, log)
 
 
-def _with_log(controller: PolicyController, log: Path) -> PolicyController:
-    """The controller, which knows where the log of its training is, if it is there."""
+def _with_log(task: Task, policy: Policy, log: Path) -> PolicyController | MeasuredPolicyController:
+    """The controller of a policy, which knows where the log of its training is, if it is there."""
+    controller = (MeasuredPolicyController if task.observes_measurement else PolicyController)(task, policy)
     controller.training_log = log if log.is_file() else None
     return controller
 

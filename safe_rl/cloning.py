@@ -70,9 +70,15 @@ def clone(
 
     Raises:
         InvalidValue: an object that is not a controller factory.
-        NotApplicable: all runs of the controller leave the domain at once.
+        NotApplicable: all runs of the controller leave the domain at once, or the policy observes measured signals.
     """
     expect_factory(controller, "task", "controller", "a factory of controllers of a task, such as LQR")
+    if task.observes_measurement:
+        raise NotApplicable(
+            f"policies of task '{task.name}' observe its measured signals, and a copy needs the state that the "
+            "controller acts on; clone on dataclasses.replace(task, measurement=None, observation=None) and combine "
+            "the policy with an estimator, or learn without a clone"
+        )
     task = simulated(task)
     made = controller(task)
     if not isinstance(made, Controller):

@@ -41,12 +41,19 @@ class PolicyController:
         training_log: of the training, as a CSV file, for learning curves; None where it is not known.
 
     Raises:
-        NotApplicable: the policy observes or acts on other signals than the task has.
+        NotApplicable: the policy observes or acts on other signals than the task has, or policies of this task observe
+            what is measured: :class:`safe_rl.MeasuredPolicyController`.
     """
 
     def __init__(self, task: Task, policy: Policy) -> None:
         expect(task, Task, "the task of PolicyController", "such as systems.library.cartpole()")
         expect(policy, Policy, "the policy of PolicyController", "such as learner.result, or Policy.load(file)")
+        if task.observes_measurement:
+            raise NotApplicable(
+                f"policies of task '{task.name}' observe its measured signals: use MeasuredPolicyController(task, "
+                "policy); combine a policy that was trained on the state with an estimator: OutputFeedback("
+                "PolicyController(dataclasses.replace(task, measurement=None), policy), ExtendedKalmanFilter(task))"
+            )
         observed, inputs = len(task.observation_signals), len(task.plant.input)
         if (policy.observation_size, policy.action_size) != (observed, inputs):
             raise NotApplicable(

@@ -22,7 +22,7 @@ from systems.parameters import nonnegative, parameter, positive
 from systems.plant import Plant
 from systems.references import Reference, SetPoint, Sinusoid, Trajectory
 from systems.signals import Signal, Signals, Vector, angle, integer, quaternion, signals
-from systems.task import Observation, Task
+from systems.task import MeasuredWindow, Observation, Task
 
 __all__ = [
     "Box",
@@ -44,6 +44,7 @@ __all__ = [
     "Inequality",
     "InvalidValue",
     "LinearPlant",
+    "MeasuredWindow",
     "Measurement",
     "Nonlinear",
     "NotReady",

@@ -18,7 +18,7 @@ from systems.distributions import Distribution, Fixed
 from systems.errors import InvalidValue, located, shown
 from systems.expressions import column, evaluated, largest, without_nan
 from systems.measurement import Measurement
-from systems.observations import Observation
+from systems.observations import MeasuredWindow, Observation
 from systems.plant import Plant
 from systems.references import Reference, SetPoint
 from systems.signals import Signal, Signals, Values, Vector
@@ -48,7 +48,7 @@ class AbstractTask(ABC):
     discount: float = 0.99
     integrator: Integrator = "rk4"
     substeps: int = 1
-    observation: Observation | None = None
+    observation: Observation | MeasuredWindow | None = None
     truth: Plant | None = None
     measurement: Measurement | None = None
     variation: Distribution | None = None
@@ -182,20 +182,54 @@ class AbstractTask(ABC):
         return inside
 
     @property
+    def observes_measurement(self) -> bool:
+        """Whether learners observe the measured signals: always if there are any, unless an :class:`Observation` of the
+        state is given."""
+        return self.measurement is not None and not isinstance(self.observation, Observation)
+
+    @property
+    def past(self) -> int:
+        """Number of earlier samples whose measurements and inputs learners observe."""
+        return self.observation.past if isinstance(self.observation, MeasuredWindow) else 0
+
+    @property
     def observation_signals(self) -> Signals:
         """Names and units of a learner's observation."""
-        if self.observation is not None:
+        if isinstance(self.observation, Observation):
             return self.observation.signals
         state = self.plant.state
+        if self.measurement is not None:
+            measured, past = self.measurement.signals, range(1, self.past + 1)
+            aged = (signal for signal, late in zip(measured, self.measurement.is_sporadic, strict=True) if late)
+            moving = () if self.reference.is_constant else state
+            return Signals(
+                (
+                    *measured,
+                    *(Signal(f"{s.name}_age", "samples") for s in aged),
+                    *(Signal(f"{s.name}_{j}_ago", s.unit) for j in past for s in measured),
+                    *(Signal(f"applied_{s.name}_{j}_ago", s.unit) for j in past for s in self.plant.input),
+                    *(Signal(f"{s.name}_reference", s.unit) for s in moving),
+                )
+            )
         if self.reference.is_constant:
             return state
         return Signals((*state, *(Signal(f"{s.name}_reference", s.unit) for s in state)))
 
     def observe_function(self) -> ca.Function:
-        """``o(x, xr) -> (len(observation_signals), 1)``, a learner's observation."""
+        """``o(x, xr) -> (len(observation_signals), 1)``, a learner's observation.
+
+        Raises:
+            InvalidValue: learners observe measured signals, which depend on more than the state.
+        """
+        if self.observes_measurement:
+            raise InvalidValue(
+                f"task '{self.name}': learners observe its measured signals, which are not a function of the state; "
+                "give it an Observation of the state, or leave out its measurement: dataclasses.replace(task, "
+                "measurement=None, observation=None)"
+            )
         state = self.plant.state
         x, xr = state.symbol(), state.symbol()
-        if self.observation is None:
+        if not isinstance(self.observation, Observation):
             near = self._near(x, xr)
             observation = near if self.reference.is_constant else ca.vertcat(near, xr)
         else:

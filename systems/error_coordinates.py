@@ -306,8 +306,8 @@ def in_error_coordinates(task: Task, *quaternions: Sequence[str]) -> Task:
         initial=_initial(task, plant),
         domain=_domain(task, plant),
         tolerance=None if task.tolerance is None else plant.reduced(task.arrival) * _signs(plant),
-        observation=None
-        if observed is None
+        observation=observed
+        if not isinstance(observed, Observation)
         else Observation(observed.signals, lambda x, xr: observed.expression(plant.whole(x), plant.whole(xr))),
         measurement=None if task.measurement is None else _measurement(task.measurement, plant),
     )

@@ -118,6 +118,11 @@ class Measurement(ByContent):
         return not (self.delays.any() or (self.periods > 1).any() or self.dropouts.any())
 
     @property
+    def is_sporadic(self) -> np.ndarray:
+        """Which signals are not reported at every sample, be it late or not, (p,) of bool."""
+        return np.asarray((self.periods > 1) | (self.dropouts > 0))
+
+    @property
     def mean(self) -> np.ndarray:
         """Expected noise, (p,)."""
         return self.noise.mean(self.signals)

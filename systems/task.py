@@ -18,7 +18,7 @@ from systems.differential_algebraic import DifferentialAlgebraicPlant
 from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
 from systems.measurement import Measurement
-from systems.observations import Observation
+from systems.observations import MeasuredWindow, Observation
 from systems.plant import Plant
 from systems.reading.reading import Reading
 from systems.reading.reference import changed_by_turning
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from systems.envs.gym import GymEnv
     from systems.envs.vector import VectorEnv
 
-__all__ = ["Observation", "Task"]
+__all__ = ["MeasuredWindow", "Observation", "Task"]
 
 _STARTS = 16  # at which algebraic equations are looked at
 
@@ -62,7 +62,9 @@ class Task(AbstractTask):
         discount: of the learner's return, per sample.
         integrator: see :class:`Discretisation`.
         substeps: see :class:`Discretisation`.
-        observation: input of a learner's policy; default: the state, and its reference if that moves.
+        observation: input of a learner's policy: an :class:`Observation` of the state, or a :class:`MeasuredWindow`;
+            default: the measured signals, each with its last reported value, if the task has a measurement, else the
+            state; and the reference of the state if it moves.
         truth: the plant that is simulated in a comparison; default: the nominal one.
         measurement: the measured outputs, in place of the state; default: the state itself.
         variation: distribution of parameters of the plant by name, drawn anew for every run: of the true plant in
@@ -80,7 +82,12 @@ class Task(AbstractTask):
             ("reference", self.reference, Reference, "such as SetPoint(state), or Trajectory(states) for a table"),
             ("disturbance", self.disturbance, Distribution, "such as Fixed(value) or Uniform(lower, upper)"),
             ("domain", self.domain, Box, 'such as Box("domain", {state: (lower, upper)})'),
-            ("observation", self.observation, Observation, 'such as Observation(signals("a"), lambda x, xr: x.a)'),
+            (
+                "observation",
+                self.observation,
+                (Observation, MeasuredWindow),
+                'such as Observation(signals("a"), lambda x, xr: x.a), or MeasuredWindow(past=4) of a measurement',
+            ),
             ("truth", self.truth, Plant, "such as CartPole(pole_mass=0.2)"),
             ("measurement", self.measurement, Measurement, 'such as Measurement(signals("angle [rad]"))'),
             ("variation", self.variation, Distribution, 'such as Uniform({"mass": 0.9}, {"mass": 1.1})'),
@@ -128,7 +135,15 @@ class Task(AbstractTask):
         if negative:
             raise InvalidValue(f"task '{self.name}': tolerance = {self.tolerance}; a half-width must not be negative")
         with located(f"{subject}: observation"):
-            self.observe_function()
+            if isinstance(self.observation, MeasuredWindow) and self.measurement is None:
+                raise InvalidValue(
+                    "a MeasuredWindow of a task without a measurement; give it measurement=Measurement(...), or leave "
+                    "out the window: observation=None"
+                )
+            if self.observes_measurement:
+                _ = self.observation_signals
+            else:
+                self.observe_function()
         self._expect_turns_to_change_nothing()
         _ = self.stage_cost_function(), self.terminal_cost_function(), self.margin_function()
         if self.truth is not None and (self.truth.state, self.truth.input, self.truth.disturbance) != (

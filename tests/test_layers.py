@@ -19,7 +19,10 @@ MAY_IMPORT = {
     "mpc": {"systems", "ctrl", "mpc"},
     "safe_rl": {"systems", "ctrl", "mpc", "safe_rl"},
 }
-TORCH_AT_IMPORT = {f"systems/{name}.py" for name in ("lowering/torch_backend", "lowering/torch_array", "envs/vector")}
+TORCH_AT_IMPORT = {
+    f"systems/{name}.py"
+    for name in ("lowering/torch_backend", "lowering/torch_array", "envs/sampler", "envs/vector", "envs/vector_sensors")
+}
 
 
 @functools.cache

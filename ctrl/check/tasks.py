@@ -20,6 +20,7 @@ from systems.errors import TriviumError, expect
 from systems.forecast import with_known
 from systems.lowering import lower
 from systems.lowering.program import read
+from systems.measured_history import observed_in_words
 
 __all__ = ["check_task"]
 
@@ -126,6 +127,8 @@ def check_task(task: Task) -> Report:
             warning=True,
         ),
     ]
+    if task.measurement is not None:
+        checks.append(attempt("it says what learners observe", lambda: observed_in_words(task)))
     if importlib.util.find_spec("gymnasium") is not None and np.isfinite(task.input_bounds).all():
         checks.append(attempt("its environment passes Gymnasium's check_env", lambda: _environment(task)))
     return Report(f"task '{task.name}'", tuple(checks))

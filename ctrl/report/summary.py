@@ -280,7 +280,7 @@ def _measured(comparison: ComparisonData) -> Iterator[str]:
         yield (
             f"{name} {source}; root mean square of its error, over the samples of all runs: {error}."
             if errors[name]
-            else f"{name} does not say what it takes the state to be."
+            else f"{name} gives no estimate of the state."
         )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from ctrl.comparison import ComparisonSpec, Factory
+from ctrl.controller import Controller
 from mpc import NonlinearMPC
 from safe_rl.cached_policies import cached_policy
 from safe_rl.combinations import Combination
-from safe_rl.controller import PolicyController
 from safe_rl.driving.drivers import LaneChanging, LaneKeeping
 from safe_rl.driving.training_config import METHODS, driving_config
 from systems import Task
@@ -28,5 +28,5 @@ def drivers() -> ComparisonSpec:
     return ComparisonSpec(controllers, starts=8)
 
 
-def _learned(task: Task, make: Combination) -> PolicyController:
+def _learned(task: Task, make: Combination) -> Controller:
     return cached_policy(task, driving_config(make))

@@ -13,6 +13,7 @@ from systems.abstract_task import AbstractTask
 from systems.arguments import expect_array, expect_seed
 from systems.envs.model import SampleModel
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, expect, shown
+from systems.measured_history import ObservedRun
 from systems.measurement import Sensors
 from systems.signals import expect_values
 
@@ -30,9 +31,9 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     starts at its lower limit, several give a ``MultiDiscrete`` space. The reward is minus the stage cost; leaving
     ``task.domain`` terminates the run and is charged as in :class:`SampleModel`; ``task.steps`` samples truncate it.
 
-    If the task has a measurement, the observations are the measured signals, followed by the reference of the state if
-    it moves: each signal holds its last reported value, and before the first report that of the reference. Gymnasium's
-    ``FrameStackObservation`` provides a window of them.
+    If the task has a measurement, the observations are the measured signals: each holds its last reported value, and
+    before the first report that of the reference. They are followed by what the :class:`systems.MeasuredWindow` of the
+    task adds, such as earlier values and inputs, and by the reference of the state if it moves.
 
     ``info`` contains ``state`` (n,), and after a step ``cost`` (the sum of ``costs``), ``costs`` (by name, 1.0 if the
     step violated the constraint, else 0.0; the excess if that is budgeted) and ``margins`` (largest g by name;
@@ -65,20 +66,19 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         size = len(task.observation_signals)
         self._sensors: Sensors | None = None
         if task.measurement is not None:
-            if task.observation is not None:
+            if not task.observes_measurement:
                 raise InvalidValue(
                     f"task '{task.name}' has a measurement and an observation of the state; leave out one of them: "
                     "dataclasses.replace(task, observation=None)"
                 )
-            self._sensors = Sensors(task.measurement, task.plant)
-            size = len(task.measurement.signals) + (0 if task.reference.is_constant else len(task.plant.state))
+            self._sensors, self._run = Sensors(task.measurement, task.plant), ObservedRun(task)
         self.action_space = _action_space(task, low, high)
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32)
         self._names = tuple(constraint.name for constraint in task.constraints)
         self._first_seed = seed
         self._x: np.ndarray | None = None
         self._p = task.parameters_of(task.plant)
-        self._held = np.zeros(size)
+        self._observed = np.zeros(size)
         self._k = 0
 
     def reset(
@@ -133,26 +133,23 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _begin(self) -> None:
         """The first measurement of a run."""
         if self._sensors is not None:
-            x_ref, u_ref = self.task.reference.at(self.task.plant, 0)
+            _, u_ref = self.task.reference.at(self.task.plant, 0)
             self._sensors.reset()
-            self._held = self._sensors.expected(x_ref, u_ref)
+            self._run.reset()
             self._measure(u_ref)
 
     def _measure(self, u: np.ndarray) -> None:
-        """What is reported at this sample, after the input u; signals that are not keep their value."""
+        """Takes what is reported at this sample, after the input u."""
         if self._sensors is not None:
             assert self.task.measurement is not None
             assert self._x is not None
             noise = self.task.measurement.sample(self.np_random, self.np_random, ())
             y = self._sensors.read(self._x, u, self._k, noise)
-            self._held = np.where(np.isfinite(y), y, self._held)
+            self._run.apply(u)
+            self._observed = self._run.observe(y, self._k)
 
     def _observation(self) -> np.ndarray:
-        if self._sensors is None:
-            observation = self._model.observe(self._x, self._k)
-        else:
-            moving = () if self.task.reference.is_constant else (self.task.reference.at(self.task.plant, self._k)[0],)
-            observation = np.concatenate([self._held, *moving])
+        observation = self._model.observe(self._x, self._k) if self._sensors is None else self._observed
         # A run that diverges exceeds the range of 32 bits before that of 64.
         return np.clip(observation, -_LARGEST, _LARGEST).astype(np.float32)
 

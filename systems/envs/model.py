@@ -169,7 +169,7 @@ class SampleModel:
         self._sample = lower(_sample(task), to)
         self._advance = lower(task.dynamics.function(parameters), to)
         self._cost_and_margins = lower(_cost_and_margins(task), to)
-        self._observe = lower(_observe(task), to)
+        self._observe: Any = None if task.observes_measurement else lower(_observe(task), to)
         # One sample beyond the run, because the last successor is charged too.
         tables = task.reference.at(plant, np.arange(task.steps + 1))
         self._references = () if task.reference.is_constant else tuple(self.array(table.T) for table in tables)
@@ -206,8 +206,18 @@ class SampleModel:
         return self._xp.clip(u, *self.input_bounds)
 
     def observe(self, x: Any, k: Any) -> Any:
-        """A learner's observations (..., o) in the states (..., n) at the samples k, (...) of whole numbers."""
+        """A learner's observations (..., o) in the states (..., n) at the samples k, (...) of whole numbers.
+
+        Raises:
+            InvalidValue: learners observe measured signals.
+        """
+        if self._observe is None:
+            self.task.observe_function()
         return self._observe(x, *self._reference(k))
+
+    def state_reference(self, k: Any) -> Any:
+        """The reference of the state (..., n) at the samples k, (...) of whole numbers; None if it is constant."""
+        return self._reference(k)[0] if self._references else None
 
     def advance(self, x: Any, u: Any, w: Any = None, p: Any = None) -> Any:
         """The next states (..., n) under inputs (..., m), disturbances (..., q) and parameters (..., len(parameters)).

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from systems.abstract_task import AbstractTask
 from systems.arguments import expect_seed, expect_whole
-from systems.distributions import Distribution, Fixed
+from systems.distributions import Fixed
 from systems.envs.model import SampleModel
+from systems.envs.sampler import Sampler
+from systems.envs.vector_sensors import VectorSensors
 from systems.errors import DimensionMismatch, InvalidValue, expect, shown
-from systems.signals import Signals
 
 __all__ = ["Transition", "VectorEnv", "expect_device"]
 
@@ -33,8 +33,8 @@ class Transition(NamedTuple):
 class VectorEnv:
     """``n`` copies of a task, stepped together; the same rules and numbers as :class:`systems.envs.gym.GymEnv`.
 
-    If the task has a measurement, the observations are still those of the state: learners train on the state, and
-    their policies are combined with an estimator.
+    If the task has a measurement, the observations are those of the measured signals, as in ``GymEnv``, unless the task
+    has an ``Observation`` of the state. Rewards and costs are always those of the true state.
 
     A step never waits for an accelerator. Actions (n, m) are inputs in physical units, clipped to
     ``task.input_bounds``; a NaN action ends its run with a reward of NaN. No gradient goes through :meth:`step`; the
@@ -76,15 +76,16 @@ class VectorEnv:
         self.action_size = len(task.plant.input)
         self.action_low, self.action_high = self.model.input_bounds
         self.constraint_names = tuple(constraint.name for constraint in task.constraints)
-        self._start = _Sampler(task.initial, task.plant.state, self.model)
-        self._disturbance = _Sampler(task.disturbance, task.plant.disturbance, self.model)
+        self._start = Sampler(task.initial, task.plant.state, self.model)
+        self._disturbance = Sampler(task.disturbance, task.plant.disturbance, self.model)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(expect_seed(seed))
-        self._variation = _Sampler(task.variation or Fixed(), task.varied, self.model)
+        self._variation = Sampler(task.variation or Fixed(), task.varied, self.model)
         self._x = self._start.draw(n, self._generator)
         self._p = self._variation.draw(n, self._generator)
         self._k = torch.zeros(n, dtype=torch.long, device=self.device)
         self._ends = self._x, self._k
+        self._sensors = VectorSensors(task, n, self.model) if task.observes_measurement else None
 
     @property
     def state(self) -> Tensor:
@@ -112,6 +113,8 @@ class VectorEnv:
         self._k = torch.zeros_like(self._k)
         if staggered:
             self._k.random_(self.task.steps, generator=self._generator)
+        if self._sensors is not None:
+            return self._sensors.reset(self._x, self._k, self._generator)
         return self.model.observe(self._x, self._k)
 
     @torch.no_grad()
@@ -130,7 +133,11 @@ class VectorEnv:
         outcome = self.model.step(self._x, u, w, self._k, self._p)
         k = self._k + 1
         truncated = k >= self.task.steps
-        following = self.model.observe(outcome.state, k)
+        sensors = self._sensors
+        if sensors is None:
+            following = self.model.observe(outcome.state, k)
+        else:
+            following = sensors.step(outcome.state, u, k, self._generator)
         over = outcome.terminated | truncated
         self._ends = outcome.state, k
         if self.device.type == "cpu":
@@ -144,13 +151,19 @@ class VectorEnv:
             if self.task.varied:
                 self._p = torch.where(over[:, None], self._variation.draw(self.n, self._generator), self._p)
         self._k = k.masked_fill(over, 0)
-        observation = self.model.observe(self._x, self._k)
+        if sensors is None:
+            observation = self.model.observe(self._x, self._k)
+        elif self.device.type == "cpu" and not over.any():
+            observation = following
+        else:
+            observation = sensors.restart(self._x, self._k, over, self._generator)
         return Transition(observation, following, outcome.reward, outcome.spent, outcome.terminated, truncated)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next steps depend on; after :meth:`load_state_dict` they continue bit for bit."""
         now = {"state": self._x.clone(), "samples": self._k.clone(), "generator": self._generator.get_state()}
-        return now | ({"parameters": self._p.clone()} if self.task.varied else {})
+        measured = {} if self._sensors is None else {"sensors": self._sensors.state_dict()}
+        return now | ({"parameters": self._p.clone()} if self.task.varied else {}) | measured
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the state saved by :meth:`state_dict`.
@@ -168,6 +181,8 @@ class VectorEnv:
             raise DimensionMismatch("saved parameters of the plant are those of another task")
         if not bool(((state["samples"] >= 0) & (state["samples"] < self.task.steps)).all()):
             raise InvalidValue(f"saved samples beyond the {self.task.steps} of a run")
+        if self._sensors is not None:
+            self._sensors.load_state_dict(state["sensors"])
         # The signal is the slowest axis in memory, as everywhere in a step.
         self._x = state["state"].to(self.device, self.dtype).mT.contiguous().mT
         self._k = state["samples"].to(self._k).clone()
@@ -196,30 +211,3 @@ def expect_device(device: Any) -> torch.device:
 def _replaced(x: Tensor, rows: Tensor, by: Tensor) -> Tensor:
     """A copy of x (n, signals) with some rows replaced, components still contiguous."""
     return x.mT.index_copy(1, rows, by.mT).mT
-
-
-@final
-class _Sampler:
-    """Draws from a distribution in torch, components contiguous."""
-
-    def __init__(self, distribution: Distribution, declared: Signals, model: SampleModel) -> None:
-        affine = distribution.affine(declared)
-        factor = affine.factor
-        self._size = len(declared)
-        self._draw = torch.rand if affine.base == "uniform" else torch.randn
-        self._offset = model.array(affine.offset[:, None])
-        self._is_fixed = not factor.any()
-        self._scale = (
-            model.array(np.diag(factor)[:, None]) if np.array_equal(factor, np.diag(np.diag(factor))) else None
-        )
-        self._factor = model.array(factor)
-
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, signals)."""
-        if self._is_fixed:
-            return self._offset.expand(self._size, n).mT
-        placed = {"dtype": self._offset.dtype, "device": self._offset.device}
-        z = self._draw(self._size, n, generator=generator, **placed)
-        if self._scale is None:
-            return (self._offset + self._factor @ z).mT
-        return torch.addcmul(self._offset, self._scale, z).mT

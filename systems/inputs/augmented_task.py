@@ -57,7 +57,9 @@ def augmented_task(
         reference=_reference(task, plant),
         initial=CarriedStart(task.initial, inner.state, tuple(map(float, start))),
         tolerance=dict(zip(inner.state.names, task.arrival.tolist(), strict=True)),
-        observation=None if task.observation is None else _observation(task.observation, plant),
+        observation=_observation(task.observation, plant)
+        if isinstance(task.observation, Observation)
+        else task.observation,
         measurement=None if task.measurement is None else _measurement(task.measurement, plant),
     )
 
