@@ -62,7 +62,8 @@ class PolicyController:
         plain = self._sees_state and task.reading.state.is_euclidean
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
-        self.approximations = (objective(task), *POLICY.read(task))
+        trained = (f"was trained behind {policy.filtered_by}, which its inputs need",) if policy.filtered_by else ()
+        self.approximations = (objective(task), *POLICY.read(task), *trained)
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     @property
