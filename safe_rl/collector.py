@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from safe_rl.batched_filter import BatchedFilter
 from safe_rl.buffer import Batch
 from safe_rl.checkpoint import expect_like
 from safe_rl.constraints import Constraints
@@ -27,6 +28,7 @@ class EpisodeSummary(NamedTuple):
     mean_return: float
     mean_cost: tuple[float, ...]  # per named constraint
     mean_length: float  # steps
+    filtered: float = float("nan")  # share of the actions that a safety filter replaced since the last summary
 
 
 @final
@@ -65,12 +67,15 @@ class Collector:
         first = environment.reset(staggered=True) if staggered else environment.reset()  # type: ignore[call-arg]
         self.observation = first.to(torch.float32)
         self.jump_start: JumpStart | None = None
+        self.filter: BatchedFilter | None = None
+        self._stored_filter = ""
         self._stored_start: dict[str, Any] | None = None
         self.over = torch.zeros(environment.n, dtype=torch.bool, device=generator.device)
         self.steps = 0  # transitions collected, over all environments
         width = 2 + len(environment.constraint_names)
         self._running = torch.zeros(environment.n, width, device=generator.device)
         self._finished = torch.zeros(width + 1, dtype=torch.float64, device=generator.device)
+        self._filtered = torch.zeros(2, dtype=torch.float64, device=generator.device)  # actions replaced, and all
 
     @torch.no_grad()
     def collect(self) -> Batch:
@@ -95,7 +100,14 @@ class Collector:
 
     def _advance(self, action: Tensor, of_policy: bool = True) -> Batch:
         samples = self.environment.samples if self._counts_samples else None  # type: ignore[attr-defined]
-        transition = self.environment.step(self.policy.physical(action, self.observation))
+        applied = self.policy.physical(action, self.observation)
+        if self.filter is not None:
+            assert isinstance(self.environment, VectorEnv)
+            proposed, applied = applied, self.filter(self.environment.state, applied)
+            action = self.policy.normalised(applied)
+            replaced = (applied != proposed).any(dim=1).sum()
+            self._filtered += torch.stack((replaced, torch.full_like(replaced, len(applied))))
+        transition = self.environment.step(applied)
         rows = Batch(
             self.observation,
             transition.next_observation.to(torch.float32),
@@ -127,14 +139,38 @@ class Collector:
     def summary(self) -> EpisodeSummary:
         """Reads and resets the statistics. It waits for the device, so do not call it in every step."""
         *sums, episodes = self._finished.tolist()
+        replaced, acted = self._filtered.tolist()
         self._finished.zero_()
+        self._filtered.zero_()
+        share = replaced / acted if acted else float("nan")
         means = [value / episodes if episodes else float("nan") for value in sums]
-        return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1])
+        return EpisodeSummary(int(episodes), means[0], tuple(means[1:-1]), means[-1], share)
 
     @property
     def lacks_jump_start(self) -> bool:
         """Whether the run that was loaded had a jump start that was not given again."""
         return self._stored_start is not None
+
+    @property
+    def lacks_filter(self) -> bool:
+        """Whether the run that was loaded had a safety filter that was not given again."""
+        return self.filter is None and bool(self._stored_filter)
+
+    def set_filter(self, batched: BatchedFilter) -> None:
+        """Let a safety filter decide which inputs are applied from now on; after a resumption, the same one again.
+
+        Raises:
+            InvalidValue: the environment is external, or the filter differs from that of the run that was loaded.
+        """
+        if not isinstance(self.environment, VectorEnv):
+            raise InvalidValue(
+                "a filter needs the plant's state, which only environments of a systems.Task have; wrap the external "
+                "environment in ctrl.filters.gym.FilteredActions"
+            )
+        given = batched.safety_filter.description
+        if self._stored_filter and given != self._stored_filter:
+            raise InvalidValue(f"this run was begun with {self._stored_filter}; given: {given}")
+        self.filter = batched
 
     def set_jump_start(self, start: JumpStart) -> None:
         """Let a prior policy begin the runs from now on; after a resumption, the same one again.
@@ -161,6 +197,8 @@ class Collector:
             "jump_start": self._stored_start if self.jump_start is None else self.jump_start.state_dict(),
             "environment": self.environment.state_dict(),
             "observation": self.observation,
+            "filter": self._stored_filter if self.filter is None else self.filter.safety_filter.description,
+            "filtered": self._filtered,
             "steps": self.steps,
             "running": self._running,
             "finished": self._finished,
@@ -173,3 +211,6 @@ class Collector:
         self._running = expect_like(state["running"], self._running, "running")
         self._finished = expect_like(state["finished"], self._finished, "finished")
         self._stored_start = state["jump_start"]
+        self._stored_filter = str(state.get("filter", ""))
+        if "filtered" in state:  # not in checkpoints of 0.1
+            self._filtered = expect_like(state["filtered"], self._filtered, "filtered")

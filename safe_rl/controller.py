@@ -71,7 +71,8 @@ class PolicyController:
         self._lower, self._upper = task.input_bounds
         self._is_regulator = policy.regulator is not None and float(policy.regulator.share) == 0.0
         alone = ("adds nothing to its regulator: no trial in training was better",) if self._is_regulator else ()
-        self.approximations = (objective(task), *alone, *POLICY.read(task))
+        trained = (f"was trained behind {policy.filtered_by}, which its inputs need",) if policy.filtered_by else ()
+        self.approximations = (objective(task), *alone, *POLICY.read(task), *trained)
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     @property

@@ -8,11 +8,14 @@ from typing import final
 import numpy as np
 import torch
 
+from ctrl.filters import SafetyFilter
+from safe_rl.batched_filter import BatchedFilter
 from safe_rl.budgets import CostLimit, cost_limits
 from safe_rl.environment import LearnableTask, expect_learnable
 from safe_rl.policy import Policy
 from systems.arguments import expect_seed, expect_whole
-from systems.errors import expect
+from systems.envs.vector import VectorEnv
+from systems.errors import InvalidValue, expect
 from systems.statistics import mean
 
 __all__ = ["Assessment", "assess", "evaluate"]
@@ -42,7 +45,13 @@ class Assessment:
         return estimate.value, estimate.low, estimate.high
 
 
-def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int = 0) -> Assessment:
+def assess(
+    policy: Policy,
+    task: LearnableTask,
+    episodes: int = 100,
+    seed: int = 0,
+    safety_filter: SafetyFilter | None = None,
+) -> Assessment:
     """Runs the mean action in a separate environment, which does not affect a learner.
 
     Args:
@@ -50,14 +59,19 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
         task: on which it is assessed.
         episodes: n, number of runs.
         seed: of the environments.
+        safety_filter: through which its inputs pass, see `BatchedFilter`; default: none.
 
     Raises:
-        InvalidValue: no policy, no task, or another number of episodes or seed.
+        InvalidValue: no policy, no task, another number of episodes or seed, or a filter on an external environment.
+        NotApplicable: a filter without a closed form for batches.
     """
     expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")
     expect_learnable(task, "the task to assess a policy on")
     expect_whole(episodes, "episodes", least=1)
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
+    batched = None if safety_filter is None else BatchedFilter(safety_filter, environment.device)
+    if batched is not None and not isinstance(environment, VectorEnv):
+        raise InvalidValue("a filter needs the plant's state, which only environments of a systems.Task have")
     limits = cost_limits(task)
     columns = [a.column for a in limits]
     discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)
@@ -68,7 +82,10 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     lengths = torch.zeros(episodes, dtype=torch.int64, device=environment.device)
     factor = 1.0
     while bool(running.any()):
-        transition = environment.step(policy.act(observation))
+        action = policy.act(observation)
+        if batched is not None:
+            action = batched(environment.state, action)  # type: ignore[attr-defined]
+        transition = environment.step(action)
         reward = torch.where(running, transition.reward, 0.0)
         returns += torch.stack((reward, factor * reward), dim=1)
         cost = torch.where(running.unsqueeze(1), transition.cost[:, columns], 0.0)
@@ -81,7 +98,13 @@ def assess(policy: Policy, task: LearnableTask, episodes: int = 100, seed: int =
     return Assessment(total, worth, limits, spent.cpu().numpy(), lengths.cpu().numpy())
 
 
-def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int = 0) -> float:
+def evaluate(
+    policy: Policy,
+    task: LearnableTask,
+    episodes: int = 10,
+    seed: int = 0,
+    safety_filter: SafetyFilter | None = None,
+) -> float:
     """Mean undiscounted return of the mean action over the first episode of each of `episodes` environments.
 
     Args:
@@ -89,5 +112,6 @@ def evaluate(policy: Policy, task: LearnableTask, episodes: int = 10, seed: int 
         task: on which it is evaluated.
         episodes: number of runs.
         seed: of the environments.
+        safety_filter: through which its inputs pass; default: none.
     """
-    return float(assess(policy, task, episodes, seed).returns.mean())
+    return float(assess(policy, task, episodes, seed, safety_filter).returns.mean())

@@ -108,7 +108,7 @@ class JumpStart:
         if not len(rows):
             return action
         inputs = torch.as_tensor(self._decide(x, k, rows, age), dtype=action.dtype, device=action.device)
-        theirs = ((inputs - policy.action_centre) / policy.action_half).clamp(-1.0, 1.0)
+        theirs = policy.normalised(inputs)
         actions = action.clone()
         actions[torch.from_numpy(rows).to(action.device)] = theirs
         return actions

@@ -108,6 +108,8 @@ class Policy(nn.Module):
         self.register_buffer("action_centre", (high + low) / 2)
         self.register_buffer("action_half", (high - low) / 2)
         self.regulator: Regulator | None = None
+        self.filtered_by = ""
+        """The safety filter that it was trained with, in words; empty without one."""
 
     def with_regulator(self, law: SaturatedLinear, unit: float) -> None:
         """Makes the policy a residual on a regulator, and small: the last layer of its mean is nearly zero."""
@@ -138,6 +140,10 @@ class Policy(nn.Module):
         base = torch.minimum(torch.maximum(self.regulator(observation), low), high)
         u = base + self.regulator.unit * self.action_half * action
         return torch.minimum(torch.maximum(u, low), high).to(action.dtype)
+
+    def normalised(self, u: Tensor) -> Tensor:
+        """The inverse of `physical`, but for residual policies: inputs in physical units to actions in [-1, 1]."""
+        return ((u - self.action_centre) / self.action_half).clamp(-1.0, 1.0)
 
     def _squashed(self, before: Tensor) -> Tensor:
         """Normalised actions: in [-1, 1], or as far as the share of a residual policy goes."""
@@ -232,7 +238,8 @@ class Policy(nn.Module):
 
     def content(self) -> dict[str, Any]:
         """Sizes and tensors, from which `of_content` makes the same policy."""
-        return {"observation_size": self.observation_size, "hidden": list(self.hidden), "state": self.state_dict()}
+        sizes = {"observation_size": self.observation_size, "hidden": list(self.hidden), "state": self.state_dict()}
+        return sizes | ({"filtered_by": self.filtered_by} if self.filtered_by else {})
 
     @staticmethod
     def load(path: str | Path) -> Policy:
@@ -275,4 +282,6 @@ class Policy(nn.Module):
             if not (0.0 < unit <= 1.0 and 0.0 <= share <= 1.0):
                 raise ValueError(f"regulator.unit is {unit} and regulator.share is {share}; expected shares")
         policy.load_state_dict(state)
+        expect(content.get("filtered_by", ""), str, "filtered_by", "the filter in words")
+        policy.filtered_by = content.get("filtered_by", "")
         return policy

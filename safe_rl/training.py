@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ctrl.answers import described
 from ctrl.controller import Controller
+from ctrl.filters import BarrierFilter, Filtered
 from safe_rl import resumption
 from safe_rl.answers import learner_answers, objective
 from safe_rl.arithmetic import quick_arithmetic
@@ -25,6 +26,7 @@ from safe_rl.buffer import Batch
 from safe_rl.checkpoint import read_checkpoint, write_checkpoint
 from safe_rl.collector import Collector
 from safe_rl.constraints import Constraints
+from safe_rl.controller import PolicyController
 from safe_rl.divergence import LastFinite
 from safe_rl.environment import LearnableTask, expect_action_bounds, expect_learnable
 from safe_rl.evaluation import evaluate
@@ -205,6 +207,22 @@ class Learner(ABC):
         """The policy to use after training."""
         return self.policy
 
+    @property
+    def safety_filter(self) -> BarrierFilter | None:
+        """Through which its actions pass; None without one."""
+        return None if self.collector.filter is None else self.collector.filter.safety_filter
+
+    def controller(self) -> PolicyController | Filtered:
+        """`result` as a controller, behind the filter that it was trained with, if there is one.
+
+        Raises:
+            InvalidValue: the task is an external environment.
+        """
+        expect(self.task, Task, "the task of controller()", "of whose state a controller is a function")
+        assert isinstance(self.task, Task)
+        policy = PolicyController(self.task, self.result)
+        return policy if self.safety_filter is None else Filtered(policy, self.safety_filter)
+
     def learn(
         self,
         updates: int | None = None,
@@ -249,6 +267,10 @@ class Learner(ABC):
             raise InvalidValue(
                 "this run was begun with a jump start; give it again: "
                 "learner.with_jump_start(JumpStart(task, prior_policy))"
+            )
+        if self.collector.lacks_filter:
+            raise InvalidValue(
+                "this run was begun with a safety filter; give it again: learner.filtered(safety_filter)"
             )
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.limits
@@ -331,9 +353,15 @@ class Learner(ABC):
         return description
 
     def _record(self, evaluated: bool) -> Record:
-        saved = evaluate(self.result, self.task) if evaluated else None
-        trained = saved if self.result is self.policy or not evaluated else evaluate(self.policy, self.task)
+        def mean_return(policy: Policy) -> float:
+            return evaluate(policy, self.task, safety_filter=self.safety_filter)
+
+        saved = mean_return(self.result) if evaluated else None
+        trained = saved if self.result is self.policy or not evaluated else mean_return(self.policy)
         summary = self.collector.summary()
+        more = {} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)
+        if self.safety_filter is not None:
+            more["filtered share"] = summary.filtered
         costs = dict(zip(self.constraint_names, summary.mean_cost, strict=True))
         return Record(
             self.updates,
@@ -342,7 +370,7 @@ class Learner(ABC):
             summary.mean_return,
             costs,
             summary.mean_length,
-            self.diagnostics() | ({} if self.constraints is None else self.constraints.diagnostics(self.reward_scale)),
+            self.diagnostics() | more,
             saved,
             trained,
         )

@@ -53,6 +53,7 @@ class BarrierFilter(SafetyFilter):
 
     Attributes:
         names: of the constraint of each condition. degrees: relative degree of each. claim: in words.
+        rate, backup: as given. conditions: ``(x, u) -> (c (rows, 1), dc/du (rows, m))``, c >= 0 being safe.
 
     Raises:
         NotApplicable: no constraint to enforce, no input in the derivatives of a constraint, or unbounded disturbances.
@@ -75,6 +76,8 @@ class BarrierFilter(SafetyFilter):
         low, high = disturbance_bounds(task, disturbance)
         rows = barrier_rows(task, _barriers(task, barriers), rate, low, high)
         self.names, self.degrees, self.backup = rows.names, rows.degrees, backup
+        self.rate, self.conditions = rate, rows.conditions
+        self._disturbed = (low.tolist(), high.tolist())
         self.claim = backup.claim if backup is not None else _claim(task, self.names, low, high)
         self._lower, self._upper = task.applied_bounds
         self._rest = np.clip(task.reading.start[1], self._lower, self._upper)
@@ -93,6 +96,13 @@ class BarrierFilter(SafetyFilter):
     def __repr__(self) -> str:
         kept = ", ".join(f"'{name}'" for name in dict.fromkeys(self.names))
         return f"<BarrierFilter of {kept}{f' with {self.backup!r}' if self.backup else ''}>"
+
+    @property
+    def description(self) -> str:
+        """What it enforces and how, in words, by which a filter is recognised in files."""
+        kept = ", ".join(f"'{name}' of degree {degree}" for name, degree in zip(self.names, self.degrees, strict=True))
+        low, high = self._disturbed
+        return f"a barrier filter of {kept} at {self.rate:g} per second, disturbances from {low} to {high}"
 
     def reset(self) -> None:
         """Does nothing: the filter has no memory."""

@@ -99,6 +99,7 @@ class DSACT(OffPolicy):
         # reward share theirs; each cost critic has its own, without entropy.
         with torch.no_grad():
             action, log_density = self.target_policy.sample(successor, noise)
+            action = self.applied(batch.next_observation, action)
             q, sigma = value_distribution(self.target_critics, successor, action)
             least, twin = q[:2].min(dim=0)
             deviate = torch.randn(n, generator=self.generator, device=self.device).clamp_(-3.0, 3.0)
@@ -125,6 +126,7 @@ class DSACT(OffPolicy):
         if (self.updates + 1) % s.delay == 0:
             noise = torch.randn(batch.action.shape, generator=self.generator, device=self.device)
             action, log_density = self.policy.sample(observation, noise)
+            action = self.applied(batch.observation, action)
             at_policy, _ = value_distribution(self.critics, observation, action)
             loss = (alpha * log_density - at_policy[:2].amin(dim=0)).mean()
             if self.handler is None or self.constraints is None:

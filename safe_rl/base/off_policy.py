@@ -11,10 +11,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ctrl.controller import Controller
+from ctrl.controller import Controller, NotApplicable
+from ctrl.filters import SafetyFilter
 from ctrl.laws.saturated_linear import SaturatedLinear
 from ctrl.regulator import LQR
 from safe_rl.arithmetic import quick_arithmetic
+from safe_rl.batched_filter import BatchedFilter
 from safe_rl.buffer import Batch, ReplayBuffer
 from safe_rl.cloning import RUNS, CloneTrials, Costs, clone
 from safe_rl.environment import LearnableTask
@@ -201,14 +203,60 @@ class OffPolicy(Learner):
         self._begin_clone(costs)
         return self
 
+    def filtered(self, safety_filter: SafetyFilter) -> Self:
+        """Acts and learns through a safety filter: what is applied is what is stored and what critics evaluate.
+
+        The policy's gradient passes through the filter, so an unsafe proposal gains nothing over the input that
+        replaces it, and critics are only asked about inputs that the filter lets pass. Uniform actions of the warm-up
+        are filtered too. `controller()` is the policy with its filter. Call it before `learn`, and again after `load`.
+
+        Args:
+            safety_filter: a `BarrierFilter` of the same plant, see `BatchedFilter`.
+
+        Raises:
+            NotApplicable: another filter; several conditions on several inputs; or a policy that does not observe the
+                state.
+            InvalidValue: updates have been made without it, the learner is a residual or a clone, the task is an
+                external environment, or the filter is that of another plant.
+        """
+        batched = BatchedFilter(safety_filter, self.device)
+        if self.trials is not None or (self.prepared and not self.collector.lacks_filter):
+            raise InvalidValue("filtered() comes before the first update, and not with residual() or clone()")
+        task, of_filter = self.task, safety_filter.task
+        if isinstance(task, Task):
+            if task.observation is not None:
+                raise NotApplicable(
+                    f"task '{task.name}': its policy observes something other than the state, which a filter needs; "
+                    "omit the observation from the task"
+                )
+            if (of_filter.plant, of_filter.dt) != (task.plant, task.dt):
+                raise InvalidValue(
+                    f"the filter is that of {of_filter.plant.name} at {of_filter.dt:g} s, the task '{task.name}' of "
+                    f"{task.plant.name} at {task.dt:g} s; construct it with this task"
+                )
+        self.collector.set_filter(batched)
+        for policy in self._policies():
+            policy.filtered_by = batched.safety_filter.description
+        return self
+
+    def applied(self, observation: Tensor, action: Tensor) -> Tensor:
+        """The actions (b, m) that are applied if these are proposed: themselves without a filter."""
+        batched = self.collector.filter
+        if batched is None:
+            return action
+        assert isinstance(self.task, Task)
+        state = observation[:, : len(self.task.plant.state)]  # the first entries of an observation of the state
+        return self.policy.normalised(batched(state, self.policy.physical(action)))
+
     def with_jump_start(self, start: JumpStart) -> Self:
         if isinstance(self.trials, CloneTrials):
             raise InvalidValue("a clone begins as its controller already; leave out one of the two")
         return super().with_jump_start(start)
 
     def _expect_fresh(self, method: str) -> None:
-        if self.prepared or self.collector.jump_start is not None or self.trials is not None:
-            raise InvalidValue(f"{method}() comes before the first update, once, and without a jump start")
+        with_others = self.collector.jump_start is not None or self.collector.filter is not None
+        if self.prepared or with_others or self.trials is not None:
+            raise InvalidValue(f"{method}() comes before the first update, once, without jump start or filter")
         if self.handler is not None:
             raise InvalidValue(
                 f"{method}() keeps the policy of least cost, whatever its constraints cost; learn without a handler"

@@ -59,6 +59,7 @@ class SAC(OffPolicy):
         with torch.no_grad():
             noise = torch.randn(batch.action.shape, generator=self.generator, device=self.device)
             action, log_density = self.policy.sample(successor, noise)
+            action = self.applied(batch.next_observation, action)
             q_next = values(self.target_critics, successor, action)
             survival = self.discount * (1.0 - batch.terminated)
             soft = q_next[:2].amin(dim=0) - alpha * log_density
@@ -75,6 +76,7 @@ class SAC(OffPolicy):
         if (self.updates + 1) % s.delay == 0:
             noise = torch.randn(batch.action.shape, generator=self.generator, device=self.device)
             action, log_density = self.policy.sample(observation, noise)
+            action = self.applied(batch.observation, action)
             at_policy = values(self.critics, observation, action)
             loss = (alpha * log_density - at_policy[:2].amin(dim=0)).mean()
             if self.handler is None or self.constraints is None:
