@@ -54,7 +54,7 @@ class ScenarioMPC(OnlineController):
     Raises:
         NotApplicable: a task with budgets of excess, integer inputs, limits on the change of inputs or signals that are
             known ahead, or one that NonlinearMPC refuses.
-        InvalidValue: no scenario, or a plant whose signals differ from the task's.
+        InvalidValue: no scenario, or a plant with other signals or tighter input limits than the task's.
     """
 
     def __init__(
