@@ -78,8 +78,8 @@ class OffsetFree:
         if task.reading.settles_elsewhere():
             raise NotApplicable(
                 f"task '{task.name}': its cost is least at {steady_state_in_words(task)}, where controllers settle, "
-                "and not at its reference, which no tracked signal would reach; make that the reference, or penalise the "
-                "distance from the reference"
+                "and not at its reference, which no tracked signal would reach; make that the reference, or penalise "
+                "the distance from the reference"
             )
         if any(signal.integer for signal in task.plant.input):
             raise NotApplicable(
