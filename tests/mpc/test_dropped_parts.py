@@ -146,6 +146,33 @@ def test_weights_of_scenarios_may_be_large() -> None:
     np.testing.assert_allclose(large.input, one.input, atol=1e-9)
 
 
+@dataclass(frozen=True)
+class Sliding(Plant):
+    state = signals("p [m]", "v [m/s]")
+    input = signals("f [N]")
+    friction: float = 0.0
+    leak: float = 0.0
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        force = u.f
+        if self.friction > 0:
+            force = force - self.friction * ca.sign(x.v)
+        if self.leak > 0:
+            force = force - self.leak * ca.sqrt(x.p)
+        return x.v, force
+
+
+def test_what_scenarios_approximate_is_announced() -> None:
+    task = Task("sliding", Sliding(), 0.2, 20, Quadratic([1, 0.1], [0.1]), Fixed([0.5, 0.0]))
+    for plant, said in (
+        (Sliding(friction=0.2), "solves with sign in the plant"),
+        (Sliding(leak=0.1), "replaces roots"),
+    ):
+        smooth, rough = ([Scenario(), Scenario(other)] for other in (Sliding(), plant))
+        assert not ScenarioMPC(task, smooth, 4, terminal="task").approximations
+        assert any(said in text for text in ScenarioMPC(task, rough, 4, terminal="task").approximations)
+
+
 @pytest.mark.parametrize("name", ["most", "share"])
 def test_parameters_that_set_limits_cannot_change(name: str) -> None:
     with pytest.raises(InvalidValue, match=f"{name} sets the limits of the inputs, which set_parameters does not"):
