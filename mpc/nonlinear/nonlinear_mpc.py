@@ -242,7 +242,8 @@ class NonlinearMPC(OnlineController):
             self._prepared = k
 
     def set_parameters(self, values: np.ndarray) -> None:
-        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`.
+        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
+        and other changes of the task keep them.
 
         Terminal cost and backup control law remain those of the values in the task.
 
@@ -261,6 +262,13 @@ class NonlinearMPC(OnlineController):
             )
         self.staged.tune(self._p, array)
         self._prepared = None  # with the values before
+
+    def _take(self, task: Task) -> None:
+        """What was spent of budgets, and the present parameters, are facts of the run and stay."""
+        budgets, values = self._budgets, self._p[0, self._p.shape[1] - len(self.parameters) :].copy()
+        super()._take(task)
+        self._budgets.take_over(budgets)
+        self.staged.tune(self._p, values)
 
     def reset(self) -> None:
         """Starts a new run: discards the last plan, the record of spent budgets and changed parameters."""

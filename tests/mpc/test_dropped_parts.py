@@ -301,3 +301,51 @@ def test_steering_announces_that_limits_are_kept_with_a_probability() -> None:
     assert any("probability of 0.9" in text for text in limited.approximations)
     free = replace(task, plant=dataclasses.replace(plant, input_limits=()))
     assert not CovarianceSteering(free, Gaussian([0.2])).approximations
+
+
+@pytest.mark.parametrize("per", ["episode", "discounted"])
+def test_changes_of_a_task_do_not_renew_its_budgets(per: str) -> None:
+    """A budget that is spent in part before the change; the cart brakes and accelerates by more than it allows."""
+    gentle = Inequality("gentle", lambda x, u: ca.fabs(u.f) - 0.3).budget(0.5, per=per, of="excess")  # type: ignore[arg-type]
+    task = cart(
+        steps=12, discount=0.95, initial=Fixed([1.0, 0.0]), constraints=(gentle,), cost=Quadratic([1, 0.1], [0.01])
+    )
+    rate = 1.0 if per == "episode" else task.discount
+    step = task.dynamics.function()
+    for change in (
+        lambda mpc: mpc.follow(SetPoint([-0.5, 0.0])),
+        lambda mpc: mpc.set_cost(Quadratic([2, 0.1], [0.01])),
+        lambda mpc: mpc.set_constraints((Box("fast", {"v": (-9.0, 9.0)}), gentle)),
+    ):
+        controller, x, spent = NonlinearMPC(task, 12, terminal="task"), np.array([1.0, 0.0]), 0.0
+        for k in range(8):
+            if k == 3:
+                assert spent > 0.3
+                change(controller)
+            u = controller.step(x, k).input
+            spent += rate**k * max(0.0, abs(u[0]) - 0.3)
+            x = np.array(step(x, u, [], []))[:, 0]
+        assert spent <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("name", ["mass", "drag"])
+def test_changes_of_a_task_keep_parameters(name: str) -> None:
+    @dataclass(frozen=True)
+    class Dragged(Cart):
+        drag: float = 0.0
+
+        def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+            return x.v, (u.f - self.drag * x.v) / self.mass
+
+    task, x = cart(plant=Dragged()), np.array([0.15, 0.1])
+    ahead = SetPoint([0.1, 0.0])
+    changed, made = (NonlinearMPC(t, 6, parameters=(name,)) for t in (task, replace(task, reference=ahead)))
+    changed.set_parameters(np.array([2.0]))
+    changed.follow(ahead)
+    nominal = made.step(x, 0).input
+    made.reset()
+    made.set_parameters(np.array([2.0]))
+    np.testing.assert_allclose(changed.step(x, 0).input, made.step(x, 0).input, atol=1e-6)
+    assert np.abs(changed.step(x, 1).input - nominal).max() > 1e-2
+    changed.reset()
+    np.testing.assert_allclose(changed.step(x, 0).input, nominal, atol=1e-6)
