@@ -21,12 +21,14 @@ __all__ = [
     "Preparing",
     "Source",
     "Status",
+    "expect_sample_time",
     "expect_takes",
     "measured_state",
     "measured_states",
     "sample_index",
 ]
 
+_ROUNDING = 1e-6  # relative difference of equal sample times
 _LAST = 2**62  # whole numbers around this one still fit into numpy's
 
 
@@ -118,8 +120,10 @@ def expect_takes(task: Task, controller: Any) -> None:
     rest of it, such as the noise, is the controller's model.
 
     Raises:
-        NotApplicable: it needs the state instead of a measurement, or the reverse, or another measurement.
+        NotApplicable: it needs the state instead of a measurement, or the reverse, or another measurement; it was made
+            for another sample time.
     """
+    expect_sample_time(task, controller)
     taken, given, name = getattr(controller, "measurement", None), task.measurement, type(controller).__name__
     if taken is None and given is None:
         return
@@ -139,6 +143,19 @@ def expect_takes(task: Task, controller: Any) -> None:
         raise NotApplicable(
             f"{name} takes measurements of {', '.join(taken.signals.names)}, and task '{task.name}' measures "
             f"{outputs}; make its estimator for a task with these signals"
+        )
+
+
+def expect_sample_time(task: Task, controller: Any) -> None:
+    """Raises NotApplicable where a controller was made for a task of another sample time, as far as it tells its task.
+
+    All other differences are permitted: a controller of a nominal, linearised or reduced plant controls another one.
+    """
+    own = getattr(controller, "task", None)
+    if isinstance(own, Task) and abs(own.dt - task.dt) > _ROUNDING * task.dt:
+        raise NotApplicable(
+            f"{type(controller).__name__} was made for task '{own.name}' with samples of {own.dt:g} s, and is called "
+            f"every {task.dt:g} s, the sample time of task '{task.name}'; make both for the same sample time"
         )
 
 

@@ -216,7 +216,8 @@ class OnlineController(ABC):
         """Follows another reference from now on.
 
         This and the other changes take effect at the next step, whose input is that of a controller constructed for the
-        changed task; only the last plan is kept, in case a solve fails. If a change is refused, nothing changes.
+        changed task, of which the run so far is known: the last plan is kept in case a solve fails, and what is spent
+        of budgets remains spent. If a change is refused, nothing changes.
 
         Args:
             reference: of the same plant.

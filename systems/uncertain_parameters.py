@@ -14,7 +14,14 @@ from systems.plant import Plant
 from systems.symbolic_parameters import expect_same_function, with_symbols
 from systems.symbols import SymbolRead, Unread, noted, unreadable
 
-__all__ = ["expect_fixed_limits", "expect_independent", "expect_same", "expect_unread", "expect_varied"]
+__all__ = [
+    "expect_apart_from_limits",
+    "expect_fixed_limits",
+    "expect_independent",
+    "expect_same",
+    "expect_unread",
+    "expect_varied",
+]
 
 _TRIED = 4  # values of parameters at which a plant is compared with its equations, beside the ends of their intervals
 
@@ -135,6 +142,27 @@ def _equal(a: Any, b: Any) -> bool:
         return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else a is b or bool(a == b)
     except (TypeError, ValueError):
         return True
+
+
+def expect_apart_from_limits(plant: Plant, names: Sequence[str], why: str) -> None:
+    """That no limit of an input is computed from these parameters.
+
+    Args:
+        why: the reason, and how to fix it, as the end of the message.
+
+    Raises:
+        InvalidValue: one is, or may be.
+    """
+    for name in names:
+        varied, _ = plant.symbolic((name,))
+        try:
+            with unreadable((name,)):
+                limits = [bound for pair in varied.limits().values() for bound in pair]
+            is_read = any(isinstance(bound, ca.SX) and not bound.is_constant() for bound in limits)
+        except (SymbolRead, TypeError, ValueError):
+            is_read = True
+        if is_read:
+            raise InvalidValue(f"{plant.name}: {name} sets the limits of the inputs, {why}")
 
 
 def expect_fixed_limits(plant: Plant, names: Sequence[str], values: Mapping[str, Sequence[float]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
-from ctrl.answers import announced, described
-from ctrl.controller import Controller, Decision, NotApplicable, Status
+from ctrl.answers import announced, described, steady_state_in_words
+from ctrl.controller import Controller, Decision, NotApplicable, Status, expect_sample_time
 from ctrl.estimation.disturbance_model import disturbance_model
 from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.output_feedback import standard_estimator
@@ -51,8 +51,8 @@ class OffsetFree:
         approximations: in words; None where the controller or the estimator does not say.
 
     Raises:
-        NotApplicable: no measurement, a reference that moves or is not an equilibrium, more tracked signals than
-            inputs, disturbances that cannot be told apart, or integer inputs.
+        NotApplicable: no measurement, a reference that moves or is not an equilibrium of least cost, more tracked
+            signals than inputs, disturbances that cannot be told apart, or integer inputs.
         InvalidValue: not a controller, or a signal that is not measured.
     """
 
@@ -70,10 +70,17 @@ class OffsetFree:
         if drift is not None:
             expect(drift, Mapping, "drift", 'such as {"torque": 0.01}')
         expect_arguments(estimator, "task", "estimator")
+        expect_sample_time(task, controller)
         self._arguments = (controller, task, tracks, drift, estimator)
         self.controller, self.task = controller, task
         if not task.reading.follows:
             raise NotApplicable(f"task '{task.name}': its reference is not an equilibrium, so nothing can settle there")
+        if task.reading.settles_elsewhere():
+            raise NotApplicable(
+                f"task '{task.name}': its cost is least at {steady_state_in_words(task)}, where controllers settle, "
+                "and not at its reference, which no tracked signal would reach; make that the reference, or penalise "
+                "the distance from the reference"
+            )
         if any(signal.integer for signal in task.plant.input):
             raise NotApplicable(
                 f"task '{task.name}' has integer inputs, and what keeps a disturbed plant at rest may be any number; "

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from ctrl.answers import announced
-from ctrl.controller import Controller, Decision, NotApplicable, Status
+from ctrl.controller import Controller, Decision, NotApplicable, Status, expect_sample_time
 from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.kalman import ExtendedKalmanFilter, KalmanFilter
 from ctrl.estimation.model import EstimationModel
@@ -40,7 +40,7 @@ class OutputFeedback:
 
     Raises:
         InvalidValue: not a controller and an estimator.
-        NotApplicable: a controller that takes measurements itself.
+        NotApplicable: a controller that takes measurements itself, or was made for another sample time.
     """
 
     def __init__(self, controller: Controller, estimator: Estimator) -> None:
@@ -50,6 +50,7 @@ class OutputFeedback:
             raise InvalidValue(f"the estimator = {shown(estimator)}; expected an estimator, such as KalmanFilter(task)")
         if getattr(controller, "measurement", None) is not None:
             raise NotApplicable(f"{type(controller).__name__} already uses measurements; use it as it is")
+        expect_sample_time(estimator.task, controller)
         self.controller, self.estimator, self.task = controller, estimator, estimator.task
         self.measurement = estimator.task.measurement
         if self.measurement is None:

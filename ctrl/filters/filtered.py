@@ -9,7 +9,16 @@ from typing import final
 import numpy as np
 
 from ctrl.answers import announced
-from ctrl.controller import Controller, Decision, NotApplicable, Source, Status, measured_state, sample_index
+from ctrl.controller import (
+    Controller,
+    Decision,
+    NotApplicable,
+    Source,
+    Status,
+    expect_sample_time,
+    measured_state,
+    sample_index,
+)
 from ctrl.filters.safety_filter import Interventions, Reason, SafetyFilter
 from ctrl.knowledge import Knowledge, knowledge_of
 from systems import InvalidValue
@@ -41,7 +50,7 @@ class Filtered:
         controller, safety_filter: as given.
 
     Raises:
-        InvalidValue: not a controller. NotApplicable: a controller of measurements.
+        InvalidValue: not a controller. NotApplicable: a controller of measurements, or of another sample time.
     """
 
     def __init__(self, controller: Controller, safety_filter: SafetyFilter) -> None:
@@ -56,6 +65,7 @@ class Filtered:
                 f"{type(controller).__name__} takes measurements, but a filter needs the state: filter the controller "
                 "inside it: OutputFeedback(Filtered(controller, safety_filter), estimator)"
             )
+        expect_sample_time(safety_filter.task, controller)
         self.controller, self.safety_filter = controller, safety_filter
         self._steps, self._reasons = 0, Counter[Reason]()
 

@@ -44,8 +44,8 @@ class Shield(SafetyFilter):
 
     Raises:
         NotApplicable: a certificate that is not proved, is in continuous time, is of another plant, sample time,
-            integrator or wider inputs, does not cover the disturbances of the task, or whose set does not provably lie
-            within the hard constraints and the domain.
+            integrator or wider inputs, does not cover the disturbances or the drawn parameters of the task, or whose
+            set does not provably lie within the hard constraints and the domain.
     """
 
     def __init__(
@@ -154,6 +154,14 @@ def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: C
     (low, high), (least, most) = loop.task.applied_bounds, task.applied_bounds
     if (low < least).any() or (high > most).any():
         return f"allows inputs from {low} to {high}, beyond the bounds {least} to {most} of the task"
+    if task.variation is not None:
+        for name, least, most in zip(task.varied.names, *task.variation.support(task.varied), strict=True):
+            begins, ends = loop.uncertain.get(name, (ours.plant.parameters[name],) * 2)
+            if least < begins or most > ends:
+                return (
+                    f"is for {name} from {begins:g} to {ends:g}, but the task draws it from {least:g} to {most:g}; "
+                    "certify the law for the task with its variation"
+                )
     low, high = task.disturbance.support(task.plant.disturbance)
     box = loop.disturbance_box
     if isinstance(certificate, BarrierCertificate) and (beyond := _not_among(task, loop.task)):

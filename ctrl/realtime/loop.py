@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ctrl.comparison.spec import Factory
-from ctrl.controller import Controller, NotApplicable
+from ctrl.controller import Controller, NotApplicable, expect_sample_time
 from ctrl.realtime.clock import Clock, RealClock
 from ctrl.realtime.connection import Measurement, PlantConnection
 from ctrl.realtime.estimate import Freshness, StateEstimate
@@ -124,6 +124,7 @@ class Loop:
         s = self.settings
         if isinstance(controller, Controller) and not isinstance(controller, type):
             if s.in_process:
+                expect_sample_time(self.task, controller)
                 return InProcess(controller, len(self.task.plant.input), self._clock)
             raise InvalidValue(
                 f"controller = {shown(controller)}; a separate process constructs its controller: give the class or a "

@@ -16,7 +16,7 @@ from mpc.estimation.window import Record, Window
 from mpc.online import LEAST, SLOWEST, check_horizon
 from systems import Box, Task
 from systems.arguments import expect_number, expect_whole
-from systems.errors import expect
+from systems.errors import expect, located
 from systems.signals import Values
 
 __all__ = ["MovingHorizonEstimator"]
@@ -50,6 +50,7 @@ class MovingHorizonEstimator:
     Raises:
         NotApplicable: no measurement, or one with signals without noise.
         InvalidValue: a horizon or max_iterations below 1, a time limit that is not positive.
+        UnknownName: bounds of something other than a state.
         HPIPMMissing: CasADi contains no HPIPM.
     """
 
@@ -71,6 +72,10 @@ class MovingHorizonEstimator:
         self.time_limit = float(expect_number(limit, "time_limit", above=0.0, hint="in seconds, or None"))
         self._arguments = (task, horizon, model_error, bounds, max_iterations, time_limit)
         self.horizon = horizon
+        if bounds is not None:
+            with located("bounds"):
+                for name in bounds.bounds:
+                    task.plant.state.where(name)
         self._window = Window(self.model, horizon, task.domain if bounds is None else bounds)
         linearised = () if self.model.is_affine else ("takes the arrival cost from the linearisation at the estimate",)
         self.approximations = (*linearised, *self.model.approximations)

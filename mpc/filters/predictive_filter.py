@@ -9,6 +9,8 @@ from typing import final
 import numpy as np
 
 from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.constraints import keeps_constraints
+from ctrl.certify.search.limits import SearchLimits
 from ctrl.controller import NotApplicable, Status
 from ctrl.filters.disturbances import disturbance_bounds
 from ctrl.filters.safety_filter import Correction, Reason, SafetyFilter
@@ -28,6 +30,7 @@ __all__ = ["PredictiveFilter"]
 
 _PROGRAMS = 20  # quadratic programs in one step
 _TOLERANCE = 1e-7  # of the optimality conditions; smaller than the margin of plans to their constraints
+_CONTAINED = SearchLimits(boxes=2_000_000, seconds=60.0)  # of the proof that a set lies within the constraints
 _SAME = 1e-7  # distance from the proposed input, relative to the bounds, below which that counts as applied
 
 
@@ -59,7 +62,8 @@ class PredictiveFilter(SafetyFilter):
             words.
 
     Raises:
-        NotApplicable: no terminal set, one that is too small for the disturbances, or unbounded disturbances.
+        NotApplicable: no terminal set, one that is too small for the disturbances or not within the constraints, a
+            certificate for another plant or wider inputs, or unbounded disturbances.
         InvalidValue: a horizon below 1, or an object that is not a certificate.
         HPIPMMissing: CasADi was built without HPIPM.
     """
@@ -80,12 +84,11 @@ class PredictiveFilter(SafetyFilter):
         self._seconds = float(expect_number(seconds, "time_limit", above=0.0))
         if certificate is not None:
             expect(certificate, Certificate, "the certificate of PredictiveFilter", "such as largest_level(task, law)")
-            if certificate.claimed.loop.task.plant != task.plant or certificate.dt != task.dt:
-                raise NotApplicable(f"task '{task.name}': the certificate is for another plant or sample time")
+            _expect_for(task, certificate)
         self.terminal = regulator_set(task) if certificate is None else TerminalSet(certificate)
         low, high = disturbance_bounds(task, disturbance)
         self._w = 0.5 * (low + high)
-        self.horizon = horizon
+        self.horizon, self._state = horizon, task.reading.state
         program = predictive_program(task, self.terminal, horizon, self._w, 0.5 * (high - low))
         self._program, self._sqp = program, SQP(program.program, "speed", _TOLERANCE)
         self._sqp.low[1:], self._sqp.high[1:] = program.low[1:], program.high[1:]
@@ -123,6 +126,8 @@ class PredictiveFilter(SafetyFilter):
         if not np.isfinite(x).all():
             return Correction(rest, Reason.NO_STATE)
         plan = self.plan if self.plan is not None and 0 <= k - self.plan.k < self.horizon else None
+        if not self._state.is_euclidean:  # the plan and the terminal set are about one representative of the state
+            x = self._state.nearest(x, self.terminal.middle if plan is None else plan.x[k - plan.k])
         bases = [plan, None] if plan is not None else [None]
         is_given = bool(np.isfinite(u).all())
         if is_given:
@@ -203,3 +208,28 @@ class PredictiveFilter(SafetyFilter):
             return None, ended.iterations
         nearest = self._simulated(x, k, nominal)
         return (nearest if self._keeps(nearest) else None), ended.iterations
+
+
+def _expect_for(task: Task, certificate: Certificate) -> None:
+    """Raises NotApplicable unless a certified set is a terminal set for this task's plant, inputs and constraints."""
+    ours, theirs = task.dynamics, certificate.claimed.loop.task.true_dynamics
+    sampling = [(d.plant, d.dt, d.integrator, d.substeps) for d in (ours, theirs)]
+    if sampling[0] != sampling[1] or certificate.dt != task.dt:
+        raise NotApplicable(
+            f"task '{task.name}': the certificate is for another plant or sample time: {theirs.plant}, {theirs}; "
+            f"expected {ours.plant}, {ours}"
+        )
+    (low, high), (least, most) = certificate.claimed.loop.task.applied_bounds, task.applied_bounds
+    if (low < least).any() or (high > most).any():
+        raise NotApplicable(
+            f"task '{task.name}': the law of the certificate uses inputs from {low} to {high}, beyond the bounds "
+            f"{least} to {most}; certify it for this task"
+        )
+    if not certificate.is_proved:  # of a sampled set nothing is proved of its constraints either
+        return
+    kept = keeps_constraints(certificate, task, _CONTAINED)
+    if not kept.is_proved:
+        raise NotApplicable(
+            f"task '{task.name}': the certified set does not provably satisfy {kept.constraint}, so a plan must not "
+            "end in it; certify a lower level, or around a reference farther inside"
+        )

@@ -11,6 +11,13 @@ __all__ = ["FITTED", "STANDING", "answers"]
 
 MOST_CHANGE = 0.25  # of the derivatives along a reference, at which one linearisation no longer serves the run
 
+_ARTIFICIAL = Announced(
+    "settles as close to the reference as the weights of the artificial reference say, not at {names}"
+)
+_NEAREST = Announced(
+    "settles within {names} as close to the reference as the weights of the artificial reference say, which may be "
+    "elsewhere than at the least stage cost"
+)
 FITTED = Announced("fits a sinusoid of the artificial reference's frequency to the reference ahead")
 STANDING = Announced("treats the reference of each sample as constant")
 
@@ -28,8 +35,8 @@ def answers(moving: Answer) -> Answers:
             Part.SINGULAR_PLANT: EXACT,  # refused by tracking_model
             Part.MOVING_REFERENCE: moving,
             Part.VARYING_LINEARISATION: _varying,
-            Part.COST_ELSEWHERE: EXACT,  # the artificial reference goes where the reference cannot be kept
-            Part.REFERENCE_OUTSIDE: EXACT,
+            Part.COST_ELSEWHERE: _ARTIFICIAL,
+            Part.REFERENCE_OUTSIDE: _NEAREST,
             Part.NON_QUADRATIC_COST: EXACT,  # refused by tracking_model
             Part.KINKED_COST: EXACT,
             Part.TERMINAL_COST: Refused(

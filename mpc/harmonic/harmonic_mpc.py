@@ -37,7 +37,7 @@ class HarmonicMPC(ArtificialReferenceMPC):
             measured state.
         horizon: number of predicted samples, N.
         frequency: w in rad per sample; default: that of a sinusoidal reference, else chosen as by
-            :func:`mpc.harmonic.frequency.choose_frequency`.
+            :func:`mpc.harmonic.frequency.choose_frequency`; kept by `follow`, `set_cost` and the like.
         Te: weight of the mean of the state; default: 10 N Q. The defaults are those of the authors' toolbox.
         Th: weight of the amplitude of the state; default: 10 N Q.
         Se: weight of the mean of the input; default: R.

@@ -26,23 +26,31 @@ class Budgets:
         # What the state alone spends in a sample is spent, whatever is decided in it.
         self._on_input = np.array([ca.depends_on(g(*z), z[1]) for g in functions for z in [g.sx_in()]], dtype=bool)
         self._inputs = len(task.plant.input)
+        self._names = [c.name for c in constraints]
         self.reset()
 
     def reset(self) -> None:
         """A new run begins."""
-        self._spent: dict[int, np.ndarray] = {}
+        self._spent: dict[int, np.ndarray] = {}  # the excess of each budget, by sample
+
+    def take_over(self, other: Budgets) -> None:
+        """Counts as spent what was spent of the budgets with the same names in the run so far."""
+        places = [other._names.index(name) if name in other._names else None for name in self._names]
+        for k, spent in other._spent.items():
+            self._spent[k] = np.array([0.0 if i is None else spent[i] for i in places])
 
     def left(self, x: np.ndarray, k: int) -> np.ndarray:
         """The remainder (budgets,) for the decisions from sample ``k`` on, in state x (n,), discounted to that sample.
         If a sample is decided again, that sample and all later ones do not count as spent."""
         self._spent = {i: spent for i, spent in self._spent.items() if i < k}
         spent_already = np.where(self._on_input, 0.0, self._excess_at(x, np.zeros(self._inputs)))
-        remaining = self.limits - sum(self._spent.values()) - self.rates**k * spent_already
+        spent = sum((self.rates**i * excess for i, excess in self._spent.items()), start=np.zeros(len(self.limits)))
+        remaining = self.limits - spent - self.rates**k * spent_already
         return np.asarray(np.maximum(remaining, 0.0) / np.maximum(self.rates**k, _SMALLEST))
 
     def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
         """Records the sample ``k`` that starts in x (n,) and applies u (m,)."""
-        self._spent[k] = self.rates**k * self._excess_at(x, u)
+        self._spent[k] = self._excess_at(x, u)
 
     def _excess_at(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         most = np.array([np.max(excess(x, u), initial=0.0) for excess in self._excess])

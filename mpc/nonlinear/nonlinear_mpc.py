@@ -33,6 +33,7 @@ from systems import DimensionMismatch, InvalidValue, Task
 from systems.arguments import expect_array, expect_choice, expect_names, expect_whole
 from systems.errors import expect
 from systems.reading import Part
+from systems.uncertain_parameters import expect_apart_from_limits
 
 __all__ = ["NonlinearMPC"]
 
@@ -80,7 +81,7 @@ class NonlinearMPC(OnlineController):
     Raises:
         NotApplicable: a task without input.
         InvalidValue: a horizon below 1, or one for which the program would not fit into memory; an unknown terminal;
-            iterations with ipopt or do-mpc; parameters with do-mpc.
+            iterations with ipopt or do-mpc; parameters with do-mpc, or of which limits of inputs are computed.
         UnknownName: a parameter that the plant does not have.
         HPIPMMissing: iterations, where CasADi brings no HPIPM; that of acados is of another version or processor.
         AcadosMissing, DoMPCMissing: the solver is not installed; the message says how to get it.
@@ -140,6 +141,11 @@ class NonlinearMPC(OnlineController):
         self.parameters = tuple(expect_names(parameters, "parameters"))
         if self.parameters and solver == "do-mpc":
             raise InvalidValue("parameters with solver = 'do-mpc', which does not take them; use solver='sqp'")
+        expect_apart_from_limits(
+            task.plant,
+            self.parameters,
+            "which set_parameters does not change; leave it out of parameters, and call set_plant for other limits",
+        )
         self._arguments = (
             task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking, hpipm, self.parameters,
         )  # fmt: skip
@@ -236,7 +242,8 @@ class NonlinearMPC(OnlineController):
             self._prepared = k
 
     def set_parameters(self, values: np.ndarray) -> None:
-        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`.
+        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
+        and other changes of the task keep them.
 
         Terminal cost and backup control law remain those of the values in the task.
 
@@ -255,6 +262,13 @@ class NonlinearMPC(OnlineController):
             )
         self.staged.tune(self._p, array)
         self._prepared = None  # with the values before
+
+    def _take(self, task: Task) -> None:
+        """What was spent of budgets, and the present parameters, are facts of the run and stay."""
+        budgets, values = self._budgets, self._p[0, self._p.shape[1] - len(self.parameters) :].copy()
+        super()._take(task)
+        self._budgets.take_over(budgets)
+        self.staged.tune(self._p, values)
 
     def reset(self) -> None:
         """Starts a new run: discards the last plan, the record of spent budgets and changed parameters."""

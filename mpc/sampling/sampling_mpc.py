@@ -26,6 +26,7 @@ from systems.signals import Values, expect_values, left_out
 __all__ = ["ANSWERS", "Distribution", "SamplingMPC"]
 
 MOST = 1_000_000  # roll-outs in one round
+MOST_COLOUR = 10.0  # beyond it, sequences are constant, and powers of the lowest frequencies overflow
 KEPT = 1e-9  # violation of hard constraints, in their own units, up to which they count as satisfied
 STIRRED = 0.3  # least deviation of an integer input, at which one draw in ten differs from the mean
 _STREAMS = 2**63
@@ -61,7 +62,7 @@ class SamplingMPC(OnlineController):
         max_iterations: number of rounds in one step.
         deviation: standard deviation of each input at the start of a step, by name or in order; default: half of the
             distance from the middle of its range to its limits, or half of its magnitude if it has no limits.
-        colour: exponent of the power spectrum of the sequences; see :func:`mpc.sampling.noise.coloured`.
+        colour: exponent of the power spectrum of the sequences, from 0 to 10; see :func:`mpc.sampling.noise.coloured`.
         terminal: see :class:`mpc.NonlinearMPC`.
         seed: of all draws.
         time_limit: see :class:`mpc.online.OnlineController`; checked after every round.
@@ -86,7 +87,7 @@ class SamplingMPC(OnlineController):
         expect_whole(samples, "samples", least=2, most=MOST)
         expect_whole(max_iterations, "max_iterations", least=1)
         expect_values(deviation, "deviation")
-        expect_number(colour, "colour", least=0.0)
+        expect_number(colour, "colour", least=0.0, most=MOST_COLOUR, hint="0 for white noise")
         expect_choice(terminal, "terminal", get_args(Kind))
         super().__init__(task, horizon, max_iterations, time_limit)
         expect_dense(horizon, 4.0 * horizon * samples * len(self._lower) + 4.0 * horizon**2, 1)

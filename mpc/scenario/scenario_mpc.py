@@ -13,10 +13,11 @@ from typing import final
 
 import numpy as np
 
-from ctrl.answers import Answers, Refused
+from ctrl.answers import EXACT, Answers, Refused
 from ctrl.controller import Source
 from ctrl.knowledge import Knowledge
 from ctrl.terminal import Kind
+from mpc.approximations import SMOOTHED_ROOTS
 from mpc.fallback import Plan
 from mpc.nonlinear.nonlinear_mpc import ANSWERS as OF_ONE
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
@@ -54,7 +55,7 @@ class ScenarioMPC(OnlineController):
     Raises:
         NotApplicable: a task with budgets of excess, integer inputs, limits on the change of inputs or signals that are
             known ahead, or one that NonlinearMPC refuses.
-        InvalidValue: no scenario, or a plant whose signals differ from the task's.
+        InvalidValue: no scenario, or a plant with other signals or tighter input limits than the task's.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class ScenarioMPC(OnlineController):
         for scenario in scenarios:
             expect(scenario, Scenario, "one of the scenarios", "such as Scenario(CartPole(pole_mass=0.2))")
         expect_whole(shared, "shared", least=1, most=horizon, unit="samples")
-        self.approximations = ANSWERS.read(task)
+        approximations = ANSWERS.read(task)
         self._arguments = (task, tuple(scenarios), horizon, shared, terminal, iterations, time_limit)
         self.scenarios, self.shared = tuple(scenarios), shared
         copies = scenario_task(task, scenarios, shared)
         self.mpc = NonlinearMPC(copies, horizon, terminal=terminal, time_limit=self.time_limit, iterations=iterations)
+        smoothed = (SMOOTHED_ROOTS,) if self.mpc.staged.smoothed else ()
+        self.approximations = tuple(dict.fromkeys((*approximations, *_OF_PLANTS.read(copies), *smoothed)))
         self._flags = np.ones(shared)
 
     def __repr__(self) -> str:
@@ -129,3 +132,5 @@ ANSWERS = Answers(
         Part.FORECAST: _refused("{names}, known ahead", "use NonlinearMPC(task), which predicts with the forecast"),
     }
 )
+_OF_PLANTS = Answers({**dict.fromkeys(Part, EXACT), Part.KINKED_PLANT: OF_ONE.by_part[Part.KINKED_PLANT]})
+"""What is said of the plants of the scenarios, which may have kinks that the nominal one does not have."""

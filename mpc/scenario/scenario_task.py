@@ -146,16 +146,21 @@ class _Expected(Cost):
         total, scale = ca.SX(0), self._scale
         for i, weight in enumerate(self.weights):
             x_i, u_i = self.copies.of(i, x, u)
-            total += weight * cost(x_i, u_i, x_ref.column[:n], u_ref.column[:m])
+            its, own = slice(i * n, (i + 1) * n), slice(i * m, (i + 1) * m)
+            # Each copy has its own reference, since periodic ones are taken nearest to its state.
+            total += weight * cost(x_i, u_i, x_ref.column[its], u_ref.column[own])
             if i:  # determines inputs that are not applied; the difference is zero in a solution
-                unused = x["shared_0"] * (u.column[i * m : (i + 1) * m] - u.column[:m]) / scale
+                unused = x["shared_0"] * (u.column[own] - u.column[:m]) / scale
                 total += weight * _PULL * self.task.reading.cost_size * ca.sumsqr(unused)
         return total
 
     def terminal(self, x: Vector, x_ref: Vector) -> Any:
         n, cost = len(self.copies.inner.state), self.task.terminal_cost
-        of = (cost(x.column[i * n : (i + 1) * n], x_ref.column[:n]) for i in range(len(self.weights)))
-        return sum((weight * value for weight, value in zip(self.weights, of, strict=True)), start=ca.SX(0))
+        total = ca.SX(0)
+        for i, weight in enumerate(self.weights):
+            its = slice(i * n, (i + 1) * n)
+            total += weight * cost(x.column[its], x_ref.column[its])
+        return total
 
     @property
     def _scale(self) -> np.ndarray:
@@ -217,7 +222,7 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
         shared: number of first samples of a prediction with the same inputs in all scenarios.
 
     Raises:
-        InvalidValue: a plant whose signals differ from the task's.
+        InvalidValue: a plant whose signals differ from the task's, or with tighter limits of its inputs.
     """
     plant, count = task.plant, len(scenarios)
     for scenario in scenarios:
@@ -226,14 +231,16 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
             raise InvalidValue(
                 f"the signals of {own.name} in a scenario differ from those of {plant.name}, the task's plant"
             )
+        _expect_limits(task, own)
     copies = _Copies(
         tuple(task.dynamics.replace(s.plant or plant) for s in scenarios),
         tuple(tuple(plant.disturbance.optional(s.disturbance, "disturbance of a scenario")) for s in scenarios),
         shared,
         tuple(zip(*(bound.tolist() for bound in task.input_bounds), strict=True)),
     )
-    total = sum(scenario.weight for scenario in scenarios)
-    weights = tuple(scenario.weight / total for scenario in scenarios)
+    largest = max(scenario.weight for scenario in scenarios)  # so that their sum is finite
+    total = sum(scenario.weight / largest for scenario in scenarios)
+    weights = tuple(scenario.weight / largest / total for scenario in scenarios)
     kept = [c for c in task.constraints if not is_input_box(task, c)]  # those are limits of the copies
     start = np.concatenate([np.tile(task.initial.mean(plant.state), count), np.ones(shared)])
     return Task(
@@ -248,6 +255,18 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
         tolerance={f"{name}_0": np.inf for name in plant.state.names},
         discount=task.discount,
     )
+
+
+def _expect_limits(task: Task, own: Plant) -> None:
+    """Raises InvalidValue where the actuators of a scenario's plant would clip an input that the task permits."""
+    for signal, low, high, least, most in zip(task.plant.input, *task.input_bounds, *own.bounds, strict=True):
+        if least > low or most < high:
+            raise InvalidValue(
+                f"{own.name} in a scenario limits {signal.name} to [{least:g}, {most:g}], but task '{task.name}' "
+                f"permits [{low:g}, {high:g}]; the limits of the task apply in all scenarios: add "
+                f'Box("limits", {{"{signal.name}": ({least:g}, {most:g})}}) to its constraints, or give the scenario '
+                "its limits"
+            )
 
 
 def _in_scenario(constraint: Constraint, copies: _Copies, i: int, weight: float) -> Constraint:

@@ -87,6 +87,10 @@ class CovarianceSteering:
                 f"{', '.join(state.names)}"
             )
         self.approximations = ANSWERS.read(task)
+        if np.isfinite(task.input_bounds).any():
+            self.approximations += (
+                f"keeps the limits of inputs with a probability of {input_probability:g} and clips what is beyond",
+            )
         plant, cost = affine_plant(task), quadratic_cost(task)
         chances = chance_constraints(task, input_probability)
         end = target.mean(state), target.covariance(state)

@@ -102,9 +102,11 @@ def test_what_is_no_such_loop_is_refused() -> None:
         observer_loop(pair(dataclasses.replace(TASK, measurement=turning)))
     heavier = dataclasses.replace(TASK, plant=dataclasses.replace(TASK.plant, mass=0.3))
     faster = dataclasses.replace(TASK, dt=0.02)
-    for other in (heavier, faster, limit_changes(TASK, None, [1.0])):
+    for other in (heavier, limit_changes(TASK, None, [1.0])):
         with pytest.raises(NotApplicable, match="made for another plant or sample time"):
             observer_loop(OutputFeedback(LQR(other), SteadyKalmanFilter(TASK)))
+    with pytest.raises(NotApplicable, match=r"samples of 0\.02 s, and is called every 0\.05 s"):
+        observer_loop(OutputFeedback(LQR(faster), SteadyKalmanFilter(TASK)))
 
 
 def test_a_regulator_that_turns_the_estimate_is_not_this_law() -> None:
