@@ -254,11 +254,20 @@ ARRAYS: list[Any] = [
     lambda x: x.swapaxes(1, 2) @ x,
     lambda x: x @ np.arange(6.0).reshape(3, 2),
     lambda x: np.arange(6.0).reshape(3, 2) @ x,
+    lambda x: x[:, None] @ x.swapaxes(1, 2)[:, None],
     lambda x: x.sum(-1),
     lambda x: x.sum(1),
     lambda x: x.sum(-1, keepdims=True),
     lambda x: x[:, :0].sum(1),
     lambda x: x[:, :0].sum(1, keepdims=True),
+    lambda x: x[:, :1].sum(1),
+    lambda x: (x < 0.0)[:, :1].sum(1),
+    lambda x: x[:, :1].max(1),
+    lambda x: (x[:, :0] < 0.0).all(1),
+    lambda x: (x[:, :0] < 0.0).any(axis=(1, 2)),
+    lambda x: x if (x * np.array([0.0, 1.0, 1.0])).any() else 2.0 * x,
+    lambda x: np.stack([x < 0.0, x], 1),
+    lambda x: np.concatenate([x, x < 0.0], 1),
     lambda x: x.max(1),
     lambda x: x.max(-1, keepdims=True),
     lambda x: x.min(1),
@@ -371,6 +380,9 @@ def test_entries_are_overwritten_in_place() -> None:
     np.subtract(x, 1.0, out=x)
     assert trace.ops[x.ids[0, 0]] == "subtract"
     assert trace.values[int(x.ids[0, 1])] == 3.0
+    truths = x < 0.0
+    truths[:, 1] = x[:, 0] > 1.0
+    assert truths.is_truth
     assert len(x) == 1
     assert x.ndim == 2
     first = trace.inputs(2).ids
@@ -384,6 +396,10 @@ def test_eigenvectors_are_entries_of_one_operation() -> None:
     assert trace.args[start] == tuple(range(1, 5))
     assert Q.ids.tolist() == [[[start + 1, start + 2], [start + 3, start + 4]]]
     assert [trace.args[k] for k in Q.ids.flat] == [(start, k) for k in range(4)]
+    trace, (Q,) = recorded(lambda a: [np.linalg.eigh(a)[1]], (3, 2, 2))
+    assert Q.shape == (1, 3, 2, 2)
+    assert trace.ops.count("eigenvectors") == 3
+    assert recorded(lambda x: [np.concatenate([x, x])], (3,))[1][0].shape == (2, 3)
 
 
 # ---- made ready to run ----
