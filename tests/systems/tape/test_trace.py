@@ -545,6 +545,35 @@ def test_finite_results_imply_finite_operands_where_they_do(function: Any, impli
         np.testing.assert_array_equal(doubt, ~(np.isfinite(function(X, Y)) & np.isfinite(X)))
 
 
+@pytest.mark.parametrize(
+    ("statement", "presumed"),
+    [
+        (lambda x, y: (x < 0.0).any(), lambda x, y: ~(x < 0.0)),
+        (lambda x, y: np.isnan(x).any(), lambda x, y: ~np.isnan(x)),
+        (lambda x, y: not (x < y).all(), lambda x, y: x < y),
+        (lambda x, y: not np.isnan(x).all(), lambda x, y: np.isnan(x)),
+    ],
+)
+def test_statements_stay_conditions_though_they_are_finite_numbers(statement: Any, presumed: Any) -> None:
+    def function(x: Any, y: Any) -> list[Any]:
+        if statement(x, y):
+            raise ArithmeticError
+        for truth in (x < 0.0, x < y, np.isnan(x)):
+            if not np.isfinite(truth * y).all():
+                raise ArithmeticError
+        return [y + 1.0]
+
+    _, doubt = Recorded(function, (), ())(X, Y)
+    np.testing.assert_array_equal(doubt, ~(presumed(X, Y) & np.isfinite(Y)))
+
+
+def test_entries_of_eigenvectors_take_what_computes_them_along() -> None:
+    a = np.array([[[2.0, 1.0], [1.0, 2.0]], [[1.0, 0.0], [0.0, 3.0]]])
+    (first, last), _ = Recorded(lambda a: [np.linalg.eigh(a)[1][:, 0, 0], np.linalg.eigh(a)[1][:, 1, 1]], (2, 2))(a)
+    np.testing.assert_allclose(np.abs(first), [0.5**0.5, 1.0])
+    np.testing.assert_allclose(np.abs(last), [0.5**0.5, 1.0])
+
+
 def test_a_tape_knows_its_operations() -> None:
     trace = Trace()
     x = trace.inputs()
