@@ -448,22 +448,28 @@ STEPS: list[tuple[Any, list[str]]] = [
     (lambda x, y, z: np.maximum(x, -MAX) + abs(y) * U, ["maximum_number", "absolute", "multiply_number_add"]),
     (lambda x, y, z: np.minimum(x, MAX) + abs(x) * U, ["minimum_number", "absolute", "multiply_number_add"]),
     (lambda x, y, z: np.maximum(x, MAX) + abs(x) * U, ["maximum_number", "absolute", "multiply_number_add"]),
+    (lambda x, y, z: np.minimum(x, MAX) - abs(x) / U, ["minimum_number", "absolute", "divide", "subtract"]),
     (lambda x, y, z: np.minimum(x, MAX) - y * U, ["minimum_number", "multiply_number_add"]),
 ]
 
 
+@pytest.mark.parametrize("earlier", [(), (3.0, U, 4 * U, T, MAX, -MAX)])
 @pytest.mark.parametrize("k", range(len(STEPS)))
-def test_short_sequences_become_one_operation_of_the_same_bits(k: int) -> None:
+def test_short_sequences_become_one_operation_of_the_same_bits(k: int, earlier: tuple[float, ...]) -> None:
+    """Whether constants have numbers before or after those of the inputs."""
     function, expected = STEPS[k]
-    trace, results = recorded(lambda x, y, z: [function(x, y, z)], (), (), ())
-    steps = _chosen(trace, [int(x.ids.flat[0]) for x in results])
+    trace = Trace()
+    for value in earlier:
+        trace.constant(value)
+    result = int(function(*[trace.inputs() for _ in range(3)]).ids.flat[0])
+    steps = _chosen(trace, [result])
     assert sorted(step.op for step in steps.values() if step.op != "input") == sorted(expected)
     rng = np.random.default_rng(k)
     drawn = rng.normal(size=(3, 400)) * 10.0 ** rng.integers(-12, 12, (3, 400))
-    x, y, z = np.concatenate([drawn, rng.choice(SPECIAL, (3, 200))], axis=1)
-    (found,), doubt = Recorded(lambda x, y, z: [function(x, y, z)], (), (), ())(x, y, z)
+    given = np.concatenate([drawn, rng.choice(SPECIAL, (3, 200))], axis=1)
+    found, doubt = Tape(trace, [result])(given)
     with np.errstate(all="ignore"):
-        assert same(found, function(x, y, z))
+        assert same(found[0], function(*given))
     assert not doubt.any()
 
 
