@@ -30,7 +30,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUNDS = "tests/ctrl/certify/test_bounds.py"
-TAPE = ["tests/systems/tape/test_tape.py", "tests/ctrl/certify/test_compiled.py"]
+TAPE = [
+    "tests/systems/tape/test_trace.py",  # takes a second
+    "tests/systems/tape/test_tape.py",
+    "tests/ctrl/certify/test_compiled.py",
+]
 TESTS = {
     "ctrl/certify/bounds/decrease.py": [BOUNDS, "tests/ctrl/certify/test_lyapunov.py"],
     "ctrl/certify/search/border.py": [BOUNDS],

@@ -399,7 +399,7 @@ def _broadcast(like: Traced, *a: Any) -> list[Traced]:
 def _joined(function: Any) -> Any:
     def rule(like: Traced, parts: Any, axis: int = 0) -> Traced:
         given = [like._of(part) for part in parts]
-        return Traced(like.trace, function([part.ids for part in given], axis), given[0].is_truth)
+        return Traced(like.trace, function([part.ids for part in given], axis), all(part.is_truth for part in given))
 
     return rule
 

@@ -254,11 +254,20 @@ ARRAYS: list[Any] = [
     lambda x: x.swapaxes(1, 2) @ x,
     lambda x: x @ np.arange(6.0).reshape(3, 2),
     lambda x: np.arange(6.0).reshape(3, 2) @ x,
+    lambda x: x[:, None] @ x.swapaxes(1, 2)[:, None],
     lambda x: x.sum(-1),
     lambda x: x.sum(1),
     lambda x: x.sum(-1, keepdims=True),
     lambda x: x[:, :0].sum(1),
     lambda x: x[:, :0].sum(1, keepdims=True),
+    lambda x: x[:, :1].sum(1),
+    lambda x: (x < 0.0)[:, :1].sum(1),
+    lambda x: x[:, :1].max(1),
+    lambda x: (x[:, :0] < 0.0).all(1),
+    lambda x: (x[:, :0] < 0.0).any(axis=(1, 2)),
+    lambda x: x if (x * np.array([0.0, 1.0, 1.0])).any() else 2.0 * x,
+    lambda x: np.stack([x < 0.0, x], 1),
+    lambda x: np.concatenate([x, x < 0.0], 1),
     lambda x: x.max(1),
     lambda x: x.max(-1, keepdims=True),
     lambda x: x.min(1),
@@ -371,6 +380,9 @@ def test_entries_are_overwritten_in_place() -> None:
     np.subtract(x, 1.0, out=x)
     assert trace.ops[x.ids[0, 0]] == "subtract"
     assert trace.values[int(x.ids[0, 1])] == 3.0
+    truths = x < 0.0
+    truths[:, 1] = x[:, 0] > 1.0
+    assert truths.is_truth
     assert len(x) == 1
     assert x.ndim == 2
     first = trace.inputs(2).ids
@@ -384,6 +396,10 @@ def test_eigenvectors_are_entries_of_one_operation() -> None:
     assert trace.args[start] == tuple(range(1, 5))
     assert Q.ids.tolist() == [[[start + 1, start + 2], [start + 3, start + 4]]]
     assert [trace.args[k] for k in Q.ids.flat] == [(start, k) for k in range(4)]
+    trace, (Q,) = recorded(lambda a: [np.linalg.eigh(a)[1]], (3, 2, 2))
+    assert Q.shape == (1, 3, 2, 2)
+    assert trace.ops.count("eigenvectors") == 3
+    assert recorded(lambda x: [np.concatenate([x, x])], (3,))[1][0].shape == (2, 3)
 
 
 # ---- made ready to run ----
@@ -432,22 +448,28 @@ STEPS: list[tuple[Any, list[str]]] = [
     (lambda x, y, z: np.maximum(x, -MAX) + abs(y) * U, ["maximum_number", "absolute", "multiply_number_add"]),
     (lambda x, y, z: np.minimum(x, MAX) + abs(x) * U, ["minimum_number", "absolute", "multiply_number_add"]),
     (lambda x, y, z: np.maximum(x, MAX) + abs(x) * U, ["maximum_number", "absolute", "multiply_number_add"]),
+    (lambda x, y, z: np.minimum(x, MAX) - abs(x) / U, ["minimum_number", "absolute", "divide", "subtract"]),
     (lambda x, y, z: np.minimum(x, MAX) - y * U, ["minimum_number", "multiply_number_add"]),
 ]
 
 
+@pytest.mark.parametrize("earlier", [(), (3.0, U, 4 * U, T, MAX, -MAX)])
 @pytest.mark.parametrize("k", range(len(STEPS)))
-def test_short_sequences_become_one_operation_of_the_same_bits(k: int) -> None:
+def test_short_sequences_become_one_operation_of_the_same_bits(k: int, earlier: tuple[float, ...]) -> None:
+    """Whether constants have numbers before or after those of the inputs."""
     function, expected = STEPS[k]
-    trace, results = recorded(lambda x, y, z: [function(x, y, z)], (), (), ())
-    steps = _chosen(trace, [int(x.ids.flat[0]) for x in results])
+    trace = Trace()
+    for value in earlier:
+        trace.constant(value)
+    result = int(function(*[trace.inputs() for _ in range(3)]).ids.flat[0])
+    steps = _chosen(trace, [result])
     assert sorted(step.op for step in steps.values() if step.op != "input") == sorted(expected)
     rng = np.random.default_rng(k)
     drawn = rng.normal(size=(3, 400)) * 10.0 ** rng.integers(-12, 12, (3, 400))
-    x, y, z = np.concatenate([drawn, rng.choice(SPECIAL, (3, 200))], axis=1)
-    (found,), doubt = Recorded(lambda x, y, z: [function(x, y, z)], (), (), ())(x, y, z)
+    given = np.concatenate([drawn, rng.choice(SPECIAL, (3, 200))], axis=1)
+    found, doubt = Tape(trace, [result])(given)
     with np.errstate(all="ignore"):
-        assert same(found, function(x, y, z))
+        assert same(found[0], function(*given))
     assert not doubt.any()
 
 
@@ -527,6 +549,35 @@ def test_finite_results_imply_finite_operands_where_they_do(function: Any, impli
     _, doubt = Recorded(presumed, (), ())(X, Y)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(doubt, ~(np.isfinite(function(X, Y)) & np.isfinite(X)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "presumed"),
+    [
+        (lambda x, y: (x < 0.0).any(), lambda x, y: ~(x < 0.0)),
+        (lambda x, y: np.isnan(x).any(), lambda x, y: ~np.isnan(x)),
+        (lambda x, y: not (x < y).all(), lambda x, y: x < y),
+        (lambda x, y: not np.isnan(x).all(), lambda x, y: np.isnan(x)),
+    ],
+)
+def test_statements_stay_conditions_though_they_are_finite_numbers(statement: Any, presumed: Any) -> None:
+    def function(x: Any, y: Any) -> list[Any]:
+        if statement(x, y):
+            raise ArithmeticError
+        for truth in (x < 0.0, x < y, np.isnan(x)):
+            if not np.isfinite(truth * y).all():
+                raise ArithmeticError
+        return [y + 1.0]
+
+    _, doubt = Recorded(function, (), ())(X, Y)
+    np.testing.assert_array_equal(doubt, ~(presumed(X, Y) & np.isfinite(Y)))
+
+
+def test_entries_of_eigenvectors_take_what_computes_them_along() -> None:
+    a = np.array([[[2.0, 1.0], [1.0, 2.0]], [[1.0, 0.0], [0.0, 3.0]]])
+    (first, last), _ = Recorded(lambda a: [np.linalg.eigh(a)[1][:, 0, 0], np.linalg.eigh(a)[1][:, 1, 1]], (2, 2))(a)
+    np.testing.assert_allclose(np.abs(first), [0.5**0.5, 1.0])
+    np.testing.assert_allclose(np.abs(last), [0.5**0.5, 1.0])
 
 
 def test_a_tape_knows_its_operations() -> None:
