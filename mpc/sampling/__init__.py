@@ -1,1 +1,5 @@
 """Predictive control by sampling: random input sequences instead of derivatives."""
+
+from mpc.sampling.intervention import Intervention
+
+__all__ = ["Intervention"]

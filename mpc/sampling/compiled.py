@@ -34,13 +34,13 @@ class CompiledRollouts:
         self._scratch = [np.zeros(2 * self._n + 2 * self._m + 3), *(np.zeros(size + 1) for size in most)]
 
     def __call__(
-        self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray
+        self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, p: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The inputs as applied (horizon, m, count), costs (count,) and violations (count,)."""
         horizon, _, count = u.shape
         applied, cost, violation = np.array(u, dtype=float, order="C"), np.empty(count), np.empty(count)
-        x, x_ref, u_ref = (np.ascontiguousarray(a, dtype=float) for a in (x, x_ref, u_ref))
-        sizes = map(ctypes.c_long, (horizon, self._n, self._m, count))
-        arrays = (x, applied, x_ref, u_ref, cost, violation, *self._scratch)
+        x, x_ref, u_ref, p = (np.ascontiguousarray(a, dtype=float) for a in (x, x_ref, u_ref, p))
+        sizes = map(ctypes.c_long, (horizon, self._n, self._m, p.shape[1], count))
+        arrays = (x, applied, x_ref, u_ref, p, cost, violation, *self._scratch)
         self._opened.rollouts_many(*sizes, *(ctypes.c_void_p(a.ctypes.data) for a in arrays))
         return applied, cost, violation

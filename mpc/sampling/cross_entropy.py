@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.terminal import Kind
+from mpc.sampling.intervention import Intervention
 from mpc.sampling.sampling_mpc import Distribution, SamplingMPC
 from systems import InvalidValue, Task
 from systems.arguments import expect_number, expect_whole
@@ -24,7 +25,7 @@ class CrossEntropyMPC(SamplingMPC):
     number of sequences is the same in every round.
 
     Args:
-        task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit: see
+        task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit, intervention: see
             :class:`mpc.sampling.sampling_mpc.SamplingMPC`.
         elites: number of sequences to which the distribution is fitted.
         smoothing: share of the previous mean and deviation in the next ones.
@@ -45,16 +46,19 @@ class CrossEntropyMPC(SamplingMPC):
         terminal: Kind = "cost-to-go",
         seed: int = 0,
         time_limit: float | None = None,
+        intervention: Intervention | None = None,
     ) -> None:
         expect_whole(elites, "elites", least=2)
         expect_number(smoothing, "smoothing", least=0.0, below=1.0)
         expect_number(tolerance, "tolerance", above=0.0, hint="such as 1e-3")
-        super().__init__(task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit)
+        super().__init__(
+            task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit, intervention
+        )
         if elites > samples:
             raise InvalidValue(f"elites = {elites} of {samples} samples; expected fewer elites than samples")
         self._arguments = (
             task, horizon, samples, max_iterations, elites, smoothing, tolerance, deviation, colour, terminal, seed,
-            time_limit,
+            time_limit, intervention,
         )  # fmt: skip
         self.elites, self.smoothing, self.tolerance = elites, float(smoothing), float(tolerance)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrl.terminal import Kind
+from mpc.sampling.intervention import Intervention
 from mpc.sampling.sampling_mpc import Distribution, SamplingMPC
 from systems import Task
 from systems.arguments import expect_number
@@ -27,7 +28,7 @@ class MPPI(SamplingMPC):
     term for the distance between the two is zero. Costs are those of the inputs as the actuators apply them.
 
     Args:
-        task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit: see
+        task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit, intervention: see
             :class:`mpc.sampling.sampling_mpc.SamplingMPC`.
         temperature: in the unit of the cost; default: chosen in every round such that the effective sample size of the
             weights is 2 % of the sequences, so that it adapts to the scale of the cost.
@@ -47,13 +48,17 @@ class MPPI(SamplingMPC):
         terminal: Kind = "cost-to-go",
         seed: int = 0,
         time_limit: float | None = None,
+        intervention: Intervention | None = None,
     ) -> None:
         if temperature is not None:
             expect_number(temperature, "temperature", above=0.0, hint="in the unit of the cost, or None")
         expect_number(cooling, "cooling", above=0.0, most=1.0)
-        super().__init__(task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit)
+        super().__init__(
+            task, horizon, samples, max_iterations, deviation, colour, terminal, seed, time_limit, intervention
+        )
         self._arguments = (
-            task, horizon, samples, max_iterations, temperature, deviation, cooling, colour, terminal, seed, time_limit
+            task, horizon, samples, max_iterations, temperature, deviation, cooling, colour, terminal, seed, time_limit,
+            intervention,
         )  # fmt: skip
         self.temperature, self.cooling = temperature, float(cooling)
 

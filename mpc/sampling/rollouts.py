@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, final
 
 import casadi as ca
 import numpy as np
@@ -16,7 +16,7 @@ from systems.lowering import lower
 from systems.lowering.buffered import Buffered
 from systems.signals import Vector
 
-__all__ = ["Prediction", "Predictions", "Rollouts"]
+__all__ = ["Correction", "Prediction", "Predictions", "Rollouts"]
 
 _WHOLE = 1e-9  # tolerance within which a limit counts as a whole number
 
@@ -49,6 +49,18 @@ class Prediction(NamedTuple):
     violation: float
 
 
+class Correction(Protocol):
+    """A correction of the inputs of a prediction, and the disturbances in it, from numbers given for each sample."""
+
+    size: int
+
+    def corrected(self, x: ca.SX, u: ca.SX, xr: ca.SX, p: ca.SX) -> ca.SX:
+        """The input to apply in the state x instead of u, with the reference xr and the numbers p (size, 1)."""
+
+    def disturbance(self, p: ca.SX) -> ca.SX:
+        """Of the predicted plant."""
+
+
 @final
 class Rollouts:
     """Predicts with the sampled nominal plant of a task and evaluates the task's cost and constraints.
@@ -59,22 +71,23 @@ class Rollouts:
     Args:
         task: that is predicted.
         kind: of the terminal cost; see :func:`ctrl.terminal.terminal`.
+        correction: of every input, with the disturbances of the plant; default: none, and an undisturbed plant.
 
     Attributes:
         end: the terminal cost.
     """
 
-    def __init__(self, task: Task, kind: Kind = "cost-to-go") -> None:
-        self.task, self.end = task, terminal(task, kind)
+    def __init__(self, task: Task, kind: Kind = "cost-to-go", correction: Correction | None = None) -> None:
+        self.task, self.end, self._correction = task, terminal(task, kind), correction
         n, m = len(task.plant.state), len(task.plant.input)
         self._functions = sample, last = self._sample(), self._last()
         self._many, self._many_last = lower(sample, "numpy"), lower(last, "numpy")
         self._compiled: CompiledRollouts | None = None
         self._x, self._xr, self._u, self._ur = np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)
         self._after, self._applied, self._charged = np.zeros(n), np.zeros(m), np.zeros(3)
-        self._one = Buffered(
-            sample, [self._x, self._u, self._xr, self._ur], [self._after, self._applied, self._charged]
-        )
+        self._p = np.zeros(correction.size if correction else 0)
+        arguments = [self._x, self._u, self._xr, self._ur, *([self._p] if correction else [])]
+        self._one = Buffered(sample, arguments, [self._after, self._applied, self._charged])
         self._charged_last = np.zeros(2)
         self._one_last = Buffered(last, [self._x, self._xr], [self._charged_last])
 
@@ -83,16 +96,20 @@ class Rollouts:
         self._compiled = CompiledRollouts(*self._functions)
 
     @quiet
-    def many(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Predictions:
+    def many(
+        self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, p: np.ndarray | None = None
+    ) -> Predictions:
         """The predictions of inputs (horizon, m, count) from the state x (n,), with the references (horizon + 1, n) and
-        (horizon + 1, m) of these samples."""
+        (horizon + 1, m) of these samples, and the numbers (horizon, size) of the correction; default: zero."""
+        p = np.zeros((len(u), len(self._p))) if p is None else p
         if self._compiled is not None:
-            applied, cost, violation = self._compiled(x, u, x_ref, u_ref)
+            applied, cost, violation = self._compiled(x, u, x_ref, u_ref, p)
             return Predictions(applied, _finite(cost, violation), violation)
         applied, count = np.empty_like(u), u.shape[2]
         state, cost, violation = np.broadcast_to(x[:, None], (len(x), count)).T, np.zeros(count), np.zeros(count)
         for i in range(len(u)):
-            state, used, charged = self._many(state, u[i].T, x_ref[i], u_ref[i])
+            more = (p[i],) if self._correction else ()
+            state, used, charged = self._many(state, u[i].T, x_ref[i], u_ref[i], *more)
             applied[i] = used.T
             cost += charged[:, 0]
             violation += charged[:, 1]
@@ -103,11 +120,14 @@ class Rollouts:
         return Predictions(applied, _finite(cost, violation), violation)
 
     @quiet
-    def one(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray) -> Prediction:
-        """The prediction of one input sequence (horizon, m), with its states."""
+    def one(
+        self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, u_ref: np.ndarray, p: np.ndarray | None = None
+    ) -> Prediction:
+        """The prediction of one input sequence (horizon, m), with its states; further arguments as of :meth:`many`."""
         states, applied = np.empty((len(u) + 1, len(x))), np.empty_like(u)
         states[0], cost, violation = x, 0.0, 0.0
         for i in range(len(u)):
+            self._p[:] = 0.0 if p is None else p[i]
             self._x[:], self._u[:], self._xr[:], self._ur[:] = states[i], u[i], x_ref[i], u_ref[i]
             self._one.run()
             states[i + 1], applied[i] = self._after, self._applied
@@ -120,9 +140,10 @@ class Rollouts:
         states[1:, known] = x_ref[1 : len(u) + 1, known]
         return Prediction(states, applied, float(_finite(np.asarray(cost), np.asarray(violation))), float(violation))
 
-    def after(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray) -> np.ndarray:
-        """The state (n,) that follows x (n,) under the input u (m,), with the reference (n,) of its sample; valid until
-        the next call."""
+    def after(self, x: np.ndarray, u: np.ndarray, x_ref: np.ndarray, p: np.ndarray | float = 0.0) -> np.ndarray:
+        """The state (n,) that follows x (n,) under the input u (m,), with the reference (n,) of its sample and the
+        numbers (size,) of the correction; valid until the next call."""
+        self._p[:] = p
         self._x[:], self._u[:], self._xr[:] = x, u, x_ref
         self._one.run()
         return self._after
@@ -141,7 +162,12 @@ class Rollouts:
         rule = task.reading.conditions
         x, u, xr, ur = (s.symbol() for s in (task.plant.state, task.plant.input, task.plant.state, task.plant.input))
         read = self._read(x, xr)
+        correction, p, w = self._correction, ca.SX(0, 1), ca.SX(0)
         applied = self._limited(read, u)
+        if correction is not None:
+            p = ca.SX.sym("p", correction.size)
+            applied = self._limited(read, correction.corrected(read, applied, xr, p))
+            w = correction.disturbance(p)
         values = rule.value(read, applied)
         hard = np.isinf(rule.weight)
         charged = ca.vertcat(
@@ -149,8 +175,9 @@ class Rollouts:
             self._violation(values, np.flatnonzero(hard & rule.on_input)),
             self._violation(values, np.flatnonzero(hard & ~rule.on_input)),
         )
-        after = task.dynamics.function()(read, applied, 0, [])
-        return ca.Function("sample", [x, u, xr, ur], list(map(ca.densify, (after, applied, charged))))
+        after = task.dynamics.function()(read, applied, w, [])
+        arguments = [x, u, xr, ur, *([p] if correction else [])]
+        return ca.Function("sample", arguments, list(map(ca.densify, (after, applied, charged))))
 
     def _last(self) -> ca.Function:
         """``(x, xr) -> (cost, violation)`` of the last state."""

@@ -12,14 +12,18 @@ from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused
 from ctrl.controller import Status
 from ctrl.knowledge import Knowledge
 from ctrl.terminal import Kind
+from ctrl.terminal import terminal as terminal_cost
 from mpc.approximations import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_dense
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
+from mpc.sampling.intervention import Intervention
 from mpc.sampling.noise import coloured
 from mpc.sampling.rollouts import Prediction, Predictions, Rollouts
+from mpc.sampling.safety import Safety
 from systems import InvalidValue, Task
 from systems.arguments import expect_choice, expect_number, expect_seed, expect_whole
+from systems.errors import expect
 from systems.reading import Part
 from systems.signals import Values, expect_values, left_out
 
@@ -30,6 +34,10 @@ MOST_COLOUR = 10.0  # beyond it, sequences are constant, and powers of the lowes
 KEPT = 1e-9  # violation of hard constraints, in their own units, up to which they count as satisfied
 STIRRED = 0.3  # least deviation of an integer input, at which one draw in ten differs from the mean
 _STREAMS = 2**63
+LEARNED = (
+    "corrects inputs to barrier conditions of a model that is learned in flight; sampled, not proved: that an input "
+    "satisfies them, and that the band holds the residual"
+)
 
 
 class Distribution(NamedTuple):
@@ -66,9 +74,17 @@ class SamplingMPC(OnlineController):
         terminal: see :class:`mpc.NonlinearMPC`.
         seed: of all draws.
         time_limit: see :class:`mpc.online.OnlineController`; checked after every round.
+        intervention: conditions to which inputs are corrected, with a residual that is learned in flight; see
+            :class:`mpc.sampling.intervention.Intervention`. Every prediction contains the mean of the residual as it is
+            along the last plan; default: none.
+
+    Attributes:
+        safety: what learns and corrects; None without an intervention.
+        interventions: number of samples of the present run in which the applied input is not the planned one.
 
     Raises:
-        NotApplicable: a task without input, or with a budget of accumulated excess.
+        NotApplicable: a task without input, or with a budget of accumulated excess; see also
+            :meth:`mpc.sampling.intervention.Intervention.conditions`.
         InvalidValue: an argument outside its range.
     """
 
@@ -83,6 +99,7 @@ class SamplingMPC(OnlineController):
         terminal: Kind,
         seed: int,
         time_limit: float | None,
+        intervention: Intervention | None = None,
     ) -> None:
         expect_whole(samples, "samples", least=2, most=MOST)
         expect_whole(max_iterations, "max_iterations", least=1)
@@ -102,7 +119,14 @@ class SamplingMPC(OnlineController):
                 f"deviation = {self.deviation.tolist()}; expected a positive number for each of "
                 f"{', '.join(task.plant.input.names)}"
             )
-        self.rollouts = Rollouts(task, terminal)
+        self.safety: Safety | None = None
+        if intervention is not None:
+            expect(intervention, Intervention, "intervention", "such as Intervention(residual), or None")
+            self.safety = Safety(intervention, task, terminal_cost(task, terminal).P)
+            self.approximations = (*self.approximations, LEARNED)
+        self.interventions = 0
+        model = task if self.safety is None else self.safety.model
+        self.rollouts = Rollouts(model, terminal, self.safety)
         self._warm: Plan | None = None  # the plan from which the next step starts
         self._least = np.where(self._whole, STIRRED, 0.0)
         # A run with a terminal cost ends, and the horizon shrinks with the remaining samples.
@@ -132,7 +156,9 @@ class SamplingMPC(OnlineController):
     def reset(self) -> None:
         """Discards the last plan."""
         super().reset()
-        self._warm = None
+        self._warm, self.interventions = None, 0
+        if self.safety is not None:
+            self.safety.reset()
 
     def compile(self) -> None:
         """Compiles the predictions to C, which gives the same results up to rounding in less time.
@@ -164,14 +190,15 @@ class SamplingMPC(OnlineController):
         length = min(self.horizon, steps - k) if self._ends and 0 <= k < steps else self.horizon
         x_ref, u_ref = self.task.reading.window(k, length + 1, x)
         generator = np.random.default_rng([self.seed, k % _STREAMS])
-        starts = [predict.one(x, u, x_ref, u_ref) for u in self._starts(x, k, x_ref, u_ref)]
+        p = self._residual(x, k, length)
+        starts = [predict.one(x, u, x_ref, u_ref, p) for u in self._starts(x, k, x_ref, u_ref, p)]
         first = min(starts, key=_by_order)
         best_order, best = _by_order(first), first.u
         drawn = Distribution(best, np.tile(self.deviation, (length, 1)), np.stack([s.u for s in starts], axis=-1))
         status, rounds = Status.MAX_ITERATIONS, 0
         while rounds < self.max_iterations:
             rounds += 1
-            predictions = predict.many(x, self._draw(drawn, generator), x_ref, u_ref)
+            predictions = predict.many(x, self._draw(drawn, generator), x_ref, u_ref, p)
             score = _score(predictions)
             i = int(np.argmin(score))
             if np.isfinite(score[i]):
@@ -185,13 +212,36 @@ class SamplingMPC(OnlineController):
             if perf_counter() - began > self.time_limit:
                 status = Status.TIMEOUT
                 break
-        ended = min((predict.one(x, u, x_ref, u_ref) for u in (drawn.mean, best)), key=_by_order)
+        ended = min((predict.one(x, u, x_ref, u_ref, p) for u in (drawn.mean, best)), key=_by_order)
         if not (np.isfinite(ended.cost) and np.isfinite(ended.x).all()):
             return SolveResult(Status.NUMERICAL, None, rounds)
         if ended.violation > KEPT:
             status = Status.INFEASIBLE
         self._warm = Plan(ended.x, ended.u, k)
-        return SolveResult(status, self._warm, rounds)
+        if self.safety is None:
+            return SolveResult(status, self._warm, rounds)
+        corrected = self.safety.exact(x, ended.u[0], x_ref[0], p[0])
+        self.interventions += corrected.moved
+        return SolveResult(status if corrected.is_feasible else Status.INFEASIBLE, self._warm, rounds,
+                           input=self._clip(corrected.input))  # fmt: skip
+
+    def _residual(self, x: np.ndarray, k: int, length: int) -> np.ndarray:
+        """Learns from the sample before; mean and deviation of the residual over the horizon, (length, size): along the
+        last plan, or, where there is none, everywhere those at the present state."""
+        if self.safety is None:
+            return np.zeros((length, 0))
+        self.safety.learn(x, k)
+        states, inputs, plan = np.tile(x, (length, 1)), np.tile(self._fallback.backup(x, k), (length, 1)), self._warm
+        done = 0 if plan is None else k - plan.k
+        if plan is not None and self._failures < COLD_AFTER and 0 <= done < len(plan.u):
+            at = np.minimum(np.arange(done, done + length), len(plan.u) - 1)
+            states, inputs = plan.x[at], plan.u[at]
+            states[0] = x
+        return self.safety.numbers(states, inputs)
+
+    def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:
+        if self.safety is not None:
+            self.safety.applied(x, u, k)
 
     def _draw(self, drawn: Distribution, generator: np.random.Generator) -> np.ndarray:
         """Input sequences (horizon, m, samples): the mean, the kept sequences, and random ones."""
@@ -205,7 +255,9 @@ class SamplingMPC(OnlineController):
         u[..., 1 : count + 1] = drawn.kept[..., :count]
         return u
 
-    def _starts(self, x: np.ndarray, k: int, x_ref: np.ndarray, u_ref: np.ndarray) -> list[np.ndarray]:
+    def _starts(
+        self, x: np.ndarray, k: int, x_ref: np.ndarray, u_ref: np.ndarray, p: np.ndarray | None = None
+    ) -> list[np.ndarray]:
         """Input sequences (horizon, m) that are known before any is drawn: the last plan, shifted and extended by the
         backup law, and the prediction under that law alone. Inputs that are not finite become reference inputs."""
         plan = self._warm if self._failures < COLD_AFTER else None
@@ -213,18 +265,20 @@ class SamplingMPC(OnlineController):
         if plan is not None:
             done = min(max(k - plan.k, 0), len(plan.u))
             if done < len(plan.u):
-                starts.append(self._prolonged(x, plan.u[done:][:length], k, x_ref))
-        starts.append(self._prolonged(x, np.zeros((0, len(self._lower))), k, x_ref))
+                starts.append(self._prolonged(x, plan.u[done:][:length], k, x_ref, p))
+        starts.append(self._prolonged(x, np.zeros((0, len(self._lower))), k, x_ref, p))
         return [np.where(np.isfinite(u), u, u_ref[:length]) for u in starts]
 
-    def _prolonged(self, x: np.ndarray, given: np.ndarray, k: int, x_ref: np.ndarray) -> np.ndarray:
+    def _prolonged(
+        self, x: np.ndarray, given: np.ndarray, k: int, x_ref: np.ndarray, p: np.ndarray | None = None
+    ) -> np.ndarray:
         """The given inputs, followed by those of the backup law, over the references (horizon + 1, n)."""
         u = np.empty((len(x_ref) - 1, len(self._lower)))
         u[: len(given)] = given
         for i in range(len(u)):
             if i >= len(given):
                 u[i] = self._fallback.backup(x, k + i)
-            x = np.array(self.rollouts.after(x, u[i], x_ref[i]))
+            x = np.array(self.rollouts.after(x, u[i], x_ref[i], 0.0 if p is None else p[i]))
         return u
 
 

@@ -14,6 +14,7 @@ from systems.library.path_tracking import PathTracking, lane_bound, path_trackin
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 from systems.library.planar_quadrotor import PlanarQuadrotor, planar_quadrotor
 from systems.library.quadrotor import Quadrotor, quadrotor, quadrotor_error_coordinates
+from systems.library.quadrotor_in_wind import QuadrotorInWind, quadrotor_in_wind
 from systems.library.rocket import Rocket, rocket_landing
 from systems.library.segway import Segway, segway
 from systems.library.single_track import DynamicCar, KinematicCar, dynamic_car, kinematic_car
@@ -35,6 +36,7 @@ __all__ = [
     "Pendulum",
     "PlanarQuadrotor",
     "Quadrotor",
+    "QuadrotorInWind",
     "ReversedVanDerPol",
     "Rocket",
     "Segway",
@@ -64,6 +66,7 @@ __all__ = [
     "planar_quadrotor",
     "quadrotor",
     "quadrotor_error_coordinates",
+    "quadrotor_in_wind",
     "rocket_landing",
     "segway",
     "stirred_tank",

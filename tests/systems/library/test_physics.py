@@ -15,6 +15,7 @@ from systems.library import (
     Pendulum,
     PlanarQuadrotor,
     Quadrotor,
+    QuadrotorInWind,
     VanDerPol,
 )
 
@@ -195,3 +196,20 @@ def test_sampled_quaternion_norm_over_a_long_tumble() -> None:
     for _ in range(1000):
         x = step(x, np.zeros(4), np.zeros(3), np.zeros(0))
         assert abs(np.linalg.norm(x[3:7]) - 1.0) < 1e-6
+
+
+def test_wind_adds_its_force_to_the_planar_quadrotor_and_has_no_source() -> None:
+    calm, windy = PlanarQuadrotor(), QuadrotorInWind(side_wind=0.4, updraught=-0.3, vortex=0.7, cell=2.5)
+    x, u = np.array([0.3, -0.4, 0.2, 0.5, -0.1, 0.3]), np.array([2.0, 3.0])
+
+    def force(at: np.ndarray) -> np.ndarray:
+        with_wind, without = (np.array(plant.casadi()(at, u, [0.1], []))[:, 0] for plant in (windy, calm))
+        np.testing.assert_array_equal(with_wind[[0, 1, 2, 5]], without[[0, 1, 2, 5]])
+        return np.asarray(windy.mass * (with_wind - without)[3:5])
+
+    step = 1e-4 * np.eye(6)
+    divergence = sum(float((force(x + step[i]) - force(x - step[i]))[i]) for i in range(2)) / 2e-4
+    assert divergence == pytest.approx(0.0, abs=1e-6)
+    corner = np.array([2.5 / 4, 0.0, *x[2:]])
+    np.testing.assert_allclose(force(corner), [0.4 + 0.7, -0.3], atol=1e-12)
+    np.testing.assert_array_equal(QuadrotorInWind().casadi()(x, u, [0.1], []), calm.casadi()(x, u, [0.1], []))
