@@ -42,10 +42,12 @@ def task_of(f: Callable[[Any, Any], Any], n: int, continuous: bool = False, name
     return Task("made", plant, 0.1, 10, Quadratic(np.eye(n), np.eye(1)), Fixed(np.zeros(n)), domain=Box("far", bound))
 
 
-def limit(task: Task, P: np.ndarray, K: np.ndarray, kappa: float = 0.0, continuous: bool = False) -> float:
-    """The largest |z| up to which everything is settled at once, z'z = V."""
+def limit(
+    task: Task, P: np.ndarray, K: np.ndarray, kappa: float = 0.0, continuous: bool = False, most: float = 1.0
+) -> float:
+    """The largest |z| up to which everything is settled at once, z'z = V, under a law between -most and most."""
     n = len(P)
-    law = SaturatedLinear(K, np.zeros(n), np.zeros(1), -np.ones(1), np.ones(1))
+    law = SaturatedLinear(K, np.zeros(n), np.zeros(1), -most * np.ones(1), most * np.ones(1))
     loop, V = ClosedLoop(task, law, continuous), QuadraticLyapunov(P, np.zeros(n))
     claim = Claim.about(loop, V, 1e3, kappa=kappa)
     return float(np.sqrt(_settled_at_once(claim, Frame(np.zeros(n), np.eye(n)), 1e-12, 1e3)))
@@ -94,6 +96,8 @@ def test_the_input_bends_as_well() -> None:
 def test_nothing_is_settled_at_once_across_a_kink_or_a_bound() -> None:
     saturating = task_of(lambda x, u: 0.5 * x + u, 1)
     assert limit(saturating, ONE, np.array([[0.1]])) == pytest.approx(10.0, rel=0.01)
+    assert limit(saturating, ONE, np.array([[0.1]]), most=5.0) == pytest.approx(10.0, rel=0.01)  # the plant's own limit
+    assert limit(saturating, ONE, np.array([[0.1]]), most=0.5) == pytest.approx(5.0, rel=0.01)
     assert limit(task_of(lambda x, u: 0.5 * x + 0.1 * ca.fabs(x), 1), ONE, NO_GAIN) == 0.0
     undefined = task_of(lambda x, u: 0.5 * x + 0 * ca.log1p(x) + 1e-3 * (ca.sqrt(1 + x) - 1), 1)
     assert limit(undefined, ONE, NO_GAIN) < 1.0
