@@ -7,7 +7,8 @@ level, whose own share is given beside it. Shares of van der Pol's oscillator ar
 which is integrated here. The small-torque pendulum and the path follower have the plants, boxes and limits of published
 certificates (Yang, Dai, Shi, Hsieh, Tedrake & Zhang 2024); the controller here is a saturated linear regulator, tuned,
 and the ellipse of its own Riccati solution stands beside what a fitted function proves. Levels of the cart-pole and of
-the quadrotor are shares of the lowest level at which sampling finds a violation.
+the quadrotor are shares of the lowest level at which sampling finds a violation. Rows of more states are described in
+:mod:`benchmarks.verify_states`.
 
 Limits are of processor time, since that is what a busy machine leaves as it is. Every proof is then run again beside
 the same claim by other means (see :mod:`benchmarks.verify_peers`): plain intervals for all of them, z3 for the
@@ -30,6 +31,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.verify_peers import by_z3, race
+from benchmarks.verify_states import contradictions, output_feedback, quadrotor_in_space, reach
 from ctrl.certify import (
     Certificate,
     ClosedLoop,
@@ -214,6 +216,27 @@ def regulator(task: Task, share: float, seconds: float) -> dict[str, Any]:
     }
 
 
+def of_many_states(name: str, way: Callable[[], tuple[Certificate, ClosedLoop]]) -> dict[str, Any]:
+    """A region of a loop of more states, with a million random states of it looked at."""
+    loops: list[ClosedLoop] = []
+
+    def keeping_the_loop() -> Certificate:
+        certificate, loop = way()
+        loops.append(loop)
+        return certificate
+
+    result = timed(keeping_the_loop)
+    certificate, loop = result.certificate, loops[0]
+    report(name, result)
+    numbers = {"volume": proved_volume(certificate), "seconds": result.seconds, "cpu": result.cpu}
+    if not certificate.is_proved:
+        return numbers
+    wrong = contradictions(certificate, loop)
+    print(f"    of 1,000,000 random states of the set, {wrong} contradict it")
+    numbers |= {"proof_seconds": certificate.seconds, "boxes": float(certificate.boxes), "contradictions": float(wrong)}
+    return numbers | (reach(certificate) if len(certificate.state) == 12 else {})
+
+
 def main() -> None:
     print("proved regions of attraction")
     numbers = {
@@ -223,6 +246,13 @@ def main() -> None:
         "path_tracking": planar(path_tracking(), Quadratic(np.eye(2), 10.0 * np.eye(1)), 6, 0.97, 3e-3, None),
         "cartpole_lqr": regulator(cartpole(), 0.9, 60.0),
         "planar_quadrotor_lqr": regulator(planar_quadrotor(), 0.5, 300.0),
+        "quadrotor_lqr": of_many_states("quadrotor", lambda: quadrotor_in_space(False, effort(60))),
+        "quadrotor_lqr_continuous": of_many_states(
+            "quadrotor, continuous", lambda: quadrotor_in_space(True, effort(60))
+        ),
+        "pendulum_output_feedback": of_many_states(
+            "pendulum, output feedback", lambda: output_feedback(lambda: effort(120, 20_000_000))
+        ),
     }
     print(json.dumps({key: {k: float(f"{v:.4g}") for k, v in entry.items()} for key, entry in numbers.items()}))
 

@@ -61,7 +61,7 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
         S = _to_minus_identity(M.mid)
         if S is None:
             return False
-        H = _bent(Ball.of(second.hessian.mid), Y)
+        H = _quadratic_forms(Ball.of(second.hessian.mid), Y)
         cubic = left @ _changed(H, lambda a: a.reshape(n, n * n))
         six = _total(
             *(_changed(cubic, lambda a, o=order: a.reshape(n, n, n).transpose(o)) for order in permutations(range(3)))
@@ -70,7 +70,7 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
         if not loop.continuous:
             M = M + _fourth_order(H, second.hessian.rad, P, Y, radius)
         M = M.widened(_up(radius / 6.0) * upward(np.sqrt(upward((six.rad**2).sum(axis=0)))))
-        C = _bent(Ball.of(six.mid), Ball.of(S))
+        C = _quadratic_forms(Ball.of(six.mid), Ball.of(S))
         squares = _total(*(C[i].T @ C[i] for i in range(n)))
         w = float(np.sqrt(np.linalg.norm(squares.mid, 2))) + 1e-100
         third = squares * (1.0 / w) + Ball.of(upward(np.eye(n) * w))
@@ -118,7 +118,7 @@ def _squares(rows: Ball, weights: np.ndarray) -> Ball:
     return rows.T @ (rows * weights[:, None])
 
 
-def _bent(R: Ball, Y: Ball) -> Ball:
+def _quadratic_forms(R: Ball, Y: Ball) -> Ball:
     """Y'R_a Y for each of the matrices R_a (b, k, k)."""
     around = _changed(Y, lambda a: np.broadcast_to(a, (len(R.mid), *a.shape)))
     return around.T @ (R @ around)

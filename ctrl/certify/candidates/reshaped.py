@@ -84,12 +84,12 @@ def reshaped(
             else:
                 size = max(0.985 * size, _LEAST)
         P = root @ root.T / level
-        found = QuadraticLyapunov(0.5 * (P + P.T), V.centre)
+        candidate = QuadraticLyapunov(0.5 * (P + P.T), V.centre)
         left -= _BETWEEN
         if left <= 0:
-            return found
+            return candidate
         # What random samples have missed below this level joins them, so that the next shapes heed it.
-        limit = sampled_limit(loop, found, ceiling=1.0, rays=_RAYS, box=(lower, upper), seed=left)
+        limit = sampled_limit(loop, candidate, ceiling=1.0, rays=_RAYS, box=(lower, upper), seed=left)
         if limit.violation is not None:
             spread = rng.normal(size=(_AROUND, n)) * (upper - lower) * 10.0 ** rng.uniform(-4, -1, (_AROUND, 1))
             x = np.concatenate([x, np.clip(limit.violation + spread, lower, upper), limit.violation[None]])

@@ -26,6 +26,7 @@ __all__ = ["highest"]
 
 _TRIALS = 4
 _BELOW = 1.0 - 1e-9  # proved level over the least V on undecided boxes; with this margin another rounding verifies it
+_FAR = 0.7  # a search that halts below this share of what may be proved is followed by those in the other frames
 _PATIENCE = 0.3  # the search ends if this share of its boxes has not raised the level by its resolution
 
 
@@ -71,30 +72,36 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
     """Like :func:`highest`, with the conditions of the claim at its own level."""
     began, worked = perf_counter(), process_time()
     searches = [s for frame in frames(claim.loop, claim.region.V) if (s := _Rising.start(claim, frame, resolution))]
+    every = list(searches)
     boxes, most = 0, np.inf
     nothing = SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
+    if not every:
+        return claim, nothing
     for trial in range(_TRIALS + 1):
+        last, ended = trial == _TRIALS, False
         for search in list(searches):
             search.level = min(search.level, most)
             left = SearchLimits(limits.boxes - boxes, limits.seconds - (perf_counter() - began))
-            last = trial == _TRIALS
             boxes += search.run(left if last else SearchLimits(min(CHUNK << trial, left.boxes), left.seconds))
             most = min(most, search.level)
             over = boxes >= limits.boxes or perf_counter() - began > limits.seconds
-            if search.is_done or last or over:
-                best = max(searches, key=lambda s: s.proved)
-                if best.proved <= claim.region.inner:
-                    return claim, replace(nothing, boxes=boxes)
-                core = np.abs(best.examiner.frame.T) @ best.core
-                result = SearchResult(Kind.PROVED, core, boxes, proof=best.proof)
-                seconds, cpu = perf_counter() - began, process_time() - worked
-                proved = replace(claim, region=replace(claim.region, level=best.proved))
-                return proved, replace(result, seconds=seconds, cpu=cpu)
-        if trial > 0 and len(searches) > 1:
+            ended = over or (search.is_done and search.proved >= _FAR * most)
+            if ended:
+                break
+        if ended:
+            break
+        if trial == _TRIALS - 1:  # the others, too, if the most promising one comes to a halt far below the level
+            searches = sorted(every, key=_Rising.progress, reverse=True)
+        elif trial > 0 and len(searches) > 1:
             searches.remove(min(searches, key=_Rising.progress))
-        if trial == _TRIALS - 1:
-            searches = [max(searches, key=_Rising.progress)] if searches else []
-    return claim, nothing
+    best = max(every, key=lambda s: s.proved)
+    if best.proved <= claim.region.inner:
+        return claim, replace(nothing, boxes=boxes)
+    core = np.abs(best.examiner.frame.T) @ best.core
+    result = SearchResult(Kind.PROVED, core, boxes, proof=best.proof)
+    seconds, cpu = perf_counter() - began, process_time() - worked
+    proved = replace(claim, region=replace(claim.region, level=best.proved))
+    return proved, replace(result, seconds=seconds, cpu=cpu)
 
 
 @final
