@@ -111,7 +111,7 @@ class ObservedRun:
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
-        self._memory, self._input = None, self._reference(0)[1]
+        self._memory = None
 
     def observe(self, y: np.ndarray, k: int) -> np.ndarray:
         """The observation (o,) at sample k, of which y (p,) is reported, NaN for signals without a report."""

@@ -175,8 +175,10 @@ def test_the_domain_holds_the_intervals() -> None:
     assert task.domain.bounds["mass"] == (0.4, 2.0)
     assert task.domain.bounds["speed"] == (-9.0, 9.0)
     same = TASK.dynamics.function()([0.1, 0.2], [0.3], [0.4], []).full()
-    after = task.dynamics.function()([0.1, 0.2, 1.0], [0.3], [0.4, 0.0], []).full()
-    np.testing.assert_allclose(after, np.vstack([same, [[1.0]]]))
+    after = task.dynamics.function()([0.1, 0.2, 1.0], [0.3], [0.4, 0.05], []).full()
+    np.testing.assert_allclose(after, np.vstack([same, [[1.05]]]))
+    drift = np.sqrt(np.diag(task.disturbance.covariance(task.plant.disturbance)))
+    np.testing.assert_allclose(drift, [0.05, 0.0016])
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,16 @@ def test_a_run_that_is_started_anew_remembers_nothing_of_the_last_one() -> None:
     np.testing.assert_allclose(np.array(seen)[:, 0], expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_run_that_begins_at_a_later_sample_counts_as_having_stood_still() -> None:
+    env = measured(past=0, steps=50, initial=Uniform([0.1, -0.2], [0.2, 0.2])).vector_env(64, dtype=torch.float64)
+    seen, k = env.reset(staggered=True).numpy(), env.samples.numpy()
+    due = (k >= 2) & ((k - 2) % 3 == 0)
+    assert due.any()
+    assert not due.all()
+    np.testing.assert_array_equal(seen[:, 1], np.where(due, env.state.numpy()[:, 0], 0.0))
+    np.testing.assert_array_equal(seen[:, 3], np.where(due, 0.0, 1.0))
+
+
 def test_noise_rounding_and_losses_of_the_vector_environment_have_their_distributions() -> None:
     task = measured(NOISY, past=0, initial=Fixed([0.1, 0.0]))
     n = 20_000
