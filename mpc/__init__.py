@@ -1,6 +1,7 @@
 """Controllers that optimise online, each constructed from a task alone."""
 
 from mpc.adaptive.adaptive_mpc import AdaptiveMPC
+from mpc.adaptive.parameter_adaptive_mpc import ParameterAdaptiveMPC
 from mpc.blocking import MoveBlocking
 from mpc.estimation.moving_horizon import MovingHorizonEstimator
 from mpc.explicit.explicit_mpc import ExplicitMPC
@@ -52,6 +53,7 @@ __all__ = [
     "MovingHorizonEstimator",
     "MultiModalMPC",
     "NonlinearMPC",
+    "ParameterAdaptiveMPC",
     "Scenario",
     "ScenarioMPC",
     "StochasticMPC",

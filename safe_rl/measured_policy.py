@@ -11,7 +11,11 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
 from ctrl.estimation.estimator import measured_outputs
+from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.network import measured_policy_part
+from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
+from ctrl.laws.network import Network
 from safe_rl.answers import POLICY, objective
 from safe_rl.policy import Policy
 from systems import Task
@@ -82,6 +86,35 @@ class MeasuredPolicyController:
     def load(cls, task: Task, path: str | Path) -> MeasuredPolicyController:
         """Loads a policy saved by ``Policy.save`` as a controller."""
         return cls(task, Policy.load(path))
+
+    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
+        """Writes the policy as a C99 project; see :func:`ctrl.export.export`.
+
+        Args:
+            folder: where the project is written.
+            name: prefix of all identifiers in the C code; default: the names of task and controller.
+            samples: length of the table of a moving reference, whose last row is held afterwards; default: the samples
+                of the task's run.
+        """
+        return export(self, folder, name, samples)
+
+    def c_code(self, samples: int) -> ControllerCode:
+        """The policy in C with its memory, and a table of a moving reference for this number of samples."""
+        law = self.policy.law()
+        if not isinstance(law, Network):
+            raise NotExportable("a residual policy of measured signals has no C code")
+        widths = "x".join(str(width) for width in self.policy.hidden)
+        return ControllerCode(
+            self.task,
+            f"A policy of measured signals, a network of {widths} units.",
+            measured_policy_part(self.task, law, self._reference, samples),
+            self.approximations,
+            tolerance=1e-6,
+            notes=()
+            if self.task.reference.is_constant
+            else (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",),
+            measurement=self.measurement,
+        )
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""

@@ -11,6 +11,7 @@ from systems.distributions import Distribution, Fixed, Gaussian, Uniform
 from systems.equilibria import Equilibrium, equilibrium, linearise
 from systems.error_coordinates import in_error_coordinates
 from systems.errors import DimensionMismatch, InvalidValue, NotReady, TriviumError, UnknownName
+from systems.estimated_parameters import estimate_parameters
 from systems.forecast import Forecast
 from systems.free_end_time import sample_times, with_free_end_time
 from systems.implicit import Gauss, Radau
@@ -67,6 +68,7 @@ __all__ = [
     "Vector",
     "angle",
     "equilibrium",
+    "estimate_parameters",
     "exact",
     "in_error_coordinates",
     "integer",

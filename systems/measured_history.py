@@ -38,6 +38,10 @@ class MeasuredHistory:
         to: the arithmetic; default: numpy.
         dtype, device: of the numbers in torch; default: those of torch.
 
+    Attributes:
+        before: (p,), values before the first report. first_input: (m,), before the first sample.
+        aged: indices of the signals whose age is observed.
+
     Raises:
         InvalidValue: learners observe the state of this task.
     """
@@ -51,16 +55,16 @@ class MeasuredHistory:
         placed = {} if to == "numpy" else {"dtype": dtype, "device": device}
         x_ref, u_ref = task.reference.at(task.plant, 0)
         before = Sensors(task.measurement, task.plant).expected(x_ref, u_ref)
-        self._before, self._input = (self._xp.asarray(np.array(v), **placed) for v in (before, u_ref))
-        self._past, self._aged = task.past, np.flatnonzero(task.measurement.is_sporadic)
+        self.before, self.first_input = (self._xp.asarray(np.array(v), **placed) for v in (before, u_ref))
+        self._past, self.aged = task.past, np.flatnonzero(task.measurement.is_sporadic)
         self.moves = not task.reference.is_constant
-        self._none = self._xp.zeros_like(self._before)
+        self._none = self._xp.zeros_like(self.before)
 
     def first(self, y: Any) -> Memory:
         """The memory (..., ) after the first report y (..., p) of a run, NaN or infinite where there was none."""
         xp, reported = self._xp, self._xp.isfinite(y)
-        held = xp.where(reported, y, self._before)
-        inputs = xp.broadcast_to(self._input, (*y.shape[:-1], len(self._input)))
+        held = xp.where(reported, y, self.before)
+        inputs = xp.broadcast_to(self.first_input, (*y.shape[:-1], len(self.first_input)))
         return Memory(
             xp.concatenate([held] * (self._past + 1), -1),
             xp.where(reported, self._none, self._none + 1),
@@ -85,9 +89,9 @@ class MeasuredHistory:
             memory: of the runs.
             x_ref: (..., n), the reference of the state at this sample; not read if it is constant.
         """
-        p = self._before.shape[-1]
+        p = self.before.shape[-1]
         now, past = memory.values[..., :p], memory.values[..., p:]
-        parts = [now, memory.ages[..., self._aged], past, memory.inputs, *([x_ref] if self.moves else [])]
+        parts = [now, memory.ages[..., self.aged], past, memory.inputs, *([x_ref] if self.moves else [])]
         return self._xp.concatenate(parts, -1)
 
 
@@ -107,7 +111,7 @@ class ObservedRun:
 
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
-        self._memory, self._input = None, self._reference(0)[1]
+        self._memory = None
 
     def observe(self, y: np.ndarray, k: int) -> np.ndarray:
         """The observation (o,) at sample k, of which y (p,) is reported, NaN for signals without a report."""

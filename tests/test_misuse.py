@@ -58,7 +58,7 @@ from systems import (
 )
 from systems.errors import shown
 from systems.identification.online import FourierFeatures
-from systems.library import CartPole, bandit, double_integrator, quadrotor
+from systems.library import CartPole, bandit, double_integrator, pendulum, quadrotor
 from tests.safe_rl.tasks import TINY
 
 NAN, INF = math.nan, math.inf
@@ -169,6 +169,8 @@ NOISY = dataclasses.replace(
 MEASURED = dataclasses.replace(NOISY, measurement=Measurement(signals("x1"), noise=Gaussian([0.1])))
 STEERED = dataclasses.replace(LINEAR_TASK, constraints=(), initial=Gaussian([0.5, 0.5]))
 POLICY = safe_rl.Policy(2, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
+WEIGHED = dataclasses.replace(pendulum(), measurement=Measurement(signals("angle"), noise=Gaussian({"angle": 0.1})))
+NARROW = safe_rl.Policy(1, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
 NOISE = AdditiveNoise(np.zeros(2), np.eye(2), "uniform")
 
 
@@ -276,6 +278,14 @@ CASES: dict[str, Case] = {
     "systems.Observation": Case(Observation, {"signals": signals("a"), "expression": lambda x, xr: x.a},
                                 {"signals": "instance", "expression": "function"}, words={"expression": "observation"},
                                 extra={"expression": [None]}),
+    "systems.MeasuredWindow": Case(systems.MeasuredWindow, {}, {"past": "count or 0"}),
+    "systems.estimate_parameters": Case(
+        systems.estimate_parameters, {"task": WEIGHED, "intervals": {"mass": (0.1, 0.2)}, "drift": {"mass": 0.01}},
+        {"task": "task", "intervals": "mapping", "drift": "mapping"}, optional=("drift",),
+        words={"intervals": "estimated parameters"},
+        extra={"intervals": [{}, {"mass": (0.2, 0.3)}, {"mass": (0.2, 0.1)}, {"mass": (0.1,)}, {"mass": 0.2},
+                             {"mass": ("a", 1.0)}, {"weight": (0.1, 0.2)}],
+               "drift": [{"mass": -1.0}, {"mass": "a"}, {"length": 0.1}]}),
     "systems.Measurement": Case(
         Measurement, {"signals": signals("a"), "expression": lambda x, u: x.a},
         {"signals": "instance", "expression": "function", "noise": "instance", "delay": "values", "every": "values",
@@ -431,6 +441,12 @@ CASES: dict[str, Case] = {
                             {"task": "task", "features": "instance", "outputs": "mapping", "rule": "instance",
                              "predictive": "instance", "learned": "instance"}, optional=("learned",),
                             extra={"outputs": [{}, {"x1": -1.0}]}),
+    "mpc.ParameterAdaptiveMPC": Case(
+        mpc.ParameterAdaptiveMPC, {"task": WEIGHED, "intervals": {"mass": (0.1, 0.2)}, "drift": {"mass": 0.01}},
+        {"task": "task", "intervals": "mapping", "drift": "mapping", "estimator": "instance",
+         "predictive": "instance"},
+        optional=("drift",), words={"intervals": "estimated parameters"},
+        extra={"estimator": [lambda task: None], "predictive": [ctrl.LQR]}),
     "mpc.LagrangianMPC": _mpc(mpc.LagrangianMPC, LINEAR_TASK,
                               {"make": "function",
                               "time_limit": "above 0", "max_iterations": "count", "tolerance": "above 0"}),
@@ -532,6 +548,8 @@ CASES: dict[str, Case] = {
                                   "hidden": [(0,), (True,), (1.5,)]}),
     "safe_rl.PolicyController": Case(safe_rl.PolicyController, {"task": TASK, "policy": POLICY},
                                      {"task": "task", "policy": "instance"}),
+    "safe_rl.MeasuredPolicyController": Case(
+        safe_rl.MeasuredPolicyController, {"task": WEIGHED, "policy": NARROW}, {"task": "task", "policy": "instance"}),
     "safe_rl.assess": Case(safe_rl.assess, {"policy": POLICY, "task": SHORT, "episodes": 1},
                            {"policy": "instance", "task": "task", "episodes": "count", "seed": "seed"},
                            words={"policy": "assess"}),

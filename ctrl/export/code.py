@@ -11,7 +11,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable, Status
 from ctrl.export.recording import Recording
-from systems import Task
+from systems import Measurement, Signals, Task
 
 __all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment"]
 
@@ -77,7 +77,8 @@ class ControllerCode:
     * ``static void fallback(Memory *memory, const double *x, long k, Decision *decision)``: input and source where
       there is none, also of a state that is not finite.
 
-    The frame checks the measurement and the input, and clips it.
+    The frame checks the measurement and the input, and clips it. With a ``measurement``, x are the measured outputs,
+    not all of which need be finite.
 
     Args:
         task: whose states are measured and whose inputs are set.
@@ -91,6 +92,7 @@ class ControllerCode:
         merged: statuses that the C code reports as another one; default: none.
         licences: texts of the licences of code of others, by its name; default: none.
         recording: steps for the project's test; default: those of :func:`ctrl.export.recording.record`.
+        measurement: the outputs that a step is given, NaN where one is not reported; default: the state of the plant.
     """
 
     task: Task
@@ -103,6 +105,12 @@ class ControllerCode:
     merged: Mapping[Status, Status] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     recording: Recording | None = None
+    measurement: Measurement | None = None
+
+    @property
+    def given(self) -> Signals:
+        """The signals that a step is given."""
+        return self.task.plant.state if self.measurement is None else self.measurement.signals
 
 
 def fragment(package: str, name: str) -> str:

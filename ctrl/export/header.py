@@ -27,6 +27,18 @@ _SOURCE_COMMENTS = {
 }
 
 
+_STEP = {
+    True: (
+        "/* Decides at the sample with this number, 0 for the first of a run, in the measured state. A measurement",
+        "   that is not finite is answered by the fallback. */",
+    ),
+    False: (
+        "/* Decides at the sample with this number, 0 for the first of a run, from the measured signals, NaN for those",
+        "   that are not reported at this sample. To be called once for every sample. */",
+    ),
+}
+
+
 def header(code: ControllerCode, name: str) -> str:
     """The text of ``name.h``.
 
@@ -35,7 +47,7 @@ def header(code: ControllerCode, name: str) -> str:
         name: prefix of everything public.
     """
     task, upper = code.task, name.upper()
-    state, inputs = task.plant.state, task.plant.input
+    state, inputs = code.given, task.plant.input
     lower, most = task.input_bounds
     bounds = [f"from {low:.6g} to {high:.6g}" for low, high in zip(lower, most, strict=True)]
     members = ["    long fallbacks; /* decisions of the fallback since the reset */"]
@@ -93,8 +105,7 @@ def header(code: ControllerCode, name: str) -> str:
             "/* Forgets the past: a new run begins. */",
             f"void {name}_reset({name}_memory *memory);",
             "",
-            "/* Decides at the sample with this number, 0 for the first of a run, in the measured state. A measurement",
-            "   that is not finite is answered by the fallback. */",
+            *_STEP[code.measurement is None],
             f"void {name}_step({name}_memory *memory, const double state[], long sample, {name}_decision *decision);",
             "",
             "/* Words for a log. */",

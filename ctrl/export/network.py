@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctrl.export.code import CodePart, NotExportable, fragment
+from ctrl.export.code import CodePart, Member, NotExportable, fragment
 from ctrl.export.regulator import regulator_part
 from ctrl.laws.network import Network
 from ctrl.laws.residual import Residual
 from ctrl.laws.saturated_linear import SaturatedLinear
 from systems import Task
 from systems.lowering.c_source import c_function
+from systems.measured_history import MeasuredHistory
 from systems.references import TabulatedReference
 
-__all__ = ["network_part", "policy_part", "residual_part"]
+__all__ = ["measured_policy_part", "network_part", "policy_part", "residual_part"]
 
 _KINDS = ("relu", "leaky_relu", "tanh", "gelu", "identity")  # as numbered in network.c
 
@@ -84,4 +85,41 @@ def policy_part(task: Task, law: Network, reference: TabulatedReference, samples
         (observe, fragment("ctrl.export", "policy.c")),
         {"REFERENCE_STATE": np.array([x for x, _ in rows]), "REFERENCE_INPUT": np.array([u for _, u in rows])},
         {"REFERENCE_ROWS": len(rows), "OBSERVATIONS": len(task.observation_signals)},
+    )
+
+
+def measured_policy_part(task: Task, law: Network, reference: TabulatedReference, samples: int) -> CodePart:
+    """The whole step of a policy of measured signals, with what it remembers of them.
+
+    Args:
+        task: with a measurement, which learners observe.
+        law: from the observation to the input.
+        reference: of the task.
+        samples: from which on the last row of a reference that moves is held.
+    """
+    rows = [reference(k) for k in range(1 if task.reference.is_constant else samples + 1)]
+    history, past, m = MeasuredHistory(task), task.past, len(task.plant.input)
+    p = len(history.before)
+    return network_part(law) + CodePart(
+        (fragment("ctrl.export", "measured_policy.c"),),
+        {
+            "REFERENCE_STATE": np.array([x for x, _ in rows]),
+            "REFERENCE_INPUT": np.array([u for _, u in rows]),
+            "BEFORE": history.before,
+            "FIRST_INPUT": history.first_input,
+            "AGED": np.isin(np.arange(p), history.aged).astype(int),
+        },
+        {
+            "REFERENCE_ROWS": len(rows),
+            "OBSERVATIONS": len(task.observation_signals),
+            "PAST": past,
+            "MOVING": 0 if task.reference.is_constant else len(task.plant.state),
+        },
+        (
+            Member("double", "values", (past + 1) * p, "last reported values at each sample, newest first"),
+            Member("double", "ages", p, "samples since the last report of each signal"),
+            Member("double", "inputs", past * m, "of the samples before, newest first"),
+            Member("double", "applied", m, "the last decision"),
+            Member("int", "begun", None, "whether there was a sample in this run"),
+        ),
     )

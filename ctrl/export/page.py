@@ -45,7 +45,8 @@ def page(code: ControllerCode, name: str, recording: Recording) -> str:
             f"{name}_decision decision;",
             f"{name}_reset(&memory);",
             "for (long k = 0;; ++k) {",
-            "    /* every sample time: measure x */",
+            "    /* every sample time: measure x"
+            + (" */" if code.measurement is None else ", NaN for signals that are not reported */"),
             f"    {name}_step(&memory, x, k, &decision);",
             "    /* apply decision.input, log decision.status and decision.source */",
             "}",
@@ -55,7 +56,7 @@ def page(code: ControllerCode, name: str, recording: Recording) -> str:
             "",
             "| place | signal | unit | bounds |",
             "| --- | --- | --- | --- |",
-            *_rows(task.plant.state, f"{name}_state", None),
+            *_rows(code.given, f"{name}_state", None),
             *_rows(
                 task.plant.input,
                 f"{name}_input",

@@ -63,8 +63,9 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     if not isinstance(controller, Exportable) or isinstance(controller, type):
         raise NotExportable(
             f"{shown(controller)} has no C code; export one of LQR(task), LinearMPC(task), ExplicitMPC(task), "
-            "HarmonicMPC(task), NonlinearMPC(task, iterations=1) and PolicyController(task, policy), or give your own "
-            "class a method c_code(samples) that returns a ctrl.export.ControllerCode"
+            "HarmonicMPC(task), NonlinearMPC(task, iterations=1), PolicyController(task, policy) and "
+            "MeasuredPolicyController(task, policy), or give your own class a method c_code(samples) that returns a "
+            "ctrl.export.ControllerCode"
         )
     if not isinstance(name, str) or (name and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)):
         raise InvalidValue(f"name = {shown(name)}; expected letters, digits and underscores, such as 'cartpole_lqr'")
@@ -80,7 +81,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
             f"task '{task.name}' has signals that are known ahead, and exported code has no time series; export a "
             "controller of the task without them"
         )
-    if task.measurement is not None:
+    if task.measurement is not None and getattr(controller, "measurement", None) is None:
         raise NotExportable(
             f"task '{task.name}' has a measurement, and estimators have no C code; export a controller of "
             "dataclasses.replace(task, measurement=None), and give its code an estimate of the state"
@@ -93,7 +94,7 @@ def export(controller: Any, folder: str | Path, name: str = "", samples: int | N
     files = {
         f"include/{name}.h": header(code, name),
         f"src/{name}.c": _source(code, name),
-        **_example(task, name),
+        **_example(code, name),
         "test/test.c": _named(fragment("ctrl.export", "test.c"), name),
         "test/recorded.h": _recorded(recording, code),
         "CMakeLists.txt": _named(fragment("ctrl.export", "CMakeLists.txt"), name),
@@ -126,7 +127,8 @@ def _named(text: str, name: str) -> str:
 def _source(code: ControllerCode, name: str) -> str:
     upper, part = name.upper(), code.part
     lower, most = code.task.input_bounds
-    sizes = {"STATES": len(code.task.plant.state), "INPUTS": len(code.task.plant.input), **part.sizes}
+    partial = int(code.measurement is not None)
+    sizes = {"STATES": len(code.given), "PARTIAL": partial, "INPUTS": len(code.task.plant.input), **part.sizes}
     words = [f"#define {s.name} {upper}_{s.name}" for s in (*Status, *Source)]
     tables = {"LOWER": lower, "UPPER": most, **part.tables}
     quoted = {kind: ", ".join(f'"{value}"' for value in values) for kind, values in _NAMES.items()}
@@ -164,8 +166,12 @@ def _source(code: ControllerCode, name: str) -> str:
 _NAMES: dict[str, type[Status] | type[Source]] = {"STATUS_NAMES": Status, "SOURCE_NAMES": Source}
 
 
-def _example(task: Task, name: str) -> dict[str, str]:
-    """The loop with the task's plant, or with states that are read, where C has no form of the plant."""
+def _example(code: ControllerCode, name: str) -> dict[str, str]:
+    """The loop with the task's plant, or with measurements that are read, where C has no form of the plant or what is
+    measured is not its state."""
+    task = code.task
+    if code.measurement is not None:
+        return {"example/main.c": _named(fragment("ctrl.export", "stdin.c"), name)}
     dynamics = task.dynamics.function()
     try:
         plant = c_function(dynamics, "discretised")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ctrl.controller import Controller, Source, Status
 from systems import Task
+from systems.measurement import Sensors
 
 __all__ = ["Recording", "record"]
 
@@ -26,7 +27,7 @@ class Recording:
     Args:
         resets: (steps,), whether a run begins.
         samples: (steps,), numbers of the samples.
-        states: (steps, n), as measured, NaN where a measurement was lost.
+        states: (steps, n), as measured, NaN where a measurement was lost; of a controller of measurements, these.
         inputs: (steps, m).
         statuses, sources: of the decisions.
         compared: (steps,), whether the C code has to decide the same: not where the solver in Python, and so the plan
@@ -64,19 +65,30 @@ def record(
         seed: of starts and disturbances.
     """
     rng = np.random.default_rng(seed)
+    sensors = None
+    if task.measurement is not None and getattr(controller, "measurement", None) is not None:
+        sensors = Sensors(task.measurement, task.plant)
     resets, numbers, measured, decisions, compared = [], [], [], [], []
     dynamics, (least, most) = task.true_dynamics.function(), task.domain_bounds
     for _ in range(RUNS):
         x = task.initial.sample(task.plant.state, rng)
         controller.reset()
+        before = task.reference.at(task.plant, 0)[1]
+        if sensors is not None:
+            sensors.reset()
         known = True  # whether what is remembered comes from solves that converged
         steps = min(samples, STEPS)
         for k in range(steps):
             lost = k % LOST == LOST - 1
-            given = np.where(rng.integers(len(x)) == np.arange(len(x)), np.nan, x) if lost else x
+            given = x
+            if sensors is not None and task.measurement is not None:
+                given = sensors.read(x, before, k, task.measurement.sample(rng, rng, ()))
             if k >= steps - len(FAR) and k > len(FAR):
-                given = FAR[steps - 1 - k] * x
+                given = FAR[steps - 1 - k] * given
+            elif lost:
+                given = np.where(rng.integers(len(given)) == np.arange(len(given)), np.nan, given)
             decision = controller.step(given, k)
+            before = decision.input
             resets.append(k == 0)
             numbers.append(k)
             measured.append(given)

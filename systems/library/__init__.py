@@ -7,6 +7,7 @@ from systems.library.cartpole import CartPole, cartpole, cartpole_swing_up, cart
 from systems.library.cstr import StirredTank, stirred_tank
 from systems.library.double_integrator import DoubleIntegrator, braking, double_integrator, effort_budget
 from systems.library.driving import Highway, driving
+from systems.library.greenhouse import Greenhouse, greenhouse
 from systems.library.heat_pump import HeatPump, heat_pump
 from systems.library.intersection import Intersection, intersection
 from systems.library.oscillating_masses import OscillatingMasses, oscillating_masses
@@ -27,6 +28,7 @@ __all__ = [
     "CartPole",
     "DoubleIntegrator",
     "DynamicCar",
+    "Greenhouse",
     "HeatPump",
     "Highway",
     "Intersection",
@@ -55,6 +57,7 @@ __all__ = [
     "driving",
     "dynamic_car",
     "effort_budget",
+    "greenhouse",
     "heat_pump",
     "intersection",
     "kinematic_car",

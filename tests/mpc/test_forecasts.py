@@ -26,7 +26,7 @@ from systems import (
     signals,
 )
 from systems.inputs import limit_changes
-from systems.library import battery, heat_pump
+from systems.library import battery, greenhouse, heat_pump
 
 SOLVED = STATUSES[Status.SOLVED]
 CONTROLLERS = [LinearMPC, NonlinearMPC]
@@ -84,6 +84,68 @@ def test_a_heat_pump_pays_the_bill_of_the_linear_program_over_the_whole_run() ->
         run = simulate(task, make(task, steps), start)
         assert (run.statuses == SOLVED).all()
         assert run.cost[0] == pytest.approx(best, abs=1e-5)
+
+
+def hourly_greenhouse(outside: np.ndarray, sun: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Effect (steps,) of the heating of each half hour on the dry mass in the end, and that mass without heating, from
+    the solutions of the equations under a constant sun and outside temperature, starting at 0 g/m^2 and 10 degC."""
+    steps, h, decay = len(sun), 0.5, np.exp(-0.5)
+    mean = 1.0 - decay  # integral over half an hour of the decay of a temperature difference, in K h
+    temperature, mass, effect = 10.0, 0.0, np.zeros(steps)
+    for k in range(steps):
+        mass += 7.5e-5 * sun[k] * (outside[k] * h + (temperature - outside[k]) * mean)
+        temperature = outside[k] + (temperature - outside[k]) * decay
+        effect[k] = 0.1 * 7.5e-5 * sun[k] * (h - mean)  # in its own half hour
+        later = 0.1 * mean * decay ** np.arange(steps - k - 1)  # temperature at the beginning of the later ones
+        effect[k] += 7.5e-5 * (sun[k + 1 :] * later).sum() * mean
+    return effect, np.array(mass)
+
+
+@pytest.mark.parametrize("make", CONTROLLERS)
+def test_a_greenhouse_is_heated_at_full_power_where_that_pays(make: type[LinearMPC | NonlinearMPC]) -> None:
+    # Without temperature limits the program has one variable per half hour, of which each is worth it or is not.
+    steps = 32
+    task, start = shortened(greenhouse(preview=0), steps, np.array([0.0, 10.0]))
+    task = dataclasses.replace(task, constraints=())
+    outside, sun, price = task.plant.forecast.predicted[:steps].T  # type: ignore[union-attr]
+    effect, mass = hourly_greenhouse(outside, sun)
+    gain = 0.1364 * effect - price * 0.5e-3  # EUR/m^2 for 1 W/m^2
+    heating = np.where(gain > 0.0, 100.0, 0.0)
+    assert 3 < (heating > 0).sum() < steps - 3
+    best = -(gain * heating).sum() - 0.1364 * mass
+    run = simulate(task, make(task, steps), start)
+    assert (run.statuses == SOLVED).all()
+    assert run.cost[0] == pytest.approx(best, abs=1e-5)
+    clear = np.abs(gain) > 1e-5
+    np.testing.assert_allclose(run.inputs[0, clear, 0], heating[clear], atol=1e-2)
+
+
+def test_a_greenhouse_pays_the_bill_of_the_linear_program_within_its_temperatures() -> None:
+    steps = 20
+    task, start = shortened(greenhouse(preview=0), steps, np.array([0.0, 9.0]))
+    outside, sun, price = task.plant.forecast.predicted[: steps + 1].T  # type: ignore[union-attr]
+    decay, h = np.exp(-0.5), 0.5
+    mean = 1.0 - decay
+    u, x, s = cp.Variable(steps), cp.Variable(steps + 1), cp.Variable(steps, nonneg=True)
+    settled = outside[:steps] + 0.1 * u
+    mass = 7.5e-5 * sun[:steps] @ (settled * h + (x[:-1] - settled) * mean)
+    problem = cp.Problem(
+        cp.Minimize(0.5e-3 * price[:steps] @ u + 0.02 * cp.sum(s) - 0.1364 * mass),
+        [
+            x[0] == 9.0,
+            x[1:] == settled + decay * (x[:-1] - settled),
+            u >= 0.0,
+            u <= 100.0,
+            s >= 8.0 - x[:-1],
+            s >= x[:-1] - 30.0,
+        ],
+    )
+    best = problem.solve(solver=cp.CLARABEL)
+    for make in CONTROLLERS:
+        run = simulate(task, make(task, steps), start)
+        assert (run.statuses == SOLVED).all()
+        assert run.cost[0] == pytest.approx(best, abs=2e-5)
+    assert run.states[0, 1:-1, 1].min() == pytest.approx(8.0, abs=1e-3)  # the limit is active
 
 
 PLANT = LinearPlant(

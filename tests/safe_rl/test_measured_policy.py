@@ -13,6 +13,7 @@ import torch
 from ctrl import LQR, ExtendedKalmanFilter, NotApplicable, OutputFeedback, compare, simulate
 from ctrl.check import check_controller, check_task
 from ctrl.comparison.draws import draw_all
+from ctrl.export import export
 from ctrl.foreign import from_function
 from safe_rl import DSACT, JumpStart, MeasuredPolicyController, Policy, PolicyController
 from systems import (
@@ -31,6 +32,7 @@ from systems import (
 from systems.inputs import limit_changes
 from systems.library import pendulum
 from systems.measurement import Sensors
+from tests.exported import Compiled, check_project
 from tests.safe_rl.tasks import TINY, everything
 
 SENSORS = Measurement(
@@ -126,6 +128,16 @@ def test_a_run_that_is_started_anew_remembers_nothing_of_the_last_one() -> None:
         states.append(env.state.numpy())
     expected = observations_by_hand(task, np.array(states)[:, 0], np.full((4, 1), -0.2))
     np.testing.assert_allclose(np.array(seen)[:, 0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_run_that_begins_at_a_later_sample_counts_as_having_stood_still() -> None:
+    env = measured(past=0, steps=50, initial=Uniform([0.1, -0.2], [0.2, 0.2])).vector_env(64, dtype=torch.float64)
+    seen, k = env.reset(staggered=True).numpy(), env.samples.numpy()
+    due = (k >= 2) & ((k - 2) % 3 == 0)
+    assert due.any()
+    assert not due.all()
+    np.testing.assert_array_equal(seen[:, 1], np.where(due, env.state.numpy()[:, 0], 0.0))
+    np.testing.assert_array_equal(seen[:, 3], np.where(due, 0.0, 1.0))
 
 
 def test_noise_rounding_and_losses_of_the_vector_environment_have_their_distributions() -> None:
@@ -258,3 +270,29 @@ def test_transformations_of_inputs_keep_the_window() -> None:
     assert task.observes_measurement
     reference = Trajectory(np.zeros((40, 2)))
     assert dataclasses.replace(measured(), reference=reference).observation_signals.names[-1] == "rate_reference"
+
+
+@pytest.mark.parametrize(("past", "moves"), [(0, False), (3, True)])
+def test_a_policy_of_measurements_in_c_is_the_policy(past: int, moves: bool, tmp_path: Path) -> None:
+    changes = {"reference": Sinusoid(0.1, x_sine={"angle": 0.2})} if moves else {}
+    task = measured(NOISY, past, steps=80, **changes)
+    controller = MeasuredPolicyController(task, policy_of(task))
+    check_project(controller.export(tmp_path, "pilot"))
+    compiled, rng = Compiled(tmp_path, task), np.random.default_rng(0)
+    for _ in range(2):
+        controller.reset()
+        compiled.reset()
+        for k in range(60):
+            y = np.where(rng.random(3) < 0.3, np.nan, rng.normal(size=3))
+            decision, (u, status, source) = controller.step(y, k), compiled.step(y, k)
+            assert (status, source) == (decision.status, decision.source)
+            np.testing.assert_allclose(u, decision.input, rtol=1e-9, atol=1e-12)
+    header = (tmp_path / "include" / "pilot.h").read_text()
+    assert "pilot_state_late = 1" in header
+    assert "NaN for those" in header
+
+
+def test_an_estimator_has_no_c_code(tmp_path: Path) -> None:
+    task = dataclasses.replace(pendulum(), measurement=NOISY)
+    with pytest.raises(NotApplicable, match="has no C code"):
+        export(OutputFeedback(LQR(task), ExtendedKalmanFilter(task)), tmp_path)

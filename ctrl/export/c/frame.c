@@ -22,7 +22,7 @@ void name_step(Memory *memory, const double state[], long sample, Decision *deci
     decision->source = BACKUP;
     decision->iterations = 0;
     decision->residual = 0.0;
-    if (all_finite(state, STATES)) {
+    if (PARTIAL || all_finite(state, STATES)) {
         decided = solve(memory, state, sample, decision);
         if (decided && !all_finite(decision->input, INPUTS)) {
             decision->status = NUMERICAL;

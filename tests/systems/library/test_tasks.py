@@ -20,6 +20,7 @@ NOT_FOR_LQR = {
     "battery",
     "cartpole_swing_up",
     "driving",
+    "greenhouse",
     "heat_pump",
     "intersection",
     "pendulum_swing_up",
