@@ -18,7 +18,7 @@ __all__ = ["Margins", "worst_margin"]
 def worst_margin(margin: Tensor, successor: Tensor, discount: float, terminated: Tensor) -> Tensor:
     """(1 - discount) g + discount max(g, V'), the safety Bellman equation, and g where nothing follows.
 
-    Fisac, Lugovoy, Rubies-Royo, Ghosh & Tomlin (2019, eq. 7), here with g > 0 where violated. V > 0 tells that the
+    Fisac, Lugovoy, Rubies-Royo, Ghosh & Tomlin (2019), here with g > 0 where violated. V > 0 tells that the
     trajectory is going to violate the constraint; as the discount approaches 1, V becomes its largest g.
 
     Args:
