@@ -48,11 +48,13 @@ class Combination:
         name: its name on the command line.
         base: class of the base learner.
         handler: of the task's constraints.
+        settings: of the base learner, if a call gives none; default: the base learner's own.
     """
 
     name: str
     base: type[Learner]
     handler: Handler
+    settings: Any = None
 
     def __post_init__(self) -> None:
         expect_name(self.name, "the name of a combination")
@@ -61,6 +63,8 @@ class Combination:
                 f"combination '{self.name}': base = {shown(self.base)}; expected a learner, such as DSACT"
             )
         expect(self.handler, Handler, f"combination '{self.name}': handler", "such as Lagrangian(gains=PIDGains())")
+        if self.settings is not None:
+            expect(self.settings, self.settings_type, f"combination '{self.name}': settings", "those of its base")
         gains = getattr(self.handler, "gains", None)
         with_gains = "" if gains is None else f", {type(gains).__name__}"
         # What a listing shows of it.
@@ -83,10 +87,11 @@ class Combination:
         Args:
             task: to learn on.
             seed: of the learner and its environment.
-            settings: of the base learner; default: its own.
+            settings: of the base learner; default: those of the combination.
             device: of networks, memory and environment.
         """
-        return self._named(self.base(task, seed, settings, device, self.handler))  # type: ignore[call-arg]
+        chosen = self.settings if settings is None else settings
+        return self._named(self.base(task, seed, chosen, device, self.handler))  # type: ignore[call-arg]
 
     def load(self, path: str | Path, task: LearnableTask, device: torch.device | str = "cpu") -> Learner:
         """Loads a learner written by `save`; see `Learner.load`."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from safe_rl.budgets import cost_limits
 from safe_rl.environment import LearnableTask
 from safe_rl.handlers.base import ConstraintState, Handler
+from safe_rl.worst_margin import Margins
 from systems.errors import InvalidValue
 
 __all__ = ["Constraints"]
@@ -60,6 +61,8 @@ class Constraints:
         self.handler, self.n, self.device = handler, n, device
         self.controller = handler.controller(c)
         self.columns = torch.tensor([a.column for a in self.limits], device=device)
+        margins = handler.critics == "worst margin"
+        self.margins = Margins(task, [a.column for a in self.limits]) if margins else None
         self._discount = float(task.discount)
         self._rate = self._tensor([a.rate for a in self.limits])
         # What turns a rate into the units of the budgets.
@@ -131,6 +134,15 @@ class Constraints:
             self._level[i] = level if level > 0 else 1.0
         self.scale.copy_(return_scale * (1.0 - survival) / self._level)
         self._fix_units()
+
+    def fix_margin_scales(self, margins: Tensor, return_scale: float) -> None:
+        """From the margins (c, b) of uniform actions, whose mean size is then that of a scaled return."""
+        size = margins.abs().mean(dim=1)
+        self.scale.copy_(torch.where(size > 0, return_scale / size, 1.0))
+
+    def charged(self, costs: Tensor) -> Tensor:
+        """What enters the policy's loss of the critics' values: of a worst margin, what is above zero."""
+        return costs if self.margins is None else costs.clamp(min=0.0)
 
     def scaled(self, cost: Tensor) -> Tensor:
         """Costs of a batch (b, all) as the critics learn them, (c, b)."""

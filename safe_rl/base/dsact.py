@@ -109,9 +109,8 @@ class DSACT(OffPolicy):
             y = (reward + survival * (least - bonus)).expand(2, n)
             y_z = (reward + survival * (z - bonus)).expand(2, n)
             if self.constraints is not None:
-                cost = self.constraints.scaled(batch.cost).repeat(self.members, 1)
-                y = torch.cat((y, cost + survival * q[2:]))
-                y_z = torch.cat((y_z, cost + survival * (q[2:] + sigma[2:] * deviate)))
+                y = torch.cat((y, self.cost_targets(batch, q[2:])))
+                y_z = torch.cat((y_z, self.cost_targets(batch, q[2:] + sigma[2:] * deviate)))
 
         # Critics.
         q, sigma = value_distribution(self.critics, observation, batch.action)
@@ -134,6 +133,7 @@ class DSACT(OffPolicy):
             else:
                 at_memory, costs = (values[2:].view(self.members, -1, n) for values in (q, at_policy))
                 self.constraints.update_multipliers_by_critics(at_memory)
+                costs = self.constraints.charged(costs)
                 gradients = self.handler.gradient(loss, costs, self.constraints.state, self.policy_weights)
             # The gradient of -log_alpha * mean(log pi + target entropy), the target being -dim(A) by default.
             surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()

@@ -29,6 +29,7 @@ from safe_rl.residual import SHARE, ResidualTrials
 from safe_rl.settings import expect_counts, expect_numbers, expect_widths
 from safe_rl.training import Learner
 from safe_rl.trials import Trials, regulator_law, stabilises
+from safe_rl.worst_margin import worst_margin
 from systems import Task
 from systems.arguments import expect_number, expect_whole
 from systems.envs.vector import VectorEnv
@@ -320,10 +321,32 @@ class OffPolicy(Learner):
         with torch.no_grad():
             means = (self.reward_scale * rows.reward.mean()).expand(2)
             if self.constraints is not None:
-                costs = self.constraints.scaled(rows.cost).mean(dim=1)
+                if self.constraints.margins is None:
+                    costs = self.constraints.scaled(rows.cost).mean(dim=1)
+                else:
+                    self.constraints.fix_margin_scales(self._margins(rows), self.settings.return_scale)
+                    costs = (1.0 - survival) * self._scaled_margins(rows).mean(dim=1)
                 means = torch.cat((means, costs.repeat(self.members)))
             for critics in (self.critics, self.target_critics):
                 critics.biases[-1][:, 0] += (means / (1.0 - survival)).unsqueeze(1)
+
+    def _margins(self, batch: Batch) -> Tensor:
+        assert self.constraints is not None
+        assert self.constraints.margins is not None
+        return self.constraints.margins(batch.observation, self.policy.physical(batch.action, batch.observation))
+
+    def _scaled_margins(self, batch: Batch) -> Tensor:
+        assert self.constraints is not None
+        return self._margins(batch) * self.constraints.scale.unsqueeze(1)
+
+    def cost_targets(self, batch: Batch, successor: Tensor) -> Tensor:
+        """Targets of the cost critics, (members * c, b), from their values of the successors, (members * c, b)."""
+        assert self.constraints is not None
+        if self.constraints.margins is not None:
+            margins = self._scaled_margins(batch).repeat(self.members, 1)
+            return worst_margin(margins, successor, self.discount, batch.terminated)
+        cost = self.constraints.scaled(batch.cost).repeat(self.members, 1)
+        return cost + self.discount * (1.0 - batch.terminated) * successor
 
     def iterate(self) -> None:
         if self.updates % self.settings.updates_per_step == 0:

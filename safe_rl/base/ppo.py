@@ -114,6 +114,11 @@ class PPO(Learner):
                 f"PPO has one value function per cost and no replay memory; {type(handler).__name__} was given with "
                 f"members = {handler.members}, source = {handler.source!r}: give members=1, source='episodes'"
             )
+        if handler is not None and handler.critics != "accumulated cost":
+            raise InvalidValue(
+                f"PPO estimates advantages of accumulated costs; {type(handler).__name__} was given with critics = "
+                f"{handler.critics!r}: give critics='accumulated cost', or use DSACT or SAC"
+            )
         super().__init__(
             task,
             seed,

@@ -65,8 +65,7 @@ class SAC(OffPolicy):
             soft = q_next[:2].amin(dim=0) - alpha * log_density
             y = (self.reward_scale * batch.reward + survival * soft).expand(2, n)
             if self.constraints is not None:
-                cost = self.constraints.scaled(batch.cost).repeat(self.members, 1)
-                y = torch.cat((y, cost + survival * q_next[2:]))
+                y = torch.cat((y, self.cost_targets(batch, q_next[2:])))
         q = values(self.critics, observation, batch.action)
         loss = 0.5 * (q - y).square().mean(dim=1).sum()
         parameters = self.critic_optimiser.parameters
@@ -84,6 +83,7 @@ class SAC(OffPolicy):
             else:
                 at_memory, costs = (members[2:].view(self.members, -1, n) for members in (q, at_policy))
                 self.constraints.update_multipliers_by_critics(at_memory)
+                costs = self.constraints.charged(costs)
                 gradients = self.handler.gradient(loss, costs, self.constraints.state, self.policy_weights)
             # The gradient of -log_alpha * mean(log pi + target entropy), the target being -dim(A) by default.
             surplus = -s.entropy * self.policy.action_size - log_density.detach().mean()

@@ -45,6 +45,8 @@ class Handler(ABC):
             on the replay memory.
         margin: added to every violation, so that a policy settles below the budget by this share of its unit instead of
             oscillating about it (`Constraints.threshold`).
+        critics: what cost critics learn: the expected cost accumulated from a state on, or the discounted worst margin
+            of the trajectory (`safe_rl.worst_margin`), of which the policy is charged what is above zero.
         period: hundredths of a run between two updates, and at least as many steps of all environments (with the
             critics as source, policy updates).
     """
@@ -53,6 +55,7 @@ class Handler(ABC):
     caution: float = 0.0
     source: Literal["episodes", "critics"] = "episodes"
     period: int = 10
+    critics: Literal["accumulated cost", "worst margin"] = "accumulated cost"
     margin: float = 0.03
 
     def __post_init__(self) -> None:
@@ -60,6 +63,12 @@ class Handler(ABC):
         expect_numbers(self, ("caution",))
         expect_numbers(self, ("margin",), least=0.0)
         expect_choice(self.source, f"{type(self).__name__}: source", ("episodes", "critics"))
+        expect_choice(self.critics, f"{type(self).__name__}: critics", ("accumulated cost", "worst margin"))
+        if self.critics == "worst margin" and self.source == "critics":
+            raise InvalidValue(
+                "critics of the worst margin estimate no cost that a budget could be compared with; give "
+                "source='episodes'"
+            )
         if self.members == 1 and self.caution != 0.0:
             raise InvalidValue(f"caution = {self.caution} with one critic, which has no spread; give members=2 or more")
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrl.multipliers import MultiplierController, Proportional
+from ctrl.multipliers import Integral, MultiplierController, Proportional
 from safe_rl.handlers.base import ConstraintState, Handler
 from safe_rl.settings import expect_numbers
-from systems.arguments import expect_choice
+from systems.arguments import expect_choice, expect_flag
 
 __all__ = ["Harmonic", "equal_angle", "minimum_norm", "mutual_projection"]
 
@@ -67,6 +67,7 @@ class Harmonic(Handler):
         rule: H1, H2 or H3.
         weight: of scaled costs against the scaled reward at an open gate.
         margin: width of a gate, in units of violation.
+        gated: whether there are gates; without them w = 1 throughout, whatever the budget is.
     """
 
     members: int = 2
@@ -74,14 +75,20 @@ class Harmonic(Handler):
     rule: Literal["mutual projection", "minimum norm", "equal angle"] = "mutual projection"
     weight: float = 3.0
     margin: float = 0.1
+    gated: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_choice(self.rule, "Harmonic: rule", tuple(_RULES))
         expect_numbers(self, ("weight",), least=0.0)
         expect_numbers(self, ("margin",), above=0.0)
+        expect_flag(self.gated, "Harmonic: gated")
 
     def controller(self, constraints: int) -> MultiplierController:
+        if not self.gated:
+            standing = Integral(0.0, constraints)  # no gain: it stays where it starts
+            standing.start(np.ones(constraints))
+            return standing
         # The violation that it is given includes the margin, so this is the gate.
         return Proportional(1.0 / self.margin, constraints, np.full(constraints, 2.0))
 
