@@ -130,9 +130,9 @@ def compact(program: SampleProgram) -> float:
     return float(solution.obj_val) if str(solution.status) == "Solved" else np.nan
 
 
-def timed(what: Callable[[], Any]) -> tuple[Any, float]:
+def timed(what: Callable[..., Any], *given: Any) -> tuple[Any, float]:
     began = process_time()
-    return what(), process_time() - began
+    return what(*given), process_time() - began
 
 
 def compare_programs(controller: MultiModalMPC, scenes: int) -> dict[str, Any]:
@@ -146,9 +146,9 @@ def compare_programs(controller: MultiModalMPC, scenes: int) -> dict[str, Any]:
         if made is None:
             continue
         program, count = made.program, count + 1
-        full, full_seconds = timed(lambda p=program: solve_with(p, p.every, 100, np.inf))
-        warm, warm_seconds = timed(lambda p=program, a=made.last_active: solve_by_generation(p, a))
-        cold, cold_seconds = timed(lambda p=program: solve_by_generation(p, NONE))
+        full, full_seconds = timed(solve_with, program, program.every, 100, np.inf)
+        warm, warm_seconds = timed(solve_by_generation, program, made.last_active)
+        cold, cold_seconds = timed(solve_by_generation, program, NONE)
         same_status += full.status == warm.status == cold.status
         if full.status != "solved":
             infeasible += full.status == "infeasible"
