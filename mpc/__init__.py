@@ -15,8 +15,9 @@ from mpc.interop.to_dompc import DoMPC, to_dompc
 from mpc.lagrangian.lagrangian_mpc import LagrangianMPC
 from mpc.linear.linear_mpc import LinearMPC
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
+from mpc.reduction.dual_network import DualNetwork, DualRecorder
 from mpc.reduction.multimodal_mpc import MultiModalMPC
-from mpc.reduction.predictors import ConstraintPredictor, EveryConstraint, LastActiveSet
+from mpc.reduction.predictors import EveryConstraint, LastActiveSet
 from mpc.sampling.cross_entropy import CrossEntropyMPC
 from mpc.sampling.mppi import MPPI
 from mpc.scenario.scenario_mpc import Scenario, ScenarioMPC
@@ -35,10 +36,11 @@ from mpc.stochastic.tube import tube_gain
 __all__ = [
     "MPPI",
     "AdaptiveMPC",
-    "ConstraintPredictor",
     "CovarianceSteering",
     "CrossEntropyMPC",
     "DoMPC",
+    "DualNetwork",
+    "DualRecorder",
     "EqualityMPC",
     "ErrorDynamics",
     "EveryConstraint",

@@ -21,6 +21,7 @@ from safe_rl.combinations import (
 )
 from safe_rl.controller import PolicyController
 from safe_rl.divergence import TrainingDiverged
+from safe_rl.dual_network import train_dual_network
 from safe_rl.evaluation import Assessment, assess, evaluate
 from safe_rl.gymnasium_adapter import GymnasiumTask
 from safe_rl.jump_start import JumpStart, JumpStartSettings
@@ -63,4 +64,5 @@ __all__ = [
     "cost_limits",
     "evaluate",
     "export_onnx",
+    "train_dual_network",
 ]

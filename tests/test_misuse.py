@@ -58,7 +58,7 @@ from systems import (
 )
 from systems.errors import shown
 from systems.identification.online import FourierFeatures
-from systems.library import CartPole, bandit, double_integrator, pendulum, quadrotor
+from systems.library import CartPole, bandit, double_integrator, intersection, pendulum, quadrotor
 from tests.safe_rl.tasks import TINY
 
 NAN, INF = math.nan, math.inf
@@ -168,6 +168,9 @@ NOISY = dataclasses.replace(
 )
 MEASURED = dataclasses.replace(NOISY, measurement=Measurement(signals("x1"), noise=Gaussian([0.1])))
 STEERED = dataclasses.replace(LINEAR_TASK, constraints=(), initial=Gaussian([0.5, 0.5]))
+CROSSING = intersection()
+DUALS = mpc.DualRecorder(mpc.MultiModalMPC(CROSSING, 2))
+DUALS.step(CROSSING.initial.sample(CROSSING.plant.state, np.random.default_rng(0)), 0)
 POLICY = safe_rl.Policy(2, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
 WEIGHED = dataclasses.replace(pendulum(), measurement=Measurement(signals("angle"), noise=Gaussian({"angle": 0.1})))
 NARROW = safe_rl.Policy(1, torch.tensor([-1.0]), torch.tensor([1.0]), (4,), torch.Generator())
@@ -477,6 +480,10 @@ CASES: dict[str, Case] = {
                                    {"task": "task", "target": "instance", "initial": "instance",
                                     "input_probability": "probability", "linearisations": "count", "seed": "seed"},
                                    optional=("initial",)),
+    "mpc.MultiModalMPC": _mpc(mpc.MultiModalMPC, CROSSING, {"predictor": "instance", "risk_of_modes": "share",
+                                                            "max_iterations": "count", "time_limit": "above 0"}),
+    "mpc.DualRecorder": Case(mpc.DualRecorder, {"controller": mpc.MultiModalMPC(CROSSING, 2)},
+                             {"controller": "instance"}),
     "mpc.EqualityMPC": _mpc(mpc.EqualityMPC, LINEAR_TASK, {"solver": "choice",
                                                            "time_limit": "above 0", "max_iterations": "count"}),
     "mpc.TrackingMPC": _mpc(mpc.TrackingMPC, LINEAR_TASK, {"T": "weight", "S": "weight", "eps": "at least 0",
@@ -528,6 +535,11 @@ CASES: dict[str, Case] = {
     "safe_rl.JumpStartSettings": Case(safe_rl.JumpStartSettings, {},
                                       {"longest": "count", "threshold": "share", "step": "above 0", "memory": "count"},
                                       extra={"step": [1.5]}),
+    "safe_rl.train_dual_network": Case(safe_rl.train_dual_network, {"records": DUALS, "updates": 2},
+                                       {"records": "instance", "hidden": "names", "updates": "count",
+                                        "learning_rate": "above 0", "threshold": "probability", "seed": "seed"},
+                                       extra={"hidden": [(0,), (1.5,), (True,)],
+                                              "records": [mpc.DualRecorder(mpc.MultiModalMPC(CROSSING, 2))]}),
     "safe_rl.GymnasiumTask": Case(safe_rl.GymnasiumTask, {"name": "g", "make": environment},
                                   {"name": "name", "make": "factory", "budgets": "mapping", "steps": "count or 0",
                                    "discount": "share"},
@@ -670,6 +682,9 @@ ABSTRACT = {
 """What users derive from: their class bodies are checked, see below and in the tests of each."""
 
 ELSEWHERE = {
+    "mpc.DualNetwork": "tests/safe_rl/test_dual_network.py",
+    "mpc.EveryConstraint": "it has no arguments",
+    "mpc.LastActiveSet": "it has no arguments",
     "mpc.from_acados": "tests/mpc/test_acados.py, where there is an acados",
     "ctrl.check_plant": "a report says what is wrong with what it was given",
     "systems.Forecast": "tests/systems/test_known_ahead.py",

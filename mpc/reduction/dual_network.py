@@ -30,8 +30,7 @@ def features(situation: Situation) -> np.ndarray:
 class DualNetwork(ConstraintPredictor):
     """A multilayer perceptron with rectified linear units, whose outputs are the log-odds that cones are active.
 
-    Made by :func:`safe_rl.dual_network.train_dual_network`; after RAID-Net (Kim, Nair & Borrelli, 2024), which has
-    attention in place of plain layers.
+    Made by :func:`safe_rl.dual_network.train_dual_network`; in place of RAID-Net (Kim, Nair & Borrelli, 2024).
 
     Args:
         shape: rows of the chance constraints, joint modes, samples.
@@ -155,8 +154,8 @@ class DualRecorder:
     """
 
     def __init__(self, controller: MultiModalMPC) -> None:
-        self.controller = expect(controller, MultiModalMPC, "controller", "such as MultiModalMPC(task)")
-        self.task = self.controller.task
+        expect(controller, MultiModalMPC, "controller", "such as MultiModalMPC(task)")
+        self.controller, self.task = controller, controller.task
         self.inputs: list[np.ndarray] = []
         self.active: list[np.ndarray] = []
         self.shape: tuple[int, int, int] | None = None

@@ -96,7 +96,9 @@ class MultiModalMPC(OnlineController):
         joint = int(np.prod([len(modes) for modes in self.model.modes]))
         self._shape = len(self.model.keep_out), joint, horizon
         nothing = np.zeros(0, dtype=int)
-        self.predictor.expect_fits(Situation(np.zeros(len(task.plant.state)), self.model.prior, self._shape, nothing, 0))
+        self.predictor.expect_fits(
+            Situation(np.zeros(len(task.plant.state)), self.model.prior, self._shape, nothing, 0)
+        )
         self._forget()
 
     def _forget(self) -> None:

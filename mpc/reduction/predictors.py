@@ -36,7 +36,7 @@ class Situation:
 class ConstraintPredictor(ByContent, ABC):
     """Predicts the active cones of a sample. Whatever is missing is added by constraint generation."""
 
-    def expect_fits(self, situation: Situation) -> None:  # noqa: B027  # most fit every controller
+    def expect_fits(self, situation: Situation) -> None:  # most fit every controller
         """Raises InvalidValue if it is not made for a controller with such situations."""
 
     @abstractmethod

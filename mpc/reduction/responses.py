@@ -75,9 +75,9 @@ def _mode(mode: AgentMode, G: np.ndarray, H: np.ndarray) -> ModeResponse:
         inputs[i, :, :, i - 1] = np.einsum("ab,cw->awbc", np.eye(m), F[i])
     z = np.concatenate([R[:N], inputs.reshape(N, m, *R.shape[2:])], axis=1)
     gains = z.shape[-1]
-    weighted = np.einsum("ab,tbwf->tawf", H, z).reshape(z.size // gains, gains)
+    weighted = np.einsum("ab,tbwf->tawf", H, z).reshape(z.size // max(gains, 1), gains)
     S = weighted.T @ z.reshape(weighted.shape)
-    last = np.einsum("ab,bwf->awf", H[:n, :n], R[N]).reshape(R[N].size // gains, gains)
+    last = np.einsum("ab,bwf->awf", H[:n, :n], R[N]).reshape(R[N].size // max(gains, 1), gains)
     S += last.T @ R[N].reshape(last.shape)
     entries = []
     for t in range(N + 1):

@@ -27,6 +27,7 @@ from systems.library.intersection import USERS
 TASK = intersection()
 MODEL = multimodal_model(TASK, 0.2)
 REFERENCE = np.array(MODEL.cost.gradient(*TASK.reference.at(TASK.plant, 0)))[:, 0]
+QUIET = np.zeros(3)
 CLOSE = np.array([-20.0, 8.0, -11.0, 9.0, -16.0, 9.0, -5.0, 3.0])
 """A state in which constraints of several road users are active."""
 
@@ -65,7 +66,7 @@ class ByHand:
             plant = TASK.plant.with_parameters(values)
             f = dataclasses.replace(TASK.dynamics, plant=plant).function()
 
-            def step(x: np.ndarray, u: float = 0.0, w: np.ndarray = np.zeros(3)) -> np.ndarray:
+            def step(x: np.ndarray, u: float = 0.0, w: np.ndarray = QUIET) -> np.ndarray:
                 return np.array(f(x, u, w, []))[:, 0]  # noqa: B023
 
             zero = step(np.zeros(8))
