@@ -134,25 +134,24 @@ class Conditions:
             for g in ca.vertsplit(barrier.function(nominal)(x, u)):
                 if not ca.simplify(ca.jacobian(g, u)).is_zero():
                     raise NotApplicable(f"'{barrier.name}' depends on an input; give barriers of the state alone")
-                psi, found, i = -g, 0, 0
+                psi, before, i = -g, len(rows), 0
                 while i < (intervention.levels or len(nominal.state)):
                     derivative = change(psi)
                     levels.append(psi)
                     if not ca.simplify(ca.jacobian(derivative, u)).is_zero():
                         rows.append(derivative + intervention.rate * psi)
                         self.names.append(barrier.name)
-                        found += 1
                         if intervention.levels is None:
                             break
                     psi = ca.substitute(derivative, u, held) + intervention.rate * psi
                     i += 1
-                if not found:
+                if len(rows) == before:
                     raise NotApplicable(
                         f"no input appears in the derivatives of '{barrier.name}' up to these levels, so no input can "
                         "enforce it; give more levels, or leave it out"
                     )
         self.has_lyapunov = P is not None and intervention.weight > 0.0
-        if self.has_lyapunov:
+        if P is not None and self.has_lyapunov:
             V = ca.bilin(ca.SX(P), x - xr, x - xr)
             rows.append(change(-V) - intervention.decrease * V)
         conditions = ca.vertcat(*rows)

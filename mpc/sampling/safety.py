@@ -118,17 +118,17 @@ class Safety:
         return ca.vertcat(ca.SX.zeros(self._own, 1), p[: self.size // 2])
 
     def corrected(self, x: ca.SX, u: ca.SX, xr: ca.SX, p: ca.SX) -> ca.SX:
-        """The correction of sampled inputs, as an expression: a few sweeps of Hildreth's method (1957), which converges
-        to the solution of the program."""
+        """The correction of sampled inputs, as an expression: two sweeps of Hildreth's method (1957) from zero
+        multipliers, which converges to the solution of the program; the bounds are satisfied exactly."""
         if not self.intervention.samples:
             return u
         A, b, _ = self.conditions.function(x, xr, p)
         low, high, width = self._lower / self._width, self._upper / self._width, ca.DM(self._width)
         rows, z = [], ca.vertsplit(u / width)
         for i, weight in enumerate(self._weights.tolist()):
-            a = A[i, :].T * width
-            scale = 1.0 / ca.sqrt(ca.sumsqr(a) + 1e-300)
-            rows.append((ca.vertsplit(a * scale), b[i] * scale, 1.0 / weight))
+            slope = A[i, :].T * width
+            scale = 1.0 / ca.sqrt(ca.sumsqr(slope) + 1e-300)
+            rows.append((ca.vertsplit(slope * scale), b[i] * scale, 1.0 / weight))
         multipliers, ends = [ca.SX(0)] * len(rows), [ca.SX(0)] * len(z)
         for _ in range(_SWEEPS):
             for i, (a, bound, softness) in enumerate(rows):

@@ -28,9 +28,9 @@ FORCE = ProcessResidual({"position": 2.0}, {"velocity": 1.0}, noise=0.1, capacit
 def wall(force: float = 0.0) -> Task:
     """A mass that shall hold its place just before a wall, with a force that the nominal plant leaves out."""
     state, inputs, gust = signals("position [m]", "velocity [m/s]"), signals("force [N]"), signals("gust [N]")
-    A, B, limits = [[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], ((-3.0, 3.0),)
-    nominal = LinearPlant(A, B, B, None, None, state, inputs, gust, limits)
-    truth = LinearPlant(A, B, B, [0.0, force], None, state, inputs, gust, limits)
+    A, B, limits = np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([[0.0], [1.0]]), ((-3.0, 3.0),)
+    nominal = LinearPlant(A, B, B, np.zeros(2), None, state, inputs, gust, limits)
+    truth = LinearPlant(A, B, B, np.array([0.0, force]), None, state, inputs, gust, limits)
     cost, constraints = Quadratic([5.0, 1.0], [0.1]), (Box("wall", {"position": (-5, 0)}),)
     start, reference = Fixed([-1.0, 0.0]), SetPoint([-0.02, 0.0])
     return Task("wall", nominal, 0.05, 40, cost, start, constraints, reference, truth=truth)
@@ -202,7 +202,7 @@ def test_what_has_no_conditions_is_refused() -> None:
         Intervention(FORCE, levels=1).conditions(task, None)
     for wrong in ({"rate": 0.0}, {"deviations": -1.0}, {"levels": 0}, {"samples": 1}, {"barriers": "wall"}):
         with pytest.raises(InvalidValue, match=next(iter(wrong))):
-            Intervention(FORCE, **wrong)  # type: ignore[arg-type]
+            Intervention(FORCE, **wrong)
     with pytest.raises(InvalidValue, match="residual"):
         Intervention("force")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="intervention"):

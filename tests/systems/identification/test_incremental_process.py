@@ -78,8 +78,8 @@ def test_any_sequence_of_points_even_repeated_ones(given: list[tuple[int, int]],
 def test_the_point_that_the_others_predict_best_is_dropped() -> None:
     """One of the cluster goes, its oldest; and where points are added again and again, they replace each other."""
     process = IncrementalProcess(Kernel(np.array([1.0]), 1.0, 0.1), capacity=5)
-    for z in (-9.0, 0.01, 0.0, 9.0, -0.01, 5.0):
-        process.update(np.array([z]), np.array([z]))
+    for at in (-9.0, 0.01, 0.0, 9.0, -0.01, 5.0):
+        process.update(np.array([at]), np.array([at]))
     assert process.points[:, 0].tolist() == [-9.0, 0.0, 9.0, -0.01, 5.0]
     for k in range(20):
         process.update(np.array([5.0]), np.array([float(k)]))
@@ -124,8 +124,8 @@ def test_bad_samples_are_left_out_and_said() -> None:
         np.testing.assert_array_equal(value, kept)
     assert process.remarks == ("2 samples were not finite and were left out",)
     still = IncrementalProcess(KERNEL)
-    for z in (0.0, 1.0):
-        still.update(np.array([z, 2.0]), np.zeros(1))
+    for at in (0.0, 1.0):
+        still.update(np.array([at, 2.0]), np.zeros(1))
     assert still.remarks == ("feature 1 is the same at all points, so nothing is known of its effect",)
     with pytest.raises(DimensionMismatch, match="z has shape"):
         process.update(np.zeros(3), np.zeros(2))
@@ -196,6 +196,6 @@ def test_wrong_residuals_are_refused() -> None:
     with pytest.raises(InvalidValue, match="process"):
         RESIDUAL.plant(PlanarQuadrotor(), None)  # type: ignore[arg-type]
     assert ProcessResidual({"force": 1.0}, {"rate": 1.0}).features(CartPole())(np.zeros(4), 3.0) == 3.0
-    turning = LinearPlant([[0.0]], [[1.0]], state=signals(angle("heading [rad]")))
+    turning = LinearPlant(np.zeros((1, 1)), np.ones((1, 1)), state=signals(angle("heading [rad]")))
     with pytest.raises(InvalidValue, match="heading is periodic"):
         ProcessResidual({"heading": 1.0}, {"heading": 1.0}).features(turning)
