@@ -15,6 +15,7 @@ import mpc.harmonic.answers
 import mpc.lagrangian.lagrangian_mpc
 import mpc.linear.linear_mpc
 import mpc.nonlinear.nonlinear_mpc
+import mpc.reduction.multimodal_mpc
 import mpc.sampling.sampling_mpc
 import mpc.steering.covariance_steering
 import mpc.stochastic.stochastic_mpc
@@ -60,6 +61,7 @@ ANSWERS = {
     "nonlinear": mpc.nonlinear.nonlinear_mpc.ANSWERS,
     "lagrangian": mpc.lagrangian.lagrangian_mpc.ANSWERS,
     "sampling": mpc.sampling.sampling_mpc.ANSWERS,
+    "multimodal": mpc.reduction.multimodal_mpc.ANSWERS,
     "steering": mpc.steering.covariance_steering.ANSWERS,
     "stochastic": mpc.stochastic.stochastic_mpc.ANSWERS,
     "harmonic": mpc.harmonic.answers.answers(mpc.harmonic.answers.FITTED),
