@@ -11,7 +11,15 @@ import torch
 
 from ctrl.controller import NotApplicable
 from safe_rl import DSACT, PPO, SAC, Learner
-from safe_rl.handlers import ConservativeAugmented, Handler, Harmonic, Lagrangian, PIDGains, PredictiveGains
+from safe_rl.handlers import (
+    ConservativeAugmented,
+    FixedPenalty,
+    Handler,
+    Harmonic,
+    Lagrangian,
+    PIDGains,
+    PredictiveGains,
+)
 from safe_rl.worst_margin import Margins, worst_margin
 from systems import Box, InvalidValue, Task, Uniform
 from systems.library import braking, driving
@@ -130,6 +138,9 @@ def test_targets_of_a_learner_are_the_bellman_equation(base: type[Learner]) -> N
     g = torch.stack((x[:, 1].abs() - 1.0, x[:, 0].abs() - 1.0)) * learner.constraints.scale[:, None]
     expected = 0.01 * g + 0.99 * torch.maximum(g, successor.view(2, 2, -1))
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    # Critics begin at the mean of the margins.
+    means = g.mean(dim=1).repeat(2)
+    torch.testing.assert_close(learner.critics.biases[-1][2:, 0].squeeze().detach(), means, rtol=0.1, atol=2.0)
     # The margins of the warm-up are on average as large as a scaled return.
     assert float(g.abs().mean()) == pytest.approx(learner.settings.return_scale, rel=0.1)
 
@@ -140,6 +151,22 @@ def test_a_policy_is_charged_what_is_above_zero() -> None:
     assert learner.constraints.charged(costs).tolist() == [[[0.0, 2.0]]]
     plain: Any = SAC(SWING_UP, settings=TINY[SAC], handler=Lagrangian())
     assert torch.equal(plain.constraints.charged(costs), costs)
+
+
+@pytest.mark.parametrize("base", [SAC, DSACT])
+def test_where_all_is_safe_cost_critics_do_not_move_the_policy(base: Any) -> None:
+    moved = []
+    for critics in ("worst margin", "accumulated cost"):
+        weights = []
+        for factor in (1.0, 5.0):
+            handler = FixedPenalty(weight=1.0, critics=critics)  # type: ignore[arg-type]
+            learner = base(SWING_UP, settings=TINY[base], handler=handler)
+            with torch.no_grad():
+                learner.critics.weights[-1][2:] *= factor
+                learner.critics.biases[-1][2:, 0] = -1000.0
+            weights.append(learner.learn(2, progress=False).policy.network.weights[0].detach())
+        moved.append(not torch.equal(*weights))
+    assert moved == [False, True]
 
 
 def test_what_has_no_margins_is_refused() -> None:
