@@ -54,9 +54,7 @@ def test_torch_is_imported_at_the_top_of_few_files(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         if str(path.relative_to(ROOT)) in TORCH_AT_IMPORT:
             continue
-        top = ast.Module(
-            [n for n in parsed(path).body if isinstance(n, ast.Import | ast.ImportFrom)], []
-        )
+        top = ast.Module([n for n in parsed(path).body if isinstance(n, ast.Import | ast.ImportFrom)], [])
         assert "torch" not in imported(top), path
 
 

@@ -117,8 +117,8 @@ class Reading:
 
     @cached_property
     def is_affine(self) -> bool:
-        """Whether the sampled plant is affine in state and input."""
-        return is_affine(self.task)
+        """Whether the sampled plant is affine in state and input; a plant that jumps has constant slopes, too."""
+        return is_affine(self.task) and not self.plant_kinks
 
     @cached_property
     def plant_kinks(self) -> tuple[str, ...]:
