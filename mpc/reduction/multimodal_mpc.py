@@ -171,12 +171,9 @@ class MultiModalMPC(OnlineController):
         return self.time_limit - (perf_counter() - began)
 
     def _gradients(self, k: int) -> np.ndarray:
-        """Of the stage cost at zero, (N + 1, n_e + m), at samples from k on; the state's alone at the last."""
-        m = len(self._lower)
+        """Of the stage cost at zero, (N + 1, n_e + m), at samples from k on."""
         samples = zip(*self.task.reading.window(k, self.horizon + 1), strict=True)
-        gradients = np.array([np.array(self.model.cost.gradient(*sample))[:, 0] for sample in samples])
-        gradients[-1, -m:] = 0.0
-        return gradients
+        return np.array([np.array(self.model.cost.gradient(*sample))[:, 0] for sample in samples])
 
     def _paths(self, x: np.ndarray, k: int) -> list[np.ndarray]:
         """The ego's states (N + 1, n_e) at samples from k on, about which keep-out sets may be linearised: in the last

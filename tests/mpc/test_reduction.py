@@ -261,6 +261,14 @@ def test_what_cannot_be_kept_is_violated_least() -> None:
     assert controller.plan is not None
 
 
+def test_a_first_plan_is_not_bound_to_the_path_of_the_reference() -> None:
+    """At constant speed the ego would pass between two cars; linearised there, no plan brakes in front of them."""
+    x = np.array([-23.7, 8.9, -25.1, 7.5, -21.5, 8.0, -8.9, 2.9])
+    around = program(x, 14)
+    assert solve_by_generation(around, np.zeros(0, dtype=int)).status is Status.INFEASIBLE
+    assert MultiModalMPC(TASK).step(x, 0).status is Status.SOLVED
+
+
 def test_time_limit_stops_a_step() -> None:
     controller = MultiModalMPC(TASK, 10, time_limit=1e-9)
     decision = controller.step(CLOSE, 0)
