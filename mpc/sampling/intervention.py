@@ -129,7 +129,7 @@ class Conditions:
             worst = ca.fabs(ca.mtimes(slope, ca.jacobian(f, d))) @ radius
             return ca.substitute(slope @ f, d, mean) - worst
 
-        rows, levels, self.names = [], [], list[str]()
+        rows, levels, self.names = list[ca.SX](), list[ca.SX](), list[str]()
         for barrier in _barriers(intervention, task):
             for g in ca.vertsplit(barrier.function(nominal)(x, u)):
                 if not ca.simplify(ca.jacobian(g, u)).is_zero():
