@@ -76,7 +76,7 @@ def output_feedback(limits: Callable[[], SearchLimits], rounds: int = 6000) -> t
     task, law = measured_pendulum()
     loop, box = ClosedLoop(task, law), (-_HALF, _HALF)
     V = reshaped(loop, lyapunov(task, law), box, rounds)
-    return largest_level(task, law, V, resolution=5e-3, budget=limits(), box=box), loop
+    return largest_level(task, law, V, resolution=1e-3, budget=limits(), box=box), loop
 
 
 def contradictions(certificate: Certificate, loop: ClosedLoop, count: int = 1_000_000, seed: int = 0) -> int:

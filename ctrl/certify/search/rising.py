@@ -24,7 +24,7 @@ from systems.arithmetic.interval import Interval
 
 __all__ = ["highest"]
 
-_TRIALS = 4
+_TRIALS, _MORE_TRIALS = 4, 8  # more only as long as no frame has proved a level, by which to choose among them
 _BELOW = 1.0 - 1e-9  # proved level over the least V on undecided boxes; with this margin another rounding verifies it
 _FAR = 0.7  # a search that halts below this share of what may be proved is followed by those in the other frames
 _PATIENCE = 0.3  # the search ends if this share of its boxes has not raised the level by its resolution
@@ -77,8 +77,9 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
     nothing = SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
     if not every:
         return claim, nothing
-    for trial in range(_TRIALS + 1):
-        last, ended = trial == _TRIALS, False
+    for trial in range(_MORE_TRIALS + 1):
+        is_proving = max(s.proved for s in every) > claim.region.inner
+        last, ended = trial == _MORE_TRIALS or (trial >= _TRIALS and is_proving), False
         for search in list(searches):
             search.level = min(search.level, most)
             left = SearchLimits(limits.boxes - boxes, limits.seconds - (perf_counter() - began))
@@ -90,9 +91,9 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
                 break
         if ended:
             break
-        if trial == _TRIALS - 1:  # the others, too, if the most promising one comes to a halt far below the level
+        if trial >= _TRIALS - 1:  # the others, too, if the most promising one comes to a halt far below the level
             searches = sorted(every, key=_Rising.progress, reverse=True)
-        elif trial > 0 and len(searches) > 1:
+        elif trial > 0 and len(searches) > 1 and is_proving:
             searches.remove(min(searches, key=_Rising.progress))
     best = max(every, key=lambda s: s.proved)
     if best.proved <= claim.region.inner:
