@@ -9,6 +9,7 @@ Violations are counted in samples, of all runs during training and of the assess
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from time import process_time
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 import tyro
 
+from benchmarks.filtered_tasks import disturbed_braking, stopping_certificate
 from ctrl.filters import BarrierFilter, Shield
-from examples.filtered_policy import pushed, stopping_distance
 from safe_rl import DSACT, assess
+from systems import Uniform
 from systems.statistics import mean
 
 RUNS = 1_000
@@ -31,8 +33,9 @@ def main(updates: int = 1_500, seeds: int = 3) -> None:
         updates: of each training.
         seeds: number of trainings of each kind.
     """
-    task = pushed()
-    barrier = stopping_distance(task)
+    starts = Uniform({"position": -1.8, "speed": 0.0}, {"position": -0.8, "speed": 0.5})
+    task = dataclasses.replace(disturbed_braking(), initial=starts, discount=0.95)
+    barrier = stopping_certificate()
     safety_filter = BarrierFilter(task, barrier.barriers, rate=5.0, backup=Shield(task, barrier))
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):
