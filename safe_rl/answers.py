@@ -23,7 +23,7 @@ def _promising(text: str) -> dict[Part, Answer]:
 
 
 def _measured(task: Task) -> Answer:
-    """The answer to a measurement: the policy is one of measured signals, or one of the state with an estimator."""
+    """The answer to a measurement: the policy acts on measured signals, or on the state with an estimator."""
     if task.observes_measurement:
         return Announced(f"acts on {observed_in_words(task)}, without an estimator")
     return Announced(f"is trained on the state, and {ESTIMATED.text}")
@@ -50,7 +50,7 @@ _COMMON: dict[Part, Answer | Callable[[Task], Answer]] = {
         "of discrete actions on task.env()"
     ),
     Part.PERIODIC: EXACT,
-    Part.DOMAIN: EXACT,  # leaving it is charged in the reward
+    Part.DOMAIN: EXACT,  # leaving it is charged to the reward
     Part.MEASUREMENT: _measured,
     Part.FORECAST: EXACT,  # a state, which is observed
 }

@@ -28,5 +28,5 @@ def quick_arithmetic(threads: int) -> Iterator[None]:
 
 
 def _flushes_subnormals() -> bool:
-    """Whether this thread flushes subnormal numbers; torch can set that and not tell it, so a product does."""
+    """Whether this thread flushes subnormal numbers: torch can set this but not report it, so a product shows it."""
     return float(torch.tensor(torch.finfo(torch.float32).tiny) * 0.5) == 0.0

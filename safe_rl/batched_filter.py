@@ -1,4 +1,4 @@
-"""A barrier filter for a batch of states and inputs, with gradients, through which a learner acts and learns."""
+"""A differentiable barrier filter for batches of states and inputs, through which a learner acts and learns."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["BatchedFilter"]
 
 _ITERATIONS = 10  # linearisations of the conditions in the input; a plant that is affine in the input needs one
 _INSIDE = 1e-6  # margin of a condition, relative to its slope: environments of learners round to 32 bits
-_SOFT = 1e6  # weight of a violated condition relative to the distance, squared, as of the filter itself
+_SOFT = 1e6  # weight of a violated condition relative to the squared distance, the same as in the filter itself
 _HALVINGS = 40
 
 
 @final
 class BatchedFilter:
-    """The conditions of a `BarrierFilter` in closed form: its inputs to about 1e-6 of their range, for a whole batch.
+    """A `BarrierFilter` in closed form for a whole batch; the inputs agree to about 1e-6 of their range.
 
     With a single condition this is the safety layer of Dalal et al. (2018, arXiv 1801.08757) with bounds: the proposed
-    input moves along the gradient of the condition until it is satisfied. With a single input, the conditions leave an
-    interval. Gradients pass to proposals that are safe, and along the boundary of the condition to those that are not.
-    A backup of the filter is left out: it checks inputs one by one, and acts only if the conditions are not satisfied.
+    input moves along the gradient of the condition until it is satisfied. With a single input, the conditions define an
+    interval. Gradients reach safe proposals unchanged, and other proposals along the boundary of the condition. A
+    backup of the filter is omitted: it checks inputs one by one, and acts only if the conditions are not satisfied.
 
     Args:
         safety_filter: with a single condition, or on a task with a single input.
         device: of the tensors.
 
     Raises:
-        NotApplicable: another filter, or several conditions on several inputs.
+        NotApplicable: another kind of filter, or several conditions on several inputs.
     """
 
     def __init__(self, safety_filter: SafetyFilter, device: torch.device | str = "cpu") -> None:
@@ -58,7 +58,7 @@ class BatchedFilter:
         self._low, self._high = low / self._width, high / self._width
 
     def __call__(self, state: Tensor, proposed: Tensor) -> Tensor:
-        """The inputs (n, m) to apply in states (n, states) if others are proposed; NaN are passed on."""
+        """The inputs (n, m) to apply in states (n, states) for proposed inputs; NaN is passed on."""
         x, u = state.detach().to(torch.float64), proposed.to(torch.float64)
         v = torch.minimum(torch.maximum(u / self._width, self._low), self._high)
         with torch.no_grad():
@@ -80,7 +80,7 @@ class BatchedFilter:
         return c.reshape(n, -1) - _INSIDE * (1.0 + A.abs().sum(dim=2)), A
 
     def _nearest(self, x: Tensor, v: Tensor, c: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The nearest inputs z, slopes (n, m) of the first condition, and whether z satisfies all of them."""
+        """The nearest inputs z, slopes (n, m) of the first condition, and whether z satisfies all conditions."""
         z, is_feasible = v.clone(), torch.ones(len(v), dtype=torch.bool, device=v.device)
         slopes = A[:, 0].clone()
         rows = torch.arange(len(v), device=v.device)
@@ -97,10 +97,11 @@ class BatchedFilter:
         return z, slopes, is_feasible
 
     def _on_half_space(self, v: Tensor, A: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """argmin |z - v|^2 with a'z >= b and bounds; the largest a'z if there is none.
+        """argmin |z - v|^2 subject to a'z >= b and bounds; the largest a'z if this is infeasible.
 
-        z = clip(v + t a) for the least t that satisfies the condition, see `ctrl.filters.nearest_input`. With the times
-        in order at which entries reach their bounds, the slope of a'z after each is what the later ones leave of |a|^2.
+        z = clip(v + t a) for the least t that satisfies the condition, see `ctrl.filters.nearest_input`. The entries
+        reach their bounds at different t; sorted by these, the slope of a'z after each is the sum of a_i^2 over the
+        later entries.
         """
         a = A[:, 0]
         end = torch.where(a > 0, self._high, self._low)
@@ -109,7 +110,7 @@ class BatchedFilter:
         square = a.square().gather(1, order)
         left = square.flip(1).cumsum(1).flip(1)  # |a|^2 of the entries that have not reached their bound
         start = torch.nn.functional.pad(times[:, :-1], (1, 0))
-        # An entry that never ends has no slope, and an infinite time of a slope of zero gains nothing.
+        # An entry that never reaches its bound has slope zero, and zero slope over an infinite time adds nothing.
         gains = torch.where(left > 0, left * (times - start), 0.0).nan_to_num(nan=0.0)
         before = gains.cumsum(1) - gains
         short = (b[:, 0] - (a * v).sum(1)).unsqueeze(1)
@@ -122,7 +123,7 @@ class BatchedFilter:
         return torch.where(is_feasible.unsqueeze(1), moved, most), is_feasible
 
     def _in_interval(self, v: Tensor, A: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for several conditions on one input; if there is none, with the least squared violation."""
+        """The same for several conditions on one input; if infeasible, with the least squared violation."""
         a = A[:, :, 0]
         at = b / torch.where(a == 0, 1.0, a)
         low = torch.where(a > 0, at, -torch.inf).amax(dim=1, keepdim=True).maximum(self._low)
@@ -143,7 +144,7 @@ class BatchedFilter:
 
 
 def _tangent(v: Tensor, a: Tensor, free: Tensor) -> Tensor:
-    """Zero, with the gradient of the nearest input: that of v without its part along a, where entries are free."""
+    """Zero, with the gradient of the nearest input: that of v minus its component along a, for free entries."""
     a = a * free
     away = v * free - a * ((a * v).sum(dim=1, keepdim=True) / a.square().sum(dim=1, keepdim=True).clamp(min=1e-300))
     return away - away.detach()

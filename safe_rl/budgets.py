@@ -24,7 +24,7 @@ class CostLimit:
         critic      = rate / (1 - discount)       the value of a critic that bootstraps at the time limit
 
     The second is the conversion of off-policy constrained learners (Wu et al., 2024, arXiv 2401.14758); the last is its
-    limit for long runs, and the right scale for critics that bootstrap where time is up, as all of ours do.
+    limit for long runs, and the right scale for critics that bootstrap at the time limit, as all critics here do.
 
     Args:
         name: of the constraint.

@@ -17,20 +17,20 @@ class Batch(NamedTuple):
     observation: Tensor  # (b, o)
     next_observation: Tensor  # (b, o), before any automatic reset
     action: Tensor  # (b, m), normalised to [-1, 1]
-    reward: Tensor  # (b,), as the environment gave it
+    reward: Tensor  # (b,), as returned by the environment
     cost: Tensor  # (b, c), one column per named constraint
-    terminated: Tensor  # (b,), 1 where nothing follows; a time limit is 0
+    terminated: Tensor  # (b,), 1 where the run terminates; 0 at a time limit
 
 
 @final
 class ReplayBuffer:
     """Ring buffer of the last `capacity` transitions.
 
-    All quantities of a transition lie side by side in one row, so that storing is one copy and sampling one
-    gather.
+    All quantities of a transition are stored side by side in one row, so that storing takes one copy and sampling
+    one gather.
 
     Args:
-        capacity: rows kept; memory is taken from the system only as rows are filled.
+        capacity: rows kept; memory is used only as rows are filled.
         observation_size, action_size, constraints: widths o, m and c.
     """
 
@@ -50,7 +50,7 @@ class ReplayBuffer:
         self.position = 0
 
     def add(self, rows: Batch) -> None:
-        """Append rows; the oldest make room."""
+        """Appends rows, which replace the oldest."""
         block = torch.cat(
             (
                 rows.observation,
@@ -86,7 +86,7 @@ class ReplayBuffer:
         return Batch(observation, successor, action, reward.squeeze(1), cost, terminated.squeeze(1))
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """The filled part only; a copy, so that later steps do not reach it."""
+        """A copy of the filled part, which later steps do not change."""
         return {"rows": self._table[: self.size].clone(), "position": self.position}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:

@@ -48,7 +48,7 @@ class TrainingConfig:
     """Learner, settings and number of updates of a training.
 
     Args:
-        name: of the file that keeps the policy.
+        name: of the policy's file.
         make: the learner.
         settings: of its base.
         updates: in all.
@@ -98,13 +98,13 @@ class TrainingConfig:
 
 
 def dsact(task: Task, seed: int = 0) -> PolicyController | MeasuredPolicyController:
-    """A DSAC-T policy for the task, trained with default settings on first use; where LQR brings the runs to the
-    reference, a residual on it.
+    """A DSAC-T policy for the task, trained with default settings on first use; a residual on LQR if LQR brings the
+    runs to the reference.
 
     An interrupted training resumes where it stopped.
 
     Args:
-        task: that it is trained on.
+        task: on which it is trained.
         seed: of the training; default: 0.
 
     Raises:
@@ -125,18 +125,18 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController | Meas
     folder = cache_folder()
     stem = f"{config.name}-{task.name}-{key}"
     finished, running, log = (folder / f"{stem}.{kind}" for kind in ("policy", "learner", "csv"))
-    with locked(finished, wait=True):  # whoever asks while another process trains it waits for that
+    with locked(finished, wait=True):  # waits if another process is training it
         try:
             return _with_log(task, Policy.load(finished), log)
         except (CheckpointError, NotApplicable):
             pass  # not trained yet, damaged, or a foreign one: train it
         learner = config.begin(task, running)
         learner.learn(config.updates, checkpoint=running, checkpoint_every=CHECKPOINT_EVERY)
-        with suppress(OSError):  # a policy without its learning curve is one all the same
+        with suppress(OSError):  # the policy is usable without its learning curve
             write_log(log, learner.history)
         try:
             place, trouble = kept(finished, learner.result.save)
-        except OSError as error:  # it is trained again the next time
+        except OSError as error:  # the policy is trained again next time
             place, trouble = finished, str(error)
         if trouble:
             warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
@@ -146,7 +146,7 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController | Meas
 
 
 def _with_log(task: Task, policy: Policy, log: Path) -> PolicyController | MeasuredPolicyController:
-    """The controller of a policy, which knows where the log of its training is, if it is there."""
+    """The controller of a policy, with the log of its training if it exists."""
     controller = (MeasuredPolicyController if task.observes_measurement else PolicyController)(task, policy)
     controller.training_log = log if log.is_file() else None
     return controller

@@ -65,7 +65,7 @@ def write_checkpoint(path: str | Path, kind: str, content: dict[str, Any]) -> No
 
 
 def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
-    """The content of a file of that kind, tensors on the CPU.
+    """The content of a file of the given kind, with tensors on the CPU.
 
     Raises:
         CheckpointError: missing, foreign, of another format, truncated, altered, or of another kind.
@@ -98,11 +98,11 @@ def size_of(content: Any) -> int:
 
 
 def expect_like(stored: Any, mine: torch.Tensor, what: str) -> torch.Tensor:
-    """A stored tensor, which must have the shape and type of the one it replaces, in the order in memory of that one:
-    sums are rounded differently in another.
+    """A stored tensor, which must have the shape and type of the tensor it replaces, and is returned in the memory
+    order of that one, since sums are rounded differently in another order.
 
     Raises:
-        ValueError: it has not.
+        ValueError: another shape or type.
     """
     if not isinstance(stored, torch.Tensor) or (stored.shape, stored.dtype) != (mine.shape, mine.dtype):
         given = f"{stored.dtype} {tuple(stored.shape)}" if isinstance(stored, torch.Tensor) else shown(stored)
@@ -114,7 +114,7 @@ def expect_like(stored: Any, mine: torch.Tensor, what: str) -> torch.Tensor:
 
 
 def _tree(content: Any, tensors: list[torch.Tensor]) -> Any:
-    """The content as JSON; its tensors go to the list."""
+    """The content as JSON; its tensors are appended to the list."""
     match content:
         case None | str() | bool() | int():
             return content
@@ -140,7 +140,7 @@ def _tree(content: Any, tensors: list[torch.Tensor]) -> Any:
 
 
 def _payload(path: str | Path, data: memoryview) -> memoryview:
-    """What is behind the header, as it was written."""
+    """The payload behind the header, unchanged."""
     if bytes(data[: len(MAGIC)]) != MAGIC:
         what = "an empty file" if not len(data) else f"a file that begins with {bytes(data[:8])!r}"
         raise CheckpointError(f"{path}: {what}, not a checkpoint of this package; give a file written by save()")

@@ -32,9 +32,9 @@ from systems.errors import TriviumError, shown
 __all__ = ["RUNS", "CloneTrials", "clone"]
 
 RUNS = 30
-"""Runs of the controller in the first round and of its copy in the second."""
+"""Number of runs of the controller in the first round, and of its copy in the second."""
 
-_SEED = 2**33  # the first seed of these runs: beyond those of comparisons and trials
+_SEED = 2**33  # the first seed of these runs, larger than those of comparisons and trials
 _STEPS, _BATCH, _RATE = 8_000, 256, 3e-3  # of Adam, in each round
 _HALF_LOG_2PI_E = 1.4189385332046727  # entropy of a normal distribution of deviation 1
 
@@ -56,7 +56,7 @@ def clone(
     entropy: float,
     generator: torch.Generator,
 ) -> Costs:
-    """Makes a policy a copy of a controller, with the entropy of exploration that a learner aims at.
+    """Fits a policy to a controller, with the entropy that a learner aims at for exploration.
 
     Args:
         task: whose runs are simulated.
@@ -120,7 +120,7 @@ class _Rows(NamedTuple):
 
 
 def _answers(controller: Controller, trajectories: Trajectories) -> np.ndarray:
-    """The inputs of a controller along runs of another one, (b, steps, m)."""
+    """The inputs of a controller along the runs of another, (b, steps, m)."""
     inputs, states = np.empty_like(trajectories.inputs), trajectories.states
     if isinstance(controller, BatchController):
         for k in range(inputs.shape[1]):
@@ -159,7 +159,7 @@ def _fit(policy: Policy, rows: Sequence[_Rows], entropy: float, generator: torch
 @final
 class CloneTrials(Trials):
     """Compares the policy of a learner that started as a copy of a controller with the copy and with LQR, and keeps the
-    best: LQR itself, if applicable, as long as no policy costs less.
+    best: LQR itself, if it applies, until a policy costs less.
 
     Args:
         task: whose runs are simulated.

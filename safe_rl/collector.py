@@ -22,7 +22,7 @@ from systems.errors import InvalidValue
 
 
 class EpisodeSummary(NamedTuple):
-    """Means over the episodes that ended since the last summary; NaN when none did."""
+    """Means over the episodes that ended since the last summary; NaN if none did."""
 
     episodes: int
     mean_return: float
@@ -117,7 +117,7 @@ class Collector:
             transition.terminated.to(torch.float32),
         )
         self.observation = transition.observation.to(torch.float32)
-        if self.observation.device.type == "cpu":  # reading a number would stop an accelerator's queue
+        if self.observation.device.type == "cpu":  # reading a number would wait for the accelerator
             names = self.environment.constraint_names
             expect_finite_rows(rows, self.observation, self._running[:, -1], self.name, names)
         self.steps += self.environment.n
@@ -126,7 +126,7 @@ class Collector:
         if self.constraints is not None:
             age = self._running[:, -1]
             shortened = None
-            if samples is not None:  # begun later than at sample 0, and at the end of its time
+            if samples is not None:  # started later than at sample 0, and now at the time limit
                 shortened = transition.truncated & ~transition.terminated & (samples > age)
             self.constraints.measure(rows.cost, age, self.over, shortened, of_policy)
         over = self.over.unsqueeze(1)
@@ -157,7 +157,7 @@ class Collector:
         return self.filter is None and bool(self._stored_filter)
 
     def set_filter(self, batched: BatchedFilter) -> None:
-        """Let a safety filter decide which inputs are applied from now on; after a resumption, the same one again.
+        """Applies inputs through a safety filter from now on; after a resumption it must be the same filter.
 
         Raises:
             InvalidValue: the environment is external, or the filter differs from that of the run that was loaded.
@@ -173,7 +173,7 @@ class Collector:
         self.filter = batched
 
     def set_jump_start(self, start: JumpStart) -> None:
-        """Let a prior policy begin the runs from now on; after a resumption, the same one again.
+        """Lets a prior policy begin the runs from now on; after a resumption it must be the same policy.
 
         Raises:
             InvalidValue: the environment is external, so no controller can observe its state.
@@ -188,7 +188,7 @@ class Collector:
         stored, self._stored_start = self._stored_start, None
         if stored is None:
             start.begin(self.environment, self.generator)
-        else:  # the generator is where it was: beginning must not draw from it
+        else:  # beginning must not draw from the restored generator
             start.begin(self.environment, torch.Generator(self.generator.device))
             start.load_state_dict(stored)
 
@@ -212,5 +212,5 @@ class Collector:
         self._finished = expect_like(state["finished"], self._finished, "finished")
         self._stored_start = state["jump_start"]
         self._stored_filter = str(state.get("filter", ""))
-        if "filtered" in state:  # not in checkpoints of 0.1
+        if "filtered" in state:  # missing in checkpoints of 0.1
             self._filtered = expect_like(state["filtered"], self._filtered, "filtered")

@@ -67,7 +67,7 @@ class Combination:
             expect(self.settings, self.settings_type, f"combination '{self.name}': settings", "those of its base")
         gains = getattr(self.handler, "gains", None)
         with_gains = "" if gains is None else f", {type(gains).__name__}"
-        # What a listing shows of it.
+        # The description shown by `trivium list`.
         object.__setattr__(self, "__doc__", f"{self.base.__name__} + {type(self.handler).__name__}{with_gains}.")
 
     @property
@@ -102,8 +102,8 @@ class Combination:
         return learner
 
 
-# A model of how the violation responds needs steps in which it does: a policy follows its multiplier in hundreds of
-# updates, so the predictive controller decides once in 20 steps (40 updates).
+# A model of the violation's response needs steps long enough to show it: a policy follows its multiplier over hundreds
+# of updates, so the predictive controller acts once in 20 steps (40 updates).
 PLO = Combination("plo", DSACT, Lagrangian(gains=PredictiveGains(), period=20))
 DSACLagrangian = Combination("dsac-lagrangian", DSACT, Lagrangian(gains=IntegralGains()))
 DSACPID = Combination("dsac-pid", DSACT, Lagrangian(gains=PIDGains()))
@@ -112,14 +112,15 @@ DSACH = Combination("dsac-h", DSACT, Harmonic())
 SACLagrangian = Combination("sac-lagrangian", SAC, Lagrangian(gains=IntegralGains()))
 SACPID = Combination("sac-pid", SAC, Lagrangian(gains=PIDGains()))
 SACPLO = Combination("sac-plo", SAC, Lagrangian(gains=PredictiveGains(), period=20))
-# Published with the critics as source. There random actions are a hundredth of the memory; here they are a third, and
-# what the critics say of the memory is what random actions cost. So the violation is measured on the runs.
+# Published with the critics as the source of the violation. There, random actions make up a hundredth of the memory;
+# here they are a third, so the critics' mean over the memory would largely be the cost of random actions. The
+# violation is therefore measured on the runs.
 CAL = Combination(
     "cal",
     SAC,
     ConservativeAugmented(source="episodes", period=10, convexity=3.0, gains=DualAdamGains(rate=0.05, maximum=100.0)),
 )
-# With an integral alone PPO's cost keeps swinging about the budget, at any gain, and further than the usual reserve.
+# With integral action alone, PPO's cost oscillates about the budget, at any gain and by more than the usual reserve.
 PPOLagrangian = Combination("ppo-lagrangian", PPO, Lagrangian(gains=IntegralGains(), margin=0.1))
 PPOPID = Combination("ppo-pid", PPO, Lagrangian(gains=PIDGains()))
 
@@ -136,5 +137,5 @@ ALL = (
     PPOLagrangian,
     PPOPID,
 )
-"""Every one, for tests, comparisons and benchmarks. The fixed penalty alone does not look at the budget: its default
-weight is large enough for the small tasks, where it spends far less than it may, and promises nothing elsewhere."""
+"""All combinations, for tests, comparisons and benchmarks. Only the fixed penalty ignores the budget: its default
+weight is large enough for the small tasks, where it spends far less than allowed; elsewhere it guarantees nothing."""

@@ -19,9 +19,9 @@ from systems.errors import InvalidValue
 __all__ = ["Constraints"]
 
 _UNIT = 0.02  # a budget below this share of a worst-case cost is measured in units of that share instead of itself
-_RANGE = (-1.0, 1.0)  # of a violation in units: far beyond the budget, how far says nothing about the multiplier
-_LEAST_STEPS, _LEAST_RUNS = 25.0, 10.0  # that the measure remembers: steps of all environments, and runs
-_SAMPLES = 100.0  # that it remembers where a handler's period is in steps; a policy needs as long to follow
+_RANGE = (-1.0, 1.0)  # bound on a violation in units: far beyond the budget, its size does not inform the multiplier
+_LEAST_STEPS, _LEAST_RUNS = 25.0, 10.0  # least memory of the estimate: steps of all environments, and runs
+_SAMPLES = 100.0  # memory of the estimate if a handler's period is in steps; a policy needs as long to respond
 
 
 @final
@@ -31,18 +31,18 @@ class Constraints:
     Scales are fixed by the warm-up, from the level of worst-case cost: 1 per step where violated steps are
     counted, the mean under uniform actions where an excess is. A scaled cost of that level in every step is worth as
     much as a scaled return. Violations are (spent - budget) / unit, the unit being the larger of the budget and a
-    fiftieth of the level, plus the handler's margin, cut to [-1, 1]. The margin is a reserve: multipliers rise beyond
-    `threshold`, short of the budget. It is never more than the whole budget, so where nothing is allowed and nothing is
-    spent, no multiplier rises.
+    fiftieth of the level, plus the handler's margin, clipped to [-1, 1]. The margin is a reserve: multipliers rise
+    beyond `threshold`, which is below the budget. It is never more than the whole budget, so if the budget is zero and
+    nothing is spent, no multiplier rises.
 
-    What a run spends is the sum over the ages of a run of the cost at that age times the share of runs that reach it
-    (the estimator of Kaplan & Meier, 1958, in a period life table). Both are means over the latest visits to the age,
-    as many as there are environments, so every sample counts when it is taken and not when its run ends: the measure
-    is as late as one run, whether environments end together or not, early or at the time limit. Ages that no run has
-    reached yet take the means over all ages. Runs that are shortened so that environments do not all end together are
-    censored: they count at the ages that they reach, and not as ended.
+    The cost of a run is estimated as the sum over its ages of the cost at that age times the share of runs that reach
+    it (the estimator of Kaplan & Meier, 1958, in a period life table). Both are means over the latest visits to the
+    age, as many as there are environments, so every sample counts when it is taken and not when its run ends: the
+    estimate lags by one run, whether environments end together or not, early or at the time limit. Ages that no run has
+    reached yet use the means over all ages. Runs that are shortened so that environments do not all end together are
+    censored: they count at the ages that they reach, but not as ended.
 
-    Multipliers move once in `handler.period` hundredths of what the measure remembers, and at most once in
+    Multipliers are updated once in `handler.period` hundredths of the memory of this estimate, and at most once in
     `handler.period` steps. Gains then do not depend on the length of a run.
 
     Args:
@@ -65,17 +65,17 @@ class Constraints:
         self.margins = Margins(task, [a.column for a in self.limits]) if margins else None
         self._discount = float(task.discount)
         self._rate = self._tensor([a.rate for a in self.limits])
-        # What turns a rate into the units of the budgets.
+        # Factors from rates to the units of the budgets.
         self._per_run = self._tensor([a.limit / a.rate if a.rate > 0 else float(a.steps) for a in self.limits])
         self._limit = self._tensor([a.limit for a in self.limits])
         self._critic_limit = self._tensor([a.critic for a in self.limits])
-        # What the measure remembers, in visits to an age, and per environment: in lengths of runs.
+        # The memory of the estimate: in visits to an age, and per environment in lengths of runs.
         visits = max(n * max(1.0, _LEAST_STEPS / task.steps), _LEAST_RUNS)
         self._keep, self._memory = 1.0 - 1.0 / visits, visits / n
         self.scale, self._level = torch.ones(c, device=device), torch.ones(c, device=device)
         discounts = torch.tensor([self._discount if a.is_discounted else 1.0 for a in self.limits])
         ages = torch.arange(task.steps).unsqueeze(1)
-        # The last column costs 1 per step: what it says a run costs is the length of a run.
+        # The last column costs 1 per step, so its cost of a run is the length of the run.
         self._discounts = F.pad((discounts.double() ** ages).to(device, torch.float32), (0, 1), value=1.0)
         self._visits = torch.zeros(task.steps, c + 2, device=device)  # sums of costs, visits and ends at each age
         self._since = torch.zeros((), dtype=torch.float64)  # last update of the multipliers
@@ -87,7 +87,7 @@ class Constraints:
     def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
         return torch.tensor(np.asarray(values), dtype=torch.float32, device=self.device)
 
-    # ---- what runs spend ----
+    # ---- costs of runs ----
 
     def measure(
         self, cost: Tensor, age: Tensor, over: Tensor, shortened: Tensor | None = None, counts: bool = True
@@ -98,7 +98,7 @@ class Constraints:
             cost: (..., all).
             age: (...,), of the runs before the step.
             over: (...,), whether it ended them.
-            shortened: (...,), which of these ends cut a run off that began late; default: none.
+            shortened: (...,), which of these ends cut off a run that began late; default: none.
             counts: whether the policy acted; the cost of other actions is not measured.
         """
         if not counts:
@@ -114,20 +114,20 @@ class Constraints:
 
     @property
     def _measured(self) -> Tensor:
-        """What runs spend, and their length, (c + 1,); NaN until the policy has acted."""
+        """Estimated costs of a run and its length, (c + 1,); NaN until the policy has acted."""
         visits = self._visits[:, -2:-1]
-        before = self._visits[:-1].sum(dim=0)  # the last age, which ends every run, says nothing of the others
+        before = self._visits[:-1].sum(dim=0)  # the last age, at which every run ends, is not representative
         means = torch.where(visits > 0, self._visits / visits, before / before[-2])
         reached = F.pad(torch.cumprod(1.0 - means[:-1, -1], dim=0), (1, 0), value=1.0)
         return (reached.unsqueeze(1) * self._discounts * means[:, :-1]).sum(dim=0)
 
     @property
     def spent(self) -> Tensor:
-        """Per run of late, (c,), in the units of the budgets; NaN until the policy has acted."""
+        """Costs per recent run, (c,), in the units of the budgets; NaN until the policy has acted."""
         return self._measured[:-1]
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
-        """From the costs (b, all) of uniform actions and the discounted share of steps that have a successor."""
+        """Fixes the scales from costs (b, all) of uniform actions and the discounted share of steps with a successor."""
         mean = cost.index_select(1, self.columns).mean(dim=0)
         for i, limit in enumerate(self.limits):
             level = max(float(mean[i]), limit.rate) if limit.of_excess else 1.0
@@ -136,22 +136,22 @@ class Constraints:
         self._fix_units()
 
     def fix_margin_scales(self, margins: Tensor, return_scale: float) -> None:
-        """From the margins (c, b) of uniform actions, whose mean size is then that of a scaled return."""
+        """Fixes the scales from margins (c, b) of uniform actions, whose mean size becomes that of a scaled return."""
         size = margins.abs().mean(dim=1)
         self.scale.copy_(torch.where(size > 0, return_scale / size, 1.0))
 
     def charged(self, costs: Tensor) -> Tensor:
-        """What enters the policy's loss of the critics' values: of a worst margin, what is above zero."""
+        """The part of the critics' values that enters the policy's loss: the positive part of a worst margin."""
         return costs if self.margins is None else costs.clamp(min=0.0)
 
     def scaled(self, cost: Tensor) -> Tensor:
-        """Costs of a batch (b, all) as the critics learn them, (c, b)."""
+        """Costs of a batch (b, all) on the scale of the critics, (c, b)."""
         return (cost.index_select(1, self.columns) * self.scale).t()
 
     def _fix_units(self) -> None:
-        """What follows from the levels, all (c,): the unit of a violation per step and per run, and in it the reserve.
+        """Computes, from the levels, the units of a violation per step and per run and the reserve in them, all (c,).
 
-        Kept, since the multipliers ask for them at every step and the device should not be waited for.
+        They are stored because the multipliers use them at every step and must not wait for the device.
         """
         self._unit = torch.maximum(self._rate, _UNIT * self._level)
         self._unit_of_run = self._unit * self._per_run
@@ -165,7 +165,7 @@ class Constraints:
     # ---- multipliers ----
 
     def update_multipliers(self) -> None:
-        """Updates the multipliers from what runs spend, if that is their source and an update is due. To be called once
+        """Updates the multipliers from the costs of runs, if these are their source and an update is due. Call it once
         for each step of all environments."""
         if self.handler.source != "episodes":
             return

@@ -41,8 +41,8 @@ class PolicyController:
         training_log: of the training, as a CSV file, for learning curves; None where it is not known.
 
     Raises:
-        NotApplicable: the policy observes or acts on other signals than the task has, or policies of this task observe
-            what is measured: :class:`safe_rl.MeasuredPolicyController`.
+        NotApplicable: the policy observes or acts on signals that the task does not have, or policies of this task
+            observe measured signals; use :class:`safe_rl.MeasuredPolicyController` for those.
     """
 
     def __init__(self, task: Task, policy: Policy) -> None:
@@ -64,7 +64,7 @@ class PolicyController:
         self.training_log: Path | None = None
         self._state = task.plant.state
         self._act = policy.law()
-        # A plain state needs no program; the call would cost more than the network.
+        # An observation that is the state itself needs no program; its call would take longer than the network.
         self._sees_state = task.observation is None and task.reference.is_constant
         plain = self._sees_state and task.reading.state.is_euclidean
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
@@ -91,8 +91,8 @@ class PolicyController:
     @property
     def law(self) -> Law | None:
         """The input as a function of the state, before it is clipped to the task's bounds, the function to certify;
-        None where the policy observes something other than the state. Of periodic signals it reads the representative
-        next to the reference. A residual policy whose share is 0 has the law of its regulator, which is the same
+        None if the policy observes something other than the state. For periodic signals it uses the representative
+        nearest to the reference. A residual policy whose share is 0 has the law of its regulator, which is the same
         function and far easier to certify.
         """
         if not self._sees_state:
@@ -119,7 +119,7 @@ class PolicyController:
         """The policy in C, with a table of a moving reference for this number of samples.
 
         Raises:
-            NotExportable: an observation without a form in C.
+            NotExportable: the observation cannot be written in C.
         """
         try:
             if isinstance(self._act, Residual):
@@ -161,7 +161,7 @@ class PolicyController:
         backup = np.clip(self._reference(k)[1], self._lower, self._upper)
         return Decision(backup, Status.NUMERICAL, Source.BACKUP, seconds=perf_counter() - began)
 
-    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step`, and the closed loop, look at what comes of it
+    @np.errstate(over="ignore", invalid="ignore")  # :meth:`step` and the closed loop check the result
     def batch(self, x: np.ndarray, k: int) -> np.ndarray:
         """Inputs (..., m) for states (..., n)."""
         x, k = measured_states(x, self._state), sample_index(k)

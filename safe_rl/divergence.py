@@ -17,7 +17,7 @@ __all__ = ["LastFinite", "TrainingDiverged", "expect_finite_rows"]
 
 
 class TrainingDiverged(TriviumError, RuntimeError):
-    """Weights of a learner are no longer finite; its policies are those of the last update checked before."""
+    """Weights of a learner are no longer finite; its policies are those of the last update that passed the check."""
 
 
 @final
@@ -34,12 +34,12 @@ class LastFinite:
         self._updates = 0
 
     def check(self, updates: int, learner: str, checkpoint: object = None) -> None:
-        """Keeps the policies, or puts those kept last in place.
+        """Keeps the policies if all weights are finite, and otherwise restores those kept last.
 
         Args:
             updates: number made so far.
             learner: its name in the message.
-            checkpoint: the file that is written, or None.
+            checkpoint: the file that training writes, or None.
 
         Raises:
             TrainingDiverged: a weight is not finite.
@@ -86,7 +86,7 @@ def expect_finite_rows(rows: Batch, observation: Tensor, ages: Tensor, task: str
         InvalidValue: names the environment, the step and the value.
     """
     total = rows.next_observation.sum() + observation.sum() + rows.reward.sum() + rows.cost.sum()
-    if math.isfinite(float(total)):  # one number to read; a sum of large finite ones may overflow, so look closer then
+    if math.isfinite(float(total)):  # a single number to read; a sum of large finite numbers may overflow
         return
     named = {"the observation": rows.next_observation, "the reward": rows.reward.unsqueeze(1)}
     named |= {f"the cost '{name}'": rows.cost[:, j : j + 1] for j, name in enumerate(costs)}

@@ -31,13 +31,13 @@ def train_dual_network(
 ) -> DualNetwork:
     """Fits the probabilities that cones are active to recorded duals, by cross-entropy with Adam.
 
-    A wrong prediction costs time and never changes a decision, because constraint generation adds what is missing.
+    A wrong prediction costs time but never changes a decision, because constraint generation adds missing cones.
 
     Args:
         records: of runs of the controller.
         hidden: units of the hidden layers.
         updates: of the weights.
-        learning_rate: of Adam, which falls to a tenth.
+        learning_rate: of Adam, which decreases to a tenth.
         threshold: probability above which the network predicts that a cone is active.
         seed: of the first weights and the batches.
 

@@ -76,10 +76,10 @@ class LearnableTask(Protocol):
 
 
 def expect_learnable(task: Any, what: str) -> None:
-    """Rejects tasks on which a learner cannot be trained.
+    """Rejects objects on which a learner cannot be trained.
 
     Raises:
-        InvalidValue: it lacks a member of :class:`LearnableTask`.
+        InvalidValue: the object lacks a member of :class:`LearnableTask`.
     """
     missing = [n for n in ("name", "discount", "steps", "constraints", "vector_env") if not hasattr(task, n)]
     if missing or isinstance(task, type):
@@ -90,7 +90,7 @@ def expect_learnable(task: Any, what: str) -> None:
 
 
 def expect_action_bounds(low: Any, high: Any, where: str) -> None:
-    """Rejects bounds within which no learner can act: it computes in 32 bits, and costs contain squares of actions.
+    """Rejects bounds within which a learner cannot act: it computes in 32 bits, and costs contain squares of actions.
 
     Args:
         low, high: (m,).

@@ -62,7 +62,8 @@ def assess(
         safety_filter: through which its inputs pass, see `BatchedFilter`; default: none.
 
     Raises:
-        InvalidValue: no policy, no task, another number of episodes or seed, or a filter on an external environment.
+        InvalidValue: not a policy or a task, an invalid number of episodes or seed, or a filter on an external
+            environment.
         NotApplicable: a filter without a closed form for batches.
     """
     expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")

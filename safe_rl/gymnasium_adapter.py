@@ -48,8 +48,8 @@ class GymnasiumTask:
         discount: of the learner's return, per step.
 
     Raises:
-        InvalidValue: no time limit is known, a space of another kind, an environment instead of what makes it, or
-            budgets without names.
+        InvalidValue: no time limit is known, a space is of another kind, ``make`` is an environment instead of a
+            function, or budgets have no names.
     """
 
     name: str
@@ -149,8 +149,8 @@ class GymnasiumCopies:
     run are saved, and loading repeats them, which is exact for every environment that is determined by its seed.
 
     Raises:
-        InvalidValue: copies with other spaces than the first; later, invalid values that an environment returned, such
-            as observations, rewards or costs that are not finite, with copy, run and step.
+        InvalidValue: the spaces of the copies differ; later, an environment returned invalid values, such as
+            observations, rewards or costs that are not finite, with copy, run and step.
     """
 
     def __init__(self, task: GymnasiumTask, n: int, device: torch.device, seed: int) -> None:
@@ -234,7 +234,7 @@ class GymnasiumCopies:
     def _advance(self, i: int, action: np.ndarray) -> tuple[np.ndarray, float, list[float], bool, bool]:
         self._actions[i].append(action)
         space = self._action_space(i)
-        # Tanh and scaling may leave the box by a rounding, which some environments refuse.
+        # Tanh and scaling may exceed the box by a rounding error, which some environments reject.
         result = self._copies[i].step(np.clip(action, space.low, space.high).astype(space.dtype))
         if not isinstance(result, tuple) or len(result) not in (5, 6):
             count = f"a tuple of {len(result)}" if isinstance(result, tuple) else shown(result)
@@ -308,7 +308,7 @@ class GymnasiumCopies:
         return cost
 
     def _broken(self, i: int, given: str, expected: str) -> InvalidValue:
-        """The error that says which environment, which copy, run and step, what it gave and what was expected."""
+        """The error that states environment, copy, run and step, the invalid value and the expected one."""
         where = f"copy {i}, run {self._runs[i]}, step {len(self._actions[i])}"
         return InvalidValue(f"environment '{self.task.name}', {where}: {given}; expected {expected}")
 
@@ -322,7 +322,7 @@ class GymnasiumCopies:
         return {"seed": self._seed, "runs": list(self._runs), "actions": actions, "late": list(self._late)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Repeats the runs of the saved state up to where they were."""
+        """Repeats the runs of the saved state up to their saved steps."""
         late = state.get("late", [0] * self.n)
         if not len(state["runs"]) == len(late) == self.n:
             raise DimensionMismatch(f"saved from {len(state['runs'])} environments; here are {self.n}")

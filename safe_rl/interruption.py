@@ -13,7 +13,7 @@ __all__ = ["deferred_interrupt"]
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Context that yields a function which tells whether Ctrl-C was pressed. A second Ctrl-C interrupts immediately.
+    """Context that yields a function which returns whether Ctrl-C was pressed. A second Ctrl-C interrupts immediately.
 
     Python lets only the main thread handle signals; in any other thread, and if the program has its own handler,
     nothing is changed and the function always returns False.

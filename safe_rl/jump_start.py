@@ -28,7 +28,7 @@ __all__ = ["JumpStart", "JumpStartSettings"]
 @final
 @dataclass(frozen=True)
 class JumpStartSettings:
-    """Settings of how the prior policy's part of a run shrinks."""
+    """Settings for the decrease of the prior policy's part of a run."""
 
     longest: int = 20
     """Largest number of steps at the beginning of a run for which the prior policy acts."""
@@ -49,9 +49,9 @@ class JumpStartSettings:
 class JumpStart:
     """The prior policy of one learner: acts for the first floor(H) steps of a run, H uniform on [0, longest * beta].
 
-    beta starts at 1 and falls by `step` with every run that ends while the moving success rate is at least the
-    threshold. A run succeeds if the state in which it ends, its time up or the domain left, is within `Task.arrival` of
-    the reference: so a rocket may end on the ground.
+    beta starts at 1 and decreases by `step` with every run that ends while the moving success rate is at least the
+    threshold. A run succeeds if its last state, at the time limit or on leaving the domain, is within `Task.arrival` of
+    the reference; the run of a rocket may thus end on the ground.
 
     Args:
         task: defines the states that the prior policy observes.
@@ -99,7 +99,7 @@ class JumpStart:
         return torch.floor(uniform * self.settings.longest * self.beta)
 
     def act(self, environment: VectorEnv, age: Tensor, action: Tensor, policy: Policy) -> Tensor:
-        """The actions (n, m), normalised, with the prior policy's in place of the learner's in runs young enough."""
+        """The normalised actions (n, m), with those of the prior policy during its part of the runs."""
         self.prior_acts = age < self._length
         state, sample = environment.state, environment.samples
         x = state.cpu().numpy().astype(float)
@@ -141,7 +141,7 @@ class JumpStart:
         self._length = torch.where(over, self._draw(len(over), generator), self._length)
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the memory of controllers: one with a memory begins anew after a resumption."""
+        """The state except for the memory of controllers, which is reset after a resumption."""
         return {"beta": self.beta, "success": self.success, "length": self._length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

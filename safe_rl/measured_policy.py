@@ -1,4 +1,4 @@
-"""A learned policy as a controller of measurements: measured outputs in, decision out, without torch in the step."""
+"""A learned policy as an output-feedback controller: measured outputs in, decision out, without torch in the step."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = ["MeasuredPolicyController"]
 class MeasuredPolicyController:
     """The mean action of a policy that was trained on the measured signals of a task, without an estimator.
 
-    It is a :class:`ctrl.Controller` of the measured outputs, NaN where a signal is not reported, and remembers what the
-    policy observes of them: see :class:`systems.MeasuredWindow`. The input remembered is the one decided.
+    It is a :class:`ctrl.Controller` of the measured outputs, NaN where a signal is not reported, and stores the past
+    values that the policy observes: see :class:`systems.MeasuredWindow`. The stored inputs are those decided.
 
     Args:
         task: with a measurement, and no ``Observation`` of the state.
@@ -44,7 +44,7 @@ class MeasuredPolicyController:
         training_log: of the training, as a CSV file, for learning curves; None where it is not known.
 
     Raises:
-        NotApplicable: policies of this task observe its state, or the policy observes or acts on other signals.
+        NotApplicable: policies of this task observe its state, or the policy observes or acts on different signals.
     """
 
     def __init__(self, task: Task, policy: Policy) -> None:
@@ -117,7 +117,7 @@ class MeasuredPolicyController:
         )
 
     def reset(self) -> None:
-        """Forgets the past: a new run begins."""
+        """Clears the stored values for a new run."""
         self._run.reset()
 
     @np.errstate(over="ignore", invalid="ignore")

@@ -24,8 +24,9 @@ def train_through_model(
 ) -> Network:
     """Trains u = limit * tanh(W3 tanh(W2 tanh(W1 x))) to bring the plant to rest at the origin.
 
-    The loss is the squared state, over the domain, of simulated runs of 60 steps from starts that spread over the whole
-    domain as training goes on, a small cost of the input, and the difference from the saturated LQR near the origin.
+    The loss is the sum of the squared state, relative to the domain, in simulated runs of 60 steps, a small cost of the
+    input, and the difference from the saturated LQR near the origin. The starts spread over the whole domain during
+    training.
     The network has no biases, so the origin remains an equilibrium.
 
     Args:

@@ -26,7 +26,7 @@ class MLP(nn.Module):
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(_uniform((o, i), i, generator) for i, o in pairs)
         self.biases = nn.ParameterList(_uniform((o,), i, generator) for i, o in pairs)
-        # The same tensors again: looking them up in a ParameterList costs as much as a small product.
+        # References to the same tensors, because a look-up in a ParameterList takes as long as a small product.
         self._layers = list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,11 +37,11 @@ class MLP(nn.Module):
 
 @final
 class Ensemble(nn.Module):
-    """`members` networks of one shape, evaluated together: (b, sizes[0]) -> (members, sizes[-1], b).
+    """`members` networks of the same shape, evaluated together: (b, sizes[0]) -> (members, sizes[-1], b).
 
-    Twins cost one batched product per layer instead of two, which is what counts for small networks. Units
-    come before samples, because products with few columns are slow and each output is then one contiguous
-    row.
+    Twins take one batched product per layer instead of two, and the number of products determines the time of small
+    networks. Units come before samples, because products with few columns are slow and each output is then one
+    contiguous row.
     """
 
     def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:

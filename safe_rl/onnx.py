@@ -37,8 +37,8 @@ def export_onnx(
         discount, settings: of the training, for the description.
 
     Raises:
-        InvalidValue: no policy.
-        InvalidValue, DimensionMismatch: signals that do not match the sizes of the policy, or no names.
+        InvalidValue: not a policy.
+        InvalidValue, DimensionMismatch: signals that do not match the sizes of the policy, or are not names.
         ImportError: onnx or onnxscript is not installed.
     """
     expect(policy, Policy, "what to export", "such as learner.result, or Policy.load(file)")

@@ -20,17 +20,17 @@ _BETA, _EPSILON = (0.9, 0.999), 1e-8
 
 
 def decayed(updates: int, decay: int) -> float:
-    """Factor on a step size after so many updates: falls linearly to a tenth over `decay` updates and stays there."""
+    """Factor on a step size after some updates: decreases linearly to a tenth over `decay` updates and stays there."""
     return max(0.1, 1.0 - 0.9 * updates / decay)
 
 
 def mean_weight(updates: int, window: int, every: int = 1) -> float:
-    """Weight of new parameters in a mean over about the last `window` updates that moves once in `every` updates.
+    """Weight of new parameters in a mean over about the last `window` updates that is updated once in `every` updates.
 
     Args:
         updates: made before this one.
-        window: updates that the mean looks back over; a shorter history is averaged whole.
-        every: updates between two moves of the mean; default: 1.
+        window: updates over which the mean is taken; a shorter history is averaged entirely.
+        every: updates between two changes of the mean; default: 1.
     """
     return every / min(updates + 1, max(window, every))
 
@@ -57,11 +57,11 @@ def clip_norm_(gradients: Tensors, largest: float) -> None:
 
 @final
 class Adam:
-    """The fused kernel of `torch.optim.Adam`, called directly.
+    """Adam by the fused kernel of `torch.optim.Adam`, called directly.
 
-    For networks of this size the bookkeeping of `torch.optim` costs twice as much as the step, and its first step
-    imports torch's compiler, which takes seconds. The numbers are the same to the last bit; without the kernel they
-    agree to rounding.
+    For networks of this size, the bookkeeping of `torch.optim` takes twice as long as the step, and its first step
+    imports torch's compiler, which takes seconds. The results are equal to the last bit; without the kernel they
+    agree up to rounding.
 
     Args:
         groups: parameters that share a step size, and that step size.
@@ -109,7 +109,7 @@ class Adam:
             )
 
     def _plain_step(self, gradients: Sequence[Tensor], scale: float) -> None:
-        """The same step, a parameter at a time."""
+        """The same step, one parameter at a time."""
         rates = [rate for part, rate in self._groups for _ in self._values[part]]
         moments = zip(self._values, gradients, self._first, self._second, self._steps, rates, strict=True)
         for value, gradient, first, second, step, rate in moments:

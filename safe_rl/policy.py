@@ -30,7 +30,7 @@ _SMALL = 0.01  # factor on the last layer of a residual policy at first
 
 @final
 class Regulator(nn.Module):
-    """The law that a residual policy corrects, u = clip(u_ref - K (x - x_ref)), and how much of it.
+    """The law that a residual policy corrects, u = clip(u_ref - K (x - x_ref)), and the share it may add.
 
     Args:
         law: of the state, which the policy observes.
@@ -52,7 +52,7 @@ class Regulator(nn.Module):
         self.register_buffer("share", torch.tensor(unit, dtype=torch.float32, device=device))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Unclipped inputs (..., m); in 64 bits, so that what is not corrected is what the regulator does."""
+        """Unclipped inputs (..., m), in 64 bits, so that without a correction they equal those of the regulator."""
         away = observation.to(torch.float64) - self.x_ref
         return self.u_ref - (away.unsqueeze(-2) * self.K).sum(dim=-1)
 
@@ -61,8 +61,8 @@ class Regulator(nn.Module):
 class Policy(nn.Module):
     """u = centre + half * tanh(mean(z) + std(z) * noise), z = (observation - mean) / std.
 
-    As a residual policy (`with_regulator`), u = clip(regulator(observation) + share * half * tanh(...)), and an action
-    counts in units of `regulator.unit * half`, so that what is stored of actions stays valid when the share grows.
+    As a residual policy (`with_regulator`), u = clip(regulator(observation) + share * half * tanh(...)), and actions
+    are in units of `regulator.unit * half`, so that stored actions stay valid when the share grows.
 
     Contains everything from the raw observation to the input in physical units, so it can be exported as one object.
     `act` and `forward` take the mean action.
@@ -132,7 +132,7 @@ class Policy(nn.Module):
         return (observation - self.observation_mean) / self.observation_std
 
     def physical(self, action: Tensor, observation: Tensor | None = None) -> Tensor:
-        """Normalised actions in [-1, 1] to physical units; those of a residual policy at these raw observations."""
+        """Normalised actions in [-1, 1] in physical units; for a residual policy, at these raw observations."""
         if self.regulator is None:
             return torch.addcmul(self.action_centre, self.action_half, action)
         assert observation is not None
@@ -142,11 +142,11 @@ class Policy(nn.Module):
         return torch.minimum(torch.maximum(u, low), high).to(action.dtype)
 
     def normalised(self, u: Tensor) -> Tensor:
-        """The inverse of `physical`, but for residual policies: inputs in physical units to actions in [-1, 1]."""
+        """The inverse of `physical`, except for residual policies: inputs in physical units to actions in [-1, 1]."""
         return ((u - self.action_centre) / self.action_half).clamp(-1.0, 1.0)
 
     def _squashed(self, before: Tensor) -> Tensor:
-        """Normalised actions: in [-1, 1], or as far as the share of a residual policy goes."""
+        """Normalised actions: in [-1, 1], or within the share of a residual policy."""
         action = torch.tanh(before)
         return action if self.regulator is None else action * (self.regulator.share / self.regulator.unit)
 
@@ -214,7 +214,7 @@ class Policy(nn.Module):
         biases = [array(b) for b in self.network.biases]
         m = self.action_size
         weights[-1], biases[-1] = weights[-1][:m], biases[-1][:m]
-        # The scaling is affine: folded into the first layer it costs nothing.
+        # The scaling is affine; folded into the first layer, it takes no time.
         std = array(self.observation_std)
         biases[0] = biases[0] - weights[0] @ (array(self.observation_mean) / std)
         weights[0] = weights[0] / std
@@ -237,7 +237,7 @@ class Policy(nn.Module):
         write_checkpoint(path, "policy", self.content())
 
     def content(self) -> dict[str, Any]:
-        """Sizes and tensors, from which `of_content` makes the same policy."""
+        """Sizes and tensors from which `of_content` constructs the same policy."""
         sizes = {"observation_size": self.observation_size, "hidden": list(self.hidden), "state": self.state_dict()}
         return sizes | ({"filtered_by": self.filtered_by} if self.filtered_by else {})
 
@@ -254,7 +254,7 @@ class Policy(nn.Module):
     def of_content(content: dict[str, Any]) -> Policy:
         """The policy of a file's content, on the CPU.
 
-        Sizes are those of its tensors, whatever it says of them, so that no file asks for more memory than it fills.
+        Sizes are taken from its tensors alone, so that no file can claim more memory than it contains.
         """
         state = content["state"]
         for name, tensor in state.items():

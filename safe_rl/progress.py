@@ -27,7 +27,7 @@ LOG = "progress.csv"
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the log. Means are over the episodes that ended since the line before; NaN if none did."""
+    """One line of the log. Means are over the episodes that ended since the previous line; NaN if none did."""
 
     updates: int
     steps: int  # transitions collected
@@ -37,7 +37,7 @@ class Record:
     mean_length: float  # steps
     diagnostics: dict[str, float]  # quantities of the learner, for instance its temperature
     evaluation: float | None = None  # mean return of the mean action of the policy that is saved, where evaluated
-    evaluation_in_training: float | None = None  # the same of the policy in training, whose costs are measured
+    evaluation_in_training: float | None = None  # the same for the policy in training, whose costs are measured
 
     def flat(self) -> dict[str, float]:
         """Names as they appear in the CSV file and in TensorBoard."""
@@ -56,7 +56,7 @@ class Record:
 
 @final
 class _View(Progress):
-    """The bar, and below it what is new: a line for the return and one per cost, whatever the terminal's width."""
+    """The bar, and below it one line for the return and one per cost, at any width of the terminal."""
 
     news = ""
 
@@ -72,8 +72,8 @@ class Monitor:
 
     Args:
         total, done: at the end of the run and so far, counted in `unit`.
-        updates: made so far; later lines of the same folder come from a run that was lost, and are dropped.
-        show: draw a progress bar; where the output is not a terminal, print a line at every tenth of the run instead.
+        updates: made so far; later lines in the same folder come from a run that was lost, and are dropped.
+        show: draw a progress bar; if the output is not a terminal, print a line at every tenth of the run instead.
         folder: where `progress.csv`, `settings.json` and TensorBoard files go; None for no files.
         settings: written once to `settings.json`.
         limits: budgets, printed once at the beginning with their conversions.
@@ -110,7 +110,7 @@ class Monitor:
         )
         self._label, self._total, self._done = label, total, done
         self._task = self._bar.add_task(label, total=total, completed=done)
-        self._clock: tuple[float, int, int] | None = None  # when the last record came, its updates, its steps
+        self._clock: tuple[float, int, int] | None = None  # time, updates and steps of the last record
         self._csv: Path | None = None
         self._board: Any = None
         if folder is not None:
@@ -132,7 +132,7 @@ class Monitor:
         return self
 
     def _note(self, args: threading.ExceptHookArgs) -> None:
-        """TensorBoard writes in a thread of its own; what a full disk does to that is no more than a warning."""
+        """Writes to TensorBoard, whose own thread may fail, for instance on a full disk; that causes only a warning."""
         if isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard"):
             warnings.warn(f"TensorBoard's files end here: {args.exc_value.strerror or args.exc_value}", stacklevel=2)
             self._board = None
@@ -151,7 +151,7 @@ class Monitor:
     def show(self, record: Record) -> None:
         """Displays and logs one record."""
         now = time.perf_counter()
-        rates = [float("nan")] * 2  # unknown at the first record: warm-up and scales came before it
+        rates = [float("nan")] * 2  # unknown at the first record, which follows warm-up and scaling
         others = ", ".join(f"{name} {value:.4g}" for name, value in self._baselines.items())
         news = [f"return {record.mean_return:.4g}" + (f" ({others})" if others else "")]
         if self._clock is not None:
@@ -176,7 +176,7 @@ class Monitor:
                 for name, value in (line | rate).items():
                     if value == value:
                         self._board.add_scalar(name, value, record.updates)
-        except OSError as error:  # a full disk must not cost the run
+        except OSError as error:  # a full disk must not end the run
             warnings.warn(
                 f"the log ends here: '{self._csv}' cannot be written: {error.strerror or error}", stacklevel=3
             )
@@ -191,7 +191,7 @@ class Monitor:
             writer.writerow([updates, *line.values()])
 
     def _cost(self, name: str, value: float, record: Record) -> str:
-        """One constraint: what it cost, against its budget and with its multiplier where it is handled."""
+        """The cost of one constraint, with its budget, and with its multiplier if it is handled."""
         if name not in self._limits:
             return f"{name} {value:.3g}"
         spent, multiplier, threshold = (
@@ -202,11 +202,11 @@ class Monitor:
 
 
 def write_log(path: Path, records: Sequence[Record]) -> None:
-    """Writes the log of a training that is over, as :class:`Monitor` writes it while it goes on.
+    """Writes the log of a finished training in the format of :class:`Monitor`.
 
     Args:
         path: of the file.
-        records: its lines; without any, nothing is written.
+        records: its lines; if there are none, nothing is written.
     """
     if not records:
         return
@@ -218,10 +218,10 @@ def write_log(path: Path, records: Sequence[Record]) -> None:
 
 
 def _drop_after(path: Path, updates: int) -> None:
-    """Leaves the lines of a log up to an update.
+    """Drops the lines of a log after an update.
 
     Raises:
-        FileError: it is not a log of this package; it is left as it is.
+        FileError: it is not a log of this package; it is not changed.
     """
     if not path.exists():
         return

@@ -1,9 +1,9 @@
 """PLO, DSAC-H and CAL with the numbers of their papers, as far as those are public.
 
 The ready-made combinations of the same names in `safe_rl` are tuned on small tasks and learn in thousands of updates.
-These have the sizes of networks, rates, gains and gates of the authors, and need a hundred times as many. Each says
-what is published and what is this project's reconstruction. Rewards and costs are scaled and violations measured as in
-every learner here, and activations are GELU.
+These have the authors' network sizes, rates, gains and gates, and need a hundred times as many updates. Each states
+what is published and what is reconstructed by this project. Rewards and costs are scaled and violations measured as in
+all learners here, and activations are GELU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safe_rl.handlers.lagrangian import Lagrangian
 
 __all__ = ["CAL", "DSACH", "DSACT_SETTINGS", "PLO", "PUBLISHED"]
 
-_CONSTANT = 2**31 - 1  # updates over which step sizes would decrease: they do not
+_CONSTANT = 2**31 - 1  # updates over which step sizes decrease: effectively never
 
 DSACT_SETTINGS = DSACTSettings(
     hidden=(256, 256, 256),
@@ -44,12 +44,12 @@ PLO = Combination(
 )
 """Published (Zhang, Yuan, Zhan et al., 2025, arXiv 2501.15217): the multiplier of every policy iteration from model
 predictive control of the violation, and a policy step with it. Reconstructed: the horizon, all weights, and the model,
-which is identified. The weights are small, so that the violation alone counts; the tuned ones are not."""
+which is identified. The weights are small, so that only the violation counts; in the tuned version they are not."""
 
 DSACH = Combination("dsac-h-published", DSACT, Harmonic(weight=1.0, gated=False, margin=0.1), DSACT_SETTINGS)
 """Published (Zhang, Zhan, Shuai et al., 2025, arXiv 2505.13532): in every iteration two gradients, of efficiency and of
 safety, and one that minimises their conflict. Reconstructed: its formula, mutual projection, and the larger of two cost
-critics. No gate is published, so there is none, and the budget has no influence; the tuned one has gates."""
+critics. No gate is published, so there is none, and the budget has no influence; the tuned version has gates."""
 
 CAL = Combination(
     "cal-published",
@@ -73,8 +73,8 @@ CAL = Combination(
 )
 """Published (Wu, Tang, Lin et al., 2024, arXiv 2401.14758, with the authors' code): four cost critics, k = 0.5, c = 10,
 the critics as the source of the violation, rates 3e-4, a multiplier that starts at 0.6931, ten updates per step,
-batches of 12, 5,000 random steps. Reconstructed: the initial temperature. The violation that c multiplies is cut to
-[-1, 1] and counted in units of the budget."""
+batches of 12, 5,000 random steps. Reconstructed: the initial temperature. The violation that c multiplies is clipped to
+[-1, 1] and measured in units of the budget."""
 
 PUBLISHED = (PLO, DSACH, CAL)
 """All three."""

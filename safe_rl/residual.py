@@ -1,4 +1,4 @@
-"""Residual learning on a regulator: a policy that adds to a law and is compared with it during training.
+"""Residual learning: a policy that adds to the law of a regulator and is compared with it during training.
 
 Residual reinforcement learning: Johannink et al. (2019), Silver et al. (2018, arXiv 1812.06298).
 """
@@ -88,7 +88,7 @@ class ResidualTrials(Trials):
             self._worse = 0
 
     def _grow(self, factor: float) -> None:
-        """Sets another share for all policies; their means stay about the same in physical units."""
+        """Changes the share of all policies; their means stay about the same in physical units."""
         before = self.share
         share = min(max(before * factor, _LEAST), 1.0)
         for policy in self.policies:

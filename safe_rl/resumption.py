@@ -22,7 +22,7 @@ __all__ = ["expect_same_identity", "identity", "reading", "record", "settings"]
 
 @contextmanager
 def reading(path: str | Path, kind: str) -> Iterator[None]:
-    """Context in which content that does not fit is a CheckpointError."""
+    """Context that reports content that does not fit as a CheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -51,7 +51,7 @@ def settings(stored: dict[str, Any], kind: type[Any]) -> Any:
 def identity(
     task: LearnableTask, environment: VectorEnvironment, handler: Handler | None, limits: Sequence[CostLimit]
 ) -> dict[str, Any]:
-    """Properties of a learner's task and handler on which its checkpoint must agree with those it is loaded for."""
+    """Properties of task and handler that must be the same in a checkpoint and in the learner that loads it."""
     return {
         "task": f"{task.name} {fingerprint(task) if isinstance(task, Task) else ''}".strip(),
         "discount": float(task.discount),
@@ -65,7 +65,7 @@ def identity(
 
 
 def expect_same_identity(stored: dict[str, Any], given: dict[str, Any], path: str | Path) -> None:
-    """Rejects a checkpoint of another task or handler.
+    """Rejects a checkpoint made for a different task or handler.
 
     Args:
         stored: identity in the file.

@@ -1,4 +1,4 @@
-"""The end of a learner's run, and the actions that are due after each update."""
+"""The goal of a learner's run, and the actions that are due after each update."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunPlan:
     """The arguments of `Learner.learn`, checked.
 
     Args:
-        goal: total that the run ends at.
+        goal: total at which the run ends.
         unit: in which the goal is counted.
         checkpoint: file of the checkpoint; None for none.
         checkpoint_every: updates between two checkpoints.
@@ -38,7 +38,7 @@ class RunPlan:
         log: folder of the log; None for none.
 
     Raises:
-        InvalidValue: an argument is not of its kind or range.
+        InvalidValue: an argument has the wrong type or is out of range.
     """
 
     goal: int

@@ -38,7 +38,7 @@ def fix_scales(
         of the reward, a scalar.
 
     Raises:
-        InvalidValue: the data are finite but too large to be scaled: a learner would see zeros and learn nothing.
+        InvalidValue: the data are finite but too large to be scaled; a learner would receive zeros and learn nothing.
     """
     std, mean = torch.std_mean(rows.observation, dim=0)
     for policy in policies:

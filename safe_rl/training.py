@@ -62,7 +62,7 @@ class Learner(ABC):
         task: defines the environment, the discount and the name.
         seed: of the learner and of its environment.
         settings: a frozen dataclass of numbers, strings and tuples.
-        device: where networks, memory and environment live.
+        device: of networks, memory and environment.
         handler: of the task's constraints; None learns the reward alone.
         environments: how many are stepped together.
         evaluation_environments: how many of them run without exploration noise if there is a handler, so that budgets
@@ -110,7 +110,7 @@ class Learner(ABC):
         self.discount = float(
             expect_number(task.discount, f"task '{task.name}': discount", least=0.0, below=1.0, hint=hint)
         )
-        # Two streams that share nothing; the same seed in both would tie the first weights to the first starts.
+        # Two independent streams; with the same seed, the first weights and the first starts would be correlated.
         own, chance = np.random.SeedSequence(seed).generate_state(2)
         self.generator = torch.Generator(device=self.device).manual_seed(int(own))
         environment = task.vector_env(environments, device=self.device, seed=int(chance))
@@ -152,11 +152,11 @@ class Learner(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Before the first update: warm-up data and scales."""
+        """Collects warm-up data and fixes the scales, before the first update."""
 
     @abstractmethod
     def iterate(self) -> None:
-        """Collect what is due and make one update; raises `updates` by one."""
+        """Collects the transitions that are due, makes one update and increments `updates`."""
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module | Tensor]:
@@ -164,7 +164,7 @@ class Learner(ABC):
 
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
-        """Quantities to plot during training."""
+        """Returns quantities to plot during training."""
 
     @abstractmethod
     def learner_state(self) -> dict[str, Any]:
@@ -189,10 +189,10 @@ class Learner(ABC):
         return self
 
     def guided(self, controller: Callable[[Task], Controller], settings: JumpStartSettings | None = None) -> Self:
-        """Lets another controller begin the runs, less and less far; `with_jump_start` with one of this task.
+        """Lets another controller begin the runs, for an ever shorter part: `with_jump_start` on this task.
 
         Args:
-            controller: makes the prior policy: `LQR`, `NonlinearMPC`, a function of the task.
+            controller: constructs the prior policy: `LQR`, `NonlinearMPC`, a function of the task.
             settings: default: those of `JumpStartSettings`.
 
         Raises:
@@ -209,7 +209,7 @@ class Learner(ABC):
 
     @property
     def safety_filter(self) -> BarrierFilter | None:
-        """Through which its actions pass; None without one."""
+        """The filter through which actions pass; None if there is none."""
         return None if self.collector.filter is None else self.collector.filter.safety_filter
 
     def controller(self) -> PolicyController | Filtered:
@@ -240,12 +240,12 @@ class Learner(ABC):
             steps: train until this many transitions have been collected instead, including the warm-up.
             progress: show a progress bar if the output is a terminal.
             checkpoint: file from which the run can be resumed exactly, written every `checkpoint_every` updates, at the
-                end and on Ctrl-C. A learner that starts afresh refuses to write over an existing one. If it cannot be
-                written, training continues with a warning, and the last one is written to the current folder or the one
-                for temporary files.
-            evaluate_every: evaluate the mean actions of `result`, which is what is saved, and of `policy`, whose costs
-                are measured, every so many updates; it does not change the run.
-            log: folder for `progress.csv` and, where TensorBoard is installed, its files.
+                end and on Ctrl-C. A new learner refuses to overwrite an existing one. If it cannot be written, training
+                continues with a warning, and the last one is written to the current folder or to the folder for
+                temporary files.
+            evaluate_every: number of updates after which the mean actions of `result`, which is saved, and of `policy`,
+                whose costs are measured, are evaluated; this does not change the run.
+            log: folder for `progress.csv` and, if TensorBoard is installed, its files.
 
         Raises:
             InUse: another process learns with the same checkpoint or log.
@@ -306,7 +306,7 @@ class Learner(ABC):
                     try:
                         self.iterate()
                     except Exception:
-                        # Where the weights are NaN so are the actions, and the environment is not the cause.
+                        # If the weights are NaN, so are the actions, and the environment is not the cause.
                         self._check_finite(checkpoint)
                         raise
                     interrupted = came()
@@ -323,7 +323,7 @@ class Learner(ABC):
         return self
 
     def _write_checkpoint(self, path: Path, last: bool) -> None:
-        """Writes one, the last one wherever it can be written; a disk that is full does not end a run."""
+        """Writes a checkpoint, the last one to any folder that can be written; a full disk does not end the run."""
         try:
             if last:
                 self.checkpoint, trouble = kept(path, self.save)
@@ -406,7 +406,7 @@ class Learner(ABC):
         """Loads a learner that resumes exactly where the saved one stopped (given the same hardware and versions).
 
         Args:
-            handler: the one it was made with; a handler holds settings only; its state is in the file.
+            handler: the one with which it was made; a handler holds only settings, and its state is in the file.
 
         Raises:
             CheckpointError: the file is damaged or not a checkpoint, or belongs to another task or handler.
@@ -420,12 +420,12 @@ class Learner(ABC):
         return learner
 
     def identity(self) -> dict[str, Any]:
-        """Properties of task and handler on which a checkpoint must agree with those it is loaded for."""
+        """Properties of task and handler that must be the same in a checkpoint and in the learner that loads it."""
         limits = () if self.constraints is None else self.constraints.limits
         return resumption.identity(self.task, self.collector.environment, self.handler, limits)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a run depends on."""
+        """The complete state of a run."""
         return {
             "identity": self.identity(),
             "seed": self.seed,

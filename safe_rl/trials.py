@@ -1,4 +1,4 @@
-"""Trials: a learner's policies and a regulator run from the same starts during training, and the best is kept."""
+"""Trials: during training, a learner's policies and a regulator run from the same starts, and the best one is kept."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Trials", "regulator_law", "set_share", "simulated", "stabilises"]
 
 _EVERY = 1000  # updates between two trials
 _RUNS = 128  # of a trial; every policy runs from the same starts under the same disturbances
-_SEED = 2**32 - 1  # of these draws: that of no comparison
+_SEED = 2**32 - 1  # of these draws, different from those of comparisons
 _ARRIVED = 0.95  # share of the runs that a stabilising regulator brings to the reference
 
 
 def simulated(task: Task) -> Task:
-    """A task as learners simulate it: with the nominal plant, and the state as the observation."""
+    """A task as simulated by learners: with the nominal plant, and the state as the observation."""
     return dataclasses.replace(task, truth=None, measurement=None)
 
 
@@ -71,7 +71,7 @@ def stabilises(task: Any, controller: Callable[[Task], Controller] = LQR) -> boo
 
 
 class Trials(ABC):
-    """Runs policies of a learner from the same starts every 1,000 updates and keeps the one of least cost.
+    """Runs policies of a learner from the same starts every 1,000 updates and keeps the one with the lowest cost.
 
     Args:
         task: whose runs are simulated.
@@ -79,7 +79,7 @@ class Trials(ABC):
         best: the policy that is kept at first.
 
     Attributes:
-        waits: updates for which only the critics learn.
+        waits: number of initial updates in which only the critics learn.
     """
 
     waits: ClassVar[int] = 0

@@ -1,4 +1,4 @@
-"""The discounted worst margin of a trajectory as a value: critics that see a violation coming (Fisac et al., 2019)."""
+"""The discounted worst margin of a trajectory as a value, by which critics predict violations (Fisac et al., 2019)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ["Margins", "worst_margin"]
 
 
 def worst_margin(margin: Tensor, successor: Tensor, discount: float, terminated: Tensor) -> Tensor:
-    """(1 - discount) g + discount max(g, V'), the safety Bellman equation, and g where nothing follows.
+    """(1 - discount) g + discount max(g, V'), the safety Bellman equation, and g at the end of a run.
 
-    Fisac, Lugovoy, Rubies-Royo, Ghosh & Tomlin (2019), here with g > 0 where violated. V > 0 tells that the
-    trajectory is going to violate the constraint; as the discount approaches 1, V becomes its largest g.
+    Fisac, Lugovoy, Rubies-Royo, Ghosh & Tomlin (2019), here with g > 0 where violated. V > 0 means that the trajectory
+    will violate the constraint; as the discount approaches 1, V becomes its largest g.
 
     Args:
         margin: g, of the sample.
         successor: V', of the next state.
         discount: per sample.
-        terminated: 1 where nothing follows.
+        terminated: 1 where the run terminates.
     """
     return torch.lerp(margin, torch.maximum(margin, successor), discount * (1.0 - terminated))
 
 
 @final
 class Margins:
-    """The largest g(x, u) of constraints of a task for batches, from what a policy observes.
+    """The largest g(x, u) of constraints of a task, for batches of a policy's observations.
 
     Args:
         task: whose policy observes the state.

@@ -1,4 +1,4 @@
-"""What a report shows beyond the comparison, where it was asked for."""
+"""Optional parts of a report beyond the comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Additions:
     Args:
         robustness: of the same controllers; default: none.
         trainings: of the same learners with several seeds; default: none.
-        films: whether films of a run are shown, where the plant has a drawing; default: no.
+        films: whether films of a run are shown, if the plant has a drawing; default: no.
     """
 
     robustness: Robustness | None = None

@@ -19,7 +19,7 @@ COLOURS = 7
 _DASHES = ("", "6 2", "2 2", "8 2 2 2")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 10.0, 14.0, 38.0
 _GLYPH, _LINE = 6.6, 12.0  # about the width of a character and the height of a line
-_FAR = 1e4  # what is drawn outside the chart is cut at this distance
+_FAR = 1e4  # lines are clipped at this distance outside the chart
 
 
 @final
@@ -48,7 +48,7 @@ class Axis:
             return np.asarray(np.log(np.maximum(values, 1e-300) / self.low) / span)
 
     def ticks(self, count: int) -> list[float]:
-        """Round numbers on the axis, about so many."""
+        """Round numbers on the axis, about as many as given."""
         if self.is_log:
             decades = range(math.floor(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
             for factors in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
@@ -69,7 +69,7 @@ def linear(low: float, high: float, label: str, margin: float = 0.04) -> Axis:
     """A linear axis around these values.
 
     Args:
-        low, high: of the data; equal ones are given some width.
+        low, high: of the data; if they are equal, the axis is widened around them.
         label: with the unit.
         margin: beyond the ends, as a share of their distance; default: 0.04.
     """
@@ -90,7 +90,7 @@ def logarithmic(low: float, high: float, label: str) -> Axis:
 
 @final
 class Chart:
-    """A chart that is drawn on piece by piece.
+    """A chart to which elements are added one by one.
 
     Args:
         x, y: its axes.
@@ -127,7 +127,7 @@ class Chart:
             self._inside.append(element("path", attributes={"d": path + "Z", "class": f"band c{index % COLOURS}"}))
 
     def shade(self, low: float, high: float) -> None:
-        """Marks what is forbidden between two values of y."""
+        """Shades the forbidden range between two values of y."""
         top, bottom = self._y(max(low, high)), self._y(min(low, high))
         attributes = {"x": _LEFT, "y": top, "width": self._width - _LEFT - _RIGHT, "height": bottom - top}
         self._inside.append(element("rect", attributes={**attributes, "class": "unsafe"}))
@@ -170,7 +170,7 @@ class Chart:
         self.line(np.array([self.x.low, self.x.high]), np.array([y, y]), "curve", index)
 
     def label(self, x: float, y: float, text: str, index: int) -> None:
-        """A text beside a point, on the side that has room, above or below the labels that are there already."""
+        """A text beside a point, on the side that has room, above or below the labels already placed."""
         px, py = float(self._x(np.array([x]))[0]), self._y(y)
         right, width = px < 0.62 * self._width, _GLYPH * len(text)
         left = px + 6 if right else px - 6 - width
@@ -189,7 +189,7 @@ class Chart:
         """The chart with its axes.
 
         Args:
-            title: what it shows, for readers who do not see it.
+            title: a description for readers who cannot see the chart.
             identifier: unique on the page.
         """
         right, bottom = self._width - _RIGHT, self._height - _BOTTOM
@@ -197,7 +197,7 @@ class Chart:
             element("line", attributes={"x1": _LEFT, "x2": right, "y1": bottom, "y2": bottom, "class": "axis"}),
             element("line", attributes={"x1": _LEFT, "x2": _LEFT, "y1": _TOP, "y2": bottom, "class": "axis"}),
         ]
-        free = -math.inf  # numbers to the left of here are there already
+        free = -math.inf  # the numbers up to here are already drawn
         for value in self.x.ticks(5):
             at, number = float(self._x(np.array([value]))[0]), _tick(value, self.x)
             frame.append(
@@ -255,14 +255,14 @@ class Chart:
                 parts.append(f"H{px:.1f}V{py:.1f}")
                 continue
             point = f"{px:.1f} {py:.1f}"
-            if pen == "M" or point != before:  # points on top of each other are one
+            if pen == "M" or point != before:  # coinciding points are drawn once
                 parts.append(pen + point)
             pen, before = "L", point
         return "".join(parts)
 
 
 def thinned(length: int, most: int) -> np.ndarray:
-    """Indices of at most so many samples, evenly spread, the first and the last among them."""
+    """Indices of at most the given number of samples, evenly spread, including the first and the last."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
 
 

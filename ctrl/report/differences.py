@@ -17,7 +17,7 @@ from systems.statistics import LEVEL, Estimate
 __all__ = ["CHANCE", "Difference", "broken", "differences", "exceeds"]
 
 CHANCE = " (which may be chance)"
-"""Said of a limit that was exceeded no more than chance explains."""
+"""Added to a limit that was exceeded, but no more than chance explains."""
 
 
 @final
@@ -48,8 +48,8 @@ class Difference:
 def differences(costs: Mapping[str, np.ndarray]) -> dict[frozenset[str], Difference]:
     """The differences of all pairs of controllers.
 
-    The intervals hold together: each is Student's t on the paired differences at a level of 1 - 0.05 / pairs
-    (Bonferroni), so that the chance that any statement made of them is wrong is at most 5 %.
+    The intervals hold simultaneously: each is Student's t on the paired differences at a level of 1 - 0.05 / pairs
+    (Bonferroni), so the probability that any statement derived from them is wrong is at most 5 %.
 
     Args:
         costs: whole cost of each run, by controller, (runs,) in the same order.
@@ -69,10 +69,10 @@ def differences(costs: Mapping[str, np.ndarray]) -> dict[frozenset[str], Differe
 
 
 def broken(comparison: ComparisonData, name: str) -> dict[str | None, str]:
-    """What a controller did not keep, in words: constraints by name, soft ones aside, and the domain under None.
+    """Descriptions of what a controller violated: constraints by name, except soft ones, and the domain under None.
 
-    A chance constraint or a budget whose limit was exceeded no more than chance explains is listed, too, and says so:
-    such a controller cannot be said to have kept it.
+    A chance constraint or a budget whose limit was exceeded, but no more than chance explains, is listed with this
+    remark, because the runs do not show that the controller kept it.
 
     Args:
         comparison: its results.
@@ -90,7 +90,7 @@ def broken(comparison: ComparisonData, name: str) -> dict[str | None, str]:
 
 
 def exceeds(verdict: Verdict) -> bool:
-    """Whether the runs exceed the limit of a chance constraint or a budget, beyond chance or not.
+    """Whether the runs exceed the limit of a chance constraint or a budget, significantly or not.
 
     Args:
         verdict: on the constraint.

@@ -16,7 +16,7 @@ _POINTS = 200  # of a distribution
 
 
 def trade_off(comparison: ComparisonData) -> Element | None:
-    """Mean cost against the time of a step, with the Pareto front; None where nothing was timed or every cost is
+    """Mean cost against the time of a step, with the Pareto front; None if nothing was timed or every cost is
     infinite.
 
     Args:
@@ -59,7 +59,7 @@ def trade_off(comparison: ComparisonData) -> Element | None:
 
 
 def distributions(comparison: ComparisonData) -> Iterator[tuple[str, Element]]:
-    """The distributions of the time of a step and of the cost of a run, with what they are of.
+    """The distributions of the time of a step and of the cost of a run, with their titles.
 
     Args:
         comparison: its results.
@@ -84,7 +84,7 @@ def margins(comparison: ComparisonData) -> Iterator[tuple[str, Element]]:
         worst = {name: runs.margins[..., i].max(axis=1) for name, runs in comparison.runs.items()}
         finite = {name: values[np.isfinite(values)] for name, values in worst.items()}
         every = np.concatenate([*finite.values(), np.zeros(1)])
-        # One run that got away must not flatten the others.
+        # A single diverged run must not compress the scale for all others.
         low, high = float(every.min()), float(np.quantile(every, 0.99)) if len(every) > 100 else float(every.max())
         x = linear(low, max(high, 0.15 * abs(low)), "largest margin of a run; violated above 0")
         chart = Chart(x, Axis(0.0, 1.02, "share of runs"), 420.0, 220.0)
@@ -112,7 +112,7 @@ def _cumulated(
 
 
 def _curve(chart: Chart, values: np.ndarray, index: int, count: int) -> None:
-    """The share of ``count`` entries up to each value; those that are not finite are above all."""
+    """The share of ``count`` entries up to each value; those that are not finite count as larger than all."""
     if not len(values):
         return
     ordered = np.sort(values)

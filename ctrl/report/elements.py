@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, tostring
 __all__ = ["Element", "Item", "document", "element"]
 
 Item = Element | str | None | Iterable["Item"]
-"""What an element may hold: text, elements, several of them, or nothing."""
+"""Content of an element: text, elements, a sequence of them, or none."""
 
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -20,7 +20,7 @@ def element(tag: str, *content: Item, attributes: Mapping[str, object] | None = 
     Args:
         tag: such as ``p``.
         content: in order; texts are escaped when the page is written.
-        attributes: by name; numbers are written with as few digits as they need; default: none.
+        attributes: by name; numbers are written with as few digits as possible; default: none.
     """
     made = Element(tag, {name: _text(value) for name, value in (attributes or {}).items()})
     _fill(made, content)

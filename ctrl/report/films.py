@@ -1,4 +1,4 @@
-"""Films of a comparison's runs: frames beside each other in one drawing, which the style sheet moves on while it plays.
+"""Films of a comparison's runs: frames side by side in one drawing, which the style sheet shifts while it plays.
 
 There is no script: a checkbox starts and stops all films of the page.
 """
@@ -18,7 +18,7 @@ __all__ = ["films", "shown_run"]
 
 _WIDTH = 300.0  # units of a drawing
 _HEIGHTS = (60.0, 300.0)
-_TITLE = 18.0  # above what is drawn
+_TITLE = 18.0  # above the drawing
 _LONGEST = 12.0  # seconds of a film
 _FRAMES = 80
 
@@ -70,7 +70,7 @@ def _film(scene: Scene, seconds: float, title: str) -> Element:
     left, right, bottom, top = scene.window
     scale = min(_WIDTH / (right - left), _HEIGHTS[1] / (top - bottom))
     height = max(scale * (top - bottom), _HEIGHTS[0])
-    # What is drawn is centred; its window is extended to the sides to fill the drawing.
+    # The scene is centred; its window is extended to both sides to fill the drawing.
     room = 0.5 * (_WIDTH / scale - (right - left)), 0.5 * (height / scale - (top - bottom))
     ends = (left - room[0], right + room[0], bottom - room[1], top + room[1])
 

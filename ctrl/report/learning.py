@@ -48,7 +48,7 @@ def learning_curves(
 
 
 def seed_sentences(trainings: Sweep) -> list[str]:
-    """What the policies of several training seeds cost, for the first screen.
+    """Sentences on the costs of the policies of several training seeds, for the top of the page.
 
     Args:
         trainings: one cell for each learner and seed.
@@ -59,8 +59,8 @@ def seed_sentences(trainings: Sweep) -> list[str]:
         if len(costs) < 2 or not np.isfinite(costs).all():
             continue
         sentences.append(
-            f"{name}: over {len(costs)} training seeds the mean cost is {interval(mean(np.array(costs)))}; single "
-            f"seeds lie between {number(min(costs))} and {number(max(costs))}. The table shows seed 0 alone."
+            f"{name}: over {len(costs)} training seeds the mean cost is {interval(mean(np.array(costs)))}; "
+            f"individual seeds lie between {number(min(costs))} and {number(max(costs))}. The table shows seed 0 alone."
         )
     return sentences
 

@@ -1,4 +1,4 @@
-"""What a report does not show, with the commands that add it."""
+"""Commands that add the parts a report does not contain."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def missing(
     more: Additions,
     folder: str | Path | None,
 ) -> Element:
-    """The commands, each with what it adds.
+    """The commands, each with a description of the part that it adds.
 
     Args:
         comparison: its results.
-        command: the command line that made them.
-        sources: what it calls the task and the controllers, by the names that they are shown under.
-        more: what the report shows beyond the comparison.
-        folder: of the results, from which a command that adds to them goes on; None for a new one.
+        command: the command line that produced them.
+        sources: how it names the task and the controllers, by the names under which they are shown.
+        more: the optional parts that the report already has.
+        folder: of the results, to which a command adds; None for a new one.
     """
     here = [*_without(command, ("--out",)), *(() if folder is None else ("--out", str(folder)))]
     task = sources.get(comparison.task.name, comparison.task.name)
@@ -77,7 +77,7 @@ def _without(command: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _change(comparison: ComparisonData) -> str | None:
-    """A parameter of the true plant with another value that it may have; None if the plant is another one already."""
+    """A parameter of the true plant with a different valid value; None if the true plant already differs."""
     plant = comparison.task.plant
     if comparison.task.truth is not None:
         return None

@@ -34,7 +34,7 @@ def interval(estimate: Estimate, level: str = "95\u00a0%: ") -> str:
 
     Args:
         estimate: the two.
-        level: said before the interval; default: 95 %.
+        level: stated before the interval; default: 95 %.
     """
     if not math.isfinite(estimate.low):
         return f"{number(estimate.value)} (no interval)"
@@ -51,7 +51,7 @@ def interval(estimate: Estimate, level: str = "95\u00a0%: ") -> str:
 
 
 def rate(counted: Rate, unit: str = "runs") -> str:
-    """Counts with the interval of the probability behind them.
+    """Counts with the confidence interval of their probability.
 
     Args:
         counted: k of n.
@@ -72,7 +72,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in a unit that suits them."""
+    """A duration given in seconds, in a suitable unit."""
     if not math.isfinite(seconds):
         return "not timed"
     if seconds < 1e-3:
@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Names as a sentence lists them."""
+    """Names joined as in a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

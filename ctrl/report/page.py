@@ -1,4 +1,4 @@
-"""The report: one HTML page that explains a comparison, with everything it needs inside."""
+"""The report: one self-contained HTML page that explains a comparison."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def page(
 
     Args:
         comparison: its results.
-        command: the command line, shown as it can be repeated, with those that add to it; default: none.
+        command: the command line, shown so that it can be repeated, with those that add to it; default: none.
         logs: ``progress.csv`` of trainings, by controller, for learning curves; default: none.
-        sources: what the command line calls the task and the controllers, by the names that they are shown under;
+        sources: how the command line names the task and the controllers, by the names under which they are shown;
             default: these names.
         more: results beyond the comparison; default: none.
-        folder: of the results, from which a command that adds to them goes on; default: not named.
+        folder: of the results, to which the commands shown add; default: not named.
     """
     more = more or Additions()
     shown = films(comparison) if more.films else []
@@ -81,7 +81,7 @@ def page(
     ]
     if command:
         said = missing(comparison, command, sources or {}, more, folder)
-        sections.append(Section("missing", "What is not on this page", [said]))
+        sections.append(Section("missing", "Not on this page", [said]))
     links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
     head = element(
         "head",
@@ -135,7 +135,7 @@ def _first(comparison: ComparisonData, more: Additions) -> Element:
     if more.robustness is not None:
         answers.insert(3, ("What if the plant differs?", tuple(robustness_sentences(more.robustness))))
     if more.trainings is not None and (said := seed_sentences(more.trainings)):
-        answers.insert(1, ("What does the training seed change?", tuple(said)))
+        answers.insert(1, ("How much does the training seed matter?", tuple(said)))
     parts = [
         element("section", element("h3", question), element("ul", [element("li", s) for s in sentences]))
         for question, sentences in answers
@@ -146,7 +146,11 @@ def _first(comparison: ComparisonData, more: Additions) -> Element:
         failures += [f"{name}, robustness: {why}" for name, why in more.robustness.failed.items()]
     if failures:
         parts.append(
-            element("section", element("h3", "What did not run?"), element("ul", [element("li", f) for f in failures]))
+            element(
+                "section",
+                element("h3", "Which controllers did not run?"),
+                element("ul", [element("li", f) for f in failures]),
+            )
         )
     return element("div", parts, attributes={"class": "summary"})
 
@@ -163,15 +167,15 @@ def _sections(comparison: ComparisonData) -> list[Section]:
         title, charts = portraits
         note = "Dots: starts from which the run arrives at the reference and stays; crosses: all other starts."
         if any(name in comparison.regions for name in names) and len(comparison.task.plant.state) == 2:
-            note += " Bold outline: from inside it, arrival is proved for the loop without disturbances."
+            note += " Bold outline: region from which arrival is proved for the loop without disturbances."
         if len(comparison.task.plant.state) > 2:
-            note += " The states are projected on this plane, where lines may cross."
+            note += " The states are projected onto this plane, where trajectories may cross."
         sections.append(Section("phase", f"Phase portraits: {title}", [_note(note), _grid(charts)]))
     pareto = trade_off(comparison)
     if pareto is not None:
         note = (
             "Points: mean cost and median time of a step, with the interval of the mean and the 99th percentile. Step "
-            "line: the lowest mean cost within a time; it says nothing of constraints."
+            "line: the lowest mean cost up to a given time; constraints are not taken into account."
         )
         sections.append(Section("pareto", "Cost against the time of a step", [_note(note), _grid([pareto], wide=True)]))
     curves = [_titled(title, drawing) for title, drawing in distributions(comparison)]
@@ -180,7 +184,7 @@ def _sections(comparison: ComparisonData) -> list[Section]:
     )
     worst = [_titled(f"'{title}'", drawing) for title, drawing in margins(comparison)]
     if worst:
-        note = "Share of the runs whose largest margin is at most the value; at 0, of those that violate nothing."
+        note = "Share of the runs whose largest margin is at most the value; at 0, the share without a violation."
         sections.append(
             Section("margins", "Distributions of violations", [_note(note), legend(names), _grid(worst, wide=True)])
         )
@@ -192,8 +196,8 @@ def _learning(comparison: ComparisonData, logs: Mapping[str, Path], more: Additi
     if not charts:
         return []
     note = (
-        "Thin: minus the mean undiscounted return of the training runs since the line before, exploration noise "
-        "included; thick: its moving average over a twentieth of the lines. Horizontal: mean costs of this comparison."
+        "Thin: minus the mean undiscounted return of the training runs since the previous entry, with exploration "
+        "noise; thick: its moving average over a twentieth of the entries. Horizontal: mean costs of this comparison."
     )
     if more.trainings is not None:
         note += (
@@ -211,8 +215,8 @@ def _robustness(comparison: ComparisonData, more: Additions) -> list[Section]:
         return []
     parts: list[Item] = [
         _note(
-            "Loops that differ from the task that the controllers were made for, one thing at a time; the same starts "
-            "and draws at every value. Bands: 95 %, Student's t of a mean cost and Wilson of a share."
+            "Loops that differ from the task for which the controllers were designed, in one respect at a time; the "
+            "same starts and draws at every value. Bands: 95 %, Student's t for mean costs and Wilson for shares."
         ),
         robustness_table(result),
         legend(list(comparison.runs)),
@@ -232,9 +236,9 @@ def _trajectories(comparison: ComparisonData) -> list[Item]:
     shown = f"{RUNS} of {count} runs" if count > RUNS else "all runs"
     parts: list[Item] = [
         _note(
-            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median of those that go on; "
-            "dashed: the reference; shaded: beyond a bound of a box constraint or an actuator; crosses: runs that left "
-            "the domain."
+            f"Thin: {shown}; band: from the lowest to the highest of all runs; thick: the median of those that have "
+            "not ended; dashed: the reference; shaded: beyond a bound of a box constraint or an actuator; crosses: "
+            "runs that left the domain."
         )
     ]
     for title, charts in traces(comparison):

@@ -1,4 +1,4 @@
-"""Curves of cost and violations over how far the loop that runs differs from the task that controllers know."""
+"""Curves of cost and violations over the difference between the loop that runs and the task that controllers know."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["robustness_charts", "robustness_sentences", "robustness_table"]
 
 
 def robustness_charts(result: Robustness, order: Sequence[str]) -> Iterator[tuple[str, str, list[Element]]]:
-    """For each axis its title, a note, and two charts: of cost, and of the share of runs that break something, or
-    arrive where none ever breaks anything.
+    """For each axis its title, a note, and two charts: of the cost, and of the share of runs with a violation, or, if
+    there is never a violation, of the share of runs that arrive.
 
     Args:
         result: of all cells.
-        order: of the controllers on the page, by which they have their colours.
+        order: of the controllers on the page, which determines their colours.
     """
     curves = {(name, axis.title): result.curve(name, axis) for axis in result.axes for name in result.controllers}
     is_broken = any(rate.k for curve in curves.values() for rate in curve.broken)
-    label = "share that breaks or leaves" if is_broken else "share that arrives and stays"
+    label = "share with a violation" if is_broken else "share that arrives and stays"
     for number_of, axis in enumerate(result.axes):
         own = {name: curves[name, axis.title] for name in result.controllers}
         costs = [end for c in own.values() for e in c.cost for end in (e.low, e.value, e.high) if np.isfinite(end)]
@@ -45,7 +45,7 @@ def robustness_charts(result: Robustness, order: Sequence[str]) -> Iterator[tupl
 
 
 def robustness_table(result: Robustness) -> Element:
-    """For each axis and controller the range of values that adds no violation, and the cost at the ends.
+    """For each axis and controller, the range of values without additional violations, and the cost at its ends.
 
     Args:
         result: of all cells.
@@ -59,15 +59,15 @@ def robustness_table(result: Robustness) -> Element:
             cells.append(f"{curve.range}{cost}")
         rows.append(cells)
     caption = (
-        "Range of values around the nominal one at which no more runs violate a constraint, leave the domain or "
-        "diverge than there, and the largest mean cost of all values over the nominal one. A range is "
-        "that of the runs tried, not a guarantee."
+        "Range of values around the nominal one without additional runs that violate a constraint, leave the domain or "
+        "diverge, and the largest mean cost of all values divided by the nominal one. A range refers to "
+        "the runs of this test and is not a guarantee."
     )
     return table(caption, ["what is varied", *result.controllers], rows)
 
 
 def robustness_sentences(result: Robustness) -> list[str]:
-    """What the curves say, for the first screen.
+    """Sentences that summarise the curves, for the top of the page.
 
     Args:
         result: of all cells.
@@ -76,13 +76,13 @@ def robustness_sentences(result: Robustness) -> list[str]:
     for name in result.controllers:
         worse = [axis.words.format(v) for axis in result.axes for v in result.curve(name, axis).worse]
         sentences.append(
-            f"{name}: more runs break a constraint, leave the domain or diverge at {joined(worse)}."
+            f"{name}: more runs violate a constraint, leave the domain or diverge at {joined(worse)}."
             if worse
-            else f"{name}: nothing that was varied makes more runs break a constraint, leave the domain or diverge."
+            else f"{name}: no variation makes more runs violate a constraint, leave the domain or diverge."
         )
     sentences.append(
-        f"Named is the first value on each side of the nominal one, of those tried with {result.starts} runs each; the "
-        "controllers were made for the task as it is."
+        f"The values given are the first on each side of the nominal one, of those tried with {result.starts} runs "
+        "each; the controllers were designed for the nominal task."
     )
     return sentences
 

@@ -1,4 +1,4 @@
-"""The style sheet of a report: light, dark and print, on phones and on desks."""
+"""The style sheet of a report: light, dark and print, for phones and large screens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary of a comparison: sentences made from its numbers, each only where the numbers say so."""
+"""The summary of a comparison: sentences that are included only if its numbers support them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Answer", "summary"]
 @final
 @dataclass(frozen=True)
 class Answer:
-    """One question about a comparison with the sentences that answer it.
+    """A question about a comparison, with the sentences that answer it.
 
     Args:
         question: in a few words.
@@ -35,7 +35,7 @@ class Answer:
 
 
 def summary(comparison: ComparisonData) -> tuple[Answer, ...]:
-    """What the numbers of a comparison say.
+    """Questions and answers that summarise a comparison.
 
     Args:
         comparison: its results.
@@ -43,12 +43,12 @@ def summary(comparison: ComparisonData) -> tuple[Answer, ...]:
     measured = (Answer("What was measured?", tuple(_measured(comparison))),) if comparison.task.measurement else ()
     return (
         Answer("Which controller is better?", tuple(_costs(comparison))),
-        Answer("What is violated?", tuple(_violations(comparison))),
-        Answer("What is proved, what sampled?", tuple(_regions(comparison))),
-        Answer("What does a step cost?", tuple(_times(comparison))),
+        Answer("Which constraints are violated?", tuple(_violations(comparison))),
+        Answer("What is proved, and what is sampled?", tuple(_regions(comparison))),
+        Answer("How long does a step take?", tuple(_times(comparison))),
         *measured,
         Answer("What was approximated?", tuple(_approximations(comparison))),
-        Answer("What was equal among them?", tuple(_equal(comparison))),
+        Answer("What did they have in common?", tuple(_equal(comparison))),
     )
 
 
@@ -97,13 +97,13 @@ def _costs(comparison: ComparisonData) -> Iterator[str]:
 
 
 def _compared(comparison: ComparisonData, best: str, name: str, pair: Difference) -> str:
-    """The controller beside the one that the others are compared with."""
+    """One controller compared with the reference of the comparison."""
     if not pair.is_clear:
         each = ((one, _lost(comparison, one, unlike=other)) for one, other in ((best, name), (name, best)))
         said = [f"{one} {lost}" for one, lost in each if lost]
         return f"{_tied(pair)[:-1]}; but {' and '.join(said)}." if said else _tied(pair)
     first, second = pair.first, pair.second
-    # A cost that was reached by breaking what the task requires does not make a controller better.
+    # A lower cost achieved by violating the task's requirements does not make a controller better.
     if not broken(comparison, first):
         return f"{first} is better than {second} by {_difference(pair)}."
     less = f"{first} costs less than {second} by {_difference(pair)}"
@@ -114,12 +114,12 @@ def _compared(comparison: ComparisonData, best: str, name: str, pair: Difference
 
 
 def _lost(comparison: ComparisonData, name: str, unlike: str | None = None) -> str:
-    """What a controller did not keep, as the rest of a sentence about it; empty where there is nothing.
+    """The violations of a controller, as the end of a sentence about it; empty if there are none.
 
     Args:
         comparison: its results.
         name: of the controller.
-        unlike: another controller; what that one did not keep either is left out; default: nothing is.
+        unlike: another controller, whose violations are left out; default: none are.
     """
     lost = broken(comparison, name)
     told = lost.keys() - (broken(comparison, unlike).keys() if unlike is not None else set())
@@ -129,7 +129,7 @@ def _lost(comparison: ComparisonData, name: str, unlike: str | None = None) -> s
 
 
 def _shared(comparison: ComparisonData, first: str, second: str) -> str:
-    """What neither of two controllers kept; empty where there is nothing."""
+    """The requirements that both controllers violated; empty if there are none."""
     one, other = broken(comparison, first), broken(comparison, second)
     shared = [key for key in one if key is not None and key in other]
     parts = []
@@ -144,7 +144,7 @@ def _shared(comparison: ComparisonData, first: str, second: str) -> str:
 
 
 def _but_soft(comparison: ComparisonData) -> str:
-    """Soft constraints are in the cost; a controller that breaks one is not set back."""
+    """Soft constraints are part of the cost, so violating one does not count against a controller again."""
     verdicts = next(iter(comparison.metrics.values())).verdicts
     return "" if all(verdict.counts for verdict in verdicts) else " that is not soft"
 
@@ -156,8 +156,8 @@ def _tied(pair: Difference) -> str:
         return f"The costs of {pair.first} and {pair.second} cannot be compared: a mean cost is not finite."
     if not np.isfinite(pair.cost.low):
         return (
-            f"{pair.first} and {pair.second} cannot be told apart: one run gives no interval of the difference of "
-            "their costs."
+            f"{pair.first} and {pair.second} cannot be distinguished: a single run gives no interval of the difference "
+            "of their costs."
         )
     return (
         f"{pair.first} and {pair.second} are tied: the difference of their mean costs is {_difference(pair)}, which "
@@ -191,7 +191,7 @@ def _violations(comparison: ComparisonData) -> Iterator[str]:
     clean = [name for name, m in comparison.metrics.items() if not m.violated.k and not m.left.k]
     if clean:
         each = ", for each of them" if len(clean) > 1 else ""
-        yield f"{joined(clean)}: no violation; {rate(Rate(0, runs))} violate anything{each}."
+        yield f"{joined(clean)}: no violation; {rate(Rate(0, runs))} have a violation{each}."
     for name, metrics in comparison.metrics.items():
         if name in clean:
             continue
@@ -202,7 +202,7 @@ def _violations(comparison: ComparisonData) -> Iterator[str]:
 
 
 def _verdict(verdict: Verdict, metrics: Metrics, dt: float) -> str:
-    """One constraint of one controller; nothing where it was never violated."""
+    """A sentence on one constraint and one controller; none if it was never violated."""
     name, measured, required = verdict.constraint, verdict.measured, verdict.requirement
     if not metrics.violations[name].k:
         return ""
@@ -234,21 +234,21 @@ def _regions(comparison: ComparisonData) -> Iterator[str]:
         each = " (each)" if len(names) > 1 else ""
         yield f"Sampled: {rate(Rate(k, n))} arrive at the reference and stay there under {joined(names)}{each}."
     if not comparison.is_proof_tried:
-        yield "No proof was tried."
+        yield "No proof was attempted."
         return
     for name in comparison.metrics:
         share = comparison.proved.get(name)
         if share is not None and share > 0:
             yield (
-                f"Proved: {name} reaches the reference without disturbances from at least {percent(share)} of the box "
+                f"Proved: without disturbances, {name} reaches the reference from at least {percent(share)} of the box "
                 "of starts."
             )
     none = [name for name in comparison.metrics if comparison.proved.get(name) == 0.0]
     if none:
-        yield f"Nothing was proved of {joined(none)} in the time given; trivium verify gives the reasons."
+        yield f"Nothing was proved for {joined(none)} within the time limit; trivium verify gives the reasons."
     without = [name for name in comparison.metrics if comparison.proved.get(name) is None]
     if without:
-        yield f"Nothing can be proved of {joined(without)}: no control law in closed form, or no enclosure of the loop."
+        yield f"No proof is possible for {joined(without)}: no control law in closed form, or no enclosure of the loop."
 
 
 def _times(comparison: ComparisonData) -> Iterator[str]:
@@ -263,7 +263,7 @@ def _times(comparison: ComparisonData) -> Iterator[str]:
         yield f"{name}: median {duration(metrics.step_p50)}, 99\u00a0% within {duration(metrics.step_p99)}; {late}."
     busy = comparison.workers
     yield (
-        f"One sample lasts dt = {duration(dt)}. Times are those of this machine, with {busy} "
+        f"One sample lasts dt = {duration(dt)}. Times were measured on this machine, with {busy} "
         f"{'process' if busy == 1 else 'processes'} at once."
     )
 
@@ -272,22 +272,22 @@ def _measured(comparison: ComparisonData) -> Iterator[str]:
     task, errors = comparison.task, {name: m.estimation_error for name, m in comparison.metrics.items()}
     assert task.measurement is not None
     taken = joined([str(signal) for signal in task.measurement.signals])
-    yield f"The controllers are given {taken}, with the same draws of noise and losses, and not the state."
+    yield f"The controllers receive {taken}, with the same draws of noise and drop-outs, and not the state."
     units = dict(zip(task.plant.state.names, task.plant.state.units, strict=True))
     for name in comparison.metrics:
-        source = f"takes its state from {comparison.estimators.get(name, 'an estimator of its own')}"
+        source = f"uses the state estimated by {comparison.estimators.get(name, 'an estimator of its own')}"
         error = joined([f"{state} {number(value)} {units[state]}" for state, value in errors[name].items()] or [""])
         yield (
-            f"{name} {source}; root mean square of its error, over the samples of all runs: {error}."
+            f"{name} {source}; root mean square error over the samples of all runs: {error}."
             if errors[name]
-            else f"{name} gives no estimate of the state."
+            else f"{name} reports no estimate of the state."
         )
 
 
 def _approximations(comparison: ComparisonData) -> Iterator[str]:
     exact = [name for name, said in comparison.approximations.items() if said == ()]
     if exact:
-        yield f"{joined(exact)}: nothing; the task is taken as it is written."
+        yield f"{joined(exact)}: nothing; the task is handled exactly."
     for name, said in comparison.approximations.items():
         if said is None:
             yield f"{name} does not announce its approximations."
@@ -302,15 +302,15 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
     its = " with the parameters of each run" if task.varied else ""
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"Equal: the starts{drawn} of {_runs(len(comparison.starts))}, the true plant{its}, the limits of its "
-        f"actuators, and the cost that is charged, the sum over {samples}{end}, not discounted."
+        f"The starts{drawn} of {_runs(len(comparison.starts))}, the true plant{its}, the limits of its "
+        f"actuators, and the cost that is charged: the undiscounted sum over {samples}{end}."
     )
-    yield f"None is told the disturbances or the parameters of the true plant; {difference(task)}."
+    yield f"No controller knows the disturbances or the parameters of the true plant; {difference(task)}."
     if task.reference.is_constant:
-        yield "The reference is constant, so no controller gains by knowing it in advance."
+        yield "The reference is constant, so there is no advantage in knowing it in advance."
     for name in comparison.metrics:
         known = comparison.knowledge.get(name)
-        said = str(known) if known is not None else "does not say what it minimises, was made from and knows in advance"
+        said = str(known) if known is not None else "does not state what it minimises, was tuned on or knows in advance"
         yield f"{name}: {said}."
 
 

@@ -48,7 +48,7 @@ def main_table(comparison: ComparisonData) -> Element:
             ]
         )
     caption = (
-        "Intervals at 95 %: Student's t of the mean cost, its ratio from paired runs, Wilson of rates, each by itself. "
+        "Individual 95 % intervals: Student's t for mean costs, paired runs for their ratios, Wilson for rates. "
         f"A margin above {ROUNDING:g} is a violation."
     )
     # Controllers are columns: their number is small, and a narrow table can be read on a phone.
@@ -59,7 +59,7 @@ def main_table(comparison: ComparisonData) -> Element:
 
 
 def difference_table(comparison: ComparisonData) -> Element | None:
-    """All pairs of controllers with the difference of their mean costs; None where there is only one.
+    """All pairs of controllers with the difference of their mean costs; None if there is only one controller.
 
     Args:
         comparison: its results.
@@ -81,8 +81,8 @@ def difference_table(comparison: ComparisonData) -> Element | None:
         size = "at most a millionth of the cost" if pair.is_negligible else interval(pair.cost)
         rows.append([f"{pair.second} \u2212 {pair.first}", size, said])
     caption = "Difference of mean cost over paired runs. " + (
-        f"The intervals of all {len(rows)} pairs hold together at 95 % (Bonferroni), so they are wider than those of "
-        "the table above."
+        f"The intervals of all {len(rows)} pairs hold simultaneously at 95 % (Bonferroni), so they are wider than "
+        "those of the table above."
         if len(rows) > 1
         else "Interval at 95 %."
     )
@@ -95,7 +95,7 @@ def excerpt(comparison: ComparisonData) -> str:
     Args:
         comparison: its results.
     """
-    heads = ["controller", "mean cost", "cost / cheapest", "violate anything", "arrive and stay", "step, median"]
+    heads = ["controller", "mean cost", "cost / cheapest", "with a violation", "arrive and stay", "step, median"]
     ratios = comparison.ratios
     rows = [
         [name, interval(m.cost), _ratio(ratios[name]), rate(m.violated), rate(m.settled), duration(m.step_p50)]
@@ -111,12 +111,12 @@ def _ratio(ratio: Estimate) -> str:
 
 
 def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
-    """A table that scrolls by itself where it is too wide, in reach of the keyboard.
+    """A table that scrolls if it is too wide, also by keyboard.
 
     Args:
-        caption: said above it.
+        caption: shown above it.
         heads: of the columns.
-        rows: of texts, the first of each being its head.
+        rows: of texts; the first text of each row is its head.
     """
     head = element("tr", [element("th", text, attributes={"scope": "col"}) for text in heads])
     body: list[Item] = [

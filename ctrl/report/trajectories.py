@@ -23,7 +23,7 @@ _PLANE = 40  # runs in a phase portrait
 
 
 def traces(comparison: ComparisonData) -> Iterator[tuple[str, list[Element]]]:
-    """Every signal that is shown, with a chart for each controller, all on one scale.
+    """All signals shown, each with one chart per controller on the same scale.
 
     Args:
         comparison: its results.
@@ -54,7 +54,7 @@ def traces(comparison: ComparisonData) -> Iterator[tuple[str, list[Element]]]:
 
 
 def phase_portraits(comparison: ComparisonData) -> tuple[str, list[Element]] | None:
-    """A chart for each controller in the plane of two states, with what the axes are; None for a single state.
+    """A chart for each controller in the plane of two states, and a description of the axes; None for a single state.
 
     Args:
         comparison: its results.
@@ -68,7 +68,7 @@ def phase_portraits(comparison: ComparisonData) -> tuple[str, list[Element]] | N
     for i, signal in zip(plane, (first, second), strict=True):
         values = [runs.states[..., i] for runs in comparison.runs.values()]
         low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
-        # A proved region is shown as far as it does not make the runs small.
+        # A proved region enlarges the axes only as long as the runs remain visible.
         ends = [line[:, i] for region in comparison.regions.values() for line in region] if i < 2 else []
         room = 0.5 * (high - low)
         low = max(low - room, min([low, *(float(end.min()) for end in ends)]))
@@ -101,7 +101,7 @@ def phase_portraits(comparison: ComparisonData) -> tuple[str, list[Element]] | N
 
 
 def _values(runs: Trajectories, kind: str, i: int) -> np.ndarray:
-    """One signal of all runs (b, samples), NaN from where a run has stopped."""
+    """One signal of all runs (b, samples), NaN from the sample at which a run has stopped."""
     values = (runs.states if kind == "x" else held_inputs(runs))[..., i]
     samples = np.arange(values.shape[1])
     last = runs.left[:, None] if kind == "x" else runs.left[:, None] - 1
@@ -119,7 +119,7 @@ def _draw(
     task, (kind, i) = comparison.task, signal
     samples = thinned(values.shape[1], _SAMPLES)
     time = task.dt * samples
-    # The band covers the samples between those that are drawn, too.
+    # The band also covers the samples between those drawn.
     groups = np.array_split(values, samples[1:], axis=1) if len(samples) > 1 else [values]
     some = [group for group in groups if group.shape[1]]
     with np.errstate(all="ignore"):
@@ -131,7 +131,7 @@ def _draw(
     for run in thinned(len(runs), RUNS):
         chart.line(time, values[run, samples], "run", index, steps)
     going = np.isfinite(values[:, samples])
-    shown = going.sum(axis=0) * 2 >= len(runs)  # of fewer than half of the runs there is no middle
+    shown = going.sum(axis=0) * 2 >= len(runs)  # fewer than half of the runs have no median
     middle = np.array(
         [np.median(values[ok, k]) if ok.any() else np.nan for k, ok in zip(samples, going.T, strict=True)]
     )

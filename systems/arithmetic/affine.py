@@ -1,7 +1,7 @@
-"""Affine forms over boxes: a function is a thin affine map of the state, up to a radius.
+"""Affine forms over boxes: a function is an affine map of the state, up to a radius.
 
 Linear relaxations of networks and mean-value forms of plants both have this form, and bounds on the change of a
-Lyapunov function need no more of either.
+Lyapunov function use nothing else of either.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Patch:
     """Parallelepipeds x = point + T d, |d| <= half.
 
     Args:
-        hull: boxes (b, n) that hold them.
-        point: tiny boxes (b, n) that hold their middles, inside the hulls.
+        hull: boxes (b, n) that contain them.
+        point: tiny boxes (b, n) that contain their centres, inside the hulls.
         half: (b, k).
-        T: (n, k); k = n but where directions are added in which no state moves.
+        T: (n, k); k = n, unless directions are added along which the state does not change.
     """
 
     hull: Interval
@@ -40,12 +40,12 @@ class Patch:
 
     @staticmethod
     def boxes(x: Interval) -> Patch:
-        """Boxes (b, n) as they are."""
+        """Axis-aligned boxes (b, n)."""
         return Patch(x, Interval.of(x.mid), x.rad, np.eye(x.shape[-1]))
 
     @property
     def turn(self) -> Ball:
-        """T once for each, (b, n, k)."""
+        """T, repeated for each parallelepiped, (b, n, k)."""
         return Ball.of(np.broadcast_to(self.T, (*self.half.shape[:-1], *self.T.shape)))
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Affine:
     Args:
         value: (b, k).
         matrix: (b, k, n), exact numbers.
-        radius: (b, k); infinite or NaN where nothing is known.
+        radius: (b, k); infinite or NaN if there is no bound.
     """
 
     value: Array
@@ -74,7 +74,7 @@ class Affine:
         return Affine(self.value[key], self.matrix[key], self.radius[key])
 
     def range(self, half: Array) -> Interval:
-        """Every value, as (b, k)."""
+        """Bounds on all values, (b, k)."""
         with np.errstate(invalid="ignore", over="ignore"):
             reach = upward((np.abs(self.matrix) @ half[..., None])[..., 0] + self.radius)
         return Ball(self.value, reach).interval
@@ -84,8 +84,8 @@ def mean_value(at_point: Interval, slopes: Ball, half: Array) -> Affine:
     """The affine form given by the mean value theorem.
 
     Args:
-        at_point: (b, k), the value at the middle.
-        slopes: (b, k, n), in d, over the hull.
+        at_point: (b, k), the value at the centre.
+        slopes: (b, k, n), derivatives with respect to d over the hull.
         half: (b, n).
     """
     with np.errstate(invalid="ignore", over="ignore"):
@@ -94,8 +94,8 @@ def mean_value(at_point: Interval, slopes: Ball, half: Array) -> Affine:
 
 
 def clipped(form: Affine, half: Array, lower: Array, upper: Array) -> Affine:
-    """The form of clip(z, lower, upper): along the chord over the range of z, which halves the error of a slope in [0,
-    1].
+    """The affine form of clip(z, lower, upper), along the chord over the range of z, which halves the error compared
+    with a slope anywhere in [0, 1].
 
     The residual clip(z) - slope z is piecewise linear, so its extremes lie at the ends of the range and at the kinks.
 
@@ -120,6 +120,6 @@ def clipped(form: Affine, half: Array, lower: Array, upper: Array) -> Affine:
         lost = (np.abs(matrix) @ half[..., None])[..., 0] * 2.0**-52  # the product above is rounded
         radius = upward(form.radius * slope + spread + value.rad + lost)
         unknown = ~np.isfinite(low + high)
-        # Where z is undefined, or too large for a double, the finite range of a saturation must not hide it.
+        # The finite range of a saturation must not hide that z is undefined or too large for a double.
         radius = np.where(unknown, form.radius + np.inf, np.where(inside, form.radius, radius))
     return Affine(np.where(inside, form.value, value.mid), np.where(inside[..., None], form.matrix, matrix), radius)

@@ -1,4 +1,4 @@
-"""Matrices in midpoint-radius form: products cost a few plain products of arrays instead of one per corner.
+"""Matrices in midpoint-radius form: a product takes a few floating-point products instead of one per corner.
 
 Rump (1999), "Fast and parallel interval arithmetic": with A = a -+ r and B = b -+ s, every product of members lies
 within |a| s + r (|b| + s) of ab. Rounding is covered a priori: whatever the order of summation, and with or without
@@ -27,17 +27,17 @@ _TINY = 1e-290  # more than all underflows of such an expression
 
 
 def upward(x: Array) -> Array:
-    """An upper bound of a sum of products of non-negative numbers that was computed in floating point as x."""
+    """An upper bound on a sum of products of non-negative numbers whose floating-point result is x."""
     return x * _UP + _TINY
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Ball:
-    """Arrays whose entries are known to a radius: mid - rad <= entry <= mid + rad; both (..., r, c) or (..., r).
+    """Arrays whose entries are known up to a radius: mid - rad <= entry <= mid + rad; both (..., r, c) or (..., r).
 
     A NaN or an infinite radius means that nothing is known; no comparison with a bound derived from it succeeds. NaN
-    also means that there may be no value at all, like ``Interval.undefined``; it propagates by the rules of IEEE 754.
+    also means that the value may be undefined, like ``Interval.undefined``; it propagates by the rules of IEEE 754.
     """
 
     mid: Array
@@ -94,7 +94,7 @@ class Ball:
 
     @property
     def T(self) -> Ball:
-        """The last two axes exchanged."""
+        """The transposes, with the last two axes exchanged."""
         return Ball(self.mid.swapaxes(-1, -2), self.rad.swapaxes(-1, -2))
 
     def __getitem__(self, key: Any) -> Ball:
@@ -111,7 +111,7 @@ class Ball:
         return self + -other
 
     def __mul__(self, scale: float | Array) -> Ball:
-        """Entry by entry with exact numbers."""
+        """Entrywise product with exact numbers."""
         with np.errstate(invalid="ignore", over="ignore"):
             mid = self.mid * scale
             return Ball(mid, upward(self.rad * np.abs(scale) + _UNIT * np.abs(mid)))
@@ -119,18 +119,18 @@ class Ball:
     __rmul__ = __mul__
 
     def times(self, other: Ball) -> Ball:
-        """Entry by entry."""
+        """Entrywise product."""
         mid = self.mid * other.mid
         with np.errstate(invalid="ignore", over="ignore"):
             rad = np.abs(self.mid) * other.rad + self.rad * (np.abs(other.mid) + other.rad)
             return Ball(mid, upward(rad + _UNIT * np.abs(mid)))
 
     def widened(self, radius: Array) -> Ball:
-        """The same midpoints, the radii enlarged."""
+        """The same midpoints with enlarged radii."""
         return Ball(self.mid, upward(self.rad + radius))
 
     def without_value(self, where: Array | None) -> Ball:
-        """The same, nothing known at the entries marked (booleans that broadcast), of which there may be none."""
+        """A copy in which the marked entries (booleans that broadcast) are unknown and may be undefined."""
         return self if where is None else Ball(self.mid, np.where(where, np.nan, self.rad))
 
     def __matmul__(self, other: Ball) -> Ball:

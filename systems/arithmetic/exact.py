@@ -1,4 +1,4 @@
-"""Straight-line programs without rounding: in rational arithmetic, and with their literal numbers kept as symbols."""
+"""Straight-line programs without rounding: in rational arithmetic, and with literal numbers replaced by symbols."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ __all__ = [
 ]
 
 Value = Fraction | Interval
-"""A number known exactly, or an enclosure of one number that is not; where that is undefined, maybe of none."""
+"""A number known exactly, or an enclosure of a single number; the number may not exist if that is undefined."""
 
-# Where these occur, a Jacobian does not see every change of the function, and the mean value theorem fails.
+# With these operations, the Jacobian does not account for every change of the function: the mean value theorem fails.
 DISCONTINUOUS = frozenset(
     {"where", "lt", "le", "eq", "ne", "not", "and", "or", "truth", "real", "share", "sign", "floor", "ceil", "fmod"}
     | {"remainder", "copysign"}
 )
-# Where these occur the second derivatives jump or the slope does; a bound by them would say nothing of the kink.
+# With these operations, first or second derivatives jump; a bound by second derivatives would ignore the kink.
 _KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 
-_BITS = 16_384  # of a rational: thirty squarings in a row would fill the memory
+_BITS = 16_384  # of a rational: thirty successive squarings would fill the memory
 
 
 def _length(a: Fraction) -> int:
-    """Bits of a rational."""
+    """Number of bits of a rational."""
     return a.numerator.bit_length() + a.denominator.bit_length()
 
 
 def _root(a: Fraction) -> Fraction | None:
-    """The root of a rational square."""
+    """The root of the square of a rational."""
     if a < 0:
         return None
     top, bottom = isqrt(a.numerator), isqrt(a.denominator)
@@ -95,8 +95,8 @@ _ENCLOSED: dict[str, Callable[..., Interval]] = {
 
 
 def _exact(op: str) -> Callable[..., Value]:
-    """The rule of an operation: exact where its operands are, or where one of them is zero and the others do not
-    matter, else an enclosure."""
+    """The rule of an operation: exact if its operands are, or if one of them is zero and the others do not matter;
+    otherwise an enclosure."""
 
     def rule(*operands: Value) -> Value:
         if not any(isinstance(a, Interval) for a in operands):
@@ -106,7 +106,7 @@ def _exact(op: str) -> Callable[..., Value]:
         enclosed = _ENCLOSED[op](*map(_enclosure, operands)) if op in _ENCLOSED else Interval.of(np.nan)
         factors = {"mul": operands, "div": operands[:1]}.get(op, ())
         if enclosed.undefined is None and any(a == 0 for a in factors if isinstance(a, Fraction)):
-            return Fraction(0)  # exactly, whatever the other number is: there is one
+            return Fraction(0)  # exactly, whatever the other number is, since it exists
         return enclosed
 
     return rule
@@ -125,18 +125,18 @@ _SYMBOLIC: dict[str, Callable[..., ca.SX]] = {
 
 
 def evaluate_exactly(program: Program, *inputs: Sequence[Value]) -> list[list[Fraction] | None]:
-    """The outputs at rational inputs, one list of entries (row-major) per output; None where one is not known exactly.
+    """The outputs at rational inputs, one list of entries (row-major) per output; None if one is not known exactly.
 
-    An input may be an interval, without dimensions, of a number that is not known. Zero times it is zero, and so is
-    zero divided by it if it does not hold zero. Transcendental functions are known where their value is rational for a
-    trivial reason: sin 0, cos 0, log 1, ...
+    An input may be a scalar interval that contains an unknown number. Zero times it is zero, and so is
+    zero divided by it if it does not contain zero. Transcendental functions are known exactly where their value is
+    rational for a trivial reason: sin 0, cos 0, log 1, ...
     """
     known = [[value for value in row if isinstance(value, Fraction)] for row in evaluate(program, *inputs)]
     return [row if len(row) == port.size else None for row, port in zip(known, program.outputs, strict=True)]
 
 
 def evaluate(program: Program, *inputs: Sequence[Value]) -> list[list[Value]]:
-    """The same, entry by entry, with an enclosure of what is not known exactly."""
+    """The same, entry by entry, with enclosures of entries that are not known exactly."""
     return interpret(program, inputs, _exact, _rational)
 
 
@@ -147,7 +147,7 @@ class NotExact(ArithmeticError):
 @final
 @dataclass(frozen=True)
 class ExactColumn:
-    """A column of rationals with what an integrator needs: sums, and multiples by doubles as the numbers they are."""
+    """A column of rationals with the operations of an integrator: sums, and products with exact doubles."""
 
     entries: tuple[Fraction, ...]
 
@@ -166,9 +166,9 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
     """The same function with its literal numbers as one more input, and their values; atan2 by the tangent of half of
     it.
 
-    CasADi folds a product of two literals into one rounded number when it differentiates; symbols it cannot fold, so a
-    derivative of the result is the derivative in exact arithmetic. Exponents stay numbers: where they are integers, as
-    :func:`jumps` asks for, their derivatives are exact.
+    CasADi folds a product of two literals into one rounded number when it differentiates. It cannot fold symbols, so a
+    derivative of the result is the derivative in exact arithmetic. Exponents remain numbers: if they are integers, as
+    :func:`jumps` requires, the derivatives are exact.
 
     Raises:
         InvalidValue: the function branches; see :func:`jumps`. NotLowerable: it uses what has no rule here.
@@ -201,9 +201,9 @@ def with_symbolic_numbers(function: ca.Function) -> tuple[ca.Function, np.ndarra
 def is_kept(function: ca.Function) -> bool:
     """Whether :func:`with_symbolic_numbers` computes what the function does, operation by operation.
 
-    CasADi simplifies expressions as they are written, and more of them when they are written anew: log(x) - log(x) is
-    0 then, and NaN at a negative x when the function is run. A derivative may be taken of what is simplified; but
-    whether there is a value at all, only the function itself can tell.
+    CasADi simplifies expressions when they are built, and more of them when they are rebuilt: log(x) - log(x) is 0
+    then, but NaN at a negative x when the function is evaluated. Derivatives may be taken of the simplified expression,
+    but only the function itself shows whether a value exists.
     """
     free, numbers = with_symbolic_numbers(function)
     inputs = free.sx_in()[:-1]
@@ -212,9 +212,9 @@ def is_kept(function: ca.Function) -> bool:
 
 
 def jumps(function: ca.Function) -> list[str]:
-    """Operations at which a function may jump, or be undefined without its derivative showing it; best none.
+    """Operations at which a function may jump, or be undefined while its derivative is defined; ideally none.
 
-    An infinite number among them, unless it is a bound that never holds: fmin(a, inf), fmax(a, -inf).
+    They include infinite numbers, unless as a bound that is never active: fmin(a, inf), fmax(a, -inf).
     """
     program = read(function)
     operations = {i.op for i in program.instructions if i.op in DISCONTINUOUS}
@@ -228,7 +228,7 @@ def jumps(function: ca.Function) -> list[str]:
 
 
 def kinked(function: ca.Function) -> list[str]:
-    """Operations at which a function may have no second derivative, though CasADi has a formula for one; best none."""
+    """Operations at which a function may lack a second derivative although CasADi has a formula; ideally none."""
     program = read(function)
     operations = {i.op for i in program.instructions if i.op in _KINKS}
     for i in program.instructions:
@@ -242,7 +242,7 @@ def _rational(number: float) -> Value:
 
 
 def _enclosure(a: Value | float) -> Interval | float:
-    """A rational between two doubles; exponents, which come as doubles, stay what they are."""
+    """A rational enclosed by two doubles; exponents, which are doubles, are returned unchanged."""
     if not isinstance(a, Fraction):
         return a
     try:

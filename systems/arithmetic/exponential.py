@@ -2,8 +2,8 @@
 
 exp(X) = (sum of (X / 2^s)^k / k!)^(2^s) (Moler & Van Loan 2003, "Nineteen dubious ways to compute the exponential of a
 matrix, twenty-five years later", method 3), with s such that the norm of X / 2^s is at most 1/2. The terms after the
-K-th then add up to at most 2 (1/2)^(K+1) / (K+1)! in every entry. All arithmetic is of whole numbers in units of 2^-P,
-with as many digits as the squarings may cost, so what is left of the bounds is what is not known of X.
+K-th then add up to at most 2 (1/2)^(K+1) / (K+1)! in every entry. All arithmetic uses integers in units of 2^-P, with
+enough digits for the loss in the squarings, so the width of the result is essentially due to the uncertainty of X.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from systems.arithmetic.interval import Interval
 
 __all__ = ["exponential"]
 
-_BITS = 160  # beyond those that growth and squarings cost
-_MOST = 4000  # bits that growth may cost; what grows more than that is enclosed less sharply
+_BITS = 160  # beyond those lost by growth and squarings
+_MOST = 4000  # bits that growth may use; larger growth makes the enclosure less sharp
 
 
 @final
 @dataclass(frozen=True)
 class _Fixed:
-    """Matrices of whole numbers: entries within ``rad`` of ``mid``, in units of 2^-bits."""
+    """Matrices of integers: entries within ``rad`` of ``mid``, in units of 2^-bits."""
 
     mid: np.ndarray
     rad: np.ndarray
@@ -50,7 +50,7 @@ class _Fixed:
 
     @property
     def interval(self) -> Interval:
-        """Between doubles."""
+        """The enclosure as intervals of doubles."""
 
         def double(a: int, towards: float) -> float:
             try:
@@ -64,10 +64,10 @@ class _Fixed:
 
 
 def exponential(X: list[list[Value]]) -> Interval:
-    """Every value of exp(X), (n, n).
+    """An enclosure of all values of exp(X), (n, n).
 
     Args:
-        X: n rows of n numbers, rationals or intervals without dimensions.
+        X: n rows of n numbers, rationals or scalar intervals.
 
     Raises:
         ValueError: an entry that is undefined or unbounded.

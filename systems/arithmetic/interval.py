@@ -3,11 +3,12 @@
 Moore, Kearfott and Cloud, "Introduction to Interval Analysis" (2009), chapters 2 and 4. No bound is NaN. Rounding
 is explained in `rounding.py`.
 
-An expression may have no value somewhere on its operands: the logarithm of what may not be positive, a quotient by
-what may be zero, a number beyond all doubles. Its result is then marked as `undefined`, like the decorations of IEEE
-1788-2015 (section 8.8), and its bounds are the whole line. The mark is not the same as being unbounded: zero times an
-unbounded number is zero, and the larger of an unbounded number and 1 is at least 1, but a program that computes a NaN
-on the way computes something else. Every operation carries the marks of its operands to its result.
+An expression may have no value for some operands: the logarithm of a number that may not be positive, a quotient
+whose divisor may be zero, a number beyond all doubles. Its result is then marked as `undefined`, like the decorations
+of IEEE 1788-2015 (section 8.8), and its bounds are the whole line. To be undefined is not the same as to be
+unbounded: zero times an unbounded number is zero, and the larger of an unbounded number and 1 is at least 1, but a
+program with an intermediate NaN computes something else. Every operation carries the marks of its operands to its
+result.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _UP = 1 + 2 * ULP
 class Truth:
     """Truth of a statement over boxes: `sure` everywhere in the box, `possible` somewhere; boolean arrays.
 
-    `undefined` is true where the statement is about a number that may be undefined, None where it is about none such.
+    `undefined` is true where the statement is about a number that may be undefined, None if it is about no such number.
     """
 
     __array_ufunc__ = None
@@ -56,14 +57,14 @@ class Truth:
 
 @final
 class Interval:
-    """Boxes [lo, hi]: two float64 arrays of equal shape, the batch in front and the signal last, `(..., n)`.
+    """Boxes [lo, hi]: two float64 arrays of the same shape, batch first and signal last, `(..., n)`.
 
     Operators take intervals, numbers and arrays (as points) on either side; numbers are taken as exact
     doubles.
 
     Attributes:
-        undefined: booleans of the bounds' shape, true where the expression that is enclosed may have no value; None
-            where it has one in all of the boxes.
+        undefined: booleans of the bounds' shape, true where the enclosed expression may have no value; None if it has
+            one in all boxes.
 
     Raises:
         InvalidValue: a bound is NaN, or a lower bound above its upper bound.
@@ -89,7 +90,7 @@ class Interval:
 
     @staticmethod
     def of(x: Interval | ArrayLike) -> Interval:
-        """x itself if it is an interval, else its entries as points; NaN is undefined."""
+        """x itself if it is an interval, otherwise its entries as points; NaN is undefined."""
         if isinstance(x, Interval):
             return x
         point = array(x)
@@ -110,7 +111,7 @@ class Interval:
 
     @property
     def rad(self) -> Array:
-        """The least radius, rounded upward, for which `mid` +- `rad` holds the interval; NaN where undefined."""
+        """The least radius, rounded upward, for which `mid` +- `rad` contains the interval; NaN where undefined."""
         with np.errstate(over="ignore"):
             mid = self.mid
             rad = np.maximum(self.hi - mid, mid - self.lo) * _UP
@@ -128,11 +129,11 @@ class Interval:
         return carried(_raw(np.minimum(self.lo, other.lo), np.maximum(self.hi, other.hi)), self, other)
 
     def moved(self, arrange: Callable[[Any], Any]) -> Interval:
-        """The same entries in another arrangement: a function of arrays that moves or repeats entries."""
+        """The same entries rearranged by ``arrange``, a function of arrays that moves or repeats entries."""
         return _raw(arrange(self.lo), arrange(self.hi), None if self.undefined is None else arrange(self.undefined))
 
     def without_value(self, where: Any) -> Interval:
-        """Itself, undefined at the entries marked; replaces its own bounds."""
+        """Marks entries as undefined, in place, and returns the interval."""
         if where is not None and np.any(where):
             where = np.zeros_like(self.lo, dtype=bool) | where
             self.lo, self.hi = np.where(where, -np.inf, self.lo), np.where(where, np.inf, self.hi)
@@ -140,7 +141,7 @@ class Interval:
         return self
 
     def contains(self, x: Interval | ArrayLike) -> NDArray[np.bool_]:
-        """Entry by entry, whether x (points or intervals) lies inside; NaN does not."""
+        """Whether x (points or intervals) lies inside, entry by entry; NaN does not."""
         lo, hi = (x.lo, x.hi) if isinstance(x, Interval) else (array(x), array(x))
         return (self.lo <= lo) & (hi <= self.hi)
 
@@ -212,7 +213,7 @@ class Interval:
         return quotient.without_value((self.lo <= 0.0) & (self.hi >= 0.0))
 
     def __pow__(self, exponent: float) -> Interval:
-        """To a power that is one number; undefined where a root of what may be negative is taken."""
+        """The power with one number as exponent; undefined where a root of a possibly negative number is taken."""
         exponent = float(exponent)
         if not abs(exponent) <= MAX:
             return _raw(self.lo, self.hi).without_value(np.ones(self.shape, bool))
@@ -236,7 +237,7 @@ class Interval:
         return increasing(raised, positive, least=0.0).without_value(self.lo < 0.0)
 
     def sq(self) -> Interval:
-        """x^2, never negative; x * x would forget that both factors are the same."""
+        """x^2, never negative; x * x would ignore that both factors are the same."""
         size = abs(self)
 
         def squared() -> Interval:
@@ -269,7 +270,7 @@ class Interval:
 
 
 def stack(intervals: Sequence[Interval | ArrayLike], axis: int = 0) -> Interval:
-    """Intervals of one shape joined along a new axis, as `numpy.stack`."""
+    """Intervals of the same shape joined along a new axis, like `numpy.stack`."""
     parts = [Interval.of(x) for x in intervals]
     joined = _raw(np.stack([x.lo for x in parts], axis), np.stack([x.hi for x in parts], axis))
     if any(x.undefined is not None for x in parts):
@@ -279,7 +280,7 @@ def stack(intervals: Sequence[Interval | ArrayLike], axis: int = 0) -> Interval:
 
 
 def carried(result: Interval, *operands: Any) -> Interval:
-    """The result of an operation, undefined where one of the operands (intervals or numbers) is."""
+    """The result of an operation, marked as undefined where an operand (interval or number) is."""
     for operand in operands:
         if not isinstance(operand, float) and operand.undefined is not None:
             result.without_value(operand.undefined)
@@ -287,12 +288,12 @@ def carried(result: Interval, *operands: Any) -> Interval:
 
 
 def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = True) -> Interval:
-    """The result of an operation, undefined where an operand is, and where finite operands give more than a double
-    holds: a program that runs would go on with an infinite number.
+    """The result of an operation, marked as undefined where an operand is, and where finite operands give a result
+    beyond all doubles, because a running program would continue with an infinite number.
 
     Args:
-        grows: whether it is looked at on devices that raise no exceptions and where looking takes as long as computing.
-            Sums, and multiples by a number, exceed all doubles there only after something else all but has.
+        grows: whether overflow is checked on devices that raise no exceptions, where a check takes as long as the
+            operation. Sums, and multiples by a number, overflow there only after some other result almost has.
     """
     try:
         with np.errstate(over="raise", under="ignore", divide="ignore", invalid="ignore"):
@@ -315,7 +316,7 @@ def evaluated(operation: Callable[[], Interval], *operands: Any, grows: bool = T
 
 
 def increasing(f: Callable[[Any], Any], x: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:
-    """Every value of an increasing function of numpy's, none below `least` or above `most`."""
+    """All values of an increasing numpy function that is never below `least` or above `most`."""
 
     def bounds() -> Interval:
         lo, hi = below(f(x.lo), LIBRARY, TINY), above(f(x.hi), LIBRARY, TINY)
@@ -329,7 +330,7 @@ def increasing(f: Callable[[Any], Any], x: Interval, least: float = -np.inf, mos
 
 
 def _either(a: Interval | Truth, b: Interval | Truth) -> Any:
-    """Where one of the two is undefined; None where neither is."""
+    """Mask of the entries at which either is undefined; None if there are none."""
     if a.undefined is None or b.undefined is None:
         return b.undefined if a.undefined is None else a.undefined
     return a.undefined | b.undefined
@@ -343,7 +344,7 @@ def _raw(lo: Any, hi: Any, undefined: Any = None) -> Interval:
 
 
 def _constant(x: Any) -> Any:
-    """A finite Python float where x is one number, which is faster to compute with; else an interval."""
+    """A finite Python float if x is a single number, which is faster to compute with; otherwise an interval."""
     if type(x) is float or isinstance(x, (int, float, np.floating, np.integer)):
         x = float(x)
         return x if abs(x) <= MAX else Interval.of(x)
@@ -351,10 +352,10 @@ def _constant(x: Any) -> Any:
 
 
 def _between(p: Any, q: Any, r: Any, s: Any) -> Interval:
-    """From the four products (or quotients) of end points, outward rounded.
+    """The interval spanned by the four products (or quotients) of end points, rounded outwards.
 
-    0 * inf is 0: fmin and fmax pass over its NaN, and where all four are NaN one factor is exactly zero and the other
-    unbounded. What is undefined is marked, and looked at by :func:`evaluated`.
+    0 * inf is 0: fmin and fmax ignore its NaN, and if all four are NaN, one factor is exactly zero and the other
+    unbounded. Undefined operands are handled by :func:`evaluated`.
     """
     lo, hi = np.fmin(np.fmin(p, q), np.fmin(r, s)), np.fmax(np.fmax(p, q), np.fmax(r, s))
     lost = np.isnan(lo)

@@ -1,5 +1,5 @@
-"""Elementary functions of intervals, each by its own rule; library values are padded by their possible
-error."""
+"""Elementary functions of intervals, each by its own rule, with the error of library functions added
+to the bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from systems.arithmetic.rounding import LIBRARY, TINY, above, below, is_scalar
 
 _HALF_PI = np.pi / 2
 _TURN = 1 / (2 * np.pi)
-# Up to here an extremum of a sine is located to 1e-10 of a period, less than _SLACK; beyond, [-1, 1].
+# Up to this argument, an extremum of a sine is located to 1e-10 of a period, less than _SLACK; beyond it, [-1, 1].
 _FAR = 2.0**20
 _SLACK = 2.0**-30
 
@@ -22,7 +22,7 @@ Operand = Interval | float
 
 
 def _on_domain(f: Unary, x: Interval, least: float, most: float, outside: Any) -> Interval:
-    """An increasing function on an interval from `least` to `most`; undefined where a part of x lies outside."""
+    """An increasing function with the domain `least` to `most`; undefined where a part of x lies outside."""
     inside = _raw(np.clip(x.lo, least, most), np.clip(x.hi, least, most), x.undefined)
     return increasing(f, inside).without_value(outside)
 
@@ -58,10 +58,10 @@ def cos(x: Interval) -> Interval:
 
 
 def _wave(f: Unary, x: Interval, peak: float, pad: Any) -> Interval:
-    """A sine with a maximum at `peak`, evaluated by f to within `pad`.
+    """A sine with a maximum at `peak`, evaluated by f with an error of at most `pad`.
 
-    The ends bound it unless a peak or a trough lies between them. Whether one does is decided with _SLACK to
-    spare: at that distance from it the function differs from its extremum by less than its rounding error.
+    The values at the ends bound it unless a maximum or minimum lies between them. This is decided with a tolerance of
+    _SLACK: at that distance from an extremum, the function differs from it by less than the rounding error.
     """
     with np.errstate(all="ignore"):
         first, last = (x.lo - peak) * _TURN - _SLACK, (x.hi - peak) * _TURN + _SLACK
@@ -99,7 +99,7 @@ def atan(x: Interval) -> Interval:
 
 
 def atan2(y: Operand, x: Operand) -> Interval:
-    """Angle of (x, y): extreme at corners, unless the box meets the negative real axis or the origin."""
+    """Angle of (x, y): its extremes lie at corners, unless the box meets the negative real axis or the origin."""
     y, x = Interval.of(y), Interval.of(x)
     corners = [np.arctan2(a, b) for a in (y.lo, y.hi) for b in (x.lo, x.hi)]
     lo = np.minimum(np.minimum(corners[0], corners[1]), np.minimum(corners[2], corners[3]))
@@ -135,7 +135,7 @@ def atanh(x: Interval) -> Interval:
 
 
 def power(x: Operand, exponent: Operand) -> Interval:
-    """x to a constant power, or exp(exponent log x) where x is positive and the exponent varies."""
+    """x to a constant power, or exp(exponent log x) if x is positive and the exponent varies."""
     if not isinstance(exponent, Interval):
         return Interval.of(x) ** float(exponent)
     return exp(exponent * log(Interval.of(x)))
@@ -164,13 +164,13 @@ def ceil(x: Interval) -> Interval:
 
 
 def fmin(a: Operand, b: Operand) -> Interval:
-    """The smaller; undefined where one of the two is, though CasADi's fmin passes over a NaN."""
+    """The smaller of two; undefined where either is, although CasADi's fmin ignores a NaN."""
     a, b = Interval.of(a), Interval.of(b)
     return carried(_raw(np.minimum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 
 def fmax(a: Operand, b: Operand) -> Interval:
-    """The larger; undefined where one of the two is, though CasADi's fmax passes over a NaN."""
+    """The larger of two; undefined where either is, although CasADi's fmax ignores a NaN."""
     a, b = Interval.of(a), Interval.of(b)
     return carried(_raw(np.maximum(a.lo, b.lo), np.maximum(a.hi, b.hi)), a, b)
 
@@ -181,18 +181,18 @@ def clipped(x: Interval, lower: Any, upper: Any) -> Interval:
 
 
 def intersection(a: Interval, b: Interval) -> Interval:
-    """The numbers that both of two enclosures of the same thing hold."""
+    """The intersection of two enclosures of the same number."""
     return carried(Interval(np.maximum(a.lo, b.lo), np.minimum(a.hi, b.hi)), a, b)
 
 
 def copysign(x: Operand, y: Operand) -> Interval:
-    # Zero has two signs as a double and none as a real, so it counts as both.
+    # A double zero has two signs and a real zero none, so zero counts as both.
     size, y = abs(Interval.of(x)), Interval.of(y)
     return where(y < 0.0, -size, where(y > 0.0, size, size.hull(-size)))
 
 
 def share(a: Operand, b: Operand) -> Interval:
-    """Slope of fmin(a, b) in a: 1 where a < b, 0 where a > b, anything between where they may meet."""
+    """Slope of fmin(a, b) in a: 1 where a < b, 0 where a > b, and [0, 1] where they may be equal."""
     a, b = Interval.of(a), Interval.of(b)
     return carried(_raw(np.where(a.hi < b.lo, 1.0, 0.0), np.where(b.hi < a.lo, 0.0, 1.0)), a, b)
 
@@ -200,7 +200,7 @@ def share(a: Operand, b: Operand) -> Interval:
 def where(condition: Truth, a: Operand, b: Operand) -> Interval:
     """a where the condition holds, b where it does not, their hull where it is undecided.
 
-    Undefined where the condition is, and where the one of the two is that may be taken.
+    Undefined where the condition is, and where a branch is undefined that may be taken.
     """
     a, b = Interval.of(a), Interval.of(b)
     sure, impossible = condition.sure, ~condition.possible

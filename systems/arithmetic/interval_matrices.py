@@ -1,4 +1,4 @@
-"""Linear algebra of outward-rounded intervals: matrix products, positive definiteness. All batched, batch in front."""
+"""Linear algebra with outward-rounded intervals: matrix products and definiteness, for batches with the batch first."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def product(a: Operand, b: Operand) -> Interval:
 
 
 def quadratic_form(P: NDArray[np.float64], x: Interval) -> Interval:
-    """x'Px over (..., n), P symmetric; squares are squared, so a diagonal P loses nothing."""
+    """x'Px over (..., n), P symmetric; squares are enclosed as such, so the bounds are sharp for a diagonal P."""
     n = len(P)
     terms = [x[..., i].sq() * P[i, i] for i in range(n)]
     terms += [x[..., i] * x[..., j] * (2.0 * P[i, j]) for i in range(n) for j in range(i) if P[i, j] != 0]
@@ -56,8 +56,8 @@ def quadratic_form(P: NDArray[np.float64], x: Interval) -> Interval:
 def congruence(M: Interval) -> tuple[NDArray[np.float64], Interval]:
     """T and an enclosure of T M T' for symmetric matrices M (..., n, n), with T M T' about the identity.
 
-    T comes from a floating-point eigendecomposition, and nothing depends on its accuracy: the enclosure of T M T' is
-    computed for the very T that is returned. Where M is not finite, T is zero.
+    T comes from a floating-point eigendecomposition, whose accuracy does not matter: the enclosure of T M T' is
+    computed for the T that is returned. Where M is not finite, T is zero.
     """
     middle = np.where(np.isfinite(M.lo) & np.isfinite(M.hi), M.mid, np.nan)
     middle = 0.5 * (middle + middle.swapaxes(-1, -2))

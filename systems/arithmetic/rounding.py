@@ -1,14 +1,14 @@
-"""Bounds that survive rounding: every result of numpy is moved outward by more than it can be wrong.
+"""Outward rounding: every result of numpy is moved outward by more than its largest possible error.
 
 With u = 2^-52, the result c of a correctly rounded operation is within half a unit in the last place of the
 exact value, and the unit in the last place of a normal c is at most u |c|. The product u |c| is exact unless
 it is subnormal, and then still not less than that unit, which is itself representable. So c -+ u |c|,
 rounded, is at or beyond the neighbours of c. This is the idea of Rump, Zimmermann, Boldo and Melquiond (2009,
 "Computing predecessor and successor in rounding to nearest"), one bit wider; it is four array operations,
-several times faster than `nextafter`. What may underflow is moved by TINY as well. Sums need no TINY: a sum
-below 2^-1021 is exact.
+several times faster than `nextafter`. Results that may underflow are moved by TINY as well. Sums need no TINY: a
+sum below 2^-1021 is exact.
 
-A lower bound is never +inf and an upper bound never -inf: where a finite value overflows, its side is opened.
+A lower bound is never +inf and an upper bound never -inf: where a finite value overflows, that side is unbounded.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 MAX = float(np.finfo(np.float64).max)
-TINY = float(np.finfo(np.float64).tiny)  # 2^-1022, more than any error of an underflow
+TINY = float(np.finfo(np.float64).tiny)  # 2^-1022, more than the error of any underflow
 ULP = 2.0**-52
 # Library functions are not correctly rounded. The vendors of numpy's vector loops state 4 units in the last
-# place at worst; 16 leave room, and the tests compare every function with Arb.
+# place at worst; 16 leave a margin, and the tests compare every function with Arb.
 LIBRARY = 16 * ULP
 
 
 def array(x: Any) -> Any:
-    """x as doubles in an array of numpy; itself where it is an array of another kind that answers to numpy."""
+    """x as doubles in a numpy array; x itself if it is another kind of array with numpy's interface."""
     return x if hasattr(x, "__array_function__") and not isinstance(x, np.ndarray) else np.asarray(x, np.float64)
 
 

@@ -27,9 +27,9 @@ def lower(function: ca.Function, to: Literal["numpy", "torch", "interval", "c"])
         `f` with `f(x, ...)` one array `(..., m)`, `(..., r, c)` for a matrix, or a tuple for several outputs.
 
     Raises:
-        InvalidValue: no CasADi function, or another word.
-        NotLowerable: free variables, a function that cannot be expanded, or an operation the arithmetic
-            lacks.
+        InvalidValue: not a CasADi function, or an unknown arithmetic.
+        NotLowerable: free variables, a function that cannot be expanded, or an operation that the arithmetic
+            does not support.
     """
     expect(function, ca.Function, "the function to lower", "such as plant.casadi() or task.dynamics.function()")
     expect_choice(to, "to", ("numpy", "torch", "interval", "c"))

@@ -23,7 +23,7 @@ from systems.errors import InvalidValue, TriviumError
 from systems.files import write
 from systems.lowering.program import NotLowerable
 
-# No fused multiply-add: the compiled function gives the numbers CasADi's interpreter gives.
+# No fused multiply-add: the compiled function returns the same numbers as CasADi's interpreter.
 _FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
@@ -39,21 +39,21 @@ def compile_c(functions: Sequence[ca.Function], folder: str | Path | None = None
 def compile_c(
     functions: ca.Function | Sequence[ca.Function], folder: str | Path | None = None
 ) -> ca.Function | tuple[ca.Function, ...]:
-    """The same functions, compiled into one shared library.
+    """The functions, compiled into one shared library.
 
     Args:
-        functions: one CasADi function, or several with different names. Derivatives are compiled only when given:
-            compile `jacobian(f)` beside `f` where it is needed.
+        functions: one CasADi function, or several with different names. Derivatives are compiled only if they are
+            passed: compile `jacobian(f)` together with `f` where it is needed.
         folder: where the library is kept, named after its content, so that the same functions are compiled once; by
-            default `systems.cache.cache_folder()`. It must be the user's own: what lies there is executed. A library
-            that is not the one that was compiled, by its SHA-256 beside it, is compiled again and never loaded.
+            default `systems.cache.cache_folder()`. It must belong to the user, since its libraries are executed. A
+            library whose SHA-256 differs from the one stored beside it is compiled again and never loaded.
 
     Returns:
         A `casadi.Function`, or a tuple of them in the order given.
 
     Raises:
         CompilerMissing: no compiler was found, or it could not compile the generated code.
-        InvalidValue: two functions of one name, or a function with free variables.
+        InvalidValue: two functions of the same name, or a function with free variables.
         NotLowerable: a function calls one for which CasADi generates no C, such as a callback.
     """
     given = (functions,) if isinstance(functions, ca.Function) else tuple(functions)
@@ -65,7 +65,7 @@ def compiled_library(functions: Sequence[ca.Function], folder: str | Path | None
     """The shared library of the functions, made where there is none yet; see :func:`compile_c`.
 
     Args:
-        more: C code that is compiled with them, behind theirs, and may call them.
+        more: C code that is compiled after theirs in the same library and may call them.
     """
     planned = _plan(tuple(functions), folder, more)
     if not _is_whole(planned.library):
@@ -74,7 +74,7 @@ def compiled_library(functions: Sequence[ca.Function], folder: str | Path | None
 
 
 def library_of(functions: Sequence[ca.Function], folder: str | Path | None = None, more: str = "") -> Path | None:
-    """As :func:`compiled_library`, but without compiling: None if the same has not been compiled before."""
+    """As :func:`compiled_library`, but without compiling: None if the library has not been compiled before."""
     try:
         library = _plan(tuple(functions), folder, more).library
         return library if _is_whole(library) else None
@@ -83,7 +83,7 @@ def library_of(functions: Sequence[ca.Function], folder: str | Path | None = Non
 
 
 def functions_of(functions: Sequence[ca.Function], library: Path) -> tuple[ca.Function, ...]:
-    """The functions as they are in their library.
+    """The functions, loaded from their library.
 
     Raises:
         CompilerMissing: it cannot be loaded on this machine.
@@ -99,7 +99,7 @@ def functions_of(functions: Sequence[ca.Function], library: Path) -> tuple[ca.Fu
 
 @dataclass(frozen=True)
 class _Planned:
-    """A library to be made from C code by a compiler."""
+    """A library to be built from C code by a compiler."""
 
     source: str
     compiler: list[str]
@@ -153,7 +153,7 @@ def _generate(functions: tuple[ca.Function, ...]) -> str:
 
 
 def _without_code(functions: tuple[ca.Function, ...], kinds: set[str]) -> str:
-    """The message where CasADi generates no C for a function of some class."""
+    """The error message for a function of a class for which CasADi generates no C."""
     for f in functions:
         called = [g for g in f.find_functions() if g.class_name() in kinds]
         if called:
@@ -166,7 +166,7 @@ def _without_code(functions: tuple[ca.Function, ...], kinds: set[str]) -> str:
 
 
 def _is_whole(library: Path) -> bool:
-    """Whether a library is there and is, byte for byte, the one that was compiled."""
+    """Whether a library exists and is, byte for byte, the one that was compiled."""
     try:
         return hashlib.sha256(library.read_bytes()).hexdigest() == _checksum(library).read_text().strip()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A CasADi function as readable C99 of our own, for controllers that leave Python."""
+"""A CasADi function as readable C99 without CasADi's runtime, for exported controllers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def c_function(function: ca.Function, name: str) -> str:
         name: of the C function.
 
     Raises:
-        NotLowerable: an operation that C99 has not, or a function that CasADi cannot expand.
+        NotLowerable: an operation that C99 does not have, or a function that CasADi cannot expand.
     """
     program = read(function)
     missing = sorted({i.op for i in program.instructions if i.op != "input" and i.op not in _TEMPLATES})

@@ -20,7 +20,7 @@ def _many(function: ca.Function) -> ca.Function:
 
 
 def call(function: ca.Function, output: int, arguments: Sequence[Any]) -> np.ndarray:
-    """One entry of what a function returns, at many points at once.
+    """One output entry of a function, at many points at once.
 
     Args:
         output: number of the entry among all outputs, each in column-major order.

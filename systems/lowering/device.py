@@ -1,4 +1,4 @@
-"""The place of arrays: with numpy, or on a device of torch behind numpy's own functions."""
+"""Location of arrays: numpy arrays, or tensors on a torch device that numpy's functions accept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["fetched", "placed"]
 
 
 def placed(x: np.ndarray, device: str | None) -> Any:
-    """A copy on a device of torch, such as "cuda" or "cpu"; itself where no device is named."""
+    """A copy on a torch device, such as "cuda" or "cpu"; the array itself if no device is named."""
     if device is None:
         return x
     from systems.lowering.torch_array import TorchArray  # torch is optional and slow to import
@@ -19,5 +19,5 @@ def placed(x: np.ndarray, device: str | None) -> Any:
 
 
 def fetched(x: Any) -> np.ndarray:
-    """An array that :func:`placed` made, or that was computed from one, as an array of numpy."""
+    """A result of :func:`placed`, or an array computed from one, as a numpy array."""
     return x if isinstance(x, np.ndarray) else np.asarray(x.numpy())

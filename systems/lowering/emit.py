@@ -1,4 +1,4 @@
-"""From a program to Python source text, by one table of templates per arithmetic."""
+"""Python source code of a program, from one table of templates per arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPERATORS: Mapping[str, str] = {
     "and": "{0} & {1}",
     "or": "{0} | {1}",
 }
-"""Operations that Python's operators write, whatever the arithmetic."""
+"""Operations written with Python's operators, in every arithmetic."""
 
 ELEMENTARY = (
     "sqrt",
@@ -42,13 +42,13 @@ ELEMENTARY = (
     "expm1",
     "log1p",
 )
-"""Functions of one number that every library calls by CasADi's name."""
+"""Functions of one number that have the same name in every library as in CasADi."""
 INVERSE = ("asin", "acos", "atan", "asinh", "acosh", "atanh")
-"""Those that some call otherwise."""
+"""Functions of one number whose name differs in some libraries."""
 
 
 def calls(names: Iterable[str], library: str = "", arguments: int = 1) -> dict[str, str]:
-    """Templates that call a library's functions of these names: `library.name({0}, ..)`."""
+    """Templates that call the functions of a library with these names: `library.name({0}, ..)`."""
     given = ", ".join(f"{{{i}}}" for i in range(arguments))
     return {name: f"{library}{name}({given})" for name in names}
 
@@ -58,8 +58,8 @@ class Arithmetic:
     """The source text of each operation in one arithmetic.
 
     `templates` maps an operation to an expression in its arguments, `"{0} + {1}"`. Constants appear as Python
-    floats, so that they take the precision of what they meet; where a library function accepts arrays only
-    (`arrays`), or where there is nothing to meet, they appear as `constant`, in which `{0}` is the number.
+    floats, so that they take the precision of the other operand; where a library function accepts arrays only
+    (`arrays`), or where there is no other operand, they appear as `constant`, in which `{0}` is the number.
     `extra` are further arguments of the emitted function, which templates may use by name. `component` reads one
     entry of a column.
     """
@@ -99,8 +99,8 @@ def emit(program: Program, arithmetic: Arithmetic) -> tuple[Callable[..., Any], 
     for instruction in program.instructions:
         text = _expression(instruction, name, program, arithmetic)
         if instruction.op != "input":
-            # A name is reused once its value is dead: the memory of a large batch goes back while still in
-            # cache.
+            # A name is reused after the last use of its value, so that the memory of a large batch is freed
+            # while it is still in the cache.
             for a in {a for a in instruction.args if isinstance(a, int)}:
                 if last[a] == instruction.out:
                     free.append(name[a])

@@ -1,8 +1,8 @@
-"""Fewer operations for eager arithmetics, which pay per operation and not per number.
+"""Fuses operations for eager arithmetics, whose cost depends on the number of operations rather than of numbers.
 
-Two rewritings, both equal to the original up to rounding: constant factors are carried along a chain of products
-and quotients and multiplied once at its end (`0.05 * a * b / 1.1` is one product and one factor), and a product
-that is only added to something is added in the same operation (`muladd(a, b, c)` is a + b c, `mulsub` a - b c).
+There are two rewritings, both equal to the original up to rounding. Constant factors are carried along a chain of
+products and quotients and multiplied once at its end (`0.05 * a * b / 1.1` is one product and one factor). A product
+whose only use is a sum is added in the same operation (`muladd(a, b, c)` is a + b c, `mulsub` a - b c).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from systems.lowering.program import Instruction, Operand, Program
 
-_SAFE = (1e-6, 1e6)  # factors beyond stay where they were, lest a product overflow that did not before
+_SAFE = (1e-6, 1e6)  # larger factors are not moved, so that no product overflows that did not before
 
 
 def fused(program: Program) -> Program:
-    """The same program with factors collected and products added in one operation."""
+    """The program with factors collected, and with products and sums in one operation."""
     return _join_products(_collect_factors(program))
 
 
@@ -40,7 +40,7 @@ def _collect_factors(program: Program) -> Program:
         return applied[factor, base]
 
     def collect(op: str, args: tuple[Operand, ...]) -> tuple[float, Operand] | None:
-        """Factor and base of a product, where the factor can be carried on."""
+        """Factor and base of a product, if the factor can be carried on."""
         if op not in ("neg", "twice", "sq", "mul", "div"):
             return None
         (f, a), (g, b) = parts(args[0]), parts(args[-1])

@@ -1,9 +1,9 @@
-"""Gradients that stop at the branch not taken.
+"""Masks that keep gradients of branches not taken from becoming NaN.
 
-`where(c, sqrt(x), 0)` is right in its values for every x, but automatic differentiation multiplies the
-zero that arrives at the branch not taken by the infinite or undefined slope of the branch, and NaN goes on
-to x. So every value that enters a branch in which that can happen is masked: `mask(c, x)` is x, with a
-gradient of zero where c is false.
+The values of `where(c, sqrt(x), 0)` are correct for every x, but automatic differentiation multiplies the zero
+gradient of the branch not taken by the infinite or undefined slope of the branch, and NaN is propagated to x.
+Every value that enters a branch in which this can happen is therefore masked: `mask(c, x)` is x, with a gradient
+of zero where c is false.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SINGULAR = frozenset(
     | {"asin", "acos", "acosh", "atanh", "tan", "exp", "expm1", "sinh", "cosh", "erfinv"}
 )
 
-Guard = frozenset[tuple[int, bool]]  # the conditions under which alone a value is used, and which way
+Guard = frozenset[tuple[int, bool]]  # the only conditions under which a value is used, and their sides
 
 
 def guarded(program: Program) -> Program:
@@ -67,12 +67,12 @@ def guarded(program: Program) -> Program:
     return replace(program, instructions=tuple(instructions), entries=entries)
 
 
-# How many leading arguments are truth values, through which no gradient flows.
+# Number of leading arguments that are truth values, through which no gradient flows.
 _TRUTHS = {"where": 1, "not": 1, "and": 2, "or": 2, "real": 1}
 
 
 def _guards(program: Program) -> dict[int, Guard]:
-    """For each value the conditions that all its uses share; an input counts as used everywhere."""
+    """The conditions common to all uses of each value; an input counts as used everywhere."""
     guards: dict[int, Guard] = {}
 
     def used(a: Operand, guard: Guard) -> None:

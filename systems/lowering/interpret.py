@@ -1,6 +1,6 @@
-"""Straight-line programs run one operation at a time, in whatever arithmetic Python's operators reach.
+"""Runs straight-line programs one operation at a time, in any arithmetic with Python's operators.
 
-For numbers that are slow by nature: balls of many digits, rationals, symbols. Arrays are served by :mod:`emit`.
+For numbers whose arithmetic is slow anyway: balls of many digits, rationals, symbols. For arrays see :mod:`emit`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATORS: Mapping[str, Rule] = MappingProxyType(
         "inv": lambda a: 1 / a,
     }
 )
-"""Rules that Python's operators are: the same text in every arithmetic that has them."""
+"""Rules given by Python's operators, the same in every arithmetic that has them."""
 
 POWERS = ("pow", "constpow")
 
@@ -42,7 +42,7 @@ def interpret(
 
     Args:
         inputs: the entries of each input, row by row.
-        rule: what an operation is; raises where the arithmetic does not have it.
+        rule: evaluates an operation; raises an error if the arithmetic does not have it.
         number: a literal as a number of the arithmetic. Exponents that are literals stay as they are.
     """
     known = values(program, inputs, rule, number)
@@ -52,7 +52,7 @@ def interpret(
 def values(
     program: Program, inputs: Sequence[Sequence[Any]], rule: Callable[[str], Rule], number: Callable[[float], Any]
 ) -> list[Any]:
-    """The value of each instruction, for callers whose outputs treat literals in their own way; see `interpret`."""
+    """The value of each instruction, for callers that treat literals in outputs differently; see `interpret`."""
     known: list[Any] = []
 
     def operand(a: Operand) -> Any:
@@ -98,7 +98,7 @@ SYMBOLS: Mapping[str, Rule] = MappingProxyType(
 
 
 def _called(function: ca.Function, output: int, arguments: list[Any]) -> Any:
-    """One entry of what a function returns."""
+    """One output entry of a function."""
     inputs, first = [], 0
     for i in range(function.n_in()):
         count = function.nnz_in(i)
@@ -119,13 +119,13 @@ def expressions(
 
     Args:
         inputs: one SX matrix per input.
-        replaced: expressions that stand for some values, by number.
+        replaced: expressions that replace some values, by number.
 
     Returns:
-        What each instruction comes to, and each output as a matrix of its shape.
+        The expression of each instruction, and each output as a matrix of its shape.
 
     Raises:
-        NotLowerable: an operation that CasADi's symbols do not have.
+        NotLowerable: an operation that is not available for CasADi's symbols.
     """
     known: list[Any] = []
 

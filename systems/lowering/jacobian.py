@@ -21,7 +21,7 @@ def jacobian(function: ca.Function, wrt: str | int = 0, of: str | int = 0) -> ca
         A function of the same inputs whose one output is the m x n Jacobian.
 
     Raises:
-        InvalidValue: no such input or output, or no CasADi function.
+        InvalidValue: no such input or output, or not a CasADi function.
     """
     expect(function, ca.Function, "the function of jacobian", "such as plant.casadi()")
     names = [function.name_in(i) for i in range(function.n_in())]

@@ -21,7 +21,7 @@ def erf(x: Any) -> Any:
 
 
 def erfinv(x: Any) -> Any:
-    """Its inverse."""
+    """The inverse error function."""
     from scipy import special
 
     return special.erfinv(x)
@@ -82,7 +82,7 @@ class NumpyFunction:
 
 
 def _floating_type(arrays: list[NDArray[Any]]) -> np.dtype[Any]:
-    # An empty input (no disturbance, no parameters) has no say in the precision.
+    # An empty input (no disturbance, no parameters) does not affect the precision.
     types = [a.dtype for a in arrays if a.shape[-1:] != (0,) and a.dtype.kind == "f"]
     return np.result_type(*types) if types else np.dtype(np.float64)
 

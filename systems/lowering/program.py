@@ -1,10 +1,9 @@
-"""A CasADi function read as a straight-line program in single assignment, with `if_else` as `where`.
+"""A CasADi function as a straight-line program in static single assignment form, with `if_else` as `where`.
 
-CasADi stores a branch as `if_else_zero(c, a) + if_else_zero(!c, b)`. Read literally in another arithmetic it
-is a product or a sum of two terms: NaN from the branch not taken would leak, and an interval would be far too
-wide. Here it is read as one `where(c, a, b)`. The derivative of `fmin`/`fmax`, stored as `(a<=b) / ((a<=b) +
-(b<=a))`, becomes one operation `share(a, b)` for the same reason: as a quotient its interval would be the
-whole line.
+CasADi stores a branch as `if_else_zero(c, a) + if_else_zero(!c, b)`. Taken literally, this is a sum of two terms in
+another arithmetic: NaN would leak from the branch not taken, and an interval would be far too wide. It is therefore
+read as one `where(c, a, b)`. The derivative of `fmin`/`fmax`, stored as `(a<=b) / ((a<=b) + (b<=a))`, becomes one
+operation `share(a, b)` for the same reason: as a quotient, its interval would be the whole line.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Operand = int | float  # int: a value, by number; float: a constant
 
 _NAMES = {getattr(ca, name): name[3:].lower() for name in dir(ca) if name.startswith("OP_")}
 _COMPARISONS = frozenset({"lt", "le", "eq", "ne"})
-# Operations that are defined for all numbers, whatever these are; what is not listed may have no value somewhere.
+# Operations that are defined for all numbers; operations not listed may be undefined somewhere.
 _TOTAL = _COMPARISONS | frozenset(
     {"input", "add", "sub", "mul", "neg", "sq", "twice", "fabs", "sign", "floor", "ceil", "fmin", "fmax", "hypot"}
     | {"exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "atan", "atan2", "asinh", "erf", "copysign", "share"}
@@ -60,7 +59,7 @@ class Program:
     """Straight-line program in single assignment; `entries[i]` are output i's operands in row-major order.
 
     `functions` are those that CasADi does not expand, such as look-up tables and root finders. The operation
-    `call i j` is number j of all that number i of them returns, for all of its inputs in column-major order.
+    `call i j` is entry j of all outputs of function i, whose arguments are all its inputs in column-major order.
     """
 
     name: str
@@ -72,11 +71,11 @@ class Program:
 
     @property
     def is_total(self) -> bool:
-        """Whether every operation has a value for all numbers, as a sum has and a quotient has not."""
+        """Whether every operation is defined for all numbers; sums are, quotients are not."""
         return all(i.op in _TOTAL for i in self.instructions)
 
     def batch(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        """Check the shapes of the inputs and return the batch shape they broadcast to."""
+        """Checks the shapes of the inputs and returns the batch shape to which they broadcast."""
         if len(shapes) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)
             raise DimensionMismatch(
@@ -183,7 +182,7 @@ def _shape(size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def described(program: Program, op: str) -> str:
-    """An operation in words: a call by the name and kind of what it calls."""
+    """An operation in words; a call by the name and kind of the called function."""
     if not op.startswith("call "):
         return op
     called = program.functions[int(op.split()[1])]
@@ -209,7 +208,7 @@ class _Reader:
         return self._known[key]
 
     def function(self, called: ca.Function) -> int:
-        """The number of a function that is called; the same object has the same number."""
+        """The number of a called function; the same object has the same number."""
         for i, known in enumerate(self.functions):
             if known.__hash__() == called.__hash__():
                 return i

@@ -1,9 +1,9 @@
 """Programs as plain data: an expression in a file is a list of operations by name, never code.
 
-A program is an object of ``name``, ``inputs`` and ``outputs`` (each ``[name, [sizes]]``), ``instructions`` and
-``entries``. An instruction is ``[operation, argument, ...]``: a whole number is the number of an earlier instruction, a
-text such as ``"0x1.8p+1"`` a double, digit for digit; ``["input", i, row, column]`` reads an entry of input i.
-``entries`` are the arguments that the entries of each output, row by row, come to.
+A program is an object with ``name``, ``inputs`` and ``outputs`` (each ``[name, [sizes]]``), ``instructions`` and
+``entries``. An instruction is ``[operation, argument, ...]``: an integer is the number of an earlier instruction, a
+string such as ``"0x1.8p+1"`` an exact double; ``["input", i, row, column]`` reads an entry of input i. ``entries``
+are the arguments that give the entries of each output, row by row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from systems.lowering.program import Instruction, Operand, Port, Program, read
 
 __all__ = ["from_data", "symbolic", "to_data"]
 
-_MOST_INSTRUCTIONS = 20_000  # second derivatives of that many take some ten seconds
+_MOST_INSTRUCTIONS = 20_000  # second derivatives of a program of this size take about ten seconds
 _MOST_SIZE = 10_000  # entries of an input or an output
 _MOST_POWER = 64.0  # exponents that are numbers: rational arithmetic writes a power out
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}", re.ASCII)
@@ -34,14 +34,14 @@ _UNARY = (
 )
 _BINARY = ("add", "sub", "mul", "div", "fmin", "fmax", "hypot", "atan2", "fmod", "copysign", *POWERS)
 _ARGUMENTS: Mapping[str, int] = dict.fromkeys(_UNARY, 1) | dict.fromkeys(_BINARY, 2)
-"""How many arguments each operation of a file has. Nothing else is read."""
+"""Number of arguments of each operation allowed in a file; all others are refused."""
 
 
 def to_data(function: ca.Function) -> dict[str, Any]:
     """A CasADi function as plain data that :func:`from_data` reads.
 
     Raises:
-        InvalidValue: it uses an operation that has no such form, or CasADi rearranges it whenever it is written out.
+        InvalidValue: it uses an operation that has no such form, or CasADi rearranges it each time it is rebuilt.
         NotLowerable: it has free variables or cannot be expanded.
     """
     program = read(function)
@@ -53,25 +53,25 @@ def to_data(function: ca.Function) -> dict[str, Any]:
         again = read(symbolic(program))
         if again == program:
             data = _data(program)
-            _program(data)  # what is too large, or has an impossible name, is refused when it is written
+            _program(data)  # a program that is too large, or has an invalid name, is refused before it is written
             return data
         program = again
     raise InvalidValue(f"{function.name()} changes whenever CasADi builds it again; write it in a simpler form")
 
 
 def from_data(data: Any) -> ca.Function:
-    """The CasADi function of what :func:`to_data` made.
+    """The CasADi function of data returned by :func:`to_data`.
 
-    Nothing of the data is executed or looked up but the names of operations, in a table of this module. The function
-    computes exactly the operations listed: data that CasADi would simplify are refused.
+    The data are never executed; only the names of operations are looked up, in a table of this module. The function
+    performs exactly the operations listed: data that CasADi would simplify are refused.
 
     Raises:
-        InvalidValue: anything else than a program whose every part fits.
+        InvalidValue: the data are not a complete and consistent program.
     """
     program = _program(data)
     try:
         function = symbolic(program)
-    except RuntimeError as error:  # CasADi has names of its own
+    except RuntimeError as error:  # CasADi reserves some names
         raise InvalidValue(
             f"program {program.name} is not one of CasADi: {str(error).strip().splitlines()[-1]}"
         ) from error
@@ -159,7 +159,7 @@ def _instruction(k: int, given: Any, inputs: tuple[Port, ...]) -> Instruction:
 
 
 def _operand(a: Any, made: int) -> Operand:
-    """An argument where ``made`` instructions stand before."""
+    """An argument of an instruction that follows ``made`` others."""
     if type(a) is int and 0 <= a < made:
         return a
     if isinstance(a, str) and _HEX.fullmatch(a) and math.isfinite(number := _double(a)):

@@ -1,7 +1,7 @@
-"""Whether two programs are the same function by their text: the same operations on the same operands.
+"""Structural equality of programs: the same operations on the same operands.
 
-Up to what CasADi and Python make of numbers: constants that differ by rounding, the order of sums and products, and
-where a sign stands.
+Differences that CasADi and Python introduce are ignored: constants that differ by rounding, the order of sums and
+products, and the position of a sign.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Signed = tuple[int, object]  # a sign, and the name of a value
 def same_function(a: Program, b: Program) -> bool:
     """Whether both have equal outputs for all inputs because they compute them in the same way.
 
-    False says only that this does not show it.
+    False means only that this was not shown.
     """
     shapes = [[port.shape for port in (*p.inputs, *p.outputs)] for p in (a, b)]
     if shapes[0] != shapes[1] or [f.__hash__() for f in a.functions] != [f.__hash__() for f in b.functions]:
@@ -38,7 +38,7 @@ def _constants(program: Program) -> list[float]:
 
 
 def _grouped(sizes: list[float]) -> dict[float, float]:
-    """For each size the first of those that differ from their neighbours by no more than rounding."""
+    """For each size, the first of the group in which neighbours differ by no more than rounding."""
     group: dict[float, float] = {}
     first = before = -1.0
     for size in sorted(size for size in set(sizes) if size == size):
@@ -62,7 +62,7 @@ def _entries(program: Program, constants: dict[float, float], names: dict[object
 
 
 def _named(i: Instruction, args: list[Signed]) -> Signed:
-    """The sign and the name of what an instruction computes."""
+    """The sign and the name of the result of an instruction."""
     op = i.op
     if op == "neg":
         return -args[0][0], args[0][1]

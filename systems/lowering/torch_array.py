@@ -1,11 +1,11 @@
-"""Torch tensors that answer to numpy: what is written for arrays runs on a GPU as it stands.
+"""Torch tensors with numpy's interface, so that code written for numpy arrays runs unchanged on a GPU.
 
-numpy hands a call on to whatever it is called with (NEP 13 and 18), so code that says ``np.maximum(a, b)`` needs no
-second text. Only arithmetic in double precision is offered. Sums, products, quotients and square roots are correctly
+numpy dispatches calls to the types of their arguments (NEP 13 and 18), so code with ``np.maximum(a, b)`` need not be
+written twice. Only double precision is supported. Sums, products, quotients and square roots are correctly
 rounded on CPUs and GPUs alike. The other functions of CUDA's library are stated to be within 2 units in the last place
 of the correctly rounded result, asinh and acosh within 3, by "extensive but not exhaustive tests, so they are not
-guaranteed bounds" (NVIDIA, CUDA C++ Programming Guide 13.0, section 17.1, table 18). A proof on a GPU rests on that
-table as one on a CPU rests on what its vendor states; ``rounding.LIBRARY`` leaves room for four times as much.
+guaranteed bounds" (NVIDIA, CUDA C++ Programming Guide 13.0, section 17.1, table 18). A proof on a GPU relies on that
+table, as one on a CPU relies on the statements of its vendor; ``rounding.LIBRARY`` allows for four times as much.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from systems.errors import InvalidValue
 __all__ = ["MATRICES", "TorchArray"]
 
 MATRICES = 1 << 15
-"""At once for eigenvalues: cuSOLVER's batched solver fails on more than about 10^5."""
+"""Matrices per call for eigenvalues: cuSOLVER's batched solver fails on more than about 10^5."""
 
 _UFUNCS = {
     "absolute": "abs",
@@ -42,9 +42,9 @@ _UFUNCS = {
 
 @final
 class TorchArray(NDArrayOperatorsMixin):
-    """A tensor of doubles or of truth values on some device, seen as an array.
+    """A tensor of doubles or of truth values on a device, with the interface of an array.
 
-    Arrays of numpy that it meets are moved to its device; nothing is moved back but by :meth:`numpy`.
+    Numpy arrays that are combined with it are moved to its device; only :meth:`numpy` moves data back.
     """
 
     __slots__ = ("t",)
@@ -56,15 +56,15 @@ class TorchArray(NDArrayOperatorsMixin):
 
     @staticmethod
     def on(device: str, x: np.ndarray) -> TorchArray:
-        """A copy of an array of numpy on a device."""
+        """A copy of a numpy array on a device."""
         return TorchArray(torch.tensor(x, device=device))
 
     def numpy(self) -> np.ndarray:
-        """As an array of numpy."""
+        """The tensor as a numpy array."""
         return np.asarray(self.t.cpu().numpy())
 
     def _as_tensor(self, x: Any) -> Any:
-        # By way of numpy, where a number is a double; on its own, torch takes it for one of single precision.
+        # Converted by numpy, for which a number is a double; torch would convert it to single precision.
         return x.t if isinstance(x, TorchArray) else torch.tensor(np.asarray(x), device=self.t.device)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **kwargs: Any) -> Any:
@@ -83,7 +83,7 @@ class TorchArray(NDArrayOperatorsMixin):
         rule = _FUNCTIONS.get(func.__name__)
         return NotImplemented if rule is None else rule(self, *args, **kwargs)
 
-    # ---- what arrays have ----
+    # ---- the interface of arrays ----
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -147,7 +147,7 @@ def _copyto(like: TorchArray, to: TorchArray, value: Any, where: Any) -> None:
 
 
 def _eigh(like: TorchArray, x: TorchArray) -> tuple[TorchArray, TorchArray]:
-    """Eigenvalues and eigenvectors of matrices (..., n, n), so many at a time as CUDA's solver takes."""
+    """Eigenvalues and eigenvectors of matrices (..., n, n), in batches that CUDA's solver accepts."""
     batch = x.t.shape[:-2]
     parts = [torch.linalg.eigh(part) for part in x.t.reshape(-1, *x.t.shape[-2:]).split(MATRICES)]
     values, vectors = (torch.cat([part[k] for part in parts]) for k in (0, 1))

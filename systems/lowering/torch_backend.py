@@ -16,7 +16,7 @@ from systems.lowering.program import NotLowerable, Program
 
 
 def _call(function: Any, output: int, arguments: tuple[Tensor | float, ...]) -> Any:
-    """A function of CasADi's on tensors, through numpy: without a gradient.
+    """A CasADi function on tensors, evaluated by way of numpy and without a gradient.
 
     Raises:
         NotLowerable: a gradient is requested.
@@ -51,13 +51,13 @@ ARITHMETIC = Arithmetic(
         "share": "0.5 * (({0} <= {1}).to(like.dtype) - ({1} <= {0}).to(like.dtype) + 1.0)",
     },
     namespace={"torch": torch, "call": _call},
-    # Constants are tensors without dimensions, made once per type and device: a Python number costs as much again as
+    # Constants are zero-dimensional tensors, created once per type and device: a Python number takes as long again as
     # the operation it takes part in.
     constant="c['{0}']",
     extra=("c", "like"),
     component="{0}[{1}]",
 )
-# An exponent that is a number has fast paths, so powers keep theirs.
+# Powers keep exponents as Python numbers, for which torch has fast paths.
 _NUMBERS_STAY = frozenset({"pow", "constpow"})
 ARITHMETIC = replace(ARITHMETIC, arrays=frozenset(ARITHMETIC.templates) - _NUMBERS_STAY)
 
@@ -96,7 +96,7 @@ class TorchFunction:
         """The constants as tensors of this type on this device."""
         key = like.dtype, like.device
         if key not in self._constants:
-            with torch.inference_mode(False):  # what is made there could never take part in a gradient
+            with torch.inference_mode(False):  # a tensor created there could never take part in a gradient
                 self._constants[key] = {
                     number: torch.full((), float(number), dtype=like.dtype, device=like.device)
                     for number in self._numbers
@@ -109,7 +109,7 @@ def _in(a: Tensor, like: Tensor) -> Tensor:
 
 
 def _like(tensors: list[Tensor]) -> Tensor:
-    """A tensor of the type and on the device in which to compute."""
+    """A tensor with the type and on the device to compute with."""
     used = [a for a in tensors if a.is_floating_point() and a.shape[-1:] != (0,)]
     if not used:
         return torch.empty(0, dtype=torch.get_default_dtype(), device=tensors[0].device if tensors else None)

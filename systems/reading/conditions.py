@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 ROUNDING = 1e-9
-"""A reference is beyond a bound if by more than this, relative to how large the quantity becomes (``sizes`` of the
-reference, which follow the units of the signals)."""
+"""A reference counts as beyond a bound if the excess is larger than this, relative to the size of the quantity (the
+``sizes`` of the reference, which follow the units of the signals)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """lower <= v(x, u) <= upper, row by row, besides the input bounds of the task.
+    """lower <= v(x, u) <= upper, row by row, in addition to the input bounds of the task.
 
-    Hard constraints have an infinite weight. So have chance constraints and budgets of violated samples, which a
-    prediction without disturbance satisfies at every sample. A budget of accumulated excess is not such a row.
+    Hard constraints have an infinite weight. So do chance constraints and budgets of violated samples, which a
+    prediction without disturbance satisfies at every sample. Budgets of accumulated excess have no row.
 
     Args:
         value: ``v(x, u) -> (rows, 1)``. lower, upper: (rows,), each row with a finite bound.
         weight: (rows,), per unit of violation and step. names: of the constraint each row belongs to.
-        group: (rows,), equal for soft rows whose largest violation alone is charged.
+        group: (rows,), equal for soft rows of which only the largest violation is charged.
         on_state, on_input: masks (rows,), what the row depends on.
         kinks: operations that make a row or its derivative jump, by constraint.
     """
@@ -149,7 +149,7 @@ def not_affine(rule: Conditions) -> tuple[str, ...]:
 
 
 def budgets_excess(constraint: Constraint) -> bool:
-    """Whether the accumulated excess of a constraint is budgeted."""
+    """Whether a constraint has a budget of accumulated excess."""
     return isinstance(constraint.requirement, Budget) and constraint.requirement.of == "excess"
 
 
@@ -162,7 +162,7 @@ def is_input_box(task: AbstractTask, constraint: Constraint) -> bool:
 
 
 def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
-    """The constraints that the reference violates by more than rounding, whatever is required of them."""
+    """The constraints that the reference violates by more than rounding, whatever their requirement."""
     task = path.task
     x, u = path.window(0, 1 if task.reference.is_constant else task.steps + 1)
     (margins,) = values_at(task.margin_function(), x, u)
@@ -174,8 +174,8 @@ def violated_constraints(path: ReferencePath) -> tuple[Constraint, ...]:
 
 
 def _margin_sizes(path: ReferencePath, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """How large the margins (samples, constraints) are in the units of states (samples, n) and inputs (samples, m): by
-    how much these change them to first order when they change by all of their size; 0 where that is not known."""
+    """Sizes of the margins (samples, constraints) in the units of states (samples, n) and inputs (samples, m): their
+    first-order change if these change by their whole size; 0 where it is unknown."""
     margins = path.task.margin_function()
     z = ca.vertcat(*margins.sx_in())
     try:
@@ -197,7 +197,7 @@ def inputs_beyond(path: ReferencePath) -> np.ndarray:
 
 
 def violated_names(path: ReferencePath, violated: tuple[Constraint, ...]) -> tuple[str, ...]:
-    """Names of the constraints among these that are neither soft nor budgets of excess, and of the inputs whose
+    """Names of the given constraints that are neither soft nor budgets of excess, and of the inputs whose
     reference is beyond its bounds."""
     names = [c.name for c in violated if not isinstance(c.requirement, Soft) and not budgets_excess(c)]
     outside = inputs_beyond(path).tolist()

@@ -1,4 +1,4 @@
-"""Derivatives of a task's plant and costs: where they are missing, which are constant, and how large they are."""
+"""Derivatives of a task's plant and costs: whether they exist, whether they are constant, and their sizes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = [
     "stage_is_quadratic",
 ]
 
-_SAMPLED = 64  # samples of a moving reference at which the linearisation is looked at
+_SAMPLED = 64  # samples of a moving reference at which the linearisation is evaluated
 
 
 def not_differentiable(f: ca.Function) -> str:
     """The part of a plant's equations f(x, u, w, p) that CasADi cannot differentiate, such as a callback without
-    derivatives; empty where it can differentiate all of it."""
+    derivatives; empty if it can differentiate all of them."""
     x, u, w, p = f.sx_in()
     try:
         ca.jacobian(f(x, u, w, p), ca.vertcat(x, u, w))
@@ -59,7 +59,7 @@ def _undetermined(task: AbstractTask, x: ca.SX, u: ca.SX) -> ca.SX:
 
 
 def singular(path: ReferencePath) -> tuple[str, ...]:
-    """Names of the states whose next value has no finite derivative, or no finite value, at the first reference."""
+    """Names of the states whose next value is not finite, or not differentiable, at the start of the reference."""
     f = path.task.dynamics.function()
     x, u, w, p = f.sx_in()
     after = f(x, u, ca.DM.zeros(w.shape), p)
@@ -70,8 +70,8 @@ def singular(path: ReferencePath) -> tuple[str, ...]:
 
 
 def derivatives_are_missing(path: ReferencePath) -> bool:
-    """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
-    as those of a square root at 0."""
+    """Whether derivatives of plant or cost are not finite at the reference or at starts although the values are,
+    like those of a square root at 0."""
     task = path.task
     f, stage = task.dynamics.function(), task.stage_cost
     x, u, w, p = f.sx_in()
@@ -122,7 +122,7 @@ def expansion(task: AbstractTask, stage: ca.Function) -> ca.Function:
 
 def cost_size(path: ReferencePath, units: np.ndarray | None = None) -> float:
     """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
-    Solvers work to absolute tolerances, so what is smaller is enlarged for them.
+    Solvers use absolute tolerances, so smaller costs are scaled up for them.
 
     Args:
         path: the reference.

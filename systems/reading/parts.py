@@ -8,7 +8,7 @@ __all__ = ["Part"]
 
 
 class Part(StrEnum):
-    """A part of a task that not every controller handles exactly; each controller declares how it handles each part."""
+    """A part of a task that not every controller handles exactly; controllers declare how they handle each part."""
 
     NONLINEAR_PLANT = "nonlinear plant"
     KINKED_PLANT = "kinks in the plant"

@@ -58,7 +58,7 @@ class Reading:
 
     @property
     def state(self) -> Signals:
-        """The state's signals with their periods: those declared, and a full turn of every angle in rad or deg that
+        """The state's signals with their periods: those declared, and a full turn for every angle in rad or deg if it
         changes neither plant nor cost nor constraints."""
         return self.path.state
 
@@ -67,8 +67,8 @@ class Reading:
         periodic signals.
 
         Args:
-            x: (n,), the state at sample k, from which states that are known ahead are predicted, in place of their
-                reference, which is the forecast; default: not known.
+            x: (n,), the state at sample k, from which states that are known ahead are predicted; default: they follow
+                their reference, the forecast.
         """
         x_ref, u_ref = self.path.window(k, count)
         if x is not None and self.known.size:
@@ -100,12 +100,12 @@ class Reading:
 
     @cached_property
     def _violated_constraints(self) -> tuple[Constraint, ...]:
-        """The constraints that the reference violates, whatever is required of them."""
+        """The constraints that the reference violates, whatever their requirement."""
         return violated_constraints(self.path)
 
     @property
     def _is_admissible(self) -> bool:
-        """Whether the reference violates no constraint, soft ones included, which cost something there."""
+        """Whether the reference violates no constraint, including soft ones, whose violation is charged."""
         return not self.violated and not any(isinstance(c.requirement, Soft) for c in self._violated_constraints)
 
     # ---- the plant ----
@@ -123,22 +123,22 @@ class Reading:
     @cached_property
     def plant_kinks(self) -> tuple[str, ...]:
         """Operations that make the plant's equations, or their derivatives, jump."""
-        from systems.inputs.augmented_plant import SampledPlant  # whose package imports tasks
+        from systems.inputs.augmented_plant import SampledPlant  # its package imports tasks
 
         dynamics = self.task.dynamics
-        while isinstance(dynamics.plant, SampledPlant):  # the memory of inputs has none, and samples are long to read
+        while isinstance(dynamics.plant, SampledPlant):  # stored inputs have none; reading is slow
             dynamics = dynamics.plant.sampling
         return kinks(dynamics.equations())
 
     @cached_property
     def singular(self) -> tuple[str, ...]:
-        """Names of the states whose next value has no finite derivative, or no finite value, at the first reference."""
+        """Names of the states whose next value is not finite, or not differentiable, at the start of the reference."""
         return singular(self.path)
 
     @cached_property
     def is_singular_on_the_way(self) -> bool:
-        """Whether derivatives of plant or cost are not finite at the reference or at starts, though the values are,
-        as those of a square root at 0."""
+        """Whether derivatives of plant or cost are not finite at the reference or at starts although the values are,
+        like those of a square root at 0."""
         return derivatives_are_missing(self.path)
 
     @cached_property
@@ -156,19 +156,19 @@ class Reading:
 
     @cached_property
     def stage(self) -> Epigraph:
-        """The stage cost l(x, u, xr, ur) without its kinks, as far as they can be taken out; soft constraints are in
+        """The stage cost l(x, u, xr, ur) without its kinks, as far as they can be removed; soft constraints are in
         ``conditions``."""
         return epigraph(self.task.stage_cost)
 
     @cached_property
     def terminal(self) -> Epigraph | None:
-        """The terminal cost Vf(x, xr) likewise; None where the task has none."""
+        """The terminal cost Vf(x, xr), likewise; None if the task has none."""
         return epigraph(self.task.terminal_cost) if self.task.has_terminal_cost else None
 
     @cached_property
     def cost_size(self) -> float:
         """The largest first or second derivative of the stage cost at the reference and at the mean start, at most 1.
-        Solvers work to absolute tolerances, so what is smaller is enlarged for them."""
+        Solvers use absolute tolerances, so smaller costs are scaled up for them."""
         return cost_size(self.path)
 
     @cached_property
@@ -212,7 +212,7 @@ class Reading:
 
     @cached_property
     def excess_budgets(self) -> tuple[Constraint, ...]:
-        """The constraints of which an accumulated excess is budgeted."""
+        """The constraints with a budget of accumulated excess."""
         return tuple(c for c in self.task.constraints if budgets_excess(c))
 
     @cached_property
@@ -238,32 +238,32 @@ class Reading:
     def expansion(self) -> ca.Function:
         """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
 
-        Of a cost with kinks l is the smooth part, see :func:`systems.nonsmooth.penalties`.
+        If the cost has kinks, l is its smooth part; see :func:`systems.nonsmooth.penalties`.
         """
         without = penalties(self.task.stage_cost) if self.cost_kinks else None
         return expansion(self.task, self.task.stage_cost if without is None else without.smooth)
 
-    # ---- where the task settles ----
+    # ---- the optimal steady state ----
 
     @cached_property
     def is_stationary(self) -> bool:
         """Whether a constant reference is an optimal steady state of the task without its constraints.
 
-        It is where it is an equilibrium and the gradient of the stage cost is a combination of those of x - F(x, u),
-        with a second derivative along the steady states that is nowhere negative.
+        It is if it is an equilibrium, the gradient of the stage cost is a combination of those of x - F(x, u), and the
+        second derivative along the steady states is nowhere negative.
         """
         return self.task.reference.is_constant and self._multipliers is not None
 
     @cached_property
     def _multipliers(self) -> np.ndarray | None:
-        """Multipliers (n,) of F(x, u) - x = 0 at the reference, None where it is not stationary."""
+        """Multipliers (n,) of F(x, u) - x = 0 at the reference; None if it is not stationary."""
         return stationary_multipliers(self.path, self.stage, self.cost_size)
 
     def settles_elsewhere(self, constrained: bool = False) -> bool:
-        """Whether a task with a constant reference settles at another state or input than that, or nowhere.
+        """Whether a task with a constant reference settles at a different state or input, or nowhere.
 
         Args:
-            constrained: whether the constraints are kept, besides the input bounds.
+            constrained: whether the constraints hold, in addition to the input bounds.
         """
         steady = self.steady_state if constrained else self.free_steady_state
         if steady is None:
@@ -275,13 +275,13 @@ class Reading:
 
     @cached_property
     def free_steady_state(self) -> SteadyState | None:
-        """The optimal steady state under the input bounds alone: the reference if it is stationary, else the optimal
-        one; None if there is none, or if the reference moves."""
+        """The optimal steady state subject only to the input bounds, which is the reference if that is stationary; None
+        if there is none, or if the reference moves."""
         return self._steady(None)
 
     @cached_property
     def steady_state(self) -> SteadyState | None:
-        """The optimal steady state under all constraints."""
+        """The optimal steady state subject to all constraints."""
         if not self.conditions.names or (self.is_stationary and self._is_admissible):
             return self.free_steady_state
         return self._steady(self.conditions)
@@ -309,7 +309,7 @@ class Reading:
         """Whether an input is integer."""
         return any(signal.integer for signal in self.task.plant.input)
 
-    # ---- all of it ----
+    # ---- all parts ----
 
     @cached_property
     def parts(self) -> frozenset[Part]:

@@ -15,8 +15,8 @@ from systems.signals import Signals
 __all__ = ["STILL", "ReferencePath", "changed_by_turning", "values_at"]
 
 STILL = 1e-6
-"""Largest step of the plant, relative to the size of the state, at which it counts as standing still, or as following
-a reference."""
+"""Largest change per sample, relative to the size of the state, at which the plant counts as at rest, or largest error
+at which it counts as following a reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ReferencePath:
 
     @cached_property
     def state(self) -> Signals:
-        """The state's signals with their periods: those declared, and a full turn of every angle in rad or deg that
+        """The state's signals with their periods: those declared, and a full turn for every angle in rad or deg if it
         changes neither plant nor cost nor constraints."""
         task, declared = self.task, self.task.plant.state
         turns = {"rad": 2.0 * np.pi, "deg": 360.0}
@@ -44,7 +44,7 @@ class ReferencePath:
 
     @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
-        """States and inputs of the reference at the samples of the run and as many more, continuous in periodic
+        """States and inputs of the reference at twice as many samples as the run has, continuous in periodic
         signals."""
         task = self.task
         count = 1 if task.reference.is_constant else 2 * task.steps + 2
@@ -55,7 +55,7 @@ class ReferencePath:
 
     @cached_property
     def _repeated(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Windows of a constant reference by their numbers of samples; read at every control step."""
+        """Windows of a constant reference by their number of samples; used in every control step."""
         return {}
 
     def window(self, k: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +95,8 @@ class ReferencePath:
 
     @cached_property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Typical sizes of states (n,) and inputs (m,), from reference, initial states, domain and limits; where they
-        tell nothing, 1."""
+        """Typical sizes of states (n,) and inputs (m,), from reference, initial states, domain and limits; 1 where
+        these give none."""
         task, (x, u) = self.task, self._table
         declared = task.plant.state
         spread = 3.0 * np.sqrt(np.diag(task.initial.covariance(declared)))
@@ -114,19 +114,19 @@ class ReferencePath:
 def values_at(f: ca.Function, *points: np.ndarray) -> tuple[np.ndarray, ...]:
     """The outputs (count, k) of a CasADi function of columns at some points, (count, n) per input.
 
-    Evaluated once and only here; what is evaluated often is lowered.
+    For functions that are evaluated only once; functions that are evaluated often are lowered.
     """
     count = len(points[0])
     return tuple(np.array(value).T for value in f.map(count).call([ca.DM(point.T) for point in points]))
 
 
 def changed_by_turning(task: AbstractTask, which: int | list[int], period: float) -> str:
-    """Name of the part of a task that changes where state ``which`` is moved by periods, or a quaternion has its sign
-    changed; empty where none does. Plant, costs and constraints are compared at random points."""
+    """Name of the part of a task that changes if state ``which`` is shifted by periods, or the sign of a quaternion is
+    changed; empty if none does. Plant, costs and constraints are compared at random points."""
     plant, reference = task.plant, task.reference
     generator = np.random.default_rng(0)
     x, u, w = (generator.standard_normal((16, len(s))) for s in (plant.state, plant.input, plant.disturbance))
-    turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # also many: a cost or a constraint may start there
+    turns = np.outer([1.0, -1.0], 2.0 ** np.arange(8)).ravel()  # also many periods, where a constraint may act
     x_ref, u_ref = reference.at(plant, np.zeros(16, dtype=int))
 
     def turned(states: np.ndarray) -> np.ndarray:

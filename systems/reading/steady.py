@@ -1,4 +1,4 @@
-"""The steady state at which a task is cheapest, and whether its reference is one."""
+"""The optimal steady state of a task, and a test whether its reference is one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SteadyState:
     Args:
         x: (n,). u: (m,). cost: of one sample there.
         multipliers: (n,), of F(x, u) - x = 0: the gradient of the cost-to-go with respect to the state.
-        active: names of the constraints, and of the inputs at a bound, that keep the cost from being smaller.
+        active: names of the constraints, and of the inputs at a bound, that prevent a lower cost.
     """
 
     x: np.ndarray
@@ -35,14 +35,14 @@ class SteadyState:
 
 
 def optimal_steady_state(path: ReferencePath, cost: Epigraph, rule: Conditions | None) -> SteadyState | None:
-    """The cheapest steady state reached from several guesses, None where there is none.
+    """The best steady state obtained from several guesses; None if there is none.
 
-    The solver works to absolute tolerances, so states, inputs, rows and cost are in units in which they are not small.
+    The solver uses absolute tolerances, so states, inputs, rows and cost are scaled such that they are not small.
 
     Args:
         path: the reference; it is constant.
         cost: stage cost of (x, u, xr, ur).
-        rule: constraints to keep, None for the input bounds alone.
+        rule: constraints to satisfy; None for the input bounds alone.
     """
     task, plant = path.task, path.task.plant
     x_ref, u_ref = path.start
@@ -68,7 +68,7 @@ def optimal_steady_state(path: ReferencePath, cost: Epigraph, rule: Conditions |
         s = ca.SX.sym("s", len(groups))
         place = {int(group): i for i, group in enumerate(groups)}
         v, sizes = rule.value(x, u), _row_sizes(rule, path, units)
-        largest = {group: float(sizes[rule.group == group].max()) for group in place}  # unit of each slack
+        largest = {group: float(sizes[rule.group == group].max()) for group in place}  # the unit of each slack
         for i, group in enumerate(rule.group):
             slack = largest[int(group)] * s[place[int(group)]] if soft[i] else ca.SX(0)
             for sign, bound in ((1.0, rule.upper[i]), (-1.0, -rule.lower[i])):
@@ -120,7 +120,7 @@ def optimal_steady_state(path: ReferencePath, cost: Epigraph, rule: Conditions |
 
 
 def _row_sizes(rule: Conditions, path: ReferencePath, units: np.ndarray) -> np.ndarray:
-    """By how much, at most 1, rows of constraints (rows,) change at the reference with a unit of each signal."""
+    """The change, at most 1, of rows of constraints (rows,) at the reference for one unit of each signal."""
     x, u = rule.value.sx_in()
     slopes = ca.Function("slopes", [x, u], [ca.densify(ca.jacobian(rule.value(x, u), ca.vertcat(x, u)))])
     sizes = np.abs(np.array(slopes(*path.start))) @ units
@@ -128,7 +128,7 @@ def _row_sizes(rule: Conditions, path: ReferencePath, units: np.ndarray) -> np.n
 
 
 def _guesses(path: ReferencePath) -> list[np.ndarray]:
-    """Where the search for a steady state starts: (n + m,) each."""
+    """Initial guesses of the search for a steady state, (n + m,) each."""
     task = path.task
     x_ref, u_ref = path.start
     least, most = task.input_bounds
@@ -141,8 +141,8 @@ def _guesses(path: ReferencePath) -> list[np.ndarray]:
 
 
 def stationary_multipliers(path: ReferencePath, stage: Epigraph, size: float) -> np.ndarray | None:
-    """Multipliers (n,) of F(x, u) - x = 0 at the first reference, None where it is not a stationary point of the cost
-    over all steady states.
+    """Multipliers (n,) of F(x, u) - x = 0 at the start of the reference; None if it is not a stationary point of the
+    cost over all steady states.
 
     Args:
         path: the reference.
@@ -162,11 +162,11 @@ def stationary_multipliers(path: ReferencePath, stage: Epigraph, size: float) ->
     gradient, slope = (np.array(part) for part in first(x_ref, u_ref))
     multipliers = np.zeros(n)
     small = STILL * size
-    if not np.abs(gradient).max(initial=0.0) <= small:  # also where it is NaN
+    if not np.abs(gradient).max(initial=0.0) <= small:  # also if it is NaN
         if not (np.isfinite(gradient).all() and np.isfinite(slope).all()):
             return None
         multipliers = np.linalg.lstsq(slope.T, -gradient[:, 0], rcond=None)[0]
-        # Each entry is in a unit of its own, that of the cost over that of its signal.
+        # Each entry has its own unit, that of the cost divided by that of its signal.
         terms = np.abs(gradient[:, 0]) + np.abs(slope.T) @ np.abs(multipliers)
         if (np.abs(gradient[:, 0] + slope.T @ multipliers) > small + STILL * terms).any():
             return None

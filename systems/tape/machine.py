@@ -13,7 +13,7 @@ from systems.verified_cache import compiled
 
 __all__ = ["BLOCK", "CODES", "run"]
 
-BLOCK = 256  # boxes at once: enough to hide the choice of the operation, few enough for their numbers to stay in cache
+BLOCK = 256  # boxes per block: enough to amortise the dispatch of operations, few enough to stay in the cache
 _ULP = 2.0**-52
 _TINY = 2.0**-1022
 _MAX = float(np.finfo(np.float64).max)
@@ -24,7 +24,7 @@ _NAMES = (
     *("where", "floor", "ceil", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos"),
     *("arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2", "hypot", "power"),
     *("expect_finite", "expect_true", "expect_false", "expect_finite_sum", "eigenvectors", "input"),
-    # Several operations in one, each rounded separately:
+    # Several operations joined in one, each rounded separately:
     *("add_number", "multiply_number", "minimum_number", "maximum_number", "multiply_add", "multiply_number_add"),
     *("absolute_multiply_add", "below", "above", "below_tiny", "above_tiny", "product_below", "product_above"),
     *("sum_below", "sum_above", "difference_below", "difference_above"),
@@ -48,7 +48,7 @@ def _eigenvectors(A, Q, n):  # type: ignore[no-untyped-def]
 
     Args:
         A: (n^2, BLOCK), overwritten.
-        Q: (n^2, BLOCK), about their eigenvectors, by columns.
+        Q: (n^2, BLOCK), approximate eigenvectors, by columns.
     """
     cosine, sine = np.empty(BLOCK), np.empty(BLOCK)
     for i in range(n * n):
@@ -105,8 +105,8 @@ def run(code, lists, numbers, fixed, given, results, out, doubt, memory):  # typ
 
     Args:
         code: (k, 6) of int32: operation, row of the result, and up to four rows, or numbers, of arguments.
-        lists: int32, rows of what takes more arguments.
-        numbers: float64, those that instructions name.
+        lists: int32, rows of operations with more arguments.
+        numbers: float64, constants to which instructions refer.
         fixed: (f, 2): rows of ``memory`` for constants, and indices of their numbers.
         given: (inputs, boxes), float64.
         results: (outputs,), rows of the results.
@@ -130,7 +130,7 @@ def run(code, lists, numbers, fixed, given, results, out, doubt, memory):  # typ
                 z, row = memory[code[k, 1]], given[code[k, 2]]
                 for j in range(count):
                     z[j] = row[first + j]
-                for j in range(count, BLOCK):  # the last block is filled up with its first box
+                for j in range(count, BLOCK):  # the last block is padded with its first box
                     z[j] = row[first]
                 continue
             if op == _MULTIPLY_NUMBER_ADD:

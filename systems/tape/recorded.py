@@ -21,12 +21,12 @@ Function = Callable[..., Sequence[np.ndarray]]
 
 @final
 class Recorded:
-    """A function of arrays (b, *shape), compiled: it returns its arrays and, of the boxes, those (b,) about which they
-    say nothing, since something is the case that was presumed not to be: an overflow, an undefined value.
+    """A compiled function of arrays (b, *shape): it returns its arrays and a mask (b,) of boxes whose results are not
+    valid because an assumption of the recording does not hold, for instance after an overflow or an undefined value.
 
     Args:
-        function: of arrays, one per shape, with a leading batch dimension; returns a sequence of such arrays. Its
-            results for one box must not depend on the others.
+        function: of arrays, one per shape, with a leading batch dimension; returns a sequence of such arrays. The
+            results for one box must not depend on other boxes.
         shapes: of its arguments without the batch dimension.
 
     Raises:
@@ -65,8 +65,10 @@ class Recorded:
 
 @final
 class Recorder:
-    """Runs functions of boxes compiled, on all cores that the process may use, and by numpy where that is not possible:
-    functions that cannot be recorded, and boxes for which the recorded function says nothing.
+    """Runs functions of boxes as compiled code on all cores that the process may use.
+
+    Functions that cannot be recorded, and boxes for which the results of a recorded function are not valid, are
+    evaluated by numpy.
     """
 
     def __init__(self) -> None:
@@ -75,13 +77,13 @@ class Recorder:
         self._pool = ThreadPoolExecutor(cores) if cores > 1 else None
 
     def __call__(self, function: Function, *arrays: np.ndarray) -> Sequence[np.ndarray]:
-        """What ``function(*arrays)`` returns, up to the rounding of elementary functions and the order of sums."""
+        """The result of ``function(*arrays)``, up to the rounding of elementary functions and the order of sums."""
         shapes = tuple(x.shape[1:] for x in arrays)
         key = function, shapes
         if key not in self._recorded:
             try:
                 self._recorded[key] = Recorded(function, *shapes)
-            except Exception:  # NotTraceable, or what numpy says itself when it computes
+            except Exception:  # NotTraceable, or an error that numpy itself will raise
                 self._recorded[key] = None
         recorded = self._recorded[key]
         if recorded is None:
@@ -92,5 +94,5 @@ class Recorder:
             for result, part in zip(results, function(*(x[again] for x in arrays)), strict=True):
                 result[again] = part
             if len(again) > 0.5 * len(doubt) > 0.25 * BLOCK:
-                self._recorded[key] = None  # what is computed twice takes longer than by numpy alone
+                self._recorded[key] = None  # boxes that are evaluated twice take longer than by numpy alone
         return results

@@ -1,5 +1,5 @@
-"""A trace made ready to run: what nothing depends on is left out, short sequences become one operation, and numbers
-share rows of memory where their lives do not overlap.
+"""Preparation of a trace for execution: operations without an effect on the outputs are removed, short sequences are
+joined into one operation, and values share rows of memory if they are not needed at the same time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WITH_NUMBER = {
 
 @dataclass(frozen=True)
 class _Step:
-    """An operation that is run: arguments are operations by number, and ``number`` a constant that it names itself."""
+    """An operation to run: its arguments are numbers of operations, and ``number`` is a constant of its own."""
 
     op: str
     args: tuple[int, ...]
@@ -35,10 +35,10 @@ class _Step:
 
 @final
 class Tape:
-    """A recorded function of columns: ``tape(given)`` for (inputs, boxes) gives (outputs, boxes), and for each box
-    whether something that was presumed when it was recorded does not hold, so that the results say nothing.
+    """A recorded function of columns: ``tape(given)`` for (inputs, boxes) returns (outputs, boxes), and for each box
+    whether an assumption of the recording does not hold, in which case the results are not valid.
 
-    Calls from several threads are independent of each other; the lock of the interpreter is released in them.
+    Calls from several threads are independent of each other, and release the interpreter lock.
 
     Args:
         trace: of the function.
@@ -94,7 +94,7 @@ def _chosen(trace: Trace, outputs: Sequence[int]) -> dict[int, _Step]:
 
 
 def _operands(op: str, args: tuple[int, ...]) -> tuple[int, ...]:
-    """Those arguments that are operations."""
+    """The arguments that are operations."""
     return () if op == "input" else args[:1] if op == "entry" else args
 
 
@@ -109,12 +109,12 @@ def _implied(trace: Trace) -> set[int]:
                 implied.update(args[k])
             elif ops[k] == "divide":
                 implied.add(args[k][0])
-            # What is moved outward is first confined to the doubles; an infinity shows in the margin.
+            # Values that are moved outward are first clipped to the finite doubles; an infinity appears in the margin.
     return implied
 
 
 def _joined(trace: Trace, k: int, uses: Counter[int]) -> _Step:
-    """An operation, joined with those that only it needs if a single operation exists for all of them."""
+    """An operation, joined with those whose results only it uses, if a single operation exists for all of them."""
     ops, args, values = trace.ops, trace.args, trace.values
     op, given = ops[k], args[k]
     if op == FINITE and ops[given[0]] == "add":
@@ -151,8 +151,8 @@ def _joined(trace: Trace, k: int, uses: Counter[int]) -> _Step:
 
 
 def _moved_outward(trace: Trace, op: str, given: tuple[int, ...]) -> _Step | None:
-    """Where an operation is the last of ``rounding.below`` or ``rounding.above``: these in one, with the sum or the
-    product of intervals that is rounded."""
+    """If an operation is the last of ``rounding.below`` or ``rounding.above``: one operation for these and for the sum
+    or product of intervals that they round."""
     ops, args, values = trace.ops, trace.args, trace.values
     confine, most, side = ("minimum", MAX, "below") if op == "subtract" else ("maximum", -MAX, "above")
     for confined, margin in (given,) if op == "subtract" else (given, given[::-1]):
@@ -192,8 +192,7 @@ def _is_size(trace: Trace, size: int, value: int) -> bool:
 
 
 def _corners(trace: Trace, k: int, extreme: str) -> tuple[int, ...] | None:
-    """a, b, c, d where operation k is the extreme of ac, ad, bc and bd, none of them a constant; None where it is
-    not."""
+    """a, b, c, d if operation k is the extreme of ac, ad, bc and bd, none of them a constant; None otherwise."""
     ops, args, values = trace.ops, trace.args, trace.values
     if ops[k] != extreme or any(ops[half] != extreme for half in args[k]):
         return None
@@ -227,7 +226,7 @@ def _placed(trace: Trace, steps: dict[int, _Step], outputs: Sequence[int]) -> tu
     free: list[int] = []
     code: list[tuple[int, ...]] = []
     lists: list[int] = []
-    rows = 1  # the first is written to by what has no result
+    rows = 1  # operations without a result write to the first row
 
     def numbered(value: float) -> int:
         key = value.hex()

@@ -1,13 +1,13 @@
-"""Arrays that record the computations with them as a list of operations on doubles.
+"""Arrays that record computations as a list of operations on doubles.
 
 numpy dispatches calls to its arguments (NEP 13 and 18), so code written for arrays (b, n) of boxes is recorded by
-calling it with a batch of one box. Every operation of the list is one that numpy performs, in the same order and with
-the same rounding, so its results are bounds wherever numpy's are. Two simplifications are made in advance: operations
+calling it with a batch of one box. The list contains the operations that numpy performs, in the same order and with
+the same rounding, so its results are bounds whenever numpy's are. Two simplifications are made in advance: operations
 on constants are evaluated, and operations that do not change a number, such as a product with 1, are omitted.
 
 Code may branch on whether a condition holds for any or all of its boxes. Since one box does not represent the others,
 the usual outcome is assumed: nothing is undefined, nothing overflows, all bounds are ordered. Each assumption is
-recorded as a condition, which is checked for each box.
+recorded as a condition, which is checked for every box.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _COMMUTES = frozenset({"add", "multiply", "equal", "not_equal", "logical_and", "
 
 
 class NotTraceable(Exception):
-    """The code uses its arrays in a way that no list of operations on one box can represent."""
+    """The code uses its arrays in a way that a list of operations on one box cannot represent."""
 
 
 @final
 class Trace:
     """The list: operation k has the name ``ops[k]`` and the numbers of earlier ones as arguments, ``args[k]``.
 
-    ``values`` has the numbers of those operations that are constants. Truths are 1 and 0.
+    ``values`` contains the numbers of operations that are constants. Truth values are 1 and 0.
     """
 
     def __init__(self) -> None:
@@ -62,10 +62,10 @@ class Trace:
         self.args: list[tuple[int, ...]] = []
         self.values: dict[int, float] = {}
         self.known: dict[Any, int] = {}
-        self._add("none", ())  # so that no number of an operation is zero
+        self._add("none", ())  # so that operations are numbered from 1
 
     def inputs(self, *shape: int) -> Traced:
-        """New inputs, as an array of a batch of one: (1, *shape)."""
+        """New inputs, as an array with a batch of one: (1, *shape)."""
         ids = [self._add("input", (k,)) for k in range(self.count, self.count + int(np.prod(shape)))]
         self.count += len(ids)
         return Traced(self, np.array(ids, dtype=np.int64).reshape(1, *shape), False)
@@ -80,7 +80,7 @@ class Trace:
         return self.known[key]
 
     def constants(self, x: Any) -> Traced:
-        """An array of numbers or truths as one of constants."""
+        """An array of numbers or truth values as an array of constants."""
         if type(x) is float:
             return Traced(self, np.array(self.constant(x)), False)
         x = np.asarray(x)
@@ -90,7 +90,7 @@ class Trace:
         return Traced(self, ids.reshape(x.shape), x.dtype.kind == "b")
 
     def expect(self, condition: str, a: int) -> None:
-        """Records a condition on the boxes to be computed."""
+        """Records a condition on the boxes to be evaluated."""
         value = self.values.get(a)
         if value is not None:
             if not {FINITE: np.isfinite(value), TRUE: value == 1.0, FALSE: value == 0.0}[condition]:
@@ -113,7 +113,7 @@ class Trace:
             self.known[condition, a] = self._add(condition, (a,))
 
     def operation(self, op: str, args: tuple[int, ...]) -> int:
-        """The number of an operation, which may be one that was recorded before, or a constant."""
+        """The number of an operation, which may have been recorded before or be a constant."""
         number = self.known.get((op, args))
         if number is None and op in _COMMUTES and args[0] > args[1]:
             number = self.operation(op, args[::-1])
@@ -125,7 +125,7 @@ class Trace:
         return number
 
     def eigenvectors(self, ids: np.ndarray) -> np.ndarray:
-        """About those of a symmetric matrix (n, n), by columns; nothing may depend on their accuracy."""
+        """Approximate eigenvectors of a symmetric matrix (n, n), by columns; nothing may depend on their accuracy."""
         n = len(ids)
         first = self._add("eigenvectors", tuple(ids.flat))
         return np.array([self._add("entry", (first, k)) for k in range(n * n)], dtype=np.int64).reshape(n, n)
@@ -136,7 +136,7 @@ class Trace:
         return len(self.ops) - 1
 
     def _simplified(self, op: str, args: tuple[int, ...]) -> int | None:
-        """An equal operation that is there already, or a constant; None where there is none."""
+        """An equal operation that was recorded before, or a constant; None if there is none."""
         x, y = args[0], args[-1]
         a, b = self.values.get(x), self.values.get(y)
         if a is not None and b is not None and (len(args) < 3 or args[1] in self.values):
@@ -168,11 +168,11 @@ class Trace:
         if op in ("minimum", "maximum", "fmin", "fmax") and x == y:
             return x
         if (op == "minimum" and np.inf in (a, b)) or (op == "maximum" and -np.inf in (a, b)):
-            return y if a is not None else x  # a NaN stays one
+            return y if a is not None else x  # NaN remains NaN
         return None
 
     def _difference(self, x: int, y: int) -> int | None:
-        """A sum in which one term is a negative."""
+        """A sum in which one term is a negated value."""
         if self.ops[y] == "negative" and self.ops[x] != "negative":
             return self.operation("subtract", (x, self.args[y][0]))
         if self.ops[x] == "negative" and self.ops[y] != "negative":
@@ -185,7 +185,7 @@ class Trace:
                 return other
             if value == -1.0:
                 return self.operation("negative", (other,))
-            if value == 0.0:  # if the other is a number at all
+            if value == 0.0:  # if the other operand is not NaN
                 self.expect(FINITE, other)
                 return self.constant(0.0)
         return None
@@ -200,14 +200,14 @@ def _evaluated(op: str, values: list[Any]) -> float:
 
 @final
 class Traced(NDArrayOperatorsMixin):
-    """An array of numbers or truth values that are identified in a trace by ``ids``."""
+    """An array of numbers or truth values of a trace, identified by ``ids``."""
 
     __slots__ = ("ids", "is_truth", "presumed", "trace")
-    is_traced = True  # so that nothing that overflows is passed over
+    is_traced = True  # so that no overflow is missed
 
     def __init__(self, trace: Trace, ids: np.ndarray, is_truth: bool, presumed: str | None = None) -> None:
         self.trace, self.ids, self.is_truth = trace, ids, is_truth
-        self.presumed = presumed  # of a single truth value, where a way is chosen by it
+        self.presumed = presumed  # of a single truth value that decides a branch
 
     def _of(self, x: Any) -> Traced:
         return x if isinstance(x, Traced) else self.trace.constants(x)
@@ -245,7 +245,7 @@ class Traced(NDArrayOperatorsMixin):
         return result
 
     def _matmul(self, a: Any, b: Any) -> Traced:
-        """Sums from left to right of products; the bounds of matrix products hold whatever the order."""
+        """Sums of products from left to right; the bounds of matrix products hold for any order."""
         a, b = self._of(a), self._of(b)
         if b.ndim < 2 or a.ndim < 2:
             raise NotTraceable("a product with a vector that is not written as a column")
@@ -275,7 +275,7 @@ class Traced(NDArrayOperatorsMixin):
         self.trace.expect(self.presumed, int(self.ids.flat[0]))
         return self.presumed == TRUE
 
-    # ---- what arrays have ----
+    # ---- the interface of arrays ----
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -304,7 +304,7 @@ class Traced(NDArrayOperatorsMixin):
         value = self._of(value)
         if self.is_truth and not value.is_truth:
             raise NotTraceable("truths are overwritten by numbers")
-        self.ids[key] = value.ids  # in place, as all that show the same entries see it
+        self.ids[key] = value.ids  # in place, so that all views of these entries change
 
     def reshape(self, *shape: Any) -> Traced:
         return self._moved(self.ids.reshape(*shape))
@@ -340,7 +340,7 @@ class Traced(NDArrayOperatorsMixin):
         return self._joined("logical_and", TRUE, 1.0, axis)
 
     def any(self, axis: Any = None) -> Any:
-        if not self.is_truth:  # whether an array is zero all over, where work can be saved then
+        if not self.is_truth:  # whether an array is entirely zero, so that work can be saved
             if axis is not None:
                 raise NotTraceable("any of numbers")
             return bool((self.ids != self.trace.constant(0.0)).any())

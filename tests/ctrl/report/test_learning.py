@@ -108,7 +108,7 @@ def test_several_seeds_give_a_band_and_their_policies_costs(tmp_path: Path) -> N
     assert "over 3 training seeds" in said
     assert f"between {number(min(costs))} and {number(max(costs))}" in said
     text = page(compared, ["trivium", "compare", "x", "--seeds", "3"], more=Additions(trainings=done))
-    assert "What does the training seed change?" in text
+    assert "How much does the training seed matter?" in text
     assert "--seeds 5" not in text
     assert "--seeds 3 --robustness" in text, "what is added keeps what is there"
     assert "--out o --seeds 5" in page(compared, ["trivium", "compare", "x"], folder="o")

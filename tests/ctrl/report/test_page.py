@@ -170,7 +170,7 @@ def test_the_command_writes_it_beside_the_rest(tmp_path: Path) -> None:
     assert "double-integrator" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_command_leaves_it_out_where_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_of_the_command_omits_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctrl.comparison.results.save", lambda *_: None)
     assert Compare("double-integrator").report
     _save(comparison(task(), {"a": runs(task(), [1.0, 2.0])}), False, {}, {}, tmp_path)
@@ -222,12 +222,12 @@ def test_a_notebook_shows_a_small_table(compared: Comparison) -> None:
     assert Reader(text).text.count("of 20 runs") == 2
 
 
-def test_controllers_say_what_they_were_made_from(compared: Comparison) -> None:
+def test_the_knowledge_of_controllers_is_shown(compared: Comparison) -> None:
     said = " ".join(summary(compared)[-1].sentences)
     assert "lqr: minimises the cost of the task to second order" in said
     assert "The reference is constant" in said
     silent = " ".join(summary(comparison(task(), {"x": runs(task(), [1.0, 2.0])}))[-1].sentences)
-    assert "x: does not say what it minimises" in silent
+    assert "x: does not state what it minimises" in silent
 
 
 def test_the_band_covers_all_runs_and_a_distribution_ends_at_one() -> None:
@@ -298,20 +298,20 @@ def test_the_commands_that_add_to_a_page_are_the_users_own(tmp_path: Path) -> No
     assert f"{again} --starts 2 --true max_acceleration=1.2" in text
     assert "trivium verify 'my mass.py:mine' --controller relay.py:Relay" in text
     plain = Reader(page(made)).text
-    assert "What is not on this page" not in plain
+    assert "Not on this page" not in plain
     assert "Beside this page" not in plain
 
 
-def test_a_measured_task_names_estimators_errors_and_what_the_controllers_say() -> None:
+def test_estimators_errors_and_knowledge_are_shown_for_a_measured_task() -> None:
     sensors = Measurement(signals("position [m]"), noise=Gaussian({"position": 0.02}))
     seen = dataclasses.replace(task(), measurement=sensors, constraints=())
     made = compare(seen, {"lqr": LQR}, starts=3, workers=1)
     errors = made.runs["lqr"].estimates - made.runs["lqr"].states[:, :-1]
     text = Reader(page(made)).text
-    assert "The controllers are given position [m]" in text
-    assert "lqr takes its state from KalmanFilter" in text
+    assert "The controllers receive position [m]" in text
+    assert "lqr uses the state estimated by KalmanFilter" in text
     assert f"position {number(float(np.sqrt((errors[..., 0] ** 2).mean())))} m and speed" in text
-    assert "the starts, the disturbances and the noise of 3 runs" in text
+    assert "The starts, the disturbances and the noise of 3 runs" in text
     assert "lqr: minimises the cost of the task to second order" in text
 
 

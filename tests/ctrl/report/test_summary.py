@@ -93,7 +93,7 @@ def test_a_cheaper_controller_that_breaks_a_constraint_is_not_called_better() ->
     assert broken(compared, "cheap") == {HARD: f"'{HARD}'"}
 
 
-def test_soft_constraints_are_told_but_are_in_the_cost() -> None:
+def test_soft_constraints_are_reported_but_are_part_of_the_cost() -> None:
     soft = with_requirement(Box("fence", {"position": (-5.0, 5.0)}).soft(1.0))
     one = runs(soft, [1.0, 1.1, 1.2], {"fence": [0.1, -1, -1]})
     compared = comparison(soft, {"a": one, "b": runs(soft, [3.0, 3.3, 3.2])})
@@ -110,20 +110,20 @@ def test_a_budget_exceeded_by_chance_is_neither_kept_nor_broken() -> None:
     assert "b kept every constraint" in answer(compared, 0)
 
 
-def test_without_violation_the_bound_on_the_probability_is_told() -> None:
+def test_without_violation_the_bound_on_the_probability_is_given() -> None:
     said = answer(comparison(TASK, {"a": runs(TASK, np.ones(128))}), 1)
-    assert "a: no violation; 0 of 128 runs (95 %: at most 3.0 %) violate anything" in said  # Wilson: 2.91 %, rounded up
+    assert "a: no violation; 0 of 128 runs (95 %: at most 3.0 %) have a violation" in said  # Wilson: 2.91 %, rounded up
 
 
-def test_what_is_proved_is_told_apart_from_what_is_not() -> None:
+def test_proved_and_sampled_regions_are_distinguished() -> None:
     all_three = {name: runs(TASK, [1.0, 2.0]) for name in "abc"}
     said = answer(comparison(TASK, all_three, {"a": 0.10499, "b": 0.0, "c": None}), 2)
-    assert "Proved: a reaches the reference without disturbances from at least 10.4 %" in said
-    assert "Nothing was proved of b in the time given" in said
+    assert "Proved: without disturbances, a reaches the reference from at least 10.4 %" in said
+    assert "Nothing was proved for b within the time limit" in said
     assert said.count("Proved: ") == 1
-    assert "Nothing can be proved of c" in said
+    assert "No proof is possible for c" in said
     untried = dataclasses.replace(comparison(TASK, all_three), is_proof_tried=False)
-    assert "No proof was tried" in answer(untried, 2)
+    assert "No proof was attempted" in answer(untried, 2)
     assert "Proved" not in answer(untried, 2)
 
 
@@ -138,7 +138,7 @@ def test_late_steps_are_counted() -> None:
 
 def test_one_run_and_infinite_costs_give_no_difference() -> None:
     one = answer(comparison(TASK, {"a": runs(TASK, [1.0]), "b": runs(TASK, [2.0])}), 0)
-    assert "cannot be told apart: one run" in one
+    assert "cannot be distinguished: a single run" in one
     diverged = comparison(TASK, {"a": runs(TASK, [1.0, 2.0]), "b": runs(TASK, [2.0, np.inf])})
     assert "cannot be compared: a mean cost is not finite" in answer(diverged, 0)
     assert "better" not in one + answer(diverged, 0)
@@ -172,7 +172,7 @@ def test_a_limit_exceeded_beyond_chance_is_not_called_kept_beside_one_that_may_b
     assert "unlike" not in said
 
 
-def test_a_controller_that_breaks_a_soft_constraint_is_not_said_to_keep_every_one() -> None:
+def test_a_controller_that_violates_a_soft_constraint_is_not_reported_to_keep_all() -> None:
     walls = dataclasses.replace(
         TASK, constraints=(Box("fence", {"position": (-5.0, 5.0)}).soft(1.0), Box("wall", {"position": (-6.0, 6.0)}))
     )
@@ -189,7 +189,7 @@ def test_infinite_costs_in_different_runs_are_not_tied() -> None:
     assert "No controller has a finite mean cost over 3 runs. The costs of a and b cannot be compared" in said
 
 
-def test_runs_that_diverge_are_told_where_a_task_has_no_constraints_and_no_domain() -> None:
+def test_diverged_runs_are_reported_for_a_task_without_constraints_and_domain() -> None:
     free = dataclasses.replace(TASK, constraints=(), domain=None)
     gone = dataclasses.replace(runs(free, [1.0, 2.0, 4.0]), left=np.array([-1, 3, -1]))
     compared = comparison(free, {"gone": gone, "kept": runs(free, [5.0, 6.0, 8.0])})
