@@ -5,6 +5,7 @@ from systems.identification.gaussian_process import GaussianProcess, Kernel
 from systems.identification.grey_box import ParameterFit, fit_parameters
 from systems.identification.learned_plant import LearnedPlant
 from systems.identification.linear_fit import LinearFit, fit_linear
+from systems.identification.neural_network import NeuralNetwork
 from systems.identification.poles import Poles
 from systems.identification.random_features import RandomFeatures
 from systems.identification.residual import ResidualFit, fit_residual
@@ -20,6 +21,7 @@ __all__ = [
     "Kernel",
     "LearnedPlant",
     "LinearFit",
+    "NeuralNetwork",
     "ParameterFit",
     "Poles",
     "RandomFeatures",

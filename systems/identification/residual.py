@@ -174,7 +174,7 @@ def fit_residual(
     Args:
         nominal: a hand-written or fitted plant.
         runs: measured states and inputs with the signals of the plant, states without errors of measurement.
-        regression: ``GaussianProcess()`` or ``RandomFeatures()``.
+        regression: ``GaussianProcess()``, ``SparseGaussianProcess()``, ``RandomFeatures()`` or ``NeuralNetwork()``.
         outputs: names of the states whose change per sample gets a residual.
         features: names of states and inputs that it depends on, or a function of x and u that returns expressions, such
             as ``lambda x, u: (ca.sin(x.angle), x.rate)``; the fewer, the less data it takes.
