@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Knowledge", "knowledge_of"]
+__all__ = ["Knowledge", "knowledge_of", "restate"]
 
 
 @final
@@ -35,5 +35,15 @@ def knowledge_of(controller: object) -> Knowledge | None:
     Args:
         controller: any.
     """
-    said = getattr(controller, "knowledge", None)
+    said = getattr(controller, "_restated_knowledge", getattr(controller, "knowledge", None))
     return said if isinstance(said, Knowledge) else None
+
+
+def restate(controller: object, knowledge: Knowledge) -> None:
+    """Replaces what a controller states by what is known of how it was made, such as by tuning.
+
+    Args:
+        controller: any that takes attributes.
+        knowledge: from now on.
+    """
+    controller._restated_knowledge = knowledge  # type: ignore[attr-defined]

@@ -7,14 +7,20 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from ctrl.commands.announce import say
 from ctrl.commands.misuse import Misuse, short_name, tell
+
+if TYPE_CHECKING:
+    from ctrl.cells import Engine
+    from ctrl.sweep import SweepCell
+    from ctrl.tuning import Range
+    from systems import Task
 
 __all__ = ["SweepCommand"]
 
@@ -28,6 +34,7 @@ class SweepCommand:
       trivium sweep cartpole --controllers lqr nonlinear-mpc --true pole_mass=0.1,0.15
       trivium sweep cartpole --controllers lqr nonlinear-mpc --tune nonlinear-mpc:horizon=10,20
       trivium sweep cartpole --controllers lqr dsact --training-seeds 0 1 2
+      trivium sweep cartpole --controllers lqr nonlinear-mpc --trials 40 --tune nonlinear-mpc:horizon=10..40
 
     Ctrl-C stops it and prints the command with --out DIR that resumes it without repeating finished cells.
 
@@ -45,7 +52,14 @@ class SweepCommand:
     true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,... ...")] = ()
     """Values of parameters of the simulated plant, which controllers do not know; all combinations are run."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CONTROLLER:NAME=VALUE,... ...")] = ()
-    """Values of arguments of a controller's constructor; all combinations are run."""
+    """Values of arguments of a controller's constructor; all combinations are run. With --trials, a range LOW..HIGH."""
+    trials: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Trials to tune each controller: the weights that it sees, and the settings given by --tune. The table compares it
+    with the task's own weights on other runs (needs the extra `tuning`)."""
+    tuning_starts: int = 16
+    """Number of initial states of every trial."""
+    tuning_seed: int = 10_000
+    """Seed of the trials; none of the seeds in the table."""
     training_seeds: tuple[int, ...] = ()
     """Seeds for every controller whose constructor takes one, such as dsact, which is trained with each of them."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -75,9 +89,10 @@ class SweepCommand:
         loaded = {short_name(name): load_identified(name) for name in self.controllers}
         if len(loaded) < len(self.controllers):
             raise Misuse(f"--controllers {' '.join(self.controllers)}: two of them have the same short name")
-        cells = grid(
-            [load_task(name) for name in self.tasks], loaded, self.starts, self.seeds, _true(self.true),
-            _settings(self.tune, self.training_seeds, loaded),
+        tasks, true = [load_task(name) for name in self.tasks], _true(self.true)
+        ranges = self._ranges()
+        cells = [] if self.trials else grid(
+            tasks, loaded, self.starts, self.seeds, true, _settings(self.tune, self.training_seeds, loaded)
         )  # fmt: skip
         folder = free(Path("runs") / f"sweep-{time.strftime('%Y%m%d-%H%M%S')}") if self.out is None else self.out
         command = ["trivium", *sys.argv[1:], *(() if self.out else ("--out", str(folder)))]
@@ -86,7 +101,11 @@ class SweepCommand:
             prepare(folder)
             try:
                 with ends_promptly(go_on):
-                    done = sweep(cells, self._engine(), folder, say)
+                    engine = self._engine()
+                    notes: tuple[str, ...] = ()
+                    if self.trials:
+                        cells, notes = self._tuned(tasks, loaded, true, ranges, engine, folder)
+                    done = replace(sweep(cells, engine, folder, say), notes=notes)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(go_on if (folder / "cells").exists() else "") from None
             try:
@@ -96,6 +115,45 @@ class SweepCommand:
                 saved = kept(folder, done.save)
         tell(saved)
         return 1 if done.failed else 0
+
+    def _ranges(self) -> dict[str, dict[str, Range]]:
+        """Ranges of settings, by controller."""
+        if not self.trials:
+            if given := [text for text in self.tune if ".." in text]:
+                raise Misuse(f"--tune {given[0]} is a range; say how many trials of it: --trials N")
+            return {}
+        if self.training_seeds:
+            raise Misuse("--training-seeds and --trials; tune first, then train with the settings that were found")
+        from ctrl.tuning import Range
+
+        ranges: dict[str, dict[str, Range]] = {}
+        for text in self.tune:
+            controller, name, given = _parts(text, "controller:name=low..high, such as nonlinear-mpc:horizon=10..40")
+            low, dots, high = given.partition("..")
+            try:
+                ranges.setdefault(controller, {})[name] = Range(_number(low), _number(high))
+            except ValueError as error:
+                said = str(error) if dots else "expected a range, low..high"
+                raise Misuse(f"--tune {text} with --trials: {said}") from None
+        return ranges
+
+    def _tuned(
+        self, tasks: list[Task], loaded: dict[str, Any], true: dict[str, list[float]],
+        ranges: dict[str, dict[str, Range]], engine: Engine, folder: Path,
+    ) -> tuple[list[SweepCell], tuple[str, ...]]:  # fmt: skip
+        """Cells of the controllers before and after their tuning, and what the table says of it."""
+        from ctrl.tuning import tune
+
+        cells: list[SweepCell] = []
+        notes: list[str] = []
+        for task in tasks:
+            tuning = tune(
+                task, loaded, self.trials, self.tuning_starts, self.tuning_seed, ranges, engine, folder / "tuning", say
+            )
+            tuning.save(folder)
+            cells += tuning.cells(self.starts, self.seeds, true)
+            notes += [tuning.note, *(f"{name}: {reason}" for name, reason in tuning.skipped.items())]
+        return cells, tuple(dict.fromkeys(notes))
 
     def _engine(self) -> Any:
         if self.engine == "ray":
@@ -126,10 +184,7 @@ def _settings(
 
     settings: dict[str, dict[str, list[Any]]] = {}
     for text in tune:
-        controller, _, setting = text.rpartition(":")
-        name, equals, listed = setting.partition("=")
-        if not (controller and equals and listed):
-            raise Misuse(f"--tune {text}; expected controller:name=value,value, such as nonlinear-mpc:horizon=10,20")
+        controller, name, listed = _parts(text, "controller:name=value,value, such as nonlinear-mpc:horizon=10,20")
         settings.setdefault(controller, {})[name] = [_value(value) for value in listed.split(",")]
     if seeds:
         trained = [name for name, given in loaded.items() if is_trained(given)]
@@ -138,6 +193,19 @@ def _settings(
         for name in trained:
             settings.setdefault(name, {})["seed"] = list(seeds)
     return settings
+
+
+def _parts(text: str, expected: str) -> tuple[str, str, str]:
+    """Controller, name of its argument, and what is given for it."""
+    controller, _, setting = text.rpartition(":")
+    name, equals, given = setting.partition("=")
+    if not (controller and equals and given):
+        raise Misuse(f"--tune {text}; expected {expected}")
+    return controller, name, given
+
+
+def _number(text: str) -> float:
+    return int(text) if text.removeprefix("-").isdecimal() else float(text)
 
 
 def _value(text: str) -> Any:

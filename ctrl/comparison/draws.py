@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import casadi as ca
 import numpy as np
@@ -13,7 +13,7 @@ from systems import DimensionMismatch, Hard, InvalidValue, Task
 from systems.arguments import expect_array, expect_seed, expect_whole, is_number
 from systems.errors import expect
 
-__all__ = ["Draws", "draw", "draw_all", "objection"]
+__all__ = ["Draws", "TunedOnRuns", "draw", "draw_all", "expect_unseen", "objection"]
 
 
 class Draws(NamedTuple):
@@ -38,6 +38,14 @@ class Draws(NamedTuple):
     def of(self, runs: np.ndarray) -> Draws:
         """Those of some runs, by their numbers."""
         return Draws(*(None if part is None else part[runs] for part in self))  # type: ignore[arg-type]
+
+
+@runtime_checkable
+class TunedOnRuns(Protocol):
+    """A factory whose controllers were tuned on runs, which are no evidence of how good they are."""
+
+    def tuned_on(self) -> Draws | None:
+        """The draws of these runs; None if nothing was tuned."""
 
 
 def draw(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +104,33 @@ def draw_all(task: Task, starts: int | ArrayLike, seeds: Sequence[int]) -> Draws
             np.concatenate(parameters) if parameters else None,
         )
     )
+
+
+def expect_unseen(name: str, factory: Any, draws: Draws) -> None:
+    """Refuses runs on which a controller was tuned.
+
+    Args:
+        name: of the controller, for errors.
+        factory: that makes it.
+        draws: of the runs.
+
+    Raises:
+        InvalidValue: some of them are among those of the tuning.
+    """
+    used = factory.tuned_on() if isinstance(factory, TunedOnRuns) else None
+    if used is None:
+        return
+    known, new = _rows(used), _rows(draws)
+    if common := sum(row in known for row in new):
+        raise InvalidValue(
+            f"controller '{name}' was tuned on {common} of the {len(new)} runs, which would flatter it; choose other "
+            "seeds, or, where all runs of a task are the same, a distribution of its initial states"
+        )
+
+
+def _rows(draws: Draws) -> set[bytes]:
+    rows = np.hstack([part.reshape(len(draws.starts), -1) for part in draws if part is not None])
+    return {row.tobytes() for row in rows}
 
 
 def _distinct(draws: Draws) -> Draws:

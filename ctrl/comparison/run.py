@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike
 from ctrl.answers import announced
 from ctrl.cells import Engine, Here, Processes, identity
 from ctrl.cells.engine import fault
+from ctrl.cells.identity import Identified
 from ctrl.comparison.comparison import Comparison
-from ctrl.comparison.draws import Draws, draw_all
+from ctrl.comparison.draws import Draws, draw_all, expect_unseen
 from ctrl.comparison.metrics import Metrics, measure
 from ctrl.comparison.pairing import paired
 from ctrl.comparison.plan import estimate, plan, settings
@@ -121,6 +122,8 @@ def compare(
     else:
         seeds = (expect_seed(seeds, "seeds", "or a list of such numbers"),)
     x0, w, noise, parameters = draws = draw_all(task, starts, seeds)
+    for name, given in controllers.items():
+        expect_unseen(name, given.factory if isinstance(given, Identified) else given, draws)
     store = None
     if out is not None:
         store = RunStore(Path(out), task, settings(task, seeds, draws, proof), w.shape[1], len(x0))

@@ -17,7 +17,7 @@ from systems import InvalidValue, Task, UnknownName
 from systems.arguments import expect_seed, expect_whole
 from systems.describe import describe
 
-__all__ = ["grid"]
+__all__ = ["expect_settings", "grid"]
 
 
 def grid(
@@ -58,7 +58,7 @@ def grid(
     for controller, arguments in settings.items():
         if controller not in controllers:
             raise UnknownName.among(controller, controllers, "controller of the sweep")
-        _expect_arguments(controller, controllers[controller], arguments)
+        expect_settings(controller, controllers[controller], arguments)
     cells = []
     for task, changes in itertools.product(tasks, _combinations(true)):
         changed, drawn = _changed(task, changes), _distinct_seeds(task, starts, seeds)
@@ -103,7 +103,17 @@ def _changed(task: Task, changes: Mapping[str, float]) -> Task:
     return task.with_truth(dataclasses.replace(plant, **changes)) if changes else task  # type: ignore[type-var]
 
 
-def _expect_arguments(name: str, given: Identified, values: Mapping[str, Any]) -> None:
+def expect_settings(name: str, given: Identified, values: Mapping[str, Any]) -> None:
+    """Checks that a factory has arguments of these names.
+
+    Args:
+        name: of the controller, for errors.
+        given: its factory.
+        values: by name.
+
+    Raises:
+        UnknownName: the factory has no such argument.
+    """
     known = list(inspect.signature(given.factory).parameters.values())[1:]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
         return

@@ -34,12 +34,14 @@ class Sweep:
         results: of each cell; None where it has none.
         failed: the error of a cell, by its number.
         skipped: why a cell's controller does not apply, by its number.
+        notes: below the table; default: none.
     """
 
     cells: tuple[SweepCell, ...]
     results: tuple[dict[str, Any] | None, ...]
     failed: Mapping[int, str]
     skipped: Mapping[int, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -101,19 +103,20 @@ class Sweep:
         writer.writeheader()
         writer.writerows(rows)
         cells = [{**cell.description, "result": result} for cell, result in zip(self.cells, self.results, strict=True)]
-        write(folder / "sweep.json", json_text({"lines": self.lines, "cells": cells}).encode())
+        held = {"lines": self.lines, "cells": cells, "notes": list(self.notes)}
+        write(folder / "sweep.json", json_text(held).encode())
         write(folder / "sweep.csv", text.getvalue().encode())
         return folder
 
     def __rich__(self) -> Any:
         from ctrl.sweep.table import table
 
-        return table(self.lines, len(self.cells))
+        return table(self.lines, len(self.cells), self.notes)
 
     def __str__(self) -> str:
         from ctrl.sweep.table import text
 
-        return text(self.lines, len(self.cells))
+        return text(self.lines, len(self.cells), self.notes)
 
 
 def _finite(value: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,12 +14,13 @@ from systems.statistics import Estimate
 __all__ = ["table", "text"]
 
 
-def table(lines: Sequence[dict[str, Any]], cells: int) -> ComparisonTable:
+def table(lines: Sequence[dict[str, Any]], cells: int, added: Sequence[str] = ()) -> ComparisonTable:
     """Columns that are the same in all lines are named once, above.
 
     Args:
         lines: of the table, as :attr:`ctrl.sweep.Sweep.lines` gives them.
         cells: number of cells in all.
+        added: notes below the table; default: none.
     """
     labels = [_labels(line) for line in lines]
     varied = [key for key in labels[0] if len({label[key] for label in labels}) > 1 and key != "controller"]
@@ -32,6 +33,7 @@ def table(lines: Sequence[dict[str, Any]], cells: int) -> ComparisonTable:
         if line["failed"]
     ]
     notes.append("cost: mean over the runs of all seeds, 95 % interval by Student's t; steps: the slowest cell's")
+    notes += added
     title = " · ".join([*same, f"{cells} cells"])
     return ComparisonTable(title, [Text(label["controller"]) for label in labels], shown, notes)
 
@@ -52,9 +54,16 @@ def _labels(line: dict[str, Any]) -> dict[str, str]:
         "controller": line["controller"],
         "task": line["task"],
         "true plant": line["true"],
-        "settings": ", ".join(f"{name} = {value}" for name, value in line["settings"].items()),
+        "settings": ", ".join(_setting(name, value) for name, value in line["settings"].items()),
         "seeds": ", ".join(map(str, line["seeds"])),
     }
+
+
+def _setting(name: str, value: Any) -> str:
+    """Factors of weights by signal, and settings, of a tuned controller are shown one by one."""
+    if not isinstance(value, Mapping):
+        return f"{name} = {value}"
+    return ", ".join(f"{key} x {v:g}" if name == "weights" else f"{key} = {v}" for key, v in value.items())
 
 
 def _cell(line: dict[str, Any], key: str) -> str:
@@ -72,9 +81,9 @@ def _cell(line: dict[str, Any], key: str) -> str:
     return str(line[key])
 
 
-def text(lines: Sequence[dict[str, Any]], cells: int) -> str:
+def text(lines: Sequence[dict[str, Any]], cells: int, added: Sequence[str] = ()) -> str:
     """The table as plain text."""
     console = Console(width=columns(), color_system=None)
     with console.capture() as caught:
-        console.print(table(lines, cells))
+        console.print(table(lines, cells, added))
     return caught.get()
