@@ -69,6 +69,8 @@ def assess(
     expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")
     expect_learnable(task, "the task to assess a policy on")
     expect_whole(episodes, "episodes", least=1)
+    if safety_filter is not None:
+        expect(safety_filter, SafetyFilter, "safety_filter", "such as BarrierFilter(task), or None")
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
     batched = None if safety_filter is None else BatchedFilter(safety_filter, environment.device)
     if batched is not None and not isinstance(environment, VectorEnv):

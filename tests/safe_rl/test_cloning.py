@@ -201,7 +201,7 @@ def test_what_cannot_be_copied_is_refused() -> None:
         copied.residual()
     with pytest.raises(InvalidValue, match="leave out one"):
         copied.guided(LQR)
-    with pytest.raises(InvalidValue, match="without a jump start"):
+    with pytest.raises(InvalidValue, match="without jump start or filter"):
         fresh().guided(LQR).clone(LQR)
     with pytest.raises(InvalidValue, match="a factory of controllers"):
         fresh().clone(LQR(TASK))

@@ -22,8 +22,8 @@ from systems.parameters import expect_parameters
 
 PLANTS = [thing for thing in map(library.__dict__.get, library.__all__) if isinstance(thing, type)]
 ANY_SIGN = {
-    # Of a reaction's heat, of van der Pol's damping: both signs mean something.
-    "enthalpy_ab", "enthalpy_bc", "enthalpy_ad", "mu", "dt",
+    # Of a reaction's heat, of van der Pol's damping, of winds: both signs mean something.
+    "enthalpy_ab", "enthalpy_bc", "enthalpy_ad", "mu", "dt", "side_wind", "updraught", "vortex",
 }  # fmt: skip
 
 
