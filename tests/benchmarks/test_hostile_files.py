@@ -66,6 +66,7 @@ def without(law: dict[str, Any]) -> dict[str, Any]:
     return {**law, "program": entry}
 
 
+@pytest.mark.slow
 def test_the_judge_knows_false_claims_of_every_kind(
     proved: list[tuple[Task, dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

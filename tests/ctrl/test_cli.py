@@ -166,6 +166,7 @@ def test_compare_a_plant_of_ones_own_with_a_law_of_ones_own(home: Path) -> None:
     assert versions["command"][:3] == ["trivium", "compare", "own.py:task"]
 
 
+@pytest.mark.slow
 def test_a_broken_entry_point_is_named_and_the_rest_goes_on(home: Path) -> None:
     done = trivium(home, "compare", "cart", "--starts", "4", *UNPROVED, "--controllers", "regulator")
     assert done.returncode == 0, done.stderr
@@ -213,6 +214,7 @@ def test_who_asks_for_a_controller_by_what_leads_to_one_is_told(home: Path) -> N
     assert "a controller ends in .policy" in refused(home, *compare, "trained/checkpoint.pt")
 
 
+@pytest.mark.slow
 def test_controllers_of_the_same_name_from_two_places_are_two(home: Path) -> None:
     (home / "other.py").write_text(OWN)
     places = ["own.py:Relay", "other.py:Relay"]
@@ -263,6 +265,7 @@ def test_output_that_nobody_reads_ends_quietly(home: Path, command: str, unbuffe
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_results_are_written_though_nobody_reads_the_table(home: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -375,6 +378,7 @@ def test_names_and_places(home: Path) -> None:
         load_task("two.py")
 
 
+@pytest.mark.slow
 def test_a_saved_policy_is_a_controller(home: Path) -> None:
     (home / "saved.gain").write_text("0.5")
     code = "from ctrl import LQR\ndef read(task, path):\n    print('gain', path.read_text())\n    return LQR(task)\n"

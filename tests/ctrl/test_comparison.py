@@ -271,6 +271,7 @@ def test_folder_holds_everything_and_the_json_keeps_its_keys(tmp_path: Path) -> 
     assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_a_second_comparison_replaces_the_first(tmp_path: Path) -> None:
     for starts in (3, 4):
         save(compare(TASK, {"lqr": LQR}, starts=starts), tmp_path)

@@ -20,6 +20,7 @@ from systems import Box, Fixed, LinearPlant, Nonlinear, Task
 from systems.library import bandit, cartpole_swing_up, cartpole_track, kinematic_car, pendulum_swing_up
 from tests.exported import Compiled, check_project
 from tests.mpc.real_time_tasks import quadrotor_with_obstacle
+from tests.sampled import sampled
 
 PROBLEMS: dict[str, tuple[Callable[[], Task], int]] = {
     "cart-pole": (cartpole_swing_up, 40),
@@ -182,7 +183,7 @@ COSTS: dict[str, Nonlinear] = {
 }
 
 
-@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("cost", sampled(COSTS, 2))
 def test_other_costs(cost: str, tmp_path: Path) -> None:
     task = Task("chain", CHAIN, 0.2, 30, COSTS[cost], Fixed([1.0, 0.0]), (Box("speed", {"x2": (-0.5, 0.5)}),))
     controller = NonlinearMPC(task, 8, iterations=1)

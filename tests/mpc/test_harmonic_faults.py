@@ -105,7 +105,7 @@ def test_reset_forgets_the_plan() -> None:
 
 
 @pytest.mark.parametrize("name", ["harmonic", "harmonic, fast path", "tracking"])
-@pytest.mark.parametrize("changes", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("changes", [10, pytest.param(500, marks=pytest.mark.slow)])
 def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> None:
     task, controller = masses(), MAKERS[name]()
     plant = exact(task.plant, task.dt)

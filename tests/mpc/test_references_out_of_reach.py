@@ -81,7 +81,7 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.mark.parametrize(
     ("kind", "starts"),
     [
-        (LinearMPC, 25), (TrackingMPC, 25), (HarmonicMPC, 25), (NonlinearMPC, 1),
+        (LinearMPC, 8), (TrackingMPC, 8), (HarmonicMPC, 8), (NonlinearMPC, 1),
         pytest.param(LinearMPC, 100, marks=SLOW), pytest.param(TrackingMPC, 100, marks=SLOW),
         pytest.param(HarmonicMPC, 100, marks=SLOW), pytest.param(NonlinearMPC, 100, marks=SLOW),
     ],

@@ -13,6 +13,7 @@ from ctrl.controller import NotApplicable, Status
 from mpc import StochasticMPC
 from systems import Box, SetPoint, Task
 from tests.mpc.stochastic_problems import random_task
+from tests.sampled import sampled
 
 
 class Oracle:
@@ -90,7 +91,7 @@ def rows(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("every", "n", "m"), [(1, 3, 2), (2, 1, 1), (2, 3, 2), (3, 2, 1), (math.inf, 2, 1), (math.inf, 3, 2)]
+    ("every", "n", "m"), sampled([(2, 3, 2), (2, 1, 1), (1, 3, 2), (math.inf, 3, 2), (math.inf, 2, 1), (3, 2, 1)], 3)
 )
 def test_agrees_with_the_scheme_as_written(every: float, n: int, m: int) -> None:
     tried = 0

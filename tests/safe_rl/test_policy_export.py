@@ -49,6 +49,7 @@ def test_a_policy_in_c_is_the_policy(make: Callable[[], Task], hidden: tuple[int
     assert largest_difference(controller, Compiled(folder, task), task, start, steps) < 1e-6
 
 
+@pytest.mark.slow
 def test_an_observation_of_the_surroundings(tmp_path: Path) -> None:
     task = driving()
     controller = controller_of(task, (32, 32))

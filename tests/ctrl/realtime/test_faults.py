@@ -185,7 +185,7 @@ def ruined(make: Callable[[Task], Any], samples: int, seed: int, policy: Overrun
     assert set(measured) == {str(word) for word in Freshness}
 
 
-@pytest.mark.parametrize("name", MAKES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "linear" else n for n in MAKES])
 def test_faults(name: str) -> None:
     ruined(MAKES[name], 500, 0, Overrun.FALLBACK)
 

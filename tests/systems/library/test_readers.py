@@ -13,6 +13,8 @@ from systems import Plant, Task
 from systems.arithmetic.interval import Interval
 from systems.inputs.augmented_plant import AugmentedPlant
 from systems.lowering import jacobian, lower
+from tests.sampled import sampled
+from tests.systems.library.conftest import TASKS
 
 TOLERANCE = 1e-12
 
@@ -102,6 +104,7 @@ def test_a_thin_box_gives_a_thin_interval(probe) -> None:
 @pytest.mark.skipif(
     not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="compiled C needs a C compiler"
 )
+@pytest.mark.parametrize("task_name", sampled(TASKS, 4))
 def test_compiled_c_gives_the_values_and_jacobian_of_casadi(task_probes, tmp_path: Path) -> None:
     from systems.lowering.c_backend import compile_c
 
