@@ -127,7 +127,7 @@ class Constraints:
         return self._measured[:-1]
 
     def fix_scales(self, cost: Tensor, return_scale: float, survival: float) -> None:
-        """Fixes the scales from costs (b, all) of uniform actions and the share of steps with a successor."""
+        """Fixes the scales from costs (b, all) of uniform actions and the discounted share of steps with successors."""
         mean = cost.index_select(1, self.columns).mean(dim=0)
         for i, limit in enumerate(self.limits):
             level = max(float(mean[i]), limit.rate) if limit.of_excess else 1.0

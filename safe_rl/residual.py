@@ -33,8 +33,8 @@ class ResidualTrials(Trials):
 
     The averaged policy is tested with its share and with half of it. The share grows by half if the policy costs less
     than the regulator by more than two standard errors of the paired differences. It is halved if the policy has cost
-    more in four trials in a row, or if a run overflows. The policy of least cost so far is kept, at first the regulator
-    itself, so the policy kept never costs more than the regulator on the runs of the trials.
+    more in four trials in a row, or if a run overflows. The policy with the lowest cost so far is kept, at first the
+    regulator itself, so on the runs of the trials it never costs more than the regulator.
 
     Args:
         task: whose runs are simulated.
