@@ -163,7 +163,7 @@ def examine(task: Task, horizon: int, with_set: bool, count: int, seed: int = 0)
 
 
 def main(problems: int = 300, states: int = 10_000, first: int = 0) -> None:
-    """Prints the problems with an error above 1e-7 or missing states, then one line of JSON."""
+    """Prints the problems with an error above 1e-7, of the law or online, or missing states, then one line of JSON."""
     refused: Counter[str] = Counter()
     found = []
     for seed in range(first, first + problems):
@@ -176,7 +176,7 @@ def main(problems: int = 300, states: int = 10_000, first: int = 0) -> None:
             refused[said] += 1
             continue
         found.append(result)
-        if result["error"] > 1e-7 or result["missing"]:
+        if max(result["error"], result["online error"]) > 1e-7 or result["missing"]:
             print(seed, {key: float(f"{value:.3g}") for key, value in result.items()}, flush=True)
     print(
         json.dumps(

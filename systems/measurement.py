@@ -41,7 +41,7 @@ class Measurement(ByContent):
         noise: distribution of v, drawn at every sample; default: none.
         delay: whole samples, a number for all signals, by name (others: none) or in order; default: none.
         every: whole samples between two values, likewise; default: 1.
-                quantum: resolution, to which values are rounded, in the signal's unit, likewise; default: 0, no
+        quantum: resolution, to which values are rounded, in the signal's unit, likewise; default: 0, no
             rounding.
         dropout: probability that a value is lost, likewise; default: 0.
 

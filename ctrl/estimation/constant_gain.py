@@ -12,7 +12,7 @@ from scipy import linalg
 from ctrl.answers import described
 from ctrl.controller import NotApplicable, Status, sample_index
 from ctrl.estimation.estimator import Estimate, measured_outputs
-from ctrl.estimation.model import EstimationModel
+from ctrl.estimation.model import EstimationModel, expect_no_forecast
 from systems import InvalidValue, Task
 from systems.errors import shown
 from systems.signals import Values
@@ -32,6 +32,7 @@ class _ConstantGain:
 
     def __init__(self, task: Task, model_error: Values) -> None:
         self.model = EstimationModel(task, model_error)
+        expect_no_forecast(task, "a constant gain")
         self.task = task
         if (self.model.measurement.periods > 1).any():
             raise NotApplicable(

@@ -16,8 +16,8 @@ __all__ = ["ExtendedKalmanFilter", "KalmanFilter"]
 class _Linearised(RecursiveFilter, ABC):
     """Carries the covariance by the derivatives of plant and measurement at the estimate."""
 
-    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        after, A, Q = self.model.linearised(z, u, self._before)
+    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        after, A, Q = self.model.linearised(z, u, self._before, k)
         P = A @ P @ A.T + Q
         return after, 0.5 * (P + P.T)
 

@@ -14,7 +14,9 @@ from systems.errors import DimensionMismatch, InvalidValue, expect, located, sho
 from systems.lowering.buffered import Buffered
 from systems.signals import Values, expect_values
 
-__all__ = ["EstimationModel"]
+__all__ = ["EstimationModel", "expect_no_forecast"]
+
+DOUBT = 1e-3  # least deviation per sample of a signal known ahead from its forecast, relative to the forecast's range
 
 
 @final
@@ -44,12 +46,7 @@ class EstimationModel:
         if task.measurement is None:
             raise NotApplicable(
                 f"task '{task.name}' has no measurement, so its state is known; give it one: "
-                'dataclasses.replace(task, measurement=Measurement(signals("angle [rad]"), noise=...))'
-            )
-        if task.plant.forecast is not None:
-            raise NotApplicable(
-                f"task '{task.name}' has signals that are known ahead, which estimators do not take; control it by its "
-                "state: dataclasses.replace(task, measurement=None)"
+                f'dataclasses.replace(task, measurement=Measurement(signals("{task.plant.state[0]}"), noise=...))'
             )
         expect_values(model_error, "model_error")
         plant, measurement = task.plant, task.measurement
@@ -68,10 +65,25 @@ class EstimationModel:
         self.E = np.zeros((self.size, self.size))
         self.E[: self.n, : self.n] = np.diag(deviations**2)
         self.R, self.bias = measurement.covariance, measurement.mean
+        self._driven: list[int] = []
+        if plant.forecast is not None:
+            self._driven = [plant.disturbance.where(name) for name in plant.forecast.disturbances.names]
+            self._doubt_forecast()
         self.input_bounds = plant.bounds
         self.first_input = task.reading.start[1]
         self.F, self.H = self._functions()
         self._bind()
+
+    def _doubt_forecast(self) -> None:
+        """Gives every signal known ahead without a declared forecast error a small one: a filter that took the forecast
+        for exact would ignore the measured value of such a signal."""
+        forecast, plant = self.task.plant.forecast, self.task.plant
+        assert forecast is not None
+        self.W = self.W.copy()
+        for i, name in enumerate(forecast.signals.names):
+            at, series = plant.disturbance.where(f"{name}_next"), forecast.predicted[:, i]
+            size = float(np.ptp(series)) or float(np.abs(series).max()) or 1.0
+            self.W[at, at] = max(self.W[at, at], (DOUBT * size) ** 2)
 
     def _functions(self) -> tuple[ca.Function, ca.Function]:
         """``F(z, u, v, w) -> z+`` and ``H(z, v) -> y``."""
@@ -106,9 +118,20 @@ class EstimationModel:
         self._forward = Buffered(linearised, [self._z, self._u, self._v, self._w], [self._next, self._A, self._G])
         self._backward = Buffered(read, [self._z, self._v], [self._y, self._C])
 
-    def linearised(self, z: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """z+ (size,), dz+/dz (size, size) and the covariance (size, size) of what the prediction does not know."""
-        self._z[:], self._u[:], self._v[:] = z, u, v
+    def acting(self, k: int) -> np.ndarray:
+        """The disturbance (q,) that is expected in sample ``k``: its mean, and what drives the signals known ahead."""
+        if not self._driven:
+            return self.w
+        w = self.w.copy()
+        w[self._driven] += self.task.plant.forecast.driving(k)  # type: ignore[union-attr]
+        return w
+
+    def linearised(
+        self, z: np.ndarray, u: np.ndarray, v: np.ndarray, k: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """z+ (size,), dz+/dz (size, size) and the covariance (size, size) of what the prediction of sample ``k`` + 1
+        does not know; the sample only matters to signals known ahead."""
+        self._z[:], self._u[:], self._v[:], self._w[:] = z, u, v, self.acting(k)
         self._forward.run()
         return self._next.copy(), self._A.T.copy(), self._G.T @ self.W @ self._G + self.E
 
@@ -146,8 +169,22 @@ class EstimationModel:
         """Whether plant and measurement are affine in state and input."""
         if not self.task.reading.is_affine:
             return False
+        if self._driven:  # a product with a signal known ahead is not affine in an estimate of that signal
+            states, inputs = self.F.sx_in()[:2]
+            slopes = ca.jacobian(self.F(*self.F.sx_in()), ca.vertcat(states, inputs))
+            if ca.symvar(slopes):
+                return False
         z, v = self.H.sx_in()
         return not ca.symvar(ca.jacobian(self.H(z, v), ca.vertcat(z, v)))
+
+    @property
+    def _unread(self) -> tuple[str, ...]:
+        """Signals known ahead whose present values no output reports."""
+        forecast, plant = self.task.plant.forecast, self.task.plant
+        if forecast is None:
+            return ()
+        reads = ca.DM(self.measurement.function(plant).jac_sparsity(0, 0), 1).full().any(axis=0)
+        return tuple(name for name in forecast.signals.names if not reads[plant.state.where(name)])
 
     @property
     def approximations(self) -> tuple[str, ...]:
@@ -164,6 +201,18 @@ class EstimationModel:
         texts = [f"takes {' and '.join(shaped)} for Gaussian, of the same mean and covariance"] if shaped else []
         if self.measurement.quanta.any():
             texts.append("takes the rounding of a measurement for noise")
+        if unread := self._unread:
+            texts.append(f"predicts {', '.join(unread)} from the forecast alone, which no measured output corrects")
         if task.plant.state.quaternions:
             texts.append("takes the components of a quaternion for independent numbers")
         return tuple(texts)
+
+
+def expect_no_forecast(task: Task, what: str) -> None:
+    """Raises NotApplicable if the task has signals known ahead, which ``what`` does not support."""
+    if task.plant.forecast is not None:
+        names = ", ".join(task.plant.forecast.signals.names)
+        raise NotApplicable(
+            f"task '{task.name}' has signals known ahead ({names}), which {what} does not support; use "
+            "OutputFeedback(controller, ExtendedKalmanFilter(task))"
+        )

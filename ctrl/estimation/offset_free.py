@@ -73,6 +73,12 @@ class OffsetFree:
         expect_sample_time(task, controller)
         self._arguments = (controller, task, tracks, drift, estimator)
         self.controller, self.task = controller, task
+        if task.plant.forecast is not None:
+            raise NotApplicable(
+                f"task '{task.name}' has signals known ahead ({', '.join(task.plant.forecast.signals.names)}), and "
+                "offset-free control needs a target that does not move; let an estimator find what is unknown: give "
+                "the plant a constant unknown state whose derivative is a disturbance, and use OutputFeedback"
+            )
         if not task.reading.follows:
             raise NotApplicable(f"task '{task.name}': its reference is not an equilibrium, so nothing can settle there")
         if task.reading.settles_elsewhere():

@@ -75,7 +75,7 @@ class RecursiveFilter(ABC):
         u = self.model.applied(u, self._before)
         status = Status.SOLVED
         if not self._is_first:
-            z, P = _attempt(self._predict, self._z, self._P, u)
+            z, P = _attempt(self._predict, self._z, self._P, u, k - 1)
             if _finite(z, P):
                 self._z, self._P = z, P
             else:
@@ -93,8 +93,9 @@ class RecursiveFilter(ABC):
         return Estimate(self._z[:n].copy(), self._P[:n, :n].copy(), status, used)
 
     @abstractmethod
-    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance one sample later, under the input u; that of the sample before is ``self._before``."""
+    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance at sample k + 1, from those at k, under the input u of sample k; that of the sample
+        before is ``self._before``."""
 
     @abstractmethod
     def _expected(self, z: np.ndarray, P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -44,9 +44,8 @@ class UnscentedKalmanFilter(RecursiveFilter):
         count = len(self._weights)
         z, u, v, w = (ca.SX.sym("z", size, count), *model.F.sx_in()[1:])
         columns = ca.horzsplit(z)
-        self._forward = ca.Function("forward", [z, u, v], [
-            ca.densify(ca.horzcat(*(ca.substitute(model.F(c, u, v, w), w, ca.DM(model.w)) for c in columns)))
-        ])  # fmt: skip
+        forward = ca.densify(ca.horzcat(*(model.F(c, u, v, w) for c in columns)))
+        self._forward = ca.Function("forward", [z, u, v, w], [forward])
         self._backward = ca.Function("backward", [z, v], [ca.horzcat(*(model.H(c, v) for c in columns))])
 
     def _approximations(self) -> tuple[str, ...]:
@@ -58,11 +57,11 @@ class UnscentedKalmanFilter(RecursiveFilter):
         root = self._spread * vectors * np.sqrt(np.maximum(values, 0.0))
         return np.hstack([z[:, None], z[:, None] + root, z[:, None] - root])
 
-    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        points = np.array(self._forward(self._points(z, P), u, self._before))
+    def _predict(self, z: np.ndarray, P: np.ndarray, u: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        points = np.array(self._forward(self._points(z, P), u, self._before, self.model.acting(k)))
         mean = points @ self._weights
         apart = points - mean[:, None]
-        P = (apart * self._weights) @ apart.T + self.model.linearised(z, u, self._before)[2]
+        P = (apart * self._weights) @ apart.T + self.model.linearised(z, u, self._before, k)[2]
         return mean, 0.5 * (P + P.T)
 
     def _expected(self, z: np.ndarray, P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

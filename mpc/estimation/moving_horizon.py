@@ -10,7 +10,7 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Status, sample_index
 from ctrl.estimation.estimator import Estimate, measured_outputs
-from ctrl.estimation.model import EstimationModel
+from ctrl.estimation.model import EstimationModel, expect_no_forecast
 from ctrl.estimation.recursive import gain
 from mpc.estimation.window import Record, Window
 from mpc.online import LEAST, SLOWEST, check_horizon
@@ -68,6 +68,7 @@ class MovingHorizonEstimator:
             expect(bounds, Box, "bounds", 'such as Box("tank", {"level": (0.0, 2.0)})')
         self._most = expect_whole(max_iterations, "max_iterations", least=1)
         self.model, self.task = EstimationModel(task, model_error), task
+        expect_no_forecast(task, "moving horizon estimation")
         limit = max(SLOWEST * task.dt, LEAST) if time_limit is None else time_limit
         self.time_limit = float(expect_number(limit, "time_limit", above=0.0, hint="in seconds, or None"))
         self._arguments = (task, horizon, model_error, bounds, max_iterations, time_limit)

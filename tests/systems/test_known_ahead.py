@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrl import LQR, ExtendedKalmanFilter, NotApplicable, simulate
+from ctrl import LQR, NotApplicable, OffsetFree, SteadyKalmanFilter, simulate
 from ctrl.certify import ClosedLoop
 from ctrl.controller import Decision
 from ctrl.export import export
@@ -224,8 +224,11 @@ def test_readers_of_one_plant_for_all_time_refuse(tmp_path: Any) -> None:
         ClosedLoop(task, SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), -np.ones(1), np.ones(1)))
     with pytest.raises(NotApplicable, match="known ahead"):
         export(LinearMPC(task, 3), tmp_path / "c")
-    with pytest.raises(NotApplicable, match="known ahead"):
-        ExtendedKalmanFilter(dataclasses.replace(task, measurement=Measurement(signals("level [m]"))))
+    measured = dataclasses.replace(task, measurement=Measurement(signals("level [m]")))
+    with pytest.raises(NotApplicable, match=r"known ahead \(rain\)"):
+        SteadyKalmanFilter(measured)
+    with pytest.raises(NotApplicable, match="offset-free control needs a target that does not move"):
+        OffsetFree(LinearMPC(measured, 3), measured)
     clock = SimulatedClock()
     with pytest.raises(NotApplicable, match="known ahead"):
         Loop(task, LinearMPC(task, 3), SimulatedPlant(task, clock, np.zeros(2)), clock=clock)
