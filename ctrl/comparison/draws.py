@@ -42,7 +42,7 @@ class Draws(NamedTuple):
 
 @runtime_checkable
 class TunedOnRuns(Protocol):
-    """A factory whose controllers were tuned on runs, which are no evidence of how good they are."""
+    """A factory whose controllers were tuned on runs, which say nothing of how good they are on others."""
 
     def tuned_on(self) -> Draws | None:
         """The draws of these runs; None if nothing was tuned."""

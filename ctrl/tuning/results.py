@@ -128,7 +128,7 @@ class Tuning:
             own = "failed" if first.cost is None else f"{first.cost:.4g}"
             parts = [f"{signal} x {factor:g}" for signal, factor in best.weights.items()]
             parts += [f"{setting} = {value}" for setting, value in best.settings.items()]
-            found = f"{best.cost:.4g} with {', '.join(parts)}" if best is not first else "none lower"
-            lines.append(f"{name}: cost {own} with the task's own weights; {found}")
+            lowest = f"{best.cost:.4g} with {', '.join(parts)}" if best is not first else "none lower"
+            lines.append(f"{name}: cost {own} with the task's own weights; {lowest}")
         lines += [f"{name}: not tuned, {reason}" for name, reason in self.skipped.items()]
         return "\n".join([*lines, self.note])

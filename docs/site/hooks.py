@@ -25,14 +25,15 @@ def on_files(files: Files, config: Any) -> Files:
     for name in PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, f"project/{name}", content=re.sub(r"\]\(docs/", "](../", text)))
-    for path in sorted((ROOT / "examples").glob("*.py")):
-        files.append(File.generated(config, f"examples/{path.stem}.md", content=example(path)))
+    for path in sorted((ROOT / "examples").rglob("*.py")):
+        place = path.relative_to(ROOT).with_suffix(".md").as_posix()
+        files.append(File.generated(config, place, content=example(path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Leads links out of docs/ to the pages made here; fills in the gallery and the first page's comparison."""
-    markdown = re.sub(r"\]\((?:\.\./)+examples/(\w+)\.py\)", rf"]({up(page)}examples/\1.md)", markdown)
+    markdown = re.sub(r"\]\((?:\.\./)+examples/([\w/]+)\.py\)", rf"]({up(page)}examples/\1.md)", markdown)
     markdown = re.sub(r"\]\((?:\.\./)+([A-Z]+\.md)\)", rf"]({up(page)}project/\1)", markdown)
     if "<!-- comparison -->" in markdown:
         markdown = markdown.replace("<!-- comparison -->", comparison())
@@ -58,4 +59,4 @@ def example(path: Path) -> str:
     """A script as a page: its docstring, then its source."""
     source = path.read_text(encoding="utf-8")
     title = path.stem.replace("_", " ").capitalize()
-    return f"# {title}\n\n`examples/{path.name}`\n\n```python\n{source}```\n"
+    return f"# {title}\n\n`{path.relative_to(ROOT).as_posix()}`\n\n```python\n{source}```\n"

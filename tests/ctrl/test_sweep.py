@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import threading
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,63 @@ def test_ray_gives_the_same_numbers_though_workers_are_killed(cluster: Engine, t
     assert not spread.failed
     expect_equal(sweep(wanted, Here()), spread)
     expect_equal(spread, sweep(wanted, cluster, tmp_path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """Makes a regulator, slowly, and leaves a file with the node where it began and ended to make it."""
+
+    folder: str
+
+    def __call__(self, task: Task) -> LQR:
+        ray = pytest.importorskip("ray")
+        if not ray.is_initialized():
+            return LQR(task)
+        note = Path(self.folder) / f"{ray.get_runtime_context().get_node_id()}-{uuid.uuid4().hex}"
+        note.with_suffix(".begun").touch()
+        time.sleep(0.5)
+        note.with_suffix(".ended").touch()
+        return LQR(task)
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_numbers_though_a_node_is_removed(tmp_path: Path) -> None:
+    """One of two nodes leaves during a sweep, with the cell that it is running."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    from ctrl.cells.ray_engine import RayEngine
+
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    wanted = cells(controllers={"noted": Identified(Noted(str(notes)), "noted")}, settings=None, seeds=tuple(range(12)))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    over, lost = threading.Event(), list[int]()
+    try:
+        node = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        engine = RayEngine(cluster.address)
+        assert engine.workers == 2
+
+        def remove() -> None:
+            while not over.wait(0.02):
+                begun = set(notes.glob(f"{node.node_id}-*.begun"))
+                if len(begun) > 1 and any(not note.with_suffix(".ended").exists() for note in begun):
+                    cluster.remove_node(node, allow_graceful=False)
+                    lost.append(sum(not note.with_suffix(".ended").exists() for note in begun))
+                    return
+
+        thread = threading.Thread(target=remove)
+        thread.start()
+        try:
+            spread = sweep(wanted, engine, tmp_path)
+        finally:
+            over.set()
+            thread.join()
+        assert [member["Alive"] for member in ray.nodes()].count(True) == 1
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert lost == [1], "the node ran a cell when it was removed"
+    assert not spread.failed
+    expect_equal(sweep(wanted, Here()), spread)
