@@ -128,8 +128,8 @@ class SweepCommand:
 
         ranges: dict[str, dict[str, Range]] = {}
         for text in self.tune:
-            controller, name, given = _parts(text, "controller:name=low..high, such as nonlinear-mpc:horizon=10..40")
-            low, dots, high = given.partition("..")
+            controller, name, limits = _parts(text, "controller:name=low..high, such as nonlinear-mpc:horizon=10..40")
+            low, dots, high = limits.partition("..")
             try:
                 ranges.setdefault(controller, {})[name] = Range(_number(low), _number(high))
             except ValueError as error:
