@@ -33,6 +33,7 @@ class Fatrop(NLPSolver):
             "error_on_fail": False,
             "print_time": False,
             "show_eval_warnings": False,
+            "calc_lam_p": False,  # not used, and CasADi prints a warning where it fails
             # A small first barrier parameter: most guesses are shifted solutions, which are nearly optimal.
             "fatrop": {"print_level": 0, "max_iter": self.max_iterations, "tol": 1e-8, "mu_init": 1e-2},
         }

@@ -44,6 +44,7 @@ class Ipopt(NLPSolver):
             "error_on_fail": False,
             "print_time": False,
             "show_eval_warnings": False,
+            "calc_lam_p": False,  # not used, and CasADi prints a warning where it fails
             "ipopt": {
                 "print_level": 0, "sb": "yes", "max_iter": self.max_iterations, "tol": 1e-8,
                 "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
