@@ -30,9 +30,7 @@ def main_table(comparison: ComparisonData) -> Element:
     rows, ratios = [], comparison.ratios
     for name, metrics in comparison.metrics.items():
         share = comparison.proved.get(name)
-        proved = (
-            "not attempted" if not comparison.is_proof_tried else "none possible" if share is None else percent(share)
-        )
+        proved = "not tried" if not comparison.is_proof_tried else "none possible" if share is None else percent(share)
         rows.append(
             [
                 name,
