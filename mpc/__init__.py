@@ -1,4 +1,7 @@
-"""Controllers that optimise online, each constructed from a task alone."""
+"""Controllers that optimise online, each constructed from a task alone.
+
+The control step that they share is in ``online.py``, and the input after a failed solve in ``fallback.py``.
+"""
 
 from mpc.adaptive.adaptive_mpc import AdaptiveMPC
 from mpc.adaptive.parameter_adaptive_mpc import ParameterAdaptiveMPC

@@ -160,7 +160,7 @@ def _decided(claimed: BarrierCertificate, limits: SearchLimits) -> tuple[Kind, i
     ]
 
     def kept(x: Interval) -> np.ndarray:
-        """Whether boxes of S provably satisfy the hard constraints and stay in S."""
+        """Whether boxes of S provably satisfy the hard constraints and have images in S."""
         u = clipped(loop.law.enclose(x), *bounds)
         sure = claimed.surely_holds(loop.enclose(x))
         for rows in hard:
@@ -168,7 +168,7 @@ def _decided(claimed: BarrierCertificate, limits: SearchLimits) -> tuple[Kind, i
         return np.asarray(sure)
 
     def broken(x: np.ndarray) -> np.ndarray:
-        """Whether points are proved to leave S or to violate a hard constraint."""
+        """Whether points provably leave S or violate a hard constraint."""
         point = Interval.of(x)
         u, result = clipped(loop.law.enclose(point), *bounds), np.zeros(len(x), dtype=bool)
         for rows in hard:

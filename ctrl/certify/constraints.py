@@ -107,19 +107,19 @@ class ConstraintStatus:
 def constraint_statuses(
     certificate: Certificate, task: Task, limits: SearchLimits | None = None
 ) -> tuple[ConstraintStatus, ...]:
-    """Decides of the domain and of every constraint of a task, whatever is required of it, whether a certified set
-    keeps it.
+    """Decides for the domain and for every constraint of a task, whatever its requirement, whether a certified set
+    satisfies it.
 
-    A set that is never left and keeps a constraint keeps it at every sample of every run from it; so a soft constraint
-    costs nothing there, a chance constraint holds with probability 1, and nothing of a budget is spent.
+    If a set is never left and satisfies a constraint, so does every sample of every run that starts in it: a soft
+    constraint costs nothing there, a chance constraint holds with probability 1, and no part of a budget is spent.
 
     Args:
         certificate: of the set and the law.
-        task: whose constraints are meant; its states and inputs are those of the certificate.
-        limits: of the search, which constraints share; default: 2,000,000 boxes and 60 seconds.
+        task: with the constraints; its states and inputs must be those of the certificate.
+        limits: of the search, shared by all constraints; default: 2,000,000 boxes and 60 seconds.
 
     Raises:
-        InvalidValue: a task with other signals than that of the certificate.
+        InvalidValue: a task whose signals differ from those of the certificate.
     """
     limits = _expected(certificate, task, limits)
     domain = ConstraintStatus(None, Kind.PROVED if _is_within_domain(certificate, task) else Kind.UNDECIDED)
@@ -181,10 +181,10 @@ def _examined(
     """The statuses of some constraints of a task, one after the other.
 
     Args:
-        shared: whether each may take no more than an equal share of what is left of the limits.
+        shared: whether each may use at most an equal share of the remaining limits.
     """
     loop, region, boxes, began = certificate.claimed.loop, certificate.region, 0, perf_counter()
-    bounds = loop.task.applied_bounds  # what the certified loop applies; the task may have narrower input constraints
+    bounds = loop.task.applied_bounds  # the inputs applied; the task may have narrower constraints
     functions = dict(zip(map(id, task.constraints), task.constraint_functions, strict=True))
     for k, constraint in enumerate(which):
         if holds_every_input(constraint, task, bounds):  # the input is clipped to it
@@ -200,7 +200,7 @@ def _examined(
 
 
 def holds_every_input(constraint: Constraint, task: Task, bounds: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Whether a constraint is a hard box on inputs alone that holds all inputs between the bounds."""
+    """Whether a constraint is a hard box on inputs alone that contains all inputs within the bounds."""
     if not (isinstance(constraint, Box) and is_input_box(task, constraint)):
         return False
     low, high = constraint.interval(task.plant.input)
@@ -260,7 +260,7 @@ def _decided(
 
 
 def _least(region: SublevelSet, divided: np.ndarray) -> Callable[[Interval], np.ndarray]:
-    """A lower bound (b,) of V over boxes (b, n), sharp in the divided coordinates alone. The least value of a quadratic
+    """A lower bound (b,) on V over boxes (b, n), sharp in the divided coordinates only. The least value of a quadratic
     function over the other coordinates is again quadratic, by the Schur complement."""
     V = region.V
     if isinstance(V, QuadraticLyapunov) and 0 < len(divided) < len(V.P):

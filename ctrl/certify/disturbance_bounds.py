@@ -20,20 +20,20 @@ from systems.arguments import expect_number
 __all__ = ["LargestDisturbance", "largest_disturbance"]
 
 _LEAST, _MOST = 2.0**-20, 2.0**20  # scales that are tried
-_PART = 0.2  # of the seconds that are left, for one attempt
+_PART = 0.2  # of the remaining seconds, for one attempt
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LargestDisturbance:
-    """How much disturbance a set is proved to survive: no trajectory that starts in it ever leaves it.
+    """The largest disturbance under which no trajectory that starts in a set is proved to leave it.
 
     Args:
         unit: intervals of disturbances at scale 1, by signal.
-        scale: the largest multiple of them that is proved; 0 where none is.
-        certificate: of that claim, whose inner level is the level of the set; None where none is proved.
-        failed: the smallest multiple that was tried and not proved; infinite where all that were tried are.
-        is_refused: whether at that multiple a counterexample is proved, so that no larger one is survived.
+        scale: the largest multiple of them that is proved; 0 if there is none.
+        certificate: of that claim, whose inner level is the level of the set; None if none is proved.
+        failed: the smallest multiple that was tried and not proved; infinite if all were proved.
+        is_refused: whether a counterexample is proved at that multiple, so that no larger one can be tolerated.
     """
 
     unit: Intervals
@@ -66,22 +66,23 @@ def largest_disturbance(
     budget: SearchLimits | None = None,
     resolution: float = 0.02,
 ) -> LargestDisturbance:
-    """The largest multiple of some disturbance which a proved set survives, by bisection; each multiple is a claim of
-    its own, V(f(x, w)) < level for all x of the set and all w (in continuous time: V decreases on its border).
+    """The largest multiple of a disturbance under which no trajectory leaves a proved set, by bisection. Each multiple
+    is a claim of its own: V(f(x, w)) < level for all x of the set and all w (in continuous time: V decreases on its
+    border).
 
-    The largest set that attracts survives next to nothing, since at its level the decrease ends; a lower one survives
-    more, see :func:`ctrl.certify.at_level`.
+    The largest region of attraction tolerates hardly any disturbance, since V barely decreases at its level; a lower
+    level tolerates more, see :func:`ctrl.certify.at_level`.
 
     Args:
         certificate: of a proved claim.
-        unit: intervals of signals of w, by name, which are scaled; they are extended to hold 0. Default: the support of
-            the task's distribution.
+        unit: intervals of signals of w, by name, which are scaled; they are extended to contain 0. Default: the support
+            of the task's distribution.
         budget: limits of all attempts together; default: 2,000,000 boxes for each and 60 seconds for all.
-        resolution: multiples this share apart are not told from each other; default: 2 %.
+        resolution: relative accuracy of the multiple; default: 2 %.
 
     Raises:
         InvalidValue: a claim that is not proved, or intervals that are zero.
-        NotApplicable: none are given, and the task's distribution is unbounded or zero.
+        NotApplicable: no intervals are given, and the task's distribution is unbounded or zero.
         UnknownName: no such signal.
     """
     limits, began = expect_limits(budget), perf_counter()
@@ -110,7 +111,7 @@ def largest_disturbance(
 
 
 def _survives(claimed: Claim, unit: Intervals, scale: float) -> Claim:
-    """That no trajectory leaves the set under a multiple of disturbances."""
+    """The claim that no trajectory leaves the set under a multiple of the disturbances."""
     drawn = {name: (scale * low, scale * high) for name, (low, high) in unit.items()}
     region = replace(claimed.region, inner=claimed.region.level)
     return replace(claimed, loop=replace(claimed.loop, disturbance=drawn), region=region, kappa=0.0)

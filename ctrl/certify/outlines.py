@@ -12,7 +12,7 @@ _GRID = 160  # points per axis
 
 
 def outline(region: SublevelSet) -> list[np.ndarray]:
-    """Lines (k, 2) around the region, on a grid and straight in between; none for other than two states.
+    """Lines (k, 2) around the region, straight between points of a grid; none unless there are two states.
 
     Args:
         region: proved, or sampled.

@@ -1,4 +1,4 @@
-"""Claims about any controller from random runs: a bound of a probability that holds whatever its distribution."""
+"""Claims about any controller from random runs: a bound on a probability that assumes nothing about plant or law."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["RunsClaim", "claim_by_runs"]
 @final
 @dataclass(frozen=True)
 class RunsClaim:
-    """How many of n independent runs went well, and the lower bound of the probability that one does.
+    """The number of n independent runs that succeed, and a lower bound on the probability that a run does.
 
-    It is a statement about starts that are drawn from the task's initial distribution, under its disturbances, and not
-    about any single start; and it is right in 95 % of cases, not in all. Nothing is proved by it.
+    It is a statement about starts drawn from the task's initial distribution, under its disturbances, and not about
+    any single start. It is right in at least 95 % of cases and is not a proof.
 
     Args:
         task: name of the task.
@@ -88,17 +88,17 @@ def claim_by_runs(
     workers: int | None = None,
     name: str = "controller",
 ) -> RunsClaim:
-    """Simulates a controller from random starts and bounds the probability that a run goes well.
+    """Simulates a controller from random starts and bounds the probability that a run succeeds.
 
-    For controllers without a law in closed form, such as online nonlinear MPC or a filtered policy, of which nothing
-    can be proved by :func:`certify`. The bound is exact for independent draws and assumes nothing about the
+    For controllers without a law in closed form, such as online nonlinear MPC or a filtered policy, to which
+    :func:`certify` does not apply. The bound is exact for independent draws and assumes nothing about the
     distribution, the plant or the controller (Clopper and Pearson, 1934).
 
     Args:
         task: whose initial states, disturbances, measurements and parameters of the plant are drawn.
         controller: the controller, or a function of the task that returns one, such as ``NonlinearMPC``.
         runs: how many; default: 500.
-        seed: of the draws; default: 0. To choose among seeds by what they give makes the bound worthless.
+        seed: of the draws; default: 0. Choosing among seeds by their results invalidates the bound.
         workers: number of processes; default: the number of free cores.
         name: of the controller in the claim; default: "controller".
 
@@ -131,5 +131,5 @@ def claim_by_runs(
 
 
 def _downward(p: float) -> str:
-    """A probability in percent with two digits behind the point, not above it."""
+    """A probability in percent, rounded down to two decimal places."""
     return f"{np.floor(1e4 * p) / 1e2:.2f} %"

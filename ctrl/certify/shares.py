@@ -37,8 +37,8 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         seconds: time limit of the proof of each candidate; default: 60.
 
     Returns:
-        A lower bound of the share, with the outline of the region in two states; 0 where nothing was proved within
-        the time, None where the controller has no control law or the closed loop no enclosure.
+        A lower bound on the share, with the outline of the region in two states; 0 if nothing was proved within
+        the time, None if the controller has no control law or the closed loop no enclosure.
     """
     try:
         law = getattr(controller, "law", None)
@@ -68,9 +68,9 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
 
 
 def proved_share(certificate: Certificate, task: Task) -> float:
-    """A lower bound of the share of the task's initial states that lies in the proved set.
+    """A lower bound on the share of the task's initial states that lies in the proved set.
 
-    By halving the box that supports the initial distribution; see :meth:`SublevelSet.inner_share`.
+    The box that supports the initial distribution is halved; see :meth:`SublevelSet.inner_share`.
 
     Args:
         certificate: of a claim about this task.

@@ -17,7 +17,7 @@ from systems.arguments import expect_number
 __all__ = ["at_level", "within_constraints"]
 
 _LOWEST = 2.0**-20  # of the level: lower ones are not tried
-_PART = 0.25  # of what is left of the limits, for one level: close to where a constraint is met, boxes are never enough
+_PART = 0.25  # of the remaining limits, for one level: close to a constraint, no number of boxes is enough
 
 
 def within_constraints(
@@ -28,16 +28,16 @@ def within_constraints(
 
     Args:
         certificate: of a proved claim.
-        task: whose domain and hard constraints are meant; its states and inputs are those of the certificate.
+        task: with domain and hard constraints; its states and inputs must be those of the certificate.
         limits: of all attempts together; default: 2,000,000 boxes and 60 seconds.
-        resolution: levels this share apart are not told from each other; default: 0.5 %.
+        resolution: relative accuracy of the level; default: 0.5 %.
 
     Returns:
-        The certificate itself where its set lies within them.
+        The certificate itself if its set lies within them.
 
     Raises:
         InvalidValue: a claim that is not proved, or a task with other signals.
-        NotApplicable: no level is proved to keep them, such as where the equilibrium violates one.
+        NotApplicable: no level is proved to satisfy them, for instance because the equilibrium violates one.
     """
     limits, began = expect_limits(limits), perf_counter()
     resolution = expect_number(resolution, "resolution", above=0.0, below=1.0, hint="a share of the level")
@@ -71,8 +71,8 @@ def within_constraints(
 def at_level(certificate: Certificate, level: float) -> Certificate:
     """The certificate of a lower level, down to its inner one.
 
-    V decreases along every trajectory from the proved set, so none leaves a level set inside it, and the proof as it
-    stands is one of it as well: what was settled did not depend on the level.
+    V decreases along every trajectory from the proved set, so none leaves a level set inside it. The same proof covers
+    the lower level, because the decrease that was proved does not depend on the level.
 
     Args:
         certificate: of a proved claim.

@@ -1,4 +1,4 @@
-"""Lines that say what a command will do."""
+"""Announcements of what a command is about to do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["say"]
 
 
 def say(line: str) -> None:
-    """What will be done is told at once, wherever the output goes."""
-    with suppress(BrokenPipeError):  # results are written though nobody reads
+    """Prints a line immediately, wherever the output goes."""
+    with suppress(BrokenPipeError):  # results are written even if the output is closed
         print(line, flush=True)

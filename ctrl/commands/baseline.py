@@ -1,4 +1,4 @@
-"""LQR as the baseline of a policy: its return while that learns, and how the two compare at the end."""
+"""LQR as the baseline of a policy: its return during training, and a comparison of the two at the end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Baseline:
         return {} if self._costs is None else {"LQR": -float(self._costs.mean())}
 
     def verdict(self, path: Path) -> tuple[str, bool]:
-        """How the policy in a file compares with LQR, in a line or none, and whether it is worse."""
+        """A line that compares the policy in a file with LQR, if any, and whether the policy is worse."""
         from ctrl.discovery import load
         from systems.errors import TriviumError
 

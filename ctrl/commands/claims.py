@@ -1,4 +1,4 @@
-"""What ``trivium verify`` says of a proved set besides its claim: constraints, and disturbances that it survives."""
+"""Reports of ``trivium verify`` on a proved set besides its claim: constraints, and disturbances that it tolerates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMITS = SearchLimits(200_000, 10.0)  # to look at constraints that nobody aske
 
 
 def constraint_lines(certificate: Certificate) -> str:
-    """How the domain and every constraint of the task stand to a proved set; empty where there are none.
+    """Whether a proved set lies in the domain and satisfies every constraint of the task; empty if there are none.
 
     Args:
         certificate: of any status.
@@ -51,7 +51,7 @@ def lowered(certificate: Certificate, lines: str, seconds: float) -> tuple[Certi
 
 
 def unit_disturbance(task: Task, signal: str) -> dict[str, tuple[float, float]]:
-    """What is scaled to find the largest disturbance that a set survives.
+    """The intervals that are scaled to find the largest disturbance that a set tolerates.
 
     Args:
         task: whose disturbances are meant.
@@ -70,7 +70,7 @@ def unit_disturbance(task: Task, signal: str) -> dict[str, tuple[float, float]]:
 
 
 def disturbance_lines(certificate: Certificate, unit: dict[str, tuple[float, float]], seconds: float) -> str:
-    """The largest disturbances which a proved set, and one of half its level, are proved to survive.
+    """The largest disturbances under which no trajectory provably leaves a proved set, and one of half its level.
 
     Args:
         certificate: of a proved claim.

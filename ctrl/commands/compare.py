@@ -18,7 +18,7 @@ from ctrl.commands.verify import PROOF_SECONDS
 __all__ = ["Compare"]
 
 STANDARD = ("lqr", "linear-mpc", "nonlinear-mpc", "dsact")
-"""One of each kind; a task that asks another question has a comparison of its own."""
+"""One controller of each kind; tasks that need other controllers have their own comparison."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Compare:
         return 1 if comparison.failed or (more is not None and more.failed) else 0
 
     def logs(self) -> dict[str, Path]:
-        """The logs of trainings that stand beside the policies that are compared."""
+        """The training logs stored beside the compared policies."""
         from ctrl.report.learning import LOG
 
         named = shown_names(self.controllers)
@@ -143,14 +143,14 @@ def _save(comparison: Any, report: bool, logs: Mapping[str, Path], sources: Mapp
 
 
 def _report(comparison: Any, logs: Mapping[str, Path], sources: Mapping[str, str], more: Any, place: Path) -> None:
-    """Writes the report anew with what was added."""
+    """Writes the report again with the additions."""
     from ctrl.report import write_report
 
     write_report(comparison, place, ["trivium", *sys.argv[1:]], logs, sources, more)
 
 
 def shown_names(names: Sequence[str]) -> dict[str, str]:
-    """Names of controllers as on the command line, by those that tables show: short ones where these differ.
+    """Names of controllers on the command line, by the names shown in tables: short ones if these are distinct.
 
     Args:
         names: as on the command line.
@@ -160,7 +160,7 @@ def shown_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
-    """Controllers by name. One that is asked for must load; of those nobody asked for, the broken ones are listed."""
+    """Controllers by name. Requested ones must load; broken ones that were not requested are listed."""
     from ctrl.comparison import ComparisonSpec
     from ctrl.discovery import BrokenEntryPoint, entry_points, load
     from ctrl.sources import load_identified

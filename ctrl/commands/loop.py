@@ -36,8 +36,8 @@ class Loop:
     seconds: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
     """Length of the run; default: until Ctrl-C."""
     plant: Annotated[str, tyro.conf.arg(metavar="simulator|udp://HOST:PORT|FILE.py:THING")] = "simulator"
-    """What is controlled: the task's true plant; a peer that speaks ctrl.realtime.datagrams; or an object with
-    read() and write(u), or a function of the task that makes one."""
+    """The plant: the task's true plant, simulated; a program that speaks ctrl.realtime.datagrams; or an object with
+    read() and write(u), or a function of the task that returns one."""
     in_process: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Call the controller in the loop's own thread instead of a process of its own."""
     standby: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -36,7 +36,7 @@ from systems.files import json_text, printable
 __all__ = ["CHECK_SECONDS", "best_certificate", "law_of_controller", "verify_again"]
 
 CHECK_SECONDS = 25.0
-"""To verify again, by default. A search has 60, and half of its boxes are halved and not kept."""
+"""Default time limit of a re-verification. A search has 60 s, but half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
 _FAR = 0.1  # of the level at which samples end: a proof that comes less far is for want of a search, not of the loop
@@ -53,7 +53,7 @@ def best_certificate(
     disturbed: bool = False,
     kappa: float = 0.0,
 ) -> tuple[Certificate, str]:
-    """The largest proved set of a quadratic and, where a degree is given, of a polynomial fitted to the basin.
+    """The largest proved set of a quadratic and, if a degree is given, of a polynomial fitted to the basin.
 
     Args:
         task: what is controlled.
@@ -141,8 +141,8 @@ def best_certificate(
 
 
 def _hasty(loop: ClosedLoop, rest: RestPoint, lines: list[str]) -> QuadraticLyapunov | None:
-    """V of the largest ellipsoid on which the linearised loop decreases fast, which leaves the most to what is not
-    linear; None where there is none."""
+    """V of the largest ellipsoid on which it decreases fast along the linearised loop, with a margin for the nonlinear
+    part; None if there is none."""
     if not rest.is_reference:
         return None
     try:
@@ -156,7 +156,7 @@ def _hasty(loop: ClosedLoop, rest: RestPoint, lines: list[str]) -> QuadraticLyap
 
 
 def beside(task: Task, box: Interval, reference: np.ndarray) -> str:
-    """By how much a loop rests beside the reference, state by state."""
+    """The distance of a loop's rest point from the reference, state by state."""
     away = _states(task, distance(box, reference))
     return f"the closed loop does not rest at the reference, but within {away} of it"
 
@@ -185,7 +185,7 @@ def law_of_controller(controller: object, name: str) -> Law:
 
 
 def verify_again(path: Path, points: int, task: Task | None = None, seconds: float = CHECK_SECONDS) -> bool:
-    """Verifies the claim of a file again, audits it, and prints how it went.
+    """Verifies the claim of a file again, audits it, and prints the result.
 
     What is printed as re-verified is what was verified: every word of it is made from what was proved anew.
 
@@ -221,13 +221,13 @@ def verify_again(path: Path, points: int, task: Task | None = None, seconds: flo
 
 
 def _described(data: dict[str, Any]) -> str:
-    """A law or a function by its kind and by a digest of all of its numbers, which are in the file."""
+    """A law or a function by its type and by a digest of all its numbers, which are in the file."""
     digest = hashlib.sha256(json_text(data, indent=None).encode()).hexdigest()
     return f"{data['kind']}, SHA-256 {digest[:16]}"
 
 
 def _audited(stored: StoredClaim, outcome: Recheck, points: int, seconds: float) -> tuple[np.ndarray | None, str]:
-    """A point at which the audit fails, if there is one, and how it went; some points at a time, while time is left."""
+    """A point at which the audit fails, if there is one, and a description; stops when the time is up."""
     began, looked, relevant = perf_counter(), 0, 0
     while looked < points and (looked == 0 or perf_counter() - began < seconds):
         some = min(_AT_ONCE, points - looked)

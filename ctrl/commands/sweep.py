@@ -67,7 +67,7 @@ class SweepCommand:
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Number of processes; default: the number of free cores."""
     engine: Literal["joblib", "ray"] = "joblib"
-    """What runs the cells: processes of this machine, or a Ray cluster (needs the extra `cluster`)."""
+    """Engine that runs the cells: processes of this machine, or a Ray cluster (needs the extra `cluster`)."""
     address: str | None = None
     """Address of an existing Ray cluster, such as ray://head:10001; default: a local one."""
 
@@ -209,7 +209,7 @@ def _number(text: str) -> float:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or null as JSON writes them, else the text itself."""
+    """A number, true, false or null in JSON notation, otherwise the text itself."""
     try:
         return json.loads(text)
     except ValueError:

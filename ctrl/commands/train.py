@@ -116,7 +116,7 @@ class Train:
         return 0
 
     def _choose(self, learner: Any) -> None:
-        """Lets the learner begin as a copy of a controller or learn on a regulator, as asked for or as it chooses."""
+        """Lets the learner begin as a copy of a controller or learn on a regulator, if requested or chosen by it."""
         from ctrl.discovery import load
 
         if self.clone is not None and not hasattr(learner, "clone"):
@@ -139,7 +139,7 @@ class Train:
 
 
 def _settings(learner: Any, name: str, given: tuple[str, ...]) -> Any:
-    """The learner's settings with those given; None if none is."""
+    """The learner's settings with the given ones; None if none are given."""
     if not given:
         return None
     from systems import UnknownName

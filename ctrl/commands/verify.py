@@ -21,7 +21,7 @@ PROOF_SECONDS = 60.0
 @dataclass(frozen=True)
 class Verify:
     """Prove a region of attraction of a controller on a task and write the certificate; or re-verify a certificate from
-    its file; or, of a controller without a law in closed form, state what random runs show.
+    its file; or, for a controller without a law in closed form, report what random runs show.
 
     For example:
       trivium verify pendulum --controller lqr
@@ -51,22 +51,22 @@ class Verify:
     within_constraints: bool = False
     """Lower the level until the set lies within the domain and the hard constraints of the task."""
     time_constant: float | None = None
-    """Seconds in which V must fall to 1/e of its value."""
+    """Seconds in which V must decrease to 1/e of its value."""
     survives: Annotated[str | None, tyro.conf.arg(metavar="SIGNAL")] = None
-    """Find the largest bounds of a disturbance under which no trajectory leaves the set, and a set of half its level:
-    a signal's name, or 'all' for the support of the task's distribution, scaled."""
+    """Find the largest bounds on a disturbance under which no trajectory leaves the set, and the same for half its
+    level: the name of a signal, or 'all' for the scaled support of the task's distribution."""
     samples: int | None = None
-    """Number of random runs from the task's initial distribution, under its disturbances: bounds the probability that
-    a run keeps the hard constraints, stays in the domain and arrives. Nothing is proved by them."""
+    """Number of random runs from the task's initial distribution, under its disturbances. They bound the probability
+    that a run keeps the hard constraints, stays in the domain and arrives, but prove nothing."""
     at_least: float | None = None
-    """With --samples: probability that has to be shown with 95 % confidence, for exit status 0."""
+    """With --samples: probability that must be shown with 95 % confidence for exit status 0."""
     seed: int = 0
-    """Of the random runs."""
+    """Seed of the random runs."""
     seconds: float | None = None
-    """Time limit of each proof and Lyapunov candidate, default: 60; with --check, of the check, default: 25."""
+    """Time limit of each proof and Lyapunov candidate (default: 60) or, with --check, of the check (default: 25)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """File to write the certificate to, overwriting it; default: a new file runs/TASK-CONTROLLER.certificate.json, with
-    what was asked of the set in its name."""
+    """File to which the certificate is written, replacing an existing one; default: a new file
+    runs/TASK-CONTROLLER.certificate.json, with the options of the claim in its name."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Certificate to re-verify without a search, and to audit at random points in a second arithmetic. Nothing in
     the file is executed or imported."""
@@ -161,7 +161,7 @@ class Verify:
         return 0
 
     def _kappa(self, dt: float) -> float:
-        """The relative decrease of V, per sample (dt > 0) or per second, that the time constant asks for."""
+        """The relative decrease of V, per sample (dt > 0) or per second, that the time constant requires."""
         if self.time_constant is None:
             return 0.0
         # A little more, so that rounding does not make the time that is proved the longer one.
@@ -169,7 +169,7 @@ class Verify:
 
     @property
     def _asked(self) -> str:
-        """The options that tell claims about one controller apart, for the names of their files."""
+        """The options that distinguish claims about one controller, for the names of their files."""
         parts = {
             f"degree{self.degree}": self.degree,
             "continuous": self.continuous,

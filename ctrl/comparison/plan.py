@@ -57,4 +57,4 @@ def estimate(seconds: Mapping[str, float], engine: Engine, is_proof_tried: bool)
     total = sum(each.values())
     longest = [f"{name} {duration(value)}" for name, value in each.items() if value > 0.2 * total and value >= 1]
     of = f" ({', '.join(longest)})" if total > 2 and longest else ""
-    return f"{about(total)} to go{of}{', and the proofs' if is_proof_tried else ''}; Ctrl-C stops"
+    return f"{about(total)} to go{of}{', plus the proofs' if is_proof_tried else ''}; Ctrl-C stops"

@@ -40,7 +40,7 @@ _ENDINGS = {
 
 
 def columns() -> int:
-    """Width of the terminal, or ``$COLUMNS``; 132 where there is neither."""
+    """Width of the terminal, or ``$COLUMNS``; 132 if there is neither."""
     return shutil.get_terminal_size((_WIDTH, 24)).columns
 
 
@@ -125,7 +125,7 @@ def _clear(comparison: ComparisonData) -> bool:
 
 
 def _mark(metrics: Metrics) -> str:
-    """A star if the controller broke a hard constraint or left the domain, which may lower its cost."""
+    """A star if the controller violated a hard constraint or left the domain, which may lower its cost."""
     return "*" if metrics.unsafe.k else ""
 
 
@@ -178,7 +178,7 @@ def _legend(comparison: ComparisonData) -> list[str]:
     parts = []
     if several:
         ratio = ", its ratio from paired runs" if len(measured) > 1 else ""
-        parts.append(f"intervals at 95 %: cost Student's t{ratio}, rates Wilson")
+        parts.append(f"intervals at 95 %: Student's t for the cost{ratio}, Wilson for rates")
     if _clear(comparison):
         parts.append("bold: significantly cheaper than all others")
     if any(metrics.unsafe.k for metrics in measured):
@@ -211,7 +211,7 @@ def _estimation(name: str, comparison: ComparisonData) -> list[str]:
         return []
     units = dict(zip(comparison.task.plant.state.names, comparison.task.plant.state.units, strict=True))
     said = ", ".join(f"{state} {number(error)} {units[state]}" for state, error in errors.items())
-    return [f"{name}: state from {estimator or 'its own estimator'}, error (root mean square) {said}"]
+    return [f"{name}: state from {estimator or 'its own estimator'}, root mean square error {said}"]
 
 
 def _endings(comparison: ComparisonData) -> list[str]:
@@ -223,8 +223,8 @@ def _endings(comparison: ComparisonData) -> list[str]:
     if not meant:
         return []
     then = (
-        "in such a sample, the solver's last point is applied if it is nearly optimal, else the shifted last plan, "
-        "else a backup control law"
+        "in such a sample, the solver's last point is applied if it is nearly optimal, otherwise the shifted last "
+        "plan, or else a backup control law"
     )
     return ["; ".join([*meant, then])]
 

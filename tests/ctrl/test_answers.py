@@ -201,7 +201,7 @@ SAID = {
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_said_of_each_part(reader: str, part: Part) -> None:
+def test_the_sentence_on_each_part(reader: str, part: Part) -> None:
     assert part in PARTS[part].reading.parts
     expected = SAID.get((reader, part), "")
     if expected.startswith("refused: "):

@@ -202,7 +202,7 @@ def test_what_does_not_exist_is_answered_with_what_does(home: Path) -> None:
     assert "--seconds -1" in refused(home, "verify", "own.py:task", "--seconds", "-1")
 
 
-def test_who_asks_for_a_controller_by_what_leads_to_one_is_told(home: Path) -> None:
+def test_a_name_close_to_that_of_a_controller_is_explained(home: Path) -> None:
     entries = home / "site" / "guest-0.1.dist-info" / "entry_points.txt"
     entries.write_text(ENTRY_POINTS + "apprentice = own:Learner\n[trivium.files]\npolicy = own:read\n")
     (home / "trained").mkdir()

@@ -68,7 +68,7 @@ def test_additions_go_into_the_folder_and_are_not_run_again(capsys: Any) -> None
     assert "--seeds 0; expected at least 1" in capsys.readouterr().err
 
 
-def test_what_cannot_be_added_is_said(capsys: Any) -> None:
+def test_additions_that_are_not_possible_are_reported(capsys: Any) -> None:
     command = ["compare", "systems.library.van_der_pol:van_der_pol", "--controllers", "ctrl.regulator:LQR"]
     more = ["--starts", "2", "--proof-seconds", "0", "--workers", "1", "--seeds", "2", "--films"]
     assert main([*command, *more, "--out", "o"]) == 0

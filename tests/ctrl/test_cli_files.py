@@ -269,7 +269,7 @@ class Filler(LQR):
 """
 
 
-def test_a_place_that_takes_no_file_is_told_before_the_work(cli: CommandLine, home: Path, disk: Path) -> None:
+def test_an_unwritable_place_is_reported_before_the_work(cli: CommandLine, home: Path, disk: Path) -> None:
     fill(disk)
     (home / "file").touch()
     (home / "folder.json").mkdir()

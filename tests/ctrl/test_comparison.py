@@ -181,7 +181,7 @@ def test_endings_that_occurred_are_explained_and_others_not() -> None:
     said = told(compare(TASK, {"doubtful": Doubtful}, starts=3, workers=1))
     assert "doubtful: 15 samples numerical" in said
     assert "numerical: the solver's point failed the optimality check" in said
-    assert "else the shifted last plan, else a backup control law" in said
+    assert "otherwise the shifted last plan, or else a backup control law" in said
     assert "infeasible:" not in said
 
 

@@ -125,7 +125,7 @@ def test_the_doctor_tells_both() -> None:
 
 
 @pytest.mark.usefixtures("forgotten")
-def test_without_acados_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_without_acados_the_error_explains_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     installed.cache_clear()
     monkeypatch.setenv("ACADOS_SOURCE_DIR", str(tmp_path))
     try:

@@ -115,7 +115,7 @@ def test_hard_programs(seed: int, size: float, slack: float, scale: float, flat:
 
 @SETTINGS
 @given(st.integers(0, 10**6), st.sampled_from([1e-2, 1.0, 100.0]), st.sampled_from([1e-4, 1.0, 1e4]))
-def test_infeasible_programs_are_said_to_be(seed: int, gap: float, scale: float) -> None:
+def test_infeasible_programs_have_the_status_infeasible(seed: int, gap: float, scale: float) -> None:
     qp = drawn(seed, 1.0, 1.0, scale, 0.0)
     row = qp.stages
     row.C[1, :, 1], row.D[1, :, 1] = row.C[1, :, 0], row.D[1, :, 0]

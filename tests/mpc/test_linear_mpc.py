@@ -394,7 +394,7 @@ TIED = {
 
 
 @pytest.mark.parametrize("seed", TIED)
-def test_soft_rows_whose_multipliers_are_tied_are_told_apart(seed: int) -> None:
+def test_soft_rows_with_tied_multipliers_are_distinguished(seed: int) -> None:
     task, horizon, with_set = random_problem(seed)
     controller = LinearMPC(task, horizon, None if with_set else "cost", solver="daqp")
     referee, (low, high) = RationalSolver(controller.form.problem), task.input_bounds

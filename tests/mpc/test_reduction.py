@@ -276,7 +276,7 @@ def test_time_limit_stops_a_step() -> None:
     assert decision.source is Source.BACKUP
 
 
-def test_iterations_that_do_not_suffice_are_said() -> None:
+def test_insufficient_iterations_are_reported() -> None:
     decision = MultiModalMPC(TASK, 10, max_iterations=2).step(CLOSE, 0)
     assert decision.status is Status.MAX_ITERATIONS
 

@@ -50,7 +50,7 @@ def test_the_unit_of_a_state_changes_nothing(name: str, made, rest: float, unit:
 
 
 @pytest.mark.parametrize("unit", [1e-7, 1e-5, 1.0, 1e5])
-def test_it_is_said_where_the_regulator_goes(unit: float) -> None:
+def test_the_equilibrium_of_the_regulator_is_reported(unit: float) -> None:
     for made in (priced, unsteady):
         assert made(unit).reading.settles_elsewhere()
         assert not made(unit).reading.is_stationary

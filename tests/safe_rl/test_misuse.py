@@ -68,7 +68,7 @@ def environment() -> Any:
         (lambda: Inequality("wall", lambda x, u: x.position).budget("3"), "budget = '3'; expected a finite number"),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_expected_is_said(misuse: Callable[[], object], said: str) -> None:
+def test_the_error_states_what_is_expected(misuse: Callable[[], object], said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
         misuse()
 
@@ -79,6 +79,6 @@ def test_a_learner_is_not_exported(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_environment_without_a_cost_is_told_apart() -> None:
+def test_an_environment_without_a_cost_is_recognised() -> None:
     with pytest.raises(InvalidValue, match="its info contains nothing"):
         PLO(GymnasiumTask("swing", environment, {"cost": 1})).learn(1, progress=False)

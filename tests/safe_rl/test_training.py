@@ -20,7 +20,7 @@ from tests.safe_rl.tasks import swing_up, two_budgets
 TINY = DSACTSettings(hidden=(16, 16), batch_size=32, warmup=200, environments=4, capacity=1_000)
 
 
-def test_books_agree_with_the_rewards_and_costs_seen() -> None:
+def test_statistics_agree_with_the_rewards_and_costs() -> None:
     """All episodes of the run, recomputed from the replay memory."""
     settings = DSACTSettings(hidden=(8,), batch_size=8, warmup=40, environments=4, updates_per_step=1)
     learner = DSACT(swing_up(steps=10, rate_limit=1.0), settings=settings)

@@ -145,7 +145,7 @@ def test_learners_stop_and_keep_policy_and_checkpoint(make: Any, name: str, tmp_
         assert all(torch.isfinite(p).all() for p in policy.state_dict().values())
 
 
-def test_a_cost_that_is_not_stated_is_still_told_apart() -> None:
+def test_a_missing_cost_is_still_recognised() -> None:
     with pytest.raises(InvalidValue, match="reported no cost 'cost'; its info contains nothing"):
         SACLagrangian(task(lambda: Cart(info={})), settings=TINY[SAC]).learn(200, progress=False)
 
@@ -297,7 +297,7 @@ def test_a_policy_is_assessed_where_there_is_no_budget() -> None:
     assert assess(SAC(foreign, settings=TINY[SAC]).result, foreign, episodes=2).spent.shape == (2, 0)
 
 
-def test_discounted_and_plain_budgets_are_still_told_apart() -> None:
+def test_discounted_and_plain_budgets_are_still_distinguished() -> None:
     task = dataclasses.replace(
         swing_up(steps=10),
         constraints=(

@@ -236,7 +236,7 @@ def test_equilibria() -> None:
     assert rest.x == pytest.approx([-1.3 / 9.81, 0.0])
 
 
-def test_no_equilibrium_is_said_so() -> None:
+def test_a_missing_equilibrium_is_reported() -> None:
     with pytest.raises(InvalidValue, match=r"Pendulum has no equilibrium near.*within its input limits"):
         equilibrium(Pendulum(max_torque=0.1), x={"angle": 1.5}, hold=("angle",))
     with pytest.raises(UnknownName, match="unknown signal 'spin'; known: angle, rate, torque"):

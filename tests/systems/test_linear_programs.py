@@ -53,7 +53,7 @@ def exactly(H: np.ndarray, y: np.ndarray) -> list[Fraction]:
 @given(st.integers(0, 10**9))
 @example(8439)  # where multipliers of 1e7 cancel
 @settings(max_examples=300)
-def test_the_certificate_shows_what_is_said(seed: int) -> None:
+def test_the_certificate_supports_the_answer(seed: int) -> None:
     c, H, h = random_program(seed)
     found = maximise(c, H, h)
     size = np.abs(H).max(axis=0, initial=1e-300)  # of the unit of x_i

@@ -251,7 +251,7 @@ def test_methods_with_more_than_is_asked_of_them_are_fine() -> None:
         (lambda x, u, w: (x[5], x.b), "index 5 of a vector of 2"),
     ],
 )
-def test_what_casadi_cannot_read_is_said_with_its_place(ode: Callable[..., Any], message: str) -> None:
+def test_what_casadi_cannot_read_is_reported_with_its_location(ode: Callable[..., Any], message: str) -> None:
     with pytest.raises(TriviumError, match=message):
         plant(ode).casadi()
 

@@ -264,7 +264,7 @@ def test_what_does_not_come_round_is_refused() -> None:
     np.testing.assert_allclose(boxed.margin_function()([0, 0, 6.5], [0, 0]), [[6.5 - 2 * np.pi - 1.0]])
 
 
-def test_angles_of_a_plant_that_says_nothing_are_found_out() -> None:
+def test_undeclared_angles_of_a_plant_are_recognised() -> None:
     assert np.isfinite(pendulum_swing_up().reading.state.periods).tolist() == [True, False]
     assert cartpole().reading.state.is_euclidean
 

@@ -25,13 +25,13 @@ __all__ = ["Change", "Expansion", "change", "decreases_around", "expanded", "low
 @final
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Bounds of g over boxes.
+    """Bounds on g over boxes.
 
     Args:
-        upper: (b,), an upper bound of g; NaN where nothing is known.
+        upper: (b,), an upper bound on g; NaN where there is none.
         spread: (b, k), how much each direction of the patch contributes to the error of that bound.
         worst: (b, k), where g seems largest, in the patch's coordinates d.
-        V: (b,), a lower bound of V over the box.
+        V: (b,), a lower bound on V over the box.
     """
 
     upper: np.ndarray
@@ -43,7 +43,7 @@ class Change:
 @final
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """The expansion of g over boxes, and what of :class:`Change` follows from it.
+    """The expansion of g over boxes, with the fields of :class:`Change` that follow from it.
 
     Args:
         terms: bounds of g term by term.
@@ -124,15 +124,15 @@ def expanded(V: Lyapunov, patch: Patch, f: Affine, kappa: float, continuous: boo
         g = _derivative(v, turn, half, f, kappa) if continuous else _difference(V, v, half, f, kappa)
         error = upward((g.remainder * f.radius).sum(-1))
         terms = by_terms(g.constant, g.linear, g.hessian, error, half)
-        # From here on nothing is a bound: which direction to halve is decided by how much each seems to contribute.
-        # The relaxation error of f is shared out among the directions by their part in the affine form.
+        # The following numbers are estimates, not bounds: they decide which direction to halve, by its contribution.
+        # The relaxation error of f is divided among the directions in proportion to their part in the affine form.
         shares = np.abs(f.matrix) * half[..., None, :] + 1e-12 * half[..., None, :]
         relaxation = _times((shares / shares.sum(-1, keepdims=True)).swapaxes(-1, -2), g.remainder * f.radius)
         curvature = 0.5 * half * np.maximum(np.einsum("...ii->...i", g.hessian.mid), 0.0) * half
         size = half * (np.abs(g.linear.mid) + 0.5 * _times(np.abs(g.hessian.mid), half))
         share = half * (g.linear.rad + 0.5 * _times(g.hessian.rad, half)) + relaxation + curvature + 0.05 * size
         spread = np.where(np.isfinite(share), share, np.maximum(half, 1e-300))
-        # V >= its value - |gradient'd| - the most that its second order can take away.
+        # V >= its value - |gradient'd| - the largest decrease by its second-order part.
         concavity = (
             np.zeros(len(half)) if V.is_convex else upward(0.5 * (half * _negative(frame_hessian, half)).sum(-1))
         )
@@ -211,11 +211,11 @@ def _weights(size: np.ndarray) -> np.ndarray:
 
 
 def decreases_around(V: Lyapunov, slopes: Ball, core: Patch, kappa: float, continuous: bool) -> np.ndarray:
-    """Whether g < 0 < V for all states around the equilibrium but itself, proved; (b,) of bool.
+    """Whether provably g < 0 < V for all states around the equilibrium except the equilibrium itself; (b,) of bool.
 
     With x = c + T d, f(x) = J d (continuous time) or c + J d (discrete time), and V(x) = d'T'HT d / 2 with H in the
-    hull of the second derivatives over the segment from c, the same with c + J d: one inequality between matrices
-    settles all.
+    hull of the second derivatives over the segment from c, and likewise at c + J d: one matrix inequality proves the
+    decrease for all of them.
 
     Args:
         slopes: (b, n, n), of f in d.
@@ -253,7 +253,7 @@ def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def _scaled(ball: Ball, factor: Ball) -> Ball:
-    """Entry by entry times one number that is known to a radius."""
+    """The entrywise product with one number that is known up to a radius."""
     product = ball * float(factor.mid)
     return product.widened(ball.size * float(factor.rad))
 

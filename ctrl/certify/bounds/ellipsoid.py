@@ -1,4 +1,4 @@
-"""Decrease of a quadratic Lyapunov function on a whole ellipsoid, by one inequality between matrices.
+"""Decrease of a quadratic Lyapunov function on a whole ellipsoid, by one matrix inequality.
 
 On the ellipsoid x = c + T z, |z| <= r, with v = Y z the deviations of state and input, f = A z + R[v, v] / 2 (in
 discrete time: from c), where R is a mean of second derivatives (Taylor's theorem). The change of V is z'M z, plus a
@@ -7,7 +7,7 @@ whole: in coordinates z = S y in which -M is the identity, Cauchy's inequality g
 
     sum of z_i y'C_i y <= |z| |y| |(C_1 y, ..., C_n y)| <= r / 2 y'(w I + sum of C_i'C_i / w) y    for every w > 0.
 
-Intervals would charge every entry of every C_i by itself, and as if all of the z_i were largest at the same time.
+Interval arithmetic would bound every entry of every C_i separately, as if all z_i were largest at the same time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ __all__ = ["decreases_on_ellipsoid"]
 
 
 def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float, patch: Patch, kappa: float) -> bool:
-    """Whether g < 0 for all states of {V <= level} but the centre, proved; g as in :mod:`ctrl.certify.bounds.decrease`.
+    """Whether provably g < 0 for all states of {V <= level} except the centre; see
+    :mod:`ctrl.certify.bounds.decrease` for g.
 
-    False as well where the loop has no second derivatives there, such as where an input may reach a bound.
+    Also false if the loop has no second derivatives there, for instance because an input may reach a bound.
 
     Args:
-        patch: one parallelepiped around the centre of V that holds the ellipsoid.
+        patch: one parallelepiped around the centre of V that contains the ellipsoid.
     """
     n, P = len(V.P), Ball.of(V.P)
     turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
@@ -109,7 +110,7 @@ def _fourth_order(H: Ball, rad: np.ndarray, P: Ball, Y: Ball, radius: float) -> 
 
 
 def _reach(Y: Ball, radius: float) -> np.ndarray:
-    """Upper bounds of |Y z| for |z| <= radius, entry by entry."""
+    """Upper bounds on the entries of |Y z| for |z| <= radius."""
     return upward(np.sqrt(upward((Y.size**2).sum(axis=1))) * radius)
 
 
@@ -125,7 +126,7 @@ def _quadratic_forms(R: Ball, Y: Ball) -> Ball:
 
 
 def _to_minus_identity(M: np.ndarray) -> np.ndarray | None:
-    """S with S'MS about minus the identity; None where M is not negative definite."""
+    """S for which S'MS is approximately minus the identity; None if M is not negative definite."""
     if not np.isfinite(M).all():
         return None
     values, vectors = np.linalg.eigh(0.5 * (M + M.T))
@@ -137,7 +138,7 @@ def _up(x: float) -> float:
 
 
 def _changed(ball: Ball, change: Callable[[np.ndarray], np.ndarray]) -> Ball:
-    """The same entries in another shape or order."""
+    """The same entries with a different shape or order."""
     return Ball(change(ball.mid), change(ball.rad))
 
 

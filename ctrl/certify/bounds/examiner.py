@@ -1,4 +1,5 @@
-"""Settles boxes of states that lie outside the set, inside the core, or where V is proved to decrease."""
+"""Examination of boxes of states: a box is settled if it lies outside the set or inside the core, or if V provably
+decreases on it."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ CORES = 80  # sizes of the parallelepiped around the centre that are tried
 
 
 Run = Callable[..., Sequence[np.ndarray]]
-"""How functions of boxes are run: ``run(function, *arrays)`` is what ``function(*arrays)`` returns."""
+"""Runs a function of boxes: ``run(function, *arrays)`` returns the result of ``function(*arrays)``."""
 
 
 def as_written(function: Callable[..., Sequence[np.ndarray]], *arrays: np.ndarray) -> Sequence[np.ndarray]:
-    """By numpy, or whatever arithmetic the arrays have."""
+    """Runs a function in the arithmetic of its arrays, such as numpy's."""
     return function(*arrays)
 
 
@@ -43,8 +44,8 @@ class Findings:
         open: (b,), whether a box is not settled.
         spread: (b, n), how much each direction contributes to the error of the bounds.
         worst: (b, n), the state at which the change of V seems largest.
-        disturbance: (b, q), under which it does.
-        V: (b,), lower bounds of V over what is open.
+        disturbance: (b, q), under which it seems largest.
+        V: (b,), lower bounds on V over the open boxes.
     """
 
     open: np.ndarray
@@ -57,13 +58,13 @@ class Findings:
 @final
 @dataclass(frozen=True, eq=False)
 class Examiner:
-    """Settles the boxes of a frame that lie beyond the set, inside the core, or where V decreases everywhere."""
+    """Settles the boxes of a frame that lie outside the set or inside the core, or on which V decreases everywhere."""
 
     claim: Claim
     frame: Frame
 
     def cover(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """A box of coordinates, low and high (n,), that holds the region; None where the frame does not serve."""
+        """A box of coordinates, low and high (n,), that contains the region; None if the frame is unsuitable."""
         region = self.claim.region
         whole = self.frame.cover(*region.hull)
         centre = self.frame.cover(region.V.centre.lo, region.V.centre.hi)
@@ -73,7 +74,7 @@ class Examiner:
         return np.maximum(whole[0], (centre[0] - reach).lo), np.minimum(whole[1], (centre[1] + reach).hi)
 
     def settled_around(self, half: np.ndarray) -> np.ndarray:
-        """Whether parallelepipeds of half-widths (b, n) around the centre are settled by one Jacobian each; (b,)."""
+        """Whether one Jacobian settles each of the parallelepipeds of half-widths (b, n) around the centre; (b,)."""
         region, loop, centre = self.claim.region, self.claim.loop, self.claim.region.V.centre
         reach = Interval.of(upward(half @ np.abs(self.frame.T).T))
         hull = Interval((centre - reach).lo, (centre + reach).hi)
@@ -87,8 +88,8 @@ class Examiner:
         return shown
 
     def is_settled_at_once(self) -> bool:
-        """Whether the whole region is settled by one inequality between matrices: an ellipsoid on which the inputs are
-        affine in the state."""
+        """Whether one matrix inequality settles the whole region: an ellipsoid on which the inputs are affine in the
+        state."""
         region, loop, T = self.claim.region, self.claim.loop, self.frame.T
         V = region.V
         if region.inner > 0 or not (isinstance(V, QuadraticLyapunov) and region.is_whole):
@@ -102,14 +103,14 @@ class Examiner:
         return decreases_on_ellipsoid(loop, V, region.level, patch, self.claim.kappa)
 
     def core(self, cover: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
-        """Half-widths (n,) of a parallelepiped around the centre that is settled at once, large if possible."""
+        """Half-widths (n,) of a parallelepiped around the centre that one Jacobian settles, as large as possible."""
         region, T = self.claim.region, self.frame.T
-        room = np.minimum(-cover[0], cover[1]) * (1 + 1e-9)  # a little more, for what is taken off again by rounding
+        room = np.minimum(-cover[0], cover[1]) * (1 + 1e-9)  # a little larger, to compensate for inward rounding
         if not (room > 0).all():
             return None
-        if region.inner > 0:  # nothing is claimed of the centre
+        if region.inner > 0:  # the claim does not include the centre
             return np.zeros_like(room)
-        # Widths in proportion to those of the ellipsoid that V is about near its centre.
+        # Widths in proportion to those of the ellipsoid that approximates V near its centre.
         hessian = T.T @ region.V.enclose_hessian(region.V.centre).mid @ T
         if not np.isfinite(hessian).all():
             return None
@@ -122,10 +123,10 @@ class Examiner:
         return half[np.argmax(shown)] if shown.any() else None
 
     def examine(self, low: np.ndarray, high: np.ndarray, core: np.ndarray, run: Run = as_written) -> Findings:
-        """Of boxes low <= z <= high, each (b, n), with a core that is settled.
+        """Examines boxes low <= z <= high, each (b, n), with a core that is settled.
 
         Args:
-            run: of the functions of boxes that this consists of; default: numpy.
+            run: evaluates the functions of boxes involved; default: numpy.
         """
         region, loop = self.claim.region, self.claim.loop
         n = len(core)
@@ -165,8 +166,7 @@ class Examiner:
         return Findings(still_open, spread, worst, disturbance, bounds)
 
     def _stays(self, low: np.ndarray, high: np.ndarray, run: Run) -> np.ndarray:
-        """Whether all states of boxes are in the inner set one sample later or, in continuous time, are in it
-        themselves; (b,)."""
+        """Whether all states of boxes are in the inner set one sample later or, in continuous time, now; (b,)."""
         inner = self.claim.region.inner
         if self.claim.loop.continuous:
             (highest,) = run(self._highest, low, high)
@@ -174,18 +174,18 @@ class Examiner:
         terms = Terms(*run(self._arrival, low, high))
         return greatest(terms, partial(run, self._sharpened))[0] < inner
 
-    # ---- functions of boxes alone: what they compute for one does not depend on the others ----
+    # ---- functions of boxes whose results for one box do not depend on the others ----
 
     def _reached(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Lower bounds of V, and whether a box lies beyond that of the region."""
+        """Lower bounds on V, and whether a box lies outside the region's box."""
         region = self.claim.region
         patch = self.frame.patch(low, high)
         beyond: Any = ((patch.hull.lo > region.upper) | (patch.hull.hi < region.lower)).any(axis=1)
         return lowest(region.V, patch), beyond
 
     def _expanded(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The middle of a box, how much each direction contributes to the error, whether its image lies in the region's
-        box, lower bounds of V, and the terms of the change of V."""
+        """The middle of a box, the contribution of each direction to the error, whether its image lies in the region's
+        box, lower bounds on V, and the terms of the change of V."""
         region, loop = self.claim.region, self.claim.loop
         patch = self.frame.patch(low, high)
         f, disturbed = loop.relax(patch), loop.with_disturbances(patch)
@@ -204,7 +204,7 @@ class Examiner:
             return sharpened(Terms(*terms), len(self.frame.origin))
 
     def _highest(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Upper bounds of V."""
+        """Upper bounds on V."""
         return (self.claim.region.V.enclose(self.frame.patch(low, high).hull).hi,)
 
     def _arrival(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -217,7 +217,7 @@ class Examiner:
 
 def suspicious(claim: Claim, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Which of the points (b, n), with disturbances (b, q), seem to refute the claim in floating point, whose error is
-    allowed for; (b,) of bool. A proof costs many times as much, and fails for others."""
+    allowed for; (b,) of bool. A proof takes many times as long, and would fail for the other points."""
     loop, region, kappa = claim.loop, claim.region, claim.kappa
     with np.errstate(all="ignore"):
         after, value = loop(x, w), region.V(x)
@@ -231,11 +231,11 @@ def suspicious(claim: Claim, x: np.ndarray, w: np.ndarray) -> np.ndarray:
             growth, size = image - (1.0 - kappa) * value, np.abs(image) + np.abs(value)
             leaves = ((after < region.lower + slack[:, None]) | (after > region.upper - slack[:, None])).any(axis=-1)
         outside = (value > region.level * (1.0 + 1e-9)) | ((x < region.lower) | (x > region.upper)).any(axis=-1)
-        return (leaves | ~(growth < -1e-9 * size)) & ~outside  # what is not a number seems to
+        return (leaves | ~(growth < -1e-9 * size)) & ~outside  # NaN counts as suspicious
 
 
 def violates(claim: Claim, x: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
-    """Whether each of the points (b, n), with disturbances (b, q), is proved to refute the claim; (b,) of bool.
+    """Whether each of the points (b, n), with disturbances (b, q), provably refutes the claim; (b,) of bool.
 
     It lies in the region, and V(f(x, w)) > max((1 - kappa) V(x), inner) or f(x, w) lies beyond the region's box; in
     continuous time, V'(x) f(x, w) > -kappa V(x) and V(x) >= inner.

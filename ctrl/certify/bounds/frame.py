@@ -1,6 +1,6 @@
-"""Coordinates in which a set is cut into boxes.
+"""Coordinates in which a set is divided into boxes.
 
-Any regular matrix is sound; a good one makes the difference between thousands and millions of boxes. Boxes have to be
+Any regular matrix is sound; a good one reduces millions of boxes to thousands. Boxes have to be
 small because of the curvature of the plant and the kinks of the control law. The directions along which these vary
 should therefore be axes of the boxes, and the remaining axes conjugate to them with respect to V.
 """
@@ -47,11 +47,11 @@ class Frame:
         return (Ball.of(np.broadcast_to(self.T, (*z.shape, z.shape[-1]))) @ Ball.of(z)).interval + self.origin
 
     def cover(self, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """A box of coordinates, low and high (n,), that holds all states between lower and upper; None if T is not
+        """A box of coordinates, low and high (n,), that contains all states between lower and upper; None if T is not
         regular.
 
-        With R about the inverse of T and RT = I + E, R (x - origin) = z + E z, so |z - R (x - origin)| <= e |z| in the
-        maximum norm, e = |E|, and |z| <= |R (x - origin)| / (1 - e).
+        With R an approximate inverse of T and RT = I + E, R (x - origin) = z + E z, so |z - R (x - origin)| <= e |z|
+        in the maximum norm, e = |E|, and |z| <= |R (x - origin)| / (1 - e).
         """
         n = len(self.origin)
         if not np.isfinite(self.T).all() or np.linalg.matrix_rank(self.T) < n:
@@ -67,7 +67,7 @@ class Frame:
 
 
 def frames(loop: ClosedLoop, V: Lyapunov) -> list[Frame]:
-    """Frames worth trying: the plain one first in the plane, where it is hard to beat, and last in more dimensions."""
+    """Frames to try; the unrotated one comes first in the plane, where it is usually best, and last otherwise."""
     origin = V.middle
     n = len(origin)
     plain = Frame(origin, np.eye(n))
@@ -86,7 +86,7 @@ def frames(loop: ClosedLoop, V: Lyapunov) -> list[Frame]:
 
 
 def _independent(directions: list[np.ndarray], n: int) -> np.ndarray:
-    """Those (k, n) of the directions that do not depend on the ones before."""
+    """The directions (k, n) that are linearly independent of the preceding ones."""
     kept = np.zeros((0, n))
     for direction in directions:
         if len(kept) == n:
@@ -98,7 +98,7 @@ def _independent(directions: list[np.ndarray], n: int) -> np.ndarray:
 
 
 def _conjugate(rows: np.ndarray, P: np.ndarray, A: np.ndarray, continuous: bool) -> np.ndarray:
-    """The other rows: N'P for a basis N of what ``rows`` do not see, along which the decrease of x'Px is diagonal."""
+    """The other rows: N'P for a basis N of the null space of ``rows``, along which the decrease of x'Px is diagonal."""
     from scipy.linalg import eigh, null_space  # slow to import and only needed here
 
     n = len(P)

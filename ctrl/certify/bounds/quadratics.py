@@ -13,19 +13,19 @@ from systems.arithmetic.balls import Ball, upward
 
 __all__ = ["Terms", "by_terms", "greatest", "sharpened"]
 
-_CORNERS = 6  # of so many disturbances at most all corners are looked at
+_CORNERS = 6  # with at most this many disturbances, all corners are examined
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """The greatest value of quadratics over |d| <= half, bounded term by term, and what a sharper bound is made of.
+    """The greatest value of quadratics over |d| <= half, bounded term by term, with the data for a sharper bound.
 
     Args:
         upper: (b,), the bound.
-        top: (b,), an upper bound of the constant.
-        wide: (b,), what may be added to the thin quadratic.
-        scale: (b,), the size of all terms, of which rounding takes a share.
+        top: (b,), an upper bound on the constant.
+        wide: (b,), a bound on the difference from the thin quadratic.
+        scale: (b,), the size of all terms, to which rounding errors are proportional.
         linear: (b, k), of the thin quadratic linear d + d'(hessian) d / 2.
         hessian: (b, k, k).
         half: (b, k).
@@ -41,7 +41,7 @@ class Terms:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All of them, in order."""
+        """All arrays, in order."""
         return self.upper, self.top, self.wide, self.scale, self.linear, self.hessian, self.half
 
 
@@ -57,18 +57,18 @@ def by_terms(constant: Ball, s: Ball, G: Ball, error: np.ndarray, half: np.ndarr
 def sharpened(terms: Terms, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The bounds by the tangent at the maximiser d of the thin quadratic where these are lower, and d.
 
-    What is concave lies below its tangent, and what is not is charged with the largest eigenvalue. Directions beyond
-    the first n, disturbances, are not cut into parts, so there the maximum is sought corner by corner.
+    A concave part lies below its tangent; otherwise the largest eigenvalue bounds the difference. Directions beyond
+    the first n are disturbances, which are not divided, so for these the maximum is computed corner by corner.
     """
     tangent, y = _by_corners(terms.linear, terms.hessian, terms.half, n)
     return np.minimum(terms.upper, terms.top + tangent + terms.wide + 2.0**-40 * terms.scale + 1e-290), y
 
 
 def greatest(terms: Terms, sharpen: Callable[..., Sequence[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds (b,), sharpened where they show no decrease, and (b, k) a d where the thin part is about largest.
+    """Upper bounds (b,), sharpened where they show no decrease, and an approximate maximiser d (b, k) of the thin part.
 
     Args:
-        sharpen: gives the same of the arrays of some terms, as :func:`sharpened` does.
+        sharpen: returns both for the arrays of some terms, like :func:`sharpened`.
     """
     upper, y = terms.upper, np.zeros_like(terms.half)
     rest = np.flatnonzero(~(upper < 0) & np.isfinite(upper))
@@ -130,9 +130,9 @@ def _by_tangent(s: np.ndarray, G: np.ndarray, half: np.ndarray) -> tuple[np.ndar
 
 
 def _largest_eigenvalue(M: np.ndarray) -> np.ndarray:
-    """Upper bounds (b,) of max(0, largest eigenvalue) of symmetric matrices (b, n, n), whatever eigh's accuracy.
+    """Upper bounds (b,) on max(0, largest eigenvalue) of symmetric matrices (b, n, n), for any accuracy of eigh.
 
-    With Q of about orthonormal columns, x = Q z: x'Mx = z'(Q'MQ)z <= l |z|^2 by Gershgorin's discs, and |z|^2 is at
+    With nearly orthonormal columns of Q, x = Q z: x'Mx = z'(Q'MQ)z <= l |z|^2 by Gershgorin's discs, and |z|^2 is at
     most |x|^2 / (1 - |Q'Q - I|).
     """
     n = M.shape[-1]

@@ -21,13 +21,13 @@ _MARGIN = 1.2  # tighter claims are harder to prove, and these are 10 % wider th
 
 
 def disturbances(task: Task) -> dict[str, tuple[float, float]]:
-    """Bounds of the support of the task's distribution of disturbances, by signal, as :func:`certify` takes them.
+    """Bounds of the support of the task's distribution of disturbances, by signal, in the form used by :func:`certify`.
 
     Args:
         task: with bounded disturbances.
 
     Raises:
-        NotApplicable: the distribution draws nothing but zero, or has no bound.
+        NotApplicable: the disturbances are always zero, or their distribution is unbounded.
     """
     declared = task.plant.disturbance
     lower, upper = task.disturbance.support(declared)
@@ -52,7 +52,7 @@ def reachable(
     level: float | None = None,
     box: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
-    """The inner level that is claimed where none is given: 20 % above the sampled one, 0 without disturbances."""
+    """The default inner level of a claim: 20 % above the sampled one, 0 without disturbances."""
     if not loop.is_disturbed:
         return 0.0
     inner = max(_MARGIN * sampled_inner(loop, V, kappa, level, box), 1e-12)
@@ -78,7 +78,7 @@ def sampled_inner(
         V: the Lyapunov function.
         kappa: as :func:`certify`; default: 0, any decrease.
         level: of the region; default: the sampled limit of the undisturbed loop.
-        box: lower and upper (n,) that the region is cut to; default: the domain of the task.
+        box: lower and upper (n,) to which the region is cut; default: the domain of the task.
         seed: of the samples; default: 0.
 
     Returns:
@@ -92,7 +92,7 @@ def sampled_inner(
     low, high = np.maximum(low, lower), np.minimum(high, upper)
 
     def needed_inner(x: np.ndarray) -> np.ndarray:
-        """The inner level that each state (b, n) asks for at least; 0 where V decreases."""
+        """The least inner level that each state (b, n) requires; 0 where V decreases."""
         value, most = V(x), np.zeros(len(x))
         for w in corners(loop):
             with np.errstate(invalid="ignore", over="ignore"):

@@ -1,10 +1,10 @@
 """Polynomial Lyapunov functions fitted to the basin of attraction, by linear programs and counterexamples.
 
-What a level set should hold is determined by simulation: along rays from the equilibrium, up to where starts no longer
-arrive. A polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner samples is a linear program in
-its coefficients; states at which its solution does not decrease join the samples, and so on until there are none. The
-idea of counterexample-guided synthesis (Ahmed, Peruffo & Abate 2020), with a linear program as the learner. Nothing
-here is proved: the result is a candidate for :func:`ctrl.certify.certify`.
+The set that a level set should contain is determined by simulation: along rays from the equilibrium, up to the point
+from which runs no longer arrive. To find a polynomial V with V <= 1 inside, V >= 1 outside and a decrease at all inner
+samples is a linear program in its coefficients. States at which its solution does not decrease are added to the
+samples, until there are none. This is counterexample-guided synthesis (Ahmed, Peruffo & Abate 2020) with a linear
+program as the learner. Nothing is proved here: the result is a candidate for :func:`ctrl.certify.certify`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ADDED = 800  # counterexamples per round
 
 @dataclass(frozen=True, eq=False)
 class Basin:
-    """From where trajectories arrive, by direction: starts centre + r direction do for r up to ``radius``.
+    """Starts from which trajectories arrive, by direction: centre + r direction for r up to ``radius``.
 
     Args:
         centre: (n,).
@@ -75,7 +75,7 @@ def sampled_basin(
     In continuous time by Runge-Kutta steps of half the task's sample time.
 
     Args:
-        centre: (n,), where the loop rests; default: the reference.
+        centre: (n,), the equilibrium of the loop; default: the reference.
     """
     centre, n = loop.reference if centre is None else centre, len(lower)
     rng = np.random.default_rng(expect_seed(seed))
@@ -126,8 +126,8 @@ def fitted(
     Args:
         loop: the closed loop.
         degree: of V, even.
-        basin: where its trajectories arrive.
-        share: of each ray that the level set should hold; too much of it makes the shape too hard; default: 0.9.
+        basin: starts from which its trajectories arrive.
+        share: of each ray that the level set should contain; with a larger share, no V may be found; default: 0.9.
         margin: V must decrease by this times |z|^2 at the samples, z the state in units of the basin's size; in
             discrete time times dt; default: 0.003.
         rounds: of counterexamples; default: 12.
@@ -154,7 +154,7 @@ def fitted(
         c = solution
         k = rng.integers(len(basin.directions), size=_PROBES)
         r = rng.random(_PROBES) ** (1.0 / len(centre))
-        r[::4] = 10.0 ** (-4.0 * r[::4])  # near the equilibrium the shape is another one than far from it
+        r[::4] = 10.0 ** (-4.0 * r[::4])  # the shape near the equilibrium differs from that far away
         near = basin.points(1.0)[k] * r[:, None] + centre * (1.0 - r[:, None])
         near = near + 0.02 * scale * rng.standard_normal(near.shape) * r[:, None]
         near = _worsened(loop, basis, c, near, rng)
@@ -183,7 +183,7 @@ def _growth(loop: ClosedLoop, basis: Features, c: np.ndarray, x: np.ndarray) -> 
 
 
 def _worsened(loop: ClosedLoop, basis: Features, c: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The states with V <= 1, and what random ascent from the worst of them finds: violations at kinks are narrow."""
+    """The states with V <= 1, and points found by random ascent from the worst, as violations at kinks are narrow."""
     growth = _growth(loop, basis, c, x)
     x, growth = x[growth > -np.inf], growth[growth > -np.inf]
     worst = np.argsort(growth)[-_ATTACKED:]
@@ -213,7 +213,7 @@ def _change(loop: ClosedLoop, basis: Features, x: np.ndarray) -> np.ndarray:
 def _solve(
     loop: ClosedLoop, basis: Features, border: np.ndarray, inside: np.ndarray, outside: np.ndarray, rate: float
 ) -> np.ndarray | None:
-    """The coefficients, None where the linear program has no solution."""
+    """The coefficients; None if the linear program has no solution."""
     import cvxpy as cp  # slow to import and only needed here
 
     rows = _change(loop, basis, inside) / _size(inside, basis.monomials.centre, basis.monomials.scale)[:, None]
@@ -222,7 +222,7 @@ def _solve(
     constraints = [rows @ c <= -rate, inner @ c <= 1.0 + slack]
     if len(outer):
         constraints.append(outer @ c >= 1.0)
-    # The mean keeps the level set from having more room than it needs, which would leave the size of V open.
+    # The mean bounds the level set from outside; otherwise the size of V would not be determined.
     objective = cp.Minimize(cp.sum(slack) / len(inner) + 1e-4 * cp.sum(inner @ c) / len(inner) + 1e-9 * cp.norm1(c))
     problem = cp.Problem(objective, constraints)
     try:
@@ -235,7 +235,7 @@ def _solve(
 
 
 def _is_odd(loop: ClosedLoop, x: np.ndarray, centre: np.ndarray) -> bool:
-    """Whether trajectories look the same from the other side of the equilibrium; then V should too."""
+    """Whether the loop is symmetric about the equilibrium, in which case V should be, too."""
     there, back = loop(x), loop(2 * centre - x)
     mirrored = -there if loop.continuous else 2 * centre - there
     return bool(np.allclose(back, mirrored, rtol=1e-9, atol=1e-9))

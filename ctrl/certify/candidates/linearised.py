@@ -85,10 +85,10 @@ def lyapunov(task: Task, law: Law, continuous: bool = False, rest: RestPoint | N
 
 
 def _scale(loop: ClosedLoop) -> np.ndarray:
-    """How far from its reference each state may be, (n,)."""
+    """The largest expected distance of each state from its reference, (n,)."""
     reference = loop.reference
     scale = np.ones(len(reference))
-    # The last that is known counts.
+    # The last known distance is used.
     for (low, high), nearest in (
         (loop.domain, np.minimum),
         (loop.task.initial.support(loop.task.plant.state), np.maximum),

@@ -30,7 +30,7 @@ class Monomials:
 
     @staticmethod
     def up_to(degree: int, centre: np.ndarray, scale: np.ndarray, even: bool = False) -> Monomials:
-        """All of total degree 2 to ``degree``; of even degree only, on request."""
+        """All monomials of total degree 2 to ``degree``; on request, only those of even degree."""
         n = len(centre)
         exponents = [e for e in itertools.product(range(degree + 1), repeat=n) if 2 <= sum(e) <= degree]
         exponents = [e for e in exponents if not even or sum(e) % 2 == 0]
@@ -61,7 +61,7 @@ class Monomials:
         return result
 
     def function(self, coefficients: np.ndarray) -> ca.Function:
-        """The polynomial as a CasADi function of the state, its numbers those given, nested by Horner's rule."""
+        """The polynomial with the given coefficients as a CasADi function of the state, nested by Horner's rule."""
         x = ca.SX.sym("x", len(self.centre))
         z = (x - ca.DM(self.centre)) / ca.DM(self.scale)
         terms = {tuple(e): float(c) for e, c in zip(self.exponents.tolist(), coefficients, strict=True) if c != 0}
@@ -71,7 +71,7 @@ class Monomials:
 @final
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Monomials and, after them, the entries of a CasADi function of the state (n, 1) with one column (k, 1) out."""
+    """Monomials followed by the entries of a CasADi function from the state (n, 1) to one column (k, 1)."""
 
     monomials: Monomials
     own: ca.Function | None = None
@@ -102,7 +102,7 @@ class Features:
 
 
 def _horner(terms: dict[tuple[int, ...], float], z: ca.SX, i: int) -> ca.SX:
-    """Sum of coefficient times monomials in z_i, z_i+1, ...; enclosures of nested products are the tighter ones."""
+    """The sum of coefficients times monomials in z_i, z_i+1, ..., nested, because enclosures are then tighter."""
     if i == z.numel():
         return ca.SX(sum(terms.values()))
     powers = sorted({e[i] for e in terms}, reverse=True)

@@ -1,4 +1,4 @@
-"""The quadratic candidates that are tried for any loop."""
+"""The quadratic candidates that are tried for every loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Candidate:
     """A candidate V with its sampled limits.
 
     Args:
-        inner: level of the set that is claimed to be reached, 0 where trajectories converge.
+        inner: level of the set that is claimed to be reached; 0 if trajectories converge.
         limit: of its level.
     """
 
@@ -35,22 +35,22 @@ class Candidate:
 
     @property
     def volume(self) -> float:
-        """Volume of {V <= limit}, which no proof will exceed."""
+        """Volume of {V <= limit}, an upper bound for any proof."""
         return self.V.volume(self.limit.level)
 
 
 def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[Candidate]:
-    """Candidates around a rest point, the one that promises the largest set first.
+    """Candidates around a rest point, starting with the one for which the largest set can be expected.
 
-    What the linear-quadratic regulator of the task would cost (at a rest point of its own, what the linearised loop
-    does), and the solution of the linearised loop's Lyapunov equation.
+    They are the cost-to-go of the task's linear-quadratic regulator (at an own rest point, that of the linearised
+    loop), and the solution of the linearised loop's Lyapunov equation.
 
     Args:
-        loop: of which something is claimed.
-        nominal: the same, undisturbed.
+        loop: the loop of the claim.
+        nominal: the same loop without disturbances.
 
     Raises:
-        NotApplicable: there is none; the reasons of all.
+        NotApplicable: there is no candidate; the message gives the reason for each.
     """
     makers: dict[str, Callable[[], QuadraticLyapunov]] = {
         "the linearised loop's Lyapunov equation": lambda: lyapunov(loop.task, loop.law, loop.continuous, rest),

@@ -1,7 +1,7 @@
-"""Quadratic candidates of a shape that random search finds: the largest set by samples, cut to a box.
+"""Quadratic candidates whose shape is found by random search: the largest set, cut to a box, according to samples.
 
-Riccati and Lyapunov equations know neither the box nor the bounds of the inputs, and linear matrix inequalities only
-ellipsoids that lie inside of both. Where the box cuts the set off, a slanted ellipsoid may be many times as large.
+Riccati and Lyapunov equations take neither the box nor the input bounds into account, and linear matrix inequalities
+only ellipsoids that lie inside both. If the box may cut the set, a slanted ellipsoid may be many times as large.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from systems.arguments import expect_seed, expect_whole
 __all__ = ["reshaped"]
 
 _SAMPLES = 20_000
-_SHRUNK = ((0.3, 4000), (0.05, 2000), (0.005, 1000))  # shares of the box that are looked at more closely
-_STRICT = 1e-4  # least relative decrease per sample, so that something is left for a proof
+_SHRUNK = ((0.3, 4000), (0.05, 2000), (0.005, 1000))  # shares of the box that are sampled more densely
+_STRICT = 1e-4  # least relative decrease per sample, as a margin for the proof
 _FIRST, _LEAST, _MOST = 0.15, 3e-3, 0.5  # sizes of the changes
 _BETWEEN = 100  # rounds between two searches for violations that the samples have missed
-_RAYS, _AROUND = 256, 400  # of these searches; samples that join around each violation
+_RAYS, _AROUND = 256, 400  # of these searches; samples added around each violation
 
 
 def reshaped(
@@ -34,17 +34,17 @@ def reshaped(
     rounds: int = 2000,
     seed: int = 0,
 ) -> QuadraticLyapunov:
-    """V of another shape, so that {V <= 1}, cut to a box, is about as large as samples allow; nothing is proved by it.
+    """V with a different shape, for which {V <= 1}, cut to a box, is about as large as samples allow; not a proof.
 
     An evolution strategy of one parent and one child (Rechenberg, 1973) on the root of P: a change is kept where the
-    volume up to the lowest sample that does not decrease, or leaves the box, is not smaller. Samples are drawn evenly
-    from the box; from time to time those join that a search for violations finds below the level.
+    volume up to the lowest sample that does not decrease, or leaves the box, is not smaller. Samples are drawn
+    uniformly from the box; from time to time, violations found by a search below the level are added.
 
     Args:
         loop: in discrete time.
-        V: the shape to begin with, such as that of :func:`ctrl.certify.lyapunov`.
+        V: the initial shape, such as that of :func:`ctrl.certify.lyapunov`.
         box: lower and upper (n,); default: the domain of the task.
-        rounds: changes that are tried; default: 2,000.
+        rounds: number of changes to try; default: 2,000.
         seed: of samples and changes; default: 0.
 
     Raises:
@@ -67,7 +67,7 @@ def reshaped(
         d, image = x - centre, after - centre
 
         def reached(root: np.ndarray, d: Any = d, image: Any = image, leaves: Any = leaves) -> tuple[float, float]:
-            """The share of the even samples below the lowest that breaks the decrease, and the level of that."""
+            """The share of the uniform samples below the lowest violation of the decrease, and the level of that."""
             value, follows = ((d @ root) ** 2).sum(axis=1), ((image @ root) ** 2).sum(axis=1)
             broken = leaves | ~(follows < (1.0 - _STRICT) * value)
             lowest = value[broken].min() if broken.any() else value.max()
@@ -88,7 +88,7 @@ def reshaped(
         left -= _BETWEEN
         if left <= 0:
             return candidate
-        # What random samples have missed below this level joins them, so that the next shapes heed it.
+        # Violations below this level that random samples missed are added, so that the next shapes avoid them.
         limit = sampled_limit(loop, candidate, ceiling=1.0, rays=_RAYS, box=(lower, upper), seed=left)
         if limit.violation is not None:
             spread = rng.normal(size=(_AROUND, n)) * (upper - lower) * 10.0 ** rng.uniform(-4, -1, (_AROUND, 1))

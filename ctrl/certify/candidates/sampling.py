@@ -22,12 +22,12 @@ _NEAR = 0.01  # arrived: within this share of the box's size
 
 @dataclass(frozen=True, eq=False)
 class SampledLimit:
-    """The largest level below which no sample breaks the decrease.
+    """The largest level below which no sample violates the decrease.
 
     Args:
-        level: V of the lowest violation; where there is none, the highest level that was searched.
-        violation: the point (n,) that breaks the decrease at this level, None where there is none.
-        samples: points looked at.
+        level: V of the lowest violation; if there is none, the highest level that was searched.
+        violation: the point (n,) that violates the decrease at this level; None if there is none.
+        samples: number of points examined.
     """
 
     level: float
@@ -53,7 +53,7 @@ class SampledRegion:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the volume, at 95 %: what the draws leave open, not what the length of the runs does."""
+        """The 95 % interval of the volume, which covers the randomness of the draws but not the length of the runs."""
         low, high = self.rate.interval
         return low * self.box, high * self.box
 
@@ -123,9 +123,9 @@ def sampled_limit(
     box: tuple[np.ndarray, np.ndarray] | None = None,
     inner: float = 0.0,
 ) -> SampledLimit:
-    """Lowest level of V at which a state of the box breaks the decrease of V or leaves the box.
+    """Lowest level of V at which a state of the box violates the decrease of V or leaves the box.
 
-    Rays from the reference find the neighbourhood, random descent from the lowest violations the point.
+    Rays from the reference locate the neighbourhood, and random descent from the lowest violations the point.
 
     Args:
         loop: in discrete or continuous time.
@@ -136,8 +136,8 @@ def sampled_limit(
         rays: from the centre of V; default: 2,048.
         seed: of rays (in more than two states) and descent; default: 0.
         box: lower and upper (n,); default: the task's domain.
-        inner: states that end up in {V <= inner}, or in continuous time start there, do not break the decrease;
-            default: 0. Of disturbances the corners of their box are examined.
+        inner: states that end up in {V <= inner}, or in continuous time start there, do not violate the decrease;
+            default: 0. Disturbances are examined at the corners of their box.
 
     Raises:
         InvalidValue: neither the box nor the initial states are bounded, and no ceiling is given; or V is not quadratic
@@ -187,7 +187,7 @@ def sampled_limit(
     violations = np.zeros((0, n))
     radii = np.concatenate([np.geomspace(1e-4, 0.02, 16, endpoint=False), np.linspace(0.02, 1.0, 50)])
     shrink, level = 1.0, top
-    for _ in range(12):  # the same rays over an ever smaller set, until that shows nothing lower
+    for _ in range(12):  # the same rays over smaller and smaller sets, until no lower violation appears
         x = np.clip(centre + shrink * (directions[:, None, :] * radii[:, None]).reshape(-1, n), lower, upper)
         x = x[V(x) <= level]
         bad = x[broken(x)]
@@ -200,7 +200,7 @@ def sampled_limit(
         level = 1.02 * least
         away = np.linalg.norm((violations - centre) @ np.linalg.inv(metric), axis=1).max()
         shrink = min(shrink, 1.02 * away / np.linalg.norm(directions @ np.linalg.inv(metric), axis=1).max())
-        if not level > 0 or shrink < 1e-5:  # it breaks at the reference itself
+        if not level > 0 or shrink < 1e-5:  # the violation is at the reference itself
             break
     if not len(violations):
         x = np.clip(centre + directions, lower, upper)
@@ -218,7 +218,7 @@ def sampled_limit(
 
 
 def corners(loop: ClosedLoop) -> np.ndarray:
-    """The corners (k, q) of the box of disturbances; where there is none, zero."""
+    """The corners (k, q) of the box of disturbances; zero if there are none."""
     ends = [
         sorted({low, high})
         for low, high in zip(loop.disturbance_box.lo.tolist(), loop.disturbance_box.hi.tolist(), strict=True)

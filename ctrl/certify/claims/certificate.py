@@ -86,9 +86,9 @@ class Certificate:
     @property
     def time_constant(self) -> float:
         """Seconds T with V(x(t)) <= exp(-t / T) V(x(0)) at every sample, in continuous time at all times, as long as V
-        is above ``inner``; rounded upward, infinite where kappa is 0.
+        is above ``inner``; rounded upward, infinite if kappa is 0.
 
-        Where V is quadratic, its root is a distance, whose time constant is twice as long.
+        If V is quadratic, its square root is a distance, whose time constant is twice as long.
         """
         if self.kappa == 0:
             return inf
@@ -102,12 +102,12 @@ class Certificate:
 
     @property
     def domain(self) -> Box | None:
-        """Lower and upper (n,) of the box to which S is cut; None if it cuts nothing off."""
+        """Lower and upper (n,) of the box with which S is intersected; None if it contains the level set."""
         return self.claimed.domain
 
     @property
     def task_domain(self) -> Box:
-        """Lower and upper (n,), infinite where the task has none."""
+        """Lower and upper (n,) of the task's domain; infinite where there is none."""
         return self.claimed.loop.task.domain_bounds
 
     @property
@@ -152,7 +152,7 @@ class Certificate:
 
     @property
     def volume(self) -> float:
-        """Of S, NaN where nothing is proved; of a whole ellipsoid to rounding error, else a lower bound."""
+        """Volume of S: up to rounding for a whole ellipsoid, otherwise a lower bound; NaN if nothing is proved."""
         return self.result.volume
 
     @property
@@ -162,12 +162,12 @@ class Certificate:
 
     @property
     def core(self) -> np.ndarray:
-        """Half-widths (n,) of the hull of the parallelepiped that was settled at once."""
+        """Half-widths (n,) of the hull of the parallelepiped that one Jacobian settled."""
         return self.result.core
 
     @property
     def counterexample(self) -> np.ndarray | None:
-        """A point (n,) of S that breaks the claim."""
+        """A point (n,) of S that violates the claim."""
         return self.result.counterexample
 
     @property
@@ -187,19 +187,19 @@ class Certificate:
 
     @property
     def region(self) -> SublevelSet:
-        """The set S; its box is infinite where it cuts nothing off."""
+        """The set S; its box is infinite if it contains the level set."""
         n = len(self.state)
         lower, upper = self.domain or (np.full(n, -np.inf), np.full(n, np.inf))
         return SublevelSet(self.V, self.level, lower, upper, self.inner)
 
     @property
     def offset(self) -> np.ndarray:
-        """Upper bounds (n,) of the distance between the point that trajectories converge to and the reference."""
+        """Upper bounds (n,) on the distance between the point to which trajectories converge and the reference."""
         return distance(self.V.centre, self.reference)
 
     @property
     def is_at_reference(self) -> bool:
-        """Whether trajectories converge to the reference, up to rounding, and not to a point beside it."""
+        """Whether trajectories converge to the reference, up to rounding, and not to a nearby point."""
         return is_at_reference(self.region, self.reference)
 
     @property

@@ -38,8 +38,8 @@ class Claim:
     """A set S = {V <= level}, cut to a box, is a region of attraction of a closed loop x+ = f(x) or x' = f(x).
 
     From every start in S the states stay in S and converge to the equilibrium at the centre of V, because V(f(x)) <
-    (1 - kappa) V(x), or V'(x) f(x) < -kappa V(x), on S but that point, and no trajectory leaves S through the border of
-    the box.
+    (1 - kappa) V(x), or V'(x) f(x) < -kappa V(x), on S except at that point, and no trajectory leaves S through the
+    border of the box.
 
     With an inner level: the states stay in S, come to {V <= inner} in finite time and stay there (ultimate boundedness;
     Khalil 2002, "Nonlinear Systems", section 4.8), whatever the disturbances in W are, because V(f(x, w)) < max((1 -
@@ -113,7 +113,7 @@ class Claim:
             )
 
     def centred(self, V: Lyapunov) -> Claim:
-        """The same claim with V around another point."""
+        """The same claim with V centred at another point."""
         return replace(self, region=replace(self.region, V=V))
 
     @property
@@ -124,7 +124,7 @@ class Claim:
 
     @property
     def domain(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Lower and upper (n,) of the box that S is cut to; None where it cuts nothing off."""
+        """Lower and upper (n,) of the box with which S is intersected; None if it contains the level set."""
         return None if self.region.is_whole else (self.region.lower, self.region.upper)
 
     @property

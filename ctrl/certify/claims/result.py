@@ -19,14 +19,14 @@ class Kind(StrEnum):
 
     PROVED = "proved"  # by outward-rounded arithmetic
     SAMPLED = "sampled"  # no counterexample among many points; nothing more
-    REFUSED = "refused"  # a point is proved to break it, or it makes no sense
+    REFUSED = "refused"  # a point is proved to violate it, or it is meaningless
     UNDECIDED = "undecided"  # limits reached, or the arithmetic is too coarse
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The status of a claim, the resources spent on it and what it rests on.
+    """The status of a claim, the resources spent on it and the basis of a proof.
 
     Args:
         kind: the status of the claim.
@@ -34,10 +34,10 @@ class SearchResult:
         boxes: examined.
         seconds: wall time.
         cpu: processor time in seconds.
-        counterexample: a point (n,) that breaks the claim, proved to do so where the kind is refused.
+        counterexample: a point (n,) that violates the claim, provably if the kind is refused.
         reason: why it is refused or undecided.
-        advice: what to try where it is undecided.
-        proof: how the set was cut, where the claim is proved.
+        advice: what to try if it is undecided.
+        proof: how the set was divided, if the claim is proved.
         origin: how the neighbourhood of the equilibrium was treated.
         volume: of the set, NaN where nothing is proved: to rounding error for a whole ellipsoid, else a lower bound.
     """

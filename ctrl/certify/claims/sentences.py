@@ -44,7 +44,7 @@ def sentence(claim: Claim) -> str:
 
 
 def _coordinates(claim: Claim) -> str:
-    """What the states are, where they are not those of a plant as it is written; else nothing."""
+    """A description of the states if they are not those of the plant as written; otherwise empty."""
     plant = claim.loop.task.true_dynamics.plant
     if not isinstance(plant, ErrorCoordinates):
         return ""
@@ -53,13 +53,13 @@ def _coordinates(claim: Claim) -> str:
 
 
 def is_at_reference(region: SublevelSet, reference: np.ndarray) -> bool:
-    """Whether the centre of V is the reference up to rounding, which must be little beside the size of the set."""
+    """Whether the centre of V is the reference up to rounding, which must be small compared with the set."""
     V = region.V
     return is_same(V.centre, reference) and bool(V.enclose(Interval.of(reference)).hi <= _LITTLE * region.level)
 
 
 def _given(region: SublevelSet) -> str:
-    """The correction of the V that was given, where that is more than rounding; else nothing."""
+    """The correction of the given V if it is more than rounding; otherwise empty."""
     constant, slope = region.V.correction
     lower, upper = region.hull
     with np.errstate(invalid="ignore"):
@@ -71,7 +71,7 @@ def _given(region: SublevelSet) -> str:
 
 
 def _cut(region: SublevelSet, state: Signals, domain: Box) -> str:
-    """The box that {V <= level} is cut to, as far as it cuts, and where the set goes beyond the domain of the task."""
+    """The faces of the box that cut {V <= level}, and the states in which the set reaches beyond the task's domain."""
     low, high = region.V.bounding_box(region.level)
     bounds = []
     for i, name in enumerate(state.names):
@@ -107,5 +107,5 @@ def _rounded(a: float, rounding: str) -> str:
 
 
 def numbers(array: np.ndarray) -> str:
-    """Its entries in six digits."""
+    """The entries with six digits."""
     return ", ".join(f"{a:.6g}" for a in array)

@@ -21,7 +21,7 @@ class Subdivision:
         T: (n, n), the frame.
         core: (n,), half-widths of the parallelepiped around the centre that is settled at once.
         low, high: (n,), the box.
-        axis: (k,), -1 for what was not halved.
+        axis: (k,), -1 for nodes that were not halved.
         left, right: (k,).
     """
 

@@ -23,7 +23,7 @@ class SublevelSet:
         level: of the set.
         lower: (n,), of the box, may be infinite.
         upper: (n,), of the box, may be infinite.
-        inner: level of the set that trajectories come to and stay in; default: 0, they converge to the centre of V.
+        inner: level of the set that trajectories reach and stay in; default: 0, they converge to the centre of V.
     """
 
     V: Lyapunov
@@ -34,18 +34,18 @@ class SublevelSet:
 
     @property
     def hull(self) -> tuple[np.ndarray, np.ndarray]:
-        """A box that holds the set: lower and upper, each (n,)."""
+        """A box that contains the set: lower and upper, each (n,)."""
         low, high = self.V.bounding_box(self.level)
         return np.maximum(low, self.lower), np.minimum(high, self.upper)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the box surely cuts nothing off {V <= level}."""
+        """Whether the box provably contains {V <= level}."""
         low, high = self.V.bounding_box(self.level)
         return bool((low >= self.lower).all() and (high <= self.upper).all())
 
     def surely_holds(self, x: Interval) -> np.ndarray:
-        """Whether each of the boxes (..., n) lies inside, proved; (...,) of bool."""
+        """Whether each of the boxes (..., n) provably lies inside; (...,) of bool."""
         within = ((x.lo >= self.lower) & (x.hi <= self.upper)).all(axis=-1)
         return within & (self.V.enclose(x).hi <= self.level)
 
@@ -66,8 +66,8 @@ class SublevelSet:
     def inner_share(self, lower: np.ndarray, upper: np.ndarray, boxes: int) -> float:
         """A lower bound of the share of a box (lower, upper (n,)) that lies in the set.
 
-        By halving the box until its parts lie inside or outside or ``boxes`` are examined; only what lies surely inside
-        counts. Directions in which the box has no width do not count as volume.
+        The box is halved until its parts lie inside or outside or ``boxes`` are examined; only parts that provably lie
+        inside count. Directions in which the box has no width do not count as volume.
         """
         width = np.where(upper > lower, upper - lower, 1.0)
         low, high, share = lower[None], upper[None], np.ones(1)

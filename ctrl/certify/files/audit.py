@@ -26,13 +26,13 @@ from systems.lowering.program import Program, read
 __all__ = ["Audit", "audit"]
 
 _BITS = 200
-# Functions of one number that go by the same name in Arb; whatever else a program uses is refused.
+# Functions of one number that have the same name in Arb; all others are refused.
 _NAMED = frozenset("sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh erf expm1 log1p".split())  # noqa: SIM905
 _OPERATORS: dict[str, Callable[..., Any]] = {
     **OPERATORS,
-    "sq": lambda a: a**2,  # a ball knows of its square that it is not negative, not so of a product
+    "sq": lambda a: a**2,  # the square of a ball is not negative, but a product of two balls may be
     "fabs": abs,
-    "fmin": lambda a, b: a.min(b),  # Python's own passes over a NaN
+    "fmin": lambda a, b: a.min(b),  # Python's own ignores a NaN
     "fmax": lambda a, b: a.max(b),
     **dict.fromkeys(POWERS, operator.pow),
 }
@@ -50,8 +50,8 @@ class Audit:
 
 
 def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 500, seed: int = 0) -> Audit:
-    """One random point in each of as many random parts: V decreases there, wherever V <= level; under a disturbance, a
-    random corner of its box, or it ends in the inner set.
+    """Checks one random point in each of many random parts: if V <= level, V decreases there or the next state lies in
+    the inner set, under a random corner of the box of disturbances.
 
     Args:
         low, high: parts (b, n) of the proof, in its frame's coordinates.
@@ -87,7 +87,7 @@ def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 
         else:
             decreases = _value(region.V, after) < (1 - flint.arb(kappa)) * _value(region.V, point)
             decreases = decreases or (region.inner > 0 and _value(region.V, after) < inner)
-            # Within the region's box, or so close to it that the balls cannot tell.
+            # Within the region's box, or so close to it that the balls cannot decide.
             bounds = zip(after, region.lower.tolist(), region.upper.tolist(), strict=True)
             decreases = decreases and all(not (a < lower or a > upper) for a, lower, upper in bounds)
         if not decreases:
@@ -98,7 +98,7 @@ def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 
 @final
 @dataclass(frozen=True)
 class _Column:
-    """A column of balls with what an integrator needs."""
+    """A column of balls with the operations of an integrator."""
 
     entries: tuple[Any, ...]
 
@@ -132,7 +132,7 @@ def _loop(loop: ClosedLoop, x: Balls, disturbance: list[float]) -> Balls:
 
 
 def _value(V: Lyapunov, x: Balls) -> Any:
-    """V centred at the middle of its centre's box."""
+    """The value of V, centred at the middle of its centre's box."""
     import flint
 
     centre = [flint.arb(float(c)) for c in V.middle]
@@ -182,7 +182,7 @@ def _form(V: Lyapunov) -> _Form:
 
 
 def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:
-    """A program in Arb, its numbers the doubles they are."""
+    """Evaluates a program in Arb, with its constants as exact doubles."""
     import flint
 
     def rule(op: str) -> Callable[..., Any]:

@@ -37,19 +37,19 @@ __all__ = [
     "proof_of",
 ]
 
-_WEIGHTS = 300_000  # numbers in a network: its expression is written out where it is looked at exactly
-_NEURAL_WEIGHTS = 30_000  # of a Lyapunov function, whose second derivatives are needed
+_WEIGHTS = 300_000  # numbers in a network, whose expression is written out for exact evaluation
+_NEURAL_WEIGHTS = 30_000  # numbers in a Lyapunov function, whose second derivatives are needed
 _PLACES = 500_000  # terms times their longest of a lattice: numbers per state that is looked at
 _NODES = 10_000_000  # of the halvings
 _DEPTH = 200  # halvings of a box per state
 _LEAF, _AXES = ".", string.digits + string.ascii_letters
 
 
-# ---- what is written ----
+# ---- writing ----
 
 
 def plain(value: Any) -> Any:
-    """A field of a certificate as data of JSON; infinite numbers are text."""
+    """A field of a certificate as JSON data; infinite numbers are strings."""
     match value:
         case None | str() | bool() | int():
             return value
@@ -71,10 +71,10 @@ def plain(value: Any) -> Any:
 
 
 def law_data(law: Law) -> dict[str, Any]:
-    """A law as :func:`law_of` reads it.
+    """A law in the form read by :func:`law_of`.
 
     Raises:
-        InvalidValue: it is of a kind that cannot be stored in a file, or too large for one.
+        InvalidValue: its type cannot be stored in a file, or it is too large.
     """
     match law:
         case SaturatedLinear():
@@ -95,15 +95,15 @@ def law_data(law: Law) -> dict[str, Any]:
             raise InvalidValue(
                 f"a law of type {type(law).__name__} cannot be stored in a file; write it as an Expression"
             )
-    law_of(data)  # what cannot be read again is not written
+    law_of(data)  # a law that could not be read again is not written
     return data
 
 
 def lyapunov_data(V: Lyapunov) -> dict[str, Any]:
-    """A Lyapunov function as :func:`lyapunov_of` reads it.
+    """A Lyapunov function in the form read by :func:`lyapunov_of`.
 
     Raises:
-        InvalidValue: it is of a kind that cannot be stored in a file, or too large for one.
+        InvalidValue: its type cannot be stored in a file, or it is too large.
     """
     centre = plain(V.centre)
     match V:
@@ -124,9 +124,10 @@ def _fields(thing: Any, *names: str) -> dict[str, Any]:
 
 
 def proof_data(proof: Subdivision) -> dict[str, Any]:
-    """A proof as :func:`proof_of` reads it.
+    """A proof in the form read by :func:`proof_of`.
 
-    Its halvings are one character per box, level by level: the axis along which it is halved, or a dot where it is not.
+    Its halvings are one character per box, level by level: the axis along which the box is halved, or a dot if it is
+    not halved.
     """
     if len(proof.low) > len(_AXES):
         raise InvalidValue(
@@ -145,14 +146,14 @@ def proof_data(proof: Subdivision) -> dict[str, Any]:
     }
 
 
-# ---- what is read ----
+# ---- reading ----
 
 
 def fields_of(data: Any, *names: str) -> list[Any]:
-    """The entries of an object that has these and no others.
+    """The entries of an object with exactly these keys.
 
     Raises:
-        InvalidValue: it has not.
+        InvalidValue: its keys differ.
     """
     if not isinstance(data, dict) or set(data) != set(names):
         raise InvalidValue(f"{shown(list(data) if isinstance(data, dict) else data)}; expected {', '.join(names)}")
@@ -177,7 +178,7 @@ def array_of(data: Any, *shape: int | None, finite: bool = True) -> np.ndarray:
         finite: whether "inf" and "-inf" are refused; default: True.
 
     Raises:
-        InvalidValue: lists of other lengths, or other things than numbers in them.
+        InvalidValue: lists of other lengths, or entries that are not numbers.
     """
     flat, sizes = [data], []
     for size in shape:
@@ -198,7 +199,7 @@ def intervals_of(data: Any) -> dict[str, tuple[float, float]]:
     """Intervals by name.
 
     Raises:
-        InvalidValue: it is something else.
+        InvalidValue: anything else.
     """
     if not isinstance(data, dict):
         raise InvalidValue(f"{shown(data)}; expected intervals by name")
@@ -206,7 +207,7 @@ def intervals_of(data: Any) -> dict[str, tuple[float, float]]:
 
 
 def law_of(data: Any) -> Law:
-    """The law of what :func:`law_data` made.
+    """The law of data returned by :func:`law_data`.
 
     Raises:
         InvalidValue, DimensionMismatch: anything else.
@@ -237,7 +238,7 @@ def law_of(data: Any) -> Law:
 
 
 def lyapunov_of(data: Any) -> Lyapunov:
-    """The Lyapunov function of what :func:`lyapunov_data` made.
+    """The Lyapunov function of data returned by :func:`lyapunov_data`.
 
     Raises:
         InvalidValue, DimensionMismatch: anything else.
@@ -258,10 +259,10 @@ def lyapunov_of(data: Any) -> Lyapunov:
 
 
 def proof_of(data: Any, n: int) -> Subdivision:
-    """The proof, in n states, of what :func:`proof_data` made.
+    """The proof, in n states, of data returned by :func:`proof_data`.
 
     Raises:
-        InvalidValue: anything else, halvings that form no tree, or more of them than a search makes.
+        InvalidValue: anything else, halvings that do not form a tree, or more of them than a search makes.
     """
     T, core, low, high, halvings = fields_of(data, "T", "core", "low", "high", "halvings")
     if not isinstance(halvings, str) or not 0 < len(halvings) <= _NODES:
@@ -271,7 +272,7 @@ def proof_of(data: Any, n: int) -> Subdivision:
     axes[list(known)] = [*range(n), -1]
     axis = axes[np.frombuffer(halvings.encode("ascii", "replace"), dtype=np.uint8)]
     halved = axis >= 0
-    # The halves of the boxes come in the order of the boxes, two by two, after the first box.
+    # After the first box, the halves follow in pairs, in the order of the boxes.
     lower_half = np.where(halved, 2 * np.cumsum(halved) - 1, 0)
     place = np.arange(len(axis))
     if (axis == n).any() or len(axis) != 1 + 2 * halved.sum() or (lower_half[halved] <= place[halved]).any():

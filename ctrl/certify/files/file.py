@@ -1,4 +1,4 @@
-"""Certificate files: one complete JSON text with all digits, so that the claim that is read is the one that was proved.
+"""Certificate files: one complete JSON text with all digits, so that the claim read is exactly the one proved.
 
 Nothing in a file is executed, imported or called. docs/files.md describes the format.
 """
@@ -40,7 +40,7 @@ __all__ = ["Contradiction", "StoredClaim", "TaskNeeded", "read", "save"]
 
 FORMAT = 3
 _KIND = "certificate of Trivium"
-_FORMER_WORDS = ("for all future time", "for good")  # what files say that were written before 0.1
+_FORMER_WORDS = ("for all future time", "for good")  # the words of files written before 0.1
 
 
 class Contradiction(FileError):
@@ -69,7 +69,7 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         The path of the text.
 
     Raises:
-        InvalidValue: the certificate is not proved, is about another task or law, or of a law or V without file form.
+        InvalidValue: the certificate is not proved, is about another task or law, or its law or V cannot be stored.
     """
     if certificate.proof is None:
         raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
@@ -93,9 +93,9 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
 
 
 def read(path: Path, task: Task | None = None) -> StoredClaim:
-    """The claim and proof that :func:`save` wrote.
+    """The claim and proof written by :func:`save`.
 
-    Any text in the file that disagrees with its numbers is a contradiction, so the text can be trusted as far as the
+    Any text in the file that disagrees with its numbers is a contradiction, so the text is as trustworthy as the
     numbers.
 
     Args:
@@ -104,7 +104,8 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
 
     Raises:
         FileError: it cannot be read, is not a certificate, or of another format or task.
-        Contradiction: it is a certificate, and cannot be. TaskNeeded: no task was given, and the library has none such.
+        Contradiction: its parts contradict each other. TaskNeeded: no task was given, and the library has none of this
+            name.
     """
     content = _content(path)
     with _located(path):
@@ -160,7 +161,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _task(path: Path, name: str) -> Task:
-    """The task of Trivium's own library that goes by a name."""
+    """The task of Trivium's own library with a given name."""
     from ctrl.discovery import library_task
 
     task = library_task(name)
@@ -174,7 +175,7 @@ def _task(path: Path, name: str) -> Task:
 
 @contextmanager
 def _located(path: Path) -> Iterator[None]:
-    """Turns any error that the content of a certificate leads to into a contradiction of that file."""
+    """Turns any error caused by the content of a certificate into a contradiction of that file."""
     try:
         yield
     except FileError:
@@ -185,7 +186,7 @@ def _located(path: Path) -> Iterator[None]:
 
 
 def _difference(one: Any, other: Any, where: str = "") -> str:
-    """The first place at which two objects of JSON differ, and what they say there; empty where they agree."""
+    """The first place at which two JSON objects differ, with both values; empty if they agree."""
     if isinstance(one, dict) and isinstance(other, dict) and set(one) == set(other):
         return next(
             (difference for key in other if (difference := _difference(one[key], other[key], f"{where}.{key}"))), ""

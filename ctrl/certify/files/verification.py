@@ -40,7 +40,7 @@ class Recheck:
         reason: why not.
         low, high: parts (b, n) of the proof, in the frame's coordinates.
         seconds: wall time.
-        certificate: of what was verified; None where it was not.
+        certificate: of the verified claim; None if it was not verified.
     """
 
     holds: bool
@@ -67,7 +67,7 @@ def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
                 left = seconds - (perf_counter() - began)
                 chunk = max(1, min(CHUNK, _MEMORY // _footprint(stored)))
                 _, reason, low, high = holds_again(stored.claim, stored.proof, left, chunk)
-    except Exception as error:  # whatever a stranger's numbers lead to, nothing is shown by it
+    except Exception as error:  # any error caused by an untrusted file counts as not verified
         origin, reason = "", printable(f"{type(error).__name__}: {error}")
     spent = perf_counter() - began
     if reason:
@@ -77,7 +77,7 @@ def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
 
 
 def _rests(stored: StoredClaim) -> tuple[str, str]:
-    """In words, what is proved of the equilibrium; or why the claim makes no sense."""
+    """In words, what is proved about the equilibrium, or why the claim is meaningless."""
     loop, region = stored.claim.loop, stored.claim.region
     if not (0 < region.level < np.inf and 0 <= stored.claim.kappa < (np.inf if loop.continuous else 1)):
         return "", "the level or kappa makes no sense"
@@ -103,16 +103,16 @@ def _rests(stored: StoredClaim) -> tuple[str, str]:
 def holds_again(
     claim: Claim, proof: Subdivision, seconds: float = math.inf, chunk: int = CHUNK
 ) -> tuple[bool, str, np.ndarray, np.ndarray]:
-    """Whether a proof stands: its box covers the region, and every part that it was cut into is settled on its own.
+    """Whether a proof holds: its box covers the region, and each of its parts is settled on its own.
 
-    Nothing is searched but, in continuous time, the border of the region's box.
+    There is no search, except for the border of the region's box in continuous time.
 
     Args:
         seconds: after which to give up.
         chunk: parts that are examined at once.
 
     Returns:
-        Whether it stands, why not, and the parts: low and high (b, n) in the frame's coordinates.
+        Whether it holds, the reason if not, and the parts: low and high (b, n) in the frame's coordinates.
     """
     region = claim.region
     ends = perf_counter() + seconds
@@ -138,7 +138,7 @@ def holds_again(
 
 
 def _certificate(stored: StoredClaim, origin: str, boxes: int, seconds: float, cpu: float) -> Certificate:
-    """The certificate of what is stored."""
+    """The certificate of the stored claim."""
     region, proof = stored.claim.region, stored.proof
     is_ellipsoid = isinstance(region.V, QuadraticLyapunov) and region.is_whole
     result = SearchResult(
@@ -155,7 +155,7 @@ def _certificate(stored: StoredClaim, origin: str, boxes: int, seconds: float, c
 
 
 def _footprint(stored: StoredClaim) -> int:
-    """About how many doubles the examination of one box takes."""
+    """An estimate of the number of doubles needed to examine one box."""
     law, V, n = stored.claim.loop.law, stored.claim.region.V, len(stored.claim.region.lower)
     size = 100 * n * n
     if isinstance(law, Residual):

@@ -43,19 +43,19 @@ class Lyapunov(ABC):
 
     @abstractmethod
     def enclose(self, x: Interval) -> Interval:
-        """Every value over the boxes (..., n), as (...,)."""
+        """An enclosure (...,) of V over the boxes (..., n)."""
 
     @abstractmethod
     def enclose_gradient(self, x: Interval) -> Interval:
-        """Every gradient over the boxes (..., n), as (..., n)."""
+        """An enclosure (..., n) of the gradient over the boxes (..., n)."""
 
     @abstractmethod
     def enclose_hessian(self, x: Interval) -> Interval:
-        """Every matrix of second derivatives over the boxes (..., n), as (..., n, n) or, where constant, (n, n)."""
+        """An enclosure of the Hessian over the boxes (..., n): (..., n, n) or, if it is constant, (n, n)."""
 
     @abstractmethod
     def bounding_box(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """A box, lower and upper (n,), outside of which V > level; infinite where none is known."""
+        """A box, lower and upper (n,), outside which V > level; infinite if none is known."""
 
     def reach(self, level: float, T: np.ndarray) -> np.ndarray:
         """Half-widths (n,) of a box of coordinates z, x = centre + T z, outside of which V > level; infinite if
@@ -85,7 +85,7 @@ class QuadraticLyapunov(Lyapunov):
 
     Args:
         P: (n, n), symmetric and positive definite, which is verified with outward rounding.
-        centre: (n,), numbers or a box that holds it.
+        centre: (n,), numbers or a box that contains it.
 
     Raises:
         DimensionMismatch: shapes that do not fit. InvalidValue: P is not symmetric, or not provably positive definite.
@@ -180,11 +180,11 @@ class QuadraticLyapunov(Lyapunov):
 @final
 @dataclass(frozen=True, eq=False)
 class SymbolicLyapunov(Lyapunov):
-    """V(x) = W(x) - W(c) - W'(c)(x - c) for a CasADi function W: a polynomial, a network, whatever is smooth.
+    """V(x) = W(x) - W(c) - W'(c)(x - c) for any smooth CasADi function W, such as a polynomial or a network.
 
-    The last two terms are what a candidate lacks that vanishes at its centre c only up to rounding; for a W that is
-    exact they are zero. Where they are more than rounding, a claim says so: its level is one of V, not of W. That V is
-    positive is not assumed: it follows from its decrease on a compact invariant set.
+    The last two terms correct a candidate W that vanishes at its centre c only up to rounding; for an exact W they
+    are zero. If they are more than rounding, a claim says so: its level refers to V, not to W. V is not assumed to be
+    positive: this follows from its decrease on a compact invariant set.
 
     Args:
         function: of one column (n, 1) with one output (1, 1), twice continuously differentiable.
@@ -234,7 +234,7 @@ class SymbolicLyapunov(Lyapunov):
         n = x.shape[-1]
         hessian = reshape(self._second(x, self._free[1]), (*x.shape, n))
         if self._may_be_undefined and (nowhere := self.enclose(x).undefined) is not None:
-            hessian.without_value(nowhere[..., None, None])  # a derivative can be defined where its function is not
+            hessian.without_value(nowhere[..., None, None])  # a derivative may be defined where its function is not
         return hessian
 
     @property

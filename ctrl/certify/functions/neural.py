@@ -91,7 +91,7 @@ class NeuralLyapunov(Lyapunov):
     # ---- enclosures ----
 
     def enclose(self, x: Interval) -> Interval:
-        """From the squares, and from the slopes over the box where that is sharper."""
+        """An enclosure of V from the squares, or from the slopes over the box where these are sharper."""
         x, batch = _rows(x)
         r = self._residual(x, 1)
         middle = self._residual(Interval.of(x.mid), 0).value
@@ -133,7 +133,7 @@ class NeuralLyapunov(Lyapunov):
 
     @cached_property
     def symbolic(self) -> SymbolicLyapunov:
-        """The same V as a CasADi expression, around the middle of the centre."""
+        """V as a CasADi expression, centred at the middle of the centre's box."""
         x = ca.SX.sym("x", len(self.P))
 
         def features(z: ca.SX) -> ca.SX:

@@ -1,8 +1,8 @@
 """Features of a tanh network over boxes: values, slopes, second derivatives, each sharpened by the next.
 
-Interval bounds layer by layer treat the units as if they varied on their own. Over a box of half-widths d around m they
-do not: z(x) lies within |z'| d of z(m), for slopes z' over the box, and these within |z''| d of z'(m). Of the two
-bounds the narrower is kept, at every layer, so that the enclosures become exact to first order as boxes shrink.
+Layerwise interval bounds treat the units as if they varied independently. Over a box of half-widths d around m they
+do not: z(x) lies within |z'| d of z(m), for slopes z' over the box, and these within |z''| d of z'(m). At every layer
+the narrower of the two bounds is used, so that the enclosures become exact to first order as boxes shrink.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def features_over(
         box = _through_matrix(W, b, box)
         if wide:
             at_middle = _through_matrix(W, b, at_middle)
-            box = _sharpened(box, at_middle, half) if k else box  # what is linear in x is sharp
+            box = _sharpened(box, at_middle, half) if k else box  # bounds of functions that are linear in x are sharp
     return box
 
 

@@ -141,7 +141,7 @@ class ClosedLoop:
         return self.plant_step(x, u, self.disturbance_box.mid if w is None else w)
 
     def enclose(self, x: Interval, w: Interval | np.ndarray | None = None) -> Interval:
-        """Every value of f over the boxes (..., n), for every disturbance or for those in boxes (..., q)."""
+        """An enclosure of f over the boxes (..., n), for all disturbances or for those in boxes (..., q)."""
         u = clipped_box(self.law.enclose(x), *self._bounds)
         return self.plant_step.enclose(x, u, self.disturbance_box if w is None else w)
 
@@ -152,7 +152,7 @@ class ClosedLoop:
         return self.plant_step.enclose_jacobian(x, u, self.disturbance_box, Ball.of(identity), Ball.of(slope))
 
     def enclose_slopes(self, patch: Patch) -> Ball:
-        """Every slope df/dd over parallelepipeds x = point + T d, (b, n, n)."""
+        """An enclosure (b, n, n) of the slopes df/dd over parallelepipeds x = point + T d."""
         u, slope = clip(self._input_range(patch), self.law.enclose_slopes(patch), *self._bounds)
         by_u = Ball.of(slope) @ patch.turn
         return self.plant_step.enclose_jacobian(patch.hull, u, self.disturbance_box, patch.turn, by_u).jacobian
@@ -162,11 +162,11 @@ class ClosedLoop:
         of x and u from the point and its input, the Jacobian J (n, n + m) there, and a mean R (n, n + m, n + m) of the
         second derivatives on the way to x.
 
-        None where there may be none: where an input is not known to be affine in the state, as one that may reach a
+        None if this may not exist: if an input may not be affine in the state, for instance because it may reach a
         bound, or the plant's equations may have kinks.
 
         Args:
-            patch: one, so that its arrays have one row.
+            patch: a single one, whose arrays have one row.
 
         Returns:
             The value over the patch, the Jacobian at its point, and the means.
@@ -239,7 +239,7 @@ class ClosedLoop:
         )
 
     def _input_range(self, patch: Patch) -> Interval:
-        """Where the law may lie before the bounds, from its relaxation and its enclosure over the hull."""
+        """Bounds on the unclipped law, from its relaxation and its enclosure over the hull."""
         near, far = self.law.relax(patch).range(patch.half), self.law.enclose(patch.hull)
         return intersection(near, far)
 
@@ -290,8 +290,8 @@ class ClosedLoop:
         return np.maximum(low, least), np.minimum(high, most)
 
     def beyond_half_a_period(self, lower: np.ndarray, upper: np.ndarray) -> str:
-        """In words, the parts of a box of states, lower and upper (n,), beyond the :attr:`representatives`; empty where
-        none are."""
+        """In words, the parts of a box of states, lower and upper (n,), beyond the :attr:`representatives`; empty if
+        there are none."""
         least, most = self.representatives
         out = [
             f"{name} in [{low!r}, {high!r}]"
@@ -302,7 +302,7 @@ class ClosedLoop:
     def drift(self, x: np.ndarray) -> tuple[bool, float]:
         """Whether x is exactly an equilibrium, and a bound on its change (in one sample, or per unit of time).
 
-        Intervals cannot prove an equality; rational arithmetic can, and does wherever the value is rational for an
+        Intervals cannot prove an equality. Rational arithmetic can, and is used if the value is rational for an
         obvious reason (polynomial plants, zero angles).
         """
         moved = self.increment(Interval.of(x))

@@ -14,9 +14,9 @@ from systems.arithmetic.interval import Interval
 
 __all__ = ["RestPoint", "at_most", "behaviour_around", "distance", "equilibrium_near", "is_same", "rest_point"]
 
-_NEAR = 1e-9  # what counts as the same point up to rounding, relative to its size
+_NEAR = 1e-9  # relative distance up to which two points count as the same
 _STEPS = 50  # of Newton's method
-_SAMPLES = 4000  # of a run, where Newton's method does not find its way, or to see where an unstable loop goes
+_SAMPLES = 4000  # of a run if Newton's method fails, or to describe the behaviour of an unstable loop
 
 
 @final
@@ -60,12 +60,12 @@ class RestPoint:
 
 
 def distance(box: Interval, point: np.ndarray) -> np.ndarray:
-    """Upper bounds (n,) of how far a state of the box may lie from the point."""
+    """Upper bounds (n,) on the distance of any state of the box from the point."""
     return abs(box - point).hi
 
 
 def at_most(a: float) -> str:
-    """An upper bound of a number in about three digits, which printing alone might round down."""
+    """An upper bound on a number, printed with about three digits."""
     return f"{1.001 * a:.4g}"
 
 
@@ -92,7 +92,7 @@ def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
     if box is None:
         guess = _newton(loop, start)
         if guess is None and not loop.continuous:
-            last = _run(loop, start)  # the loop itself may know the way, or circle around what is sought
+            last = _run(loop, start)  # a run of the loop may lead to the equilibrium, or circle around it
             guess = _newton(loop, last[-1]) if len(last) else None
             guess = _newton(loop, last.mean(axis=0)) if guess is None and len(last) else guess
         if guess is None:
@@ -127,9 +127,9 @@ def behaviour_around(loop: ClosedLoop, rest: RestPoint) -> str:
 
 
 def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
-    """A box (n,) around an equilibrium within rounding of the guess (n,); None where none could be proved.
+    """A box (n,) around an equilibrium within rounding of the guess (n,); None if none could be proved.
 
-    Krawczyk (1969): with G the increment of the state, Y about the inverse of its Jacobian and m the middle of a box X,
+    Krawczyk (1969): with G the increment of the state, Y near the inverse of its Jacobian and m the middle of a box X,
     K = m - Y G(m) + (I - Y G'(X)) (X - m). Every zero of G in X lies in K, and if K lies in the interior of X there is
     exactly one.
     """
@@ -158,7 +158,7 @@ def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
 
 
 def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
-    """Where Newton's method with halved steps ends, in floating point; None if it leaves the domain or does not end."""
+    """The limit of Newton's method with halved steps, in floating point; None if it leaves the domain or has none."""
     lower, upper = loop.domain
     x = start
     moved = loop.increment(Interval.of(x)).mid
@@ -182,7 +182,7 @@ def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
 
 
 def _inverse(loop: ClosedLoop, x: np.ndarray) -> np.ndarray | None:
-    """About the inverse (n, n) of the increment's Jacobian at a state; None where it has none."""
+    """An approximate inverse (n, n) of the increment's Jacobian at a state; None if it is singular."""
     slopes = loop.enclose_jacobian(Interval.of(x)).jacobian.mid - _identity(loop, len(x))
     if not np.isfinite(slopes).all() or np.linalg.matrix_rank(slopes) < len(x):
         return None

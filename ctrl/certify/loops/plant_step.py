@@ -41,8 +41,8 @@ __all__ = ["PlantStep", "ValueAndJacobian"]
 class ValueAndJacobian:
     """Enclosures of a value (..., n) and of its Jacobian (..., n, k) over boxes.
 
-    The integrators of :mod:`systems.discretise` run on these as they run on numbers, so the derivative of a step
-    follows the chain rule through the text of the step itself (automatic differentiation in forward mode).
+    The integrators of :mod:`systems.discretise` accept these in place of numbers, so the code of a step also computes
+    its derivative by the chain rule (automatic differentiation in forward mode).
     """
 
     value: Interval
@@ -92,7 +92,7 @@ class PlantStep:
         return self._numbers(x, u, w, self.parameters[0])
 
     def enclose(self, x: Interval, u: Interval, w: Interval | np.ndarray) -> Interval:
-        """Every value of F over boxes (..., n), (..., m), (..., q)."""
+        """An enclosure of F over boxes (..., n), (..., m), (..., q)."""
         return self._boxes(x, u, w, self.parameters[1])
 
     def enclose_jacobian(
@@ -100,8 +100,8 @@ class PlantStep:
     ) -> ValueAndJacobian:
         """F and its Jacobian with respect to some k variables, (..., n, k), given those of x and of u.
 
-        Those from ``first`` on are the disturbances. Where F may be undefined in a box, so is its Jacobian: a
-        derivative can be defined where its function is not, such as 1 / x of log(x).
+        Those from ``first`` on are the disturbances. If F may be undefined in a box, so is its Jacobian, because a
+        derivative may be defined where its function is not, such as 1 / x for log(x).
         """
         plant = self.dynamics.plant
         n, m, q = len(plant.state), len(plant.input), len(plant.disturbance)
@@ -130,7 +130,7 @@ class PlantStep:
         Jacobians of x and u, which are affine in these.
 
         Raises:
-            NotApplicable: the equations have kinks, where a second derivative says nothing.
+            NotApplicable: the equations have kinks, at which second derivatives are meaningless.
         """
         if kinks := kinked(self.equations):
             raise NotApplicable(f"plant {self.dynamics.plant.name} uses {', '.join(kinks)}, which may have kinks")
@@ -150,9 +150,9 @@ class PlantStep:
         return self._stepper(equations)(start, u, w, self.free[1])
 
     def rests_exactly(self, x: Sequence[Fraction], u: Sequence[Value], w: Sequence[Fraction]) -> bool:
-        """Whether F(x, u, w) = x, or F = 0 in continuous time, in rational arithmetic; false where a value is not
-        rational for an obvious reason."""
-        if self.flow is not None:  # at rest where its equations are zero, however its samples are rounded
+        """Whether F(x, u, w) = x, or F = 0 in continuous time, in rational arithmetic; false if a value is not known to
+        be rational."""
+        if self.flow is not None:  # at rest if its equations are zero, regardless of rounding in its samples
             program, p, stepper = read(self.dynamics.plant.casadi()), [], lambda source: source
         else:
             own, box = self.parameters
@@ -217,7 +217,7 @@ class PlantStep:
 
     @cached_property
     def free(self) -> tuple[ca.Function, Interval]:
-        """The equations with their literal numbers at the end of p, and p, for derivatives."""
+        """The equations with their literal numbers appended to p, and this p, for derivatives."""
         free, numbers = with_symbolic_numbers(self.equations)
         x, u, w, p, c = free.sx_in()
         joined = ca.Function(
@@ -228,7 +228,7 @@ class PlantStep:
 
     @cached_property
     def flow(self) -> SampledFlow | None:
-        """Of a plant that is sampled exactly."""
+        """The flow of a plant that is sampled exactly."""
         dynamics = self.dynamics
         sampled = dynamics.integrator == "exact" and not (self.continuous or dynamics.plant.is_discrete)
         return SampledFlow(dynamics) if sampled else None
@@ -240,7 +240,7 @@ class PlantStep:
 
     @cached_property
     def _is_kept(self) -> bool:
-        """Whether CasADi has simplified nothing in them: log(x) - log(x) would be 0 then, and is NaN when it runs."""
+        """Whether CasADi left the equations unsimplified: it makes log(x) - log(x) zero, which is NaN at x < 0."""
         return is_kept(self.equations)
 
     @cached_property

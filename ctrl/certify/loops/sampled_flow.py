@@ -1,7 +1,7 @@
 """Affine plants that are sampled exactly: the matrices of x+ = A x + B u + E w + c, enclosed.
 
-What runs is the flow, and a simulation of it whose matrix exponential is rounded, by scipy to some 1e-15 of its size
-and sometimes much more. The enclosures hold both.
+The plant follows the flow; its simulation uses a rounded matrix exponential, computed by scipy with a relative error of
+about 1e-15 and sometimes much more. The enclosures contain both.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SampledFlow:
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The entries as the simulation has them."""
+        """The entries used by the simulation."""
         plant = exact(self.dynamics.plant, self.dynamics.dt)
         return np.concatenate([M.ravel(order="F") for M in (plant.A, plant.B, plant.E, plant.c)])
 
@@ -73,7 +73,7 @@ class SampledFlow:
         return flow.hull(self.numbers)
 
     def _coefficients(self) -> list[list[Value]]:
-        """A, B, E and c beside each other."""
+        """A, B, E and c side by side."""
         free, numbers = with_symbolic_numbers(self.dynamics.plant.casadi())
         x, u, w, _, c = free.sx_in()
         value = free(x, u, w, ca.SX(0, 1), c)

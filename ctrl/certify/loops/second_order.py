@@ -1,4 +1,4 @@
-"""Values with first and second derivatives, as integrators step them."""
+"""Values with first and second derivatives, for use in integrators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SecondOrder", "composed"]
 class SecondOrder:
     """Enclosures over a box of a value (n,), its Jacobian (n, k), and its second derivatives (n, k, k).
 
-    The integrators of :mod:`systems.discretise` run on these as they run on numbers: automatic differentiation in
+    The integrators of :mod:`systems.discretise` accept these in place of numbers: automatic differentiation in
     forward mode (Griewank & Walther 2008, "Evaluating Derivatives", chapter 13).
     """
 
@@ -37,7 +37,7 @@ class SecondOrder:
     __rmul__ = __mul__
 
     def without_value(self, where: np.ndarray | None) -> SecondOrder:
-        """The same, nothing known of the derivatives of the entries marked (n,), of which there may be none."""
+        """A copy in which the derivatives of the marked entries (n,) are unknown and may not exist."""
         if where is None:
             return self
         jacobian, hessian = (
@@ -48,7 +48,7 @@ class SecondOrder:
 
 
 def composed(value: Interval, slopes: Ball, curvature: Ball, x: SecondOrder, by_u: Ball) -> SecondOrder:
-    """f(x, u) of an x that is known to second order and a u that is affine.
+    """f(x, u) for an x that is known to second order and an affine u.
 
     Args:
         value: f.

@@ -1,1 +1,1 @@
-"""Branch and bound: decides a claim, finds the highest level that can be proved, says why a search was left open."""
+"""Branch and bound: decides a claim, finds the highest provable level, and explains why a search was inconclusive."""

@@ -18,7 +18,7 @@ _CHUNK = 4096  # parts of faces examined at once, between looks at the clock
 
 
 def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
-    """Boxes examined to show that V > level or the velocity points inward on every face; else what failed."""
+    """The boxes examined to show that V > level or the velocity points inward on every face, and any failure."""
     began = perf_counter()
     loop, region = claim.loop, claim.region
     lower, upper = region.hull

@@ -27,7 +27,7 @@ from systems.arguments import expect_number
 
 __all__ = ["largest_level"]
 
-_ONE_SEARCH = 0.75  # of the limits; what is left is for a bisection where nothing was proved
+_ONE_SEARCH = 0.75  # of the limits; the rest is for a bisection if nothing is proved
 _HALVED = 8  # states; in more, boxes are too many to be halved into
 _CLOSE = 1.01  # two levels by less than this factor apart are not told from each other where a set is settled at once
 _NEAR = 4.0  # two levels by less than this factor apart are bisected, others by the middle of their logarithms
@@ -50,20 +50,20 @@ def largest_level(
 ) -> Certificate:
     """The highest level that can be proved, by one search from just below the sampled limit downward.
 
-    The search examines boxes in the order of V. What is settled serves every level, a point that breaks the claim
-    lowers the level, and the search ends where a large share of its boxes has not raised the proved level by the
+    The search examines boxes in the order of V. A settled box is settled for every level, a point that violates the
+    claim lowers the level, and the search ends if a large share of its boxes has not raised the proved level by the
     resolution.
 
-    Where it proves nothing, levels are tried by bisection; there the level is proved first whose whole set one
-    inequality between matrices settles, if there is one: it may be low, but it takes no search, however many states
-    there are. In more than eight states only this is tried, if it proves anything.
+    If it proves nothing, levels are tried by bisection, beginning with the level whose whole set is settled by one
+    matrix inequality, if there is one: it may be low, but takes no search, however many states there are. With more
+    than eight states nothing else is tried, provided that this proves a level.
 
     Args:
         task: the controlled task.
         law: the controller in closed form.
         V: as :func:`certify`.
         kappa: as :func:`certify`.
-        resolution: levels this share of the sampled limit apart are not told from each other; default: 0.2 %.
+        resolution: accuracy of the level, relative to the sampled limit; default: 0.2 %.
         budget: limits of all attempts together; the one search gets three quarters, each attempt of a bisection at most
             half of what is left.
         continuous: as :func:`certify`.
@@ -75,7 +75,7 @@ def largest_level(
 
     Returns:
         The proved certificate of the highest level (its boxes and seconds are those of the search that proved it).
-        Where none is proved, the last attempt, with the boxes and seconds of all.
+        If none is proved, the last attempt, with the boxes and seconds of all.
     """
     began = perf_counter()
     limits = expect_limits(budget)
@@ -130,7 +130,7 @@ def largest_level(
 
 
 def _by_one_search(claim: Claim, limits: SearchLimits, resolution: float) -> Certificate | None:
-    """The highest level up to that of a claim, out of one search; None where the claim does not allow it."""
+    """The highest level up to that of a claim, by one search; None if the claim does not allow it."""
     if limits.device is not None:
         return None
     fault = ""
@@ -190,7 +190,7 @@ def _settled_at_once(claim: Claim, frame: Frame, low: float, high: float) -> flo
 
 
 def _none_of(tried: list[Certificate]) -> Certificate:
-    """The last of several attempts that failed, with what all of them took."""
+    """The last of several failed attempts, with the boxes and seconds of all."""
     last = tried[-1]
     if len(tried) == 1:
         return last

@@ -66,14 +66,14 @@ def certify(
             decrease.
         budget: limits of the search; default: 2,000,000 boxes and 60 seconds.
         continuous: whether the control law is evaluated continuously, x' = f(x); default: once per sample.
-        box: lower and upper (n,) that S is cut to; default: the domain of the task.
+        box: lower and upper (n,) to which S is cut; default: the domain of the task.
         uncertain: intervals of parameters of the plant, by name: the claim holds for every value, and where all values
             have the same equilibrium also for values that change; default: none.
         disturbance: intervals of signals of w, by name, in which they may change from sample to sample (in continuous
             time: at any time), the others being zero; default: none. :func:`ctrl.certify.disturbances` derives them
             from the task's distribution.
-        inner: level of the set that trajectories come to; default: 20 % above :func:`ctrl.certify.sampled_inner` under
-            disturbances, else 0: they converge.
+        inner: level of the set that trajectories reach; default: 20 % above :func:`ctrl.certify.sampled_inner` under
+            disturbances, otherwise 0: they converge.
         equilibrium: what trajectories converge to; default: the reference. A learned policy rarely outputs exactly the
             reference input at the reference, so its loop has an equilibrium nearby; choose "own" to make the claim
             about that equilibrium. The certificate says how far that is from the reference. V must be centred there
@@ -94,7 +94,7 @@ def certify(
     loop = ClosedLoop(task, law, continuous, uncertain or {}, disturbance or {})
     claim = Claim.about(loop, V, level, kappa=kappa, box=box, inner=inner, equilibrium=equilibrium)
     certificate = prove(claim, limits)
-    # The time spent on making the claim counts as well.
+    # The time spent on constructing the claim counts as well.
     spent = replace(certificate.result, seconds=perf_counter() - began, cpu=process_time() - worked)
     return replace(certificate, result=spent)
 
@@ -103,7 +103,7 @@ def expect_limits(limits: SearchLimits | None) -> SearchLimits:
     """Limits as given, or the default ones.
 
     Raises:
-        InvalidValue: not SearchLimits; fewer boxes than one, or negative seconds.
+        InvalidValue: not SearchLimits, fewer than one box, or negative seconds.
     """
     if limits is None:
         return SearchLimits()
@@ -118,7 +118,7 @@ Decide = Callable[[Claim, SearchLimits], tuple[Claim, SearchResult]]
 
 
 def searched(claim: Claim, limits: SearchLimits) -> tuple[Claim, SearchResult]:
-    """Decides the claim as it is: by samples, which refute it quickly where they can, then by branch and bound."""
+    """Decides the claim without changes: by samples, which may refute it quickly, and then by branch and bound."""
     return claim, _searched(claim, limits)
 
 
@@ -184,7 +184,7 @@ def _decided(claim: Claim, limits: SearchLimits, decide: Decide) -> tuple[Claim,
 
 
 def _hint(claim: Claim) -> str:
-    """Where to centre V instead."""
+    """Advice on where to centre V."""
     try:
         rest = rest_point(claim.loop)
     except NotApplicable:

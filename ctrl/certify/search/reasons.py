@@ -19,11 +19,11 @@ LOWER = (
 )
 
 
-_ZERO = 1e-12  # what rounding alone may make of zero
+_ZERO = 1e-12  # the largest value that rounding may give in place of zero
 
 
 def around_centre(claim: Claim) -> tuple[str, str]:
-    """Why no neighbourhood of the centre of V is settled by the linearised loop, and what to try."""
+    """The reason why the linearised loop settles no neighbourhood of the centre of V, and what to try."""
     loop, V, kappa = claim.loop, claim.region.V, claim.kappa
     J = loop.enclose_jacobian(V.centre).jacobian
     P = V.enclose_hessian(V.centre).mid
@@ -69,7 +69,7 @@ def around_centre(claim: Claim) -> tuple[str, str]:
 
 
 def undefined_over(claim: Claim, hull: Interval) -> tuple[str, str] | None:
-    """Where in boxes (b, n) the loop or V may have no value, and what to try; None if nowhere."""
+    """The point in boxes (b, n) at which the loop or V may be undefined, and what to try; None if there is none."""
     for what, value in (("the closed loop", claim.loop.enclose(hull)), ("V", claim.region.V.enclose(hull))):
         if value.undefined is not None:
             k = int(np.argmax(value.undefined.reshape(len(hull.lo), -1).any(axis=1)))

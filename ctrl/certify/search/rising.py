@@ -2,7 +2,7 @@
 
 Whether V decreases all over a box does not depend on the level. So once every box on which V may be below some level is
 decided, this level is proved, regardless of undecided boxes above it. The level rises until a point is found that
-breaks the claim, a box cannot be decided, or further progress would be too slow.
+violates the claim, a box cannot be decided, or further progress would be too slow.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _PATIENCE = 0.3  # the search ends if this share of its boxes has not raised the
 def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Claim, SearchResult]:
     """The claim at the highest proved level up to its own, with the result; undecided if none is proved.
 
-    If the region's box cuts the set off, images have to lie in the box as well. This is not required of a set that the
-    box does not cut off; if the final level is below the level of such a set, the search is repeated from there.
+    If the region's box cuts the set, images have to lie in the box as well. This is not required of a set that the box
+    contains; if the final level is below the level of such a set, the search is repeated from there.
 
     Args:
         claim: about a loop; in continuous time, conditions on the border of the region's box are not examined.
         limits: of the search.
-        resolution: relative distance of the level to the lowest point that breaks the claim; the search ends if a large
+        resolution: relative distance of the level to the lowest point that violates it; the search ends if a large
             share of its boxes has not raised the level by as much.
     """
     began = perf_counter()
@@ -57,7 +57,7 @@ def highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Clai
 
 
 def _largest_whole(claim: Claim) -> Claim:
-    """The claim at about the highest level at which the region's box cuts nothing off; at zero if there is none."""
+    """The claim at about the highest level whose set the region's box contains; at zero if there is none."""
     low, high = 0.0, claim.region.level
     for _ in range(40):
         level = 0.5 * (low + high)
@@ -190,7 +190,7 @@ class _Rising:
                 if refuted.any():
                     value = claim.region.V.enclose(Interval.of(suspects[likely][refuted])).lo.min()
                     self.level = min(self.level, (1.0 - self.resolution) * float(value))
-            still &= bound <= self.level  # which may be lower now
+            still &= bound <= self.level  # the level may have decreased
             self._halve(*(a[still] for a in (low, high, node, bound, findings.spread)))
         return self.boxes - first
 

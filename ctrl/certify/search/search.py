@@ -19,9 +19,9 @@ from systems.lowering.device import fetched, placed
 
 __all__ = ["CHUNK", "LONG", "Search", "broken_under", "decreases"]
 
-CHUNK = 4096  # boxes handled at once: enough to hide numpy's overhead, few enough to stay in cache
-_DEVICE_CHUNK = 1 << 18  # a device wants more of them, to be busy for longer than it takes to ask it
-LONG = 2 * CHUNK  # a search that takes more boxes than this is worth recording what is done with them
+CHUNK = 4096  # boxes per batch: enough to amortise numpy's overhead, few enough to stay in the cache
+_DEVICE_CHUNK = 1 << 18  # devices need more of them, because each call has a large overhead
+LONG = 2 * CHUNK  # recording the operations pays off in searches of more boxes than this
 _TRIALS = 4
 _INSIDE = (
     "a lower level, at which the set does not reach the border of its box, or more seconds: SearchLimits(seconds=...)"
@@ -29,20 +29,20 @@ _INSIDE = (
 
 
 def decreases(claim: Claim, limits: SearchLimits) -> SearchResult:
-    """Decides whether V decreases, by kappa, at all x of the set but the centre, and no trajectory leaves it.
+    """Decides whether V decreases, by kappa, at all x of the set except the centre, and no trajectory leaves it.
 
     The centre must be an equilibrium, unless there is an inner level: then V(f(x, w)) < max((1 - kappa) V(x), inner) is
     decided for all x and w, and in continuous time the decrease wherever V >= inner. Boxes are discarded where V >
-    level, settled where an upper bound of the change of V is negative, and else halved along the direction that
+    level, settled where an upper bound on the change of V is negative, and otherwise halved along the direction that
     contributes most to the error of the bound. Near the centre the change of V vanishes and no such bound is negative:
-    there f(x) - centre = J (x - centre), and one inequality between matrices over a whole box settles all of it, the
-    centre's neighbours included.
+    there f(x) - centre = J (x - centre), and one matrix inequality over a whole box settles it, including the
+    neighbourhood of the centre.
 
     In discrete time every image must lie in the set's box. In continuous time the velocity must point inward wherever
     the set touches the box.
 
-    Several frames to cut boxes in are given a few trials of growing length; from the second on the one with most left
-    is dropped after each, and the last goes on alone.
+    Several frames in which to divide boxes are compared in a few trials of increasing length; from the second trial on,
+    the frame with the largest open volume is dropped, until one remains.
     """
     began, boxes = perf_counter(), 0
     loop, region = claim.loop, claim.region
@@ -93,13 +93,13 @@ class Search:
         self.chunk = CHUNK if device is None else _DEVICE_CHUNK
         self.low, self.high, self.node = cover[0][None], cover[1][None], np.zeros(1, dtype=int)
         self.tree = Tree()
-        self.is_stuck = False  # a box is as small as it can be
+        self.is_stuck = False  # a box cannot be halved any further
         self._examined = 0
         self._by: Run = as_written
 
     @staticmethod
     def start(claim: Claim, frame: Frame, device: str | None = None) -> Search | None:
-        """None where the frame does not serve, or where no decrease is proved around the centre."""
+        """A search in a frame; None if the frame is unsuitable, or if no decrease is proved around the centre."""
         examiner = Examiner(claim, frame)
         cover = examiner.cover()
         core = None if cover is None else examiner.core(cover)
@@ -107,21 +107,21 @@ class Search:
 
     @property
     def volume(self) -> float:
-        """Of all open boxes together."""
+        """The total volume of the open boxes."""
         return float(np.prod(self.high - self.low, axis=1).sum() * abs(np.linalg.det(self.examiner.frame.T)))
 
     @property
     def is_settled(self) -> bool:
-        """Whether the core holds about all of the region, so that there is nothing to search."""
+        """Whether the core contains practically the whole region, so that nothing needs to be searched."""
         return bool((self.core >= np.maximum(-self.cover[0], self.cover[1])).all())
 
     @property
     def proof(self) -> Subdivision:
-        """How the region was cut; of use once nothing is open."""
+        """The subdivision of the region; valid when no box is open."""
         return Subdivision(self.examiner.frame.T, self.core, *self.cover, *self.tree.arrays())
 
     def explained(self, result: SearchResult) -> SearchResult:
-        """The result; where it is undecided, with how much is left, and what is special about that."""
+        """The result; if it is undecided, with the number of open boxes and the likely reason."""
         if result.kind is not Kind.UNDECIDED:
             return result
         reason = f"{len(self.low):,} boxes left open after {result.boxes:,} boxes and {result.seconds:.1f} s"
@@ -136,7 +136,7 @@ class Search:
         return replace(result, reason=f"{reason}; {undefined[0]}", advice=undefined[1])
 
     def _compiled(self, boxes: int) -> Run:
-        """How so many further boxes are examined: compiled where the search is long."""
+        """The way to run the examination of further boxes: compiled if the search is long."""
         if self._by is as_written and self.device is None and self._examined >= LONG:
             from systems.tape.recorded import Recorder  # numba is slow to import
 
@@ -145,7 +145,7 @@ class Search:
         return self._by
 
     def run(self, limits: SearchLimits) -> SearchResult:
-        """Goes on until nothing is open, a counterexample is found, or a limit is reached."""
+        """Continues until no box is open, a counterexample is found, or a limit is reached."""
         began, boxes = perf_counter(), 0
         examiner = self.examiner
 
@@ -184,7 +184,7 @@ class Search:
                 return ended(Kind.REFUSED, broken_under(w, examiner.claim.loop.is_disturbed), x)
             still_open, spread = fetched(findings.open), fetched(findings.spread)
             left, right, node, spread = (a[still_open] for a in (left, right, node, spread))
-            for _ in range(3):  # small batches cost as much as large ones, so a short list is halved more than once
+            for _ in range(3):  # small batches take as long as large ones, so a short list is halved more than once
                 if not len(left):
                     break
                 halves = halved(left, right, spread)
@@ -203,6 +203,6 @@ class Search:
 
 
 def broken_under(w: np.ndarray, is_disturbed: bool) -> str:
-    """In words, that a point breaks the condition, and under which disturbance (q,)."""
+    """A sentence that a point violates the condition, with the disturbance (q,)."""
     under = f" under w = {w.tolist()}" if is_disturbed else ""
     return f"the point above is proved to break the condition{under}"

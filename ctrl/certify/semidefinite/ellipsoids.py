@@ -6,8 +6,8 @@ input, so x+ = Ax + B sat(Fx) lies in the convex hull of the x+ that take each i
 Stabilization of Linear Systems with Saturating Actuators"). With Q = inv(P) and Z = HQ the decrease at the 2^m corners,
 |h_i x| <= bound_i and the domain of the task are linear in Q and Z, and log det Q is concave.
 
-The plant is linearised for this. What comes out is a candidate; :func:`ellipsoid_region` proves its level on the loop
-that runs, which may be more or less than the linear model says.
+The plant is linearised for this. The result is a candidate; :func:`ellipsoid_region` proves a level of it for the
+actual loop, which may be higher or lower than that of the linear model.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _start(model: _Model, K: np.ndarray) -> np.ndarray:
 
 
 def _use(model: _Model, H: np.ndarray, Q: np.ndarray) -> float:
-    """The largest share of any bound that the inputs H x and the states x use over {x'inv(Q)x <= 1}."""
+    """The largest ratio of the inputs H x and the states x to their bounds over {x'inv(Q)x <= 1}."""
     inputs, states = np.sqrt(np.diag(H @ Q @ H.T)), np.sqrt(np.diag(Q))
     return float(max((inputs / model.room).max(initial=0.0), (states / model.half).max(initial=0.0)))
 

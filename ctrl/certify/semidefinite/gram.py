@@ -75,7 +75,7 @@ class Polynomial:
         return self + Polynomial(other.exponents, -other.values)
 
     def scaled(self, factor: Any) -> Polynomial:
-        """Times a number, which may be an unknown where the coefficients are numbers."""
+        """The product with a number, which may be an unknown if the coefficients are numbers."""
         return Polynomial(self.exponents, self.values * factor)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ _STEPS = 400
 @final
 @dataclass(frozen=True, eq=False)
 class Rays:
-    """Directions (k, n) of unit length, evenly spread. Numbers that come of them are estimates."""
+    """Directions (k, n) of unit length, evenly spread. Results computed with them are estimates."""
 
     directions: np.ndarray
 

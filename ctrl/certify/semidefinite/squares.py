@@ -33,7 +33,7 @@ from systems.arithmetic.interval import Interval
 __all__ = ["lyapunov_equation", "sos_candidate", "sos_level", "sos_region"]
 
 _ACCURACY = 1e-8  # the solver's own
-_STALLED = 1e-3  # growth of the volume per round below which a degree has given what it has
+_STALLED = 1e-3  # growth of the volume per round below which a degree is exhausted
 
 
 def lyapunov_equation(loop: ClosedLoop) -> QuadraticLyapunov:
@@ -47,7 +47,7 @@ def lyapunov_equation(loop: ClosedLoop) -> QuadraticLyapunov:
 
 
 def sos_level(loop: ClosedLoop, V: Lyapunov) -> float:
-    """The largest rho such that V decreases on {V <= rho} as far as one semidefinite program can tell.
+    """The largest rho for which one semidefinite program shows that V decreases on {V <= rho}.
 
     It maximises rho such that (z'z)^2 (V - rho) + p V'f is a sum of squares for some polynomial p: where V'f = 0,
     either z = 0 or V >= rho, so V'f keeps its sign on the connected part of {V < rho} around the centre (the equality
@@ -59,7 +59,7 @@ def sos_level(loop: ClosedLoop, V: Lyapunov) -> float:
         V: quadratic, or a polynomial.
 
     Returns:
-        rho; infinite where no level is the largest; 0 where the program has no solution.
+        rho; infinite if there is no largest level; 0 if the program has no solution.
 
     Raises:
         NotApplicable: the loop or V is not polynomial.

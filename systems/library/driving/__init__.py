@@ -1,4 +1,4 @@
-"""Driving among others on a motorway: the plant and its task, feedback laws, the record of runs and their drawing."""
+"""Driving among others on a motorway: plant, task, observation, feedback laws, the record of runs and their drawing."""
 
 from systems.library.driving.ego_drivers import lane_changing, lane_keeping
 from systems.library.driving.highway import Highway

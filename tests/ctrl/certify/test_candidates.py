@@ -217,7 +217,7 @@ class Hidden(Plant):
         return (0.5 * x.x + 0 * u.u + ca.fmax(0, x.x - 3) * ca.log(x.x + 0.5),)
 
 
-def test_where_numbers_may_not_exist_is_said() -> None:
+def test_points_at_which_numbers_may_not_exist_are_reported() -> None:
     found = certify(
         task_of(Hidden()), idle(1), QuadraticLyapunov(np.eye(1), np.zeros(1)), level=1.0, budget=SearchLimits(5000, 5)
     )
@@ -226,7 +226,7 @@ def test_where_numbers_may_not_exist_is_said() -> None:
     assert "a domain that keeps away" in found.advice
 
 
-def test_no_box_is_said_in_words() -> None:
+def test_a_missing_box_is_reported_in_words() -> None:
     task = pendulum()
     found = certify(task, LQR(task).law, QuadraticLyapunov(np.eye(2), np.array([0.3, 0.0])), level=1.0)
     assert found.kind is Kind.REFUSED

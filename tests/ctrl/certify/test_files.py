@@ -306,7 +306,7 @@ def test_more_than_memory_and_patience_allow_is_refused(tmp_path: Path, good: Pa
             read(altered(tmp_path, good, "law", to=law), TASK)
 
 
-def test_time_that_is_over_is_told(good: Path) -> None:
+def test_the_end_of_the_time_limit_is_reported(good: Path) -> None:
     found = recheck(read(good, TASK), seconds=0.0)
     assert not found.holds
     assert "time is over, with 0 of" in found.reason
@@ -397,7 +397,7 @@ def test_a_lattice_survives_its_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.claim.loop.law(x), law(x))
 
 
-def test_what_has_no_form_in_a_file_is_told(tmp_path: Path) -> None:
+def test_objects_without_a_form_in_files_are_reported(tmp_path: Path) -> None:
     class Other(Law):
         def __call__(self, x: np.ndarray) -> np.ndarray:
             return LQR_LAW(x)

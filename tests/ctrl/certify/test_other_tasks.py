@@ -132,7 +132,7 @@ def test_a_certificate_is_about_the_true_plant_and_not_about_the_nominal_one() -
     assert planned(Slide(-5.0), certificate).choose("m", np.array([0.9])).is_proved
 
 
-def test_what_may_be_moved_is_said_by_the_true_plant() -> None:
+def test_the_true_plant_determines_which_states_may_be_shifted() -> None:
     certificate = proved(sliding(Slide(0.0), truth=Slide(-5.0)), linear(1.0))
     with pytest.raises(InvalidValue, match="depend on x"):
         ModeReference(certificate, np.array([0.2]))

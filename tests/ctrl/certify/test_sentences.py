@@ -133,7 +133,7 @@ def test_no_inner_level_is_rounded_down(inner: float) -> None:
     assert inner <= printed < inner * (1 + 2e-5)
 
 
-def test_what_was_made_of_a_candidate_is_said() -> None:
+def test_the_correction_of_a_candidate_is_stated() -> None:
     cubic = task(Cubic(), -1.3, 1.3)
 
     def claimed(W: ca.SX, level: float) -> Certificate:

@@ -238,7 +238,7 @@ def test_no_number_raises_or_gives_nan(kind: str, rows: list[tuple[float, float]
 MADE = {kind: FILTERS[kind](PENDULUM) for kind in ("extended", "unscented", "steady", "luenberger")}
 
 
-def test_a_number_that_overflows_is_left_out_and_said() -> None:
+def test_a_number_that_overflows_is_omitted_and_reported() -> None:
     estimator = ExtendedKalmanFilter(PENDULUM)
     estimator.update(np.array([0.1]), np.zeros(1), 0)
     good = estimator.update(np.array([0.1]), np.zeros(1), 1).state
@@ -304,7 +304,7 @@ def test_an_input_of_another_shape_or_kind_is_refused(kind: type) -> None:
     assert np.isfinite(estimator.update(np.zeros(1), np.array([np.inf]), 0).state).all()
 
 
-def test_what_is_approximated_is_said() -> None:
+def test_approximations_are_announced() -> None:
     assert KalmanFilter(LINEAR).approximations == ()
     uniform = dataclasses.replace(
         PENDULUM,

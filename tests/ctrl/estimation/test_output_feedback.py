@@ -145,7 +145,7 @@ def test_a_comparison_pairs_controllers_and_says_with_what() -> None:
         np.testing.assert_allclose(runs.outputs, runs.states[:, :-1, :1] + noise)
     runs, errors = result.runs["lqr"], result.metrics["lqr"].estimation_error
     assert errors["rate"] == pytest.approx(np.sqrt(((runs.estimates - runs.states[:, :-1])[..., 1] ** 2).mean()))
-    assert "luenberger: state from LuenbergerObserver, error (root mean square) angle" in str(result)
+    assert "luenberger: state from LuenbergerObserver, root mean square error angle" in str(result)
     row = details(result)[0]
     assert (row["estimator"], row["estimation_error[rate]"]) == ("ExtendedKalmanFilter", errors["rate"])
 

@@ -17,7 +17,7 @@ def shield() -> Shield:
     return Shield(disturbed_braking(), braking_certificate())
 
 
-def test_random_actions_stay_in_the_set_and_the_replaced_ones_are_told(shield):
+def test_random_actions_stay_in_the_set_and_replaced_ones_are_reported(shield):
     env = FilteredActions(shield.task.env(seed=3), shield)
     with pytest.raises(NotReady):
         env.step(np.zeros(1))
@@ -48,7 +48,7 @@ def test_refuses_what_shows_no_state(shield):
         FilteredActions(shield.task.env(), shield.certificate)
 
 
-def test_the_filter_is_told_the_sample(shield, monkeypatch):
+def test_the_filter_receives_the_sample_number(shield, monkeypatch):
     asked = []
     correct = shield.correct
     monkeypatch.setattr(shield, "correct", lambda x, u, k: (asked.append(k), correct(x, u, k))[1])

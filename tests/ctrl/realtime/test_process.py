@@ -136,7 +136,7 @@ class Raises(LQR):
         return super().step(x, k)
 
 
-def test_a_controller_that_raises_is_replaced_and_its_error_told() -> None:
+def test_a_controller_that_raises_is_replaced_and_its_error_reported() -> None:
     clock = SimulatedClock()
     run = Loop(TASK, Raises, plant(clock), LoopSettings(seconds=1.0, standby=True), clock=clock).run()
     assert any("sample ten" in error for error in run.errors)
@@ -145,7 +145,7 @@ def test_a_controller_that_raises_is_replaced_and_its_error_told() -> None:
     assert np.isfinite(run.columns.u).all()
 
 
-def test_a_controller_that_cannot_be_made_is_told() -> None:
+def test_a_controller_that_cannot_be_constructed_is_reported() -> None:
     clock = SimulatedClock()
     with pytest.raises(ControllerFailed, match="no such gain"):
         Loop(TASK, refuses, plant(clock), LoopSettings(seconds=1.0), clock=clock).run()

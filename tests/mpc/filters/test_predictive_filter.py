@@ -64,7 +64,7 @@ def test_acts_exactly_where_braking_would_come_too_late(braking_filter):
     assert replaced > 5
 
 
-def test_what_is_beyond_all_braking_is_told(braking_filter):
+def test_states_beyond_all_braking_are_reported(braking_filter):
     correction = braking_filter.correct(np.array([-0.1, 1.0]), np.array([0.3]), 0)
     assert correction.reason is Reason.INFEASIBLE
     assert correction.input == pytest.approx(-1.0)

@@ -44,7 +44,7 @@ def test_a_new_name_is_one_that_nobody_has_or_is_about_to_write(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["run-3.json"]
 
 
-def test_a_place_that_takes_no_lock_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_locks_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match=r"run' cannot be written: .*; choose another place"),

@@ -115,7 +115,7 @@ def test_before_any_sample_it_is_the_prior() -> None:
     assert float(process.deviation(symbol)) == 1.4
 
 
-def test_bad_samples_are_left_out_and_said() -> None:
+def test_bad_samples_are_omitted_and_reported() -> None:
     process, _ = filled(10)
     before = process.predict(np.zeros((1, 2)))
     for z, y in (([np.nan, 0.0], [0.0, 0.0]), ([0.0, 0.0], [np.inf, 0.0])):

@@ -88,7 +88,7 @@ def test_bad_data_are_refused_with_what_to_do() -> None:
         runs(times=-0.1)
 
 
-def test_what_cannot_be_told_is_said() -> None:
+def test_ambiguous_data_are_reported() -> None:
     assert runs().remarks == ()
     good = runs()
     still = runs(states=good.states, inputs=[np.ones((8, 1))] * 5)
