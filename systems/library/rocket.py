@@ -83,15 +83,15 @@ class Rocket(Plant):
         }
 
     def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
-        """From the side: the stage, and the jet of its engine as a bar."""
-        centre, angle, jet = x[:2], float(x[2]), float(x[2] + u[1])
+        """From the side: the stage, and the flame of its engine as a bar."""
+        centre, angle, flame = x[:2], float(x[2]), float(x[2] + u[1])
         foot = centre - self.half_length * np.array([-np.sin(angle), np.cos(angle)])
         length = self.half_length * float(u[0]) / max(self.weight, 1e-9)
         ground = -CLEARANCE - self.half_length
         return Drawing(
             [
                 segment((-200.0, ground), (200.0, ground), "ground"),
-                segment(foot, foot - length * np.array([-np.sin(jet), np.cos(jet)]), "force"),
+                segment(foot, foot - length * np.array([-np.sin(flame), np.cos(flame)]), "force"),
                 box(centre, 0.26 * self.half_length, 2.0 * self.half_length, angle),
             ],
             across="x",

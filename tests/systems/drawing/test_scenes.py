@@ -115,17 +115,17 @@ def test_the_drawn_rotors_push_where_the_body_accelerates() -> None:
     assert right[0] > left[0], "with the first rotor on the right"
 
 
-def test_the_jet_of_the_rocket_pushes_it_where_it_accelerates() -> None:
+def test_the_flame_of_the_rocket_pushes_it_where_it_accelerates() -> None:
     plant = Rocket()
     x, u = np.array([5.0, 60.0, 0.2, 1.0, -9.0, 0.01]), np.array([250.0, 0.1])
     rocket = moving(plant, x, u, np.zeros(1), lambda d: d.shapes[2].points.mean(axis=0))
-    _, jet, body = plant.drawing(x, u).shapes
+    _, flame, body = plant.drawing(x, u).shapes
     np.testing.assert_allclose(body.points.mean(axis=0), x[:2])
-    push = jet.points[0] - jet.points[1]
+    push = flame.points[0] - flame.points[1]
     expected = 1e3 * u[0] / plant.mass * push / np.linalg.norm(push)
     np.testing.assert_allclose(rocket, expected - [0.0, plant.gravity], atol=1e-3)
     tilt = body.points[2:].mean(axis=0) - body.points[:2].mean(axis=0)
-    np.testing.assert_allclose(jet.points[0], x[:2] - 0.5 * tilt, atol=1e-9)  # at the foot
+    np.testing.assert_allclose(flame.points[0], x[:2] - 0.5 * tilt, atol=1e-9)  # at the foot
     turning = np.array(plant.casadi()(x, u, np.zeros(1), [])).ravel()[5]
     assert np.sign(tilt[0] * push[1] - tilt[1] * push[0]) == -np.sign(turning), (
         "a push at the foot turns it the other way"
