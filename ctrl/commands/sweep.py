@@ -119,8 +119,8 @@ class SweepCommand:
     def _ranges(self) -> dict[str, dict[str, Range]]:
         """Ranges of settings, by controller."""
         if not self.trials:
-            if given := [text for text in self.tune if ".." in text]:
-                raise Misuse(f"--tune {given[0]} is a range; say how many trials of it: --trials N")
+            if unused := [text for text in self.tune if ".." in text]:
+                raise Misuse(f"--tune {unused[0]} is a range; say how many trials of it: --trials N")
             return {}
         if self.training_seeds:
             raise Misuse("--training-seeds and --trials; tune first, then train with the settings that were found")

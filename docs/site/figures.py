@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from functools import cache
 from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.style
@@ -12,14 +14,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctrl import LQR, Controller, Decision, NotApplicable, compare, simulate
+from ctrl import LQR, Controller, Decision, NotApplicable, Trajectories, compare, simulate
 from ctrl.comparison.draws import draw
 from mpc import LinearMPC, NonlinearMPC
 from systems import Box, Task
+from systems.drawing import film, is_drawn
 from systems.library import cartpole
 from systems.style import STYLE
 
 RUNS = 6
+FRAMES = 40
+FILM = """
+??? note "Film of the first run"
+
+    ![The plant of {name} in its first run, with what constraints forbid](figures/{name}.gif)
+"""
 DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth": 0.7}
 
 
@@ -65,11 +74,27 @@ def controller(task: Task) -> tuple[str, Controller]:
     return "reference input", ReferenceInput(task)
 
 
-def figure(task: Task) -> Figure:
-    """A few runs: each signal over time, its reference dashed, what violates a box or a limit shaded."""
+@cache
+def runs_of(task: Task) -> tuple[str, Trajectories]:
+    """The runs that figures and films show, and the name of their controller."""
     name, control = controller(task)
     x0, w = draw(task, RUNS, (0,))
-    runs = simulate(task, control, x0, w)
+    return name, simulate(task, control, x0, w)
+
+
+def films() -> dict[str, bytes]:
+    """A film of the first run of every task whose plant has a drawing, by name, as a GIF."""
+    made = {}
+    with TemporaryDirectory() as folder:
+        for name, task in library().items():
+            if is_drawn(task):
+                made[name] = film(task, runs_of(task)[1], Path(folder) / f"{name}.gif", frames=FRAMES).read_bytes()
+    return made
+
+
+def figure(task: Task) -> Figure:
+    """A few runs: each signal over time, its reference dashed, what violates a box or a limit shaded."""
+    name, runs = runs_of(task)
     x_ref, u_ref = task.reference.at(task.plant, np.arange(task.steps + 1))
     rows = [(s, runs.states[..., i], x_ref[:, i], i, "x") for i, s in enumerate(task.plant.state)]
     inputs = np.concatenate([runs.inputs, runs.inputs[:, -1:]], axis=1)  # the last one is held to the end
@@ -148,6 +173,7 @@ def gallery() -> str:
         parts.append(
             f"## {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
             f"`trivium compare {name}`\n\n![Runs of {name}: states and inputs over time](figures/{name}.png)\n"
+            + (FILM.format(name=name) if is_drawn(task) else "")
         )
     return "\n".join(parts)
 

@@ -52,7 +52,8 @@ def up(page: Any) -> str:
 
 @cache  # the pages are built again while they are written
 def drawn() -> dict[str, bytes]:
-    return {"comparison.png": figures.comparison()[1]} | {f"{name}.png": png for name, png in figures.tasks().items()}
+    made = {"comparison.png": figures.comparison()[1]} | {f"{name}.png": png for name, png in figures.tasks().items()}
+    return made | {f"{name}.gif": gif for name, gif in figures.films().items()}
 
 
 def example(path: Path) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -46,6 +48,21 @@ class PathTracking(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"steering": (-self.max_steering, self.max_steering)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From above, along the path, which is drawn straight: the car and its front wheel."""
+        angle, wheel = float(x[1]), float(x[1] + np.arctan(u[0]))
+        rear = np.array([0.0, float(x[0])])
+        along, turned = (np.array([np.cos(a), np.sin(a)]) for a in (angle, wheel))
+        front = rear + self.wheelbase * along
+        return Drawing(
+            [
+                segment((-100.0, 0.0), (100.0, 0.0), "ground"),
+                box(rear + 0.5 * self.wheelbase * along, 1.4 * self.wheelbase, 0.6 * self.wheelbase, angle),
+                segment(front, front + 0.4 * self.wheelbase * turned, "force"),
+            ],
+            up="offset",
+        )
 
 
 def path_tracking() -> Task:

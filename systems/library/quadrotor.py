@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, segment
 from systems.error_coordinates import in_error_coordinates
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
@@ -95,6 +98,21 @@ class Quadrotor(Plant):
     def limits(self) -> Mapping[str, tuple[float, float]]:
         most = 0.25 * self.thrust_ratio * self.mass * self.gravity
         return dict.fromkeys(self.input.names, (0.0, most))
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: the four arms, and the thrusts of their rotors as bars."""
+        w, i, j, k = (float(value) for value in x[3:7])
+        side = np.array([0, 2])  # of the world
+        ahead = np.array([1 - 2 * (j**2 + k**2), 2 * (i * j + w * k), 2 * (i * k - w * j)])[side]
+        left = np.array([2 * (i * j - w * k), 1 - 2 * (i**2 + k**2), 2 * (j * k + w * i)])[side]
+        above = np.array([2 * (i * k + w * j), 2 * (j * k - w * i), 1 - 2 * (i**2 + j**2)])[side]
+        centre, d, hover = x[side], self.arm * 0.5**0.5, max(self.hover_thrust, 1e-9)
+        shapes = []
+        for (forward, sideways), thrust in zip(((1, 1), (-1, 1), (-1, -1), (1, -1)), u, strict=True):
+            rotor = centre + d * (forward * ahead + sideways * left)
+            shapes.append(segment(centre, rotor))
+            shapes.append(segment(rotor, rotor + self.arm * float(thrust) / hover * above, "force"))
+        return Drawing(shapes, across="px", up="pz")
 
 
 def quadrotor() -> Task:

@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box, Polytope
 from systems.costs import Nonlinear
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import SetPoint
@@ -80,6 +81,22 @@ class Rocket(Plant):
             "thrust": (self.least_thrust * self.weight, self.most_thrust * self.weight),
             "gimbal": (-self.most_gimbal, self.most_gimbal),
         }
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: the stage, and the flame of its engine as a bar."""
+        centre, angle, flame = x[:2], float(x[2]), float(x[2] + u[1])
+        foot = centre - self.half_length * np.array([-np.sin(angle), np.cos(angle)])
+        length = self.half_length * float(u[0]) / max(self.weight, 1e-9)
+        ground = -CLEARANCE - self.half_length
+        return Drawing(
+            [
+                segment((-200.0, ground), (200.0, ground), "ground"),
+                segment(foot, foot - length * np.array([-np.sin(flame), np.cos(flame)]), "force"),
+                box(centre, 0.26 * self.half_length, 2.0 * self.half_length, angle),
+            ],
+            across="x",
+            up="z",
+        )
 
 
 def rocket_landing() -> Task:

@@ -12,6 +12,7 @@ import numpy as np
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Uniform
+from systems.drawing.shapes import Drawing, box, segment
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
 from systems.references import Trajectory
@@ -52,6 +53,10 @@ class KinematicCar(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return LIMITS
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From above: the car and its front wheels."""
+        return _drawn(x, 0.0, self.front + self.rear)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,20 @@ class DynamicCar(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return LIMITS
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From above: the car and its front wheels."""
+        return _drawn(x, self.rear, self.front + self.rear)
+
+
+def _drawn(x: np.ndarray, behind: float, base: float) -> Drawing:
+    """A car whose rear axle is at a distance behind the point (x, y), in m."""
+    heading, wheel = float(x[4]), float(x[4] + x[2])
+    along, turned = (np.array([np.cos(a), np.sin(a)]) for a in (heading, wheel))
+    rear = x[:2] - behind * along
+    front = rear + base * along
+    shapes = [box(rear + 0.5 * base * along, 1.7 * base, 0.65 * base, heading), segment(front, front + turned)]
+    return Drawing(shapes, across="x", up="y")
 
 
 def _lane(name: str, plant: Plant, model: Mapping[str, tuple[float, float]]) -> Task:

@@ -88,7 +88,7 @@ def test_a_detuned_regulator_recovers_the_cost_of_the_task_s_own_weights() -> No
     assert costs["detuned tuned"] < 1.02 * compared.metrics["lqr"].cost.value < costs["detuned"]
 
 
-def test_a_setting_is_found_within_its_range() -> None:
+def test_settings_are_searched_within_their_range() -> None:
     tuning = made(6, ranges={"detuned": {"share": Range(0.05, 5.0)}})
     assert all(0.05 <= trial.settings["share"] <= 5.0 for trial in tuning.trials["detuned"][1:])
     assert tuning.trials["detuned"][0].settings == {}

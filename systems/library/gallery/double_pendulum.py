@@ -13,6 +13,7 @@ import numpy as np
 from systems.constraints import Inequality
 from systems.costs import Nonlinear
 from systems.distributions import Fixed
+from systems.drawing.shapes import Drawing, box, segment
 from systems.inputs import limit_changes
 from systems.parameters import positive
 from systems.plant import Plant
@@ -91,6 +92,21 @@ class DoublePendulum(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"force": (-self.max_force, self.max_force)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: the cart, two rods, and the force as a bar."""
+        joints = self.joints(Vector(self.state, ca.DM(x), "state"))
+        pivot, joint, tip = (np.array([float(a), float(b)]) for a, b in joints)
+        end = pivot[0] + 0.5 * float(u[0]) / self.max_force
+        return Drawing(
+            [
+                segment((-100.0, 0.0), (100.0, 0.0), "ground"),
+                box(pivot, 0.2, 0.1),
+                segment(pivot, joint),
+                segment(joint, tip),
+                segment(pivot, (end, 0.0), "force"),
+            ]
+        )
 
 
 def double_pendulum_obstacle() -> Task:

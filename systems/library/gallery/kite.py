@@ -8,10 +8,12 @@ from math import pi
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box, Inequality
 from systems.costs import Nonlinear
 from systems.distributions import Fixed
+from systems.drawing.shapes import Drawing, disc, segment
 from systems.inputs import limit_changes
 from systems.parameters import nonnegative, positive
 from systems.plant import Plant
@@ -72,6 +74,22 @@ class Kite(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"deflection": (-10.0, 10.0)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """Seen along the wind: the tether, and the kite, which flies in the direction of its rod."""
+        zenith, azimuth, orientation = (float(value) for value in x)
+        outward, sideways = np.array([np.sin(azimuth), np.cos(azimuth)]), np.array([np.cos(azimuth), -np.sin(azimuth)])
+        place = self.tether * np.sin(zenith) * outward
+        ahead = np.cos(orientation) * np.cos(zenith) * outward - np.sin(orientation) * sideways
+        size = 0.03 * self.tether
+        return Drawing(
+            [
+                segment((-2.0 * self.tether, 0.0), (2.0 * self.tether, 0.0), "ground"),
+                segment((0.0, 0.0), place, "ground"),
+                disc(place, 0.5 * size),
+                segment(place, place + 2.0 * size * ahead),
+            ]
+        )
 
 
 def towing_kite() -> Task:

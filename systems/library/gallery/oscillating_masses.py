@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import casadi as ca
+import numpy as np
 
 from systems.constraints import Box
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.drawing.shapes import Drawing, box, segment
 from systems.inputs import limit_changes
 from systems.parameters import positive
 from systems.plant import Plant
@@ -47,6 +50,15 @@ class MassPair(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"force": (-self.max_force, self.max_force)}
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From the side: two blocks, 6 m apart at rest, with their springs between two walls."""
+        places = [-9.0, -3.0 + float(x[0]), 3.0 + float(x[2]), 9.0]
+        shapes = [segment((wall, -1.0), (wall, 1.0), "ground") for wall in (places[0], places[-1])]
+        shapes += [segment((a, 0.0), (b, 0.0), "ground") for a, b in pairwise(places)]
+        shapes += [box((place, 0.0), 0.8, 0.8) for place in places[1:-1]]
+        shapes.append(segment((places[2], 0.0), (places[2] + 2.0 * float(u[0]) / self.max_force, 0.0), "force"))
+        return Drawing(shapes)
 
 
 def mass_pair() -> Task:

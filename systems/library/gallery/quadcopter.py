@@ -12,6 +12,7 @@ import numpy as np
 
 from systems.costs import Quadratic
 from systems.distributions import Fixed
+from systems.drawing.shapes import Drawing, segment
 from systems.inputs import limit_changes
 from systems.parameters import positive
 from systems.plant import Plant
@@ -64,6 +65,15 @@ class Quadcopter(Plant):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return dict.fromkeys(self.input.names, (0.0, self.max_thrust))
+
+    def drawing(self, x: np.ndarray, u: np.ndarray) -> Drawing:
+        """From above: the four arms, and the direction ahead as a bar."""
+        (sy, sp, sr), (cy, cp, cr) = ((f(x[6:9])) for f in (np.sin, np.cos))
+        ahead, left = np.array([cy * cp, sy * cp]), np.array([cy * sp * sr - sy * cr, sy * sp * sr + cy * cr])
+        centre, side = x[:2], self.arm * sin(pi / 4.0)
+        ends = [centre + side * (a * ahead + b * left) for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1))]
+        shapes = [*(segment(centre, end) for end in ends), segment(centre, centre + 1.5 * self.arm * ahead, "force")]
+        return Drawing(shapes, across="px", up="py")
 
 
 def quadcopter_figure_eight() -> Task:

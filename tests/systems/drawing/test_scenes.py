@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -14,25 +15,40 @@ from ctrl import LQR, Trajectories, compare, simulate
 from ctrl.report import page
 from ctrl.report.additions import Additions
 from ctrl.report.films import shown_run
-from systems import Box, Inequality, InvalidValue, Task
+from systems import Box, Inequality, InvalidValue, Task, Vector
 from systems.drawing import Drawn, Scene, film, is_drawn, scenes
 from systems.inputs import delay_inputs
 from systems.library import (
     CartPole,
     Pendulum,
     PlanarQuadrotor,
+    Quadrotor,
+    Rocket,
     ball_and_plate,
     battery,
     cartpole,
     double_integrator,
+    dynamic_car,
+    kinematic_car,
     oscillating_masses,
+    path_tracking,
     pendulum,
     planar_quadrotor,
+    quadrotor,
+    rocket_landing,
     segway,
 )
+from systems.library.gallery.double_pendulum import DoublePendulum, double_pendulum_obstacle
+from systems.library.gallery.kite import Kite, towing_kite
+from systems.library.gallery.oscillating_masses import MassPair, mass_pair
+from systems.library.gallery.quadcopter import Quadcopter, quadcopter_figure_eight
 from tests.ctrl.report.test_page import Reader
 
-DRAWN = [cartpole, pendulum, planar_quadrotor, ball_and_plate, double_integrator, segway, oscillating_masses]
+DRAWN = [
+    cartpole, pendulum, planar_quadrotor, ball_and_plate, double_integrator, segway, oscillating_masses, rocket_landing,
+    quadrotor, path_tracking, kinematic_car, dynamic_car, double_pendulum_obstacle, mass_pair, quadcopter_figure_eight,
+    towing_kite,
+]  # fmt: skip
 
 
 def resting(task: Task, x: np.ndarray, steps: int = 4, margin: float = -1.0) -> Trajectories:
@@ -97,6 +113,113 @@ def test_the_drawn_rotors_push_where_the_body_accelerates() -> None:
     spin = np.array(plant.casadi()(x, np.array([4.0, 3.0]), np.zeros(1), [])).ravel()[5]
     assert spin > 0, "more thrust on the right turns it to the left, counter-clockwise,"
     assert right[0] > left[0], "with the first rotor on the right"
+
+
+def test_the_flame_of_the_rocket_pushes_it_where_it_accelerates() -> None:
+    plant = Rocket()
+    x, u = np.array([5.0, 60.0, 0.2, 1.0, -9.0, 0.01]), np.array([250.0, 0.1])
+    rocket = moving(plant, x, u, np.zeros(1), lambda d: d.shapes[2].points.mean(axis=0))
+    _, flame, body = plant.drawing(x, u).shapes
+    np.testing.assert_allclose(body.points.mean(axis=0), x[:2])
+    push = flame.points[0] - flame.points[1]
+    expected = 1e3 * u[0] / plant.mass * push / np.linalg.norm(push)
+    np.testing.assert_allclose(rocket, expected - [0.0, plant.gravity], atol=1e-3)
+    tilt = body.points[2:].mean(axis=0) - body.points[:2].mean(axis=0)
+    np.testing.assert_allclose(flame.points[0], x[:2] - 0.5 * tilt, atol=1e-9)  # at the foot
+    turning = np.array(plant.casadi()(x, u, np.zeros(1), [])).ravel()[5]
+    assert np.sign(tilt[0] * push[1] - tilt[1] * push[0]) == -np.sign(turning), (
+        "a push at the foot turns it the other way"
+    )
+
+
+def test_the_drawn_arms_of_the_quadrotor_are_those_of_its_torques() -> None:
+    plant = Quadrotor()
+    q = np.array([0.9, 0.1, 0.3, -0.2])
+    x = np.concatenate([[0.1, 0.2, 0.3], q / np.linalg.norm(q), np.zeros(6)])
+    u = np.array([0.05, 0.06, 0.07, 0.08])
+    drawing = plant.drawing(x, u)
+    pull = moving(plant, x, u, np.zeros(3), lambda d: d.shapes[0].points[0]) + np.array([0.0, plant.gravity])
+    for shape in drawing.shapes[1::2]:
+        bar = shape.points[1] - shape.points[0]
+        assert np.dot(bar, pull) == pytest.approx(np.linalg.norm(bar) * np.linalg.norm(pull), rel=1e-4)
+    level = np.concatenate([np.zeros(3), [1.0], np.zeros(9)])
+    tips = [shape.points[1][0] for shape in plant.drawing(level, u).shapes[::2]]
+    np.testing.assert_allclose(np.array(tips) / plant.arm, np.array([1, -1, -1, 1]) * 0.5**0.5)
+    # More thrust on the right lifts the right side: the body rolls to the left, whose arms sink.
+    after = level + 1e-2 * np.array(plant.casadi()(level, [0.0, 0.0, 1e-3, 1e-3], np.zeros(3), [])).ravel()
+    after[3:7] += 1e-2 * np.array(plant.casadi()(after, np.zeros(4), np.zeros(3), [])).ravel()[3:7]
+    heights = [shape.points[1][1] - after[2] for shape in plant.drawing(after, u).shapes[::2]]
+    assert min(heights[2:]) > 0 > max(heights[:2])
+
+
+@pytest.mark.parametrize("make", [kinematic_car, path_tracking])
+def test_cars_move_where_their_rear_axle_points_and_turn_to_the_side_of_their_wheels(make: Any) -> None:
+    plant, h = make().plant, 1e-6
+    x = np.array([3.0, 0.5, 0.2, 12.0, 0.3]) if make is kinematic_car else np.array([0.5, 0.3])
+    u = np.array([0.0, 0.0]) if make is kinematic_car else np.array([0.2])
+    flow = np.array(plant.casadi()(x, u, [], [])).ravel()
+    along = {kinematic_car: slice(0, 1), path_tracking: slice(1, 2)}[make]
+    body, wheel = plant.drawing(x, u).shapes[along][0], plant.drawing(x, u).shapes[-1]
+    axis = body.points[1] - body.points[0]
+    turned = wheel.points[1] - wheel.points[0]
+    assert axis[0] * turned[1] - axis[1] * turned[0] > 0
+    if make is kinematic_car:
+        moved = plant.drawing(x + h * flow, u).shapes[0].points
+        middle = 0.5 * (plant.front + plant.rear) / (1.7 * (plant.front + plant.rear))
+        rear = [p.mean(axis=0) - middle * (p[1] - p[0]) for p in (body.points, moved)]
+        np.testing.assert_allclose(np.cross([*(rear[1] - rear[0]), 0.0], [*axis, 0.0]) / h, 0.0, atol=1e-3)
+        assert np.linalg.norm(rear[1] - rear[0]) / h == pytest.approx(12.0, rel=1e-4)
+    else:
+        slope = float(axis[1] / np.linalg.norm(axis))
+        assert flow[0] == pytest.approx(plant.speed * slope)
+
+
+def test_momentum_of_the_drawn_double_pendulum_changes_by_the_force() -> None:
+    plant = DoublePendulum()
+    x, u = np.array([0.2, 0.5, -0.8, 0.1, 1.0, -1.5]), np.array([2.0])
+
+    def weighted(drawing: Any) -> np.ndarray:
+        _, cart, one, two, _ = drawing.shapes
+        centres = [shape.points.mean(axis=0) for shape in (cart, one, two)]
+        return np.asarray(np.array([plant.cart_mass, plant.mass_1, plant.mass_2]) @ centres)
+
+    assert moving(plant, x, u, np.zeros(0), weighted)[0] == pytest.approx(2.0, rel=1e-4)
+
+
+def test_the_drawn_kite_flies_where_it_points() -> None:
+    """Against the flow along its heading, which only a finite glide ratio adds to."""
+    plant = Kite(glide_ratio=1e9)
+    x = np.array([0.6, 0.3, 0.5])
+    flow = np.array(plant.casadi()(x, [0.0], [], [])).ravel()
+    place, rod = plant.drawing(x, np.zeros(1)).shapes[2:]
+    step = 1e-6 * flow / np.abs(flow).max()
+    moved = plant.drawing(x + step, np.zeros(1)).shapes[2].points.mean(axis=0) - place.points.mean(axis=0)
+    ahead = rod.points[1] - rod.points[0]
+    assert np.dot(moved, ahead) == pytest.approx(np.linalg.norm(moved) * np.linalg.norm(ahead), rel=1e-6)
+    assert place.points.mean(axis=0)[1] == pytest.approx(float(plant.height(Vector(plant.state, ca.DM(x), "state"))))
+
+
+def test_the_drawn_quadcopter_leans_to_where_it_accelerates() -> None:
+    plant = Quadcopter()
+    x = np.zeros(12)
+    x[6:9] = 0.4, 0.3, 0.2
+    pull = moving(plant, x, np.full(4, 0.1), np.zeros(0), lambda d: d.shapes[0].points[0])
+    *arms, ahead = plant.drawing(x, np.full(4, 0.1)).shapes
+    forward, left = (arms[0].points[1] - arms[i].points[1] for i in (1, 3))
+    # In its own axes, the upward one of an attitude is forward x left, of which the drawing shows the shadow.
+    c, s = np.cos([0.4, 0.3, 0.2]), np.sin([0.4, 0.3, 0.2])
+    expected = [c[0] * s[1] * c[2] + s[0] * s[2], s[0] * s[1] * c[2] - c[0] * s[2]]
+    np.testing.assert_allclose(pull / np.linalg.norm(pull), expected / np.linalg.norm(expected), rtol=1e-4)
+    side = 2 * plant.arm * 0.5**0.5
+    heights = [np.sqrt(1 - np.linalg.norm(v / side) ** 2) for v in (forward, left)]
+    assert heights == pytest.approx([s[1], c[1] * s[2]])
+    assert np.dot(ahead.points[1] - ahead.points[0], forward) > 0
+
+
+def test_the_force_acts_on_the_second_of_two_masses() -> None:
+    still, pushed = (MassPair().drawing(np.zeros(4), np.array([u])).shapes for u in (0.0, 0.5))
+    assert pushed[-1].points[1][0] == pushed[-1].points[0][0] + 2.0
+    assert pushed[-1].points[0][0] == still[-2].points.mean(axis=0)[0] == 3.0
 
 
 @pytest.mark.parametrize("make", DRAWN)
