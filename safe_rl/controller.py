@@ -17,6 +17,7 @@ from ctrl.knowledge import Knowledge
 from ctrl.laws.law import Law
 from ctrl.laws.residual import Residual
 from safe_rl.answers import POLICY, objective
+from safe_rl.measured_policy import MeasuredPolicyController
 from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
@@ -100,9 +101,10 @@ class PolicyController:
         return self._act.base if self._is_regulator and isinstance(self._act, Residual) else self._act
 
     @classmethod
-    def load(cls, task: Task, path: str | Path) -> PolicyController:
-        """Loads a policy saved by ``Policy.save`` as a controller."""
-        return cls(task, Policy.load(path))
+    def load(cls, task: Task, path: str | Path) -> PolicyController | MeasuredPolicyController:
+        """Loads a policy saved by ``Policy.save`` as a controller; for a task whose policies observe the measured
+        signals, as a :class:`safe_rl.MeasuredPolicyController`."""
+        return (MeasuredPolicyController if task.observes_measurement else cls)(task, Policy.load(path))
 
     def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
         """Writes the policy as a C99 project; see :func:`ctrl.export.export`.

@@ -9,8 +9,9 @@ from typing import Any, Self
 import casadi as ca
 
 from systems.plant import Plant
+from systems.signals import Signals
 
-__all__ = ["CarryingPlant"]
+__all__ = ["CarryingPlant", "carried"]
 
 
 class CarryingPlant(Plant, ABC):
@@ -46,3 +47,21 @@ class CarryingPlant(Plant, ABC):
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return self.inner.limits()
+
+
+def carried(around: Plant, plant: Plant) -> Plant:
+    """A plant with what another adds to the one that it carries, such as previous inputs and signals known ahead; the
+    plant itself if it has the same signals as the other one, or as none that is carried.
+
+    Args:
+        around: the plant of a task, transformed or not.
+        plant: as it was before the transformations.
+    """
+    if not isinstance(around, CarryingPlant) or _declared(plant) == _declared(around):
+        return plant
+    inner = carried(around.inner, plant)
+    return around.with_inner(inner) if _declared(inner) == _declared(around.inner) else plant
+
+
+def _declared(plant: Plant) -> tuple[Signals, Signals, Signals]:
+    return plant.state, plant.input, plant.disturbance

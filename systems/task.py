@@ -11,6 +11,7 @@ import numpy as np
 
 from systems.abstract_task import AbstractTask
 from systems.arguments import expect_name, expect_number, expect_whole
+from systems.carrying_plant import carried
 from systems.constraints import Box, Constraint
 from systems.costs import Cost, Quadratic
 from systems.describe import content
@@ -152,8 +153,9 @@ class Task(AbstractTask):
             plant.disturbance,
         ):
             raise InvalidValue(
-                f"task '{self.name}': the true plant has other signals than the nominal one; "
-                "limit_changes and the other transformations of inputs take a true plant over, so give it before them"
+                f"task '{self.name}': the true plant has other signals than the nominal one; give it by "
+                "task.with_truth(plant), which also accepts the plant before transformations of the task, such as "
+                "limit_changes and know_ahead"
             )
         with located(f"{subject}: measurement", TriviumError):
             if self.measurement is not None:
@@ -254,8 +256,14 @@ class Task(AbstractTask):
         return VectorEnv(self, n, device=device, seed=seed, dtype=dtype)
 
     def with_truth(self, truth: Plant) -> Task:
-        """The same task with another plant as the true plant."""
-        return dataclasses.replace(self, truth=truth)
+        """The same task with another plant as the true plant.
+
+        Args:
+            truth: the true plant. If the task was transformed, as by :func:`systems.inputs.limit_changes`, it may be
+                the plant before that: it is transformed likewise.
+        """
+        around = self.plant if self.truth is None else self.truth
+        return dataclasses.replace(self, truth=carried(around, truth) if isinstance(truth, Plant) else truth)
 
     def with_variation(self, variation: Distribution) -> Task:
         """The same task with parameters of the plant drawn for every run."""

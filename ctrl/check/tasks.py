@@ -15,9 +15,10 @@ from ctrl.check.report import Check, Objection, Report, attempt
 from ctrl.check.samples import of_task
 from ctrl.comparison.draws import draw, objection
 from ctrl.regulator import LQR
-from systems import Budget, Task, Trajectory, linearise
+from systems import Budget, Discretisation, Task, Trajectory, linearise
 from systems.errors import TriviumError, expect
 from systems.forecast import with_known
+from systems.inputs.augmented_plant import SampledPlant
 from systems.lowering import lower
 from systems.lowering.program import read
 from systems.measured_history import observed_in_words
@@ -186,7 +187,7 @@ def _least(task: Task) -> str:
     """Whether a constant reference is an optimal steady state."""
     reading = task.reading
     if not task.reference.is_constant:
-        return "" if reading.gradient_vanishes else "it moves, and the cost is not least on it"
+        return "" if reading.gradient_vanishes else "not asked of a reference that moves; the cost is not least on it"
     if reading.not_differentiable:
         raise Objection(f"the equations call {reading.not_differentiable}, which has no derivatives to find out with")
     if not reading.settles_elsewhere():
@@ -371,18 +372,30 @@ def _moves(task: Task) -> None:
 
 
 def _fine(task: Task) -> str:
-    if task.integrator in ("euler", "exact") or task.plant.is_discrete:
+    finer = _finer(task.dynamics)
+    if finer is None:
         return f"{task.dynamics} is taken as meant"
     x, w = _draws(task)
     _, u = task.reference.at(task.plant, np.zeros(len(x), dtype=int))
-    coarse, fine = (
-        dataclasses.replace(task, substeps=factor * task.substeps).dynamics.lower("numpy")(x, u, w, np.zeros(0))
-        for factor in (1, 4)
-    )
+    coarse, fine = (dynamics.lower("numpy")(x, u, w, np.zeros(0)) for dynamics in (task.dynamics, finer))
     error = float(np.max(np.abs(coarse - fine) / (1e-3 + np.abs(fine - x).max(axis=0)), initial=0.0))
     if not error <= 1e-2:
         raise Objection(f"a sample differs by {100 * error:.2g} % from one with four times the substeps")
     return f"a sample differs by {100 * error:.1g} % from one with four times the substeps"
+
+
+def _finer(dynamics: Discretisation) -> Discretisation | None:
+    """The same with four times the substeps, also within a plant with previous inputs or signals known ahead; None if
+    no integrator approximates anything."""
+    plant = dynamics.plant
+    if isinstance(plant, SampledPlant):
+        inner = _finer(plant.sampling)
+        if inner is None:
+            return None
+        return dynamics.replace(dataclasses.replace(plant, sampling=inner))  # type: ignore[type-var]
+    if dynamics.integrator in ("euler", "exact") or plant.is_discrete:
+        return None
+    return dataclasses.replace(dynamics, substeps=4 * dynamics.substeps)
 
 
 def _costs(task: Task) -> None:

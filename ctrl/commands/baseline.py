@@ -19,6 +19,10 @@ class Baseline:
 
     Args:
         task: where LQR does not apply, nothing is said of it.
+
+    Attributes:
+        name: of a controller to compare a policy with, as in `trivium compare --controllers`: LQR, or nonlinear MPC
+            where LQR does not apply.
     """
 
     def __init__(self, task: Any) -> None:
@@ -29,10 +33,13 @@ class Baseline:
 
         self.task = task
         self._costs: np.ndarray | None = None
+        self.name = "nonlinear-mpc"
         if isinstance(task, Task):
             try:
                 self._draws = draw_all(task, RUNS, (0,))
-                self._costs = self._run(LQR(task))
+                regulator = LQR(task)
+                self.name = "lqr"
+                self._costs = self._run(regulator)
             except TriviumError:
                 pass
 

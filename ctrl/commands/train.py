@@ -112,7 +112,7 @@ class Train:
         tell(policy, ", though worse than LQR" if is_worse else "")
         if verdict:
             print(verdict)
-        print(f"to compare it: trivium compare {self.task} --controllers lqr {policy.path}")
+        print(f"to compare it: trivium compare {self.task} --controllers {baseline.name} {policy.path}")
         return 0
 
     def _choose(self, learner: Any) -> None:

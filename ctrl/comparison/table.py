@@ -222,6 +222,8 @@ def _endings(comparison: ComparisonData) -> list[str]:
     meant = [f"{status.replace('_', ' ')}: {meaning}" for status, meaning in _ENDINGS.items() if status in occurred]
     if not meant:
         return []
+    if not occurred & (_ENDINGS.keys() - {Status.TERMINAL_SET_UNREACHABLE}):
+        return meant  # a plan was found and applied
     then = (
         "in such a sample, the solver's last point is applied if it is nearly optimal, otherwise the shifted last "
         "plan, or else a backup control law"

@@ -75,6 +75,12 @@ def page(code: ControllerCode, name: str, recording: Recording) -> str:
             "cmake -S . -B build && cmake --build build && ctest --test-dir build",
             "```",
             "",
+            "without CMake:",
+            "",
+            "```bash",
+            f"cc -std=c99 -O2 -Iinclude src/{name}.c test/test.c -lm -o recorded_steps && ./recorded_steps",
+            "```",
+            "",
             f"or compile `src/{name}.c` with your code, without `-ffast-math`: measurements are tested for NaN. "
             f"The test repeats {len(recording.samples)} steps that the Python controller took, some without a "
             f"measurement. Of these {recording.compared.sum()} are compared, where its solver converged, with equal "

@@ -46,6 +46,14 @@ class LoopData(ABC):
         return summary(self.log, self.columns, self.fallbacks)
 
     @cached_property
+    def margins(self) -> np.ndarray:
+        """The task's margins of every sample that the log holds, (s, constraints), at the state that was acted on and
+        the applied input; positive where a constraint is violated, NaN where it is undefined."""
+        with np.errstate(all="ignore"):
+            margins = lower(self.task.margin_function(), to="numpy")(self.columns.x, self.columns.u)
+        return np.asarray(margins).reshape(len(self.columns.k), len(self.task.constraints))
+
+    @cached_property
     def stage_costs(self) -> np.ndarray:
         """The task's stage cost of every sample that the log holds, (s,), at the state that was acted on."""
         x_ref, u_ref = self.task.reference.at(self.task.plant, self.columns.k)

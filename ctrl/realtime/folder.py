@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ctrl.comparison.verdicts import violated_samples
 from ctrl.controller import Source, Status
 from ctrl.realtime.estimate import Freshness
 from ctrl.realtime.figure import figure
@@ -99,6 +102,7 @@ def trace(run: LoopData) -> Iterator[dict[str, Any]]:
 
 def _numbers(run: LoopData, command: Sequence[str]) -> dict[str, Any]:
     settings = dataclasses.asdict(run.settings)
+    names = [constraint.name for constraint in run.task.constraints]
     cost = float(run.stage_costs.mean()) if len(run.columns.k) else math.nan
     return _finite(
         {
@@ -108,11 +112,18 @@ def _numbers(run: LoopData, command: Sequence[str]) -> dict[str, Any]:
             "settings": settings,
             "summary": dataclasses.asdict(run.summary),
             "mean_stage_cost": cost,
+            "violated_samples": dict(zip(names, violated_samples(run.margins).sum(axis=0).tolist(), strict=True)),
+            "worst_margins": dict(zip(names, _largest(run.margins), strict=True)),
             "restarts": run.restarts,
             "stopped": run.stopped,
             "errors": list(run.errors),
         }
     )
+
+
+def _largest(margins: np.ndarray) -> list[float]:
+    """The largest margin of each constraint; NaN where it is undefined at any sample, or there is no sample."""
+    return margins.max(axis=0).tolist() if len(margins) else [math.nan] * margins.shape[1]
 
 
 def _finite(value: Any) -> Any:

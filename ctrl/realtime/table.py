@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ctrl.comparison.verdicts import violated_samples
 from ctrl.realtime.summary import LoopSummary, Quantiles
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def text(run: LoopData) -> str:
     more = []
     if len(run.columns.k):
         more.append(f"mean stage cost   {run.stage_costs.mean():.6g}")
+        more += _violations(run)
     if numbers.held < numbers.samples:
         more.append(f"times are those of the last {numbers.held} samples, which the log holds")
     if run.restarts:
@@ -80,3 +83,17 @@ def text(run: LoopData) -> str:
         more.append(f"stopped by        {run.stopped}")
     more += [f"error             {error}" for error in run.errors]
     return out.getvalue() + "\n".join(more)
+
+
+def _violations(run: LoopData) -> list[str]:
+    """One line per violated constraint; one in all if none is violated."""
+    names = [constraint.name for constraint in run.task.constraints]
+    if not names:
+        return []
+    label, lines = "constraints       ", []
+    for name, margins in zip(names, run.margins.T, strict=True):
+        violated = violated_samples(margins)
+        if violated.any():
+            worst = f"by up to {np.nanmax(margins):.3g}" if np.isfinite(margins[violated]).any() else "undefined there"
+            lines.append(f"{label}'{name}' violated at {violated.sum()} of {len(margins)} samples, {worst}")
+    return lines or [f"{label}no sample violates {', '.join(map(repr, names))}"]

@@ -53,8 +53,7 @@ class ScenarioMPC(OnlineController):
         mpc: the controller of all copies together.
 
     Raises:
-        NotApplicable: a task with budgets of excess, integer inputs, limits on the change of inputs or signals that are
-            known ahead, or one that NonlinearMPC refuses.
+        NotApplicable: a task with budgets of excess or integer inputs, or one that NonlinearMPC refuses.
         InvalidValue: no scenario, or a plant with other signals or tighter input limits than the task's.
     """
 
@@ -128,8 +127,6 @@ ANSWERS = Answers(
         **OF_ONE.by_part,
         Part.EXCESS_BUDGET: _refused("the budget of excess {names}", "make the constraint hard or soft"),
         Part.INTEGER: _refused("the integer {names}", "use NonlinearMPC(task), which searches for it"),
-        Part.CHANGE_LIMIT: _refused("limits on the change of {names}", "use NonlinearMPC(task), which keeps them"),
-        Part.FORECAST: _refused("{names}, known ahead", "use NonlinearMPC(task), which predicts with the forecast"),
     }
 )
 _OF_PLANTS = Answers({**dict.fromkeys(Part, EXACT), Part.KINKED_PLANT: OF_ONE.by_part[Part.KINKED_PLANT]})

@@ -15,6 +15,7 @@ from systems import (
     Cost,
     Discretisation,
     Fixed,
+    Forecast,
     InvalidValue,
     Plant,
     Reference,
@@ -25,6 +26,7 @@ from systems import (
     Vector,
 )
 from systems.arguments import expect_number
+from systems.carrying_plant import carried
 from systems.errors import expect
 from systems.reading.conditions import is_input_box
 from systems.signals import Values, expect_values
@@ -40,7 +42,8 @@ class Scenario:
     """A plant and a disturbance that may occur over the horizon.
 
     Args:
-        plant: default: the nominal one.
+        plant: of the task, or the one before transformations such as :func:`systems.inputs.limit_changes`, which are
+            then applied to it; default: the nominal one.
         disturbance: constant over the horizon, by name (others zero) or in order; default: zero.
         weight: probability of the scenario, up to a common factor; default: 1.
     """
@@ -88,8 +91,17 @@ class _Copies(Plant):
         return self.samplings[0].dt
 
     @property
+    def forecast(self) -> Forecast | None:
+        """That of the task, for the signals of every scenario."""
+        inner, count = self.inner.forecast, len(self.samplings)
+        if inner is None:
+            return None
+        copies = Signals(signal for i in range(count) for signal in _named(inner.signals, i))
+        return dataclasses.replace(inner, signals=copies, predicted=np.tile(inner.predicted, (1, count)), actual=None)
+
+    @property
     def state(self) -> Signals:  # type: ignore[override]
-        copies = [_named(self.inner.state, i) for i in range(len(self.samplings))]
+        copies = [self.states_of(i) for i in range(len(self.samplings))]
         flags = [Signal(f"shared_{j}") for j in range(self.shared)]
         return Signals(signal for group in (*copies, flags) for signal in group)
 
@@ -112,6 +124,15 @@ class _Copies(Plant):
             following.append(sampling.function()(x_i, u_i, ca.DM(disturbance), ca.SX(0, 1)))
         flags = [x[f"shared_{j}"] for j in range(1, self.shared)] + [ca.SX(0)]
         return ca.vertcat(*following, *flags)
+
+    def states_of(self, i: int) -> Signals:
+        """The states of scenario ``i``; those that are known ahead have the names that the forecast gives them."""
+        named, inner = _named(self.inner.state, i), self.inner.forecast
+        if inner is None:
+            return named
+        own = dataclasses.replace(inner, signals=_named(inner.signals, i), actual=None)
+        known = dict(zip(inner.states.names, own.states, strict=True))
+        return Signals(known.get(s.name, n) for s, n in zip(self.inner.state, named, strict=True))
 
     def of(self, i: int, x: Any, u: Any) -> tuple[Any, Any]:
         """State (n, 1) of scenario ``i`` and the input (m, 1) that is applied in it."""
@@ -225,15 +246,15 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
         InvalidValue: a plant whose signals differ from the task's, or with tighter limits of its inputs.
     """
     plant, count = task.plant, len(scenarios)
-    for scenario in scenarios:
-        own = scenario.plant or plant
+    plants = [plant if scenario.plant is None else carried(plant, scenario.plant) for scenario in scenarios]
+    for own in plants:
         if (own.state, own.input, own.disturbance) != (plant.state, plant.input, plant.disturbance):
             raise InvalidValue(
                 f"the signals of {own.name} in a scenario differ from those of {plant.name}, the task's plant"
             )
         _expect_limits(task, own)
     copies = _Copies(
-        tuple(task.dynamics.replace(s.plant or plant) for s in scenarios),
+        tuple(task.dynamics.replace(own) for own in plants),
         tuple(tuple(plant.disturbance.optional(s.disturbance, "disturbance of a scenario")) for s in scenarios),
         shared,
         tuple(zip(*(bound.tolist() for bound in task.input_bounds), strict=True)),
@@ -252,7 +273,7 @@ def scenario_task(task: Task, scenarios: Sequence[Scenario], shared: int) -> Tas
         Fixed(tuple(start)),
         tuple(_in_scenario(c, copies, i, weight) for c in kept for i, weight in enumerate(weights)),
         _Repeated(task, copies),
-        tolerance={f"{name}_0": np.inf for name in plant.state.names},
+        tolerance=dict.fromkeys(copies.states_of(0).names, np.inf),
         discount=task.discount,
     )
 

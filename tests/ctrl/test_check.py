@@ -29,6 +29,7 @@ from systems import (
     equilibrium,
     signals,
 )
+from systems.inputs import limit_changes
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import Pendulum, pendulum, pendulum_swing_up
 
@@ -191,6 +192,7 @@ def test_broken_tasks_are_refused(task: Task, check: str, why: str) -> None:
 def test_doubtful_tasks_are_warned_of() -> None:
     assert "drifts off it" in warned(check_task(changed(reference=SetPoint({"angle": 0.3}))))
     assert "four times the substeps" in warned(check_task(changed(dt=0.6)))
+    assert "four times the substeps" in warned(check_task(limit_changes(changed(dt=0.6), {"force": 100.0})))
     assert "no state has a tolerance" in warned(check_task(changed(initial=Fixed(), tolerance=None)))
 
 

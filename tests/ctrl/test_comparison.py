@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import casadi as ca
 import matplotlib
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
-from ctrl.comparison import Rate
+from ctrl.comparison import Rate, table
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
 from ctrl.comparison.problem import difference
@@ -334,3 +336,11 @@ def test_figures_of_other_shapes() -> None:
     assert phase_plane(swing) == (0, 1)
     assert phase_plane(TASK) == (1, 3), "the costliest coordinate against its speed"
     compare(swing, {"lqr": LQR}, starts=3).figure()
+
+
+@pytest.mark.parametrize("status", [Status.TERMINAL_SET_UNREACHABLE, Status.INFEASIBLE])
+def test_a_plan_without_its_terminal_set_is_not_said_to_be_replaced(status: Status) -> None:
+    metrics: Any = SimpleNamespace(metrics={"mpc": SimpleNamespace(statuses={status: 3})})
+    said = " ".join(table._endings(metrics))
+    assert status.replace("_", " ") in said
+    assert ("nearly optimal" in said) is (status is Status.INFEASIBLE)

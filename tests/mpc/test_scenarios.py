@@ -12,11 +12,22 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from ctrl import NotApplicable
 from ctrl.controller import Source, Status
 from ctrl.loop import simulate
 from mpc import NonlinearMPC, Scenario, ScenarioMPC
-from systems import Box, Fixed, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, TriviumError
+from systems import (
+    Box,
+    Fixed,
+    InvalidValue,
+    LinearPlant,
+    Nonlinear,
+    Quadratic,
+    SetPoint,
+    Task,
+    TriviumError,
+    know_ahead,
+    signals,
+)
 from systems.inputs import limit_changes
 from systems.library import CartPole, Pendulum, cartpole, cartpole_track
 
@@ -195,5 +206,58 @@ def test_misuse_is_refused() -> None:
         ScenarioMPC(task, masses(), horizon=5, shared=6)
     with pytest.raises(InvalidValue, match="weight"):
         Scenario(weight=0.0)
-    with pytest.raises(NotApplicable, match="change"):
-        ScenarioMPC(limit_changes(task, {"force": 1.0}), masses())
+    with pytest.raises(InvalidValue, match="signals of Pendulum"):
+        ScenarioMPC(limit_changes(task, {"force": 1.0}), [Scenario(Pendulum())])
+
+
+def priced(preview: int = 0) -> Task:
+    """The cart-pole with a price of its force that is known ahead, and a limit on the force's change."""
+    base = replace(cartpole(), disturbance=Fixed())
+    prices = 0.1 + 0.05 * np.sin(np.arange(base.steps + 1))
+    task = know_ahead(
+        base,
+        signals("price [-]"),
+        {"price": prices},
+        persistence=0.7,
+        preview=preview,
+        cost=Nonlinear(
+            lambda x, u, xr, ur: x.position**2 + 10 * x.angle**2 + 0.1 * x.velocity**2 + x.price * u.force**2
+        ),
+    )
+    return limit_changes(task, {"force": 4.0})
+
+
+@pytest.mark.parametrize("preview", [0, 2])
+def test_the_nominal_scenario_with_forecasts_and_limited_changes(preview: int) -> None:
+    """Plans equal those of nonlinear MPC, also if the present price is not as predicted."""
+    task = priced(preview)
+    x = task.initial.mean(task.plant.state)
+    x[:2], x[task.plant.state.where("price")] = [0.3, 0.05], 0.17
+    one, plain = ScenarioMPC(task, [Scenario()], 10), NonlinearMPC(task, 10)
+    assert one.step(x, 3).status is plain.step(x, 3).status is Status.SOLVED
+    assert one.plan is not None
+    assert plain.plan is not None
+    np.testing.assert_allclose(one.plan.x, plain.plan.x, atol=1e-5)
+    np.testing.assert_allclose(one.plan.u, plain.plan.u, atol=1e-5)
+    assert np.isclose(np.abs(np.diff(plain.plan.u[:, 0])).max(), 4.0 * task.dt, atol=1e-5)  # the limit acts
+
+
+def test_every_scenario_keeps_limits_and_forecast() -> None:
+    task = priced(preview=1)
+    x = task.initial.mean(task.plant.state)
+    x[:2], x[task.plant.state.where("price")] = [0.3, 0.05], 0.17
+    mpc = ScenarioMPC(task, masses(), 10)
+    assert mpc.step(x, 3).status is Status.SOLVED
+    plan, n = mpc.mpc.plan, len(task.plant.state)
+    assert plan is not None
+    forecast = task.plant.forecast
+    assert forecast is not None
+    for i, mass in enumerate(MASSES):
+        step = task.dynamics.replace(task.plant.with_parameters({"pole_mass": mass})).function()  # type: ignore[attr-defined]
+        states, inputs = plan.x[:, i * n : (i + 1) * n], plan.u[:, i : i + 1]
+        for k, u in enumerate(inputs):
+            driving = dict(zip(forecast.disturbances.names, forecast.driving(3 + k), strict=True))
+            w = task.plant.disturbance.array(driving, default=0.0)
+            np.testing.assert_allclose(step(states[k], u, w, []).full()[:, 0], states[k + 1], atol=1e-5)
+        forces = np.concatenate([[x[task.plant.state.where("previous_force")]], inputs[:, 0]])
+        assert (np.abs(np.diff(forces)) <= 4.0 * task.dt + 1e-5).all()

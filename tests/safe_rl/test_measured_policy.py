@@ -13,6 +13,7 @@ import torch
 from ctrl import LQR, ExtendedKalmanFilter, NotApplicable, OutputFeedback, compare, simulate
 from ctrl.check import check_controller, check_task
 from ctrl.comparison.draws import draw_all
+from ctrl.discovery import load
 from ctrl.export import export
 from ctrl.foreign import from_function
 from safe_rl import DSACT, JumpStart, MeasuredPolicyController, Policy, PolicyController
@@ -296,3 +297,12 @@ def test_an_estimator_has_no_c_code(tmp_path: Path) -> None:
     task = dataclasses.replace(pendulum(), measurement=NOISY)
     with pytest.raises(NotApplicable, match="has no C code"):
         export(OutputFeedback(LQR(task), ExtendedKalmanFilter(task)), tmp_path)
+
+
+def test_a_file_is_loaded_as_what_its_task_observes(tmp_path: Path) -> None:
+    """As `trivium compare TASK --controllers FILE.policy` loads it."""
+    for task, kind in ((measured(), MeasuredPolicyController), (pendulum(), PolicyController)):
+        policy_of(task).save(tmp_path / "a.policy")
+        controller = load("trivium.controllers", str(tmp_path / "a.policy"))(task)
+        assert type(controller) is kind
+        assert np.isfinite(simulate(task, controller, task.initial.mean(task.plant.state)[None]).cost).all()

@@ -24,7 +24,7 @@ from safe_rl.trials import stabilises
 from systems import InvalidValue, Quadratic, Task
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
-from systems.library import cartpole, double_integrator, pendulum, pendulum_swing_up
+from systems.library import battery, cartpole, double_integrator, pendulum, pendulum_swing_up
 from tests.exported import Compiled, largest_difference
 from tests.safe_rl.tasks import TINY, assert_same_run, two_budgets
 
@@ -264,3 +264,4 @@ def test_verdict_beside_lqr(tmp_path: Path) -> None:
     assert is_worse
     assert Baseline(TASK).returns["LQR"] < 0
     assert Baseline(pendulum_swing_up()).verdict(tmp_path / "none.policy") == ("", False)
+    assert (Baseline(TASK).name, Baseline(battery()).name) == ("lqr", "nonlinear-mpc")

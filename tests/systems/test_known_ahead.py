@@ -234,6 +234,23 @@ def test_readers_of_one_plant_for_all_time_refuse(tmp_path: Any) -> None:
         Loop(task, LinearMPC(task, 3), SimulatedPlant(task, clock, np.zeros(2)), clock=clock)
 
 
+def test_the_true_plant_may_be_given_before_or_after_transformations() -> None:
+    leaky = dataclasses.replace(PLANT, A=[[-0.7]])
+    actual = np.random.default_rng(2).normal(size=30)
+
+    def transformed(task: Task) -> Task:
+        return limit_changes(know_ahead(task, signals("rain [mm]"), {"rain": SERIES}, {"rain": actual}), {"pump": 1.0})
+
+    before, after = transformed(TASK.with_truth(leaky)), transformed(TASK).with_truth(leaky)
+    assert before.truth == after.truth
+    x0 = before.initial.mean(before.plant.state)[None]
+    runs = [simulate(task, Constant([0.1]), x0) for task in (before, after)]
+    np.testing.assert_array_equal(runs[0].states, runs[1].states)
+    assert not np.array_equal(runs[0].states, simulate(transformed(TASK), Constant([0.1]), x0).states)
+    with pytest.raises(InvalidValue, match="before transformations of the task"):
+        transformed(TASK).with_truth(HeatPump())
+
+
 def test_energy_is_kept_in_the_heated_house() -> None:
     """What goes into air, floor and water is what the pump and the sun give and the walls lose."""
     plant, rng = HeatPump(), np.random.default_rng(0)

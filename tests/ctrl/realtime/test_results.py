@@ -21,11 +21,12 @@ from rich.console import Console
 
 from ctrl import LQR
 from ctrl.cli import main
-from ctrl.realtime import Loop, LoopRun, LoopSettings, SimulatedClock
+from ctrl.realtime import Loop, LoopRun, LoopSettings, SimulatedClock, SimulatedPlant
 from ctrl.realtime import doctor as doctor_module
 from ctrl.realtime.doctor import Finding, findings, jitter
 from ctrl.realtime.view import View
 from mpc.doctor import Solvers
+from systems.library import double_integrator
 from tests.ctrl.realtime.plants import TASK, Slow, Wrapped, plant
 
 ROOT = Path(__file__).parents[3]
@@ -92,6 +93,25 @@ def test_the_table(run: LoopRun) -> None:
     assert re.search(r"step: asked to answered\s*│\s*1\.000 │ 120\.000", text)
     assert "fresh 38, missing 1" in text
     assert "times [ms]" in text
+
+
+def test_violated_constraints_are_counted(tmp_path: Path) -> None:
+    """The regulator, as the fallback of a controller that is always late, drives faster than the task permits."""
+    task, clock = double_integrator(), SimulatedClock()
+    settings = LoopSettings(seconds=3.0, in_process=True)
+    simulated = SimulatedPlant(task, clock, np.array([4.0, 0.0]), None)
+    run = Loop(task, LQR, simulated, settings, clock=clock).run()
+    speeds = np.abs(run.columns.x[:, 1])
+    count, beyond = int((speeds > 1 + 1e-6).sum()), speeds.max() - 1
+    assert 0 < count < len(speeds)
+    named = [c.name for c in task.constraints]
+    at = int(np.flatnonzero(run.margins.max(axis=0) > 1e-6)[0])
+    assert f"'{named[at]}' violated at {count} of {len(speeds)} samples, by up to {beyond:.3g}" in str(run)
+    numbers = json.loads((run.save(tmp_path) / "summary.json").read_text())
+    assert numbers["violated_samples"][named[at]] == count
+    assert numbers["worst_margins"][named[at]] == pytest.approx(beyond)
+    slow = SimulatedPlant(task, SimulatedClock(), np.array([0.1, 0.0]), None)
+    assert "no sample violates" in str(Loop(task, LQR, slow, settings, clock=SimulatedClock()).run())
 
 
 def test_the_view_draws_what_the_log_says() -> None:
