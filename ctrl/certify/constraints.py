@@ -127,8 +127,8 @@ def constraint_statuses(
     limits = _expected(certificate, task, limits)
     domain = ConstraintStatus(None, Kind.PROVED if _is_within_domain(certificate, task) else Kind.UNDECIDED)
     assumed = _assumed(certificate, task)
-    found = (domain, *_examined(certificate, task, task.constraints, limits, shared=True))
-    return tuple(replace(status, assumed=assumed) for status in found)
+    statuses = (domain, *_examined(certificate, task, task.constraints, limits, shared=True))
+    return tuple(replace(status, assumed=assumed) for status in statuses)
 
 
 def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits | None = None) -> KeptConstraints:
