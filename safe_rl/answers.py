@@ -9,12 +9,17 @@ from systems import Task
 from systems.measured_history import observed_in_words
 from systems.reading import Part
 
-__all__ = ["POLICY", "learner_answers", "objective"]
+__all__ = ["POLICY", "learner_answers", "objective", "policy_objective"]
 
 
 def objective(task: Task) -> str:
     """The objective of learning, in words."""
     return f"learned: the return discounted by {task.discount:g} per sample, as far as training led"
+
+
+def policy_objective(task: Task) -> str:
+    """The objective of a policy, which does not record on which task it was trained, in words."""
+    return f"{objective(task)}, if it was trained on this task"
 
 
 def _promising(text: str) -> dict[Part, Answer]:

@@ -16,7 +16,7 @@ from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
 from ctrl.laws.law import Law
 from ctrl.laws.residual import Residual
-from safe_rl.answers import POLICY, objective
+from safe_rl.answers import POLICY, policy_objective
 from safe_rl.measured_policy import MeasuredPolicyController
 from safe_rl.policy import Policy
 from systems import Task
@@ -73,7 +73,7 @@ class PolicyController:
         self._is_regulator = policy.regulator is not None and float(policy.regulator.share) == 0.0
         alone = ("adds nothing to its regulator: no trial in training was better",) if self._is_regulator else ()
         trained = (f"was trained behind {policy.filtered_by}, which its inputs need",) if policy.filtered_by else ()
-        self.approximations = (objective(task), *alone, *POLICY.read(task), *trained)
+        self.approximations = (policy_objective(task), *alone, *POLICY.read(task), *trained)
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
     @property
@@ -81,7 +81,7 @@ class PolicyController:
         """Objective, tuning and foresight of the controller."""
         moving = "the reference of the current sample, with what the task's observation adds"
         return Knowledge(
-            f"minus the return, discounted by {self.task.discount:g} per sample",
+            f"minus the return, discounted by {self.task.discount:g} per sample if trained on this task",
             "simulated runs before this comparison, whose number a policy does not record",
             "a constant reference" if self.task.reference.is_constant else moving,
         )

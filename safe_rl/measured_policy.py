@@ -16,7 +16,7 @@ from ctrl.export.network import measured_policy_part
 from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
 from ctrl.laws.network import Network
-from safe_rl.answers import POLICY, objective
+from safe_rl.answers import POLICY, policy_objective
 from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
@@ -62,7 +62,7 @@ class MeasuredPolicyController:
         assert task.measurement is not None
         self.task, self.policy, self.measurement = task, policy, task.measurement
         self.training_log: Path | None = None
-        self.approximations = (objective(task), *POLICY.read(task))
+        self.approximations = (policy_objective(task), *POLICY.read(task))
         self._act, self._run = policy.law(), ObservedRun(task)
         self._lower, self._upper = task.input_bounds
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
@@ -71,7 +71,7 @@ class MeasuredPolicyController:
     def knowledge(self) -> Knowledge:
         """Objective, tuning and foresight of the controller."""
         return Knowledge(
-            f"minus the return, discounted by {self.task.discount:g} per sample",
+            f"minus the return, discounted by {self.task.discount:g} per sample if trained on this task",
             "simulated runs before this comparison, whose number a policy does not record",
             "a constant reference" if self.task.reference.is_constant else "the reference of the current sample",
         )

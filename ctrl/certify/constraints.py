@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import final
 
@@ -87,18 +87,21 @@ class ConstraintStatus:
         kind: proved; refused, with a counterexample; or undecided.
         boxes: examined.
         counterexample: a state (n,) of the set that is proved to violate it.
+        assumed: what runs of the task must be like for the claim to be about them, in words; empty if it is about all.
     """
 
     constraint: Constraint | None
     kind: Kind
     boxes: int = 0
     counterexample: np.ndarray | None = None
+    assumed: str = ""
 
     def __str__(self) -> str:
         c = self.constraint
         named = "domain" if c is None else f"'{c.name}' ({type(c.requirement).__name__.lower()})"
         if self.kind is Kind.PROVED:
-            return f"{named}: kept by every state of the proved set, so by every run from it at every sample"
+            runs = "by every run from it at every sample" + (f", {self.assumed}" if self.assumed else "")
+            return f"{named}: kept by every state of the proved set, so {runs}"
         if self.counterexample is not None:
             return f"{named}: outside: {self.counterexample.tolist()} lies in the proved set and violates it"
         return f"{named}: not decided" + ("; the set may reach beyond it" if c is None else f" ({self.boxes:,} boxes)")
@@ -123,7 +126,9 @@ def constraint_statuses(
     """
     limits = _expected(certificate, task, limits)
     domain = ConstraintStatus(None, Kind.PROVED if _is_within_domain(certificate, task) else Kind.UNDECIDED)
-    return (domain, *_examined(certificate, task, task.constraints, limits, shared=True))
+    assumed = _assumed(certificate, task)
+    statuses = (domain, *_examined(certificate, task, task.constraints, limits, shared=True))
+    return tuple(replace(status, assumed=assumed) for status in statuses)
 
 
 def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits | None = None) -> KeptConstraints:
@@ -167,6 +172,21 @@ def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None)
             f"task '{task.name}', which would change it; certify the law for this task"
         )
     return expect_limits(limits)
+
+
+def _assumed(certificate: Certificate, task: Task) -> str:
+    """What distinguishes the runs that a claim is about from those of a task, in words; empty where nothing does."""
+    loop, words = certificate.claimed.loop, []
+    low, high = task.disturbance.support(task.plant.disturbance)
+    if (low < loop.disturbance_box.lo).any() or (high > loop.disturbance_box.hi).any():
+        words.append("under the disturbances of the claim" if loop.is_disturbed else "without disturbance")
+    if task.variation is not None:
+        least, most = (v.tolist() for v in task.variation.support(task.varied))
+        nominal = loop.task.true_dynamics.plant.parameters
+        covered = [loop.uncertain.get(name, (nominal[name],) * 2) for name in task.varied.names]
+        if any(a < c or b > d for a, b, (c, d) in zip(least, most, covered, strict=True)):
+            words.append("with the parameters of the claim")
+    return " and ".join(words)
 
 
 def _is_within_domain(certificate: Certificate, task: Task) -> bool:

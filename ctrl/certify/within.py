@@ -60,6 +60,11 @@ def within_constraints(
         if high - low <= resolution * high or boxes <= 0 or left <= 0:
             break
         level = 0.5 * (low + high)
+    if best is None and certificate.inner >= certificate.level:
+        raise NotApplicable(
+            f"the proved set {{V <= {certificate.level:.6g}}} is itself the one that trajectories end in, so no lower "
+            "level was tried"
+        )
     if best is None:
         raise NotApplicable(
             f"no set {{V <= c}} with c up to {certificate.level:.6g} was proved to keep the domain and the hard "

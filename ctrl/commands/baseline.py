@@ -39,15 +39,16 @@ class Baseline:
                 self._draws = draw_all(task, RUNS, (0,))
                 regulator = LQR(task)
                 self.name = "lqr"
-                self._costs = self._run(regulator)
+                self._costs, self._violated = self._run(regulator)
             except TriviumError:
                 pass
 
-    def _run(self, controller: Any) -> np.ndarray:
+    def _run(self, controller: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The cost (b,) of each run, and at how many samples (b, constraints) it violates each constraint."""
         from ctrl.loop import totals
 
-        costs = totals(self.task, controller, **self._draws.arguments).cost
-        return np.where(np.isfinite(costs), costs, np.inf)
+        runs = totals(self.task, controller, **self._draws.arguments)
+        return np.where(np.isfinite(runs.cost), runs.cost, np.inf), runs.violated
 
     @property
     def returns(self) -> dict[str, float]:
@@ -62,17 +63,41 @@ class Baseline:
         if self._costs is None:
             return "", False
         try:
-            costs = self._run(load("trivium.controllers", str(path))(self.task))
+            costs, violated = self._run(load("trivium.controllers", str(path))(self.task))
         except TriviumError:  # a learner of one's own saves what it likes
             return "", False
         said = f"cost per run {costs.mean():.4g}, LQR {self._costs.mean():.4g}, from the same {len(costs)} starts"
+        said += "".join(map(_of_constraint, self.task.constraints, violated.T, self._violated.T))
         with np.errstate(invalid="ignore"):
             more = np.where(costs == self._costs, 0.0, costs - self._costs)  # both infinite: equal
             doubt = SURE * float(more.std(ddof=1)) / len(more) ** 0.5 if len(more) > 1 else 0.0
         mean = float(more.mean())
         if np.isfinite(mean) and abs(mean) <= doubt:
             return f"as good as LQR: {said}", False
+        if not mean < 0 and self._violates_less(violated):
+            return f"costs more than LQR, but violates less: {said}", False
         if not mean < 0:
-            fix = "train longer, give the task a domain, or learn what to add to LQR (--residual True, another --out)"
+            fix = "train longer" + (", give the task a domain" if self.task.domain is None else "")
+            fix += ", or learn what to add to LQR (--residual True, another --out)"
             return f"worse than LQR: {said}; {fix}", True
         return f"better than LQR: {said}", False
+
+    def _violates_less(self, violated: np.ndarray) -> bool:
+        """Whether a policy violates a constraint that is not in the cost at fewer samples than LQR, beyond noise."""
+        from systems import Soft
+
+        more = violated - self._violated
+        doubt = SURE * more.std(axis=0, ddof=1) / len(more) ** 0.5
+        required = np.array([not isinstance(c.requirement, Soft) for c in self.task.constraints], dtype=bool)
+        return bool((required & (more.mean(axis=0) + doubt < 0)).any())
+
+
+def _of_constraint(constraint: Any, policy: np.ndarray, lqr: np.ndarray) -> str:
+    """How often the policy and LQR violate a constraint, and what is allowed where that is a number of samples."""
+    from systems import Budget, Hard
+
+    required = constraint.requirement
+    counts = isinstance(required, Budget) and (required.of, required.per) == ("steps", "episode")
+    allowed = f", allowed {required.limit:g}" if counts else ", allowed none" if isinstance(required, Hard) else ""
+    mean, its = policy.mean(), lqr.mean()
+    return f"; '{constraint.name}' violated at {mean:.4g} samples per run, by LQR at {its:.4g}{allowed}"

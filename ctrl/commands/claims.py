@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from ctrl.certify.candidates.disturbed import disturbances
 from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.result import Kind
 from ctrl.certify.constraints import constraint_statuses
 from ctrl.certify.disturbance_bounds import largest_disturbance
 from ctrl.certify.search.limits import SearchLimits
 from ctrl.certify.within import at_level, within_constraints
 from ctrl.controller import NotApplicable
-from systems import Task, UnknownName
+from systems import Hard, Task, UnknownName
 
 __all__ = ["constraint_lines", "disturbance_lines", "lowered", "unit_disturbance"]
 
 _LIMITS = SearchLimits(200_000, 10.0)  # to look at constraints that nobody asked about
 
 
-def constraint_lines(certificate: Certificate) -> str:
+def constraint_lines(certificate: Certificate, may_lower: bool = False) -> str:
     """Whether a proved set lies in the domain and satisfies every constraint of the task; empty if there are none.
 
     Args:
         certificate: of any status.
+        may_lower: whether a lower level can still be asked for, so that the option is named where one is needed.
     """
     task = certificate.claimed.loop.task
     if not certificate.is_proved:
         named = ", ".join(f"'{constraint.name}'" for constraint in task.constraints)
         return f"not in the claim: constraints ({named})" if named else ""
     statuses = constraint_statuses(certificate, task, _LIMITS)
-    return "\n".join(f"  {'constraints ' if k == 0 else ' ' * 12}{status}" for k, status in enumerate(statuses))
+    lines = [f"  {'constraints ' if k == 0 else ' ' * 12}{status}" for k, status in enumerate(statuses)]
+    hard = [s for s in statuses if s.constraint is None or isinstance(s.constraint.requirement, Hard)]
+    if may_lower and any(status.kind is not Kind.PROVED for status in hard):
+        lines.append(f"{' ' * 14}--within-constraints proves the part of the set within the domain and the hard ones")
+    return "\n".join(lines)
 
 
 def lowered(certificate: Certificate, lines: str, seconds: float) -> tuple[Certificate | None, str]:

@@ -33,7 +33,7 @@ from systems import InvalidValue, Task
 from systems.arithmetic.interval import Interval
 from systems.files import json_text, printable
 
-__all__ = ["CHECK_SECONDS", "best_certificate", "law_of_controller", "verify_again"]
+__all__ = ["CHECK_SECONDS", "best_certificate", "law_of_controller", "reach_line", "verify_again"]
 
 CHECK_SECONDS = 25.0
 """Default time limit of a re-verification. A search has 60 s, but half of its boxes are halved and not kept."""
@@ -95,7 +95,7 @@ def best_certificate(
 
     best: Certificate | None = None
     kept, reached = "", 0.0
-    for candidate in quadratics(loop, nominal, rest):
+    for candidate in quadratics(loop, nominal, rest, kappa):
         name, level = candidate.name, candidate.limit.level
         if disturbed:
             lines.append(f"sampled: disturbances keep trajectories within about V = {candidate.inner:.6g} of {name}")
@@ -121,8 +121,8 @@ def best_certificate(
         candidates = []
         for share in (0.97, 0.85, 0.7):  # what a polynomial of this degree can follow is not known beforehand
             V = fitted(nominal, degree, basin, share=share, rounds=8)
-            inner = reachable(loop, V, box=(lower, upper))
-            level = sampled_limit(loop, V, inner=inner).level
+            inner = reachable(loop, V, kappa, box=(lower, upper))
+            level = sampled_limit(loop, V, kappa, inner=inner).level
             inside = np.mean(V(np.concatenate([basin.points(r) for r in np.sqrt(np.linspace(0.01, 1, 40))])) <= level)
             candidates.append((float(inside), V, inner))
         share, V, inner = max(candidates, key=lambda c: c[0])
@@ -133,11 +133,18 @@ def best_certificate(
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best, kept = other, "the fitted polynomial"
     lines.append(f"V:       {kept}")
-    if best.is_proved:
-        lower, upper = best.region.hull
-        reach = np.maximum(upper - best.V.middle, best.V.middle - lower)
-        lines.append(f"reaches: {_states(task, reach)} from where the loop rests, at most")
     return best, "\n".join(lines)
+
+
+def reach_line(certificate: Certificate) -> str:
+    """How far a set reaches from the centre of its V, state by state.
+
+    Args:
+        certificate: of a proved claim.
+    """
+    (lower, upper), middle = certificate.region.hull, certificate.V.middle
+    reach = np.maximum(upper - middle, middle - lower)
+    return f"reaches: {_states(certificate.claimed.loop.task, reach)} from where the loop rests, at most"
 
 
 def _hasty(loop: ClosedLoop, rest: RestPoint, lines: list[str]) -> QuadraticLyapunov | None:

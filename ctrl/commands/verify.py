@@ -123,7 +123,7 @@ class Verify:
         from ctrl.certify.files.content import law_data
         from ctrl.certify.files.file import save
         from ctrl.commands.claims import constraint_lines, disturbance_lines, lowered, unit_disturbance
-        from ctrl.commands.proofs import best_certificate, law_of_controller
+        from ctrl.commands.proofs import best_certificate, law_of_controller, reach_line
         from ctrl.discovery import load, load_task
         from systems.files import kept, locked, locked_new, probe
 
@@ -140,6 +140,10 @@ class Verify:
             certificate, lines = best_certificate(
                 task, law, seconds, self.degree, self.continuous, self.disturbed, kappa
             )
+            if self.time_constant is not None and certificate.is_proved and certificate.inner >= certificate.level:
+                print(certificate, lines, sep="\n")
+                print("NOT SHOWN: a time constant, as trajectories end in this very set; ask for a longer one")
+                return 1
             if self.within_constraints and certificate.is_proved:
                 part, lines = lowered(certificate, lines, seconds)
                 if part is None:
@@ -148,7 +152,9 @@ class Verify:
                 certificate = part
             try:
                 print(certificate, lines, sep="\n")
-                print(constraint_lines(certificate))
+                if certificate.is_proved:
+                    print(reach_line(certificate))
+                print(constraint_lines(certificate, may_lower=not self.within_constraints))
                 if certificate.is_proved and unit is not None:
                     print(disturbance_lines(certificate, unit, seconds))
                 sys.stdout.flush()

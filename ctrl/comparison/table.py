@@ -242,6 +242,8 @@ def _note(verdict: Verdict, task: Task) -> str | None:
     share = measured.k / measured.n if isinstance(measured, Rate) else measured.value
     bound = 1 - required.probability if isinstance(required, Chance) else getattr(required, "limit", math.inf)
     said = "NOT KEPT" if not verdict.kept else "kept" if share <= bound else "perhaps kept, too few runs to tell"
+    if said == "kept" and verdict.reaches_beyond:
+        said = "kept in these runs, too few to rule out more"
     note = f"'{verdict.constraint}' {said}: "
     if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
         allowed, when = 100 * (1 - required.probability), verdict.sample * task.dt

@@ -45,6 +45,15 @@ class Verdict:
         """False if the cost already contains a penalty for violations."""
         return not isinstance(self.requirement, Soft)
 
+    @property
+    def reaches_beyond(self) -> bool:
+        """Whether the 95 % interval of a chance constraint or a budget contains more than is allowed."""
+        measured = self.measured
+        high = measured.interval[1] if isinstance(measured, Rate) else measured.high
+        if isinstance(self.requirement, Budget):
+            return not high <= self.requirement.limit
+        return isinstance(self.requirement, Chance) and not high <= 1 - self.requirement.probability
+
 
 def violated_samples(margins: np.ndarray) -> np.ndarray:
     """Mask of the violated samples, of the shape of the margins. An undefined margin (NaN) counts as violated."""

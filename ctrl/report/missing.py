@@ -58,7 +58,7 @@ def missing(
         train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
         listed.append(("The learning curve of a policy, from the log beside it", train))
     law = next((name for name in comparison.runs if comparison.proved.get(name) is not None), None)
-    if law is not None:
+    if law is not None and comparison.task.truth is None:  # the command is about the nominal plant
         verify = shlex.join(["trivium", "verify", task, "--controller", sources.get(law, law)])
         listed.append((f"A larger proof for {law}, with its certificate", verify))
     items = [element("li", f"{what}: ", element("code", line)) for what, line in listed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -134,8 +134,8 @@ def _shared(comparison: ComparisonData, first: str, second: str) -> str:
     shared = [key for key in one if key is not None and key in other]
     parts = []
     if shared:
-        may_be_chance = any(lost[key].endswith(CHANCE) for lost in (one, other) for key in shared)
-        kept = "can be said to have kept" if may_be_chance else "kept"
+        reaches_beyond = any(lost[key].endswith(CHANCE) for lost in (one, other) for key in shared)
+        kept = "can be said to have kept" if reaches_beyond else "kept"
         named = "', '".join(shared)
         parts.append(f"neither {kept} '{named}'")
     if None in one and None in other:
@@ -216,14 +216,19 @@ def _verdict(verdict: Verdict, metrics: Metrics, dt: float) -> str:
     if isinstance(required, Budget) and isinstance(measured, Estimate):
         said = _kept(verdict)
         what = "excess" if required.of == "excess" else "violated samples"
-        return f"budget of '{name}' {said}: {what} per run {interval(measured)}, allowed {required.limit:g} on average"
+        spent = replace(measured, low=max(measured.low, 0.0))  # Student's interval may begin below what can be spent
+        return f"budget of '{name}' {said}: {what} per run {interval(spent)}, allowed {required.limit:g} on average"
     kind = "hard" if verdict.counts else "soft"
     worst = metrics.worst_margin[name]
     return f"{kind} '{name}' violated in {rate(metrics.violations[name])}, its largest margin is {number(worst)}"
 
 
 def _kept(verdict: Verdict) -> str:
-    return "not kept" if not verdict.kept else "exceeded, which may be chance" if exceeds(verdict) else "kept"
+    if not verdict.kept:
+        return "not kept"
+    if exceeds(verdict):
+        return "exceeded, which may be chance"
+    return "kept in these runs, too few to rule out more" if verdict.reaches_beyond else "kept"
 
 
 def _regions(comparison: ComparisonData) -> Iterator[str]:
@@ -236,12 +241,13 @@ def _regions(comparison: ComparisonData) -> Iterator[str]:
     if not comparison.is_proof_tried:
         yield "No proof was attempted."
         return
+    where = "" if comparison.task.truth is None else " on the true plant"
     for name in comparison.metrics:
         share = comparison.proved.get(name)
         if share is not None and share > 0:
             yield (
-                f"Proved: without disturbances, {name} reaches the reference from at least {percent(share)} of the box "
-                "of starts."
+                f"Proved: without disturbances, {name} reaches the reference{where} from at least {percent(share)} of "
+                "the box of starts."
             )
     none = [name for name in comparison.metrics if comparison.proved.get(name) == 0.0]
     if none:

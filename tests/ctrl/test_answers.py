@@ -225,6 +225,7 @@ def test_learned_policies_and_learners_say_what_they_are() -> None:
     )
     controller = PolicyController(cartpole_track(), learner.result)
     assert controller.approximations[0].startswith("learned: the return discounted by 0.97 per sample")
+    assert controller.approximations[0].endswith("if it was trained on this task"), "which a policy does not record"
     assert "guarantees nothing about the constraint 'track'" in repr(controller)
 
 

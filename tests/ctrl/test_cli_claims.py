@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +24,43 @@ def test_verify_says_what_the_proved_set_keeps_and_survives(
     assert "T = 5 s" in said
     assert "within:  the constraints hold up to" in said
     assert "constraints domain: kept" in said
+    reached = float(said.split("\nreaches: position")[1].split("speed ")[1].split()[0])
+    assert reached <= 1.0, "the set that was lowered is meant, and the speed limit is 1 m/s"
     assert "'speed limit' (hard): kept by every state" in said
     assert said.count("survives proved: no trajectory leaves {V <= ") == 2
     assert main(["verify", "--check", "c.json", "--points", "5"]) == 0
     assert "'speed limit' (hard): kept by every state" in capsys.readouterr().out
+
+
+def test_a_rate_that_says_nothing_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the set is the one that trajectories end in, V need not fall anywhere in it."""
+    from ctrl.commands import proofs
+
+    def ends_where_it_starts(*given: Any) -> Any:
+        certificate, lines = prove(*given)
+        region = dataclasses.replace(certificate.claimed.region, inner=certificate.level)
+        return dataclasses.replace(certificate, claimed=dataclasses.replace(certificate.claimed, region=region)), lines
+
+    prove = proofs.best_certificate
+    monkeypatch.setattr(proofs, "best_certificate", ends_where_it_starts)
+    monkeypatch.chdir(tmp_path)
+    command = ["verify", TASK, *LQR, "--seconds", "5"]
+    assert main([*command, "--time-constant", "5"]) == 1
+    said = capsys.readouterr().out
+    assert "NOT SHOWN: a time constant" in said
+    assert not list(tmp_path.glob("runs/*.json"))
+
+
+def test_what_reaches_beyond_a_hard_constraint_names_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", TASK, *LQR, "--seconds", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "'speed limit' (hard): outside:" in said
+    assert "--within-constraints proves the part of the set" in said
 
 
 def test_random_runs_are_no_proof_but_show_a_stated_probability(

@@ -121,6 +121,9 @@ def test_a_task_of_ones_own_is_given_on_the_command_line(cli: CommandLine, home:
     other = cli.checked(proved["mass"], "heavier.py:task")
     assert other.returncode == 2
     assert "plant.mass is 1.0 there and 1.1 here" in other.stderr
+    (home / "other.py").write_text((home / "own.py").read_text().replace('"mass"', '"another"'))
+    other = cli.checked(proved["mass"], "other.py:task")
+    assert "is about another task 'mass' than the one given: name is 'mass' there and 'another' here" in other.stderr
 
 
 def test_a_task_of_the_librarys_name_must_be_that_of_the_library(
@@ -168,6 +171,8 @@ def test_words_that_say_more_than_the_numbers_are_not_shown(
         assert done.returncode == 1
         assert "its words are not those of its numbers" in done.stdout
         assert done.stdout.count(good["claim"]) == 1, "what its numbers say is told"
+    wider = good["claim"].replace("without disturbance", "under any disturbance")
+    assert "under any disturbance'" in cli.checked({**good, "claim": wider}).stdout, "so is where the words differ"
 
 
 # ---- every exit is a status ----

@@ -164,6 +164,16 @@ def test_a_mean_above_its_budget_is_never_called_kept() -> None:
     assert "lqr: 'fast' perhaps kept, too few runs to tell:" in told(compare(task, {"lqr": LQR}, starts=2))
 
 
+def test_few_runs_within_a_budget_are_no_evidence_that_it_is_kept() -> None:
+    fast = Box("fast", {"rate": (-0.1, 0.1)})
+    task = dataclasses.replace(TASK, constraints=(fast.budget(0.5),))
+    measured = compare(task, {"lqr": LQR}, starts=2).metrics["lqr"].verdicts[0].measured
+    assert isinstance(measured, Estimate)
+    for limit, said in ((1.01 * measured.value, "kept in these runs, too few to rule out more"), (1e3, "kept")):
+        task = dataclasses.replace(TASK, constraints=(fast.budget(limit),))
+        assert f"lqr: 'fast' {said}:" in told(compare(task, {"lqr": LQR}, starts=2))
+
+
 class Doubtful:
     """A regulator that owns up to having found nothing in its first five samples."""
 

@@ -13,7 +13,7 @@ import torch
 import safe_rl.trials
 from ctrl.certify.files.content import law_data, law_of
 from ctrl.commands.baseline import Baseline
-from ctrl.comparison.draws import draw
+from ctrl.comparison.draws import draw, draw_all
 from ctrl.controller import NotApplicable
 from ctrl.laws import Law, Residual, SaturatedLinear
 from ctrl.loop import totals
@@ -21,7 +21,7 @@ from ctrl.regulator import LQR
 from safe_rl import DSACPID, DSACT, PPO, SAC, GymnasiumTask, JumpStart, Learner, Policy, PolicyController
 from safe_rl.residual import ResidualTrials
 from safe_rl.trials import stabilises
-from systems import InvalidValue, Quadratic, Task
+from systems import Box, Hard, InvalidValue, Quadratic, Task
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.interval import Interval
 from systems.library import battery, cartpole, double_integrator, pendulum, pendulum_swing_up
@@ -240,6 +240,36 @@ def test_what_no_residual_can_be_learned_of_is_refused() -> None:
     assert not hasattr(PPO(TASK, settings=TINY[PPO]), "residual")
 
 
+def test_verdict_says_what_is_violated_and_what_is_allowed(tmp_path: Path) -> None:
+    """A policy that costs more than LQR because it keeps a constraint that LQR breaks is not called worse."""
+    path = tmp_path / "still.policy"
+    policy = SAC(TASK, settings=TINY[SAC]).result
+    with torch.no_grad():
+        for weights in policy.network.parameters():
+            weights.zero_()
+    policy.save(path)
+    bounds = (
+        Box("busy", {"torque": (-0.02, 0.02)}).budget(3),
+        Box("near", {"angle": (-1e-3, 1e-3)}, requirement=Hard()),
+        Box("priced", {"rate": (-9.0, 9.0)}).soft(1.0),
+    )
+    task = dataclasses.replace(TASK, constraints=bounds)
+    draws = draw_all(task, 200, (0,)).arguments
+    its = totals(task, LQR(task), **draws).violated.mean(axis=0)
+    own = totals(task, PolicyController(task, policy), **draws).violated.mean(axis=0)
+    said, is_worse = Baseline(task).verdict(path)
+    assert f"; 'busy' violated at {own[0]:.4g} samples per run, by LQR at {its[0]:.4g}, allowed 3" in said
+    assert f"; 'near' violated at {own[1]:.4g} samples per run, by LQR at {its[1]:.4g}, allowed none" in said
+    assert f"; 'priced' violated at {own[2]:.4g} samples per run, by LQR at {its[2]:.4g}" in said
+    assert own[0] < its[0]
+    assert said.startswith("costs more than LQR, but violates less: cost per run")
+    assert not is_worse
+    lenient = dataclasses.replace(TASK, constraints=bounds[1:])
+    said, is_worse = Baseline(lenient).verdict(path)
+    assert said.startswith("worse than LQR")
+    assert is_worse
+
+
 def test_a_regulator_is_chosen_where_it_brings_runs_to_the_reference() -> None:
     learner = SAC(TASK, settings=TINY[SAC])
     assert "LQR brings the runs" in learner.choose_regulator()
@@ -262,6 +292,9 @@ def test_verdict_beside_lqr(tmp_path: Path) -> None:
     said, is_worse = Baseline(TASK).verdict(path)
     assert said.startswith("worse than LQR")
     assert is_worse
+    assert "; train longer, or learn what to add" in said, "it has a domain"
+    unbounded = dataclasses.replace(TASK, domain=None)
+    assert "; train longer, give the task a domain, or learn what to add" in Baseline(unbounded).verdict(path)[0]
     assert Baseline(TASK).returns["LQR"] < 0
     assert Baseline(pendulum_swing_up()).verdict(tmp_path / "none.policy") == ("", False)
     assert (Baseline(TASK).name, Baseline(battery()).name) == ("lqr", "nonlinear-mpc")

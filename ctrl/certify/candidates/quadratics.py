@@ -39,7 +39,7 @@ class Candidate:
         return self.V.volume(self.limit.level)
 
 
-def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[Candidate]:
+def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint, kappa: float = 0.0) -> list[Candidate]:
     """Candidates around a rest point, starting with the one for which the largest set can be expected.
 
     They are the cost-to-go of the task's linear-quadratic regulator (at an own rest point, that of the linearised
@@ -48,6 +48,7 @@ def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[C
     Args:
         loop: the loop of the claim.
         nominal: the same loop without disturbances.
+        kappa: as :func:`certify`; default: 0, any decrease.
 
     Raises:
         NotApplicable: there is no candidate; the message gives the reason for each.
@@ -66,8 +67,8 @@ def quadratics(loop: ClosedLoop, nominal: ClosedLoop, rest: RestPoint) -> list[C
         except (NotApplicable, InvalidValue) as error:  # such as a cost that does not depend on a state
             reasons.append(str(error))
             continue
-        inner = reachable(loop, V)
-        candidates.append(Candidate(name, V, inner, sampled_limit(loop, V, inner=inner)))
+        inner = reachable(loop, V, kappa)
+        candidates.append(Candidate(name, V, inner, sampled_limit(loop, V, kappa, inner=inner)))
     if not candidates:
         raise NotApplicable("; ".join(dict.fromkeys(reasons)))
     return sorted(candidates, key=lambda candidate: -candidate.volume)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ __all__ = ["Contradiction", "StoredClaim", "TaskNeeded", "read", "save"]
 
 FORMAT = 3
 _KIND = "certificate of Trivium"
+_BEFORE, _SHOWN = 20, 60  # characters before the first that differs, and of all that are shown
 _FORMER_WORDS = ("for all future time", "for good")  # the words of files written before 0.1
 
 
@@ -117,8 +119,8 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
     if wrong := _difference(described, parse_json(json_text(statement(known)).encode(), str(path))):
         given = "Trivium's own" if task is None else "the one given"
         raise (TaskNeeded if task is None else FileError)(
-            f"{path}: is about another task '{known.name}' than {given}: {wrong}; give the task that it was made for "
-            f"(trivium verify --check FILE TASK), or prove the claim for this one"
+            f"{path}: is about another task {shown(claims['task'])} than {given}: {wrong}; give the task that it was "
+            "made for (trivium verify --check FILE TASK), or prove the claim for this one"
         )
     with _located(path), np.errstate(all="ignore"):
         continuous = number_of(claims["dt"]) == 0
@@ -137,7 +139,8 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
             raise InvalidValue(f"what it states is not what its numbers come to: {wrong}")
         words = sentence(claim)
         if content["claim"] not in (words, words.replace(*_FORMER_WORDS)):
-            raise InvalidValue(f"its words are not those of its numbers: {shown(content['claim'])}, but '{words}'")
+            said = _from_where_they_differ(content["claim"], words)
+            raise InvalidValue(f"its words are not those of its numbers: {said}, but '{words}'")
         return stored
 
 
@@ -182,7 +185,16 @@ def _located(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise Contradiction(f"{path}: not a certificate that can be: {said}; it was damaged or altered") from error
+        raise Contradiction(f"{path}: no valid certificate: {said}; it was damaged or altered") from error
+
+
+def _from_where_they_differ(said: Any, words: str) -> str:
+    """What a file says, from a little before it differs from the words that it should say."""
+    if not isinstance(said, str):
+        return shown(said)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(said, words, strict=False)))
+    start = max(alike - _BEFORE, 0)
+    return shown(f"{'...' if start else ''}{said[start : start + _SHOWN]}")
 
 
 def _difference(one: Any, other: Any, where: str = "") -> str:

@@ -26,7 +26,7 @@ from ctrl.certify import (
     sampled_limit,
 )
 from ctrl.certify.candidates.quadratics import quadratics
-from ctrl.commands.proofs import best_certificate
+from ctrl.commands.proofs import best_certificate, reach_line
 from ctrl.comparison import compare
 from ctrl.comparison.table import text
 from ctrl.controller import NotApplicable
@@ -126,7 +126,9 @@ def test_the_better_of_the_candidates_is_kept_and_named() -> None:
     assert "not tried: the linearised loop's Lyapunov equation, whose set is smaller even where samples end" in said
     assert "V:       the Riccati solution" in said
     half = np.sqrt(certificate.level * np.diag(np.linalg.inv(riccati(task).P)))
-    printed = [float(part.split()[1]) for part in said.split("reaches: ")[1].split(" from")[0].split(", ")]
+    printed = [
+        float(part.split()[1]) for part in reach_line(certificate).split("reaches: ")[1].split(" from")[0].split(", ")
+    ]
     assert (half <= printed).all()
     assert (printed <= 1.01 * half).all()
     loop = ClosedLoop(task, law)
@@ -151,6 +153,16 @@ def test_disturbed_claims_try_both() -> None:
     certificate, said = best_certificate(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
     assert certificate.is_proved
     assert said.count("sampled: disturbances keep trajectories") == 2
+
+
+def test_the_inner_level_of_a_disturbed_claim_allows_for_its_rate() -> None:
+    """Where V must fall by a share, disturbances outweigh that in a larger set than they outweigh any fall."""
+    task = pendulum()
+    law, kappa = LQR(task).law, 1.0 - np.exp(-task.dt / 1.0)
+    certificate, _ = best_certificate(task, law, 10.0, None, False, disturbed=True, kappa=kappa)
+    assert certificate.is_proved
+    assert certificate.inner < 0.25 * certificate.level
+    assert certificate.time_constant <= 1.0 + 1e-9
 
 
 # ---- where nothing is proved ----

@@ -27,7 +27,7 @@ from ctrl.certify.files.verification import recheck
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.controller import NotApplicable
 from ctrl.regulator import LQR
-from systems import Box, Budget, Chance, Fixed, Hard, InvalidValue, Soft, UnknownName
+from systems import Box, Budget, Chance, Fixed, Hard, InvalidValue, Soft, Task, Uniform, UnknownName
 from systems.library import double_integrator, pendulum
 from systems.statistics import Rate
 
@@ -82,6 +82,38 @@ def test_every_constraint_has_its_own_status(proved: Certificate) -> None:
         constraint_statuses(proved, pendulum())
 
 
+def test_a_status_names_the_runs_that_the_claim_is_not_about(proved: Certificate) -> None:
+    """Nothing is said of runs under disturbances, or of plants, that the claim does not cover."""
+    still = dataclasses.replace(TASK, disturbance=Fixed([0.0]))
+    pushed = dataclasses.replace(TASK, disturbance=Uniform({"push": -0.1}, {"push": 0.1}))
+    end = "by every run from it at every sample"
+
+    def said(certificate: Certificate, task: Task) -> str:
+        return str(constraint_statuses(certificate, task, LIMITS)[0])
+
+    assert said(proved, still).endswith(end)
+    assert said(proved, pushed).endswith(f"{end}, without disturbance")
+    disturbed = certify(TASK, LAW, level=0.5, disturbance={"push": (-0.05, 0.05)})
+    assert disturbed.is_proved
+    assert said(disturbed, pushed).endswith(f"{end}, under the disturbances of the claim")
+    less = dataclasses.replace(TASK, disturbance=Uniform({"push": -0.05}, {"push": 0.04}))
+    assert said(disturbed, less).endswith(end)
+
+
+def test_a_status_names_the_plants_that_the_claim_is_not_about() -> None:
+    task = dataclasses.replace(pendulum(), disturbance=Fixed([0.0]))
+    varied = task.with_variation(Uniform({"mass": 0.149}, {"mass": 0.151}))
+    law = LQR(task).law
+    nominal = certify(task, law, level=0.05)
+    every = certify(task, law, level=0.05, uncertain={"mass": (0.149, 0.151)})
+    assert nominal.is_proved
+    assert every.is_proved
+    assert str(constraint_statuses(nominal, varied)[0]).endswith("at every sample, with the parameters of the claim")
+    assert str(constraint_statuses(every, varied)[0]).endswith("at every sample")
+    wider = task.with_variation(Uniform({"mass": 0.148}, {"mass": 0.151}))
+    assert str(constraint_statuses(every, wider)[0]).endswith("with the parameters of the claim")
+
+
 def test_the_largest_level_within_the_constraints_is_the_ellipsoids_that_touches_one(
     proved: Certificate, tmp_path: Any
 ) -> None:
@@ -101,6 +133,10 @@ def test_no_level_is_within_constraints_that_the_equilibrium_breaks(proved: Cert
     task = dataclasses.replace(TASK, constraints=(Box("moving", {"speed": (0.1, 2.0)}),))
     with pytest.raises(NotApplicable, match="the constraint 'moving'"):
         within_constraints(proved, task, LIMITS)
+    region = dataclasses.replace(proved.claimed.region, inner=proved.level)
+    end = dataclasses.replace(proved, claimed=dataclasses.replace(proved.claimed, region=region))
+    with pytest.raises(NotApplicable, match="is itself the one that trajectories end in"):
+        within_constraints(end, task, LIMITS)
     refused = dataclasses.replace(proved, result=dataclasses.replace(proved.result, kind=Kind.UNDECIDED))
     with pytest.raises(InvalidValue, match="not of a proved claim"):
         within_constraints(refused, task)

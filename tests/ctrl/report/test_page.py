@@ -297,6 +297,11 @@ def test_the_commands_that_add_to_a_page_are_the_users_own(tmp_path: Path) -> No
     assert f"{again} --starts 8" in text
     assert f"{again} --starts 2 --true max_acceleration=1.2" in text
     assert "trivium verify 'my mass.py:mine' --controller relay.py:Relay" in text
+    changed = dataclasses.replace(task(), truth=dataclasses.replace(task().plant, max_acceleration=1.1))
+    proved = comparison(changed, {"Relay": runs(changed, [1.0, 2.0])}, {"Relay": 0.25})
+    again = [*command, "--true", "max_acceleration=1.1"]
+    text = Reader(write_report(proved, tmp_path, again, sources=sources).read_text()).text
+    assert "trivium verify" not in text, "it proves nothing of another true plant"
     plain = Reader(page(made)).text
     assert "Not on this page" not in plain
     assert "Beside this page" not in plain

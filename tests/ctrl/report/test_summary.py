@@ -110,6 +110,18 @@ def test_a_budget_exceeded_by_chance_is_neither_kept_nor_broken() -> None:
     assert "b kept every constraint" in answer(compared, 0)
 
 
+def test_a_budget_kept_in_few_runs_is_not_said_to_be_kept_in_others() -> None:
+    fenced = with_requirement(Box("fence", {"position": (-5.0, 5.0)}).budget(0.5))
+    one = runs(fenced, [1.0, 1.1, 1.2], {"fence": [0.1, -1, -1]})
+    said = answer(comparison(fenced, {"a": one}), 1)
+    assert "budget of 'fence' kept in these runs, too few to rule out more: violated samples per run 0.33" in said
+    assert "to 1.77), allowed 0.5" in said  # Student's t: 1/3 + 4.303 / 3
+    assert "%: 0.00 to" in said, "nothing below zero can be spent"
+    ample = with_requirement(Box("fence", {"position": (-5.0, 5.0)}).budget(1.8))
+    said = answer(comparison(ample, {"a": one}), 1)
+    assert "budget of 'fence' kept: violated samples" in said
+
+
 def test_without_violation_the_bound_on_the_probability_is_given() -> None:
     said = answer(comparison(TASK, {"a": runs(TASK, np.ones(128))}), 1)
     assert "a: no violation; 0 of 128 runs (95 %: at most 3.0 %) have a violation" in said  # Wilson: 2.91 %, rounded up
@@ -121,6 +133,8 @@ def test_proved_and_sampled_regions_are_distinguished() -> None:
     assert "Proved: without disturbances, a reaches the reference from at least 10.4 %" in said
     assert "Nothing was proved for b within the time limit" in said
     assert said.count("Proved: ") == 1
+    other = comparison(dataclasses.replace(TASK, truth=TASK.plant), all_three, {"a": 0.10499})
+    assert "Proved: without disturbances, a reaches the reference on the true plant from" in answer(other, 2)
     assert "No proof is possible for c" in said
     untried = dataclasses.replace(comparison(TASK, all_three), is_proof_tried=False)
     assert "No proof was attempted" in answer(untried, 2)
