@@ -35,14 +35,11 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
     Args:
         patch: one parallelepiped around the centre of V that holds the ellipsoid.
     """
-    n, P = len(V.P), Ball.of(V.P)
-    turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
-    gram = turn.T @ (P @ turn)
-    defect = float((gram - Ball.of(np.eye(n))).size.sum(axis=1).max())
-    if not defect < 0.5:
+    ball = _in_ball(V, level)
+    if ball is None:
         return False
-    square = _up(level / (1.0 - defect))  # V = z'(gram) z >= (1 - defect) |z|^2
-    radius = _up(square**0.5)
+    turn, gram, radius = ball
+    n, P = len(V.P), Ball.of(V.P)
     box = Interval(*(np.broadcast_to(end, patch.hull.shape) for end in V.bounding_box(level)))
     inner = Patch(intersection(patch.hull, box), patch.point, patch.half, patch.T)
     slope, second = loop.law.affine_slope(inner), loop.expanded(inner)
@@ -75,6 +72,17 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
         third = squares * (1.0 / w) + Ball.of(upward(np.eye(n) * w))
         turned = (Ball.of(S).T @ (M @ Ball.of(S))) + third * _up(radius / 12.0)
         return bool(negative_definite(turned[None])[0])
+
+
+def _in_ball(V: QuadraticLyapunov, level: float) -> tuple[Ball, Ball, float] | None:
+    """T, T'PT, which is about the identity, and a radius with |z| <= radius wherever V = z'(T'PT) z <= level; None
+    where rounding leaves too little of the identity."""
+    turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
+    gram = turn.T @ (Ball.of(V.P) @ turn)
+    defect = float((gram - Ball.of(np.eye(len(V.P)))).size.sum(axis=1).max())
+    if not defect < 0.5:
+        return None
+    return turn, gram, _up(_up(level / (1.0 - defect)) ** 0.5)  # V >= (1 - defect) |z|^2
 
 
 def _unknown(rad: np.ndarray, left: Ball, Y: Ball, radius: float, S: np.ndarray) -> Ball:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import casadi as ca
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, sampled_limit
-from ctrl.certify.bounds.ellipsoid import _fourth_order, _reach, _unknown
+from ctrl.certify.bounds.ellipsoid import _fourth_order, _in_ball, _reach, _unknown
 from ctrl.certify.bounds.examiner import Examiner
 from ctrl.certify.bounds.frame import Frame
 from ctrl.certify.claims.claim import Claim
@@ -208,3 +209,32 @@ def test_a_cut_or_disturbed_region_is_not_settled_at_once() -> None:
     assert not Examiner(cut, frame).is_settled_at_once()
     kept = replace(claim, region=replace(claim.region, inner=0.01))
     assert not Examiner(kept, frame).is_settled_at_once()
+
+
+def test_the_ball_holds_the_ellipsoid_where_rounding_leaves_little_of_the_identity() -> None:
+    """Checked in rational numbers, at the z that reach farthest: with cond(P) = 1e14, T'PT is off by per cents."""
+    rng, excess = np.random.default_rng(0), []
+    for _ in range(20):
+        Q = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+        P = (Q * [1.0, 1e-14]) @ Q.T
+        V = QuadraticLyapunov(0.5 * (P + P.T), np.zeros(2))
+        turn, gram, radius = _in_ball(V, 3.0) or pytest.fail("no ball")
+        for z in (*np.linalg.eigh(gram.mid)[1].T, *rng.normal(size=(20, 2))):
+            exact = [Fraction(a) for a in z.tolist()]
+            x = [sum(Fraction(t) * a for t, a in zip(row, exact, strict=True)) for row in turn.mid.tolist()]
+            value = sum(Fraction(V.P[i, j]) * x[i] * x[j] for i in range(2) for j in range(2))
+            share = 3 * sum(a * a for a in exact) / value / Fraction(radius) ** 2  # |z|^2 where V = 3
+            assert share <= 1
+            excess.append(float(share) * radius**2 / 3.0)
+    assert max(excess) > 1.001  # the identity would not do
+    assert _in_ball(QuadraticLyapunov(np.diag([1.0, 1e-200]), np.zeros(2)), 3.0) is not None
+    P = np.array([[1.0, 1.0 - 2.0**-50], [1.0 - 2.0**-50, 1.0]])
+    assert _in_ball(QuadraticLyapunov(P, np.zeros(2)), 3.0) is None
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_levels_beyond_the_square_root_of_what_a_double_holds(scale: float) -> None:
+    task, law = task_of(lambda x, u: 0.7 * x + x**3, 1), SaturatedLinear(NO_GAIN, *np.zeros((2, 1)), -ONE[0], ONE[0])
+    claim = Claim.about(ClosedLoop(task, law), QuadraticLyapunov(scale * ONE, np.zeros(1)), scale)
+    found = _settled_at_once(claim, Frame(np.zeros(1), ONE), 1e-12 * scale, scale)
+    assert 0.1 < found / scale < 0.3

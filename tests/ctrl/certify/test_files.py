@@ -14,7 +14,7 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, SearchLimits, certify, disturbances, riccati
 from ctrl.certify.files.audit import audit
 from ctrl.certify.files.content import plain
 from ctrl.certify.files.file import Contradiction, read, save
@@ -28,6 +28,7 @@ from systems import Box, InvalidValue, SetPoint, Task
 from systems.files import FileError
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
+from systems.library.quadrotor import quadrotor_error_coordinates
 from systems.library.van_der_pol import van_der_pol_reversed
 from tests.ctrl.certify.forged import forged
 
@@ -108,6 +109,19 @@ def test_arb_finds_what_is_wrong(tmp_path: Path) -> None:
     reach = np.array([[1.5, 7.0]])
     looked = audit(wide, -reach, reach, points=3000)
     assert looked.failure is not None
+
+
+def test_the_audit_of_an_ellipsoid_in_twelve_states_looks_inside(tmp_path: Path) -> None:
+    """Of the box around it, one point of three thousand would lie in the set."""
+    task = quadrotor_error_coordinates()
+    law, V = LQR(task).law, QuadraticLyapunov(LQR(task).P, np.zeros(12))
+    found = certify(task, law, V, level=0.01, budget=SearchLimits(10, 20))
+    stored = read(save(found, task, law, "quadrotor", tmp_path / "q"), task)
+    low, high = stored.proof.leaves()
+    looked = audit(stored, low, high, points=3)
+    assert looked.failure is None
+    assert looked.relevant == 3
+    assert audit(forged(stored, kappa=0.9), low, high, points=1).failure is not None
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
