@@ -64,8 +64,7 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
         M = M + _unknown(second.hessian.rad, left, Y, radius, S)
         if not loop.continuous:
             M = M + _fourth_order(H, second.hessian.rad, P, Y, radius)
-        lost = upward(np.sqrt(upward((six.rad**2).sum(axis=0))))  # symmetric but for rounding
-        M = M.widened(_up(radius / 6.0) * np.maximum(lost, lost.T))
+        M = M.widened(_up(radius / 6.0) * _above_cubic(six.rad))
         C = _quadratic_forms(Ball.of(six.mid), Ball.of(S))
         squares = _total(*(C[i].T @ C[i] for i in range(n)))
         w = float(np.sqrt(np.linalg.norm(squares.mid, 2))) + 1e-100
@@ -96,6 +95,12 @@ def _unknown(rad: np.ndarray, left: Ball, Y: Ball, radius: float, S: np.ndarray)
     scale = (lengths[1][None, :] + 1e-100) / (lengths[0][:, None] + 1e-100)
     of_left, of_v = upward(upward(0.5 * per * scale).sum(axis=1)), upward(upward(0.5 * per / scale).sum(axis=0))
     return _squares(left.T, of_left) + _squares(Y, of_v)
+
+
+def _above_cubic(rad: np.ndarray) -> np.ndarray:
+    """A symmetric W, for which the sum of rad_ijk |z_i z_j z_k| is at most |z| times that of W_jk |z_j z_k|."""
+    W = upward(np.sqrt(upward((rad**2).sum(axis=0))))
+    return np.maximum(W, W.T)
 
 
 def _fourth_order(H: Ball, rad: np.ndarray, P: Ball, Y: Ball, radius: float) -> Ball:

@@ -14,10 +14,12 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
-from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, SearchLimits, certify, disturbances, riccati
+from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.files.audit import audit
 from ctrl.certify.files.content import plain
-from ctrl.certify.files.file import Contradiction, read, save
+from ctrl.certify.files.file import Contradiction, StoredClaim, read, save
 from ctrl.certify.files.verification import recheck
 from ctrl.commands import proofs as command
 from ctrl.laws import Expression, Network
@@ -111,12 +113,12 @@ def test_arb_finds_what_is_wrong(tmp_path: Path) -> None:
     assert looked.failure is not None
 
 
-def test_the_audit_of_an_ellipsoid_in_twelve_states_looks_inside(tmp_path: Path) -> None:
+def test_the_audit_of_an_ellipsoid_in_twelve_states_looks_inside() -> None:
     """Of the box around it, one point of three thousand would lie in the set."""
     task = quadrotor_error_coordinates()
-    law, V = LQR(task).law, QuadraticLyapunov(LQR(task).P, np.zeros(12))
-    found = certify(task, law, V, level=0.01, budget=SearchLimits(10, 20))
-    stored = read(save(found, task, law, "quadrotor", tmp_path / "q"), task)
+    claim = Claim.about(ClosedLoop(task, LQR(task).law), QuadraticLyapunov(LQR(task).P, np.zeros(12)), 0.01)
+    one, none = np.ones(12), np.zeros(1, dtype=int)
+    stored = StoredClaim(claim, Subdivision(np.eye(12), one, -one, one, none - 1, none, none))
     low, high = stored.proof.leaves()
     looked = audit(stored, low, high, points=3)
     assert looked.failure is None
