@@ -248,4 +248,6 @@ def _audited(stored: StoredClaim, outcome: Recheck, points: int, seconds: float)
         if part.failure is not None:
             return part.failure, f"AUDIT FAILED in Arb at {part.failure.tolist()}"
         looked, relevant = looked + some, relevant + part.relevant
+    if relevant == 0 and looked > 0:
+        return None, f"audit in Arb: none of {looked:,} random points lies in the set, so nothing is shown by it"
     return None, f"audit in Arb: V decreases at {relevant:,} random points of the set, of {looked:,} looked at"

@@ -12,7 +12,6 @@ Interval arithmetic would bound every entry of every C_i separately, as if all z
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -37,14 +36,11 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
     Args:
         patch: one parallelepiped around the centre of V that contains the ellipsoid.
     """
-    n, P = len(V.P), Ball.of(V.P)
-    turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
-    gram = turn.T @ (P @ turn)
-    defect = float((gram - Ball.of(np.eye(n))).size.sum(axis=1).max())
-    if not defect < 0.5:
+    ball = _in_ball(V, level)
+    if ball is None:
         return False
-    square = _up(level / (1.0 - defect))  # V = z'(gram) z >= (1 - defect) |z|^2
-    radius = _up(square**0.5)
+    turn, gram, radius = ball
+    n, P = len(V.P), Ball.of(V.P)
     box = Interval(*(np.broadcast_to(end, patch.hull.shape) for end in V.bounding_box(level)))
     inner = Patch(intersection(patch.hull, box), patch.point, patch.half, patch.T)
     slope, second = loop.law.affine_slope(inner), loop.expanded(inner)
@@ -63,20 +59,30 @@ def decreases_on_ellipsoid(loop: ClosedLoop, V: QuadraticLyapunov, level: float,
         if S is None:
             return False
         H = _quadratic_forms(Ball.of(second.hessian.mid), Y)
-        cubic = left @ _changed(H, lambda a: a.reshape(n, n * n))
-        six = _total(
-            *(_changed(cubic, lambda a, o=order: a.reshape(n, n, n).transpose(o)) for order in permutations(range(3)))
-        )
+        cubic = left @ Ball(*(a.reshape(n, n * n) for a in (H.mid, H.rad)))
+        forms = Ball(*(a.reshape(n, n, n) for a in (cubic.mid, cubic.rad)))
+        six = _total(*(_reordered(forms, order) for order in permutations(range(3))))
         M = M + _unknown(second.hessian.rad, left, Y, radius, S)
         if not loop.continuous:
             M = M + _fourth_order(H, second.hessian.rad, P, Y, radius)
-        M = M.widened(_up(radius / 6.0) * upward(np.sqrt(upward((six.rad**2).sum(axis=0)))))
+        M = M.widened(_up(radius / 6.0) * _above_cubic(six.rad))
         C = _quadratic_forms(Ball.of(six.mid), Ball.of(S))
         squares = _total(*(C[i].T @ C[i] for i in range(n)))
         w = float(np.sqrt(np.linalg.norm(squares.mid, 2))) + 1e-100
         third = squares * (1.0 / w) + Ball.of(upward(np.eye(n) * w))
         turned = (Ball.of(S).T @ (M @ Ball.of(S))) + third * _up(radius / 12.0)
-        return bool(negative_definite(_changed(turned, lambda a: a[None]))[0])
+        return bool(negative_definite(turned[None])[0])
+
+
+def _in_ball(V: QuadraticLyapunov, level: float) -> tuple[Ball, Ball, float] | None:
+    """T, T'PT, which is about the identity, and a radius with |z| <= radius wherever V = z'(T'PT) z <= level; None
+    where rounding leaves too little of the identity."""
+    turn = Ball.of(np.linalg.inv(np.linalg.cholesky(V.P)).T)
+    gram = turn.T @ (Ball.of(V.P) @ turn)
+    defect = float((gram - Ball.of(np.eye(len(V.P)))).size.sum(axis=1).max())
+    if not defect < 0.5:
+        return None
+    return turn, gram, _up(_up(level / (1.0 - defect)) ** 0.5)  # V >= (1 - defect) |z|^2
 
 
 def _unknown(rad: np.ndarray, left: Ball, Y: Ball, radius: float, S: np.ndarray) -> Ball:
@@ -92,20 +98,25 @@ def _unknown(rad: np.ndarray, left: Ball, Y: Ball, radius: float, S: np.ndarray)
     return _squares(left.T, of_left) + _squares(Y, of_v)
 
 
+def _above_cubic(rad: np.ndarray) -> np.ndarray:
+    """A symmetric W, for which the sum of rad_ijk |z_i z_j z_k| is at most |z| times that of W_jk |z_j z_k|."""
+    W = upward(np.sqrt(upward((rad**2).sum(axis=0))))
+    return np.maximum(W, W.T)
+
+
 def _fourth_order(H: Ball, rad: np.ndarray, P: Ball, Y: Ball, radius: float) -> Ball:
     """A form z'(...)z above (q + d)'P(q + d) for q = H[z, z] / 2 and d as in :func:`_unknown`.
 
     That is at most 5/4 q'Pq + 5 d'Pd. With H[z, z] the sum of z_i H_i z, q'Pq <= |z|^2 / 4 times the sum of
     z'H_i'P H_i z; and d_a^2 <= (sum of per_aj reach_j) (sum of per_aj v_j^2 / reach_j) / 4.
     """
-    reach = _reach(Y, radius)
+    reach = np.maximum(_reach(Y, radius), 1e-280)
     per = upward(rad @ reach)
     most = upward(per @ reach) + 1e-280
     # |d|'|P||d| <= sum of c_a d_a^2, c_a = sum of |P_ab| s_b / s_a over b, for every s > 0 (Schur's test).
-    c = upward(upward(np.abs(P.mid) @ most) / most)
-    of_v = upward((5.0 / 4.0) * upward((c * most) @ per) / np.maximum(reach, 1e-280))
-    columns = [_changed(H, lambda a, i=i: a[:, i, :]) for i in range(H.shape[1])]
-    known = _total(*(column.T @ (P @ column) for column in columns))
+    c = upward(upward(P.size @ most) / most)
+    of_v = upward((5.0 / 4.0) * upward((c * most) @ per) / reach)
+    known = _total(*(H[:, i].T @ (P @ H[:, i]) for i in range(H.shape[1])))
     return known * _up(5.0 / 16.0 * radius * radius) + _squares(Y, of_v)
 
 
@@ -121,7 +132,7 @@ def _squares(rows: Ball, weights: np.ndarray) -> Ball:
 
 def _quadratic_forms(R: Ball, Y: Ball) -> Ball:
     """Y'R_a Y for each of the matrices R_a (b, k, k)."""
-    around = _changed(Y, lambda a: np.broadcast_to(a, (len(R.mid), *a.shape)))
+    around = Ball(*(np.broadcast_to(a, (len(R.mid), *a.shape)) for a in (Y.mid, Y.rad)))
     return around.T @ (R @ around)
 
 
@@ -137,9 +148,9 @@ def _up(x: float) -> float:
     return float(upward(np.array(x)))
 
 
-def _changed(ball: Ball, change: Callable[[np.ndarray], np.ndarray]) -> Ball:
-    """The same entries with a different shape or order."""
-    return Ball(change(ball.mid), change(ball.rad))
+def _reordered(ball: Ball, axes: tuple[int, ...]) -> Ball:
+    """The same entries, the axes in another order."""
+    return Ball(ball.mid.transpose(axes), ball.rad.transpose(axes))
 
 
 def _total(*balls: Ball) -> Ball:

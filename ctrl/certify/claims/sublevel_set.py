@@ -59,8 +59,8 @@ class SublevelSet:
         by_boxes = self.inner_share(lower, upper, boxes) * float(np.prod(upper - lower))
         if not isinstance(V, QuadraticLyapunov):
             return by_boxes
-        centre = V.middle
-        beyond = sum(V.share_beyond(self.level, d).sum() for d in (self.upper - centre, centre - self.lower))
+        near = self.upper - V.centre.hi, V.centre.lo - self.lower
+        beyond = sum(V.share_beyond(self.level, d).sum() for d in near)
         return max(by_boxes, V.volume(self.level) * (1.0 - 1e-9 - float(beyond)))
 
     def inner_share(self, lower: np.ndarray, upper: np.ndarray, boxes: int) -> float:

@@ -53,6 +53,9 @@ def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 
     """Checks one random point in each of many random parts: if V <= level, V decreases there or the next state lies in
     the inner set, under a random corner of the box of disturbances.
 
+    Of an ellipsoid that is one part the points are drawn evenly: of a box around it in twelve states, one of three
+    thousand lies inside.
+
     Args:
         low, high: parts (b, n) of the proof, in its frame's coordinates.
 
@@ -65,9 +68,11 @@ def audit(stored: StoredClaim, low: np.ndarray, high: np.ndarray, points: int = 
     rng = np.random.default_rng(seed)
     region, loop, kappa = stored.claim.region, stored.claim.loop, stored.claim.kappa
     frame = Frame(region.V.middle, stored.proof.T)
-    part = rng.integers(len(low), size=points)
-    z = rng.uniform(low[part], high[part])
-    states = frame.origin + z @ frame.T.T
+    if len(low) == 1 and isinstance(region.V, QuadraticLyapunov):
+        states = region.V.points(region.level, points, rng)
+    else:
+        part = rng.integers(len(low), size=points)
+        states = frame.origin + rng.uniform(low[part], high[part]) @ frame.T.T
     relevant = 0
     for x in states:
         if not ((x >= region.lower) & (x <= region.upper)).all() or (x == region.V.middle).all():

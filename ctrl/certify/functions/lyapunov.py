@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
-from math import gamma, pi
+from math import gamma, inf, pi
 from typing import Any, Self, final
 
 import casadi as ca
@@ -156,15 +157,25 @@ class QuadraticLyapunov(Lyapunov):
     def centred_at(self, centre: Interval) -> QuadraticLyapunov:
         return QuadraticLyapunov(self.P, centre)
 
+    def points(self, level: float, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Random states (count, n), evenly distributed in {V <= level} to rounding error."""
+        z = rng.normal(size=(count, len(self.P)))
+        z *= rng.uniform(size=(count, 1)) ** (1.0 / len(self.P)) / np.linalg.norm(z, axis=1, keepdims=True)
+        return self.middle + np.sqrt(level) * z @ np.linalg.inv(np.linalg.cholesky(self.P))
+
     def volume(self, level: float) -> float:
         """Volume of {V <= level}, to rounding error."""
         n = len(self.P)
-        ball = pi ** (n / 2) / gamma(n / 2 + 1)
-        return float(ball * level ** (n / 2) / np.sqrt(np.linalg.det(self.P)))
+        # In floating point a determinant can be wrong by many digits where the axes differ by orders of magnitude.
+        squared = Fraction(level) ** n / _determinant(self.P)
+        try:
+            return float(pi ** (n / 2) / gamma(n / 2 + 1) * float(squared) ** 0.5)
+        except OverflowError:
+            return inf
 
     def share_beyond(self, level: float, distance: np.ndarray) -> np.ndarray:
-        """Shares (n,) of {V <= level} in which x_i lies by more than a distance (n,) above the centre, to rounding
-        error.
+        """Shares (n,) of {V <= level} in which x_i lies by more than a distance (n,) above the centre: to rounding
+        error, and where the distance is not negative an upper bound but for that of the beta function.
 
         In coordinates in which the set is the unit ball it is the cap beyond h = distance / reach, whose share is half
         the regularised incomplete beta function of 1 - h^2 (Li 2011, "Concise formulas for the area and volume of a
@@ -172,7 +183,7 @@ class QuadraticLyapunov(Lyapunov):
         """
         from scipy.special import betainc  # slow to import and only needed here
 
-        h = np.clip(distance / np.sqrt(level * np.diag(np.linalg.inv(self.P))), -1.0, 1.0)
+        h = np.clip(distance / (self._unit_reach * sqrt(Interval.of(level))).hi, -1.0, 1.0)
         half = 0.5 * betainc(0.5 * (len(h) + 1), 0.5, 1.0 - h * h)
         return np.where(h >= 0, half, 1.0 - half)
 
@@ -301,6 +312,19 @@ class SymbolicLyapunov(Lyapunov):
     @cached_property
     def _second(self) -> Any:
         return lower(self._derivatives[1], to="interval")
+
+
+def _determinant(P: np.ndarray) -> Fraction:
+    """The exact determinant of a positive definite matrix, by whole numbers (Bareiss, 1968)."""
+    rows = [[Fraction(a) for a in row] for row in P.tolist()]
+    scale = max(a.denominator for row in rows for a in row)  # all are powers of two
+    A, before = [[int(a * scale) for a in row] for row in rows], 1
+    for k in range(len(A) - 1):
+        for i in range(k + 1, len(A)):
+            for j in range(k + 1, len(A)):
+                A[i][j] = (A[i][j] * A[k][k] - A[i][k] * A[k][j]) // before
+        before = A[k][k]
+    return Fraction(A[-1][-1], scale ** len(A))
 
 
 def _unit_reach(T: np.ndarray, bound: float) -> Interval:

@@ -181,7 +181,7 @@ def _settled_at_once(claim: Claim, frame: Frame, low: float, high: float) -> flo
     if not is_settled(low):
         return 0.0
     while high > _CLOSE * low:
-        middle = (low * high) ** 0.5
+        middle = low**0.5 * high**0.5  # the product of the two levels may be beyond all doubles
         if is_settled(middle):
             low = middle
         else:

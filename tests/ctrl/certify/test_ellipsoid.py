@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import casadi as ca
@@ -12,43 +13,63 @@ import numpy as np
 import pytest
 
 from ctrl.certify import ClosedLoop, QuadraticLyapunov, SearchLimits, certify, sampled_limit
-from ctrl.certify.bounds.ellipsoid import _fourth_order, _reach, _unknown
+from ctrl.certify.bounds.ellipsoid import (
+    _above_cubic,
+    _fourth_order,
+    _in_ball,
+    _quadratic_forms,
+    _reach,
+    _squares,
+    _unknown,
+)
 from ctrl.certify.bounds.examiner import Examiner
 from ctrl.certify.bounds.frame import Frame
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.files.verification import holds_again
+from ctrl.certify.loops.second_order import SecondOrder, composed
 from ctrl.certify.search.levels import _settled_at_once
 from ctrl.laws import SaturatedLinear
 from ctrl.regulator import LQR
 from systems import Box, Fixed, Plant, Quadratic, Signal, Signals, Task
 from systems.arithmetic.affine import Patch
 from systems.arithmetic.balls import Ball
-from systems.arithmetic.interval import Interval
+from systems.arithmetic.interval import Interval, stack
 from systems.library import pendulum, quadrotor_error_coordinates
 
 FAR = 100.0
 
 
-def task_of(f: Callable[[Any, Any], Any], n: int, continuous: bool = False, name: str = "ode") -> Task:
-    """x' or x+ = f(x, u) with one input between -1 and 1."""
+def task_of(f: Callable[..., Any], n: int, continuous: bool = False, gain: float | None = None) -> Task:
+    """x' or x+ = f(x, u) or f(x, u, gain) with one input between -1 and 1."""
+    fields = [("dt", float), *([] if gain is None else [("gain", float)])]
+    values = [0.1, *([] if gain is None else [gain])]
     namespace = {
         "state": Signals([Signal(f"x{i}", "-") for i in range(n)]),
         "input": Signals([Signal("u", "-")]),
-        ("ode" if continuous else "step"): lambda self, x, u, w: f(x.column, u.column),
+        ("ode" if continuous else "step"): lambda self, x, u, w: f(
+            x.column, u.column, *([] if gain is None else [self.gain])
+        ),
         "limits": lambda self: {"u": (-1.0, 1.0)},
     }
-    plant = dataclasses.make_dataclass("Made", [("dt", float)], bases=(Plant,), namespace=namespace, frozen=True)(0.1)
+    plant = dataclasses.make_dataclass("Made", fields, bases=(Plant,), namespace=namespace, frozen=True)(*values)
     bound = dict.fromkeys(plant.state.names, (-FAR, FAR))
     return Task("made", plant, 0.1, 10, Quadratic(np.eye(n), np.eye(1)), Fixed(np.zeros(n)), domain=Box("far", bound))
 
 
 def limit(
-    task: Task, P: np.ndarray, K: np.ndarray, kappa: float = 0.0, continuous: bool = False, most: float = 1.0
+    task: Task,
+    P: np.ndarray,
+    K: np.ndarray,
+    kappa: float = 0.0,
+    continuous: bool = False,
+    most: float = 1.0,
+    gain: tuple[float, float] | None = None,
 ) -> float:
     """The largest |z| up to which everything is settled at once, z'z = V, under a law between -most and most."""
     n = len(P)
     law = SaturatedLinear(K, np.zeros(n), np.zeros(1), -most * np.ones(1), most * np.ones(1))
-    loop, V = ClosedLoop(task, law, continuous), QuadraticLyapunov(P, np.zeros(n))
+    uncertain = {} if gain is None else {"gain": gain}
+    loop, V = ClosedLoop(task, law, continuous, uncertain), QuadraticLyapunov(P, np.zeros(n))
     claim = Claim.about(loop, V, 1e3, kappa=kappa)
     return float(np.sqrt(_settled_at_once(claim, Frame(np.zeros(n), np.eye(n)), 1e-12, 1e3)))
 
@@ -84,6 +105,20 @@ def test_what_is_left_of_the_second_derivatives_counts() -> None:
         assert 0.7 < limit(task_of(lambda x, u, c=c: 0.99 * x + c * x**3, 1), ONE, NO_GAIN) < 1.0
     task = task_of(lambda x, u: -0.1 * x + 0.1 * x**3, 1, continuous=True)
     assert 0.7 < limit(task, ONE, NO_GAIN, 0.0, True) < 1.0
+
+
+def test_fourth_order_by_unknown_second_derivatives_alone() -> None:
+    assert 0.5 < limit(task_of(lambda x, u: x**3, 1), ONE, NO_GAIN) < 1.0
+
+
+def test_slopes_and_curvature_that_are_uncertain() -> None:
+    """a x + b x^2 is shorter than x up to |x| = (1 - a) / b, with the largest a and b."""
+    task = task_of(lambda x, u, gain: gain * x + 0.3 * x**2, 1, gain=0.6)
+    assert 0.9 / 3.0 < limit(task, ONE, NO_GAIN, gain=(0.3, 0.9)) < 1.0 / 3.0
+    task = task_of(lambda x, u, gain: 0.9 * x + gain * x**2, 1, gain=0.1)
+    assert 0.9 / 3.0 < limit(task, ONE, NO_GAIN, gain=(-0.1, 0.3)) < 1.0 / 3.0
+    task = task_of(lambda x, u, gain: gain * x + 0.3 * x**2, 1, True, gain=-0.2)
+    assert 0.9 / 3.0 < limit(task, ONE, NO_GAIN, continuous=True, gain=(-0.3, -0.1)) < 1.0 / 3.0
 
 
 def test_the_input_bends_as_well() -> None:
@@ -208,3 +243,103 @@ def test_a_cut_or_disturbed_region_is_not_settled_at_once() -> None:
     assert not Examiner(cut, frame).is_settled_at_once()
     kept = replace(claim, region=replace(claim.region, inner=0.01))
     assert not Examiner(kept, frame).is_settled_at_once()
+
+
+def test_the_ball_holds_the_ellipsoid_where_rounding_leaves_little_of_the_identity() -> None:
+    """Checked in rational numbers, at the z that reach farthest: with cond(P) = 1e14, T'PT is off by per cents."""
+    rng, excess = np.random.default_rng(0), []
+    for _ in range(20):
+        Q = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+        P = (Q * [1.0, 1e-14]) @ Q.T
+        V = QuadraticLyapunov(0.5 * (P + P.T), np.zeros(2))
+        turn, gram, radius = _in_ball(V, 3.0) or pytest.fail("no ball")
+        for z in (*np.linalg.eigh(gram.mid)[1].T, *rng.normal(size=(20, 2))):
+            exact = [Fraction(a) for a in z.tolist()]
+            x = [sum(Fraction(t) * a for t, a in zip(row, exact, strict=True)) for row in turn.mid.tolist()]
+            value = sum(Fraction(V.P[i, j]) * x[i] * x[j] for i in range(2) for j in range(2))
+            share = 3 * sum(a * a for a in exact) / value / Fraction(radius) ** 2  # |z|^2 where V = 3
+            assert share <= 1
+            excess.append(float(share) * radius**2 / 3.0)
+    assert max(excess) > 1.001  # the identity would not do
+    assert _in_ball(QuadraticLyapunov(np.diag([1.0, 1e-200]), np.zeros(2)), 3.0) is not None
+    P = np.array([[1.0, 1.0 - 2.0**-50], [1.0 - 2.0**-50, 1.0]])
+    assert _in_ball(QuadraticLyapunov(P, np.zeros(2)), 3.0) is None
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_levels_beyond_the_square_root_of_what_a_double_holds(scale: float) -> None:
+    task, law = task_of(lambda x, u: 0.7 * x + x**3, 1), SaturatedLinear(NO_GAIN, *np.zeros((2, 1)), -ONE[0], ONE[0])
+    claim = Claim.about(ClosedLoop(task, law), QuadraticLyapunov(scale * ONE, np.zeros(1)), scale)
+    found = _settled_at_once(claim, Frame(np.zeros(1), ONE), 1e-12 * scale, scale)
+    assert 0.1 < found / scale < 0.3
+
+
+def test_forms_hold_for_every_matrix_within_the_balls() -> None:
+    rng = np.random.default_rng(1)
+    Y = Ball(rng.normal(size=(4, 3)), rng.uniform(0.0, 1.0, (4, 3)))
+    R = Ball(rng.normal(size=(2, 4, 4)), rng.uniform(0.0, 1.0, (2, 4, 4)))
+    weights, forms = rng.uniform(size=4), _quadratic_forms(R, Y).interval
+    squares, reach = _squares(Y, weights).interval, _reach(Y, 0.7)
+    farthest = np.zeros(4)
+    for _ in range(300):
+        y, r = (ball.mid + rng.choice([-1.0, 1.0], ball.shape) * ball.rad for ball in (Y, R))
+        assert forms.contains(y.T @ r @ y).all()
+        assert squares.contains(y.T @ (y * weights[:, None])).all()
+        farthest = np.maximum(farthest, 0.7 * np.linalg.norm(y, axis=1))
+    assert (farthest <= reach).all()
+    assert np.allclose(farthest, reach)
+
+
+def test_a_bound_of_a_cubic_form_that_is_known_to_a_radius() -> None:
+    rng = np.random.default_rng(3)
+    rad = sum(rng.uniform(size=(3, 3, 3)) for _ in range(6)) * np.array([1.0, 5.0, 0.1])
+    W, z = _above_cubic(rad), np.abs(rng.normal(size=(4000, 3)))
+    most, bound = np.einsum("ijk,bi,bj,bk->b", rad, z, z, z), np.einsum("bj,jk,bk->b", z, W, z)
+    assert np.array_equal(W, W.T)
+    assert (most <= np.linalg.norm(z, axis=1) * bound).all()
+    alike = np.ones((3, 3, 3))  # nothing is lost where all entries are equal
+    assert np.allclose(_above_cubic(alike), np.sqrt(3.0))
+
+
+def test_second_derivatives_of_a_composition_hold_all_over_a_box() -> None:
+    """f(f(x, u), u) for f = (x^2 u + u^2, x y - u), the variables being x, y and u; and a sum and multiples of such."""
+    x, u, z = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("z", 3)
+    y = ca.vertcat(x[0] ** 2 * u + u**2, x[0] * x[1] - u)
+    f = ca.Function("f", [x, u], [y])
+    once = f(z[:2], z[2])
+    stepped = z[:2] + 0.5 * (once * 2.0 + f(once, z[2]))
+    slopes = ca.jacobian(stepped, z)
+    exact = ca.Function("F", [z], [stepped, slopes, ca.jacobian(ca.vec(slopes.T), z)])
+    rng, by_u = np.random.default_rng(0), Ball.of(np.array([[0.0, 0.0, 1.0]]))
+    low, high = np.array([0.5, -1.0, 0.2]), np.array([0.8, -0.6, 0.4])
+
+    def step(s: SecondOrder, u: Interval) -> SecondOrder:
+        (a, b), zero = (s.value[0], s.value[1]), Interval.of(0.0)
+        two = Interval.of(2.0)
+        first = [[a * u * 2.0, zero, a.sq() + u * 2.0], [b, a, Interval.of(-1.0)]]
+        second = [
+            [[u * 2.0, zero, a * 2.0], [zero, zero, zero], [a * 2.0, zero, two]],
+            [[zero, Interval.of(1.0), zero], [Interval.of(1.0), zero, zero], [zero, zero, zero]],
+        ]
+        value = stack([a.sq() * u + u.sq(), a * b - u])
+        J = stack([stack(row) for row in first])
+        H = stack([stack([stack(row) for row in one]) for one in second])
+        return composed(value, Ball.of(J), Ball.of(H), s, by_u)
+
+    start = SecondOrder(Interval(low[:2], high[:2]), Ball.of(np.eye(2, 3)), Ball.of(np.zeros((2, 3, 3))))
+    u_box = Interval(low[2], high[2])
+    inner = step(start, u_box)
+    found = start + 0.5 * (inner * 2.0 + step(inner, u_box))
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    for point in (*corners, *rng.uniform(low, high, (50, 3))):
+        value, J, H = (part.full() for part in exact(point))
+        assert found.value.contains(value[:, 0]).all()
+        assert found.jacobian.interval.contains(J).all()
+        assert found.hessian.interval.contains(H.reshape(2, 3, 3)).all()
+    lost = found.without_value(np.array([True, False]))
+    assert np.isnan(lost.jacobian.rad[0]).all()
+    assert np.isnan(lost.hessian.rad[0]).all()
+    assert np.isfinite(lost.jacobian.rad[1]).all()
+    assert np.isfinite(lost.hessian.rad[1]).all()
+    again = step(lost, u_box)  # what is lost stays lost, even times a slope of zero
+    assert np.isnan(again.hessian.rad).all()

@@ -15,9 +15,11 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from benchmarks.hostile_files import check, judged
 from ctrl.certify import ClosedLoop, Kind, QuadraticLyapunov, certify, disturbances, riccati
+from ctrl.certify.claims.claim import Claim
+from ctrl.certify.claims.subdivision import Subdivision
 from ctrl.certify.files.audit import audit
 from ctrl.certify.files.content import plain
-from ctrl.certify.files.file import Contradiction, read, save
+from ctrl.certify.files.file import Contradiction, StoredClaim, read, save
 from ctrl.certify.files.verification import recheck
 from ctrl.commands import proofs as command
 from ctrl.laws import Expression, Network
@@ -28,6 +30,7 @@ from systems import Box, InvalidValue, SetPoint, Task
 from systems.files import FileError
 from systems.library.cartpole import cartpole
 from systems.library.pendulum import pendulum
+from systems.library.quadrotor import quadrotor_error_coordinates
 from systems.library.van_der_pol import van_der_pol_reversed
 from tests.ctrl.certify.forged import forged
 
@@ -108,6 +111,19 @@ def test_arb_finds_what_is_wrong(tmp_path: Path) -> None:
     reach = np.array([[1.5, 7.0]])
     looked = audit(wide, -reach, reach, points=3000)
     assert looked.failure is not None
+
+
+def test_the_audit_of_an_ellipsoid_in_twelve_states_looks_inside() -> None:
+    """Of the box around it, one point of three thousand would lie in the set."""
+    task = quadrotor_error_coordinates()
+    claim = Claim.about(ClosedLoop(task, LQR(task).law), QuadraticLyapunov(LQR(task).P, np.zeros(12)), 0.01)
+    one, none = np.ones(12), np.zeros(1, dtype=int)
+    stored = StoredClaim(claim, Subdivision(np.eye(12), one, -one, one, none - 1, none, none))
+    low, high = stored.proof.leaves()
+    looked = audit(stored, low, high, points=3)
+    assert looked.failure is None
+    assert looked.relevant == 3
+    assert audit(forged(stored, kappa=0.9), low, high, points=1).failure is not None
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import casadi as ca
 import numpy as np
@@ -54,6 +55,24 @@ def test_the_volume_of_an_ellipse() -> None:
     assert np.isclose(V.volume(4.0), np.pi * 4.0 / np.sqrt(np.linalg.det(P)))
     ball = QuadraticLyapunov(np.eye(3), np.zeros(3))
     assert np.isclose(ball.volume(4.0), 4 / 3 * np.pi * 8.0)
+
+
+def test_volumes_are_right_where_the_axes_differ_by_orders_of_magnitude() -> None:
+    """The determinant in rational numbers, by Sarrus's rule."""
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    shape = (Q * [1.0, 1e-4, 1e-13]) @ Q.T
+    shape = 0.5 * (shape + shape.T)
+    (a, d, e), (_, b, f), (_, _, c) = [[Fraction(x) for x in row] for row in shape.tolist()]
+    exact = a * b * c + 2 * d * e * f - a * f * f - b * e * e - c * d * d
+    expected = 4.0 / 3.0 * np.pi * 2.0**1.5 / np.sqrt(float(exact))
+    assert QuadraticLyapunov(shape, np.zeros(3)).volume(2.0) == pytest.approx(expected, rel=1e-14)
+    assert abs(np.linalg.det(shape) / float(exact) - 1.0) > 1e-6  # elimination in floating point is not so exact
+    assert QuadraticLyapunov(1e-300 * np.eye(3), np.zeros(3)).volume(1.0) == np.inf
+
+
+def test_a_cut_volume_is_below_the_truth_wherever_the_centre_lies_in_its_box() -> None:
+    loose = QuadraticLyapunov(np.eye(1), Interval([-1e-6], [1e-6]))
+    assert SublevelSet(loose, 1.0, np.array([-0.5]), np.array([9.0])).volume(1) < 1.5 - 0.9e-6
 
 
 def symbolic() -> SymbolicLyapunov:
