@@ -7,7 +7,7 @@ A road of five segments, dry and snowed over, straight and curved, is a hybrid s
 where the coordinates change to those of the next one. For each mode and each speed that it may be driven at, the
 largest region is proved from which the sampled loop stays in the lane. At each change of mode the planner chooses the
 fastest reference whose region holds the state and whose prediction enters proved regions two changes ahead. The
-regulators that take the posted speeds instead enter the snow too fast.
+regulators that take the posted speeds instead enter the curve on snow faster than what is proved for it.
 
 The figure shows both drives, and for each segment the section of its proved region, in offset and speed at the angle
 at which the planner's car enters.
@@ -83,6 +83,8 @@ def proved_references(options: Options) -> dict[str, list[ModeReference]]:
                 certificates[key] = largest_level(task, LQR(task).law, resolution=0.1, budget=limits)
                 hull = np.array(certificates[key].region.hull)
                 print(f"{task.name:<18} {certificates[key].kind}: offset, angle, speed from {hull[0]} to {hull[1]}")
+            if not certificates[key].is_proved:
+                continue
             for aside in sorted(options.aside if segment.curvature == 0.0 else (0.0,), key=abs, reverse=True):
                 references[str(i)].append(ModeReference(certificates[key], np.array([aside, 0.0, 0.0]), BOUNDS))
     return references
