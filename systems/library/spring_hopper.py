@@ -63,8 +63,8 @@ class Stance(Plant):
     def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
         aside = x.place - x.foot
         length = ca.hypot(aside, x.height)
-        push_off = (self.stiffness * (self.length - length) + self.actuated * u.thrust) / self.mass
-        return x.speed, x.climb, push_off * aside / length, push_off * x.height / length - self.gravity, 0.0
+        along = (self.stiffness * (self.length - length) + self.actuated * u.thrust) / self.mass
+        return x.speed, x.climb, along * aside / length, along * x.height / length - self.gravity, 0.0
 
     def limits(self) -> Mapping[str, tuple[float, float]]:
         return {"thrust": (-THRUST, THRUST)}
