@@ -1,17 +1,18 @@
-"""The planner that chooses, at a change of mode, the reference that the next mode receives."""
+"""The planner that chooses, at a change of mode or within a mode, the reference that the mode receives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, final
+from typing import final
 
 import casadi as ca
 import numpy as np
 
+from ctrl.hybrid.prediction import ModePrediction, numbers
 from ctrl.hybrid.references import ModeReference
-from systems import Discretisation, InvalidValue, Plant, lower
+from systems import InvalidValue, Plant
 from systems.arguments import expect_whole
 from systems.discretise import Integrator
 from systems.errors import expect
@@ -33,7 +34,8 @@ class Choice:
     Args:
         index: of the reference among those of the mode.
         reference: itself.
-        is_proved: whether the state surely lies in its region, so that the mode keeps it there until it ends.
+        is_proved: whether the state surely lies in its region, so that the mode keeps it there as long as it has this
+            reference.
         is_predicted: whether the prediction enters regions at the coming changes of mode within the horizon.
         seconds: predicted to the end of the horizon.
     """
@@ -43,22 +45,6 @@ class Choice:
     is_proved: bool
     is_predicted: bool
     seconds: float
-
-
-Step = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""x+ (b, n) of x (b, n) and u (b, m)."""
-
-
-@lru_cache(maxsize=256)
-def _step(plant: Plant, dt: float, integrator: Integrator) -> Step:
-    """One sample of an undisturbed plant, for many states at once."""
-    f = Discretisation(plant, dt, integrator).lower("numpy")
-    w, p = np.zeros(len(plant.disturbance)), np.zeros(0)
-
-    def step(x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        return np.asarray(f(x, u, w, p))
-
-    return step
 
 
 @lru_cache(maxsize=256)
@@ -88,10 +74,13 @@ class RegionPlanner:
     At a change of mode every reference of the mode that is entered, whose proved region holds the state, is simulated
     to the end of the mode and reset; from there on in the same way, so many changes of mode ahead. Of the sequences of
     references that enter a region at every change the fastest is chosen; where there is none, the one whose states lie
-    least outside. A reference stays until the mode ends, since it is only then that its region says nothing.
+    least outside. It may be asked again within a mode: where the region of the present reference overlaps with that of
+    another one, the state is handed from one to the next (sequential composition, Burridge, Rizzi & Koditschek, 1999),
+    which reaches references whose regions did not hold the state when the mode was entered.
 
     What is proved is that a mode whose choice ``is_proved`` keeps its state within the region at all samples until it
-    ends. What is predicted, the regions at coming changes, is checked when they come: the next choice says so.
+    ends or has another reference. What is predicted, the regions at coming changes, is checked when they come: the next
+    choice says so.
 
     Args:
         system: modes in a sequence, each with at most one transition.
@@ -121,7 +110,6 @@ class RegionPlanner:
         self.horizon = expect_whole(horizon, "horizon", least=0)
         self.samples = expect_whole(samples, "samples", least=1)
         self.references = {name: tuple(given) for name, given in references.items()}
-        self._lowered: dict[str, tuple[Any, Any]] = {}
         for mode in system.modes:
             given = self.references.get(mode.name, ())
             if not given:
@@ -133,14 +121,24 @@ class RegionPlanner:
                 )
             for reference in given:
                 self._expect_about(mode.name, reference)
+        # All that depends on the modes alone is made here, so that a decision is quick from the first one on.
+        self._positions = {mode.name: self._proved_states(mode.name) for mode in system.modes}
+        self._laws = {name: [numbers(r.law, r.moved_by) for r in given] for name, given in self.references.items()}
+        self._predictions = {
+            mode.name: ModePrediction(
+                mode.plant, guard, self._positions[mode.name], self.dt, self.integrator, self.samples
+            )
+            for mode in system.modes
+            for guard in system.guards[mode.name]
+        }
 
     def choose(self, mode: str, x: np.ndarray) -> Choice:
-        """The reference of a mode that is entered at state x (n,)."""
+        """The reference of a mode that is entered at state x (n,), or that has not ended at it."""
         references = self.references[mode]
         costs, outside = self._sequences(mode, np.asarray(x, dtype=float)[None], self.horizon)
         score = costs[0] + _OUTSIDE * outside[0]
         best = len(score) - 1 - int(np.argmin(score[::-1]))
-        own = x[self._positions(mode)]
+        own = x[self._positions[mode]]
         return Choice(
             best,
             references[best],
@@ -152,7 +150,7 @@ class RegionPlanner:
     def _sequences(self, mode: str, x: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
         """Of states (b, n) entering a mode, for each reference (r): seconds of the best sequence that begins with it,
         and how far outside of regions its states are in all; both (b, r)."""
-        references, positions = self.references[mode], self._positions(mode)
+        references, positions = self.references[mode], self._positions[mode]
         own = x[:, positions]
         excess = np.stack([reference.excess(own) for reference in references], axis=1)
         outside = np.clip(np.nan_to_num(excess, nan=_FAR, posinf=_FAR) - 1.0, 0.0, _FAR)
@@ -177,49 +175,16 @@ class RegionPlanner:
     def _simulated(self, mode: str, x: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """States (b, n) under references (b,) until the mode ends: samples taken (b,), states after the reset, and
         which modes ended."""
-        references, positions = self.references[mode], self._positions(mode)
-        step, (guard, reset) = _step(self.system.mode(mode).plant, self.dt, self.integrator), self._ends(mode)
-        K = np.stack([r.law.K for r in references])[columns]
-        centre = np.stack([r.law.x_ref + r.moved_by for r in references])[columns]
-        u_ref, low, high = (
-            np.stack([getattr(r.law, a) for r in references])[columns] for a in ("u_ref", "lower", "upper")
-        )
-        x, taken, ended = x.copy(), np.zeros(len(x)), np.zeros(len(x), dtype=bool)
-        left = np.arange(len(x))
-        for k in range(self.samples):
-            away = x[left][:, positions] - centre[left]
-            u = np.clip(u_ref[left] - np.einsum("bij,bj->bi", K[left], away), low[left], high[left])
-            x[left] = step(x[left], u)
-            due = guard(x[left], u)
-            taken[left] = k + 1
-            ended[left[due]] = True
-            left = left[~due & np.isfinite(x[left]).all(axis=1)]
-            if not len(left):
-                break
-        x[ended] = reset(x[ended])
-        return taken, x, ended
+        predict, laws = self._predictions[mode], self._laws[mode]
+        runs = [predict(start, laws[column]) for start, column in zip(x, columns, strict=True)]
+        taken, after, ended = zip(*runs, strict=True)
+        return np.array(taken), np.array(after), np.array(ended)
 
-    def _positions(self, mode: str) -> np.ndarray:
+    def _proved_states(self, mode: str) -> np.ndarray:
         """Positions of the proved states among those of the mode."""
         names = self.references[mode][0].certificate.state.names
         state = self.system.mode(mode).plant.state
         return np.array([state.where(name) for name in names])
-
-    def _ends(
-        self, mode: str
-    ) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
-        """When a mode ends, (b,) of bool, and its reset, for states (b, n) at once."""
-        if mode not in self._lowered:
-            transition, plant = self.system.guards[mode][0], self.system.mode(mode).plant
-            guard, reset = lower(transition.function, to="numpy"), lower(transition.reset, to="numpy")
-            w = np.zeros(len(plant.disturbance))
-
-            def is_due(x: np.ndarray, u: np.ndarray) -> np.ndarray:
-                value, rate = guard(x, u, w)
-                return np.asarray((value[..., 0] <= 0) & (rate[..., 0] <= 0))
-
-            self._lowered[mode] = is_due, reset
-        return self._lowered[mode]
 
     def _expect_about(self, mode: str, reference: ModeReference) -> None:
         """Raises InvalidValue where a certificate is not about the dynamics of its mode."""

@@ -161,7 +161,7 @@ def test_a_shield_holds_for_all_plants_that_a_task_draws(low: float, high: float
     for certificate in (proved(plain, law), certify_barrier(plain, law, inside, LIMITS)):
         assert certificate.is_proved
         Shield(plain, certificate)
-        with pytest.raises(NotApplicable, match=r"holds for rate from -1\.0 to -1\.0, but the task draws it from"):
+        with pytest.raises(NotApplicable, match="rate from -1 to -1, but the task draws it from"):
             Shield(varied, certificate)
     for certificate in (proved(varied, law), certify_barrier(varied, law, inside, LIMITS)):
         Shield(varied, certificate)

@@ -75,21 +75,26 @@ def planner(system: HybridSystem, dry: Certificate, slow: Certificate, snow: Cer
     return RegionPlanner(system, {"0": straight, "1": [ModeReference(snow)], "2": straight}, DT)
 
 
-def drive(system: HybridSystem, plan: RegionPlanner, x: np.ndarray) -> list[tuple[bool, bool, float]]:
-    """For each mode: whether its choice was proved and predicted, and the largest excess while it lasted."""
+def drive(
+    system: HybridSystem, plan: RegionPlanner, x: np.ndarray, again: int = 1000
+) -> list[tuple[bool, bool, float]]:
+    """For each mode: whether all its choices were proved and the last predicted, and the largest excess of all."""
     mode, log = "0", []
     while True:
         choice = plan.choose(mode, x)
-        reference, worst = choice.reference, 0.0
+        reference, worst, proved = choice.reference, 0.0, choice.is_proved
         (guard,) = system.guards[mode] or (None,)
         step = segment_step(system, mode)
-        for _ in range(200):
+        for k in range(200):
+            if k and k % again == 0:
+                choice = plan.choose(mode, x)
+                reference, proved = choice.reference, proved and choice.is_proved
             worst = max(worst, float(reference.excess(x[:3])))
             u = reference.input(x[:3])
             x = step(x, u, np.zeros(0), np.zeros(0))
             if guard is not None and guard.is_due(x, u, np.zeros(0)):
                 break
-        log.append((choice.is_proved, choice.is_predicted, worst))
+        log.append((proved, choice.is_predicted, worst))
         if guard is None:
             return log
         mode, x = guard.target, np.array(guard.reset(x)).ravel()
@@ -99,6 +104,23 @@ def segment_step(system: HybridSystem, mode: str):
     from systems import Discretisation
 
     return Discretisation(system.mode(mode).plant, DT).lower("numpy")
+
+
+def test_choosing_again_hands_the_state_to_a_region_that_did_not_hold_it_before(
+    dry: Certificate, slow: Certificate, snow: Certificate
+) -> None:
+    first, *others = road()
+    system = road_system((replace(first, length=100.0), *others))
+    plan, x = planner(system, dry, slow, snow), np.array([0.0, 0.0, 13.5, 0.0])
+    assert not ModeReference(slow).contains(x[:3])
+    choice = plan.choose("0", x)
+    assert choice.reference.certificate is dry  # only its regions hold 13.5 m/s
+    assert choice.is_proved
+    assert not choice.is_predicted
+    assert [proved for proved, _, _ in drive(system, plan, x)][1] is False
+    log = drive(system, plan, x, again=20)
+    assert [proved for proved, _, _ in log] == [True, True, True]
+    assert all(worst <= 1.0 for _, _, worst in log)
 
 
 def test_the_planner_enters_proved_regions_where_the_posted_speed_would_not(
