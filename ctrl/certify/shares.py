@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ctrl.certify.candidates.fast import LITTLE, fast_ellipsoid
 from ctrl.certify.candidates.quadratics import quadratics
 from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.claims.claim import Equilibrium
+from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
 from ctrl.certify.loops.equilibrium import rest_point
 from ctrl.certify.outlines import outline
@@ -26,10 +28,10 @@ _FINE, _COARSE = 2e-3, 0.05  # of the level, relative to the sampled limit
 def proved_region(task: Task, controller: Controller, seconds: float = SearchLimits.seconds) -> float | None:
     """The proved share of the support of the initial states from which the controller reaches the reference.
 
-    Searches for the highest provable level of every quadratic candidate in turn, in more than two states with a
-    resolution of a twentieth of the sampled limit. A loop whose equilibrium lies beside the reference, but within the
-    task's tolerance of it, counts the states proved to converge to its own equilibrium, since these arrive within that
-    tolerance.
+    Searches for the highest provable level of every quadratic candidate that ``trivium verify`` tries, in more than two
+    states with a resolution of a twentieth of the sampled limit. A loop whose equilibrium lies beside the reference, but
+    within the task's tolerance of it, counts the states proved to converge to its own equilibrium, since these arrive
+    within that tolerance.
 
     Args:
         task: whose initial states count.
@@ -51,17 +53,24 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         equilibrium: Equilibrium = "reference" if rest.is_reference else "own"
         resolution = _FINE if len(task.plant.state) <= 2 else _COARSE
         best, volume, budget = 0.0, 0.0, SearchLimits(seconds=seconds)
-        outlines: list[np.ndarray] = []
+        reached, outlines = 0.0, list[np.ndarray]()
+
+        def attempt(V: QuadraticLyapunov) -> float:
+            """The proved level, 0 for none; what is better than before is kept."""
+            nonlocal best, volume, outlines
+            certificate = largest_level(task, law, V, resolution=resolution, budget=budget, equilibrium=equilibrium)
+            if not certificate.is_proved:
+                return 0.0
+            share, volume = proved_share(certificate, task), max(volume, certificate.volume)
+            if share > best:
+                best, outlines = share, outline(certificate.region)
+            return certificate.level
+
         for candidate in quadratics(loop, loop, rest):
-            if candidate.volume <= volume or best == 1.0:
-                continue
-            certificate = largest_level(
-                task, law, candidate.V, resolution=resolution, budget=budget, equilibrium=equilibrium
-            )
-            if certificate.is_proved:
-                share, volume = proved_share(certificate, task), max(volume, certificate.volume)
-                if share > best:
-                    best, outlines = share, outline(certificate.region)
+            if candidate.volume > volume and best < 1.0:
+                reached = max(reached, attempt(candidate.V) / candidate.limit.level)
+        if reached < LITTLE and (fast := fast_ellipsoid(loop, rest)) is not None:
+            attempt(fast)
         return ProvedShare(best, outlines)
     except NotApplicable:
         return None

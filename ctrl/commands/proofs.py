@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ctrl.certify.candidates.disturbed import disturbances, reachable
+from ctrl.certify.candidates.fast import LITTLE, fast_ellipsoid
 from ctrl.certify.candidates.fit import fitted, sampled_basin
 from ctrl.certify.candidates.quadratics import quadratics
 from ctrl.certify.candidates.sampling import sampled_limit
@@ -20,12 +21,11 @@ from ctrl.certify.files.audit import audit
 from ctrl.certify.files.content import law_data, lyapunov_data
 from ctrl.certify.files.file import Contradiction, StoredClaim, read
 from ctrl.certify.files.verification import Recheck, recheck
-from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
+from ctrl.certify.functions.lyapunov import Lyapunov
 from ctrl.certify.loops.closed_loop import ClosedLoop
-from ctrl.certify.loops.equilibrium import RestPoint, at_most, distance, rest_point
+from ctrl.certify.loops.equilibrium import at_most, distance, rest_point
 from ctrl.certify.search.levels import largest_level
 from ctrl.certify.search.limits import SearchLimits
-from ctrl.certify.semidefinite.ellipsoids import largest_ellipsoid
 from ctrl.commands.claims import constraint_lines
 from ctrl.controller import NotApplicable
 from ctrl.laws.law import Law
@@ -39,8 +39,6 @@ CHECK_SECONDS = 25.0
 """Default time limit of a re-verification. A search has 60 s, but half of its boxes are halved and not kept."""
 
 _RESOLUTION = 5e-3
-_FAR = 0.1  # of the level at which samples end: a proof that comes less far is for want of a search, not of the loop
-_HASTE = 0.5  # of the linearised loop's own decay, which V must keep up with
 _AT_ONCE, _LEAST_AUDIT = 10, 3.0  # points of an audit, and its seconds
 
 
@@ -107,9 +105,11 @@ def best_certificate(
         if best is None or (certificate.is_proved and not (best.is_proved and best.volume >= certificate.volume)):
             best, kept, reached = certificate, name, certificate.level / level if certificate.is_proved else 0.0
     assert best is not None  # there is at least one candidate
-    hasty = _hasty(nominal, rest, lines) if reached < _FAR and not disturbed else None
-    if hasty is not None:
-        other = largest(hasty, 0.0)
+    fast = fast_ellipsoid(nominal, rest) if reached < LITTLE and not disturbed else None
+    if fast is not None:
+        limit, name = sampled_limit(nominal, fast), "the largest ellipsoid of fast decrease"
+        lines.append(f"sampled: no violation below V = {limit.level:.6g} of {name} ({limit.samples:,} points)")
+        other = largest(fast, 0.0)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
             best, kept = other, "the largest ellipsoid of fast decrease"
     if degree is not None:
@@ -145,21 +145,6 @@ def reach_line(certificate: Certificate) -> str:
     (lower, upper), middle = certificate.region.hull, certificate.V.middle
     reach = np.maximum(upper - middle, middle - lower)
     return f"reaches: {_states(certificate.claimed.loop.task, reach)} from where the loop rests, at most"
-
-
-def _hasty(loop: ClosedLoop, rest: RestPoint, lines: list[str]) -> QuadraticLyapunov | None:
-    """V of the largest ellipsoid on which it decreases fast along the linearised loop, with a margin for the nonlinear
-    part; None if there is none."""
-    if not rest.is_reference:
-        return None
-    try:
-        V = largest_ellipsoid(loop, _HASTE * (-2.0 * rest.growth if loop.continuous else 1.0 - rest.growth**2))
-    except (NotApplicable, InvalidValue):  # such as a law that is not linear
-        return None
-    limit = sampled_limit(loop, V)
-    name = "the largest ellipsoid of fast decrease"
-    lines.append(f"sampled: no violation below V = {limit.level:.6g} of {name} ({limit.samples:,} points)")
-    return V
 
 
 def beside(task: Task, box: Interval, reference: np.ndarray) -> str:

@@ -343,7 +343,7 @@ def test_a_comparison_spends_on_a_proof_what_verify_does(make, monkeypatch: pyte
     def noted(name: str):
         def attempt(*given, budget: SearchLimits, **named):
             spent.setdefault(name, []).append(budget)
-            return largest_level(*given, budget=SearchLimits(100, 1.0), **named)
+            return largest_level(*given, budget=SearchLimits(1, 1.0), **named)  # proves nothing, so all are tried
 
         return attempt
 
