@@ -29,8 +29,8 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
     """The proved share of the support of the initial states from which the controller reaches the reference.
 
     Searches for the highest provable level of every quadratic candidate that ``trivium verify`` tries, in more than two
-    states with a resolution of a twentieth of the sampled limit. A loop whose equilibrium lies beside the reference, but
-    within the task's tolerance of it, counts the states proved to converge to its own equilibrium, since these arrive
+    states with a resolution of a twentieth of the sampled limit. A loop whose equilibrium lies beside the reference,
+    but within the task's tolerance of it, counts the states proved to converge to its own equilibrium, as these arrive
     within that tolerance.
 
     Args:
