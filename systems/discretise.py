@@ -11,14 +11,13 @@ from typing import Any, Literal
 import casadi as ca
 import numpy as np
 
+from systems.affine import affine_matrices
 from systems.arguments import expect_choice, expect_names, expect_number, expect_whole
-from systems.arithmetic.exact import DISCONTINUOUS
 from systems.errors import InvalidValue, expect
 from systems.expressions import largest
 from systems.implicit import ImplicitRungeKutta
 from systems.linear import LinearPlant
 from systems.lowering import lower
-from systems.lowering.program import read
 from systems.newton import solved, where_solved
 from systems.plant import Plant
 
@@ -58,14 +57,12 @@ def exact(plant: Plant, dt: float) -> LinearPlant:
     from scipy.linalg import expm  # scipy is slow to import and only needed here
 
     f = plant.casadi()
-    x, u, w, p = f.sx_in()
-    jacobians = [ca.jacobian(f(x, u, w, p), z) for z in (x, u, w)]
-    # A step has a constant slope as well.
-    if any(ca.symvar(jacobian) for jacobian in jacobians) or any(i.op in DISCONTINUOUS for i in read(f).instructions):
+    matrices = affine_matrices(f, range(3))
+    if matrices is None:
         raise InvalidValue(
             f"{plant.name} is not linear, so it has no exact discretisation; use integrator='rk4' or linearise it"
         )
-    a, b, e = (np.array(ca.DM(ca.evalf(jacobian))) for jacobian in jacobians)
+    a, b, e = matrices
     c = np.array(f(0, 0, 0, 0))
     n, columns = len(a), np.hstack([b, e, c])
     block = np.zeros((n + columns.shape[1],) * 2)

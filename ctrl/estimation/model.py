@@ -10,6 +10,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from systems import Task
+from systems.affine import affine_matrices
 from systems.errors import DimensionMismatch, InvalidValue, expect, located, shown
 from systems.lowering.buffered import Buffered
 from systems.signals import Values, expect_values
@@ -174,8 +175,7 @@ class EstimationModel:
             slopes = ca.jacobian(self.F(*self.F.sx_in()), ca.vertcat(states, inputs))
             if ca.symvar(slopes):
                 return False
-        z, v = self.H.sx_in()
-        return not ca.symvar(ca.jacobian(self.H(z, v), ca.vertcat(z, v)))
+        return affine_matrices(self.H, range(2)) is not None
 
     @property
     def _unread(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from ctrl.controller import NotApplicable
 from systems import Chance, Discretisation, Hard, Task
+from systems.affine import affine_matrices
 from systems.multimodal import MultiModalPlant
 from systems.semidefinite import is_positive_definite, is_positive_semidefinite
 
@@ -162,15 +163,13 @@ def _affine(task: Task, values: Mapping[str, float]) -> tuple[np.ndarray, np.nda
     """A, B, c and E of the sampled plant with these parameters; c holds the mean of the disturbance."""
     plant = task.plant.with_parameters(values)
     f = Discretisation(plant, task.dt, task.integrator, task.substeps).function()
-    x, u, w, p = f.sx_in()
-    after = f(x, u, w, p)
-    slopes = [ca.jacobian(after, z) for z in (x, u, w)]
-    if any(ca.symvar(slope) for slope in slopes):
+    matrices = affine_matrices(f, range(3))
+    if matrices is None:
         raise NotApplicable(
             f"task '{task.name}': {plant.name} is not affine in state, input and disturbance in every mode; "
             "linearise it"
         )
-    A, B, E = (np.array(ca.DM(ca.evalf(slope))).reshape(slope.shape) for slope in slopes)
+    A, B, E = matrices
     return A, B, np.array(f(0, 0, task.disturbance.mean(plant.disturbance), []))[:, 0], E
 
 
@@ -213,14 +212,15 @@ def _hard_rows(task: Task, ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, m = len(task.plant.state), len(task.plant.input)
     rows, bounds = [np.zeros((0, n + m))], [np.zeros(0)]
     for i, x, u, g in _expressions(task, Hard):
-        slope = ca.jacobian(g, ca.vertcat(x, u))
-        if ca.symvar(slope):
+        function = ca.Function("g", [x, u], [g])
+        slopes = affine_matrices(function, range(2))
+        if slopes is None:
             raise NotApplicable(
                 f"task '{task.name}': the hard constraint '{task.constraints[i].name}' is not affine; use a polytope "
                 "inside it"
             )
-        rows.append(np.array(ca.DM(ca.evalf(slope))).reshape(slope.shape))
-        bounds.append(-np.array(ca.Function("g", [x, u], [g])(0, 0)).ravel())
+        rows.append(np.hstack(slopes))
+        bounds.append(-np.array(function(0, 0)).ravel())
     lower, upper = task.input_bounds
     identity = np.hstack([np.zeros((m, n)), np.eye(m)])
     C, d = np.vstack([*rows, identity, -identity]), np.concatenate([*bounds, upper, -lower])

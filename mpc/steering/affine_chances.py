@@ -10,6 +10,7 @@ from scipy.stats import chi2, norm
 
 from ctrl.controller import NotApplicable
 from systems import Budget, Chance, Ellipsoid, Task
+from systems.affine import affine_matrices
 from systems.semidefinite import is_positive_semidefinite
 
 __all__ = ["AffinePlant", "ChanceConstraint", "QuadraticCost", "affine_plant", "chance_constraints", "quadratic_cost"]
@@ -75,15 +76,13 @@ def affine_plant(task: Task) -> AffinePlant:
         NotApplicable: it is not affine in state, input and disturbance.
     """
     f = task.dynamics.function()
-    x, u, w, p = f.sx_in()
-    after = f(x, u, w, p)
-    slopes = [ca.jacobian(after, z) for z in (x, u, w)]
-    if any(ca.symvar(slope) for slope in slopes):
+    matrices = affine_matrices(f, range(3))
+    if matrices is None:
         raise NotApplicable(
             f"task '{task.name}': {task.plant.name} is not affine in state, input and disturbance, as covariance "
             "steering needs; linearise it, see systems.linearise"
         )
-    A, B, E = (np.array(ca.DM(ca.evalf(slope))).reshape(slope.shape) for slope in slopes)
+    A, B, E = matrices
     declared = task.plant.disturbance
     c = np.array(f(0, 0, task.disturbance.mean(declared), []))[:, 0]
     return AffinePlant(A, B, c, E @ task.disturbance.covariance(declared) @ E.T)

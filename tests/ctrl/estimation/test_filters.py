@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import casadi as ca
 import cloudpickle
 import numpy as np
 import pytest
@@ -366,3 +367,11 @@ def test_a_copy_knows_nothing_of_the_past(kind: str) -> None:
     expected = fresh.update(np.ones(1), np.zeros(1), 0).state
     for other in (estimator, sent):
         np.testing.assert_array_equal(other.update(np.ones(1), np.zeros(1), 0).state, expected)
+
+
+def test_a_measurement_that_jumps_is_not_affine() -> None:
+    """Its slope is constant almost everywhere, and a Kalman filter would leave out the jump."""
+    jumping = Measurement(signals("side"), lambda x, u: ca.sign(x.x1), noise=Gaussian([0.1]))
+    KalmanFilter(LINEAR)
+    with pytest.raises(NotApplicable, match="not affine"):
+        KalmanFilter(dataclasses.replace(LINEAR, measurement=jumping))
