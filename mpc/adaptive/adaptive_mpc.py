@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from time import perf_counter
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ctrl.answers import announced, described
 from ctrl.controller import Controller, Decision, measured_state, sample_index
 from ctrl.knowledge import Knowledge, knowledge_of
 from ctrl.loop import SingleStep
+from mpc.adaptive.tunable import tunable
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from mpc.online import quiet
 from systems import DimensionMismatch, InvalidValue, Task
@@ -22,15 +23,7 @@ from systems.errors import expect, located, shown
 from systems.identification.online import FourierFeatures, Learned, OnlineRule, RecursiveLeastSquares, ResidualPlant
 from systems.lowering.buffered import Buffered
 
-__all__ = ["AdaptiveMPC", "Learning", "Tunable"]
-
-
-@runtime_checkable
-class Tunable(Controller, Protocol):
-    """A controller whose model has parameters that may change from sample to sample."""
-
-    def set_parameters(self, values: np.ndarray) -> None:
-        """Predicts with these values (parameters,) from the next sample on."""
+__all__ = ["AdaptiveMPC", "Learning"]
 
 
 class Learning(StrEnum):
@@ -92,30 +85,13 @@ class AdaptiveMPC:
         expect(task, Task, "the task of a controller", "such as systems.library.cartpole()")
         expect(features, FourierFeatures, "features", 'such as FourierFeatures({"speed": 0.5})')
         expect(rule, OnlineRule, "rule", "such as RecursiveLeastSquares()")
-        if not callable(predictive):
-            raise InvalidValue(
-                f"predictive = {shown(predictive)}; expected what constructs the controller, such as NonlinearMPC or "
-                "functools.partial(NonlinearMPC, horizon=15)"
-            )
         self._arguments = (task, features, outputs, rule, predictive, learned)
         self.task, self.rule = task, rule
         self._state = periodic = task.reading.state
         self._rows, self._sizes = _read(outputs, task)
         plant = ResidualPlant(task.dynamics, features, tuple(outputs), tuple(self._sizes.tolist()), periodic)
         model = dataclasses.replace(task, plant=plant, truth=None)
-        try:
-            controller = predictive(model, parameters=plant.weight_names)
-        except TypeError as error:
-            raise InvalidValue(
-                f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; give "
-                "NonlinearMPC, or functools.partial(NonlinearMPC, horizon=15)"
-            ) from error
-        if not isinstance(controller, Tunable):
-            raise InvalidValue(
-                f"predictive made {shown(controller)}, whose parameters cannot be set; give NonlinearMPC, or "
-                "functools.partial(NonlinearMPC, horizon=15)"
-            )
-        self.controller = controller
+        self.controller = controller = tunable(predictive, model, plant.weight_names)
         shape = (features.count, len(self._rows))
         self._first = rule.start(*shape) if learned is None else learned
         expect(self._first, Learned, "learned", "as another AdaptiveMPC has it")

@@ -14,7 +14,7 @@ from ctrl.controller import Controller, Decision, Status
 from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.kalman import ExtendedKalmanFilter
 from ctrl.knowledge import Knowledge, knowledge_of
-from mpc.adaptive.adaptive_mpc import Tunable
+from mpc.adaptive.tunable import tunable
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from systems import InvalidValue, Task, estimate_parameters
 from systems.arguments import expect_factory
@@ -67,23 +67,7 @@ class ParameterAdaptiveMPC:
         if isinstance(made, type) or not isinstance(made, Estimator):
             raise InvalidValue(f"estimator made {shown(made)}; expected a factory of estimators: ExtendedKalmanFilter")
         self.estimator = made
-        if not callable(predictive):
-            raise InvalidValue(
-                f"predictive = {shown(predictive)}; expected what constructs the controller, such as NonlinearMPC"
-            )
-        try:
-            controller = predictive(task, parameters=self.names)
-        except TypeError as error:
-            raise InvalidValue(
-                f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; give "
-                "NonlinearMPC, or functools.partial(NonlinearMPC, horizon=15)"
-            ) from error
-        if not isinstance(controller, Tunable):
-            raise InvalidValue(
-                f"predictive made {shown(controller)}, whose parameters cannot be set; give NonlinearMPC, or "
-                "functools.partial(NonlinearMPC, horizon=15)"
-            )
-        self.controller: Tunable = controller
+        self.controller = controller = tunable(predictive, task, self.names)
         said = announced(controller), announced(made)
         own = f"takes the estimates of {', '.join(self.names)} for exact; terminal cost and backup law are nominal"
         self.approximations = (

@@ -11,21 +11,12 @@ import scipy.sparse as sp
 
 from ctrl.controller import Status
 from mpc.reduction.program import SampleProgram
+from mpc.solvers.clarabel_socp import STATUS
 
 __all__ = ["Optimum", "solve_by_generation", "solve_with"]
 
 TOLERANCE = 1e-6  # violation of a cone, in units of the keep-out sets' half axes, below which it counts as satisfied
 _ACTIVE = 1e-5  # dual, relative to the gradient of the objective, above which a cone counts as active
-_STATUS = {
-    "Solved": Status.SOLVED,
-    "AlmostSolved": Status.MAX_ITERATIONS,
-    "MaxIterations": Status.MAX_ITERATIONS,
-    "MaxTime": Status.TIMEOUT,
-    "PrimalInfeasible": Status.INFEASIBLE,
-    "AlmostPrimalInfeasible": Status.INFEASIBLE,
-    "DualInfeasible": Status.UNBOUNDED,
-    "AlmostDualInfeasible": Status.UNBOUNDED,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +61,7 @@ def solve_with(program: SampleProgram, numbers: np.ndarray, max_iterations: int,
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-8
     solution = clarabel.DefaultSolver(sp.triu(program.P, format="csc"), program.q, A, b, kinds, settings).solve()
     z = np.array(solution.x)
-    status = _STATUS.get(str(solution.status), Status.NUMERICAL)
+    status = STATUS.get(str(solution.status), Status.NUMERICAL)
     if status is Status.SOLVED and not np.isfinite(z).all():
         status = Status.NUMERICAL
     starts = len(program.d) + np.concatenate([[0], np.cumsum(cones.sizes[:-1])]).astype(int)

@@ -10,9 +10,9 @@ from ctrl.controller import Status
 from mpc.harmonic.conic_program import ConicProgram
 from mpc.solvers.conic_solver import ConicSolver
 
-__all__ = ["ClarabelSolver"]
+__all__ = ["STATUS", "ClarabelSolver"]
 
-_STATUS = {
+STATUS = {
     "Solved": Status.SOLVED,
     "AlmostSolved": Status.MAX_ITERATIONS,
     "MaxIterations": Status.MAX_ITERATIONS,
@@ -22,6 +22,7 @@ _STATUS = {
     "DualInfeasible": Status.UNBOUNDED,
     "AlmostDualInfeasible": Status.UNBOUNDED,
 }
+"""Of Clarabel's own words; any other is a numerical failure."""
 
 
 class ClarabelSolver(ConicSolver):
@@ -90,7 +91,7 @@ class ClarabelSolver(ConicSolver):
         z[self.program.state_at[0]], z[self._rest] = parameter[:n], solution.x
         self._last, self.iterations = (z, parameter.copy()), int(solution.iterations)
         self.residual = float(max(solution.r_prim, solution.r_dual))
-        status = _STATUS.get(str(solution.status), Status.NUMERICAL)
+        status = STATUS.get(str(solution.status), Status.NUMERICAL)
         if status is Status.SOLVED and not (self.residual <= self.LOOSE and np.isfinite(z).all()):
             status = Status.NUMERICAL
         self.input = np.clip(z[self.program.input_at[0]], *self._bounds)

@@ -1,0 +1,53 @@
+"""Controllers whose model has parameters that may change while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ctrl.controller import Controller
+from systems import InvalidValue, Task
+from systems.errors import shown
+
+__all__ = ["Tunable", "tunable"]
+
+
+@runtime_checkable
+class Tunable(Controller, Protocol):
+    """A controller whose model has parameters that may change from sample to sample."""
+
+    def set_parameters(self, values: np.ndarray) -> None:
+        """Predicts with these values (parameters,) from the next sample on."""
+
+
+def tunable(predictive: Callable[..., Controller], task: Task, names: Sequence[str]) -> Tunable:
+    """A controller of a task whose plant's parameters with these names may change.
+
+    Args:
+        predictive: constructs it, by ``predictive(task, parameters=names)``.
+        task: whose plant has the parameters.
+        names: of the parameters.
+
+    Raises:
+        InvalidValue: not what constructs such a controller.
+    """
+    if not callable(predictive):
+        raise InvalidValue(
+            f"predictive = {shown(predictive)}; expected what constructs the controller, such as NonlinearMPC or "
+            "functools.partial(NonlinearMPC, horizon=15)"
+        )
+    try:
+        controller = predictive(task, parameters=names)
+    except TypeError as error:
+        raise InvalidValue(
+            f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; give NonlinearMPC, "
+            "or functools.partial(NonlinearMPC, horizon=15)"
+        ) from error
+    if not isinstance(controller, Tunable):
+        raise InvalidValue(
+            f"predictive made {shown(controller)}, whose parameters cannot be set; give NonlinearMPC, or "
+            "functools.partial(NonlinearMPC, horizon=15)"
+        )
+    return controller
