@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ctrl.answers import ESTIMATED, EXACT, Announced, Answer, Answers, Refused
+from ctrl.controller import NotApplicable
+from ctrl.knowledge import Knowledge
+from safe_rl.policy import Policy
 from systems import Task
 from systems.measured_history import observed_in_words
 from systems.reading import Part
 
-__all__ = ["POLICY", "learner_answers", "objective", "policy_objective"]
+__all__ = ["POLICY", "expect_fits", "learner_answers", "objective", "policy_knowledge", "policy_objective"]
 
 
 def objective(task: Task) -> str:
@@ -20,6 +23,31 @@ def objective(task: Task) -> str:
 def policy_objective(task: Task) -> str:
     """The objective of a policy, which does not record on which task it was trained, in words."""
     return f"{objective(task)}, if it was trained on this task"
+
+
+def policy_knowledge(task: Task, moving: str) -> Knowledge:
+    """Objective, tuning and foresight of a policy.
+
+    Args:
+        task: that it controls.
+        moving: what it knows of a reference that moves.
+    """
+    return Knowledge(
+        f"minus the return, discounted by {task.discount:g} per sample if trained on this task",
+        "simulated runs before this comparison, whose number a policy does not record",
+        "a constant reference" if task.reference.is_constant else moving,
+    )
+
+
+def expect_fits(policy: Policy, task: Task) -> None:
+    """Raises NotApplicable where a policy observes or acts on another number of signals than the task has."""
+    observed, inputs = task.observation_signals, len(task.plant.input)
+    if (policy.observation_size, policy.action_size) != (len(observed), inputs):
+        raise NotApplicable(
+            f"the policy maps {policy.observation_size} observations to {policy.action_size} inputs; task "
+            f"'{task.name}' has {len(observed)} ({', '.join(observed.names)}) and {inputs}: use the policy on the task "
+            "it was trained on"
+        )
 
 
 def _promising(text: str) -> dict[Part, Answer]:

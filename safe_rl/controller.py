@@ -10,13 +10,13 @@ import numpy as np
 
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
-from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.code import ControllerCode, NotExportable, reference_notes
 from ctrl.export.network import policy_part, residual_part
 from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
 from ctrl.laws.law import Law
 from ctrl.laws.residual import Residual
-from safe_rl.answers import POLICY, policy_objective
+from safe_rl.answers import POLICY, expect_fits, policy_knowledge, policy_objective
 from safe_rl.measured_policy import MeasuredPolicyController
 from safe_rl.policy import Policy
 from systems import Task
@@ -55,12 +55,7 @@ class PolicyController:
                 "policy); combine a policy that was trained on the state with an estimator: OutputFeedback("
                 "PolicyController(dataclasses.replace(task, measurement=None), policy), ExtendedKalmanFilter(task))"
             )
-        observed, inputs = len(task.observation_signals), len(task.plant.input)
-        if (policy.observation_size, policy.action_size) != (observed, inputs):
-            raise NotApplicable(
-                f"the policy maps {policy.observation_size} observations to {policy.action_size} inputs; task "
-                f"'{task.name}' has {observed} and {inputs}: use the policy on the task it was trained on"
-            )
+        expect_fits(policy, task)
         self.task, self.policy = task, policy
         self.training_log: Path | None = None
         self._state = task.plant.state
@@ -80,11 +75,7 @@ class PolicyController:
     def knowledge(self) -> Knowledge:
         """Objective, tuning and foresight of the controller."""
         moving = "the reference of the current sample, with what the task's observation adds"
-        return Knowledge(
-            f"minus the return, discounted by {self.task.discount:g} per sample if trained on this task",
-            "simulated runs before this comparison, whose number a policy does not record",
-            "a constant reference" if self.task.reference.is_constant else moving,
-        )
+        return policy_knowledge(self.task, moving)
 
     def __repr__(self) -> str:
         return described("PolicyController", self.approximations)
@@ -139,9 +130,7 @@ class PolicyController:
             part,
             self.approximations,
             tolerance=1e-6,
-            notes=()
-            if self.task.reference.is_constant
-            else (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",),
+            notes=reference_notes(self.task, samples),
         )
 
     def reset(self) -> None:

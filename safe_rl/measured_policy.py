@@ -11,12 +11,12 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, sample_index
 from ctrl.estimation.estimator import measured_outputs
-from ctrl.export.code import ControllerCode, NotExportable
+from ctrl.export.code import ControllerCode, NotExportable, reference_notes
 from ctrl.export.network import measured_policy_part
 from ctrl.export.project import export
 from ctrl.knowledge import Knowledge
 from ctrl.laws.network import Network
-from safe_rl.answers import POLICY, policy_objective
+from safe_rl.answers import POLICY, expect_fits, policy_knowledge, policy_objective
 from safe_rl.policy import Policy
 from systems import Task
 from systems.errors import expect
@@ -52,13 +52,7 @@ class MeasuredPolicyController:
         expect(policy, Policy, "the policy of MeasuredPolicyController", "such as learner.result, or Policy.load(file)")
         if not task.observes_measurement:
             raise NotApplicable(f"policies of task '{task.name}' observe its state: use PolicyController(task, policy)")
-        observed, inputs = task.observation_signals, len(task.plant.input)
-        if (policy.observation_size, policy.action_size) != (len(observed), inputs):
-            raise NotApplicable(
-                f"the policy maps {policy.observation_size} observations to {policy.action_size} inputs; task "
-                f"'{task.name}' has {len(observed)} ({', '.join(observed.names)}) and {inputs}: use the policy on the "
-                "task it was trained on"
-            )
+        expect_fits(policy, task)
         assert task.measurement is not None
         self.task, self.policy, self.measurement = task, policy, task.measurement
         self.training_log: Path | None = None
@@ -70,11 +64,7 @@ class MeasuredPolicyController:
     @property
     def knowledge(self) -> Knowledge:
         """Objective, tuning and foresight of the controller."""
-        return Knowledge(
-            f"minus the return, discounted by {self.task.discount:g} per sample if trained on this task",
-            "simulated runs before this comparison, whose number a policy does not record",
-            "a constant reference" if self.task.reference.is_constant else "the reference of the current sample",
-        )
+        return policy_knowledge(self.task, "the reference of the current sample")
 
     def __repr__(self) -> str:
         return described("MeasuredPolicyController", self.approximations)
@@ -110,9 +100,7 @@ class MeasuredPolicyController:
             measured_policy_part(self.task, law, self._reference, samples),
             self.approximations,
             tolerance=1e-6,
-            notes=()
-            if self.task.reference.is_constant
-            else (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",),
+            notes=reference_notes(self.task, samples),
             measurement=self.measurement,
         )
 

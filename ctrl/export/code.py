@@ -13,7 +13,7 @@ from ctrl.controller import NotApplicable, Status
 from ctrl.export.recording import Recording
 from systems import Measurement, Signals, Task
 
-__all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment"]
+__all__ = ["CodePart", "ControllerCode", "Member", "NotExportable", "fragment", "reference_notes"]
 
 
 class NotExportable(NotApplicable):
@@ -116,3 +116,10 @@ class ControllerCode:
 def fragment(package: str, name: str) -> str:
     """The text of a C file in the folder ``c`` of a package, such as ``fragment("ctrl.export", "frame.c")``."""
     return resources.files(package).joinpath("c", name).read_text(encoding="utf-8")
+
+
+def reference_notes(task: Task, samples: int) -> tuple[str, ...]:
+    """The note about the table of a reference that moves; none for a constant one."""
+    if task.reference.is_constant:
+        return ()
+    return (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from ctrl.answers import Answers
 from ctrl.controller import Decision, NotApplicable, Source, Status
-from ctrl.export.code import ControllerCode
+from ctrl.export.code import ControllerCode, reference_notes
 from mpc.export.fallback import fallback_part, representative_part
 from mpc.export.harmonic import artificial_reference_part
 from mpc.fallback import Plan
@@ -165,7 +165,6 @@ class ArtificialReferenceMPC(OnlineController):
         is_constant = self.task.reference.is_constant
         targets = np.array([self.target.parameters(k).ravel() for k in range(1 if is_constant else samples + 1)])
         part = artificial_reference_part(self.program, solver, self.frequency, targets, self.max_iterations, LOOSE, end)
-        moves = (f"the table of the reference reaches over {samples} samples; afterwards the last row is held",)
         return ControllerCode(
             self.task,
             f"{type(self).__name__} over {self.horizon} samples.",
@@ -177,7 +176,7 @@ class ArtificialReferenceMPC(OnlineController):
                 f"a primal-dual interior-point method of fixed memory, of {part.sizes['FREE']} variables, "
                 f"{part.sizes['BOXED']} rows and {part.sizes['CONES']} cones, solves the condensed problem in at most "
                 f"{self.max_iterations} iterations",
-                *(() if is_constant else moves),
+                *reference_notes(self.task, samples),
             ),
         )
 
