@@ -209,9 +209,13 @@ def test_kinks_are_those_of_the_plant_within() -> None:
     assert not limit_changes(delay_inputs(TASK, {"u": 0.1}), {"u": 1.0}).reading.plant_kinks
 
 
-def test_a_true_plant_is_given_before() -> None:
-    with pytest.raises(InvalidValue, match="give it before them"):
-        delay_inputs(TASK, {"u": 0.1}).with_truth(PLANT)
+def test_a_true_plant_of_before_is_transformed_likewise() -> None:
+    heavier = dataclasses.replace(PLANT, A=1.1 * np.asarray(PLANT.A))
+    after = delay_inputs(TASK, {"u": 0.1}).with_truth(heavier)
+    assert after.truth == delay_inputs(TASK.with_truth(heavier), {"u": 0.1}).truth
+    assert after.truth != after.plant
+    with pytest.raises(InvalidValue, match=r"other signals than the nominal one; give it by task\.with_truth"):
+        delay_inputs(TASK, {"u": 0.1}).with_truth(double_integrator().plant)
 
 
 def test_environments_observe_and_charge_changes() -> None:
