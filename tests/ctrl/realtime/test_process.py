@@ -15,7 +15,7 @@ import pytest
 
 from ctrl import LQR, simulate
 from ctrl.realtime import Applied, ControllerFailed, Loop, LoopSettings, Overrun, RealClock, SimulatedClock
-from ctrl.realtime.process import OwnProcess
+from ctrl.realtime.process import STANDBY_EVERY, OwnProcess
 from ctrl.realtime.run import LoopRun
 from ctrl.realtime.slots import Slot, request_type
 from tests.ctrl.realtime.plants import START, TASK, Deadly, Remembers, Sleepy, Wrapped, plant, refuses
@@ -25,8 +25,8 @@ def applied(run: LoopRun) -> list[Applied]:
     return [tuple(Applied)[i] for i in run.columns.codes[:, 1]]
 
 
-def deadly(tmp_path: Path, seconds: float = 0.0) -> Any:
-    return type("Mortal", (Deadly,), {"marker": str(tmp_path / "died"), "seconds": seconds})
+def deadly(tmp_path: Path, seconds: float = 0.0, at: int = 10) -> Any:
+    return type("Mortal", (Deadly,), {"marker": str(tmp_path / "died"), "seconds": seconds, "at": at})
 
 
 def test_the_same_numbers_as_in_the_loops_own_thread_and_no_process_stays_behind() -> None:
@@ -56,7 +56,8 @@ def test_the_same_numbers_as_in_the_loops_own_thread_and_no_process_stays_behind
 def test_a_stand_by_takes_over_in_the_same_sample(tmp_path: Path) -> None:
     clock = SimulatedClock()
     settings = LoopSettings(seconds=2.0, standby=True, unresponsive_seconds=1e6)  # of a clock that runs much faster
-    run = Loop(TASK, deadly(tmp_path), plant(clock), settings, {}, clock).run()
+    at = STANDBY_EVERY + 1  # the stand-by is not asked then, so that it is the controller in use that dies
+    run = Loop(TASK, deadly(tmp_path, at=at), plant(clock), settings, {}, clock).run()
     assert (tmp_path / "died").exists()
     assert run.restarts == 1
     assert set(applied(run)) == {Applied.CONTROLLER}
