@@ -13,6 +13,7 @@ from ctrl.certify.claims.certificate import Certificate
 from ctrl.certify.functions.lyapunov import QuadraticLyapunov
 from ctrl.controller import NotApplicable
 from systems import Constraint, Inequality, Task, Vector
+from systems.affine import steps_in
 from systems.errors import expect
 
 __all__ = ["BarrierRows", "barrier_rows", "high_order", "sublevel_barrier"]
@@ -60,7 +61,7 @@ def barrier_rows(
     for barrier in barriers:
         for g in ca.vertsplit(barrier.function(plant)(x, u)):
             names.append(barrier.name)
-            if _reads(g, u):
+            if _reads(g, u, barrier.name):
                 degrees.append(0)
                 rows.append(-g)
                 continue
@@ -96,7 +97,7 @@ def high_order(
         name: of the constraint, for messages.
 
     Raises:
-        NotApplicable: no input ever appears.
+        NotApplicable: no input ever appears, or only in steps.
     """
     plant = task.plant
     u, w = plant.input.symbol(), plant.disturbance.symbol()
@@ -104,7 +105,7 @@ def high_order(
     ladder, psi = [h], h
     for _ in range(len(plant.state)):
         derivative = (ca.substitute(psi, x, f) - psi) / task.dt if plant.is_discrete else ca.jacobian(psi, x) @ f
-        if _reads(derivative, u):
+        if _reads(derivative, u, name):
             return ladder
         worst = ca.fabs(ca.jacobian(derivative, w)) @ ca.DM(radius)
         psi = ca.simplify(ca.substitute(derivative - worst, w, ca.DM(middle)) + rate * psi)
@@ -114,9 +115,21 @@ def high_order(
     )
 
 
-def _reads(expression: ca.SX, symbol: ca.SX) -> bool:
-    """Whether an expression depends on a symbol: its derivative is not identically zero."""
-    return not ca.simplify(ca.jacobian(expression, symbol)).is_zero()
+def _reads(expression: ca.SX, u: ca.SX, name: str) -> bool:
+    """Whether an expression depends on the input.
+
+    Raises:
+        NotApplicable: it does, but its derivative does not show how.
+    """
+    if not ca.simplify(ca.jacobian(expression, u)).is_zero():
+        return True
+    others = [s for s in ca.symvar(expression) if not ca.depends_on(s, u)]
+    if steps_in(ca.Function("condition", [u, *others], [expression]), 0):
+        raise NotApplicable(
+            f"the condition of '{name}' changes with the input in steps only (sign, floor, if_else between constants), "
+            "and a filter corrects inputs along derivatives; use a smooth function, or omit the constraint"
+        )
+    return False
 
 
 def sublevel_barrier(certificate: Certificate) -> Inequality:

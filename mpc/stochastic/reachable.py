@@ -13,6 +13,7 @@ from scipy.special import gammaincinv, ndtri
 from ctrl.controller import NotApplicable
 from mpc.stochastic.quantiles import uniform_sum_quantiles
 from systems import DimensionMismatch, InvalidValue, LinearPlant, Task
+from systems.affine import steps_in
 from systems.arguments import expect_array, expect_choice, expect_flag, expect_number, expect_whole
 from systems.errors import expect
 
@@ -62,7 +63,8 @@ def additive_noise(task: Task, plant: LinearPlant) -> AdditiveNoise:
     x, u, w = (signals.symbol() for signals in (task.plant.state, task.plant.input, task.plant.disturbance))
     after = task.dynamics.function()(x, u, w, [])
     z = ca.vertcat(x, u, w)
-    nonlinear = [i for i, curved in enumerate(ca.which_depends(after, z, 2, False)) if curved]
+    sampled = ca.Function("after", ca.vertsplit(z), [after])
+    nonlinear = [i for i, curved in enumerate(ca.which_depends(after, z, 2, False)) if curved or steps_in(sampled, i)]
     if nonlinear:
         names = (*task.plant.state.names, *task.plant.input.names, *task.plant.disturbance.names)
         raise NotApplicable(

@@ -21,6 +21,7 @@ from systems.lowering.same import same_function
 
 __all__ = [
     "DISCONTINUOUS",
+    "KINKS",
     "ExactColumn",
     "NotExact",
     "Value",
@@ -41,7 +42,7 @@ DISCONTINUOUS = frozenset(
     | {"remainder", "copysign"}
 )
 # With these operations, first or second derivatives jump; a bound by second derivatives would ignore the kink.
-_KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
+KINKS = DISCONTINUOUS | {"fmin", "fmax", "fabs", "hypot"}
 
 _BITS = 16_384  # of a rational: thirty successive squarings would fill the memory
 
@@ -230,7 +231,7 @@ def jumps(function: ca.Function) -> list[str]:
 def kinked(function: ca.Function) -> list[str]:
     """Operations at which a function may lack a second derivative although CasADi has a formula; ideally none."""
     program = read(function)
-    operations = {i.op for i in program.instructions if i.op in _KINKS}
+    operations = {i.op for i in program.instructions if i.op in KINKS}
     for i in program.instructions:
         if i.op in POWERS and not (isinstance(i.args[1], float) and i.args[1].is_integer()):
             operations.add(i.op)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from itertools import product
+from typing import Any
 
 import casadi as ca
 import cvxpy as cp
@@ -16,7 +17,19 @@ from ctrl.terminal import terminal
 from mpc import MPPI, CrossEntropyMPC
 from mpc.sampling import Intervention
 from mpc.sampling.safety import Safety
-from systems import Box, Fixed, Inequality, InvalidValue, LinearPlant, Quadratic, SetPoint, Task, signals
+from systems import (
+    Box,
+    Fixed,
+    Inequality,
+    InvalidValue,
+    LinearPlant,
+    Plant,
+    Quadratic,
+    SetPoint,
+    Task,
+    Vector,
+    signals,
+)
 from systems.discretise import exact
 from systems.identification.online import ProcessResidual
 from systems.library import quadrotor_in_wind
@@ -47,6 +60,25 @@ def test_conditions_of_a_mass_before_a_wall_are_those_on_paper() -> None:
     assert b[0, 0] == pytest.approx(m + k * s + a * v - a * (-v - a * x))
     np.testing.assert_allclose(levels.ravel(), [-x, -v - a * x])
     assert conditions.names == ["wall"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Valve(Plant):
+    """A mass with a force that also opens a valve, in steps: its derivative in the input is constant."""
+
+    state, input = signals("position [m]", "velocity [m/s]"), signals("force [N]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        return x.velocity, u.force + ca.if_else(u.force > 1.0, 0.5, 0.0)
+
+
+def test_steps_in_the_input_are_not_affine() -> None:
+    limited = dataclasses.replace(wall(), plant=Valve(), truth=None)
+    with pytest.raises(NotApplicable, match="Valve is not affine in its inputs"):
+        Intervention(FORCE, weight=0.0).conditions(limited, None)
+    within = Inequality("valve", lambda x, u: ca.sign(u.force) - 2.0)
+    with pytest.raises(NotApplicable, match="'valve' depends on an input"):
+        Intervention(FORCE, (within,), weight=0.0).conditions(wall(), None)
 
 
 def test_conditions_hold_the_worst_derivative_of_every_level() -> None:

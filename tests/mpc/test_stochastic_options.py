@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
+from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -18,11 +21,14 @@ from systems import (
     Gaussian,
     InvalidValue,
     LinearPlant,
+    Plant,
     Quadratic,
     SetPoint,
     Sinusoid,
     Task,
     Uniform,
+    Vector,
+    signals,
 )
 from systems.library.pendulum import pendulum
 from systems.library.segway import segway
@@ -130,6 +136,28 @@ def test_tube_gain_instead_of_the_regulator() -> None:
     assert np.trace(tight.error.stationary_covariance()) < np.trace(plain.error.stationary_covariance())
     assert tight.margins.after(np.array([1]))[0, own] == pytest.approx(plain.margins.after(np.array([1]))[0, own])
     assert tight.step(np.deg2rad([5.0, 0.0]), 0).status is Status.SOLVED
+
+
+@dataclass(frozen=True)
+class Stepping(Plant):
+    """A mass with a step in one of its signals, whose slopes are constant wherever they exist."""
+
+    kind: str = "friction"
+    state = signals("position [m]", "speed [m/s]")
+    input = signals("force [N]")
+    disturbance = signals("wind [N]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        step = {"friction": ca.sign(x.speed - 1.0), "valve": ca.floor(u.force), "gust": ca.sign(w.wind - 0.05)}
+        return x.speed, u.force + w.wind - 0.3 * step[self.kind]
+
+
+@pytest.mark.parametrize(("kind", "signal"), [("friction", "speed"), ("valve", "force"), ("gust", "wind")])
+def test_a_step_of_the_plant_is_no_additive_noise(kind: str, signal: str) -> None:
+    task = Task("stepping", Stepping(kind), 0.1, 50, Quadratic([1.0, 0.1], [0.1]), Fixed([0.0, 0.0]),
+                disturbance=Uniform([-0.1], [0.1]))  # fmt: skip
+    with pytest.raises(NotApplicable, match=f"not affine in .*{signal}"):
+        StochasticMPC(task)
 
 
 def test_what_does_not_fit_is_refused_with_the_reason() -> None:

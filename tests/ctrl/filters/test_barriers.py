@@ -80,6 +80,9 @@ def test_relative_degrees():
     )
     sideways = Inequality("sideways", lambda x, u: x.x - 1.0)
     assert BarrierFilter(planar_quadrotor(), [sideways]).degrees == (2,)
+    steps = Inequality("steps", lambda x, u: ca.sign(u.acceleration) - 0.5)
+    with pytest.raises(NotApplicable, match="'steps' changes with the input in steps only"):
+        BarrierFilter(braking(), [steps])
     with pytest.raises(NotApplicable, match="no input appears in the derivatives of 'constant'"):
         BarrierFilter(braking(), [Inequality("constant", lambda x, u: 0.0 * x.speed - 1.0)])
 
