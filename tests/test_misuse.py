@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import casadi as ca
@@ -579,7 +580,14 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 LINEAR_MPC = mpc.StochasticMPC(NOISY, horizon=3, terminal_steps=2)
-TRACKING = mpc.TrackingMPC(LINEAR_TASK, horizon=3)
+
+
+@cache
+def tracking() -> mpc.TrackingMPC:
+    """Not at import: the first of its kind compiles its solver."""
+    return mpc.TrackingMPC(LINEAR_TASK, horizon=3)
+
+
 LEARNER = safe_rl.SAC(TASK, settings=TINY[safe_rl.SAC])
 ENV = TASK.env(seed=0)
 ENV.reset()
@@ -612,12 +620,14 @@ METHODS: dict[str, Case] = {
                                     {"probability": "probability", "steps": "count or 0", "gaussian": "flag"},
                                     optional=("steps", "gaussian")),
     "StochasticMPC.feasible_set": Case(LINEAR_MPC.feasible_set, {}, {"within": "instance"}, optional=("within",)),
-    "FeasibleSet.section": Case(TRACKING.feasible_set().section, {"plane": ("x1", "x2"), "directions": 3},
+    "FeasibleSet.section": Case(lambda **given: tracking().feasible_set().section(**given),
+                                {"plane": ("x1", "x2"), "directions": 3},
                                 {"plane": "names", "held": "mapping", "directions": "count"}, optional=("held",),
                                 extra={"plane": [("x1",), ("x1", "x9")],
                                        "held": [{"x1": NAN}, {"x1": "a"}, [], [1.0, 1.0]]},
                                 words={"plane": "signal"}),
-    "ArtificialReferenceMPC.follow": Case(TRACKING.follow, {"reference": SetPoint()}, {"reference": "instance"}),
+    "ArtificialReferenceMPC.follow": Case(lambda **given: tracking().follow(**given),
+                                          {"reference": SetPoint()}, {"reference": "instance"}),
     "LagrangianBatch": Case(LagrangianBatch, {"task": LINEAR_TASK, "horizon": 2},
                             {"task": "task", "horizon": "count", "parameters": "names", "make": "function",
                              "max_iterations": "count", "tolerance": "above 0", "device": "device"},
