@@ -315,6 +315,7 @@ def test_train_takes_settings(home: Path) -> None:
     assert trivium(home, *command, "--settings", "rate=fast").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_task_with_a_comparison_of_its_own_runs_that(home: Path) -> None:
     done = trivium(home, "compare", "own.py:task", "--starts", "4", *UNPROVED)
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Comparison, "figure", lambda _: Figure())
 
 
+@pytest.mark.slow
 def test_additions_go_into_the_folder_and_are_not_run_again(capsys: Any) -> None:
     Path("my.py").write_text(CODE)
     Path("log.csv").write_text("updates,charts/return\n" + "\n".join(f"{k},{k - 30}" for k in range(25)))

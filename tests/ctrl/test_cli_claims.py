@@ -14,6 +14,7 @@ TASK = "systems.library.double_integrator:double_integrator"
 LQR = ("--controller", "ctrl.regulator:LQR")
 
 
+@pytest.mark.slow
 def test_verify_says_what_the_proved_set_keeps_and_survives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

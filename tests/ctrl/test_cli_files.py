@@ -18,7 +18,6 @@ import pytest
 
 from ctrl.cli import main
 from tests.ctrl.test_cli import ROOT, Done, home
-from tests.sampled import sampled
 
 __all__ = ["home"]
 PENDULUM = "systems.library.pendulum:pendulum"
@@ -89,8 +88,9 @@ def cli(home: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
 
 
 @pytest.mark.parametrize(
-    "name", sampled(["os:abort", "sys:exit", "http.server:test", "trap.py", "trap.py:task", "cart", "trap"], 3)
+    "name", ["os:abort", "sys:exit", "http.server:test", "trap.py", "trap.py:task", "cart", "trap"]
 )
+@pytest.mark.every(7)
 def test_a_file_does_not_say_what_is_imported(cli: CommandLine, home: Path, proved: dict[str, Any], name: str) -> None:
     """Neither modules, nor files, nor entry points of other packages; and it is no verdict."""
     (home / "trap.py").write_text("open('sprung', 'w').close()\n")
@@ -141,13 +141,14 @@ def test_a_task_of_the_librarys_name_must_be_that_of_the_library(
 
 @pytest.mark.parametrize(
     ("part", "said"),
-    sampled([
+    [
         ("level", 1.5), ("inner", 0.1), ("kappa", 0.9), ("dt", 0.0), ("dt", 0.01), ("domain", [[-1, -1], [1, 1]]),
         ("uncertain", {"mass": [0.1, 0.2]}), ("disturbance", {"push": [-0.01, 0.01]}), ("dynamics", "exact, 0.05 s"),
         ("law", "the network law"), ("reference", [0.1, 0.0]), ("state", ["angle [deg]", "rate [rad/s]"]),
         ("kind", "proved"), ("level", None), ("level", 10**39), ("uncertain", "x"), ("domain", "everywhere"),
-    ], 3),
+    ],
 )  # fmt: skip
+@pytest.mark.every(6)
 def test_what_is_stated_beyond_what_is_shown_is_not_shown(
     cli: CommandLine, home: Path, proved: dict[str, Any], part: str, said: Any
 ) -> None:
@@ -212,7 +213,8 @@ def test_a_check_gives_up_in_time(cli: CommandLine, home: Path, proved: dict[str
     assert "time is over, with 0 of" in done.stdout
 
 
-@pytest.mark.parametrize("where", sampled(["made", "import", "Controller", "check"], 3))
+@pytest.mark.parametrize("where", ["made", "import", "Controller", "check"])
+@pytest.mark.every(4)
 def test_code_that_ends_the_program_is_no_verdict(cli: CommandLine, home: Path, where: str) -> None:
     """A task file that calls sys.exit(0) must not look like a proof to a script."""
     (home / "ends.py").write_text(ENDS.format(where=where))

@@ -213,6 +213,7 @@ def test_who_breaks_a_hard_constraint_is_not_called_cheapest_without_a_mark() ->
     assert "lqr*" not in str(kept)
 
 
+@pytest.mark.slow
 def test_an_undefined_margin_is_shown_and_no_json_has_it(tmp_path: Path) -> None:
     torn = Inequality("torn", lambda x, u: ca.sqrt(x.position) - 10)
     steep = dataclasses.replace(TASK, constraints=(torn,))

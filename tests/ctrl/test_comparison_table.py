@@ -66,6 +66,7 @@ def printed(compared: Comparison, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
+@pytest.mark.every(3)
 def test_nothing_is_cut_at_any_width(compared: Comparison, width: int) -> None:
     for count in range(1, 9):
         shown = several(compared, count)

@@ -68,6 +68,7 @@ def test_the_toy_problem(
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("settings", "off"), [({}, 1e-5), ({"horizon": 1}, 1e-5), ({"r": 1e-3}, 3e-3)])
 @pytest.mark.parametrize("forgetting", [0.95, 0.99])
+@pytest.mark.every(4)
 def test_an_identified_model_started_with_a_wrong_effect(
     factor: float, settings: dict[str, float], off: float, forgetting: float
 ) -> None:

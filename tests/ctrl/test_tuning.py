@@ -69,6 +69,7 @@ def test_weights_are_scaled_by_name_and_a_common_factor_is_left_out() -> None:
         reweighted(TASK, {"angle": 0.0})
 
 
+@pytest.mark.slow
 def test_a_detuned_regulator_recovers_the_cost_of_the_task_s_own_weights() -> None:
     pytest.importorskip("optuna")
     tuning = tune(TASK, {"detuned": Detuned}, 32, starts=4)

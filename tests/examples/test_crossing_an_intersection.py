@@ -7,6 +7,7 @@ import pytest
 from examples.crossing_an_intersection import main
 
 
+@pytest.mark.slow
 def test_who_ignores_the_others_collides(capsys: pytest.CaptureFixture[str]) -> None:
     main(steps=30, runs=3)
     lines = capsys.readouterr().out.splitlines()

@@ -12,6 +12,7 @@ from systems.identification import fit_parameters
 from systems.library import cartpole
 
 
+@pytest.mark.slow
 def test_the_recorded_runs_tell_mass_and_friction() -> None:
     import dataclasses
 

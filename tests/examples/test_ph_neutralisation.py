@@ -28,6 +28,7 @@ def test_ph_is_that_of_bisection() -> None:
         assert plant.algebraic_values([charge, carbonate], [15.0]) == pytest.approx([exact], abs=1e-10)
 
 
+@pytest.mark.slow
 def test_controllers_bring_it_to_its_reference() -> None:
     task = neutralise(steps=20)
     starts = np.array([[0.1, 0.6]])
@@ -64,6 +65,7 @@ def test_sensors_report_the_ph() -> None:
     assert float(h([0.1, 0.6], 15.0)) == pytest.approx(plant.algebraic_values([0.1, 0.6], [15.0])[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_environments_run_it_in_both_precisions() -> None:
     torch = pytest.importorskip("torch")
     task = neutralise(steps=8)

@@ -9,6 +9,7 @@ import pytest
 from examples.quadrotor_among_pillars import main
 
 
+@pytest.mark.slow
 def test_every_controller_gets_past_the_pillars(capsys: pytest.CaptureFixture[str]) -> None:
     main(steps=60, runs=1)
     lines = capsys.readouterr().out.splitlines()

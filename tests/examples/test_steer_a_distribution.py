@@ -9,6 +9,7 @@ import pytest
 from examples.steer_a_distribution import main
 
 
+@pytest.mark.slow
 def test_limits_are_kept_where_they_are_planned_with(capsys: pytest.CaptureFixture[str]) -> None:
     main(runs=400)
     lines = capsys.readouterr().out.splitlines()

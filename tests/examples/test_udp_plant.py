@@ -14,6 +14,7 @@ from examples.udp_plant import Options, real_time_iteration, serve
 from systems.library import cartpole
 
 
+@pytest.mark.slow
 def test_the_plant_is_balanced_over_udp(capsys: pytest.CaptureFixture[str]) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=serve, args=(Options(port=0, rate=200.0), stop))

@@ -9,6 +9,7 @@ import pytest
 from examples.unknown_forces import main
 
 
+@pytest.mark.slow
 def test_learning_tracks_better_than_the_nominal_model(capsys: pytest.CaptureFixture[str]) -> None:
     main(steps=120, features=50)
     lines = capsys.readouterr().out.splitlines()

@@ -7,6 +7,7 @@ import pytest
 from examples.unknown_payload import TRUE, main
 
 
+@pytest.mark.slow
 def test_the_mass_is_recovered_and_the_pendulum_balanced(capsys: pytest.CaptureFixture[str]) -> None:
     comparison, controller = main(starts=3)
     assert controller.parameters[0] == pytest.approx(TRUE, rel=0.02)

@@ -21,6 +21,7 @@ def test_a_short_harmonic_reaches_what_tracking_needs_twice_the_horizon_for() ->
     assert settled["tracking, N = 5"] == 0
 
 
+@pytest.mark.slow
 def test_a_short_harmonic_settles_where_tracking_does_not() -> None:
     made = artificial_references()
     short = {name: made[name] for name in ("harmonic, N = 5", "tracking, N = 5")}
@@ -31,6 +32,7 @@ def test_a_short_harmonic_settles_where_tracking_does_not() -> None:
     assert (harmonic.settled.k, tracking.settled.k) == (1, 0)
 
 
+@pytest.mark.slow
 def test_only_the_schemes_that_tighten_keep_the_chance() -> None:
     comparison = compare(segway(), stochastic_schemes(), starts=64)
     kept = {name: all(verdict.kept for verdict in metrics.verdicts) for name, metrics in comparison.metrics.items()}

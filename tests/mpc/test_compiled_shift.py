@@ -91,6 +91,7 @@ def shifted(mpc: NonlinearMPC, x: np.ndarray, in_c: bool, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", TASKS)
+@pytest.mark.every(2)
 def test_both_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = TASKS[name]()
     one, other = prepared(task), prepared(task)
@@ -118,6 +119,7 @@ def test_a_measurement_by_turns_away_moves_the_whole_plan(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("change", [0.6, np.nan, np.inf])
+@pytest.mark.every(3)
 def test_a_plan_far_from_the_measurement_is_not_used(change: float) -> None:
     mpc = prepared(planar_quadrotor())
     sequential, plan = mpc._sequential, mpc.plan

@@ -40,6 +40,7 @@ do_mpc = pytest.importorskip("do_mpc")
     ("make", "horizon", "steps"),
     [(cartpole_swing_up, 20, 20), (planar_quadrotor, 15, 15), (kinematic_car, 12, 10), (effort_budget, 10, 20)],
 )
+@pytest.mark.every(2)
 def test_the_closed_loop_costs_what_it_costs_with_our_solver(
     make: Callable[[], Task], horizon: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

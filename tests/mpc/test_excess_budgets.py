@@ -49,6 +49,7 @@ def optimum(name: str, per: str) -> float:
 
 @pytest.mark.parametrize("per", ["episode", "discounted"])
 @pytest.mark.parametrize("name", SPENT)
+@pytest.mark.every(3)
 def test_a_whole_run_is_optimal_within_its_budget(name: str, per: Literal["episode", "discounted"]) -> None:
     task = task_of(name, per)
     run = simulate(task, NonlinearMPC(task, STEPS, terminal="task"), START[None])

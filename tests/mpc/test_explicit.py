@@ -66,6 +66,7 @@ def states(explicit: ExplicitMPC, count: int) -> np.ndarray:
     return np.vstack([rng.uniform(lower, upper, (count, len(lower))), near, *corners, *edges])
 
 
+@pytest.mark.every(3)
 def test_equals_the_online_controller_everywhere(case: tuple[ExplicitMPC, float]) -> None:
     explicit, slack = case
     compared = missed = 0
@@ -226,6 +227,7 @@ RANDOM = [0, 4, 5, 10, 12, 13, 16, 21, 24, 29, 33, 36, 43, 53, 80, 247]
 
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.slow) if s == 80 else s for s in RANDOM])
+@pytest.mark.every(3)
 def test_random_problems(seed: int) -> None:
     task, horizon, with_set = random_problem(seed)
     result = examine(task, horizon, with_set, 200)

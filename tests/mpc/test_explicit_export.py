@@ -19,6 +19,7 @@ MERGED = {Status.TERMINAL_SET_UNREACHABLE: Status.INFEASIBLE}
 
 
 @pytest.mark.parametrize("make", [double_integrator, pytest.param(two_inputs, marks=pytest.mark.slow), pendulum])
+@pytest.mark.every(2)
 def test_explicit_mpc_in_c_is_explicit_mpc(make, tmp_path: Path) -> None:
     task: Task = make()
     controller = ExplicitMPC(task, 3)

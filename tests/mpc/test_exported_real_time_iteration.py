@@ -20,7 +20,6 @@ from systems import Box, Fixed, LinearPlant, Nonlinear, Task
 from systems.library import bandit, cartpole_swing_up, cartpole_track, kinematic_car, pendulum_swing_up
 from tests.exported import Compiled, check_project
 from tests.mpc.real_time_tasks import quadrotor_with_obstacle
-from tests.sampled import sampled
 
 PROBLEMS: dict[str, tuple[Callable[[], Task], int]] = {
     "cart-pole": (cartpole_swing_up, 40),
@@ -56,6 +55,7 @@ def closed_loop(task: Task, step: Callable[[np.ndarray, int], np.ndarray], steps
     return cost, np.array(states)
 
 
+@pytest.mark.every(2)
 def test_five_hundred_steps_equal_pythons(exported: tuple[Task, Path, Compiled]) -> None:
     task, _, compiled = exported
     name = next(name for name in PROBLEMS if problem(name)[0] is task)
@@ -166,6 +166,7 @@ def test_an_infeasible_state_is_answered_by_feedback_about_the_plan(tmp_path: Pa
 @pytest.mark.parametrize(
     "make", [pytest.param(cartpole_track, marks=pytest.mark.slow), kinematic_car, pendulum_swing_up]
 )
+@pytest.mark.every(2)
 def test_other_tasks(make: Callable[[], Task], tmp_path: Path) -> None:
     """A terminal steady state chosen with the plan, a moving reference, and a cost that is not convex."""
     folder = export(NonlinearMPC(make(), 10, iterations=1), tmp_path, samples=60)
@@ -183,7 +184,8 @@ COSTS: dict[str, Nonlinear] = {
 }
 
 
-@pytest.mark.parametrize("cost", sampled(COSTS, 2))
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.every(4)
 def test_other_costs(cost: str, tmp_path: Path) -> None:
     task = Task("chain", CHAIN, 0.2, 30, COSTS[cost], Fixed([1.0, 0.0]), (Box("speed", {"x2": (-0.5, 0.5)}),))
     controller = NonlinearMPC(task, 8, iterations=1)
@@ -193,6 +195,7 @@ def test_other_costs(cost: str, tmp_path: Path) -> None:
     check_project(folder)
 
 
+@pytest.mark.slow
 def test_after_three_failures_the_iteration_starts_anew(tmp_path: Path) -> None:
     task, controller = problem("obstacle")
     compiled = Compiled(export(controller, tmp_path, name="rti"), task)

@@ -83,6 +83,7 @@ SLOW = ("lqr, moving", "linear, moving", "lagrangian, moving")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES])
+@pytest.mark.every(4)
 def test_faults_do_no_harm_and_pass(name: str) -> None:
     case = CASES[name]()
     run_with_faults(case, case.steps, seed=0)
@@ -119,6 +120,7 @@ def test_time_goes_on_without_a_measurement(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLANNING)
 @pytest.mark.parametrize("how", ["raise", "garbage answer"])
+@pytest.mark.every(3)
 def test_a_back_end_that_fails_leaves_the_plan_alone_and_then_starts_cold(name: str, how: str) -> None:
     """Recovery is with the first sound solve, and as from nothing."""
     case = CASES[name]()
@@ -140,6 +142,7 @@ def test_a_back_end_that_fails_leaves_the_plan_alone_and_then_starts_cold(name: 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("k", [-7, 10**9])
+@pytest.mark.every(3)
 def test_any_sample_number_is_answered(name: str, k: int) -> None:
     case = CASES[name]()
     decision = case.make(case.task).step(0.5 * case.start, k)

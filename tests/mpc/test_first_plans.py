@@ -57,6 +57,7 @@ NEAR = [
 
 @pytest.mark.parametrize("iterations", [None, 1])
 @pytest.mark.parametrize(("make", "horizon"), NEAR, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.every(3)
 def test_first_plans_cost_what_those_of_ipopt_do(
     make: Callable[[], Task], horizon: int, iterations: int | None
 ) -> None:

@@ -23,6 +23,7 @@ def test_cost_and_feasible_set_agree_on_the_ball_and_plate() -> None:
     assert (binding[3:] == action).all()
 
 
+@pytest.mark.slow
 def test_the_sweep_refines_around_its_best() -> None:
     sweep = choose_frequency(masses(), 6)
     assert len(sweep.frequencies) > 16

@@ -39,6 +39,7 @@ MAKERS: dict[str, Callable[[], ArtificialReferenceMPC]] = {
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("steps", [600, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.every(3)
 def test_faults_never_reach_the_input(name: str, steps: int) -> None:
     if name == "harmonic, Clarabel" and steps > 1000:
         pytest.skip("the reference is too slow for this")
@@ -106,6 +107,7 @@ def test_reset_forgets_the_plan() -> None:
 
 @pytest.mark.parametrize("name", ["harmonic", "harmonic, fast path", "tracking"])
 @pytest.mark.parametrize("changes", [10, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.every(3)
 def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> None:
     task, controller = masses(), MAKERS[name]()
     plant = exact(task.plant, task.dt)

@@ -83,6 +83,7 @@ def onto_equalities(program: ConicProgram, z: np.ndarray, parameter: np.ndarray)
     quick=st.sampled_from([0, 30]),
     seed=st.integers(0, 2**32 - 1),
 )
+@pytest.mark.slow
 def test_never_a_silent_wrong_answer(n: int, m: int, radius: float, quick: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     program, bounds, frequency = random_program(rng, n, m, radius)
@@ -115,6 +116,7 @@ def test_never_a_silent_wrong_answer(n: int, m: int, radius: float, quick: int, 
 
 
 @pytest.mark.parametrize("radius", [0.6, 1.0, 1.5])
+@pytest.mark.every(3)
 def test_it_hardly_ever_gives_up(radius: float) -> None:
     rng = np.random.default_rng(7)
     solved = agreed = missed = 0

@@ -17,6 +17,7 @@ SAMPLES, HORIZON = 20, 15  # enough for the judge, which takes the time
 
 
 @pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.every(4)
 def test_every_sample_is_solved_at_the_cost_of_ipopt(name: str) -> None:
     task = PLANTS[name][0]()
     start = task.initial.sample(task.plant.state, np.random.default_rng(0), (1,))

@@ -58,6 +58,7 @@ def optimum(task: Task, horizon: int, x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.every(3)
 def test_it_reaches_the_point_ipopt_does(name: str) -> None:
     task, horizon, starts = PROBLEMS[name]
     controller, active = LagrangianMPC(task, horizon, max_iterations=400, tolerance=5e-6), 0

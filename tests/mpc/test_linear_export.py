@@ -68,6 +68,7 @@ def turning() -> Task:
         pytest.param(stirred_tank, 10, 500, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.every(2)
 def test_linear_mpc_in_c_is_linear_mpc(make, horizon: int, steps: int, tmp_path: Path) -> None:
     """Violated soft rows are exact in C; in Python the curvature of their slacks leaves up to 1e-8."""
     allowed = 1e-8 if make is turning else 1e-9

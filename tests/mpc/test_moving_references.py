@@ -61,6 +61,7 @@ def wave(name: str, limit: float, most: float) -> tuple[Task, float]:
 @pytest.mark.parametrize("most", [np.inf, 0.8])
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(4)
 def test_a_whole_run_is_optimal(name: str, cost: str, most: float) -> None:
     task, right = wave(cost, 1.0, most)
     assert float(simulate(task, MAKERS[name](task), START[None]).cost[0]) == pytest.approx(right, rel=1e-5)

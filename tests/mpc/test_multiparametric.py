@@ -66,6 +66,7 @@ def optimum(problem: MultiparametricQP, x: np.ndarray) -> np.ndarray | None:
 
 
 @pytest.mark.parametrize("kind", range(5))
+@pytest.mark.every(2)
 def test_the_regions_give_the_optimum(kind: int) -> None:
     compared = 0
     for seed in range(5):

@@ -63,6 +63,7 @@ MAKERS: dict[str, Callable[[Task], Controller]] = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(3)
 def test_a_biased_plant_settles_at_the_reference(name: str) -> None:
     steps = 60 if name == "lagrangian" else 250
     tolerance = 1e-2 if name == "lagrangian" else 1e-6

@@ -33,6 +33,7 @@ def settled(task: Task, make: Callable[[Task], Controller], x0: float) -> tuple[
 @pytest.mark.parametrize("price", [2.0, 20.0])
 @pytest.mark.parametrize("cap", [np.inf, 19.0])
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(4)
 def test_a_price_beside_a_distance_from_the_reference(name: str, cap: float, price: float) -> None:
     """The distance is measured from the reference, also where the cost is expanded about another point."""
     cost = Nonlinear(lambda x, u, xr, ur: (x.x1 - xr.x1) ** 2 + 0.1 * (u.u1 - ur.u1) ** 2 + price * u.u1)
@@ -56,6 +57,7 @@ def test_the_regulator_goes_to_the_cheapest_state() -> None:
 @pytest.mark.parametrize("weight", [1.0, 1.9, 2.1, 50.0])
 @pytest.mark.parametrize("in_cost", [False, True])
 @pytest.mark.parametrize("name", ["linear, horizon 3", "nonlinear, horizon 3", "explicit", "Lagrangian"])
+@pytest.mark.every(4)
 def test_a_reference_beyond_a_soft_constraint(name: str, in_cost: bool, weight: float) -> None:
     """(x - 2)^2 + weight max(0, x - 1) is least at 2 - weight / 2, at least 1: there it rests, whatever the horizon."""
     cost = Nonlinear(lambda x, u, xr, ur: (x.x1 - 2.0) ** 2 + 0.1 * u.u1**2) if in_cost else Quadratic([1.0], [0.1])

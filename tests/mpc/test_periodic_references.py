@@ -72,6 +72,7 @@ def cost(task: Task, reference: Reference, name: str, start: float) -> float:
 
 
 @pytest.mark.parametrize("name", STANDING)
+@pytest.mark.every(3)
 def test_a_set_point_and_a_start_that_are_turns_away(name: str) -> None:
     right = cost(TURRET, SetPoint([30.0, 0.0], [0.0]), name, 0.0)
     assert cost(TURRET, SetPoint([390.0, 0.0], [0.0]), name, 0.0) == pytest.approx(right, rel=1e-6)
@@ -82,6 +83,7 @@ def test_a_set_point_and_a_start_that_are_turns_away(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STANDING if name != "stochastic"])
+@pytest.mark.every(3)
 def test_a_nonlinear_plant_with_another_period(name: str) -> None:
     hold = float(np.sin(2 * np.pi * (0.55 - 0.4)))
     right = cost(VALVE, SetPoint([-0.45, 0.0], [hold]), name, -0.6)
@@ -91,6 +93,7 @@ def test_a_nonlinear_plant_with_another_period(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MOVING)
+@pytest.mark.every(3)
 def test_a_table_that_wraps(name: str) -> None:
     turned = 3.0 * np.arange(80)
     rates, inputs = np.full(80, 30.0), np.full((80, 1), 15.0)
@@ -100,6 +103,7 @@ def test_a_table_that_wraps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MOVING)
+@pytest.mark.every(3)
 def test_a_sinusoid_about_another_turn(name: str) -> None:
     def swing(mean: float) -> Sinusoid:
         return Sinusoid(0.2, [mean, 0.0], x_sine=[20.0, 0.0], x_cosine=[0.0, 40.0])

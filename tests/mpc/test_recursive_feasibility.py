@@ -94,6 +94,7 @@ def test_linear_mpc_with_its_terminal_set(solver: Solver, size: int) -> None:
 @SIZES
 @pytest.mark.parametrize("solver", ["daqp", "piqp"])
 @pytest.mark.parametrize("price", [np.inf, 50.0])
+@pytest.mark.every(4)
 def test_linear_mpc_without_hard_states_from_anywhere(solver: Solver, price: float, size: int) -> None:
     """With limits on the inputs alone, or states at a price: under kicks, every third sample another reference."""
     runs = solved = 0
@@ -159,6 +160,7 @@ EDGES = {"linear": (0, 1, 54, 149, 155, 167, 173, 324), "harmonic": (0, 1, 2, 34
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "harmonic" else kind for kind in KINDS]
 )
+@pytest.mark.every(3)
 def test_from_the_very_edge(kind: str) -> None:
     """Found by bisection to rounding."""
     count = Count()
@@ -285,5 +287,6 @@ def nonlinear_runs(name: str, runs: int) -> None:
 
 @SIZES
 @pytest.mark.parametrize("name", NONLINEAR)
+@pytest.mark.every(2)
 def test_changing_references_with_soft_states(name: str, size: int) -> None:
     nonlinear_runs(name, size if size > 50 else 20)

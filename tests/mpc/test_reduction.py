@@ -105,6 +105,7 @@ class ByHand:
     [(np.array([0.7, 0.3]), np.array([1.0, 0.0]), np.array([0.2, 0.0, 0.5, 0.3])),
      (np.array([0.1, 0.9]), np.array([0.0, 1.0]), np.array([1.0, 0.0, 0.0, 0.0]))],
 )  # fmt: skip
+@pytest.mark.every(2)
 def test_program_is_the_one_written_out_by_hand(probabilities: tuple[np.ndarray, ...]) -> None:
     N = 9
     judge = ByHand(CLOSE, N, probabilities)

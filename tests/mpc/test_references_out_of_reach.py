@@ -58,6 +58,7 @@ def crane(limit: Constraint) -> Task:
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(5)
 def test_it_rests_at_the_wall(name: str, limit: str) -> None:
     task = crane(LIMITS[limit])
     starts = task.initial.sample(task.plant.state, np.random.default_rng(1), (2,))
@@ -86,6 +87,7 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
         pytest.param(HarmonicMPC, 100, marks=SLOW), pytest.param(NonlinearMPC, 100, marks=SLOW),
     ],
 )  # fmt: skip
+@pytest.mark.every(4)
 def test_the_pole_stays_up_at_the_end_of_the_track(kind: Callable[[Task], Controller], starts: int) -> None:
     """With default horizons, some of which are too short for the terminal condition."""
     task = dataclasses.replace(cartpole_track(), steps=300)

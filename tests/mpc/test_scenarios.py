@@ -139,6 +139,7 @@ def mass(gain: float) -> LinearPlant:
 
 
 @pytest.mark.parametrize("gain", [0.6, 1.0, 1.4])
+@pytest.mark.every(3)
 def test_constraints_hold_in_every_scenario(gain: float) -> None:
     """The nominal controller hits the wall where brakes are weaker; MPC over the scenarios does not."""
     task = cart()
@@ -187,6 +188,7 @@ def test_numbers_never_raise() -> None:
     assert decision.source is Source.OPTIMAL
 
 
+@pytest.mark.slow
 def test_copies_and_real_time_iterations() -> None:
     mpc = ScenarioMPC(cartpole(), masses(), horizon=8, iterations=1)
     copy = pickle.loads(pickle.dumps(mpc))

@@ -37,6 +37,7 @@ def run(name: str, unit: float, kinked: bool = False) -> tuple[np.ndarray, float
 
 @pytest.mark.parametrize("unit", [1e-5, 1e-8])
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(3)
 def test_the_unit_of_the_cost_changes_nothing(name: str, unit: float) -> None:
     (states, cost), (right, price) = run(name, unit), run(name, 1.0)
     np.testing.assert_allclose(states, right, atol=1e-4)

@@ -129,6 +129,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.every(3)
 def test_both_solvers_cost_the_same_in_closed_loop(name: str) -> None:
     task = getattr(library, name)()
     starts = task.initial.sample(task.plant.state, np.random.default_rng(5), (2,))

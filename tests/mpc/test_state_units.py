@@ -42,6 +42,7 @@ def task(unit: float, cost: Nonlinear | Quadratic, reference: SetPoint) -> Task:
 @pytest.mark.parametrize("unit", [1e-7, 1e-5, 1e5])
 @pytest.mark.parametrize(("made", "rest"), [(priced, 0.292683), (unsteady, 0.97561)])
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.every(3)
 def test_the_unit_of_a_state_changes_nothing(name: str, made, rest: float, unit: float) -> None:  # type: ignore[no-untyped-def]
     found, right = (simulate(made(size), MAKERS[name](made(size)), np.array([[-size]])) for size in (unit, 1.0))
     assert right.states[0, -1, 0] == pytest.approx(rest, abs=1e-4)
@@ -68,6 +69,7 @@ def test_a_reference_that_is_nearly_steady_counts_as_such_in_its_own_unit() -> N
 
 @pytest.mark.parametrize("unit", [1e-7, 1e5])
 @pytest.mark.parametrize("name", ["linear", "nonlinear", "Lagrangian", "explicit"])
+@pytest.mark.every(3)
 def test_a_hard_bound_in_a_small_unit_is_kept(name: str, unit: float) -> None:
     """A violation of 0.3e-7 was below the tolerance of Lagrangian MPC, which called it solved."""
     bound = Box("bound", {"x1": (-2.0 * unit, 0.7 * unit)})

@@ -96,6 +96,7 @@ def test_the_known_optimum_and_its_law(free: CovarianceSteering) -> None:
     np.testing.assert_allclose(np.cov(states[:, 6].T), middle.covariance, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 def test_chances_are_kept_at_little_cost(free: CovarianceSteering, limited: CovarianceSteering) -> None:
     assert free.expected_cost < limited.expected_cost < 1.01 * free.expected_cost
     states, inputs = monte_carlo(limited)
@@ -117,6 +118,7 @@ def test_limits_of_the_actuators_are_kept_with_a_probability(limited: Covariance
     assert abs(steering.step(np.array([-40.0, 0.0]), 0).input[0]) == 1.6
 
 
+@pytest.mark.slow
 def test_noise_is_part_of_the_law() -> None:
     """Each plan accounts for it, and the last law is the target's all the same."""
     E = np.array([[0.0], [0.1]])
@@ -163,6 +165,7 @@ def test_gains_are_those_of_a_nonlinear_program() -> None:
     np.testing.assert_allclose(np.c_[plan.v[:, 0], plan.K[:, 0, 0]], found.x.reshape(4, 2), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_norms_are_kept_with_their_probability() -> None:
     """An ellipse in the plane of position and speed, and one of speed and input."""
     start = GaussianMixture([0.5, 0.5], [[-4.0, 0.0], [3.0, 0.0]], np.array([np.diag([0.2, 0.05])] * 2))
@@ -205,6 +208,7 @@ def test_an_ellipsoid_is_read_as_a_norm() -> None:
     assert (read.is_norm, read.on_input) == (True, True)
 
 
+@pytest.mark.slow
 def test_states_are_limited_from_the_first_predicted_one_on() -> None:
     """Rows of a polytope together, and the last state among them; the first is what it is."""
     wall = Box("wall", {"x2": (-1.5, 1.5)}).chance(0.9)

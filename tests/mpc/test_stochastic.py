@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 
 from ctrl.controller import Controller
 from ctrl.loop import simulate
@@ -50,6 +51,7 @@ def worst_rate(states: np.ndarray) -> float:
     return float(np.maximum((after > LIMIT).mean(axis=0), (after < -LIMIT).mean(axis=0)).max())
 
 
+@pytest.mark.slow
 def test_closed_loop_of_the_segway() -> None:
     """Reference values from 150 runs of 6 steps: their mean cost is uncertain by a standard error of 430, so it is
     compared as what it is, a mean over draws; the differences between schemes under the same draws are far sharper."""

@@ -23,6 +23,7 @@ def fenced() -> Task:
 
 @pytest.mark.parametrize("every", [1, pytest.param(3, marks=pytest.mark.slow), math.inf])
 @pytest.mark.parametrize("recovery", [False, True])
+@pytest.mark.every(2)
 def test_faults_do_no_harm_and_pass(every: float, recovery: bool) -> None:
     posed = fenced()
     controller = StochasticMPC(posed, recondition_every=every, recovery=recovery)

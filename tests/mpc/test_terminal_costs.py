@@ -74,6 +74,7 @@ def task_of(case: Case) -> Task:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", EXACT)
+@pytest.mark.every(3)
 def test_a_whole_run_is_optimal(name: str, case: str) -> None:
     task = task_of(CASES[case])
     run = simulate(task, EXACT[name](task), START[None])

@@ -42,6 +42,7 @@ def test_a_step_past_its_time_limit_says_timeout_and_gives_an_input(kind: Callab
         (MPPI, pendulum), (CrossEntropyMPC, pendulum),
     ],
 )  # fmt: skip
+@pytest.mark.every(4)
 def test_a_time_limit_is_a_hundred_samples_and_a_minute_at_least(
     kind: Callable[..., Controller], task: Callable[[], Task]
 ) -> None:

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("stop", [1, 50, 151])  # 151: the ring of 500 rows has come round
+@pytest.mark.every(3)
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, stop: int) -> None:
     whole = DSACT(swing_up(), settings=TINY).learn(180, progress=False)
     DSACT(swing_up(), settings=TINY).learn(stop, progress=False, checkpoint=tmp_path / "run")
@@ -39,6 +40,7 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, stop: int) -> 
     assert_same_run(whole, resumed)
 
 
+@pytest.mark.slow
 def test_saving_and_evaluating_do_not_disturb_the_run(tmp_path: Path) -> None:
     plain = DSACT(swing_up(), settings=TINY).learn(60, progress=False)
     watched = DSACT(swing_up(), settings=TINY)

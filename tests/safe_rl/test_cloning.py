@@ -101,6 +101,7 @@ def test_a_controller_with_a_memory_is_reset_before_each_run() -> None:
     assert {k for _, k in made[0].ages} == set(range(TASK.steps))
 
 
+@pytest.mark.slow
 def test_what_is_kept_costs_no_more_than_lqr() -> None:
     """Of a poor controller LQR is kept, and the copy is what learning goes on from."""
     learner = begun(controller=sluggish)

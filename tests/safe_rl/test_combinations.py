@@ -39,6 +39,7 @@ every = pytest.mark.parametrize("make", ALL, ids=[c.name for c in ALL])
 
 
 @every
+@pytest.mark.every(4)
 def test_resumed_run_equals_the_uninterrupted_one(make: Combination, tmp_path: Path) -> None:
     settings = TINY[make.base]
     whole = make(two_budgets(), seed=1, settings=settings).learn(90, progress=False)

@@ -51,6 +51,7 @@ def test_learners_of_the_comparison_are_trained_once_each_in_its_own_way(briefly
     assert sorted(file.name for file in briefly.glob("*.policy")) == kept
 
 
+@pytest.mark.slow
 def test_configurations_differ_in_their_handlers_alone() -> None:
     configs = [driving.driving_config(make) for make in driving.METHODS.values()]
     first, *others = [dataclasses.asdict(config.settings) for config in configs]

@@ -32,6 +32,7 @@ def one_place(rewards: torch.Tensor) -> Batch:
 
 @pytest.mark.parametrize("form", [1, 2])
 @pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.5), (-3.0, 2.0)])
+@pytest.mark.every(4)
 def test_fixed_target_gives_its_mean_and_deviation(form: Literal[1, 2], mean: float, deviation: float) -> None:
     critics_only = dataclasses.replace(TINY, critic_rate=3e-3, delay=1_000_000, form=form)
     learner = DSACT(swing_up(), settings=critics_only)

@@ -118,6 +118,7 @@ def test_motions_that_leave_are_outside() -> None:
 
 
 @pytest.mark.parametrize("law", [None, LQR(path_tracking()).law])
+@pytest.mark.every(2)
 def test_the_same_seed_gives_the_same_function(law: SaturatedLinear | None) -> None:
     task = path_tracking()
     first, again = (train_lyapunov(task, law, seed=4, settings=SHORT, progress=False) for _ in range(2))

@@ -244,6 +244,7 @@ def free(kind: str) -> Any:
 
 @pytest.mark.parametrize("base", [DSACT, SAC, PPO])
 @pytest.mark.parametrize("kind", ["foreign", "soft", "unconstrained"])
+@pytest.mark.every(3)
 def test_policies_are_evaluated_without_a_budget(base: type[Learner], kind: str) -> None:
     task = free(kind)
     learner = base(task, settings=TINY[base]).learn(20, progress=False, evaluate_every=10)  # type: ignore[call-arg]

@@ -274,6 +274,7 @@ def test_transformations_of_inputs_keep_the_window() -> None:
 
 
 @pytest.mark.parametrize(("past", "moves"), [(0, False), (3, True)])
+@pytest.mark.every(2)
 def test_a_policy_of_measurements_in_c_is_the_policy(past: int, moves: bool, tmp_path: Path) -> None:
     changes = {"reference": Sinusoid(0.1, x_sine={"angle": 0.2})} if moves else {}
     task = measured(NOISY, past, steps=80, **changes)

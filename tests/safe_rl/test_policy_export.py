@@ -39,6 +39,7 @@ def controller_of(task: Task, hidden: tuple[int, ...]) -> PolicyController:
     ("make", "hidden"),
     [(cartpole_swing_up, (16, 16)), (cartpole_track, (8,)), (kinematic_car, (64, 3, 5)), (segway, (4, 4))],
 )
+@pytest.mark.every(2)
 def test_a_policy_in_c_is_the_policy(make: Callable[[], Task], hidden: tuple[int, ...], tmp_path: Path) -> None:
     task = make()
     controller = controller_of(task, hidden)

@@ -17,6 +17,7 @@ from tests.safe_rl.tasks import TINY, assert_same_run, two_budgets
 
 
 @pytest.mark.parametrize("make", published.PUBLISHED, ids=lambda c: c.name)
+@pytest.mark.every(3)
 def test_it_is_another_method_than_the_tuned_one_and_resumes_to_the_bit(make: Combination, tmp_path) -> None:
     tuned = next(c for c in ALL if f"{c.name}-published" == make.name)
     assert (tuned.base, type(tuned.handler)) == (make.base, type(make.handler))

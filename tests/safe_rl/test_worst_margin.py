@@ -114,6 +114,7 @@ HANDLERS = [
 
 @pytest.mark.parametrize("base", [SAC, DSACT])
 @pytest.mark.parametrize("handler", HANDLERS, ids=["harmonic", "pid", "predictive"])
+@pytest.mark.every(3)
 def test_every_handler_learns_with_them_and_resumes_to_the_bit(base: Any, handler: Handler, tmp_path: Any) -> None:
     task = SWING_UP
     once = base(task, settings=TINY[base], handler=handler).learn(60, progress=False)

@@ -149,6 +149,7 @@ def test_a_loop_with_an_equilibrium_of_its_own_has_two_candidates() -> None:
     assert "V:       the linearised loop's" in said
 
 
+@pytest.mark.slow
 def test_disturbed_claims_try_both() -> None:
     certificate, said = best_certificate(pendulum(), LQR(pendulum()).law, 10.0, None, False, disturbed=True)
     assert certificate.is_proved
@@ -254,6 +255,7 @@ def test_the_last_of_many_attempts_speaks_of_all() -> None:
     assert "lyapunov(task, law), which does" in str(found)
 
 
+@pytest.mark.slow
 def test_a_level_is_proved_without_a_search_where_a_search_is_hopeless() -> None:
     """Twelve states: no budget cuts that into boxes, but a neighbourhood is settled at once."""
     n = 12
@@ -280,6 +282,7 @@ def test_a_level_is_proved_without_a_search_where_a_search_is_hopeless() -> None
     assert certify(task, law, lyapunov(task, law), level=found.level, budget=SearchLimits(2000, 20)).is_proved
 
 
+@pytest.mark.slow
 def test_a_quaternion_is_proved_as_far_as_the_bounds_go() -> None:
     """Thirteen states, of which the cost does not see one: a small set, and words for what is not to be had."""
     task = quadrotor()
@@ -371,6 +374,7 @@ def test_a_comparison_says_what_was_not_tried() -> None:
     assert "99.9 %" in text(nearly), "a lower bound is not rounded up"
 
 
+@pytest.mark.slow
 def test_a_reshaped_candidate_fills_more_of_its_box() -> None:
     """The set of the Riccati solution within the box, and the one that random search finds."""
     task, law = pendulum(), LQR(pendulum()).law

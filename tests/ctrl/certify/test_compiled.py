@@ -109,18 +109,21 @@ def test_findings_of_other_laws_are_numpys(law: Any) -> None:
     assert all(recorder._recorded.values())
 
 
+@pytest.mark.slow
 def test_findings_of_a_neural_function_are_numpys() -> None:
     recorder = Recorder()
     compared(claim_of(neural(), 6.0), recorder)
     assert all(recorder._recorded.values())
 
 
+@pytest.mark.slow
 def test_findings_of_four_states_are_numpys() -> None:
     task = cartpole()
     compared(claim_of(riccati(task), 1.0, law=LQR(task).law, task=task), Recorder())
 
 
 @pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.every(3)
 def test_certificates_are_numpys_and_are_verified_by_it(
     name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

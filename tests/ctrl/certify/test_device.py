@@ -46,6 +46,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.every(3)
 def test_claims_are_decided_alike(name: str, tmp_path: Any) -> None:
     ours = certify(TASK, LAW, **CLAIMS[name])
     there = certify(TASK, LAW, **CLAIMS[name], budget=SearchLimits(device="cpu"))
@@ -63,6 +64,7 @@ def test_laws(law: Any) -> None:
     assert len(kinds) == 1
 
 
+@pytest.mark.slow
 def test_four_states() -> None:
     task = cartpole()
     assert certify(task, LQR(task).law, level=1.0, budget=SearchLimits(device="cpu")).is_proved

@@ -113,6 +113,7 @@ def least_level(A: np.ndarray, E: np.ndarray, P: np.ndarray, pushes: np.ndarray)
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.every(2)
 def test_the_least_level_of_linear_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = 2 if seed < 3 else 3
@@ -191,6 +192,7 @@ def proved() -> Certificate:
     return claim
 
 
+@pytest.mark.slow
 def test_attacks_find_nothing(proved: Certificate) -> None:
     loop, rng = ClosedLoop(TASK, LAW, disturbance=W), np.random.default_rng(0)
     reach = loop.disturbance_box.hi[0]

@@ -153,6 +153,7 @@ def polynomial(rng: np.random.Generator, n: int) -> Callable[[Any, Any], Any]:
 
 
 @pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.every(2)
 def test_no_sample_contradicts_what_is_settled(continuous: bool) -> None:
     """Random polynomial loops of three states; and what is settled is a good part of what samples allow."""
     rng, shares = np.random.default_rng(5), []
@@ -220,6 +221,7 @@ def test_second_derivatives_hold_those_along_every_path() -> None:
     assert np.abs(rest - at).max() < 0.1 * np.abs(rest).max()  # most of it is known
 
 
+@pytest.mark.slow
 def test_it_is_verified_again_and_a_forged_level_is_not() -> None:
     task = quadrotor_error_coordinates()
     law, P = LQR(task).law, LQR(task).P

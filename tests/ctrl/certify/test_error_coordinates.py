@@ -41,6 +41,7 @@ def test_a_norm_that_nothing_restores_has_a_regulator_in_error_coordinates_alone
     assert np.allclose(gain, np.delete(known, 3, axis=1), atol=1e-8 * np.abs(known).max())
 
 
+@pytest.mark.slow
 def test_a_region_in_error_coordinates_is_one_of_the_plant(tmp_path: Path) -> None:
     task = quadrotor_error_coordinates()
     law, plant = LQR(task).law, task.plant

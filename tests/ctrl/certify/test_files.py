@@ -269,6 +269,7 @@ PLACES: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
+@pytest.mark.every(2)
 def test_every_part_is_refused_or_leads_to_no_false_claim(tmp_path: Path, good: Path, place: tuple[Any, ...]) -> None:
     for junk in JUNK:
         path = altered(tmp_path, good, *place, to=junk)

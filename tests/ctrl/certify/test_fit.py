@@ -44,6 +44,7 @@ def test_polynomials_and_their_slopes() -> None:
     assert np.allclose(monomials.slopes(x, v), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_basin_ends_at_the_limit_cycle() -> None:
     basin = sampled_basin(LOOP, *BOX, rays=60, steps=1500)
     cycle = limit_cycle()
@@ -56,6 +57,7 @@ def test_the_basin_ends_at_the_limit_cycle() -> None:
     assert np.abs(np.linalg.norm(ends, axis=1) / radius - 1.0).max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_fitted_polynomial_beats_the_ellipse() -> None:
     basin = sampled_basin(LOOP, *BOX, rays=60, steps=1500)
     V = fitted(LOOP, 4, basin, share=0.9, rounds=5)

@@ -79,6 +79,7 @@ def test_it_vanishes_at_the_centre_and_is_positive_elsewhere(seed: int) -> None:
 
 @pytest.mark.parametrize(("n", "sizes"), [(1, (5,)), (2, (7, 6)), (3, (4, 4, 4))])
 @pytest.mark.parametrize("half", [1e-9, 1e-3, 0.1, 3.0])
+@pytest.mark.every(3)
 def test_everything_within_a_box_is_enclosed(n: int, sizes: tuple[int, ...], half: float) -> None:
     V, rng = neural(n, sizes, seed=3), np.random.default_rng(4)
     middle = rng.uniform(-1.5, 1.5, (60, n))

@@ -51,6 +51,7 @@ WIDE = {"q": (-10.0, 10.0), "rate": (-20.0, 20.0)}
 
 @pytest.mark.parametrize("q", [0.0, 3.0])
 @pytest.mark.parametrize("bounds", [WIDE, None])
+@pytest.mark.every(2)
 def test_a_set_ends_where_the_controller_takes_another_turn(bounds: dict | None, q: float) -> None:
     """Beyond half a turn LQR goes the other way round, and the sum of squares that the formula brings down jumps."""
     task = turning(bounds, q)

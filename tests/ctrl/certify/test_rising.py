@@ -96,6 +96,7 @@ def test_what_is_proved_grows_with_the_limit() -> None:
     ],
     ids=["plain", "rate", "continuous", "cut", "disturbed"],
 )
+@pytest.mark.every(3)
 def test_levels_are_those_of_bisection_and_survive_their_files(
     given: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

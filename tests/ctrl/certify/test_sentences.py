@@ -193,6 +193,7 @@ class Pushed(Plant):
 
 
 @pytest.mark.parametrize("bounds", [{"x": (-0.5, 0.5)}, {"y": (-0.4, 10.0)}, {"x": (-1.0, 0.9), "y": (-0.3, 0.6)}])
+@pytest.mark.every(3)
 def test_a_disturbed_claim_that_the_domain_cuts(bounds: dict[str, tuple[float, float]]) -> None:
     pushed = Task(
         name="pushed",

@@ -77,6 +77,7 @@ def test_the_level_does_not_depend_on_how_v_is_scaled() -> None:
         assert scaled == pytest.approx(factor * rho, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_quartic_proves_more_than_four_fifths_of_the_true_region(quartic: SymbolicLyapunov) -> None:
     certificate = largest_level(TASK, LAW, quartic, continuous=True)
     assert certificate.is_proved
@@ -101,6 +102,7 @@ def test_the_stiff_oscillator() -> None:
     assert certificate.volume > 0.9 * 20.4906
 
 
+@pytest.mark.slow
 def test_a_solver_is_not_believed(quartic: SymbolicLyapunov) -> None:
     """The candidate is tight at level 1: what is larger, or of other coefficients, is wrong, and refused."""
     limit = largest_level(TASK, LAW, quartic, continuous=True).level
@@ -141,6 +143,7 @@ def test_terms_of_odd_degree() -> None:
     assert not certificate.contains(np.array([np.sqrt(y), y]))
 
 
+@pytest.mark.slow
 def test_a_candidate_stays_where_the_law_is_linear() -> None:
     """Beyond the bounds of the force the polynomials do not describe the loop."""
     task = van_der_pol()

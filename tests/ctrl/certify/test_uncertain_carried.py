@@ -107,6 +107,7 @@ def test_inner_equations_that_look_at_a_parameter_are_refused() -> None:
         certify(task, LQR(task).law, uncertain={"gain": (1.9, 2.1)})
 
 
+@pytest.mark.slow
 def test_error_coordinates_hold_for_every_inertia() -> None:
     task = quadrotor_error_coordinates()
     law = LQR(task).law

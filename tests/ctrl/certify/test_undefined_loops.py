@@ -96,6 +96,7 @@ NAN: dict[str, Term] = {
 
 @pytest.mark.parametrize("name", NAN)
 @pytest.mark.parametrize("kind", ["flow", "sampled flow", "map"])
+@pytest.mark.every(3)
 def test_a_plant_that_computes_no_number_is_not_proved(kind: str, name: str) -> None:
     plant = Map(NAN[name]) if kind == "map" else Flow(NAN[name])
     found = certify(task(plant), ZERO, SQUARE, level=0.9, budget=LITTLE, continuous=kind == "flow")
@@ -119,6 +120,7 @@ def test_what_has_a_value_on_the_whole_set_is_proved(continuous: bool, name: str
 
 
 @pytest.mark.parametrize("name", NAN)
+@pytest.mark.every(2)
 def test_a_law_that_computes_no_number_is_not_proved(name: str) -> None:
     x = ca.SX.sym("x", 1)
     law = Expression(ca.Function("u", [x], [NAN[name](x)]))

@@ -162,6 +162,7 @@ def test_the_extended_filter_is_that_of_independent_code() -> None:
 
 
 @pytest.mark.parametrize(("kind", "task"), [("kalman", LINEAR), ("extended", PENDULUM), ("unscented", PENDULUM)])
+@pytest.mark.every(3)
 def test_errors_are_as_large_as_the_filter_says(kind: str, task: Task) -> None:
     """The normalised squared error of the estimate, averaged over 200 runs, within its 95 % band (Bar-Shalom, Li &
     Kirubarajan, 2001, section 5.4), of which one sample in 20 may be outside by chance."""

@@ -125,6 +125,7 @@ def test_other_readers_refuse_a_measurement(tmp_path: Path) -> None:
         Loop(TASK, LQR, SimulatedPlant(FULL, (clock := SimulatedClock()), [0.1, 0.0]), clock=clock)
 
 
+@pytest.mark.slow
 def test_a_comparison_pairs_controllers_and_says_with_what() -> None:
     result = compare(
         TASK,

@@ -43,6 +43,7 @@ def lose_some(x: np.ndarray, k: int) -> np.ndarray:
     ("make", "steps"),
     [(cartpole, 500), (quadrotor, 500), (with_end, 60), (cartpole_track, 100), (pendulum, 500)],
 )
+@pytest.mark.every(3)
 def test_lqr_in_c_is_lqr(make, steps: int, tmp_path: Path) -> None:
     """Constant gains, a terminal cost (gains that vary), a moving reference, angles, quaternions."""
     task = make()

@@ -28,6 +28,7 @@ def sampled(reference: ModeReference, n: int = 400) -> np.ndarray:
     return x[reference.contains(x)][:n]
 
 
+@pytest.mark.slow
 def test_a_region_is_kept_and_left_neither_by_the_lane_nor_by_V(dry: Certificate, snow: Certificate) -> None:
     for reference in (ModeReference(dry), ModeReference(snow), ModeReference(dry, np.array([0.7, 0.0, 0.0]), BOUNDS)):
         task = reference.certificate.claimed.loop.task
@@ -106,6 +107,7 @@ def segment_step(system: HybridSystem, mode: str):
     return Discretisation(system.mode(mode).plant, DT).lower("numpy")
 
 
+@pytest.mark.slow
 def test_choosing_again_hands_the_state_to_a_region_that_did_not_hold_it_before(
     dry: Certificate, slow: Certificate, snow: Certificate
 ) -> None:

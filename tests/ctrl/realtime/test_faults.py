@@ -186,6 +186,7 @@ def ruined(make: Callable[[Task], Any], samples: int, seed: int, policy: Overrun
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "linear" else n for n in MAKES])
+@pytest.mark.every(3)
 def test_faults(name: str) -> None:
     ruined(MAKES[name], 500, 0, Overrun.FALLBACK)
 

@@ -31,7 +31,6 @@ from mpc import LinearMPC, NonlinearMPC
 from systems import Sinusoid, TriviumError
 from systems.library import oscillating_masses
 from tests.ctrl.realtime.plants import START, TASK, Constant, Prepared, Scripted, Slow, Stalling, Wrapped, plant
-from tests.sampled import sampled
 
 IN_PROCESS = LoopSettings(seconds=2.0, in_process=True)  # 40 samples
 MS = 1_000_000
@@ -123,6 +122,7 @@ def test_samples_that_are_over_are_skipped_and_the_plant_goes_on(reference: Any)
 
 
 @pytest.mark.parametrize("policy", list(Overrun))
+@pytest.mark.every(3)
 def test_overruns(policy: Overrun) -> None:
     clock = SimulatedClock()
     run = looped(Slow(clock, {5: 0.047}), clock=clock, overrun=policy, fallbacks={"zero": Constant(0.25)})
@@ -215,6 +215,7 @@ def test_the_delay_is_predicted_away(reference: Any) -> None:
         (lambda m, k: "text", Freshness.MISSING),
     ],
 )
+@pytest.mark.every(3)
 def test_measurements_that_fail_are_found_and_predicted_through(change: Any, kind: Freshness, reference: Any) -> None:
     faults = (10, 11, 12, 20)
 
@@ -328,6 +329,7 @@ def test_real_time_iterations_are_prepared() -> None:
 
 
 @pytest.mark.parametrize("limit", [5.0, 40.0])
+@pytest.mark.every(2)
 def test_commands_are_limited_after_the_controller(limit: float) -> None:
     run = looped(rate_limit=(limit,))
     change = np.diff(run.columns.u[:, 0], prepend=0.0)
@@ -339,7 +341,8 @@ def test_commands_are_limited_after_the_controller(limit: float) -> None:
     assert (outside.columns.u == 10.0).all()
 
 
-@pytest.mark.parametrize("answer", sampled([np.nan, np.inf, ValueError("broken"), np.zeros(2), "text", None], 3))
+@pytest.mark.parametrize("answer", [np.nan, np.inf, ValueError("broken"), np.zeros(2), "text", None])
+@pytest.mark.every(3)
 def test_answers_that_cannot_be_applied(answer: Any) -> None:
     chain = {
         "raises": Constant(KeyError("no")),
@@ -477,6 +480,7 @@ def test_summary_against_numpy() -> None:
     assert numbers.worst_second.missed == late[20 * worst : 20 * worst + 20].sum()
 
 
+@pytest.mark.slow
 def test_two_loops_in_two_threads_give_what_they_give_alone() -> None:
     def both(kind: Any) -> LoopRun:
         return looped(kind)

@@ -76,6 +76,7 @@ def test_the_trace_is_one_that_viewers_read(run: LoopRun, folder: Path) -> None:
     assert counters == run.columns.u[:, 0].tolist()
 
 
+@pytest.mark.slow
 def test_a_run_without_samples_is_saved(tmp_path: Path) -> None:
     clock = SimulatedClock()
     loop = Loop(TASK, LQR, plant(clock), LoopSettings(in_process=True), clock=clock)
@@ -95,6 +96,7 @@ def test_the_table(run: LoopRun) -> None:
     assert "times [ms]" in text
 
 
+@pytest.mark.slow
 def test_violated_constraints_are_counted(tmp_path: Path) -> None:
     """The regulator, as the fallback of a controller that is always late, drives faster than the task permits."""
     task, clock = double_integrator(), SimulatedClock()

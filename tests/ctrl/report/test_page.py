@@ -276,6 +276,7 @@ def test_a_signal_that_never_changes_is_drawn_between_its_limits() -> None:
 
 
 @pytest.mark.parametrize("starts", [1, 3])
+@pytest.mark.every(2)
 def test_tasks_of_one_sample_have_figure_and_page(starts: int, tmp_path: Path) -> None:
     """The single input is a line as long as its sample, and nothing warns."""
     with warnings.catch_warnings():

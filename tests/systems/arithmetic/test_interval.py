@@ -110,6 +110,7 @@ BINARY = {
 
 
 @pytest.mark.parametrize("name", UNARY)
+@pytest.mark.every(2)
 def test_unary_operations_enclose_what_arb_finds(name):
     ours, exact = UNARY[name]
 
@@ -125,6 +126,7 @@ def test_unary_operations_enclose_what_arb_finds(name):
 
 
 @pytest.mark.parametrize("name", BINARY)
+@pytest.mark.every(2)
 def test_binary_operations_enclose_what_arb_finds(name):
     ours, exact = BINARY[name]
 

@@ -27,6 +27,7 @@ def collect(env: VectorEnv, steps: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("make", ALL)
+@pytest.mark.every(3)
 def test_successors_are_those_of_casadi_and_of_the_gymnasium_environment(make) -> None:
     task = make()
     env = task.vector_env(5, seed=2, dtype=torch.float64)

@@ -194,6 +194,7 @@ def test_lane_keeping_returns_to_the_middle_as_designed(task: Task) -> None:
     np.testing.assert_allclose(run.states[0, :, 0], (1.0 + 0.5 * t) * np.exp(-0.5 * t), atol=0.08)
 
 
+@pytest.mark.slow
 def test_lane_changing_is_faster_and_keeps_its_distance(task: Task, starts: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     w = task.disturbance.sample(task.plant.disturbance, rng, (64, task.steps))
@@ -241,6 +242,7 @@ def test_ego_drivers_never_fail_and_refuse_other_plants(task: Task, driver: type
         LQR(task)
 
 
+@pytest.mark.slow
 def test_nonlinear_mpc_overtakes(task: Task) -> None:
     """Behind a slow driver who would not make room: optimisation passes, lane keeping stays behind."""
     plant = Highway(others=("a", "b"))

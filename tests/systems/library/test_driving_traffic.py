@@ -106,6 +106,7 @@ def test_a_follower_settles_at_the_steady_gap_behind_its_leader() -> None:
     assert -end["ahead_a"] - LENGTH == pytest.approx(plant.driver.steady_gap(20.0, 28.0), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_alone_a_driver_comes_to_its_desired_speed() -> None:
     plant = Highway(others=("a",))
     assert after(plant, scene(plant, away(plant), a=(50.0, LEFT, 10.0, 22.0)), 600)["speed_a"] == pytest.approx(22.0)

@@ -127,6 +127,7 @@ def test_the_quadcopter_hovers_and_turns_as_a_rigid_body() -> None:
     "make",
     [pytest.param(make, id=make.__name__, marks=[pytest.mark.slow] if make is STIFF else []) for make in TASKS],
 )
+@pytest.mark.every(3)
 def test_a_step_of_nonlinear_mpc_is_solved(make: Any) -> None:
     task: Task = make()
     assert task.name == make.__name__.replace("_", "-")

@@ -46,6 +46,7 @@ def limit_cycle() -> np.ndarray:
     return solve_ivp(flow, (0, turn), start, rtol=1e-9, atol=1e-11, t_eval=np.linspace(0, turn, 4001)).y.T
 
 
+@pytest.mark.slow
 def test_van_der_pol_amplitude(limit_cycle: np.ndarray) -> None:
     assert np.abs(limit_cycle[:, 0]).max() == pytest.approx(2.00861986, abs=1e-5)
     assert np.abs(limit_cycle[:, 1]).max() == pytest.approx(2.6784, abs=1e-3)

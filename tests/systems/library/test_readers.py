@@ -13,7 +13,6 @@ from systems import Plant, Task
 from systems.arithmetic.interval import Interval
 from systems.inputs.augmented_plant import AugmentedPlant
 from systems.lowering import jacobian, lower
-from tests.sampled import sampled
 from tests.systems.library.conftest import TASKS
 
 TOLERANCE = 1e-12
@@ -39,6 +38,7 @@ def test_every_plant_has_a_task(plant: Plant, all_tasks: dict[str, Task]) -> Non
     assert any(type(of_task) is type(plant) for of_task in carried)
 
 
+@pytest.mark.every(2)
 def test_numpy_gives_the_values_and_jacobian_of_casadi(probe) -> None:
     points = probe.sample(300)
     assert_close(probe.lowered("numpy")(*points), evaluate(probe.function, points))
@@ -46,6 +46,7 @@ def test_numpy_gives_the_values_and_jacobian_of_casadi(probe) -> None:
     assert_close(lower(derivative, to="numpy")(*points), evaluate(derivative, points))
 
 
+@pytest.mark.every(2)
 def test_torch_gives_the_values_of_casadi_and_differentiates_them(probe) -> None:
     torch = pytest.importorskip("torch")
     points = probe.sample(100)
@@ -64,6 +65,7 @@ def test_torch_gives_the_values_of_casadi_and_differentiates_them(probe) -> None
     assert_close(np.stack(dense, axis=1) if dense else np.zeros(expected.shape), expected)
 
 
+@pytest.mark.every(3)
 def test_intervals_enclose_values_and_jacobian(probe) -> None:
     """10^4 points (10^3 of a large function) in 40 boxes of very different sizes, of which the smaller half must also
     give a useful answer."""
@@ -104,7 +106,8 @@ def test_a_thin_box_gives_a_thin_interval(probe) -> None:
 @pytest.mark.skipif(
     not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="compiled C needs a C compiler"
 )
-@pytest.mark.parametrize("task_name", sampled(TASKS, 4))
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.every(16)
 def test_compiled_c_gives_the_values_and_jacobian_of_casadi(task_probes, tmp_path: Path) -> None:
     from systems.lowering.c_backend import compile_c
 

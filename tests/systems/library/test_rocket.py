@@ -142,6 +142,7 @@ def test_to_hover_costs_more_than_to_land_roughly_and_to_crash_tens_of_times_tha
     assert rough < cost(z=height) < crash < 100.0 * rough
 
 
+@pytest.mark.slow
 def test_optimisation_lands_without_violations(task: Task) -> None:
     """Where their weight is high: beside the regulator's cost-to-go from afar, what a learner is charged is nothing."""
     expensive = tuple(dataclasses.replace(constraint, requirement=Soft(100.0)) for constraint in task.constraints)

@@ -40,6 +40,7 @@ __attribute__((constructor)) static void run(void) { fclose(fopen("executed", "w
 @pytest.mark.parametrize(
     "damage", ["cut", "empty", "foreign", "foreign with its own checksum's name", "no checksum", "bit"]
 )
+@pytest.mark.every(3)
 def test_a_library_that_is_not_the_compiled_one_is_compiled_again(tmp_path, damage):
     """In a process of its own, which a cut library would kill; nothing of a foreign one is executed."""
     compile_c(square(), tmp_path)
