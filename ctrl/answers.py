@@ -121,8 +121,10 @@ def _names(task: Task, part: Part) -> str:
         named = (c for c in task.constraints if isinstance(c.requirement, kinds[part]))
         return _quoted(c.name for c in named if c not in reading.change_limits)
     if part in (Part.BUDGET, Part.EXCESS_BUDGET):
-        of = "steps" if part is Part.BUDGET else "excess"
-        return _quoted(c.name for c in task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == of)
+        kind = "steps" if part is Part.BUDGET else "excess"
+        return _quoted(
+            c.name for c in task.constraints if isinstance(c.requirement, Budget) and c.requirement.of == kind
+        )
     if part in (Part.NONLINEAR_PLANT, Part.VARYING_LINEARISATION):
         return task.plant.name
     if part is Part.KINKED_PLANT:

@@ -118,12 +118,12 @@ def _broken(group: Group, point: metadata.EntryPoint, error: BaseException) -> B
     if extra := _extra(point, missing):
         command = _install(point, extra)
         return MissingExtra(f"{group} '{point.name}' needs {command} (no module '{missing}')", command)
-    promise = f"{group} '{point.name}' = '{point.value}' of {owner} cannot be loaded: {_said(error)}"
+    failure = f"{group} '{point.name}' = '{point.value}' of {owner} cannot be loaded: {_message(error)}"
     if point.module.partition(".")[0] in PACKAGES and (shadows := shadowing()):
-        return BrokenEntryPoint(f"{promise}. {shadows}")
+        return BrokenEntryPoint(f"{failure}. {shadows}")
     install = f"; pip install {missing}" if missing and missing != point.module.partition(".")[0] else ""
     return BrokenEntryPoint(
-        f"{promise}{install}. Fix or reinstall {owner}, or uninstall it; everything else keeps working"
+        f"{failure}{install}. Fix or reinstall {owner}, or uninstall it; everything else keeps working"
     )
 
 
@@ -183,7 +183,7 @@ def load_task(name: str) -> Task:
         try:
             task = task()
         except (Exception, SystemExit) as error:  # the user's own function may do anything
-            raise BrokenEntryPoint(f"task '{name}' cannot be made: {_said(error)}") from error
+            raise BrokenEntryPoint(f"task '{name}' cannot be made: {_message(error)}") from error
     if not isinstance(task, Task):
         kind = f"the class {task.__name__}" if isinstance(task, type) else type(task).__name__
         raise UnknownObject(f"'{name}' is {kind}; expected a Task, or a function without arguments that returns one")
@@ -222,7 +222,7 @@ def place(text: str) -> Any:
     except (Exception, SystemExit) as error:  # the user's own module may do anything
         shadows = shadowing() if isinstance(error, ImportError) else ""
         hint = f". {shadows}" if shadows else ""
-        raise BrokenEntryPoint(f"'{source}' cannot be imported: {_said(error)}{hint}") from error
+        raise BrokenEntryPoint(f"'{source}' cannot be imported: {_message(error)}{hint}") from error
     thing: Any = module
     for part in attribute.split(".") if attribute else ():
         if not hasattr(thing, part):
@@ -234,7 +234,7 @@ def place(text: str) -> Any:
     return thing
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it ends the program (sys.exit({error.code!r})); put that under if __name__ == '__main__'"
     return f"{type(error).__name__}: {error}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
-__all__ = ["Knowledge", "knowledge_of", "restate"]
+__all__ = ["Knowledge", "Restatable", "knowledge_of", "restate"]
 
 
 @final
@@ -29,21 +29,31 @@ class Knowledge:
         return f"minimises {self.objective}; made from {self.tuning}; knows {self.foresight}"
 
 
+class Restatable(Protocol):
+    """A controller whose maker knows more than it does itself, such as that its weights were tuned.
+
+    Args:
+        restated_knowledge: replaces its own ``knowledge``; set by :func:`restate` only.
+    """
+
+    restated_knowledge: Knowledge
+
+
 def knowledge_of(controller: object) -> Knowledge | None:
-    """The knowledge that a controller states; None if it states none.
+    """The knowledge that a controller states, or that its maker restated; None if there is none.
 
     Args:
         controller: any.
     """
-    said = getattr(controller, "_restated_knowledge", getattr(controller, "knowledge", None))
-    return said if isinstance(said, Knowledge) else None
+    stated = getattr(controller, "restated_knowledge", getattr(controller, "knowledge", None))
+    return stated if isinstance(stated, Knowledge) else None
 
 
-def restate(controller: object, knowledge: Knowledge) -> None:
-    """Replaces what a controller states by what is known of how it was made, such as by tuning.
+def restate(controller: Restatable, knowledge: Knowledge) -> None:
+    """Replaces what a controller states by what its maker knows, such as that it was tuned.
 
     Args:
         controller: any that takes attributes.
-        knowledge: from now on.
+        knowledge: to state from now on.
     """
-    controller._restated_knowledge = knowledge  # type: ignore[attr-defined]
+    controller.restated_knowledge = knowledge

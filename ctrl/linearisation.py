@@ -102,12 +102,12 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
     expand = reading.expansion
     n = len(x_ref)
-    wished = reading.start  # what the cost measures from, wherever it is expanded
-    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *wished, multipliers))
+    reference = reading.start  # what the cost measures from, wherever it is expanded
+    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *reference, multipliers))
     _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
     H = 0.5 * second
     if multipliers.any() and not _is_convex(H, n):
-        H = 0.5 * np.array(expand(x_ref, u_ref, *wished, np.zeros(n))[4])
+        H = 0.5 * np.array(expand(x_ref, u_ref, *reference, np.zeros(n))[4])
     if not _is_convex(H, n):
         raise NotApplicable(_NOT_CONVEX.format(task.name))
     return LocalModel(
@@ -211,9 +211,9 @@ def _is_convex(H: np.ndarray, n: int) -> bool:
 
 def _expect_derivatives(task: Task, after: np.ndarray, slopes: np.ndarray, cost: np.ndarray, x_ref: np.ndarray) -> None:
     """Raises NotApplicable where a derivative at the reference is not finite, with the names of what lacks it."""
-    lacking = without_derivative(task.plant, x_ref, after[:, 0], slopes)
-    if lacking is not None:
-        raise NotApplicable(f"task '{task.name}': {lacking}")
+    undefined = without_derivative(task.plant, x_ref, after[:, 0], slopes)
+    if undefined is not None:
+        raise NotApplicable(f"task '{task.name}': {undefined}")
     if not np.isfinite(cost).all():
         at = ", ".join(f"{name} = {value:.4g}" for name, value in zip(task.plant.state.names, x_ref, strict=True))
         raise NotApplicable(

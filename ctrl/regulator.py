@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -22,7 +21,7 @@ from ctrl.controller import (
     sample_index,
 )
 from ctrl.export.code import CodePart, ControllerCode, NotExportable, fragment
-from ctrl.export.project import export
+from ctrl.export.project import ExportsCode
 from ctrl.export.regulator import regulator_part
 from ctrl.knowledge import Knowledge
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
@@ -107,7 +106,7 @@ def lqr(plant: LinearPlant, Q: np.ndarray, R: np.ndarray, N: np.ndarray | None =
     return Gain(K, 0.5 * (P + P.T))
 
 
-def _why(plant: LinearPlant, said: str) -> str:
+def _why(plant: LinearPlant, reason: str) -> str:
     """Names the modes no input reaches (Hautus test), the usual reason."""
     values = np.linalg.eigvals(plant.A)
     unstable = values[np.abs(values) >= 1 if plant.is_discrete else values.real >= 0]
@@ -119,7 +118,7 @@ def _why(plant: LinearPlant, said: str) -> str:
             f"the plant is not stabilisable: no input reaches its unstable modes {shown}; add an actuator, or drop "
             "them (the norm of a quaternion, by in_error_coordinates(task))"
         )
-    return f"no stabilising regulator found ({said}); every unstable mode must appear in the cost: check Q"
+    return f"no stabilising regulator found ({reason}); every unstable mode must appear in the cost: check Q"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +162,7 @@ def riccati_recursion(models: LocalModels, P: np.ndarray, p: np.ndarray) -> Cour
     return Course(K, feedforward, Ps, ps, models.x_ref, models.u_ref[:-1])
 
 
-class LQR:
+class LQR(ExportsCode):
     """The regulator of a task: u = clip(u_ref - K (x - x_ref)) with the input bounds of the task.
 
     For a constant reference it regulates to the operating point of :func:`local_model`: the reference where that is an
@@ -300,17 +299,6 @@ class LQR:
         x = x if self._is_euclidean else self._state.nearest(x, x_ref)
         u = saturated_linear(x, K, x_ref, u_ref, self._lower, self._upper)
         return np.clip(self.task.reading.limited(u, x), self._lower, self._upper) if self._has_limits else u
-
-    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
-        """Writes the regulator as a C99 project; see :func:`ctrl.export.export`.
-
-        Args:
-            folder: where the project is written.
-            name: prefix of all identifiers in the C code; default: the names of task and controller.
-            samples: length of the tables of varying gains, whose last row is held afterwards; default: the samples of
-                the task's run.
-        """
-        return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
         """The regulator in C, with tables of varying gains for this number of samples.

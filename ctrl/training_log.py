@@ -24,8 +24,8 @@ def training_log(controller: object) -> Path | None:
     Args:
         controller: any controller, with or without an estimator.
     """
-    said = getattr(controller, "training_log", None)
-    return said if isinstance(said, Path) else None
+    log = getattr(controller, "training_log", None)
+    return log if isinstance(log, Path) else None
 
 
 def read_log(path: str | Path) -> tuple[np.ndarray, np.ndarray] | None:

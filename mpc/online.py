@@ -6,7 +6,6 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import isfinite
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +14,8 @@ import numpy as np
 from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, sample_index
 from ctrl.export.code import ControllerCode, NotExportable
-from ctrl.export.project import export
+from ctrl.export.project import ExportsCode
+from ctrl.knowledge import Knowledge
 from ctrl.linearisation import expect_differentiable
 from mpc.fallback import Fallback, Plan
 from systems import Constraint, Cost, InvalidValue, Plant, Reference, Task
@@ -23,7 +23,15 @@ from systems.arguments import expect_number, expect_whole
 from systems.constraints import PREVIOUS
 from systems.errors import expect
 
-__all__ = ["COLD_AFTER", "OnlineController", "SolveResult", "check_horizon", "check_input", "quiet"]
+__all__ = [
+    "COLD_AFTER",
+    "OnlineController",
+    "SolveResult",
+    "check_horizon",
+    "check_input",
+    "predictive_knowledge",
+    "quiet",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -54,6 +62,21 @@ def check_input(task: Task) -> None:
     expect_differentiable(task)
 
 
+def predictive_knowledge(horizon: int, terminal: str, is_constant: bool) -> Knowledge:
+    """Objective, tuning and foresight of a controller that minimises the cost of one prediction.
+
+    Args:
+        horizon: number of predicted samples.
+        terminal: the cost at their end, in words.
+        is_constant: whether the reference is constant.
+    """
+    return Knowledge(
+        f"the cost over {horizon} predicted samples and at their end ({terminal})",
+        "the nominal model alone",
+        "a constant reference" if is_constant else f"the reference {horizon} samples ahead",
+    )
+
+
 class SolveResult(NamedTuple):
     """Result of the solve of one sample.
 
@@ -79,7 +102,7 @@ class SolveResult(NamedTuple):
 _UNMEASURED = SolveResult(Status.NUMERICAL)
 
 
-class OnlineController(ABC):
+class OnlineController(ExportsCode, ABC):
     """Solves one optimal control problem per sample and applies the first input of its plan.
 
     If a solve fails, :class:`mpc.fallback.Fallback` follows the last accepted plan and then the local regulator.
@@ -131,20 +154,6 @@ class OnlineController(ABC):
         self._integers = integers if integers.any() else None
         self._has_limits = bool(task.reading.change_limits)
         self._fallback = Fallback(task)
-
-    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
-        """Writes the controller as a C99 project; see :func:`ctrl.export.export`.
-
-        Args:
-            folder: where the project is written.
-            name: prefix of all identifiers in the C code; default: the names of task and controller.
-            samples: length of the tables of a moving reference, whose last rows are held afterwards; default: the
-                samples of the task's run.
-
-        Raises:
-            NotExportable: the controller has no C code for this task.
-        """
-        return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
         """The controller in C, with tables of a moving reference for this number of samples.
@@ -288,10 +297,10 @@ class OnlineController(ABC):
     def _clipped_fallback(self, x: np.ndarray, k: int) -> tuple[np.ndarray, Source]:
         u, source = self._fallback_input(x, k)
         if self._has_limits:
-            wished = self._clip(u)
-            u = self.task.reading.limited(wished, self._with_last_input(x))
+            within_bounds = self._clip(u)
+            u = self.task.reading.limited(within_bounds, self._with_last_input(x))
             if self._integers is not None:  # rounded towards the input before, where a limit cut the change
-                inward = np.where(u < wished, np.floor(u + _WHOLE), np.ceil(u - _WHOLE))
+                inward = np.where(u < within_bounds, np.floor(u + _WHOLE), np.ceil(u - _WHOLE))
                 u = np.where(self._integers, inward, u)
         return self._clip(u), source
 
@@ -313,7 +322,7 @@ class OnlineController(ABC):
         low, high = np.ceil(self._lower - _WHOLE), np.floor(self._upper + _WHOLE)
         return np.where(self._integers, np.clip(np.round(clipped), low, high), clipped)
 
-    def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # noqa: B027  # most have nothing to note
+    def _applied(self, x: np.ndarray, u: np.ndarray, k: int) -> None:  # most have nothing to note
         """Called with the state, the input and the number of a sample that is decided."""
 
     def _representative(self, x: np.ndarray, k: int) -> np.ndarray:

@@ -17,7 +17,7 @@ __all__ = ["POLICY", "expect_fits", "learner_answers", "objective", "policy_know
 
 def objective(task: Task) -> str:
     """The objective of learning, in words."""
-    return f"learned: the return discounted by {task.discount:g} per sample, as far as training led"
+    return f"learned: the return discounted by {task.discount:g} per sample, as far as training has converged"
 
 
 def policy_objective(task: Task) -> str:
@@ -79,8 +79,8 @@ _COMMON: dict[Part, Answer | Callable[[Task], Answer]] = {
     Part.DISTURBANCE: EXACT,
     Part.BIASED_DISTURBANCE: EXACT,
     Part.INTEGER: Refused(
-        "the input {names} must be an integer, and the actions of these learners are continuous; train a learner "
-        "of discrete actions on task.env()"
+        "the input {names} must be an integer, but the actions of these learners are continuous; train a learner of "
+        "discrete actions on task.env()"
     ),
     Part.PERIODIC: EXACT,
     Part.DOMAIN: EXACT,  # leaving it is charged to the reward
@@ -100,7 +100,7 @@ def learner_answers(has_handler: bool) -> Answers:
     """
     if not has_handler:
         return Answers({**_COMMON, **_promising("ignores the constraint {names}")})
-    on_average = Announced("meets the budget of {names} on average over runs, not in every one")
+    on_average = Announced("meets the budget of {names} on average over runs, not in every run")
     hard = Announced("treats the hard {names} as a budget of zero violated samples, without a guarantee")
     return Answers(
         {

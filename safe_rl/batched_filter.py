@@ -41,14 +41,14 @@ class BatchedFilter:
         expect(safety_filter, SafetyFilter, "the filter of BatchedFilter", "such as BarrierFilter(task)")
         if not isinstance(safety_filter, BarrierFilter):
             raise NotApplicable(
-                f"{type(safety_filter).__name__} decides on one input after another; learn through a BarrierFilter, "
-                "whose conditions have a closed form, and apply the other one afterwards"
+                f"{type(safety_filter).__name__} cannot filter inputs in batches; learn with a BarrierFilter, which "
+                "has a closed form, and apply this filter to the trained policy"
             )
         rows, inputs = len(safety_filter.names), len(safety_filter.task.plant.input)
         if rows > 1 and inputs > 1:
             raise NotApplicable(
-                f"{safety_filter!r} has {rows} conditions on {inputs} inputs, which have no closed form; expected one "
-                "condition, such as a smooth minimum of the barriers, or one input"
+                f"{safety_filter!r} has {rows} conditions on {inputs} inputs, for which there is no closed form; "
+                "expected one condition, such as a smooth minimum of the barriers, or one input"
             )
         self.safety_filter = safety_filter
         self._conditions = lower(safety_filter.conditions, to="torch")

@@ -47,7 +47,7 @@ class CostLimit:
 
     @property
     def rate(self) -> float:
-        """Per step."""
+        """The limit per step."""
         return self.limit / (self._horizon if self.is_discounted else self.steps)
 
     @property

@@ -64,7 +64,7 @@ class ReplayBuffer:
         )
         n = block.shape[0]
         if n > self.capacity:
-            raise InvalidValue(f"{n} rows do not fit into a buffer of {self.capacity}; enlarge its capacity")
+            raise InvalidValue(f"{n} rows do not fit into a buffer of {self.capacity}; increase its capacity")
         first = min(n, self.capacity - self.position)
         self._table[self.position : self.position + first] = block[:first]
         if first < n:
@@ -97,7 +97,7 @@ class ReplayBuffer:
                 f"stored rows {tuple(rows.shape)} do not fit a buffer of {self.capacity} rows of {sum(self.widths)}"
             )
         if not 0 <= int(state["position"]) < self.capacity:
-            raise ValueError(f"stored position {state['position']}; expected one of {self.capacity} rows")
+            raise ValueError(f"stored position {state['position']}; expected an index below {self.capacity}")
         self.size = rows.shape[0]
         self._table[: self.size] = rows.to(self._table)
         self.position = int(state["position"])

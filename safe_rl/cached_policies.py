@@ -139,7 +139,8 @@ def cached_policy(task: Task, config: TrainingConfig) -> PolicyController | Meas
         except OSError as error:  # the policy is trained again next time
             place, trouble = finished, str(error)
         if trouble:
-            warnings.warn(f"{trouble}; the policy is {place if place.exists() else 'not kept'}", stacklevel=2)
+            saved = f"saved as {place}" if place.exists() else "not saved"
+            warnings.warn(f"{trouble}; the policy is {saved}", stacklevel=2)
         else:
             running.unlink(missing_ok=True)
         return _with_log(task, learner.result, log)

@@ -80,10 +80,11 @@ def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # a checksum can be made for any content
-        raise CheckpointError(f"{path}: its content is not what save() writes: {error}; use another copy") from error
+        raise CheckpointError(f"{path}: its content was not written by save(): {error}; use another copy") from error
     if stored["kind"] != kind:
         raise CheckpointError(
-            f"{path}: a checkpoint of {shown(stored['kind'])}, one of {kind} was expected; give it to what wrote it"
+            f"{path}: a checkpoint of {shown(stored['kind'])}; expected one of {kind}: load it with the class that "
+            "wrote it"
         )
     content: dict[str, Any] = stored["content"]
     return content
@@ -149,11 +150,11 @@ def _payload(path: str | Path, data: memoryview) -> memoryview:
     _, version, length, digest = _HEADER.unpack_from(data)
     if version != VERSION:
         way = "train it again" if version < VERSION else "load it with the release that wrote it"
-        raise CheckpointError(f"{path}: written in format {version}; this release reads format {VERSION}; {way}")
+        raise CheckpointError(f"{path}: a checkpoint of format {version}; this release reads format {VERSION}; {way}")
     payload = data[_HEADER.size :]
     if len(payload) != length:
-        word = "cut off" if len(payload) < length else "followed by foreign bytes"
-        raise CheckpointError(f"{path}: {word}: {len(payload)} bytes of content, {length} announced; use an older copy")
+        word = "cut off" if len(payload) < length else "followed by other data"
+        raise CheckpointError(f"{path}: {word}: {len(payload)} bytes of content, expected {length}; use an older copy")
     if hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path}: altered since it was written (checksum differs); use an older copy")
     return payload
@@ -165,7 +166,7 @@ def _stored(path: str | Path, payload: memoryview) -> dict[str, Any]:
     text = payload[_LENGTH.size : _LENGTH.size + length]
     stored = parse_json(text, str(path))
     if not isinstance(stored, dict) or set(stored) != {"kind", "tensors", "content"}:
-        raise ValueError(f"{shown(stored)}; expected kind, tensors and content")
+        raise ValueError(f"{shown(stored)}; expected an object with kind, tensors and content")
     tensors = _tensors(stored["tensors"], payload[_LENGTH.size + length :])
     content = _content(stored["content"], tensors)
     if not isinstance(content, dict):
@@ -185,7 +186,7 @@ def _tensors(listed: Any, data: memoryview) -> list[torch.Tensor]:
         array = array.reshape(sizes)
         tensors.append(torch.from_numpy(array.astype(bool if name == "bool" else kind.newbyteorder("="))))
     if at != len(data):
-        raise ValueError(f"tensors of {at} bytes, where there are {len(data)}")
+        raise ValueError(f"tensors of {at} bytes; expected {len(data)}")
     return tensors
 
 

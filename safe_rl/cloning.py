@@ -75,9 +75,9 @@ def clone(
     expect_factory(controller, "task", "controller", "a factory of controllers of a task, such as LQR")
     if task.observes_measurement:
         raise NotApplicable(
-            f"policies of task '{task.name}' observe its measured signals, and a copy needs the state that the "
-            "controller acts on; clone on dataclasses.replace(task, measurement=None, observation=None) and combine "
-            "the policy with an estimator, or learn without a clone"
+            f"policies of task '{task.name}' observe its measured signals, but a controller is cloned as a function of "
+            "the state; clone it on dataclasses.replace(task, measurement=None, observation=None) and combine the "
+            "policy with an estimator, or learn without a clone"
         )
     task = simulated(task)
     made = controller(task)
@@ -90,7 +90,10 @@ def clone(
     its = simulate(task, made, **first.arguments)
     rows = [_Rows.of(its, its.inputs, environment)]
     if not len(rows[0].inputs):
-        raise NotApplicable(f"{shown(made)} leaves the domain of task '{task.name}' at once; there is nothing to copy")
+        raise NotApplicable(
+            f"{shown(made)} leaves the domain of task '{task.name}' at once, so there is nothing to clone; give a "
+            "controller that stays in it"
+        )
     _fit(policy, rows, entropy, generator)
     own = simulate(task, PolicyController(task, policy), **second.arguments)
     rows.append(_Rows.of(own, _answers(made, own), environment))

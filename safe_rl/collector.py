@@ -164,12 +164,14 @@ class Collector:
         """
         if not isinstance(self.environment, VectorEnv):
             raise InvalidValue(
-                "a filter needs the plant's state, which only environments of a systems.Task have; wrap the external "
-                "environment in ctrl.filters.gym.FilteredActions"
+                "a filter needs the plant's state, which only environments of a systems.Task provide; wrap the "
+                "external environment in ctrl.filters.gym.FilteredActions"
             )
         given = batched.safety_filter.description
         if self._stored_filter and given != self._stored_filter:
-            raise InvalidValue(f"this run was begun with {self._stored_filter}; given: {given}")
+            raise InvalidValue(
+                f"this run was started with {self._stored_filter}, not with {given}; give the same filter"
+            )
         self.filter = batched
 
     def set_jump_start(self, start: JumpStart) -> None:
@@ -180,10 +182,10 @@ class Collector:
         """
         if not isinstance(self.environment, VectorEnv):
             raise InvalidValue(
-                "a prior policy observes the plant's state, which only environments of a systems.Task have"
+                "a prior policy observes the plant's state, which only environments of a systems.Task provide"
             )
         if self.policy.regulator is not None:
-            raise InvalidValue("a residual policy begins with its regulator already; leave out one of the two")
+            raise InvalidValue("a residual policy already starts as its regulator; omit the jump start or the residual")
         self.jump_start = start
         stored, self._stored_start = self._stored_start, None
         if stored is None:

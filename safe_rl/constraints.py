@@ -227,7 +227,7 @@ class Constraints:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "visits" not in state:
-            raise ValueError("its costs of runs were measured in another way, over ends of runs; train it again")
+            raise ValueError("its costs of runs were measured differently, across the ends of runs; train it again")
         self.controller.load_state_dict({name: tensor.numpy() for name, tensor in state["controller"].items()})
         for mine, name in (
             (self.scale, "scale"),

@@ -12,7 +12,7 @@ from ctrl.answers import described
 from ctrl.controller import Decision, NotApplicable, Source, Status, measured_state, measured_states, sample_index
 from ctrl.export.code import ControllerCode, NotExportable, reference_notes
 from ctrl.export.network import policy_part, residual_part
-from ctrl.export.project import export
+from ctrl.export.project import ExportsCode
 from ctrl.knowledge import Knowledge
 from ctrl.laws.law import Law
 from ctrl.laws.residual import Residual
@@ -29,7 +29,7 @@ __all__ = ["PolicyController"]
 
 
 @final
-class PolicyController:
+class PolicyController(ExportsCode):
     """The mean action of a policy on a task: u = clip(pi(o(x, x_r))), o as the task defines it.
 
     Args:
@@ -66,8 +66,14 @@ class PolicyController:
         self._observe = None if plain else lower(task.observe_function(), to="numpy")
         self._lower, self._upper = task.input_bounds
         self._is_regulator = policy.regulator is not None and float(policy.regulator.share) == 0.0
-        alone = ("adds nothing to its regulator: no trial in training was better",) if self._is_regulator else ()
-        trained = (f"was trained behind {policy.filtered_by}, which its inputs need",) if policy.filtered_by else ()
+        alone = (
+            ("adds nothing to its regulator, since no trial in training improved on it",) if self._is_regulator else ()
+        )
+        trained = (
+            (f"was trained with {policy.filtered_by}, without which its inputs may be unsafe",)
+            if policy.filtered_by
+            else ()
+        )
         self.approximations = (policy_objective(task), *alone, *POLICY.read(task), *trained)
         self._reference = TabulatedReference(task.reference, task.plant, task.steps + 1)
 
@@ -96,17 +102,6 @@ class PolicyController:
         """Loads a policy saved by ``Policy.save`` as a controller; for a task whose policies observe the measured
         signals, as a :class:`safe_rl.MeasuredPolicyController`."""
         return (MeasuredPolicyController if task.observes_measurement else cls)(task, Policy.load(path))
-
-    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
-        """Writes the policy as a C99 project; see :func:`ctrl.export.export`.
-
-        Args:
-            folder: where the project is written.
-            name: prefix of all identifiers in the C code; default: the names of task and controller.
-            samples: length of the table of a moving reference, whose last row is held afterwards; default: the samples
-                of the task's run.
-        """
-        return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
         """The policy in C, with a table of a moving reference for this number of samples.

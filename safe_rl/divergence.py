@@ -98,6 +98,6 @@ def expect_finite_rows(rows: Batch, observation: Tensor, ages: Tensor, task: str
             entry = f"entry {j} of " if values.shape[1] > 1 else ""
             raise InvalidValue(
                 f"task '{task}', environment {i}, step {int(ages[i]) + 1} of its run: {entry}{what} is "
-                f"{float(values[i, j])}; expected a finite number, in the 32 bits in which learners compute: give the "
-                "task a domain, so that runs which diverge end, or costs and units that keep numbers moderate"
+                f"{float(values[i, j])}; expected a finite number, also in 32 bits, in which learners compute: give "
+                "the task a domain, which ends runs that diverge, or scale its costs and units"
             )

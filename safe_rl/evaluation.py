@@ -66,15 +66,15 @@ def assess(
             environment.
         NotApplicable: a filter without a closed form for batches.
     """
-    expect(policy, Policy, "what to assess", "such as learner.result, or Policy.load(file)")
-    expect_learnable(task, "the task to assess a policy on")
+    expect(policy, Policy, "policy", "such as learner.result, or Policy.load(file)")
+    expect_learnable(task, "task")
     expect_whole(episodes, "episodes", least=1)
     if safety_filter is not None:
         expect(safety_filter, SafetyFilter, "safety_filter", "such as BarrierFilter(task), or None")
     environment = task.vector_env(episodes, device=policy.action_half.device, seed=expect_seed(seed))
     batched = None if safety_filter is None else BatchedFilter(safety_filter, environment.device)
     if batched is not None and not isinstance(environment, VectorEnv):
-        raise InvalidValue("a filter needs the plant's state, which only environments of a systems.Task have")
+        raise InvalidValue("a filter needs the plant's state, which only environments of a systems.Task provide")
     limits = cost_limits(task)
     columns = [a.column for a in limits]
     discounted = torch.tensor([a.is_discounted for a in limits], dtype=torch.bool, device=environment.device)

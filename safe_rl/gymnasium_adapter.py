@@ -104,7 +104,7 @@ class GymnasiumTask:
 def _time_limit(environment: Any, subject: str) -> int:
     limit = _own_limit(environment)
     if not limit:
-        raise InvalidValue(f"{subject}: the environment states no time limit; give steps, the longest run")
+        raise InvalidValue(f"{subject}: the environment has no time limit; give steps, the length of the longest run")
     return limit
 
 
@@ -125,19 +125,19 @@ def _expect_environment(environment: Any, subject: str) -> None:
         inspect.signature(environment.reset).bind(seed=0)
     except TypeError as error:
         raise InvalidValue(
-            f"{subject}: reset{inspect.signature(environment.reset)} takes no seed, so no run could be repeated; "
+            f"{subject}: reset{inspect.signature(environment.reset)} takes no seed, so runs cannot be reproduced; "
             "expected reset(self, *, seed=None, options=None)"
         ) from error
     space = environment.action_space
     low, high = getattr(space, "low", None), getattr(space, "high", None)
     if low is None or high is None or np.ndim(low) != 1 or np.asarray(low).dtype.kind != "f":
-        raise InvalidValue(f"{subject}: actions in {space}; learners act in a flat, finite Box of floats")
+        raise InvalidValue(f"{subject}: actions in {space}; expected a flat, finite Box of floats")
     expect_action_bounds(low, high, subject)
     space = environment.observation_space
     if not hasattr(space, "low") or not hasattr(space, "high") or len(getattr(space, "shape", None) or ()) != 1:
         raise InvalidValue(
-            f"{subject}: observations in {space}; learners see a flat Box, such as "
-            "gymnasium.wrappers.FlattenObservation gives"
+            f"{subject}: observations in {space}; expected a flat Box, such as gymnasium.wrappers.FlattenObservation "
+            "makes"
         )
 
 
@@ -257,10 +257,12 @@ class GymnasiumCopies:
     def _action_space(self, i: int) -> Any:
         space = self._copies[i].action_space
         if space is not self._space and space != self._space:
-            raise self._broken(i, f"it acts in {space}", f"{self._space}, as the first copy did at first")
+            raise self._broken(i, f"its action space is {space}", f"{self._space}, that of the first copy")
         shape = self._copies[i].observation_space.shape
         if shape != (self.observation_size,):
-            raise self._broken(i, f"observations have shape {shape}", f"({self.observation_size},) as at first")
+            raise self._broken(
+                i, f"observations have shape {shape}", f"({self.observation_size},), as in the first copy"
+            )
         return space
 
     def _observation(self, i: int, given: Any, method: str) -> np.ndarray:
@@ -304,7 +306,7 @@ class GymnasiumCopies:
             given = costs_by_name[name]
         cost = self._number(i, given, f"the cost '{name}'")
         if cost < 0:
-            raise self._broken(i, f"the cost '{name}' is {cost}", "a number of at least 0, as budgets are")
+            raise self._broken(i, f"the cost '{name}' is {cost}", "a number of at least 0, which a budget can limit")
         return cost
 
     def _broken(self, i: int, given: str, expected: str) -> InvalidValue:
@@ -325,7 +327,7 @@ class GymnasiumCopies:
         """Repeats the runs of the saved state up to their saved steps."""
         late = state.get("late", [0] * self.n)
         if not len(state["runs"]) == len(late) == self.n:
-            raise DimensionMismatch(f"saved from {len(state['runs'])} environments; here are {self.n}")
+            raise DimensionMismatch(f"saved with {len(state['runs'])} environments; this learner has {self.n}")
         self._seed, self._runs = int(state["seed"]), [int(run) for run in state["runs"]]
         self._late = [int(used) for used in late]
         for i, tape in enumerate(state["actions"]):

@@ -18,11 +18,11 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     Python lets only the main thread handle signals; in any other thread, and if the program has its own handler,
     nothing is changed and the function always returns False.
     """
-    came = False
+    is_pressed = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
+        nonlocal is_pressed
+        is_pressed = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     ours = (
@@ -32,7 +32,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     if ours:
         signal.signal(signal.SIGINT, note)
     try:
-        yield lambda: came
+        yield lambda: is_pressed
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)

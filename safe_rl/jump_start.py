@@ -134,8 +134,8 @@ class JumpStart:
             return
         s, (states, samples) = self.settings, environment.ends
         arrived = self.task.arrived(states[rows].cpu().numpy().astype(float), samples[rows].cpu().numpy())
-        for good in arrived:
-            self.success += (float(good) - self.success) / s.memory
+        for has_arrived in arrived:
+            self.success += (float(has_arrived) - self.success) / s.memory
             if self.success >= s.threshold:
                 self.beta = max(self.beta - s.step, 0.0)
         self._length = torch.where(over, self._draw(len(over), generator), self._length)

@@ -13,7 +13,7 @@ from ctrl.controller import Decision, NotApplicable, Source, Status, sample_inde
 from ctrl.estimation.estimator import measured_outputs
 from ctrl.export.code import ControllerCode, NotExportable, reference_notes
 from ctrl.export.network import measured_policy_part
-from ctrl.export.project import export
+from ctrl.export.project import ExportsCode
 from ctrl.knowledge import Knowledge
 from ctrl.laws.network import Network
 from safe_rl.answers import POLICY, expect_fits, policy_knowledge, policy_objective
@@ -27,7 +27,7 @@ __all__ = ["MeasuredPolicyController"]
 
 
 @final
-class MeasuredPolicyController:
+class MeasuredPolicyController(ExportsCode):
     """The mean action of a policy that was trained on the measured signals of a task, without an estimator.
 
     It is a :class:`ctrl.Controller` of the measured outputs, NaN where a signal is not reported, and stores the past
@@ -76,17 +76,6 @@ class MeasuredPolicyController:
     def load(cls, task: Task, path: str | Path) -> MeasuredPolicyController:
         """Loads a policy saved by ``Policy.save`` as a controller."""
         return cls(task, Policy.load(path))
-
-    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
-        """Writes the policy as a C99 project; see :func:`ctrl.export.export`.
-
-        Args:
-            folder: where the project is written.
-            name: prefix of all identifiers in the C code; default: the names of task and controller.
-            samples: length of the table of a moving reference, whose last row is held afterwards; default: the samples
-                of the task's run.
-        """
-        return export(self, folder, name, samples)
 
     def c_code(self, samples: int) -> ControllerCode:
         """The policy in C with its memory, and a table of a moving reference for this number of samples."""

@@ -41,7 +41,7 @@ def export_onnx(
         InvalidValue, DimensionMismatch: signals that do not match the sizes of the policy, or are not names.
         ImportError: onnx or onnxscript is not installed.
     """
-    expect(policy, Policy, "what to export", "such as learner.result, or Policy.load(file)")
+    expect(policy, Policy, "policy", "such as learner.result, or Policy.load(file)")
     expect(path, (str, Path), "path", "such as 'policy.onnx'")
     if discount is not None:
         expect_number(discount, "discount", least=0.0, most=1.0)
@@ -55,7 +55,9 @@ def export_onnx(
         if signals is not None:
             expect_names(signals, f"{what}_signals")
         if signals is not None and len(signals) != size:
-            raise DimensionMismatch(f"{len(signals)} {what} signals given, the policy has {size}: {list(signals)}")
+            raise DimensionMismatch(
+                f"{what}_signals = {list(signals)}; expected {size} names, as many as the policy has"
+            )
     try:
         import onnx
         import onnxscript
@@ -74,7 +76,7 @@ def export_onnx(
         verbose=False,
     )
     if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
+        raise RuntimeError("torch.onnx.export returned no program")
     write(path, program.model_proto.SerializeToString())
     low, high = policy.action_centre - policy.action_half, policy.action_centre + policy.action_half
     contract = {

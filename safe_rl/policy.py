@@ -192,7 +192,7 @@ class Policy(nn.Module):
         expect(observation, Tensor, "the observation of a policy", "such as torch.zeros(8, observation_size)")
         if observation.shape[-1:] != (self.observation_size,):
             raise DimensionMismatch(
-                f"observation of shape {tuple(observation.shape)} given, (..., {self.observation_size}) expected"
+                f"observation of shape {tuple(observation.shape)}; expected (..., {self.observation_size})"
             )
         observation = observation.to(self.observation_mean)
         if generator is None:
@@ -248,7 +248,7 @@ class Policy(nn.Module):
         try:
             return Policy.of_content(content)
         except Exception as error:  # a checksum can be made for any content
-            raise CheckpointError(f"{path}: not the content of a policy ({error}); save the policy again") from error
+            raise CheckpointError(f"{path}: not a valid policy: {error}; save the policy again") from error
 
     @staticmethod
     def of_content(content: dict[str, Any]) -> Policy:
@@ -282,6 +282,6 @@ class Policy(nn.Module):
             if not (0.0 < unit <= 1.0 and 0.0 <= share <= 1.0):
                 raise ValueError(f"regulator.unit is {unit} and regulator.share is {share}; expected shares")
         policy.load_state_dict(state)
-        expect(content.get("filtered_by", ""), str, "filtered_by", "the filter in words")
+        expect(content.get("filtered_by", ""), str, "filtered_by", "a description of the filter")
         policy.filtered_by = content.get("filtered_by", "")
         return policy

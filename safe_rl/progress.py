@@ -134,7 +134,10 @@ class Monitor:
     def _note(self, args: threading.ExceptHookArgs) -> None:
         """Writes to TensorBoard, whose own thread may fail, for instance on a full disk; that causes only a warning."""
         if isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard"):
-            warnings.warn(f"TensorBoard's files end here: {args.exc_value.strerror or args.exc_value}", stacklevel=2)
+            warnings.warn(
+                f"TensorBoard's files are not written any further: {args.exc_value.strerror or args.exc_value}",
+                stacklevel=2,
+            )
             self._board = None
         else:
             self._hook(args)
@@ -164,8 +167,8 @@ class Monitor:
         self._bar.news = "\n".join(news)
         self._bar.update(self._task, completed=done)
         if self._lines and 10 * done // self._total > 10 * self._done // self._total:
-            said = f"{self._label} {done}/{self._total} {self._unit}  {'  '.join(news)}"
-            self._console.print(said, highlight=False, markup=False, soft_wrap=True)
+            summary = f"{self._label} {done}/{self._total} {self._unit}  {'  '.join(news)}"
+            self._console.print(summary, highlight=False, markup=False, soft_wrap=True)
         self._done = done
         line = record.flat()
         try:
@@ -178,7 +181,7 @@ class Monitor:
                         self._board.add_scalar(name, value, record.updates)
         except OSError as error:  # a full disk must not end the run
             warnings.warn(
-                f"the log ends here: '{self._csv}' cannot be written: {error.strerror or error}", stacklevel=3
+                f"the log stops here: '{self._csv}' cannot be written: {error.strerror or error}", stacklevel=3
             )
             self._csv = self._board = None
 
@@ -232,7 +235,7 @@ def _drop_after(path: Path, updates: int) -> None:
         if header[:1] != ["updates"]:
             raise ValueError(f"it begins with {shown(header[:1])}, not with 'updates'")
     except (ValueError, csv.Error) as error:
-        raise FileError(f"{path}: no log of a training ({error}); move it, or log to another folder") from error
+        raise FileError(f"{path}: not a training log ({error}); move it, or log to another folder") from error
     if not left:
         path.unlink()
     elif len(left) < len(rows):

@@ -81,7 +81,9 @@ def expect_same_identity(stored: dict[str, Any], given: dict[str, Any], path: st
         if stored.get(key) != given[key]
     ]
     if differing:
-        raise CheckpointError(f"{path}: made for another task or handler: {'; '.join(differing)}; load it with its own")
+        raise CheckpointError(
+            f"{path}: made for another task or handler: {'; '.join(differing)}; load it with the ones it was made for"
+        )
 
 
 def record(stored: Any) -> Record:

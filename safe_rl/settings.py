@@ -15,7 +15,7 @@ def expect_counts(settings: Any, names: Iterable[str], least: int = 1) -> None:
     """Rejects settings of these names that are not whole numbers of at least ``least``.
 
     Raises:
-        InvalidValue: says which, and what it is.
+        InvalidValue: names the setting and its value.
     """
     for name in names:
         value = getattr(settings, name)
@@ -32,7 +32,7 @@ def expect_numbers(
     """Rejects settings of these names that are not finite numbers in this range.
 
     Raises:
-        InvalidValue: says which, and what it is.
+        InvalidValue: names the setting and its value.
     """
     for name in names:
         expect_number(
@@ -44,7 +44,7 @@ def expect_widths(settings: Any, names: Iterable[str]) -> None:
     """Rejects settings of these names that are not widths of layers, such as (64, 64).
 
     Raises:
-        InvalidValue: says which, and what it is.
+        InvalidValue: names the setting and its value.
     """
     for name in names:
         value = getattr(settings, name)

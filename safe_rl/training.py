@@ -126,9 +126,8 @@ class Learner(ABC):
         self.handler = handler
         if handler is not None and evaluation_environments >= environments:
             raise InvalidValue(
-                f"evaluation_environments = {evaluation_environments} of environments = {environments}: all act "
-                "without noise and none explores; expected fewer, such as "
-                f"evaluation_environments = {environments // 2}"
+                f"evaluation_environments = {evaluation_environments}, environments = {environments}: none is left to "
+                f"explore with noise; expected fewer, such as evaluation_environments = {environments // 2}"
             )
         measured = evaluation_environments or environments
         self.constraints = None if handler is None else Constraints(task, handler, measured, self.device)
@@ -265,12 +264,12 @@ class Learner(ABC):
             )
         if self.collector.lacks_jump_start:
             raise InvalidValue(
-                "this run was begun with a jump start; give it again: "
-                "learner.with_jump_start(JumpStart(task, prior_policy))"
+                "this run was started with a jump start; give it again: learner.with_jump_start(JumpStart(task, "
+                "prior_policy))"
             )
         if self.collector.lacks_filter:
             raise InvalidValue(
-                "this run was begun with a safety filter; give it again: learner.filtered(safety_filter)"
+                "this run was started with a safety filter; give it again: learner.filtered(safety_filter)"
             )
         folder = None if log is None else Path(log)
         limits = () if self.constraints is None else self.constraints.limits
@@ -280,8 +279,8 @@ class Learner(ABC):
                     stack.enter_context(locked(written))
             if checkpoint is not None and self.updates == 0 and Path(checkpoint).exists():
                 raise RunExists(
-                    f"{checkpoint} exists and would be lost; resume with {type(self).__name__}.load(path, task) or "
-                    "move it"
+                    f"{checkpoint} exists and would be overwritten; resume with {type(self).__name__}.load(path, task) "
+                    "or move it"
                 )
             monitor = Monitor(
                 f"{self.name} {self.task.name}",
@@ -301,7 +300,7 @@ class Learner(ABC):
             if not self.prepared and plan.goal > 0:
                 self.prepare()
                 self.prepared = True
-            with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as came:
+            with deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False) as was_interrupted:
                 while plan.made(self.updates, self.collector.steps) < plan.goal:
                     try:
                         self.iterate()
@@ -309,7 +308,7 @@ class Learner(ABC):
                         # If the weights are NaN, so are the actions, and the environment is not the cause.
                         self._check_finite(checkpoint)
                         raise
-                    interrupted = came()
+                    interrupted = was_interrupted()
                     due = plan.due(self.updates, self.collector.steps, interrupted)
                     if due.report or due.write:
                         self._check_finite(checkpoint)
@@ -331,7 +330,7 @@ class Learner(ABC):
                 self.save(path)
                 self.checkpoint, trouble = path, ""
         except OSError as error:
-            trouble = f"no checkpoint after {self.updates} updates: {error}"
+            trouble = f"no checkpoint was written after {self.updates} updates: {error}"
         if trouble:
             where = "" if not last or self.checkpoint is None else f"; the last one is {self.checkpoint}"
             warnings.warn(f"{trouble}{where}", stacklevel=3)

@@ -42,7 +42,7 @@ def regulator_law(task: Any, controller: Callable[[Task], Controller]) -> Satura
         InvalidValue: an external environment, or an object that is not a controller factory.
     """
     if not isinstance(task, Task):
-        raise InvalidValue("a regulator observes the plant's state, which only environments of a systems.Task have")
+        raise InvalidValue("a regulator observes the plant's state, which only environments of a systems.Task provide")
     expect_factory(controller, "task", "controller", "a factory of controllers of a task, such as LQR")
     if task.observation is not None or not task.reference.is_constant or task.measurement is not None:
         raise NotApplicable(

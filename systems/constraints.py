@@ -91,10 +91,10 @@ class Constraint(ByContent, ABC):
             return self._requiring(Budget(limit, per, of))
 
     def _requiring(self, requirement: Requirement) -> Self:
-        had, given = type(self.requirement), type(requirement)
-        if had not in (Hard, given):
+        present, requested = type(self.requirement), type(requirement)
+        if present not in (Hard, requested):
             raise InvalidValue(
-                f"already {had.__name__.lower()}; {given.__name__.lower()} would drop that; a constraint "
+                f"already {present.__name__.lower()}; {requested.__name__.lower()} would drop that; a constraint "
                 "has one requirement: write two constraints, each with its own name"
             )
         return dataclasses.replace(self, requirement=requirement)

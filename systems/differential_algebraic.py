@@ -127,8 +127,8 @@ class DifferentialAlgebraicPlant(Plant):
             x, u: state and input.
             w: disturbance; default: zero.
         """
-        nothing = Vector(self.disturbance, ca.SX.zeros(len(self.disturbance)), f"{self.name} disturbance")
-        return self._algebraic(self._solve(x, u, nothing if w is None else w)[0])
+        no_disturbance = Vector(self.disturbance, ca.SX.zeros(len(self.disturbance)), f"{self.name} disturbance")
+        return self._algebraic(self._solve(x, u, no_disturbance if w is None else w)[0])
 
     def algebraic_function(self) -> ca.Function:
         """``z(x, u, w) -> algebraic, residual, slopes``: the algebraic signals, the residual of Newton's method, see
@@ -166,9 +166,9 @@ class DifferentialAlgebraicPlant(Plant):
             InvalidValue: see :meth:`algebraic_values`.
         """
         x, u = expect_array(x, "x", ("points", len(self.state))), expect_array(u, "u", ("points", len(self.input)))
-        function, nothing = self.algebraic_function(), np.zeros(len(self.disturbance))
+        function, no_disturbance = self.algebraic_function(), np.zeros(len(self.disturbance))
         for state, inputs in zip(x, u, strict=True):
-            self._expect_regular(function, state, inputs, nothing)
+            self._expect_regular(function, state, inputs, no_disturbance)
 
     def _expect_regular(self, function: ca.Function, x: np.ndarray, u: np.ndarray, w: np.ndarray) -> np.ndarray:
         z, residual, slopes = (np.array(part) for part in function(x, u, w))

@@ -83,8 +83,8 @@ def equilibrium(
         point = np.array(solver(x0=start, lbx=lbx, ubx=ubx, lbg=0, ubg=0)["x"])[:, 0]
         status = solver.stats()["return_status"]
         xe, ue = point[: len(x0)], point[len(x0) :]
-        still = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
-        residual = float(np.max(np.abs(still), initial=0.0))
+        change = np.array(f(xe, ue, 0, 0))[:, 0] - (xe if plant.is_discrete else 0)
+        residual = float(np.max(np.abs(change), initial=0.0))
         if residual <= 1e3 * tolerance:
             return Equilibrium(xe, ue, residual)
         if residual < best.residual:
@@ -124,9 +124,9 @@ def linearise(model: Plant | Discretisation, x: Values, u: Values) -> LinearPlan
     value = f(sx, su, sw, sp)
     at = ca.Function("at", [sx, su, sw, sp], [value, *(ca.jacobian(value, z) for z in (sx, su, sw))])
     v, a, b, e = (np.array(m) for m in at(xs, us, 0, 0))
-    lacking = without_derivative(plant, xs, v[:, 0], np.hstack([a, b]))
-    if lacking is not None:
-        raise InvalidValue(f"{type(plant).__name__} cannot be linearised: {lacking}")
+    missing = without_derivative(plant, xs, v[:, 0], np.hstack([a, b]))
+    if missing is not None:
+        raise InvalidValue(f"{type(plant).__name__} cannot be linearised: {missing}")
     limits = tuple(zip(*(bound.tolist() for bound in plant.bounds), strict=True))
     return LinearPlant(a, b, e, v[:, 0] - a @ xs - b @ us, dt, plant.state, plant.input, plant.disturbance, limits)
 
@@ -147,11 +147,11 @@ def without_derivative(plant: Plant, x: np.ndarray, value: np.ndarray, slopes: n
             f"the equation of {undefined} is undefined at the reference ({at}), where a linearisation needs it; give a "
             "reference at which the plant is defined"
         )
-    lacking = ~np.isfinite(slopes)
-    if not lacking.any():
+    missing = ~np.isfinite(slopes)
+    if not missing.any():
         return None
-    rows = ", ".join(name for name, bad in zip(state.names, lacking.any(axis=1), strict=True) if bad)
-    columns = ", ".join(name for name, bad in zip(names, lacking.any(axis=0), strict=True) if bad)
+    rows = ", ".join(name for name, bad in zip(state.names, missing.any(axis=1), strict=True) if bad)
+    columns = ", ".join(name for name, bad in zip(names, missing.any(axis=0), strict=True) if bad)
     return (
         f"the equation of {rows} has no derivative with respect to {columns} at the reference ({at}), such as that of "
         "a square root at 0; move the reference, or write sqrt(q + 1e-12)"

@@ -41,9 +41,9 @@ def evaluated(function: Callable[..., Any], where: str, *arguments: Any, paramet
                 f"{where} cannot be evaluated with {', '.join(parameters)} as symbols, which they are here because any "
                 f"value is meant: {type(error).__name__}: {error}"
             ) from error
-        said = (str(error).strip().splitlines() or ["no message"])[0]
+        text = (str(error).strip().splitlines() or ["no message"])[0]
         raise InvalidValue(
-            f"{where} cannot be evaluated: {type(error).__name__}: {said} Signals are CasADi symbols: read them by "
+            f"{where} cannot be evaluated: {type(error).__name__}: {text} Signals are CasADi symbols: read them by "
             "name (x.angle), or all as one column (x.column), and use functions of casadi"
         ) from error
     except RuntimeError as error:

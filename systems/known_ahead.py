@@ -66,12 +66,12 @@ class KnownSignals(SampledPlant):
         declared, names, factor = self.inner.disturbance, self.series.signals.names, self.series.persistence
         acting = [known[name] if name in names else w[name] for name in declared.names]
         acting_on = Vector(declared, ca.vertcat(*acting) if acting else ca.SX(0, 1), "disturbance")
-        now, ahead = [], []
+        current, ahead = [], []
         for name in names:
-            now.append(factor * known[name] + w[f"{name}_next"])
+            current.append(factor * known[name] + w[f"{name}_next"])
             for i in range(1, self.series.preview + 1):
-                ahead.append(factor**i * now[-1] + w[f"{name}_{i}_ahead_next"])
-        return ca.vertcat(self.advance(inner, u.column, acting_on), *now, *ahead)
+                ahead.append(factor**i * current[-1] + w[f"{name}_{i}_ahead_next"])
+        return ca.vertcat(self.advance(inner, u.column, acting_on), *current, *ahead)
 
     def added_reference(self, reference: Reference, k: np.ndarray) -> np.ndarray:
         return self.series.at(k)
@@ -157,17 +157,17 @@ def know_ahead(
     values = _values(predicted, declared, task, "predicted", None)
     truth = None if actual is None else _values(actual, declared, task, "actual", values)
     series = Forecast(declared, values, None, persistence, preview)
-    what_runs = series if truth is None else dataclasses.replace(series, actual=truth)
+    actual_series = series if truth is None else dataclasses.replace(series, actual=truth)
     known = KnownSignals(task.dynamics, series)
     expect_free([s.name for s in (*series.states, *series.disturbances) if s not in declared], plant, "know_ahead")
     true_inner = task.dynamics if task.truth is None else task.true_dynamics
     return augmented_task(
         task,
         lambda inner: KnownSignals(task.dynamics.replace(inner), series),
-        what_runs.first(),
+        actual_series.first(),
         constraints,
         None if cost is None else lambda _: cost,
-        truth=None if task.truth is None and truth is None else KnownSignals(true_inner, what_runs),
+        truth=None if task.truth is None and truth is None else KnownSignals(true_inner, actual_series),
         disturbance=_disturbance(task, known, errors),
     )
 
@@ -202,9 +202,9 @@ def _values(given: Any, declared: Signals, task: Task, what: str, default: np.nd
 
 def _disturbance(task: Task, plant: KnownSignals, errors: Distribution) -> Distribution:
     declared, signals = task.plant.disturbance, plant.series.signals
-    kept = [i for i, s in enumerate(declared) if s.name not in signals.names]
+    remaining = [i for i, s in enumerate(declared) if s.name not in signals.names]
     affine, of_errors = task.disturbance.affine(declared), errors.affine(signals)
-    taken = [i for i in range(len(declared)) if i not in kept]
+    taken = [i for i in range(len(declared)) if i not in remaining]
     if affine.factor[taken].any() or affine.offset[taken].any():
         names = ", ".join(declared.names[i] for i in taken)
         raise InvalidValue(
@@ -216,4 +216,4 @@ def _disturbance(task: Task, plant: KnownSignals, errors: Distribution) -> Distr
             f"task '{task.name}': its disturbance is {type(task.disturbance).__name__} and the errors are "
             f"{type(errors).__name__}; give distributions of one kind"
         )
-    return JoinedDisturbance(task.disturbance, declared, tuple(kept), errors, signals)
+    return JoinedDisturbance(task.disturbance, declared, tuple(remaining), errors, signals)

@@ -79,13 +79,13 @@ def maximise(c: np.ndarray, H: np.ndarray, h: np.ndarray) -> Maximum:
         raise DimensionMismatch(f"c {c.shape}, H {H.shape}, h {h.shape}; expected (n,), (rows, n), (rows,)")
     if not (np.isfinite(c).all() and np.isfinite(H).all() and (h > -np.inf).all()):
         raise InvalidValue("c and H must be finite, h finite or +infinite")
-    kept = np.isfinite(h)
-    if not kept.all():
-        maximum = maximise(c, H[kept], h[kept])
+    finite = np.isfinite(h)
+    if not finite.all():
+        maximum = maximise(c, H[finite], h[finite])
         if maximum.multipliers is None:
             return maximum
         multipliers = np.zeros(len(h))
-        multipliers[kept] = maximum.multipliers
+        multipliers[finite] = maximum.multipliers
         return Maximum(maximum.outcome, maximum.value, maximum.point, multipliers)
     from systems.simplex import scales  # numba is slow to import
 

@@ -90,8 +90,8 @@ class MeasuredHistory:
             x_ref: (..., n), the reference of the state at this sample; not read if it is constant.
         """
         p = self.before.shape[-1]
-        now, past = memory.values[..., :p], memory.values[..., p:]
-        parts = [now, memory.ages[..., self.aged], past, memory.inputs, *([x_ref] if self.moves else [])]
+        current, past = memory.values[..., :p], memory.values[..., p:]
+        parts = [current, memory.ages[..., self.aged], past, memory.inputs, *([x_ref] if self.moves else [])]
         return self._xp.concatenate(parts, -1)
 
 

@@ -72,5 +72,5 @@ def fault(error: BaseException) -> str:
     """An exception in one line, with the place it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    said = str(error).strip() or "no message"
-    return f"{type(error).__name__}: {said}{where}"
+    text = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {text}{where}"

@@ -51,8 +51,8 @@ def identity(given: Any) -> str | None:
     Args:
         given: a controller or its factory.
     """
-    said = _said(given)
-    return None if said is None else json.dumps(said, sort_keys=True)
+    data = _identity_data(given)
+    return None if data is None else json.dumps(data, sort_keys=True)
 
 
 def identified(name: str, given: Any) -> Identified:
@@ -84,11 +84,11 @@ def file_digest(path: str | Path) -> str:
     return digest(read_bytes(path, _BYTES))
 
 
-def _said(given: Any) -> Any:
+def _identity_data(given: Any) -> Any:
     if isinstance(given, Identified):
         return None if (value := _value(given.settings)) is None else [given.source, value]
     if isinstance(given, functools.partial):
-        parts = [_said(given.func), [_value(a) for a in given.args], _value(given.keywords)]
+        parts = [_identity_data(given.func), [_value(a) for a in given.args], _value(given.keywords)]
         return None if None in parts or None in parts[1] else parts
     if isinstance(given, (type, FunctionType)):
         return _definition(given)
@@ -110,6 +110,6 @@ def _value(argument: Any) -> Any:
         values = {str(key): _value(value) for key, value in argument.items()}
         return None if None in values.values() else values
     if callable(argument) and not hasattr(argument, "__dataclass_fields__"):
-        return _said(argument)
-    said = describe(argument)
-    return None if " at 0x" in json.dumps(said) else [said]
+        return _identity_data(argument)
+    data = describe(argument)
+    return None if " at 0x" in json.dumps(data) else [data]

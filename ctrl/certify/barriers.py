@@ -132,15 +132,17 @@ def certify_barrier(
     for barrier in barriers:
         expect(barrier, Constraint, "a barrier", 'such as Inequality("can stop", lambda x, u: ...)')
         if barrier.function(task.plant).sparsity_jac(1, 0).nnz():
-            raise NotApplicable(f"barrier '{barrier.name}' depends on the input; a set is a condition on the state")
+            raise NotApplicable(
+                f"barrier '{barrier.name}' depends on the input; expected a function of the state alone, which "
+                "defines a set of states"
+            )
     lower_, upper = expected_box(loop, box)
     if not np.isfinite([lower_, upper]).all():
-        raise NotApplicable(f"task '{task.name}' has no bounded domain; pass a box in which the set lies")
+        raise NotApplicable(f"task '{task.name}' has no bounded domain; give box, finite bounds that contain the set")
     if beyond := loop.beyond_half_a_period(lower_, upper):
         raise InvalidValue(
-            f"box from {lower_} to {upper}: a periodic signal or a quaternion reaches beyond {beyond}, where a "
-            "controller may take another representative of it, closer to the reference, than the law reads; give a "
-            "smaller box"
+            f"box from {lower_} to {upper}: a periodic signal or a quaternion leaves {beyond}, outside of which a "
+            "controller may use an equivalent value closer to the reference, but the law does not; give a smaller box"
         )
     claimed = BarrierCertificate(loop, tuple(barriers), (lower_, upper))
     kind, boxes, point = _decided(claimed, limits)

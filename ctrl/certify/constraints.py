@@ -100,11 +100,11 @@ class ConstraintStatus:
         c = self.constraint
         named = "domain" if c is None else f"'{c.name}' ({type(c.requirement).__name__.lower()})"
         if self.kind is Kind.PROVED:
-            runs = "by every run from it at every sample" + (f", {self.assumed}" if self.assumed else "")
-            return f"{named}: kept by every state of the proved set, so {runs}"
+            runs = "at every sample of every run that starts in it" + (f", {self.assumed}" if self.assumed else "")
+            return f"{named}: satisfied in every state of the proved set, and so {runs}"
         if self.counterexample is not None:
-            return f"{named}: outside: {self.counterexample.tolist()} lies in the proved set and violates it"
-        return f"{named}: not decided" + ("; the set may reach beyond it" if c is None else f" ({self.boxes:,} boxes)")
+            return f"{named}: violated at {self.counterexample.tolist()}, a state of the proved set"
+        return f"{named}: undecided" + ("; the set may reach beyond it" if c is None else f" ({self.boxes:,} boxes)")
 
 
 def constraint_statuses(
@@ -158,7 +158,7 @@ def keeps_constraints(certificate: Certificate, task: Task, limits: SearchLimits
 
 def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None) -> SearchLimits:
     expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
-    expect(task, Task, "the task whose constraints are meant", "such as systems.library.double_integrator()")
+    expect(task, Task, "the task", "such as systems.library.double_integrator()")
     loop = certificate.claimed.loop
     if (task.plant.state, task.plant.input) != (loop.task.plant.state, loop.task.plant.input):
         raise InvalidValue(
@@ -169,7 +169,7 @@ def _expected(certificate: Certificate, task: Task, limits: SearchLimits | None)
     if (low < least).any() or (high > most).any():
         raise InvalidValue(
             f"the certified loop applies inputs from {low} to {high}, beyond the actuator limits {least} to {most} of "
-            f"task '{task.name}', which would change it; certify the law for this task"
+            f"task '{task.name}', which would clip them; certify the law for this task"
         )
     return expect_limits(limits)
 
@@ -230,10 +230,10 @@ def holds_every_input(constraint: Constraint, task: Task, bounds: tuple[np.ndarr
 def _under_law(g: ca.Function, law: Callable[[Interval], Interval]) -> Callable[[Interval], Interval]:
     """The rows of a constraint under a law, over boxes of states."""
     rows, reads_input = lower(g, to="interval"), bool(g.sparsity_jac(1, 0).nnz())
-    nothing = Interval.of(np.zeros(g.size1_in(1)))
+    no_input = Interval.of(np.zeros(g.size1_in(1)))
 
     def value(x: Interval) -> Interval:
-        result: Interval = rows(x, law(x) if reads_input else nothing)
+        result: Interval = rows(x, law(x) if reads_input else no_input)
         return result
 
     return value
@@ -261,8 +261,8 @@ def _decided(
         examined += len(low)
         box = Interval(low, high)
         rows = value(box)
-        sure = (rows.hi <= 0.0).all(axis=-1)
-        left = ~sure & ~(least(box) > region.level)
+        proved = (rows.hi <= 0.0).all(axis=-1)
+        left = ~proved & ~(least(box) > region.level)
         low, high = low[left], high[left]
         if not len(low):
             break

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import final
 
 from ctrl.certify.candidates.disturbed import disturbances
-from ctrl.certify.claims.certificate import Certificate, Intervals
+from ctrl.certify.claims.certificate import Certificate, Intervals, expect_proved
 from ctrl.certify.claims.claim import Claim
 from ctrl.certify.claims.result import Kind
 from ctrl.certify.claims.sentences import rounded_down
@@ -45,18 +45,18 @@ class LargestDisturbance:
     def __str__(self) -> str:
         if self.certificate is None:
             names = ", ".join(self.unit)
-            return f"not shown: no disturbance of {names} down to {_LEAST:.0e} times the given one is proved harmless"
+            return f"not proved for any multiple of the given disturbance of {names}, down to {_LEAST:.0e} of it"
         drawn = " and ".join(
             f"any {name} in [{float(low)!r}, {float(high)!r}]"
             for name, (low, high) in self.certificate.disturbance.items()
         )
         when = "at any time" if self.certificate.dt == 0 else "in any sample"
-        why = "a counterexample is proved there" if self.is_refused else "not decided there"
+        why = "a counterexample is proved there" if self.is_refused else "undecided there"
         beyond = "" if self.failed > _MOST else f"; not at {self.failed:.6g} times ({why})"
         cut = " within its box" if self.certificate.domain else ""
         return (
             f"proved: no trajectory leaves {{V <= {self.certificate.level!r}}}{cut} with {drawn} {when}, "
-            f"{rounded_down(self.scale)} times what was given{beyond}"
+            f"{rounded_down(self.scale)} times the given intervals{beyond}"
         )
 
 
@@ -87,14 +87,13 @@ def largest_disturbance(
     """
     limits, began = expect_limits(budget), perf_counter()
     resolution = expect_number(resolution, "resolution", above=0.0, below=1.0, hint="a share of the multiple")
-    if not isinstance(certificate, Certificate) or not certificate.is_proved:
-        raise InvalidValue("the certificate is not of a proved claim; such as largest_level(task, LQR(task).law)")
+    expect_proved(certificate)
     claimed = certificate.claimed
     given = disturbances(claimed.loop.task) if unit is None else dict(unit)
     _ = replace(claimed.loop, disturbance=given)  # refuses unknown signals and malformed intervals
     given = {name: (min(float(low), 0.0), max(float(high), 0.0)) for name, (low, high) in given.items()}
     if not any(high > low for low, high in given.values()):
-        raise InvalidValue(f"disturbance {given}; expected an interval with more than 0 in it, such as (-1.0, 1.0)")
+        raise InvalidValue(f"disturbance = {given}; expected an interval other than (0, 0), such as (-1.0, 1.0)")
     best: Certificate | None = None
     proved, failed, scale, is_refused = 0.0, float("inf"), 1.0, False
     while _LEAST <= scale <= _MOST and failed - proved > resolution * proved:

@@ -65,7 +65,7 @@ class RunsClaim:
 
     def __str__(self) -> str:
         def line(name: str, rate: Rate) -> str:
-            return f"  {name:11} {rate.k} of {rate.n}, by itself at least {_downward(rate.at_least)}"
+            return f"  {name:11} {rate.k} of {rate.n}, on its own at least {_downward(rate.at_least)}"
 
         return "\n".join(
             [
@@ -73,9 +73,9 @@ class RunsClaim:
                 line("constraints", self.kept),
                 line("domain", self.stayed),
                 line("arrived", self.arrived),
-                f"  runs        {self.steps} samples, {self.seconds:g} s each, seed {self.seed}; nothing is said of "
-                "what follows, nor of any single start",
-                "  bound       Clopper and Pearson's, one-sided, for a number of runs and a seed chosen beforehand",
+                f"  runs        {self.steps} samples, {self.seconds:g} s each, seed {self.seed}; no claim about later "
+                "times or single initial states",
+                "  bound       one-sided, Clopper and Pearson; for a number of runs and a seed chosen beforehand",
             ]
         )
 
@@ -113,11 +113,12 @@ def claim_by_runs(
     record = compared.runs[name]
     if len(record) < runs:
         raise NotApplicable(
-            f"only {len(record)} of {runs} runs of task '{task.name}' differ, as its starts and disturbances are not "
-            "drawn from a continuous distribution; trivium compare shows what they come to"
+            f"only {len(record)} of {runs} runs of task '{task.name}' are different, because its initial states and "
+            "disturbances are not drawn from a continuous distribution, so the bound does not apply; use trivium "
+            "compare"
         )
     hard = np.array([isinstance(c.requirement, Hard) for c in task.constraints], dtype=bool)
-    kept = ~violated_samples(record.margins[..., hard]).any(axis=(1, 2))
+    safe = ~violated_samples(record.margins[..., hard]).any(axis=(1, 2))
     arrived = np.isfinite(settling_times(task, record))
     return RunsClaim(
         task.name,
@@ -126,7 +127,7 @@ def claim_by_runs(
         record.inputs.shape[1],
         record.inputs.shape[1] * task.dt,
         tuple(c.name for c in task.constraints if isinstance(c.requirement, Hard)),
-        *(Rate(int(each.sum()), runs) for each in (kept, record.stayed, arrived, kept & record.stayed & arrived)),
+        *(Rate(int(each.sum()), runs) for each in (safe, record.stayed, arrived, safe & record.stayed & arrived)),
     )
 
 

@@ -56,7 +56,7 @@ def proved_region(task: Task, controller: Controller, seconds: float = SearchLim
         reached, outlines = 0.0, list[np.ndarray]()
 
         def attempt(V: QuadraticLyapunov) -> float:
-            """The proved level, 0 for none; what is better than before is kept."""
+            """The proved level, 0 if none is proved; the best result so far is kept."""
             nonlocal best, volume, outlines
             certificate = largest_level(task, law, V, resolution=resolution, budget=budget, equilibrium=equilibrium)
             if not certificate.is_proved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from time import perf_counter
 
-from ctrl.certify.claims.certificate import Certificate
+from ctrl.certify.claims.certificate import Certificate, expect_proved
 from ctrl.certify.claims.result import Kind
 from ctrl.certify.constraints import keeps_constraints
 from ctrl.certify.search.limits import SearchLimits
@@ -41,34 +41,33 @@ def within_constraints(
     """
     limits, began = expect_limits(limits), perf_counter()
     resolution = expect_number(resolution, "resolution", above=0.0, below=1.0, hint="a share of the level")
-    if not isinstance(certificate, Certificate) or not certificate.is_proved:
-        raise InvalidValue("the certificate is not of a proved claim; such as largest_level(task, LQR(task).law)")
+    expect_proved(certificate)
     boxes, reason = limits.boxes, ""
     best: Certificate | None = None
     low, high, level = 0.0, certificate.level, certificate.level
     while level > certificate.inner and level > _LOWEST * certificate.level:
         left = limits.seconds - (perf_counter() - began)
         attempt = certificate if level == certificate.level else at_level(certificate, level)
-        kept = keeps_constraints(attempt, task, SearchLimits(max(int(_PART * boxes), 1), max(_PART * left, 0.0)))
-        boxes -= kept.boxes
-        if kept.is_proved:
+        result = keeps_constraints(attempt, task, SearchLimits(max(int(_PART * boxes), 1), max(_PART * left, 0.0)))
+        boxes -= result.boxes
+        if result.is_proved:
             low, best = level, attempt
         else:
-            high, reason = level, kept.constraint
-            if kept.kind is Kind.REFUSED and kept.counterexample is not None:
-                high = min(high, float(certificate.V(kept.counterexample)))
+            high, reason = level, result.constraint
+            if result.kind is Kind.REFUSED and result.counterexample is not None:
+                high = min(high, float(certificate.V(result.counterexample)))
         if high - low <= resolution * high or boxes <= 0 or left <= 0:
             break
         level = 0.5 * (low + high)
     if best is None and certificate.inner >= certificate.level:
         raise NotApplicable(
-            f"the proved set {{V <= {certificate.level:.6g}}} is itself the one that trajectories end in, so no lower "
-            "level was tried"
+            f"the inner level of the certificate equals its level {certificate.level:.6g}, so no lower level can be "
+            "tried; certify a smaller inner level"
         )
     if best is None:
         raise NotApplicable(
-            f"no set {{V <= c}} with c up to {certificate.level:.6g} was proved to keep the domain and the hard "
-            f"constraints of task '{task.name}', because of {reason}"
+            f"no set {{V <= c}} with c up to {certificate.level:.6g} was proved to lie in the domain and satisfy the "
+            f"hard constraints of task '{task.name}', because of {reason}"
         )
     return best
 
@@ -88,8 +87,8 @@ def at_level(certificate: Certificate, level: float) -> Certificate:
     """
     if not certificate.is_proved or not max(certificate.inner, 0.0) < level <= certificate.level:
         raise InvalidValue(
-            f"level {level} of a {certificate.kind} claim; expected one of a proved claim above {certificate.inner} "
-            f"and up to {certificate.level}"
+            f"level = {level} of a {certificate.kind} certificate; expected a proved one and {certificate.inner} < "
+            f"level <= {certificate.level}"
         )
     region = replace(certificate.claimed.region, level=level)
     claim = replace(certificate.claimed, region=region)

@@ -70,8 +70,8 @@ def _made(plant: Plant | type[Plant]) -> Plant:
 def _numbers(plant: Plant, samples: Samples) -> list[Check]:
     f = plant.casadi()
     if opaque := not_differentiable(f):
-        said = f"the equations call {opaque}, which has no derivatives: only environments and learners can use it"
-        return [Check("CasADi can differentiate its equations", False, said)]
+        reason = f"the equations call {opaque}, which has no derivatives: only environments and learners can use it"
+        return [Check("CasADi can differentiate its equations", False, reason)]
     x, u, w, p = f.sx_in()
     value = f(x, u, w, p)
     jacobian = ca.Function("jacobian", [x, u, w, p], [ca.jacobian(value, ca.vertcat(x, u, w))])

@@ -26,13 +26,13 @@ def check_readings(task: Task, controllers: Mapping[str, Callable[[Task], Contro
 
 def _reading(task: Task, name: str, make: Callable[[Task], Controller]) -> Check:
     try:
-        said = announced(make(task))
+        approximations = announced(make(task))
     except NotApplicable as reason:
         return Check(name, False, f"refuses it: {reason}", warning=True)
     except Exception as error:  # a controller of the user's may do anything
         return Check(name, False, f"{type(error).__name__}: {error}")
-    if said is None:
+    if approximations is None:
         return Check(
             name, False, "does not announce its approximations; give it an attribute approximations", warning=True
         )
-    return Check(name, True, "; ".join(said) if said else "takes it as it is written")
+    return Check(name, True, "; ".join(approximations) if approximations else "takes it as it is written")

@@ -310,27 +310,27 @@ def _discount(task: Task) -> str:
     if task.discount >= 1:
         raise Objection("it is 1, with which no learner can learn; give one below 1, such as 0.99")
     ahead = 1.0 / (1.0 - task.discount)
-    said = f"it looks {ahead:.3g} samples ahead"
+    text = f"it looks {ahead:.3g} samples ahead"
     try:
         regulator = LQR(task)
         x_ref, u_ref = regulator.x_ref, regulator.u_ref
         model = linearise(task.dynamics, x_ref, u_ref)
         radius = float(np.abs(np.linalg.eigvals(model.A - model.B @ regulator.K)).max(initial=0.0))
     except TriviumError:  # no regulator: nothing to measure it by
-        return said
+        return text
     if not task.reference.is_constant or not 0 < radius < 1:
-        return said
+        return text
     slowest = -1.0 / math.log(radius)
     fits = 1.0 - 1.0 / (5.0 * slowest + 1.0)
-    said += f", and the slowest mode of the loop with LQR takes {slowest:.3g} to decay by a factor of e"
+    text += f", and the slowest mode of the loop with LQR takes {slowest:.3g} to decay by a factor of e"
     if ahead < NEAR * slowest:
-        raise Objection(f"{said}: learners do not see what their inputs lead to; give one of about {fits:.3g}")
+        raise Objection(f"{text}: learners do not see what their inputs lead to; give one of about {fits:.3g}")
     if ahead > FAR * max(slowest, 1.0):
         raise Objection(
-            f"{said}: what an input does is small beside the rest of the return that learners see; give one of about "
+            f"{text}: what an input does is small beside the rest of the return that learners see; give one of about "
             f"{fits:.3g}"
         )
-    return said
+    return text
 
 
 def _reach(task: Task) -> str:

@@ -66,21 +66,21 @@ class Baseline:
             costs, violated = self._run(load("trivium.controllers", str(path))(self.task))
         except TriviumError:  # a learner of one's own saves what it likes
             return "", False
-        said = f"cost per run {costs.mean():.4g}, LQR {self._costs.mean():.4g}, from the same {len(costs)} starts"
-        said += "".join(map(_of_constraint, self.task.constraints, violated.T, self._violated.T))
+        text = f"cost per run {costs.mean():.4g}, LQR {self._costs.mean():.4g}, from the same {len(costs)} starts"
+        text += "".join(map(_of_constraint, self.task.constraints, violated.T, self._violated.T))
         with np.errstate(invalid="ignore"):
             more = np.where(costs == self._costs, 0.0, costs - self._costs)  # both infinite: equal
             doubt = SURE * float(more.std(ddof=1)) / len(more) ** 0.5 if len(more) > 1 else 0.0
         mean = float(more.mean())
         if np.isfinite(mean) and abs(mean) <= doubt:
-            return f"as good as LQR: {said}", False
+            return f"as good as LQR: {text}", False
         if not mean < 0 and self._violates_less(violated):
-            return f"costs more than LQR, but violates less: {said}", False
+            return f"costs more than LQR, but violates less: {text}", False
         if not mean < 0:
             fix = "train longer" + (", give the task a domain" if self.task.domain is None else "")
             fix += ", or learn what to add to LQR (--residual True, another --out)"
-            return f"worse than LQR: {said}; {fix}", True
-        return f"better than LQR: {said}", False
+            return f"worse than LQR: {text}; {fix}", True
+        return f"better than LQR: {text}", False
 
     def _violates_less(self, violated: np.ndarray) -> bool:
         """Whether a policy violates a constraint that is not in the cost at fewer samples than LQR, beyond noise."""
@@ -99,5 +99,5 @@ def _of_constraint(constraint: Any, policy: np.ndarray, lqr: np.ndarray) -> str:
     required = constraint.requirement
     counts = isinstance(required, Budget) and (required.of, required.per) == ("steps", "episode")
     allowed = f", allowed {required.limit:g}" if counts else ", allowed none" if isinstance(required, Hard) else ""
-    mean, its = policy.mean(), lqr.mean()
-    return f"; '{constraint.name}' violated at {mean:.4g} samples per run, by LQR at {its:.4g}{allowed}"
+    by_policy, by_lqr = policy.mean(), lqr.mean()
+    return f"; '{constraint.name}' violated at {by_policy:.4g} samples per run, by LQR at {by_lqr:.4g}{allowed}"

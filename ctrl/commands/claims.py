@@ -49,11 +49,11 @@ def lowered(certificate: Certificate, lines: str, seconds: float) -> tuple[Certi
         it comes, or why there is none.
     """
     try:
-        kept = within_constraints(certificate, certificate.claimed.loop.task, SearchLimits(seconds=seconds))
+        within = within_constraints(certificate, certificate.claimed.loop.task, SearchLimits(seconds=seconds))
     except NotApplicable as error:
         return None, f"{lines}\nwithin:  NOT SHOWN: {error}"
-    share = kept.level / certificate.level
-    return kept, f"{lines}\nwithin:  the constraints hold up to {share:.1%} of the level {certificate.level:.6g}"
+    share = within.level / certificate.level
+    return within, f"{lines}\nwithin:  the constraints hold up to {share:.1%} of the level {certificate.level:.6g}"
 
 
 def unit_disturbance(task: Task, signal: str) -> dict[str, tuple[float, float]]:

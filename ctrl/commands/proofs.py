@@ -92,7 +92,7 @@ def best_certificate(
         )
 
     best: Certificate | None = None
-    kept, reached = "", 0.0
+    choice, reached = "", 0.0
     for candidate in quadratics(loop, nominal, rest, kappa):
         name, level = candidate.name, candidate.limit.level
         if disturbed:
@@ -103,7 +103,7 @@ def best_certificate(
             continue
         certificate = largest(candidate.V, candidate.inner)
         if best is None or (certificate.is_proved and not (best.is_proved and best.volume >= certificate.volume)):
-            best, kept, reached = certificate, name, certificate.level / level if certificate.is_proved else 0.0
+            best, choice, reached = certificate, name, certificate.level / level if certificate.is_proved else 0.0
     assert best is not None  # there is at least one candidate
     fast = fast_ellipsoid(nominal, rest) if reached < LITTLE and not disturbed else None
     if fast is not None:
@@ -111,7 +111,7 @@ def best_certificate(
         lines.append(f"sampled: no violation below V = {limit.level:.6g} of {name} ({limit.samples:,} points)")
         other = largest(fast, 0.0)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
-            best, kept = other, "the largest ellipsoid of fast decrease"
+            best, choice = other, "the largest ellipsoid of fast decrease"
     if degree is not None:
         lower, upper = loop.domain
         if not np.isfinite([lower, upper]).all():
@@ -131,8 +131,8 @@ def best_certificate(
         )
         other = largest(V, inner)
         if other.is_proved and not (best.is_proved and best.volume >= other.volume):
-            best, kept = other, "the fitted polynomial"
-    lines.append(f"V:       {kept}")
+            best, choice = other, "the fitted polynomial"
+    lines.append(f"V:       {choice}")
     return best, "\n".join(lines)
 
 
@@ -207,8 +207,8 @@ def verify_again(path: Path, points: int, task: Task | None = None, seconds: flo
         print(f"  {beside(stored.claim.loop.task, stored.claim.region.V.centre, stored.claim.loop.reference)}")
     if constraints := constraint_lines(outcome.certificate):
         print(constraints)
-    failure, said = _audited(stored, outcome, points, max(seconds - outcome.seconds, _LEAST_AUDIT))
-    print(f"  {said}")
+    failure, report = _audited(stored, outcome, points, max(seconds - outcome.seconds, _LEAST_AUDIT))
+    print(f"  {report}")
     return failure is None
 
 

@@ -133,8 +133,8 @@ class SweepCommand:
             try:
                 ranges.setdefault(controller, {})[name] = Range(_number(low), _number(high))
             except ValueError as error:
-                said = str(error) if dots else "expected a range, low..high"
-                raise Misuse(f"--tune {text} with --trials: {said}") from None
+                reason = str(error) if dots else "expected a range, low..high"
+                raise Misuse(f"--tune {text} with --trials: {reason}") from None
         return ranges
 
     def _tuned(

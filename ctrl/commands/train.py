@@ -125,8 +125,10 @@ class Train:
             print(f"copying {self.clone}")
             learner.clone(load("trivium.controllers", self.clone))
             if getattr(learner, "trials", None) is not None:  # a learner of one's own has what it likes
-                own, its = (learner.trials.diagnostics[f"copied cost of the {who}"] for who in ("clone", "controller"))
-                print(f"the copy costs {own:.4g} per run, {self.clone} {its:.4g} from the same starts")
+                copy_cost, original_cost = (
+                    learner.trials.diagnostics[f"copied cost of the {who}"] for who in ("clone", "controller")
+                )
+                print(f"the copy costs {copy_cost:.4g} per run, {self.clone} {original_cost:.4g} from the same starts")
             return
         if self.residual and not hasattr(learner, "residual"):
             raise Misuse(f"--residual True; learner '{self.learner}' has no residual(), as dsact and sac have")

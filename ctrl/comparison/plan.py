@@ -56,5 +56,5 @@ def estimate(seconds: Mapping[str, float], engine: Engine, is_proof_tried: bool)
     each = {name: value / engine.workers for name, value in seconds.items()}
     total = sum(each.values())
     longest = [f"{name} {duration(value)}" for name, value in each.items() if value > 0.2 * total and value >= 1]
-    of = f" ({', '.join(longest)})" if total > 2 and longest else ""
-    return f"{about(total)} to go{of}{', plus the proofs' if is_proof_tried else ''}; Ctrl-C stops"
+    slowest = f" ({', '.join(longest)})" if total > 2 and longest else ""
+    return f"{about(total)} to go{slowest}{', plus the proofs' if is_proof_tried else ''}; Ctrl-C stops"

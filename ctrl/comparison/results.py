@@ -101,9 +101,9 @@ def rows(comparison: ComparisonData) -> list[dict[str, Any]]:
             "roa_sampled": metrics.settled.value,
             "roa_proved": comparison.proved.get(name),
         }
-        said = comparison.approximations[name]
+        texts = comparison.approximations[name]
         numbers = {key: _finite(value) for key, value in values.items()}
-        objects.append({"controller": name, **numbers, "approximations": None if said is None else list(said)})
+        objects.append({"controller": name, **numbers, "approximations": None if texts is None else list(texts)})
     return objects
 
 
@@ -137,8 +137,8 @@ def details(comparison: ComparisonData) -> list[dict[str, Any]]:
             row["estimator"] = comparison.estimators.get(name)
             names = comparison.task.plant.state.names
             row |= {f"estimation_error[{state}]": metrics.estimation_error.get(state) for state in names}
-        said = row.pop("approximations")
-        row["approximations"] = None if said is None else "; ".join(said)
+        texts = row.pop("approximations")
+        row["approximations"] = None if texts is None else "; ".join(texts)
         objects.append(row)
     return objects
 

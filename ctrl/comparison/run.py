@@ -189,12 +189,12 @@ class _Results:
         began = perf_counter()
         try:
             result = work.rest(engine, progress.advance(name))
-            measured, said = measure(self.task, result), announced(controller)
+            measured, texts = measure(self.task, result), announced(controller)
             if self.store is not None:
                 self.store.flush()
             progress.state(name, "proof" if self.proof is not None else "")
             self.proved[name] = self._proof(name, controller)
-            self.runs[name], self.metrics[name], self.approximations[name] = result, measured, said
+            self.runs[name], self.metrics[name], self.approximations[name] = result, measured, texts
             if isinstance(controller, OutputFeedback):
                 self.estimators[name] = type(controller.estimator).__name__
             if (known := knowledge_of(controller)) is not None:
@@ -231,16 +231,16 @@ def _begin(
     """Every controller made, its first run done, and about the seconds that the others will take in one process."""
     begun: dict[str, tuple[Work, Controller, float]] = {}
     store = results.store
-    kept: dict[str, tuple[np.ndarray, Trajectories | None]] = dict.fromkeys(controllers, (_NONE, None))
+    stored: dict[str, tuple[np.ndarray, Trajectories | None]] = dict.fromkeys(controllers, (_NONE, None))
     if store is not None:  # all of them first, as a refusal must come before the work
-        kept = {name: store.begin(name, identity(given)) for name, given in controllers.items()}
+        stored = {name: store.begin(name, identity(given)) for name, given in controllers.items()}
     for name, given in controllers.items():
         began, work = perf_counter(), None
         try:
             progress.state(name, "is made")
             controller, made = paired(_build(given, task), given, task)
             keep = _not_kept if store is None else partial(store.keep, name)
-            rows, runs = kept[name]
+            rows, runs = stored[name]
             work = Work(made, controller, task, draws, rows, runs, keep)
             progress.state(name, "")
             progress.advance(name)(work.done)

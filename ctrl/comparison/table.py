@@ -200,8 +200,10 @@ def _legend(comparison: ComparisonData) -> list[str]:
 
 def _announced(name: str, comparison: ComparisonData) -> str:
     """A controller's approximations of the task."""
-    said = comparison.approximations[name]
-    return f"{name} does not announce its approximations" if said is None else f"{name} approximates: {'; '.join(said)}"
+    texts = comparison.approximations[name]
+    return (
+        f"{name} does not announce its approximations" if texts is None else f"{name} approximates: {'; '.join(texts)}"
+    )
 
 
 def _estimation(name: str, comparison: ComparisonData) -> list[str]:
@@ -210,8 +212,8 @@ def _estimation(name: str, comparison: ComparisonData) -> list[str]:
     if not errors:
         return []
     units = dict(zip(comparison.task.plant.state.names, comparison.task.plant.state.units, strict=True))
-    said = ", ".join(f"{state} {number(error)} {units[state]}" for state, error in errors.items())
-    return [f"{name}: state from {estimator or 'its own estimator'}, root mean square error {said}"]
+    listed = ", ".join(f"{state} {number(error)} {units[state]}" for state, error in errors.items())
+    return [f"{name}: state from {estimator or 'its own estimator'}, root mean square error {listed}"]
 
 
 def _endings(comparison: ComparisonData) -> list[str]:
@@ -241,10 +243,10 @@ def _note(verdict: Verdict, task: Task) -> str | None:
     required, measured = verdict.requirement, verdict.measured
     share = measured.k / measured.n if isinstance(measured, Rate) else measured.value
     bound = 1 - required.probability if isinstance(required, Chance) else getattr(required, "limit", math.inf)
-    said = "NOT KEPT" if not verdict.kept else "kept" if share <= bound else "perhaps kept, too few runs to tell"
-    if said == "kept" and verdict.reaches_beyond:
-        said = "kept in these runs, too few to rule out more"
-    note = f"'{verdict.constraint}' {said}: "
+    outcome = "NOT KEPT" if not verdict.kept else "kept" if share <= bound else "perhaps kept, too few runs to tell"
+    if outcome == "kept" and verdict.reaches_beyond:
+        outcome = "kept in these runs, too few to rule out more"
+    note = f"'{verdict.constraint}' {outcome}: "
     if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
         allowed, when = 100 * (1 - required.probability), verdict.sample * task.dt
         note += f"violated by {_rate(measured)} of the runs at its worst sample ({when:.3g} s)"

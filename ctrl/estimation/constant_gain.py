@@ -131,7 +131,7 @@ class SteadyKalmanFilter(_ConstantGain):
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.task, self.model_error)
 
-    def _why(self, A: np.ndarray, C: np.ndarray, said: str) -> str:
+    def _why(self, A: np.ndarray, C: np.ndarray, reason: str) -> str:
         """Names the modes that no signal shows (Hautus test), the usual reason."""
         values, size = np.linalg.eigvals(A), len(A)
         lost = [
@@ -143,7 +143,7 @@ class SteadyKalmanFilter(_ConstantGain):
             shown = ", ".join(f"{v:.4g}" for v in lost)
             return f"{subject}: the modes {shown} do not decay, and no signal shows them; measure another output"
         return (
-            f"{subject}: no steady Kalman gain ({said}); where nothing disturbs the plant, give model_error, or use "
+            f"{subject}: no steady Kalman gain ({reason}); where nothing disturbs the plant, give model_error, or use "
             "ExtendedKalmanFilter(task), which starts from the initial distribution"
         )
 

@@ -91,9 +91,9 @@ class EstimationModel:
         plant, n = self.task.plant, self.n
         z, u, v = ca.SX.sym("z", self.size), plant.input.symbol(), plant.input.symbol()
         w = plant.disturbance.symbol()
-        now = ca.vertsplit(self.measurement.function(plant)(z[:n], v))
+        outputs = ca.vertsplit(self.measurement.function(plant)(z[:n], v))
         after, reported, at = [self.task.dynamics.function()(z[:n], u, w, ca.SX(0, 1))], [], n
-        for value, delay in zip(now, self.measurement.delays, strict=True):
+        for value, delay in zip(outputs, self.measurement.delays, strict=True):
             if delay:
                 after += [value, z[at : at + delay - 1]]
                 value = z[at + delay - 1]

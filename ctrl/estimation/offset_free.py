@@ -168,8 +168,8 @@ class OffsetFree:
         outputs = self.measurement.function(plant)
         w = ca.DM(self.task.disturbance.mean(plant.disturbance))
         rest = self.task.dynamics.function()(x, u + ca.DM(model.B) @ d, w, ca.SX(0, 1)) - x
-        wished = outputs(self._x_ref, self._u_ref)
-        tracked = (outputs(x, u) + ca.DM(model.C) @ d - wished)[rows]
+        reference_outputs = outputs(self._x_ref, self._u_ref)
+        tracked = (outputs(x, u) + ca.DM(model.C) @ d - reference_outputs)[rows]
         z, residual = ca.vertcat(x, u), ca.vertcat(rest, tracked)
         return ca.Function("target", [z, d], [ca.densify(residual), ca.densify(ca.jacobian(residual, z))])
 

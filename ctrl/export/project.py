@@ -21,7 +21,7 @@ from systems.files import write
 from systems.lowering.c_source import c_function, c_number
 from systems.lowering.program import NotLowerable
 
-__all__ = ["Exportable", "export"]
+__all__ = ["Exportable", "ExportsCode", "export"]
 
 LONGEST = 1_000_000  # samples in a table
 
@@ -36,6 +36,24 @@ class Exportable(Controller, Protocol):
         Raises:
             NotExportable: the controller cannot be exported for this task.
         """
+
+
+class ExportsCode:
+    """The method ``export`` of controllers that have ``c_code``."""
+
+    def export(self, folder: str | Path, name: str = "", samples: int | None = None) -> Path:
+        """Writes the controller as a C99 project; see :func:`ctrl.export.export`.
+
+        Args:
+            folder: where the project is written.
+            name: prefix of all identifiers in the C code; default: the names of task and controller.
+            samples: length of the tables of a moving reference or of varying gains, whose last rows are held
+                afterwards; default: the samples of the task's run.
+
+        Raises:
+            NotExportable: the controller has no C code for this task.
+        """
+        return export(self, folder, name, samples)
 
 
 def export(controller: Any, folder: str | Path, name: str = "", samples: int | None = None) -> Path:

@@ -94,15 +94,17 @@ class BarrierFilter(SafetyFilter):
                        self._high.tolist())  # fmt: skip
 
     def __repr__(self) -> str:
-        kept = ", ".join(f"'{name}'" for name in dict.fromkeys(self.names))
-        return f"<BarrierFilter of {kept}{f' with {self.backup!r}' if self.backup else ''}>"
+        listed = ", ".join(f"'{name}'" for name in dict.fromkeys(self.names))
+        return f"<BarrierFilter of {listed}{f' with {self.backup!r}' if self.backup else ''}>"
 
     @property
     def description(self) -> str:
         """What it enforces and how, in words, by which a filter is recognised in files."""
-        kept = ", ".join(f"'{name}' of degree {degree}" for name, degree in zip(self.names, self.degrees, strict=True))
+        listed = ", ".join(
+            f"'{name}' of degree {degree}" for name, degree in zip(self.names, self.degrees, strict=True)
+        )
         low, high = self._disturbed
-        return f"a barrier filter of {kept} at {self.rate:g} per second, disturbances from {low} to {high}"
+        return f"a barrier filter of {listed} at {self.rate:g} per second, disturbances from {low} to {high}"
 
     def reset(self) -> None:
         """Does nothing: the filter has no memory."""
@@ -174,13 +176,13 @@ def _barriers(task: Task, given: Sequence[Constraint] | None) -> list[Constraint
         NotApplicable: there are none. InvalidValue: an object that is not a constraint.
     """
     if given is None:
-        kept = [c for c in task.constraints if isinstance(c.requirement, Hard) and not is_input_box(task, c)]
-        if not kept:
+        hard = [c for c in task.constraints if isinstance(c.requirement, Hard) and not is_input_box(task, c)]
+        if not hard:
             raise NotApplicable(
                 f"task '{task.name}' has no hard constraint on its state, so there is nothing to enforce; make its "
                 "constraints hard by with_hard_constraints(task), or pass barriers"
             )
-        return kept
+        return hard
     if not isinstance(given, (list, tuple)) or not given:
         raise InvalidValue(f"barriers = {shown(given)}; expected constraints, such as (Inequality(name, g),)")
     for constraint in given:
@@ -190,9 +192,9 @@ def _barriers(task: Task, given: Sequence[Constraint] | None) -> list[Constraint
 
 def _claim(task: Task, names: Sequence[str], low: np.ndarray, high: np.ndarray) -> str:
     """The claim of a filter without a backup."""
-    kept = ", ".join(f"'{name}'" for name in dict.fromkeys(names))
+    listed = ", ".join(f"'{name}'" for name in dict.fromkeys(names))
     drawn = f" with disturbances from {low.tolist()} to {high.tolist()}" if (high > low).any() else ""
     return (
-        f"sampled, not proved: at the samples of the nominal plant{drawn}, {kept} is satisfied as long as an input "
+        f"sampled, not proved: at the samples of the nominal plant{drawn}, {listed} is satisfied as long as an input "
         "exists that satisfies every condition"
     )

@@ -84,7 +84,7 @@ def high_order(
     """psi_0 = h, psi_i = psi_(i-1)' + rate psi_(i-1), up to the last without an input; safe if all are at least 0.
 
     A high-order barrier function (Xiao & Belta, 2019; with a single rate, the exponential one of Nguyen & Sreenath,
-    2016). For a plant that is discrete by nature, the derivative is the difference over a sample divided by its length.
+    2016). For a plant in discrete time, the derivative is the difference over a sample divided by its length.
     A disturbance that appears before an input takes its worst value.
 
     Args:
@@ -111,7 +111,8 @@ def high_order(
         psi = ca.simplify(ca.substitute(derivative - worst, w, ca.DM(middle)) + rate * psi)
         ladder.append(psi)
     raise NotApplicable(
-        f"task '{task.name}': no input appears in the derivatives of '{name}', so no input can enforce it; omit it"
+        f"task '{task.name}': no input appears in the derivatives of '{name}', so no input can enforce it; omit this "
+        "constraint"
     )
 
 
@@ -144,7 +145,7 @@ def sublevel_barrier(certificate: Certificate) -> Inequality:
     expect(certificate, Certificate, "the certificate", "such as largest_level(task, LQR(task).law)")
     V, level, names = certificate.V, certificate.level, certificate.state.names
     if not isinstance(V, QuadraticLyapunov):
-        raise NotApplicable(f"V is a {type(V).__name__}; a filter needs an ellipsoid, of a QuadraticLyapunov")
+        raise NotApplicable(f"V is a {type(V).__name__}; expected a QuadraticLyapunov, whose level sets are ellipsoids")
     if certificate.domain is not None:
         raise NotApplicable("the certified set is cut off by its box, so V does not describe it; certify a lower level")
 

@@ -56,14 +56,14 @@ class Filtered:
     def __init__(self, controller: Controller, safety_filter: SafetyFilter) -> None:
         if isinstance(controller, type) or not isinstance(controller, Controller):
             raise InvalidValue(
-                f"the controller of Filtered is {shown(controller)}; expected something with reset() and step(x, k), "
+                f"the controller of Filtered is {shown(controller)}; expected an object with reset() and step(x, k), "
                 "such as LQR(task), or from_function(f)(task) for a function of the observation"
             )
         expect(safety_filter, SafetyFilter, "the filter of Filtered", "such as Shield(task, certificate)")
         if getattr(controller, "measurement", None) is not None:
             raise NotApplicable(
-                f"{type(controller).__name__} takes measurements, but a filter needs the state: filter the controller "
-                "inside it: OutputFeedback(Filtered(controller, safety_filter), estimator)"
+                f"{type(controller).__name__} takes measurements, but a filter needs the state: filter its inner "
+                "controller instead: OutputFeedback(Filtered(controller, safety_filter), estimator)"
             )
         expect_sample_time(safety_filter.task, controller)
         self.controller, self.safety_filter = controller, safety_filter

@@ -118,15 +118,16 @@ def _kept(task: Task, certificate: Certificate, limits: SearchLimits | None) -> 
     Raises:
         NotApplicable: there is no proof.
     """
-    kept = keeps_constraints(certificate, task, limits)
-    if not kept.is_proved:
-        at = kept.counterexample
+    result = keeps_constraints(certificate, task, limits)
+    if not result.is_proved:
+        at = result.counterexample
         raise NotApplicable(
-            f"task '{task.name}': the certified set does not provably satisfy {kept.constraint}"
+            f"task '{task.name}': the certified set does not provably satisfy {result.constraint}"
             + (f", which it violates at {at.tolist()}" if at is not None else "")
-            + f" ({kept.kind} after {kept.boxes:,} boxes); certify a lower level, or around a reference farther inside"
+            + f" ({result.kind} after {result.boxes:,} boxes); certify a lower level, or choose a reference farther "
+            "from the constraint"
         )
-    return kept
+    return result
 
 
 def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: ClosedLoop) -> str:
@@ -134,7 +135,10 @@ def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: C
     if not certificate.is_proved:
         return f"is {certificate.kind}; a shield needs a proved one"
     if loop.continuous:
-        return "is for a law that is evaluated continuously, but the task holds inputs over samples: certify it sampled"
+        return (
+            "is for a law that is evaluated continuously, but the task holds inputs over samples; certify it with "
+            "continuous=False"
+        )
     ours, theirs = task.true_dynamics, loop.task.true_dynamics
     if (ours.plant, ours.dt, ours.integrator, ours.substeps) != (
         theirs.plant,
@@ -142,7 +146,7 @@ def _mismatch(task: Task, certificate: Certificate | BarrierCertificate, loop: C
         theirs.integrator,
         theirs.substeps,
     ):
-        return f"is for another plant or sampling: {theirs.plant}, {theirs}; expected {ours.plant}, {ours}"
+        return f"is for another plant or discretisation: {theirs.plant}, {theirs}; expected {ours.plant}, {ours}"
     (low, high), (least, most) = loop.task.applied_bounds, task.applied_bounds
     if (low < least).any() or (high > most).any():
         return f"allows inputs from {low} to {high}, beyond the bounds {least} to {most} of the task"

@@ -32,13 +32,13 @@ def minimise_in_box(
     """
     lower = np.zeros_like(upper) if lower is None else lower
     x = np.minimum(np.maximum(start, lower), upper)
-    open_ = np.arange(len(x))
+    unsolved = np.arange(len(x))
     for _ in range(_ITERATIONS):
-        if not len(open_):
+        if not len(unsolved):
             break
-        term = (None, None) if E is None or b is None else (E[open_], b[open_])
-        part = _Part(H[open_], d[open_], lower[open_], upper[open_], *term)
-        at = x[open_]
+        term = (None, None) if E is None or b is None else (E[unsolved], b[unsolved])
+        part = _Part(H[unsolved], d[unsolved], lower[unsolved], upper[unsolved], *term)
+        at = x[unsolved]
         gradient, curvature = part.derivatives(at)
         diagonal = np.einsum("bii->bi", curvature)
         # Where a variable has no curvature of its own, its neighbours' sets the scale of its step.
@@ -46,14 +46,14 @@ def minimise_in_box(
         gap = np.abs(at - part.clip(at - gradient / scale))
         done = (gap <= tolerance * (1.0 + np.abs(at))).all(axis=1)
         if done.any():
-            open_, at, gradient, curvature, scale = (a[~done] for a in (open_, at, gradient, curvature, scale))
+            unsolved, at, gradient, curvature, scale = (a[~done] for a in (unsolved, at, gradient, curvature, scale))
             part = part.rows(~done)
             gap = gap[~done]
-            if not len(open_):
+            if not len(unsolved):
                 break
         moved, improved = part.search(at, gradient, curvature, scale, gap)
-        x[open_] = moved
-        open_ = open_[improved]  # where nothing improves, rounding is all that is left
+        x[unsolved] = moved
+        unsolved = unsolved[improved]  # where nothing improves, rounding is all that is left
     return x
 
 

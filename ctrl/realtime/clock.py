@@ -23,7 +23,7 @@ class Clock(ABC):
 
     @abstractmethod
     def time(self) -> int:
-        """The present time, in nanoseconds since an arbitrary instant."""
+        """The current time, in nanoseconds since an arbitrary instant."""
 
     @abstractmethod
     def sleep_until(self, instant: int, stop: threading.Event) -> None:
@@ -31,7 +31,7 @@ class Clock(ABC):
 
     @abstractmethod
     def wait(self, connection: socket.socket, until: int) -> bool:
-        """Whether ``connection`` can be read at the latest at ``until``; returns as soon as it can."""
+        """Waits until ``connection`` can be read, at most until ``until``; returns whether it can."""
 
 
 @final
@@ -85,7 +85,7 @@ class SimulatedClock(Clock):
         self._time = max(self._time, instant)
 
     def wait(self, connection: socket.socket, until: int) -> bool:
-        """Other processes live in real time: waits for them as long as they plausibly need."""
+        """Other processes run in real time, so this waits as long as they plausibly need."""
         ready = bool(select.select([connection], (), (), _PATIENCE if until > self._time else 0.0)[0])
         if not ready:
             self._time = max(self._time, until)

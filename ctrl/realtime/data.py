@@ -27,7 +27,7 @@ class LoopData(ABC):
         log: with the counts of the whole run.
         fallbacks: names of the fallback controllers.
         restarts: number of controller processes that were replaced.
-        stopped: by which signal or call the run was ended; empty if its time was over.
+        stopped: by which signal or call the run was ended; empty if its duration ended.
         errors: the first error of each part that raised one, in words.
     """
 

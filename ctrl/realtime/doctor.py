@@ -73,7 +73,7 @@ def findings(rate: float, seconds: float) -> Iterator[Finding]:
 
 
 def compiled() -> Iterator[tuple[str, float]]:
-    """Compiles what packages compile on first use: what, and in how many seconds."""
+    """Compiles everything that packages compile on first use; yields what was compiled, and the seconds it took."""
     for _, examination in _examinations():
         if not isinstance(examination, str):
             yield from examination.compile()
@@ -104,7 +104,7 @@ def _examinations() -> Iterator[tuple[str, Examination | str]]:
 
 def _scheduler() -> Finding:
     if not hasattr(os, "sched_getscheduler"):
-        return Finding("scheduler", "of the operating system; cannot be read here")
+        return Finding("scheduler", "cannot be read on this operating system")
     known = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
     names = {getattr(os, name): name for name in known if hasattr(os, name)}
     policy = os.sched_getscheduler(0)
@@ -130,9 +130,8 @@ def _priority() -> Finding:
     thread.join()
     if allowed:
         return Finding(name, "yes")
-    return Finding(
-        name, "no", "as root: a line '@realtime - rtprio 99' in /etc/security/limits.conf and this user in it"
-    )
+    limits = "'@realtime - rtprio 99' to /etc/security/limits.conf"
+    return Finding(name, "no", f"as root: add the line {limits}, and this user to the group 'realtime'")
 
 
 def _kernel() -> Finding:
@@ -143,7 +142,7 @@ def _kernel() -> Finding:
             return Finding("kernel", "PREEMPT_RT")
     version = platform.version()
     kind = next((word for word in ("PREEMPT_RT", "PREEMPT_DYNAMIC", "PREEMPT") if word in version), "not preemptible")
-    return Finding("kernel", kind, "" if kind == "PREEMPT_RT" else "below 100 us of jitter needs a PREEMPT_RT kernel")
+    return Finding("kernel", kind, "" if kind == "PREEMPT_RT" else "jitter below 100 us needs a PREEMPT_RT kernel")
 
 
 def _governor() -> Finding:
@@ -161,10 +160,11 @@ def _cores() -> Finding:
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     loads = _loads()
     if loads is None:
-        return Finding("cores", f"{len(mine)} may be used; their load cannot be read")
+        return Finding("cores", f"{len(mine)} available; their load cannot be read")
     free = sum(loads.get(core, 0.0) < _BUSY for core in mine)
-    advice = "" if free >= 2 else "the loop and the controller's process need a core each: end other work, or isolcpus="
-    return Finding("cores", f"{len(mine)} may be used, {free} of them free", advice)
+    need = "the loop and the controller's process need a core each: stop other programs, or reserve cores by isolcpus="
+    advice = "" if free >= 2 else need
+    return Finding("cores", f"{len(mine)} available, {free} of them idle", advice)
 
 
 def _loads() -> dict[int, float] | None:

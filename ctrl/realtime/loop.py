@@ -89,18 +89,21 @@ class Loop:
         self.settings = settings or LoopSettings()
         expect(self.settings, LoopSettings, "settings", "such as LoopSettings(seconds=60.0)")
         if isinstance(plant, type) or not isinstance(plant, PlantConnection):
-            raise InvalidValue(f"plant = {shown(plant)}; expected an object with read() and write(u)")
+            raise InvalidValue(
+                f"plant = {shown(plant)}; expected an object with read() and write(u), such as SimulatedPlant(task)"
+            )
         if not len(task.plant.input):
             raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to write")
         if task.plant.forecast is not None:
             raise NotApplicable(
-                f"task '{task.name}' has signals that are known ahead, whose series a loop does not run through yet; "
-                "give it a task without them"
+                f"task '{task.name}' has signals that are known ahead, which loops do not support; give a task without "
+                "them"
             )
         if task.measurement is not None:
             raise NotApplicable(
-                f"task '{task.name}' has a measurement, and a loop exchanges states with its plant; give it "
-                "dataclasses.replace(task, measurement=None), and let the plant's read() return an estimate"
+                f"task '{task.name}' has a measurement, but a loop reads the state of its plant; give "
+                "dataclasses.replace(task, measurement=None), and a plant whose read() returns an estimate of the "
+                "state"
             )
         self.task, self._plant, self._clock = task, plant, RealClock() if clock is None else clock
         expect(self._clock, Clock, "clock", "such as SimulatedClock()")
@@ -127,8 +130,8 @@ class Loop:
                 expect_sample_time(self.task, controller)
                 return InProcess(controller, len(self.task.plant.input), self._clock)
             raise InvalidValue(
-                f"controller = {shown(controller)}; a separate process constructs its controller: give the class or a "
-                "function of the task, or LoopSettings(in_process=True)"
+                f"controller = {shown(controller)}; a separate process has to construct its own controller; give the "
+                "class or a function of the task, or LoopSettings(in_process=True)"
             )
         factory: Factory = controller  # a class has reset and step, too
         if not callable(factory):
@@ -151,7 +154,7 @@ class Loop:
             NotReady: it has run already; a loop runs once.
         """
         if self._has_run:
-            raise NotReady("this loop has run; make a new one for another run")
+            raise NotReady("this loop has already run; construct a new one for another run")
         self._has_run = True
         self._fallbacks.reset()
         with stopped_by_signals(self._stop, self._reasons):

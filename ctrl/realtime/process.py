@@ -197,7 +197,7 @@ class OwnProcess(Runner):
             self._starting -= 1
             if process is not None:
                 self._processes.append(process)
-        now, kept = self._clock.time(), []
+        now, alive = self._clock.time(), []
         for i, process in enumerate(self._processes):
             if i or not process.is_ready:
                 process.poll(self._clock, now)  # answers of a stand-by are discarded; a new process reports ready
@@ -206,12 +206,12 @@ class OwnProcess(Runner):
             overdue = self._is_overdue(process, now)
             late = not process.is_ready and time.monotonic() - process.started > self._restart
             if process.is_alive and not overdue and not late:
-                kept.append(process)
+                alive.append(process)
                 continue
             self.restarts += 1
             self.error = self.error or process.failure
             self._background(process.close)
-        self._processes = sorted(kept, key=lambda process: not process.is_ready)  # stable: what is ready comes first
+        self._processes = sorted(alive, key=lambda process: not process.is_ready)  # stable: what is ready comes first
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for _ in range(self._count - len(self._processes) - self._starting):
             self._starting += 1

@@ -32,8 +32,8 @@ class LoopRun(LoopData):
         ``figure.png``, ``figure.pdf`` and ``task.json``, each whole.
 
         Args:
-            folder: is made where it does not exist.
-            command: that led to the run, for the record.
+            folder: created if it does not exist.
+            command: command line of the run, for the record.
 
         Raises:
             OutputError: the folder cannot be written.

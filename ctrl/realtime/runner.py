@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     Args:
         number: of the request, which is the sample's, or -1 for the one before the first.
-        input: (m,), of any numbers. status, source: positions in their enumerations.
+        input: (m,), not checked. status, source: positions in their enumerations.
         iterations: of the solver. took: nanoseconds that the controller computed.
     """
 
@@ -66,7 +66,7 @@ class Runner(ABC):
 
     @abstractmethod
     def poll(self, until: int) -> Answer | None:
-        """The next answer, or None if none has arrived at ``until``; at once where no controller is there to answer."""
+        """The next answer, or None if none has arrived at ``until``; at once if no controller is available."""
 
     def prepare(self, k: int) -> None:  # noqa: B027  # a process of its own does it by itself
         """Called when an input has been written, with the sample that is asked next."""
@@ -78,7 +78,7 @@ class Runner(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends what was started."""
+        """Stops the controller and its processes."""
 
 
 @final

@@ -78,7 +78,10 @@ class LoopSettings:
         for name in ("in_process", "standby", "predict_delay"):
             expect_flag(getattr(self, name), name)
         if self.standby and self.in_process:
-            raise InvalidValue("standby = True with in_process = True; a stand-by is a process: set one of them")
+            raise InvalidValue(
+                "standby = True with in_process = True; a stand-by controller needs its own process, so set only one "
+                "of them"
+            )
         if self.rate_limit is not None and not (expect_array(self.rate_limit, "rate_limit", infinite=True) > 0).all():
             raise InvalidValue(f"rate_limit = {self.rate_limit}; expected numbers above 0, per second")
         if self.safe_input is not None:
@@ -94,8 +97,8 @@ class LoopSettings:
         rate = 1.0 / task.dt if self.rate is None else self.rate
         if abs(rate * task.dt - 1.0) > 1e-6:
             raise InvalidValue(
-                f"rate = {rate:g} Hz for task '{task.name}' with dt = {task.dt:g} s, that is {1 / task.dt:g} Hz; give "
-                f"that rate, or a task with this sample time: ctrl.realtime.resampled(task, {rate:g})"
+                f"rate = {rate:g} Hz, but dt = {task.dt:g} s of task '{task.name}' is {1 / task.dt:g} Hz; give that "
+                f"rate, or resample the task: ctrl.realtime.resampled(task, {rate:g})"
             )
         return max(round(1e9 / rate), 1)
 

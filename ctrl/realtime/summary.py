@@ -94,10 +94,10 @@ def summary(log: LoopLog, columns: Columns, fallbacks: Sequence[str]) -> LoopSum
     """Summarises a log.
 
     Args:
-        log: for what was counted. columns: of it, for what is measured. fallbacks: names of the fallback controllers.
+        log: gives the counts. columns: of the log; give the times. fallbacks: names of the fallback controllers.
     """
     due, woke, asked, answered, written = columns.times.T
-    was_asked = answered > asked
+    is_answered = answered > asked
     words: list[Sequence[str | StrEnum]] = [tuple(Freshness), tuple(Applied), tuple(Status), tuple(Source)]
     counts = [
         {str(word): int(n) for word, n in zip(names, row, strict=False) if n}
@@ -111,7 +111,7 @@ def summary(log: LoopLog, columns: Columns, fallbacks: Sequence[str]) -> LoopSum
         len(columns.k),
         Quantiles.of(woke - due),
         Quantiles.of(np.diff(woke)),
-        Quantiles.of((answered - asked)[was_asked]),
+        Quantiles.of((answered - asked)[is_answered]),
         Quantiles.of(columns.took[columns.took > 0]),
         Quantiles.of(written - due),
         _worst_second(columns),

@@ -20,11 +20,11 @@ __all__ = ["content", "text"]
 
 _WIDTH = 100
 _ROWS = {
-    "latency": "latency: due to begin",
-    "period": "period: begin to begin",
-    "step": "step: asked to answered",
-    "computation": "of it computing",
-    "response": "response: due to written",
+    "latency": "latency: due to start",
+    "period": "period: start to start",
+    "step": "step: request to answer",
+    "computation": "computation",
+    "response": "response: due to write",
 }
 
 
@@ -76,7 +76,7 @@ def text(run: LoopData) -> str:
         more.append(f"mean stage cost   {run.stage_costs.mean():.6g}")
         more += _violations(run)
     if numbers.held < numbers.samples:
-        more.append(f"times are those of the last {numbers.held} samples, which the log holds")
+        more.append(f"times are those of the last {numbers.held} samples, the ones held in the log")
     if run.restarts:
         more.append(f"restarts          {run.restarts} of the controller's process")
     if run.stopped:

@@ -23,12 +23,12 @@ _SAMPLES = 2000  # the last ones, which the times shown are about
 
 @final
 class View:
-    """Context in which a thread of its own draws the state of a loop once per second; nothing outside a terminal.
+    """Context in which a thread of its own draws the state of a loop once per second; idle outside a terminal.
 
     Drawing takes a few milliseconds in which the loop's thread interrupts it.
 
     Args:
-        loop: to be watched.
+        loop: to display.
     """
 
     def __init__(self, loop: Loop) -> None:

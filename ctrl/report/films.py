@@ -97,9 +97,9 @@ def _film(scene: Scene, seconds: float, title: str) -> Element:
     ]
     frames = []
     for i, frame in enumerate(scene.frames):
-        said = element("text", f"{frame.time:.2f} s", attributes={"x": 2, "y": 12})
+        clock = element("text", f"{frame.time:.2f} s", attributes={"x": 2, "y": 12})
         place = {"transform": f"translate({i * _WIDTH:g} 0)"} | ({"class": "broken"} if frame.is_violated else {})
-        frames.append(element("g", said, drawn(frame.goal, "goal"), drawn(frame.shapes), attributes=place))
+        frames.append(element("g", clock, drawn(frame.goal, "goal"), drawn(frame.shapes), attributes=place))
     count = len(frames)
     timing = (
         f"--shift: {-count * _WIDTH:g}px; animation-duration: {seconds:.2f}s; animation-timing-function: steps({count})"

@@ -35,7 +35,7 @@ def missing(
         more: the optional parts that the report already has.
         folder: of the results, to which a command adds; None for a new one.
     """
-    here = [*_without(command, ("--out",)), *(() if folder is None else ("--out", str(folder)))]
+    repeated = [*_without(command, ("--out",)), *(() if folder is None else ("--out", str(folder)))]
     task = sources.get(comparison.task.name, comparison.task.name)
     plain = _without([part for part in command if part not in _ADDING], ("--seeds",))
     again = _without(plain, ("--starts", "--out"))
@@ -45,15 +45,15 @@ def missing(
         commands.append(("A plant that differs from the model", [*_without(plain, ("--out",)), "--true", change]))
     if more.robustness is None:
         what = "Curves over parameters, disturbance, noise and delay, added to this folder"
-        commands.append((what, [*here, "--robustness"]))
+        commands.append((what, [*repeated, "--robustness"]))
     if more.trainings is None and comparison.training_logs:
         what = f"Learning curves of {_SEEDS} training seeds with their bands, and what their policies cost"
-        commands.append((what, [*here, "--seeds", str(_SEEDS)]))
+        commands.append((what, [*repeated, "--seeds", str(_SEEDS)]))
     if not more.films and is_drawn(comparison.task):
-        commands.append(("Films of a run under every controller", [*here, "--films"]))
+        commands.append(("Films of a run under every controller", [*repeated, "--films"]))
     listed = [(what, shlex.join(line)) for what, line in commands]
     if not comparison.training_logs and any(
-        "learned" in text for said in comparison.approximations.values() for text in said or ()
+        "learned" in text for texts in comparison.approximations.values() for text in texts or ()
     ):
         train = f"{shlex.join(['trivium', 'train', task])}, then the command that it prints at its end"
         listed.append(("The learning curve of a policy, from the log beside it", train))
@@ -67,13 +67,13 @@ def missing(
 
 def _without(command: Sequence[str], options: Sequence[str]) -> list[str]:
     """A command line without some options and their one value."""
-    kept, skips = list[str](), False
+    parts, skips = list[str](), False
     for part in command:
         is_option = part.partition("=")[0] in options
         if not skips and not is_option:
-            kept.append(part)
+            parts.append(part)
         skips = is_option and "=" not in part
-    return kept
+    return parts
 
 
 def _change(comparison: ComparisonData) -> str | None:

@@ -80,8 +80,8 @@ def page(
         *_robustness(comparison, more),
     ]
     if command:
-        said = missing(comparison, command, sources or {}, more, folder)
-        sections.append(Section("missing", "Not on this page", [said]))
+        absent = missing(comparison, command, sources or {}, more, folder)
+        sections.append(Section("missing", "Not on this page", [absent]))
     links = [element("li", element("a", s.title, attributes={"href": f"#{s.identifier}"})) for s in sections]
     head = element(
         "head",
@@ -134,8 +134,8 @@ def _first(comparison: ComparisonData, more: Additions) -> Element:
     answers = [(answer.question, answer.sentences) for answer in summary(comparison)]
     if more.robustness is not None:
         answers.insert(3, ("What if the plant differs?", tuple(robustness_sentences(more.robustness))))
-    if more.trainings is not None and (said := seed_sentences(more.trainings)):
-        answers.insert(1, ("How much does the training seed matter?", tuple(said)))
+    if more.trainings is not None and (on_seeds := seed_sentences(more.trainings)):
+        answers.insert(1, ("How much does the training seed matter?", tuple(on_seeds)))
     parts = [
         element("section", element("h3", question), element("ul", [element("li", s) for s in sentences]))
         for question, sentences in answers

@@ -100,8 +100,8 @@ def _compared(comparison: ComparisonData, best: str, name: str, pair: Difference
     """One controller compared with the reference of the comparison."""
     if not pair.is_clear:
         each = ((one, _lost(comparison, one, unlike=other)) for one, other in ((best, name), (name, best)))
-        said = [f"{one} {lost}" for one, lost in each if lost]
-        return f"{_tied(pair)[:-1]}; but {' and '.join(said)}." if said else _tied(pair)
+        differing = [f"{one} {lost}" for one, lost in each if lost]
+        return f"{_tied(pair)[:-1]}; but {' and '.join(differing)}." if differing else _tied(pair)
     first, second = pair.first, pair.second
     # A lower cost achieved by violating the task's requirements does not make a controller better.
     if not broken(comparison, first):
@@ -122,10 +122,10 @@ def _lost(comparison: ComparisonData, name: str, unlike: str | None = None) -> s
         unlike: another controller, whose violations are left out; default: none are.
     """
     lost = broken(comparison, name)
-    told = lost.keys() - (broken(comparison, unlike).keys() if unlike is not None else set())
-    words = [text for key, text in lost.items() if key is not None and key in told]
+    reported = lost.keys() - (broken(comparison, unlike).keys() if unlike is not None else set())
+    words = [text for key, text in lost.items() if key is not None and key in reported]
     parts = [f"did not keep {joined(words)}"] if words else []
-    return " and ".join([*parts, *([lost[None]] if None in told else [])])
+    return " and ".join([*parts, *([lost[None]] if None in reported else [])])
 
 
 def _shared(comparison: ComparisonData, first: str, second: str) -> str:
@@ -135,9 +135,9 @@ def _shared(comparison: ComparisonData, first: str, second: str) -> str:
     parts = []
     if shared:
         reaches_beyond = any(lost[key].endswith(CHANCE) for lost in (one, other) for key in shared)
-        kept = "can be said to have kept" if reaches_beyond else "kept"
+        verb = "can be said to have kept" if reaches_beyond else "kept"
         named = "', '".join(shared)
-        parts.append(f"neither {kept} '{named}'")
+        parts.append(f"neither {verb} '{named}'")
     if None in one and None in other:
         parts.append(f"both {one[None]}")
     return " and ".join(parts)
@@ -207,17 +207,17 @@ def _verdict(verdict: Verdict, metrics: Metrics, dt: float) -> str:
     if not metrics.violations[name].k:
         return ""
     if isinstance(required, Chance) and isinstance(measured, Rate) and verdict.sample is not None:
-        said = _kept(verdict)
+        text = _kept(verdict)
         allowed = 100 * (1 - required.probability)
         return (
-            f"'{name}' {said}: violated in {rate(measured)} at its worst sample ({verdict.sample * dt:.3g} s), allowed "
+            f"'{name}' {text}: violated in {rate(measured)} at its worst sample ({verdict.sample * dt:.3g} s), allowed "
             f"in {allowed:.3g}\u00a0%"
         )
     if isinstance(required, Budget) and isinstance(measured, Estimate):
-        said = _kept(verdict)
+        text = _kept(verdict)
         what = "excess" if required.of == "excess" else "violated samples"
         spent = replace(measured, low=max(measured.low, 0.0))  # Student's interval may begin below what can be spent
-        return f"budget of '{name}' {said}: {what} per run {interval(spent)}, allowed {required.limit:g} on average"
+        return f"budget of '{name}' {text}: {what} per run {interval(spent)}, allowed {required.limit:g} on average"
     kind = "hard" if verdict.counts else "soft"
     worst = metrics.worst_margin[name]
     return f"{kind} '{name}' violated in {rate(metrics.violations[name])}, its largest margin is {number(worst)}"
@@ -291,24 +291,24 @@ def _measured(comparison: ComparisonData) -> Iterator[str]:
 
 
 def _approximations(comparison: ComparisonData) -> Iterator[str]:
-    exact = [name for name, said in comparison.approximations.items() if said == ()]
+    exact = [name for name, texts in comparison.approximations.items() if texts == ()]
     if exact:
         yield f"{joined(exact)}: nothing; the task is handled exactly."
-    for name, said in comparison.approximations.items():
-        if said is None:
+    for name, texts in comparison.approximations.items():
+        if texts is None:
             yield f"{name} does not announce its approximations."
-        elif said:
-            yield f"{name}: {'; '.join(said)}."
+        elif texts:
+            yield f"{name}: {'; '.join(texts)}."
 
 
 def _equal(comparison: ComparisonData) -> Iterator[str]:
     task = comparison.task
     samples = "1 sample" if task.steps == 1 else f"{task.steps} samples"
     drawn = " and the disturbances" if task.measurement is None else ", the disturbances and the noise"
-    its = " with the parameters of each run" if task.varied else ""
+    parameters = " with the parameters of each run" if task.varied else ""
     end = " and the terminal cost at the end" if task.has_terminal_cost else ""
     yield (
-        f"The starts{drawn} of {_runs(len(comparison.starts))}, the true plant{its}, the limits of its "
+        f"The starts{drawn} of {_runs(len(comparison.starts))}, the true plant{parameters}, the limits of its "
         f"actuators, and the cost that is charged: the undiscounted sum over {samples}{end}."
     )
     yield f"No controller knows the disturbances or the parameters of the true plant; {difference(task)}."
@@ -316,8 +316,8 @@ def _equal(comparison: ComparisonData) -> Iterator[str]:
         yield "The reference is constant, so there is no advantage in knowing it in advance."
     for name in comparison.metrics:
         known = comparison.knowledge.get(name)
-        said = str(known) if known is not None else "does not state what it minimises, was tuned on or knows in advance"
-        yield f"{name}: {said}."
+        text = str(known) if known is not None else "does not state what it minimises, was tuned on or knows in advance"
+        yield f"{name}: {text}."
 
 
 def _runs(count: int) -> str:

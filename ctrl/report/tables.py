@@ -69,7 +69,7 @@ def difference_table(comparison: ComparisonData) -> Element | None:
         return None
     rows = []
     for pair in pairs.values():
-        said = (
+        verdict = (
             f"{pair.first} costs less"
             if pair.is_clear
             else "tied, within the tolerance of solvers"
@@ -77,9 +77,9 @@ def difference_table(comparison: ComparisonData) -> Element | None:
             else "tied"
         )
         if not math.isfinite(pair.cost.low):
-            said = "no interval"
+            verdict = "no interval"
         size = "at most a millionth of the cost" if pair.is_negligible else interval(pair.cost)
-        rows.append([f"{pair.second} \u2212 {pair.first}", size, said])
+        rows.append([f"{pair.second} \u2212 {pair.first}", size, verdict])
     caption = "Difference of mean cost over paired runs. " + (
         f"The intervals of all {len(rows)} pairs hold simultaneously at 95 % (Bonferroni), so they are wider than "
         "those of the table above."

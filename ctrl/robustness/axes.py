@@ -98,10 +98,10 @@ def parameter_axis(task: Task, names: Sequence[str], factors: Sequence[float] = 
     if not values:
         raise NotApplicable("; ".join(dict.fromkeys(why for _, why in refused)))
     title = names[0] if len(names) == 1 else f"{len(names)} parameters together"
-    said = [f"the same factor for {', '.join(names)}"] if len(names) > 1 else []
-    said += [f"left out: {', '.join(f'{factor:g}' for factor, _ in refused)}, {refused[0][1]}"] if refused else []
+    notes = [f"the same factor for {', '.join(names)}"] if len(names) > 1 else []
+    notes += [f"left out: {', '.join(f'{factor:g}' for factor, _ in refused)}, {refused[0][1]}"] if refused else []
     label = f"factor of {names[0] if len(names) == 1 else 'all of them'} [-]"
-    return _axis(title, label, 1.0, values, f"{title} x {{:g}}", "; ".join(said))
+    return _axis(title, label, 1.0, values, f"{title} x {{:g}}", "; ".join(notes))
 
 
 def disturbance_axis(task: Task, factors: Sequence[float] = DISTURBANCES) -> RobustnessAxis:

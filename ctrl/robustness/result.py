@@ -48,11 +48,11 @@ class Robustness:
     @property
     def failed(self) -> dict[str, str]:
         """The first error, or other reason for missing results, by controller."""
-        said: dict[str, str] = {}
+        first: dict[str, str] = {}
         for reasons in (self.sweep.failed, self.sweep.skipped):
             for i, why in reasons.items():
-                said.setdefault(self.sweep.cells[i].controller, why)
-        return said
+                first.setdefault(self.sweep.cells[i].controller, why)
+        return first
 
     def curve(self, controller: str, axis: RobustnessAxis) -> Curve:
         """The results of one controller over one axis.

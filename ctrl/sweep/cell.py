@@ -56,14 +56,14 @@ class SweepCell:
     @property
     def description(self) -> dict[str, Any]:
         """A description of the cell for readers."""
-        said = {
+        entries = {
             "task": self.task.name,
             "true": self.true or "nominal",
             "controller": self.controller,
             "settings": describe(dict(self.factory.settings)),
             "seed": self.seed,
         }
-        return said if self.perturbation == NOMINAL else said | {"perturbation": str(self.perturbation)}
+        return entries if self.perturbation == NOMINAL else entries | {"perturbation": str(self.perturbation)}
 
     @property
     def key(self) -> str:
@@ -76,7 +76,7 @@ class SweepCell:
         controller, task = self._made(), self.perturbation.task(self.task)
         drawn = self.perturbation.draws(draw_all(task, self.starts, (self.seed,)))
         runs = simulate(task, self.perturbation.controller(controller, task), **drawn.arguments)
-        metrics, said = measure(task, runs), announced(controller)
+        metrics, approximations = measure(task, runs), announced(controller)
         return {
             "cost": runs.cost.tolist(),
             "runs": len(runs),
@@ -86,7 +86,7 @@ class SweepCell:
             "left": metrics.left.k,
             "broken": int((violated_samples(runs.margins).any(axis=(1, 2)) | ~runs.stayed).sum()),
             "worst_margin": dict(metrics.worst_margin),
-            "approximations": None if said is None else list(said),
+            "approximations": None if approximations is None else list(approximations),
             "step_p50_ms": 1e3 * metrics.step_p50,
             "step_p99_ms": 1e3 * metrics.step_p99,
             "missed": metrics.missed.k,

@@ -62,11 +62,11 @@ def grid(
     cells = []
     for task, changes in itertools.product(tasks, _combinations(true)):
         changed, drawn = _changed(task, changes), _distinct_seeds(task, starts, seeds)
-        said = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
+        parameters = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
         for name, factory in controllers.items():
             for chosen in _combinations(settings.get(name, {})):
                 set_up = dataclasses.replace(factory, settings=tuple((dict(factory.settings) | chosen).items()))
-                cells += [SweepCell(changed, said, name, set_up, starts, seed) for seed in drawn]
+                cells += [SweepCell(changed, parameters, name, set_up, starts, seed) for seed in drawn]
     if not cells:
         raise InvalidValue("nothing to run; expected at least one task, controller and seed")
     return cells
@@ -74,9 +74,9 @@ def grid(
 
 def _expect_distinct(values: Sequence[Any], what: str) -> None:
     """The table tells lines apart by what varies, and runs that are counted twice make its intervals too narrow."""
-    said = [json.dumps(describe(value)) for value in values]
-    for i, value in enumerate(said):
-        if value in said[:i]:
+    texts = [json.dumps(describe(value)) for value in values]
+    for i, value in enumerate(texts):
+        if value in texts[:i]:
             raise InvalidValue(f"{what} {values[i]} is given twice; expected each once")
 
 

@@ -58,7 +58,7 @@ class Sweep:
 
     def _line(self, named: dict[str, Any], members: list[int]) -> dict[str, Any]:
         results = [result for i in members if (result := self.results[i]) is not None]
-        reasons = [said[i] for said in (self.failed, self.skipped) for i in members if i in said]
+        reasons = [reported[i] for reported in (self.failed, self.skipped) for i in members if i in reported]
         line = {**named, "seeds": [self.cells[i].seed for i in members], "runs": sum(r["runs"] for r in results)}
         if results:
             cost = mean(np.concatenate([np.asarray(r["cost"], dtype=float) for r in results]))

@@ -86,5 +86,9 @@ def _seconds(cells: Sequence[SweepCell], results: Sequence[dict[str, Any] | None
 def _first(cells: Sequence[SweepCell], missing: Sequence[int], measured: Mapping[str, float]) -> list[int]:
     """The cells that measure the time: of each controller without a result one, or two of many, as in the first one its
     code is loaded and compiled."""
-    of = {cells[i].controller: [j for j in missing if cells[j].controller == cells[i].controller] for i in missing}
-    return sorted(i for name, own in of.items() if name not in measured for i in own[: 2 if len(own) > _MANY else 1])
+    cells_of = {
+        cells[i].controller: [j for j in missing if cells[j].controller == cells[i].controller] for i in missing
+    }
+    return sorted(
+        i for name, own in cells_of.items() if name not in measured for i in own[: 2 if len(own) > _MANY else 1]
+    )

@@ -101,7 +101,7 @@ def tune(
         say = progress.say if announce is None else announce
         say(
             f"tuning {', '.join(made)} on {task.name}: {trials} trials each, with {starts} runs of seed {seed}, of "
-            f"{', '.join([*(f'the weight of {signal}' for signal in weights), *_said(ranges)])}"
+            f"{', '.join([*(f'the weight of {signal}' for signal in weights), *_listed(ranges)])}"
         )
         advance = {name: progress.advance(name) for name in work}
         done = 0
@@ -189,5 +189,5 @@ def _round(work: list[_Work], count: int, engine: Engine, store: SweepStore | No
         proposal.end()
 
 
-def _said(ranges: Mapping[str, Mapping[str, Range]]) -> list[str]:
+def _listed(ranges: Mapping[str, Mapping[str, Range]]) -> list[str]:
     return [f"{name} of {controller}" for controller, own in ranges.items() for name in own]

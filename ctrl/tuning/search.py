@@ -39,12 +39,12 @@ class Search:
         except ImportError as error:
             raise OptunaMissing("tuning needs Optuna: pip install 'trivium-control[tuning]'") from error
         self._optuna: Any = optuna
-        said = optuna.logging.get_verbosity()
+        verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             self._study: Any = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True))
         finally:
-            optuna.logging.set_verbosity(said)
+            optuna.logging.set_verbosity(verbosity)
         self._weights, self._ranges = weights, dict(ranges)
         self._space: dict[str, Any] = {
             f"weight {name}": optuna.distributions.FloatDistribution(1.0 / _SPAN, _SPAN, log=True) for name in weights

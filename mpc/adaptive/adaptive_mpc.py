@@ -12,9 +12,9 @@ import numpy as np
 
 from ctrl.answers import announced, described
 from ctrl.controller import Controller, Decision, measured_state, sample_index
-from ctrl.knowledge import Knowledge, knowledge_of
+from ctrl.knowledge import Knowledge
 from ctrl.loop import SingleStep
-from mpc.adaptive.tunable import tunable
+from mpc.adaptive.tunable import adapted_knowledge, tunable
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from mpc.online import quiet
 from systems import DimensionMismatch, InvalidValue, Task
@@ -101,9 +101,9 @@ class AdaptiveMPC:
                 f"{self._first.covariance.shape} do not fit {shape[0]} features, {shape[1]} outputs and {rule!r}; "
                 "give what was learned with the same ones"
             )
-        said = announced(controller)
+        announcement = announced(controller)
         own = "plans with the residual as learned so far; terminal cost and backup law are those without it"
-        self.approximations = None if said is None else (*said, own)
+        self.approximations = None if announcement is None else (*announcement, own)
         self._bounds = task.plant.bounds
         self._nominal = SingleStep(task.dynamics)
         self._x, self._u, self._phi = (np.zeros(size) for size in (len(self._state), len(task.plant.input), shape[0]))
@@ -121,8 +121,7 @@ class AdaptiveMPC:
     @property
     def knowledge(self) -> Knowledge | None:
         """That of the controller; its model is learned in addition."""
-        inner = knowledge_of(self.controller)
-        return None if inner is None else dataclasses.replace(inner, tuning="the nominal model and the run so far")
+        return adapted_knowledge(self.controller)
 
     def reset(self) -> None:
         """Starts a new run, with what the constructor was given as ``learned``."""

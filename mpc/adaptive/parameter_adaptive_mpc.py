@@ -13,8 +13,8 @@ from ctrl.answers import announced, described
 from ctrl.controller import Controller, Decision, Status
 from ctrl.estimation.estimator import Estimate, Estimator, measured_outputs
 from ctrl.estimation.kalman import ExtendedKalmanFilter
-from ctrl.knowledge import Knowledge, knowledge_of
-from mpc.adaptive.tunable import tunable
+from ctrl.knowledge import Knowledge
+from mpc.adaptive.tunable import adapted_knowledge, tunable
 from mpc.nonlinear.nonlinear_mpc import NonlinearMPC
 from systems import InvalidValue, Task, estimate_parameters
 from systems.arguments import expect_factory
@@ -68,12 +68,12 @@ class ParameterAdaptiveMPC:
             raise InvalidValue(f"estimator made {shown(made)}; expected a factory of estimators: ExtendedKalmanFilter")
         self.estimator = made
         self.controller = controller = tunable(predictive, task, self.names)
-        said = announced(controller), announced(made)
+        announcements = announced(controller), announced(made)
         own = f"takes the estimates of {', '.join(self.names)} for exact; terminal cost and backup law are nominal"
         self.approximations = (
             None
-            if said[0] is None or said[1] is None
-            else tuple(dict.fromkeys((*said[0], own, *(f"estimator: {text}" for text in said[1]))))
+            if announcements[0] is None or announcements[1] is None
+            else tuple(dict.fromkeys((*announcements[0], own, *(f"estimator: {text}" for text in announcements[1]))))
         )
         self._n = len(task.plant.state)
         self._within = np.array([intervals[name] for name in self.names], dtype=float).T
@@ -90,8 +90,7 @@ class ParameterAdaptiveMPC:
     @property
     def knowledge(self) -> Knowledge | None:
         """That of the controller; its parameters are estimated in addition."""
-        inner = knowledge_of(self.controller)
-        return None if inner is None else dataclasses.replace(inner, tuning="the nominal model and the run so far")
+        return adapted_knowledge(self.controller)
 
     def reset(self) -> None:
         """Starts a new run, with the nominal parameters."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ctrl.controller import Controller
+from ctrl.knowledge import Knowledge, knowledge_of
 from systems import InvalidValue, Task
 from systems.errors import shown
 
-__all__ = ["Tunable", "tunable"]
+__all__ = ["Tunable", "adapted_knowledge", "tunable"]
 
 
 @runtime_checkable
@@ -51,3 +53,9 @@ def tunable(predictive: Callable[..., Controller], task: Task, names: Sequence[s
             "functools.partial(NonlinearMPC, horizon=15)"
         )
     return controller
+
+
+def adapted_knowledge(controller: Controller) -> Knowledge | None:
+    """The knowledge of a controller whose model is adapted while it runs; None if it states none."""
+    inner = knowledge_of(controller)
+    return None if inner is None else dataclasses.replace(inner, tuning="the nominal model and the run so far")

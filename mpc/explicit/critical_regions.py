@@ -120,8 +120,8 @@ class Parametric:
         constant = length <= NOISE * sizes
         if (conditions[constant, -1] < -1e3 * NOISE * sizes[constant]).any():
             return None
-        kept = conditions[~constant] / length[~constant, None]
-        return shape.within(-kept[:, :-1], kept[:, -1])
+        rows = conditions[~constant] / length[~constant, None]
+        return shape.within(-rows[:, :-1], rows[:, -1])
 
     def active_set(self, x: np.ndarray) -> ActiveSet | None:
         """The rows active and violated at the optimum for x (n,), None where nothing is feasible.
@@ -161,9 +161,9 @@ class Parametric:
             slack = v[i] - self.U[i] @ (multipliers @ self.U)
             step = max(sign * slack, 0.0) / sine**2 if sine > DEPENDENT else np.inf
             own = self.weight[i] - multipliers[i] if sign > 0 else multipliers[i]
-            now = multipliers[active]
+            current = multipliers[active]
             with np.errstate(divide="ignore", invalid="ignore"):
-                until = np.where(change > 0.0, self.weight[active] - now, -now) / change
+                until = np.where(change > 0.0, self.weight[active] - current, -current) / change
             until[np.abs(change) <= 1e-12 * np.abs(change).max(initial=0.0)] = np.inf
             least = float(until.min(initial=np.inf))
             step = min(step, own, least)
@@ -198,15 +198,15 @@ class Parametric:
         force[:, n] += given
         slack = self.v - self.U @ force
         size = np.abs(self.v).sum(axis=1) + np.abs(multipliers).sum() + self.weight[violated].sum()
-        kept = np.setdiff1d(np.arange(len(self.v)), np.concatenate([active, violated]))
+        inactive = np.setdiff1d(np.arange(len(self.v)), np.concatenate([active, violated]))
         soft = np.flatnonzero(~self.hard[active])
         room = -multipliers[soft]
         room[:, n] += self.weight[active[soft]]
         scale = np.abs(multipliers).sum(axis=1) + 1e-3 * np.abs(multipliers).sum(initial=0.0)
         shape = self.part_of(
             self.domain,
-            np.vstack([-slack[kept], slack[violated], multipliers, room]),
-            np.concatenate([size[kept], size[violated], scale, scale[soft] + self.weight[active[soft]]]),
+            np.vstack([-slack[inactive], slack[violated], multipliers, room]),
+            np.concatenate([size[inactive], size[violated], scale, scale[soft] + self.weight[active[soft]]]),
         )
         if shape is None or shape.depth <= FLAT:
             return None

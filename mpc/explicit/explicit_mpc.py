@@ -162,8 +162,8 @@ class ExplicitMPC(OnlineController):
 
     @quiet
     def _inside(self, x: np.ndarray) -> np.ndarray:
-        kept = self._rows @ ((x - self._middle) / self._half).T <= self._right[:, None]
-        return np.asarray(np.logical_and.reduceat(kept, self._first, axis=0).any(axis=0))
+        satisfied = self._rows @ ((x - self._middle) / self._half).T <= self._right[:, None]
+        return np.asarray(np.logical_and.reduceat(satisfied, self._first, axis=0).any(axis=0))
 
 
 def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
@@ -175,11 +175,11 @@ def _bounds(task: Task, within: Box | None) -> tuple[np.ndarray, np.ndarray]:
         least = np.max([low for low, _ in boxes], axis=0, initial=-np.inf) if boxes else lower
         most = np.min([high for _, high in boxes], axis=0, initial=np.inf) if boxes else upper
         lower, upper = np.where(np.isinf(lower), least, lower), np.where(np.isinf(upper), most, upper)
-    open_ = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not np.isfinite([a, b]).all()]
-    if open_:
+    unbounded = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not np.isfinite([a, b]).all()]
+    if unbounded:
         raise (NotApplicable if within is None else InvalidValue)(
-            f"task '{task.name}': the states {', '.join(open_)} have no bounds; give the task a domain or a hard box, "
-            f'or say where the law shall hold, within=Box("within", {{"{open_[0]}": (-1.0, 1.0), ...}})'
+            f"task '{task.name}': the states {', '.join(unbounded)} have no bounds; give the task a domain or a hard "
+            f'box, or say where the law shall hold, within=Box("within", {{"{unbounded[0]}": (-1.0, 1.0), ...}})'
         )
     flat = [name for name, a, b in zip(state.names, lower, upper, strict=True) if not a < b]
     if flat:

@@ -171,14 +171,14 @@ def _split(
     """The parts to replace a part whose term is too large at ``x``, each with pieces its term has to have besides."""
     at, middle = np.append(x, 1.0), np.append(part.shape.middle, 1.0)
     # On the way from the part's middle to x some piece leads from above its own to below the one there.
-    lacks = np.maximum((pieces[part.piece] - pieces) @ middle, (pieces - pieces[there]) @ at)
-    lacks[sorted(term)] = np.inf
-    helpful = np.flatnonzero(lacks <= EQUAL)
-    if not len(helpful):
-        helpful = np.array([lacks.argmin()])
-        if not lacks[helpful[0]] <= ACCURATE:
+    shortfall = np.maximum((pieces[part.piece] - pieces) @ middle, (pieces - pieces[there]) @ at)
+    shortfall[sorted(term)] = np.inf
+    candidates = np.flatnonzero(shortfall <= EQUAL)
+    if not len(candidates):
+        candidates = np.array([shortfall.argmin()])
+        if not shortfall[candidates[0]] <= ACCURATE:
             raise NotRepresented("its regions do not form a continuous function on a convex set")
-    best = int(helpful[((pieces[helpful] - pieces[part.piece]) @ middle).argmax()])
+    best = int(candidates[((pieces[candidates] - pieces[part.piece]) @ middle).argmax()])
     crossing = pieces[best] - pieces[part.piece]
     length = max(float(np.linalg.norm(crossing[:-1])), 1e-300)
     row, right = crossing[:-1] / length, -crossing[-1] / length

@@ -121,12 +121,12 @@ def _beyond(parametric: Parametric, cover: _Cover, region: Region, i: int, rng: 
         part = uncovered.pop()
         start = origin + basis @ (rng.dirichlet(np.ones(len(part.vertices))) @ part.vertices)
         for step in STEPS:
-            there = start + step * outward
-            if (np.abs(there) > 1.0).any():
+            point = start + step * outward
+            if (np.abs(point) > 1.0).any():
                 continue
-            other = cover.holding(there)
+            other = cover.holding(point)
             if other is None:
-                rows = parametric.active_set(there)
+                rows = parametric.active_set(point)
                 other = None if rows is None else parametric.region(rows)
             if other is None or other.rows == region.rows:
                 continue

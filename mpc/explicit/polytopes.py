@@ -88,15 +88,15 @@ class Polytope:
         near, far = inside[a], outside[b]
         share = (beyond[near] / (beyond[near] - beyond[far]))[:, None]
         new = self.vertices[near] + share * (self.vertices[far] - self.vertices[near])
-        kept = beyond <= TOLERANCE
-        on = np.vstack([self.on[kept], shared])
-        at_row = np.append(beyond[kept] >= -TOLERANCE, np.ones(len(new), dtype=bool))
+        within = beyond <= TOLERANCE
+        on = np.vstack([self.on[within], shared])
+        at_row = np.append(beyond[within] >= -TOLERANCE, np.ones(len(new), dtype=bool))
         on = np.column_stack([on, at_row])
         stays = on.sum(axis=0) >= n
         return Polytope(
             np.vstack([self.H, row])[stays],
             np.append(self.h, right)[stays],
-            np.vstack([self.vertices[kept], new]),
+            np.vstack([self.vertices[within], new]),
             on[:, stays],
         )
 

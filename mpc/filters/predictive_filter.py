@@ -227,9 +227,9 @@ def _expect_for(task: Task, certificate: Certificate) -> None:
         )
     if not certificate.is_proved:  # of a sampled set nothing is proved of its constraints either
         return
-    kept = keeps_constraints(certificate, task, _CONTAINED)
-    if not kept.is_proved:
+    result = keeps_constraints(certificate, task, _CONTAINED)
+    if not result.is_proved:
         raise NotApplicable(
-            f"task '{task.name}': the certified set does not provably satisfy {kept.constraint}, so a plan must not "
+            f"task '{task.name}': the certified set does not provably satisfy {result.constraint}, so a plan must not "
             "end in it; certify a lower level, or around a reference farther inside"
         )

@@ -225,10 +225,10 @@ class _Writer:
         A, B, c = self.system.A, self.system.B, self.system.c
         self._equal((self.state_at[0], np.eye(self.n)), parameter=np.arange(self.n))
         for j in range(self.N):
-            now = ((self.state_at[j], -A), (self.input_at[j], -B))
+            blocks = ((self.state_at[j], -A), (self.input_at[j], -B))
             last = j == self.N - 1
             following = end if last else ((self.state_at[j + 1], np.eye(self.n)),)
-            self._equal(*now, *following, constant=c, parameter=parameter if last else None, sign=-1.0)
+            self._equal(*blocks, *following, constant=c, parameter=parameter if last else None, sign=-1.0)
 
     def _steady_mean(self) -> None:
         """The mean of the artificial reference stands still."""

@@ -142,10 +142,10 @@ class _Reader:
             raise _refused("a cost of its own for the first stage", "leave cost_type_0 and its fields unset")
         stage = self._cost("", self.cost.cost_type)
         end = None if self._is_empty_end() else self._cost("_e", self.cost.cost_type_e)
-        nothing = ca.SX.zeros(len(self.names[1]))
+        no_input = ca.SX.zeros(len(self.names[1]))
         return Nonlinear(
             lambda x, u, xr, ur: dt * stage(x.column, u.column),
-            None if end is None else lambda x, xr: end(x.column, nothing),
+            None if end is None else lambda x, xr: end(x.column, no_input),
         )
 
     def _cost(self, of: str, kind: str) -> Callable[[Any, Any], Any]:

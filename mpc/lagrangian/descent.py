@@ -225,10 +225,10 @@ class Descent:
         b, c = shape
         if not c:
             return np.zeros((len(active), 0))
-        heard = np.full(shape, np.nan)
-        heard[active] = violation
+        violations = np.full(shape, np.nan)
+        violations[active] = violation
         if isinstance(self.controller, Predictive) and isinstance(self.controller.model, GivenModel):
             A, B = np.zeros((b, c)), np.zeros((b, c, c))
             A[active], B[active] = drift, effect
             self.controller.model.set(A, B)
-        return self.controller.update(heard)[active]
+        return self.controller.update(violations)[active]

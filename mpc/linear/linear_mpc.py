@@ -23,7 +23,7 @@ from mpc.fallback import Plan
 from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
 from mpc.linear.forecast_stages import ForecastStages
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
-from mpc.online import OnlineController, SolveResult, quiet
+from mpc.online import OnlineController, SolveResult, predictive_knowledge, quiet
 from mpc.polyhedra import NoInvariantSet, Polyhedron
 from mpc.solvers.branch_and_bound import BranchAndBound
 from mpc.solvers.daqp import DAQP
@@ -213,9 +213,9 @@ class LinearMPC(OnlineController):
                 )
             return None, "none: the signals known ahead move"
         where = "" if self._moves or not self._source.is_elsewhere else f" at {steady_state_in_words(self.task, True)}"
-        said = f"Riccati cost-to-go{where}"
+        description = f"Riccati cost-to-go{where}"
         if terminal == "cost" or self._is_whole.any():
-            return None, said
+            return None, description
         if self._source.at_edge and terminal is None:
             self._rest = self._source.end_at_rest()
             # At the edge of a constraint that may be violated sometimes, a model that is only nearly right must not
@@ -228,8 +228,8 @@ class LinearMPC(OnlineController):
         except NoInvariantSet as reason:
             if terminal == "set":
                 raise NotApplicable(f"task '{self.task.name}' has no terminal set: {reason}") from reason
-            return None, f"{said} without a set: {reason}"
-        return invariant, f"{said} and the maximal invariant set, {len(invariant.h)} rows"
+            return None, f"{description} without a set: {reason}"
+        return invariant, f"{description} and the maximal invariant set, {len(invariant.h)} rows"
 
     def _program(self, stages: Stages, going: int) -> _Program:
         control = linear_optimal_control(
@@ -349,11 +349,7 @@ class LinearMPC(OnlineController):
     @property
     def knowledge(self) -> Knowledge:
         """Objective, tuning and foresight of the controller."""
-        return Knowledge(
-            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
-            "the nominal model alone",
-            "a constant reference" if not self._moves else f"the reference {self.horizon} samples ahead",
-        )
+        return predictive_knowledge(self.horizon, self.terminal, not self._moves)
 
     @property
     def terminal(self) -> str:

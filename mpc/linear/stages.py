@@ -154,8 +154,8 @@ class ConstantStages(StageSource):
                 f"the steady state is not in the interior of the constraints, but on a bound of '{names[touching[0]]}' "
                 "or beyond; move the reference away from it"
             )
-        kept = np.isfinite(h)
-        about_rest = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[kept], h[kept]))
+        finite = np.isfinite(h)
+        about_rest = maximal_invariant_set(model.plant.A - model.plant.B @ K, Polyhedron(H[finite], h[finite]))
         return Polyhedron(about_rest.H, about_rest.h + about_rest.H @ model.x_ref)
 
     def stages(self, k: int, horizon: int, x: np.ndarray | None = None) -> Stages:

@@ -43,9 +43,9 @@ class Budgets:
         """The remainder (budgets,) for the decisions from sample ``k`` on, in state x (n,), discounted to that sample.
         If a sample is decided again, that sample and all later ones do not count as spent."""
         self._spent = {i: spent for i, spent in self._spent.items() if i < k}
-        spent_already = np.where(self._on_input, 0.0, self._excess_at(x, np.zeros(self._inputs)))
+        current_excess = np.where(self._on_input, 0.0, self._excess_at(x, np.zeros(self._inputs)))
         spent = sum((self.rates**i * excess for i, excess in self._spent.items()), start=np.zeros(len(self.limits)))
-        remaining = self.limits - spent - self.rates**k * spent_already
+        remaining = self.limits - spent - self.rates**k * current_excess
         return np.asarray(np.maximum(remaining, 0.0) / np.maximum(self.rates**k, _SMALLEST))
 
     def spend(self, x: np.ndarray, u: np.ndarray, k: int) -> None:

@@ -24,7 +24,7 @@ from mpc.nonlinear.integer_search import IntegerSearch
 from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
-from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, predictive_knowledge, quiet
 from mpc.solvers.hpipm import HPIPMMissing, Mode, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
@@ -195,11 +195,7 @@ class NonlinearMPC(OnlineController):
     def knowledge(self) -> Knowledge:
         """What it minimises, was made from, and knows in advance."""
         task: Task = self._arguments[0]
-        return Knowledge(
-            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
-            "the nominal model alone",
-            "a constant reference" if task.reference.is_constant else f"the reference {self.horizon} samples ahead",
-        )
+        return predictive_knowledge(self.horizon, self.terminal, task.reference.is_constant)
 
     @property
     def terminal(self) -> str:

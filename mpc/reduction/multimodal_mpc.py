@@ -95,9 +95,9 @@ class MultiModalMPC(OnlineController):
         self._iterations = 100 if max_iterations is None else max_iterations
         joint = int(np.prod([len(modes) for modes in self.model.modes]))
         self._shape = len(self.model.keep_out), joint, horizon
-        nothing = np.zeros(0, dtype=int)
+        no_modes = np.zeros(0, dtype=int)
         self.predictor.expect_fits(
-            Situation(np.zeros(len(task.plant.state)), self.model.prior, self._shape, nothing, 0)
+            Situation(np.zeros(len(task.plant.state)), self.model.prior, self._shape, no_modes, 0)
         )
         self._forget()
 
@@ -186,11 +186,11 @@ class MultiModalMPC(OnlineController):
             paths.append(self._path(x, np.concatenate([plan.u[i:], np.repeat(plan.u[-1:], i, axis=0)])))
         paths.append(self._path(x, reference))
         for bound in (self._lower, self._upper):
-            wished = np.where(np.isfinite(bound), bound, reference)
-            paths.append(self._path(x, reference, wished))
+            bound_inputs = np.where(np.isfinite(bound), bound, reference)
+            paths.append(self._path(x, reference, bound_inputs))
         return paths
 
-    def _path(self, x: np.ndarray, inputs: np.ndarray, wished: np.ndarray | None = None) -> np.ndarray:
+    def _path(self, x: np.ndarray, inputs: np.ndarray, bound_inputs: np.ndarray | None = None) -> np.ndarray:
         """The ego's states under inputs (N, m), or under what lies as far from them towards others as the hard
         constraints permit."""
         model = self.model
@@ -199,8 +199,8 @@ class MultiModalMPC(OnlineController):
         on_input = model.C[:, n:].any(axis=1)
         for t, u in enumerate(inputs):
             after = model.A @ path[-1] + model.B @ u + model.c
-            if wished is not None:
-                step = wished[t] - u
+            if bound_inputs is not None:
+                step = bound_inputs[t] - u
                 left = np.where(
                     on_input, model.d - model.C @ np.concatenate([path[-1], u]), model.d - model.C[:, :n] @ after
                 )

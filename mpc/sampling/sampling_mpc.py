@@ -16,7 +16,7 @@ from ctrl.terminal import terminal as terminal_cost
 from mpc.approximations import DOMAIN, HELD_AS_HARD, UNDISTURBED
 from mpc.fallback import Plan
 from mpc.memory import expect_dense
-from mpc.online import COLD_AFTER, OnlineController, SolveResult, quiet
+from mpc.online import COLD_AFTER, OnlineController, SolveResult, predictive_knowledge, quiet
 from mpc.sampling.intervention import Intervention
 from mpc.sampling.noise import coloured
 from mpc.sampling.rollouts import Prediction, Predictions, Rollouts
@@ -147,11 +147,7 @@ class SamplingMPC(OnlineController):
     def knowledge(self) -> Knowledge:
         """The objective, tuning and foresight of the controller."""
         task: Task = self._arguments[0]
-        return Knowledge(
-            f"the cost over {self.horizon} predicted samples and at their end ({self.terminal})",
-            "the nominal model alone",
-            "a constant reference" if task.reference.is_constant else f"the reference {self.horizon} samples ahead",
-        )
+        return predictive_knowledge(self.horizon, self.terminal, task.reference.is_constant)
 
     def reset(self) -> None:
         """Discards the last plan."""
@@ -293,9 +289,9 @@ def _by_order(prediction: Prediction) -> tuple[bool, float, float]:
 
 def _score(predictions: Predictions) -> np.ndarray:
     """The score to minimise: the cost of sequences that satisfy the hard constraints; the violation if none does."""
-    kept = (predictions.violation <= KEPT) & np.isfinite(predictions.cost)
-    if kept.any():
-        return np.where(kept, predictions.cost, np.inf)
+    admissible = (predictions.violation <= KEPT) & np.isfinite(predictions.cost)
+    if admissible.any():
+        return np.where(admissible, predictions.cost, np.inf)
     return np.where(np.isfinite(predictions.cost), predictions.violation, np.inf)
 
 

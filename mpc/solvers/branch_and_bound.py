@@ -113,9 +113,9 @@ class BranchAndBound:
         if best is None:
             if stopped is Status.SOLVED:
                 stopped = Status.INFEASIBLE if unknown == math.inf else Status.NUMERICAL
-            nothing = np.full(len(f), np.nan), np.full(len(lower), np.nan)
+            no_solution = np.full(len(f), np.nan), np.full(len(lower), np.nan)
             self.gap = math.inf
-            return Solution(stopped, *nothing, iterations, math.inf)
+            return Solution(stopped, *no_solution, iterations, math.inf)
         self.gap = max(0.0, cost - min(unknown, *(node.bound for node in nodes), cost))
         if unknown < cost and stopped is Status.SOLVED:
             stopped = Status.NUMERICAL  # a part of the search is unknown

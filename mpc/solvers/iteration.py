@@ -123,10 +123,10 @@ class CompiledIteration:
         )  # fmt: skip
 
     def _place_solver(self, qp: HPIPM) -> None:
-        data, (given, got, structs, calls) = self._data, qp.foreign()
-        self._kept.append((given, got, structs))
+        data, (given, outputs, structs, calls) = self._data, qp.foreign()
+        self._kept.append((given, outputs, structs))
         data.given = len(given)
-        for table, entries in ((data.set, given), (data.get, got)):
+        for table, entries in ((data.set, given), (data.get, outputs)):
             for i, entry in enumerate(entries):
                 table[i] = None if entry is None else ctypes.addressof(entry)
         data.qp, data.sol, data.argument, data.workspace = map(ctypes.addressof, structs)

@@ -83,14 +83,14 @@ class NLPSolver(ABC):
         """
         arrays = self._arrays if bounds is None else bounds
         d, rows = len(self.problem.lower), len(self.problem.g_lower)
-        nothing = np.full(d, np.nan), np.full(rows, np.nan)
+        no_solution = np.full(d, np.nan), np.full(rows, np.nan)
         if not (np.isfinite(guess).all() and np.isfinite(p).all()):
-            return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
+            return Solution(Status.NUMERICAL, *no_solution, 0, np.inf)
         try:
             result = self._solver(x0=guess, p=p, **(self._bounds if arrays is self._arrays else _named(arrays)))
             stats = self._solver.stats()
         except RuntimeError:  # CasADi's way to say that a function could not be evaluated
-            return Solution(Status.NUMERICAL, *nothing, 0, np.inf)
+            return Solution(Status.NUMERICAL, *no_solution, 0, np.inf)
         z, of_bounds, multipliers = (np.array(result[key])[:, 0] for key in ("x", "lam_x", "lam_g"))
         status = self._status(stats)
         residual = self.residual(z, of_bounds, multipliers, p, arrays)

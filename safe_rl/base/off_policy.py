@@ -87,8 +87,8 @@ class OffPolicySettings:
         expect_numbers(self, ("initial_log_temperature", "entropy"))
         if self.capacity < self.environments:
             raise InvalidValue(
-                f"{type(self).__name__}: capacity = {self.capacity} of environments = {self.environments}: the memory "
-                "does not hold one step of all; expected at least as many, such as 100_000"
+                f"{type(self).__name__}: capacity = {self.capacity}, environments = {self.environments}: the buffer "
+                "cannot hold one step of all environments; expected at least as many transitions, such as 100_000"
             )
 
 
@@ -170,7 +170,7 @@ class OffPolicy(Learner):
         return self
 
     def clone(self, controller: Callable[[Task], Controller], runs: int = RUNS) -> Self:
-        """Begins as a copy of a controller, and learns on from it.
+        """Starts as a copy of a controller and continues learning from there.
 
         The copy is fitted to `runs` runs of the controller, and to what the controller would do along as many runs of
         the copy. Then data come from the copy and its exploration, and for 2,000 updates only the critics learn.
@@ -193,7 +193,8 @@ class OffPolicy(Learner):
         environment = self.collector.environment
         if not isinstance(environment, VectorEnv):
             raise InvalidValue(
-                "clone() copies a controller of the plant's state, which only environments of a systems.Task have"
+                "clone() copies a controller that reads the plant's state, which only environments of a systems.Task "
+                "provide"
             )
         assert isinstance(self.task, Task)
         s = self.settings
@@ -222,7 +223,7 @@ class OffPolicy(Learner):
         """
         batched = BatchedFilter(safety_filter, self.device)
         if self.trials is not None or (self.prepared and not self.collector.lacks_filter):
-            raise InvalidValue("filtered() comes before the first update, and not with residual() or clone()")
+            raise InvalidValue("call filtered() before the first update, and not together with residual() or clone()")
         task, of_filter = self.task, safety_filter.task
         if isinstance(task, Task):
             if task.observation is not None:
@@ -232,8 +233,8 @@ class OffPolicy(Learner):
                 )
             if (of_filter.plant, of_filter.dt) != (task.plant, task.dt):
                 raise InvalidValue(
-                    f"the filter is that of {of_filter.plant.name} at {of_filter.dt:g} s, the task '{task.name}' of "
-                    f"{task.plant.name} at {task.dt:g} s; construct it with this task"
+                    f"the filter is for plant {of_filter.plant.name} at {of_filter.dt:g} s, but task '{task.name}' has "
+                    f"{task.plant.name} at {task.dt:g} s; construct the filter with this task"
                 )
         self.collector.set_filter(batched)
         for policy in self._policies():
@@ -251,16 +252,16 @@ class OffPolicy(Learner):
 
     def with_jump_start(self, start: JumpStart) -> Self:
         if isinstance(self.trials, CloneTrials):
-            raise InvalidValue("a clone begins as its controller already; leave out one of the two")
+            raise InvalidValue("a clone already starts as its controller; omit the jump start or the clone")
         return super().with_jump_start(start)
 
     def _expect_fresh(self, method: str) -> None:
         with_others = self.collector.jump_start is not None or self.collector.filter is not None
         if self.prepared or with_others or self.trials is not None:
-            raise InvalidValue(f"{method}() comes before the first update, once, without jump start or filter")
+            raise InvalidValue(f"call {method}() once, before the first update, and without a jump start or filter")
         if self.handler is not None:
             raise InvalidValue(
-                f"{method}() keeps the policy of least cost, whatever its constraints cost; learn without a handler"
+                f"{method}() selects the policy of least cost regardless of constraints; learn without a handler"
             )
 
     def choose_regulator(self) -> str:
@@ -269,7 +270,7 @@ class OffPolicy(Learner):
         if self.handler is not None or not stabilises(self.task):
             return ""
         self.residual()
-        return f"LQR brings the runs of task '{self.task.name}' to the reference: learning what to add to it"
+        return f"LQR brings the runs of task '{self.task.name}' to the reference; learning a residual on it"
 
     def _policies(self) -> list[Policy]:
         return [p for p in (self.policy, self.target_policy, self.mean_policy) if p is not None]
@@ -284,7 +285,7 @@ class OffPolicy(Learner):
 
     @property
     def actor_factor(self) -> float:
-        """On the step sizes of policy and temperature: 0 while the critics learn alone."""
+        """Factor on the step sizes of policy and temperature: 0 while the critics learn alone."""
         return float(self.trials is None or self.updates >= self.trials.waits)
 
     @abstractmethod
@@ -386,7 +387,9 @@ class OffPolicy(Learner):
             self.trials.load_state_dict(stored)
         self.buffer.load_state_dict(state["buffer"])
         if (self.buffer.size > 0) != (self.collector.steps > 0):
-            raise ValueError(f"{self.buffer.size} transitions are held of {self.collector.steps} steps")
+            raise ValueError(
+                f"{self.buffer.size} transitions for {self.collector.steps} steps; expected both or neither"
+            )
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
 

@@ -67,8 +67,8 @@ class PPOSettings:
         expect_numbers(self, ("entropy",))
         if self.batch_size > self.horizon * self.environments:
             raise InvalidValue(
-                f"PPOSettings: batch_size = {self.batch_size}, but a round brings horizon x environments = "
-                f"{self.horizon * self.environments} transitions; expected at most so many"
+                f"PPOSettings: batch_size = {self.batch_size}, but a round collects horizon x environments = "
+                f"{self.horizon * self.environments} transitions; expected at most as many"
             )
 
 
@@ -179,17 +179,17 @@ class PPO(Learner):
         data = _joined(rows)
         scaled, successor = self.policy.scale(data.observation), self.policy.scale(data.next_observation)
         shape = (1 + self._costs, s.horizon, s.environments)
-        now, then = (self.values(x).squeeze(1).view(shape) for x in (scaled, successor))
+        value, next_value = (self.values(x).squeeze(1).view(shape) for x in (scaled, successor))
         gain = (self.reward_scale * data.reward).unsqueeze(0)
         if self.constraints is not None:
             gain = torch.cat((gain, self.constraints.scaled(data.cost)))
         survival = self.discount * (1.0 - data.terminated.view(shape[1:]))
-        error = gain.view(shape) + survival * then - now
+        error = gain.view(shape) + survival * next_value - value
         advantage, last = torch.empty_like(error), torch.zeros_like(error[:, 0])
         for k in reversed(range(s.horizon)):
             last = error[:, k] + self.discount * s.trace * (1.0 - ends[k]) * last
             advantage[:, k] = last
-        target = (advantage + now).flatten(1)
+        target = (advantage + value).flatten(1)
         advantage = advantage.flatten(1)
         # One unit for all: the spread of the reward's advantage. A cost keeps its size against it.
         advantage = (advantage - advantage.mean(dim=1, keepdim=True)) / (advantage[0].std() + 1e-6)
@@ -251,7 +251,7 @@ class PPO(Learner):
         self._round = _Round(*(expect_like(given, mine, name) for given, mine, name in stored))
         self._order = expect_like(state["order"], self._order, "order")
         if not bool(((self._order >= 0) & (self._order < len(self._order))).all()):
-            raise ValueError("order holds numbers of no transition")
+            raise ValueError("order contains indices of no transition")
 
 
 def surrogates(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Tensor]:

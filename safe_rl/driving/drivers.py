@@ -37,7 +37,7 @@ class EgoDriver(ABC):
         self._lower, self._upper = task.input_bounds
         desired = float(x_ref[task.plant.state.where("speed")])
         self._law = lower(self.law(task.plant, desired), to="numpy")
-        self.approximations = ("drives by rules, in which neither the cost nor the constraints enter",)
+        self.approximations = ("follows fixed rules that depend neither on the cost nor on the constraints",)
 
     @staticmethod
     @abstractmethod

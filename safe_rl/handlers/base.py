@@ -66,7 +66,7 @@ class Handler(ABC):
         expect_choice(self.critics, f"{type(self).__name__}: critics", ("accumulated cost", "worst margin"))
         if self.critics == "worst margin" and self.source == "critics":
             raise InvalidValue(
-                "critics of the worst margin estimate no cost that a budget could be compared with; give "
+                "critics of the worst margin do not estimate a cost that can be compared with a budget; give "
                 "source='episodes'"
             )
         if self.members == 1 and self.caution != 0.0:

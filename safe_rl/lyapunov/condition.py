@@ -54,7 +54,7 @@ def local_shape(loop: ClosedLoop, scale: Scale, unit: float) -> np.ndarray:
     if not stable:
         raise InvalidValue(
             f"the linearised loop of '{loop.task.name}' has the eigenvalues {np.array2string(values, precision=4)} and "
-            "is not stable: no region of attraction can be proved of this law; fix the law"
+            "is not stable: no region of attraction can be proved for this law; give one that stabilises the reference"
         )
     if loop.continuous:
         P = solve_continuous_lyapunov(A.T, -np.eye(n))

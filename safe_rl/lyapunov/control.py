@@ -26,9 +26,9 @@ def field(task: Task, continuous: bool) -> Callable[[Tensor, Tensor], Tensor]:
     size = len(task.plant.disturbance)
 
     def undisturbed(x: Tensor, u: Tensor) -> Tensor:
-        nothing = torch.zeros(len(x), 0, dtype=x.dtype)
-        still = torch.zeros(len(x), size, dtype=x.dtype)
-        result: Tensor = f(x, u, still, nothing)
+        no_disturbance = torch.zeros(len(x), 0, dtype=x.dtype)
+        zero = torch.zeros(len(x), size, dtype=x.dtype)
+        result: Tensor = f(x, u, zero, no_disturbance)
         return result
 
     return undisturbed

@@ -91,7 +91,8 @@ def train_lyapunov(
     )
     if not np.isfinite([lower, upper]).all() or not (lower < upper).all():
         raise InvalidValue(
-            f"the box from {lower} to {upper} is unbounded or empty; give the one in which trajectories shall stay"
+            f"the box from {lower} to {upper} is unbounded or empty; give finite bounds, lower < upper, within which "
+            "trajectories have to stay"
         )
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     scale = Scale(task.reference.at(task.plant, 0)[0].astype(float), lower, upper)

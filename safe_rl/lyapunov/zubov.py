@@ -82,8 +82,8 @@ def simulated(
             break
     if arrived.sum() < 20:
         raise InvalidValue(
-            f"{int(arrived.sum())} of {starts} trajectories of '{loop.task.name}' arrive at the reference; there is no "
-            "region to learn: see to the controller, or take a smaller box"
+            f"only {int(arrived.sum())} of {starts} trajectories of '{loop.task.name}' arrive at the reference, too "
+            "few to learn a region from; improve the controller, or use a smaller box"
         )
     cost = np.cumsum(np.array(costs)[::-1], axis=0)[::-1]
     unit = float(np.quantile(cost[0][arrived], _LAID)) / -np.log(1.0 - _TOP)

@@ -179,8 +179,8 @@ class SampleModel:
         self._no_parameters, self._zero = self.array(np.zeros(0)), self.array(np.zeros(()))
         self._own = self.array(task.parameters_of(plant))
         self._largest = self.array(np.array(float(self._xp.finfo(self._placed["dtype"]).max)))
-        nothing = np.zeros((task.steps, len(plant.disturbance)))
-        self._known = None if plant.forecast is None else self.array(with_known(plant, nothing).T)
+        no_disturbance = np.zeros((task.steps, len(plant.disturbance)))
+        self._known = None if plant.forecast is None else self.array(with_known(plant, no_disturbance).T)
         discount = task.discount
         of = [isinstance(c.requirement, Budget) and c.requirement.of == "excess" for c in task.constraints]
         self._excess, self._spends_excess = self.array(np.array(of, dtype=float)) > self._zero, any(of)

@@ -203,8 +203,8 @@ def expect_device(device: Any) -> torch.device:
             torch.empty(0, device=known)
             return known
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device has its own
-        said = (str(error).strip().splitlines() or ["no message"])[0]
-        raise InvalidValue(f"device = {shown(device)}: {said}; use 'cpu', or 'cuda' where torch finds a GPU") from error
+        text = (str(error).strip().splitlines() or ["no message"])[0]
+        raise InvalidValue(f"device = {shown(device)}: {text}; use 'cpu', or 'cuda' where torch finds a GPU") from error
     raise InvalidValue(f"device = {shown(device)}; expected 'cpu', 'cuda' or a torch.device")
 
 

@@ -110,8 +110,8 @@ class VectorSensors:
             ValueError: arrays of another shape.
         """
         saved = [state[name] for name in ("taken", *Memory._fields)]
-        for there, here in zip(saved, (self._taken, *self._memory), strict=True):
-            if there.shape != here.shape:
-                raise ValueError(f"saved measurements of shape {tuple(there.shape)}; expected {tuple(here.shape)}")
-        self._taken, *memory = (there.to(self._taken).clone() for there in saved)
+        for array, current in zip(saved, (self._taken, *self._memory), strict=True):
+            if array.shape != current.shape:
+                raise ValueError(f"saved measurements of shape {tuple(array.shape)}; expected {tuple(current.shape)}")
+        self._taken, *memory = (array.to(self._taken).clone() for array in saved)
         self._memory = Memory(*memory)

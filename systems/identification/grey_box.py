@@ -188,15 +188,15 @@ def _range(plant: Plant, name: str) -> tuple[float, float]:
 
 def _at_bounds(values: dict[str, float], half: np.ndarray, bounds: np.ndarray) -> list[str]:
     """A sentence for each estimate that ended at the end of its range."""
-    said = []
+    remarks = []
     for i, (name, value) in enumerate(values.items()):
         near = bounds[:, i][np.abs(bounds[:, i] - value) <= 1e-2 * half[i]]
         if near.size:
-            said.append(
+            remarks.append(
                 f"{name} ended at {near[0]:g}, the end of its declared range: its interval means nothing, and the "
                 "plant lacks an effect that the data show, or the range is wrong"
             )
-    return said
+    return remarks
 
 
 def information_inverse(minimum: Minimum, names: Sequence[str]) -> np.ndarray:
@@ -208,9 +208,9 @@ def information_inverse(minimum: Minimum, names: Sequence[str]) -> np.ndarray:
     values, vectors = np.linalg.eigh(minimum.information / np.outer(scale, scale))
     if values[0] < 1e-10:
         share = np.abs(vectors[:, 0])
-        told = " and ".join(name for name, s in zip(names, share, strict=True) if s > 0.1 * share.max())
+        confounded = " and ".join(name for name, s in zip(names, share, strict=True) if s > 0.1 * share.max())
         raise InvalidValue(
-            f"the runs do not tell {told} apart: changing them together explains the data as well; fit fewer of them, "
-            "or excite the plant in another way"
+            f"the runs do not tell {confounded} apart: changing them together explains the data as well; fit fewer of "
+            "them, or excite the plant in another way"
         )
     return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale))

@@ -57,11 +57,11 @@ class NeuralNetwork(Regression):
         networks = []
         shares = np.arange(len(y)) * self.members // len(y)
         for j, start in enumerate(self._starts(z.shape[1])):
-            kept = shares != j
-            network = _Network(z[kept].mean(axis=0), _widths(z[kept]), centre, scale, start, *_FIRST)
+            own = shares != j
+            network = _Network(z[own].mean(axis=0), _widths(z[own]), centre, scale, start, *_FIRST)
             for _ in range(_ROUNDS):
-                network = _reweighed(_trained(network, z[kept], y[kept]), z[kept], y[kept])
-            networks.append(_trained(network, z[kept], y[kept], _ROUNDS * _STEPS))
+                network = _reweighed(_trained(network, z[own], y[own]), z[own], y[own])
+            networks.append(_trained(network, z[own], y[own], _ROUNDS * _STEPS))
         return _FittedEnsemble(tuple(networks), tuple(self._starts(z.shape[1])), shares, z, y)
 
     def _starts(self, d: int) -> list[np.ndarray]:
@@ -166,12 +166,12 @@ class _FittedEnsemble(FittedRegression):
         starts, shares, z, y = self._data
         networks = []
         for j, (network, start) in enumerate(zip(self.networks, starts, strict=True)):
-            kept = ~samples & (shares != j)
-            if not kept.any():  # the samples left out hold all that this member has
-                kept = ~samples
-            smooth = _trained(network.at(start, *_FIRST), z[kept], y[kept])  # the first round of the fit
+            own = ~samples & (shares != j)
+            if not own.any():  # the samples left out hold all that this member has
+                own = ~samples
+            smooth = _trained(network.at(start, *_FIRST), z[own], y[own])  # the first round of the fit
             first = network.at(smooth.weights, network.decay, network.precision)
-            networks.append(_trained(first, z[kept], y[kept], _ROUNDS * _STEPS))
+            networks.append(_trained(first, z[own], y[own], _ROUNDS * _STEPS))
         return _FittedEnsemble(tuple(networks), starts, shares[~samples], z[~samples], y[~samples])
 
 

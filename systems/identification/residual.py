@@ -215,10 +215,10 @@ def fit_residual(
         functions[i] = fitted = regression.fit(z, residuals[:, i])
         for fold in folds:
             errors[fold, i] -= fitted.without(fold).predict(z[fold])[0]
-    said = dict.fromkeys(remark for f in functions if f is not None for remark in f.remarks)
+    texts = dict.fromkeys(remark for f in functions if f is not None for remark in f.remarks)
     covariance = errors.T @ errors / len(errors)
     plant = _plant(sampling, function, functions)
-    return ResidualFit(plant, sampling, tuple(functions), function, errors, covariance, (*runs.remarks, *said))
+    return ResidualFit(plant, sampling, tuple(functions), function, errors, covariance, (*runs.remarks, *texts))
 
 
 def _folds(runs: Runs) -> list[np.ndarray]:

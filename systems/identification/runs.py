@@ -86,9 +86,9 @@ class Runs:
         for r, step in enumerate(steps):
             if (step <= 0).any():
                 k = int(np.argmax(step <= 0))
-                said = "repeats" if step[k] == 0 else "decreases"
+                verb = "repeats" if step[k] == 0 else "decreases"
                 raise InvalidValue(
-                    f"the time of run {r} {said} at row {k + 1} ({times[r][k]:g} s, then {times[r][k + 1]:g} s); drop "
+                    f"the time of run {r} {verb} at row {k + 1} ({times[r][k]:g} s, then {times[r][k + 1]:g} s); drop "
                     "doubled rows, sort the rows by time, and begin a new run where a clock was reset"
                 )
         dt = float(np.median(np.concatenate(steps)))
@@ -183,23 +183,23 @@ class Runs:
     def remarks(self) -> tuple[str, ...]:
         """Limitations of these data, one sentence each; empty if there are none."""
         x, u, after = self.transitions()
-        said = []
+        texts = []
         for signal, column in zip((*self.state, *self.input), np.hstack([x, u]).T, strict=True):
             if np.ptp(column) == 0.0:
-                said.append(
+                texts.append(
                     f"{signal.name} is constant ({column[0]:g} {signal.unit}): its effect cannot be told from an "
                     "offset; excite it, or leave it out"
                 )
         for signal, before, later in zip(self.state, x.T, after.T, strict=True):
             held = np.mean(before == later)
             if np.ptp(before) > 0.0 and held > 0.5:
-                said.append(
+                texts.append(
                     f"{signal.name} repeats its last value at {held:.0%} of the samples: it is measured more seldom "
                     "than it is logged; take every second sample, or fewer"
                 )
         if len(self) == 1:
-            said.append("there is one run: nothing can be held out to validate a model; record another")
-        return tuple(said)
+            texts.append("there is one run: nothing can be held out to validate a model; record another")
+        return tuple(texts)
 
     def __repr__(self) -> str:
         names = ", ".join((*self.state.names, *self.input.names))

@@ -236,7 +236,7 @@ def _coverage(fit: Fit, residuals: Sequence[np.ndarray], projections: Sequence[n
     for i, deviation in enumerate(fit.deviations):
         share = np.concatenate([np.sqrt(np.maximum(np.diag(m[i]), 0.0)) for m in projections])
         errors = np.concatenate([e[:, i] for e in residuals])
-        told = share > 1e-6  # an error that the choice of the start takes away entirely tells nothing
-        inside = np.abs(errors[told]) <= _QUANTILE * float(deviation) * share[told]
-        rates.append(Rate(int(inside.sum()), int(told.sum())))
+        informative = share > 1e-6  # an error that the choice of the start takes away entirely tells nothing
+        inside = np.abs(errors[informative]) <= _QUANTILE * float(deviation) * share[informative]
+        rates.append(Rate(int(inside.sum()), int(informative.sum())))
     return tuple(rates)

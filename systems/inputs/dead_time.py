@@ -79,10 +79,10 @@ class DelayedInputs(SampledPlant):
         for begin, end in pairwise(shares):
             held = ca.vertcat(*[self._acting(name, x, u, begin) for name in self.inner.input.names])
             after = Vector(self.inner.state, self.advance(after, held, w, end - begin), "state")
-        kept = [
+        past_inputs = [
             x[f"{name}_{i - 1}_ago"] if i > 1 else u[name] for name, count in self._kept() for i in range(1, count + 1)
         ]
-        return ca.vertcat(after.column, *kept)
+        return ca.vertcat(after.column, *past_inputs)
 
     def _acting(self, name: str, x: Vector, u: Vector, share: float) -> Any:
         """What acts from ``share`` of a sample on."""

@@ -71,9 +71,9 @@ class RateInputs(AugmentedPlant):
         return np.asarray(reference.at(self.inner, k)[1][..., self._at()])
 
     def input_reference(self, reference: Reference, k: np.ndarray, dt: float) -> np.ndarray:
-        now, later = (reference.at(self.inner, sample)[1] for sample in (k, np.asarray(k) + 1))
-        inputs = np.array(now)
-        inputs[..., self._at()] = ((later - now) / dt)[..., self._at()]
+        current, following = (reference.at(self.inner, sample)[1] for sample in (k, np.asarray(k) + 1))
+        inputs = np.array(current)
+        inputs[..., self._at()] = ((following - current) / dt)[..., self._at()]
         return inputs
 
     def _at(self) -> list[int]:

@@ -123,8 +123,8 @@ def _expression(instruction: Instruction, name: Mapping[int, str], program: Prog
         if len(program.inputs[int(which)].shape) == 2:
             return f"i{which}[..., {row}, {column}]"
         return arithmetic.component.format(f"i{which}", row)
-    lonely = instruction.op in arithmetic.arrays or all(isinstance(a, float) for a in _numbers(instruction))
-    constant = arithmetic.constant if lonely else "({0})"
+    as_array = instruction.op in arithmetic.arrays or all(isinstance(a, float) for a in _numbers(instruction))
+    constant = arithmetic.constant if as_array else "({0})"
     texts = [_operand(a, name, constant) for a in instruction.args]
     if instruction.op.startswith("call "):
         _, called, output = instruction.op.split()

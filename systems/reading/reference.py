@@ -87,8 +87,8 @@ class ReferencePath:
         reference, whether it is an equilibrium."""
         steps = 1 if self.task.reference.is_constant else self.task.steps
         x, u = self.window(0, steps + 1)
-        still = with_known(self.task.plant, np.zeros((steps, len(self.task.plant.disturbance))))
-        (after,) = values_at(self.task.dynamics.function(), x[:-1], u[:-1], still, np.zeros((steps, 0)))
+        disturbances = with_known(self.task.plant, np.zeros((steps, len(self.task.plant.disturbance))))
+        (after,) = values_at(self.task.dynamics.function(), x[:-1], u[:-1], disturbances, np.zeros((steps, 0)))
         gap = np.abs(self.state.deviation(after, x[1:]))
         size = np.minimum(1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None], self.sizes[0])
         return bool((gap <= STILL * size).all())

@@ -220,7 +220,7 @@ def test_learned_policies_and_learners_say_what_they_are() -> None:
     learner = SAC(cartpole_track())
     assert "ignores the constraint 'track'" in learner.approximations
     assert (
-        "meets the budget of 'track' on average over runs, not in every one"
+        "meets the budget of 'track' on average over runs, not in every run"
         in SACLagrangian(cartpole_track()).approximations
     )
     controller = PolicyController(cartpole_track(), learner.result)

@@ -27,10 +27,10 @@ def test_verify_says_what_the_proved_set_keeps_and_survives(
     assert "constraints domain: kept" in said
     reached = float(said.split("\nreaches: position")[1].split("speed ")[1].split()[0])
     assert reached <= 1.0, "the set that was lowered is meant, and the speed limit is 1 m/s"
-    assert "'speed limit' (hard): kept by every state" in said
+    assert "'speed limit' (hard): satisfied in every state" in said
     assert said.count("survives proved: no trajectory leaves {V <= ") == 2
     assert main(["verify", "--check", "c.json", "--points", "5"]) == 0
-    assert "'speed limit' (hard): kept by every state" in capsys.readouterr().out
+    assert "'speed limit' (hard): satisfied in every state" in capsys.readouterr().out
 
 
 def test_a_rate_that_says_nothing_is_not_shown(

@@ -155,9 +155,9 @@ def damaged(good: Path, tmp_path: Path, what: str) -> Path:
         ("empty", "an empty file"),
         ("header", "cut off inside its header"),
         ("cut", "cut off"),
-        ("long", "followed by foreign bytes"),
+        ("long", "followed by other data"),
         ("bit", "checksum"),
-        ("version", "written in format 99"),
+        ("version", "a checkpoint of format 99"),
         ("foreign", "not a checkpoint of this package"),
     ],
 )
@@ -193,7 +193,7 @@ def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for pickled in (archive.getvalue(), pickle.dumps(Payload())):
         for payload in (pickled, struct.pack("<Q", len(pickled)) + pickled, struct.pack("<Q", 2) + b"{}" + pickled):
             evil.write_bytes(sealed(payload, version))
-            with pytest.raises(CheckpointError, match="train it again" if version == 1 else "not what save"):
+            with pytest.raises(CheckpointError, match="train it again" if version == 1 else "not written by save"):
                 read_checkpoint(evil, "DSACT")
     assert not (tmp_path / "executed").exists()
     with pytest.raises(TypeError, match="Payload cannot be stored in a file"):
@@ -267,7 +267,7 @@ def test_content_that_save_does_not_write_is_refused(tmp_path: Path, case: int) 
     text, tensors = HOSTILE[case]
     data = json.dumps(text).encode()
     (tmp_path / "bad").write_bytes(sealed(struct.pack("<Q", len(data)) + data + tensors))
-    with pytest.raises(CheckpointError, match="bad: its content is not what save"):
+    with pytest.raises(CheckpointError, match="bad: its content was not written by save"):
         read_checkpoint(tmp_path / "bad", "x")
 
 
@@ -281,7 +281,7 @@ def test_a_policy_is_no_larger_than_its_tensors(tmp_path: Path) -> None:
         write_checkpoint(
             tmp_path / "q", "policy", {**good, "state": state, **{k: changes[k] for k in changes if k in good}}
         )
-        with pytest.raises(CheckpointError, match=rf"q: not the content of a policy \(.*{reason}"):
+        with pytest.raises(CheckpointError, match=rf"q: not a valid policy: .*{reason}"):
             Policy.load(tmp_path / "q")
 
     refused("weights of shapes", network__biases__0=torch.zeros(10**6), hidden=[10**6])
@@ -394,7 +394,7 @@ def test_a_full_disk_costs_neither_the_run_nor_its_end(tmp_path: Path, monkeypat
     learner = DSACT(swing_up(), settings=TINY)
     with pytest.warns(UserWarning, match="No space left on device") as told:
         learner.learn(20, progress=False, checkpoint=tmp_path / "disk" / "run", checkpoint_every=5)
-    assert [str(one.message).startswith("no checkpoint after") for one in told] == [True, True, True, False]
+    assert [str(one.message).startswith("no checkpoint was written after") for one in told] == [True, True, True, False]
     assert learner.checkpoint == tmp_path / "run"
     assert f"the last one is {tmp_path / 'run'}" in str(told[-1].message)
     assert DSACT.load(tmp_path / "run", swing_up()).updates == 20
@@ -403,7 +403,7 @@ def test_a_full_disk_costs_neither_the_run_nor_its_end(tmp_path: Path, monkeypat
 def test_a_log_that_is_none_is_left_alone(tmp_path: Path) -> None:
     for text in ("mine", "a,b\n1,2\n", "updates,x\nmany,2\n", "updates\n\x00", "\xff"):
         (tmp_path / "progress.csv").write_bytes(text.encode("latin-1"))
-        with pytest.raises(FileError, match=r"progress\.csv: no log of a training .* move it"):
+        with pytest.raises(FileError, match=r"progress\.csv: not a training log .* move it"):
             DSACT(swing_up(), settings=TINY).learn(1, progress=False, log=tmp_path)
         assert (tmp_path / "progress.csv").read_bytes() == text.encode("latin-1")
 

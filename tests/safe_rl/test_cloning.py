@@ -200,9 +200,9 @@ def test_what_cannot_be_copied_is_refused() -> None:
         copied.clone(LQR)
     with pytest.raises(InvalidValue, match="once"):
         copied.residual()
-    with pytest.raises(InvalidValue, match="leave out one"):
+    with pytest.raises(InvalidValue, match="omit the jump start"):
         copied.guided(LQR)
-    with pytest.raises(InvalidValue, match="without jump start or filter"):
+    with pytest.raises(InvalidValue, match="without a jump start or filter"):
         fresh().guided(LQR).clone(LQR)
     with pytest.raises(InvalidValue, match="a factory of controllers"):
         fresh().clone(LQR(TASK))

@@ -143,9 +143,9 @@ def test_a_run_resumes_to_the_bit_with_its_filter_and_with_no_other(tmp_path: Pa
     once = begun(DSACT).learn(60, progress=False)
     half = begun(DSACT).learn(30, progress=False)
     half.save(tmp_path / "half.pt")
-    with pytest.raises(InvalidValue, match="begun with a safety filter; give it again"):
+    with pytest.raises(InvalidValue, match="started with a safety filter; give it again"):
         DSACT.load(tmp_path / "half.pt", TASK).learn(60, progress=False)
-    with pytest.raises(InvalidValue, match=r"begun with a barrier filter of 'can stop'.* at 5 per second"):
+    with pytest.raises(InvalidValue, match=r"started with a barrier filter of 'can stop'.* at 5 per second"):
         DSACT.load(tmp_path / "half.pt", TASK).filtered(BarrierFilter(TASK, [can_stop(0.85)], rate=4.0))
     resumed = DSACT.load(tmp_path / "half.pt", TASK).filtered(FILTER).learn(60, progress=False)
     assert_same_run(once, resumed)
@@ -167,7 +167,9 @@ def test_the_policy_and_its_filter_are_one_controller(tmp_path: Path) -> None:
     # A policy remembers that its inputs need a filter, in its file too.
     learner.result.save(tmp_path / "a.policy")
     for controller in (alone, PolicyController.load(TASK, tmp_path / "a.policy"), behind):
-        assert any("trained behind a barrier filter of 'can stop'" in text for text in controller.approximations or ())
+        assert any(
+            "was trained with a barrier filter of 'can stop'" in text for text in controller.approximations or ()
+        )
     assert not any("behind" in text for text in begun(SAC, None).controller().approximations)
     assert Policy.load(tmp_path / "a.policy").filtered_by == FILTER.description
     # An assessment is of the policy with the filter, if it is given.
@@ -195,20 +197,20 @@ class Other(SafetyFilter):
 
 
 def test_what_cannot_be_learned_through_is_refused() -> None:
-    with pytest.raises(NotApplicable, match="Other decides on one input after another"):
+    with pytest.raises(NotApplicable, match="Other cannot filter inputs in batches"):
         begun(SAC, Other(TASK))
     task, _ = two_inputs()
     both = [Inequality(str(k), lambda x, u, k=k: x[task.plant.state.names[k]] - 1.0) for k in (0, 1)]
     with pytest.raises(NotApplicable, match="2 conditions on 2 inputs"):
         BatchedFilter(BarrierFilter(task, both))
     other = with_hard_constraints(cartpole_track())
-    with pytest.raises(InvalidValue, match="construct it with this task"):
+    with pytest.raises(InvalidValue, match="construct the filter with this task"):
         begun(SAC, BarrierFilter(other, rate=1.0))
     with pytest.raises(InvalidValue, match="before the first update"):
         begun(SAC, None).learn(1, progress=False).filtered(FILTER)
-    with pytest.raises(InvalidValue, match="without jump start or filter"):
+    with pytest.raises(InvalidValue, match="without a jump start or filter"):
         begun(SAC).residual()
-    with pytest.raises(InvalidValue, match=r"not with residual\(\) or clone\(\)"):
+    with pytest.raises(InvalidValue, match=r"not together with residual\(\) or clone\(\)"):
         begun(SAC, None).residual().filtered(FILTER)
 
 

@@ -242,7 +242,7 @@ def test_what_does_not_go_together_is_refused_in_words() -> None:
         MeasuredWindow(past=-1)
     with pytest.raises(InvalidValue, match="not a function of the state"):
         task.observe_function()
-    with pytest.raises(NotApplicable, match="clone on"):
+    with pytest.raises(NotApplicable, match="clone it on"):
         DSACT(task, settings=TINY[DSACT]).clone(LQR, runs=1)
     with pytest.raises(NotApplicable, match="observes something other"):
         DSACT(task, settings=TINY[DSACT]).residual()

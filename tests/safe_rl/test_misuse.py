@@ -38,10 +38,10 @@ def environment() -> Any:
         (lambda: DSACTSettings(critic_rate=float("nan")), "critic_rate = nan; expected a finite number above 0"),
         (lambda: DSACTSettings(hidden=(64, 0)), r"hidden = \(64, 0\); expected whole numbers of at least 1"),
         (lambda: DSACTSettings(hidden=64), "hidden = 64; expected whole numbers"),  # type: ignore[arg-type]
-        (lambda: DSACTSettings(capacity=30), "capacity = 30 of environments = 40: the memory does not hold one step"),
+        (lambda: DSACTSettings(capacity=30), "capacity = 30, environments = 40: the buffer cannot hold one step"),
         (
             lambda: PPOSettings(environments=2, horizon=8),
-            "batch_size = 256, but a round brings horizon x environments = 16",
+            "batch_size = 256, but a round collects horizon x environments = 16",
         ),
         (lambda: PPOSettings(trace=1.5), "trace = 1.5; expected a finite number of at least 0, at most 1"),
         (lambda: DSACTSettings(delay=True), "delay = True; expected a whole number"),

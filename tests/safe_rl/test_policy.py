@@ -104,7 +104,7 @@ def test_onnx_equals_torch_and_states_its_contract(tmp_path: Path) -> None:
     assert stated["output"]["high"] == [2.0, 10.0]
     assert stated["input"]["signals"] == ["a [m]", "b [rad]", "c [m/s]"]
     assert stated["discount"] == 0.99
-    with pytest.raises(ValueError, match="1 action signals given, the policy has 2"):
+    with pytest.raises(ValueError, match=r"action_signals = .*; expected 2 names"):
         export_onnx(policy, tmp_path / "p.onnx", action_signals=["force [N]"])
 
 

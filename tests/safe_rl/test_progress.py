@@ -59,7 +59,7 @@ def test_a_log_that_cannot_be_written_ends_and_the_run_does_not(tmp_path: Path) 
         monitor.show(RECORD)
         (tmp_path / "progress.csv").unlink()
         (tmp_path / "progress.csv").mkdir()
-        with pytest.warns(UserWarning, match=r"the log ends here: '.*progress\.csv' cannot be written"):
+        with pytest.warns(UserWarning, match=r"the log stops here: '.*progress\.csv' cannot be written"):
             monitor.show(RECORD)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -94,7 +94,7 @@ def test_a_thread_of_tensorboard_that_a_full_disk_ends_is_a_warning(tmp_path: Pa
         with monitored(tmp_path) as monitor:
             if monitor._board is None:
                 pytest.skip("needs TensorBoard")
-            with pytest.warns(UserWarning, match="TensorBoard's files end here: No space"):
+            with pytest.warns(UserWarning, match="TensorBoard's files are not written any further: No space"):
                 run(Writer())
             run(Mine())
         assert seen == ["[Errno 28] mine"]

@@ -179,7 +179,7 @@ def test_a_share_of_0_leaves_the_regulators_law() -> None:
     policy.regulator.share.fill_(0.0)
     controller = PolicyController(TASK, policy)
     assert isinstance(controller.law, SaturatedLinear)
-    assert "adds nothing to its regulator: no trial in training was better" in controller.approximations
+    assert "adds nothing to its regulator, since no trial in training improved on it" in controller.approximations
     for x in np.random.default_rng(0).normal(0, 2.0, (200, 2)):
         assert controller.step(x, 0).input == np.clip(controller.law(x), *TASK.input_bounds)
 
@@ -227,7 +227,7 @@ def test_what_no_residual_can_be_learned_of_is_refused() -> None:
         DSACPID(two_budgets(), settings=TINY[DSACT]).residual()  # type: ignore[attr-defined]
     with pytest.raises(InvalidValue, match="once"):
         begun().residual()
-    with pytest.raises(InvalidValue, match="leave out one"):
+    with pytest.raises(InvalidValue, match="omit the jump start"):
         begun().with_jump_start(JumpStart(TASK, LQR))
     with pytest.raises(InvalidValue, match="a factory of controllers"):
         SAC(TASK, settings=TINY[SAC]).residual(LQR(TASK))  # type: ignore[arg-type]

@@ -93,10 +93,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a list": ({"whole": [np.zeros(2), 0.0, False, False, {}]}, "expected .observation, reward"),
     "wider actions": (
         {"act": spaces.Box(-2.0, 2.0, (1,), np.float32)},
-        r"acts in Box\(-2.0.*as the first copy did at first",
+        r"action space is Box\(-2.0.*that of the first copy",
     ),
-    "more actions": ({"act": spaces.Box(-1.0, 1.0, (2,), np.float32)}, "acts in Box"),
-    "discrete actions": ({"act": spaces.Discrete(3)}, r"acts in Discrete\(3\)"),
+    "more actions": ({"act": spaces.Box(-1.0, 1.0, (2,), np.float32)}, "action space is Box"),
+    "discrete actions": ({"act": spaces.Discrete(3)}, r"action space is Discrete\(3\)"),
     "reset of nothing": ({"reset": lambda found: None}, r"reset\(\) returned None; expected the pair"),
     "reset of an observation": ({"reset": lambda found: found[0]}, r"reset\(\) returned .*the pair"),
     "reset to nan": ({"reset": lambda found: (SPOILT, {})}, "entry 1 of the observation is nan"),
@@ -207,13 +207,13 @@ def sees(space: Any) -> Callable[[], Any]:
         (acts(spaces.Box(-1.0, 1.0, (2, 2))), "flat, finite Box"),
         (acts(spaces.Dict({"a": spaces.Box(-1.0, 1.0, (1,))})), "flat, finite Box"),
         (acts(None), "flat, finite Box"),
-        (sees(spaces.Discrete(5)), "learners see a flat Box"),
-        (sees(spaces.MultiDiscrete([2, 3])), "learners see a flat Box"),
-        (sees(spaces.MultiBinary(4)), "learners see a flat Box"),
-        (sees(spaces.Box(0.0, 1.0, (3, 3))), "learners see a flat Box"),
-        (sees(spaces.Tuple([spaces.Box(0.0, 1.0, (1,))])), "learners see a flat Box"),
+        (sees(spaces.Discrete(5)), "expected a flat Box"),
+        (sees(spaces.MultiDiscrete([2, 3])), "expected a flat Box"),
+        (sees(spaces.MultiBinary(4)), "expected a flat Box"),
+        (sees(spaces.Box(0.0, 1.0, (3, 3))), "expected a flat Box"),
+        (sees(spaces.Tuple([spaces.Box(0.0, 1.0, (1,))])), "expected a flat Box"),
         (sees(spaces.Dict({"a": spaces.Box(0.0, 1.0, (1,))})), "FlattenObservation"),
-        (sees(None), "learners see a flat Box"),
+        (sees(None), "expected a flat Box"),
     ],
 )
 def test_spaces_that_no_learner_can_use_are_refused_at_once(make: Callable[[], Any], said: str) -> None:
@@ -243,7 +243,7 @@ def test_copies_that_differ_and_resets_without_seed_are_refused() -> None:
         def reset(self) -> Any:  # type: ignore[override]
             return super().reset()
 
-    with pytest.raises(InvalidValue, match=r"'cart': reset\(\).* takes no seed, so no run could be repeated"):
+    with pytest.raises(InvalidValue, match=r"'cart': reset\(\).* takes no seed, so runs cannot be reproduced"):
         task(Unseeded)
 
 

@@ -87,14 +87,14 @@ def frames(loop: ClosedLoop, V: Lyapunov) -> list[Frame]:
 
 def _independent(directions: list[np.ndarray], n: int) -> np.ndarray:
     """The directions (k, n) that are linearly independent of the preceding ones."""
-    kept = np.zeros((0, n))
+    independent = np.zeros((0, n))
     for direction in directions:
-        if len(kept) == n:
+        if len(independent) == n:
             break
-        grown = np.vstack([kept, direction / max(float(np.linalg.norm(direction)), 1e-300)])
+        grown = np.vstack([independent, direction / max(float(np.linalg.norm(direction)), 1e-300)])
         if np.linalg.svd(grown, compute_uv=False).min() > 1e-3:
-            kept = grown
-    return kept
+            independent = grown
+    return independent
 
 
 def _conjugate(rows: np.ndarray, P: np.ndarray, A: np.ndarray, continuous: bool) -> np.ndarray:

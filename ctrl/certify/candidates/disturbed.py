@@ -39,9 +39,7 @@ def disturbances(task: Task) -> dict[str, tuple[float, float]]:
     drawn = {name: (low, high) for name, low, high in zip(declared.names, lower.tolist(), upper.tolist(), strict=True)}
     drawn = {name: ends for name, ends in drawn.items() if ends != (0.0, 0.0)}
     if not drawn:
-        raise NotApplicable(
-            f"task '{task.name}' is not disturbed; give its disturbance a distribution, such as Uniform(...)"
-        )
+        raise NotApplicable(f"task '{task.name}' has no disturbance; give it a distribution, such as Uniform(...)")
     return drawn
 
 

@@ -105,8 +105,8 @@ def sampled_basin(
     inner[whole] = 1.0
     for _ in range(10):
         middle = 0.5 * (inner + outer)
-        good = arriving(centre + directions * middle[:, None])
-        inner, outer = np.where(good, np.maximum(middle, inner), inner), np.where(good, outer, middle)
+        arrived = arriving(centre + directions * middle[:, None])
+        inner, outer = np.where(arrived, np.maximum(middle, inner), inner), np.where(arrived, outer, middle)
     return Basin(centre, directions, np.where(whole, 1.0, inner))
 
 
@@ -160,18 +160,18 @@ def fitted(
         near = _worsened(loop, basis, c, near, rng)
         growth = _growth(loop, basis, c, near)
         far = np.concatenate([basin.beyond(s) for s in rng.random(20)])
-        open_ = far[basis.values(far) @ c < 1.0]
+        too_low = far[basis.values(far) @ c < 1.0]
         bad = np.flatnonzero(growth > -0.3 * rate)
-        if not len(bad) and not len(open_):
+        if not len(bad) and not len(too_low):
             break
         worst = bad[np.argsort(-growth[bad])][: _ADDED // 2]
         some = rng.choice(bad, min(len(bad), _ADDED // 2), replace=False) if len(bad) else bad
         inside = np.concatenate([inside, near[np.unique(np.concatenate([worst, some]))]])
-        outside = np.concatenate([outside, open_[:_ADDED]])
+        outside = np.concatenate([outside, too_low[:_ADDED]])
     if c is None:
         raise InvalidValue(
-            f"no polynomial of degree {degree} decreases at the samples of '{loop.task.name}'; take a smaller share or "
-            "margin, or a higher degree"
+            f"no polynomial of degree {degree} decreases at all samples of '{loop.task.name}'; reduce share or margin, "
+            "or raise the degree"
         )
     return SymbolicLyapunov(basis.function(c), Interval.of(centre))
 
@@ -236,6 +236,6 @@ def _solve(
 
 def _is_odd(loop: ClosedLoop, x: np.ndarray, centre: np.ndarray) -> bool:
     """Whether the loop is symmetric about the equilibrium, in which case V should be, too."""
-    there, back = loop(x), loop(2 * centre - x)
-    mirrored = -there if loop.continuous else 2 * centre - there
-    return bool(np.allclose(back, mirrored, rtol=1e-9, atol=1e-9))
+    after, mirrored_after = loop(x), loop(2 * centre - x)
+    mirrored = -after if loop.continuous else 2 * centre - after
+    return bool(np.allclose(mirrored_after, mirrored, rtol=1e-9, atol=1e-9))

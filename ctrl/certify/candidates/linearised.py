@@ -34,8 +34,8 @@ def riccati(task: Task) -> QuadraticLyapunov:
         weak = np.abs(np.linalg.eigh(P)[1][:, 0])
         names = [name for name, a in zip(task.plant.state.names, weak, strict=True) if a > 0.1]
         raise InvalidValue(
-            f"task '{task.name}': its cost hardly depends on {', '.join(names)}, so its Riccati solution bounds no "
-            f"region ({error}); lyapunov(task, law) weighs every state"
+            f"task '{task.name}': its cost barely depends on {', '.join(names)}, so sublevel sets of its Riccati "
+            f"solution may be unbounded ({error}); use lyapunov(task, law), which weights every state"
         ) from error
 
 
@@ -111,8 +111,8 @@ def _expect_attractive(loop: ClosedLoop, rest: RestPoint) -> None:
         kind, bound = ("a real part", "< 0") if loop.continuous else ("a modulus", "< 1")
         where = ", ".join(f"{a:.4g}" for a in rest.box.mid)
         raise NotApplicable(
-            f"task '{loop.task.name}': the closed loop rests at [{where}], but is not attracted to it: the linearised "
-            f"loop has an eigenvalue of {kind} of {rest.growth:.4g}, where {bound} is needed; "
-            f"{behaviour_around(loop, rest)}. Nothing can be proved of such a law: train it longer, or let it begin "
+            f"task '{loop.task.name}': the equilibrium of the closed loop at [{where}] is not attractive: the "
+            f"linearised loop has an eigenvalue with {kind} of {rest.growth:.4g}, expected {bound}; "
+            f"{behaviour_around(loop, rest)}. No region of attraction can be proved; train the law longer, or start "
             "from a regulator"
         )

@@ -52,10 +52,12 @@ def reshaped(
         InvalidValue: the box is not bounded.
     """
     if loop.continuous:
-        raise NotApplicable("V is reshaped by samples one step apart; give a loop that is evaluated once per sample")
+        raise NotApplicable(
+            "V is reshaped from samples one step apart; expected a loop in discrete time (continuous=False)"
+        )
     lower, upper = loop.domain if box is None else box
     if not np.isfinite([lower, upper]).all():
-        raise InvalidValue(f"box from {lower} to {upper}; expected a bounded one, whose share is to be filled")
+        raise InvalidValue(f"box from {lower} to {upper}; expected finite bounds, between which samples are drawn")
     rng, n, centre = np.random.default_rng(expect_seed(seed)), len(V.P), V.middle
     expect_whole(rounds, "rounds", least=1)
     even = rng.uniform(lower, upper, (_SAMPLES, n))

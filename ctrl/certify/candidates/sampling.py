@@ -83,7 +83,9 @@ def sampled_region(
         InvalidValue: the box is not bounded.
     """
     if not np.isfinite([lower, upper]).all():
-        raise InvalidValue(f"box from {lower} to {upper}; starts can only be drawn evenly from a bounded one")
+        raise InvalidValue(
+            f"box from {lower} to {upper}; expected finite bounds, between which initial states are drawn uniformly"
+        )
     x = np.random.default_rng(expect_seed(seed)).uniform(lower, upper, (draws, len(lower)))
     arrived = arrives(step, x, centre, lower, upper, steps)
     return SampledRegion(Rate(int(arrived.sum()), draws), float(np.prod(upper - lower)))
@@ -162,24 +164,27 @@ def sampled_limit(
         directions = sphere / np.abs(sphere).max(axis=1, keepdims=True)
         directions = np.where(directions > 0, directions * (upper - centre), directions * (centre - lower))
     else:
-        raise InvalidValue(f"task '{loop.task.name}': a V that is not quadratic needs a bounded box to be searched")
+        raise InvalidValue(
+            f"task '{loop.task.name}': V is not quadratic, so it is sampled in a box; give box, with finite bounds, "
+            "or a bounded domain"
+        )
     samples = 0
 
     def broken(x: np.ndarray) -> np.ndarray:
         nonlocal samples
         samples += len(x)
-        kept = np.ones(len(x), dtype=bool)
+        valid = np.ones(len(x), dtype=bool)
         for w in corners(loop):
             after = loop(x, w)
             with np.errstate(invalid="ignore", over="ignore"):
                 if loop.continuous:
                     decreases = ((V.gradient(x) * after).sum(-1) < -kappa * V(x)) | (V(x) < inner)
                     leaves = ((x <= lower) & (after < 0)) | ((x >= upper) & (after > 0))
-                    kept &= decreases & ~leaves.any(axis=1)
+                    valid &= decreases & ~leaves.any(axis=1)
                 else:
                     decreases = V(after) < np.maximum((1.0 - kappa) * V(x), inner if inner > 0 else -np.inf)
-                    kept &= ((after >= lower) & (after <= upper)).all(axis=1) & decreases
-        return ((x >= lower) & (x <= upper)).all(axis=1) & ~kept
+                    valid &= ((after >= lower) & (after <= upper)).all(axis=1) & decreases
+        return ((x >= lower) & (x <= upper)).all(axis=1) & ~valid
 
     def lowest(x: np.ndarray) -> np.ndarray:
         return x[np.argsort(V(x))[:64]]
@@ -190,10 +195,10 @@ def sampled_limit(
     for _ in range(12):  # the same rays over smaller and smaller sets, until no lower violation appears
         x = np.clip(centre + shrink * (directions[:, None, :] * radii[:, None]).reshape(-1, n), lower, upper)
         x = x[V(x) <= level]
-        bad = x[broken(x)]
-        if not len(bad):
+        new = x[broken(x)]
+        if not len(new):
             break
-        violations = lowest(np.concatenate([violations, bad]))
+        violations = lowest(np.concatenate([violations, new]))
         least = float(V(violations[0]))
         if least > 0.8 * level:
             break
@@ -233,6 +238,6 @@ def _ceiling(loop: ClosedLoop, V: QuadraticLyapunov, lower: np.ndarray, upper: n
         if np.isfinite(reach).all() and (reach > 0).any():
             return factor * float(reach @ np.abs(V.P) @ reach)
     raise InvalidValue(
-        f"task '{loop.task.name}': neither the domain nor the initial states are bounded, so nothing says how far to "
-        "search; give a ceiling for the level of V"
+        f"task '{loop.task.name}': neither the domain nor the initial states are bounded, so the search has no upper "
+        "limit; give ceiling, the highest level of V to try"
     )

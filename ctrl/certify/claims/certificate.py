@@ -17,10 +17,11 @@ from ctrl.certify.claims.sublevel_set import SublevelSet
 from ctrl.certify.functions.lyapunov import Lyapunov, QuadraticLyapunov
 from ctrl.certify.functions.neural import NeuralLyapunov
 from ctrl.certify.loops.equilibrium import distance
-from systems import Signals
+from systems import InvalidValue, Signals
 from systems.arithmetic.interval import Interval
+from systems.errors import expect
 
-__all__ = ["Certificate"]
+__all__ = ["Certificate", "expect_proved"]
 
 Intervals = Mapping[str, tuple[float, float]]
 Box = tuple[np.ndarray, np.ndarray]
@@ -247,3 +248,11 @@ class Certificate:
         if self.advice:
             lines.append(f"  try         {self.advice}")
         return "\n".join(lines)
+
+
+def expect_proved(certificate: Certificate) -> None:
+    """Raises :class:`InvalidValue` unless given the certificate of a proved claim."""
+    hint = "such as largest_level(task, LQR(task).law)"
+    expect(certificate, Certificate, "the certificate", hint)
+    if not certificate.is_proved:
+        raise InvalidValue(f"the certificate is {certificate.kind}; expected a proved one, {hint}")

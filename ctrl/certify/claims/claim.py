@@ -86,7 +86,7 @@ class Claim:
         level = expect_number(level, "level", above=0.0)
         if inner > level or (loop.is_disturbed and inner == 0):
             raise InvalidValue(
-                f"inner = {inner}; expected a number up to the level, above 0 where there are disturbances"
+                f"inner = {inner}; expected at most level = {level}, and above 0 if there are disturbances"
             )
         claim = Claim(loop, SublevelSet(V, level, lower, upper, inner), kappa, equilibrium)
         claim._expect_bounded()
@@ -97,19 +97,20 @@ class Claim:
         low, high = region.hull
         if not np.isfinite([low, high]).all():
             raise InvalidValue(
-                f"task '{task.name}' has no bounded domain and this V bounds no set by itself; give a box to search"
+                f"task '{task.name}' has no bounded domain, and sublevel sets of this V may be unbounded; give box, "
+                "the bounds of the set"
             )
         box = f"the box from {region.lower} to {region.upper}"
         if not (low <= high).all():
             raise InvalidValue(
-                f"no state with V <= {region.level:.6g} lies in {box}, V being centred at {region.V.middle}; give a "
-                "domain or a box that holds the centre, or a higher level"
+                f"{box} contains no state with V <= {region.level:.6g}; V is centred at {region.V.middle}: give a box "
+                "or a domain that contains the centre, or a higher level"
             )
         if bounds := self.loop.beyond_half_a_period(low, high):
             raise InvalidValue(
-                f"{box.removeprefix('the ')}: a periodic signal or a quaternion reaches beyond {bounds}, where a "
-                "controller may take another representative of it, closer to the reference, than the law reads; give a "
-                "smaller box, or leave it out"
+                f"{box.removeprefix('the ')}: a periodic signal or a quaternion leaves {bounds}, outside of which a "
+                "controller may use an equivalent value closer to the reference, but the law does not; give a smaller "
+                "box, or omit it"
             )
 
     def centred(self, V: Lyapunov) -> Claim:

@@ -179,7 +179,7 @@ def _form(V: Lyapunov) -> _Form:
     if isinstance(V, NeuralLyapunov):
         V = V.symbolic
     if not isinstance(V, SymbolicLyapunov):
-        raise TypeError(f"{type(V).__name__} cannot be run in Arb")
+        raise TypeError(f"{type(V).__name__} cannot be evaluated in Arb")
     (symbol,) = V.function.sx_in()
     gradient = read(ca.Function("gradient", [symbol], [ca.densify(ca.gradient(V.function(symbol), symbol))]))
     value, centre = read(V.function), [flint.arb(float(c)) for c in V.middle]
@@ -193,7 +193,7 @@ def _run(program: Program, inputs: Sequence[Balls]) -> list[Balls]:
     def rule(op: str) -> Callable[..., Any]:
         operation = _OPERATORS.get(op) or (getattr(flint.arb, op) if op in _NAMED else None)
         if operation is None:
-            raise ValueError(f"{program.name} uses {op}, which the audit does not run in Arb")
+            raise ValueError(f"{program.name} uses {op}, which the audit cannot evaluate in Arb")
         return operation
 
     return interpret(program, inputs, rule, flint.arb)

@@ -67,7 +67,7 @@ def plain(value: Any) -> Any:
             return {str(key): plain(entry) for key, entry in value.items()}
         case list() | tuple():
             return [plain(entry) for entry in value]
-    raise InvalidValue(f"{type(value).__name__} has no form in a certificate's file")
+    raise InvalidValue(f"an object of type {type(value).__name__} cannot be stored in a certificate's file")
 
 
 def law_data(law: Law) -> dict[str, Any]:
@@ -83,7 +83,9 @@ def law_data(law: Law) -> dict[str, Any]:
             data = {"kind": "network", **_fields(law, "weights", "biases", "activations")}
         case Residual():
             if not (isinstance(law.base, SaturatedLinear) and isinstance(law.correction, Network)):
-                raise InvalidValue("a Residual has a form in a file if a Network corrects a SaturatedLinear law")
+                raise InvalidValue(
+                    "a Residual cannot be stored in a file unless a Network corrects a SaturatedLinear law"
+                )
             parts = {"base": law_data(law.base), "correction": law_data(law.correction)}
             data = {"kind": "residual", **parts, **_fields(law, "lower", "upper")}
         case Lattice():
@@ -183,7 +185,7 @@ def array_of(data: Any, *shape: int | None, finite: bool = True) -> np.ndarray:
     flat, sizes = [data], []
     for size in shape:
         if not all(isinstance(row, list) for row in flat):
-            raise InvalidValue(f"{shown(data)}; expected lists in lists, {len(shape)} deep")
+            raise InvalidValue(f"{shown(data)}; expected nested lists, {len(shape)} deep")
         length = len(flat[0]) if flat else size or 0
         if any(len(row) != length for row in flat) or size not in (None, length):
             expected = " x ".join("any" if size is None else str(size) for size in shape)
@@ -266,7 +268,7 @@ def proof_of(data: Any, n: int) -> Subdivision:
     """
     T, core, low, high, halvings = fields_of(data, "T", "core", "low", "high", "halvings")
     if not isinstance(halvings, str) or not 0 < len(halvings) <= _NODES:
-        raise InvalidValue(f"halvings {shown(halvings)}; expected a text of at most {_NODES:,} characters")
+        raise InvalidValue(f"halvings {shown(halvings)}; expected a string of at most {_NODES:,} characters")
     known = (_AXES[:n] + _LEAF).encode()
     axes = np.full(256, n, dtype=np.int8)
     axes[list(known)] = [*range(n), -1]
@@ -276,15 +278,15 @@ def proof_of(data: Any, n: int) -> Subdivision:
     lower_half = np.where(halved, 2 * np.cumsum(halved) - 1, 0)
     place = np.arange(len(axis))
     if (axis == n).any() or len(axis) != 1 + 2 * halved.sum() or (lower_half[halved] <= place[halved]).any():
-        raise InvalidValue(f"halvings {shown(halvings)}; they form no tree of boxes in {n} states")
+        raise InvalidValue(f"halvings {shown(halvings)}; expected a binary tree of boxes in {n} states")
     first, last, depth = 0, 1, 0
     while first < last:
         first, last, depth = last, last + 2 * int(halved[first:last].sum()), depth + 1
         if depth > _DEPTH * n:
-            raise InvalidValue(f"a box is halved more than {_DEPTH * n} times, which no search does")
+            raise InvalidValue(f"a box is halved more than {_DEPTH * n} times; no search does this")
     inner, lower, upper = (array_of(end, n) for end in (core, low, high))
     if (inner < 0).any() or (lower > upper).any():
-        raise InvalidValue("a proof's box has its ends in order, and its core no negative width")
+        raise InvalidValue("the box of the proof has low > high, or its core has a negative width")
     left = lower_half.astype(np.int32)
     return Subdivision(
         array_of(T, n, n), inner, lower, upper, axis, left, np.where(halved, left + 1, 0).astype(np.int32)
@@ -304,7 +306,7 @@ def _max_min_of(data: Any) -> MaxMin:
     A, b = array_of(A, None, None), array_of(b, None)
     terms = tuple(map(tuple, map(_list_of, _list_of(terms))))
     if not all(type(i) is int and 0 <= i < len(A) for term in terms for i in term):
-        raise InvalidValue(f"terms {shown(terms)}; expected numbers of the {len(A)} pieces")
+        raise InvalidValue(f"terms {shown(terms)}; expected indices of the {len(A)} pieces")
     places = len(terms) * max(map(len, terms), default=0)
     if places > _PLACES:
         raise InvalidValue(
@@ -327,5 +329,5 @@ def _list_of(data: Any, length: int | None = None) -> list[Any]:
 
 def _text_of(data: Any) -> str:
     if not isinstance(data, str):
-        raise InvalidValue(f"{shown(data)}; expected text")
+        raise InvalidValue(f"{shown(data)}; expected a string")
     return data

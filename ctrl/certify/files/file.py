@@ -74,11 +74,14 @@ def save(certificate: Certificate, task: Task, law: Law, source: str, path: Path
         InvalidValue: the certificate is not proved, is about another task or law, or its law or V cannot be stored.
     """
     if certificate.proof is None:
-        raise InvalidValue(f"the certificate is {certificate.kind}, not proved; there is nothing to check again")
+        raise InvalidValue(
+            f"the certificate is {certificate.kind}, not proved; only proved certificates can be saved and verified "
+            "again"
+        )
     loop = ClosedLoop(task, law, certificate.dt == 0, certificate.uncertain, certificate.disturbance)
     claims = plain(replace(certificate.claimed, loop=loop).stated)
     if wrong := _difference({name: plain(getattr(certificate, name)) for name in claims}, claims):
-        raise InvalidValue(f"the certificate is about another task or law than those given: {wrong}")
+        raise InvalidValue(f"the certificate does not match the given task and law: {wrong}")
     content = {
         "kind": _KIND,
         "format": FORMAT,
@@ -111,16 +114,16 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
     """
     content = _content(path)
     with _located(path):
-        claims, spoken_of = content["stated"], content["task"]
-        described = fields_of(spoken_of, "source", "content")[1]
+        claims, task_data = content["stated"], content["task"]
+        described = fields_of(task_data, "source", "content")[1]
         if not isinstance(claims, dict) or not isinstance(claims.get("task"), str):
-            raise InvalidValue(f"stated: {shown(claims)}; expected the task and what is claimed of it")
+            raise InvalidValue(f"stated = {shown(claims)}; expected an object with the task and the parts of the claim")
     known = _task(path, claims["task"]) if task is None else task
     if wrong := _difference(described, parse_json(json_text(statement(known)).encode(), str(path))):
-        given = "Trivium's own" if task is None else "the one given"
+        given = "Trivium's own" if task is None else "the given task"
         raise (TaskNeeded if task is None else FileError)(
-            f"{path}: is about another task {shown(claims['task'])} than {given}: {wrong}; give the task that it was "
-            "made for (trivium verify --check FILE TASK), or prove the claim for this one"
+            f"{path}: its task {shown(claims['task'])} differs from {given}: {wrong}; give the task that it was made "
+            "for (trivium verify --check FILE TASK), or prove the claim for this one"
         )
     with _located(path), np.errstate(all="ignore"):
         continuous = number_of(claims["dt"]) == 0
@@ -136,11 +139,11 @@ def read(path: Path, task: Task | None = None) -> StoredClaim:
             raise InvalidValue(f"V is a function of {len(V.middle)} states; task '{known.name}' has {n}")
         stored = StoredClaim(claim, proof_of(content["proof"], n))
         if wrong := _difference(claims, parse_json(json_text(plain(claim.stated)).encode(), str(path))):
-            raise InvalidValue(f"what it states is not what its numbers come to: {wrong}")
+            raise InvalidValue(f"the stated values do not follow from the claim: {wrong}")
         words = sentence(claim)
         if content["claim"] not in (words, words.replace(*_FORMER_WORDS)):
-            said = _from_where_they_differ(content["claim"], words)
-            raise InvalidValue(f"its words are not those of its numbers: {said}, but '{words}'")
+            difference = _from_where_they_differ(content["claim"], words)
+            raise InvalidValue(f"the sentence does not match the numbers: {difference}; expected '{words}'")
         return stored
 
 
@@ -148,16 +151,16 @@ def _content(path: Path) -> dict[str, Any]:
     """The parts of a file of this format."""
     content = read_json(path)
     if not isinstance(content, dict) or "format" not in content:
-        raise FileError(f"{path}: {shown(content)}; expected a certificate, as trivium verify writes it")
+        raise FileError(f"{path}: {shown(content)}; expected a certificate written by trivium verify")
     kind, written = content.get("kind"), content["format"]
     if type(written) is not int or not (kind == _KIND or written in (1, 2)):  # the first two formats had no kind
         raise FileError(
-            f"{path}: kind {shown(kind)}, format {shown(written)}; expected '{_KIND}' of format {FORMAT}, as trivium "
-            "verify writes it"
+            f"{path}: kind {shown(kind)}, format {shown(written)}; expected '{_KIND}' of format {FORMAT}, written by "
+            "trivium verify"
         )
     if written != FORMAT:
         way = "re-create it with trivium verify TASK" if written < FORMAT else "read it with the release that wrote it"
-        raise FileError(f"{path}: written in format {written} of certificates; this release reads {FORMAT}; {way}")
+        raise FileError(f"{path}: a certificate of format {written}; this release reads format {FORMAT}; {way}")
     with _located(path):
         fields_of(content, "kind", "format", "claim", "stated", "law", "task", "proof", "effort")
     return content
@@ -170,8 +173,8 @@ def _task(path: Path, name: str) -> Task:
     task = library_task(name)
     if task is None:
         raise TaskNeeded(
-            f"{path}: is about task {shown(name)}, which is none of Trivium's own; give it on the command line, "
-            "trivium verify --check FILE path/to/file.py:task (a file of results never says what is imported)"
+            f"{path}: its task {shown(name)} is not in Trivium's library; give the task on the command line, trivium "
+            "verify --check FILE path/to/file.py:task (a certificate never decides what is imported)"
         )
     return task
 
@@ -184,17 +187,17 @@ def _located(path: Path) -> Iterator[None]:
     except FileError:
         raise
     except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise Contradiction(f"{path}: no valid certificate: {said}; it was damaged or altered") from error
+        fault = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise Contradiction(f"{path}: not a valid certificate: {fault}; the file was damaged or altered") from error
 
 
-def _from_where_they_differ(said: Any, words: str) -> str:
+def _from_where_they_differ(stored: Any, expected: str) -> str:
     """What a file says, from a little before it differs from the words that it should say."""
-    if not isinstance(said, str):
-        return shown(said)
-    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(said, words, strict=False)))
+    if not isinstance(stored, str):
+        return shown(stored)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(stored, expected, strict=False)))
     start = max(alike - _BEFORE, 0)
-    return shown(f"{'...' if start else ''}{said[start : start + _SHOWN]}")
+    return shown(f"{'...' if start else ''}{stored[start : start + _SHOWN]}")
 
 
 def _difference(one: Any, other: Any, where: str = "") -> str:
@@ -208,4 +211,4 @@ def _difference(one: Any, other: Any, where: str = "") -> str:
         return next((difference for a, b, place in parts if (difference := _difference(a, b, place))), "")
     if type(one) is type(other) and one == other:
         return ""
-    return f"{where.removeprefix('.')} is {shown(one)} there and {shown(other)} here"
+    return f"{where.removeprefix('.')} is {shown(one)}, expected {shown(other)}"

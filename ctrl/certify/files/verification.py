@@ -28,7 +28,7 @@ from systems.files import printable
 __all__ = ["Recheck", "holds_again", "recheck"]
 
 _MEMORY = 1 << 27  # doubles that the examination of boxes may take at a time
-_NOT_AT_REST = "the closed loop is not shown to rest at the centre of V"
+_NOT_AT_REST = "the centre of V is not proved to be an equilibrium of the closed loop"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ def recheck(stored: StoredClaim, seconds: float = math.inf) -> Recheck:
         seconds: time limit.
     """
     began, worked = perf_counter(), process_time()
-    nothing = np.zeros((0, len(stored.claim.region.lower)))
-    low = high = nothing
+    no_boxes = np.zeros((0, len(stored.claim.region.lower)))
+    low = high = no_boxes
     try:
         with np.errstate(all="ignore"):
             origin, reason = _rests(stored)
@@ -80,16 +80,16 @@ def _rests(stored: StoredClaim) -> tuple[str, str]:
     """In words, what is proved about the equilibrium, or why the claim is meaningless."""
     loop, region = stored.claim.loop, stored.claim.region
     if not (0 < region.level < np.inf and 0 <= stored.claim.kappa < (np.inf if loop.continuous else 1)):
-        return "", "the level or kappa makes no sense"
+        return "", "the level or kappa is out of range"
     if not 0 <= region.inner <= region.level or (loop.is_disturbed and region.inner == 0):
-        return "", "the inner level makes no sense"
+        return "", "the inner level is out of range"
     if not np.isfinite(region.hull).all():
         return "", "the region is not bounded"
     if bounds := loop.beyond_half_a_period(*region.hull):
-        return "", f"the region reaches beyond {bounds}, where a controller may read another representative of a state"
+        return "", f"the region leaves {bounds}, outside of which a controller may use an equivalent value of the state"
     centre = region.V.centre
     if region.inner > 0:
-        return f"nothing is claimed of it: trajectories end in {{V <= {region.inner:.6g}}}", ""
+        return f"no claim; trajectories end in {{V <= {region.inner:.6g}}}", ""
     if (centre.lo == centre.hi).all():
         return "equilibrium, exactly", "" if loop.drift(centre.lo)[0] else _NOT_AT_REST
     equilibrium = equilibrium_near(loop, centre.mid)
@@ -120,20 +120,21 @@ def holds_again(
     low, high = proof.leaves()
     cover = examiner.cover()
     if cover is None or not ((proof.low <= cover[0]) & (proof.high >= cover[1])).all():
-        return False, "the box that was cut does not cover the region", low, high
+        return False, "the box of the proof does not cover the region", low, high
     settled = region.inner > 0 or examiner.settled_around(proof.core[None])[0] or examiner.is_settled_at_once()
     if not settled:
-        return False, "no decrease is shown around the equilibrium", low, high
+        return False, "no decrease is proved around the equilibrium", low, high
     if claim.loop.continuous and not region.is_whole:
         fault = holds_at_border(claim, SearchLimits(seconds=min(seconds, SearchLimits.seconds)))[1]
         if fault:
             return False, fault, low, high
     for k in range(0, len(low), chunk):
         if perf_counter() > ends:
-            return False, f"time is over, with {k:,} of {len(low):,} parts shown (--seconds N gives more)", low, high
+            reason = f"time limit reached with {k:,} of {len(low):,} boxes verified; raise it by --seconds N"
+            return False, reason, low, high
         findings = examiner.examine(low[k : k + chunk], high[k : k + chunk], proof.core)
         if findings.open.any():
-            return False, f"{int(findings.open.sum()):,} of {len(low):,} parts are not settled", low, high
+            return False, f"{int(findings.open.sum()):,} of {len(low):,} boxes are not verified", low, high
     return True, "", low, high
 
 

@@ -102,7 +102,7 @@ class QuadraticLyapunov(Lyapunov):
         if not isinstance(centre, Interval):
             centre = np.array(centre, dtype=float)
             if not np.isfinite(centre).all():
-                raise InvalidValue(f"centre {centre}; expected finite numbers")
+                raise InvalidValue(f"centre = {centre}; expected finite numbers")
             centre = Interval.of(centre)
         if P.ndim != 2 or P.shape != (len(P), len(P)) or centre.shape != (len(P),):
             raise DimensionMismatch(f"P {P.shape} and centre {centre.shape} do not fit; expected (n, n) and (n,)")
@@ -112,8 +112,8 @@ class QuadraticLyapunov(Lyapunov):
         if not bound > 0:
             smallest = np.linalg.eigvalsh(P).min(initial=np.inf)
             raise InvalidValue(
-                f"P is not provably positive definite (smallest eigenvalue about {smallest:.3g}), so x'Px bounds no "
-                "region; take it from a Riccati or Lyapunov equation"
+                f"P is not provably positive definite (smallest eigenvalue about {smallest:.3g}), so sublevel sets of "
+                "x'Px may be unbounded; take P from a Riccati or Lyapunov equation"
             )
         P.setflags(write=False)
         for name, value in {"P": P, "centre": centre, "_unit_reach": _unit_reach(T, float(bound))}.items():
@@ -213,11 +213,13 @@ class SymbolicLyapunov(Lyapunov):
         if not isinstance(f, ca.Function):
             raise InvalidValue(f"V is of type {type(f).__name__}; expected a casadi.Function('V', [x], [V])")
         if f.n_in() != 1 or f.n_out() != 1 or f.size2_in(0) != 1 or f.size_out(0) != (1, 1):
-            raise DimensionMismatch(f"{f} is not a Lyapunov function; expected one column (n, 1) in, one number out")
+            raise DimensionMismatch(
+                f"{f} is not a Lyapunov function; expected one input, a column (n, 1), and one output, a scalar"
+            )
         if kinks := kinked(f):
             raise InvalidValue(
-                f"{f.name()} uses {', '.join(kinks)}, where it may have no second derivative; use smooth "
-                "functions (polynomials, tanh, exp, log1p, sqrt of what is positive)"
+                f"{f.name()} uses {', '.join(kinks)}, which is not twice differentiable everywhere; use smooth "
+                "functions (polynomials, tanh, exp, log1p, sqrt of positive values)"
             )
         centre = self.centre
         if not isinstance(centre, Interval):

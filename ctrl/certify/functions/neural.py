@@ -51,11 +51,16 @@ class NeuralLyapunov(Lyapunov):
         biases = tuple(np.array(b, dtype=float) for b in self.biases)
         output = np.array(self.output, dtype=float)
         if not weights or len(weights) != len(biases):
-            raise DimensionMismatch(f"{len(weights)} weights and {len(biases)} biases; expected as many, and some")
+            raise DimensionMismatch(
+                f"{len(weights)} weights and {len(biases)} biases; expected the same number, at least one"
+            )
         sizes = [len(quadratic.P), *map(len, weights)]
         for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
             if W.shape != (sizes[k + 1], sizes[k]) or b.shape != (sizes[k + 1],):
-                raise DimensionMismatch(f"layer {k} has weights {W.shape} and biases {b.shape}; it reads {sizes[k]}")
+                raise DimensionMismatch(
+                    f"layer {k} has weights {W.shape} and biases {b.shape}; expected {(sizes[k + 1], sizes[k])} and "
+                    f"{(sizes[k + 1],)}"
+                )
         if output.ndim != 2 or output.shape[1] != sizes[-1]:
             raise DimensionMismatch(f"output of shape {output.shape}; expected (r, {sizes[-1]})")
         for array in (*weights, *biases, output):

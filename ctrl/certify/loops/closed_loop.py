@@ -73,29 +73,28 @@ class ClosedLoop:
         if isinstance(law, type) or (isinstance(law, Controller) and not isinstance(law, Law)):
             name = law.__name__ if isinstance(law, type) else type(law).__name__
             known = hasattr(law, "law")
-            way = f"give its law: {name}(task).law" if known else "only a law in closed form can be certified"
+            way = f"give its control law, {name}(task).law" if known else "only a law in closed form can be certified"
             raise InvalidValue(f"the law is {name}, a controller; {way}")
         if not self.task.reference.is_constant:
-            raise NotApplicable(f"task '{self.task.name}': the reference moves; a region of attraction needs a point")
+            raise NotApplicable(f"task '{self.task.name}': its reference changes with time; expected a constant one")
         if self.continuous and self.task.true_dynamics.plant.is_discrete:
-            raise NotApplicable(f"plant {self.task.plant.name} is discrete by nature; it has no continuous time")
+            raise NotApplicable(f"plant {self.task.plant.name} is defined in discrete time; use continuous=False")
         if self.task.plant.forecast is not None or self.task.true_dynamics.plant.forecast is not None:
             raise NotApplicable(
-                f"task '{self.task.name}' has signals that are known ahead, so its plant changes with time, and proofs "
-                "are of plants that do not; prove it of the task without them"
+                f"task '{self.task.name}' has signals that are known ahead, so its plant changes with time, which "
+                "proofs do not support; prove the claim for the task without them"
             )
         if self.task.reading.has_integers:
             names = ", ".join(signal.name for signal in self.task.plant.input if signal.integer)
             raise NotApplicable(
-                f"task '{self.task.name}': {names} must be an integer, and a law in closed form is continuous, so it "
-                "gives what the actuator cannot apply; prove it of the plant with this input declared by signals(...), "
-                "which makes no claim about the rounded input"
+                f"task '{self.task.name}': {names} must be an integer, but a law in closed form is continuous, so the "
+                "actuator cannot apply its inputs; prove the claim for a plant whose input is declared as a real "
+                "number by signals(...) (it does not hold for the rounded input)"
             )
         if self.task.measurement is not None:
             raise NotApplicable(
-                f"task '{self.task.name}' has a measurement, and this is the loop of a law that reads the state; prove "
-                "it of dataclasses.replace(task, measurement=None), which makes no claim about the loop with an "
-                "estimator"
+                f"task '{self.task.name}' has a measurement, but the law is a function of the state; prove the claim "
+                "for dataclasses.replace(task, measurement=None) (it does not hold for the loop with an estimator)"
             )
         expect_flag(self.continuous, "continuous")
         for what in ("uncertain", "disturbance"):
@@ -115,9 +114,13 @@ class ClosedLoop:
         except TriviumError:
             raise
         except ValueError as error:  # of numpy, which cannot multiply its weights by the state
-            raise InvalidValue(f"the law cannot read {n} states, which {self.task.plant.name} has: {error}") from error
+            raise InvalidValue(
+                f"the law does not accept the {n} states of plant {self.task.plant.name}: {error}"
+            ) from error
         if given != (m,):
-            raise InvalidValue(f"the law answers with shape {given}; plant {self.task.plant.name} has {m} inputs")
+            raise InvalidValue(
+                f"the law returns shape {given}; expected ({m},), the inputs of plant {self.task.plant.name}"
+            )
         if reads != n:
             raise InvalidValue(f"the law reads {reads} states; plant {self.task.plant.name} has {n}")
 
@@ -175,11 +178,11 @@ class ClosedLoop:
         if self.law.affine_slope(patch) is None or not ((reach.lo >= lower) & (reach.hi <= upper)).all():
             return None
         n, m, w, point = patch.T.shape[0], len(lower), self.disturbance_box, patch.point[0]
-        there = clipped_box(self.law.enclose(point), lower, upper)
+        u_point = clipped_box(self.law.enclose(point), lower, upper)
         by_x, by_u = Ball.of(np.eye(n, n + m)), Ball.of(np.eye(m, n + m, n))
 
         def over(share: float) -> SecondOrder:
-            x, u = (at + (whole - at) * share for at, whole in ((point, patch.hull[0]), (there, reach)))
+            x, u = (at + (whole - at) * share for at, whole in ((point, patch.hull[0]), (u_point, reach)))
             return self.plant_step.enclose_second_order(x, u, w, by_x, by_u)
 
         # Taylor's remainder is the integral of 2 (1 - t) times the second derivatives at the share t of the way.
@@ -190,7 +193,7 @@ class ClosedLoop:
         mean = parts[0].hessian * (1 / 16)
         for part, weight in zip(parts[1:], (3 / 16, 5 / 16, 7 / 16), strict=True):
             mean = mean + part.hessian * weight
-        at_point = self.plant_step.enclose_jacobian(point, there, w, by_x, by_u)
+        at_point = self.plant_step.enclose_jacobian(point, u_point, w, by_x, by_u)
         return SecondOrder(parts[0].value, at_point.jacobian, mean)
 
     def relax(self, patch: Patch) -> Affine:
@@ -272,15 +275,15 @@ class ClosedLoop:
         state, at = self.task.reading.state, self.reference
         lower, upper = at - 0.5 * state.periods, at + 0.5 * state.periods
         for group in state.quaternions:
-            along = [i for i in group if at[i] != 0.0]
-            if len(along) != 1:
+            nonzero = [i for i in group if at[i] != 0.0]
+            if len(nonzero) != 1:
                 names = ", ".join(state.names[i] for i in group)
                 raise NotApplicable(
-                    f"task '{self.task.name}': the reference of the quaternion {names} has {len(along)} components "
-                    "that are not zero, so the attitudes closer to it than to its negative do not form a box; turn "
-                    "the axes so that one is left, or confine the quaternion by the task's domain"
+                    f"task '{self.task.name}': the reference of the quaternion {names} has {len(nonzero)} nonzero "
+                    "components, so the attitudes closer to it than to its negative do not form a box; rotate the "
+                    "axes so that only one is nonzero, or bound the quaternion by the task's domain"
                 )
-            (lower if at[along[0]] > 0 else upper)[along[0]] = 0.0
+            (lower if at[nonzero[0]] > 0 else upper)[nonzero[0]] = 0.0
         return lower, upper
 
     @property

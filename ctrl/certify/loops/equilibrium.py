@@ -98,15 +98,16 @@ def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
         if guess is None:
             moved = loop.drift(start)[1]
             raise NotApplicable(
-                f"task '{loop.task.name}': no equilibrium of the closed loop found from [{_text(start)}], where it "
-                f"moves by up to {moved:.3g}; a region of attraction needs a state at which the loop rests"
+                f"task '{loop.task.name}': no equilibrium of the closed loop was found from [{_text(start)}], where "
+                f"the state changes by up to {moved:.3g}; a region of attraction needs one: check the law, or call "
+                "rest_point with a state near it"
             )
         box = equilibrium_near(loop, guess)
         if box is None:
             raise NotApplicable(
-                f"task '{loop.task.name}': the closed loop seems to rest at [{_text(guess)}], but that could not be "
-                "proved: its Jacobian there is singular or jumps (a kink of the law, a line of equilibria), or the "
-                "point is another one for every value of an uncertain parameter"
+                f"task '{loop.task.name}': the closed loop appears to have an equilibrium at [{_text(guess)}], but "
+                "this could not be proved: its Jacobian there is singular or discontinuous (a kink of the law, a line "
+                "of equilibria), or the equilibrium depends on an uncertain parameter"
             )
     return RestPoint(box, loop.reference, loop.enclose_jacobian(Interval.of(box.mid)).jacobian.mid, loop.continuous)
 
@@ -114,16 +115,16 @@ def rest_point(loop: ClosedLoop, near: np.ndarray | None = None) -> RestPoint:
 def behaviour_around(loop: ClosedLoop, rest: RestPoint) -> str:
     """A description of a simulated run that starts next to an equilibrium that is not attractive."""
     if loop.continuous:
-        return "runs from next to it do not come back"
+        return "runs that start near it do not return"
     lower, upper = loop.domain
     size = np.where(np.isfinite(upper - lower), upper - lower, 1.0 + np.abs(rest.box.mid))
     last = _run(loop, rest.box.mid + 1e-4 * size)
     if not len(last):
-        return "a run from next to it leaves the domain of the task"
+        return "a run that starts near it leaves the domain of the task"
     swing = 0.5 * (last.max(axis=0) - last.min(axis=0))
     if (swing <= 1e-6 * size).all():
-        return f"a run from next to it ends at rest elsewhere, at [{_text(last[-1])}]"
-    return f"a run from next to it ends up circling it, by +-[{_text(swing)}] for all future time (a limit cycle)"
+        return f"a run that starts near it converges to another equilibrium, [{_text(last[-1])}]"
+    return f"a run that starts near it converges to a limit cycle of amplitude [{_text(swing)}]"
 
 
 def equilibrium_near(loop: ClosedLoop, guess: np.ndarray) -> Interval | None:
@@ -171,13 +172,13 @@ def _newton(loop: ClosedLoop, start: np.ndarray) -> np.ndarray | None:
             return x
         for halving in 2.0 ** -np.arange(12.0):
             ahead = x + halving * step
-            there = loop.increment(Interval.of(ahead)).mid
+            change = loop.increment(Interval.of(ahead)).mid
             # In units of the step, so that states of different size count alike.
-            if ((ahead >= lower) & (ahead <= upper)).all() and np.linalg.norm(Y @ there) < np.linalg.norm(step):
+            if ((ahead >= lower) & (ahead <= upper)).all() and np.linalg.norm(Y @ change) < np.linalg.norm(step):
                 break
         else:
             return None
-        x, moved = ahead, there
+        x, moved = ahead, change
     return None
 
 

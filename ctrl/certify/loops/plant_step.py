@@ -192,22 +192,22 @@ class PlantStep:
         plant, integrator = self.dynamics.plant, self.dynamics.integrator
         if isinstance(integrator, ImplicitRungeKutta) and not (self.continuous or plant.is_discrete):
             raise NotApplicable(
-                f"plant {plant.name} is sampled by {integrator}, whose steps Newton's method computes: proofs do not "
-                "cover where that converges. Prove the continuous plant, or sample it by 'rk4' or, if it is affine, by "
-                "'exact'"
+                f"plant {plant.name} is discretised by {integrator}, whose steps are computed by Newton's method, "
+                "which proofs do not support. Use continuous=True, or discretise by 'rk4' or, if the plant is affine, "
+                "by 'exact'"
             )
         f = plant.casadi(names) if self.continuous else self.dynamics.equations(names)
         if jumping := jumps(f):
             raise NotApplicable(
-                f"plant {plant.name} uses {', '.join(jumping)}, where it may jump: its Jacobian does not describe it, "
-                "so nothing can be proved. Write kinks with fmin, fmax or fabs; equations that Newton's method solves, "
-                "of an implicit integrator or for algebraic signals, cannot be proved"
+                f"plant {plant.name} uses {', '.join(jumping)}, where it may be discontinuous, so its Jacobian does "
+                "not bound its change and nothing can be proved. Write kinks with fmin, fmax or fabs; implicit "
+                "integrators and algebraic signals, which need Newton's method, are not supported"
             )
         return f
 
     @cached_property
     def parameters(self) -> tuple[np.ndarray, Interval]:
-        """Their p, (k,): the plant's own numbers, and the intervals around these."""
+        """The values of p, (k,): the plant's own numbers, and the intervals around these."""
         plant = self.dynamics.plant
         expect_varied(plant, self.uncertain)
         if self.flow is not None:

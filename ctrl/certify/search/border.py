@@ -33,7 +33,7 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
         low[k, i] = high[k, i] = lower[i] if side < 0 else upper[i]
     while len(low):
         if boxes + len(low[-_CHUNK:]) > limits.boxes or perf_counter() - began > limits.seconds:
-            return boxes, f"limits reached on the border of the box: {len(low):,} parts of its faces left open"
+            return boxes, f"limits reached on the border of the box: {len(low):,} parts of its faces undecided"
         later = [part[:-_CHUNK] for part in (low, high, axis, outward)]
         low, high, axis, outward = (part[-_CHUNK:] for part in (low, high, axis, outward))
         boxes += len(low)
@@ -45,7 +45,7 @@ def holds_at_border(claim: Claim, limits: SearchLimits) -> tuple[int, str]:
         escaping = region.V.enclose(patch.point).hi <= region.level
         velocity_at_point = loop.enclose(patch.point, loop.disturbance_box.mid)[rows, axis]
         if (rest & escaping & np.where(outward > 0, velocity_at_point.lo > 0, velocity_at_point.hi < 0)).any():
-            return boxes, "the region touches the box where trajectories leave it; take a lower level or a larger box"
+            return boxes, "trajectories leave the region through a face of the box; use a lower level or a larger box"
         low, high, axis, outward = low[rest], high[rest], axis[rest], outward[rest]
         halves = halved(low, high, high - low)
         if halves is None:

@@ -195,7 +195,7 @@ def _none_of(tried: list[Certificate]) -> Certificate:
     if len(tried) == 1:
         return last
     levels = [attempt.level for attempt in tried]
-    reason = f"nothing was proved at {len(tried)} levels from {max(levels):.6g} to {min(levels):.6g}; of the last: "
+    reason = f"none of {len(tried)} levels from {max(levels):.6g} to {min(levels):.6g} was proved; at the last: "
     boxes, seconds, cpu = (sum(getattr(a, name) for a in tried) for name in ("boxes", "seconds", "cpu"))
     result = replace(last.result, boxes=boxes, seconds=seconds, cpu=cpu, reason=reason + last.reason)
     return replace(last, result=result)

@@ -1,4 +1,4 @@
-"""Claims decided: certificates of closed loops, proved, refused or undecided."""
+"""Decides claims about closed loops: proved, refused or undecided."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from systems.errors import expect
 __all__ = ["certify", "expect_limits", "prove"]
 
 _ELSEWHERE = (
-    'equilibrium="own", or a V that is centred at rest_point(ClosedLoop(task, law)).box; where that finds no '
-    "equilibrium, the loop's Jacobian may be singular or jump there"
+    'equilibrium="own", or a V centred at rest_point(ClosedLoop(task, law)).box; if that finds no equilibrium, the '
+    "loop's Jacobian may be singular or discontinuous there"
 )
 
 
@@ -144,7 +144,7 @@ def _decided(claim: Claim, limits: SearchLimits, decide: Decide) -> tuple[Claim,
     V, own = region.V, claim.equilibrium == "own"
     zero = np.zeros_like(V.middle)
     if region.inner > 0:
-        origin = f"nothing is claimed of it: trajectories end in {{V <= {region.inner:.6g}}}"
+        origin = f"no claim; trajectories end in {{V <= {region.inner:.6g}}}"
         claim, result = decide(claim, limits)
         return claim, replace(result, origin=origin)
     centre, reference = V.middle, loop.reference
@@ -155,18 +155,18 @@ def _decided(claim: Claim, limits: SearchLimits, decide: Decide) -> tuple[Claim,
         if equilibrium is None:
             # V = 0 there, so any movement away from the centre breaks the decrease, whatever the level.
             moves = not loop.increment(Interval.of(centre)).contains(zero).all()
-            what = "moves by up to" if moves else "could not be shown to rest there; it moves by at most"
-            reason = f"the closed loop does not rest at the centre of V: it {what} {drift:.3g}{_hint(claim)}"
+            what = "is not an equilibrium" if moves else "is not proved to be an equilibrium"
+            reason = f"the centre of V {what} of the closed loop: the state changes by up to {drift:.3g}{_hint(claim)}"
             if moves:
                 refused = SearchResult(Kind.REFUSED, zero, counterexample=centre, reason=reason)
                 return claim, replace(refused, origin="no equilibrium")
             undecided = SearchResult(Kind.UNDECIDED, zero, reason=reason, advice=_ELSEWHERE)
             return claim, replace(undecided, origin="no equilibrium")
     if V.centre.width.max(initial=0.0) > 1e-8:
-        reason = f"the centre of V is not known to more than {V.centre.width.max():.1g}"
+        reason = f"the centre of V is known only to within {V.centre.width.max():.1g}; expected at most 1e-8"
         return claim, SearchResult(Kind.REFUSED, zero, reason=reason)
     if not own and not (V.centre.contains(reference).all() or is_same(V.centre, reference)):
-        reason = f"V is centred at {centre}, the reference of the task is {reference}{_hint(claim)}"
+        reason = f"V is centred at {centre}, but the reference of the task is {reference}{_hint(claim)}"
         return claim, SearchResult(Kind.REFUSED, zero, reason=reason, origin="not the centre of V")
     if equilibrium is not None:
         # A little wider, so that another machine's enclosure of the same point lies inside.
@@ -177,10 +177,10 @@ def _decided(claim: Claim, limits: SearchLimits, decide: Decide) -> tuple[Claim,
         origin = f"one equilibrium, proved to lie within {at_most(away)} {where}; V is centred there"
     claim, result = decide(claim, limits)
     if not result.core.any():
-        return claim, replace(result, origin=f"{origin}; decrease around it not shown")
+        return claim, replace(result, origin=f"{origin}; decrease around it not proved")
     half = ", ".join(f"{a:.3g}" for a in result.core)
-    covered = f"one inequality between interval matrices covers a parallelepiped within +-({half})"
-    return claim, replace(result, origin=f"{origin}; no hole: {covered}")
+    covered = f"in a parallelepiped within +-({half}), by one inequality between interval matrices"
+    return claim, replace(result, origin=f"{origin}; decrease around it proved {covered}")
 
 
 def _hint(claim: Claim) -> str:
@@ -190,11 +190,11 @@ def _hint(claim: Claim) -> str:
     except NotApplicable:
         return ""
     if claim.equilibrium == "own" or rest.is_reference:
-        return f"; the loop rests at {rest.box.mid}: centre V at the box of rest_point(loop)"
+        return f"; its equilibrium is at {rest.box.mid}: centre V at rest_point(loop).box"
     away = at_most(rest.offset.max())
     return (
-        f"; the loop rests beside the reference, at {rest.box.mid}, which is at most {away} away: "
-        'equilibrium="own" makes a claim about that point'
+        f'; the equilibrium of the loop is {rest.box.mid}, at most {away} from the reference: equilibrium="own" makes '
+        "a claim about that point"
     )
 
 

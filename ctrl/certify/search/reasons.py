@@ -14,8 +14,8 @@ MORE = (
     '4); on a GPU, SearchLimits(device="cuda")'
 )
 LOWER = (
-    "a lower level, or another V (lyapunov(task, law), --degree 4): the decrease of this one is too small to be told "
-    "from zero"
+    "a lower level, or another V (lyapunov(task, law), --degree 4): the decrease of this V is too small to be "
+    "distinguished from zero"
 )
 
 
@@ -29,8 +29,8 @@ def around_centre(claim: Claim) -> tuple[str, str]:
     P = V.enclose_hessian(V.centre).mid
     if not (np.isfinite(J.rad).all() and np.isfinite(J.mid).all()):
         return (
-            "the loop may be undefined at the centre of V, or has no slope there",
-            "to write what is undefined there in another way: square roots and quotients of what vanishes, "
+            "the loop may be undefined at the centre of V, or not differentiable there",
+            "rewriting the expressions that are undefined there: square roots and quotients of terms that vanish, "
             "logarithms, atan2",
         )
     convexity = np.linalg.eigvalsh(0.5 * (P + P.T)) if np.isfinite(P).all() else np.zeros(1)
@@ -44,8 +44,8 @@ def around_centre(claim: Claim) -> tuple[str, str]:
     kind = "a real part" if loop.continuous else "a modulus"
     if growth >= most - _ZERO:
         return (
-            f"the linearised loop has an eigenvalue of {kind} of {growth:.6g}, where less than {most:g} is needed: no "
-            "V decreases along all of its trajectories",
+            f"the linearised loop has an eigenvalue with {kind} of {growth:.6g}, expected less than {most:g}: no V "
+            "decreases along all of its trajectories",
             "another law; or another plant, without the states that do not converge (such as the norm of a quaternion, "
             "which in_error_coordinates(task) takes out)",
         )
@@ -56,15 +56,16 @@ def around_centre(claim: Claim) -> tuple[str, str]:
     if decrease.max() >= -_ZERO * np.abs(decrease).max():
         return (
             "this V does not decrease along the trajectories of the linearised loop"
-            + (f" by the share kappa = {kappa:g}" if kappa else ""),
+            + (f" at the rate kappa = {kappa:g}" if kappa else ""),
             "lyapunov(task, law), which does" + (", or a smaller kappa" if kappa else ""),
         )
     return (
-        "no decrease proved around the centre of V: it is too small there for the bounds on the loop's slopes",
-        "a V whose decrease is even in all states: lyapunov(task, law)"
+        "no decrease was proved around the centre of V: it is smaller there than the width of the bounds on the "
+        "loop's Jacobian",
+        "a V that decreases evenly in all states: lyapunov(task, law)"
         + narrower
         + ("; a smaller kappa" if kappa else "")
-        + "; a kink of the law at the centre leaves less of it",
+        + "; a law without a kink at the centre",
     )
 
 
@@ -75,8 +76,8 @@ def undefined_over(claim: Claim, hull: Interval) -> tuple[str, str] | None:
             k = int(np.argmax(value.undefined.reshape(len(hull.lo), -1).any(axis=1)))
             point = ", ".join(f"{a:.4g}" for a in hull.mid[k])
             return (
-                f"{what} may be undefined near x = [{point}] (a quotient by zero, a root or logarithm of what may be "
-                "negative, a number beyond all doubles)",
-                "a lower level, or a domain that keeps away from there; or equations that have a value everywhere",
+                f"{what} may be undefined near x = [{point}] (a quotient by zero, a root or logarithm of a value that "
+                "may be negative, an overflow)",
+                "a lower level, or a domain that excludes this point; or equations that are defined everywhere",
             )
     return None

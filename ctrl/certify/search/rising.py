@@ -74,9 +74,9 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
     searches = [s for frame in frames(claim.loop, claim.region.V) if (s := _Rising.start(claim, frame, resolution))]
     every = list(searches)
     boxes, most = 0, np.inf
-    nothing = SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
+    undecided = SearchResult(Kind.UNDECIDED, np.zeros(len(claim.region.lower)), reason="no level was proved")
     if not every:
-        return claim, nothing
+        return claim, undecided
     for trial in range(_MORE_TRIALS + 1):
         is_proving = max(s.proved for s in every) > claim.region.inner
         last, ended = trial == _MORE_TRIALS or (trial >= _TRIALS and is_proving), False
@@ -97,7 +97,7 @@ def _highest(claim: Claim, limits: SearchLimits, resolution: float) -> tuple[Cla
             searches.remove(min(searches, key=_Rising.progress))
     best = max(every, key=lambda s: s.proved)
     if best.proved <= claim.region.inner:
-        return claim, replace(nothing, boxes=boxes)
+        return claim, replace(undecided, boxes=boxes)
     core = np.abs(best.examiner.frame.T) @ best.core
     result = SearchResult(Kind.PROVED, core, boxes, proof=best.proof)
     seconds, cpu = perf_counter() - began, process_time() - worked

@@ -1,4 +1,4 @@
-"""Branch and bound over boxes: a claim is proved, refuted by a point, or left open."""
+"""Branch and bound over boxes: a claim is proved, refuted by a point, or left undecided."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Search:
         """The result; if it is undecided, with the number of open boxes and the likely reason."""
         if result.kind is not Kind.UNDECIDED:
             return result
-        reason = f"{len(self.low):,} boxes left open after {result.boxes:,} boxes and {result.seconds:.1f} s"
+        reason = f"{len(self.low):,} boxes undecided after {result.boxes:,} boxes and {result.seconds:.1f} s"
         reason += f"; {result.reason}" if result.reason else ""
         if not len(self.low):
             return replace(result, reason=reason)
@@ -205,4 +205,4 @@ class Search:
 def broken_under(w: np.ndarray, is_disturbed: bool) -> str:
     """A sentence that a point violates the condition, with the disturbance (q,)."""
     under = f" under w = {w.tolist()}" if is_disturbed else ""
-    return f"the point above is proved to break the condition{under}"
+    return f"the condition is proved to be violated at this point{under}"

@@ -132,10 +132,14 @@ def _model(task: Task, continuous: bool, rate: float, law: SaturatedLinear | Non
         u_ref = law.u_ref - law.K @ (x_ref - law.x_ref)
         lower, upper = np.maximum(lower, law.lower), np.minimum(upper, law.upper)
     if len(u_ref) > _MOST_INPUTS:
-        raise NotApplicable(f"task '{task.name}' has {len(u_ref)} inputs: 2^m inequalities are too many")
+        raise NotApplicable(
+            f"task '{task.name}' has {len(u_ref)} inputs, which need 2^m inequalities; expected at most {_MOST_INPUTS}"
+        )
     room = np.minimum(upper - u_ref, u_ref - lower)
     if not (room > 0).all():
-        raise NotApplicable(f"task '{task.name}': an input is at its bound at the reference; it leaves no room to act")
+        raise NotApplicable(
+            f"task '{task.name}': an input is at its bound at the reference, so no feedback can act around it"
+        )
     low, high = task.domain_bounds
     half = np.minimum(high - x_ref, x_ref - low)
     truth = task.true_dynamics
@@ -201,7 +205,7 @@ def _solved(model: _Model, K: np.ndarray | None, scale: np.ndarray) -> tuple[np.
             solution = Q.value * np.outer(scale, scale), (np.zeros((m, n)) if Z.value is None else Z.value) * scale
         if solution is None or _use(model, np.linalg.solve(solution[0], solution[1].T).T, solution[0]) < 0.5:
             raise NotApplicable(
-                f"no largest ellipsoid was found (the solver says: {status}); where neither the inputs nor the "
+                f"no largest ellipsoid was found (status of the solver: {status}); if neither the inputs nor the "
                 "domain bound it, give the task a domain"
             )
         result, scale = solution, np.sqrt(np.diag(solution[0]))

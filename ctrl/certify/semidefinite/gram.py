@@ -48,12 +48,12 @@ class Polynomial:
 
     @staticmethod
     def of(terms: dict[Exponents, float]) -> Polynomial:
-        """From numbers by exponents."""
+        """The polynomial with these coefficients, given by exponents."""
         return Polynomial(tuple(terms), np.array(list(terms.values()), dtype=float))
 
     @property
     def terms(self) -> dict[Exponents, float]:
-        """Numbers by exponents; of a solved program, the values of the solution."""
+        """Coefficients by exponents; of a solved program, the values of the solution."""
         numbers = self.values if isinstance(self.values, np.ndarray) else self.values.value
         return dict(zip(self.exponents, map(float, numbers), strict=True))
 
@@ -95,7 +95,7 @@ class Polynomial:
         return Polynomial(tuple(products), matrix @ self.values)
 
     def derivative(self, i: int) -> Polynomial:
-        """With respect to z_i."""
+        """The derivative with respect to z_i."""
         kept = [k for k, e in enumerate(self.exponents) if e[i] > 0]
         lowered = [(*e[:i], e[i] - 1, *e[i + 1 :]) for e in (self.exponents[k] for k in kept)]
         factors = np.array([self.exponents[k][i] for k in kept], dtype=float)

@@ -85,7 +85,8 @@ def polynomial_loop(loop: ClosedLoop) -> PolynomialLoop:
         rest = p.terms.get((0,) * n, 0.0)
         if abs(rest) > 1e-9 * size:
             raise NotApplicable(
-                f"the reference {centre} of task '{task.name}' is not an equilibrium; it moves by {rest:.3g}"
+                f"the reference {centre} of task '{task.name}' is not an equilibrium; the state changes there by "
+                f"{rest:.3g} per second"
             )
         field.append(Polynomial.of({e: c for e, c in p.terms.items() if any(e) and c != 0}))
     return PolynomialLoop(centre, tuple(field), _slabs(loop))
@@ -114,9 +115,9 @@ def evaluate(function: ca.Function, what: str, inputs: Sequence[Sequence[Polynom
         result = _operation(i.op, args, numbers)
         if result is None:
             raise NotApplicable(
-                f"{what} is not polynomial: it takes {_said(i.op)} of the state. Sums of squares need sums and "
-                "products of states; take V from riccati(task) or from ctrl.certify.candidates.fit, which ask for no "
-                "form, or write the plant with a polynomial approximation and prove what is found on the true one"
+                f"{what} is not polynomial: it contains {_operation_name(i.op)} of the state. Sums of squares need "
+                "sums and products of states; take V from riccati(task) or ctrl.certify.candidates.fit, which do not, "
+                "or search with a polynomial approximation of the plant and prove the result for the true one"
             )
         values.append(result)
     return [value(a) for a in program.entries[0]]
@@ -150,7 +151,7 @@ def _operation(op: str, args: Sequence[Polynomial], numbers: Sequence[float | No
     return None
 
 
-def _said(op: str) -> str:
+def _operation_name(op: str) -> str:
     words = {"div": "a quotient with a divisor", "inv": "the inverse", "pow": "a power that is not a whole number"}
     return words.get(op, words["pow"] if op == "constpow" else f"the {op}")
 

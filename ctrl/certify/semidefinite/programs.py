@@ -47,7 +47,7 @@ def level_by_squares(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> fl
 
 
 def grown(loop: PolynomialLoop, V: Polynomial, degree: int, rays: Rays, accuracy: float) -> Polynomial | None:
-    """One turn of both programs; None where the solver gives nothing."""
+    """One iteration of both programs; None if the solver fails."""
     import cvxpy as cp
 
     n, even = len(loop.centre), loop.is_odd

@@ -26,7 +26,7 @@ class Rays:
 
     @staticmethod
     def around(n: int, seed: int = 0) -> Rays:
-        """720 in the plane, 1,000 n at random beyond, both in 1-D."""
+        """Both directions in one dimension, 720 in the plane, 1,000 n at random in more."""
         if n == 2:
             angle = np.linspace(0.0, 2 * np.pi, 720, endpoint=False)
             return Rays(np.stack([np.cos(angle), np.sin(angle)], axis=1))
@@ -57,7 +57,7 @@ class Rays:
         return scale
 
     def volume(self, V: Polynomial) -> float:
-        """Of the part of {V <= 1} that is star-shaped about the centre."""
+        """Volume of the part of {V <= 1} that is star-shaped about the centre."""
         n = self.directions.shape[1]
         return float(pi ** (n / 2) / gamma(n / 2 + 1) * (self.radius(V) ** n).mean())
 

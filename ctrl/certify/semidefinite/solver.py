@@ -11,7 +11,7 @@ __all__ = ["solve"]
 def solve(objective: Any, constraints: list[Any], accuracy: float = 1e-8) -> str:
     """The status of a CVXPY problem whose variables then hold the solution, "failed" where the solver gave up.
 
-    An inaccurate solution is returned as it is; only a proof decides whether it serves.
+    An inaccurate solution is returned as it is; whether it is good enough is left to the proof.
 
     Args:
         accuracy: the solver's tolerance of gap and feasibility.

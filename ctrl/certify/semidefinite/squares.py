@@ -1,13 +1,13 @@
 """Polynomial Lyapunov functions by sums of squares, for polynomial closed loops in continuous time.
 
-From the Lyapunov equation of the linearisation the set {V <= 1} is grown by turns of two convex programs (V-s
-iteration; Jarvis-Wloszek 2003, Tan & Packard 2008, here without bisection):
+From the Lyapunov equation of the linearisation the set {V <= 1} is enlarged by alternating between two convex programs
+(V-s iteration; Jarvis-Wloszek 2003, Tan & Packard 2008, here without bisection):
 
     V fixed:  max e                      with  -V'f - e |z|^2 + s (V - 1)    and  s                  sums of squares,
     s fixed:  max volume to first order  with  -W'f - e/3 |z|^2 + s (W - 1)  and  1 - W - q (1 - V), q  sums of squares.
 
-The second lets {W <= 1} contain {V <= 1}. Solvers work in floating point and stop at a tolerance, so what comes out is
-a candidate and nothing more; :func:`sos_region` proves a level of it by branch and bound on the loop that runs.
+The second lets {W <= 1} contain {V <= 1}. Solvers work in floating point and stop at a tolerance, so the result is only
+a candidate; :func:`sos_region` proves a level of it by branch and bound on the loop that runs.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def sos_level(loop: ClosedLoop, V: Lyapunov) -> float:
 
     It maximises rho such that (z'z)^2 (V - rho) + p V'f is a sum of squares for some polynomial p: where V'f = 0,
     either z = 0 or V >= rho, so V'f keeps its sign on the connected part of {V < rho} around the centre (the equality
-    form of Tedrake's Underactuated Robotics, chapter on Lyapunov analysis). The bounds of domain and inputs are not
-    looked at, and nothing is proved: pass the result to :func:`ctrl.certify.certify`.
+    form of Tedrake's Underactuated Robotics, chapter on Lyapunov analysis). The bounds of domain and inputs are
+    ignored, and nothing is proved: pass the result to :func:`ctrl.certify.certify`.
 
     Args:
         loop: in continuous time, polynomial.
@@ -72,7 +72,7 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
     """A polynomial V of which {V <= 1} is about the largest region that sums of squares of this degree find.
 
     The set is kept within the domain of the task and within the states where no linear feedback saturates, because only
-    there the polynomials describe the loop. Degrees 4, 6, ... are run through, each from the result of the one before.
+    there the polynomials describe the loop. Degrees 4, 6, ... are solved in turn, each from the previous result.
 
     Args:
         loop: in continuous time, polynomial, with a stable linearisation.
@@ -94,14 +94,14 @@ def sos_candidate(loop: ClosedLoop, degree: int = 4, rounds: int = 12, accuracy:
     )
     rays, scale = Rays.around(len(polynomials.centre)), np.ones(len(polynomials.centre))
     V = V.scaled(1.0 / (0.99 * _first_level(polynomials, V, accuracy)))
-    for now in (2,) if degree == 2 else range(4, degree + 1, 2):
+    for current_degree in (2,) if degree == 2 else range(4, degree + 1, 2):
         volume = 0.0
         for _ in range(rounds):
             scale = rays.extent(V, scale)
             before, volume = volume, rays.volume(V.stretched(scale)) * float(np.prod(scale))
             if volume < (1.0 + _STALLED) * before:
                 break
-            larger = grown(polynomials.stretched(scale), V.stretched(scale), now, rays, accuracy)
+            larger = grown(polynomials.stretched(scale), V.stretched(scale), current_degree, rays, accuracy)
             if larger is None:
                 break
             V = larger.stretched(1.0 / scale)
@@ -153,7 +153,8 @@ def _start(loop: PolynomialLoop, name: str) -> np.ndarray:
     if not slowest < 0:
         raise NotApplicable(
             f"task '{name}': the linearised closed loop is not stable (an eigenvalue has real part {slowest:.3g}), so "
-            "no quadratic form starts the search; give a law that stabilises the reference, such as LQR(task).law"
+            "the search has no quadratic form to start from; give a law that stabilises the reference, such as "
+            "LQR(task).law"
         )
     P = solve_continuous_lyapunov(A.T, -np.eye(len(A)))
     return 0.5 * (P + P.T)
@@ -188,7 +189,7 @@ def _first_level(loop: PolynomialLoop, V: Polynomial, accuracy: float) -> float:
     level = min([level_by_squares(loop, V, accuracy), *inside])
     if not 0 < level < np.inf:
         raise NotApplicable(
-            "the quadratic start has no largest level that a semidefinite program finds: the loop is linear, or "
-            "nearly so, and its ellipsoids are unbounded; give the task a domain, or take V from riccati(task)"
+            "the semidefinite program finds no largest level of the quadratic start: the loop is (nearly) linear, so "
+            "its level is not bounded; give the task a domain, or take V from riccati(task)"
         )
     return level

@@ -79,13 +79,13 @@ class IncrementalProcess:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Limitations of the data, one sentence each."""
-        said = []
+        texts = []
         if self.refused:
-            said.append(f"{self.refused} samples were not finite and were left out")
+            texts.append(f"{self.refused} samples were not finite and were left out")
         if self.count > 1:
-            still = np.flatnonzero(np.ptp(self._points[: self.count], axis=0) == 0.0)
-            said += [f"feature {i} is the same at all points, so nothing is known of its effect" for i in still]
-        return tuple(said)
+            constant = np.flatnonzero(np.ptp(self._points[: self.count], axis=0) == 0.0)
+            texts += [f"feature {i} is the same at all points, so nothing is known of its effect" for i in constant]
+        return tuple(texts)
 
     def update(self, z: np.ndarray, y: np.ndarray) -> bool:
         """Adds a sample, and says whether its numbers were finite; others are left out.

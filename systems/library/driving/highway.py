@@ -88,8 +88,8 @@ class Highway(Plant):
 
     def step(self, x: Vector, u: Vector, w: Vector) -> Any:
         start = ca.vertcat(*[ca.SX(0) if name == "x" else x[name] for name in CAR.state.names])
-        nothing = Vector(CAR.disturbance, ca.SX(0, 1))
-        moved = rk4(lambda z: ca.vertcat(*CAR.ode(Vector(CAR.state, z), u, nothing)), start, self.dt)
+        no_disturbance = Vector(CAR.disturbance, ca.SX(0, 1))
+        moved = rk4(lambda z: ca.vertcat(*CAR.ode(Vector(CAR.state, z), u, no_disturbance)), start, self.dt)
         driven, *ego = (moved[CAR.state.where(name)] for name in ("x", *(n for n in CAR.state.names if n != "x")))
         others = advance(self.road, self.driver, self.vehicles(x), list(w), self.dt)
         return [*ego, *(entry for v in others for entry in (v.ahead - driven, v.y, v.speed, v.lane, v.desired))]

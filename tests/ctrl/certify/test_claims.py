@@ -88,7 +88,7 @@ def test_files_with_the_former_words_are_read(tmp_path: Path) -> None:
     path.write_text(text.replace("for all future time", "for good"))
     assert read(path, TASK).claim.region.inner == 0.05
     path.write_text(text.replace("for all future time", "for a while"))
-    with pytest.raises(Contradiction, match="its words are not those of its numbers"):
+    with pytest.raises(Contradiction, match="the sentence does not match the numbers"):
         read(path, TASK)
 
 

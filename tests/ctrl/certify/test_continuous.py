@@ -80,7 +80,7 @@ def test_a_set_that_leaves_its_box_is_not_proved() -> None:
     cut = (np.array([-1.2, -3.5]), np.array([1.2, 3.5]))
     certificate = certify(TASK, IDLE, QUADRATIC, 2.29, continuous=True, box=cut)
     assert not certificate.is_proved
-    assert "leave it" in certificate.reason
+    assert "leave the region" in certificate.reason
     limit = sampled_limit(ClosedLoop(TASK, IDLE, continuous=True), QUADRATIC, box=cut).level
     assert limit < 2.2
     assert certify(TASK, IDLE, QUADRATIC, 0.99 * limit, continuous=True, box=cut).is_proved

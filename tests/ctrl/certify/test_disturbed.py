@@ -321,7 +321,7 @@ def test_a_certificate_survives_its_file(tmp_path: Path, proved: Certificate) ->
 def test_misuse() -> None:
     with pytest.raises(NotApplicable, match="unbounded"):
         disturbances(dataclasses.replace(TASK, disturbance=Gaussian({"push": 0.1})))
-    with pytest.raises(NotApplicable, match="not disturbed"):
+    with pytest.raises(NotApplicable, match="has no disturbance"):
         disturbances(dataclasses.replace(TASK, disturbance=Fixed()))
     with pytest.raises(UnknownName):
         certify(TASK, LAW, V, 1.0, disturbance={"wind": (-1.0, 1.0)})

@@ -137,7 +137,7 @@ def test_a_map_that_does_not_bring_all_of_the_set_closer(name: str) -> None:
         at = where[name]
         assert abs(float(f(ca.DM(at)))) >= at
     if name in ("a step", "a branch", "a truth value", "a sign", "a remainder"):
-        with pytest.raises(NotApplicable, match="where it may jump"):
+        with pytest.raises(NotApplicable, match="where it may be discontinuous"):
             certify(t, IDLE, SQUARE, level=level, budget=LITTLE)
         return
     found = certify(t, IDLE, SQUARE, level=level, budget=LITTLE)

@@ -163,8 +163,8 @@ def test_where_nothing_is_proved_the_last_attempt_says_what_all_took(search: Cal
     assert count > 5
     assert (found.boxes, found.seconds, found.result.cpu) == (10 * count, 2.0 * count, 4.0 * count)
     assert found.level == oracle.tried[-1] == min(oracle.tried)
-    assert f"at {count} levels from {oracle.tried[0]:.6g} to {oracle.tried[-1]:.6g}" in found.reason
-    assert found.reason.endswith("of the last: too high")
+    assert f"none of {count} levels from {oracle.tried[0]:.6g} to {oracle.tried[-1]:.6g}" in found.reason
+    assert found.reason.endswith("at the last: too high")
     single = Oracle(0.0, Kind.UNDECIDED)
     assert search(single, budget=SearchLimits(1, 1000.0)).reason == "too high"
 

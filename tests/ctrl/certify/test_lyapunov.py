@@ -105,7 +105,7 @@ def test_a_symbolic_function_is_enclosed_with_both_derivatives() -> None:
 )
 def test_a_function_with_kinks_is_refused(kink: Callable[[ca.SX], ca.SX]) -> None:
     x = ca.SX.sym("x", 2)
-    with pytest.raises(InvalidValue, match="second derivative"):
+    with pytest.raises(InvalidValue, match="twice differentiable"):
         SymbolicLyapunov(ca.Function("W", [x], [kink(x[0]) + x[1] ** 2]), np.zeros(2))
     with pytest.raises(DimensionMismatch):
         SymbolicLyapunov(ca.Function("W", [x], [x]), np.zeros(2))

@@ -193,7 +193,7 @@ class Turning(Plant):
 def test_a_barriers_box_ends_half_a_period_from_the_reference(reach: tuple[float, float]) -> None:
     task = Task("turn", Turning(), 1.0, 5, Quadratic(ONE, ONE), Uniform([-1.0], [1.0]))
     inside = (Inequality("inside", lambda x, u: x.x**2 - 25.0),)
-    with pytest.raises(InvalidValue, match="another representative"):
+    with pytest.raises(InvalidValue, match="an equivalent value"):
         certify_barrier(task, linear(0.5), inside, LIMITS, box=(np.array(reach[:1]), np.array(reach[1:])))
     assert certify_barrier(task, linear(0.5), inside, LIMITS, box=(-3.0 * np.ones(1), 3.0 * np.ones(1))).is_proved
 

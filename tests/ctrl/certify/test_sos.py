@@ -164,13 +164,13 @@ def test_a_law_in_polynomials() -> None:
     A = np.array([[0.0, 1.0], [-1.0, -2.0]])
     assert np.allclose(A.T @ V.P + V.P @ A, -np.eye(2))
     smooth = Expression(ca.Function("u", [x], [-ca.tanh(x[1])]))
-    with pytest.raises(NotApplicable, match="law u is not polynomial: it takes the tanh"):
+    with pytest.raises(NotApplicable, match="law u is not polynomial: it contains the tanh"):
         sos_candidate(ClosedLoop(task, smooth, continuous=True))
 
 
 def test_what_is_not_polynomial_is_refused() -> None:
     task = pendulum()
-    with pytest.raises(NotApplicable, match=r"plant Pendulum is not polynomial: it takes the sin.*riccati"):
+    with pytest.raises(NotApplicable, match=r"plant Pendulum is not polynomial: it contains the sin.*riccati"):
         sos_region(task, LQR(task).law)
     with pytest.raises(NotApplicable, match="continuous=True"):
         sos_candidate(ClosedLoop(TASK, LAW))

@@ -117,11 +117,11 @@ def test_a_controller_of_the_state_is_refused_with_what_to_do() -> None:
 
 
 def test_other_readers_refuse_a_measurement(tmp_path: Path) -> None:
-    with pytest.raises(NotApplicable, match="law that reads the state"):
+    with pytest.raises(NotApplicable, match="the law is a function of the state"):
         ClosedLoop(TASK, LQR(TASK).law)
     with pytest.raises(NotExportable, match="estimators have no C code"):
         export(LQR(TASK), tmp_path / "code")
-    with pytest.raises(NotApplicable, match="exchanges states"):
+    with pytest.raises(NotApplicable, match="reads the state of its plant"):
         Loop(TASK, LQR, SimulatedPlant(FULL, (clock := SimulatedClock()), [0.1, 0.0]), clock=clock)
 
 

@@ -306,7 +306,7 @@ def test_which_certificates_are_barriers():
         sublevel_barrier(cut)
     x = ca.SX.sym("x", 2)
     symbolic = SymbolicLyapunov(ca.Function("V", [x], [ca.sumsqr(x - V.middle)]), V.middle)
-    with pytest.raises(NotApplicable, match="a filter needs an ellipsoid"):
+    with pytest.raises(NotApplicable, match="expected a QuadraticLyapunov"):
         sublevel_barrier(certify(task, towards_the_middle(), symbolic, 0.1, inner=0.05, budget=few))
 
 

@@ -398,7 +398,7 @@ def test_the_safe_input_is_written_last_however_the_loop_ends() -> None:
     assert len(run.columns.k) == 8
     assert connection.written[-1] == 0.5
     assert run.stopped == "stop()"
-    with pytest.raises(TriviumError, match="has run"):
+    with pytest.raises(TriviumError, match="has already run"):
         loop.run()
 
 

@@ -91,7 +91,7 @@ def test_a_run_without_samples_is_saved(tmp_path: Path) -> None:
 def test_the_table(run: LoopRun) -> None:
     text = str(run)
     assert "deadlines missed  2 of 40 at 20 Hz, 1 of them skipped samples" in text
-    assert re.search(r"step: asked to answered\s*│\s*1\.000 │ 120\.000", text)
+    assert re.search(r"step: request to answer\s*│\s*1\.000 │ 120\.000", text)
     assert "fresh 38, missing 1" in text
     assert "times [ms]" in text
 
