@@ -89,11 +89,13 @@ def test_faults_do_no_harm_and_pass(name: str) -> None:
     run_with_faults(case, case.steps, seed=0)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "steps", [pytest.param(3000, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.manual)]
+)
 @pytest.mark.parametrize("name", CASES)
-def test_ten_thousand_steps_of_faults(name: str) -> None:
-    run_with_faults(CASES[name](), 10_000, seed=1)
+def test_thousands_of_steps_of_faults(name: str, steps: int) -> None:
+    run_with_faults(CASES[name](), steps, seed=1)
 
 
 PLANNING = [name for name in CASES if "lqr" not in name]

@@ -125,6 +125,7 @@ def test_feasible_for_any_change_of_the_reference(name: str, changes: int) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("changes", [500])
 def test_feasible_for_any_change_of_a_sinusoid(changes: int) -> None:
     task = dataclasses.replace(axis(), reference=Sinusoid(AXIS_FREQUENCY))

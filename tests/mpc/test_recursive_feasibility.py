@@ -170,12 +170,14 @@ def test_from_the_very_edge(kind: str) -> None:
     assert count.losses == 0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(10_000)
+@pytest.mark.parametrize(
+    "plants", [pytest.param(80, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.manual)]
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_hundred_plants_from_the_very_edge(kind: str) -> None:
+def test_random_plants_from_the_very_edge(kind: str, plants: int) -> None:
     count, seed = Count(), 0
-    while count.plants < 400:
+    while count.plants < plants:
         with contextlib.suppress(NotApplicable, InvalidValue):
             assert not KINDS[kind](seed, count), seed
         seed += 1

@@ -196,9 +196,11 @@ def test_faults_with_other_policies(policy: Overrun) -> None:
     ruined(LQR, 500, 1, policy)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(("name", "samples"), [(name, 20_000 if name == "nonlinear" else 100_000) for name in MAKES])
+@pytest.mark.parametrize(
+    "samples", [pytest.param(20_000, marks=pytest.mark.slow), pytest.param(100_000, marks=pytest.mark.manual)]
+)
+@pytest.mark.parametrize("name", MAKES)
 def test_faults_for_long(name: str, samples: int) -> None:
     ruined(MAKES[name], samples, 2, Overrun.FALLBACK)
 
