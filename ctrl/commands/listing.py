@@ -61,8 +61,8 @@ def _entry(name: str, described: str, width: int) -> str:
 
 
 def _summary(group: Group, point: EntryPoint) -> str:
-    """First sentence of a docstring, without the markup of references. Of this package it is read from the source, since
-    importing all of it takes seconds; other packages are imported, as only that says whether they can be."""
+    """First sentence of a docstring, without the markup of references. That of this package is read from the source,
+    since importing all of it takes seconds; others are imported, as only that says whether they can be."""
     from ctrl.discovery import load
     from ctrl.docstrings import summary, summary_of
 

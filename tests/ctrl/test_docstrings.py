@@ -46,6 +46,8 @@ def test_what_only_an_import_can_tell_is_left_to_it(tmp_path: Path, monkeypatch:
 def test_the_list_is_wrapped_and_nothing_of_it_cut(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    some = {group: entry_points(group) for group in ("trivium.controllers", "trivium.comparisons")}
+    monkeypatch.setattr("ctrl.discovery.entry_points", lambda group: some.get(group, {}))
     monkeypatch.setenv("COLUMNS", "10000")
     assert main(["list"]) == 0
     whole = capsys.readouterr().out
