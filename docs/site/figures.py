@@ -196,8 +196,9 @@ def gallery(is_published: bool = False) -> str:
         counts = ((len(plant.state), "state"), (len(plant.input), "input"), (task.steps, "sample"))
         size = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts) + f" of {task.dt:g} s"
         limits = ", ".join(f"`{c.name}` ({type(c.requirement).__name__.lower()})" for c in task.constraints) or "none"
+        level = "###" if is_published else "##"
         parts.append(
-            f"{'###' if is_published else '##'} {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
+            f"{level} {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
             f"`trivium compare {name}`\n\n![Runs of {name}: states and inputs over time](figures/{name}.png)\n"
             + (FILM.format(name=name) if is_drawn(task) else "")
         )
