@@ -1,17 +1,27 @@
-"""First lines of docstrings, read from source files without importing them."""
+"""Summaries of docstrings, read from source files without importing them."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["first_line"]
+__all__ = ["summary", "summary_of"]
+
+_SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z])|.*")
+"""Up to a full stop before a capital, outside of which a stop is one of an abbreviation or of a number."""
 
 
-def first_line(module: str, attribute: str) -> str | None:
-    """The first line of the docstring of ``attribute`` in ``module``, or the expression of a value.
+def summary_of(docstring: str | None) -> str:
+    """The first sentence of a docstring in one line, without a colon at its end; empty for None."""
+    paragraph = " ".join((docstring or "").strip().split("\n\n")[0].split())
+    return _SENTENCE.match(paragraph)[0].rstrip(":")  # type: ignore[index]  # matches every text
+
+
+def summary(module: str, attribute: str) -> str | None:
+    """The first sentence of the docstring of ``attribute`` in ``module``, or the expression of a value.
 
     Args:
         module: dotted name; neither it nor its packages are imported.
@@ -52,7 +62,7 @@ def _line(node: ast.ClassDef | ast.FunctionDef, names: list[str]) -> str | None:
         if not members:
             return None
         node = members[-1]
-    return (ast.get_docstring(node) or "").split("\n")[0]
+    return summary_of(ast.get_docstring(node))
 
 
 def _source(module: str) -> Path | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
 import platform
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +69,16 @@ def export_onnx(
             f"export needs {error.name}, which is not installed; pip install 'trivium-control[rl]'"
         ) from error
     example = torch.zeros(2, policy.observation_size, device=policy.observation_mean.device)
-    program = torch.onnx.export(
-        copy.deepcopy(policy).eval(),
-        (example,),
-        dynamo=True,
-        input_names=["observation"],
-        output_names=["action"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+    with _without_messages_of_torch_to_itself():
+        program = torch.onnx.export(
+            copy.deepcopy(policy).eval(),
+            (example,),
+            dynamo=True,
+            input_names=["observation"],
+            output_names=["action"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     write(path, program.model_proto.SerializeToString())
@@ -110,3 +114,26 @@ def export_onnx(
     contract_path = path.with_suffix(".json")
     write_json(contract_path, contract)
     return contract_path
+
+
+_REGISTRATION = "torch.onnx._internal.exporter._registration"
+_OPTIONAL = "torchvision is not installed"
+
+
+@contextmanager
+def _without_messages_of_torch_to_itself() -> Iterator[None]:
+    """Within, two messages of torch's exporter are left out that no argument of ours avoids: that it registers
+    operators of torchvision, which policies do not have, and that its own copies of programs use a deprecated class.
+    All others are shown."""
+    logger = logging.getLogger(_REGISTRATION)
+    logger.addFilter(_is_relevant)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.removeFilter(_is_relevant)
+
+
+def _is_relevant(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_OPTIONAL)

@@ -76,7 +76,8 @@ def shown(value: Any) -> str:
         text = _SHORT.repr(value)
     except ValueError:  # an integer of more digits than Python prints
         return f"a {type(value).__name__} too long to be shown"
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    text, *more = text.split("\n", 1)
+    return text if len(text) <= 200 and not more else f"{text[:200]}..."
 
 
 def expect(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:

@@ -20,6 +20,7 @@ from systems.distributions import Distribution
 from systems.errors import InvalidValue, TriviumError, expect, located
 from systems.measurement import Measurement
 from systems.observations import MeasuredWindow, Observation
+from systems.overview import page, text
 from systems.plant import Plant
 from systems.reading.reading import Reading
 from systems.reading.reference import changed_by_turning
@@ -39,7 +40,7 @@ _STARTS = 16  # at which algebraic equations are looked at
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task(AbstractTask):
     """A control problem: plant, cost, constraints, reference, distributions and length of a run.
 
@@ -228,6 +229,13 @@ class Task(AbstractTask):
 
     def __hash__(self) -> int:
         return hash(self._content)
+
+    def __repr__(self) -> str:
+        """All parts in lines of at most 80 columns; ``describe(task)`` in ``systems.describe`` has them as data."""
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        return page(self)
 
     @cached_property
     def reading(self) -> Reading:

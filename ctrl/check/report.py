@@ -68,7 +68,8 @@ class Report:
         return tuple(check for check in self.checks if not check.passed and check.warning)
 
     def __str__(self) -> str:
-        counts = f"{len(self.checks)} checks, {len(self.failures)} failed, {len(self.warnings)} warnings"
+        warned = f"{len(self.warnings)} warning{'s' * (len(self.warnings) != 1)}"
+        counts = f"{len(self.checks)} checks, {len(self.failures)} failed, {warned}"
         return "\n".join([f"{self.subject}: {counts}", *(f"  {check}" for check in self.checks)])
 
     def raise_if_failed(self) -> None:

@@ -75,6 +75,7 @@ class Compare:
         from ctrl.cells.interrupt import ends_promptly
         from ctrl.certify import proved_region
         from ctrl.commands.additions import additions
+        from ctrl.commands.true_plant import with_true_parameters
         from ctrl.comparison import compare
         from ctrl.comparison.results import reserved
         from ctrl.comparison.store import FOLDER
@@ -87,7 +88,7 @@ class Compare:
         if not self.proof_seconds >= 0:
             raise Misuse(f"--proof-seconds {self.proof_seconds:g}; expected 0 or more")
         proof = partial(proved_region, seconds=self.proof_seconds) if self.proof_seconds else None
-        task = _with_truth(load_task(self.task), self.true)
+        task = with_true_parameters(load_task(self.task), self.true)
         spec, broken = _spec(self.controllers, task.name)
         starts = spec.starts if self.starts is None else self.starts
         with reserved(self.out, task) as folder:  # a fault here must show before the work
@@ -181,21 +182,3 @@ def _spec(names: tuple[str, ...], task: str) -> tuple[Any, Mapping[str, str]]:
         reasons = "; ".join(broken.values()) or "none is installed; pip install -e . registers them"
         raise Misuse(f"no controllers to compare: {reasons}")
     return ComparisonSpec(loaded), broken
-
-
-def _with_truth(task: Any, changes: tuple[str, ...]) -> Any:
-    """The task with some parameters of the true plant changed."""
-    from systems import UnknownName
-
-    if not changes:
-        return task
-    plant, values = task.truth or task.plant, {}
-    for change in changes:
-        name, _, text = change.partition("=")
-        if name not in plant.parameters:
-            raise UnknownName.among(name, plant.parameters, f"parameter of {plant.name}")
-        try:
-            values[name] = float(text)
-        except ValueError:
-            raise Misuse(f"--true {change}; expected name=value with a number, such as {name}=1.5") from None
-    return task.with_truth(plant.with_parameters(values))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ctrl.commands.misuse import Misuse, short_name, tell
+
+if TYPE_CHECKING:
+    from systems import Task
 
 __all__ = ["PROOF_SECONDS", "Verify"]
 
@@ -27,6 +31,7 @@ class Verify:
       trivium verify pendulum --controller lqr
       trivium verify path-tracking --degree 6 --out certificates/path.json
       trivium verify pendulum --disturbed
+      trivium verify pendulum --true mass=0.2
       trivium verify double-integrator --within-constraints --survives push
       trivium verify cartpole --controller nonlinear-mpc --samples 500 --at-least 0.95
       trivium verify --check certificates/path.json
@@ -42,6 +47,11 @@ class Verify:
     controller: Annotated[str, tyro.conf.arg(metavar="NAME")] = "lqr"
     """A controller with a control law (with --samples, any controller): a name, path/to/file.py:MyController, or a
     trained policy's file."""
+    true: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Parameters of the true plant that differ from the nominal ones, which controllers know. The claim is about the
+    true plant, for all parameters that the task draws for every run."""
+    nominal: bool = False
+    """Prove the claim for the nominal plant instead."""
     degree: int | None = None
     """Also fit a polynomial Lyapunov function of this degree, and keep the larger proved region."""
     continuous: bool = False
@@ -76,6 +86,8 @@ class Verify:
     def run(self) -> int:
         if self.seconds is not None and not self.seconds > 0:
             raise Misuse(f"--seconds {self.seconds:g}; expected more than 0")
+        if self.nominal and self.true:
+            raise Misuse("--nominal --true; give one of the two: a claim is about one plant")
         if self.check is not None:
             return self._verify_again(self.check)
         if self.task is None:
@@ -92,7 +104,7 @@ class Verify:
 
     def _run(self, name: str, samples: int) -> int:
         from ctrl.certify.runs import claim_by_runs
-        from ctrl.discovery import load, load_task
+        from ctrl.discovery import load
 
         asked = ("degree", "continuous", "disturbed", "within_constraints", "time_constant", "survives", "out")
         if given := [f"--{option.replace('_', '-')}" for option in asked if getattr(self, option)]:
@@ -101,7 +113,7 @@ class Verify:
             raise Misuse(f"--samples {samples}; expected at least 1")
         if self.at_least is not None and not 0 < self.at_least < 1:
             raise Misuse(f"--at-least {self.at_least:g}; expected a probability between 0 and 1, such as 0.95")
-        task, short = load_task(name), short_name(self.controller)
+        task, short = self._announced(name), short_name(self.controller)
         claim = claim_by_runs(task, load("trivium.controllers", self.controller), samples, self.seed, name=short)
         print(claim)
         if self.at_least is None:
@@ -116,7 +128,9 @@ class Verify:
 
         if self.points < 0:
             raise Misuse(f"--points {self.points}; expected at least 0")
-        task = None if self.task is None else load_task(self.task)
+        if self.task is None and (self.nominal or self.true):
+            raise Misuse("--check with --nominal or --true: they change a TASK; name the one that they were given with")
+        task = None if self.task is None else self._changed(load_task(self.task))
         return 0 if verify_again(path, self.points, task, self.seconds or CHECK_SECONDS) else 1
 
     def _prove(self, name: str) -> int:
@@ -124,10 +138,10 @@ class Verify:
         from ctrl.certify.files.file import save
         from ctrl.commands.claims import constraint_lines, disturbance_lines, lowered, unit_disturbance
         from ctrl.commands.proofs import best_certificate, law_of_controller, reach_line
-        from ctrl.discovery import load, load_task
+        from ctrl.discovery import load
         from systems.files import kept, locked, locked_new, probe
 
-        task = load_task(name)
+        task = self._announced(name)
         law = law_of_controller(load("trivium.controllers", self.controller)(task), self.controller)
         unit = None if self.survives is None else unit_disturbance(task, self.survives)
         # What cannot be stored in a file must show before the work, and so must a place that takes no file.
@@ -164,7 +178,26 @@ class Verify:
         if not certificate.is_proved:
             return 1
         tell(result)
+        if self.nominal or self.true:
+            options = ["--nominal"] if self.nominal else ["--true", *self.true]
+            command = ["trivium", "verify", "--check", str(result.path), name, *options]
+            print(f"to re-verify: {shlex.join(command)}")
         return 0
+
+    def _announced(self, name: str) -> Task:
+        """The task with the plant that was asked for; a line says which if the task itself has two."""
+        from ctrl.commands.true_plant import plant_line
+        from ctrl.discovery import load_task
+
+        task = load_task(name)
+        if line := "" if self.true else plant_line(task, self.nominal):
+            print(line, flush=True)
+        return self._changed(task)
+
+    def _changed(self, task: Task) -> Task:
+        from ctrl.commands.true_plant import nominal, with_true_parameters
+
+        return nominal(task) if self.nominal else with_true_parameters(task, self.true)
 
     def _kappa(self, dt: float) -> float:
         """The relative decrease of V, per sample (dt > 0) or per second, that the time constant requires."""
@@ -180,6 +213,8 @@ class Verify:
             f"degree{self.degree}": self.degree,
             "continuous": self.continuous,
             "disturbed": self.disturbed,
+            "nominal": self.nominal,
+            "-".join(self.true): bool(self.true),
             "within": self.within_constraints,
             f"{self.time_constant or 0:g}s": self.time_constant,
         }

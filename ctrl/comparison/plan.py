@@ -12,10 +12,10 @@ from ctrl.cells import Engine, identity
 from ctrl.cells.identity import digest
 from ctrl.cells.settings import versions
 from ctrl.comparison.draws import Draws
-from ctrl.comparison.problem import difference
 from ctrl.comparison.progress import about, duration
 from systems import Task
 from systems.describe import content
+from systems.true_plant import difference
 
 __all__ = ["estimate", "plan", "settings"]
 

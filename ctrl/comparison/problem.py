@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from ctrl.comparison.data import ComparisonData
-from systems import Task
+from systems.true_plant import difference
 
-__all__ = ["difference", "problem"]
+__all__ = ["problem"]
 
 
 def problem(comparison: ComparisonData) -> str:
@@ -17,20 +15,3 @@ def problem(comparison: ComparisonData) -> str:
     seed = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     count = len(comparison.starts)
     return f"{task.name} · {steps} · {count} start{'s' if count != 1 else ''} · {seed} · {difference(task)}"
-
-
-def difference(task: Task) -> str:
-    """The difference between the true plant and the controllers' model, in words."""
-    drawn = ""
-    if task.variation is not None:
-        ends = zip(task.varied.names, *task.variation.support(task.varied), strict=True)
-        drawn = ", drawn for every run: " + ", ".join(f"{name} in [{low:g}, {high:g}]" for name, low, high in ends)
-    return _fixed_difference(task) + drawn
-
-
-def _fixed_difference(task: Task) -> str:
-    if task.truth is None or task.truth == task.plant:
-        return "true plant = nominal"
-    true, known = task.truth.parameters, task.plant.parameters
-    changes = [f"{name} {known[name]:g} -> {true[name]:g}" for name in known if known[name] != true.get(name, math.nan)]
-    return f"true plant = nominal with {', '.join(changes)}" if changes else f"true plant: another {task.truth.name}"

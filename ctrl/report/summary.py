@@ -10,12 +10,12 @@ import numpy as np
 
 from ctrl.comparison.data import ComparisonData
 from ctrl.comparison.metrics import Metrics
-from ctrl.comparison.problem import difference
 from ctrl.comparison.verdicts import Verdict
 from ctrl.report.differences import CHANCE, Difference, broken, differences, exceeds
 from ctrl.report.numbers import duration, interval, joined, number, percent, rate
 from systems import Budget, Chance
 from systems.statistics import Estimate, Rate
+from systems.true_plant import difference
 
 __all__ = ["Answer", "summary"]
 

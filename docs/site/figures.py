@@ -29,6 +29,12 @@ FILM = """
 
     ![The plant of {name} in its first run, with what constraints forbid](figures/{name}.gif)
 """
+PUBLISHED = {
+    "stirred-tank-product": (20, 1), "fed-batch-bioreactor": (20, 1), "mass-pair": (7, 1),
+    "quadcopter-figure-eight": (30, 1),
+}  # fmt: skip
+"""The examples of do-mpc's gallery that the site runs: the published horizon, and the quadratic programs per sample.
+The others take minutes."""
 DASHED: dict[str, Any] = {"color": "0.2", "linestyle": (0, (4, 3)), "linewidth": 0.7}
 
 
@@ -47,22 +53,27 @@ def comparison() -> tuple[str, bytes]:
 
 
 @cache
-def library() -> dict[str, Task]:
-    """The tasks that this package registers, by name; those of do-mpc's gallery have a table of their own."""
+def registered() -> dict[str, Task]:
+    """The tasks that this package registers, by name; of those of do-mpc's gallery only the ones that the site runs."""
     points = metadata.entry_points(group="trivium.tasks")
     return {
         point.name: point.load()() for point in sorted(points, key=lambda point: point.name)
-        if point.value.startswith("systems.library.") and not point.value.startswith("systems.library.gallery.")
+        if point.value.startswith("systems.library.")
+        and (point.name in PUBLISHED or not point.value.startswith("systems.library.gallery."))
     }  # fmt: skip
 
 
 def tasks() -> dict[str, bytes]:
     """A figure of every task, by name."""
-    return {name: png(driving(task) if name == "driving" else figure(task)) for name, task in library().items()}
+    return {name: png(driving(task) if name == "driving" else figure(task)) for name, task in registered().items()}
 
 
 def controller(task: Task) -> tuple[str, Controller]:
     """What a figure shows: a controller that solves the task, or the reference's input where there is none."""
+    if task.name in PUBLISHED:
+        horizon, iterations = PUBLISHED[task.name]
+        many = f"{iterations} quadratic programs" if iterations > 1 else "one quadratic program"
+        return f"nonlinear MPC, N = {horizon}, {many} per sample", NonlinearMPC(task, horizon, iterations=iterations)
     if not len(task.plant.input):
         return "without input", ReferenceInput(task)
     for name, make in (("nonlinear MPC", NonlinearMPC), ("LQR", LQR)):
@@ -78,15 +89,23 @@ def controller(task: Task) -> tuple[str, Controller]:
 def runs_of(task: Task) -> tuple[str, Trajectories]:
     """The runs that figures and films show, and the name of their controller."""
     name, control = controller(task)
-    x0, w = draw(task, RUNS, (0,))
+    x0, w = draw(task, count(task), (0,))
     return name, simulate(task, control, x0, w)
+
+
+def count(task: Task) -> int:
+    """The number of runs that are shown: one where all begin alike and nothing is drawn."""
+    is_drawn_anew = (
+        task.initial.covariance(task.plant.state).any() or task.disturbance.covariance(task.plant.disturbance).any()
+    )
+    return RUNS if is_drawn_anew or task.variation is not None else 1
 
 
 def films() -> dict[str, bytes]:
     """A film of the first run of every task whose plant has a drawing, by name, as a GIF."""
     made = {}
     with TemporaryDirectory() as folder:
-        for name, task in library().items():
+        for name, task in registered().items():
             if is_drawn(task):
                 made[name] = film(task, runs_of(task)[1], Path(folder) / f"{name}.gif", frames=FRAMES).read_bytes()
     return made
@@ -112,7 +131,7 @@ def figure(task: Task) -> Figure:
             shade(axes, *limits(task, kind, i))
         for axes in grid[len(rows) :]:
             axes.set_visible(False)
-        page.supxlabel(f"time [s]; {RUNS} runs, {name}", fontsize=7)
+        page.supxlabel(f"time [s]; {len(runs.states)} run{'s' * (len(runs.states) > 1)}, {name}", fontsize=7)
     return page
 
 
@@ -160,18 +179,26 @@ class ReferenceInput:
         return Decision(self.task.reference.at(self.task.plant, np.asarray(k))[1])
 
 
-def gallery() -> str:
-    """The gallery's Markdown: what each task asks for, its size, its figure."""
+def gallery(is_published: bool = False) -> str:
+    """The gallery's Markdown: what each task asks for, its size, its figure.
+
+    Args:
+        is_published: whether of the examples of do-mpc's gallery, under headings of a lower level; default: of all
+            others.
+    """
     parts = []
-    for name, task in library().items():
+    for name, task in registered().items():
+        if (name in PUBLISHED) is not is_published:
+            continue
         point = next(p for p in metadata.entry_points(group="trivium.tasks") if p.name == name)
         summary = (point.load().__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         plant = task.plant
         counts = ((len(plant.state), "state"), (len(plant.input), "input"), (task.steps, "sample"))
         size = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts) + f" of {task.dt:g} s"
         limits = ", ".join(f"`{c.name}` ({type(c.requirement).__name__.lower()})" for c in task.constraints) or "none"
+        level = "###" if is_published else "##"
         parts.append(
-            f"## {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
+            f"{level} {name}\n\n{' '.join(summary.split())}\n\n{size}. Constraints: {limits}. "
             f"`trivium compare {name}`\n\n![Runs of {name}: states and inputs over time](figures/{name}.png)\n"
             + (FILM.format(name=name) if is_drawn(task) else "")
         )

@@ -37,7 +37,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = re.sub(r"\]\((?:\.\./)+([A-Z]+\.md)\)", rf"]({up(page)}project/\1)", markdown)
     if "<!-- comparison -->" in markdown:
         markdown = markdown.replace("<!-- comparison -->", comparison())
-    return markdown.replace("<!-- gallery -->", figures.gallery()) if "<!-- gallery -->" in markdown else markdown
+    for marker, is_published in (("<!-- gallery -->", False), ("<!-- do-mpc gallery -->", True)):
+        if marker in markdown:
+            markdown = markdown.replace(marker, figures.gallery(is_published))
+    return markdown
 
 
 def comparison() -> str:

@@ -243,6 +243,10 @@ ANSWERS = Answers(
         Part.NONLINEAR_CONSTRAINT: Announced(
             "replaces each set that must not be entered ({names}) by a half-space that contains it"
         ),
+        Part.KINKED_CONSTRAINT: Refused(
+            "the constraint {names} has kinks, which this controller does not support; write each of its smooth parts "
+            "as a row"
+        ),
         Part.DISTURBANCE: _disturbance,
         Part.INTEGER: INTEGER,
         Part.PERIODIC: Refused("this controller ignores the period of {names}; declare the signal without one"),

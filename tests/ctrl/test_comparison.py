@@ -19,12 +19,12 @@ from ctrl import LQR, Comparison, Decision, NotApplicable, Status, compare
 from ctrl.comparison import Rate, table
 from ctrl.comparison.draws import draw, objection
 from ctrl.comparison.figure import phase_plane
-from ctrl.comparison.problem import difference
 from ctrl.comparison.results import OutputError, prepare, reserved, save
 from systems import Box, DimensionMismatch, Fixed, Inequality, InvalidValue, LinearPlant, Task, Uniform
 from systems.library.cartpole import CartPole, cartpole
 from systems.library.pendulum import pendulum_swing_up
 from systems.statistics import Estimate
+from systems.true_plant import difference
 from tests.ctrl.controllers import Elsewhere, Momentum, faulty, not_applicable
 
 TASK = dataclasses.replace(cartpole(), steps=40)

@@ -7,6 +7,7 @@ import pickle
 from itertools import product
 from typing import Any
 
+import casadi as ca
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -301,6 +302,7 @@ def test_a_copy_has_no_past() -> None:
         ({"constraints": (Box("others", {"along_left": (-99.0, 99.0)}),)}, "states of agents"),
         ({"constraints": (Inequality("inside", lambda x, u: x.position**2 - 1.0).chance(0.9),)}, "not of the form"),
         ({"constraints": (Inequality("cubic", lambda x, u: x.position**3 - 1.0).chance(0.9),)}, "not quadratic"),
+        ({"constraints": (Inequality("near", lambda x, u: 1.0 - ca.fabs(x.position)).chance(0.9),)}, "has kinks"),
         ({"constraints": (Box("soft", {"speed": (0.0, 9.0)}).soft(1.0),)}, "soft"),
     ],
 )

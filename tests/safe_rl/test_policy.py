@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +89,18 @@ def test_file_gives_the_policy_back(tmp_path: Path) -> None:
     assert torch.equal(Policy.load(tmp_path / "policy").act(observations(20)), policy.act(observations(20)))
 
 
-def test_onnx_equals_torch_and_states_its_contract(tmp_path: Path) -> None:
+def test_onnx_equals_torch_and_states_its_contract(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     policy = make_policy()
-    contract = export_onnx(
-        policy, tmp_path / "policy.onnx", observation_signals=["a [m]", "b [rad]", "c [m/s]"], discount=0.99
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        contract = export_onnx(
+            policy, tmp_path / "policy.onnx", observation_signals=["a [m]", "b [rad]", "c [m/s]"], discount=0.99
+        )
+    hidden = (DeprecationWarning, PendingDeprecationWarning)  # from users, by Python's own filters
+    assert [str(w.message) for w in warned if not issubclass(w.category, hidden)] == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
     span = 10.0
     for n in (1, 7, 300):

@@ -20,6 +20,7 @@ from ctrl.certify.loops.equilibrium import distance
 from systems import InvalidValue, Signals
 from systems.arithmetic.interval import Interval
 from systems.errors import expect
+from systems.true_plant import difference
 
 __all__ = ["Certificate", "expect_proved"]
 
@@ -232,6 +233,7 @@ class Certificate:
         lines = [
             f"{self.kind.upper()}: {self.claim}",
             f"  task        {self.task} ({self.dynamics}); x = ({', '.join(map(str, self.state))})",
+            f"  plant       {difference(self.claimed.loop.task)}",
             f"  condition   {condition}, {what}",
             f"  region      level {self.level!r}{f', inner {self.inner!r}' if self.inner else ''}"
             f"{'' if isnan(self.volume) else f', volume {self.volume:.6g}'}",
