@@ -14,11 +14,11 @@ from systems.arguments import expect_array, expect_flag, expect_number, expect_s
 from systems.discretise import Discretisation
 from systems.errors import DimensionMismatch, InvalidValue, expect
 from systems.identification.lagrangian_energies import Energies
-from systems.identification.lagrangian_plant import LagrangianPlant, expect_mechanical
+from systems.identification.lagrangian_plant import LagrangianPlant, expect_limits, expect_mechanical
 from systems.identification.runs import Runs
 from systems.identification.segments import Prediction
 
-__all__ = ["Context", "LagrangianFit", "LagrangianNetwork", "fit_lagrangian"]
+__all__ = ["Context", "LagrangianFit", "LagrangianNetwork", "between", "fit_lagrangian"]
 
 _PASSES = 3  # of weighted least squares for the context
 _STANDSTILL = 1e-9  # relative size of rates or forces below which they are rounding errors
@@ -84,6 +84,7 @@ class LagrangianFit:
         deviations: (n,), root mean square of the one-step errors of each state in the training runs.
         rate_deviations: (n / 2,), of the errors of the rates' changes that training minimised.
         dt: seconds between samples of the runs.
+        weights: number of the network's weights.
         iterations: of the training.
         remarks: limitations of the fit, one sentence each.
     """
@@ -93,6 +94,7 @@ class LagrangianFit:
     deviations: np.ndarray
     rate_deviations: np.ndarray
     dt: float
+    weights: int
     iterations: int
     remarks: tuple[str, ...]
 
@@ -230,6 +232,7 @@ def fit_lagrangian(
     expect(settings, LagrangianNetwork, "network", "such as LagrangianNetwork(contexts=1)")
     n = expect_mechanical(runs.state)
     given = _matrix(matrix, n, runs)
+    expect_limits(input_limits, runs.input)
     try:
         from systems.identification.lagrangian_training import Transitions, train, velocity_errors
     except ImportError as error:
@@ -269,14 +272,14 @@ def fit_lagrangian(
         errors = velocity_errors(trained, torch.as_tensor(trained.weights), torch.as_tensor(contexts), data)
     rate_deviations = np.maximum(np.sqrt((errors.detach().numpy() ** 2).mean(axis=0)), 1e-9 * size)
     values = dict(zip(LagrangianPlant._context, contexts.mean(axis=0).tolist(), strict=False))
-    plant = LagrangianPlant(
-        trained.terms(), runs.state, runs.input, given, trained.friction(), input_limits, **values
-    )
+    plant = LagrangianPlant(trained.terms(), runs.state, runs.input, given, trained.friction(), input_limits, **values)
     deviations = _one_step_errors(plant, contexts, runs)
     remarks = [*runs.remarks, "deviations are those of the training runs; validate on held-out runs"]
     if settings.contexts and len(runs) < 5:
         remarks.append(f"{len(runs)} runs show as many contexts: others may act in another way")
-    return LagrangianFit(plant, contexts, deviations, rate_deviations, runs.dt, iterations, tuple(remarks))
+    return LagrangianFit(
+        plant, contexts, deviations, rate_deviations, runs.dt, len(trained.weights), iterations, tuple(remarks)
+    )
 
 
 def between(runs: Runs, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,14 +9,14 @@ from typing import Any, final
 import casadi as ca
 import numpy as np
 
-from systems.arguments import expect_array
-from systems.errors import DimensionMismatch, InvalidValue, expect
+from systems.arguments import expect_array, expect_pair
+from systems.errors import DimensionMismatch, InvalidValue, expect, shown
 from systems.euler_lagrange import accelerations, kinetic_energy
 from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
-__all__ = ["LagrangianPlant", "expect_mechanical"]
+__all__ = ["LagrangianPlant", "expect_limits", "expect_mechanical"]
 
 _CONTEXTS = 3
 
@@ -86,11 +86,7 @@ class LagrangianPlant(Plant):
             array = array.copy()
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        if len(self.input_limits) not in (0, len(self.input)):
-            raise DimensionMismatch(
-                f"input_limits of {len(self.input_limits)} inputs; expected one (lower, upper) for each of "
-                f"{', '.join(self.input.names)}, or none"
-            )
+        expect_limits(self.input_limits, self.input)
         for name in self._context[self.contexts :]:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value != 0:
@@ -152,3 +148,17 @@ def expect_mechanical(state: Signals) -> int:
             'such as signals("shoulder [rad]", "elbow [rad]", "shoulder_rate [rad/s]", "elbow_rate [rad/s]")'
         )
     return n
+
+
+def expect_limits(limits: Any, input: Signals) -> None:
+    """Refuses limits that are not one (lower, upper) for each input, or none.
+
+    Raises:
+        DimensionMismatch, InvalidValue: they are not.
+    """
+    if not isinstance(limits, (tuple, list)) or len(limits) not in (0, len(input)):
+        raise DimensionMismatch(
+            f"input_limits = {shown(limits)}; expected one (lower, upper) for each of {', '.join(input.names)}, or none"
+        )
+    for pair, name in zip(limits, input.names, strict=bool(limits)):
+        expect_pair(pair, f"input_limits of {name}")

@@ -72,7 +72,7 @@ def momentum_and_force(
         shares: 1 and the context, (N, 1 + k).
     """
     root = torch.sqrt(torch.as_tensor(energies.inertia))
-    q = q.detach().requires_grad_()
+    q = q if q.requires_grad else q.detach().requires_grad_()
     lower, potentials = _triangles(energies, weights, q)
     scaled = root * v
     projected = torch.einsum("bjik,bi->bjk", lower, scaled)

@@ -86,7 +86,9 @@ class TwoLinkArm(Plant):
         elbow = self.upper_length * np.array([np.sin(first), -np.cos(first)])
         hand = elbow + self.lower_length * np.array([np.sin(second), -np.cos(second)])
         load = disc(hand, 0.04 * (0.5 + self.payload ** (1.0 / 3.0)))
-        return Drawing((segment((-0.1, 0.0), (0.1, 0.0), "ground"), segment((0.0, 0.0), elbow), segment(elbow, hand), load))
+        return Drawing(
+            (segment((-0.1, 0.0), (0.1, 0.0), "ground"), segment((0.0, 0.0), elbow), segment(elbow, hand), load)
+        )
 
 
 def two_link_arm() -> Task:
