@@ -2,29 +2,30 @@
 
     python -m benchmarks.lagrangian_networks [--arm two|seven] [--runs 24] [--seeds 3]
 
-The arm follows random set-points by proportional-derivative control with some torque for its weight; each run has a load
-of its own, between nothing and `load` kg, which no model is told. On held-out runs, models see 0.3 s, from which those with
-a context infer it, and then predict 0.5 s under the recorded torques. All models are trained on the same samples, by the
-same method (L-BFGS on velocity errors integrated over a sample), with about the same number of weights:
+The arm follows random set-points by proportional-derivative control with some torque for its weight; each run has a
+load of its own, between nothing and `load` kg, which no model is told. On held-out runs, models see 0.3 s, from which
+those with a context infer it, and then predict 0.5 s under the recorded torques. All models are trained on the same
+samples, by the same method (L-BFGS on velocity errors integrated over a sample), with about the same number of weights:
 
 * ``lagrangian, context``: `fit_lagrangian` with one entry of context,
 * ``lagrangian``: the same without,
-* ``unstructured, context`` and ``unstructured``: accelerations as outputs of a network, with and without an input for the
-  context, which is a free number for each training run, and searched on a grid afterwards,
-* ``EKF of the load``: the true equations with masses 10 % too large, of which an extended Kalman filter estimates the load
-  from the same 0.3 s: an arm known from its drawing.
+* ``unstructured, context`` and ``unstructured``: accelerations as outputs of a network, with and without an input for
+  the context, which is a free number for each training run, and searched on a grid afterwards,
+* ``EKF of the load``: the true equations with masses 10 % too large, of which an extended Kalman filter estimates the
+  load from the same 0.3 s: an arm known from its drawing.
 
-The two-link arm is that of the library. The arm of seven joints has the published Denavit-Hartenberg parameters of a Franka
-Emika Panda; its inertias are ours and simple: a point mass in the middle between neighbouring joints, and a rotor.
+The two-link arm is that of the library. The arm of seven joints has the published Denavit-Hartenberg parameters of a
+Franka Emika Panda; its inertias are ours and simple: a point mass in the middle between neighbouring joints, and a rotor.
 
-The last line is JSON; for each model
+The last line is JSON; for each model, with one number for each seed,
 
-* ``error``: root mean square over runs and joints of the angle's error after 0.5 s [rad], one number for each seed,
+* ``error``: root mean square over runs and joints of the angle's error after 0.5 s [rad],
 * ``median``: its median over runs,
-* ``energy``: median over runs of the error of the true energy of the predicted state after 2 s without input, relative to the
-  standard deviation of the energy in the runs,
-* ``lost``: of these, the share of predictions that are not finite or whose rates exceed ten times the largest measured one,
-* ``weights``: their number.
+* ``energy``: median over runs of the error of the true energy of the predicted state after 2 s without input, relative to
+  the standard deviation of the energy in the runs,
+* ``lost``: of these predictions, the share that is not finite, or whose rates exceed ten times the largest measured one,
+* ``weights``: their number,
+* ``seconds``: processor time of the training.
 """
 
 from __future__ import annotations
@@ -234,8 +235,9 @@ def fit_unstructured(runs: Runs, contexts: int, weights: int, depth: int, iterat
         ]
     )
     q_, v_, force_, size_, run_ = (torch.as_tensor(a) for a in (q, v, force, size, run))
-    scaled = torch.cat([torch.sin(q_), torch.cos(q_), v_ / torch.as_tensor(speed),
-                        (force_ / torch.as_tensor(torque)).expand(3, -1, -1)], dim=2).reshape(3 * len(force), -1)  # fmt: skip
+    forces = (force_ / torch.as_tensor(torque)).expand(3, -1, -1)
+    features = torch.cat([torch.sin(q_), torch.cos(q_), v_ / torch.as_tensor(speed), forces], dim=2)
+    scaled = features.reshape(3 * len(force), -1)
 
     def split(at: Any) -> list[Any]:
         layers, used = [], 0
