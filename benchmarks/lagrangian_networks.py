@@ -15,15 +15,15 @@ samples, by the same method (L-BFGS on velocity errors integrated over a sample)
   load from the same 0.3 s: an arm known from its drawing.
 
 The two-link arm is that of the library. The arm of seven joints has the published Denavit-Hartenberg parameters of a
-Franka Emika Panda; its inertias are ours and simple: a point mass in the middle between neighbouring joints, and a rotor.
+Franka Emika Panda; its inertias are ours and simple: a point mass in the middle between neighbouring joints, a rotor.
 
 The last line is JSON; for each model, with one number for each seed,
 
 * ``error``: root mean square over runs and joints of the angle's error after 0.5 s [rad],
 * ``median``: its median over runs,
-* ``energy``: median over runs of the error of the true energy of the predicted state after 2 s without input, relative to
-  the standard deviation of the energy in the runs,
-* ``lost``: of these predictions, the share that is not finite, or whose rates exceed ten times the largest measured one,
+* ``energy``: median over runs of the error of the true energy of the predicted state after 2 s without input, relative
+  to the standard deviation of the energy in the runs,
+* ``lost``: of these predictions, the share that is not finite, or has rates above ten times the largest measured one,
 * ``weights``: their number,
 * ``seconds``: processor time of the training.
 """

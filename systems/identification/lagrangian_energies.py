@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import final
 
@@ -20,8 +21,8 @@ _SLIGHT = -3.0  # of the friction at first, before softplus
 class Energies:
     """M(q, c) = S (eps I + sum_j c_j L_j L_j') S and V(q, c) = e sum_j c_j V_j, j = 0 ... k, with c_0 = 1.
 
-    The lower triangles L_j, positive on the diagonal, and the potentials V_j are outputs of one network with tanh units,
-    whose features of an angle are its sine and cosine.
+    The lower triangles L_j, positive on the diagonal, and the potentials V_j are outputs of one network with tanh
+    units, whose features of an angle are its sine and cosine.
 
     Args:
         angles: (n,), which coordinates are angles.
@@ -52,7 +53,7 @@ class Energies:
         """(outputs, inputs) of each layer."""
         n = len(self.angles)
         sizes = [n + int(self.angles.sum()), *self.hidden, (1 + self.contexts) * self.heads]
-        return [(after, before) for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
+        return [(after, before) for before, after in itertools.pairwise(sizes)]
 
     @property
     def heads(self) -> int:

@@ -27,9 +27,9 @@ __all__ = ["TwoLinkArm", "two_link_arm"]
 class TwoLinkArm(Plant):
     """Two uniform rods in a vertical plane, with a point mass at the end of the second.
 
-    The textbook's planar manipulator (Spong, Hutchinson & Vidyasagar, 2006, section 7.3.2): the equations are derived from
-    kinetic and potential energy. ``shoulder`` is the angle of the first link from hanging down, ``elbow`` that of the
-    second to the first; both motors act on these angles. The numbers are those of a small service robot, ours.
+    The textbook's planar manipulator (Spong, Hutchinson & Vidyasagar, 2006, section 7.3.2): the equations are derived
+    from kinetic and potential energy. ``shoulder`` is the angle of the first link from hanging down, ``elbow`` that of
+    the second to the first; both motors act on these angles. The numbers are ours, of a small robot.
     """
 
     upper_mass: float = positive(2.0)  # kg

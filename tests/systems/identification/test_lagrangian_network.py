@@ -33,7 +33,8 @@ def true_plant(payload: float) -> LagrangianPlant:
 def any_energies(seed: int, size: float = 1.0, contexts: int = 2) -> Energies:
     """Of a slider and a joint, with random weights."""
     angles, scale = np.array([False, True]), np.array([1.5, 0.6])
-    made = Energies(angles, np.array([0.2, 0.0]), np.array([0.7, 1.0]), scale, 3.0, scale, contexts, (7, 5), True, np.zeros(0))  # fmt: skip
+    middle, width = np.array([0.2, 0.0]), np.array([0.7, 1.0])
+    made = Energies(angles, middle, width, scale, 3.0, scale, contexts, (7, 5), True, np.zeros(0))
     return made.replace(size * made.first(seed))
 
 
@@ -98,7 +99,7 @@ def test_the_mass_matrix_is_positive_definite_for_any_weights(seed: int) -> None
 def test_what_is_trained_is_what_casadi_derives() -> None:
     energies, rng = any_energies(5), np.random.default_rng(5)
     q, v, c = (rng.uniform(-2, 2, (30, 2)) for _ in range(3))
-    c, u, dt = np.abs(c), rng.uniform(-2, 2, (30, 1)), 0.1
+    c, u = np.abs(c), rng.uniform(-2, 2, (30, 1))
     shares = torch.cat([torch.ones(30, 1, dtype=torch.float64), torch.tensor(c)], dim=1)
     weights = torch.tensor(energies.weights)
     momentum, force, mass = momentum_and_force(energies, weights, torch.tensor(q), torch.tensor(v), shares)

@@ -13,8 +13,8 @@ from systems.library.two_link_arm import TwoLinkArm, two_link_arm
 
 
 def textbook(p: TwoLinkArm, q: np.ndarray, v: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Accelerations by the formulas of Spong, Hutchinson & Vidyasagar (2006), equations 7.87 to 7.90, with the payload as
-    part of the second link, and angles from hanging down."""
+    """Accelerations by the formulas of Spong, Hutchinson & Vidyasagar (2006), section 7.3.2, with the payload as part
+    of the second link, and angles from hanging down."""
     l1, l2, m1, m2 = p.upper_length, p.lower_length, p.upper_mass, p.lower_mass + p.payload
     c1, c2 = l1 / 2, (p.lower_mass * l2 / 2 + p.payload * l2) / m2
     i1 = p.upper_mass * l1**2 / 12
