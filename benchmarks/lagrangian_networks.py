@@ -10,7 +10,8 @@ samples, by the same method (L-BFGS on velocity errors integrated over a sample)
 * ``lagrangian, context``: `fit_lagrangian` with one entry of context,
 * ``lagrangian``: the same without,
 * ``unstructured, context`` and ``unstructured``: accelerations as outputs of a network, with and without an input for
-  the context, which is a free number for each training run, and searched on a grid afterwards,
+  the context, which is a free number for each training run, and searched on a grid afterwards; they are trained for four
+  times as many iterations, which takes about as long,
 * ``EKF of the load``: the true equations with masses 10 % too large, of which an extended Kalman filter estimates the
   load from the same 0.3 s: an arm known from its drawing.
 
@@ -51,6 +52,7 @@ from systems.library.two_link_arm import TwoLinkArm
 
 DT = 0.02  # s
 WINDOW, HORIZON, FREE = 15, 25, 100  # samples
+LONGER = 4  # iterations of unstructured networks, relative to the others': they take about as long
 # Denavit-Hartenberg parameters (Craig's convention) of the Panda as published by its maker: a, d [m], alpha [rad].
 PANDA = (
     (0.0, 0.333, 0.0),
@@ -336,7 +338,7 @@ def models(arm: Arm, train: Runs, held: Runs, seed: int, iterations: int) -> Ite
         yield name, flow_of(fit.plant, fit.plant.context_names, values), fit.weights, seconds
     for contexts in (1, 0):
         began = process_time()
-        network = fit_unstructured(train, contexts, weights, len(arm.hidden), iterations, seed)
+        network = fit_unstructured(train, contexts, weights, len(arm.hidden), LONGER * iterations, seed)
         seconds = process_time() - began
         c = np.array([network.context(part) if contexts else np.zeros(0) for part in seen])
         name = "unstructured, context" if contexts else "unstructured"
