@@ -10,9 +10,9 @@ from typing import final
 import casadi as ca
 import numpy as np
 
-__all__ = ["Energies"]
+__all__ = ["FLOOR", "Energies"]
 
-_FLOOR = 1e-3  # eps: of the mass matrix, relative to its size
+FLOOR = 1e-3  # eps: of the mass matrix, relative to its size
 _SLIGHT = -3.0  # of the friction at first, before softplus
 
 
@@ -104,7 +104,7 @@ class Energies:
             if i < len(layers) - 1:
                 values = ca.tanh(values)
         root = np.sqrt(self.inertia)
-        mass, potential = _FLOOR * ca.SX.eye(n), ca.SX(0)
+        mass, potential = FLOOR * ca.SX.eye(n), ca.SX(0)
         for j in range(1 + self.contexts):
             part, weight = values[j * self.heads : (j + 1) * self.heads], c[j - 1] if j else ca.SX(1)
             lower = ca.SX(n, n)

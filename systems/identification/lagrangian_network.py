@@ -30,25 +30,25 @@ class LagrangianNetwork:
     """A network for the energies of a mechanical system, and how it is trained.
 
     Args:
-        hidden: units of each hidden layer; default: 32, one layer.
+        hidden: units of each hidden layer; default: 24, one layer.
         contexts: entries of the context, 0 to 3; default: 1.
         friction: whether each coordinate has viscous friction; default: True.
-        decay: of weights and contexts in training, relative to a mean squared error that explains nothing;
+        decay: of weights and contexts in training, relative to the mean squared error of a model that explains nothing;
             default: 1e-6.
-        iterations: of L-BFGS, at most; default: 600.
+        iterations: of Levenberg-Marquardt, at most; default: 60.
         seed: of the first weights; default: 0.
     """
 
-    hidden: tuple[int, ...] = (32,)
+    hidden: tuple[int, ...] = (24,)
     contexts: int = 1
     friction: bool = True
     decay: float = 1e-6
-    iterations: int = 600
+    iterations: int = 60
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, (tuple, list)) or not self.hidden:
-            raise InvalidValue(f"hidden = {self.hidden!r}; expected the units of each layer, such as (32,)")
+            raise InvalidValue(f"hidden = {self.hidden!r}; expected the units of each layer, such as (24,)")
         object.__setattr__(
             self, "hidden", tuple(expect_whole(units, "hidden units", least=1, most=1000) for units in self.hidden)
         )
@@ -234,7 +234,7 @@ def fit_lagrangian(
     given = _matrix(matrix, n, runs)
     expect_limits(input_limits, runs.input)
     try:
-        from systems.identification.lagrangian_training import Transitions, train, velocity_errors
+        from systems.identification.lagrangian_training import errors_at, sample_error, train
     except ImportError as error:
         raise InvalidValue("training needs torch; install it with pip install 'trivium-control[rl]'") from error
 
@@ -264,13 +264,12 @@ def fit_lagrangian(
         settings.friction,
         np.zeros(0),
     )
-    data = Transitions(q, v, force, runs.dt, run, size)
-    trained, contexts, iterations = train(energies, data, settings.decay, settings.iterations, settings.seed)
-    import torch
-
-    with torch.enable_grad():
-        errors = velocity_errors(trained, torch.as_tensor(trained.weights), torch.as_tensor(contexts), data)
-    rate_deviations = np.maximum(np.sqrt((errors.detach().numpy() ** 2).mean(axis=0)), 1e-9 * size)
+    data = (q.transpose(1, 0, 2), v.transpose(1, 0, 2), force)
+    trained, contexts, iterations = train(
+        energies, data, run, runs.dt, size, settings.decay, settings.iterations, settings.seed
+    )
+    errors = errors_at(sample_error(trained, runs.dt), trained.weights, contexts, run, data)
+    rate_deviations = np.maximum(np.sqrt((errors**2).mean(axis=0)), 1e-9 * size)
     values = dict(zip(LagrangianPlant._context, contexts.mean(axis=0).tolist(), strict=False))
     plant = LagrangianPlant(trained.terms(), runs.state, runs.input, given, trained.friction(), input_limits, **values)
     deviations = _one_step_errors(plant, contexts, runs)

@@ -2,146 +2,227 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from torch.func import grad, jacrev, vmap
 from torch.nn.functional import softplus
 
-from systems.identification.lagrangian_energies import _FLOOR, Energies
+from systems.identification.lagrangian_energies import FLOOR, Energies
 
-__all__ = ["Transitions", "momentum_and_force", "train", "velocity_errors"]
+__all__ = ["errors_at", "fit_with_contexts", "mass_and_force", "sample_error", "train"]
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class Transitions:
-    """Neighbouring samples of all runs.
-
-    Args:
-        q, v: (3, N, n): coordinates and rates at the start, in the middle and at the end of a sample.
-        force: (N, n): B u.
-        dt: seconds.
-        run: (N,): the number of the run.
-        size: (n,): standard deviation of the change of the rates.
-    """
-
-    q: np.ndarray
-    v: np.ndarray
-    force: np.ndarray
-    dt: float
-    run: np.ndarray
-    size: np.ndarray
+Errors: TypeAlias = Callable[..., torch.Tensor]
+_AT_ONCE = 256  # samples whose Jacobians are in memory together
+_SETTLED = 1e-3  # relative decrease of the loss below which, three times in a row, training ends
+_ONE = float(np.log(np.e - 1.0))  # softplus of which is 1
 
 
 def _triangles(energies: Energies, weights: torch.Tensor, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """L (N, 1 + k, n, n) and V (N, 1 + k)."""
-    n, turning = len(energies.angles), torch.as_tensor(energies.angles)
-    middle, width = torch.as_tensor(energies.middle), torch.as_tensor(energies.width)
-    angles = q[:, turning]
-    around = torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).flatten(1)
-    values, used = torch.cat([around, ((q - middle) / width)[:, ~turning]], dim=1), 0
+    """L (1 + k, n, n) and V (1 + k) at q (n,)."""
+    n, turning = len(energies.angles), energies.angles
+    angles, others = np.flatnonzero(turning).tolist(), np.flatnonzero(~turning).tolist()
+    middle, width = torch.as_tensor(energies.middle[others]), torch.as_tensor(energies.width[others])
+    around = torch.stack([torch.sin(q[angles]), torch.cos(q[angles])], dim=1).flatten()
+    values, used = torch.cat([around, (q[others] - middle) / width]), 0
     for i, (after, before) in enumerate(energies.shapes):
         matrix = weights[used : used + after * before].view(after, before)
         used += after * before
-        values = torch.addmm(weights[used : used + after], values, matrix.T)
+        values = matrix @ values + weights[used : used + after]
         used += after
         if i < len(energies.hidden):
             values = torch.tanh(values)
-    parts = values.view(len(q), 1 + energies.contexts, energies.heads)
+    parts = values.view(1 + energies.contexts, energies.heads)
     rows, columns = np.tril_indices(n)
-    diagonal = torch.as_tensor(rows == columns)
-    entries = torch.where(diagonal, softplus(parts[..., :-1]), parts[..., :-1])
-    # By a constant matrix, since indexed assignment has slow second derivatives.
-    scatter = torch.zeros(len(rows), n * n, dtype=q.dtype)
-    scatter[torch.arange(len(rows)), torch.as_tensor(rows * n + columns)] = 1.0
-    return (entries @ scatter).view(len(q), 1 + energies.contexts, n, n), parts[..., -1]
+    entries = torch.where(torch.as_tensor(rows == columns), softplus(parts[:, :-1]), parts[:, :-1])
+    scatter = np.zeros((len(rows), n * n))
+    scatter[np.arange(len(rows)), rows * n + columns] = 1.0
+    return (entries @ torch.as_tensor(scatter)).view(-1, n, n), parts[:, -1]
 
 
-def momentum_and_force(
-    energies: Energies, weights: torch.Tensor, q: torch.Tensor, v: torch.Tensor, shares: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """M v, dL/dq and M: (N, n), (N, n) and (N, n, n).
+def mass_and_force(
+    energies: Energies, weights: torch.Tensor, context: torch.Tensor, q: torch.Tensor, v: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """M (n, n) and dL/dq (n,).
 
     Args:
         energies: sizes and scales; its weights are not used.
         weights: of the network, one vector.
-        q, v: (N, n).
-        shares: 1 and the context, (N, 1 + k).
+        context: (k,).
+        q, v: (n,).
     """
     root = torch.sqrt(torch.as_tensor(energies.inertia))
-    q = q if q.requires_grad else q.detach().requires_grad_()
-    lower, potentials = _triangles(energies, weights, q)
-    scaled = root * v
-    projected = torch.einsum("bjik,bi->bjk", lower, scaled)
-    kinetic = 0.5 * (shares[:, :, None] * projected**2).sum() + 0.5 * _FLOOR * (scaled**2).sum()
-    lagrangian = kinetic - energies.energy * (shares * potentials).sum()
-    (force,) = torch.autograd.grad(lagrangian, q, create_graph=True)
-    momentum = root * (_FLOOR * scaled + torch.einsum("bjik,bjk,bj->bi", lower, projected, shares))
-    mass = torch.einsum("bjik,bjlk,bj->bil", lower, lower, shares) + _FLOOR * torch.eye(len(root), dtype=q.dtype)
-    return momentum, force, root[:, None] * mass * root
+    shares = torch.cat([torch.ones(1, dtype=q.dtype), context])
+
+    def mass(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        lower, potentials = _triangles(energies, weights, at)
+        scaled = torch.einsum("jik,jlk,j->il", lower, lower, shares) + FLOOR * torch.eye(len(root), dtype=q.dtype)
+        return root[:, None] * scaled * root, energies.energy * (shares * potentials).sum()
+
+    def lagrangian(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        matrix, potential = mass(at)
+        return 0.5 * v @ matrix @ v - potential, matrix
+
+    force, matrix = grad(lagrangian, has_aux=True)(q)
+    return matrix, force
 
 
-def velocity_errors(
-    energies: Energies, weights: torch.Tensor, contexts: torch.Tensor, data: Transitions
-) -> torch.Tensor:
-    """M^-1 times the error of d/dt(M v) = dL/dq + B u - D v, integrated over each sample, (N, n).
+def sample_error(energies: Energies, dt: float) -> Errors:
+    """(weights, context, q, v, force) -> M^-1 times the error of d/dt(M v) = dL/dq + B u - D v, integrated over a sample.
 
-    The integral is Simpson's, so that no acceleration is needed.
-
-    Args:
-        energies, weights: as in :func:`momentum_and_force`.
-        contexts: of each run, (runs, k).
-        data: measured.
-    """
-    n, count = data.q.shape[2], data.q.shape[1]
-    shares = torch.cat([torch.ones(len(contexts), 1, dtype=weights.dtype), contexts], dim=1)
-    of_samples = shares[torch.as_tensor(data.run)].repeat(3, 1)
-    q, v = (torch.as_tensor(a).reshape(-1, n) for a in (data.q, data.v))
-    momentum, force, mass = (
-        part.view(3, count, *part.shape[1:]) for part in momentum_and_force(energies, weights, q, v, of_samples)
-    )
-    if energies.frictional:
-        force = force - torch.as_tensor(energies.damping) * softplus(weights[-n:]) * torch.as_tensor(data.v)
-    mean = (force[0] + 4.0 * force[1] + force[2]) / 6.0 + torch.as_tensor(data.force)
-    impulse = momentum[2] - momentum[0] - data.dt * mean
-    return torch.linalg.solve(mass[1], impulse)
-
-
-def train(
-    energies: Energies, data: Transitions, decay: float, iterations: int, seed: int
-) -> tuple[Energies, np.ndarray, int]:
-    """Minimises the scaled velocity errors over the weights and the context of every run, by L-BFGS.
+    The integral is Simpson's; q and v (3, n) are those at the start, in the middle and at the end of the sample, the
+    force (n,) is B u, and the error (n,) is one of velocities.
 
     Args:
         energies: sizes and scales.
-        data: for training.
-        decay: of weights, relative to a mean squared error of 1.
-        iterations: at most.
-        seed: of the first weights.
+        dt: seconds between samples.
+    """
+    damping, n = torch.as_tensor(energies.damping), len(energies.angles)
+
+    def error(
+        weights: torch.Tensor, context: torch.Tensor, q: torch.Tensor, v: torch.Tensor, force: torch.Tensor
+    ) -> torch.Tensor:
+        mass, inner = vmap(lambda a, b: mass_and_force(energies, weights, context, a, b))(q, v)
+        if energies.frictional:
+            inner = inner - damping * softplus(weights[-n:]) * v
+        mean = (inner[0] + 4.0 * inner[1] + inner[2]) / 6.0 + force
+        return torch.linalg.solve(mass[1], mass[2] @ v[2] - mass[0] @ v[0] - dt * mean)
+
+    return error
+
+
+def errors_at(
+    error: Errors, weights: np.ndarray, contexts: np.ndarray, run: np.ndarray, data: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Of all samples, (N, n).
+
+    Args:
+        error: of one sample, (weights, context, *sample) -> (n,).
+        weights: one vector.
+        contexts: of each run, (runs, k).
+        run: number of each sample's run, (N,).
+        data: what describes the samples, (N, ...) each.
+    """
+    return np.asarray(_all(error, *map(torch.as_tensor, (weights, contexts)), torch.as_tensor(run), _tensors(data)))
+
+
+def _all(
+    error: Errors, weights: torch.Tensor, contexts: torch.Tensor, run: torch.Tensor, data: tuple[torch.Tensor, ...]
+) -> torch.Tensor:
+    return vmap(error, in_dims=(None, *([0] * (1 + len(data)))))(weights, contexts[run], *data)  # type: ignore[no-any-return]
+
+
+def _tensors(data: tuple[np.ndarray, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.as_tensor(part) for part in data)
+
+
+def fit_with_contexts(
+    error: Errors,
+    data: tuple[np.ndarray, ...],
+    run: np.ndarray,
+    weights: np.ndarray,
+    contexts: np.ndarray,
+    decay: float,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Least squares over the weights and a context for each run, by Levenberg-Marquardt.
+
+    The loss is the mean of the squared errors, plus the decay times the mean square of the weights and the mean squared
+    distance of the contexts to their first values.
+
+    Args:
+        error: of one sample, (weights, context, *sample) -> (n,), of size 1.
+        data: what describes the samples, (N, ...) each.
+        run: number of each sample's run, (N,).
+        weights: the first, one vector.
+        contexts: the first, (runs, k).
+        decay: of weights and contexts.
+        steps: at most.
 
     Returns:
-        energies with weights, contexts (runs, k), and the number of iterations.
+        weights, contexts and the number of steps.
     """
-    runs, k, size = int(data.run.max()) + 1, energies.contexts, torch.as_tensor(data.size)
-    first = energies.first(seed)
-    count = len(first)
+    count, k = len(weights), contexts.shape[1]
+    samples, runs = _tensors(data), torch.as_tensor(run)
+    x = torch.tensor(np.concatenate([weights, contexts.ravel()]))
+    centre = torch.cat([torch.zeros(count, dtype=x.dtype), x[count:]])
+    over = 1 + len(samples)
 
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        at = torch.tensor(point, dtype=torch.float64, requires_grad=True)
-        weights, contexts = at[:count], softplus(at[count:]).view(runs, k)
-        errors = velocity_errors(energies, weights, contexts, data) / size
-        value = (errors**2).mean() + decay * (weights**2).mean()
-        if k:
-            value = value + decay * ((contexts - 1.0) ** 2).mean()
-        value.backward()  # type: ignore[no-untyped-call]
-        assert at.grad is not None
-        return float(value.detach()), at.grad.numpy()
+    def valued(w: torch.Tensor, c: torch.Tensor, *sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value = error(w, c, *sample)
+        return value, value
 
-    start = np.concatenate([first, np.full(runs * k, np.log(np.e - 1.0))])  # softplus of which is 1
-    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-9}
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-    contexts = np.logaddexp(0.0, result.x[count:]).reshape(runs, k)
-    return energies.replace(result.x[:count]), contexts, int(result.nit)
+    jacobians = vmap(jacrev(valued, argnums=(0, 1), has_aux=True), in_dims=(None, *([0] * over)))
+
+    def split(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return at[:count], at[count:].view(len(contexts), k)
+
+    def loss(at: torch.Tensor) -> float:
+        return float((_all(error, *split(at), runs, samples) ** 2).sum() + (prior * (at - centre) ** 2).sum())
+
+    size = _all(error, *split(x), runs, samples).numel()
+    spread = torch.full((len(contexts) * k,), decay * size / max(len(contexts) * k, 1), dtype=x.dtype)
+    prior = torch.cat([torch.full((count,), decay * size / count, dtype=x.dtype), spread])
+
+    def normal(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gauss-Newton Hessian and gradient."""
+        hessian, gradient = torch.diag(prior), prior * (at - centre)
+        w, c = split(at)
+        for start in range(0, len(runs), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            numbers = runs[part]
+            (by_weights, by_context), errors = jacobians(w, c[numbers], *(s[part] for s in samples))
+            jacobian = torch.zeros(*errors.shape, len(at), dtype=x.dtype)
+            jacobian[:, :, :count] = by_weights
+            for i in range(k):
+                jacobian[torch.arange(len(numbers)), :, count + k * numbers + i] = by_context[:, :, i]
+            jacobian = jacobian.flatten(0, 1)
+            hessian = hessian.addmm(jacobian.T, jacobian)
+            gradient = gradient + jacobian.T @ errors.flatten()
+        return hessian, gradient
+
+    damping, now, settled, done = 1e-2, loss(x), 0, 0
+    for done in range(1, steps + 1):
+        hessian, gradient = normal(x)
+        while damping < 1e12:
+            step = torch.linalg.solve(hessian + damping * torch.diag(torch.diag(hessian)), -gradient)
+            tried = loss(x + step)
+            if tried < now:
+                break
+            damping *= 4.0
+        else:
+            break
+        settled = settled + 1 if now - tried < _SETTLED * now else 0
+        x, now, damping = x + step, tried, max(damping / 5.0, 1e-9)
+        if settled == 3:
+            break
+    found = x.numpy()
+    return found[:count], found[count:].reshape(contexts.shape), done
+
+
+def train(
+    energies: Energies, data: tuple[np.ndarray, ...], run: np.ndarray, dt: float, size: np.ndarray, decay: float,
+    steps: int, seed: int,
+) -> tuple[Energies, np.ndarray, int]:  # fmt: skip
+    """Energies with weights, the contexts (runs, k) of the training runs, and the number of steps.
+
+    Args:
+        energies: sizes and scales.
+        data: q and v (N, 3, n) and force (N, n), as in :func:`sample_error`.
+        run: number of each sample's run, (N,).
+        dt: seconds between samples.
+        size: (n,), of the errors if nothing is explained.
+        decay: of weights and contexts before softplus.
+        steps: of Levenberg-Marquardt, at most.
+        seed: of the first weights.
+    """
+    error, scale = sample_error(energies, dt), torch.as_tensor(size)
+
+    def scaled(weights: torch.Tensor, raw: torch.Tensor, *sample: torch.Tensor) -> torch.Tensor:
+        return error(weights, softplus(raw), *sample) / scale
+
+    first = np.full((int(run.max()) + 1, energies.contexts), _ONE)
+    weights, raw, done = fit_with_contexts(scaled, data, run, energies.first(seed), first, decay, steps)
+    return energies.replace(weights), np.logaddexp(0.0, raw), done

@@ -14,7 +14,7 @@ from systems import DimensionMismatch, Discretisation, InvalidValue, TriviumErro
 from systems.identification import LagrangianFit, LagrangianNetwork, LagrangianPlant, Runs, fit_lagrangian, validate
 from systems.identification.lagrangian_energies import Energies
 from systems.identification.lagrangian_network import between
-from systems.identification.lagrangian_training import Transitions, momentum_and_force, velocity_errors
+from systems.identification.lagrangian_training import errors_at, mass_and_force, sample_error
 from systems.library.two_link_arm import TwoLinkArm, two_link_arm
 
 ARM = TwoLinkArm()
@@ -100,24 +100,20 @@ def test_what_is_trained_is_what_casadi_derives() -> None:
     energies, rng = any_energies(5), np.random.default_rng(5)
     q, v, c = (rng.uniform(-2, 2, (30, 2)) for _ in range(3))
     c, u = np.abs(c), rng.uniform(-2, 2, (30, 1))
-    shares = torch.cat([torch.ones(30, 1, dtype=torch.float64), torch.tensor(c)], dim=1)
-    weights = torch.tensor(energies.weights)
-    momentum, force, mass = momentum_and_force(energies, weights, torch.tensor(q), torch.tensor(v), shares)
+    weights, at = torch.tensor(energies.weights), [torch.tensor(part) for part in (c, q, v)]
+    mass, force = torch.func.vmap(lambda *one: mass_and_force(energies, weights, *one))(*at)
     plant = plant_of(energies)
     derived = ca.SX.sym("q", 2), ca.SX.sym("v", 2), ca.SX.sym("c", 2)
     M, V = plant.terms(derived[0], derived[2])
     L = 0.5 * ca.bilin(M, derived[1], derived[1]) - V
-    f = ca.Function("f", list(derived), [ca.gradient(L, derived[1]), ca.gradient(L, derived[0]), ca.vec(M)])
-    for ours, theirs in zip((momentum, force, mass.flatten(1)), f(q.T, v.T, c.T), strict=True):
-        np.testing.assert_allclose(ours.detach(), np.array(theirs).T, rtol=1e-10, atol=1e-10)
+    f = ca.Function("f", list(derived), [ca.vec(M), ca.gradient(L, derived[0])])
+    for ours, theirs in zip((mass.flatten(1), force), f(q.T, v.T, c.T), strict=True):
+        np.testing.assert_allclose(ours, np.array(theirs).T, rtol=1e-10, atol=1e-10)
     # Accelerations by torch's derivatives alone: M a = B u - D v + dL/dq - (d(M v)/dq) v.
-    change = torch.autograd.functional.jvp(
-        lambda at: momentum_and_force(energies, weights, at, torch.tensor(v), shares)[0],
-        torch.tensor(q),
-        torch.tensor(v),
-    )[1]
-    right = force.detach() - change + torch.tensor(u @ plant.matrix.T - plant.friction * v)
-    accelerations = torch.linalg.solve(mass.detach(), right)
+    momentum = lambda c, q, v: mass_and_force(energies, weights, c, q, v)[0] @ v  # noqa: E731
+    change = torch.func.vmap(lambda c, q, v: torch.func.jvp(lambda x: momentum(c, x, v), (q,), (v,))[1])(*at)
+    right = force - change + torch.tensor(u @ plant.matrix.T - plant.friction * v)
+    accelerations = torch.linalg.solve(mass, right)
     ode = plant.casadi(plant.context_names)(np.concatenate([q, v], axis=1).T, u.T, [], c.T)
     np.testing.assert_allclose(accelerations, np.array(ode)[2:].T, rtol=1e-10, atol=1e-10)
 
@@ -128,15 +124,15 @@ def test_the_errors_of_training_are_those_of_the_inference() -> None:
     made = Energies(np.array([True, True]), np.zeros(2), np.ones(2), scale, 3.0, scale, 2, (7,), True, np.zeros(0))
     energies, contexts = made.replace(made.first(6)), rng.uniform(0, 2, (3, 2))
     q, v, force, run = between(runs, np.eye(2))
-    data = Transitions(q, v, force, DT, run, np.ones(2))
-    trained = velocity_errors(energies, torch.tensor(energies.weights), torch.tensor(contexts), data)
+    data = (q.transpose(1, 0, 2), v.transpose(1, 0, 2), force)
+    trained = errors_at(sample_error(energies, DT), energies.weights, contexts, run, data)
     plant = LagrangianPlant(energies.terms(), ARM.state, ARM.input, np.eye(2), energies.friction())
     for r, c in enumerate(contexts):
         fit = LagrangianFit(plant, contexts, np.ones(4), np.ones(2), DT, 0, 0, ())
         own = Runs([runs.states[r]], [runs.inputs[r]], DT, runs.state, runs.input)
         constant, by_context = fit._impulses(own)
         inferred = np.linalg.solve(fit._mass(own, c), (constant + by_context @ c)[..., None])[..., 0]
-        np.testing.assert_allclose(trained.detach()[run == r], inferred, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(trained[run == r], inferred, rtol=1e-9, atol=1e-10)
 
 
 def truth(contexts: np.ndarray, error: float) -> LagrangianFit:
@@ -173,7 +169,7 @@ def test_the_integrated_errors_of_the_true_terms_vanish_with_the_samples() -> No
 
 def small(contexts: int = 1, **settings: int) -> LagrangianFit:
     runs, _ = measured(ARMS["two"], 3, 12, 0)
-    return fit_lagrangian(runs, LagrangianNetwork((6,), contexts, iterations=20, **settings))
+    return fit_lagrangian(runs, LagrangianNetwork((6,), contexts, iterations=4, **settings))
 
 
 def test_a_fit_is_a_plant_with_a_context() -> None:
@@ -197,7 +193,7 @@ def test_a_fit_is_a_plant_with_a_context() -> None:
 def test_a_system_with_fewer_inputs_than_coordinates_and_no_context() -> None:
     runs, _ = measured(ARMS["two"], 3, 12, 0)
     alone = Runs(runs.states, [u[:, :1] for u in runs.inputs], DT, runs.state, signals("torque [N m]"))
-    network = LagrangianNetwork((6,), 0, friction=False, iterations=5)
+    network = LagrangianNetwork((6,), 0, friction=False, iterations=2)
     fit = fit_lagrangian(alone, network, np.array([[1.0], [0.0]]), ((-5.0, 5.0),))
     assert fit.plant.parameters == {}
     assert fit.plant.limits() == {"torque": (-5.0, 5.0)}
@@ -273,7 +269,7 @@ def test_structure_and_context_help() -> None:
     arm = ARMS["two"]
     train, _ = measured(arm, 24, 100, 100)
     held, loads = measured(arm, 40, WINDOW + HORIZON, 200)
-    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in models(arm, train, held, 0, 400)}
+    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in models(arm, train, held, 0, 40)}
     best = rows["lagrangian, context"]
     for name, row in rows.items():
         if name != "lagrangian, context":
