@@ -5,13 +5,13 @@
 The arm follows random set-points by proportional-derivative control with some torque for its weight; each run has a
 load of its own, between nothing and `load` kg, which no model is told. On held-out runs, models see 0.3 s, from which
 those with a context infer it, and then predict 0.5 s under the recorded torques. All models are trained on the same
-samples, by the same method (L-BFGS on velocity errors integrated over a sample), with about the same number of weights:
+samples, by the same method (Levenberg-Marquardt on velocity errors integrated over a sample), with about the same number
+of weights:
 
 * ``lagrangian, context``: `fit_lagrangian` with one entry of context,
 * ``lagrangian``: the same without,
 * ``unstructured, context`` and ``unstructured``: accelerations as outputs of a network, with and without an input for
-  the context, which is a free number for each training run, and searched on a grid afterwards; they are trained for four
-  times as many iterations, which takes about as long,
+  the context, which is a free number for each training run, and searched on a grid afterwards,
 * ``EKF of the load``: the true equations with masses 10 % too large, of which an extended Kalman filter estimates the
   load from the same 0.3 s: an arm known from its drawing.
 
@@ -41,18 +41,17 @@ import casadi as ca
 import numpy as np
 import torch
 import tyro
-from scipy.optimize import minimize
 
 from systems import Discretisation, Gaussian, Measurement, Plant, Quadratic, Task, Vector, nonnegative, signals
 from systems.estimated_parameters import estimate_parameters
 from systems.euler_lagrange import accelerations, kinetic_energy
 from systems.identification import LagrangianNetwork, Runs, fit_lagrangian
 from systems.identification.lagrangian_network import between
+from systems.identification.lagrangian_training import fit_with_contexts
 from systems.library.two_link_arm import TwoLinkArm
 
 DT = 0.02  # s
 WINDOW, HORIZON, FREE = 15, 25, 100  # samples
-LONGER = 4  # iterations of unstructured networks, relative to the others': they take about as long
 # Denavit-Hartenberg parameters (Craig's convention) of the Panda as published by its maker: a, d [m], alpha [rad].
 PANDA = (
     (0.0, 0.333, 0.0),
@@ -129,7 +128,7 @@ class Arm:
 ARMS = {
     "two": Arm(TwoLinkArm(), TwoLinkArm(upper_mass=2.2, lower_mass=1.65), 2.0, 2.0, (25.0, 8.0), (24,)),
     "seven": Arm(
-        SevenJointArm(), SevenJointArm(heavier=1.1), 3.0, 1.2, (60.0, 60.0, 40.0, 40.0, 15.0, 15.0, 5.0), (64, 64)
+        SevenJointArm(), SevenJointArm(heavier=1.1), 3.0, 1.2, (60.0, 60.0, 40.0, 40.0, 15.0, 15.0, 5.0), (24,)
     ),
 }
 
@@ -229,17 +228,8 @@ def fit_unstructured(runs: Runs, contexts: int, weights: int, depth: int, iterat
     shapes = lambda h: [(h, inputs), *[(h, h)] * (depth - 1), (n, h)]  # noqa: E731
     while sum(a * b + a for a, b in shapes(units)) < weights:
         units += 1
-    rng = np.random.default_rng(seed)
-    first = np.concatenate(
-        [
-            np.concatenate([rng.standard_normal(a * b) / np.sqrt(b), 0.1 * rng.standard_normal(a)])
-            for a, b in shapes(units)
-        ]
-    )
-    q_, v_, force_, size_, run_ = (torch.as_tensor(a) for a in (q, v, force, size, run))
-    forces = (force_ / torch.as_tensor(torque)).expand(3, -1, -1)
-    features = torch.cat([torch.sin(q_), torch.cos(q_), v_ / torch.as_tensor(speed), forces], dim=2)
-    scaled = features.reshape(3 * len(force), -1)
+    draw = np.random.default_rng(seed).standard_normal
+    first = np.concatenate([part for a, b in shapes(units) for part in (draw(a * b) / np.sqrt(b), 0.1 * draw(a))])
 
     def split(at: Any) -> list[Any]:
         layers, used = [], 0
@@ -248,26 +238,17 @@ def fit_unstructured(runs: Runs, contexts: int, weights: int, depth: int, iterat
             used += a * b + a
         return layers
 
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        at = torch.tensor(point, requires_grad=True)
-        c = at[len(first) :].view(count, contexts)
-        values = torch.cat([scaled, c[run_].repeat(3, 1)], dim=1)
-        for i, (matrix, offset) in enumerate(split(at)):
-            values = torch.addmm(offset, values, matrix.T)
+    def error(w: torch.Tensor, c: torch.Tensor, features: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        values = torch.cat([features, c.expand(3, -1)], dim=1)
+        for i, (matrix, offset) in enumerate(split(w)):
+            values = values @ matrix.T + offset
             values = torch.tanh(values) if i < depth else values
-        a = values.view(3, -1, n)
-        errors = (v_[2] - v_[0]) / (DT * size_) - (a[0] + 4 * a[1] + a[2]) / 6
-        value = (errors**2).mean() + 1e-6 * (at[: len(first)] ** 2).mean()
-        if contexts:
-            value = value + 1e-6 * (c**2).mean()
-        value.backward()
-        assert at.grad is not None
-        return float(value.detach()), at.grad.numpy()
+        return change - (values[0] + 4 * values[1] + values[2]) / 6
 
-    start = np.concatenate([first, 0.1 * rng.standard_normal(count * contexts)])
-    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-9}
-    x = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
-    return Unstructured(split(x[: len(first)]), speed, torque, size, x[len(first) :].reshape(count, contexts))
+    features = np.concatenate([np.sin(q), np.cos(q), v / speed, np.broadcast_to(force / torque, v.shape)], axis=2)
+    data = (features.transpose(1, 0, 2), (v[2] - v[0]) / (DT * size))
+    w, c, _ = fit_with_contexts(error, data, run, first, 0.1 * draw((count, contexts)), 1e-6, iterations)
+    return Unstructured(split(w), speed, torque, size, c)
 
 
 # ---- measurements ----
@@ -338,7 +319,7 @@ def models(arm: Arm, train: Runs, held: Runs, seed: int, iterations: int) -> Ite
         yield name, flow_of(fit.plant, fit.plant.context_names, values), fit.weights, seconds
     for contexts in (1, 0):
         began = process_time()
-        network = fit_unstructured(train, contexts, weights, len(arm.hidden), LONGER * iterations, seed)
+        network = fit_unstructured(train, contexts, weights, len(arm.hidden), iterations, seed)
         seconds = process_time() - began
         c = np.array([network.context(part) if contexts else np.zeros(0) for part in seen])
         name = "unstructured, context" if contexts else "unstructured"
@@ -361,7 +342,7 @@ class Options:
         runs: for training; default: 24 of two joints, 60 of seven.
         samples: of each run; default: 100.
         held: runs held out; default: 40.
-        iterations: of training; default: 600.
+        iterations: of training; default: 60.
         seeds: of data and networks; default: 3.
     """
 
@@ -369,7 +350,7 @@ class Options:
     runs: int | None = None
     samples: int = 100
     held: int = 40
-    iterations: int = 600
+    iterations: int = 60
     seeds: int = 3
 
 

@@ -90,7 +90,7 @@ def recorded(task: Task, count: int, seed: int, load: float | None = None) -> Ru
 
 
 def main(
-    runs: int = 24, starts: int = 8, iterations: int = 400, file: str = "arm_with_unknown_load.png"
+    runs: int = 24, starts: int = 8, iterations: int = 40, file: str = "arm_with_unknown_load.png"
 ) -> tuple[Comparison, LagrangianFit]:
     """Records, fits, compares and draws.
 

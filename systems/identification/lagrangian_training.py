@@ -70,7 +70,7 @@ def mass_and_force(
 
 
 def sample_error(energies: Energies, dt: float) -> Errors:
-    """(weights, context, q, v, force) -> M^-1 times the error of d/dt(M v) = dL/dq + B u - D v, integrated over a sample.
+    """(weights, context, q, v, force) -> M^-1 times the error of d/dt(M v) = dL/dq + B u - D v over one sample.
 
     The integral is Simpson's; q and v (3, n) are those at the start, in the middle and at the end of the sample, the
     force (n,) is B u, and the error (n,) is one of velocities.
@@ -184,7 +184,7 @@ def fit_with_contexts(
         return hessian, gradient
 
     damping, now, settled, done = 1e-2, loss(x), 0, 0
-    for done in range(1, steps + 1):
+    for done in range(1, steps + 1):  # noqa: B007
         hessian, gradient = normal(x)
         while damping < 1e12:
             step = torch.linalg.solve(hessian + damping * torch.diag(torch.diag(hessian)), -gradient)
