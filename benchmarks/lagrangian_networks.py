@@ -5,8 +5,8 @@
 The arm follows random set-points by proportional-derivative control with some torque for its weight; each run has a
 load of its own, between nothing and `load` kg, which no model is told. On held-out runs, models see 0.3 s, from which
 those with a context infer it, and then predict 0.5 s under the recorded torques. All models are trained on the same
-samples, by the same method (Levenberg-Marquardt on velocity errors integrated over a sample), with about the same number
-of weights:
+samples, by the same method (Levenberg-Marquardt on velocity errors integrated over a sample), with about the same
+number of weights:
 
 * ``lagrangian, context``: `fit_lagrangian` with one entry of context,
 * ``lagrangian``: the same without,

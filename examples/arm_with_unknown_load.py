@@ -103,8 +103,8 @@ def main(
     task = dataclasses.replace(two_link_arm(), dt=0.02, steps=100)
     train = recorded(task, runs, 1)
     limits = tuple(zip(*(bound.tolist() for bound in task.plant.bounds), strict=True))
-    with_context = fit_lagrangian(train, LagrangianNetwork((24,), 1, iterations=iterations), input_limits=limits)
-    without = fit_lagrangian(train, LagrangianNetwork((24,), 0, iterations=iterations), input_limits=limits)
+    with_context = fit_lagrangian(train, LagrangianNetwork((16,), 1, iterations=iterations), input_limits=limits)
+    without = fit_lagrangian(train, LagrangianNetwork((16,), 0, iterations=iterations), input_limits=limits)
     print(with_context)
     print(without)
 

@@ -14,7 +14,7 @@ from systems.arguments import expect_array, expect_flag, expect_number, expect_s
 from systems.discretise import Discretisation
 from systems.errors import DimensionMismatch, InvalidValue, expect
 from systems.identification.lagrangian_energies import Energies
-from systems.identification.lagrangian_plant import LagrangianPlant, expect_limits, expect_mechanical
+from systems.identification.lagrangian_plant import CONTEXT, LagrangianPlant, expect_limits, expect_mechanical
 from systems.identification.runs import Runs
 from systems.identification.segments import Prediction
 
@@ -52,7 +52,7 @@ class LagrangianNetwork:
         object.__setattr__(
             self, "hidden", tuple(expect_whole(units, "hidden units", least=1, most=1000) for units in self.hidden)
         )
-        expect_whole(self.contexts, "contexts", least=0, most=3)
+        expect_whole(self.contexts, "contexts", least=0, most=len(CONTEXT))
         expect_flag(self.friction, "friction")
         expect_number(self.decay, "decay", least=0.0)
         expect_whole(self.iterations, "iterations", least=1)
@@ -270,7 +270,7 @@ def fit_lagrangian(
     )
     errors = errors_at(sample_error(trained, runs.dt), trained.weights, contexts, run, data)
     rate_deviations = np.maximum(np.sqrt((errors**2).mean(axis=0)), 1e-9 * size)
-    values = dict(zip(LagrangianPlant._context, contexts.mean(axis=0).tolist(), strict=False))
+    values = dict(zip(CONTEXT, contexts.mean(axis=0).tolist(), strict=False))
     plant = LagrangianPlant(trained.terms(), runs.state, runs.input, given, trained.friction(), input_limits, **values)
     deviations = _one_step_errors(plant, contexts, runs)
     remarks = [*runs.remarks, "deviations are those of the training runs; validate on held-out runs"]

@@ -16,9 +16,10 @@ from systems.parameters import nonnegative
 from systems.plant import Plant
 from systems.signals import Signals, Vector
 
-__all__ = ["LagrangianPlant", "expect_limits", "expect_mechanical"]
+__all__ = ["CONTEXT", "LagrangianPlant", "expect_limits", "expect_mechanical"]
 
-_CONTEXTS = 3
+CONTEXT = ("context_1", "context_2", "context_3")
+"""Names of the entries of a context, as many as it has."""
 
 
 @final
@@ -65,13 +66,13 @@ class LagrangianPlant(Plant):
         if (
             len(sizes) != 2
             or sizes[0] != (n, 1)
-            or sizes[1][0] > _CONTEXTS
+            or sizes[1][0] > len(CONTEXT)
             or sizes[1][0] * sizes[1][1] != sizes[1][0]
             or results != [(n, n), (1, 1)]
         ):
             raise DimensionMismatch(
                 f"terms with arguments of sizes {sizes} and results of sizes {results}; expected coordinates "
-                f"({n}, 1) and a context of at most {_CONTEXTS} entries, giving a mass matrix ({n}, {n}) and a "
+                f"({n}, 1) and a context of at most {len(CONTEXT)} entries, giving a mass matrix ({n}, {n}) and a "
                 "potential (1, 1)"
             )
         matrix = expect_array(self.matrix, "the input matrix", ("coordinates", "inputs"))
@@ -87,13 +88,11 @@ class LagrangianPlant(Plant):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         expect_limits(self.input_limits, self.input)
-        for name in self._context[self.contexts :]:
+        for name in CONTEXT[self.contexts :]:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value != 0:
                 raise InvalidValue(f"{name} = {value:g}; expected 0, since the terms have {self.contexts} contexts")
         super().__post_init__()
-
-    _context = tuple(f"context_{i + 1}" for i in range(_CONTEXTS))
 
     @property
     def contexts(self) -> int:
@@ -103,7 +102,7 @@ class LagrangianPlant(Plant):
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the entries of c, which are parameters."""
-        return self._context[: self.contexts]
+        return CONTEXT[: self.contexts]
 
     @property
     def parameters(self) -> dict[str, Any]:
