@@ -21,7 +21,14 @@ MAY_IMPORT = {
 }
 TORCH_AT_IMPORT = {
     f"systems/{name}.py"
-    for name in ("lowering/torch_backend", "lowering/torch_array", "envs/sampler", "envs/vector", "envs/vector_sensors")
+    for name in (
+        "lowering/torch_backend",
+        "lowering/torch_array",
+        "envs/sampler",
+        "envs/vector",
+        "envs/vector_sensors",
+        "identification/lagrangian_training",
+    )
 }
 
 

@@ -3,6 +3,8 @@
 from systems.identification.csv_file import read_csv
 from systems.identification.gaussian_process import GaussianProcess, Kernel
 from systems.identification.grey_box import ParameterFit, fit_parameters
+from systems.identification.lagrangian_network import Context, LagrangianFit, LagrangianNetwork, fit_lagrangian
+from systems.identification.lagrangian_plant import LagrangianPlant
 from systems.identification.learned_plant import LearnedPlant
 from systems.identification.linear_fit import LinearFit, fit_linear
 from systems.identification.neural_network import NeuralNetwork
@@ -17,8 +19,12 @@ from systems.identification.terms import polynomials
 from systems.identification.validation import Validation, validate
 
 __all__ = [
+    "Context",
     "GaussianProcess",
     "Kernel",
+    "LagrangianFit",
+    "LagrangianNetwork",
+    "LagrangianPlant",
     "LearnedPlant",
     "LinearFit",
     "NeuralNetwork",
@@ -31,6 +37,7 @@ __all__ = [
     "SparseGaussianProcess",
     "SubspaceFit",
     "Validation",
+    "fit_lagrangian",
     "fit_linear",
     "fit_parameters",
     "fit_residual",
