@@ -221,6 +221,11 @@ class LinearMPC(OnlineController):
                 "it runs; leave parameters out, or use NonlinearMPC(task, parameters=...)"
             )
 
+    @property
+    def unchanged(self) -> str:
+        """What :meth:`set_parameters` leaves as it is, in words: nothing."""
+        return ""
+
     @quiet
     def set_parameters(self, values: np.ndarray) -> None:
         """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
@@ -230,8 +235,8 @@ class LinearMPC(OnlineController):
         set, quadratic program and backup control law are those of the new values. The functions that linearise are made
         once, by the constructor. What is only needed after a failed solve is made then.
 
-        Values for which there is no such controller, such as those of a plant that no regulator stabilises, change
-        nothing: the model before is kept, and the attribute ``refused`` says why.
+        Values for which there is no such controller, such as those of a plant that no regulator stabilises or that the
+        plant does not take, change nothing: the model before is kept, and the attribute ``refused`` says why.
 
         Args:
             values: (parameters,), in the order of the names given to the constructor.
@@ -248,6 +253,7 @@ class LinearMPC(OnlineController):
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
         try:
+            self.task.plant.with_parameters(dict(zip(self.parameters, array.tolist(), strict=True)))  # may refuse them
             changed._pose(self._expansions.at(array), self._sample + 1 if self._moves else self._sample)
         except (TriviumError, np.linalg.LinAlgError) as reason:
             self.refused = str(reason)

@@ -236,6 +236,11 @@ class NonlinearMPC(OnlineController):
             sequential.prepare()
             self._prepared = k
 
+    @property
+    def unchanged(self) -> str:
+        """What :meth:`set_parameters` leaves as it is, in words."""
+        return "terminal cost and backup law"
+
     def set_parameters(self, values: np.ndarray) -> None:
         """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
         and other changes of the task keep them.

@@ -208,6 +208,7 @@ class _Search:
             "print_time": False,
             "show_eval_warnings": False,
             "error_on_fail": False,
+            "calc_lam_p": False,  # not used, and CasADi prints a warning where it fails
             "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": 300, "bound_relax_factor": 0.0},
         }
         self._solver = ca.nlpsol("steady", "ipopt", {"x": z, "p": p, "f": value / size, "g": g}, options)
