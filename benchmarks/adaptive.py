@@ -19,26 +19,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import process_time
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from ctrl import Controller, ExtendedKalmanFilter, OutputFeedback, simulate
-from examples.unknown_forces import cart, learning, run
-from examples.unknown_payload import task as payload
-from mpc import LinearMPC, NonlinearMPC, ParameterAdaptiveMPC
-from systems import Task
-from systems.identification.online import ProjectedGradient, RecursiveLeastSquares
+from mpc import AdaptiveMPC, LinearMPC, NonlinearMPC, ParameterAdaptiveMPC
+from systems import Fixed, Gaussian, Measurement, Plant, Quadratic, Sinusoid, Task, Uniform, Vector, signals
+from systems.identification.online import FourierFeatures, OnlineRule, ProjectedGradient, RecursiveLeastSquares
 from systems.library import cartpole, pendulum
+from systems.library.pendulum import Pendulum
 
 RULES = {"recursive least squares": RecursiveLeastSquares(), "gradient": ProjectedGradient()}
+DT, RATE = 0.05, 2 * np.pi / 5.0  # s, rad/s
 MASSES = {"mass": (0.1, 0.3)}  # kg
 CHANGED: tuple[tuple[str, Callable[[], Task], str], ...] = (
     ("pendulum", pendulum, "mass"),
@@ -61,6 +62,58 @@ class Options:
     starts: int = 8
     features: int = 200
     updates: int = 100
+
+
+@dataclass(frozen=True)
+class Cart(Plant):
+    """A unit mass; the true one is pushed, by a force that depends on its place, and has drag."""
+
+    constant: float = 0.0  # N
+    ripple: float = 0.0  # N
+    drag: float = 0.0  # N s^2/m^2
+
+    state = signals("position [m]", "speed [m/s]")
+    input = signals("force [N]")
+
+    def ode(self, x: Vector, u: Vector, w: Vector) -> Any:
+        push = self.constant + self.ripple * ca.sin(3 * x.position)
+        return x.speed, u.force + push - self.drag * x.speed * ca.fabs(x.speed)
+
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"force": (-5.0, 5.0)}
+
+
+def cart(steps: int) -> Task:
+    """The cart on a sine of 1 m."""
+    reference = Sinusoid(RATE * DT, x_sine=(1, 0), x_cosine=(0, RATE), u_sine=(-(RATE**2),))
+    return Task(
+        "cart", Cart(), DT, steps, Quadratic({"position": 10.0, "speed": 1.0}, {"force": 0.01}),
+        Fixed([0.0, RATE]), reference=reference, truth=Cart(1.5, 1.0, 0.3),
+    )  # fmt: skip
+
+
+def learning(task: Task, rule: OnlineRule, features: int) -> AdaptiveMPC:
+    """The controller that learns what force and place change within a sample."""
+    basis = FourierFeatures({"position": 0.5, "speed": 1.0}, count=features)
+    return AdaptiveMPC(task, basis, {"position": 0.008, "speed": 0.3}, rule, partial(NonlinearMPC, horizon=15))
+
+
+def run(task: Task, controller: Controller) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the position [m], and costs, at the samples of one run."""
+    runs = simulate(task, controller, task.initial.mean(task.plant.state)[None])
+    x_ref, _ = task.reading.window(0, task.steps)
+    return runs.states[0, :-1, 0] - x_ref[:, 0], runs.costs[0]
+
+
+def measured_pendulum() -> Task:
+    """The pendulum of an unknown mass, whose motor can hardly hold it, and whose angle is measured."""
+    return dataclasses.replace(
+        pendulum(),
+        truth=Pendulum(mass=0.2),
+        steps=80,
+        initial=Uniform({"angle": -0.3, "rate": -0.3}, {"angle": 0.3, "rate": 0.3}),
+        measurement=Measurement(signals("angle [rad]"), noise=Gaussian({"angle": 0.005})),
+    )
 
 
 def known(task: Task) -> Task:
@@ -105,7 +158,7 @@ def residual(options: Options) -> tuple[dict[str, dict[str, float]], dict[str, l
 
 def parameter(options: Options) -> dict[str, dict[str, float]]:
     """Error of the angle [mrad], cost and regret of each controller."""
-    rng = np.random.default_rng(0)
+    rng, payload = np.random.default_rng(0), measured_pendulum()
     starts = payload.initial.sample(payload.plant.state, rng, (options.starts,))
     assert payload.measurement is not None
     assert payload.measurement.noise is not None

@@ -115,13 +115,13 @@ class Expansions:
         self._expand = reading.expansion if not parameters else reading.expansion_of(parameters)
         self._steady_states = None if not parameters else reading.steady_states(parameters)
         self.values = np.array([float(task.plant.parameters[name]) for name in parameters])
-        self._found: dict[bool, SteadyState | None] = {}
+        self._rests: dict[bool, SteadyState | None] = {}
         self._models: dict[bool, LocalModel] = {}
 
     def at(self, values: np.ndarray) -> Self:
         """The expansions for these values (parameters,)."""
         other = copy.copy(self)
-        other.values, other._found, other._models = values, {}, {}
+        other.values, other._rests, other._models = values, {}, {}
         return other
 
     def steady_state(self, constrained: bool = False) -> SteadyState | None:
@@ -133,9 +133,9 @@ class Expansions:
         reading = self.task.reading
         if self._steady_states is None:
             return reading.steady_state if constrained else reading.free_steady_state
-        if constrained not in self._found:
-            self._found[constrained] = reading.steadied(self._steady_states, constrained, self.values)
-        return self._found[constrained]
+        if constrained not in self._rests:
+            self._rests[constrained] = reading.steadied(self._steady_states, constrained, self.values)
+        return self._rests[constrained]
 
     def model(self, constrained: bool = False) -> LocalModel:
         """The expansion at the operating point; see :func:`local_model`."""
