@@ -10,7 +10,7 @@ import numpy as np
 
 from ctrl.controller import NotApplicable
 from systems import Budget, Chance, Hard, Soft, Task
-from systems.reading import Part
+from systems.reading import Part, SteadyState
 
 __all__ = [
     "ESTIMATED",
@@ -163,7 +163,11 @@ def _names(task: Task, part: Part) -> str:
 def steady_state_in_words(task: Task, constrained: bool = False) -> str:
     """The optimal steady state of a task in words, such as ``level = 3, flow = 0``; says so if there is none."""
     reading = task.reading
-    steady = reading.steady_state if constrained else reading.free_steady_state
+    return in_words(task, reading.steady_state if constrained else reading.free_steady_state)
+
+
+def in_words(task: Task, steady: SteadyState | None) -> str:
+    """A steady state of a task in words, as :func:`steady_state_in_words`."""
     if steady is None:
         return "no steady state"
     values = np.concatenate([steady.x, steady.u])

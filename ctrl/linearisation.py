@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self, final
 
 import casadi as ca
 import numpy as np
@@ -10,9 +13,11 @@ import numpy as np
 from ctrl.controller import NotApplicable
 from systems import InvalidValue, LinearPlant, Task, linearise
 from systems.equilibria import without_derivative
+from systems.reading import SteadyState
 from systems.semidefinite import is_positive_definite, is_positive_semidefinite
 
 __all__ = [
+    "Expansions",
     "LocalModel",
     "LocalModels",
     "expect_differentiable",
@@ -83,6 +88,121 @@ class LocalModels:
         )
 
 
+@final
+class Expansions:
+    """The second-order expansions of a task, for any values of some of its plant's parameters.
+
+    The expansions for other values, see :meth:`at`, share the CasADi functions of these. Where parameters may change,
+    the linearised plants have no disturbance.
+
+    Args:
+        task: whose plant and stage cost are expanded.
+        parameters: names of the plant's parameters that may change; default: none.
+
+    Attributes:
+        values: (parameters,), of these expansions; at first those of the task.
+
+    Raises:
+        NotApplicable: the equations of the plant have no derivatives.
+        UnknownName: a parameter that the plant does not have.
+        InvalidValue: the plant has no symbols for parameters, as with the integrator ``exact``.
+    """
+
+    def __init__(self, task: Task, parameters: Sequence[str] = ()) -> None:
+        expect_differentiable(task)
+        reading = task.reading
+        self.task, self._names = task, tuple(parameters)
+        self._expand = reading.expansion if not parameters else reading.expansion_of(parameters)
+        self._steady_states = None if not parameters else reading.steady_states(parameters)
+        self.values = np.array([float(task.plant.parameters[name]) for name in parameters])
+        self._rests: dict[bool, SteadyState | None] = {}
+        self._models: dict[bool, LocalModel] = {}
+
+    def at(self, values: np.ndarray) -> Self:
+        """The expansions for these values (parameters,)."""
+        other = copy.copy(self)
+        other.values, other._rests, other._models = values, {}, {}
+        return other
+
+    def steady_state(self, constrained: bool = False) -> SteadyState | None:
+        """The optimal steady state; None if there is none, or if the reference moves.
+
+        Args:
+            constrained: whether it keeps the constraints of the task, besides its input bounds.
+        """
+        reading = self.task.reading
+        if self._steady_states is None:
+            return reading.steady_state if constrained else reading.free_steady_state
+        if constrained not in self._rests:
+            self._rests[constrained] = reading.steadied(self._steady_states, constrained, self.values)
+        return self._rests[constrained]
+
+    def model(self, constrained: bool = False) -> LocalModel:
+        """The expansion at the operating point; see :func:`local_model`."""
+        if constrained not in self._models:
+            other = self._models.get(not constrained)
+            is_shared = other is not None and self._rest(True) == self._rest(False)
+            self._models[constrained] = other if is_shared and other is not None else self._made(constrained)
+        return self._models[constrained]
+
+    def _rest(self, constrained: bool) -> tuple[bytes, ...] | None:
+        """The numbers that the expansion depends on."""
+        steady = self.steady_state(constrained)
+        return None if steady is None else tuple(part.tobytes() for part in (steady.x, steady.u, steady.multipliers))
+
+    def _made(self, constrained: bool) -> LocalModel:
+        task, reading = self.task, self.task.reading
+        steady = self.steady_state(constrained)
+        x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
+        multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
+        n, wished = len(x_ref), reading.start  # what the cost measures from, wherever it is expanded
+        known = [self.values] if self._names else []
+        after, A, B, gradient, second = map(np.array, self._expand(x_ref, u_ref, *wished, multipliers, *known))
+        _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
+        H = 0.5 * second
+        if multipliers.any() and not _is_convex(H, n):
+            H = 0.5 * np.array(self._expand(x_ref, u_ref, *wished, np.zeros(n), *known)[4])
+        if not _is_convex(H, n):
+            raise NotApplicable(_NOT_CONVEX.format(task.name))
+        if self._names:
+            c = after[:, 0] - A @ x_ref - B @ u_ref
+            plant = LinearPlant(A, B, None, c, task.dt, task.plant.state, task.plant.input)  # type: ignore[arg-type]
+        else:
+            plant = linearise(task.dynamics, x_ref, u_ref)
+        return LocalModel(plant, H[:n, :n], H[n:, n:], H[:n, n:], x_ref, u_ref, gradient[:, 0], multipliers)
+
+    def models(self, k: int, count: int) -> LocalModels:
+        """The expansions along the reference; see :func:`local_models`."""
+        task = self.task
+        x_ref, u_ref = task.reading.window(k, count + 1)
+        n = x_ref.shape[1]
+        points = x_ref[:-1].T, u_ref[:-1].T
+        known = [np.repeat(self.values[:, None], count, axis=1)] if self._names else []
+        expanded = self._expand.map(count)(*points, *points, np.zeros((n, count)), *known)
+        after, A, B, gradient, second = (
+            np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in expanded
+        )
+        H = 0.5 * second
+        for i in range(count):
+            _expect_derivatives(task, after[i], np.hstack([A[i], B[i]]), np.append(second[i], gradient[i]), x_ref[i])
+            if not _is_convex(H[i], n):
+                raise NotApplicable(_NOT_CONVEX.format(task.name))
+        drift = task.reading.state.deviation(after[:, :, 0], x_ref[1:])
+        half = 0.5 * gradient[:, :, 0]
+        return LocalModels(
+            A,
+            B,
+            drift,
+            H[:, :n, :n],
+            H[:, n:, n:],
+            H[:, :n, n:],
+            half[:, :n],
+            half[:, n:],
+            np.array(x_ref),
+            np.array(u_ref),
+        )
+
+
 def local_model(task: Task, constrained: bool = False) -> LocalModel:
     """Linearises the sampled plant and expands the stage cost at the operating point; for a moving reference, at its
     first sample.
@@ -95,31 +215,7 @@ def local_model(task: Task, constrained: bool = False) -> LocalModel:
     Raises:
         NotApplicable: plant or cost have no derivative there, or the Hessian is not convex, so it defines no regulator.
     """
-    expect_differentiable(task)
-    reading = task.reading
-    steady = reading.steady_state if constrained else reading.free_steady_state
-    x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
-    multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
-    expand = reading.expansion
-    n = len(x_ref)
-    reference = reading.start  # what the cost measures from, wherever it is expanded
-    after, A, B, gradient, second = map(np.array, expand(x_ref, u_ref, *reference, multipliers))
-    _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
-    H = 0.5 * second
-    if multipliers.any() and not _is_convex(H, n):
-        H = 0.5 * np.array(expand(x_ref, u_ref, *reference, np.zeros(n))[4])
-    if not _is_convex(H, n):
-        raise NotApplicable(_NOT_CONVEX.format(task.name))
-    return LocalModel(
-        linearise(task.dynamics, x_ref, u_ref),
-        H[:n, :n],
-        H[n:, n:],
-        H[:n, n:],
-        x_ref,
-        u_ref,
-        gradient[:, 0],
-        multipliers,
-    )
+    return Expansions(task).model(constrained)
 
 
 def linear_plant(task: Task, x: np.ndarray, u: np.ndarray) -> LinearPlant:
@@ -140,33 +236,7 @@ def local_models(task: Task, k: int, count: int) -> LocalModels:
     Raises:
         NotApplicable: as :func:`local_model`, at any of the samples.
     """
-    expect_differentiable(task)
-    x_ref, u_ref = task.reading.window(k, count + 1)
-    n = x_ref.shape[1]
-    points = x_ref[:-1].T, u_ref[:-1].T
-    expanded = task.reading.expansion.map(count)(*points, *points, np.zeros((n, count)))
-    after, A, B, gradient, second = (
-        np.array(part).reshape(part.shape[0], count, -1).transpose(1, 0, 2) for part in expanded
-    )
-    H = 0.5 * second
-    for i in range(count):
-        _expect_derivatives(task, after[i], np.hstack([A[i], B[i]]), np.append(second[i], gradient[i]), x_ref[i])
-        if not _is_convex(H[i], n):
-            raise NotApplicable(_NOT_CONVEX.format(task.name))
-    drift = task.reading.state.deviation(after[:, :, 0], x_ref[1:])
-    half = 0.5 * gradient[:, :, 0]
-    return LocalModels(
-        A,
-        B,
-        drift,
-        H[:, :n, :n],
-        H[:, n:, n:],
-        H[:, :n, n:],
-        half[:, :n],
-        half[:, n:],
-        np.array(x_ref),
-        np.array(u_ref),
-    )
+    return Expansions(task).models(k, count)
 
 
 def terminal_expansion(task: Task, point: np.ndarray, x_ref: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from ctrl.export.project import ExportsCode
 from ctrl.export.regulator import regulator_part
 from ctrl.knowledge import Knowledge
 from ctrl.laws.saturated_linear import SaturatedLinear, saturated_linear
-from ctrl.linearisation import LocalModel, LocalModels, local_model, local_models, terminal_expansion
+from ctrl.linearisation import Expansions, LocalModel, LocalModels, local_model, terminal_expansion
 from systems import InvalidValue, LinearPlant, Task
 from systems.arguments import expect_array
 from systems.errors import expect
@@ -172,10 +172,12 @@ class LQR(ExportsCode):
 
     Args:
         task: its plant is linearised, and its cost expanded, along its reference.
+        expansions: of the task, for values of parameters of its plant; default: those of the task.
 
     Attributes:
         K: (m, n), at sample 0. P: (n, n), the cost-to-go of the linearised, unsaturated loop at sample 0.
         x_ref (n,), u_ref (m,): the point at which the first sample is expanded.
+        model: the expansion there; None where the gains vary with time.
         approximations: of the task, in words.
 
     Raises:
@@ -185,12 +187,14 @@ class LQR(ExportsCode):
 
     TAIL = 300  # samples beyond a block from which the recursion along a moving reference starts
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, expansions: Expansions | None = None) -> None:
         expect(task, Task, "the task of LQR", "or use lqr(linear_plant, Q, R) for the gain of a plant alone")
         self.task = task
         self._lower, self._upper = task.input_bounds
         if task.reading.has_integers or task.plant.forecast is not None:
             ANSWERS.read(task)  # refuses
+        self._expansions = Expansions(task) if expansions is None else expansions
+        self.model: LocalModel | None = None
         self._has_limits = bool(task.reading.change_limits)
         self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean
         self._courses: dict[int, Course] = {}
@@ -201,7 +205,7 @@ class LQR(ExportsCode):
             self.K, self.P = course.K[0], course.P[0]
             self.x_ref, self.u_ref = course.x_ref[0], course.u_ref[0] - course.feedforward[0]
         else:
-            model = local_model(task)
+            self.model = model = self._expansions.model()
             gain = lqr(model.plant, model.Q, model.R, model.N)
             self.K, self.P = gain.K, gain.P
             self.x_ref, self.u_ref = model.x_ref, model.u_ref
@@ -257,9 +261,10 @@ class LQR(ExportsCode):
     def _made(self, block: int) -> Course:
         task, steps = self.task, self.task.steps
         if self._ends:
-            models = local_models(task, 0, steps)
+            models = self._expansions.models(0, steps)
             return riccati_recursion(models, *terminal_expansion(task, models.x_ref[-1], models.x_ref[-1]))
-        models = _within_run(local_models(task, block * steps, steps + self.TAIL), task.steps - block * steps)
+        models = self._expansions.models(block * steps, steps + self.TAIL)
+        models = _within_run(models, task.steps - block * steps)
         last = LinearPlant(models.A[-1], models.B[-1], dt=task.dt)
         try:
             P = lqr(last, models.Q[-1], models.R[-1], models.N[-1]).P

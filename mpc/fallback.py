@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 
 from ctrl.controller import NotApplicable, Source
+from ctrl.linearisation import Expansions
 from ctrl.regulator import LQR, Feedback
 from systems import Task
 
@@ -36,19 +37,20 @@ class Fallback:
     control law is the saturated regulator of the task, or the reference input if no regulator exists.
 
     Args:
-    task: the controlled task.
+        task: the controlled task.
+        expansions: of the task, for values of parameters of its plant; default: those of the task.
 
     Attributes:
         regulator: the regulator of the task, None if it has none.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, expansions: Expansions | None = None) -> None:
         self.task = task
         self._is_euclidean = task.reading.state.is_euclidean
         self._periods = task.reading.state.periods.tolist()
         self._bounds = [bound.tolist() for bound in task.input_bounds]
         try:
-            self.regulator: LQR | None = LQR(task)
+            self.regulator: LQR | None = LQR(task, expansions)
         except NotApplicable:
             self.regulator = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from systems import DimensionMismatch, InvalidValue, TriviumError
-from systems.linear_programs import LPOutcome, feasible_point, maximise
+from systems.linear_programs import LPOutcome, feasible_point, largest_value
 
 __all__ = ["NoInvariantSet", "Polyhedron", "maximal_invariant_set"]
 
@@ -44,7 +44,7 @@ class Polyhedron:
     def support(self, direction: np.ndarray) -> float:
         """Upper bound of direction'x over the set; infinite if it is unbounded or not known to be bounded, -infinite if
         it is empty. See :func:`systems.linear_programs.maximise`."""
-        return maximise(direction, self.H, self.h).value
+        return largest_value(direction, self.H, self.h)
 
     @property
     def is_empty(self) -> bool:

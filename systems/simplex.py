@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["BOUNDED", "EMPTY", "STOPPED", "UNBOUNDED", "scales", "simplex"]
+__all__ = ["BOUNDED", "EMPTY", "STOPPED", "UNBOUNDED", "bound", "scales", "simplex"]
 
 BOUNDED, UNBOUNDED, EMPTY, STOPPED = 0, 1, 2, 3
 
@@ -220,3 +220,52 @@ def _factor(H, c, basis, sign, inverse, weights):  # type: ignore[no-untyped-def
         for i in range(n):
             weights[k] += inverse[k, i] * rest[i]
     return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bound(c, H, h, rounding, feasible):  # type: ignore[no-untyped-def]
+    """The largest c'x over H x <= h where the answer of :func:`simplex` is an optimum by the check of
+    ``systems.linear_programs._bounded``; NaN otherwise.
+
+    Args:
+        c: (n,). H: (rows, n), C-contiguous. h: (rows,), finite. rounding, feasible: tolerances of that check.
+    """
+    rows, n = H.shape
+    row, column = scales(H)
+    c, h = c * column, h * row
+    scaled = np.empty((rows, n))
+    for j in range(rows):
+        for i in range(n):
+            scaled[j, i] = H[j, i] * row[j] * column[i]
+    status, x, y = simplex(scaled, h, c)
+    if status != BOUNDED:
+        return math.nan
+    largest_x = largest_c = largest_left = largest_terms = 0.0
+    value = reached = sizes = 0.0
+    for j in range(rows):
+        y[j] = max(y[j], 0.0)
+        value += h[j] * y[j]
+        sizes += abs(h[j]) * y[j]
+    for i in range(n):
+        combined, terms = 0.0, 0.0
+        for j in range(rows):
+            combined += y[j] * scaled[j, i]
+            terms += y[j] * abs(scaled[j, i])
+        left = abs(c[i] - combined)
+        value += left * abs(x[i])
+        reached += c[i] * x[i]
+        sizes += abs(c[i]) * abs(x[i])
+        largest_left, largest_terms = max(largest_left, left), max(largest_terms, terms)
+        largest_x, largest_c = max(largest_x, abs(x[i])), max(largest_c, abs(c[i]))
+    if not largest_left <= rounding * (largest_c + largest_terms):
+        return math.nan
+    for j in range(rows):
+        at, size = 0.0, abs(h[j])
+        for i in range(n):
+            at += scaled[j, i] * x[i]
+            size += abs(scaled[j, i]) * abs(x[i])
+        if not at - h[j] <= feasible * size + rounding * largest_x:
+            return math.nan
+    if not value - reached <= feasible * sizes + rounding * largest_x * largest_c:
+        return math.nan
+    return value

@@ -102,7 +102,8 @@ class AdaptiveMPC:
                 "give what was learned with the same ones"
             )
         announcement = announced(controller)
-        own = "plans with the residual as learned so far; terminal cost and backup law are those without it"
+        own = "plans with the residual as learned so far"
+        own += f"; {controller.unchanged} are those without it" if controller.unchanged else ""
         self.approximations = None if announcement is None else (*announcement, own)
         self._bounds = task.plant.bounds
         self._nominal = SingleStep(task.dynamics)

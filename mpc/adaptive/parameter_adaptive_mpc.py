@@ -25,12 +25,13 @@ __all__ = ["ParameterAdaptiveMPC"]
 
 @final
 class ParameterAdaptiveMPC:
-    """Nonlinear MPC whose plant has the parameters of the latest estimate: certainty-equivalent adaptive control.
+    """Predictive control whose plant has the parameters of the latest estimate: certainty-equivalent adaptive control.
 
     An estimator infers state and parameters from the measurements (:func:`systems.estimate_parameters`). The
-    parameters, kept within their intervals, are those of the predictions from this sample on; terminal cost and backup
-    control law are those of the nominal plant. It is a :class:`ctrl.Controller` of the measured outputs, NaN where a
-    signal is not reported.
+    parameters, kept within their intervals, are those of the predictions from this sample on. Terminal cost and backup
+    control law follow them in LinearMPC, which keeps the last model where it finds no regulator for an estimate; in
+    NonlinearMPC they remain those of the nominal plant. It is a :class:`ctrl.Controller` of the measured outputs, NaN
+    where a signal is not reported.
 
     Args:
         task: the controlled task, with a measurement.
@@ -69,7 +70,8 @@ class ParameterAdaptiveMPC:
         self.estimator = made
         self.controller = controller = tunable(predictive, task, self.names)
         announcements = announced(controller), announced(made)
-        own = f"takes the estimates of {', '.join(self.names)} for exact; terminal cost and backup law are nominal"
+        own = f"takes the estimates of {', '.join(self.names)} for exact"
+        own += f"; {controller.unchanged} are nominal" if controller.unchanged else ""
         self.approximations = (
             None
             if announcements[0] is None or announcements[1] is None

@@ -18,7 +18,18 @@ __all__ = ["Tunable", "adapted_knowledge", "tunable"]
 
 @runtime_checkable
 class Tunable(Controller, Protocol):
-    """A controller whose model has parameters that may change from sample to sample."""
+    """A controller whose model has parameters that may change from sample to sample.
+
+    Attributes:
+        parameters: their names.
+        unchanged: what of it remains that of the task's parameters, in words; empty where all follows.
+    """
+
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
+
+    @property
+    def unchanged(self) -> str: ...
 
     def set_parameters(self, values: np.ndarray) -> None:
         """Predicts with these values (parameters,) from the next sample on."""
@@ -37,20 +48,25 @@ def tunable(predictive: Callable[..., Controller], task: Task, names: Sequence[s
     """
     if not callable(predictive):
         raise InvalidValue(
-            f"predictive = {shown(predictive)}; expected what constructs the controller, such as NonlinearMPC or "
-            "functools.partial(NonlinearMPC, horizon=15)"
+            f"predictive = {shown(predictive)}; expected what constructs the controller, such as LinearMPC, "
+            "NonlinearMPC or functools.partial(NonlinearMPC, horizon=15)"
         )
     try:
         controller = predictive(task, parameters=names)
     except TypeError as error:
         raise InvalidValue(
-            f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; give NonlinearMPC, "
-            "or functools.partial(NonlinearMPC, horizon=15)"
+            f"predictive = {shown(predictive)} does not accept a task and parameters=...: {error}; what it makes "
+            "is for one plant, so give LinearMPC, NonlinearMPC or functools.partial(NonlinearMPC, horizon=15)"
         ) from error
     if not isinstance(controller, Tunable):
         raise InvalidValue(
-            f"predictive made {shown(controller)}, whose parameters cannot be set; give NonlinearMPC, or "
+            f"predictive made {shown(controller)}, whose parameters cannot be set; give LinearMPC, NonlinearMPC or "
             "functools.partial(NonlinearMPC, horizon=15)"
+        )
+    if tuple(controller.parameters) != tuple(names):
+        raise InvalidValue(
+            f"predictive made {shown(controller)}, whose parameters are {', '.join(controller.parameters) or 'none'}; "
+            f"expected {', '.join(names)}: pass parameters on to it"
         )
     return controller
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,21 +103,24 @@ def linear_optimal_control(
     d += len(rest_at)
     inputs, constraints = affine.inputs, affine.constraints
     imposed, bounded = _SparseRows(d), inputs.C[:, n:]
-    for k in range(horizon):
-        imposed.add(bounded, input_at[k])
+    imposed.repeat(bounded, input_at)
     lower, upper, weight = [inputs.lower] * horizon, [inputs.upper] * horizon, [inputs.weight] * horizon
-    for k in range(horizon + 1):
-        last_stage = k == horizon
-        columns = state_at[k] if last_stage else np.concatenate([state_at[k], input_at[k]])
-        for rows in (constraints,) if last_stage else (constraints, kinks):
-            taken = rows.on_input if k == 0 else ~rows.on_input if last_stage else np.ones(len(rows.C), bool)
-            if last_stage and (is_run_end or rest is not None):  # a run's last state, or one at rest, is not charged
-                taken = taken & rows.hard
-            i = np.flatnonzero(taken)
-            imposed.add(rows.C[i, : len(columns)], columns)
-            lower.append(rows.lower[i])
-            upper.append(rows.upper[i])
-            weight.append(rows.weight[i])
+    stage_at = np.hstack([state_at[:-1], input_at])
+    both = (constraints, kinks)
+
+    def impose(taken: Sequence[np.ndarray], columns: np.ndarray) -> None:
+        """Some rows of the constraints, and of the kinks where they are given, in stages with these columns."""
+        parts = list(zip(both, taken, strict=False))
+        imposed.repeat(np.vstack([rows.C[mask][:, : columns.shape[1]] for rows, mask in parts]), columns)
+        for bounds, name in ((lower, "lower"), (upper, "upper"), (weight, "weight")):
+            bounds += [np.concatenate([getattr(rows, name)[mask] for rows, mask in parts])] * len(columns)
+
+    impose([rows.on_input for rows in both], stage_at[:1])
+    impose([np.ones(len(rows.C), dtype=bool) for rows in both], stage_at[1:])
+    last = ~constraints.on_input
+    if is_run_end or rest is not None:  # a run's last state, or one at rest, is not charged
+        last = last & constraints.hard
+    impose([last], state_at[-1:])
     if end is not None:
         imposed.add(end.H, state_at[-1])
         lower.append(np.full(len(end.h), -np.inf))
@@ -132,8 +136,11 @@ def linear_optimal_control(
         weight += [inputs.weight, np.where(constraints.always, np.inf, horizon * constraints.weight)]
         weight += [horizon * kinks.weight, rest]
     cost = _SparseRows(d)
-    for k in range(horizon):
-        cost.add(stages.H[k], np.concatenate([state_at[k], input_at[k]]))
+    if (stages.H[0] == stages.H).all():
+        cost.repeat(stages.H[0], stage_at)
+    else:
+        for H, columns in zip(stages.H, stage_at, strict=True):
+            cost.add(H, columns)
     cost.add(stages.P, state_at[-1])
     if rest is not None:
         cost.add(horizon * stages.H[-1], rest_at)
@@ -152,9 +159,15 @@ class _SparseRows:
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(self, block: np.ndarray, columns: np.ndarray) -> None:
+        self.repeat(block, columns[None])
+
+    def repeat(self, block: np.ndarray, columns: np.ndarray) -> None:
+        """The same block once for each row of the columns (times, width of the block)."""
         i, j = np.nonzero(block)
-        self._parts.append((block[i, j], i + self._count, columns[j]))
-        self._count += len(block)
+        times = len(columns)
+        rows = i + self._count + len(block) * np.arange(times)[:, None]
+        self._parts.append((np.tile(block[i, j], times), rows.ravel(), columns[:, j].ravel()))
+        self._count += times * len(block)
 
     def matrix(self) -> sp.csc_matrix:
         if not self._parts:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, quadratic_end, steady_state_in_words
+from ctrl.answers import ESTIMATED, EXACT, Announced, Answers, Refused, in_words, quadratic_end
 from ctrl.controller import NotApplicable, Status
 from ctrl.export.code import CodePart, ControllerCode, NotExportable
 from ctrl.knowledge import Knowledge
+from ctrl.linearisation import Expansions
 from ctrl.regulator import LQR
 from mpc.affine_task import affine_penalties, affine_task
 from mpc.approximations import DOMAIN, HELD_AS_HARD, LINEARISED, SLOPES_OF_KINKS, UNDISTURBED
 from mpc.blocking import MoveBlocking
 from mpc.export.fallback import fallback_part, representative_part
 from mpc.export.linear import linear_part, linear_step_part
-from mpc.fallback import Plan
+from mpc.fallback import Fallback, Plan
 from mpc.linear.condensing import LinearOptimalControl, ParametricQP, condensed, linear_optimal_control, sparse
 from mpc.linear.forecast_stages import ForecastStages
 from mpc.linear.stages import ConstantStages, MovingStages, Stages, StageSource
 from mpc.online import OnlineController, SolveResult, predictive_knowledge, quiet
+from mpc.plant_parameters import changing_parameters, parameter_values
 from mpc.polyhedra import NoInvariantSet, Polyhedron
 from mpc.solvers.branch_and_bound import BranchAndBound
 from mpc.solvers.daqp import DAQP
@@ -31,7 +34,7 @@ from mpc.solvers.hpipm import HPIPMMissing
 from mpc.solvers.piqp import PIQP
 from mpc.solvers.qp import QPSolver, QuadraticProgram, WithoutTerminalSet
 from mpc.solvers.staged_qp import StagedQP, has_stages
-from systems import Task
+from systems import Task, TriviumError
 from systems.arguments import expect_choice
 from systems.errors import expect
 from systems.reading import Part
@@ -92,15 +95,21 @@ class LinearMPC(OnlineController):
         time_limit: seconds of one step; see :class:`mpc.online.OnlineController`. DAQP checks the clock in every
             iteration; the others cannot be interrupted, their work is bounded by their iterations alone.
         blocking: over which samples inputs are held; default: none.
+        parameters: names of the plant's parameters that may change from sample to sample by :meth:`set_parameters`,
+            without constructing the controller anew; default: none.
 
     Attributes:
         problem, form, solver: the optimal control problem of the last sample, its quadratic program, the back-end.
         terminal_set: of the last state, None if there is none.
+        parameters: names of the parameters that may change.
+        refused: why the values last given to :meth:`set_parameters` are not used, in words; empty where they are.
 
     Raises:
         NotApplicable: the task has no regulator, a constraint that is not affine, or no terminal set when one is
-            requested.
-        InvalidValue: a horizon below 1, an unknown solver or terminal.
+            requested; parameters with a terminal cost of the task or with signals that are known ahead.
+        InvalidValue: a horizon below 1, an unknown solver or terminal; parameters of which limits of inputs are
+            computed.
+        UnknownName: a parameter that the plant does not have.
     """
 
     # Up to so many variables, violations of soft rows included, the condensed form was the faster one in closed loops
@@ -118,6 +127,7 @@ class LinearMPC(OnlineController):
         max_iterations: int | None = None,
         time_limit: float | None = None,
         blocking: MoveBlocking | None = None,
+        parameters: Sequence[str] = (),
     ) -> None:
         if blocking is not None:
             expect(blocking, MoveBlocking, "blocking", "such as MoveBlocking((1, 1, 2, 4))")
@@ -125,7 +135,8 @@ class LinearMPC(OnlineController):
         expect_choice(terminal, "terminal", ("set", "cost", None))
         expect_choice(solver, "solver", ("daqp", "hpipm", "piqp", None))
         super().__init__(task, horizon, max_iterations, time_limit)
-        self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit, blocking)
+        self.parameters = changing_parameters(task, parameters)
+        self._arguments = (task, horizon, terminal, solver, max_iterations, time_limit, blocking, self.parameters)
         self._solver_name, self._iterations = solver, max_iterations
         self._terminal_choice = terminal
         self._programs: dict[int, _Program] = {}
@@ -133,45 +144,121 @@ class LinearMPC(OnlineController):
 
     def _take(self, task: Task) -> None:
         """Programs whose matrices stay as they are keep their solvers."""
+        values = self._values
         self._control(task)
         self._arguments = (task, *self._arguments[1:])
         self._last_x = None
         self._build(task)
         self.reset()
+        if self.parameters:  # which are a fact of the run
+            self.set_parameters(values)
 
     def _build(self, task: Task) -> None:
         """Everything that follows from the task."""
-        horizon = self.horizon
         self._is_whole = np.array([signal.integer for signal in task.plant.input])
         self._expect_searchable(task)
         self.approximations = (*ANSWERS.read(task), *(() if self.blocking is None else (str(self.blocking),)))
-        self._affine, self._kinks = affine_task(task), affine_penalties(task)
+        self._conditions, self._kinks = affine_task(task), affine_penalties(task)
         self._ends = task.reading.terminal is not None
         self._moves = not task.reference.is_constant
         self._forecast = ForecastStages(task) if task.plant.forecast is not None else None
+        self._expect_tunable(task)
+        self._nominal = np.array([float(task.plant.parameters[name]) for name in self.parameters])
+        self._expansions = None if self._forecast is not None else Expansions(task, self.parameters)
+        self._pose(self._expansions, 0)
+        self._prepare()
+
+    def _pose(self, expansions: Expansions | None, k: int) -> None:
+        """Everything that follows from the plant as it is expanded, with the program of sample ``k``.
+
+        Args:
+            expansions: None where there is a forecast.
+            k: number of the sample.
+        """
+        task, horizon = self.task, self.horizon
+        self._affine, self.refused = self._conditions, ""
         self._source: StageSource
         if self._forecast is not None:
-            self._source = self._forecast
-        elif self._moves:
-            self._source = MovingStages(task, horizon, self._fallback.regulator or LQR(task))
+            self._values, self._source = self._nominal, self._forecast
         else:
-            self._source = ConstantStages(task)
+            assert expansions is not None
+            self._values = expansions.values
+            if self.parameters:
+                self._fallback = Fallback(task, expansions)
+            regulator = self._fallback.regulator
+            if self._moves:
+                self._source = MovingStages(task, horizon, expansions, regulator or LQR(task, expansions))
+            else:
+                self._source = ConstantStages(task, expansions, regulator)
         self._rest: np.ndarray | None = None
         self.terminal_set, self._terminal = self._end(self._terminal_choice)
         lengths = range(1, horizon + 1) if self._ends else (horizon,)
-        self._programs = {going: self._program(self._source.stages(0, going), going) for going in lengths}
+        self._programs = {going: self._program(self._source.stages(k, going), going) for going in lengths}
         self._without_set: WithoutTerminalSet | None = None
         if self.terminal_set is not None:
             problem = self._programs[horizon].form.problem
             others = np.arange(len(problem.weight)) < len(problem.weight) - len(self.terminal_set.h)
             is_condensed = self._programs[horizon].form.is_least_distance
             self._without_set = WithoutTerminalSet(partial(self._back_end, is_condensed), problem, others)
+        self._sample = k
+        self._select(k)
+
+    def _prepare(self) -> None:
+        """Prepares the solvers that only some samples need."""
         for program in self._programs.values():
             program.solver.prepare()
         if self._without_set is not None:
             self._without_set.prepare()
-        self._sample = 0
-        self._select(0)
+
+    def _expect_tunable(self, task: Task) -> None:
+        """Raises NotApplicable where parameters cannot change while the controller runs."""
+        if not self.parameters:
+            return
+        why = "signals that are known ahead" if self._forecast is not None else "a terminal cost" if self._ends else ""
+        if why:
+            raise NotApplicable(
+                f"task '{task.name}' has {why}, with which LinearMPC cannot change {', '.join(self.parameters)} while "
+                "it runs; leave parameters out, or use NonlinearMPC(task, parameters=...)"
+            )
+
+    @property
+    def unchanged(self) -> str:
+        """What :meth:`set_parameters` leaves as it is, in words: nothing."""
+        return ""
+
+    @quiet
+    def set_parameters(self, values: np.ndarray) -> None:
+        """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
+        and other changes of the task keep them.
+
+        The controller is then that of a task with the changed plant: operating point, linearisation, terminal cost and
+        set, quadratic program and backup control law are those of the new values. The functions that linearise are made
+        once, by the constructor. What is only needed after a failed solve is made then.
+
+        Values for which there is no such controller, such as those of a plant that no regulator stabilises or that the
+        plant does not take, change nothing: the model before is kept, and the attribute ``refused`` says why.
+
+        Args:
+            values: (parameters,), in the order of the names given to the constructor.
+
+        Raises:
+            DimensionMismatch: another number of values.
+            InvalidValue: values that are not finite numbers.
+        """
+        array = parameter_values(values, self.parameters, self).copy()
+        if np.array_equal(array, self._values):
+            self.refused = ""
+            return
+        assert self._expansions is not None
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
+        try:
+            self.task.plant.with_parameters(dict(zip(self.parameters, array.tolist(), strict=True)))  # may refuse them
+            changed._pose(self._expansions.at(array), self._sample + 1 if self._moves else self._sample)
+        except (TriviumError, np.linalg.LinAlgError) as reason:
+            self.refused = str(reason)
+            return
+        self.__dict__ = changed.__dict__
 
     def _expect_searchable(self, task: Task) -> None:
         """Raises NotApplicable where integer inputs cannot be searched for."""
@@ -212,7 +299,9 @@ class LinearMPC(OnlineController):
                     "every sample; leave terminal out, and take a horizon as long as the signals matter"
                 )
             return None, "none: the signals known ahead move"
-        where = "" if self._moves or not self._source.is_elsewhere else f" at {steady_state_in_words(self.task, True)}"
+        where = (
+            "" if self._moves or not self._source.is_elsewhere else f" at {in_words(self.task, self._source.steady)}"
+        )
         description = f"Riccati cost-to-go{where}"
         if terminal == "cost" or self._is_whole.any():
             return None, description
@@ -301,6 +390,11 @@ class LinearMPC(OnlineController):
 
     def c_code(self, samples: int) -> ControllerCode:
         """The controller in C, on the condensed problem; see :meth:`mpc.online.OnlineController.c_code`."""
+        if self.parameters:
+            raise NotExportable(
+                "parameters that change from sample to sample are not in the C code; export LinearMPC(task) without "
+                "parameters"
+            )
         part = self.c_part(samples)
         moves = (f"the tables of the reference reach over {samples} samples; afterwards the last rows are held",)
         return ControllerCode(
@@ -363,8 +457,12 @@ class LinearMPC(OnlineController):
         return self._source.operating_point
 
     def reset(self) -> None:
-        """Starts a new run: discards the last plan and the solver's working set."""
+        """Starts a new run: discards the last plan, the solver's working set and changed parameters."""
         super().reset()
+        if not np.array_equal(self._values, self._nominal):
+            self._pose(self._expansions, 0)
+            self._prepare()
+        self.refused = ""
         for program in self._programs.values():
             program.solver.reset()
         if self._without_set is not None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctrl.linearisation import LocalModel, local_model, local_models, terminal_expansion
+from ctrl.linearisation import Expansions, LocalModel, terminal_expansion
 from ctrl.regulator import LQR, lqr
 from ctrl.terminal import weight_of_rest
 from mpc.affine_task import AffineTask
 from mpc.polyhedra import NoInvariantSet, Polyhedron, maximal_invariant_set
 from systems import Task
+from systems.reading import SteadyState
 
 __all__ = ["ConstantStages", "MovingStages", "StageSource", "Stages"]
 
@@ -58,9 +59,12 @@ class StageSource(ABC):
 
     Attributes:
         varies: whether the matrices of the stages differ from sample to sample.
+        steady: the optimal steady state; None where there is none, or the reference moves.
     """
 
     varies = False
+
+    steady: SteadyState | None = None
 
     @property
     def is_elsewhere(self) -> bool:
@@ -100,12 +104,20 @@ class StageSource(ABC):
 
 
 class ConstantStages(StageSource):
-    """The stages of a task with a constant reference, expanded at its steady state."""
+    """The stages of a task with a constant reference, expanded at its steady state.
 
-    def __init__(self, task: Task) -> None:
+    Args:
+        task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
+        expansions: of the task.
+        regulator: of the task without its constraints, None if it has none; not computed again where it is the same.
+    """
+
+    def __init__(self, task: Task, expansions: Expansions, regulator: LQR | None) -> None:
         self.task = task
-        self.model: LocalModel = local_model(task, constrained=True)
-        gain = lqr(self.model.plant, self.model.Q, self.model.R, self.model.N)
+        self.model: LocalModel = expansions.model(constrained=True)
+        self.steady = expansions.steady_state(constrained=True)
+        is_known = regulator is not None and regulator.model is self.model
+        gain = regulator if is_known and regulator else lqr(self.model.plant, self.model.Q, self.model.R, self.model.N)
         self.K, self.P = gain.K, gain.P
         self._ends_at_rest = False
         self._own = None
@@ -120,12 +132,12 @@ class ConstantStages(StageSource):
     @property
     def is_elsewhere(self) -> bool:
         """See :class:`StageSource`."""
-        return self.task.reading.settles_elsewhere(constrained=True)
+        return self.task.reading.is_elsewhere(self.steady)
 
     @property
     def at_edge(self) -> bool:
         """See :class:`StageSource`."""
-        return self.task.reading.rests_at_edge
+        return self.task.reading.is_at_edge(self.steady)
 
     def end_at_rest(self) -> np.ndarray:
         """See :class:`StageSource`; the cost exceeds whatever reaching the steady state could save."""
@@ -134,7 +146,7 @@ class ConstantStages(StageSource):
 
     def terminal_set(self, affine: AffineTask) -> Polyhedron:
         """See :class:`StageSource`."""
-        if self.task.reading.steady_state is None:
+        if self.steady is None:
             raise NoInvariantSet("the reference is not an equilibrium")
         model, K, rows = self.model, self.K, affine.constraints
         n = len(model.x_ref)
@@ -184,12 +196,13 @@ class MovingStages(StageSource):
     Args:
         task: see :class:`mpc.linear.linear_mpc.LinearMPC`.
         horizon: number of predicted samples.
+        expansions: of the task.
         regulator: of the task.
     """
 
-    def __init__(self, task: Task, horizon: int, regulator: LQR) -> None:
-        self.task, self.regulator = task, regulator
-        self._table = local_models(task, 0, task.steps + horizon)
+    def __init__(self, task: Task, horizon: int, expansions: Expansions, regulator: LQR) -> None:
+        self.task, self.regulator, self._expansions = task, regulator, expansions
+        self._table = expansions.models(0, task.steps + horizon)
         self.varies = not self._table.are_constant
 
     @property
@@ -209,7 +222,7 @@ class MovingStages(StageSource):
         """See :class:`StageSource`."""
         table, first = self._table, k
         if not 0 <= k <= len(table.A) - horizon:
-            table, first = local_models(self.task, k, horizon), 0
+            table, first = self._expansions.models(k, horizon), 0
         A, B, drift, Q, R, N, q, r = (
             part[first : first + horizon]
             for part in (table.A, table.B, table.drift, table.Q, table.R, table.N, table.q, table.r)

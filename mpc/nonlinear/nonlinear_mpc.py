@@ -25,15 +25,15 @@ from mpc.nonlinear.sequential import Sequential, StagedSolver, relative_distance
 from mpc.nonlinear.staged_task import StagedTask, ahead, staged
 from mpc.nonlinear.transcription import transcribed
 from mpc.online import COLD_AFTER, OnlineController, SolveResult, predictive_knowledge, quiet
+from mpc.plant_parameters import changing_parameters, parameter_values
 from mpc.solvers.hpipm import HPIPMMissing, Mode, Origin
 from mpc.solvers.ipopt import Ipopt
 from mpc.solvers.sqp import SQP
 from mpc.solvers.staged import Hessian
-from systems import DimensionMismatch, InvalidValue, Task
-from systems.arguments import expect_array, expect_choice, expect_names, expect_whole
+from systems import InvalidValue, Task
+from systems.arguments import expect_choice, expect_whole
 from systems.errors import expect
 from systems.reading import Part
-from systems.uncertain_parameters import expect_apart_from_limits
 
 __all__ = ["NonlinearMPC"]
 
@@ -138,14 +138,9 @@ class NonlinearMPC(OnlineController):
                 )
             solver = "ipopt"
         super().__init__(task, horizon, max_iterations, time_limit)
-        self.parameters = tuple(expect_names(parameters, "parameters"))
+        self.parameters = changing_parameters(task, parameters)
         if self.parameters and solver == "do-mpc":
             raise InvalidValue("parameters with solver = 'do-mpc', which does not take them; use solver='sqp'")
-        expect_apart_from_limits(
-            task.plant,
-            self.parameters,
-            "which set_parameters does not change; leave it out of parameters, and call set_plant for other limits",
-        )
         self._arguments = (
             task, horizon, solver, max_iterations, terminal, time_limit, iterations, blocking, hpipm, self.parameters,
         )  # fmt: skip
@@ -237,6 +232,11 @@ class NonlinearMPC(OnlineController):
             sequential.prepare()
             self._prepared = k
 
+    @property
+    def unchanged(self) -> str:
+        """What :meth:`set_parameters` leaves as it is, in words."""
+        return "terminal cost and backup law"
+
     def set_parameters(self, values: np.ndarray) -> None:
         """Predicts with other values of the plant's parameters from the next sample on, until :meth:`reset`; `follow`
         and other changes of the task keep them.
@@ -250,13 +250,7 @@ class NonlinearMPC(OnlineController):
             DimensionMismatch: another number of values.
             InvalidValue: values that are not finite numbers.
         """
-        array = expect_array(values, f"values of {', '.join(self.parameters) or 'no parameters'}", ("parameters",))
-        if len(array) != len(self.parameters):
-            raise DimensionMismatch(
-                f"{len(array)} values; expected {len(self.parameters)}, of the parameters that were named in "
-                f"{type(self).__name__}(task, parameters=...)"
-            )
-        self.staged.tune(self._p, array)
+        self.staged.tune(self._p, parameter_values(values, self.parameters, self))
         self._prepared = None  # with the values before
 
     def _take(self, task: Task) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -309,8 +310,13 @@ class WithoutTerminalSet:
     def __init__(
         self, make: Callable[[QuadraticProgram], QPSolver], problem: QuadraticProgram, others: np.ndarray
     ) -> None:
-        self._others, product = others, problem.product
-        self._solver = make(
+        self._make, self._problem, self._others = make, problem, others
+
+    @cached_property
+    def _solver(self) -> QPSolver:
+        """The back-end, constructed when it is first needed, or by :meth:`prepare`."""
+        problem, others, product = self._problem, self._others, self._problem.product
+        return self._make(
             QuadraticProgram(
                 problem.H,
                 problem.A[others],
@@ -327,7 +333,8 @@ class WithoutTerminalSet:
 
     def reset(self) -> None:
         """Forgets the warm start."""
-        self._solver.reset()
+        if "_solver" in self.__dict__:
+            self._solver.reset()
 
     def solve(self, f: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Solution:
         """The solution, for data (d,), (rows,), (rows,) of the problem with the set, which was infeasible.

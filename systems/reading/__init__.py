@@ -4,5 +4,6 @@ from systems.reading.derivatives import not_differentiable
 from systems.reading.parts import Part
 from systems.reading.reading import Reading
 from systems.reading.reference import STILL
+from systems.reading.steady import SteadyState
 
-__all__ = ["STILL", "Part", "Reading", "not_differentiable"]
+__all__ = ["STILL", "Part", "Reading", "SteadyState", "not_differentiable"]

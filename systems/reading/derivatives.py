@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import casadi as ca
 import numpy as np
@@ -103,21 +104,23 @@ def linearisation_change(path: ReferencePath) -> float:
     return float(change / size) if size > 0 else (np.inf if change > 0 else 0.0)
 
 
-def expansion(task: AbstractTask, stage: ca.Function) -> ca.Function:
+def expansion(task: AbstractTask, stage: ca.Function, parameters: Sequence[str] = ()) -> ca.Function:
     """``(x, u, xr, ur, multipliers) -> x+, A, B, gradient, Hessian``, the last two of l + multipliers'(x+ - x).
 
     Args:
         task: whose plant this is.
         stage: l(x, u, xr, ur).
+        parameters: names of parameters of the plant, whose values are a further argument; default: none.
     """
-    f = task.dynamics.function()
+    f = task.dynamics.function(parameters)
     x, u, w, p = f.sx_in()
     _, _, xr, ur = stage.sx_in()
     z, costate = ca.vertcat(x, u), ca.SX.sym("multipliers", x.shape[0])
     after = f(x, u, ca.DM.zeros(w.shape), p)
     second, gradient = ca.hessian(stage(x, u, xr, ur) + ca.dot(costate, after - x), z)
     parts = [after, ca.jacobian(after, x), ca.jacobian(after, u), gradient, second]
-    return ca.Function("expansion", [x, u, xr, ur, costate], [ca.densify(part) for part in parts])
+    arguments = [x, u, xr, ur, costate, *([p] if parameters else [])]
+    return ca.Function("expansion", arguments, [ca.densify(part) for part in parts])
 
 
 def cost_size(path: ReferencePath, units: np.ndarray | None = None) -> float:

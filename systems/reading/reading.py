@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,7 +38,7 @@ from systems.reading.derivatives import (
 )
 from systems.reading.parts import Part
 from systems.reading.reference import ReferencePath
-from systems.reading.steady import SteadyState, optimal_steady_state, stationary_multipliers
+from systems.reading.steady import SteadyState, SteadyStates
 from systems.signals import Signals
 
 __all__ = ["Reading"]
@@ -240,24 +241,40 @@ class Reading:
 
         If the cost has kinks, l is its smooth part; see :func:`systems.nonsmooth.penalties`.
         """
+        return self.expansion_of(())
+
+    def expansion_of(self, parameters: Sequence[str]) -> ca.Function:
+        """The same with the values of some of the plant's parameters as last argument, made anew."""
         without = penalties(self.task.stage_cost) if self.cost_kinks else None
-        return expansion(self.task, self.task.stage_cost if without is None else without.smooth)
+        return expansion(self.task, self.task.stage_cost if without is None else without.smooth, parameters)
 
     # ---- the optimal steady state ----
 
-    @cached_property
+    @property
     def is_stationary(self) -> bool:
-        """Whether a constant reference is an optimal steady state of the task without its constraints.
-
-        It is if it is an equilibrium, the gradient of the stage cost is a combination of those of x - F(x, u), and the
-        second derivative along the steady states is nowhere negative.
-        """
-        return self.task.reference.is_constant and self._multipliers is not None
+        """Whether a constant reference is an optimal steady state of the task without its constraints; see
+        :meth:`systems.reading.steady.SteadyStates.multipliers`."""
+        return self.task.reference.is_constant and self._steady_states.multipliers() is not None
 
     @cached_property
-    def _multipliers(self) -> np.ndarray | None:
-        """Multipliers (n,) of F(x, u) - x = 0 at the reference; None if it is not stationary."""
-        return stationary_multipliers(self.path, self.stage, self.cost_size)
+    def _steady_states(self) -> SteadyStates:
+        return self.steady_states(())
+
+    def steady_states(self, parameters: Sequence[str]) -> SteadyStates:
+        """The optimal steady states for values of these parameters of the plant, made anew; see :meth:`steadied`."""
+        return SteadyStates(self.path, self.stage, self.cost_size, parameters)
+
+    def steadied(self, states: SteadyStates, constrained: bool, values: np.ndarray) -> SteadyState | None:
+        """The optimal steady state for these values (parameters,).
+
+        Args:
+            states: of :meth:`steady_states`.
+            constrained: whether the constraints hold, in addition to the input bounds.
+            values: of the parameters.
+        """
+        rule = self.conditions if constrained and self.conditions.names else None
+        is_within = not inputs_beyond(self.path).any()
+        return states.optimum(rule, is_within and (rule is None or self._is_admissible), values)
 
     def settles_elsewhere(self, constrained: bool = False) -> bool:
         """Whether a task with a constant reference settles at a different state or input, or nowhere.
@@ -265,7 +282,10 @@ class Reading:
         Args:
             constrained: whether the constraints hold, in addition to the input bounds.
         """
-        steady = self.steady_state if constrained else self.free_steady_state
+        return self.is_elsewhere(self.steady_state if constrained else self.free_steady_state)
+
+    def is_elsewhere(self, steady: SteadyState | None) -> bool:
+        """Whether a steady state of a task with a constant reference is not the reference."""
         if steady is None:
             return self.task.reference.is_constant
         x_ref, u_ref = self.start
@@ -277,32 +297,23 @@ class Reading:
     def free_steady_state(self) -> SteadyState | None:
         """The optimal steady state subject only to the input bounds, which is the reference if that is stationary; None
         if there is none, or if the reference moves."""
-        return self._steady(None)
+        return self.steadied(self._steady_states, False, np.zeros(0))
 
     @cached_property
     def steady_state(self) -> SteadyState | None:
         """The optimal steady state subject to all constraints."""
         if not self.conditions.names or (self.is_stationary and self._is_admissible):
             return self.free_steady_state
-        return self._steady(self.conditions)
+        return self.steadied(self._steady_states, True, np.zeros(0))
 
     @property
     def rests_at_edge(self) -> bool:
         """Whether constraints, other than input bounds, prevent a cheaper steady state."""
-        steady = self.steady_state
-        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
+        return self.is_at_edge(self.steady_state)
 
-    def _steady(self, rule: Conditions | None) -> SteadyState | None:
-        task = self.task
-        if not task.reference.is_constant:
-            return None
-        x_ref, u_ref = self.start
-        within = not inputs_beyond(self.path).any()
-        if self.is_stationary and within and (rule is None or self._is_admissible):
-            cost = float(task.stage_cost(x_ref, u_ref, x_ref, u_ref))
-            assert self._multipliers is not None
-            return SteadyState(x_ref, u_ref, cost, self._multipliers, ())
-        return optimal_steady_state(self.path, self.stage, rule)
+    def is_at_edge(self, steady: SteadyState | None) -> bool:
+        """Whether constraints, other than input bounds, prevent a steady state that is cheaper than this one."""
+        return steady is not None and any(name not in self.task.plant.input.names for name in steady.active)
 
     @property
     def has_integers(self) -> bool:

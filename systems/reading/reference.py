@@ -85,10 +85,14 @@ class ReferencePath:
     def follows(self) -> bool:
         """Whether the undisturbed plant, given the inputs of the reference, follows its states; for a constant
         reference, whether it is an equilibrium."""
+        return self.is_followed(self.task.dynamics.function(), np.zeros(0))
+
+    def is_followed(self, step: ca.Function, values: np.ndarray) -> bool:
+        """The same for the map F(x, u, w, p) of a sample at the values (parameters,) of its p."""
         steps = 1 if self.task.reference.is_constant else self.task.steps
         x, u = self.window(0, steps + 1)
         disturbances = with_known(self.task.plant, np.zeros((steps, len(self.task.plant.disturbance))))
-        (after,) = values_at(self.task.dynamics.function(), x[:-1], u[:-1], disturbances, np.zeros((steps, 0)))
+        (after,) = values_at(step, x[:-1], u[:-1], disturbances, np.broadcast_to(values, (steps, len(values))))
         gap = np.abs(self.state.deviation(after, x[1:]))
         size = np.minimum(1.0 + np.abs(x[:-1]).max(axis=1, initial=0.0)[:, None], self.sizes[0])
         return bool((gap <= STILL * size).all())

@@ -143,6 +143,22 @@ def test_optimum_is_that_of_the_full_program(seed: int) -> None:
             assert again.rounds == 1 or set(again.imposed) - set(reduced.active)
 
 
+@pytest.mark.parametrize(("violation", "is_imposed"), [(0.7e-6, False), (1.4e-6, True)])
+def test_a_cone_is_imposed_that_is_violated_by_more_than_a_millionth(violation: float, is_imposed: bool) -> None:
+    """A program whose optimum without cones violates one of them by so much, in the half axes' unit, and no other."""
+    own, none = program(CLOSE, 6), np.zeros(0, dtype=int)
+    free, cone = solve_with(own, none, 100, 60.0), int(own.every[40])
+    clear = own._clear.ravel()
+    clear += 1e3
+    clear[cone] += own.violations(free.z)[cone] - violation
+    assert own.violations(free.z)[cone] == pytest.approx(violation, rel=1e-3)
+    assert (own.violations(free.z) > 0.0).sum() == 1
+    optimum = solve_by_generation(own, none)
+    assert optimum.status is Status.SOLVED
+    assert optimum.imposed.tolist() == ([cone] if is_imposed else [])
+    assert optimum.rounds == 1 + is_imposed
+
+
 def test_violations_are_those_of_the_solver_for_every_cone() -> None:
     """The vectorised check against the rows that the solver is given, at a random point."""
     own = program(scene(3), 6)
