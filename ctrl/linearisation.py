@@ -155,13 +155,13 @@ class Expansions:
         steady = self.steady_state(constrained)
         x_ref, u_ref = reading.start if steady is None else (steady.x, steady.u)
         multipliers = np.zeros(len(x_ref)) if steady is None else steady.multipliers
-        n, wished = len(x_ref), reading.start  # what the cost measures from, wherever it is expanded
+        n, reference = len(x_ref), reading.start  # what the cost measures from, wherever it is expanded
         known = [self.values] if self._names else []
-        after, A, B, gradient, second = map(np.array, self._expand(x_ref, u_ref, *wished, multipliers, *known))
+        after, A, B, gradient, second = map(np.array, self._expand(x_ref, u_ref, *reference, multipliers, *known))
         _expect_derivatives(task, after, np.hstack([A, B]), np.append(second, gradient), x_ref)
         H = 0.5 * second
         if multipliers.any() and not _is_convex(H, n):
-            H = 0.5 * np.array(self._expand(x_ref, u_ref, *wished, np.zeros(n), *known)[4])
+            H = 0.5 * np.array(self._expand(x_ref, u_ref, *reference, np.zeros(n), *known)[4])
         if not _is_convex(H, n):
             raise NotApplicable(_NOT_CONVEX.format(task.name))
         if self._names:

@@ -35,8 +35,8 @@ def text(task: AbstractTask) -> str:
     """All parts of a task in lines of at most 80 columns."""
     lines = [f"Task '{task.name}'"]
     indent = " " * (_LABELS + 2)
-    for label, said in _rows(task):
-        wrapped = textwrap.wrap(said, _WIDTH - len(indent), break_on_hyphens=False)
+    for label, content in _rows(task):
+        wrapped = textwrap.wrap(content, _WIDTH - len(indent), break_on_hyphens=False)
         lines.append(f"  {label:<{_LABELS}}" + f"\n{indent}".join(wrapped))
     return "\n".join(lines)
 
@@ -45,8 +45,8 @@ def page(task: AbstractTask) -> str:
     """The same as an HTML table."""
     cell = 'style="text-align:left;vertical-align:top"'
     rows = "".join(
-        f"<tr><th {cell}>{html.escape(label)}</th><td {cell}>{html.escape(said)}</td></tr>"
-        for label, said in _rows(task)
+        f"<tr><th {cell}>{html.escape(label)}</th><td {cell}>{html.escape(content)}</td></tr>"
+        for label, content in _rows(task)
     )
     return f"<table><caption>Task '{html.escape(task.name)}'</caption>{rows}</table>"
 
@@ -90,11 +90,11 @@ def _plant(plant: Plant) -> str:
 def _forecast(forecast: Forecast, true: Forecast) -> str:
     predicted = forecast.predicted
     ends = zip(forecast.signals, predicted.min(axis=0), predicted.max(axis=0), strict=True)
-    said = _listed(f"{signal} from {low:.4g} to {high:.4g}" for signal, low, high in ends)
-    said += f"; {len(predicted)} samples"
-    said += "" if true.actual is None else "; the actual values differ from the forecast"
-    said += f"; errors decay by {forecast.persistence:g} per sample" if forecast.persistence else ""
-    return said + (f"; the next {forecast.preview} values are states" if forecast.preview else "")
+    text = _listed(f"{signal} from {low:.4g} to {high:.4g}" for signal, low, high in ends)
+    text += f"; {len(predicted)} samples"
+    text += "" if true.actual is None else "; the actual values differ from the forecast"
+    text += f"; errors decay by {forecast.persistence:g} per sample" if forecast.persistence else ""
+    return text + (f"; the next {forecast.preview} values are states" if forecast.preview else "")
 
 
 def _disturbance(task: AbstractTask) -> str:
@@ -107,30 +107,30 @@ def _distribution(distribution: Distribution, declared: Signals, without: Iterab
     """Signals that a forecast drives (``without``) are named only if they are drawn."""
     (low, high), mean = distribution.support(declared), distribution.mean(declared)
     deviation = np.sqrt(np.diag(distribution.covariance(declared)))
-    said = []
+    parts = []
     for i, signal in enumerate(declared):
         if signal.name in without and deviation[i] == 0:
             continue
         if low[i] == high[i]:
-            said.append(f"{signal.name} {low[i]:g}")
+            parts.append(f"{signal.name} {low[i]:g}")
         elif np.isfinite([low[i], high[i]]).all():
-            said.append(f"{signal.name} in [{low[i]:g}, {high[i]:g}]")
+            parts.append(f"{signal.name} in [{low[i]:g}, {high[i]:g}]")
         else:
-            said.append(f"{signal.name} {mean[i]:g} with standard deviation {deviation[i]:.4g}")
+            parts.append(f"{signal.name} {mean[i]:g} with standard deviation {deviation[i]:.4g}")
     drawn = deviation > 0
     kind = "" if not drawn.any() else "uniform: " if np.isfinite([low[drawn], high[drawn]]).all() else "normal: "
-    return kind + _listed(said) if said else "none"
+    return kind + _listed(parts) if parts else "none"
 
 
 def _cost(task: AbstractTask) -> str:
     cost, plant = task.cost, task.plant
     if isinstance(cost, Quadratic):
         weights = zip("QRP", cost.matrices(plant), (plant.state, plant.input, plant.state), strict=True)
-        return "quadratic: " + "; ".join(said for name, W, of in weights if (said := _weights(name, W, of)))
+        return "quadratic: " + "; ".join(text for name, W, of in weights if (text := _weights(name, W, of)))
     x, u = _symbols(plant.state), _symbols(plant.input)
     xr, ur = _symbols(plant.state, "_ref"), _symbols(plant.input, "_ref")
-    said = f"at every sample {_expression(task.stage_cost(x, u, xr, ur))}"
-    return said + (f"; at the end {_expression(task.terminal_cost(x, xr))}" if task.has_terminal_cost else "")
+    text = f"at every sample {_expression(task.stage_cost(x, u, xr, ur))}"
+    return text + (f"; at the end {_expression(task.terminal_cost(x, xr))}" if task.has_terminal_cost else "")
 
 
 def _weights(name: str, matrix: np.ndarray, declared: Signals) -> str:
@@ -150,19 +150,19 @@ def _reference(task: AbstractTask) -> str:
     values = dict(zip(names, (*x.tolist(), *u.tolist()), strict=True))
     shown = [f"{n} {a:g}" for n, a in values.items() if a and n not in without]
     others = ["the others zero"] if len(shown) < len(names) - len(without) else []
-    said = _listed([*shown, *others]) if shown else "all signals zero"
-    return said if task.reference.is_constant else f"moves, beginning with {said}"
+    text = _listed([*shown, *others]) if shown else "all signals zero"
+    return text if task.reference.is_constant else f"moves, beginning with {text}"
 
 
 def _constraint(constraint: Constraint, plant: Plant) -> str:
     if isinstance(constraint, Box):
-        said = _bounds(constraint)
+        text = _bounds(constraint)
     elif isinstance(constraint, ChangeLimit):
-        said = _listed(_between(f"change of {name}", *bound) for name, bound in constraint.bounds.items())
+        text = _listed(_between(f"change of {name}", *bound) for name, bound in constraint.bounds.items())
     else:
         g = constraint.function(plant)(_symbols(plant.state), _symbols(plant.input))
-        said = f"{_expression(g)} <= 0"
-    return f"'{constraint.name}', {_requirement(constraint.requirement)}: {said}"
+        text = f"{_expression(g)} <= 0"
+    return f"'{constraint.name}', {_requirement(constraint.requirement)}: {text}"
 
 
 def _requirement(requirement: Any) -> str:
@@ -186,7 +186,7 @@ def _observation(task: AbstractTask) -> str:
 
 def _measurement(measurement: Measurement) -> str:
     declared, deviation = measurement.signals, np.sqrt(np.diag(measurement.noise.covariance(measurement.signals)))
-    said = []
+    sentences = []
     for i, signal in enumerate(declared):
         parts = [str(signal)]
         for value, words in (
@@ -198,8 +198,8 @@ def _measurement(measurement: Measurement) -> str:
             (measurement.dropouts[i], "lost with probability {:g}"),
         ):
             parts += [words.format(value)] if value else []
-        said.append(", ".join(parts))
-    return "; ".join(said)
+        sentences.append(", ".join(parts))
+    return "; ".join(sentences)
 
 
 def _bounds(box: Box) -> str:
@@ -215,8 +215,8 @@ def _between(name: str, low: float, high: float) -> str:
 
 
 def _expression(expression: ca.SX) -> str:
-    said = re.sub(r"(?<=\))([+-])(?=\()", r" \1 ", str(expression))  # where a line may end
-    return said if len(said) <= _LONGEST else f"an expression of {ca.n_nodes(expression)} nodes"
+    text = re.sub(r"(?<=\))([+-])(?=\()", r" \1 ", str(expression))  # where a line may end
+    return text if len(text) <= _LONGEST else f"an expression of {ca.n_nodes(expression)} nodes"
 
 
 def _symbols(declared: Signals, suffix: str = "") -> ca.SX:
