@@ -104,8 +104,8 @@ class Loop:
 
         if self.plant == "simulator":
             drawn = draw_all(task, 1, (self.seed,))
-            p = None if drawn.parameters is None else drawn.parameters[0]
-            return SimulatedPlant(task, RealClock(), drawn.starts[0], drawn.disturbances[0], p)
+            p, v = (None if part is None else part[0] for part in (drawn.parameters, drawn.noise))
+            return SimulatedPlant(task, RealClock(), drawn.starts[0], drawn.disturbances[0], p, v)
         if self.plant.startswith("udp://"):
             host, colon, port = self.plant.removeprefix("udp://").rpartition(":")
             if not (host and colon and port.isdecimal()):
