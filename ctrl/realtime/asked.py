@@ -103,7 +103,11 @@ class AskedController:
     def warm(self) -> None:
         """Decides and prepares once at the reference, so that what is loaded lazily is there."""
         x, u = (part.copy() for part in self._task.reading.start)
-        y = u[:0] if self._task.measurement is None else Sensors(self._task.measurement, self._task.plant).expected(x, u)
+        y = (
+            u[:0]
+            if self._task.measurement is None
+            else Sensors(self._task.measurement, self._task.plant).expected(x, u)
+        )
         self._controller.step(y if self.takes_outputs else x, 0)
         self.prepare(1)
         self.reset()

@@ -26,7 +26,6 @@ from ctrl.realtime import (
     resampled,
 )
 from ctrl.realtime.run import LoopRun
-from mpc import LinearMPC
 from systems import Gaussian, Task, TriviumError, signals
 from systems import Measurement as Sensor
 from systems.library import pendulum
@@ -86,26 +85,33 @@ def test_a_controller_of_the_state_is_paired_as_in_comparisons(expected: Any) ->
 
 
 def test_a_controller_of_outputs_is_given_these(expected: Any) -> None:
-    run, _ = looped(lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task)))
+    run, _ = looped(lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task)), more={"fallbacks": {}})
     equal(run, expected)
     assert "ExtendedKalmanFilter, for fallbacks and log" in str(run)
+
+
+@pytest.mark.slow
+def test_other_controllers_of_outputs(expected: Any) -> None:
     equal(looped(OutputFeedback(LQR(TASK), ExtendedKalmanFilter(TASK)))[0], expected)
     free, _ = looped(lambda task: OffsetFree(LQR(task), task, ["angle"]))
     equal(free, simulated(OffsetFree(LQR(TASK), TASK, ["angle"])))
 
 
+@pytest.mark.slow
 def test_an_estimator_of_the_users() -> None:
     observer = LuenbergerObserver(ANGLE, [0.6, 0.7])
     run, _ = looped(task=ANGLE, more={"estimator": observer})
     equal(run, simulated(OutputFeedback(LQR(ANGLE), LuenbergerObserver(ANGLE, [0.6, 0.7])), ANGLE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("makes", [LQR, lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task))])
 def test_the_same_numbers_from_a_process_of_its_own(makes: Any, expected: Any) -> None:
     run, _ = looped(makes, in_process=False, unresponsive_seconds=1e6)
     equal(run, expected)
 
 
+@pytest.mark.slow
 def test_the_estimator_is_given_what_was_applied() -> None:
     """An overrun at samples 10 to 12: a fallback acts, and no estimator, in whatever place, believes the answers."""
     states = []
@@ -120,6 +126,7 @@ def test_the_estimator_is_given_what_was_applied() -> None:
     np.testing.assert_array_equal(states[0][1], states[1][1])
 
 
+@pytest.mark.slow
 def test_samples_that_were_skipped_are_predicted() -> None:
     """With all outputs measured without noise, the estimate of the sample after a gap is the true state."""
     exact = dataclasses.replace(TASK, measurement=Sensor(signals("angle [rad]", "rate [rad/s]")))
@@ -151,7 +158,11 @@ def test_a_sensor_that_is_silent_for_good_ends_in_the_watchdog() -> None:
     assert (run.columns.u[24:] == 0.25).all()
     assert np.isfinite(connection.written).all()
     assert run.summary.measurements == {"fresh": 15, "empty": 25}
-    # So does one of several, although the others are still there; the slow one is given more time.
+
+
+@pytest.mark.slow
+def test_so_does_one_of_several() -> None:
+    """Although the others are still there; the slow one is given more time."""
     # With its drop-outs, 18 values are not lost by chance, and 12 of every third sample after a delay of two.
     for i, first in ((0, 17), (1, 37)):
         mask = np.where(np.arange(2) == i, np.nan, 0.0)
@@ -160,6 +171,7 @@ def test_a_sensor_that_is_silent_for_good_ends_in_the_watchdog() -> None:
         assert set(applied(one)[-5:]) == {Applied.SAFE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("makes", [LQR, lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task))])
 def test_a_sensor_that_comes_back(makes: Any) -> None:
     """While the watchdog acts, estimators go on: with the safe input, in the controller, too."""
@@ -176,6 +188,7 @@ def test_a_sensor_that_comes_back(makes: Any) -> None:
             np.testing.assert_array_equal(u, LQR(ANGLE).step(estimate.state, k).input)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
@@ -199,6 +212,7 @@ def test_reports_that_cannot_be_used_are_samples_without_one(change: Any, kind: 
     assert [tuple(Freshness)[run.columns.codes[k, 0]] for k in faults] == [kind] * 3
 
 
+@pytest.mark.slow
 def test_the_delay_is_predicted_from_the_estimate() -> None:
     """Exact sensors and model: the input of a sample is that of the state predicted one sample ahead."""
     exact = dataclasses.replace(TASK, measurement=Sensor(signals("angle [rad]", "rate [rad/s]")))
@@ -211,6 +225,7 @@ def test_the_delay_is_predicted_from_the_estimate() -> None:
         looped(OutputFeedback(LQR(exact), ExtendedKalmanFilter(exact)), exact, predict_delay=True)
 
 
+@pytest.mark.slow
 def test_a_stand_by_knows_every_measurement(tmp_path: Any) -> None:
     from tests.ctrl.realtime.plants import Deadly
 
@@ -224,6 +239,7 @@ def test_a_stand_by_knows_every_measurement(tmp_path: Any) -> None:
     equal(run, simulated(OutputFeedback(LQR(TASK), ExtendedKalmanFilter(TASK))))
 
 
+@pytest.mark.slow
 def test_before_the_first_report_the_input_is_safe() -> None:
     run, _ = looped(task=ANGLE, change=lambda m, k: None if k < 23 else m, safe_input=(-0.25,))
     told = applied(run)
@@ -255,7 +271,8 @@ REPORTS = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.dictionaries(st.integers(0, 39), REPORTS, max_size=40),
     st.sampled_from([LQR, lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task))]),
@@ -289,6 +306,7 @@ def test_outputs_over_udp() -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_the_folder_holds_the_outputs(tmp_path: Any) -> None:
     run, _ = looped()
     folder = run.save(tmp_path / "run")
