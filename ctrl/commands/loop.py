@@ -82,9 +82,7 @@ class Loop:
         seconds, clock = self.seconds, SimulatedClock() if self.simulated_time else RealClock()
         if self.simulated_time:
             if self.plant != "simulator":
-                raise Misuse(
-                    f"--simulated-time with --plant {self.plant}; expected the simulator, other plants take time"
-                )
+                raise Misuse(f"--simulated-time with --plant {self.plant}; only the simulator need not be waited for")
             seconds = task.steps * task.dt if seconds is None else seconds
         settings = LoopSettings(
             None, seconds, Overrun(self.overrun), self.budget, self.in_process, self.standby,

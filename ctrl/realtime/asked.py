@@ -1,4 +1,4 @@
-"""A controller as a loop calls it: with the state, or with measured outputs and what was applied since the last call."""
+"""A controller as a loop calls it: with the state, or with measured outputs and what was applied before them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNUSED = -2
 """The number of requests whose answers are not applied: a controller with a memory has to know all measurements."""
 
 LONGEST = 100
-"""Samples whose reports are kept for controllers that missed them; of a longer gap estimators predict these last ones."""
+"""Samples whose reports are kept for controllers that missed them, and that are predicted of a longer gap."""
 
 
 class Report(NamedTuple):
@@ -98,17 +98,14 @@ class AskedController:
 
     def reset(self) -> None:
         self._controller.reset()
-        self._last = None
+        self._last = self._decision = None
 
     def warm(self) -> None:
         """Decides and prepares once at the reference, so that what is loaded lazily is there."""
-        x, u = (part.copy() for part in self._task.reading.start)
-        y = (
-            u[:0]
-            if self._task.measurement is None
-            else Sensors(self._task.measurement, self._task.plant).expected(x, u)
-        )
-        self._controller.step(y if self.takes_outputs else x, 0)
+        given, u = (part.copy() for part in self._task.reading.start)
+        if self.takes_outputs and self._task.measurement is not None:
+            given = Sensors(self._task.measurement, self._task.plant).expected(given, u)
+        self._controller.step(given, 0)
         self.prepare(1)
         self.reset()
 

@@ -44,8 +44,9 @@ class LoopSettings:
             at least 10 samples.
         predict_delay: whether an input is computed one sample ahead, from the state predicted for the instant at which
             it is applied; a controller then has a whole sample to compute.
-        watchdog_seconds: time without a fresh measurement, or without a value of one of the measured outputs, after which
-            the safe input is applied; default: 10 samples, and 10 values of each output, more if drop-outs are frequent.
+        watchdog_seconds: time without a fresh measurement, or without a value of one of the measured outputs, after
+            which the safe input is applied; default: 10 samples, and the time of 10 values of each output, of more
+            values if drop-outs are frequent.
         rate_limit: largest change of each input per second, in the input's unit; default: none.
         safe_input: (m,), applied when the watchdog expires and when the loop ends; default: the task's reference input.
         capacity: of the log, in samples; the oldest are overwritten.

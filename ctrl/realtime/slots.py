@@ -17,9 +17,8 @@ def request_type(states: int, outputs: int = 0, inputs: int = 0, reports: int = 
     """What to decide about: number of the request, number of the sample, state, and the last reports of outputs: the
     fields of :class:`ctrl.realtime.asked.Reports`."""
     first = [("version", "i8"), ("number", "i8"), ("k", "i8"), ("x", "f8", (states,))]
-    return np.dtype(
-        [*first, ("ks", "i8", (reports,)), ("ys", "f8", (reports, outputs)), ("us", "f8", (reports, inputs))]
-    )
+    history = [("ks", "i8", (reports,)), ("ys", "f8", (reports, outputs)), ("us", "f8", (reports, inputs))]
+    return np.dtype([*first, *history])
 
 
 def answer_type(inputs: int) -> np.dtype:

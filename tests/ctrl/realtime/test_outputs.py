@@ -25,6 +25,7 @@ from ctrl.realtime import (
     UDPPlant,
     resampled,
 )
+from ctrl.realtime.asked import LONGEST, AskedController, Report, Reports
 from ctrl.realtime.run import LoopRun
 from systems import Gaussian, Task, TriviumError, signals
 from systems import Measurement as Sensor
@@ -133,7 +134,7 @@ def test_samples_that_were_skipped_are_predicted() -> None:
     for wrap in (lambda made: made, lambda made: OutputFeedback(made, ExtendedKalmanFilter(exact))):
         clock = SimulatedClock()
         # Nothing is measured after the gap, so that only a prediction over the right number of samples is exact.
-        run, connection = looped(
+        run, _ = looped(
             wrap(Slow(clock, {10: 2.6 * TASK.dt}, exact)), exact, lambda m, k: None if k > 10 else m, clock,
             overrun="late",
         )  # fmt: skip
@@ -216,13 +217,27 @@ def test_reports_that_cannot_be_used_are_samples_without_one(change: Any, kind: 
 def test_the_delay_is_predicted_from_the_estimate() -> None:
     """Exact sensors and model: the input of a sample is that of the state predicted one sample ahead."""
     exact = dataclasses.replace(TASK, measurement=Sensor(signals("angle [rad]", "rate [rad/s]")))
-    run, connection = looped(task=exact, predict_delay=True)
+    run, _ = looped(task=exact, predict_delay=True)
     lqr, step = LQR(exact), exact.true_dynamics.lower("numpy")
     for k in range(1, 39):
         predicted = step(run.columns.x[k], run.columns.u[k], np.zeros(1), np.zeros(0))
         assert run.columns.u[k + 1] == pytest.approx(lqr.step(predicted, k + 1).input, abs=1e-12)
     with pytest.raises(TriviumError, match="predict_delay"):
         looped(OutputFeedback(LQR(exact), ExtendedKalmanFilter(exact)), exact, predict_delay=True)
+
+
+def test_a_controller_that_was_not_asked_catches_up(expected: Any) -> None:
+    """One that answers at every seventh sample, and one that is new, know what was measured in between."""
+    slow, late = (AskedController(OutputFeedback(LQR(TASK), ExtendedKalmanFilter(TASK)), TASK) for _ in range(2))
+    reports, first = Reports(2, 1), TASK.reading.start[1]
+    for k in range(29):
+        u = expected.inputs[0, k - 1] if k else first
+        reports.add(k, Report(expected.outputs[0, k], u))
+        for asked in (slow,) * (k % 7 == 0) + (late,) * (k == 28):
+            decision = asked.decide(k, np.zeros(2), k, reports)
+            np.testing.assert_array_equal(decision.input, expected.inputs[0, k])
+            assert asked.decide(k, np.zeros(2), k, reports) is decision  # a report is not taken twice
+    assert len(reports.k) == LONGEST
 
 
 @pytest.mark.slow

@@ -204,7 +204,7 @@ def test_the_command_on_tasks_with_outputs_and_prices(
     assert told in said
     assert "controller 4" in said
     assert main([*common, "--plant", "udp://127.0.0.1:9"]) == 2
-    assert "take time" in capsys.readouterr().err
+    assert "only the simulator" in capsys.readouterr().err
 
 
 def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
