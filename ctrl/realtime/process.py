@@ -61,7 +61,7 @@ class ControllerProcess:
         return self._process.pid
 
     def ask(self, number: int, x: np.ndarray, k: int, reports: Reports, instant: int) -> None:
-        self._request.write(number, k, x, reports.k, reports.y, reports.u)
+        self._request.write(number, k, x, *((reports.k, reports.y, reports.u) if len(reports.k) else ()))
         try:
             self._connection.send(b"?")
         except BlockingIOError:  # it has not read for thousands of samples, and will read the newest

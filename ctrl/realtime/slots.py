@@ -18,7 +18,7 @@ def request_type(states: int, outputs: int = 0, inputs: int = 0, reports: int = 
     fields of :class:`ctrl.realtime.asked.Reports`."""
     first = [("version", "i8"), ("number", "i8"), ("k", "i8"), ("x", "f8", (states,))]
     history = [("ks", "i8", (reports,)), ("ys", "f8", (reports, outputs)), ("us", "f8", (reports, inputs))]
-    return np.dtype([*first, *history])
+    return np.dtype([*first, *history] if reports else first)
 
 
 def answer_type(inputs: int) -> np.dtype:
