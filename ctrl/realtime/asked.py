@@ -49,6 +49,10 @@ class Reports:
         self.k = np.full(length, -1, dtype=np.int64)
         self.y, self.u = np.zeros((length, outputs)), np.zeros((length, inputs))
 
+    def empty(self) -> Reports:
+        """Room for as many reports of the same size."""
+        return Reports(self.y.shape[1], self.u.shape[1], len(self.k))
+
     def add(self, k: int, report: Report) -> None:
         """Takes the report of sample ``k``, or replaces it."""
         if self.k[-1] != k:

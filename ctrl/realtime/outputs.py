@@ -86,10 +86,11 @@ class EstimatedState(LoopEstimate):
             self._estimate(values, self._first_input, 0, 1)
             self.estimator.reset()
             self.report = Report(values, self._first_input)
-        return values is not None
+        return values is not None and bool(np.isfinite(self.x).all())
 
     def _take(self, values: np.ndarray | None, u: np.ndarray, k: int, samples: int) -> None:
         if values is None and not self._is_heard:
+            self.report = None  # that of before the run
             return
         y = np.full(self._shape, np.nan) if values is None else values
         samples = min(samples, LONGEST) if self._is_heard else 1  # before the first report there was nothing to predict

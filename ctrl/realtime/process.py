@@ -14,7 +14,7 @@ import cloudpickle
 import numpy as np
 
 from ctrl.comparison.spec import Factory
-from ctrl.realtime.asked import Report, Reports
+from ctrl.realtime.asked import FIRST, Report, Reports
 from ctrl.realtime.clock import Clock
 from ctrl.realtime.runner import Answer, ControllerFailed, Runner
 from ctrl.realtime.slots import Slot, answer_type, shared
@@ -141,7 +141,7 @@ class OwnProcess(Runner):
         self._started: deque[ControllerProcess | None] = deque()  # by threads in the background; None where it failed
         self._threads: list[threading.Thread] = []
         self._starting = 0
-        self._pending: tuple[int, np.ndarray, int] | None = None
+        self._pending: tuple[int, np.ndarray, int, Reports] | None = None
         self._reports = Reports(0, 0, 0)  # of a task without a measurement
         if task.measurement is not None:
             self._reports = Reports(len(task.measurement.signals), len(task.plant.input))
@@ -170,14 +170,15 @@ class OwnProcess(Runner):
 
     def ask(self, number: int, x: np.ndarray, k: int, report: Report | None = None) -> None:
         self._replace()
-        self._pending = number, x, k
+        reports = self._reports.empty() if number == FIRST else self._reports
         if report is not None:
-            self._reports.add(k, report)
+            reports.add(k, report)
+        self._pending = number, x, k, reports
         now = self._clock.time()
         for i, process in enumerate(self._processes):
             # An estimator needs every measurement, that of a stand-by, too.
             if process.is_ready and (i == 0 or self.takes_outputs or number % STANDBY_EVERY == 0):
-                process.ask(number, x, k, self._reports, now)
+                process.ask(number, x, k, reports, now)
 
     def poll(self, until: int) -> Answer | None:
         while self.is_available:
@@ -187,7 +188,7 @@ class OwnProcess(Runner):
                 return answer
             self._replace()
             if self.is_available and self._pending is not None:  # the stand-by is asked in the same sample
-                self._processes[0].ask(*self._pending, self._reports, self._clock.time())
+                self._processes[0].ask(*self._pending, self._clock.time())
         return None
 
     def close(self) -> None:

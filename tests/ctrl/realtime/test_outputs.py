@@ -255,6 +255,20 @@ def test_a_stand_by_knows_every_measurement(tmp_path: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("makes", [LQR, lambda task: OutputFeedback(LQR(task), ExtendedKalmanFilter(task))])
+def test_a_report_before_the_run_is_not_one_of_it(makes: Any) -> None:
+    """The plant is away in the first samples: the estimate then begins with the first report."""
+    run, _ = looped(makes, ANGLE, lambda m, k: None if 0 <= k < 5 else m)
+    assert applied(run) == [Applied.SAFE] * 5 + [Applied.CONTROLLER] * 35
+    assert np.isnan(run.columns.y[:5]).all()
+    estimator, u = ExtendedKalmanFilter(ANGLE), run.columns.u[4]
+    for k in range(5, 40):
+        x = estimator.update(run.columns.y[k], u, k).state
+        u = run.columns.u[k]
+        np.testing.assert_array_equal(u, LQR(ANGLE).step(x, k).input)
+
+
+@pytest.mark.slow
 def test_before_the_first_report_the_input_is_safe() -> None:
     run, _ = looped(task=ANGLE, change=lambda m, k: None if k < 23 else m, safe_input=(-0.25,))
     told = applied(run)
