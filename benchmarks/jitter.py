@@ -81,7 +81,7 @@ def runners(task: Task, horizon: int) -> dict[str, Runner | None]:
     clock = RealClock()
     ours: Callable[[Task], Controller] = partial(timed, horizon, "sqp")
     made: dict[str, Runner | None] = {
-        "in the loop's process": InProcess(ours(task), 1, clock),
+        "in the loop's process": InProcess(ours(task), task, clock),
         "own process": OwnProcess(ours, task, clock, False, PATIENCE, PATIENCE),
         "acados": None,
     }

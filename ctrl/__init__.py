@@ -4,7 +4,7 @@ import ctrl.shadows  # noqa: F401  # isort: skip  # first: names the file that s
 
 from ctrl.check import check_controller, check_plant, check_task
 from ctrl.comparison import Comparison, compare
-from ctrl.controller import BatchController, Controller, Decision, NotApplicable, Preparing, Source, Status
+from ctrl.controller import BatchController, Controller, Decision, Informed, NotApplicable, Preparing, Source, Status
 from ctrl.estimation import (
     ExtendedKalmanFilter,
     KalmanFilter,
@@ -26,6 +26,7 @@ __all__ = [
     "Decision",
     "ExtendedKalmanFilter",
     "Gain",
+    "Informed",
     "KalmanFilter",
     "LuenbergerObserver",
     "NotApplicable",

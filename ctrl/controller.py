@@ -17,6 +17,7 @@ __all__ = [
     "BatchController",
     "Controller",
     "Decision",
+    "Informed",
     "NotApplicable",
     "Preparing",
     "Source",
@@ -99,6 +100,20 @@ class Preparing(Controller, Protocol):
     def prepare(self, k: int) -> None:
         """Prepares sample ``k``; it does not affect the controller's guarantees, even if ``k`` is not the next
         sample."""
+
+
+@runtime_checkable
+class Informed(Controller, Protocol):
+    """A controller of measured outputs with a memory, which a loop keeps true to what has happened on the plant."""
+
+    def inform(self, u: np.ndarray) -> None:
+        """The input u (m,) was applied since the last sample, in place of the decided one."""
+
+    def observe(self, y: np.ndarray, k: int) -> None:
+        """Takes the measurement y (p,) of sample ``k`` in place of ``step``, where no decision is needed."""
+
+    def rewind(self) -> None:
+        """Forgets what was measured and applied, but keeps a plan: the next sample is again the first of a run."""
 
 
 @runtime_checkable

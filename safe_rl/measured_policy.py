@@ -97,6 +97,22 @@ class MeasuredPolicyController(ExportsCode):
         """Clears the stored values for a new run."""
         self._run.reset()
 
+    def rewind(self) -> None:
+        """The same as :meth:`reset`, as a policy has no plan. See :class:`ctrl.Informed`."""
+        self.reset()
+
+    def inform(self, u: np.ndarray) -> None:
+        """Stores the input u (m,) in place of the decided one."""
+        self._run.apply(u.copy())
+
+    def observe(self, y: np.ndarray, k: int) -> None:
+        """Stores the measurement ``y`` (p,) of sample ``k``, without a decision.
+
+        Raises:
+            DimensionMismatch, InvalidValue: arguments of another shape or kind.
+        """
+        self._run.observe(measured_outputs(y, self.measurement.signals), sample_index(k))
+
     @np.errstate(over="ignore", invalid="ignore")
     def step(self, y: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` from the measurement ``y`` (p,), NaN where a signal is not reported.

@@ -126,12 +126,12 @@ def known_states(plant: Any) -> np.ndarray:
     return np.array([plant.state.where(name) for name in plant.forecast.states.names], dtype=int)
 
 
-def with_known(plant: Any, disturbances: np.ndarray) -> np.ndarray:
-    """Disturbances (..., samples, q) of the samples 0, 1, ... of a run, and what drives the known states of a plant at
-    these samples."""
+def with_known(plant: Any, disturbances: np.ndarray, first: int = 0) -> np.ndarray:
+    """Disturbances (..., samples, q) of the samples ``first``, ``first`` + 1, ... of a run, and what drives the known
+    states of a plant at these samples."""
     if plant.forecast is None:
         return disturbances
     known = np.zeros(disturbances.shape[-2:])
     at = [plant.disturbance.where(name) for name in plant.forecast.disturbances.names]
-    known[:, at] = plant.forecast.driving(np.arange(len(known)))
+    known[:, at] = plant.forecast.driving(first + np.arange(len(known)))
     return np.asarray(disturbances + known)

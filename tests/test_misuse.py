@@ -689,7 +689,7 @@ RECORDS = {
 ABSTRACT = {
     "systems.Constraint", "systems.Cost", "systems.DifferentialAlgebraicPlant",
     "systems.Distribution", "systems.Plant", "systems.Reference",
-    "ctrl.BatchController", "ctrl.Controller", "ctrl.Preparing", "safe_rl.Learner",
+    "ctrl.BatchController", "ctrl.Controller", "ctrl.Informed", "ctrl.Preparing", "safe_rl.Learner",
 }  # fmt: skip
 """What users derive from: their class bodies are checked, see below and in the tests of each."""
 

@@ -22,6 +22,7 @@ class Loop:
       trivium loop cartpole --controller linear-mpc --seconds 10
       trivium loop cartpole --controller my_controller.py:rti --rate 200 --seconds 60 --plant udp://127.0.0.1:9000
       trivium loop my_plant.py:task --controller lqr --plant my_rig.py:Rig --standby
+      trivium loop battery --controller linear-mpc --simulated-time
 
     Exit status: 0 the run was completed; 2 misuse; 130 stopped by a signal, with the safe input written last and the
     run saved.
@@ -57,6 +58,9 @@ class Loop:
     """Largest change of each input per second."""
     safe_input: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="VALUE ...")] = None
     """Input applied when the watchdog expires and when the loop ends; default: the task's reference input."""
+    simulated_time: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Do not wait between samples, with the simulator as plant: for tasks whose samples are minutes or hours long. The
+    default length is then that of the task."""
     seed: int = 0
     """Seed of the simulator's initial state and disturbances."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -66,7 +70,7 @@ class Loop:
         from ctrl.comparison.results import reserved
         from ctrl.discovery import load, load_task
         from ctrl.realtime import Loop as RealTimeLoop
-        from ctrl.realtime import LoopSettings, Overrun, resampled
+        from ctrl.realtime import LoopSettings, Overrun, RealClock, SimulatedClock, resampled
         from ctrl.realtime.view import View
         from systems.files import kept
 
@@ -75,8 +79,13 @@ class Loop:
             if not self.rate > 0:
                 raise Misuse(f"--rate {self.rate:g}; expected more than 0")
             task = resampled(task, self.rate)
+        seconds, clock = self.seconds, SimulatedClock() if self.simulated_time else RealClock()
+        if self.simulated_time:
+            if self.plant != "simulator":
+                raise Misuse(f"--simulated-time with --plant {self.plant}; only the simulator need not be waited for")
+            seconds = task.steps * task.dt if seconds is None else seconds
         settings = LoopSettings(
-            None, self.seconds, Overrun(self.overrun), self.budget, self.in_process, self.standby,
+            None, seconds, Overrun(self.overrun), self.budget, self.in_process, self.standby,
             predict_delay=self.predict_delay, watchdog_seconds=self.watchdog, rate_limit=self.rate_limit,
             safe_input=self.safe_input,
         )  # fmt: skip
@@ -85,7 +94,7 @@ class Loop:
             backups = {name: load("trivium.controllers", name)(task) for name in self.fallbacks}
         with reserved(self.out, task) as folder:  # a fault here must show before the work
             loop = RealTimeLoop(
-                task, load("trivium.controllers", self.controller), self._plant(task), settings, backups
+                task, load("trivium.controllers", self.controller), self._plant(task, clock), settings, backups, clock
             )
             with View(loop):
                 run = loop.run()
@@ -97,15 +106,15 @@ class Loop:
         tell(saved)
         return 130 if run.stopped else 0
 
-    def _plant(self, task: Any) -> Any:
+    def _plant(self, task: Any, clock: Any) -> Any:
         from ctrl.comparison.draws import draw_all
         from ctrl.discovery import place
-        from ctrl.realtime import PlantConnection, RealClock, SimulatedPlant, UDPPlant
+        from ctrl.realtime import PlantConnection, SimulatedPlant, UDPPlant
 
         if self.plant == "simulator":
             drawn = draw_all(task, 1, (self.seed,))
-            p = None if drawn.parameters is None else drawn.parameters[0]
-            return SimulatedPlant(task, RealClock(), drawn.starts[0], drawn.disturbances[0], p)
+            p, v = (None if part is None else part[0] for part in (drawn.parameters, drawn.noise))
+            return SimulatedPlant(task, clock, drawn.starts[0], drawn.disturbances[0], p, v)
         if self.plant.startswith("udp://"):
             host, colon, port = self.plant.removeprefix("udp://").rpartition(":")
             if not (host and colon and port.isdecimal()):

@@ -129,6 +129,10 @@ class OffsetFree:
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
         self.controller.reset()
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Forgets what was measured and applied; the controller keeps its plan. See :class:`ctrl.Informed`."""
         self.estimator.reset()
         self.estimate: Estimate | None = None
         self._input = self._u_ref
@@ -140,6 +144,24 @@ class OffsetFree:
         """The disturbances as estimated last, by name."""
         return dict(zip(self.model.names, self._d.tolist(), strict=True))
 
+    def inform(self, u: np.ndarray) -> None:
+        """The estimator is given the input u (m,) in place of the decided one."""
+        self._input = np.clip(u, self._lower, self._upper)
+
+    def observe(self, y: np.ndarray, k: int) -> None:
+        """Updates estimate and target at sample ``k`` with the measurement ``y`` (p,), without a decision.
+
+        Raises:
+            DimensionMismatch, InvalidValue: arguments of another shape or kind.
+        """
+        y = measured_outputs(y, self.measurement.signals)
+        estimate = self.estimator.update(y, self._input, k)
+        n = len(self._x_ref)
+        self._d = estimate.state[n:]
+        covariance = None if estimate.covariance is None else estimate.covariance[:n, :n]
+        self.estimate = Estimate(estimate.state[:n].copy(), covariance, estimate.status, estimate.used)
+        self._follow()
+
     def step(self, y: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` from the measurement ``y`` (p,), NaN where a signal is not reported.
 
@@ -147,16 +169,12 @@ class OffsetFree:
             DimensionMismatch, InvalidValue: arguments of another shape or kind.
         """
         began = perf_counter()
-        y = measured_outputs(y, self.measurement.signals)
-        estimate = self.estimator.update(y, self._input, k)
-        n = len(self._x_ref)
-        x, self._d = estimate.state[:n], estimate.state[n:]
-        covariance = None if estimate.covariance is None else estimate.covariance[:n, :n]
-        self.estimate = Estimate(x.copy(), covariance, estimate.status, estimate.used)
-        self._follow()
+        self.observe(y, k)
+        estimate, n = self.estimate, len(self._x_ref)
+        assert estimate is not None
         x_s, u_s = self._target[:n], self._target[n:]
-        decision = self.controller.step(x - (x_s - self._x_ref), k)
-        self._input = np.clip(decision.input + (u_s - self._u_ref), self._lower, self._upper)
+        decision = self.controller.step(estimate.state - (x_s - self._x_ref), k)
+        self.inform(decision.input + (u_s - self._u_ref))
         status = decision.status if estimate.status is Status.SOLVED else estimate.status
         seconds = perf_counter() - began
         return Decision(self._input, status, decision.source, decision.iterations, decision.residual, seconds)

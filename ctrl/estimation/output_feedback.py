@@ -77,8 +77,25 @@ class OutputFeedback:
     def reset(self) -> None:
         """Forgets the past: a new run begins."""
         self.controller.reset()
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Forgets what was measured and applied; the controller keeps its plan. See :class:`ctrl.Informed`."""
         self.estimator.reset()
         self.estimate, self._input = None, self._first
+
+    def inform(self, u: np.ndarray) -> None:
+        """The estimator is given the input u (m,) in place of the decided one."""
+        self._input = np.clip(u, *self._bounds)
+
+    def observe(self, y: np.ndarray, k: int) -> None:
+        """Updates the estimate at sample ``k`` with the measurement ``y`` (p,), without a decision.
+
+        Raises:
+            DimensionMismatch, InvalidValue: arguments of another shape or kind.
+        """
+        assert self.measurement is not None
+        self.estimate = self.estimator.update(measured_outputs(y, self.measurement.signals), self._input, k)
 
     def step(self, y: np.ndarray, k: int) -> Decision:
         """Decides at sample ``k`` from the measurement ``y`` (p,).
@@ -87,11 +104,11 @@ class OutputFeedback:
             DimensionMismatch, InvalidValue: arguments of another shape or kind.
         """
         began = perf_counter()
-        assert self.measurement is not None
-        y = measured_outputs(y, self.measurement.signals)
-        estimate = self.estimator.update(y, self._input, k)
+        self.observe(y, k)
+        estimate = self.estimate
+        assert estimate is not None
         decision = self.controller.step(estimate.state.copy(), k)
-        self.estimate, self._input = estimate, np.clip(decision.input, *self._bounds)
+        self.inform(decision.input)
         status = decision.status if estimate.status is Status.SOLVED else estimate.status
         return Decision(
             decision.input, status, decision.source, decision.iterations, decision.residual, perf_counter() - began

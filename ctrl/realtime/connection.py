@@ -6,14 +6,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Measurement", "PlantConnection"]
+from systems import Signals, Task
+
+__all__ = ["Measurement", "PlantConnection", "reported_signals"]
 
 
 class Measurement(NamedTuple):
-    """A measured state with a sequence number and a time stamp.
+    """What was measured, with a sequence number and a time stamp.
 
     Args:
-        x: (n,), the state.
+        x: (n,), the state; of a task with a measurement its outputs (p,), NaN where a signal is not reported.
         sequence: number of the measurement; one that does not grow is stale.
         time: time stamp in nanoseconds, of the clock of whoever measured; 0 where there is none.
     """
@@ -32,3 +34,8 @@ class PlantConnection(Protocol):
 
     def write(self, u: np.ndarray) -> None:
         """Applies the input u (m,)."""
+
+
+def reported_signals(task: Task) -> Signals:
+    """The signals that a plant reports: the outputs of a task with a measurement, otherwise the state."""
+    return task.plant.state if task.measurement is None else task.measurement.signals

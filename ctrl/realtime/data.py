@@ -27,6 +27,7 @@ class LoopData(ABC):
         log: with the counts of the whole run.
         fallbacks: names of the fallback controllers.
         restarts: number of controller processes that were replaced.
+        estimator: its name and what its estimate is used for, in words; empty for a task without a measurement.
         stopped: by which signal or call the run was ended; empty if its duration ended.
         errors: the first error of each part that raised one, in words.
     """
@@ -37,6 +38,7 @@ class LoopData(ABC):
     log: LoopLog
     fallbacks: tuple[str, ...]
     restarts: int
+    estimator: str
     stopped: str
     errors: tuple[str, ...]
 

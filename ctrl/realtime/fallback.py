@@ -8,6 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ctrl.controller import Controller, Status
+from ctrl.realtime.asked import takes_outputs
 from systems import InvalidValue
 from systems.errors import expect, shown
 
@@ -37,7 +38,7 @@ class FallbackChain:
         inputs: number of inputs.
 
     Raises:
-        InvalidValue: something that is not a controller.
+        InvalidValue: something that is not a controller, or one of measured outputs.
 
     Attributes:
         names: of the controllers, in order. error: the first one that a controller raised; empty for none.
@@ -49,6 +50,11 @@ class FallbackChain:
             if isinstance(controller, type) or not isinstance(controller, Controller):
                 raise InvalidValue(
                     f"fallbacks: '{name}' is {shown(controller)}; expected a controller, made for the task"
+                )
+            if takes_outputs(controller):
+                raise InvalidValue(
+                    f"fallbacks: '{name}' takes measured outputs, and needs all of them to know where it is; give the "
+                    "controller of the state inside it, which is called with the loop's estimate"
                 )
         self.names, self._controllers = tuple(controllers), tuple(controllers.values())
         self._shape, self.error = (inputs,), ""

@@ -25,7 +25,8 @@ _DRAWN = 20_000  # samples; of more, every second, third, ... is drawn
 def figure(run: LoopData) -> Figure:
     """Draws states, inputs and response times over time, and how often each time is exceeded.
 
-    Where an input did not come from the controller in time, its sample is marked below the response times.
+    Measured outputs are points beside the estimates of the states of their names. Where an input did not come from the
+    controller in time, its sample is marked below the response times.
     """
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -42,6 +43,9 @@ def figure(run: LoopData) -> Figure:
         x_ref, u_ref = run.task.reference.at(plant, run.columns.k)
         for i in range(states):
             axes[i].plot(time[::every], run.columns.x[::every, i], color="C0", rasterized=True)
+            if run.task.measurement is not None and plant.state[i].name in run.task.measurement.signals.names:
+                measured = run.columns.y[::every, run.task.measurement.signals.where(plant.state[i].name)]
+                axes[i].plot(time[::every], measured, ".", markersize=1.5, color="C3", rasterized=True)
             axes[i].plot(time[::every], x_ref[::every, i], **_DASHED)
             axes[i].set_ylabel(_label(plant.state[i]))
         for j in range(m):

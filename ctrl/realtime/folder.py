@@ -54,20 +54,22 @@ def save(run: LoopData, folder: str | Path, command: Sequence[str] = ()) -> Path
 
 
 def csv_text(run: LoopData) -> str:
-    """One line per sample: times in microseconds since the sample was due, words, state and input."""
+    """One line per sample: times in microseconds since the sample was due, words, state, input and outputs."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     plant = run.task.plant
     head = ["k", "due [s]", "begin [us]", "asked [us]", "answered [us]", "written [us]", "computing [us]"]
     head += ["measurement", "input from", "status", "source", "fallback", "missed", "skipped", "iterations"]
-    writer.writerow([*head, *map(str, plant.state), *map(str, plant.input)])
-    for k, times, took, codes, skipped, iterations, x, u in zip(*run.columns, strict=True):
+    outputs = () if run.task.measurement is None else run.task.measurement.signals
+    measured = [f"measured {signal}" for signal in outputs]
+    writer.writerow([*head, *map(str, plant.state), *map(str, plant.input), *measured])
+    for k, times, took, codes, skipped, iterations, x, u, y in zip(*run.columns, strict=True):
         due, *later = times.tolist()
         writer.writerow(
             [
                 int(k), f"{1e-9 * due:.9f}", *(f"{1e-3 * (time - due):.3f}" for time in later), f"{1e-3 * took:.3f}",
                 *_words(run, codes), int(codes[5]), int(skipped), int(iterations), *map(repr, x.tolist()),
-                *map(repr, u.tolist()),
+                *map(repr, u.tolist()), *map(repr, y.tolist()),
             ]
         )  # fmt: skip
     return out.getvalue()
@@ -114,6 +116,7 @@ def _numbers(run: LoopData, command: Sequence[str]) -> dict[str, Any]:
             "mean_stage_cost": cost,
             "violated_samples": dict(zip(names, violated_samples(run.margins).sum(axis=0).tolist(), strict=True)),
             "worst_margins": dict(zip(names, _largest(run.margins), strict=True)),
+            "estimator": run.estimator,
             "restarts": run.restarts,
             "stopped": run.stopped,
             "errors": list(run.errors),

@@ -46,7 +46,8 @@ class Columns(NamedTuple):
         codes: (s, 6): positions in ``Freshness``, ``Applied``, ``Status``, ``Source`` and of the fallback controller,
             -1 for none; and whether there was no answer of the controller in time.
         skipped: (s,), samples left out before this one. iterations: (s,).
-        x: (s, n), the state that was acted on. u: (s, m), the input that was applied.
+        x: (s, n), the state that was acted on, measured or estimated. u: (s, m), the input that was applied.
+        y: (s, p), the outputs of a task with a measurement, NaN where a signal was not reported; else (s, 0).
     """
 
     k: np.ndarray
@@ -57,6 +58,7 @@ class Columns(NamedTuple):
     iterations: np.ndarray
     x: np.ndarray
     u: np.ndarray
+    y: np.ndarray
 
 
 @final
@@ -64,14 +66,14 @@ class LoopLog:
     """A ring buffer of samples; the oldest are overwritten. One thread writes, others may read.
 
     Args:
-        capacity: number of samples. states, inputs: their numbers.
+        capacity: number of samples. states, inputs, outputs: their numbers.
 
     Attributes:
         samples: written in all. skipped: samples left out in all. missed: samples without an answer in time, in all.
         counts: (4, 16), how often each position of the first four columns of ``codes`` occurred, -1 in the last column.
     """
 
-    def __init__(self, capacity: int, states: int, inputs: int) -> None:
+    def __init__(self, capacity: int, states: int, inputs: int, outputs: int = 0) -> None:
         self._columns = Columns(
             np.zeros(capacity, dtype=np.int64),
             np.zeros((capacity, 5), dtype=np.int64),
@@ -81,6 +83,7 @@ class LoopLog:
             np.zeros(capacity, dtype=np.int64),
             np.zeros((capacity, states)),
             np.zeros((capacity, inputs)),
+            np.zeros((capacity, outputs)),
         )
         for column in self._columns:
             column.fill(0)  # touches every page, which the kernel would otherwise hand out in the loop
@@ -102,6 +105,7 @@ class LoopLog:
         iterations: int,
         x: np.ndarray,
         u: np.ndarray,
+        y: np.ndarray | float = np.nan,
     ) -> None:
         """Adds a sample; see :class:`Columns`."""
         if self.samples == 0:
@@ -110,7 +114,7 @@ class LoopLog:
         columns.k[i], columns.times[i] = k, times
         columns.times[i] -= self._start
         columns.took[i], columns.codes[i], columns.skipped[i], columns.iterations[i] = took, codes, skipped, iterations
-        columns.x[i], columns.u[i] = x, u
+        columns.x[i], columns.u[i], columns.y[i] = x, u, y
         for counts, code in zip(self.counts, codes, strict=False):
             counts[code] += 1
         self.skipped += skipped

@@ -12,13 +12,16 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ctrl.comparison.spec import Factory
-from ctrl.controller import Controller, NotApplicable, expect_sample_time
+from ctrl.controller import Controller, NotApplicable
+from ctrl.estimation import Estimator
+from ctrl.realtime.asked import FIRST, UNUSED
 from ctrl.realtime.clock import Clock, RealClock
-from ctrl.realtime.connection import Measurement, PlantConnection
-from ctrl.realtime.estimate import Freshness, StateEstimate
+from ctrl.realtime.connection import PlantConnection
+from ctrl.realtime.estimate import Freshness, LoopEstimate, MeasuredState
 from ctrl.realtime.fallback import FallbackChain
 from ctrl.realtime.limits import CommandLimits
 from ctrl.realtime.log import Applied, LoopLog, SampleTimes
+from ctrl.realtime.outputs import EstimatedState
 from ctrl.realtime.process import OwnProcess
 from ctrl.realtime.run import LoopRun
 from ctrl.realtime.runner import Answer, InProcess, Runner
@@ -58,6 +61,10 @@ class Loop:
     Sample k begins at the instant start + k / rate, independent of the duration of earlier samples; if a sample is so
     late that the next one is due, those in between are skipped and the sample number advances.
 
+    On a task with a measurement the plant reports its outputs. A controller of outputs, such as
+    :class:`ctrl.OutputFeedback` or a policy of measured signals, is given these; any other one and the fallbacks are
+    given the estimate of the loop's estimator.
+
     Args:
         task: with the model, the sample time and the input bounds.
         controller: makes the controller from the task: a class such as ``NonlinearMPC``, or a function. It is sent to
@@ -67,12 +74,15 @@ class Loop:
         fallbacks: controllers by name, called in this order if there is no answer in time; default: the task's
             regulator, if it has one.
         clock: default: the machine's.
+        estimator: of a task with a measurement; runs in the loop's thread; default: that of comparisons,
+            :func:`ctrl.estimation.standard_estimator`.
 
     Attributes:
         log: of the samples so far.
 
     Raises:
         InvalidValue: settings that do not fit the task, or an object of the wrong kind.
+        NotApplicable: a task without inputs, or a controller that it does not fit.
         DimensionMismatch: limits with another number of inputs.
     """
 
@@ -84,6 +94,7 @@ class Loop:
         settings: LoopSettings | None = None,
         fallbacks: Mapping[str, Controller] | None = None,
         clock: Clock | None = None,
+        estimator: Estimator | None = None,
     ) -> None:
         expect(task, Task, "task", "such as systems.library.cartpole()")
         self.settings = settings or LoopSettings()
@@ -94,17 +105,6 @@ class Loop:
             )
         if not len(task.plant.input):
             raise NotApplicable(f"task '{task.name}' has no input, so there is nothing to write")
-        if task.plant.forecast is not None:
-            raise NotApplicable(
-                f"task '{task.name}' has signals that are known ahead, which loops do not support; give a task without "
-                "them"
-            )
-        if task.measurement is not None:
-            raise NotApplicable(
-                f"task '{task.name}' has a measurement, but a loop reads the state of its plant; give "
-                "dataclasses.replace(task, measurement=None), and a plant whose read() returns an estimate of the "
-                "state"
-            )
         self.task, self._plant, self._clock = task, plant, RealClock() if clock is None else clock
         expect(self._clock, Clock, "clock", "such as SimulatedClock()")
         s = self.settings
@@ -112,11 +112,12 @@ class Loop:
         self._steps, self._budget = s.steps(self._period), int(s.budget * self._period)
         m = len(task.plant.input)
         self._limits = CommandLimits(task, s.rate_limit, s.safe_input)
-        self._estimate = StateEstimate(task, s.watchdog(self._period))
+        self._estimate = _estimate(task, s, self._period, estimator)
         self._fallbacks = FallbackChain(_regulator(task) if fallbacks is None else fallbacks, m)
         self._runner = self._made(controller)
         capacity = s.capacity if self._steps is None else min(s.capacity, self._steps)
-        self.log = LoopLog(capacity, len(task.plant.state), m)
+        outputs = 0 if task.measurement is None else len(task.measurement.signals)
+        self.log = LoopLog(capacity, len(task.plant.state), m, outputs)
         self._stop = threading.Event()
         self._reasons: list[str] = []
         self._u = self._limits.safe.copy()
@@ -127,8 +128,7 @@ class Loop:
         s = self.settings
         if isinstance(controller, Controller) and not isinstance(controller, type):
             if s.in_process:
-                expect_sample_time(self.task, controller)
-                return InProcess(controller, len(self.task.plant.input), self._clock)
+                return self._in_thread(controller)
             raise InvalidValue(
                 f"controller = {shown(controller)}; a separate process has to construct its own controller; give the "
                 "class or a function of the task, or LoopSettings(in_process=True)"
@@ -137,9 +137,22 @@ class Loop:
         if not callable(factory):
             raise InvalidValue(f"controller = {shown(controller)}; expected a controller's class, such as LQR")
         if s.in_process:
-            return InProcess(factory(self.task), len(self.task.plant.input), self._clock)
+            return self._in_thread(factory(self.task))
         unresponsive = s.unresponsive(self._period)
         return OwnProcess(factory, self.task, self._clock, s.standby, s.restart_seconds, unresponsive)
+
+    def _in_thread(self, controller: Controller) -> Runner:
+        runner = InProcess(controller, self.task, self._clock)
+        self._expect_no_delay(runner)
+        return runner
+
+    def _expect_no_delay(self, runner: Runner) -> None:
+        """Raises NotApplicable where a delay is to be predicted and the controller takes outputs."""
+        if self.settings.predict_delay and runner.takes_outputs:
+            raise NotApplicable(
+                "predict_delay = True with a controller that takes measured outputs, of which none is predicted; give "
+                "the controller of the state inside it, and the loop its estimator: Loop(..., estimator=...)"
+            )
 
     def stop(self) -> None:
         """Ends the run after the current sample; may be called from any thread."""
@@ -151,6 +164,7 @@ class Loop:
 
         Raises:
             ControllerFailed: the controller cannot be made.
+            NotApplicable: ``predict_delay`` with a controller that takes measured outputs.
             NotReady: it has run already; a loop runs once.
         """
         if self._has_run:
@@ -160,6 +174,7 @@ class Loop:
         with stopped_by_signals(self._stop, self._reasons):
             try:
                 self._runner.start(_START, self._stop)
+                self._expect_no_delay(self._runner)
                 self._plan_first()
                 with _undisturbed():
                     self._run()
@@ -185,13 +200,13 @@ class Loop:
 
     def _plan_first(self) -> None:
         """Puts the first measurement to the controller before the time counts: a first plan takes longest."""
-        x, end = self._first_state(), self._clock.time() + _FIRST
-        while x is None and self._clock.time() < end and not self._stop.is_set():
+        is_read, end = self._estimate.first(self._plant), self._clock.time() + _FIRST
+        while not is_read and self._clock.time() < end and not self._stop.is_set():
             self._clock.sleep_until(self._clock.time() + min(self._period, _LOOK), self._stop)
-            x = self._first_state()
-        if x is None:  # the samples will wait for one, with the safe input
+            is_read = self._estimate.first(self._plant)
+        if not is_read:  # the samples will wait for one, with the safe input
             return
-        self._runner.ask(-1, x, 0)
+        self._runner.ask(FIRST, self._estimate.x, 0, self._estimate.report)
         answer, end = None, self._clock.time() + int(1e9 * _START)
         while answer is None and self._runner.is_available and not self._stop.is_set() and self._clock.time() < end:
             answer = self._runner.poll(self._clock.time() + _LOOK)
@@ -201,15 +216,6 @@ class Loop:
         if answer is not None and np.isfinite(answer.input).all():
             u = self._limits(answer.input, self._u)
             self._next = _Decided(u, Applied.CONTROLLER, answer.status, answer.source, took=answer.took)
-
-    def _first_state(self) -> np.ndarray | None:
-        """A measured state (n,); None if there is none yet."""
-        try:
-            read = self._plant.read()
-            x = np.array(read.x if isinstance(read, Measurement) else read, dtype=float)
-        except Exception:  # the first sample will see, and tell
-            return None
-        return x if x.shape == self._estimate.x.shape and np.isfinite(x).all() else None
 
     def _run(self) -> None:
         self._start = self._clock.time() + self._period
@@ -232,7 +238,7 @@ class Loop:
             k: its number. samples: since the last one, 1 if none was skipped. due, woke: instants.
         """
         estimate = self._estimate
-        freshness = estimate.update(self._plant, self._u, samples)
+        freshness = estimate.update(self._plant, self._u, k, samples)
         x = estimate.x
         asked = answered = woke
         if self.settings.predict_delay:
@@ -242,7 +248,7 @@ class Loop:
             self._write(decided.u)
             written = self._clock.time()
             asked = self._clock.time()
-            self._next = self._decide(estimate.predict(x, self._u), k + 1, due)
+            self._next = self._decide(estimate.predict(x, self._u, k), k + 1, due)
             answered = self._clock.time()
         else:
             if not estimate.is_lost:
@@ -251,12 +257,14 @@ class Loop:
             answered = self._clock.time() if not estimate.is_lost else woke
             self._write(decided.u)
             written = self._clock.time()
+        if estimate.is_lost and self._runner.takes_outputs and estimate.report is not None:
+            self._runner.ask(UNUSED, x, k, estimate.report)
         codes = (
             _FRESHNESS[freshness], _APPLIED[decided.applied], decided.status, decided.source, decided.fallback,
             int(decided.is_missed),
         )  # fmt: skip
         times = SampleTimes(due, woke, asked, answered, written)
-        self.log.write(k, times, decided.took, codes, samples - 1, decided.iterations, x, decided.u)
+        self.log.write(k, times, decided.took, codes, samples - 1, decided.iterations, x, decided.u, *self._outputs())
         if self._clock.time() < due + self._period:  # otherwise the next sample has begun
             self._runner.prepare(k + 1 + self.settings.predict_delay)
 
@@ -265,7 +273,7 @@ class Loop:
         if self._estimate.is_lost or not np.isfinite(x).all():
             return _Decided(self._limits.safe, Applied.SAFE)
         before, overrun, until = self._u, self.settings.overrun, due + self._budget
-        self._runner.ask(k, x, k)
+        self._runner.ask(k, x, k, self._estimate.report)
         answer = self._answer(k, until, before)
         is_missed = self._clock.time() > until or answer is None
         if answer is None and overrun is Overrun.LATE:
@@ -303,6 +311,18 @@ class Loop:
         except Exception as error:  # the user's own code, or a device
             self._write_error = self._write_error or f"write: {type(error).__name__}: {error}"
 
+    def _outputs(self) -> tuple[np.ndarray, ...]:
+        """What was measured in this sample, for the log."""
+        return () if self._estimate.report is None else (self._estimate.report.y,)
+
+    def _estimator(self) -> str:
+        """The estimator and what its estimate is used for, in words."""
+        if not isinstance(self._estimate, EstimatedState):
+            return ""
+        name = type(self._estimate.estimator).__name__
+        used = "fallbacks and log, the controller takes outputs" if self._runner.takes_outputs else "controller"
+        return f"{name}, for {used}"
+
     def _result(self) -> LoopRun:
         errors = (self._runner.error, self._fallbacks.error, self._estimate.error, self._write_error)
         return LoopRun(
@@ -312,9 +332,20 @@ class Loop:
             self.log,
             self._fallbacks.names,
             self._runner.restarts,
+            self._estimator(),
             self._reasons[0] if self._reasons else "",
             tuple(error for error in errors if error),
         )
+
+
+def _estimate(task: Task, settings: LoopSettings, period: int, estimator: Estimator | None) -> LoopEstimate:
+    """Where the loop takes the state from."""
+    watchdog = settings.watchdog(period)
+    if task.measurement is not None:
+        return EstimatedState(task, watchdog, settings.silences(task, period), estimator)
+    if estimator is not None:
+        raise InvalidValue(f"estimator given for task '{task.name}', whose plant reports its state; leave it out")
+    return MeasuredState(task, watchdog)
 
 
 def _regulator(task: Task) -> dict[str, Controller]:

@@ -14,15 +14,16 @@ import cloudpickle
 import numpy as np
 
 from ctrl.comparison.spec import Factory
+from ctrl.realtime.asked import FIRST, Report, Reports
 from ctrl.realtime.clock import Clock
 from ctrl.realtime.runner import Answer, ControllerFailed, Runner
-from ctrl.realtime.slots import Slot, answer_type, request_type, shared
-from ctrl.realtime.worker import ANSWERED, FAILED, READY, serve
+from ctrl.realtime.slots import Slot, answer_type, shared
+from ctrl.realtime.worker import ANSWERED, FAILED, OUTPUTS, READY, request_of, serve
 from systems import Task
 
 __all__ = ["ControllerProcess", "OwnProcess"]
 
-STANDBY_EVERY = 10  # samples between two requests to the stand-by, which keep its plan usable
+STANDBY_EVERY = 10  # samples between two states given to the stand-by, which keep its plan usable
 _JOIN = 1.0  # seconds
 _PAUSE = 0.002  # seconds between two looks at processes that start
 
@@ -32,17 +33,18 @@ class ControllerProcess:
     """One process with one controller; it ends by itself when the process that started it does.
 
     Args:
-        work: factory and task, packed. states, inputs: their numbers.
+        work: factory and task, packed. task: whose signals are exchanged.
 
     Attributes:
         is_ready: whether the controller has been made. is_alive: whether the process has not ended.
+        takes_outputs: whether the controller takes measured outputs; known once it is ready.
         failure: the traceback of what it failed with; empty for none.
         waiting_since: when the oldest request without an answer was made; None where there is none.
     """
 
-    def __init__(self, work: bytes, states: int, inputs: int) -> None:
+    def __init__(self, work: bytes, task: Task) -> None:
         context = get_context("spawn")
-        kinds = request_type(states), answer_type(inputs)
+        kinds = request_of(task), answer_type(len(task.plant.input))
         memories = [shared(context, kind) for kind in kinds]
         self._request, self._answer = (Slot(memory, kind) for memory, kind in zip(memories, kinds, strict=True))
         self._connection, other = socket.socketpair()
@@ -50,7 +52,7 @@ class ControllerProcess:
         self._process.start()
         other.close()
         self._connection.setblocking(False)
-        self.is_ready, self.is_alive, self.failure = False, True, ""
+        self.is_ready, self.is_alive, self.failure, self.takes_outputs = False, True, "", False
         self.waiting_since: int | None = None
         self.started = time.monotonic()
 
@@ -58,8 +60,8 @@ class ControllerProcess:
     def pid(self) -> int | None:
         return self._process.pid
 
-    def ask(self, number: int, x: np.ndarray, k: int, instant: int) -> None:
-        self._request.write(number, k, x)
+    def ask(self, number: int, x: np.ndarray, k: int, reports: Reports, instant: int) -> None:
+        self._request.write(number, k, x, *((reports.k, reports.y, reports.u) if len(reports.k) else ()))
         try:
             self._connection.send(b"?")
         except BlockingIOError:  # it has not read for thousands of samples, and will read the newest
@@ -84,6 +86,7 @@ class ControllerProcess:
                 self.failure = self._rest(received.partition(FAILED)[2])
                 self.is_alive = False
             else:
+                self.takes_outputs = self.takes_outputs or OUTPUTS in received
                 self.is_ready = self.is_ready or READY in received
                 if ANSWERED in received:
                     self.waiting_since = None
@@ -132,14 +135,16 @@ class OwnProcess(Runner):
         self, factory: Factory, task: Task, clock: Clock, standby: bool, restart: float, unresponsive: float
     ) -> None:
         self._work = cloudpickle.dumps((factory, task))
-        self._sizes = len(task.plant.state), len(task.plant.input)
-        self._clock, self._count = clock, 1 + standby
+        self._task, self._clock, self._count = task, clock, 1 + standby
         self._restart, self._unresponsive = restart, int(1e9 * unresponsive)
         self._processes: list[ControllerProcess] = []  # the first is the one that is asked
         self._started: deque[ControllerProcess | None] = deque()  # by threads in the background; None where it failed
         self._threads: list[threading.Thread] = []
         self._starting = 0
-        self._pending: tuple[int, np.ndarray, int] | None = None
+        self._pending: tuple[int, np.ndarray, int, Reports] | None = None
+        self._reports = Reports(0, 0, 0)  # of a task without a measurement
+        if task.measurement is not None:
+            self._reports = Reports(len(task.measurement.signals), len(task.plant.input))
 
     @property
     def pids(self) -> list[int | None]:
@@ -147,7 +152,7 @@ class OwnProcess(Runner):
         return [process.pid for process in self._processes]
 
     def start(self, patience: float, stop: threading.Event) -> None:
-        self._processes = [ControllerProcess(self._work, *self._sizes) for _ in range(self._count)]
+        self._processes = [ControllerProcess(self._work, self._task) for _ in range(self._count)]
         end = time.monotonic() + patience
         for process in self._processes:
             while not process.is_ready and not stop.is_set():
@@ -157,18 +162,23 @@ class OwnProcess(Runner):
                     self.close()
                     raise ControllerFailed(f"the controller cannot be constructed in a separate process: {why}")
                 time.sleep(_PAUSE)
+            self.takes_outputs = process.takes_outputs
 
     @property
     def is_available(self) -> bool:
         return bool(self._processes) and self._processes[0].is_alive and self._processes[0].is_ready
 
-    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+    def ask(self, number: int, x: np.ndarray, k: int, report: Report | None = None) -> None:
         self._replace()
-        self._pending = number, x, k
+        reports = self._reports.empty() if number == FIRST else self._reports
+        if report is not None:
+            reports.add(k, report)
+        self._pending = number, x, k, reports
         now = self._clock.time()
         for i, process in enumerate(self._processes):
-            if process.is_ready and (i == 0 or number % STANDBY_EVERY == 0):
-                process.ask(number, x, k, now)
+            # An estimator needs every measurement, that of a stand-by, too.
+            if process.is_ready and (i == 0 or self.takes_outputs or number % STANDBY_EVERY == 0):
+                process.ask(number, x, k, reports, now)
 
     def poll(self, until: int) -> Answer | None:
         while self.is_available:
@@ -178,8 +188,7 @@ class OwnProcess(Runner):
                 return answer
             self._replace()
             if self.is_available and self._pending is not None:  # the stand-by is asked in the same sample
-                number, x, k = self._pending
-                self._processes[0].ask(number, x, k, self._clock.time())
+                self._processes[0].ask(*self._pending, self._clock.time())
         return None
 
     def close(self) -> None:
@@ -219,7 +228,7 @@ class OwnProcess(Runner):
 
     def _start_another(self) -> None:
         try:
-            self._started.append(ControllerProcess(self._work, *self._sizes))
+            self._started.append(ControllerProcess(self._work, self._task))
         except Exception as error:  # such as no memory, or too many processes; it is tried again
             self.error = self.error or f"{type(error).__name__}: {error}"
             time.sleep(_JOIN)

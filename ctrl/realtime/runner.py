@@ -8,10 +8,11 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ctrl.controller import Controller, Preparing
+from ctrl.controller import Controller
+from ctrl.realtime.asked import AskedController, Report, Reports
 from ctrl.realtime.clock import Clock
 from ctrl.realtime.worker import index_of
-from systems import TriviumError
+from systems import Task, TriviumError
 
 __all__ = ["Answer", "ControllerFailed", "InProcess", "Runner"]
 
@@ -24,7 +25,7 @@ class Answer(NamedTuple):
     """A controller's answer to one request.
 
     Args:
-        number: of the request, which is the sample's, or -1 for the one before the first.
+        number: of the request, which is the sample's, or a negative one; see :mod:`ctrl.realtime.asked`.
         input: (m,), not checked. status, source: positions in their enumerations.
         iterations: of the solver. took: nanoseconds that the controller computed.
     """
@@ -43,10 +44,12 @@ class Runner(ABC):
     Attributes:
         restarts: number of controller processes that had to be replaced.
         error: of the controller, the first one; empty for none.
+        takes_outputs: whether the controller takes measured outputs in place of the state; known once it has started.
     """
 
     restarts: int = 0
     error: str = ""
+    takes_outputs: bool = False
 
     @abstractmethod
     def start(self, patience: float, stop: threading.Event) -> None:
@@ -61,8 +64,13 @@ class Runner(ABC):
         """
 
     @abstractmethod
-    def ask(self, number: int, x: np.ndarray, k: int) -> None:
-        """Asks for the input in state ``x`` (n,) at sample ``k``; a request that waits is replaced."""
+    def ask(self, number: int, x: np.ndarray, k: int, report: Report | None = None) -> None:
+        """Asks for the input in state ``x`` (n,) at sample ``k``; a request that waits is replaced.
+
+        Args:
+            number: of the request. x, k: as above.
+            report: of a task with a measurement, for controllers of its outputs.
+        """
 
     @abstractmethod
     def poll(self, until: int) -> Answer | None:
@@ -87,22 +95,28 @@ class InProcess(Runner):
 
     Args:
         controller: to be asked.
-        inputs: number of inputs.
+        task: of the loop.
         clock: of the loop.
+
+    Raises:
+        NotApplicable: a controller of other outputs, or of another sample time.
     """
 
-    def __init__(self, controller: Controller, inputs: int, clock: Clock) -> None:
-        self._controller, self._shape, self._clock = controller, (inputs,), clock
-        self._preparing = controller if isinstance(controller, Preparing) else None
+    def __init__(self, controller: Controller, task: Task, clock: Clock) -> None:
+        self._controller, self._clock = AskedController(controller, task), clock
+        self._shape, self.takes_outputs = (len(task.plant.input),), self._controller.takes_outputs
         self._answer: Answer | None = None
+        self._reports = None if task.measurement is None else Reports(len(task.measurement.signals), *self._shape, 1)
 
     def start(self, patience: float, stop: threading.Event) -> None:
         self._controller.reset()
 
-    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+    def ask(self, number: int, x: np.ndarray, k: int, report: Report | None = None) -> None:
         began = self._clock.time()
         try:
-            decision = self._controller.step(x.copy(), k)
+            if report is not None and self._reports is not None:
+                self._reports.add(k, report)
+            decision = self._controller.decide(number, x.copy(), k, self._reports)
             u = np.asarray(decision.input, dtype=float)
             if u.shape != self._shape:
                 raise ValueError(f"an input of shape {u.shape}; expected {self._shape}")
@@ -117,11 +131,10 @@ class InProcess(Runner):
         return answer
 
     def prepare(self, k: int) -> None:
-        if self._preparing is not None:
-            try:
-                self._preparing.prepare(k)
-            except Exception as error:
-                self.error = self.error or f"{type(error).__name__}: {error}"
+        try:
+            self._controller.prepare(k)
+        except Exception as error:
+            self.error = self.error or f"{type(error).__name__}: {error}"
 
     @property
     def is_available(self) -> bool:

@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from ctrl.realtime.outputs import longest_silences
 from systems import InvalidValue, Task
 from systems.arguments import expect_array, expect_choice, expect_flag, expect_number, expect_whole
 
@@ -43,7 +44,9 @@ class LoopSettings:
             at least 10 samples.
         predict_delay: whether an input is computed one sample ahead, from the state predicted for the instant at which
             it is applied; a controller then has a whole sample to compute.
-        watchdog_seconds: time without a fresh measurement after which the safe input is applied; default: 10 samples.
+        watchdog_seconds: time without a fresh measurement, or without a value of one of the measured outputs, after
+            which the safe input is applied; default: 10 samples, and the time of 10 values of each output, of more
+            values if drop-outs are frequent.
         rate_limit: largest change of each input per second, in the input's unit; default: none.
         safe_input: (m,), applied when the watchdog expires and when the loop ends; default: the task's reference input.
         capacity: of the log, in samples; the oldest are overwritten.
@@ -111,6 +114,16 @@ class LoopSettings:
         if self.unresponsive_seconds is not None:
             return self.unresponsive_seconds
         return max(1.0, 1e-9 * _UNRESPONSIVE * period)
+
+    def silences(self, task: Task, period: int) -> np.ndarray:
+        """Samples (p,) without a value of each measured output at which the safe input is applied.
+
+        Raises:
+            InvalidValue: the watchdog is shorter than the time between two values.
+        """
+        assert task.measurement is not None
+        given = None if self.watchdog_seconds is None else self.watchdog(period)
+        return longest_silences(task.measurement, given, _WATCHDOG)
 
     def watchdog(self, period: int) -> int:
         """Samples without a fresh measurement at which the safe input is applied, at least 1."""

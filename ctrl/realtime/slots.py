@@ -13,9 +13,12 @@ __all__ = ["Slot", "answer_type", "request_type", "shared"]
 _ATTEMPTS = 1000  # to read while the other process writes
 
 
-def request_type(states: int) -> np.dtype:
-    """A state to decide about: number of the request, number of the sample, state."""
-    return np.dtype([("version", "i8"), ("number", "i8"), ("k", "i8"), ("x", "f8", (states,))])
+def request_type(states: int, outputs: int = 0, inputs: int = 0, reports: int = 0) -> np.dtype:
+    """What to decide about: number of the request, number of the sample, state, and the last reports of outputs: the
+    fields of :class:`ctrl.realtime.asked.Reports`."""
+    first = [("version", "i8"), ("number", "i8"), ("k", "i8"), ("x", "f8", (states,))]
+    history = [("ks", "i8", (reports,)), ("ys", "f8", (reports, outputs)), ("us", "f8", (reports, inputs))]
+    return np.dtype([*first, *history] if reports else first)
 
 
 def answer_type(inputs: int) -> np.dtype:

@@ -77,6 +77,8 @@ def text(run: LoopData) -> str:
         more += _violations(run)
     if numbers.held < numbers.samples:
         more.append(f"times are those of the last {numbers.held} samples, the ones held in the log")
+    if run.estimator:
+        more.append(f"estimator         {run.estimator}")
     if run.restarts:
         more.append(f"restarts          {run.restarts} of the controller's process")
     if run.stopped:

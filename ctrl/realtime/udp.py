@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from ctrl.realtime.connection import Measurement
+from ctrl.realtime.connection import Measurement, reported_signals
 from ctrl.realtime.datagrams import Datagram, Kind, decode, encode, size
 from systems import InvalidValue, Task
 from systems.arguments import expect_whole
@@ -31,7 +31,7 @@ class UDPPlant:
     checksum detects transmission errors, not forgery, so use this on a network that you trust.
 
     Args:
-        task: whose state is measured and whose input is commanded.
+        task: whose state, or outputs if it has a measurement, are measured, and whose input is commanded.
         host, port: of the peer.
 
     Attributes:
@@ -43,7 +43,7 @@ class UDPPlant:
 
     def __init__(self, task: Task, host: str, port: int) -> None:
         expect(task, Task, "task", "such as systems.library.cartpole()")
-        self._states, self._inputs = len(task.plant.state), len(task.plant.input)
+        self._values, self._inputs = len(reported_signals(task)), len(task.plant.input)
         self._socket = _opened(host, port, is_server=False)
         self._sequence, self.rejected, self._has_heard = 0, 0, False
 
@@ -53,10 +53,10 @@ class UDPPlant:
             self._send(np.full(self._inputs, np.nan))  # a command that commands nothing: it makes the peer answer
         newest: Datagram | None = None
         for _ in range(_MOST):
-            data = _received(self._socket, self._states)
+            data = _received(self._socket, self._values)
             if data is None:
                 break
-            datagram = decode(data, Kind.MEASUREMENT, self._states)
+            datagram = decode(data, Kind.MEASUREMENT, self._values)
             if datagram is None:
                 self.rejected += 1
             elif newest is None or datagram.sequence > newest.sequence:
@@ -82,7 +82,7 @@ class UDPPeer:
     """The plant's end: receives commands and sends measurements to whoever sent the last valid command.
 
     Args:
-        task: whose state is measured and whose input is commanded.
+        task: whose state, or outputs if it has a measurement, are measured, and whose input is commanded.
         port: to listen on; 0 for any that is free.
         host: address to listen on; default: this machine alone.
 
@@ -95,7 +95,7 @@ class UDPPeer:
 
     def __init__(self, task: Task, port: int, host: str = "127.0.0.1") -> None:
         expect(task, Task, "task", "such as systems.library.cartpole()")
-        self._states, self._inputs = len(task.plant.state), len(task.plant.input)
+        self._values, self._inputs = len(reported_signals(task)), len(task.plant.input)
         self._socket = _opened(host, port, is_server=True)
         self._client: tuple[str, int] | None = None
         self._sequence, self._last, self.rejected = 0, -1, 0
@@ -124,7 +124,8 @@ class UDPPeer:
         return newest
 
     def send(self, x: np.ndarray) -> None:
-        """Sends a measurement (n,); nothing before the first command."""
+        """Sends a state (n,), or outputs (p,) with NaN where a signal is not reported; nothing before the first
+        command."""
         if self._client is not None:
             self._sequence += 1
             data = encode(Kind.MEASUREMENT, x, self._sequence, time.monotonic_ns())

@@ -16,6 +16,7 @@ from ctrl.comparison.draws import draw_all
 from ctrl.discovery import load
 from ctrl.export import export
 from ctrl.foreign import from_function
+from ctrl.realtime import Loop, LoopSettings, SimulatedClock, SimulatedPlant
 from safe_rl import DSACT, JumpStart, MeasuredPolicyController, Policy, PolicyController
 from systems import (
     Fixed,
@@ -307,3 +308,30 @@ def test_a_file_is_loaded_as_what_its_task_observes(tmp_path: Path) -> None:
         controller = load("trivium.controllers", str(tmp_path / "a.policy"))(task)
         assert type(controller) is kind
         assert np.isfinite(simulate(task, controller, task.initial.mean(task.plant.state)[None]).cost).all()
+
+
+def test_a_policy_of_measured_signals_in_a_loop() -> None:
+    """The numbers of the closed loop; what was skipped, or applied in place of its answer, is in its memory."""
+    task = measured(NOISY)
+    policy, drawn = policy_of(task), draw_all(task, 1, (2,))
+    assert drawn.noise is not None
+    settings = LoopSettings(seconds=task.steps * task.dt, in_process=True)
+    expected = simulate(task, MeasuredPolicyController(task, policy), **drawn.arguments)
+    clock = SimulatedClock()
+    plant = SimulatedPlant(task, clock, drawn.starts[0], drawn.disturbances[0], noise=drawn.noise[0])
+    run = Loop(task, MeasuredPolicyController(task, policy), plant, settings, clock=clock).run()
+    np.testing.assert_array_equal(run.columns.u, expected.inputs[0])
+    np.testing.assert_array_equal(run.columns.y, expected.outputs[0])
+    told, silent = (MeasuredPolicyController(task, policy) for _ in range(2))
+    nothing, other = np.full(run.columns.y.shape[1], np.nan), run.columns.u[0] + 0.1
+    for controller in (told, silent):
+        controller.step(run.columns.y[0], 0)
+    told.inform(other)
+    told.observe(nothing, 1)
+    silent._run.apply(other)
+    silent.step(nothing, 1)
+    for controller in (told, silent):
+        controller.inform(other)
+    assert (told.step(run.columns.y[2], 2).input == silent.step(run.columns.y[2], 2).input).all()
+    told.rewind()
+    assert (told.step(run.columns.y[0], 0).input == run.columns.u[0]).all()

@@ -15,7 +15,6 @@ from ctrl.certify import ClosedLoop
 from ctrl.controller import Decision
 from ctrl.export import export
 from ctrl.laws import SaturatedLinear
-from ctrl.realtime import Loop, SimulatedClock, SimulatedPlant
 from mpc import LinearMPC
 from systems import (
     DimensionMismatch,
@@ -229,9 +228,6 @@ def test_readers_of_one_plant_for_all_time_refuse(tmp_path: Any) -> None:
         SteadyKalmanFilter(measured)
     with pytest.raises(NotApplicable, match="offset-free control needs a target that does not move"):
         OffsetFree(LinearMPC(measured, 3), measured)
-    clock = SimulatedClock()
-    with pytest.raises(NotApplicable, match="known ahead"):
-        Loop(task, LinearMPC(task, 3), SimulatedPlant(task, clock, np.zeros(2)), clock=clock)
 
 
 def test_the_true_plant_may_be_given_before_or_after_transformations() -> None:

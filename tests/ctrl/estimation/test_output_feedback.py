@@ -29,7 +29,6 @@ from ctrl.estimation import (
 )
 from ctrl.export.code import NotExportable
 from ctrl.export.project import export
-from ctrl.realtime import Loop, SimulatedClock, SimulatedPlant
 from mpc import LinearMPC
 from systems import Fixed, Gaussian, InvalidValue, LinearPlant, Measurement, Quadratic, Task, signals
 from systems.library import pendulum
@@ -121,8 +120,6 @@ def test_other_readers_refuse_a_measurement(tmp_path: Path) -> None:
         ClosedLoop(TASK, LQR(TASK).law)
     with pytest.raises(NotExportable, match="estimators have no C code"):
         export(LQR(TASK), tmp_path / "code")
-    with pytest.raises(NotApplicable, match="reads the state of its plant"):
-        Loop(TASK, LQR, SimulatedPlant(FULL, (clock := SimulatedClock()), [0.1, 0.0]), clock=clock)
 
 
 @pytest.mark.slow

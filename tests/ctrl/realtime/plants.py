@@ -12,6 +12,7 @@ import numpy as np
 
 from ctrl import LQR, Decision
 from ctrl.realtime import Clock, Measurement, SimulatedClock, SimulatedPlant
+from ctrl.realtime.asked import Report
 from ctrl.realtime.runner import Answer, Runner
 from systems import Task
 from systems.library import cartpole
@@ -196,7 +197,7 @@ class Scripted(Runner):
     def start(self, patience: float, stop: threading.Event) -> None:
         pass
 
-    def ask(self, number: int, x: np.ndarray, k: int) -> None:
+    def ask(self, number: int, x: np.ndarray, k: int, report: Report | None = None) -> None:
         self.asked[number] = (x.copy(), k)
         self.due = self.clock.time()
         self.left = list(self.script.get(number, [(0.0, number)]))

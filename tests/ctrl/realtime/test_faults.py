@@ -182,7 +182,7 @@ def ruined(make: Callable[[Task], Any], samples: int, seed: int, policy: Overrun
     met = {faults.at(k) for k in run.columns.k.tolist()}
     assert met == {"", *FAULTS}
     measured = run.summary.measurements
-    assert set(measured) == {str(word) for word in Freshness}
+    assert set(measured) == {str(word) for word in Freshness} - {"empty"}  # which only outputs can be
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "linear" else n for n in MAKES])

@@ -188,6 +188,27 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         assert word in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "controller", "told"),
+    [
+        (f"{ROOT}/examples/measured_pendulum.py:task", "ctrl.regulator:LQR", "ExtendedKalmanFilter, for controller"),
+        ("systems.library.battery:battery", "mpc:LinearMPC", "4 samples of 3.6e+06 ms"),
+    ],
+)
+def test_the_command_on_tasks_with_outputs_and_prices(
+    task: str, controller: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = "14400" if "battery" in task else "0.2"
+    common = ["loop", task, "--controller", controller, "--in-process", "--simulated-time"]
+    assert main([*common, "--seconds", seconds, "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert told in said
+    assert "controller 4" in said
+    assert main([*common, "--plant", "udp://127.0.0.1:9"]) == 2
+    assert "only the simulator" in capsys.readouterr().err
+
+
 def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
         def load(self) -> Any:
