@@ -1,5 +1,6 @@
 """Intervals enclose: every elementary operation against Arb, every zoo expression against samples."""
 
+import operator
 from fractions import Fraction
 
 import flint
@@ -294,6 +295,44 @@ def test_square_forgets_nothing():
     box = Interval(-1, 2).sq()
     assert box.lo == 0
     assert 4 < box.hi < 4.0001
+
+
+ENDS = [(a, b) for a in range(-1, 3) for b in range(a, 3)]
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne])
+def test_statements_hold_at_all_or_at_some_pairs_of_points(compare):
+    for first in ENDS:
+        for second in ENDS:
+            a, b = (np.linspace(low, high, 2 * (high - low) + 1) for low, high in (first, second))
+            holds = compare(a[:, None], b)
+            truth = compare(Interval(*map(float, first)), Interval(*map(float, second)))
+            assert (bool(truth.sure), bool(truth.possible)) == (holds.all(), holds.any()), (first, second)
+
+
+@pytest.mark.parametrize("exponent", [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 1.5, -0.5])
+@pytest.mark.parametrize("ends", [(-3.0, -1.0), (-2.0, 1.0), (0.5, 2.0), (-1.0, 0.0), (0.0, 2.0)])
+def test_powers_have_the_range_of_their_points_and_a_value_where_these_do(ends, exponent):
+    x = np.linspace(*ends, 301)
+    with np.errstate(all="ignore"):
+        values = np.power(x, exponent)
+    power = Interval(*ends) ** exponent
+    has_values = bool(np.isfinite(values).all())
+    assert (power.undefined is None or not power.undefined.any()) == has_values
+    if has_values:
+        assert float(power.lo) == pytest.approx(values.min(), rel=1e-12, abs=1e-300)
+        assert float(power.hi) == pytest.approx(values.max(), rel=1e-12, abs=1e-300)
+        assert power.lo <= values.min()
+        assert power.hi >= values.max()
+
+
+def test_only_a_denominator_that_holds_zero_leaves_a_quotient_without_value():
+    ones = Interval.of(np.ones(4))
+    low, high = np.array([-2.0, -1.0, 0.0, 1.0]), np.array([-1.0, 0.0, 1.0, 2.0])
+    expected = [False, True, True, False]
+    assert (ones / Interval(low, high)).undefined.tolist() == expected
+    assert (1.0 / Interval(low, high)).undefined.tolist() == expected
+    assert (0.0 / Interval(low, high)).undefined.tolist() == expected
 
 
 def test_comparisons_are_three_valued():
