@@ -60,7 +60,7 @@ def test_what_reaches_beyond_a_hard_constraint_names_the_option(
     monkeypatch.chdir(tmp_path)
     assert main(["verify", TASK, *LQR, "--seconds", "5"]) == 0
     said = capsys.readouterr().out
-    assert "'speed limit' (hard): outside:" in said
+    assert "'speed limit' (hard): violated at [" in said
     assert "--within-constraints proves the part of the set" in said
 
 

@@ -20,8 +20,8 @@ PRINTED = {
     "is_it_safe": [
         "of 4 runs violate a constraint",
         "PROVED",
-        "'speed limit' (hard): outside",
-        "'speed limit' (hard): kept",
+        "'speed limit' (hard): violated at",
+        "'speed limit' (hard): satisfied in every state",
     ],
 }
 

@@ -411,7 +411,7 @@ def test_a_log_that_is_none_is_left_alone(tmp_path: Path) -> None:
 def test_checkpoint_of_another_task_or_kind_is_refused(good: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"discount 0.99 \(this task: 0.9\)"):
         DSACT.load(good, swing_up(discount=0.9))
-    with pytest.raises(CheckpointError, match="one of policy was expected"):
+    with pytest.raises(CheckpointError, match="expected one of policy"):
         Policy.load(good)
     write_checkpoint(tmp_path / "hollow", "DSACT", {"settings": dataclasses.asdict(TINY), "seed": 0})
     with pytest.raises(CheckpointError, match="does not fit"):

@@ -88,7 +88,7 @@ def test_checkpoint_of_another_handler_is_refused(tmp_path: Path) -> None:
     PLO(two_budgets(), settings=TINY[PLO.base]).save(tmp_path / "run")
     with pytest.raises(CheckpointError, match="handler"):
         DSACPID.load(tmp_path / "run", two_budgets())
-    with pytest.raises(CheckpointError, match="one of SAC was expected"):
+    with pytest.raises(CheckpointError, match="expected one of SAC"):
         SACLagrangian.load(tmp_path / "run", two_budgets())
     with pytest.raises(CheckpointError, match="another task"):
         PLO.load(tmp_path / "run", swing_up())

@@ -55,7 +55,7 @@ def environment() -> Any:
         (lambda: PPOSettings(clip=0.0), "PPOSettings: clip = 0.0; expected a finite number above 0"),
         (
             lambda: PLO(TASK, settings=DSACTSettings(environments=10)),
-            "evaluation_environments = 20 of environments = 10: all act",
+            "evaluation_environments = 20, environments = 10: none is left to explore",
         ),
         (lambda: PPO(TASK, handler="Lagrangian"), "handler of PPO = 'Lagrangian'"),  # type: ignore[arg-type]
         (lambda: DSACT(TASK, handler=PLO), "handler of DSACT"),  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def test_predict_takes_and_gives_arrays() -> None:
     np.testing.assert_array_equal(action, learner.predict(np.zeros(3))[0])
     drawn = [float(learner.predict(np.zeros(3), deterministic=False)[0][0]) for _ in range(4)]
     assert len(set(drawn)) == 4
-    with pytest.raises(ValueError, match=r"shape \(4,\) given"):
+    with pytest.raises(ValueError, match=r"shape \(4,\); expected"):
         learner.predict(np.zeros(4))
 
 

@@ -236,7 +236,7 @@ def test_reversed_bounds_are_refused() -> None:
 def test_copies_that_differ_and_resets_without_seed_are_refused() -> None:
     count = iter(range(100))
     odd = task(lambda: bounds([-2.0], [2.0])() if next(count) == 3 else Cart())
-    with pytest.raises(InvalidValue, match=r"environment 'cart', copy 2, run 0, step 0: it acts in Box\(-2.0"):
+    with pytest.raises(InvalidValue, match=r"environment 'cart', copy 2, run 0, step 0: its action space is Box\(-2.0"):
         odd.vector_env(4)
 
     class Unseeded(Cart):

@@ -219,7 +219,7 @@ def test_readers_of_one_plant_for_all_time_refuse(tmp_path: Any) -> None:
     task = know_ahead(TASK, signals("rain [mm]"), {"rain": SERIES})
     with pytest.raises(NotApplicable, match="known ahead"):
         LQR(task)
-    with pytest.raises(NotApplicable, match=r"known ahead|moves"):
+    with pytest.raises(NotApplicable, match=r"known ahead|changes with time"):
         ClosedLoop(task, SaturatedLinear(np.zeros((1, 2)), np.zeros(2), np.zeros(1), -np.ones(1), np.ones(1)))
     with pytest.raises(NotApplicable, match="known ahead"):
         export(LinearMPC(task, 3), tmp_path / "c")

@@ -416,7 +416,7 @@ def test_laws_candidates_and_boxes_that_do_not_fit_are_refused_in_words() -> Non
     t = task(Map(lambda x: 0.5 * x))
     with pytest.raises(InvalidValue, match="the law reads 2 states; plant Map has 1"):
         certify(t, SaturatedLinear(np.ones((1, 2)), np.zeros(2), ORIGIN, -np.ones(1), np.ones(1)), SQUARE, level=1.0)
-    with pytest.raises(InvalidValue, match="cannot read 2 states"):
+    with pytest.raises(InvalidValue, match="does not accept the 2 states"):
         certify(task(Pair(0.5)), linear(1.0), QuadraticLyapunov(np.eye(2), np.zeros(2)), level=1.0)
     with pytest.raises(InvalidValue, match="V is a function of 2 states; plant Map has 1: x"):
         certify(t, IDLE, QuadraticLyapunov(np.eye(2), np.zeros(2)), level=1.0)
