@@ -18,7 +18,7 @@ from ctrl.loop import simulate
 from mpc import NonlinearMPC
 from systems import Plant, Task, Uniform
 from systems.identification import LagrangianFit, LagrangianNetwork, Runs, fit_lagrangian
-from systems.library import TwoLinkArm, two_link_arm
+from systems.library.two_link_arm import TwoLinkArm, two_link_arm
 
 LOADS = (0.0, 2.0)  # kg
 VARIED = Uniform({"payload": LOADS[0]}, {"payload": LOADS[1]})
@@ -104,7 +104,7 @@ def main(
         iterations: of training.
         file: of the figure.
     """
-    task = dataclasses.replace(two_link_arm(), dt=0.02, steps=100)
+    task = two_link_arm()
     train = recorded(task, runs, 1)
     limits = tuple(zip(*(bound.tolist() for bound in task.plant.bounds), strict=True))
     with_context = fit_lagrangian(train, LagrangianNetwork((16,), 1, iterations=iterations), input_limits=limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import casadi as ca
 import numpy as np
@@ -262,14 +263,15 @@ def test_wrong_plants_are_refused() -> None:
 @pytest.mark.slow
 def test_structure_and_context_help() -> None:
     arm = ARMS["two"]
-    train, _ = measured(arm, 24, 100, 100)
+    train, _ = measured(arm, 24, 60, 100)
     held, loads = measured(arm, 40, WINDOW + HORIZON, 200)
-    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in models(arm, train, held, 0, 40)}
-    best = rows["lagrangian, context"]
-    for name, row in rows.items():
-        if name != "lagrangian, context":
-            assert row["error"] > 2.0 * best["error"], name
-            assert row["energy"] > 2.0 * best["energy"], name
+    made = itertools.islice(models(arm, train, held, 0, 40), 4)  # without the Kalman filter
+    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in made}
+    best = rows.pop("lagrangian, context")
+    assert best["error"] < 0.1
+    for name, row in rows.items():  # over three seeds, the ratios were at least 11 and 26
+        assert row["error"] > 5.0 * best["error"], name
+        assert row["energy"] > 5.0 * best["energy"], name
 
 
 @pytest.mark.slow
