@@ -194,6 +194,7 @@ class LQR(ExportsCode):
         if task.reading.has_integers or task.plant.forecast is not None:
             ANSWERS.read(task)  # refuses
         self._expansions = Expansions(task) if expansions is None else expansions
+        expect(self._expansions, Expansions, "expansions", "such as Expansions(task)")
         self.model: LocalModel | None = None
         self._has_limits = bool(task.reading.change_limits)
         self._state, self._is_euclidean = task.reading.state, task.reading.state.is_euclidean

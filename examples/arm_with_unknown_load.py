@@ -18,7 +18,7 @@ from ctrl.loop import simulate
 from mpc import NonlinearMPC
 from systems import Plant, Task, Uniform
 from systems.identification import LagrangianFit, LagrangianNetwork, Runs, fit_lagrangian
-from systems.library import TwoLinkArm, two_link_arm
+from systems.library.two_link_arm import TwoLinkArm, two_link_arm
 
 LOADS = (0.0, 2.0)  # kg
 VARIED = Uniform({"payload": LOADS[0]}, {"payload": LOADS[1]})
@@ -43,19 +43,23 @@ class Recorder:
         return Decision(torque + np.array(self.weight(x[:2])).ravel())
 
 
+def planned(task: Task, plant: Plant) -> Task:
+    """The task for a controller, which knows neither the true plant nor what varies."""
+    return dataclasses.replace(task, plant=plant, truth=None, variation=None)
+
+
 class WithContext:
     """Nonlinear MPC with the context that explains the last samples, held over the horizon.
 
     Args:
-        task: with the true plant as its truth.
-        fit: of its nominal plant.
+        task: to be controlled.
+        fit: of its plant.
     """
 
     def __init__(self, task: Task, fit: LagrangianFit) -> None:
         self.fit, self.dt = fit, task.dt
-        self.controller = NonlinearMPC(
-            dataclasses.replace(task, plant=fit.plant), 15, parameters=fit.plant.context_names
-        )
+        learned = planned(task, fit.plant)
+        self.controller = NonlinearMPC(learned, 15, parameters=fit.plant.context_names)
         self.reset()
 
     def reset(self) -> None:
@@ -100,7 +104,7 @@ def main(
         iterations: of training.
         file: of the figure.
     """
-    task = dataclasses.replace(two_link_arm(), dt=0.02, steps=100)
+    task = two_link_arm()
     train = recorded(task, runs, 1)
     limits = tuple(zip(*(bound.tolist() for bound in task.plant.bounds), strict=True))
     with_context = fit_lagrangian(train, LagrangianNetwork((16,), 1, iterations=iterations), input_limits=limits)
@@ -109,7 +113,7 @@ def main(
     print(without)
 
     def knowing(plant: Plant, task: Task) -> Controller:
-        return NonlinearMPC(dataclasses.replace(task, plant=plant), horizon=15)
+        return NonlinearMPC(planned(task, plant), horizon=15)
 
     makers: dict[str, Any] = {
         "learned, with context": partial(WithContext, fit=with_context),

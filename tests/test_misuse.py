@@ -388,7 +388,7 @@ CASES: dict[str, Case] = {
                "domain": [Box("d", {"nothing": (0.0, 1.0)})], "initial": [Fixed([1.0]), Fixed({"nothing": 1.0})]},
     ),
     # ---- ctrl ----
-    "ctrl.LQR": Case(ctrl.LQR, {"task": TASK}, {"task": "task"}),
+    "ctrl.LQR": Case(ctrl.LQR, {"task": TASK}, {"task": "task", "expansions": "instance"}, optional=("expansions",)),
     "ctrl.lqr": Case(ctrl.lqr, {"plant": LINEAR, "Q": np.eye(2), "R": np.eye(1)},
                      {"plant": "instance", "Q": "array", "R": "array", "N": "array"}, optional=("N",),
                      extra={"Q": [np.eye(3), [[1.0, 1.0], [0.0, 1.0]]], "R": [[[0.0]], [[-1.0]], np.eye(2)]}),
@@ -434,7 +434,7 @@ CASES: dict[str, Case] = {
         "model_error": "values", "bounds": "instance", "max_iterations": "count", "time_limit": "above 0"}),
     "mpc.LinearMPC": _mpc(mpc.LinearMPC, LINEAR_TASK, {"terminal": "choice", "solver": "choice",
                                                        "time_limit": "above 0", "max_iterations": "count",
-                                                       "blocking": "instance"}),
+                                                       "blocking": "instance", "parameters": "names"}),
     "mpc.MoveBlocking": Case(mpc.MoveBlocking, {"lengths": (1, 2)}, {"lengths": "names"},
                              words={"lengths": "block"}, extra={"lengths": [(), (0,), (1.5,), (True,)]}),
     "mpc.NonlinearMPC": _mpc(mpc.NonlinearMPC, LINEAR_TASK, {"solver": "choice", "terminal": "choice",

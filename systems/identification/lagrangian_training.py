@@ -198,8 +198,8 @@ def fit_with_contexts(
         x, now, damping = x + step, tried, max(damping / 5.0, 1e-9)
         if settled == 3:
             break
-    values = x.numpy()
-    return values[:count], values[count:].reshape(contexts.shape), done
+    end = x.numpy()
+    return end[:count], end[count:].reshape(contexts.shape), done
 
 
 def train(

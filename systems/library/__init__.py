@@ -19,7 +19,6 @@ from systems.library.quadrotor_in_wind import QuadrotorInWind, quadrotor_in_wind
 from systems.library.rocket import Rocket, rocket_landing
 from systems.library.segway import Segway, segway
 from systems.library.single_track import DynamicCar, KinematicCar, dynamic_car, kinematic_car
-from systems.library.two_link_arm import TwoLinkArm, two_link_arm
 from systems.library.van_der_pol import ReversedVanDerPol, VanDerPol, van_der_pol, van_der_pol_reversed
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "Rocket",
     "Segway",
     "StirredTank",
-    "TwoLinkArm",
     "VanDerPol",
     "ball_and_plate",
     "ball_and_plate_axis",
@@ -75,7 +73,6 @@ __all__ = [
     "rocket_landing",
     "segway",
     "stirred_tank",
-    "two_link_arm",
     "van_der_pol",
     "van_der_pol_reversed",
 ]

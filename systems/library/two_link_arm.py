@@ -97,7 +97,7 @@ def two_link_arm() -> Task:
     return Task(
         name="two-link-arm",
         plant=plant,
-        dt=0.04,
+        dt=0.02,
         steps=100,
         cost=Quadratic(
             Q={"shoulder": 20.0, "elbow": 20.0, "shoulder_rate": 0.5, "elbow_rate": 0.5},

@@ -365,7 +365,7 @@ def test_misuse_is_refused() -> None:
     for controller in (LQR(TASK), LQR):
         with pytest.raises(InvalidValue, match=r"the law is LQR, a controller; give its control law, LQR\(task\).law"):
             certify(TASK, controller)
-        with pytest.raises(InvalidValue, match=r"give its law: LQR\(task\).law"):
+        with pytest.raises(InvalidValue, match=r"give its control law, LQR\(task\).law"):
             largest_level(TASK, controller)
     with pytest.raises(InvalidValue, match="expected a Task"):
         certify(TASK.plant, LAW)  # type: ignore[arg-type]

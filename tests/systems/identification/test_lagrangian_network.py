@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import casadi as ca
 import numpy as np
@@ -111,7 +112,7 @@ def test_what_is_trained_is_what_casadi_derives() -> None:
         np.testing.assert_allclose(ours, np.array(theirs).T, rtol=1e-10, atol=1e-10)
     # Accelerations by torch's derivatives alone: M a = B u - D v + dL/dq - (d(M v)/dq) v.
     momentum = lambda c, q, v: mass_and_force(energies, weights, c, q, v)[0] @ v  # noqa: E731
-    change = torch.func.vmap(lambda c, q, v: torch.func.jvp(lambda x: momentum(c, x, v), (q,), (v,))[1])(*at)
+    change = torch.func.vmap(lambda c, q, v: torch.func.jacrev(momentum, argnums=1)(c, q, v) @ v)(*at)
     right = force - change + torch.tensor(u @ plant.matrix.T - plant.friction * v)
     accelerations = torch.linalg.solve(mass, right)
     ode = plant.casadi(plant.context_names)(np.concatenate([q, v], axis=1).T, u.T, [], c.T)
@@ -179,15 +180,10 @@ def test_a_fit_is_a_plant_with_a_context() -> None:
     assert fit.plant.context_names == ("context_1",)
     other = fit.with_context([0.5])
     assert other.plant.context_1 == 0.5
-    held, _ = measured(ARMS["two"], 2, 12, 1)
-    report = validate(other, held, horizon=3)
-    assert np.isfinite(report.errors).all()
     assert "context_1" in str(fit)
     assert any("3 runs" in remark for remark in fit.remarks)
     task = dataclasses.replace(two_link_arm(), plant=other.plant)
     assert task.with_variation(Uniform({"context_1": 0.1}, {"context_1": 1.5})).varied.names == ("context_1",)
-    again = small()
-    np.testing.assert_allclose(again.contexts, fit.contexts, rtol=1e-6)
 
 
 def test_a_system_with_fewer_inputs_than_coordinates_and_no_context() -> None:
@@ -267,11 +263,27 @@ def test_wrong_plants_are_refused() -> None:
 @pytest.mark.slow
 def test_structure_and_context_help() -> None:
     arm = ARMS["two"]
-    train, _ = measured(arm, 24, 100, 100)
+    train, _ = measured(arm, 24, 60, 100)
     held, loads = measured(arm, 40, WINDOW + HORIZON, 200)
-    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in models(arm, train, held, 0, 40)}
-    best = rows["lagrangian, context"]
-    for name, row in rows.items():
-        if name != "lagrangian, context":
-            assert row["error"] > 2.0 * best["error"], name
-            assert row["energy"] > 2.0 * best["energy"], name
+    made = itertools.islice(models(arm, train, held, 0, 40), 4)  # without the Kalman filter
+    rows = {name: figures(arm, flow, held, loads) for name, flow, _, _ in made}
+    best = rows.pop("lagrangian, context")
+    assert best["error"] < 0.1
+    for name, row in rows.items():  # over three seeds, the ratios were at least 11 and 26
+        assert row["error"] > 5.0 * best["error"], name
+        assert row["energy"] > 5.0 * best["energy"], name
+
+
+@pytest.mark.slow
+def test_held_out_runs_of_a_load_validate_the_fit() -> None:
+    runs, loads = measured(ARMS["two"], 12, 50, 7)
+    network = LagrangianNetwork((16,), iterations=25)
+    fit = fit_lagrangian(runs, network)
+    again = fit_lagrangian(runs, network)
+    np.testing.assert_allclose(again.contexts, fit.contexts, rtol=1e-3)
+    # The context is the load up to its unit, and the unit of the network's energies.
+    assert np.corrcoef(loads, fit.contexts[:, 0])[0, 1] > 0.999
+    held, _ = measured(ARMS["two"], 1, 60, 8)
+    at = fit.with_context(fit.context(held).values)
+    report, other = validate(at, held, horizon=20), validate(fit.with_context([0.0]), held, horizon=20)
+    assert (report.errors[-1] < 0.1 * other.errors[-1]).all()
