@@ -148,7 +148,9 @@ def test_formats_are_read_or_refused_by_name(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     for number, way in ((2, "re-create it with trivium verify"), (99, "read it with the release that wrote it")):
         path.write_text(json.dumps({**content, "format": number}))
-        with pytest.raises(FileError, match=rf"p\.json: a certificate of format {number}; this release reads format 3; {way}"):
+        with pytest.raises(
+            FileError, match=rf"p\.json: a certificate of format {number}; this release reads format 3; {way}"
+        ):
             read(path, TASK)
     for other in (
         {},
