@@ -105,13 +105,14 @@ def errors_at(
         run: number of each sample's run, (N,).
         data: what describes the samples, (N, ...) each.
     """
-    return np.asarray(_all(error, *map(torch.as_tensor, (weights, contexts)), torch.as_tensor(run), _tensors(data)))
+    at = torch.as_tensor(weights), torch.as_tensor(contexts)
+    return np.asarray(_all(error, *at, torch.as_tensor(run), _tensors(data)))
 
 
 def _all(
     error: Errors, weights: torch.Tensor, contexts: torch.Tensor, run: torch.Tensor, data: tuple[torch.Tensor, ...]
 ) -> torch.Tensor:
-    return vmap(error, in_dims=(None, *([0] * (1 + len(data)))))(weights, contexts[run], *data)  # type: ignore[no-any-return]
+    return vmap(error, in_dims=(None, *([0] * (1 + len(data)))))(weights, contexts[run], *data)
 
 
 def _tensors(data: tuple[np.ndarray, ...]) -> tuple[torch.Tensor, ...]:
