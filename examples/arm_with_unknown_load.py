@@ -60,6 +60,7 @@ class WithContext:
         self.fit, self.dt = fit, task.dt
         learned = planned(task, fit.plant)
         self.controller = NonlinearMPC(learned, 15, parameters=fit.plant.context_names)
+        self.approximations = (*self.controller.approximations, "takes the inferred context for exact")
         self.reset()
 
     def reset(self) -> None:

@@ -105,8 +105,8 @@ def errors_at(
         run: number of each sample's run, (N,).
         data: what describes the samples, (N, ...) each.
     """
-    parts = torch.as_tensor(weights), torch.as_tensor(contexts), torch.as_tensor(run)
-    return np.asarray(_all(error, *parts, _tensors(data)))
+    at = torch.as_tensor(weights), torch.as_tensor(contexts)
+    return np.asarray(_all(error, *at, torch.as_tensor(run), _tensors(data)))
 
 
 def _all(
