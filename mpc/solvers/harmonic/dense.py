@@ -47,20 +47,27 @@ def normal(JT, WT, first, P):  # type: ignore[no-untyped-def]
     row that is not zero, in any order that never falls."""
     f, rows = JT.shape
     for i in range(0, f, 4):
+        # Rows are counted from zero: an index that might be negative is checked each time, and such a loop is not
+        # vectorised.
+        at = first[
+            i
+        ]  # slices: numba checks an index that does not begin at 0 for its sign, and vectorises no such loop
+        wa, wb, wc, wd = WT[i][at:], WT[i + 1][at:], WT[i + 2][at:], WT[i + 3][at:]
         for j in range(0, i + 4, 2):
+            xs, ys = JT[j][at:], JT[j + 1][at:]
             a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = 0.0
-            for r in range(first[i], rows):
-                x, y = JT[j, r], JT[j + 1, r]
-                w = WT[i, r]
+            for r in range(len(xs)):
+                x, y = xs[r], ys[r]
+                w = wa[r]
                 a0 += w * x
                 a1 += w * y
-                w = WT[i + 1, r]
+                w = wb[r]
                 b0 += w * x
                 b1 += w * y
-                w = WT[i + 2, r]
+                w = wc[r]
                 c0 += w * x
                 c1 += w * y
-                w = WT[i + 3, r]
+                w = wd[r]
                 d0 += w * x
                 d1 += w * y
             P[i, j], P[i, j + 1] = a0, a1
