@@ -45,13 +45,10 @@ def transposed(JT, p, v):  # type: ignore[no-untyped-def]
 def normal(JT, WT, first, P):  # type: ignore[no-untyped-def]
     """Lower triangle of P = I + J'W J from J and W J, in blocks of 4 by 2; first: (f,), of each column of J the first
     row that is not zero, in any order that never falls."""
-    f, rows = JT.shape
-    for i in range(0, f, 4):
-        # Rows are counted from zero: an index that might be negative is checked each time, and such a loop is not
-        # vectorised.
-        at = first[
-            i
-        ]  # slices: numba checks an index that does not begin at 0 for its sign, and vectorises no such loop
+    for i in range(0, len(JT), 4):
+        # Slices, so that rows are counted from zero: numba checks the sign of every other index, and a loop with such
+        # checks is not vectorised.
+        at = first[i]
         wa, wb, wc, wd = WT[i][at:], WT[i + 1][at:], WT[i + 2][at:], WT[i + 3][at:]
         for j in range(0, i + 4, 2):
             xs, ys = JT[j][at:], JT[j + 1][at:]
