@@ -310,7 +310,7 @@ def test_statements_hold_at_all_or_at_some_pairs_of_points(compare):
             assert (bool(truth.sure), bool(truth.possible)) == (holds.all(), holds.any()), (first, second)
 
 
-@pytest.mark.parametrize("exponent", [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 1.5, -0.5])
+@pytest.mark.parametrize("exponent", [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5, 1.5, -0.5])
 @pytest.mark.parametrize("ends", [(-3.0, -1.0), (-2.0, 1.0), (0.5, 2.0), (-1.0, 0.0), (0.0, 2.0)])
 def test_powers_have_the_range_of_their_points_and_a_value_where_these_do(ends, exponent):
     x = np.linspace(*ends, 301)

@@ -106,6 +106,40 @@ def test_what_leaves_a_domain_is_marked_and_nothing_else_is(name: str) -> None:
         assert f(Interval(low, high)).undefined is None, (low, high)
 
 
+def test_what_overflows_is_marked_and_what_was_unbounded_before_is_not() -> None:
+    low, high = np.array([1e300, -np.inf, 0.0, -np.inf, 1.0]), np.array([1e300, np.inf, np.inf, 0.0, 2.0])
+    x = Interval(low, high)
+    for product in (x * 1e10, 1e10 * x, x * Interval.of(np.full(5, 1e10)), x / 1e-10, x.sq()):
+        assert product.undefined is not None
+        assert product.undefined.tolist() == [True, False, False, False, False]
+    quotient = 1e300 / Interval(np.array([1e-10, 1.0, -1e-9]), np.array([1e-9, 2.0, -1e-10]))
+    assert quotient.undefined is not None
+    assert quotient.undefined.tolist() == [True, False, True]
+
+
+def test_what_has_no_value_stays_unbounded() -> None:
+    bounded = rules.clipped(NOWHERE, 1.0, 2.0)
+    for value in (bounded, 2.0 / bounded, bounded / 2.0, 1.0 / (bounded * bounded), bounded**-1.0, bounded**3.0):
+        assert value.undefined is not None
+        assert value.undefined.tolist() == [True, False, True]
+        assert np.isinf(value.lo).tolist() == np.isinf(value.hi).tolist() == [True, False, True]
+
+
+def test_marks_of_two_operands_are_joined() -> None:
+    first, second = Interval.of(np.array([np.nan, 1.0, 1.0])), Interval.of(np.array([1.0, np.nan, 1.0]))
+    for statement in (first < second, first <= second, first == second, (first < 2.0) & (second < 2.0)):
+        assert statement.undefined is not None
+        assert statement.undefined.tolist() == [True, True, False]
+
+
+def test_results_stay_within_the_range_of_the_function() -> None:
+    far = Interval(np.array([-2000.0, 30.0]), np.array([-1000.0, 2000.0]))
+    assert rules.exp(far).lo[0] >= 0.0
+    assert rules.tanh(far).lo[0] >= -1.0
+    assert rules.tanh(far).hi[1] <= 1.0
+    assert rules.atan(far).hi[1] <= np.nextafter(np.pi / 2, 2.0)
+
+
 def test_unbounded_is_not_undefined() -> None:
     line, zero = Interval(np.full(2, -np.inf), np.full(2, np.inf)), Interval(np.zeros(2), np.zeros(2))
     for found in (line * zero, line + line, rules.fmax(line, 1.0), rules.tanh(line), rules.exp(line), line * line):
