@@ -32,7 +32,7 @@ ConeBackEnd = Literal["interior-point", "admm", "clarabel"]
 from the last answer that makes easy samples many times faster. ``clarabel``: the reference, on the sparse problem."""
 
 LOOSE = 1e-4  # largest residual, and relative gap, of a point that is used although the solver did not finish
-CONDENSED = 250  # free variables up to which the dedicated solver was the faster one, of plants with up to 3 inputs
+CONDENSED = 300  # free variables up to which the dedicated solver was the faster one, of plants with up to 3 inputs
 ADMM_ITERATIONS = 30  # iterations of the short attempt
 
 

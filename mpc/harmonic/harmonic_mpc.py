@@ -43,17 +43,17 @@ class HarmonicMPC(ArtificialReferenceMPC):
         Se: weight of the mean of the input; default: R.
         Sh: weight of the amplitude of the input; default: R / 2.
         eps: distance of the artificial harmonic from every bound, in the unit of the output.
-        solver: see :data:`mpc.harmonic.artificial_reference_mpc.ConeBackEnd`; default: the interior point up to 250
+        solver: see :data:`mpc.harmonic.artificial_reference_mpc.ConeBackEnd`; default: the interior point up to 300
             free variables, Clarabel beyond.
         max_iterations: of the solver in one step.
         time_limit: seconds of one step; see :class:`mpc.harmonic.artificial_reference_mpc.ArtificialReferenceMPC`.
 
     A step takes 5 to 16 iterations, regardless of the problem's size. With f = m (horizon + 3) - n free variables, an
     iteration costs about horizon (n + m) f^2 / 3 multiplications, so the step grows as m^2 (n + m) horizon^3, where
-    Clarabel grows in proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 0.05
-    of the time of Clarabel, called directly, at horizon 10, 0.09 at 20, 0.23 at 50, 0.8 at 100, 1.5 at 150. Above f =
-    250 Clarabel is faster and becomes the default. Equality constraints are eliminated by an orthonormal basis of the
-    whole prediction instead of powers of A, which has the effect of a stabilising gain: predictions over 100 samples of
+    Clarabel grows in proportion to the horizon. For three oscillating masses (n = 6, m = 2) the median step took 0.04
+    of the time of Clarabel, called directly, at horizon 10, 0.05 at 20, 0.1 at 50, 0.3 at 100, 0.6 at 150 and 0.8 at
+    200. Above f = 300 Clarabel is the default. Equality constraints are eliminated by an orthonormal basis of the whole
+    prediction instead of powers of A, which has the effect of a stabilising gain: predictions over 100 samples of
     plants with spectral radius 1.5 satisfy their dynamics to 1e-14.
 
     A reference that is neither constant nor a sinusoid of the frequency w is fitted by such a sinusoid at every sample,

@@ -205,7 +205,7 @@ def test_long_horizons_of_unstable_plants(radius: float) -> None:
 
 def test_the_default_solver_changes_with_the_size() -> None:
     assert isinstance(HarmonicMPC(masses(), 10, 0.9).solver, CompiledSolver)
-    long = HarmonicMPC(masses(), 140, 0.9)
+    long = HarmonicMPC(masses(), 160, 0.9)
     assert isinstance(long.solver, ClarabelSolver)
     assert long.step(START, 0).status is Status.SOLVED
 
