@@ -124,8 +124,8 @@ class EnergyTank(SafetyFilter):
     the largest part of it is applied for which that is so. No input does no work, so there always is such a part.
 
     The claim is *sampled*: of the nominal plant, whose work is predicted in floating point at the corners of the
-    disturbances' box. If a sample supplies more than predicted, the tank is in debt, and only inputs that refill it
-    are applied until the debt is paid.
+    disturbances' box. If a sample supplies more than predicted, the tank is in debt, and no input that would supply
+    energy is applied until the debt is paid.
 
     Args:
         task: whose plant is filtered; its input bounds must include zero.
@@ -192,14 +192,15 @@ class EnergyTank(SafetyFilter):
 
     @property
     def _held(self) -> float:
-        """What an input may supply: the level less a reserve, or what is below zero, J."""
-        return min(self.level, max(self.level - self._reserve, 0.0))
+        """What an input may supply: the level less a reserve, nothing in debt, J."""
+        return max(self.level - self._reserve, 0.0)
 
     def _work(self, x: np.ndarray, u: np.ndarray) -> float:
         """The most that an input (m,) may supply over the next sample, J; infinite where it cannot be predicted."""
         self._x[:], self._u[:] = x, u
         worst = -np.inf
-        for self._w[:] in self._corners:
+        for corner in self._corners:
+            self._w[:] = corner
             self._plant.run()
             work = sum(float(u[i] * (self._next[p] - x[p])) for i, p in zip(self._inputs, self._positions, strict=True))
             worst = max(worst, work if isfinite(work) else np.inf)

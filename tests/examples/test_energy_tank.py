@@ -125,9 +125,9 @@ def test_more_work_than_predicted_is_a_debt_that_only_braking_pays() -> None:
     correction = tank.correct(far, np.array([40.0]), 1)
     assert tank.level == pytest.approx(1e-3 - 4.0)
     assert (correction.input[0], correction.reason) == (0.0, Reason.OUTSIDE)
-    assert tank.correct(far, np.array([-40.0]), 2).reason is Reason.OUTSIDE  # it would refill less than is owed
-    tank.level = -0.05
-    assert tank.correct(far, np.array([-40.0]), 3).reason is None
+    assert tank.correct(far, np.array([-40.0]), 2).reason is None
+    tank.correct(np.array([-0.897, 3.0]), np.array([40.0]), 3)
+    assert tank.level == pytest.approx(1e-3 - 4.0 + 0.12)
 
 
 def test_numbers_that_are_missing() -> None:
